@@ -1,0 +1,54 @@
+"""lrtrack: which learning-rate schedule did what, and which one is better.
+
+Names are loaded on first use, so that `import lrtrack` costs neither torch nor a tracker.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lrtrack.errors import LRTrackError, LRTrackWarning
+
+if TYPE_CHECKING:
+    from lrtrack.capture.describe import describe
+    from lrtrack.records import History
+    from lrtrack.comparing import compare
+    from lrtrack.schedules import Schedule
+    from lrtrack.tracking import TrackedRun, track
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "History",
+    "LRTrackError",
+    "LRTrackWarning",
+    "Schedule",
+    "TrackedRun",
+    "__version__",
+    "compare",
+    "describe",
+    "track",
+]
+
+_HOME = {
+    "History": "lrtrack.records",
+    "Schedule": "lrtrack.schedules",
+    "TrackedRun": "lrtrack.tracking",
+    "compare": "lrtrack.comparing",
+    "describe": "lrtrack.capture.describe",
+    "track": "lrtrack.tracking",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'lrtrack' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,61 @@
+"""Everything lrtrack raises or warns.
+
+    LRTrackError                 what a caller may catch
+    ├── UsageError               the user's own mistake: said at once, exit status 2
+    ├── NothingFound             nothing to report on, exit status 1
+    ├── JournalError             a journal that cannot be written or read
+    └── TrackerError             a tracker refused a request for good
+        └── TrackerUnavailable   a tracker that may answer later: worth another try
+
+    LRTrackWarning               training goes on; the text says what is lost or late
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LRTrackError(Exception):
+    """Base of all of lrtrack's errors; `exit_status` is what the command line returns."""
+
+    exit_status = 1
+
+
+class UsageError(LRTrackError, ValueError):
+    """An argument, an option or a configuration file says something impossible."""
+
+    exit_status = 2
+
+
+class NothingFound(LRTrackError):
+    """The experiment or the runs asked for are not there."""
+
+
+class JournalError(LRTrackError):
+    """A journal could not be written, or is not a journal."""
+
+
+class TrackerError(LRTrackError):
+    """The tracker refused, and would refuse again."""
+
+
+class TrackerUnavailable(TrackerError):
+    """The tracker did not answer, or asked for patience; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class LRTrackWarning(UserWarning):
+    """Something is missing or late; training is not affected."""
+
+
+def unknown(kind: str, given: str, known: Iterable[str]) -> str:
+    """Say that `given` is no known `kind`, name the nearest one and list what exists."""
+    names = sorted(known)
+    near = difflib.get_close_matches(given, names, n=3, cutoff=0.6)
+    meant = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+    listed = ", ".join(names) if names else "none"
+    return f"Unknown {kind} {given!r}.{meant} There is: {listed}."

@@ -1,0 +1,158 @@
+"""The nouns that travel between rooms: Run, Target, StepRecord, History."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from lrtrack.schedules import CONSTANT, JSON, Schedule, plain
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class State(StrEnum):
+    """How a run stands, in MLflow's words."""
+
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What one optimizer step used.
+
+    Attributes:
+        step: optimizer steps before this one, from 0.
+        time: seconds since the epoch, when the step ran.
+        metrics: metric name to value; NaN and infinities are values.
+    """
+
+    step: int
+    time: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One tracker a run is delivered to.
+
+    Attributes:
+        tracker: name in the tracker registry.
+        uri: where that tracker is, without credentials; None means its own default.
+        experiment: MLflow experiment or W&B project; None where a run is joined.
+        run_id: the tracker's run to write to; None: a new one.
+        joined: the run belongs to the user and is never closed by lrtrack.
+    """
+
+    tracker: str
+    uri: str | None = None
+    experiment: str | None = None
+    run_id: str | None = None
+    joined: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """One `with` block's identity: everything known before its first step.
+
+    Attributes:
+        id: lrtrack's own id, 32 hex digits.
+        optimizer: `{"name": …, <hyper-parameters of group 0>}`.
+        started: seconds since the epoch.
+        cwd: the working directory, against which a tracker's relative store is resolved.
+    """
+
+    id: str
+    name: str
+    schedule: Schedule = field(default_factory=lambda: Schedule(CONSTANT))
+    optimizer: Mapping[str, JSON] = field(default_factory=dict)
+    experiment: str | None = None
+    group: str | None = None
+    seed: int | None = None
+    config: Mapping[str, JSON] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""
+    device_type: str = "cpu"
+    device_name: str = ""
+    world_size: int = 1
+    version: str = ""
+    started: float = 0.0
+    host: str = ""
+    pid: int = 0
+    cwd: str = ""
+    targets: tuple[Target, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready mapping; the inverse of `from_dict`."""
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        data["schedule"] = self.schedule.to_dict()
+        data["targets"] = [asdict(target) for target in self.targets]
+        return dict(plain(data))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Run:
+        """Rebuild a run; keys of later versions are ignored.
+
+        Raises:
+            KeyError, TypeError, ValueError: the mapping does not describe a run.
+        """
+        known = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
+        known["schedule"] = Schedule.from_dict(known["schedule"])
+        fields = Target.__dataclass_fields__
+        known["targets"] = tuple(
+            Target(**{key: value for key, value in target.items() if key in fields})
+            for target in known.get("targets", ())
+        )
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class History:
+    """A run with its steps, read back from a tracker.
+
+    Attributes:
+        run: the run's identity, as far as the tracker keeps it.
+        state: how the run stands.
+        tracker: name of the tracker it was read from.
+        steps: shape (n,), int64, ascending.
+        times: shape (n,), float64, seconds since the epoch.
+        metrics: metric name to shape (n,), float64; NaN also where a step has no value.
+        present: metric name to shape (n,), bool: whether the step has a value, as a recorded NaN
+            is not the same as none.
+        url: where people can look at the run, if anywhere.
+        ended: seconds since the epoch, None while it runs.
+    """
+
+    run: Run
+    state: State
+    tracker: str
+    steps: NDArray[np.int64]
+    times: NDArray[np.float64]
+    metrics: Mapping[str, NDArray[np.float64]]
+    present: Mapping[str, NDArray[np.bool_]]
+    url: str | None = None
+    ended: float | None = None
+
+    def series(self, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Steps and values at which `metric` (without the run's prefix) was recorded.
+
+        Returns:
+            Two arrays of one shape (k,), k ≤ n; both empty for a metric the run lacks.
+        """
+        name = self.name_of(metric)
+        if name is None:
+            return self.steps[:0], self.times[:0]
+        mask = self.present[name]
+        return self.steps[mask], self.metrics[name][mask]
+
+    def name_of(self, metric: str) -> str | None:
+        """The column that holds `metric`, with or without the run's prefix; None if none does."""
+        for name in (self.run.prefix + metric, metric):
+            if name in self.metrics:
+                return name
+        return None

@@ -1,0 +1,130 @@
+"""`Schedule`: a schedule's name and parameters as a value, comparable and hashable by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+#: What a parameter may be: text, number, truth value, None, or lists and mappings of these.
+JSON = Any
+
+CONSTANT = "constant"
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """A schedule as data: no torch object inside, equal when name and parameters are equal.
+
+    Attributes:
+        name: the class name in torch, or `"constant"`.
+        params: parameters by their constructor names. A schedule made of schedules holds them as
+            mappings `{"name": …, <parameters>}`, usually in a list under `"schedulers"`.
+    """
+
+    name: str
+    params: Mapping[str, JSON] = field(default_factory=dict)
+
+    @cached_property
+    def spec(self) -> str:
+        """Canonical JSON: sorted keys, no blanks, integral floats as Python writes them."""
+        return json.dumps(
+            self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
+
+    @cached_property
+    def id(self) -> str:
+        """First 8 hex digits of the SHA-256 of `spec`: equal for equal schedules."""
+        return hashlib.sha256(self.spec.encode()).hexdigest()[:8]
+
+    @property
+    def label(self) -> str:
+        """For people: `StepLR(gamma=0.1, step_size=30)`."""
+        return label_of(self.to_dict())
+
+    def to_dict(self) -> dict[str, JSON]:
+        """One flat mapping, `name` first; the inverse of `from_dict`."""
+        return {"name": self.name, **{key: plain(self.params[key]) for key in self.params}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, JSON]) -> Schedule:
+        """Rebuild a schedule from `to_dict`'s mapping.
+
+        Raises:
+            ValueError: there is no text under `"name"`.
+        """
+        name = data.get("name")
+        if not isinstance(name, str):
+            raise ValueError(f"a schedule needs its name as text, got {name!r}")
+        return cls(name, {key: value for key, value in data.items() if key != "name"})
+
+    @classmethod
+    def from_spec(cls, spec: str) -> Schedule:
+        """Rebuild a schedule from its canonical JSON; ValueError where it is none."""
+        data = json.loads(spec)
+        if not isinstance(data, dict):
+            raise ValueError(f"a schedule is a JSON object, got {spec[:80]!r}")
+        return cls.from_dict(data)
+
+    def flat(self) -> dict[str, str]:
+        """Dotted parameter names to text, as MLflow tags show them.
+
+        Lists of schedules are opened (`schedulers.0.name`); every other value is written as
+        JSON, text as it is.
+        """
+        return dict(_flatten("", self.to_dict()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schedule) and self.spec == other.spec
+
+    def __hash__(self) -> int:
+        return hash(self.spec)
+
+
+def text_of(value: JSON) -> str:
+    """A value as tags and params show it: text as it is, the rest as Python writes JSON."""
+    return value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
+
+
+def plain(value: JSON) -> JSON:
+    """Copy `value` into what strict JSON can hold; NaN and infinities become text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    return str(value)
+
+
+def label_of(data: Mapping[str, JSON]) -> str:
+    """Write a schedule's mapping as `Name(key=value, …)`, inner schedules by their labels."""
+    inner = ", ".join(f"{key}={_shown(data[key])}" for key in sorted(data) if key != "name")
+    return f"{data['name']}({inner})" if inner else str(data["name"])
+
+
+def _is_schedule(value: JSON) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("name"), str)
+
+
+def _shown(value: JSON) -> str:
+    if _is_schedule(value):
+        return label_of(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_shown(inner) for inner in value)}]"
+    return text_of(value)
+
+
+def _flatten(key: str, value: JSON) -> list[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        dot = f"{key}." if key else ""
+        return [pair for name, inner in value.items() for pair in _flatten(dot + name, inner)]
+    if isinstance(value, list | tuple) and any(_is_schedule(inner) for inner in value):
+        return [p for index, inner in enumerate(value) for p in _flatten(f"{key}.{index}", inner)]
+    return [(key, text_of(value))]

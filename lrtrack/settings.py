@@ -1,0 +1,88 @@
+"""What the environment and the nearest `pyproject.toml` say, in one value.
+
+Order, first wins: arguments of `track()` (not here), environment variables, `[tool.lrtrack]`
+of the nearest `pyproject.toml` upwards from the working directory, defaults.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrtrack.errors import UsageError, unknown
+
+KEYS = ("tracker", "experiment", "dir")
+
+# `scheme://user:password@host`: greedy up to the last @ of the authority, as a password may hold one
+_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s?#]*@")
+_SECRET_QUERY = re.compile(r"(?i)([?&](?:password|token|api_?key|secret|sig)=)[^&\s]+")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Configuration as found; None means "not said".
+
+    Attributes:
+        tracker: tracker names, comma-separated, as `track(tracker=)` takes them.
+        experiment: MLflow experiment or W&B project.
+        directory: where journals live, absolute.
+    """
+
+    tracker: str | None
+    experiment: str | None
+    directory: Path
+
+
+def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
+    """Collect the settings that hold in `cwd`.
+
+    Raises:
+        UsageError: `pyproject.toml` is not valid TOML, or `[tool.lrtrack]` has unknown keys or
+            values that are not text.
+    """
+    environ = os.environ if environ is None else environ
+    cwd = Path.cwd() if cwd is None else cwd
+    table = _tool_table(cwd)
+    directory = environ.get("LRTRACK_DIR") or table.get("dir") or ".lrtrack"
+    return Settings(
+        tracker=environ.get("LRTRACK_TRACKER") or table.get("tracker"),
+        experiment=table.get("experiment"),
+        directory=(cwd / Path(directory).expanduser()).absolute(),
+    )
+
+
+def _tool_table(cwd: Path) -> dict[str, str]:
+    for folder in (cwd, *cwd.parents):
+        path = folder / "pyproject.toml"
+        if not path.is_file():
+            continue
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise UsageError(f"Cannot read {path}: {error}. Mend or move the file.") from error
+        tool = content.get("tool", {})
+        table = tool.get("lrtrack", {}) if isinstance(tool, dict) else {}
+        return _checked(table, path)
+    return {}
+
+
+def _checked(table: object, path: Path) -> dict[str, str]:
+    if not isinstance(table, dict):
+        raise UsageError(f"[tool.lrtrack] in {path} must be a table.")
+    for key, value in table.items():
+        if key not in KEYS:
+            raise UsageError(f"In [tool.lrtrack] of {path}: {unknown('key', key, KEYS)}")
+        if not isinstance(value, str):
+            raise UsageError(f"In [tool.lrtrack] of {path}: {key} must be text, not {value!r}.")
+    if "dir" in table:  # relative to the file that says it, not to wherever the script runs
+        return {**table, "dir": str(path.parent / Path(table["dir"]).expanduser())}
+    return dict(table)
+
+
+def redact(text: str) -> str:
+    """Strip credentials from every URI in `text`, so that it may be shown, logged or stored."""
+    return _SECRET_QUERY.sub(r"\1***", _USERINFO.sub(r"\g<scheme>", text))

@@ -1,0 +1,1 @@
+"""Places that runs are written to and read from; one file a vendor."""

@@ -1,0 +1,103 @@
+"""What a tracker is: a place that runs are written to and read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from lrtrack.records import History, Run, State, StepRecord, Target
+
+#: Called with (done, total) while histories are fetched.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A run as the tracker knows it.
+
+    Attributes:
+        id: the tracker's own run id.
+        url: where people look at it; None where there is no page.
+    """
+
+    id: str
+    url: str | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to read back.
+
+    Attributes:
+        experiment: MLflow experiment, W&B `[ENTITY/]PROJECT`; None: all there is (local only).
+        uri: the tracker's address; None: the tracker's own default.
+        filters: expressions in the tracker's own filter language, all of which must hold.
+        directory: where journals live.
+    """
+
+    experiment: str | None = None
+    uri: str | None = None
+    filters: Sequence[str] = ()
+    directory: Path = field(default_factory=lambda: Path(".lrtrack"))
+
+
+class Sink(Protocol):
+    """The writing half, for one run; called by one thread at a time.
+
+    Every method may raise `TrackerUnavailable` (tried again later) or `TrackerError` (given up).
+    """
+
+    def open(self) -> Remote:
+        """Find this run in the tracker, or create it with its tags and params. Idempotent."""
+        ...
+
+    def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
+        """Store the records' metrics; with `doubt`, store only what is not there already.
+
+        `doubt` is set when an earlier attempt at these records ended without an answer.
+        """
+        ...
+
+    def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
+        """Store the run-level metrics, and end the run where lrtrack opened it. Idempotent."""
+        ...
+
+    def upload(self, history: Path) -> None:
+        """Store the columnar file `history` as `lrtrack/history.parquet`. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """A place that runs are written to and read from.
+
+    Attributes:
+        name: as in `track(tracker=…)` and the registry.
+        portable: True where a `Sink` can be made in another process from `Run` and `Target`
+            alone; False where this very object must do the writing.
+    """
+
+    name: str
+    portable: bool
+
+    def target(self, experiment: str | None) -> Target:
+        """Decide, in the training process, where a new run goes. No network."""
+        ...
+
+    def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
+        """The writing half for `run`; None where the journal itself is the store.
+
+        `remote_id` is what `Sink.open` returned before, None at the first time.
+        """
+        ...
+
+    def histories(self, query: Query, progress: Progress | None = None) -> Iterable[History]:
+        """Read runs back, newest first.
+
+        Raises:
+            NothingFound: no such experiment; the message names the nearest ones.
+            TrackerUnavailable: the tracker cannot be reached.
+        """
+        ...
