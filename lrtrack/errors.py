@@ -13,6 +13,8 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -59,3 +61,14 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> str:
     meant = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
     listed = ", ".join(names) if names else "none"
     return f"Unknown {kind} {given!r}.{meant} There is: {listed}."
+
+
+def warn(message: str, stacklevel: int = 2) -> None:
+    """Warn, and never raise: not even where the user turned warnings into errors.
+
+    A warning of lrtrack may come up in the middle of an optimizer step, weeks into a training.
+    """
+    try:
+        warnings.warn(message, LRTrackWarning, stacklevel=stacklevel + 1)
+    except LRTrackWarning:
+        print(f"lrtrack: {message}", file=sys.stderr)

@@ -45,6 +45,7 @@ class Target:
         tracker: name in the tracker registry.
         uri: where that tracker is, without credentials; None means its own default.
         experiment: MLflow experiment or W&B project; None where a run is joined.
+        experiment_id: the tracker's own id of the experiment, where only that is known.
         run_id: the tracker's run to write to; None: a new one.
         joined: the run belongs to the user and is never closed by lrtrack.
     """
@@ -52,6 +53,7 @@ class Target:
     tracker: str
     uri: str | None = None
     experiment: str | None = None
+    experiment_id: str | None = None
     run_id: str | None = None
     joined: bool = False
 
@@ -65,6 +67,7 @@ class Run:
         optimizer: `{"name": …, <hyper-parameters of group 0>}`.
         started: seconds since the epoch.
         cwd: the working directory, against which a tracker's relative store is resolved.
+        source: the program that trains, as it was called.
     """
 
     id: str
@@ -85,6 +88,7 @@ class Run:
     host: str = ""
     pid: int = 0
     cwd: str = ""
+    source: str = ""
     targets: tuple[Target, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,6 +130,7 @@ class History:
             is not the same as none.
         url: where people can look at the run, if anywhere.
         ended: seconds since the epoch, None while it runs.
+        remote_id: the tracker's own id of the run; None where it has no other than `run.id`.
     """
 
     run: Run
@@ -137,6 +142,12 @@ class History:
     present: Mapping[str, NDArray[np.bool_]]
     url: str | None = None
     ended: float | None = None
+    remote_id: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The id that people use: the tracker's own, which `TrackedRun.id` gave them."""
+        return self.remote_id or self.run.id
 
     def series(self, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Steps and values at which `metric` (without the run's prefix) was recorded.

@@ -35,12 +35,15 @@ class Query:
         uri: the tracker's address; None: the tracker's own default.
         filters: expressions in the tracker's own filter language, all of which must hold.
         directory: where journals live.
+        metric: what will be asked of the histories, in case the tracker keeps it elsewhere than
+            lrtrack's own records.
     """
 
     experiment: str | None = None
     uri: str | None = None
     filters: Sequence[str] = ()
     directory: Path = field(default_factory=lambda: Path(".lrtrack"))
+    metric: str | None = None
 
 
 class Sink(Protocol):

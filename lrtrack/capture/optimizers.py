@@ -1,0 +1,85 @@
+"""Optimizers: found inside wrappers, put into words, and the device they work on."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import torch
+
+
+def unwrap(optimizer: Any) -> torch.optim.Optimizer:
+    """The torch optimizer inside `optimizer`, through any number of `.optimizer` wrappers.
+
+    Raises:
+        TypeError: there is none.
+    """
+    found, seen = optimizer, 0
+    while not isinstance(found, torch.optim.Optimizer) and seen < 10:
+        found, seen = getattr(found, "optimizer", None), seen + 1
+    if not isinstance(found, torch.optim.Optimizer):
+        raise TypeError(
+            "track() expects a torch.optim.Optimizer (or a wrapper that carries one in "
+            f".optimizer) as its first argument, got {type(optimizer).__name__}"
+        )
+    return found
+
+
+def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Name and hyper-parameters of group 0 as they were before the scheduler moved them."""
+    described: dict[str, Any] = {"name": type(optimizer).__name__}
+    group = optimizer.param_groups[0] if optimizer.param_groups else {}
+    for key, default in optimizer.defaults.items():
+        moved = "base_momentum" in group and key in ("momentum", "betas")
+        value = _plain(default if moved else group.get(key, default))
+        if value is not None:
+            described[key] = value
+    if "initial_lr" in group:  # set by a scheduler, which has changed `lr` since
+        described["lr"] = _plain(group["initial_lr"])
+    return described
+
+
+def device_of(optimizer: torch.optim.Optimizer) -> tuple[str, str]:
+    """Type and name of the device that the parameters are on, not of what the machine has."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            return parameter.device.type, _device_name(parameter.device)
+    return "cpu", _device_name(torch.device("cpu"))
+
+
+def world_size() -> int:
+    """Processes of the default process group; 1 without one."""
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    return 1
+
+
+def _plain(value: Any) -> Any:
+    """A hyper-parameter as JSON can hold it; None for what it cannot."""
+    if isinstance(value, torch.Tensor):
+        return float(value) if value.numel() == 1 else None
+    if isinstance(value, tuple | list):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, bool | int | float | str) else None
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "xpu":
+        return torch.xpu.get_device_name(device)
+    if device.type == "cpu":
+        return _cpu_name()
+    return device.type
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 (not a user's path)
+            for line in lines:
+                if line.lower().startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()

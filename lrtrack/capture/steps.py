@@ -1,0 +1,179 @@
+"""One optimizer's steps, seen through its own step hooks.
+
+`register_step_pre_hook` / `register_step_post_hook` and never a patched `step`: schedulers wrap
+`step` themselves, and what hangs on the instance would break pickle and deepcopy.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from lrtrack.capture import observe
+from lrtrack.capture.norms import Group, group_name, measure
+from lrtrack.capture.scalars import Scalar, hold
+
+#: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
+OnStep = Callable[[int, float, dict[str, Any]], None]
+
+
+class StepCapture:
+    """Observes an optimizer and its scheduler between `attach` and `detach`.
+
+    Args:
+        optimizer: whose steps are counted.
+        scheduler: looked through for a plateau schedule and for cycled momentum.
+        on_step: gets each recorded step.
+        on_plateau: gets each value given to a `ReduceLROnPlateau` in `scheduler`.
+        norms: as in `track()`.
+        model: names the parameters for `norms="layer"`.
+        every: record each k-th step, beginning with the first.
+        capture_loss: whether losses are recorded.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Any = None,
+        *,
+        on_step: OnStep,
+        on_plateau: Callable[[float], None] = lambda value: None,
+        norms: str = "global",
+        model: torch.nn.Module | None = None,
+        every: int = 1,
+        capture_loss: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.step = -1
+        self._optimizer = optimizer
+        self._schedulers = list(nested(scheduler))
+        self._on_step = on_step
+        self._on_plateau = on_plateau
+        self._measure = measure(norms, model)
+        self._every = every
+        self._capture_loss = capture_loss
+        self._clock = clock
+        self._momentum_at_start = _momentum(optimizer.param_groups)
+        self._momentum_moves = any(getattr(s, "cycle_momentum", False) for s in self._schedulers)
+        self._metrics: dict[str, Any] = {}
+        self._undo = ExitStack()
+
+    def attach(self) -> None:
+        """Put the hooks in place."""
+        with ExitStack() as stack:
+            observe.start()
+            stack.callback(observe.stop)
+            before = self._optimizer.register_step_pre_hook(self._before)
+            stack.callback(before.remove)
+            after = self._optimizer.register_step_post_hook(self._after)
+            stack.callback(after.remove)
+            for scheduler in self._schedulers:
+                if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                    stack.callback(observe.listen_to_plateau(scheduler, self._on_plateau))
+            self._undo = stack.pop_all()
+
+    def detach(self) -> None:
+        """Take everything out again; idempotent."""
+        self._undo.close()
+
+    def _recorded(self) -> bool:
+        return (self.step + 1) % self._every == 0
+
+    def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        self._metrics = {}
+        if torch.compiler.is_compiling() or not self._recorded():
+            return None
+        observe.quietly("the learning rate", self._read_groups)
+        closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
+        if not callable(closure):
+            observe.quietly("the gradients", self._read_gradients)
+            return None
+        # With a closure the gradients do not exist yet: look after its first evaluation.
+        first = _FirstEvaluation(closure, self)
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": first}
+        return (args[0], first, *args[2:]), kwargs
+
+    def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
+        self.step += 1
+        if self._metrics:
+            observe.quietly("a step", self._finish)
+        observe.current_notes().clear()
+
+    def _read_groups(self) -> None:
+        groups = self._optimizer.param_groups
+        metrics = self._metrics
+        metrics["lr"] = _number(groups[0]["lr"])
+        if len(groups) > 1:
+            for index, group in enumerate(groups):
+                metrics[f"lr/{group_name(group, index)}"] = _number(group["lr"])
+        momentum = _momentum(groups)
+        if momentum is not None:
+            self._momentum_moves = self._momentum_moves or momentum != self._momentum_at_start
+            if self._momentum_moves:
+                metrics["momentum"] = momentum
+
+    def _read_gradients(self) -> None:
+        self._metrics.update(self._measure(self._optimizer.param_groups))
+
+    def _read_closure(self, loss: Any) -> None:
+        self._read_gradients()
+        if self._capture_loss and loss is not None:
+            self._metrics["loss"] = _number(loss)
+
+    def _finish(self) -> None:
+        notes = observe.current_notes()
+        metrics = self._metrics
+        if notes.preclip is not None:
+            metrics["grad_norm_preclip"] = notes.preclip
+        if self._capture_loss and notes.loss is not None and "loss" not in metrics:
+            metrics["loss"] = notes.loss
+        self._on_step(self.step, self._clock(), metrics)
+
+
+class _FirstEvaluation:
+    """A closure that shows its first evaluation's loss and gradients to the capture."""
+
+    def __init__(self, closure: Callable[[], Any], capture: StepCapture) -> None:
+        self._closure = closure
+        self._capture: StepCapture | None = capture
+
+    def __call__(self) -> Any:
+        loss = self._closure()
+        if self._capture is not None:
+            capture, self._capture = self._capture, None
+            observe.quietly("the closure", capture._read_closure, loss)
+        return loss
+
+
+def nested(scheduler: Any, depth: int = 0) -> Iterator[Any]:
+    """A scheduler and all schedulers inside it."""
+    if scheduler is None or depth > 8:
+        return
+    yield scheduler
+    inner: Any = getattr(scheduler, "_schedulers", None) or getattr(scheduler, "scheduler", None)
+    inner = inner if isinstance(inner, Iterable) else [inner]
+    for each in inner:
+        if hasattr(each, "step"):
+            yield from nested(each, depth + 1)
+
+
+def _number(value: Any) -> Scalar:
+    return hold(value) if isinstance(value, torch.Tensor) else float(value)
+
+
+def _momentum(groups: list[Group]) -> float | None:
+    """Momentum of group 0: `momentum`, or the first of `betas`; None where it has neither."""
+    if not groups:
+        return None
+    value = groups[0].get("momentum")
+    if value is None:
+        value = (groups[0].get("betas") or (None,))[0]
+    return None if value is None else float(value)

@@ -1,0 +1,80 @@
+"""The journal's bytes: Arrow IPC streams and JSON events, each in a checksummed frame.
+
+A bare Arrow IPC stream has no checksum and one schema for its whole life; a run's metrics come
+and go, and a killed process or a bad disk leaves half messages. So the file is a line that names
+the format, then frames: magic, kind, payload length and CRC-32 (little-endian), then the payload.
+A rows payload is a complete Arrow IPC stream of its own. A reader that meets a bad frame goes on
+at the next magic, so one flipped bit costs one frame.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+FORMAT = 1
+PREAMBLE = b"lrtrack journal %d\n" % FORMAT
+MAGIC = b"\xabLRJ"
+_HEAD = struct.Struct("<4sBII")
+#: No honest frame is larger: the writer cuts its rows long before.
+MAX_PAYLOAD = 256 * 2**20
+
+
+class Kind(Enum):
+    """What a frame holds."""
+
+    EVENT = 1
+    ROWS = 2
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One whole frame; `start` and `end` are byte offsets in the file."""
+
+    kind: Kind
+    payload: bytes
+    start: int
+    end: int
+
+
+def encode(kind: Kind, payload: bytes) -> bytes:
+    """Wrap `payload` in a frame."""
+    return _HEAD.pack(MAGIC, kind.value, len(payload), _crc(kind.value, payload)) + payload
+
+
+def decode(data: bytes, base: int = 0) -> Iterator[Frame]:
+    """Whole frames in `data`, whose first byte lies at offset `base` of the file.
+
+    Bad frames are passed over; half a frame at the end ends the iteration.
+    """
+    at = 0
+    while True:
+        at = data.find(MAGIC, at)
+        if at < 0:
+            return
+        frame = _frame_at(data, at, base)
+        if frame is None:
+            at += 1
+            continue
+        yield frame
+        at = frame.end - base
+
+
+def _frame_at(data: bytes, at: int, base: int) -> Frame | None:
+    body = at + _HEAD.size
+    if body > len(data):
+        return None
+    _, kind, length, crc = _HEAD.unpack_from(data, at)
+    if length > MAX_PAYLOAD or body + length > len(data):
+        return None
+    payload = data[body : body + length]
+    if kind not in (Kind.EVENT.value, Kind.ROWS.value) or _crc(kind, payload) != crc:
+        return None
+    return Frame(Kind(kind), payload, base + at, base + body + length)
+
+
+def _crc(kind: int, payload: bytes) -> int:
+    return zlib.crc32(payload, kind)

@@ -1,0 +1,58 @@
+"""Step histories as columns: Arrow tables, `history.parquet`, and the arrays of a `History`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+#: Where a tracker keeps the file, below a run's artifacts.
+FOLDER = "lrtrack"
+NAME = "history.parquet"
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write a journal's table: `step` int64, `time` float64, one float64 column a metric."""
+    pq.write_table(table, path, compression="zstd")
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """Read such a file, trusting nothing in it.
+
+    Raises:
+        ValueError: it is not a Parquet file with these columns.
+    """
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"not a readable Parquet file: {error}") from error
+    types = [pa.int64(), *[pa.float64()] * (table.num_columns - 1)]
+    if table.column_names[:2] != ["step", "time"] or table.schema.types != types:
+        raise ValueError("not a step history: expected int64 'step', then float64 columns")
+    if len(set(table.column_names)) != table.num_columns or table["step"].null_count:
+        raise ValueError("not a step history: repeated columns or steps without a number")
+    return table
+
+
+def arrays(table: pa.Table) -> dict[str, Any]:
+    """The arrays of a `History`, by its field names.
+
+    Args:
+        table: `step`, `time`, then nullable float64 columns.
+    """
+    columns = {name: table[name] for name in table.column_names[2:]}
+    return {
+        "steps": table["step"].to_numpy(),
+        "times": table["time"].to_numpy(),
+        "metrics": {
+            name: column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+            for name, column in columns.items()
+        },
+        "present": {
+            name: np.asarray(column.is_valid().to_numpy(zero_copy_only=False), dtype=bool)
+            for name, column in columns.items()
+        },
+    }

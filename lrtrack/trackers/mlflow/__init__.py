@@ -1,0 +1,70 @@
+"""MLflow: written to through `log_batch`, read back through the columnar file.
+
+    words.py    tags, params, the description: what people see
+    store.py    finding the store: URIs, credentials, clients, errors
+    sink.py     writing one run
+    reading.py  reading an experiment
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from lrtrack.records import History, Run, Target
+from lrtrack.settings import redact
+from lrtrack.trackers.base import Progress, Query, Sink
+
+
+class MlflowTracker:
+    """MLflow's tracking store, wherever `MLFLOW_TRACKING_URI` or MLflow's defaults say it is."""
+
+    name = "mlflow"
+    portable = True
+
+    def target(self, experiment: str | None) -> Target:
+        """The user's active run, else a new run in `experiment` or where MLflow itself would go.
+
+        MLflow is only asked where the user has imported it already: the training process need
+        not pay for the import.
+        """
+        module = sys.modules.get("mlflow")
+        uri = _current_uri(module)
+        run = active_run()
+        if run is not None:
+            return Target(self.name, uri, run_id=run.info.run_id, joined=True)
+        if os.environ.get("MLFLOW_RUN_ID"):  # as `mlflow.start_run()` would, in a project
+            return Target(self.name, uri, run_id=os.environ["MLFLOW_RUN_ID"], joined=True)
+        name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
+        number = None if name else os.environ.get("MLFLOW_EXPERIMENT_ID")
+        return Target(self.name, uri, name or (None if number else "lrtrack"), number)
+
+    def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
+        """The writing half for `run`."""
+        from lrtrack.trackers.mlflow.sink import MlflowSink
+
+        return MlflowSink(run, target, remote_id)
+
+    def histories(self, query: Query, progress: Progress | None = None) -> Iterator[History]:
+        """Read an experiment's runs that lrtrack wrote, newest first."""
+        from lrtrack.trackers.mlflow.reading import read
+
+        return read(query, progress)
+
+
+def active_run() -> Any:
+    """The run that the user has open on this thread; None without one, or without MLflow."""
+    module = sys.modules.get("mlflow")
+    return module.active_run() if module is not None and hasattr(module, "active_run") else None
+
+
+def _current_uri(module: Any) -> str | None:
+    # `get_tracking_uri` knows what `set_tracking_uri` said; None leaves the default to MLflow,
+    # which has to look at the working directory for it.
+    if module is not None and hasattr(module, "is_tracking_uri_set"):
+        uri = module.get_tracking_uri() if module.is_tracking_uri_set() else None
+    else:
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or None
+    return redact(uri) if uri else None

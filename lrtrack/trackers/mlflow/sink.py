@@ -1,0 +1,176 @@
+"""Writing one run to MLflow."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrtrack._optional import load
+from lrtrack.errors import TrackerError
+from lrtrack.journal.reader import merge
+from lrtrack.records import Run, State, StepRecord, Target
+from lrtrack.trackers import columns
+from lrtrack.trackers.base import Remote
+from lrtrack.trackers.mlflow import words
+from lrtrack.trackers.mlflow.store import client, page, translated
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: MLflow's limits for one `log_batch`.
+METRICS, PARAMS, TAGS = 1000, 100, 100
+
+Point = tuple[str, float, int, int]
+
+
+class MlflowSink:
+    """One run in MLflow; see `lrtrack.trackers.base.Sink` for the promises."""
+
+    def __init__(self, run: Run, target: Target, remote_id: str | None) -> None:
+        self._run = run
+        self._target = target
+        self._run_id = remote_id or target.run_id
+
+    @property
+    def _client(self) -> MlflowClient:
+        return client(self._target.uri, self._run.cwd)
+
+    @property
+    def _id(self) -> str:
+        if self._run_id is None:
+            raise TrackerError("this run was not opened in MLflow")
+        return self._run_id
+
+    def open(self) -> Remote:
+        """Find the run, or create it, and complete its tags and params."""
+        with translated(self._target.uri):
+            self._run_id = self._run_id or self._find_or_create()
+            found = self._client.get_run(self._run_id)
+            missing = {
+                name: text
+                for name, text in words.params(self._run).items()
+                if name not in found.data.params
+            }
+            tags = {n: t for n, t in words.tags(self._run).items() if found.data.tags.get(n) != t}
+            if words.NOTE not in found.data.tags:
+                tags[words.NOTE] = words.note(self._run)
+            self._log_all(missing, tags)
+            if not self._target.joined and found.info.status != "RUNNING":
+                self._client.update_run(self._id, status="RUNNING")  # resumed
+            info = found.info
+        url = page(self._client.tracking_uri, info.experiment_id, info.run_id)
+        return Remote(self._run_id, url)
+
+    def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
+        """Store metrics, 1000 a call."""
+        points = words.metric_points(list(records))
+        with translated(self._target.uri):
+            if doubt:
+                points = self._not_there(points)
+            self._log_points(points)
+
+    def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
+        """Store the run-level metrics; end the run if lrtrack opened it."""
+        with translated(self._target.uri):
+            there = self._client.get_run(self._id).data.metrics
+            when = int(ended * 1000)
+            self._log_points(
+                [(words.key(n), v, when, 0) for n, v in summary.items() if there.get(n) != v]
+            )
+            if not self._target.joined:
+                self._client.set_terminated(self._id, state.value, when)
+
+    def upload(self, history: Path) -> None:
+        """Store the columnar file, joined with what another block of the same run has stored."""
+        with translated(self._target.uri), tempfile.TemporaryDirectory() as folder:
+            tags = self._client.get_run(self._id).data.tags
+            whole = columns.read_parquet(history)
+            if self._target.joined and words.HISTORY_ROWS in tags:
+                there = self._client.download_artifacts(
+                    self._id, f"{columns.FOLDER}/{columns.NAME}", folder
+                )
+                parts = [columns.read_parquet(Path(there)), whole]
+                whole = merge([b for part in parts for b in part.to_batches()])
+            path = Path(folder) / columns.NAME
+            columns.write_parquet(whole, path)
+            self._client.log_artifact(self._id, str(path), columns.FOLDER)
+            self._client.set_tag(self._id, words.HISTORY_ROWS, str(whole.num_rows))
+
+    def _find_or_create(self) -> str:
+        experiment_id = self._experiment()
+        # An earlier attempt may have created the run and died before it could say so.
+        found = self._client.search_runs(
+            [experiment_id], f"tags.`{words.RUN_ID}` = '{self._run.id}'", max_results=1
+        )
+        if found:
+            return str(found[0].info.run_id)
+        tags = {
+            "mlflow.source.name": self._run.source,
+            "mlflow.source.type": "LOCAL",
+            "mlflow.user": _user(),
+            words.RUN_ID: self._run.id,
+        }
+        started = int(self._run.started * 1000)
+        run = self._client.create_run(experiment_id, started, tags, self._run.name)
+        return str(run.info.run_id)
+
+    def _experiment(self) -> str:
+        if self._target.experiment_id is not None:
+            return self._target.experiment_id
+        name = self._target.experiment or "lrtrack"
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            exceptions = load("mlflow.exceptions")
+            try:
+                return str(self._client.create_experiment(name, tags=words.EXPERIMENT_TAGS))
+            except exceptions.MlflowException:  # someone was faster
+                found = self._client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            raise TrackerError(
+                f"experiment {name!r} is deleted; restore it with "
+                f"`mlflow experiments restore -x {found.experiment_id}`, then run `lrtrack sync`"
+            )
+        return str(found.experiment_id)
+
+    def _log_all(self, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        entities = load("mlflow.entities")
+        all_params = [entities.Param(name, text) for name, text in params.items()]
+        all_tags = [entities.RunTag(name, text) for name, text in tags.items()]
+        for at in range(0, len(all_params), PARAMS):
+            self._client.log_batch(self._id, params=all_params[at : at + PARAMS])
+        for at in range(0, len(all_tags), TAGS):
+            self._client.log_batch(self._id, tags=all_tags[at : at + TAGS])
+
+    def _log_points(self, points: Sequence[Point]) -> None:
+        metric = load("mlflow.entities").Metric
+        for at in range(0, len(points), METRICS):
+            batch = [metric(*point) for point in points[at : at + METRICS]]
+            self._client.log_batch(self._id, metrics=batch)
+
+    def _not_there(self, points: Sequence[Point]) -> list[Point]:
+        """The points that MLflow does not have yet."""
+        there: set[tuple[str, str, int]] = set()
+        for name in {point[0] for point in points}:
+            for metric in self._client.get_metric_history(self._id, name):
+                there.add((name, _exact(metric.value), metric.step))
+        return [p for p in points if (p[0], _exact(p[1]), p[3]) not in there]
+
+
+def _exact(value: float) -> str:
+    # Text, as NaN equals NaN there; MLflow's SQL store keeps infinities as the largest number.
+    return repr(max(-1.7976931348623157e308, min(1.7976931348623157e308, float(value))))
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        return "unknown"
+
+

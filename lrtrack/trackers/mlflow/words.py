@@ -1,0 +1,112 @@
+"""What people see of a run in MLflow: tags, params and the description."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lrtrack.records import Run, StepRecord
+from lrtrack.schedules import CONSTANT, Schedule, text_of
+
+#: Tag of an experiment without which MLflow 3's UI opens it as a GenAI experiment.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+RUN_ID = "lrtrack.run_id"
+HISTORY_ROWS = "lrtrack.history.rows"
+NOTE = "mlflow.note.content"
+
+_NAME = re.compile(r"[^\w\-. /:]")
+_KEY_LENGTH, _PARAM_LENGTH, _TAG_LENGTH = 250, 6000, 8000
+
+
+def key(name: str) -> str:
+    """A name as MLflow accepts it: other characters become underscores, length is bounded."""
+    return _NAME.sub("_", name)[:_KEY_LENGTH].strip("/") or "_"
+
+
+def metric_points(records: list[StepRecord]) -> list[tuple[str, float, int, int]]:
+    """Records as (key, value, timestamp in ms, step), in order."""
+    return [
+        (key(name), value, int(record.time * 1000), record.step)
+        for record in records
+        for name, value in record.metrics.items()
+    ]
+
+
+def tags(run: Run) -> dict[str, str]:
+    """CONTRACT §3's tags, and the user's own."""
+    found = {
+        RUN_ID: run.id,
+        "lrtrack.version": run.version,
+        "lrtrack.device.type": run.device_type,
+        "lrtrack.device.name": run.device_name,
+        "lrtrack.world_size": str(run.world_size),
+        "lrtrack.optimizer.name": str(run.optimizer.get("name", "")),
+        "lrtrack.scheduler.id": run.schedule.id,
+        "lrtrack.scheduler.spec": run.schedule.spec,
+    }
+    found |= {f"lrtrack.scheduler.{name}": text for name, text in run.schedule.flat().items()}
+    if run.group is not None:
+        found["lrtrack.group"] = run.group
+    if run.prefix:
+        found["lrtrack.prefix"] = run.prefix
+    found |= {str(name): text_of(value) for name, value in run.tags.items()}
+    return {key(name): text[:_TAG_LENGTH] for name, text in found.items()}
+
+
+def params(run: Run) -> dict[str, str]:
+    """Params for MLflow's compare view: schedule, optimizer, seed, then the user's config."""
+    found: dict[str, Any] = {"scheduler": run.schedule.name}
+    flat = run.schedule.flat()
+    found |= {f"scheduler.{name}": text for name, text in flat.items() if name != "name"}
+    found["optimizer"] = run.optimizer.get("name", "")
+    found |= {f"optimizer.{n}": value for n, value in run.optimizer.items() if n != "name"}
+    if run.seed is not None:
+        found["seed"] = run.seed
+    found |= {name: value for name, value in _dotted("", run.config) if name not in found}
+    return {key(name): text_of(value)[:_PARAM_LENGTH] for name, value in found.items()}
+
+
+def note(run: Run) -> str:
+    """The run's description, in Markdown."""
+    rows = [
+        ("Schedule", f"`{_code(run.schedule.label)}` (id `{run.schedule.id}`)"),
+        ("Optimizer", f"`{_code(Schedule.from_dict(_named(run.optimizer)).label)}`"),
+        ("Device", _code(f"{run.device_name} ({run.device_type})")),
+        *([("Seed", str(run.seed))] if run.seed is not None else []),
+    ]
+    table = "\n".join(f"| **{name}** | {text} |" for name, text in rows)
+    where = f" --experiment {_shell(run.experiment)}" if run.experiment else ""
+    return (
+        f"Tracked by [lrtrack](https://pypi.org/project/lrtrack/) {run.version} at every optimizer "
+        f"step.\n\n| | |\n|---|---|\n{table}\n\n"
+        f"Compare the schedules of this experiment:\n\n```\nlrtrack compare{where}\n```\n"
+    )
+
+
+def schedule_from(found: Mapping[str, str]) -> Schedule:
+    """The schedule that a run's tags describe; a constant one where they do not."""
+    try:
+        return Schedule.from_spec(found["lrtrack.scheduler.spec"])
+    except (KeyError, ValueError):
+        return Schedule(found.get("lrtrack.scheduler.name", CONSTANT))
+
+
+def _named(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": "?", **optimizer}
+
+
+def _dotted(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        dot = f"{prefix}." if prefix else ""
+        return [pair for name, inner in value.items() for pair in _dotted(f"{dot}{name}", inner)]
+    return [(prefix, value)] if prefix else []
+
+
+def _code(text: str) -> str:
+    return text.replace("`", "'").replace("|", "\\|").replace("\n", " ")
+
+
+def _shell(text: str) -> str:
+    plain = re.fullmatch(r"[\w./:-]+", text)
+    return text if plain else "'" + text.replace("'", "'\\''") + "'"

@@ -1,0 +1,59 @@
+"""Tracker names → trackers, through the entry-point group `lrtrack.trackers`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import entry_points
+
+from lrtrack.errors import UsageError, unknown
+from lrtrack.trackers.base import Tracker
+
+GROUP = "lrtrack.trackers"
+
+#: What `track(tracker=…)` takes.
+Spec = str | Tracker | Sequence[str | Tracker]
+
+
+def names() -> list[str]:
+    """Names of all trackers installed here."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+@cache
+def get(name: str) -> Tracker:
+    """The tracker called `name`.
+
+    Raises:
+        UsageError: there is none, or its package cannot be imported.
+    """
+    for entry in entry_points(group=GROUP, name=name):
+        try:
+            tracker = entry.load()()
+        except ImportError as error:
+            raise UsageError(f"Tracker {name!r} cannot be loaded: {error}") from error
+        if not isinstance(tracker, Tracker):
+            raise UsageError(f"{entry.value} is registered as {name!r} but is no tracker.")
+        return tracker
+    raise UsageError(unknown("tracker", name, names()))
+
+
+def resolve(spec: Spec) -> list[Tracker]:
+    """Trackers for a name, several names joined by commas, a tracker object, or a list of these.
+
+    Raises:
+        UsageError: a name is unknown, or something is neither name nor tracker.
+    """
+    found: list[Tracker] = []
+    for part in [spec] if isinstance(spec, str | Tracker) else list(spec):
+        if isinstance(part, str):
+            found += [get(name.strip()) for name in part.split(",") if name.strip()]
+        elif isinstance(part, Tracker):
+            found.append(part)
+        else:
+            raise UsageError(
+                f"tracker must be a name ({', '.join(names())}) or a tracker object, not {part!r}"
+            )
+    if not found:
+        raise UsageError(f"tracker names no tracker. There is: {', '.join(names())}.")
+    return list({tracker.name: tracker for tracker in found}.values())
