@@ -48,6 +48,7 @@ class Target:
         experiment_id: the tracker's own id of the experiment, where only that is known.
         run_id: the tracker's run to write to; None: a new one.
         joined: the run belongs to the user and is never closed by lrtrack.
+        portable: another process can do the writing; False for tracker objects.
     """
 
     tracker: str
@@ -56,6 +57,7 @@ class Target:
     experiment_id: str | None = None
     run_id: str | None = None
     joined: bool = False
+    portable: bool = True
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from typing import Any
 
@@ -53,6 +54,15 @@ def world_size() -> int:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size()
     return 1
+
+
+def rank() -> int:
+    """This process's number among those that train together; 0 alone, and where unknown."""
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank()
+    told = os.environ.get("RANK", "0")  # torchrun's word, before the process group is up
+    return int(told) if told.isdigit() and os.environ.get("WORLD_SIZE", "1") != "1" else 0
 
 
 def _plain(value: Any) -> Any:

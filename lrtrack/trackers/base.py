@@ -85,8 +85,17 @@ class Tracker(Protocol):
     name: str
     portable: bool
 
-    def target(self, experiment: str | None) -> Target:
-        """Decide, in the training process, where a new run goes. No network."""
+    def active(self) -> bool:
+        """Whether the user has a run open here, which new blocks join. Imports nothing."""
+        ...
+
+    def target(self, experiment: str | None, default: str) -> Target:
+        """Decide, in the training process, where a new run goes. No network.
+
+        Args:
+            experiment: what the user asked for in so many words.
+            default: where it goes when neither he nor the tracker's own settings say.
+        """
         ...
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:

@@ -32,9 +32,13 @@ class LocalTracker:
     name = "local"
     portable = True
 
-    def target(self, experiment: str | None) -> Target:
-        """Runs go under the experiment's name, `lrtrack` without one."""
-        return Target(self.name, experiment=experiment or "lrtrack")
+    def active(self) -> bool:
+        """Never: nobody opens a journal by hand."""
+        return False
+
+    def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
+        """Runs are told apart by the experiment's name alone."""
+        return Target(self.name, experiment=experiment or default)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """None: nothing is to be delivered."""

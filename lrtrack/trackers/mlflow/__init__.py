@@ -24,7 +24,11 @@ class MlflowTracker:
     name = "mlflow"
     portable = True
 
-    def target(self, experiment: str | None) -> Target:
+    def active(self) -> bool:
+        """Whether `mlflow.start_run()` is open on this thread."""
+        return active_run() is not None
+
+    def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
         """The user's active run, else a new run in `experiment` or where MLflow itself would go.
 
         MLflow is only asked where the user has imported it already: the training process need
@@ -39,7 +43,7 @@ class MlflowTracker:
             return Target(self.name, uri, run_id=os.environ["MLFLOW_RUN_ID"], joined=True)
         name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
         number = None if name else os.environ.get("MLFLOW_EXPERIMENT_ID")
-        return Target(self.name, uri, name or (None if number else "lrtrack"), number)
+        return Target(self.name, uri, name or (None if number else default), number)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """The writing half for `run`."""

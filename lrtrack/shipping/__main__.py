@@ -1,0 +1,41 @@
+"""`python -m lrtrack.shipping DIRECTORY`: the shipper process of a journal directory."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from lrtrack.journal.layout import Layout
+from lrtrack.shipping.lock import Lock
+from lrtrack.shipping.process import Shipper
+from lrtrack.trackers import registry
+
+
+def main(directory: str, idle: float) -> int:
+    """Ship until idle; 0 also where another shipper is at work already."""
+    layout = Layout(Path(directory).absolute())
+    os.chdir("/")  # no working directory of a user is kept busy
+    os.nice(5)  # training comes first
+    lock = Lock(layout.lock)
+    while lock.acquire():
+        shipper = Shipper(layout, registry.get, idle=idle, log=_log)
+        signal.signal(signal.SIGTERM, lambda *_: shipper.stop())  # noqa: B023 (the latest one)
+        before = set(layout.queued())
+        shipper.run()
+        lock.release()
+        # A run may have come while the lock still said that somebody serves it.
+        if not set(layout.queued()) - before:
+            break
+    return 0
+
+
+def _log(line: str) -> None:
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    print(f"{stamp} {line}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], float(sys.argv[2])))

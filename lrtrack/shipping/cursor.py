@@ -1,0 +1,49 @@
+"""How far one run is delivered to one tracker: a small file beside the journal."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from lrtrack.journal.layout import read_json, write_json
+
+
+@dataclass
+class Cursor:
+    """Delivery state; saved after each change that a crash must not undo.
+
+    Attributes:
+        offset: bytes of the journal that are delivered.
+        skip: rows delivered of the frame that begins at `offset`.
+        doubt: a batch was sent whose answer was never seen.
+        remote_id: the tracker's run id, once the run is opened there.
+        url: where people look at the run.
+        closed: everything is delivered and the run is ended in the tracker.
+        error: why delivery does not go on at present, without credentials.
+        given_up: the tracker refused for good; only `lrtrack sync` or a new shipper tries again.
+    """
+
+    offset: int = 0
+    skip: int = 0
+    doubt: bool = False
+    remote_id: str | None = None
+    url: str | None = None
+    closed: bool = False
+    error: str | None = None
+    given_up: bool = False
+
+    @classmethod
+    def load(cls, path: Path) -> Cursor:
+        """The saved state; a fresh cursor where there is none that can be read.
+
+        A cursor that was there and cannot be read is a doubt: the tracker is asked what it has.
+        """
+        data = read_json(path)
+        if data is None:
+            return cls(doubt=path.exists())
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in data.items() if name in known})
+
+    def save(self, path: Path) -> None:
+        """Write the state in one step."""
+        write_json(path, asdict(self))

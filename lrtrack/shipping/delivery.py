@@ -1,0 +1,186 @@
+"""One run to one tracker: batches in journal order, the cursor moved after success."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lrtrack.errors import TrackerError
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.reader import JournalReader
+from lrtrack.records import State, StepRecord, Target
+from lrtrack.shipping.cursor import Cursor
+from lrtrack.stats.summary import _final as final_value
+from lrtrack.trackers import columns
+from lrtrack.trackers.base import Sink, Tracker
+
+#: Steps handed to a tracker at once: enough to fill its requests, few enough to see progress.
+BATCH = 1000
+
+Position = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records that may go out now, and where the cursor stands after them."""
+
+    records: list[StepRecord]
+    after: Position
+    more: bool
+
+
+class Delivery:
+    """Brings one run to one tracker, one `advance` at a time.
+
+    Args:
+        layout: the journal directory.
+        run_id: lrtrack's id of the run.
+        target: where the run goes.
+        tracker: the tracker named in `target`.
+    """
+
+    def __init__(self, layout: Layout, run_id: str, target: Target, tracker: Tracker) -> None:
+        self.run_id = run_id
+        self.target = target
+        self._reader = JournalReader(layout.journal(run_id))
+        self._path = layout.cursor(run_id, target.tracker)
+        self.cursor = Cursor.load(self._path)
+        self._sink = tracker.sink(self._reader.run, target, self.cursor.remote_id)
+        self._opened = False
+
+    @property
+    def needed(self) -> bool:
+        """Whether this tracker takes deliveries at all: the local one reads the journal."""
+        return self._sink is not None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run is over, and all of it delivered."""
+        return self.cursor.closed and self._reader.size() <= self.cursor.offset
+
+    def alive(self) -> bool:
+        """Whether the run still writes its journal."""
+        return self._reader.alive()
+
+    def advance(self) -> bool:
+        """Deliver one batch, or what the end of the run needs.
+
+        Returns:
+            Whether there is more to do right now.
+
+        Raises:
+            TrackerUnavailable: later; TrackerError: never.
+        """
+        # Asked first: if the writer is gone, what is read from here on is all there will be.
+        alive = self._reader.alive()
+        if self.complete:
+            return False
+        sink = self._open()
+        batch = take(self._reader, self.cursor, alive)
+        if batch.records:
+            # A run of another journal that is continued here may have these steps already.
+            continued = self.target.run_id is not None and not self.target.joined
+            doubt = self.cursor.doubt or continued
+            self._save(doubt=True)
+            sink.write(batch.records, doubt)
+        if (self.cursor.offset, self.cursor.skip) != batch.after or self.cursor.error:
+            offset, skip = batch.after
+            self._save(offset=offset, skip=skip, doubt=False, error=None, given_up=False)
+        if not batch.more and not alive:
+            self._finish(sink)
+            return False
+        return batch.more
+
+    def note(self, error: TrackerError, final: bool) -> None:
+        """Leave word for those who wait why nothing moves."""
+        self._save(error=str(error), given_up=final)
+
+    def _open(self) -> Sink:
+        sink = self._sink
+        if sink is None:
+            raise TrackerError(f"tracker {self.target.tracker!r} takes no deliveries")
+        if not self._opened or self.cursor.closed:  # closed, yet the journal goes on: resumed
+            remote = sink.open()
+            self._save(remote_id=remote.id, url=remote.url, error=None, closed=False)
+            self._opened = True
+        return sink
+
+    def _finish(self, sink: Sink) -> None:
+        table, ending = self._reader.table()
+        last = float(table["time"][-1].as_py()) if table.num_rows else self._reader.run.started
+        if table.num_rows:
+            with tempfile.TemporaryDirectory(prefix="lrtrack-") as folder:
+                path = Path(folder) / columns.NAME
+                columns.write_parquet(table, path)
+                sink.upload(path)
+        # Without a word of how it ended, its process was killed.
+        state, ended = (ending.state, ending.time) if ending else (State.FAILED, last)
+        sink.close(state, ended, run_metrics(table, self._reader.run.prefix))
+        self._save(closed=True, offset=self._reader.size(), skip=0)
+
+    def _save(self, **changes: object) -> None:
+        for name, value in changes.items():
+            setattr(self.cursor, name, value)
+        self.cursor.save(self._path)
+
+
+def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
+    """Up to `BATCH` steps beyond the cursor, parts of one step joined.
+
+    The last step of a living run is held back, as `run.log` may still change it, unless the run
+    asked to have everything delivered (`flush`).
+    """
+    records: list[StepRecord] = []
+    positions: list[Position] = []
+    after, sealed = (cursor.offset, cursor.skip), 0
+    for entry in reader.entries(cursor.offset):
+        if entry.event is not None:
+            after, sealed = (entry.end, 0), len(records)
+            if positions:
+                positions[-1] = after
+            continue
+        rows = entry.records()
+        done = cursor.skip if entry.start == cursor.offset else 0
+        records += rows[done:]
+        positions += [(entry.start, at + 1) for at in range(done, len(rows) - 1)]
+        positions += [(entry.end, 0)] if done < len(rows) else []
+        if len(records) > BATCH:
+            break
+    else:
+        if alive:
+            keep = len(records)
+            while keep > sealed and records[keep - 1].step == records[-1].step:
+                keep -= 1
+            records, positions = records[:keep], positions[:keep]
+    more = len(records) > BATCH
+    records, positions = records[:BATCH], positions[:BATCH]
+    return Batch(_joined(records), positions[-1] if positions else after, more)
+
+
+def run_metrics(table: pa.Table, prefix: str) -> dict[str, float]:
+    """`loss_final` and `loss_best` of a run, empty where it has no loss."""
+    name = prefix + "loss"
+    if name not in table.column_names:
+        return {}
+    values = table[name].drop_null().to_numpy()
+    if not len(values):
+        return {}
+    finite = values[np.isfinite(values)]
+    best = float(finite.min()) if len(finite) else float("nan")
+    return {f"{prefix}loss_final": final_value(values), f"{prefix}loss_best": best}
+
+
+def _joined(records: list[StepRecord]) -> list[StepRecord]:
+    found: list[StepRecord] = []
+    for record in records:
+        if found and found[-1].step == record.step:
+            found[-1] = StepRecord(
+                record.step, found[-1].time, {**found[-1].metrics, **record.metrics}
+            )
+        else:
+            found.append(record)
+    return found

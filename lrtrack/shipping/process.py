@@ -1,0 +1,165 @@
+"""The shipper: delivers every undelivered run of one journal directory, then goes.
+
+One a machine and directory: it holds a lock while it lives. It serves living runs as they write,
+and dead ones to their end. A tracker that does not answer is asked again after a growing pause,
+while the other runs go on.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from lrtrack.errors import JournalError, LRTrackError, TrackerError, TrackerUnavailable
+from lrtrack.journal.layout import Layout, host
+from lrtrack.journal.reader import JournalReader
+from lrtrack.records import Target
+from lrtrack.settings import redact
+from lrtrack.shipping.delivery import Delivery
+from lrtrack.trackers.base import Tracker
+
+#: Seconds between two looks at the directory.
+PERIOD = 0.1
+#: First and longest pause after a failure, in seconds.
+PAUSE, LONGEST_PAUSE = 0.5, 30.0
+#: Runs delivered at the same time.
+WORKERS = 4
+
+
+@dataclass
+class _Job:
+    """One run towards one tracker, between its attempts."""
+
+    delivery: Delivery
+    future: Future[None] | None = None
+    not_before: float = 0.0
+    pause: float = PAUSE
+    given_up: bool = False
+
+
+class Shipper:
+    """The work of the shipper process; also runs in a thread where no process can.
+
+    Args:
+        layout: the journal directory.
+        trackers: finds a tracker by name.
+        only: serve this run alone, and leave the queue to others; None: all that are queued.
+        serves: which targets are this shipper's.
+        idle: leave after this many seconds without anything to do.
+        patience: leave after this many seconds in which no tracker took anything and no run lived.
+        log: takes one line of text a message.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        trackers: Callable[[str], Tracker],
+        *,
+        only: str | None = None,
+        serves: Callable[[Target], bool] = lambda target: target.portable,
+        idle: float = 5.0,
+        patience: float = 600.0,
+        log: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._layout = layout
+        self._trackers = trackers
+        self._only = only
+        self._serves = serves
+        self._idle = idle
+        self._patience = patience
+        self._log = log
+        self._jobs: dict[tuple[str, str], _Job] = {}
+        self._left: set[str] = set()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Ask `run` to return soon; what is under way is finished."""
+        self._stopped = True
+
+    def run(self) -> None:
+        """Deliver until there is nothing left to do for a while."""
+        busy_at = moved_at = time.monotonic()
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="lrtrack-ship") as pool:
+            while not self._stopped:
+                waiting, moved, living = self._round(pool)
+                now = time.monotonic()
+                busy_at = now if waiting or living else busy_at
+                moved_at = now if moved or living else moved_at
+                if now - busy_at > self._idle or now - moved_at > max(self._patience, self._idle):
+                    return
+                time.sleep(PERIOD)
+
+    def _round(self, pool: ThreadPoolExecutor) -> tuple[bool, bool, bool]:
+        """Start what can be started; returns (something waits, something moved, a run lives)."""
+        self._take_up()
+        moved = living = waiting = False
+        now = time.monotonic()
+        for key, job in list(self._jobs.items()):
+            living = living or job.delivery.alive()
+            if job.future is not None:
+                waiting = moved = True  # an attempt under way is hope
+                if not job.future.done():
+                    continue
+                job.future = None
+            if job.delivery.complete:
+                del self._jobs[key]
+                self._settle(key[0])
+            elif not job.given_up:
+                waiting = True
+                if now >= job.not_before:
+                    job.future = pool.submit(self._serve, job)
+        return waiting, moved, living
+
+    def _take_up(self) -> None:
+        queued = self._layout.queued() if self._only is None else [self._only]
+        taken = {run_id for run_id, _ in self._jobs} | self._left
+        for run_id in queued:
+            if run_id not in taken:
+                self._take(run_id)
+
+    def _take(self, run_id: str) -> None:
+        try:
+            run = JournalReader(self._layout.journal(run_id)).run
+            if self._only is None and run.host not in ("", host()):
+                return  # of another machine, which may have it open
+            for target in filter(self._serves, run.targets):
+                tracker = self._trackers(target.tracker)
+                delivery = Delivery(self._layout, run_id, target, tracker)
+                if delivery.needed and not delivery.complete:
+                    self._jobs[run_id, target.tracker] = _Job(delivery)
+        except LRTrackError as error:
+            self._left.add(run_id)
+            self._log(f"{run_id}: left alone: {error}")
+            return
+        self._settle(run_id)
+
+    def _serve(self, job: _Job) -> None:
+        """Advance one run as far as it goes."""
+        try:
+            while job.delivery.advance():
+                job.pause = PAUSE
+            job.pause = PAUSE
+        except TrackerUnavailable as error:
+            job.delivery.note(error, final=False)
+            pause = error.retry_after or job.pause * random.uniform(0.8, 1.2)  # noqa: S311
+            job.not_before = time.monotonic() + min(pause, 10 * LONGEST_PAUSE)
+            job.pause = min(job.pause * 2, LONGEST_PAUSE)
+            self._log(f"{job.delivery.run_id}: {error}; next attempt in {pause:.1f} s")
+        except Exception as error:
+            # A tracker's own bug must not take the other runs' deliveries with it.
+            final = error if isinstance(error, TrackerError) else TrackerError(redact(repr(error)))
+            job.given_up = True
+            job.delivery.note(final, final=True)
+            self._log(f"{job.delivery.run_id}: given up: {final}")
+
+    def _settle(self, run_id: str) -> None:
+        """Take a run off the queue once no tracker waits for anything of it."""
+        if any(key[0] == run_id for key in self._jobs) or run_id in self._left:
+            return
+        if self._only is None:
+            self._layout.marker(run_id).unlink(missing_ok=True)
+        else:
+            self._stopped = True

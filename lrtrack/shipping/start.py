@@ -1,0 +1,148 @@
+"""Making sure that somebody ships: a process where possible, else a thread."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from lrtrack.errors import warn
+from lrtrack.journal.layout import Layout
+from lrtrack.shipping.lock import Lock, held
+from lrtrack.shipping.process import Shipper
+from lrtrack.trackers import registry
+from lrtrack.trackers.base import Tracker
+
+#: Seconds after which an idle shipper leaves; the environment may say otherwise.
+IDLE = 5.0
+IDLE_VARIABLE = "LRTRACK_SHIPPER_IDLE"
+#: Seconds between two looks whether the shipper lives, and for a new one to take its lock.
+LOOK, GRACE = 1.0, 10.0
+#: A process that fails this often in a row is not tried again.
+ATTEMPTS = 3
+
+_children: set[int] = set()
+
+
+class Courier:
+    """Keeps the deliveries of one run going, from the training process.
+
+    Args:
+        layout: the journal directory.
+        run_id: the run.
+        objects: trackers that only this process can write to, by name.
+    """
+
+    def __init__(self, layout: Layout, run_id: str, objects: dict[str, Tracker]) -> None:
+        self._layout = layout
+        self._run_id = run_id
+        self._objects = objects
+        self._threads: list[tuple[Shipper, threading.Thread]] = []
+        self._looked = 0.0
+        self._started_at: float | None = None
+        self._attempts = 0
+
+    def start(self, portable: bool) -> None:
+        """Begin to ship; `portable` says whether there is anything for another process."""
+        if self._objects:
+            self._in_thread(self._objects.__getitem__, portable=False)
+        self._portable = portable
+        self.look()
+
+    def look(self) -> None:
+        """See to it that a shipper lives; cheap enough to be called several times a second."""
+        reap()
+        now = time.monotonic()
+        if not self._portable or now - self._looked < LOOK:
+            return
+        self._looked = now
+        if held(self._layout.lock):
+            self._started_at, self._attempts = None, 0
+            return
+        if self._started_at is not None and now - self._started_at < GRACE and _children:
+            return  # still coming up
+        if self._attempts < ATTEMPTS and launch(self._layout):
+            self._attempts += 1
+            self._started_at = now
+            return
+        self._portable = False
+        warn(
+            "lrtrack cannot start its shipper process; a thread delivers instead, which slows "
+            "training a little."
+        )
+        self._in_thread(registry.get, portable=True)
+
+    def stop(self) -> None:
+        """End this process's own shipping threads; what they have left stays in the journal."""
+        for shipper, _ in self._threads:
+            shipper.stop()
+        for _, thread in self._threads:
+            thread.join()
+        self._threads.clear()
+
+    def _in_thread(self, trackers: Callable[[str], Tracker], portable: bool) -> None:
+        shipper = Shipper(
+            self._layout,
+            trackers,
+            only=self._run_id,
+            serves=lambda target: target.portable is portable,
+            idle=float("inf"),
+        )
+        thread = threading.Thread(target=shipper.run, name="lrtrack-shipper", daemon=True)
+        thread.start()
+        self._threads.append((shipper, thread))
+
+
+def launch(layout: Layout) -> bool:
+    """Start a shipper process; True where that went well as far as one can see at once.
+
+    It gets a session of its own, so that neither Ctrl-C nor a hang-up of the training's terminal
+    ends it, and its output goes to the log beside the journals.
+    """
+    idle = os.environ.get(IDLE_VARIABLE, str(IDLE))
+    # -P: the working directory must not be searched for modules, whatever lies there.
+    command = [sys.executable, "-P", "-m", "lrtrack.shipping", str(layout.root), idle]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(layout.log), flags, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    try:
+        child = os.posix_spawn(
+            sys.executable, command, environment, file_actions=files, setsid=True
+        )
+    except (OSError, NotImplementedError):
+        return False
+    _children.add(child)
+    return True
+
+
+def reap() -> None:
+    """Collect shipper processes of ours that have ended."""
+    for child in list(_children):
+        try:
+            ended, _ = os.waitpid(child, os.WNOHANG)
+        except ChildProcessError:  # somebody else waited for it, or we are a forked child
+            ended = child
+        if ended:
+            _children.discard(child)
+
+
+def drain(layout: Layout, log: Callable[[str], None]) -> bool:
+    """Deliver everything that is queued from this very process, unless a shipper is at work.
+
+    Returns:
+        Whether this process did the work.
+    """
+    lock = Lock(layout.lock)
+    if not lock.acquire():
+        return False
+    try:
+        Shipper(layout, registry.get, idle=0.3, patience=0.0, log=log).run()
+    finally:
+        lock.release()
+    return True

@@ -1,0 +1,90 @@
+"""Waiting until a run is delivered, with a progress bar where somebody watches."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lrtrack.journal.layout import Layout
+from lrtrack.records import Target
+from lrtrack.shipping.cursor import Cursor
+
+PERIOD = 0.02
+#: Waits shorter than this show nothing.
+PATIENCE = 0.5
+
+
+def cursors(layout: Layout, run_id: str, targets: Sequence[Target]) -> list[Cursor]:
+    """The delivery states of a run, one a target."""
+    return [Cursor.load(layout.cursor(run_id, target.tracker)) for target in targets]
+
+
+def wait(
+    states: Callable[[], Sequence[Cursor]],
+    done: Callable[[Cursor], bool],
+    size: int,
+    timeout: float,
+    upkeep: Callable[[], None] = lambda: None,
+) -> bool:
+    """Wait until `done` holds for all of `states()`, at most `timeout` seconds.
+
+    A tracker that refused for good is not waited for. On a terminal a bar shows the bytes of the
+    journal delivered so far, of `size`.
+
+    Returns:
+        Whether all are done.
+    """
+    begun = time.monotonic()
+    bar = None
+    try:
+        while True:
+            now = states()
+            if all(done(state) for state in now):
+                return True
+            elapsed = time.monotonic() - begun
+            if elapsed >= timeout or all(done(state) or state.given_up for state in now):
+                return False
+            if bar is None and elapsed > PATIENCE and sys.stderr.isatty():
+                bar = _Bar(size)
+            if bar is not None:
+                bar.show(min(state.offset for state in now))
+            upkeep()
+            time.sleep(PERIOD)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def journal_size(path: Path) -> int:
+    """Bytes in the journal; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+class _Bar:
+    """A progress bar on stderr."""
+
+    def __init__(self, size: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("lrtrack: delivering"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task("", total=size or 1)
+
+    def show(self, offset: int) -> None:
+        self._progress.update(self._task, completed=offset)
+
+    def close(self) -> None:
+        self._progress.stop()

@@ -1,0 +1,142 @@
+"""A tracker in this process's memory: for tests, notebooks and as an example of a tracker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from lrtrack.errors import NothingFound, UsageError, unknown
+from lrtrack.records import History, Run, State, StepRecord, Target
+from lrtrack.trackers.base import Progress, Query, Remote
+
+
+@dataclass
+class StoredRun:
+    """What the tracker holds of one run.
+
+    Attributes:
+        steps: step to its record; records of one step are merged.
+        summary: run-level metrics, as given at the end.
+        uploaded: the bytes of `lrtrack/history.parquet`.
+    """
+
+    run: Run
+    experiment: str
+    steps: dict[int, StepRecord] = field(default_factory=dict)
+    state: State = State.RUNNING
+    ended: float | None = None
+    summary: dict[str, float] = field(default_factory=dict)
+    uploaded: bytes | None = None
+
+
+class MemoryTracker:
+    """Keeps runs in this object: `track(tracker=MemoryTracker())`.
+
+    Attributes:
+        stored: run id to what is kept of it, oldest first.
+    """
+
+    name = "memory"
+    portable = False
+
+    def __init__(self) -> None:
+        self.stored: dict[str, StoredRun] = {}
+        self._lock = threading.Lock()
+
+    def target(self, experiment: str | None) -> Target:
+        """Runs go under the experiment's name, `lrtrack` without one."""
+        return Target(self.name, experiment=experiment or "lrtrack")
+
+    def sink(self, run: Run, target: Target, remote_id: str | None) -> MemorySink:
+        """The writing half for `run`."""
+        return MemorySink(self, run, target.experiment or run.experiment or "lrtrack")
+
+    def histories(self, query: Query, progress: Progress | None = None) -> Iterator[History]:
+        """Read the runs of an experiment, newest first.
+
+        Raises:
+            NothingFound: no such experiment.
+            UsageError: filters, which this tracker has not.
+        """
+        if query.filters:
+            raise UsageError("The memory tracker knows no filters.")
+        with self._lock:
+            kept = list(reversed(self.stored.values()))
+            if query.experiment is not None:
+                known = {stored.experiment for stored in kept}
+                if query.experiment not in known:
+                    raise NothingFound(unknown("experiment", query.experiment, known))
+                kept = [stored for stored in kept if stored.experiment == query.experiment]
+            found = [_history(stored) for stored in kept]
+        for done, history in enumerate(found, start=1):
+            yield history
+            if progress is not None:
+                progress(done, len(found))
+
+    def _store(self, run: Run, experiment: str) -> StoredRun:
+        return self.stored.setdefault(run.id, StoredRun(run, experiment))
+
+
+class MemorySink:
+    """The writing half of `MemoryTracker`, for one run."""
+
+    def __init__(self, tracker: MemoryTracker, run: Run, experiment: str) -> None:
+        self._tracker = tracker
+        self._run = run
+        self._experiment = experiment
+
+    def open(self) -> Remote:
+        """Find the run, or create it."""
+        with self._tracker._lock:
+            self._stored()
+        return Remote(self._run.id)
+
+    def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
+        """Store records; writing one twice changes nothing, so `doubt` needs no question."""
+        with self._tracker._lock:
+            steps = self._stored().steps
+            for record in records:
+                before = steps.get(record.step, record)
+                merged = {**before.metrics, **record.metrics}
+                steps[record.step] = StepRecord(record.step, before.time, merged)
+
+    def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
+        """Store how and when the run ended, and its run-level metrics."""
+        with self._tracker._lock:
+            stored = self._stored()
+            stored.state, stored.ended = state, ended
+            stored.summary.update(summary)
+
+    def upload(self, history: Path) -> None:
+        """Keep the columnar file's bytes."""
+        content = history.read_bytes()
+        with self._tracker._lock:
+            self._stored().uploaded = content
+
+    def _stored(self) -> StoredRun:
+        return self._tracker._store(self._run, self._experiment)
+
+
+def _history(stored: StoredRun) -> History:
+    records = [stored.steps[step] for step in sorted(stored.steps)]
+    names = sorted({name for record in records for name in record.metrics})
+    return History(
+        run=stored.run,
+        state=stored.state,
+        tracker=MemoryTracker.name,
+        steps=np.array([record.step for record in records], dtype=np.int64),
+        times=np.array([record.time for record in records], dtype=np.float64),
+        metrics={
+            name: np.array([record.metrics.get(name, np.nan) for record in records], dtype=float)
+            for name in names
+        },
+        present={
+            name: np.array([name in record.metrics for record in records], dtype=bool)
+            for name in names
+        },
+        ended=stored.ended,
+    )

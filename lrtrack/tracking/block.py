@@ -1,0 +1,195 @@
+"""Entering and leaving the `with` block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Never
+
+import torch
+
+from lrtrack.capture.optimizers import rank, unwrap
+from lrtrack.capture.scalars import settle
+from lrtrack.capture.steps import StepCapture
+from lrtrack.errors import JournalError, unknown, warn
+from lrtrack.journal.layout import Layout, read_json
+from lrtrack.journal.reader import JournalReader
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.records import Run, State
+from lrtrack.settings import read
+from lrtrack.shipping.start import Courier
+from lrtrack.trackers import registry
+from lrtrack.trackers.base import Tracker
+from lrtrack.tracking import options as asked
+from lrtrack.tracking.run import TrackedRun
+
+#: Seconds to wait for delivery after Ctrl-C: whoever presses it wants the prompt.
+INTERRUPTED = 1.0
+
+
+def track(
+    optimizer: Any,
+    scheduler: Any = None,
+    *,
+    tracker: registry.Spec | None = None,
+    experiment: str | None = None,
+    name: str | None = None,
+    group: str | None = None,
+    seed: int | None = None,
+    config: Any = None,
+    tags: Mapping[str, str] | None = None,
+    prefix: str = "",
+    model: torch.nn.Module | None = None,
+    norms: str = "global",
+    every: int = 1,
+    capture_loss: bool = True,
+    resume: str | None = None,
+    flush_timeout: float = 10.0,
+    **misspelt: Never,
+) -> Block:
+    """Record learning rate, gradient norms and loss at each optimizer step of a `with` block.
+
+    The loop inside stays as it is; training is the same, bit for bit, with and without.
+
+    Args:
+        optimizer: any `torch.optim.Optimizer`, or a wrapper that carries one in `.optimizer`.
+        scheduler: any object with `step()`; None means a constant schedule.
+        tracker: `"mlflow"`, `"local"`, several as a list or comma-separated, or a tracker object.
+            None: a run that is open in a tracker, else `LRTRACK_TRACKER`, else `[tool.lrtrack]`
+            of the nearest `pyproject.toml`, else `"mlflow"`.
+        experiment: MLflow experiment or W&B project; None: what the tracker itself would use,
+            else `"lrtrack"`.
+        name: the run's name; None: from schedule and seed.
+        group: a label shared by runs that belong together.
+        seed: what reports average over.
+        config: further settings of the run: a mapping, a dataclass or a namespace.
+        tags: the user's own tags.
+        prefix: put before every metric name, so that several optimizers share one run.
+        model: gives the parameters their names for `norms="layer"`.
+        norms: `"global"`, `"group"` (each param group too), `"layer"` (each parameter too), `"off"`.
+        every: record each k-th optimizer step.
+        capture_loss: whether the loss is seen at `backward()`.
+        resume: id of a run to append to; steps already there are not written twice.
+        flush_timeout: seconds to wait at most for delivery at the end of the block.
+
+    Returns:
+        A context manager that yields a `TrackedRun`.
+
+    Raises:
+        TypeError: no optimizer or scheduler, or an unknown argument.
+        UsageError: a value that does not exist; the message lists those that do.
+    """
+    if misspelt:
+        known = [key for key in asked.Options.__dataclass_fields__ if key != "optimizer"]
+        raise TypeError(f"track(): {unknown('option', next(iter(misspelt)), known)}")
+    given = asked.Options(
+        optimizer, scheduler, tracker, experiment, name, group, seed, config, tags, prefix,
+        model, norms, every, capture_loss, resume, flush_timeout,
+    )  # fmt: skip
+    asked.check(given)
+    return Block(given)
+
+
+class Block:
+    """The context manager that `track()` returns; may be entered once."""
+
+    def __init__(self, given: asked.Options) -> None:
+        self._given = given
+        self._settings = read()
+        self._trackers = asked.trackers(given, self._settings)
+        self._tracked: TrackedRun | None = None
+        self._pid = os.getpid()
+
+    def __enter__(self) -> TrackedRun:
+        """Open the journal, make sure that somebody ships it, and put the hooks in place."""
+        if self._tracked is not None:
+            raise RuntimeError("this block was entered before; call track() again")
+        given = self._given
+        run = asked.identity(given, self._settings, self._trackers)
+        layout = Layout(self._settings.directory)
+        run, recorded = _continued(layout, run, given.resume)
+        self._capture = StepCapture(
+            unwrap(given.optimizer),
+            given.scheduler,
+            on_step=lambda *record: tracked.on_step(*record),
+            on_plateau=lambda value: tracked.on_plateau(value),
+            norms=given.norms,
+            model=given.model,
+            every=given.every,
+            capture_loss=given.capture_loss,
+        )
+        self._capture.step = recorded
+        self._journal = _journal(layout, run, self._tick)
+        self._courier = Courier(layout, run.id, _objects(self._trackers))
+        self._tracked = tracked = TrackedRun(
+            run, self._capture, layout, self._journal, self._courier, given.flush_timeout, recorded
+        )
+        if self._journal is not None:
+            self._courier.start(portable=layout.marker(run.id).exists())
+        self._capture.attach()
+        return tracked
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Take everything out again, end the run, and wait a while for its delivery."""
+        self._capture.detach()
+        if self._journal is None or self._tracked is None or os.getpid() != self._pid:
+            return
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        timeout = min(self._given.flush_timeout, INTERRUPTED if interrupted else float("inf"))
+        try:
+            self._journal.close(State.FINISHED if kind is None else State.FAILED)
+            self._tracked.finish(timeout)
+        except Exception as trouble:  # the user's own exception, or his results, go first
+            warn(f"lrtrack could not end the run well: {trouble!r}")
+        finally:
+            self._courier.stop()
+
+    def _tick(self) -> None:
+        if self._tracked is not None:
+            self._tracked.tick()
+
+
+def _journal(layout: Layout, run: Run, on_tick: Any) -> JournalWriter | None:
+    """Open the run's journal and queue it; None, with a warning, where that cannot be."""
+    if rank() > 0:
+        return None  # one run for all processes, written by rank 0
+    try:
+        layout.create()
+        if any(target.portable and target.tracker != "local" for target in run.targets):
+            layout.marker(run.id).touch(mode=0o600)
+        return JournalWriter(layout.journal(run.id), run, settle, on_tick)
+    except (JournalError, OSError) as error:
+        warn(f"lrtrack {error}. Training goes on without a record; set LRTRACK_DIR elsewhere.")
+        return None
+
+
+def _continued(layout: Layout, run: Run, resume: str | None) -> tuple[Run, int]:
+    """The run whose journal is to be continued, and the last step in it; else `run` and -1."""
+    for path in _candidates(layout, resume) if resume else ():
+        try:
+            reader = JournalReader(path)
+            table, _ = reader.table()
+            steps = table["step"]
+            return reader.run, int(steps[-1].as_py()) if len(steps) else -1
+        except JournalError:
+            continue
+    return run, -1
+
+
+def _candidates(layout: Layout, resume: str) -> list[Any]:
+    runs = layout.root / "runs"
+    found = [path for path in runs.glob("*.journal") if path.stem == resume]
+    for cursor in runs.glob("*.cursor"):
+        if (read_json(cursor) or {}).get("remote_id") == resume:
+            found.append(runs / f"{cursor.name.partition('.')[0]}.journal")
+    return found
+
+
+def _objects(trackers: list[Tracker]) -> dict[str, Tracker]:
+    return {tracker.name: tracker for tracker in trackers if not tracker.portable}

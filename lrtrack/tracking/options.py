@@ -1,0 +1,153 @@
+"""What the user asked for, checked before any training, and turned into a `Run`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lrtrack
+from lrtrack.capture.describe import describe
+from lrtrack.capture.norms import KINDS
+from lrtrack.capture.optimizers import describe_optimizer, device_of, unwrap, world_size
+from lrtrack.errors import UsageError, unknown
+from lrtrack.journal.layout import host
+from lrtrack.records import Run, Target
+from lrtrack.settings import Settings
+from lrtrack.trackers import registry
+from lrtrack.trackers.base import Tracker
+
+#: Where runs go when nobody says otherwise.
+DEFAULT_TRACKER, DEFAULT_EXPERIMENT = "mlflow", "lrtrack"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `track()`, which documents them."""
+
+    optimizer: Any
+    scheduler: Any
+    tracker: registry.Spec | None
+    experiment: str | None
+    name: str | None
+    group: str | None
+    seed: int | None
+    config: Any
+    tags: Mapping[str, str] | None
+    prefix: str
+    model: torch.nn.Module | None
+    norms: str
+    every: int
+    capture_loss: bool
+    resume: str | None
+    flush_timeout: float
+
+
+def check(options: Options) -> None:
+    """Refuse what cannot be meant.
+
+    Raises:
+        TypeError: no optimizer, no scheduler, or the two swapped.
+        UsageError: an option has a value that does not exist.
+    """
+    scheduler = options.scheduler
+    if isinstance(scheduler, torch.optim.Optimizer):
+        raise TypeError("track() takes the optimizer first and the scheduler second; swap them")
+    unwrap(options.optimizer)
+    if scheduler is not None and not callable(getattr(scheduler, "step", None)):
+        raise TypeError(
+            "track() expects a scheduler with a step() method (or None) as its second argument, "
+            f"got {type(scheduler).__name__}"
+        )
+    if options.norms not in KINDS:
+        raise UsageError(unknown("value for norms", str(options.norms), KINDS))
+    if options.norms == "layer" and not isinstance(options.model, torch.nn.Module):
+        raise UsageError('norms="layer" needs model=…, whose parameters give the names')
+    if not isinstance(options.every, int) or options.every < 1:
+        raise UsageError(f"every must be a whole number of steps, at least 1; got {options.every}")
+    if options.seed is not None and not isinstance(options.seed, int):
+        raise UsageError(f"seed must be an integer, got {options.seed!r}")
+    if not options.flush_timeout >= 0:
+        raise UsageError(f"flush_timeout is in seconds, at least 0; got {options.flush_timeout}")
+    as_mapping(options.config)
+
+
+def trackers(options: Options, settings: Settings) -> list[Tracker]:
+    """The trackers to write to: argument, else active runs, else settings, else MLflow.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    if options.tracker is not None:
+        return registry.resolve(options.tracker)
+    active = [tracker for tracker in map(registry.get, registry.names()) if tracker.active()]
+    return active or registry.resolve(settings.tracker or DEFAULT_TRACKER)
+
+
+def identity(options: Options, settings: Settings, found: list[Tracker]) -> Run:
+    """The run that a block with these options is."""
+    optimizer = unwrap(options.optimizer)
+    default = settings.experiment or DEFAULT_EXPERIMENT
+    targets = tuple(_target(options, tracker, default) for tracker in found)
+    named = [target.experiment for target in targets if target.experiment]
+    schedule = describe(options.scheduler)
+    device_type, device_name = device_of(optimizer)
+    return Run(
+        id=uuid.uuid4().hex,
+        name=options.name or _name(schedule.name, options.seed),
+        schedule=schedule,
+        optimizer=describe_optimizer(optimizer),
+        experiment=named[0] if named else options.experiment or default,
+        group=options.group,
+        seed=options.seed,
+        config=as_mapping(options.config),
+        tags={str(key): str(value) for key, value in (options.tags or {}).items()},
+        prefix=options.prefix,
+        device_type=device_type,
+        device_name=device_name,
+        world_size=world_size(),
+        version=lrtrack.__version__,
+        started=time.time(),
+        host=host(),
+        pid=os.getpid(),
+        cwd=str(Path.cwd()),
+        source=sys.argv[0] if sys.argv else "",
+        targets=targets,
+    )
+
+
+def as_mapping(config: Any) -> dict[str, Any]:
+    """`config` as a mapping: a dict, a dataclass, or an `argparse.Namespace`.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if config is None:
+        return {}
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return dataclasses.asdict(config)
+    if isinstance(config, Mapping):
+        return dict(config)
+    if hasattr(config, "__dict__") and not isinstance(config, type):
+        return dict(vars(config))
+    raise UsageError(f"config must be a mapping, a dataclass or a namespace, got {config!r}")
+
+
+def _target(options: Options, tracker: Tracker, default: str) -> Target:
+    target = tracker.target(options.experiment, default)
+    target = dataclasses.replace(target, portable=tracker.portable)
+    if options.resume is not None and not target.joined:
+        return dataclasses.replace(target, run_id=options.resume)
+    return target
+
+
+def _name(schedule: str, seed: int | None) -> str:
+    return schedule if seed is None else f"{schedule}-seed{seed}"

@@ -1,0 +1,175 @@
+"""The open run: what `with lrtrack.track(…) as run` gives."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from lrtrack.capture.scalars import hold
+from lrtrack.capture.steps import StepCapture
+from lrtrack.errors import warn
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.records import Run
+from lrtrack.shipping.cursor import Cursor
+from lrtrack.shipping.start import Courier
+from lrtrack.shipping.waiting import cursors, journal_size, wait
+
+
+class TrackedRun:
+    """A run that is being recorded; made by `track()`, not by hand."""
+
+    def __init__(
+        self,
+        run: Run,
+        capture: StepCapture,
+        layout: Layout,
+        journal: JournalWriter | None,
+        courier: Courier,
+        flush_timeout: float,
+        recorded: int = -1,
+    ) -> None:
+        self._run = run
+        self._capture = capture
+        self._layout = layout
+        self._journal = journal
+        self._courier = courier
+        self._flush_timeout = flush_timeout
+        self._recorded = recorded
+        self._pid = os.getpid()
+        self._last_time: float | None = None
+        self._id: str | None = None
+        self._warned = False
+        self._refused: set[str] = set()
+
+    @property
+    def step(self) -> int:
+        """The optimizer step just done, counted from 0; -1 before the first."""
+        return self._capture.step
+
+    @property
+    def id(self) -> str:
+        """The run's id in its (first) tracker, once that is known; else lrtrack's own.
+
+        A run that lrtrack opens gets its tracker's id in the background: the first look waits for
+        it, at most `flush_timeout` seconds. What was returned once stays.
+        """
+        if self._id is None:
+            remote = self._await_remote()
+            self._id = (remote.remote_id if remote is not None else None) or self._run.id
+        return self._id
+
+    @property
+    def url(self) -> str | None:
+        """Where people can look at the run; None where its tracker has no page."""
+        remote = self._await_remote()
+        return remote.url if remote is not None else None
+
+    def log(self, mapping: Mapping[str, Any] | None = None, **metrics: Any) -> None:
+        """Record metrics at the step just done, at step 0 before the first.
+
+        A metric that the step has already is replaced. A value that is no number is left out with
+        a warning: a typing mistake in an evaluation must not end a training.
+
+        Args:
+            mapping: names that are no Python identifiers, such as `{"val/loss": 0.1}`.
+            **metrics: numbers or one-element tensors.
+        """
+        found = {}
+        for name, value in {**(mapping or {}), **metrics}.items():
+            try:
+                number = hold(value) if isinstance(value, torch.Tensor) else float(value)
+                found[_column(self._run.prefix + str(name))] = number
+            except (TypeError, ValueError, RuntimeError):
+                if name not in self._refused:
+                    self._refused.add(name)
+                    warn(f"metric {name!r} is not a number: {str(value)[:80]!r} is left out")
+        if self._journal is not None and found and self._ours():
+            when = self._last_time or time.time()
+            self._journal.amend(max(self.step, 0), when, found)
+
+    def flush(self) -> None:
+        """Wait until everything recorded so far is delivered, at most `flush_timeout` seconds."""
+        if self._journal is not None and self._ours():
+            self._journal.event("flush")
+            size = journal_size(self._journal.path)
+            self._wait(size, lambda state: state.offset >= size, self._flush_timeout)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For checkpoints: which run this is, and how many steps it has made."""
+        return {"id": self.id, "step": self.step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on counting where the checkpoint was taken; see `track(resume=…)` for the run."""
+        self._capture.step = int(state["step"])
+
+    def on_step(self, step: int, when: float, metrics: dict[str, Any]) -> None:
+        """Take a step's record from the capture."""
+        if self._journal is None or not self._ours() or step <= self._recorded:
+            return
+        self._last_time = when
+        if self._run.prefix:
+            metrics = {self._run.prefix + name: value for name, value in metrics.items()}
+        self._journal.append(step, when, metrics)
+
+    def on_plateau(self, value: float) -> None:
+        """Take the metric that a plateau schedule was given."""
+        self.log(plateau_metric=value)
+
+    def tick(self) -> None:
+        """A few times a second, off the training thread: keep delivery going, report trouble."""
+        self._courier.look()
+        if not self._warned:
+            for state in self._states():
+                if state.error is not None:
+                    self.report(state)
+
+    def report(self, state: Cursor) -> None:
+        """Say once that delivery does not go on."""
+        if self._warned:
+            return
+        self._warned = True
+        warn(
+            f"lrtrack cannot deliver at present: {state.error}. Training goes on; the steps are "
+            f"kept in {self._layout.root} and delivered later, or by `lrtrack sync`."
+        )
+
+    def finish(self, timeout: float) -> None:
+        """Wait for the delivery of a run whose journal is closed."""
+        if self._journal is None:
+            return
+        size = journal_size(self._journal.path)
+        self._wait(size, lambda state: state.closed and state.offset >= size, timeout)
+        for state in self._states():
+            if state.error is not None and not state.closed:
+                self.report(state)
+
+    def _wait(self, size: int, done: Any, timeout: float) -> None:
+        wait(self._states, done, size, timeout, self._courier.look)
+
+    def _states(self) -> list[Cursor]:
+        remote = [target for target in self._run.targets if target.tracker != "local"]
+        return cursors(self._layout, self._run.id, remote)
+
+    def _await_remote(self) -> Cursor | None:
+        if self._journal is None or not self._ours():
+            return None
+        states = self._states()[:1]
+        if states and states[0].remote_id is None:
+            first = lambda: self._states()[:1]  # noqa: E731
+            wait(first, lambda s: bool(s.remote_id or s.error), 0, self._flush_timeout)
+            states = first()
+        return states[0] if states else None
+
+    def _ours(self) -> bool:
+        # A forked child (a DataLoader worker) has the hooks but not the journal.
+        return os.getpid() == self._pid
+
+
+def _column(name: str) -> str:
+    """Metric names as the columns of a history can hold them: `step` and `time` are taken."""
+    return f"{name}_" if name in ("step", "time") else name
