@@ -22,6 +22,23 @@ _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s?#]*@")
 _SECRET_QUERY = re.compile(r"(?i)([?&](?:password|token|api_?key|secret|sig)=)[^&\s]+")
 
 
+_own_process = False
+
+
+def claim_process() -> None:
+    """Say that this process is lrtrack's own (command line, shipper) and not a user's program.
+
+    Only then may a tracker's client be tuned through its environment variables.
+    """
+    global _own_process
+    _own_process = True
+
+
+def owns_process() -> bool:
+    """Whether `claim_process` was called."""
+    return _own_process
+
+
 @dataclass(frozen=True)
 class Settings:
     """Configuration as found; None means "not said".

@@ -48,6 +48,17 @@ def device_of(optimizer: torch.optim.Optimizer) -> tuple[str, str]:
     return "cpu", _device_name(torch.device("cpu"))
 
 
+def devices() -> list[tuple[str, str]]:
+    """Type and name of every device that torch can use here, the processor first."""
+    found = [torch.device("cpu")]
+    for kind, backend in (("cuda", torch.cuda), ("xpu", torch.xpu)):
+        if backend.is_available():
+            found += [torch.device(kind, index) for index in range(backend.device_count())]
+    if torch.backends.mps.is_available():
+        found.append(torch.device("mps"))
+    return [(device.type, _device_name(device)) for device in found]
+
+
 def world_size() -> int:
     """Processes of the default process group; 1 without one."""
     distributed = torch.distributed

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from lrtrack.journal.layout import Layout
+from lrtrack.settings import claim_process
 from lrtrack.shipping.lock import Lock
 from lrtrack.shipping.process import Shipper
 from lrtrack.trackers import registry
@@ -17,6 +18,7 @@ from lrtrack.trackers import registry
 def main(directory: str, idle: float) -> int:
     """Ship until idle; 0 also where another shipper is at work already."""
     layout = Layout(Path(directory).absolute())
+    claim_process()
     os.chdir("/")  # no working directory of a user is kept busy
     os.nice(5)  # training comes first
     lock = Lock(layout.lock)

@@ -66,6 +66,11 @@ class Delivery:
         """Whether the run still writes its journal."""
         return self._reader.alive()
 
+    def extent(self) -> tuple[int, bool]:
+        """Bytes in the journal, and whether more may come."""
+        alive = self._reader.alive()  # asked first, as the last bytes come before the end
+        return self._reader.size(), alive
+
     def advance(self) -> bool:
         """Deliver one batch, or what the end of the run needs.
 
@@ -171,7 +176,9 @@ def run_metrics(table: pa.Table, prefix: str) -> dict[str, float]:
         return {}
     finite = values[np.isfinite(values)]
     best = float(finite.min()) if len(finite) else float("nan")
-    return {f"{prefix}loss_final": final_value(values), f"{prefix}loss_best": best}
+    final = final_value(values)
+    last = float("nan") if final is None else final
+    return {f"{prefix}loss_final": last, f"{prefix}loss_best": best}
 
 
 def _joined(records: list[StepRecord]) -> list[StepRecord]:

@@ -38,6 +38,11 @@ class _Job:
     not_before: float = 0.0
     pause: float = PAUSE
     given_up: bool = False
+    seen: tuple[int, bool] | None = None
+
+    def news(self) -> bool:
+        """Whether there is something to deliver since the last attempt that went well."""
+        return not self.given_up and self.delivery.extent() != self.seen
 
 
 class Shipper:
@@ -48,6 +53,7 @@ class Shipper:
         trackers: finds a tracker by name.
         only: serve this run alone, and leave the queue to others; None: all that are queued.
         serves: which targets are this shipper's.
+        once: one attempt at each run of any machine, then leave; runs that live are not waited for.
         idle: leave after this many seconds without anything to do.
         patience: leave after this many seconds in which no tracker took anything and no run lived.
         log: takes one line of text a message.
@@ -60,6 +66,7 @@ class Shipper:
         *,
         only: str | None = None,
         serves: Callable[[Target], bool] = lambda target: target.portable,
+        once: bool = False,
         idle: float = 5.0,
         patience: float = 600.0,
         log: Callable[[str], None] = lambda line: None,
@@ -68,6 +75,7 @@ class Shipper:
         self._trackers = trackers
         self._only = only
         self._serves = serves
+        self._once = once
         self._idle = idle
         self._patience = patience
         self._log = log
@@ -84,34 +92,34 @@ class Shipper:
         busy_at = moved_at = time.monotonic()
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="lrtrack-ship") as pool:
             while not self._stopped:
-                waiting, moved, living = self._round(pool)
+                self._take_up()
+                waiting, under_way = self._round(pool)
+                if self._once and not under_way:
+                    return
                 now = time.monotonic()
+                living = any(job.delivery.alive() for job in self._jobs.values())
                 busy_at = now if waiting or living else busy_at
-                moved_at = now if moved or living else moved_at
-                if now - busy_at > self._idle or now - moved_at > max(self._patience, self._idle):
+                moved_at = now if under_way or living else moved_at
+                if now - busy_at > self._idle or now - moved_at > self._patience:
                     return
                 time.sleep(PERIOD)
 
-    def _round(self, pool: ThreadPoolExecutor) -> tuple[bool, bool, bool]:
-        """Start what can be started; returns (something waits, something moved, a run lives)."""
-        self._take_up()
-        moved = living = waiting = False
+    def _round(self, pool: ThreadPoolExecutor) -> tuple[bool, bool]:
+        """Start what can be started; returns (something waits, an attempt is under way)."""
+        waiting = under_way = False
         now = time.monotonic()
         for key, job in list(self._jobs.items()):
-            living = living or job.delivery.alive()
-            if job.future is not None:
-                waiting = moved = True  # an attempt under way is hope
-                if not job.future.done():
-                    continue
+            if job.future is not None and job.future.done():
                 job.future = None
-            if job.delivery.complete:
+            if job.future is None and job.delivery.complete:
                 del self._jobs[key]
                 self._settle(key[0])
-            elif not job.given_up:
-                waiting = True
-                if now >= job.not_before:
-                    job.future = pool.submit(self._serve, job)
-        return waiting, moved, living
+                continue
+            if job.future is None and now >= job.not_before and job.news():
+                job.future = pool.submit(self._serve, job)
+            waiting = waiting or job.future is not None or job.not_before > now
+            under_way = under_way or job.future is not None
+        return waiting, under_way
 
     def _take_up(self) -> None:
         queued = self._layout.queued() if self._only is None else [self._only]
@@ -123,8 +131,8 @@ class Shipper:
     def _take(self, run_id: str) -> None:
         try:
             run = JournalReader(self._layout.journal(run_id)).run
-            if self._only is None and run.host not in ("", host()):
-                return  # of another machine, which may have it open
+            if self._only is None and not self._once and run.host not in ("", host()):
+                return  # of another machine, whose own shipper serves it
             for target in filter(self._serves, run.targets):
                 tracker = self._trackers(target.tracker)
                 delivery = Delivery(self._layout, run_id, target, tracker)
@@ -139,13 +147,15 @@ class Shipper:
     def _serve(self, job: _Job) -> None:
         """Advance one run as far as it goes."""
         try:
+            extent = job.delivery.extent()
             while job.delivery.advance():
                 job.pause = PAUSE
-            job.pause = PAUSE
+            job.pause, job.seen = PAUSE, extent
         except TrackerUnavailable as error:
             job.delivery.note(error, final=False)
             pause = error.retry_after or job.pause * random.uniform(0.8, 1.2)  # noqa: S311
             job.not_before = time.monotonic() + min(pause, 10 * LONGEST_PAUSE)
+            job.given_up = self._once
             job.pause = min(job.pause * 2, LONGEST_PAUSE)
             self._log(f"{job.delivery.run_id}: {error}; next attempt in {pause:.1f} s")
         except Exception as error:

@@ -104,7 +104,7 @@ def launch(layout: Layout) -> bool:
     idle = os.environ.get(IDLE_VARIABLE, str(IDLE))
     # -P: the working directory must not be searched for modules, whatever lies there.
     command = [sys.executable, "-P", "-m", "lrtrack.shipping", str(layout.root), idle]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -132,17 +132,31 @@ def reap() -> None:
             _children.discard(child)
 
 
-def drain(layout: Layout, log: Callable[[str], None]) -> bool:
-    """Deliver everything that is queued from this very process, unless a shipper is at work.
+def drain(layout: Layout, timeout: float, log: Callable[[str], None]) -> bool:
+    """Deliver what is queued, once, from this very process, unless a shipper is at work.
+
+    Args:
+        layout: the journal directory.
+        timeout: seconds after which to leave the rest.
+        log: takes one line of text a message.
 
     Returns:
         Whether this process did the work.
+
+    Raises:
+        OSError: the journal directory cannot be written.
     """
     lock = Lock(layout.lock)
     if not lock.acquire():
         return False
+    shipper = Shipper(layout, registry.get, once=True, log=log)
+    timer = threading.Timer(timeout, shipper.stop)
+    timer.name = "lrtrack-timeout"
+    timer.start()
     try:
-        Shipper(layout, registry.get, idle=0.3, patience=0.0, log=log).run()
+        shipper.run()
     finally:
+        timer.cancel()
+        timer.join()
         lock.release()
     return True

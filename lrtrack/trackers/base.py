@@ -89,6 +89,10 @@ class Tracker(Protocol):
         """Whether the user has a run open here, which new blocks join. Imports nothing."""
         ...
 
+    def status(self) -> str:
+        """One line for `lrtrack doctor`: where this tracker is, and whether it answers."""
+        ...
+
     def target(self, experiment: str | None, default: str) -> Target:
         """Decide, in the training process, where a new run goes. No network.
 

@@ -36,6 +36,10 @@ class LocalTracker:
         """Never: nobody opens a journal by hand."""
         return False
 
+    def status(self) -> str:
+        """The journals need nobody's answer."""
+        return "the journals below"
+
     def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
         """Runs are told apart by the experiment's name alone."""
         return Target(self.name, experiment=experiment or default)

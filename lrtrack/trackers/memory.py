@@ -47,9 +47,17 @@ class MemoryTracker:
         self.stored: dict[str, StoredRun] = {}
         self._lock = threading.Lock()
 
-    def target(self, experiment: str | None) -> Target:
-        """Runs go under the experiment's name, `lrtrack` without one."""
-        return Target(self.name, experiment=experiment or "lrtrack")
+    def active(self) -> bool:
+        """Never: there is nothing here that a user could open."""
+        return False
+
+    def status(self) -> str:
+        """How many runs there are."""
+        return f"{len(self.stored)} runs in this process"
+
+    def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
+        """Runs are told apart by the experiment's name alone."""
+        return Target(self.name, experiment=experiment or default, portable=self.portable)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> MemorySink:
         """The writing half for `run`."""

@@ -45,7 +45,7 @@ def resolve(spec: Spec) -> list[Tracker]:
         UsageError: a name is unknown, or something is neither name nor tracker.
     """
     found: list[Tracker] = []
-    for part in [spec] if isinstance(spec, str | Tracker) else list(spec):
+    for part in spec if isinstance(spec, list | tuple) else [spec]:
         if isinstance(part, str):
             found += [get(name.strip()) for name in part.split(",") if name.strip()]
         elif isinstance(part, Tracker):

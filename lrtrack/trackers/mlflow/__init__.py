@@ -28,6 +28,12 @@ class MlflowTracker:
         """Whether `mlflow.start_run()` is open on this thread."""
         return active_run() is not None
 
+    def status(self) -> str:
+        """The store that new runs would go to, and how many experiments it has."""
+        from lrtrack.trackers.mlflow.reading import status
+
+        return status(_current_uri(sys.modules.get("mlflow")))
+
     def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
         """The user's active run, else a new run in `experiment` or where MLflow itself would go.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import pyarrow as pa
 from lrtrack.errors import NothingFound, TrackerError, UsageError, unknown, warn
 from lrtrack.journal.reader import merge
 from lrtrack.records import History, Run, State
+from lrtrack.schedules import JSON
 from lrtrack.settings import redact
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Progress, Query
@@ -111,13 +113,25 @@ def _history(mlflow: MlflowClient, uri: str | None, query: Query, found: Any) ->
     )
 
 
+def status(uri: str | None) -> str:
+    """Where the store is, and how many experiments it has.
+
+    Raises:
+        TrackerError: it does not answer.
+    """
+    mlflow = client(uri, None)
+    with translated(uri):
+        count = len(mlflow.search_experiments())
+    return f"{_shown(mlflow)} answers, {count} experiments"
+
+
 def run_from(found: Any, experiment: str | None) -> Run:
     """A run's identity out of its tags and params."""
     tags: Mapping[str, str] = found.data.tags
     params: Mapping[str, str] = found.data.params
-    optimizer = {k.removeprefix("optimizer."): v for k, v in params.items() if k[:10] == "optimizer."}
-    own = ("scheduler", "scheduler.", "optimizer", "optimizer.", "seed")
-    config = {k: v for k, v in params.items() if k not in own and not k.startswith(own[1::2])}
+    optimizer = {k[10:]: _value(v) for k, v in params.items() if k.startswith("optimizer.")}
+    own = ("scheduler", "optimizer", "seed")
+    config = {k: _value(v) for k, v in params.items() if k.partition(".")[0] not in own}
     return Run(
         id=tags.get(words.RUN_ID, found.info.run_id),
         name=found.info.run_name or "",
@@ -177,6 +191,14 @@ def _joined(table: pa.Table, extra: pa.Table) -> pa.Table:
 
 def _run_level(name: str, prefix: str) -> bool:
     return name.startswith("system/") or name in [prefix + own for own in _OWN]
+
+
+def _value(text: str) -> JSON:
+    """A param as it was before it became text, as far as that can be told."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _integer(text: str | None) -> int | None:

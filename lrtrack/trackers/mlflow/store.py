@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrtrack._optional import load
 from lrtrack.errors import TrackerError, TrackerUnavailable
-from lrtrack.settings import redact
+from lrtrack.settings import owns_process, redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,6 +61,7 @@ def client(uri: str | None, cwd: str | None) -> MlflowClient:
     Raises:
         TrackerUnavailable, TrackerError: the store cannot be opened.
     """
+    _tune()
     mlflow = load("mlflow")
     _less_talk()
     with translated(uri), working_directory(cwd):
@@ -130,8 +131,17 @@ def _retry_after(error: Any) -> float | None:
         return None
 
 
+def _tune() -> None:
+    # By default MLflow tries seven times, two minutes each: lrtrack has its own patience, between
+    # attempts and without holding up other runs.
+    if owns_process():
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+
 def _less_talk() -> None:
     # Database migrations at the first use of a store are not news to someone who trains.
     for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

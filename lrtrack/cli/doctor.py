@@ -1,0 +1,86 @@
+"""`lrtrack doctor`: what lrtrack sees here."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(short_help="Show trackers, devices, journals, and what is undelivered.")
+def command() -> None:
+    """Show what lrtrack sees here: versions, trackers, devices, journals, what is undelivered.
+
+    Exit status 1 if a finished run is not delivered.
+    """
+    from lrtrack import settings
+
+    settings.claim_process()
+    found = settings.read()
+    _versions()
+    _trackers(found.tracker, found.experiment)
+    _devices()
+    left = _journals(found.directory)
+    if left:
+        click.echo("\nDeliver what is left with: lrtrack sync")
+        raise click.exceptions.Exit(1)
+
+
+def _row(name: str, text: object) -> None:
+    click.echo(f"  {name:<14} {text}")
+
+
+def _versions() -> None:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    click.echo("Versions")
+    _row("python", platform.python_version())
+    for package in ("lrtrack", "torch", "mlflow", "wandb"):
+        try:
+            _row(package, version(package))
+        except PackageNotFoundError:
+            _row(package, "not installed")
+
+
+def _trackers(configured: str | None, experiment: str | None) -> None:
+    from lrtrack.settings import redact
+    from lrtrack.trackers import registry
+
+    click.echo("\nTrackers")
+    _row("installed", ", ".join(registry.names()))
+    _row("configured", configured or "nothing, so mlflow")
+    _row("experiment", experiment or "nothing, so the tracker's own, else lrtrack")
+    for name in registry.names():
+        try:
+            _row(name, redact(registry.get(name).status()))
+        except Exception as error:  # one broken tracker must not hide the others
+            _row(name, f"not usable: {redact(str(error))}")
+
+
+def _devices() -> None:
+    from lrtrack.capture.optimizers import devices
+
+    click.echo("\nDevices")
+    for kind, name in devices():
+        _row(kind, name)
+
+
+def _journals(directory: object) -> int:
+    from pathlib import Path
+
+    from lrtrack.journal.layout import Layout
+    from lrtrack.shipping.lock import held
+    from lrtrack.shipping.pending import pending
+
+    layout = Layout(Path(str(directory)))
+    click.echo("\nJournals")
+    _row("directory", layout.root if layout.root.is_dir() else f"{layout.root} (not there yet)")
+    if not layout.root.is_dir():
+        return 0
+    _row("runs", sum(1 for _ in layout.journals()))
+    _row("shipper", "at work" if held(layout.lock) else "not running (it starts when needed)")
+    waiting = pending(layout)
+    _row("undelivered", len(waiting) or "nothing")
+    for run in waiting:
+        state = "running" if run.alive else run.error or "waits for a shipper"
+        _row("", f"{run.name} to {', '.join(run.trackers) or '?'}: {run.left:,} bytes; {state}")
+    return sum(1 for run in waiting if not run.alive)

@@ -1,0 +1,52 @@
+"""What is undelivered in a journal directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lrtrack.errors import JournalError
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.reader import JournalReader
+from lrtrack.shipping.waiting import cursors
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A run of which something is still only in its journal.
+
+    Attributes:
+        trackers: where it has yet to go.
+        left: bytes of the journal not delivered everywhere.
+        alive: the run goes on.
+        error: what stands in the way, if that is known.
+    """
+
+    id: str
+    name: str
+    trackers: tuple[str, ...]
+    left: int
+    alive: bool
+    error: str | None
+
+
+def pending(layout: Layout) -> list[Pending]:
+    """Runs with something undelivered, oldest first; broken journals among them."""
+    found = []
+    for run_id in layout.queued():
+        try:
+            reader = JournalReader(layout.journal(run_id))
+            run, alive, size = reader.run, reader.alive(), reader.size()
+        except JournalError as error:
+            found.append(Pending(run_id, "?", (), 0, False, str(error)))
+            continue
+        states = zip(run.targets, cursors(layout, run_id, run.targets), strict=True)
+        late = [
+            (target, state)
+            for target, state in states
+            if target.tracker != "local" and not (state.closed and state.offset >= size)
+        ]
+        error = next((state.error for _, state in late if state.error), None)
+        trackers = tuple(target.tracker for target, _ in late)
+        left = max([0, *(size - state.offset for _, state in late)])
+        found.append(Pending(run_id, run.name, trackers, left, alive, error))
+    return found

@@ -1,0 +1,177 @@
+"""What every test gets: an empty working directory, a clean environment, and a proof of tidiness."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from torch.nn.utils import clip_grad
+
+ORIGINALS = {
+    "torch.autograd.backward": lambda: torch.autograd.backward,
+    "Tensor.backward": lambda: torch.Tensor.backward,
+    "clip_grad._clip_grads_with_norm_": lambda: clip_grad._clip_grads_with_norm_,
+    "GradScaler.scale": lambda: torch.amp.GradScaler.scale,
+    "GradScaler.update": lambda: torch.amp.GradScaler.update,
+    "ReduceLROnPlateau.step": lambda: torch.optim.lr_scheduler.ReduceLROnPlateau.step,
+}
+_VENDORS = ("MLFLOW_", "WANDB_", "LRTRACK_", "_MLFLOW_")
+
+
+@pytest.fixture(autouse=True)
+def clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An own working directory, and none of the caller's tracker settings."""
+    for name in list(os.environ):
+        if name.startswith(_VENDORS):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "0.5")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("GIT_PYTHON_REFRESH", "quiet")
+    place = tmp_path / "work"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(clean_place: Path) -> Iterator[None]:
+    """No hook of ours in torch, no thread, no process, no open journal after a test."""
+    before = {name: look() for name, look in ORIGINALS.items()}
+    yield
+    assert {name: look() for name, look in ORIGINALS.items()} == before
+    within(10, lambda: [t.name for t in threading.enumerate() if t.name.startswith("lrtrack")] == [])
+    within(5, lambda: open_journals() == [])
+    within(30, lambda: shippers(clean_place.parent) == [])
+
+
+def within(seconds: float, holds: Callable[[], bool]) -> None:
+    """Wait until `holds()`, and fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"did not hold within {seconds} s"
+        time.sleep(0.02)
+
+
+def open_journals() -> list[str]:
+    """Journals that this process has open."""
+    files = [entry.path for entry in psutil.Process().open_files()]
+    return [path for path in files if path.endswith(".journal")]
+
+
+def shippers(place: Path) -> list[int]:
+    """Process ids of living shippers of journal directories below `place`."""
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline", "status"]):
+        command = process.info["cmdline"] or []
+        ours = "lrtrack.shipping" in command and any(str(place) in part for part in command)
+        if ours and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process.info["pid"])
+    return found
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow store, made once: its migrations take seconds."""
+    import mlflow
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(mlflow_database: Path, clean_place: Path) -> str:
+    """A fresh embedded MLflow store in the working directory; its URI."""
+    shutil.copy(mlflow_database, clean_place / "mlflow.db")
+    return f"sqlite:///{clean_place / 'mlflow.db'}"
+
+
+class Server:
+    """A real `mlflow server` on a loopback port, which tests may stop and start again."""
+
+    def __init__(self, folder: Path, database: Path) -> None:
+        self.folder = folder
+        shutil.copy(database, folder / "server.db")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        command = [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+            )
+        within(60, self.answers)
+
+    def answers(self) -> bool:
+        """Whether the server is up."""
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as reply:
+                return bool(reply.status == 200)
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """Kill the server with its workers."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture
+def server(tmp_path: Path, mlflow_database: Path) -> Iterator[Server]:
+    """A server of the test's own, not yet started."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    found = Server(folder, mlflow_database)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def within_seconds() -> Callable[[float, Callable[[], bool]], None]:
+    """`within`, for tests in other files."""
+    return within
+
+
+@pytest.fixture
+def living_shippers(clean_place: Path) -> Callable[[], list[int]]:
+    """Ids of the shippers that this test has running."""
+    return lambda: shippers(clean_place.parent)
+
+
+@pytest.fixture
+def command_line(clean_place: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `lrtrack …` as a user would, in a process of its own."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        code = "from lrtrack.cli import main; main(prog_name='lrtrack')"
+        return subprocess.run(
+            [sys.executable, "-P", "-c", code, *arguments],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
