@@ -63,12 +63,13 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> str:
     return f"Unknown {kind} {given!r}.{meant} There is: {listed}."
 
 
-def warn(message: str, stacklevel: int = 2) -> None:
+def warn(message: str) -> None:
     """Warn, and never raise: not even where the user turned warnings into errors.
 
     A warning of lrtrack may come up in the middle of an optimizer step, weeks into a training.
+    The line of lrtrack that noticed is of no use to anyone, so it is not shown.
     """
     try:
-        warnings.warn(message, LRTrackWarning, stacklevel=stacklevel + 1)
+        warnings.warn_explicit(message, LRTrackWarning, "lrtrack", 0)
     except LRTrackWarning:
         print(f"lrtrack: {message}", file=sys.stderr)

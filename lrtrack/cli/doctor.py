@@ -13,7 +13,6 @@ def command() -> None:
     """
     from lrtrack import settings
 
-    settings.claim_process()
     found = settings.read()
     _versions()
     _trackers(found.tracker, found.experiment)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
+from typing import TYPE_CHECKING
 
 import click
 
 from lrtrack.cli._progress import bar
+
+if TYPE_CHECKING:
+    from lrtrack.journal.layout import Layout
 
 
 @click.command(short_help="Deliver what is still only in journals.")
@@ -30,7 +33,6 @@ def command(timeout: float) -> None:
     from lrtrack.journal.layout import Layout
     from lrtrack.shipping.pending import pending
 
-    settings.claim_process()
     layout = Layout(settings.read().directory)
     before = pending(layout)
     if not before:
@@ -45,23 +47,17 @@ def command(timeout: float) -> None:
         raise LRTrackError("Something is left; it stays in the journals. Run `lrtrack sync` again.")
 
 
-def _deliver(layout: object, timeout: float, total: int) -> None:
+def _deliver(layout: Layout, timeout: float, total: int) -> None:
     """Deliver from a thread, so that progress shows and Ctrl-C works."""
-    from lrtrack.journal.layout import Layout
     from lrtrack.shipping.pending import pending
-    from lrtrack.shipping.start import drain
+    from lrtrack.shipping.start import drain, watch
 
-    assert isinstance(layout, Layout)
-    deadline = time.monotonic() + timeout
     trouble: list[OSError] = []
 
     def work() -> None:
         try:
-            # Where a shipper is at work already, it is only watched.
-            while not drain(layout, timeout, lambda line: click.echo(line, err=True)):
-                if time.monotonic() > deadline or not layout.queued():
-                    return
-                time.sleep(0.2)
+            if not drain(layout, timeout, lambda line: None):
+                watch(layout, timeout)  # a shipper is at work already
         except OSError as error:
             trouble.append(error)
 

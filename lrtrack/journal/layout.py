@@ -7,6 +7,7 @@
       queue/<id>                  empty; there while something of the run is undelivered
       shipper-<host>.lock         held by the shipper of this machine while it lives
       shipper-<host>.log          what the shipper had to say
+      wake                        touched to make the shipper try again at once
 
 File names come from lrtrack's own hexadecimal ids only, never from a run's name.
 """
@@ -76,6 +77,11 @@ class Layout:
     def log(self) -> Path:
         """Where the shipper of this machine writes."""
         return self.root / f"shipper-{host()}.log"
+
+    @property
+    def wake(self) -> Path:
+        """Touched to make a shipper try again at once, whatever it waits for."""
+        return self.root / "wake"
 
     def queued(self) -> list[str]:
         """Ids of runs with something undelivered, oldest first."""

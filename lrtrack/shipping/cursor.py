@@ -20,6 +20,7 @@ class Cursor:
         url: where people look at the run.
         closed: everything is delivered and the run is ended in the tracker.
         error: why delivery does not go on at present, without credentials.
+        failures: attempts that came to nothing, since the last one that did not.
         given_up: the tracker refused for good; only `lrtrack sync` or a new shipper tries again.
     """
 
@@ -30,6 +31,7 @@ class Cursor:
     url: str | None = None
     closed: bool = False
     error: str | None = None
+    failures: int = 0
     given_up: bool = False
 
     @classmethod

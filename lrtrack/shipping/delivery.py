@@ -21,6 +21,9 @@ from lrtrack.trackers.base import Sink, Tracker
 #: Steps handed to a tracker at once: enough to fill its requests, few enough to see progress.
 BATCH = 1000
 
+#: What a cursor says of trouble when there is none.
+WELL: dict[str, object] = {"error": None, "given_up": False, "failures": 0}
+
 Position = tuple[int, int]
 
 
@@ -94,7 +97,7 @@ class Delivery:
             sink.write(batch.records, doubt)
         if (self.cursor.offset, self.cursor.skip) != batch.after or self.cursor.error:
             offset, skip = batch.after
-            self._save(offset=offset, skip=skip, doubt=False, error=None, given_up=False)
+            self._save(offset=offset, skip=skip, doubt=False, **WELL)
         if not batch.more and not alive:
             self._finish(sink)
             return False
@@ -102,7 +105,7 @@ class Delivery:
 
     def note(self, error: TrackerError, final: bool) -> None:
         """Leave word for those who wait why nothing moves."""
-        self._save(error=str(error), given_up=final)
+        self._save(error=str(error), given_up=final, failures=self.cursor.failures + 1)
 
     def _open(self) -> Sink:
         sink = self._sink
@@ -110,7 +113,7 @@ class Delivery:
             raise TrackerError(f"tracker {self.target.tracker!r} takes no deliveries")
         if not self._opened or self.cursor.closed:  # closed, yet the journal goes on: resumed
             remote = sink.open()
-            self._save(remote_id=remote.id, url=remote.url, error=None, closed=False)
+            self._save(remote_id=remote.id, url=remote.url, closed=False, **WELL)
             self._opened = True
         return sink
 

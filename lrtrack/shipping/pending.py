@@ -19,6 +19,7 @@ class Pending:
         left: bytes of the journal not delivered everywhere.
         alive: the run goes on.
         error: what stands in the way, if that is known.
+        failures: attempts that came to nothing.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Pending:
     left: int
     alive: bool
     error: str | None
+    failures: int = 0
 
 
 def pending(layout: Layout) -> list[Pending]:
@@ -47,6 +49,7 @@ def pending(layout: Layout) -> list[Pending]:
         ]
         error = next((state.error for _, state in late if state.error), None)
         trackers = tuple(target.tracker for target, _ in late)
+        failures = sum(state.failures for _, state in late)
         left = max([0, *(size - state.offset for _, state in late)])
-        found.append(Pending(run_id, run.name, trackers, left, alive, error))
+        found.append(Pending(run_id, run.name, trackers, left, alive, error, failures))
     return found

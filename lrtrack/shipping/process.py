@@ -82,6 +82,7 @@ class Shipper:
         self._jobs: dict[tuple[str, str], _Job] = {}
         self._left: set[str] = set()
         self._stopped = False
+        self._woken = 0.0
 
     def stop(self) -> None:
         """Ask `run` to return soon; what is under way is finished."""
@@ -92,6 +93,7 @@ class Shipper:
         busy_at = moved_at = time.monotonic()
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="lrtrack-ship") as pool:
             while not self._stopped:
+                self._wake_up()
                 self._take_up()
                 waiting, under_way = self._round(pool)
                 if self._once and not under_way:
@@ -120,6 +122,18 @@ class Shipper:
             waiting = waiting or job.future is not None or job.not_before > now
             under_way = under_way or job.future is not None
         return waiting, under_way
+
+    def _wake_up(self) -> None:
+        """Forget all pauses and refusals where somebody asked for another attempt."""
+        try:
+            woken = self._layout.wake.stat().st_mtime
+        except OSError:
+            return
+        if woken != self._woken:
+            self._woken = woken
+            self._left.clear()
+            for job in self._jobs.values():
+                job.not_before, job.given_up, job.pause = 0.0, False, PAUSE
 
     def _take_up(self) -> None:
         queued = self._layout.queued() if self._only is None else [self._only]

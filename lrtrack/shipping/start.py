@@ -11,6 +11,7 @@ from collections.abc import Callable
 from lrtrack.errors import warn
 from lrtrack.journal.layout import Layout
 from lrtrack.shipping.lock import Lock, held
+from lrtrack.shipping.pending import pending
 from lrtrack.shipping.process import Shipper
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
@@ -22,6 +23,9 @@ IDLE_VARIABLE = "LRTRACK_SHIPPER_IDLE"
 LOOK, GRACE = 1.0, 10.0
 #: A process that fails this often in a row is not tried again.
 ATTEMPTS = 3
+
+#: Bytes after which the shipper's log is begun anew.
+LOG_SIZE = 2**20
 
 _children: set[int] = set()
 
@@ -112,6 +116,8 @@ def launch(layout: Layout) -> bool:
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     try:
+        if layout.log.exists() and layout.log.stat().st_size > LOG_SIZE:
+            layout.log.unlink()
         child = os.posix_spawn(
             sys.executable, command, environment, file_actions=files, setsid=True
         )
@@ -160,3 +166,20 @@ def drain(layout: Layout, timeout: float, log: Callable[[str], None]) -> bool:
         timer.join()
         lock.release()
     return True
+
+
+def watch(layout: Layout, timeout: float) -> None:
+    """Make the shipper at work try everything again, and wait until it has.
+
+    Args:
+        layout: the journal directory.
+        timeout: seconds to wait at most.
+    """
+    before = {run.id: run.failures for run in pending(layout) if not run.alive}
+    layout.wake.touch()
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        left = [run for run in pending(layout) if run.id in before]
+        if all(run.failures > before[run.id] for run in left):
+            return
+        time.sleep(0.1)

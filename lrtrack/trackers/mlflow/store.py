@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ def translated(uri: str | None) -> Iterator[None]:
     try:
         yield
     except exceptions.MlflowException as error:
-        message = f"{where}: {redact(str(error))[:500]}"
+        message = f"{where}: {redact(_reason(error))[:500]}"
         if _final(error):
             raise TrackerError(message) from error
         raise TrackerUnavailable(message, _retry_after(error)) from error
@@ -113,6 +114,15 @@ def _absolute(uri: str) -> str:
     if "://" not in uri and not uri.startswith(("file:", "databricks")):
         return (Path.cwd() / uri).as_uri()
     return uri
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, without the wrappings of three libraries around a refused connection."""
+    text = str(error)
+    system = re.search(r"\[Errno -?\d+\] ([^\"')]+)", text)
+    if "failed with exception" in text and system is not None:
+        return f"cannot be reached ({system[1].strip()})"
+    return text.splitlines()[0] if text else repr(error)
 
 
 def _final(error: Any) -> bool:

@@ -1,0 +1,26 @@
+"""The `lrtrack` command. Each subcommand's module is imported only when it is used."""
+
+from __future__ import annotations
+
+import click
+
+from lrtrack import __version__
+from lrtrack.cli._group import LazyGroup
+
+_COMMANDS = {
+    "compare": "Compare the schedules of an experiment's runs.",
+    "demo": "Train on handwritten digits under many schedules and compare them.",
+    "doctor": "Show trackers, devices, journals, and what is undelivered.",
+    "runs": "List an experiment's runs.",
+    "sync": "Deliver what is still only in journals.",
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    commands={name: ("lrtrack.cli." + name, text) for name, text in _COMMANDS.items()},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="lrtrack")
+def main() -> None:
+    """Which learning-rate schedule did what, and which one is better."""

@@ -1,0 +1,94 @@
+"""A click group that imports a command when it is used, and turns errors into exit statuses."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import click
+
+from lrtrack.errors import LRTrackError, LRTrackWarning, unknown
+from lrtrack.settings import claim_process, redact
+
+#: What a shell reports for a program ended by Ctrl-C.
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """Commands as `{name: (module, one-line help)}`; each module has a click command `command`.
+
+    LRTrackError becomes one line on stderr and the error's exit status, Ctrl-C exit status 130;
+    lrtrack's warnings become one line on stderr too.
+    """
+
+    def __init__(self, *, commands: Mapping[str, tuple[str, str]], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._lazy = dict(commands)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands, without importing any."""
+        return sorted(self._lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command."""
+        if cmd_name not in self._lazy:
+            return None
+        command = importlib.import_module(self._lazy[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that `args` begin with; a misspelt one is answered with the nearest."""
+        name = args[0]
+        if not ctx.resilient_parsing and name not in self._lazy and not name.startswith("-"):
+            ctx.fail(unknown("command", name, self._lazy))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their one-line helps."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._lazy[name][1]) for name in self.list_commands(ctx)])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        claim_process()
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", LRTrackWarning)
+            warnings.showwarning = _show_warning
+            try:
+                return super().invoke(ctx)
+            except LRTrackError as error:
+                raise _Shown(error) from error
+            except KeyboardInterrupt:
+                click.echo("Interrupted.", err=True)
+                raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+class _Shown(click.ClickException):
+    """An error of lrtrack as click prints it."""
+
+    def __init__(self, error: LRTrackError) -> None:
+        super().__init__(redact(str(error)))
+        self.exit_code = error.exit_status  # type: ignore[misc]  # click reads it off the instance
+
+
+_python_shows = warnings.showwarning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, LRTrackWarning):  # where in lrtrack it was raised helps no user
+        click.echo(f"Warning: {redact(str(message))}", file=file or sys.stderr)
+    else:
+        _python_shows(message, category, filename, lineno, file, line)

@@ -1,0 +1,97 @@
+"""Options that several commands share, and where results go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from lrtrack.errors import LRTrackError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SUFFIXES: Mapping[str, str] = {
+    ".txt": "table",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".csv": "csv",
+    ".json": "json",
+}
+
+
+def sources(function: F) -> F:
+    """Add `--experiment`, `--tracker`, `--tracking-uri` and `--filter`."""
+    for option in reversed(
+        (
+            click.option("--experiment", metavar="NAME", help="MLflow experiment or W&B project."),
+            click.option(
+                "--tracker",
+                "trackers",
+                multiple=True,
+                metavar="NAME",
+                help="Where the runs are: mlflow, wandb, local. Repeatable.",
+            ),
+            click.option("--tracking-uri", metavar="URI", help="Where the tracker is."),
+            click.option(
+                "--filter",
+                "filters",
+                multiple=True,
+                metavar="EXPR",
+                help="Only runs for which this holds, in the tracker's own language. Repeatable.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def output(formats: tuple[str, ...]) -> Callable[[F], F]:
+    """Add `--format` and `--output`; resolve them with `format_of` and `deliver`."""
+
+    def add(function: F) -> F:
+        function = click.option(
+            "--output",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="Write there; the suffix decides the format.",
+        )(function)
+        return click.option("--format", "form", type=click.Choice(formats), help="Default: table.")(
+            function
+        )
+
+    return add
+
+
+def format_of(form: str | None, path: Path | None, formats: tuple[str, ...]) -> str:
+    """Decide the format: what `--format` says, else the file's suffix, else a table.
+
+    Raises:
+        click.UsageError: the suffix is none of those known.
+    """
+    if form is not None or path is None:
+        return form or "table"
+    known = {suffix: name for suffix, name in _SUFFIXES.items() if name in formats}
+    if path.suffix.lower() not in known:
+        raise click.UsageError(
+            f"Cannot tell the format of {path} by its suffix. Known: {', '.join(known)}; "
+            "or say it with --format."
+        )
+    return known[path.suffix.lower()]
+
+
+def deliver(text: str, path: Path | None) -> None:
+    """Print `text`, or write it to `path` and say so on stderr; UTF-8 both ways.
+
+    Raises:
+        LRTrackError: the file cannot be written.
+    """
+    if path is None:
+        click.echo(text.encode(), nl=False)
+        return
+    try:
+        path.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise LRTrackError(f"Cannot write {path}: {error.strerror or error}") from error
+    click.echo(f"Wrote {path}", err=True)

@@ -1,0 +1,85 @@
+"""`lrtrack compare`: an experiment's schedules side by side."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from lrtrack.cli import _options
+from lrtrack.cli._progress import bar
+
+if TYPE_CHECKING:
+    from lrtrack.stats import Comparison
+
+_FORMATS = ("table", "markdown", "csv", "json")
+
+
+@click.command(short_help="Compare the schedules of an experiment's runs.")
+@_options.sources
+@click.option("--metric", default="loss", show_default=True, metavar="NAME")
+@click.option(
+    "--mode", type=click.Choice(["min", "max"]), help="Default: decided by the metric's name."
+)
+@click.option("--target", type=float, metavar="VALUE", help="Tell when runs reach this value.")
+@click.option(
+    "--group-by",
+    default="schedule",
+    show_default=True,
+    metavar="FIELD[,FIELD…]",
+    help="schedule, name, or fields such as scheduler.max_lr, optimizer.lr or a config key.",
+)
+@click.option(
+    "--baseline", metavar="SCHEDULE", help="Test against this schedule instead of the best."
+)
+@_options.output(_FORMATS)
+def command(
+    experiment: str | None,
+    trackers: tuple[str, ...],
+    tracking_uri: str | None,
+    filters: tuple[str, ...],
+    metric: str,
+    mode: Literal["min", "max"] | None,
+    target: float | None,
+    group_by: str,
+    baseline: str | None,
+    form: str | None,
+    output: Path | None,
+) -> None:
+    """Read an experiment's runs back and compare their schedules, best first."""
+    chosen = _options.format_of(form, output, _FORMATS)
+    from lrtrack.comparing import compare
+
+    with bar("Reading runs") as progress:
+        comparison = compare(
+            experiment,
+            tracker=trackers or None,
+            tracking_uri=tracking_uri,
+            metric=metric,
+            mode=mode,
+            target=target,
+            group_by=group_by,
+            filters=filters,
+            baseline=baseline,
+            progress=progress,
+        )
+    show(comparison, chosen, output)
+
+
+def show(comparison: Comparison, form: str = "table", path: Path | None = None) -> None:
+    """Print `comparison` in a format, or write it to `path`."""
+    from lrtrack.reports import csvtext, jsontext, markdown, terminal
+    from lrtrack.reports.report import report_of
+
+    if form == "json":
+        _options.deliver(jsontext.render(comparison), path)
+    elif form == "csv":
+        _options.deliver(csvtext.render(comparison), path)
+    elif form == "markdown":
+        _options.deliver(markdown.render(report_of(comparison)), path)
+    elif path is not None:
+        _options.deliver(terminal.text(report_of(comparison)), path)
+    else:
+        terminal.write(report_of(comparison), sys.stdout)

@@ -1,0 +1,63 @@
+"""`lrtrack runs`: an experiment's runs, one row each."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from lrtrack.cli import _options
+from lrtrack.cli._progress import bar
+
+_FORMATS = ("table", "csv", "json")
+
+
+@click.command(short_help="List an experiment's runs.")
+@_options.sources
+@click.option(
+    "--metric",
+    default="loss",
+    show_default=True,
+    metavar="NAME",
+    help="Whose final value is shown.",
+)
+@_options.output(_FORMATS)
+def command(
+    experiment: str | None,
+    trackers: tuple[str, ...],
+    tracking_uri: str | None,
+    filters: tuple[str, ...],
+    metric: str,
+    form: str | None,
+    output: Path | None,
+) -> None:
+    """List an experiment's runs, newest first."""
+    chosen = _options.format_of(form, output, _FORMATS)
+    from lrtrack import settings
+    from lrtrack.comparing import fetch
+    from lrtrack.errors import NothingFound
+    from lrtrack.reports import csvtext, jsontext, terminal
+    from lrtrack.reports.runs import rows_of, runs_report
+
+    experiment = experiment or settings.read().experiment
+    with bar("Reading runs") as progress:
+        histories = fetch(
+            experiment,
+            tracker=trackers or None,
+            tracking_uri=tracking_uri,
+            filters=filters,
+            metric=metric,
+            progress=progress,
+        )
+    if not histories:
+        raise NothingFound("There are no runs to list.")
+    if chosen == "json":
+        rows = rows_of(histories, metric)
+        _options.deliver(jsontext.render_runs(rows, experiment, metric), output)
+    elif chosen == "csv":
+        _options.deliver(csvtext.render_runs(rows_of(histories, metric)), output)
+    elif output is not None:
+        _options.deliver(terminal.text(runs_report(histories, experiment, metric)), output)
+    else:
+        terminal.write(runs_report(histories, experiment, metric), sys.stdout)

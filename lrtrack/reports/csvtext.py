@@ -1,0 +1,87 @@
+"""Comparisons and lists of runs as CSV: one row each, numbers in full."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+from lrtrack.reports.runs import RunRow
+from lrtrack.reports.wording import clean
+from lrtrack.schedules import JSON, text_of
+from lrtrack.stats import Comparison, ScheduleSummary, Spread
+
+#: What spreadsheets take for the start of a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def render(comparison: Comparison) -> str:
+    """One row a schedule, best first; empty where there is no value."""
+    return _table([_row(item) for item in comparison.schedules])
+
+
+def render_runs(rows: Sequence[RunRow]) -> str:
+    """One row a run."""
+    return _table([row.to_dict() for row in rows])
+
+
+def _row(item: ScheduleSummary) -> dict[str, JSON]:
+    return {
+        "rank": item.rank,
+        "schedule": item.schedule,
+        "id": item.id,
+        "label": item.label,
+        "runs": item.runs,
+        "diverged": item.diverged,
+        "unfinished": item.unfinished,
+        "steps": item.steps,
+        **_spread("final", item.final),
+        **_spread("best", item.best),
+        "steps_to_target_reached": item.steps_to_target.reached,
+        "steps_to_target_median": item.steps_to_target.median,
+        "seconds_to_target_reached": item.seconds_to_target.reached,
+        "seconds_to_target_median": item.seconds_to_target.median,
+        "lr_peak": item.lr_peak,
+        "grad_norm_median": item.grad_norm.median,
+        "grad_norm_p95": item.grad_norm.p95,
+        "grad_norm_max": item.grad_norm.max,
+        "steps_per_second": item.steps_per_second,
+        "p_vs_best": item.p_vs_best,
+        "indistinguishable_from_best": item.indistinguishable_from_best,
+        "params": dict(item.params),
+        "run_ids": " ".join(item.run_ids),
+    }
+
+
+def _spread(name: str, spread: Spread) -> dict[str, JSON]:
+    low, high = spread.ci95 or (None, None)
+    return {
+        f"{name}_mean": spread.mean,
+        f"{name}_std": spread.std,
+        f"{name}_median": spread.median,
+        f"{name}_ci95_low": low,
+        f"{name}_ci95_high": high,
+        f"{name}_min": spread.min,
+        f"{name}_max": spread.max,
+        f"{name}_values": list(spread.values),
+    }
+
+
+def _table(rows: Sequence[Mapping[str, JSON]]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(rows[0] if rows else ())
+    writer.writerows(map(_cells, rows))
+    return file.getvalue()
+
+
+def _cells(row: Mapping[str, JSON]) -> Iterable[str]:
+    for value in row.values():
+        if value is None:
+            yield ""
+        elif isinstance(value, str | list | tuple | Mapping):
+            text = clean(text_of(value))
+            # A spreadsheet would run this as a formula; numbers may well begin with a minus.
+            yield f"'{text}" if text.startswith(_FORMULA) else text
+        else:
+            yield text_of(value)

@@ -1,0 +1,26 @@
+"""Comparisons and lists of runs as strict JSON, in ASCII."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from lrtrack.reports.runs import RunRow
+from lrtrack.schedules import JSON
+from lrtrack.stats import Comparison
+
+
+def render(comparison: Comparison) -> str:
+    """What `Comparison.to_dict` says."""
+    return _text(comparison.to_dict())
+
+
+def render_runs(rows: Sequence[RunRow], experiment: str | None, metric: str) -> str:
+    """The runs under `"runs"`, with what was asked for beside them."""
+    listed = [row.to_dict() for row in rows]
+    return _text({"format": 1, "experiment": experiment, "metric": metric, "runs": listed})
+
+
+def _text(data: JSON) -> str:
+    # ASCII: text from trackers may hold what the reader's terminal would obey, or cannot encode
+    return json.dumps(data, indent=2, ensure_ascii=True, allow_nan=False) + "\n"

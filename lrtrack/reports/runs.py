@@ -1,0 +1,113 @@
+"""The list of an experiment's runs, one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from lrtrack.records import History, State
+from lrtrack.reports.report import Cell, Column, Report, Tone
+from lrtrack.reports.wording import NONE, clean, count, number, short_labels
+from lrtrack.schedules import JSON, plain
+from lrtrack.stats import mode_of, summarise
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run, as `lrtrack runs` lists it.
+
+    Attributes:
+        id: lrtrack's own run id.
+        tracker_id: the run's id in the tracker it was read from; the same as `id` where the
+            tracker keeps no other.
+        final: mean of the last 5 % of the metric's records; None where diverged or missing.
+    """
+
+    name: str
+    schedule: str
+    schedule_id: str
+    seed: int | None
+    device: str
+    state: str
+    diverged: bool
+    steps: int
+    final: float | None
+    tracker: str
+    tracker_id: str
+    id: str
+    url: str | None
+
+    def to_dict(self) -> dict[str, JSON]:
+        """A strict-JSON mapping."""
+        return dict(plain(asdict(self)))
+
+
+def rows_of(histories: Sequence[History], metric: str) -> list[RunRow]:
+    """One row a history, in the order given."""
+    return [_row(history, metric) for history in histories]
+
+
+def runs_report(histories: Sequence[History], experiment: str | None, metric: str) -> Report:
+    """Tell the runs in words and cells, in the order given."""
+    rows = rows_of(histories, metric)
+    short = short_labels((item.run.schedule.label, item.run.schedule) for item in histories)
+    failed = sum(row.state == State.FAILED for row in rows)
+    running = sum(row.state == State.RUNNING for row in rows)
+    diverged = sum(row.diverged for row in rows)
+    counts = [
+        f"{many} {word}"
+        for many, word in ((running, "running"), (failed, "failed"), (diverged, "diverged"))
+        if many
+    ]
+    return Report(
+        title=clean(" · ".join(filter(None, [experiment, count(len(rows), "run")]))),
+        headline=f"{', '.join(counts)}." if counts else "All finished.",
+        columns=(
+            Column("run", number=False),
+            Column("schedule", number=False),
+            Column("seed", weight=2),
+            Column("device", number=False, weight=3, whole=True),
+            Column("state", number=False, whole=True),
+            Column("steps", weight=1),
+            Column(f"final {clean(metric)}"),
+            Column("tracker", number=False, weight=5, whole=True),
+            Column("id", number=False, weight=6, whole=True),
+        ),
+        rows=tuple(_cells(row, short[row.schedule]) for row in rows),
+        shortened="Shortened to fit: --format csv or json has everything.",
+    )
+
+
+def _row(history: History, metric: str) -> RunRow:
+    run = history.run
+    figures = summarise(history, metric, mode_of(metric), None)
+    return RunRow(
+        name=run.name,
+        schedule=run.schedule.label,
+        schedule_id=run.schedule.id,
+        seed=run.seed,
+        device=run.device_name or run.device_type,
+        state=str(history.state),
+        diverged=figures.diverged,
+        steps=figures.steps,
+        final=None if figures.diverged else figures.final,
+        tracker=history.tracker,
+        tracker_id=history.id,
+        id=run.id,
+        url=history.url,
+    )
+
+
+def _cells(row: RunRow, short: str) -> tuple[Cell, ...]:
+    tones = {State.FAILED: Tone.BAD, State.FINISHED: Tone.PLAIN}
+    return (
+        Cell(clean(row.name)),
+        Cell(clean(row.schedule), clean(short)),
+        Cell(NONE if row.seed is None else str(row.seed)),
+        Cell(clean(row.device)),
+        Cell(row.state.lower(), tone=tones.get(State(row.state), Tone.GOOD)),
+        Cell(str(row.steps)),
+        Cell("diverged", tone=Tone.BAD) if row.diverged else Cell(number(row.final)),
+        Cell(clean(row.tracker), tone=Tone.FAINT),
+        Cell(clean(row.tracker_id), tone=Tone.FAINT),
+    )

@@ -1,0 +1,194 @@
+"""Reports on a terminal, in a pipe, or in a text file."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TextIO
+
+from rich import box
+from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lrtrack.reports.report import Cell, Column, Report, Tone
+
+#: Width where nothing says otherwise.
+WIDTH = 80
+#: Text columns get this, or what they need, before further columns are shown.
+_ROOMY = 24
+#: Below this, a text column says nothing any more.
+_TIGHT = 8
+_GAP = 2
+_LINES = 3
+
+_STYLES: Mapping[Tone, str] = {
+    Tone.PLAIN: "",
+    Tone.GOOD: "bold green",
+    Tone.BAD: "red",
+    Tone.FAINT: "dim",
+}
+_ASCII = str.maketrans({"±": "+/-", "≈": "~", "–": "-", "·": "-", "→": "->", "≥": ">="})
+_ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+
+
+def write(report: Report, file: TextIO) -> None:
+    """Print `report` to `file`: as wide as `COLUMNS`, the terminal, or 80; colours on a terminal.
+
+    Characters that the file's encoding lacks are written in ASCII.
+    """
+    _print(report, Console(file=file, width=width_of(file)))
+
+
+def text(report: Report, width: int = WIDTH) -> str:
+    """`report` as plain text, without colours."""
+    file = io.StringIO()
+    _print(report, Console(file=file, width=width, force_terminal=False, color_system=None))
+    return file.getvalue()
+
+
+def width_of(file: TextIO, environ: Mapping[str, str] = os.environ) -> int:
+    """How many columns to use: what `COLUMNS` says, else the terminal's, else 80."""
+    said = environ.get("COLUMNS", "")
+    if said.isdecimal() and int(said) > 0:
+        return int(said)
+    try:
+        # Only of the file itself: in a pipe, the terminal that stderr still is does not count.
+        return os.get_terminal_size(file.fileno()).columns or WIDTH
+    except (OSError, ValueError):
+        return WIDTH
+
+
+def _print(report: Report, console: Console) -> None:
+    more = "…"
+    if not console.encoding.startswith("utf"):
+        report, more = _recoded(report, console.encoding), "~"
+    kept, widths = _layout(report, console.width)
+    shortened = len(kept) < len(report.columns)
+    rows = []
+    for row in report.rows:
+        cells = [_fit(row[at], width, more) for at, width in zip(kept, widths, strict=True)]
+        shortened |= any(row[at].text != cell for at, cell in zip(kept, cells, strict=True))
+        rows.append(
+            [Text(cell, _STYLES[row[at].tone]) for at, cell in zip(kept, cells, strict=True)]
+        )
+    # Text objects all through: plain strings would be read as markup, and all this is others' text
+    console.print(Text(report.title, "bold"))
+    console.print(Text(report.headline))
+    console.print()
+    console.print(_table(report, kept, widths, rows), crop=False)
+    console.print()
+    for warning in report.warnings:
+        console.print(Text("! " + warning, "yellow"))
+    for note in (*report.notes, *([report.shortened] if shortened and report.shortened else [])):
+        console.print(Text(note, "dim"))
+
+
+def _table(
+    report: Report, kept: Sequence[int], widths: Sequence[int], rows: Sequence[Sequence[Text]]
+) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    titles = [
+        _lines(report.columns[at].title, width) for at, width in zip(kept, widths, strict=True)
+    ]
+    height = max(map(len, titles))
+    for at, width, lines in zip(kept, widths, titles, strict=True):
+        standing = [""] * (height - len(lines)) + lines
+        table.add_column(
+            Text("\n".join(standing), "bold"),
+            justify="right" if report.columns[at].number else "left",
+            width=width,
+            no_wrap=True,
+        )
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
+    """Choose columns that fit into `width`, and how wide each is."""
+    wants = [
+        _wants(column, [row[at] for row in report.rows]) for at, column in enumerate(report.columns)
+    ]
+    kept = list(range(len(report.columns)))
+
+    def missing(needs: Sequence[int]) -> int:
+        return sum(needs[at] for at in kept) + _GAP * (len(kept) - 1) - width
+
+    needs = [least for least, _ in wants]
+    while missing(needs) > 0:
+        at = max(kept, key=lambda at: report.columns[at].weight)
+        if not report.columns[at].weight:
+            break
+        kept.remove(at)
+    texts = [at for at in kept if not (report.columns[at].number or report.columns[at].whole)]
+    while missing(needs) > 0 and texts:  # nothing left to drop: squeeze the widest text
+        at = max(texts, key=lambda at: needs[at])
+        if needs[at] <= _TIGHT:
+            break
+        needs[at] -= 1
+    for at in kept:  # room that is left goes to the texts, first come first served
+        needs[at] += max(0, min(wants[at][1] - needs[at], -missing(needs)))
+    return kept, [needs[at] for at in kept]
+
+
+def _wants(column: Column, cells: Sequence[Cell]) -> tuple[int, int]:
+    """How wide a column must and would like to be."""
+    title = max(cell_len(word) for word in _words(column.title))
+    whole = max([title, *(cell_len(cell.text) for cell in cells)])
+    if column.number or column.whole:
+        return whole, whole
+    return min(whole, max(title, _ROOMY)), whole
+
+
+def _fit(cell: Cell, width: int, more: str) -> str:
+    """The longest form of `cell` that stands in `width`, on three lines at most."""
+    for form in (cell.text, cell.short or cell.text):
+        if cell_len(form) <= width:
+            return form
+    lines = _lines(cell.short or cell.text, width)
+    if len(lines) > _LINES:
+        rest = set_cell_size(" ".join(lines[_LINES - 1 :]), max(0, width - cell_len(more)))
+        lines = [*lines[: _LINES - 1], rest.rstrip() + more]
+    return "\n".join(lines)
+
+
+def _lines(text: str, width: int) -> list[str]:
+    """Break `text` between words; those that are too long after a bracket, else anywhere."""
+    lines: list[str] = []
+    for word in _words(text):
+        gap = " "
+        for piece in [word] if cell_len(word) <= width else re.split(r"(?<=[(\[])", word):
+            if lines and cell_len(lines[-1] + gap + piece) <= width:
+                lines[-1] += gap + piece
+            else:
+                lines += chop_cells(piece, max(1, width))
+            gap = ""
+    return lines
+
+
+def _words(text: str) -> list[str]:
+    return text.split() or [""]
+
+
+def _recoded(report: Report, encoding: str) -> Report:
+    def recode(text: str) -> str:
+        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+
+    return replace(
+        report,
+        title=recode(report.title),
+        headline=recode(report.headline),
+        columns=tuple(replace(item, title=recode(item.title)) for item in report.columns),
+        rows=tuple(
+            tuple(replace(cell, text=recode(cell.text), short=recode(cell.short)) for cell in row)
+            for row in report.rows
+        ),
+        notes=tuple(map(recode, report.notes)),
+        warnings=tuple(map(recode, report.warnings)),
+        shortened=recode(report.shortened),
+    )

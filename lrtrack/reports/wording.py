@@ -1,0 +1,150 @@
+"""How numbers, schedules and text from outside are written in reports."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from lrtrack.schedules import JSON, Schedule, text_of
+from lrtrack.stats import Spread
+
+#: What stands where there is no value.
+NONE = "–"
+
+_ANSI = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # titles
+    r"|\x1b[ -/]*[0-~]"
+)
+
+
+def clean(text: str) -> str:
+    """`text` on one line without anything that steers a terminal or reorders what is read."""
+    kept = []
+    for char in _ANSI.sub("", text):
+        kind = unicodedata.category(char)
+        if char.isspace() or kind in ("Zl", "Zp"):
+            kept.append(" ")
+        elif kind not in ("Cc", "Cf", "Cs"):
+            kept.append(char)
+    return "".join(kept).strip()
+
+
+def number(value: float | None, digits: int = 4, *, trim: bool = False) -> str:
+    """`value` with `digits` significant digits; `trim` leaves out zeros at the end."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if value == 0.0:
+        return "0"
+    power = math.floor(math.log10(abs(value)))
+    if power < -4 or power >= 6:
+        text = f"{value:.{digits - 1}e}"
+        return re.sub(r"\.?0+e", "e", text) if trim else text
+    text = f"{value:.{max(0, digits - 1 - power)}f}"
+    return text.rstrip("0").rstrip(".") if trim and "." in text else text
+
+
+def rate(value: float | None) -> str:
+    """Steps per second: whole numbers from 100 on."""
+    if value is not None and 100 <= value < 1e9:
+        return f"{value:.0f}"
+    return number(value, 3)
+
+
+def places(values: Iterable[float | None]) -> int | None:
+    """Decimals that suit all of `values` in one column, so that their points stand in line.
+
+    Returns:
+        As many as give the largest 4 significant digits; None where that would leave the
+        smallest under 3, so that each needs its own.
+    """
+    sizes = [abs(value) for value in values if value]
+    if not sizes or not math.isfinite(max(sizes)):
+        return None
+    low, high = (math.floor(math.log10(size)) for size in (min(sizes), max(sizes)))
+    return 3 - high if 0 <= 3 - high <= 6 and high - low <= 1 else None
+
+
+def aligned(value: float | None, decimals: int | None) -> str:
+    """`value` with so many decimals; None: with 4 significant digits."""
+    return number(value) if value is None or decimals is None else f"{value:.{decimals}f}"
+
+
+def mean_std(spread: Spread, decimals: int | None = None) -> str:
+    """`0.1234 ± 0.0056`; the mean alone where there is no deviation."""
+    mean = aligned(spread.mean, decimals)
+    if spread.std is None:
+        return mean
+    visible = decimals is not None and (not spread.std or spread.std >= 10**-decimals)
+    return f"{mean} ± {aligned(spread.std, decimals) if visible else number(spread.std, 2)}"
+
+
+def interval(spread: Spread, decimals: int | None = None) -> str:
+    """`[0.1200, 0.1270]`."""
+    if spread.ci95 is None:
+        return NONE
+    low, high = (aligned(end, decimals) for end in spread.ci95)
+    return f"[{low}, {high}]"
+
+
+def count(number_of: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number_of} {noun}{'' if number_of == 1 else 's'}"
+
+
+def some(names: Sequence[str], limit: int = 3) -> str:
+    """`a, b, c and 2 more`."""
+    if len(names) <= limit:
+        return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+    return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+
+
+def short_labels(named: Iterable[tuple[str, Schedule | None]]) -> dict[str, str]:
+    """For each label a form with no more parameters than tell schedules of one name apart.
+
+    `SequentialLR(LinearLR → CosineAnnealingLR)`, `StepLR(step_size=30)`.
+
+    Args:
+        named: a label, and the one schedule that it stands for, or None.
+
+    Returns:
+        Label to short form; the whole label where a short form would stand for several.
+    """
+    schedules = dict(named)
+    flats: dict[str, list[dict[str, str]]] = {}
+    for schedule in schedules.values():
+        if schedule is not None:
+            flats.setdefault(schedule.name, []).append(schedule.flat())
+    short = {}
+    for label, schedule in schedules.items():
+        if schedule is None or not label.startswith(schedule.label):
+            short[label] = label
+            continue
+        own, others = schedule.flat(), flats[schedule.name]
+        telling = {key for key in own if any(other.get(key) != own[key] for other in others)}
+        short[label] = _telling(schedule.to_dict(), telling, "") + label[len(schedule.label) :]
+    forms = list(short.values())
+    return {label: form if forms.count(form) == 1 else label for label, form in short.items()}
+
+
+def _telling(data: Mapping[str, JSON], telling: Collection[str], path: str) -> str:
+    """A schedule's label with its inner schedules' names and the parameters in `telling`."""
+    inner: list[str] = []
+    params: list[str] = []
+    for key, value in sorted(data.items()):
+        where = path + key
+        parts = list(enumerate(value)) if isinstance(value, list | tuple) else []
+        if isinstance(value, Mapping) and "name" in value:
+            inner.append(_telling(value, telling, where + "."))
+        elif any(isinstance(part, Mapping) and "name" in part for _, part in parts):
+            inner += [
+                _telling(part, telling, f"{where}.{at}.")
+                for at, part in parts
+                if isinstance(part, Mapping) and "name" in part
+            ]
+        elif key != "name" and where in telling:
+            params.append(f"{key}={text_of(value)}")
+    shown = ", ".join([*([" → ".join(inner)] if inner else []), *params])
+    return f"{data['name']}({shown})" if shown else str(data["name"])

@@ -1,0 +1,27 @@
+"""Numbers from histories: one run's figures, a schedule's spread over seeds, and tests between."""
+
+from lrtrack.stats.compare import compare_histories
+from lrtrack.stats.result import (
+    Comparison,
+    GradNorm,
+    Mode,
+    Notice,
+    Reach,
+    ScheduleSummary,
+    Spread,
+)
+from lrtrack.stats.summary import RunSummary, mode_of, summarise
+
+__all__ = [
+    "Comparison",
+    "GradNorm",
+    "Mode",
+    "Notice",
+    "Reach",
+    "RunSummary",
+    "ScheduleSummary",
+    "Spread",
+    "compare_histories",
+    "mode_of",
+    "summarise",
+]

@@ -1,0 +1,130 @@
+"""What a comparison is: plain frozen values, one to one with `compare --format json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lrtrack.schedules import JSON, plain
+
+#: Whether small or large values of a metric are good.
+Mode = Literal["min", "max"]
+
+#: Version of the mapping that `Comparison.to_dict` gives.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One figure over the runs of a schedule; the statistics leave out what has no value.
+
+    Attributes:
+        mean: None where no run has a value.
+        std: sample standard deviation (ddof 1); None under 2 values.
+        ci95: 95 % confidence interval of the mean; None under 3 values.
+        values: one a run, in the order of `ScheduleSummary.run_ids`; None for a run that diverged
+            or lacks the metric.
+    """
+
+    mean: float | None
+    std: float | None
+    median: float | None
+    ci95: tuple[float, float] | None
+    min: float | None
+    max: float | None
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How many runs reached the target, and the Kaplan-Meier median of when."""
+
+    reached: int
+    median: float | None
+
+
+@dataclass(frozen=True)
+class GradNorm:
+    """Gradient norms over all steps of all runs of a schedule, finite ones only."""
+
+    median: float | None
+    p95: float | None
+    max: float | None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that makes a comparison less fair than it looks."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ScheduleSummary:
+    """All runs of one schedule, or of one value of what was grouped by.
+
+    Attributes:
+        rank: from 1, the best; runs that diverged count as worse than any value.
+        schedule: the schedule's name; several, comma-joined, where the group mixes them.
+        id: the schedule's id; None where the group mixes schedules.
+        label: what tells this group from the others, for people.
+        params: the schedule's parameters; where the group mixes schedules, those all share.
+        runs: all runs, with those that diverged or have not finished.
+        steps: optimizer steps of a run, the (low) median over the runs.
+        final: each run's mean over the last 5 % of the metric's records.
+        best: each run's best value.
+        lr_peak: the largest learning rate that any run used.
+        steps_per_second: median over the runs.
+        p_vs_best: Holm-corrected; None for the best (or baseline) itself and where either side
+            has under 2 runs.
+        indistinguishable_from_best: True unless `p_vs_best` is under 0.05.
+        run_ids: in the order of the seeds.
+    """
+
+    rank: int
+    schedule: str
+    id: str | None
+    label: str
+    params: Mapping[str, JSON]
+    runs: int
+    diverged: int
+    unfinished: int
+    steps: int
+    final: Spread
+    best: Spread
+    steps_to_target: Reach
+    seconds_to_target: Reach
+    lr_peak: float | None
+    grad_norm: GradNorm
+    steps_per_second: float | None
+    p_vs_best: float | None
+    indistinguishable_from_best: bool
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Schedules side by side, best first.
+
+    Attributes:
+        baseline: label of the schedule that `p_vs_best` compares with; None: the best.
+        diagnoses: `{"code", "run_id", "message", "hint"}` each.
+    """
+
+    experiment: str | None
+    metric: str
+    mode: Mode
+    target: float | None
+    schedules: tuple[ScheduleSummary, ...]
+    diagnoses: tuple[Mapping[str, str], ...] = ()
+    warnings: tuple[Notice, ...] = ()
+    baseline: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A strict-JSON mapping; `"baseline"` is in it only where one was chosen."""
+        data = {"format": FORMAT, **asdict(self)}
+        if self.baseline is None:
+            del data["baseline"]
+        return dict(plain(data))

@@ -1,0 +1,169 @@
+"""One run's figures for one metric."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrtrack.records import History, State
+from lrtrack.stats.result import Mode
+
+#: Share of a metric's records, at the end of a run, whose mean is the run's final value.
+FINAL_SHARE = 0.05
+#: Share of a metric's records over which the mean trails when a target is looked for.
+TRAILING_SHARE = 0.01
+
+_LARGE_IS_GOOD = re.compile(
+    "acc|accuracy|ap|auc|auprc|auroc|bleu|correct|dice|f1|fbeta|iou|jaccard|kappa|map|mcc|miou|mrr"
+    "|ndcg|precision|psnr|r2|recall|return|reward|rouge|score|ssim|top1|top5"
+)
+_SMALL_IS_GOOD = re.compile("brier|cer|cost|err|error|fid|loss|mae|mse|nll|perplexity|ppl|rmse|wer")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run's figures for one metric.
+
+    Attributes:
+        steps: optimizer steps, as far as they are recorded.
+        recorded: the run has the metric at all.
+        final: mean of the last 5 % of the metric's records (at least 1).
+        best: best finite value, and `best_step` the first step that has it.
+        diverged: a loss, or a value of the metric, is NaN or infinite.
+        unfinished: still running, or failed.
+        grad_norms: finite gradient norms, shape (k,), float64.
+        steps_per_second: over the whole span from the first step to the last, so that the time
+            taken by evaluation between steps counts.
+        target_step: first step at which the trailing mean of the metric reaches the target.
+        target_second: when that was, in seconds after the first step.
+        last_second: when the last step was, in seconds after the first.
+    """
+
+    run_id: str
+    seed: int | None
+    steps: int
+    recorded: bool
+    final: float | None
+    best: float | None
+    best_step: int | None
+    diverged: bool
+    unfinished: bool
+    lr_peak: float | None
+    steps_per_second: float | None
+    target_step: int | None
+    target_second: float | None
+    last_second: float
+    grad_norms: NDArray[np.float64] = field(repr=False, compare=False)
+
+
+def mode_of(metric: str) -> Mode:
+    """Guess whether small or large values of `metric` are good, from the words in its name.
+
+    `"max"` for accuracies, scores, F1, AUC and the like; `"min"` for all else, and wherever a
+    word such as loss or error is in the name too (`score_loss`, `brier_score`).
+    """
+    parted = re.sub(r"([a-z])([A-Z][a-z])", r"\1_\2", metric)
+    words = re.findall(r"[a-z0-9]+", parted.lower())
+    large = any(_LARGE_IS_GOOD.fullmatch(word) for word in words)
+    small = any(_SMALL_IS_GOOD.fullmatch(word) for word in words)
+    return "max" if large and not small else "min"
+
+
+def summarise(history: History, metric: str, mode: Mode, target: float | None) -> RunSummary:
+    """Work out one run's figures; a run that lacks the metric has None for its values."""
+    steps, times, values = _rows(history, metric)
+    loss = history.series("loss")[1]
+    lr_steps, lr_times, lr = _rows(history, "lr")
+    if not lr_steps.size:
+        lr_steps, lr_times = history.steps, history.times
+    norms = history.series("grad_norm")[1]
+    origin = float(lr_times[0]) if lr_times.size else 0.0
+    best, at = _best(values, mode)
+    hit = None if target is None else _first_reach(values, mode, target)
+    return RunSummary(
+        run_id=history.id,
+        seed=history.run.seed,
+        steps=int(lr_steps[-1]) + 1 if lr_steps.size else 0,
+        recorded=bool(values.size),
+        final=_final(values),
+        best=best,
+        best_step=None if at is None else int(steps[at]),
+        diverged=not (np.isfinite(loss).all() and np.isfinite(values).all()),
+        unfinished=history.state is not State.FINISHED,
+        lr_peak=_largest(lr),
+        steps_per_second=_rate(lr_steps, lr_times),
+        target_step=None if hit is None else int(steps[hit]),
+        target_second=None if hit is None else max(0.0, float(times[hit]) - origin),
+        last_second=max(0.0, float(history.times[-1]) - origin) if history.times.size else 0.0,
+        grad_norms=norms[np.isfinite(norms)],
+    )
+
+
+def finite(value: float) -> float | None:
+    """`value` as a plain float, None where JSON could not hold it."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _rows(
+    history: History, metric: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    name = history.name_of(metric)
+    if name is None:
+        return history.steps[:0], history.times[:0], history.times[:0]
+    mask = history.present[name]
+    return history.steps[mask], history.times[mask], history.metrics[name][mask]
+
+
+def _final(values: NDArray[np.float64]) -> float | None:
+    if not values.size:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        return finite(values[-math.ceil(FINAL_SHARE * values.size) :].mean())
+
+
+def _best(values: NDArray[np.float64], mode: Mode) -> tuple[float | None, int | None]:
+    sign = 1.0 if mode == "min" else -1.0
+    ordered = np.where(np.isfinite(values), sign * values, np.inf)
+    if not np.isfinite(ordered).any():
+        return None, None
+    at = int(ordered.argmin())
+    return float(values[at]), at
+
+
+def _largest(values: NDArray[np.float64]) -> float | None:
+    kept = values[np.isfinite(values)]
+    return float(kept.max()) if kept.size else None
+
+
+def _rate(steps: NDArray[np.int64], times: NDArray[np.float64]) -> float | None:
+    if steps.size < 2 or not times[-1] > times[0]:  # a clock that was set back gives no rate
+        return None
+    return finite((steps[-1] - steps[0]) / (times[-1] - times[0]))
+
+
+def _first_reach(values: NDArray[np.float64], mode: Mode, target: float) -> int | None:
+    """Index of the first record whose full trailing window reaches `target` on average."""
+    width = math.ceil(TRAILING_SHARE * values.size)
+    if not width:
+        return None
+    usable = np.isfinite(values)
+    # Running sums cost the same for every window width. They are taken around the target, where
+    # the decision falls, so that rounding is far smaller than what decides.
+    away = np.where(usable, values - target, 0.0)
+    sums = _windowed(away, width)
+    clean = _windowed((~usable).astype(np.float64), width) == 0.0
+    slack = 1e-12 * float(np.abs(away).sum()) if width > 1 else 0.0
+    reached = sums <= slack if mode == "min" else sums >= -slack
+    hits = np.flatnonzero(clean & reached)
+    return int(hits[0]) + width - 1 if hits.size else None
+
+
+def _windowed(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    if width == 1:
+        return values
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    return np.asarray(sums[width:] - sums[:-width])

@@ -1,0 +1,105 @@
+"""Markdown, CSV and JSON."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from lrtrack.reports import csvtext, jsontext, markdown
+from lrtrack.reports.report import Cell, Column, Report, Tone, report_of
+from lrtrack.reports.runs import rows_of
+from lrtrack.schedules import Schedule
+from lrtrack.stats import compare_histories
+
+
+def test_json_is_the_comparison(comparison):
+    """The text is strict JSON of `to_dict`, in ASCII, with a newline at its end."""
+    found = jsontext.render(comparison)
+
+    assert comparison.to_dict() == json.loads(found, parse_constant=pytest.fail)
+    assert found.isascii()
+    assert found.endswith("}\n")
+
+
+def test_csv_has_every_digit(comparison):
+    """One row a schedule; numbers come back as they were, missing ones are empty."""
+    rows = list(csv.DictReader(io.StringIO(csvtext.render(comparison))))
+    best = comparison.schedules[0]
+
+    assert len(comparison.schedules) == len(rows)
+    assert best.final.mean == float(rows[0]["final_mean"])
+    assert best.final.ci95 == (float(rows[0]["final_ci95_low"]), float(rows[0]["final_ci95_high"]))
+    assert (rows[0]["p_vs_best"], rows[0]["indistinguishable_from_best"]) == ("", "true")
+    assert list(best.final.values) == json.loads(rows[0]["final_values"])
+    assert dict(comparison.schedules[1].params) == json.loads(rows[1]["params"])
+    assert best.run_ids == tuple(rows[0]["run_ids"].split())
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@"])
+def test_csv_holds_no_formulas(add, histories, sign):
+    """Text that a spreadsheet would run is quoted; negative numbers stay numbers."""
+    add(Schedule(f"{sign}cmd()"), [-1.0], seed=0)
+    text = csvtext.render(compare_histories(histories(), experiment=None, metric="loss"))
+    row = next(csv.DictReader(io.StringIO(text)))
+
+    assert f"'{sign}cmd()" == row["label"]
+    assert row["final_mean"] == "-1.0"
+
+
+def test_csv_of_runs(comparison, histories):
+    """One row a run, with the ids; a diverged run has no final value."""
+    rows = list(csv.DictReader(io.StringIO(csvtext.render_runs(rows_of(histories(), "loss")))))
+    diverged = [row for row in rows if row["diverged"] == "true"]
+
+    assert len(rows) == 18
+    assert [(row["name"], row["final"]) for row in diverged] == [("OneCycleLR-1", "")]
+
+
+def test_json_of_runs(comparison, histories):
+    """The runs with all that is known of them."""
+    found = json.loads(jsontext.render_runs(rows_of(histories(), "loss"), "digits", "loss"))
+    run = found["runs"][-1]
+
+    assert (found["format"], found["experiment"], found["metric"]) == (1, "digits", "loss")
+    assert tuple(
+        run[key] for key in ("name", "schedule", "seed", "state", "steps", "final", "tracker")
+    ) == ("constant-0", "constant", 0, "FINISHED", 2, 0.1, "memory")
+
+
+def test_the_markdown_table(comparison):
+    """A heading, one row a schedule, numbers to the right, the best in bold."""
+    lines = markdown.render(report_of(comparison)).splitlines()
+
+    assert lines[0] == "### digits · loss (lower is better) · 6 schedules, 18 runs"
+    assert lines[5][:21] == "| ---: | --- | ---: |"
+    assert lines[6].startswith("| **1** | **constant** | 3 | **0.1100 ± 0.0100** |")
+    assert sum(line.startswith("|") for line in lines) == 8
+    assert "> [!WARNING]" in lines
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a|b", r"a\|b"),
+        ("<script>", "&lt;script&gt;"),
+        ("a\nb", "a b"),
+        ("![x](http://y)", r"\!\[x\](http://y)"),
+        ("*a* `b` ~c~ # d", r"\*a\* \`b\` \~c\~ \# d"),
+        ("max_lr _a_", r"max_lr \_a\_"),
+        ("\\|", r"\\\|"),
+        ("@all &amp;", "&#64;all &amp;amp;"),
+    ],
+)
+def test_markdown_is_escaped(text, expected):
+    """Text from outside stays text."""
+    assert expected == markdown.escape(text)
+
+
+def test_markdown_cells_stay_in_their_columns():
+    """A pipe in a name makes no further column."""
+    report = Report(
+        "t", "h", (Column("a"), Column("b")), ((Cell("x|y", tone=Tone.BAD), Cell("z")),)
+    )
+
+    assert r"| x\|y | z |" in markdown.render(report)

@@ -1,0 +1,130 @@
+"""Reports on terminals of every width and kind."""
+
+import contextlib
+import io
+import os
+import pty
+
+import pytest
+from rich.cells import cell_len
+
+from lrtrack.reports import terminal
+from lrtrack.reports.report import Cell, Column, Report, report_of
+from lrtrack.reports.runs import runs_report
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 160, 300])
+def test_no_line_is_too_wide(comparison, width):
+    """Every line fits, and every schedule keeps its rank and its figure."""
+    lines = terminal.text(report_of(comparison), width).splitlines()
+
+    assert max(map(cell_len, lines)) <= width
+    for row in report_of(comparison).rows:
+        assert any(line.lstrip().startswith(row[0].text) and row[3].text in line for line in lines)
+
+
+def test_the_table_at_80_columns(comparison):
+    """Numbers stand whole and in line; the label breaks between its words."""
+    lines = terminal.text(report_of(comparison), 80).splitlines()
+    expected = [
+        "                                                       steps            LR  p vs",
+        "#  schedule                   runs      final ± std   to 0.3    best  peak  best",
+        "─" * 80,
+        "1  constant                      3  0.1100 ± 0.0100        1  0.1000   0.1  best",
+        "2  StepLR(step_size=30)         3*  0.2100 ± 0.0100        1  0.2000   0.1   ≈ 1",
+        "3  StepLR(step_size=60)          3  0.3100 ± 0.0100  – (0/3)  0.3000   0.1   ≈ 1",
+        "4  SequentialLR(LinearLR →       3  0.5100 ± 0.0100  – (0/3)  0.5000   0.1   ≈ 1",
+        "   CosineAnnealingLR(",
+        "   eta_min=0.0))",
+    ]
+
+    assert expected == [line.rstrip() for line in lines[4:13]]
+
+
+def test_narrow_tables_leave_out_columns_by_weight(comparison):
+    """What matters least goes first, and the reader is told."""
+    narrow = terminal.text(report_of(comparison), 60)
+
+    assert "95 %" not in narrow
+    assert "final ± std" in narrow
+    assert "Shortened to fit" in narrow
+
+
+def test_wide_tables_show_all(comparison):
+    """With room for all, nothing is left out, and nothing said about it."""
+    wide = terminal.text(report_of(comparison), 300)
+
+    assert "[0.1000, 0.1200]" in wide
+    assert "steps/s" in wide
+    assert "Shortened to fit" not in wide
+
+
+def test_markup_is_not_interpreted():
+    """Text that looks like rich's markup, emoji or links is shown as it is."""
+    text = "[bold]x[/bold] :smile: [link=http://a]b[/link] [/]"
+    report = Report(text, text, (Column("t", number=False),), ((Cell(text),),), (text,), (text,))
+
+    assert terminal.text(report, 120).count(text) == 5
+
+
+def test_a_file_without_unicode_gets_ascii(comparison):
+    """Where the encoding lacks the signs, others stand for them, in line."""
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="")
+    terminal.write(report_of(comparison), file)
+    file.flush()
+    found = file.buffer.getvalue().decode("ascii")
+
+    assert "0.1100 +/- 0.0100" in found
+    assert "LinearLR ->" in found
+    assert "?" not in found
+
+
+def test_width_of_a_pipe():
+    """`COLUMNS` decides; without it, what is no terminal is 80 wide."""
+    assert terminal.width_of(io.StringIO(), {}) == 80
+    assert terminal.width_of(io.StringIO(), {"COLUMNS": "132"}) == 132
+    assert terminal.width_of(io.StringIO(), {"COLUMNS": "wide"}) == 80
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [(None, True), ("1", False)])
+def test_colours_only_where_wanted(comparison, monkeypatch, no_color, coloured):
+    """A terminal gets colours, unless NO_COLOR is set."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color is not None:
+        monkeypatch.setenv("NO_COLOR", no_color)
+    reader, writer = pty.openpty()
+    with os.fdopen(writer, "w", encoding="utf-8") as file:
+        terminal.write(report_of(comparison), file)
+    found = b""
+    with contextlib.suppress(OSError):  # how the end of a terminal reads
+        while part := os.read(reader, 65536):
+            found += part
+    os.close(reader)
+
+    assert coloured == (b"\x1b[1;32m" in found)
+
+
+def test_a_pipe_has_no_colours(comparison):
+    """Nothing but text goes into a pipe."""
+    file = io.StringIO()
+    terminal.write(report_of(comparison), file)
+
+    assert "\x1b" not in file.getvalue()
+
+
+def test_long_texts_end_in_an_ellipsis():
+    """What does not fit into three lines is cut, marked, and never runs over."""
+    report = Report("t", "h", (Column("name", number=False),), ((Cell("x" * 200),),))
+    lines = terminal.text(report, 30).splitlines()
+
+    assert sum("xxx" in line for line in lines) == 3
+    assert any(line.rstrip().endswith("…") for line in lines)
+
+
+def test_the_list_of_runs(comparison, histories):
+    """Runs are listed with their state and what tells their schedules apart."""
+    found = terminal.text(runs_report(histories(), "digits", "loss"), 160)
+
+    assert "digits · 18 runs\n1 running, 1 diverged." in found
+    assert "OneCycleLR-1" in found

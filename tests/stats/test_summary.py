@@ -1,0 +1,146 @@
+"""One run's figures."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lrtrack.records import State
+from lrtrack.stats import mode_of, summarise
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, 0.0), (10, 9.0), (20, 19.0), (21, 19.5), (100, 97.0)]
+)
+def test_final_is_the_mean_of_the_last_twentieth(make_history, count, expected):
+    """The last 5 % of the metric's records count, rounded up, at least one."""
+    history = make_history({"loss": [float(value) for value in range(count)]})
+
+    assert expected == summarise(history, "loss", "min", None).final
+
+
+def test_best_names_its_first_step(make_history):
+    """The best value is the smallest or the largest, by mode, with the first step that has it."""
+    history = make_history({"loss": [3.0, 1.0, 5.0, 1.0, 5.0]})
+    low, high = (summarise(history, "loss", mode, None) for mode in ("min", "max"))
+
+    assert (low.best, low.best_step) == (1.0, 1)
+    assert (high.best, high.best_step) == (5.0, 2)
+
+
+def test_final_counts_records_of_the_metric_not_steps(make_history):
+    """A metric logged now and then is averaged over its own records."""
+    history = make_history({"loss": [1.0] * 100, "val": [None] * 98 + [7.0, None]})
+
+    assert summarise(history, "val", "min", None).final == 7.0
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_is_divergence(make_history, bad):
+    """One such loss is enough, whatever metric is asked for; the best value stays known."""
+    history = make_history({"loss": [2.0, bad, 1.0], "acc": [0.1, 0.2, 0.3]})
+    by_loss, by_acc = (summarise(history, name, "min", None) for name in ("loss", "acc"))
+
+    assert by_loss.diverged
+    assert by_acc.diverged
+    assert by_loss.best == 1.0
+
+
+def test_a_step_without_a_value_is_no_divergence(make_history):
+    """NaN that stands for no value is not a recorded NaN."""
+    history = make_history({"loss": [1.0, None, 1.0]})
+
+    assert not summarise(history, "loss", "min", None).diverged
+
+
+def test_a_missing_metric_gives_no_values(make_history):
+    """A run without the metric is summarised, without values for it."""
+    found = summarise(make_history({"lr": [0.1, 0.2]}), "loss", "min", 0.5)
+
+    assert not found.recorded
+    assert (found.final, found.best, found.target_step) == (None, None, None)
+    assert (found.steps, found.lr_peak) == (2, 0.2)
+
+
+def test_an_empty_run_is_summarised(make_history):
+    """A run that has not taken a step yet has no figures and is unfinished."""
+    found = summarise(make_history({}, state=State.RUNNING), "loss", "min", None)
+
+    assert (found.steps, found.final, found.steps_per_second) == (0, None, None)
+    assert found.unfinished
+
+
+def test_steps_per_second_counts_pauses(make_history):
+    """The rate is steps over the whole span, so evaluation between steps costs."""
+    history = make_history({"lr": [0.1] * 5}, times=[10.0, 11.0, 12.0, 19.0, 20.0])
+
+    assert summarise(history, "loss", "min", None).steps_per_second == 0.4
+
+
+def test_a_clock_that_was_set_back_gives_no_rate(make_history):
+    """No rate is better than a negative or infinite one."""
+    history = make_history({"lr": [0.1] * 3}, times=[10.0, 9.0, 10.0])
+
+    assert summarise(history, "loss", "min", None).steps_per_second is None
+
+
+def test_metrics_between_optimizer_steps_do_not_count_as_steps(make_history):
+    """Steps are those that have a learning rate."""
+    history = make_history({"lr": [0.1, 0.1, None], "val": [None, None, 1.0]})
+
+    assert summarise(history, "val", "min", None).steps == 2
+
+
+def test_the_prefix_is_found(make_history):
+    """Metrics of a run with a prefix are asked for without it."""
+    history = make_history({"gen/loss": [2.0], "gen/lr": [0.5]}, prefix="gen/")
+    found = summarise(history, "loss", "min", None)
+
+    assert (found.final, found.lr_peak) == (2.0, 0.5)
+
+
+def test_gradient_norms_leave_out_what_is_not_finite(make_history):
+    """Infinite and NaN norms are not pooled."""
+    history = make_history({"grad_norm": [1.0, math.inf, 3.0, math.nan]})
+
+    np.testing.assert_array_equal([1.0, 3.0], summarise(history, "loss", "min", None).grad_norms)
+
+
+def test_the_target_is_met_by_the_trailing_mean(make_history):
+    """With 200 records the window has 2: a single dip does not count, a full window does."""
+    values = [9.0] * 50 + [0.0] + [9.0] * 49 + [1.0] * 100
+    found = summarise(make_history({"loss": values}), "loss", "min", 1.0)
+
+    assert (found.target_step, found.target_second) == (101, 101.0)
+
+
+def test_the_target_may_be_met_from_below(make_history):
+    """With mode max, large values reach the target; a short run's window is one record."""
+    history = make_history({"acc": [0.1, 0.5, 0.9]}, times=[5.0, 5.5, 7.0])
+    found = summarise(history, "acc", "max", 0.9)
+
+    assert (found.target_step, found.target_second, found.last_second) == (2, 2.0, 2.0)
+
+
+def test_a_window_with_nan_does_not_reach(make_history):
+    """Values that are not finite never count as reaching the target."""
+    values = [math.nan, -math.inf, *[5.0] * 98]
+
+    assert summarise(make_history({"loss": values}), "loss", "min", 1.0).target_step is None
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["accuracy", "val_accuracy", "val_acc", "valAcc", "val/f1", "roc_auc", "top1", "R2", "dice"],
+)
+def test_accuracies_and_scores_are_better_large(metric):
+    """Names with a word for something good are maximised."""
+    assert mode_of(metric) == "max"
+
+
+@pytest.mark.parametrize(
+    "metric", ["loss", "val_loss", "score_loss", "brier_score", "rmse", "lr", "accumulated", "wer"]
+)
+def test_all_else_is_better_small(metric):
+    """Losses, errors and unknown names are minimised, even beside a word for something good."""
+    assert mode_of(metric) == "min"
