@@ -1,13 +1,13 @@
 """Everything lrtrack raises or warns.
 
-    LRTrackError                 what a caller may catch
-    ├── UsageError               the user's own mistake: said at once, exit status 2
-    ├── NothingFound             nothing to report on, exit status 1
-    ├── JournalError             a journal that cannot be written or read
-    └── TrackerError             a tracker refused a request for good
-        └── TrackerUnavailable   a tracker that may answer later: worth another try
+LRTrackError                 what a caller may catch
+├── UsageError               the user's own mistake: said at once, exit status 2
+├── NothingFound             nothing to report on, exit status 1
+├── JournalError             a journal that cannot be written or read
+└── TrackerError             a tracker refused a request for good
+    └── TrackerUnavailable   a tracker that may answer later: worth another try
 
-    LRTrackWarning               training goes on; the text says what is lost or late
+LRTrackWarning               training goes on; the text says what is lost or late
 """
 
 from __future__ import annotations

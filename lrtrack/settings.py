@@ -17,7 +17,7 @@ from lrtrack.errors import UsageError, unknown
 
 KEYS = ("tracker", "experiment", "dir")
 
-# `scheme://user:password@host`: greedy up to the last @ of the authority, as a password may hold one
+# `scheme://user:password@host`: up to the last @ of the authority, as a password may hold one
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s?#]*@")
 _SECRET_QUERY = re.compile(r"(?i)([?&](?:password|token|api_?key|secret|sig)=)[^&\s]+")
 

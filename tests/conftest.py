@@ -1,4 +1,4 @@
-"""What every test gets: an empty working directory, a clean environment, and a proof of tidiness."""
+"""What every test gets: an empty working directory, a clean environment, a proof of tidiness."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def nothing_left_behind(clean_place: Path) -> Iterator[None]:
     before = {name: look() for name, look in ORIGINALS.items()}
     yield
     assert {name: look() for name, look in ORIGINALS.items()} == before
-    within(10, lambda: [t.name for t in threading.enumerate() if t.name.startswith("lrtrack")] == [])
+    within(10, lambda: not [t for t in threading.enumerate() if t.name.startswith("lrtrack")])
     within(5, lambda: open_journals() == [])
     within(30, lambda: shippers(clean_place.parent) == [])
 

@@ -116,7 +116,7 @@ class JournalReader:
 
     def size(self) -> int:
         """Bytes in the file now."""
-        return os.stat(self.path).st_size
+        return self.path.stat().st_size
 
     def table(self) -> tuple[pa.Table, Ending | None]:
         """All rows, merged to one a step in ascending order, and the ending if there is one.

@@ -47,9 +47,9 @@ def pending(layout: Layout) -> list[Pending]:
             for target, state in states
             if target.tracker != "local" and not (state.closed and state.offset >= size)
         ]
-        error = next((state.error for _, state in late if state.error), None)
+        told = next((state.error for _, state in late if state.error), None)
         trackers = tuple(target.tracker for target, _ in late)
         failures = sum(state.failures for _, state in late)
         left = max([0, *(size - state.offset for _, state in late)])
-        found.append(Pending(run_id, run.name, trackers, left, alive, error, failures))
+        found.append(Pending(run_id, run.name, trackers, left, alive, told, failures))
     return found

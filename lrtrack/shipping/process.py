@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from lrtrack.errors import JournalError, LRTrackError, TrackerError, TrackerUnavailable
+from lrtrack.errors import LRTrackError, TrackerError, TrackerUnavailable
 from lrtrack.journal.layout import Layout, host
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Target

@@ -67,7 +67,8 @@ def track(
         tags: the user's own tags.
         prefix: put before every metric name, so that several optimizers share one run.
         model: gives the parameters their names for `norms="layer"`.
-        norms: `"global"`, `"group"` (each param group too), `"layer"` (each parameter too), `"off"`.
+        norms: `"global"`, `"group"` (each param group too), `"layer"` (each parameter too) or
+            `"off"`.
         every: record each k-th optimizer step.
         capture_loss: whether the loss is seen at `backward()`.
         resume: id of a run to append to; steps already there are not written twice.

@@ -79,7 +79,7 @@ class TrackedRun:
             mapping: names that are no Python identifiers, such as `{"val/loss": 0.1}`.
             **metrics: numbers or one-element tensors.
         """
-        found = {}
+        found: dict[str, Any] = {}
         for name, value in {**(mapping or {}), **metrics}.items():
             try:
                 number = hold(value) if isinstance(value, torch.Tensor) else float(value)
@@ -160,9 +160,9 @@ class TrackedRun:
             return None
         states = self._states()[:1]
         if states and states[0].remote_id is None:
-            first = lambda: self._states()[:1]  # noqa: E731
-            wait(first, lambda s: bool(s.remote_id or s.error), 0, self._flush_timeout)
-            states = first()
+            opened = lambda state: bool(state.remote_id or state.error)  # noqa: E731
+            wait(lambda: self._states()[:1], opened, 0, self._flush_timeout)
+            states = self._states()[:1]
         return states[0] if states else None
 
     def _ours(self) -> bool:

@@ -30,9 +30,7 @@ def peer(way: str, stack: ExitStack) -> Log:
 
         mlflow.set_experiment("bench")
         stack.enter_context(mlflow.start_run())
-        return lambda step, found: mlflow.log_metrics(
-            found, step=step, synchronous=way == "mlflow"
-        )
+        return lambda step, found: mlflow.log_metrics(found, step=step, synchronous=way == "mlflow")
     import wandb
 
     run = stack.enter_context(wandb.init(mode="offline", project="bench"))

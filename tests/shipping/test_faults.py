@@ -99,16 +99,16 @@ def test_a_shipper_killed_again_and_again_delivers_once(
 ):
     """With its shipper killed in mid-run several times, every step arrives, and none twice."""
     process = trainer(1500, 0.005)
-    kills = 0
-    while process.poll() is None:
-        for shipper in living_shippers():
-            time.sleep(1.7)
-            os.kill(shipper, signal.SIGKILL)
-            kills += 1
-        time.sleep(0.1)
+    killed = []
+    for age in (2.0, 2.3, 2.6):
+        within_seconds(20, lambda: living_shippers() != [])
+        time.sleep(age)
+        killed += living_shippers()
+        os.kill(killed[-1], signal.SIGKILL)
     within_seconds(60, lambda: status(store) == "FINISHED")
+    process.wait(20)
 
-    assert kills >= 2
+    assert len(set(killed)) == 3
     assert delivered(store, only_run(store).info.run_id) == truth(list(range(1500)))
 
 

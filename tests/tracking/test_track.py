@@ -269,7 +269,9 @@ def test_a_block_is_entered_once(training) -> None:
         block.__enter__()
 
 
-def test_nothing_is_raised_where_warnings_are_errors(training, monkeypatch, tmp_path, capfd) -> None:
+def test_nothing_is_raised_where_warnings_are_errors(
+    training, monkeypatch, tmp_path, capfd
+) -> None:
     """`-W error` must not turn lrtrack's troubles into the end of a training."""
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("LRTRACK_DIR", str(tmp_path / "file"))

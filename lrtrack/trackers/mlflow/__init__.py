@@ -1,9 +1,9 @@
 """MLflow: written to through `log_batch`, read back through the columnar file.
 
-    words.py    tags, params, the description: what people see
-    store.py    finding the store: URIs, credentials, clients, errors
-    sink.py     writing one run
-    reading.py  reading an experiment
+words.py    tags, params, the description: what people see
+store.py    finding the store: URIs, credentials, clients, errors
+sink.py     writing one run
+reading.py  reading an experiment
 """
 
 from __future__ import annotations

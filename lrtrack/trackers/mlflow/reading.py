@@ -98,7 +98,11 @@ def _history(mlflow: MlflowClient, uri: str | None, query: Query, found: Any) ->
         if table is None:
             names = [n for n in found.data.metrics if not _run_level(n, run.prefix)]
             table = _from_api(mlflow, found.info.run_id, names)
-        elif query.metric in found.data.metrics and query.metric not in table.column_names:
+        elif (
+            query.metric is not None
+            and query.metric in found.data.metrics  # logged by the user himself
+            and query.metric not in table.column_names
+        ):
             extra = _from_api(mlflow, found.info.run_id, [query.metric])
             table = _joined(table, extra)
     ended = found.info.end_time

@@ -135,9 +135,10 @@ def _final(error: Any) -> bool:
 
 def _retry_after(error: Any) -> float | None:
     response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
+    headers: Any = getattr(response, "headers", {})
     try:
-        return float(response.headers["Retry-After"])
-    except (AttributeError, KeyError, TypeError, ValueError):
+        return float(headers["Retry-After"])
+    except (KeyError, TypeError, ValueError):
         return None
 
 

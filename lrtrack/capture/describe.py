@@ -1,0 +1,244 @@
+"""`describe()`: any scheduler as a `Schedule`.
+
+A parameter is what a class's constructor names and the instance keeps. torch keeps some under
+other names, or only in the optimizer's param groups: `_READERS` knows where. Nothing that moves
+while training goes on may get in: a description is the same before, during and after it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch.optim import lr_scheduler as torch_schedulers
+from torch.optim.swa_utils import SWALR
+
+from lrtrack.capture.functions import function_text
+from lrtrack.capture.values import MISSING, lookup, number, plain_value, public
+from lrtrack.schedules import CONSTANT, JSON, Schedule
+
+#: Constructor arguments that say nothing about the schedule.
+_NOT_PARAMETERS = {"self", "optimizer", "optimizers", "last_epoch", "verbose"}
+#: Attributes of schedulers whose constructor says nothing, that are state all the same.
+_STATE = re.compile(
+    r"optimizers?|base_lrs|verbose|best|finished|T_cur|T_i|num_bad_epochs|counter|\w+_counter|"
+    r"((last|current|cur|global|num|n)_)?(lrs?|step|epoch|iter|iteration|update|batch)"
+    r"(_(num|count|idx|index))?"
+)
+#: The longest list or mapping taken over from such a scheduler.
+_SHORT = 32
+#: Wrappers around wrappers are opened this deep.
+_DEPTH = 10
+#: Significant digits of a reconstructed value, and where it comes from 32-bit tensors.
+_DIGITS, _DIGITS_OF_TENSORS = 12, 6
+
+_Reader = Callable[[Any], Any]
+
+
+def describe(scheduler: Any) -> Schedule:
+    """Name and parameters of a scheduler.
+
+    Args:
+        scheduler: any of torch's, nested ones, subclasses, wrappers that carry one in
+            `.scheduler`, anybody's with public attributes; None for a constant schedule; a
+            `Schedule`, which is returned as it is.
+
+    Returns:
+        Parameters by their constructor names, with the values given or torch's defaults; one
+        value where all param groups share it, else a list. The same at any time of a training.
+        Of an unknown object as much as can be found; never an exception.
+    """
+    if scheduler is None:
+        return Schedule(CONSTANT)
+    if issubclass(type(scheduler), Schedule):
+        return scheduler  # type: ignore[no-any-return]
+    return Schedule.from_dict(_described(scheduler, ()))
+
+
+def _described(scheduler: Any, outer: tuple[int, ...]) -> dict[str, JSON]:
+    scheduler = _unwrapped(scheduler)
+    name = str(type(scheduler).__name__)
+    if id(scheduler) in outer or len(outer) >= _DEPTH:
+        return {"name": name}  # it contains itself
+    try:
+        found = _parameters(scheduler, partial(_inner, outer=(*outer, id(scheduler))))
+    except Exception:
+        found = {}
+    # the schedule's own name is not to be overwritten
+    return {"name": name, **{"name_" if key == "name" else key: found[key] for key in found}}
+
+
+def _unwrapped(scheduler: Any) -> Any:
+    for _ in range(_DEPTH):
+        if issubclass(type(scheduler), torch_schedulers.LRScheduler):
+            break
+        inner = lookup(scheduler, "scheduler")
+        if inner is MISSING or not _steps(inner):
+            break
+        scheduler = inner
+    return scheduler
+
+
+def _inner(value: Any, outer: tuple[int, ...]) -> JSON:
+    """A scheduler or a function inside a scheduler."""
+    if isinstance(value, partial) or inspect.isroutine(value):
+        return function_text(value)
+    if _steps(value) and not isinstance(value, type | torch.optim.Optimizer | torch.nn.Module):
+        return _described(value, outer)
+    return MISSING
+
+
+def _steps(value: Any) -> bool:
+    return any("step" in cls.__dict__ for cls in type(value).__mro__)
+
+
+def _parameters(scheduler: Any, inner: Callable[[Any], JSON]) -> dict[str, JSON]:
+    """What the constructors of the scheduler's classes name, else its public attributes."""
+    found: dict[str, JSON] = {}
+    for cls in reversed(type(scheduler).__mro__):
+        readers = _READERS.get(cls, {})
+        for name in _constructor(cls):
+            value = _read(readers[name], scheduler) if name in readers else lookup(scheduler, name)
+            found[name] = plain_value(value, inner)
+    known = {name: value for name, value in found.items() if value is not MISSING}
+    return known or _attributes(scheduler)
+
+
+def _attributes(scheduler: Any) -> dict[str, JSON]:
+    found = {
+        name: plain_value(value, longest=_SHORT)
+        for name, value in public(scheduler).items()
+        if not _STATE.fullmatch(name)
+    }
+    return {name: value for name, value in found.items() if value is not MISSING}
+
+
+def _constructor(cls: type) -> list[str]:
+    if "__init__" not in cls.__dict__ or cls is object:
+        return []
+    try:
+        found = inspect.signature(cls.__dict__["__init__"]).parameters.values()
+    except (TypeError, ValueError):  # written in C
+        return []
+    named = [
+        each.name for each in found if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    return [name for name in named if name not in _NOT_PARAMETERS and not name.startswith("_")]
+
+
+def _read(reader: _Reader, scheduler: Any) -> Any:
+    try:
+        return reader(scheduler)
+    except Exception:  # an older or newer torch, or a param group that others have changed
+        return MISSING
+
+
+def _kept(name: str) -> _Reader:
+    """Reads an attribute that holds one value a param group."""
+    return lambda scheduler: _shared(getattr(scheduler, name))
+
+
+def _in_groups(key: str) -> _Reader:
+    """Reads what a scheduler keeps in the optimizer's param groups."""
+    return lambda scheduler: _shared([group[key] for group in _groups(scheduler, key)])
+
+
+def _groups(scheduler: Any, key: str) -> list[dict[str, Any]]:
+    # a group that was added after the scheduler was made lacks the key
+    return [group for group in scheduler.optimizer.param_groups if key in group]
+
+
+def _shared(values: Sequence[Any]) -> JSON:
+    """One value where all groups share it, else the list of them."""
+    plain: list[JSON] = [plain_value(value) for value in values]
+    return plain[0] if all(value == plain[0] for value in plain) else plain
+
+
+def _rounded(value: float, digits: int = _DIGITS) -> float:
+    return float(f"{value:.{digits}g}")
+
+
+def _whole(value: float) -> float | int:
+    rounded = _rounded(value)
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def _lambdas(scheduler: Any) -> Any:
+    return _shared([function_text(function) for function in scheduler.lr_lambdas])
+
+
+def _least(scheduler: Any) -> Any:
+    given = lookup(scheduler, "default_min_lr")
+    return _shared(scheduler.min_lrs) if given is MISSING or given is None else given
+
+
+def _quotient(over: str, under: str) -> _Reader:
+    """Reads a factor that a scheduler keeps only as two learning rates of each param group."""
+
+    def read(scheduler: Any) -> Any:
+        return _shared([factor(group) for group in _groups(scheduler, under)])
+
+    def factor(group: dict[str, Any]) -> float:
+        lower = number(group[under])
+        tensors = torch.is_tensor(group[over]) or torch.is_tensor(group[under])
+        digits = _DIGITS_OF_TENSORS if tensors else _DIGITS
+        return _rounded(number(group[over]) / lower, digits) if lower else float("inf")
+
+    return read
+
+
+def _if_cycled(reader: _Reader) -> _Reader:
+    return lambda scheduler: reader(scheduler) if scheduler.cycle_momentum else MISSING
+
+
+def _swa_strategy(scheduler: Any) -> Any:
+    given = lookup(scheduler, "_anneal_strategy")  # torch before 2.7 keeps the function alone
+    names = {"_cosine_anneal": "cos", "_linear_anneal": "linear"}
+    return names[scheduler.anneal_func.__name__] if given is MISSING else given
+
+
+def _scale_fn(scheduler: Any) -> Any:
+    given = scheduler._scale_fn_custom
+    return MISSING if given is None else function_text(given)
+
+
+def _schedulers(scheduler: Any) -> Any:
+    return list(scheduler._schedulers)
+
+
+#: Constructor arguments that torch's classes keep under another name, by class.
+_READERS: Mapping[type, Mapping[str, _Reader]] = {
+    torch_schedulers.LambdaLR: {"lr_lambda": _lambdas},
+    torch_schedulers.MultiplicativeLR: {"lr_lambda": _lambdas},
+    torch_schedulers.MultiStepLR: {"milestones": lambda s: sorted(s.milestones.elements())},
+    torch_schedulers.SequentialLR: {
+        "schedulers": _schedulers,
+        "milestones": lambda s: list(s._milestones),
+    },
+    torch_schedulers.ChainedScheduler: {"schedulers": _schedulers},
+    torch_schedulers.ReduceLROnPlateau: {"min_lr": _least},
+    torch_schedulers.CyclicLR: {
+        "base_lr": _kept("base_lrs"),
+        "max_lr": _kept("max_lrs"),
+        "step_size_up": lambda s: _whole(s.total_size * s.step_ratio),
+        "step_size_down": lambda s: _whole(s.total_size * (1 - s.step_ratio)),
+        "scale_fn": _scale_fn,
+        "base_momentum": _if_cycled(_kept("base_momentums")),
+        "max_momentum": _if_cycled(_kept("max_momentums")),
+    },
+    torch_schedulers.OneCycleLR: {
+        "max_lr": _in_groups("max_lr"),
+        "pct_start": lambda s: _rounded((s._schedule_phases[0]["end_step"] + 1) / s.total_steps),
+        "anneal_strategy": lambda s: s._anneal_func_type,
+        "base_momentum": _if_cycled(_in_groups("base_momentum")),
+        "max_momentum": _if_cycled(_in_groups("max_momentum")),
+        "div_factor": _quotient("max_lr", "initial_lr"),
+        "final_div_factor": _quotient("initial_lr", "min_lr"),
+        "three_phase": lambda s: len(s._schedule_phases) == 3,
+    },
+    SWALR: {"swa_lr": _in_groups("swa_lr"), "anneal_strategy": _swa_strategy},
+}

@@ -1,0 +1,114 @@
+"""Other people's objects read carefully: whatever they do, nothing here raises."""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+from collections.abc import Callable, Mapping
+from enum import Enum
+from types import FunctionType
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from lrtrack.schedules import JSON
+
+
+class _Missing(Enum):
+    MISSING = 0
+
+
+#: Stands for a value that is not there, or that a `Schedule` cannot hold.
+MISSING: Final = _Missing.MISSING
+
+#: Nested values deeper than this are left out: they may well contain themselves.
+_DEPTH = 6
+#: JSON has no use for larger integers, and Python refuses to print much larger ones.
+_BITS = 1024
+
+
+def plain_value(
+    value: Any, other: Callable[[Any], JSON] = lambda value: MISSING, longest: int = 10_000
+) -> JSON:
+    """Copy `value` into what a `Schedule` holds; MISSING where that cannot be.
+
+    Args:
+        value: anything; tensors and numpy's numbers become Python's.
+        other: is asked about values that are neither plain nor containers.
+        longest: containers with more items are MISSING.
+    """
+    try:
+        return _plain(value, other, longest, _DEPTH)
+    except Exception:  # somebody else's __iter__, __len__, …
+        return MISSING
+
+
+def lookup(thing: Any, name: str) -> Any:
+    """The value that `thing` keeps as `name`; MISSING where there is none.
+
+    The instance comes before its class, methods are no values, and `__getattr__` is not asked:
+    what it makes up is not kept.
+    """
+    try:
+        own = _instance(thing)
+        if name in own:
+            return own[name]
+        static = inspect.getattr_static(thing, name)
+        if isinstance(static, FunctionType | staticmethod | classmethod):
+            return MISSING
+        return getattr(thing, name)
+    except Exception:
+        return MISSING
+
+
+def public(thing: Any) -> dict[str, Any]:
+    """Names and values of the public attributes that the instance itself has."""
+    names = list(_instance(thing))
+    for cls in type(thing).__mro__:
+        slots = cls.__dict__.get("__slots__", ())
+        names += [slots] if isinstance(slots, str) else list(slots)
+    found = {name: lookup(thing, name) for name in names if not str(name).startswith("_")}
+    return {str(name): value for name, value in found.items() if value is not MISSING}
+
+
+def number(value: Any) -> float:
+    """A float, also of a one-element tensor."""
+    return float(value.item() if isinstance(value, torch.Tensor) else value)
+
+
+def _instance(thing: Any) -> Mapping[str, Any]:
+    try:
+        found = object.__getattribute__(thing, "__dict__")
+    except Exception:
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _plain(value: Any, other: Callable[[Any], JSON], longest: int, depth: int) -> JSON:
+    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
+        value = value.tolist() if np.prod(value.shape) <= longest else MISSING
+    if isinstance(value, Enum) and value is not MISSING:
+        value = value.value
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
+    if isinstance(value, numbers.Integral):
+        return int(value) if int(value).bit_length() <= _BITS else MISSING
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if isinstance(value, Mapping | list | tuple | range | set | frozenset):
+        return _container(value, other, longest, depth - 1) if depth else MISSING
+    return other(value)
+
+
+def _container(value: Any, other: Callable[[Any], JSON], longest: int, depth: int) -> JSON:
+    if len(value) > longest:
+        return MISSING
+    if isinstance(value, Mapping):
+        pairs = {str(key): _plain(value[key], other, longest, depth) for key in value}
+        return MISSING if MISSING in pairs.values() else pairs
+    items = sorted(value) if isinstance(value, set | frozenset) else value
+    listed = [_plain(item, other, longest, depth) for item in items]
+    return MISSING if MISSING in listed else listed
