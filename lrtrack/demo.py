@@ -13,6 +13,8 @@ from torch import nn
 from torch.optim import lr_scheduler as schedulers
 
 import lrtrack
+from lrtrack.comparing import fetch
+from lrtrack.errors import NothingFound
 
 EXPERIMENT = "lrtrack-demo"
 SEEDS = range(3)
@@ -85,7 +87,9 @@ def run_demo(
 ) -> dict[str, list[float]]:
     """Train under every schedule, with several seeds each.
 
-    A seed gives the same figures each time: to learn more, train with seeds not used before.
+    A seed gives the same figures each time, and trained twice it would count as two runs: to
+    learn more, take those from `unused_seed` on.
+
     Delivery is not waited for: that is left to the caller, once, at the end.
 
     Returns:
@@ -99,6 +103,19 @@ def run_demo(
         found[name].append(accuracy)
     on_progress(len(todo), len(todo), "")
     return found
+
+
+def unused_seed(experiment: str, tracker: str | None) -> int:
+    """The first seed above all of the experiment's runs.
+
+    Raises:
+        TrackerUnavailable: the tracker cannot be reached.
+    """
+    try:
+        seeds = [history.run.seed for history in fetch(experiment, tracker=tracker)]
+    except NothingFound:
+        return 0
+    return max((seed for seed in seeds if seed is not None), default=-1) + 1
 
 
 def train_one(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 from lrtrack.journal.layout import Layout
-from lrtrack.settings import claim_process
+from lrtrack.settings import claim_process, redact
 from lrtrack.shipping.lock import Lock
 from lrtrack.shipping.process import Shipper
 from lrtrack.trackers import registry
@@ -19,6 +21,7 @@ def main(directory: str, idle: float) -> int:
     """Ship until idle; 0 also where another shipper is at work already."""
     layout = Layout(Path(directory).absolute())
     claim_process()
+    sys.stdout = sys.stderr = Redacted(sys.stderr)
     os.chdir("/")  # no working directory of a user is kept busy
     os.nice(5)  # training comes first
     lock = Lock(layout.lock)
@@ -32,6 +35,22 @@ def main(directory: str, idle: float) -> int:
         if not set(layout.queued()) - before:
             break
     return 0
+
+
+class Redacted(io.TextIOBase):
+    """Passes text on without the credentials in it, whichever library wrote them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write `text`, redacted."""
+        self._stream.write(redact(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream below."""
+        self._stream.flush()
 
 
 def _log(line: str) -> None:

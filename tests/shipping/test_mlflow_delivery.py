@@ -130,6 +130,7 @@ def test_an_active_run_is_joined_and_left_open(parts, store) -> None:
 
 def test_two_blocks_in_one_run_keep_both_histories(parts, store) -> None:
     """The columnar file of a run that two blocks share has the columns of both."""
+    mlflow.set_experiment("users")
     with mlflow.start_run() as mine:
         for prefix in ("g/", "d/"):
             with lrtrack.track(*parts[:2], prefix=prefix):

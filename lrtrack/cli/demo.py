@@ -1,0 +1,99 @@
+"""`lrtrack demo`: train on real data under many schedules, then compare them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import click
+
+from lrtrack.cli._progress import bar
+
+_METRIC = "val_accuracy"
+#: Seconds to wait at most for the delivery of all runs.
+_PATIENCE = 120.0
+
+
+@click.command(short_help="Train on handwritten digits under many schedules and compare them.")
+@click.option("--experiment", default="lrtrack-demo", show_default=True, metavar="NAME")
+@click.option(
+    "--tracker",
+    metavar="NAME",
+    help="mlflow, local, or several, comma-separated. Default: as in track().",
+)
+@click.option(
+    "--seeds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Runs of each schedule.",
+)
+def command(experiment: str, tracker: str | None, seeds: int) -> None:
+    """Train a small network on scikit-learn's handwritten digits, and compare the schedules.
+
+    Run again, it goes on with further seeds in the same experiment.
+    """
+    from lrtrack import settings
+    from lrtrack.cli.compare import show
+    from lrtrack.comparing import compare
+    from lrtrack.trackers import registry
+
+    settings.claim_process()
+    found = settings.read()
+    names = [each.name for each in registry.resolve(tracker or found.tracker or "mlflow")]
+    _train(experiment, tracker, seeds)
+    _deliver(found.directory)
+    with bar("Reading runs") as progress:
+        comparison = compare(
+            experiment, tracker=tracker, metric=_METRIC, mode="max", progress=progress
+        )
+    show(comparison)
+    _say_what_next(experiment, tracker, names)
+
+
+def _train(experiment: str, tracker: str | None, seeds: int) -> None:
+    click.echo("Training a small network on handwritten digits …", err=True)
+    from lrtrack.demo import CONFIGURATIONS, run_demo, unused_seed
+
+    first = unused_seed(experiment, tracker)
+    with bar(f"{len(CONFIGURATIONS)} schedules × {seeds} seeds") as progress:
+
+        def on_progress(done: int, total: int, label: str) -> None:
+            if progress is not None:
+                progress(done, total)
+
+        run_demo(experiment, tracker, on_progress, seeds=range(first, first + seeds))
+
+
+def _deliver(directory: Path) -> None:
+    """Wait until the trackers have every run; what is left is said, and stays in the journals."""
+    from lrtrack.cli.sync import _deliver as deliver
+    from lrtrack.journal.layout import Layout
+    from lrtrack.shipping.pending import pending
+
+    layout = Layout(directory)
+    if waiting := len(pending(layout)):
+        deliver(layout, _PATIENCE, waiting)
+    if left := sum(1 for run in pending(layout) if not run.alive):
+        click.echo(f"{left} runs are not delivered yet; try: lrtrack sync", err=True)
+
+
+def _say_what_next(experiment: str, tracker: str | None, names: list[str]) -> None:
+    where = f"--experiment {shlex.quote(experiment)}"
+    where += "".join(f" --tracker {name}" for name in names if tracker)
+    commands = [f"lrtrack compare {where} --metric {_METRIC}", f"lrtrack runs {where}"]
+    commands += [_mlflow_ui()] if "mlflow" in names else []
+    click.echo("\n".join(["\nTry next:", *(f"  {line}" for line in commands)]), err=True)
+
+
+def _mlflow_ui() -> str:
+    from lrtrack.settings import redact
+
+    # where nothing is said, MLflow takes the database of the working directory
+    default = "sqlite:///mlflow.db" if Path("mlflow.db").is_file() else ""
+    uri = redact(os.environ.get("MLFLOW_TRACKING_URI", "")) or default
+    if uri.startswith(("http://", "https://")):
+        return f"open {shlex.quote(uri)}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}" if uri else "mlflow ui"
