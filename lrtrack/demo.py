@@ -132,23 +132,17 @@ def train_one(
     Args:
         name: one of `CONFIGURATIONS`.
         seed: for the initial weights and the order of the images.
-        experiment: where the run goes.
-        tracker: as in `lrtrack.track()`.
+        experiment, tracker, flush_timeout: as in `lrtrack.track()`.
         epochs: passes over the training images.
-        flush_timeout: seconds to wait at most for the run's delivery.
 
     Returns:
         The final accuracy on the held-out images.
     """
     with _reproducible(seed):
         steps = epochs * (len(_digits()[0]) // BATCH)
-        model = nn.Sequential(
-            nn.Linear(64, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(),
-            nn.Linear(HIDDEN, 10),
-        )  # fmt: skip
+        model = _network()
         optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
         scheduler = CONFIGURATIONS[name](optimizer, steps)
-        accuracy = 0.0
         with lrtrack.track(
             optimizer,
             scheduler,
@@ -162,11 +156,15 @@ def train_one(
         ) as run:
             for _ in range(epochs):
                 _train_epoch(model, optimizer, scheduler)
-                accuracy, loss = _evaluate(model)
-                run.log(val_accuracy=accuracy, val_loss=loss)
-                if isinstance(scheduler, schedulers.ReduceLROnPlateau):
-                    scheduler.step(loss)
-    return accuracy
+                run.log(_judge(model, scheduler))
+        return _judge(model)["val_accuracy"]
+
+
+def _network() -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(64, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(),
+        nn.Linear(HIDDEN, 10),
+    )  # fmt: skip
 
 
 def _train_epoch(
@@ -186,13 +184,16 @@ def _train_epoch(
             scheduler.step()
 
 
-@torch.no_grad()
-def _evaluate(model: nn.Module) -> tuple[float, float]:
-    """Accuracy and loss on the held-out images."""
+def _judge(model: nn.Module, scheduler: schedulers.LRScheduler | None = None) -> dict[str, float]:
+    """Accuracy and loss on the held-out images; a plateau schedule is told the loss."""
     *_, images, labels = _digits()
-    scores = model(images)
+    with torch.no_grad():
+        scores = model(images)
     right = scores.argmax(dim=1) == labels
-    return right.float().mean().item(), nn.functional.cross_entropy(scores, labels).item()
+    loss = nn.functional.cross_entropy(scores, labels).item()
+    if isinstance(scheduler, schedulers.ReduceLROnPlateau):
+        scheduler.step(loss)
+    return {"val_accuracy": right.float().mean().item(), "val_loss": loss}
 
 
 @cache

@@ -69,7 +69,7 @@ def _train(experiment: str, tracker: str | None, seeds: int) -> None:
 
 def _deliver(directory: Path) -> None:
     """Wait until the trackers have every run; what is left is said, and stays in the journals."""
-    from lrtrack.cli.sync import _deliver as deliver
+    from lrtrack.cli.sync import deliver
     from lrtrack.journal.layout import Layout
     from lrtrack.shipping.pending import pending
 

@@ -38,7 +38,7 @@ def command(timeout: float) -> None:
     if not before:
         click.echo(f"Nothing to deliver in {layout.root}.")
         return
-    _deliver(layout, timeout, len(before))
+    deliver(layout, timeout, len(before))
     left = [run for run in pending(layout) if not run.alive]
     click.echo(f"Delivered {len(before) - len(left)} of {len(before)} runs.")
     for run in left:
@@ -47,7 +47,7 @@ def command(timeout: float) -> None:
         raise LRTrackError("Something is left; it stays in the journals. Run `lrtrack sync` again.")
 
 
-def _deliver(layout: Layout, timeout: float, total: int) -> None:
+def deliver(layout: Layout, timeout: float, total: int) -> None:
     """Deliver from a thread, so that progress shows and Ctrl-C works."""
     from lrtrack.shipping.pending import pending
     from lrtrack.shipping.start import drain, watch

@@ -31,10 +31,9 @@ class Schedule:
 
     @cached_property
     def spec(self) -> str:
-        """Canonical JSON: sorted keys, no blanks, integral floats as Python writes them."""
-        return json.dumps(
-            self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
+        """Canonical JSON: sorted keys, no blanks, and `0.0` written `0`, as it is the same rate."""
+        same = _canonical(self.to_dict())
+        return json.dumps(same, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @cached_property
     def id(self) -> str:
@@ -76,7 +75,7 @@ class Schedule:
         Lists of schedules are opened (`schedulers.0.name`); every other value is written as
         JSON, text as it is.
         """
-        return dict(_flatten("", self.to_dict()))
+        return dict(_flatten(self.to_dict()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schedule) and self.spec == other.spec
@@ -87,7 +86,9 @@ class Schedule:
 
 def text_of(value: JSON) -> str:
     """A value as tags and params show it: text as it is, the rest as Python writes JSON."""
-    return value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
+    if isinstance(value, str):
+        return value
+    return json.dumps(plain(value), ensure_ascii=False, sort_keys=True)
 
 
 def plain(value: JSON) -> JSON:
@@ -101,6 +102,17 @@ def plain(value: JSON) -> JSON:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     return str(value)
+
+
+def _canonical(value: JSON) -> JSON:
+    """Equal numbers in one form: floats that are integers, and exactly so, become integers."""
+    if isinstance(value, dict):
+        return {key: _canonical(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_canonical(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value
 
 
 def label_of(data: Mapping[str, JSON]) -> str:
@@ -121,10 +133,14 @@ def _shown(value: JSON) -> str:
     return text_of(value)
 
 
-def _flatten(key: str, value: JSON) -> list[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        dot = f"{key}." if key else ""
-        return [pair for name, inner in value.items() for pair in _flatten(dot + name, inner)]
-    if isinstance(value, list | tuple) and any(_is_schedule(inner) for inner in value):
-        return [p for index, inner in enumerate(value) for p in _flatten(f"{key}.{index}", inner)]
-    return [(key, text_of(value))]
+def _flatten(data: Mapping[str, JSON], before: str = "") -> list[tuple[str, str]]:
+    found = []
+    for name, value in data.items():
+        key = before + name
+        if isinstance(value, Mapping) and value:
+            found += _flatten(value, f"{key}.")
+        elif isinstance(value, list | tuple) and any(_is_schedule(inner) for inner in value):
+            found += _flatten({str(at): inner for at, inner in enumerate(value)}, f"{key}.")
+        else:
+            found.append((key, text_of(value)))
+    return found

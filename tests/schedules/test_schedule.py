@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from lrtrack.schedules import Schedule, label_of, text_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXT)
+FRACTIONS = st.floats().filter(lambda number: not number.is_integer())
+PLAIN = st.one_of(st.none(), st.booleans(), st.integers(), FRACTIONS, TEXT)
 VALUES = st.recursive(
     PLAIN, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4)
 )
@@ -81,9 +82,20 @@ def test_flat_is_text(schedule: Schedule) -> None:
 
 def test_spec_text() -> None:
     """The spec is written without blanks, keys sorted, letters as they are."""
-    expected = '{"a":[1,null,true],"b":1.0,"name":"Größe"}'
+    expected = '{"a":[1,null,true],"b":1.5,"name":"Größe"}'
 
-    assert expected == Schedule("Größe", {"b": 1.0, "a": (1, None, True)}).spec
+    assert expected == Schedule("Größe", {"b": 1.5, "a": (1, None, True)}).spec
+
+
+@given(st.integers(-(2**53) + 1, 2**53 - 1))
+def test_equal_numbers_make_equal_schedules(number: int) -> None:
+    """`eta_min=0` and `eta_min=0.0` are the same schedule; tags show what was given."""
+    whole, real = Schedule("S", {"p": number}), Schedule("S", {"p": float(number)})
+
+    assert whole == real
+    assert whole.id == real.id
+    assert whole.flat()["p"] == str(number)
+    assert real.flat()["p"] == json.dumps(float(number))
 
 
 def test_id_is_kept() -> None:
