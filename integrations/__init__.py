@@ -1,1 +1,1 @@
-"""Other people's training frameworks: one file a framework, imported as `lrtrack.integrations.NAME`."""
+"""Other people's frameworks, one file each; imported as `lrtrack.integrations.NAME`."""

@@ -12,8 +12,8 @@ from lrtrack.errors import LRTrackError, LRTrackWarning
 
 if TYPE_CHECKING:
     from lrtrack.capture.describe import describe
-    from lrtrack.records import History
     from lrtrack.comparing import compare
+    from lrtrack.records import History
     from lrtrack.schedules import Schedule
     from lrtrack.tracking import TrackedRun, track
 

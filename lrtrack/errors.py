@@ -12,6 +12,7 @@ LRTrackWarning               training goes on; the text says what is lost or lat
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sys
 import warnings
@@ -64,12 +65,14 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> str:
 
 
 def warn(message: str) -> None:
-    """Warn, and never raise: not even where the user turned warnings into errors.
+    """Warn, and never raise: not even where the user turned warnings into errors, or shows them
+    by something of his own that breaks.
 
     A warning of lrtrack may come up in the middle of an optimizer step, weeks into a training.
     The line of lrtrack that noticed is of no use to anyone, so it is not shown.
     """
     try:
         warnings.warn_explicit(message, LRTrackWarning, "lrtrack", 0)
-    except LRTrackWarning:
-        print(f"lrtrack: {message}", file=sys.stderr)
+    except Exception:
+        with contextlib.suppress(Exception):
+            print(f"lrtrack: {message}", file=sys.stderr)

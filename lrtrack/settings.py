@@ -17,9 +17,15 @@ from lrtrack.errors import UsageError, unknown
 
 KEYS = ("tracker", "experiment", "dir")
 
-# `scheme://user:password@host`: up to the last @ of the authority, as a password may hold one
-_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s?#]*@")
-_SECRET_QUERY = re.compile(r"(?i)([?&](?:password|token|api_?key|secret|sig)=)[^&\s]+")
+# `scheme://user:password@host`: up to the last @ of the authority, as a password may hold one.
+# After `user:` up to the last @ at all: a password that was not quoted may hold / ? and # too.
+_USERINFO = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^/\s?#:@]*:\S*|[^/\s?#]*)@",
+)
+_SECRET_QUERY = re.compile(
+    r"(?i)([?&;#][\w.-]*(?:password|passwd|pwd|token|api_?key|secret|signature|sig|credential)"
+    r"[\w.-]*=)[^&\s]+"
+)
 
 
 _own_process = False
@@ -64,11 +70,11 @@ def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> S
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
     table = _tool_table(cwd)
-    directory = environ.get("LRTRACK_DIR") or table.get("dir") or ".lrtrack"
+    directory = _expanded(environ.get("LRTRACK_DIR", ""), "LRTRACK_DIR") or table.get("dir")
     return Settings(
         tracker=environ.get("LRTRACK_TRACKER") or table.get("tracker"),
         experiment=table.get("experiment"),
-        directory=(cwd / Path(directory).expanduser()).absolute(),
+        directory=(cwd / (directory or ".lrtrack")).absolute(),
     )
 
 
@@ -95,9 +101,17 @@ def _checked(table: object, path: Path) -> dict[str, str]:
             raise UsageError(f"In [tool.lrtrack] of {path}: {unknown('key', key, KEYS)}")
         if not isinstance(value, str):
             raise UsageError(f"In [tool.lrtrack] of {path}: {key} must be text, not {value!r}.")
-    if "dir" in table:  # relative to the file that says it, not to wherever the script runs
-        return {**table, "dir": str(path.parent / Path(table["dir"]).expanduser())}
+    if table.get("dir"):  # relative to the file that says it, not to wherever the script runs
+        where = f"dir in [tool.lrtrack] of {path}"
+        return {**table, "dir": str(path.parent / _expanded(table["dir"], where))}
     return dict(table)
+
+
+def _expanded(directory: str, where: str) -> str:
+    try:
+        return str(Path(directory).expanduser()) if directory else ""
+    except RuntimeError as error:
+        raise UsageError(f"{where} is {directory!r}: {error}") from error
 
 
 def redact(text: str) -> str:

@@ -24,7 +24,7 @@ ORIGINALS = {
     "Tensor.backward": lambda: torch.Tensor.backward,
     "clip_grad._clip_grads_with_norm_": lambda: clip_grad._clip_grads_with_norm_,
     "GradScaler.scale": lambda: torch.amp.GradScaler.scale,
-    "GradScaler.update": lambda: torch.amp.GradScaler.update,
+    "GradScaler.step": lambda: torch.amp.GradScaler.step,
     "ReduceLROnPlateau.step": lambda: torch.optim.lr_scheduler.ReduceLROnPlateau.step,
 }
 _VENDORS = ("MLFLOW_", "WANDB_", "LRTRACK_", "_MLFLOW_")

@@ -88,7 +88,8 @@ def _one(gradient: torch.Tensor) -> torch.Tensor:
     wide = gradient.dtype in (torch.float16, torch.bfloat16)
     norm = torch.linalg.vector_norm(gradient, 2.0, dtype=torch.float32 if wide else None)
     full = getattr(norm, "full_tensor", None)  # DTensor: the global norm, every rank takes part
-    return full() if full is not None else norm
+    whole: torch.Tensor = full() if full is not None else norm
+    return whole
 
 
 @torch.no_grad()
@@ -101,5 +102,6 @@ def _named(name: str, norms: list[torch.Tensor]) -> dict[str, Scalar]:
     first = norms[0]
     alike = all(norm.device == first.device and norm.dtype == first.dtype for norm in norms)
     if not alike:
-        norms = [norm.to(first.device, torch.float32) for norm in norms]
+        wide = torch.float32 if first.device.type == "mps" else torch.float64
+        norms = [norm.to(first.device, wide) for norm in norms]
     return {name: hold(torch.linalg.vector_norm(torch.stack(norms), 2.0))}

@@ -7,7 +7,7 @@ that two trainings in two threads never mix.
 - `torch.autograd.backward`: the loss (`Tensor.backward` ends there too, so each call counts once)
 - `clip_grad._clip_grads_with_norm_`: the norm before clipping, which `clip_grad_norm_` just found;
   wrapped inside its module, so that it is seen however the user imported `clip_grad_norm_`
-- `GradScaler.scale`, `.update`: the unscaled loss; the end of a step that was skipped
+- `GradScaler.scale`, `.step`: the unscaled loss; the end of a step, also where it was skipped
 - `ReduceLROnPlateau.step`: the metric it is given
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -28,16 +28,27 @@ from lrtrack.errors import warn
 
 
 class Notes(threading.local):
-    """What happened on this thread since the last step of any tracked optimizer."""
+    """What happened on this thread since the last step of any tracked optimizer.
+
+    A step's notes stay readable until something new is noted or another step begins, as several
+    captures may observe one optimizer.
+
+    Attributes:
+        used: a step has begun since the last note.
+        stepping: id of the optimizer whose step is under way.
+    """
 
     def __init__(self) -> None:
         self.period = -1
+        self.used = False
+        self.stepping: int | None = None
         self.loss: Scalar | None = None
         self.preclip: Scalar | None = None
         self.unscaled: dict[int, tuple[weakref.ref[torch.Tensor], torch.Tensor]] = {}
 
     def clear(self) -> None:
-        """Forget everything: a step was made, or skipped."""
+        """Forget everything."""
+        self.used = False
         self.loss = None
         self.preclip = None
         self.unscaled.clear()
@@ -45,7 +56,8 @@ class Notes(threading.local):
 
 notes = Notes()
 _lock = threading.Lock()
-_open = 0
+_watched: list[torch.optim.Optimizer] = []
+_told: set[str] = set()
 _period = 0
 _undo: list[Callable[[], None]] = []
 _plateau_listeners: weakref.WeakKeyDictionary[Any, list[Callable[[float], None]]] = (
@@ -53,34 +65,48 @@ _plateau_listeners: weakref.WeakKeyDictionary[Any, list[Callable[[float], None]]
 )
 
 
-def start() -> None:
-    """Begin to observe; each call needs its `stop`."""
-    global _open, _period
+def start(optimizer: torch.optim.Optimizer) -> None:
+    """Begin to observe for a capture of `optimizer`; each call needs its `stop`."""
+    global _period
     with _lock:
-        _open += 1
-        if _open > 1:
+        _watched.append(optimizer)
+        if len(_watched) > 1:
             return
         _period += 1
+        _told.clear()
         _undo.extend(
             _wrap(owner, name, note, before)
             for owner, name, note, before in (
                 (torch.autograd, "backward", _backward, False),
                 (clip_grad, "_clip_grads_with_norm_", _clipping, True),
                 (torch.amp.GradScaler, "scale", _scaled, False),
-                (torch.amp.GradScaler, "update", _scaler_updated, False),
+                (torch.amp.GradScaler, "step", _scaler_stepped, False),
                 (ReduceLROnPlateau, "step", _plateau_step, False),
             )
         )
 
 
-def stop() -> None:
+def stop(optimizer: torch.optim.Optimizer) -> None:
     """End one `start`; with the last one, torch is as it was."""
-    global _open
     with _lock:
-        _open -= 1
-        if _open == 0:
+        _watched.remove(optimizer)
+        if not _watched:
             while _undo:
                 _undo.pop()()
+
+
+def begin_step(optimizer: torch.optim.Optimizer) -> None:
+    """Say that a step begins, which uses what was noted; what an earlier step used is forgotten."""
+    here = current_notes()
+    if here.used and here.stepping != id(optimizer):
+        here.clear()
+    here.used, here.stepping = True, id(optimizer)
+
+
+def end_step() -> None:
+    """Say that a step was made, or skipped."""
+    here = current_notes()
+    here.used, here.stepping = True, None
 
 
 def listen_to_plateau(scheduler: Any, listener: Callable[[float], None]) -> Callable[[], None]:
@@ -91,22 +117,27 @@ def listen_to_plateau(scheduler: Any, listener: Callable[[float], None]) -> Call
 
 
 def quietly(what: str, function: Callable[..., None], *args: Any) -> None:
-    """Run an observation; its failure must cost the user a warning and nothing else."""
+    """Run an observation; its failure must cost the user one warning and nothing else."""
     try:
         function(*args)
     except Exception as error:
-        warn(f"lrtrack could not observe {what}: {error!r}. Training is not affected.")
+        if what not in _told:
+            _told.add(what)
+            warn(f"lrtrack could not observe {what}: {error!r}. Training is not affected.")
 
 
 def _wrap(owner: Any, name: str, note: Callable[..., None], before: bool) -> Callable[[], None]:
     original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
+    period = _period
 
     @functools.wraps(original)
     def observed(*args: Any, **kwargs: Any) -> Any:
-        if before:
+        # A wrapper of an earlier period may lie under someone else's: only the newest takes notes.
+        looking = bool(_watched) and period == _period
+        if looking and before:
             quietly(name, note, None, args, kwargs)
         result = original(*args, **kwargs)
-        if not before:
+        if looking and not before:
             quietly(name, note, result, args, kwargs)
         return result
 
@@ -128,33 +159,55 @@ def current_notes() -> Notes:
     return notes
 
 
-def _backward(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    if _open == 0 or torch.compiler.is_compiling():
-        return
-    tensors = args[0] if args else kwargs["tensors"]
+def _fresh_notes() -> Notes:
+    """This thread's notes, to be added to: what a step has used is forgotten."""
     here = current_notes()
-    for tensor in [tensors] if isinstance(tensors, torch.Tensor) else tensors:
+    if here.used:
+        here.clear()
+    return here
+
+
+def _backward(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    # Inside a backward pass, backward is called by reentrant checkpointing, not by the user.
+    if torch.compiler.is_compiling() or torch._C._current_graph_task_id() != -1:
+        return
+    here = _fresh_notes()
+    for tensor in _tensors(args[0] if args else kwargs["tensors"]):
         if tensor.numel() != 1 or tensor.is_complex():
             continue
-        known = here.unscaled.pop(id(tensor), None)
+        known = here.unscaled.get(id(tensor))
         loss = known[1] if known is not None and known[0]() is tensor else tensor
         here.loss = add(here.loss, hold(loss))
 
 
 def _clipping(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     norm = args[2] if len(args) > 2 else kwargs["total_norm"]
-    if _open:
-        current_notes().preclip = hold(norm) if isinstance(norm, torch.Tensor) else float(norm)
+    _fresh_notes().preclip = hold(norm) if isinstance(norm, torch.Tensor) else float(norm)
 
 
 def _scaled(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     outputs = args[1] if len(args) > 1 else kwargs["outputs"]
-    if _open and isinstance(result, torch.Tensor) and result is not outputs:
-        current_notes().unscaled[id(result)] = (weakref.ref(result), outputs.detach())
+    if result is outputs:
+        return  # the scaler is switched off
+    here = _fresh_notes()
+    for scaled, output in zip(_tensors(result), _tensors(outputs), strict=True):
+        here.unscaled[id(scaled)] = (weakref.ref(scaled), output.detach())
 
 
-def _scaler_updated(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    current_notes().clear()
+def _tensors(found: Any) -> Iterator[torch.Tensor]:
+    """Tensors in a tensor, or in nested lists and tuples; an iterator must not be used up."""
+    if isinstance(found, torch.Tensor):
+        yield found
+    elif isinstance(found, Iterable) and not isinstance(found, Iterator):
+        for inner in found:
+            yield from _tensors(inner)
+
+
+def _scaler_stepped(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    given = args[1] if len(args) > 1 else kwargs["optimizer"]
+    candidates = (given, getattr(given, "optimizer", None))
+    if any(optimizer is candidate for optimizer in _watched for candidate in candidates):
+        end_step()
 
 
 def _plateau_step(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

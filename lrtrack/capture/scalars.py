@@ -30,13 +30,16 @@ def hold(tensor: torch.Tensor) -> Scalar:
     """Keep the value that a one-element tensor has now, without waiting for a device.
 
     Args:
-        tensor: one element, any shape, real.
+        tensor: one element, any shape, real; of a DTensor the global value.
 
     Returns:
         A float for tensors in host memory, else a `DeviceScalar` of a copy: the user's tensor may
         be overwritten before it is fetched.
     """
     tensor = tensor.detach()
+    full = getattr(tensor, "full_tensor", None)
+    if full is not None:  # every rank takes part
+        tensor = full()
     if tensor.device.type == "cpu":
         return float(tensor.item())
     return DeviceScalar(tensor.to(torch.float64 if tensor.is_cuda else torch.float32, copy=True))
@@ -49,6 +52,13 @@ def add(left: Scalar | None, right: Scalar) -> Scalar:
     if isinstance(left, DeviceScalar) and isinstance(right, DeviceScalar):
         return DeviceScalar(left.tensor + right.tensor.to(left.tensor.device))
     return _now(left) + _now(right)
+
+
+def divide(value: Scalar, by: torch.Tensor) -> Scalar:
+    """`value` over a one-element tensor; stays on the device where `value` is there."""
+    if isinstance(value, DeviceScalar):
+        return DeviceScalar(value.tensor / by.detach().to(value.tensor.device))
+    return value / float(by.item())
 
 
 def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
@@ -79,7 +89,7 @@ def _fetch(tensors: list[torch.Tensor], stream: Any) -> list[float]:
         stacked = torch.stack([tensor.reshape(()) for tensor in tensors])
         host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
         host.copy_(stacked, non_blocking=True)
-        done = torch.cuda.Event()
+        done: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record(stream)
     while not done.query():  # polled, not waited for: a wait may hold locks the trainer needs
         time.sleep(_GLANCE)

@@ -6,16 +6,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from types import FrameType
 from typing import Any
 
 import torch
 
 from lrtrack.capture import observe
 from lrtrack.capture.norms import Group, group_name, measure
-from lrtrack.capture.scalars import Scalar, hold
+from lrtrack.capture.scalars import Scalar, divide, hold
 
 #: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
 OnStep = Callable[[int, float, dict[str, Any]], None]
@@ -61,13 +63,17 @@ class StepCapture:
         self._momentum_at_start = _momentum(optimizer.param_groups)
         self._momentum_moves = any(getattr(s, "cycle_momentum", False) for s in self._schedulers)
         self._metrics: dict[str, Any] = {}
+        self._recording = False
+        self._skipped = False
+        self._under_way: FrameType | None = None
+        self._inner_steps = 0
         self._undo = ExitStack()
 
     def attach(self) -> None:
         """Put the hooks in place."""
         with ExitStack() as stack:
-            observe.start()
-            stack.callback(observe.stop)
+            observe.start(self._optimizer)
+            stack.callback(observe.stop, self._optimizer)
             before = self._optimizer.register_step_pre_hook(self._before)
             stack.callback(before.remove)
             after = self._optimizer.register_step_post_hook(self._after)
@@ -80,13 +86,16 @@ class StepCapture:
     def detach(self) -> None:
         """Take everything out again; idempotent."""
         self._undo.close()
-
-    def _recorded(self) -> bool:
-        return (self.step + 1) % self._every == 0
+        self._under_way = None
 
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        self._metrics = {}
-        if torch.compiler.is_compiling() or not self._recorded():
+        if torch.compiler.is_compiling() or self._is_inner(sys._getframe(1)):
+            return None
+        self._metrics, self._skipped = {}, False
+        observe.begin_step(self._optimizer)
+        observe.quietly("the gradient scaler", self._read_scaler)
+        self._recording = not self._skipped and (self.step + 1) % self._every == 0
+        if not self._recording:
             return None
         observe.quietly("the learning rate", self._read_groups)
         closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
@@ -102,10 +111,33 @@ class StepCapture:
     def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if torch.compiler.is_compiling():
             return
-        self.step += 1
-        if self._metrics:
-            observe.quietly("a step", self._finish)
-        observe.current_notes().clear()
+        if self._inner_steps:
+            self._inner_steps -= 1
+            return
+        self._under_way = None
+        if not self._skipped:
+            self.step += 1
+            if self._recording:
+                observe.quietly("a step", self._finish)
+        observe.end_step()
+
+    def _is_inner(self, caller: FrameType) -> bool:
+        # torch runs the hooks in `step` and once more where a subclass's `step` calls its parent's.
+        # A step under way whose frame has left the stack has raised.
+        frame: FrameType | None = caller if self._under_way is not None else None
+        while frame is not None and frame is not self._under_way:
+            frame = frame.f_back
+        if frame is None:
+            self._under_way, self._inner_steps = caller, 0
+            return False
+        self._inner_steps += 1
+        return True
+
+    def _read_scaler(self) -> None:
+        # A fused optimizer is called by a GradScaler in any case, and skips the step by itself.
+        # To know what it will do, this step alone has to wait for its device.
+        found = getattr(self._optimizer, "found_inf", None)
+        self._skipped = isinstance(found, torch.Tensor) and bool(found.item())
 
     def _read_groups(self) -> None:
         groups = self._optimizer.param_groups
@@ -121,7 +153,11 @@ class StepCapture:
                 metrics["momentum"] = momentum
 
     def _read_gradients(self) -> None:
-        self._metrics.update(self._measure(self._optimizer.param_groups))
+        found = self._measure(self._optimizer.param_groups)
+        scale = getattr(self._optimizer, "grad_scale", None)
+        if isinstance(scale, torch.Tensor):  # a fused optimizer unscales within its step
+            found = {name: divide(norm, scale) for name, norm in found.items()}
+        self._metrics.update(found)
 
     def _read_closure(self, loss: Any) -> None:
         self._read_gradients()
@@ -174,6 +210,7 @@ def _momentum(groups: list[Group]) -> float | None:
     if not groups:
         return None
     value = groups[0].get("momentum")
-    if value is None:
-        value = (groups[0].get("betas") or (None,))[0]
-    return None if value is None else float(value)
+    betas = groups[0].get("betas")
+    if value is None and isinstance(betas, list | tuple) and betas:
+        value = betas[0]
+    return float(value) if isinstance(value, int | float | torch.Tensor) else None

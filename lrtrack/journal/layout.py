@@ -114,7 +114,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Replace `path` in one step, private to the user: a reader sees the old text or the new."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(data, file)
     draft.replace(path)
 

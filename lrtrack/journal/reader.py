@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from lrtrack.errors import JournalError
-from lrtrack.journal.frames import PREAMBLE, Frame, Kind, decode
+from lrtrack.journal.frames import FORMAT, MAX_PAYLOAD, PREAMBLE, Frame, Kind, decode
 from lrtrack.records import Run, State, StepRecord
 
-#: Bytes read at once: bounds memory on long journals; one frame is far smaller.
+#: Bytes read at once: bounds memory on long journals. Nearly every frame is far smaller; for one
+#: that is not, more is read, up to what a frame may be.
 CHUNK = 16 * 2**20
+LARGEST = 2 * MAX_PAYLOAD
 
 
 @dataclass(frozen=True)
@@ -72,38 +74,43 @@ class JournalReader:
         except OSError as error:
             raise JournalError(f"cannot read {path}: {error}") from error
         if head != PREAMBLE:
-            later = head.startswith(PREAMBLE.split(b"1")[0])
+            said = re.match(rb"lrtrack journal (\d+)", head)
+            later = said is not None and int(said[1]) > FORMAT
             hint = "it was written by a later lrtrack: upgrade" if later else "it is not a journal"
             raise JournalError(f"cannot read {path}: {hint}")
 
     @cached_property
     def run(self) -> Run:
-        """The run's identity, from its first event."""
+        """The run's identity, from its first event (of a resumed run if the first was lost)."""
         for entry in self.entries():
-            if entry.event is not None and entry.event.get("event") == "run":
+            if entry.event is not None and entry.event["event"] in ("run", "resume"):
                 try:
                     return Run.from_dict(entry.event["run"])
-                except (KeyError, TypeError, ValueError) as error:
+                except (AttributeError, KeyError, TypeError, ValueError) as error:
                     raise JournalError(f"cannot read {self.path}: {error!r}") from error
         raise JournalError(f"{self.path} says nothing about its run")
 
     def entries(self, offset: int = 0) -> Iterator[Entry]:
         """Whole entries from byte `offset` to the present end."""
         with self.path.open("rb") as file:
-            at = offset
+            at, size = offset, CHUNK
             while True:
                 file.seek(at)
-                data = file.read(CHUNK)
+                data = file.read(size)
                 end = at
                 for frame in decode(data, at):
                     end = frame.end
                     entry = _understood(frame)
                     if entry is not None:
                         yield entry
-                if len(data) < CHUNK:
+                if len(data) < size:
                     return
-                # All of a chunk bad: step over it, but for what may be a frame's beginning.
-                at = end if end > at else at + CHUNK // 2
+                if end > at:
+                    at, size = end, CHUNK
+                elif size < LARGEST:
+                    size *= 2
+                else:  # nothing but rubbish: step over half of it
+                    at, size = at + size // 2, CHUNK
 
     def alive(self) -> bool:
         """Whether some process still holds this journal open for writing."""
@@ -151,7 +158,7 @@ def merge(batches: list[pa.RecordBatch]) -> pa.Table:
         present = np.flatnonzero(table[name].is_valid().to_numpy())
         source = np.full(len(unique), -1)
         source[group[present]] = present  # of repeated indices numpy keeps the last one
-        taken = pa.array(np.where(source < 0, None, source), pa.int64(), from_pandas=True)
+        taken = pa.array(source, pa.int64(), mask=source < 0)
         columns[name] = table[name].combine_chunks().take(taken)
     return pa.table(columns)
 
@@ -169,7 +176,10 @@ def _understood(frame: Frame) -> Entry | None:
     except (ValueError, pa.ArrowException, StopIteration, OSError):
         return None
     numeric = [pa.int64()] + [pa.float64()] * (batch.num_columns - 1)
-    if batch.num_columns < 2 or batch.schema.types != numeric:
+    names = batch.schema.names
+    if names[:2] != ["step", "time"] or len(set(names)) < len(names):
+        return None
+    if batch.schema.types != numeric or batch["step"].null_count or batch["time"].null_count:
         return None
     return Entry(frame.start, frame.end, rows=batch)
 

@@ -7,16 +7,19 @@ was already on disk): a reader merges rows of one step, later values win.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from lrtrack.errors import JournalError, warn
@@ -25,8 +28,9 @@ from lrtrack.records import Run, State
 
 #: Seconds between two writes; rows are promised to be in the file within 1 s.
 PERIOD = 0.25
-#: Rows in one frame at most, and rows kept in memory while the disk refuses.
+#: Rows and about as many values in one frame at most; rows kept in memory while the disk refuses.
 FRAME_ROWS = 4096
+FRAME_VALUES = 2**20
 BACKLOG_ROWS = 200_000
 
 #: step, time, metrics; metrics may still hold values that `settle` turns into floats.
@@ -62,7 +66,8 @@ class JournalWriter:
         self._rows: list[Row] = []
         self._row_lock = threading.Lock()
         self._file_lock = threading.Lock()
-        self._warned = False
+        self._late: list[tuple[int, bytes]] = []  # rows in it and frame, in order, to be written
+        self._told: set[str] = set()
         self._stop = threading.Event()
         self._file, fresh = _open(path)
         self.event("run" if fresh else "resume", run=run.to_dict())
@@ -85,27 +90,31 @@ class JournalWriter:
 
     def event(self, name: str, **data: Any) -> None:
         """Write an event after all rows so far."""
-        self.flush()
         payload = json.dumps({"event": name, "time": time.time(), **data}).encode()
         with self._file_lock:
-            self._write(encode(Kind.EVENT, payload))
+            self._take()
+            self._late.append((0, encode(Kind.EVENT, payload)))
+            self._push()
 
     def flush(self) -> None:
         """Bring all rows so far into the file."""
         with self._file_lock:
-            with self._row_lock:
-                rows, self._rows = self._rows, []
-            while rows and self._write(_encode_rows(rows[:FRAME_ROWS], self._settle)):
-                del rows[:FRAME_ROWS]
-            if rows:
-                self._keep(rows)
+            if self._push():  # else the rows wait as rows, which takes less room
+                self._take()
+                self._push()
 
     def close(self, state: State) -> None:
-        """End the run and release the file."""
+        """End the run and release the file; idempotent."""
+        if self._file < 0:
+            return
         self._stop.set()
         self._thread.join()
-        self.event("end", state=state.value)
-        self.release()
+        try:
+            self.event("end", state=state.value)
+            if self._late:
+                self._warn("lost", f"the last steps of {self.path} could not be written.")
+        finally:
+            self.release()
 
     def release(self) -> None:
         """Let go of the file without ending the run: in a forked child, or after a failure."""
@@ -115,13 +124,36 @@ class JournalWriter:
             self._file = -1
 
     def _work(self) -> None:
-        while not self._stop.wait(PERIOD):
+        while not self._stop.wait(PERIOD) and self._file >= 0:
             try:
                 self.flush()
                 if self._on_tick is not None:
                     self._on_tick()
             except Exception as error:  # training goes on whatever happens here
-                self._warn(f"lrtrack could not write {self.path}: {error!r}")
+                self._warn("upkeep", f"lrtrack could not write {self.path}: {error!r}")
+
+    def _take(self) -> None:
+        """Turn the rows so far into frames that wait to be written."""
+        with self._row_lock:
+            rows, self._rows = self._rows, []
+        width = max((len(metrics) for *_, metrics in rows), default=0) + 2
+        size = max(1, min(FRAME_ROWS, FRAME_VALUES // width))
+        for at in range(0, len(rows), size):
+            part = rows[at : at + size]
+            try:
+                frame = _encode_rows(part, self._settle)
+            except Exception as error:  # one bad value must not take the others with it
+                self._warn("bad", f"lrtrack leaves values out of {self.path}: {error!r}")
+                frame = _encode_rows(list(_sound(part)), None)
+            self._late.append((len(part), frame))
+
+    def _push(self) -> bool:
+        """Write the waiting frames as far as the disk takes them; whether it took all."""
+        while self._late and self._write(self._late[0][1]):
+            del self._late[0]
+        if self._late:
+            self._trim()
+        return not self._late
 
     def _write(self, data: bytes) -> bool:
         """Append `data` whole or not at all."""
@@ -135,43 +167,75 @@ class JournalWriter:
             return True
         except OSError as error:
             os.ftruncate(self._file, before)
-            self._warn(f"lrtrack cannot write {self.path}: {error}. It keeps trying.")
+            self._warn("disk", f"lrtrack cannot write {self.path}: {error}. It keeps trying.")
             return False
 
-    def _keep(self, rows: list[Row]) -> None:
+    def _trim(self) -> None:
+        """Drop the oldest rows, and no event, where more wait than memory should hold."""
+        excess = sum(count for count, _ in self._late) + len(self._rows) - BACKLOG_ROWS
+        if excess <= 0:
+            return
+        self._warn("full", f"lrtrack drops the oldest steps: {self.path} cannot be written.")
+        kept = []
+        for count, frame in self._late:
+            if count and excess > 0:
+                excess -= count
+            else:
+                kept.append((count, frame))
+        self._late = kept
         with self._row_lock:
-            kept = (rows + self._rows)[-BACKLOG_ROWS:]
-            if len(kept) < len(rows) + len(self._rows):
-                self._warn(f"lrtrack drops the oldest steps: {self.path} cannot be written.")
-            self._rows = kept
+            del self._rows[: max(excess, 0)]
 
-    def _warn(self, message: str) -> None:
-        if not self._warned:
-            self._warned = True
+    def _warn(self, key: str, message: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
             warn(message)
 
 
 def _open(path: Path) -> tuple[int, bool]:
-    """Open and lock the file; the lock tells everyone that the writer lives."""
+    """Open, lock and, where it is new, begin the file; and whether it is new."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    file = -1
     try:
         file = os.open(path, flags, 0o600)
-    except OSError as error:
-        raise JournalError(f"cannot write {path}: {error}") from error
+        _lock(file, path)
+        return file, _begin(file, path)
+    except BaseException as error:
+        if file >= 0:
+            os.close(file)
+        if isinstance(error, OSError):
+            raise JournalError(f"cannot write {path}: {error}") from error
+        raise
+
+
+def _lock(file: int, path: Path) -> None:
+    """Take the lock that tells everyone that the writer lives."""
     deadline = time.monotonic() + 1.0
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
+            return
         except BlockingIOError:  # a shipper's glance at the lock takes microseconds
             if time.monotonic() > deadline:
-                os.close(file)
                 raise JournalError(f"another process is writing {path}") from None
             time.sleep(0.01)
-    fresh = os.fstat(file).st_size == 0
-    if fresh:
-        os.write(file, PREAMBLE)
-    return file, fresh
+
+
+def _begin(file: int, path: Path) -> bool:
+    """Write the preamble into an empty file, or one that died over it; whether it was so."""
+    head = os.pread(file, len(PREAMBLE), 0)
+    if head == PREAMBLE:
+        return False
+    if not PREAMBLE.startswith(head):
+        raise JournalError(f"cannot continue {path}: it is no journal of this format")
+    os.ftruncate(file, 0)
+    try:
+        if os.write(file, PREAMBLE) < len(PREAMBLE):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        path.unlink()  # an empty file would be taken for a broken journal
+        raise
+    return True
 
 
 def _encode_rows(rows: Sequence[Row], settle: Settle | None) -> bytes:
@@ -179,15 +243,39 @@ def _encode_rows(rows: Sequence[Row], settle: Settle | None) -> bytes:
         settle(rows)
     names = dict.fromkeys(name for _, _, metrics in rows for name in metrics)
     columns = [
-        pa.array([step for step, _, _ in rows], pa.int64()),
-        pa.array([when for _, when, _ in rows], pa.float64()),
-        *(pa.array([metrics.get(name) for *_, metrics in rows], pa.float64()) for name in names),
+        _column([step for step, _, _ in rows], np.int64),
+        _column([when for _, when, _ in rows], np.float64),
+        *(_column([metrics.get(name) for *_, metrics in rows], np.float64) for name in names),
     ]
     batch = pa.record_batch(columns, names=["step", "time", *names])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
         stream.write_batch(batch)
     return encode(Kind.ROWS, sink.getvalue().to_pybytes())
+
+
+def _column(values: Sequence[float | None], kind: type[np.generic]) -> pa.Array:
+    """An Arrow array of int64 or float64, None being absent.
+
+    From buffers, because `pa.array` imports pandas at its first call: 0.3 s in the middle of
+    somebody's training.
+    """
+    present = np.array([value is not None for value in values])
+    filled = [0 if value is None else value for value in values]
+    data = pa.py_buffer(np.array(filled, dtype=kind))
+    valid = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(kind), len(values), [valid, data])
+
+
+def _sound(rows: Sequence[Row]) -> Iterator[Row]:
+    """The rows without the values and names that a journal cannot hold."""
+    for step, when, metrics in rows:
+        found = {}
+        for name, value in metrics.items():
+            with contextlib.suppress(Exception):
+                name.encode()
+                found[name] = float(value)
+        yield step, when, found
 
 
 def _release_in_child() -> None:

@@ -26,14 +26,19 @@ def read_parquet(path: Path) -> pa.Table:
         ValueError: it is not a Parquet file with these columns.
     """
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"not a readable Parquet file: {error}") from error
     types = [pa.int64(), *[pa.float64()] * (table.num_columns - 1)]
     if table.column_names[:2] != ["step", "time"] or table.schema.types != types:
         raise ValueError("not a step history: expected int64 'step', then float64 columns")
-    if len(set(table.column_names)) != table.num_columns or table["step"].null_count:
-        raise ValueError("not a step history: repeated columns or steps without a number")
+    if len(set(table.column_names)) != table.num_columns:
+        raise ValueError("not a step history: repeated columns")
+    if table["step"].null_count or table["time"].null_count:
+        raise ValueError("not a step history: steps without a number or a time")
+    if not np.all(np.diff(table["step"].to_numpy()) > 0):
+        raise ValueError("not a step history: steps do not ascend")
     return table
 
 

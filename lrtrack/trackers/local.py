@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyarrow as pa
+
 from lrtrack.errors import JournalError, NothingFound, UsageError, unknown, warn
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
@@ -15,9 +17,10 @@ from lrtrack.schedules import text_of
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Progress, Query, Sink
 
-_COMPARE = re.compile(r"\s*([\w./-]+)\s*(!=|<=|>=|=|<|>)\s*(.+?)\s*")
+_COMPARE = re.compile(r"\s*([\w./-]+)\s*(!=|<=|>=|==?|<|>)\s*(.+?)\s*")
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
+    "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
     "<=": operator.le,
@@ -60,7 +63,12 @@ class LocalTracker:
             runs = [pair for pair in runs if (pair[1].experiment or "lrtrack") == query.experiment]
         runs = [(reader, run) for reader, run in runs if all(test(run) for test in tests)]
         for done, (reader, run) in enumerate(runs, 1):
-            yield _history(reader, run)
+            try:
+                history = _history(reader, run)
+            except (OSError, pa.ArrowException) as error:  # removed, or unreadable since
+                warn(f"cannot read {reader.path}: {error}; it is left out")
+            else:
+                yield history
             if progress is not None:
                 progress(done, len(runs))
 
@@ -70,7 +78,7 @@ def _runs(query: Query) -> Iterator[tuple[JournalReader, Run]]:
         try:
             reader = JournalReader(path)
             yield reader, reader.run
-        except JournalError as error:
+        except (JournalError, OSError) as error:
             warn(f"{error}; it is left out")
 
 
@@ -88,7 +96,7 @@ def _history(reader: JournalReader, run: Run) -> History:
 
 
 def fields(run: Run) -> dict[str, Any]:
-    """What a filter may ask about a run: its identity, `scheduler.…`, `optimizer.…`, config, tags."""
+    """What a filter may ask: identity, `scheduler.…`, `optimizer.…`, config and tags."""
     found: dict[str, Any] = {**run.tags, **run.config}
     found |= {"name": run.name, "group": run.group, "seed": run.seed, "device": run.device_type}
     found |= {"scheduler": run.schedule.name, "optimizer": run.optimizer.get("name")}

@@ -25,14 +25,14 @@ def get(name: str) -> Tracker:
     """The tracker called `name`.
 
     Raises:
-        UsageError: there is none, or its package cannot be imported.
+        UsageError: there is none, or its package cannot be loaded.
     """
     for entry in entry_points(group=GROUP, name=name):
         try:
             tracker = entry.load()()
-        except ImportError as error:
+        except Exception as error:  # somebody else's package: whatever it raises
             raise UsageError(f"Tracker {name!r} cannot be loaded: {error}") from error
-        if not isinstance(tracker, Tracker):
+        if not isinstance(tracker, Tracker) or isinstance(tracker, type):
             raise UsageError(f"{entry.value} is registered as {name!r} but is no tracker.")
         return tracker
     raise UsageError(unknown("tracker", name, names()))
@@ -48,7 +48,7 @@ def resolve(spec: Spec) -> list[Tracker]:
     for part in spec if isinstance(spec, list | tuple) else [spec]:
         if isinstance(part, str):
             found += [get(name.strip()) for name in part.split(",") if name.strip()]
-        elif isinstance(part, Tracker):
+        elif isinstance(part, Tracker) and not isinstance(part, type):
             found.append(part)
         else:
             raise UsageError(

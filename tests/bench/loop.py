@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 #: Hidden width and batch that make one step take about so many milliseconds on one 2020s core.
-SIZES = {1: (128, 192), 10: (512, 512), 100: (1024, 2048)}
+SIZES = {1: (192, 256), 10: (640, 640), 100: (1280, 1536)}
 
 Log = Callable[[int, dict[str, float]], None]
 

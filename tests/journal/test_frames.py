@@ -1,0 +1,106 @@
+"""The journal's bytes: what was framed comes back, and damage stays where it is."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lrtrack.journal.frames import MAGIC, MAX_PAYLOAD, Frame, Kind, decode, encode
+
+PARTS = st.lists(st.tuples(st.sampled_from(Kind), st.binary(max_size=60)), max_size=6)
+#: Bytes that are no frame's beginning.
+RUBBISH = st.binary(max_size=40).filter(lambda data: MAGIC[0] not in data)
+
+
+def framed(parts: list[tuple[Kind, bytes]]) -> tuple[bytes, list[Frame]]:
+    """The parts in frames, one after the other, and what a reader must make of them."""
+    data, frames = b"", []
+    for kind, payload in parts:
+        start = len(data)
+        data += encode(kind, payload)
+        frames.append(Frame(kind, payload, start, len(data)))
+    return data, frames
+
+
+def contents(frames) -> list[tuple[Kind, bytes]]:
+    """Kinds and payloads alone."""
+    return [(frame.kind, frame.payload) for frame in frames]
+
+
+@settings(deadline=None)
+@given(PARTS, st.integers(0, 2**40))
+def test_round_trip(parts, base: int) -> None:
+    """Any payloads come back, in order, with their offsets in the file."""
+    data, _ = framed(parts)
+    found = list(decode(data, base))
+
+    assert contents(found) == parts
+    assert [f.end - f.start - 13 for f in found] == [len(payload) for _, payload in parts]
+    assert [f.start for f in found] == [base, *[f.end for f in found]][: len(found)]
+
+
+def test_a_payload_may_look_like_a_frame() -> None:
+    """A frame inside a frame's payload is payload."""
+    inner = encode(Kind.EVENT, b"inner")
+    data, frames = framed([(Kind.ROWS, inner), (Kind.EVENT, MAGIC)])
+
+    assert list(decode(data)) == frames
+
+
+@settings(deadline=None)
+@given(PARTS, st.data())
+def test_a_torn_tail_costs_the_torn_frame(parts, data) -> None:
+    """Cut anywhere, exactly the whole frames before the cut are read."""
+    whole, frames = framed(parts)
+    cut = data.draw(st.integers(0, len(whole)))
+
+    assert list(decode(whole[:cut])) == [frame for frame in frames if frame.end <= cut]
+
+
+@settings(deadline=None)
+@given(PARTS.filter(bool), st.data())
+def test_a_flipped_bit_costs_the_frame_it_hits(parts, data) -> None:
+    """One wrong bit anywhere loses that frame, no other, and raises nothing."""
+    whole, frames = framed(parts)
+    bit = data.draw(st.integers(0, 8 * len(whole) - 1))
+    damaged = bytearray(whole)
+    damaged[bit // 8] ^= 1 << bit % 8
+
+    assert list(decode(bytes(damaged))) == [
+        frame for frame in frames if not frame.start <= bit // 8 < frame.end
+    ]
+
+
+@settings(deadline=None)
+@given(PARTS, st.data())
+def test_rubbish_between_frames_is_passed_over(parts, data) -> None:
+    """Bytes that are no frame, in front, between and behind, hide no frame."""
+    whole = data.draw(RUBBISH)
+    for kind, payload in parts:
+        whole += encode(kind, payload) + data.draw(RUBBISH)
+
+    assert contents(decode(whole)) == parts
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_without_complaint(data: bytes) -> None:
+    """Whatever a file holds, reading it ends, and finds only what `encode` makes."""
+    for frame in decode(MAGIC + data):
+        assert encode(frame.kind, frame.payload) in MAGIC + data
+
+
+def test_a_torn_frame_does_not_hide_what_was_written_after_it() -> None:
+    """A writer that continues a torn journal is read, though the torn frame promised more."""
+    torn = encode(Kind.ROWS, b"x" * 100)[:60]
+    after = encode(Kind.EVENT, b"resume") + encode(Kind.ROWS, b"y" * 200)
+
+    assert contents(decode(torn + after)) == [(Kind.EVENT, b"resume"), (Kind.ROWS, b"y" * 200)]
+
+
+def test_an_absurd_length_is_no_frame() -> None:
+    """A length that no writer makes is not waited for."""
+    frame = bytearray(encode(Kind.ROWS, b"x"))
+    frame[5:9] = (MAX_PAYLOAD + 1).to_bytes(4, "little")
+
+    assert contents(decode(bytes(frame) + encode(Kind.EVENT, b"next"))) == [(Kind.EVENT, b"next")]

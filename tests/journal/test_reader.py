@@ -1,0 +1,292 @@
+"""Reading journals: kept samples, growing files, damage."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from lrtrack.errors import JournalError
+from lrtrack.journal import reader as reader_module
+from lrtrack.journal.frames import PREAMBLE, Kind, encode
+from lrtrack.journal.reader import Ending, JournalReader, merge
+from lrtrack.records import Run, State, StepRecord, Target
+from lrtrack.schedules import Schedule
+
+SAMPLE = Path(__file__).parent / "data" / "journal-format-1.journal"
+
+
+def event(name: str, **data: object) -> bytes:
+    """An event's frame."""
+    return encode(Kind.EVENT, json.dumps({"event": name, "time": 1.0, **data}).encode())
+
+
+def batch(**columns: list[float | None]) -> pa.RecordBatch:
+    """Rows; `step` whole numbers, all else floats."""
+    types = {"step": pa.int64()}
+    arrays = [pa.array(v, types.get(name, pa.float64())) for name, v in columns.items()]
+    return pa.record_batch(arrays, names=list(columns))
+
+
+def frame(rows: pa.RecordBatch) -> bytes:
+    """Rows in a frame."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_batch(rows)
+    return encode(Kind.ROWS, sink.getvalue().to_pybytes())
+
+
+def journal(path: Path, *frames: bytes) -> JournalReader:
+    """A journal of these frames."""
+    path.write_bytes(PREAMBLE + b"".join(frames))
+    return JournalReader(path)
+
+
+def test_the_kept_sample_tells_its_run() -> None:
+    """A file of format 1 is understood by every later lrtrack: the run's identity."""
+    assert JournalReader(SAMPLE).run == Run(
+        id="00112233445566778899aabbccddeeff",
+        name="OneCycleLR-seed7",
+        schedule=Schedule("OneCycleLR", {"max_lr": [0.1, 0.2], "total_steps": 100}),
+        optimizer={"name": "SGD", "lr": 0.01, "momentum": 0.9},
+        experiment="digits",
+        group="first",
+        seed=7,
+        config={"batch": 64, "width": None},
+        tags={"who": "Zoë"},
+        prefix="",
+        device_type="cuda",
+        device_name="NVIDIA H200",
+        world_size=2,
+        version="0.1.0",
+        started=1750000000.25,
+        host="node-1",
+        pid=4242,
+        cwd="/home/someone/digits",
+        source="train.py",
+        targets=(
+            Target("mlflow", uri="http://localhost:5000", experiment="digits"),
+            Target("local"),
+        ),
+    )
+
+
+def test_the_kept_sample_tells_its_steps() -> None:
+    """A file of format 1 is understood by every later lrtrack: steps, gaps, and the ending."""
+    table, ending = JournalReader(SAMPLE).table()
+    found = table.to_pydict()
+    losses, norms = found.pop("loss"), found.pop("grad_norm")
+
+    assert ending == Ending(State.FINISHED, 1750000009.5)
+    assert found == {
+        "step": [0, 1, 2, 4],
+        "time": [1.5, 2.5, 3.5, 5.5],
+        "lr": [0.1, 0.05, 0.025, 1e-300],
+        "val_accuracy": [None, 0.5, None, -0.0],
+        "plateau_metric": [None, None, None, 3.0],
+    }
+    assert losses[0] == 2.0
+    assert math.isnan(losses[1])
+    assert losses[2:] == [None, None]
+    assert norms == [1.0, math.inf, None, None]
+    assert table.column_names == [
+        "step", "time", "lr", "loss", "grad_norm", "val_accuracy", "plateau_metric",
+    ]  # fmt: skip
+
+
+def test_the_kept_sample_tells_its_entries() -> None:
+    """Entries come in the order they were written, as records that lack what a row lacks."""
+    entries = list(JournalReader(SAMPLE).entries())
+    events = [entry.event["event"] if entry.event else "rows" for entry in entries]
+
+    assert events == ["run", "rows", "rows", "flush", "rows", "end", "resume", "rows", "end"]
+    assert entries[0].records() == []
+    assert entries[2].records() == [StepRecord(1, 2.5, {"val_accuracy": 0.5})]
+    assert entries[4].records() == [
+        StepRecord(2, 3.5, {"lr": 0.025}),
+        StepRecord(4, 5.5, {"lr": 0.0125, "val_accuracy": -0.0}),
+    ]
+
+
+def test_reading_goes_on_at_the_end_of_any_entry() -> None:
+    """From each entry's end, exactly the entries after it come; from the last one's, none."""
+    reader = JournalReader(SAMPLE)
+    spans = [(entry.start, entry.end) for entry in reader.entries()]
+
+    assert spans[0][0] == len(PREAMBLE)
+    for at, (_, end) in enumerate(spans):
+        assert [(e.start, e.end) for e in reader.entries(end)] == spans[at + 1 :]
+
+
+def test_a_cut_sample_gives_what_lies_before_the_cut(path: Path) -> None:
+    """Cut after any byte, a journal gives exactly its whole entries."""
+    data = SAMPLE.read_bytes()
+    ends = [entry.end for entry in JournalReader(SAMPLE).entries()]
+    for cut in range(len(PREAMBLE), len(data), 7):
+        path.write_bytes(data[:cut])
+
+        assert [e.end for e in JournalReader(path).entries()] == [e for e in ends if e <= cut]
+
+
+@pytest.mark.parametrize("chunk", [64, 301, 1000, 4096])
+def test_entries_do_not_depend_on_how_much_is_read_at_once(monkeypatch, chunk: int) -> None:
+    """Frames across, and larger than, the bytes read at once are whole."""
+
+    def entries() -> list[tuple[object, ...]]:
+        # as text, as a recorded NaN is not equal to itself
+        found = JournalReader(SAMPLE).entries()
+        return [(e.start, e.end, e.event, repr(e.records())) for e in found]
+
+    expected = entries()
+    monkeypatch.setattr(reader_module, "CHUNK", chunk)
+
+    assert len(expected) == 9
+    assert entries() == expected
+
+
+def test_a_frame_larger_than_a_chunk_is_read(path: Path, run: Run) -> None:
+    """Thousands of metrics in thousands of rows are still one frame, and lose nothing."""
+    large = event("note", text="x" * (reader_module.CHUNK + 1))
+    reader = journal(
+        path, event("run", run=run.to_dict()), large, frame(batch(step=[0], time=[1.0], lr=[0.5]))
+    )
+
+    assert [e.end - e.start for e in reader.entries()][1] == len(large)
+    assert reader.table()[0].to_pylist() == [{"step": 0, "time": 1.0, "lr": 0.5}]
+
+
+def test_much_rubbish_is_stepped_over(path: Path, run: Run, monkeypatch) -> None:
+    """A stretch of a bad disk larger than what is read at once hides nothing behind it."""
+    monkeypatch.setattr(reader_module, "CHUNK", 1024)
+    monkeypatch.setattr(reader_module, "LARGEST", 4096)
+    rubbish = bytes(50_000)
+    reader = journal(path, event("run", run=run.to_dict()), rubbish, event("end", state="FINISHED"))
+
+    assert reader.run == run
+    assert reader.table()[1] == Ending(State.FINISHED, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"lrtrack journal 2\n", "written by a later lrtrack: upgrade"),
+        (b"lrtrack journal 12\nmore", "written by a later lrtrack: upgrade"),
+        (b"", "it is not a journal"),
+        (b"PAR1 something else, long enough", "it is not a journal"),
+        (PREAMBLE[:-1], "it is not a journal"),
+    ],
+    ids=["format 2", "format 12", "empty", "other file", "torn preamble"],
+)
+def test_what_is_no_journal_is_told(path: Path, content: bytes, words: str) -> None:
+    """A later format asks for an upgrade, another file is named."""
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match=f"{path}: .*({words})"):
+        JournalReader(path)
+
+
+def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
+    """What cannot be opened is a journal's error, not the system's."""
+    with pytest.raises(JournalError, match="nowhere"):
+        JournalReader(tmp_path / "nowhere.journal")
+    with pytest.raises(JournalError, match="cannot read"):
+        JournalReader(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{}, {"run": []}, {"run": {"id": "x"}}, {"run": {"id": "x", "name": "y", "schedule": "z"}},
+     {"run": {"id": "x", "name": "y", "schedule": {"name": "z"}, "targets": [1]}}],
+    ids=["nothing", "a list", "no schedule", "a schedule of text", "a target of numbers"],
+)  # fmt: skip
+def test_a_run_that_makes_no_sense_is_told(path: Path, data: dict[str, object]) -> None:
+    """A sound frame with an impossible run is a journal's error that names the file."""
+    with pytest.raises(JournalError, match=str(path)):
+        _ = journal(path, event("run", **data)).run
+
+
+def test_a_journal_without_its_run_is_told(path: Path) -> None:
+    """Rows alone do not say whose they are."""
+    with pytest.raises(JournalError, match="says nothing about its run"):
+        _ = journal(path, frame(batch(step=[0], time=[1.0]))).run
+
+
+def test_a_lost_first_event_is_made_good_by_a_later_one(path: Path, run: Run) -> None:
+    """A resumed run says again what it is."""
+    damaged = bytearray(event("run", run=run.to_dict()))
+    damaged[30] ^= 1
+
+    assert journal(path, bytes(damaged), event("resume", run=run.to_dict())).run == run
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        encode(Kind.EVENT, b"no JSON"),
+        encode(Kind.EVENT, b"[1]"),
+        encode(Kind.EVENT, b'{"event": 3}'),
+        encode(Kind.EVENT, b"\xff"),
+        encode(Kind.ROWS, b"no Arrow"),
+        encode(Kind.ROWS, b""),
+        frame(batch(step=[0])),
+        frame(batch(time=[0.0], lr=[0.0])),
+        frame(batch(step=[None], time=[0.0])),
+        frame(batch(step=[1], time=[None])),
+        frame(pa.record_batch([[1], ["x"]], names=["step", "time"])),
+        frame(pa.record_batch([[1], [1.0], [1.0], [2.0]], names=["step", "time", "a", "a"])),
+    ],
+)
+def test_sound_frames_with_nonsense_are_passed_over(path: Path, bad: bytes) -> None:
+    """What another program framed correctly but lrtrack never wrote is left out."""
+    reader = journal(path, bad, frame(batch(step=[7], time=[1.0], lr=[0.5])))
+
+    assert reader.table()[0].to_pylist() == [{"step": 7, "time": 1.0, "lr": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("events", "ending"),
+    [
+        ([], None),
+        ([event("end", state="FINISHED")], Ending(State.FINISHED, 1.0)),
+        ([event("end", state="FINISHED"), event("resume")], None),
+        ([event("end", state="FINISHED"), event("flush")], Ending(State.FINISHED, 1.0)),
+        ([event("end", state="sideways")], Ending(State.FAILED, 0.0)),
+        ([event("end")], Ending(State.FAILED, 0.0)),
+    ],
+)
+def test_the_ending_is_the_last_word(path: Path, events: list[bytes], ending) -> None:
+    """A run that was resumed has not ended; an ending that makes no sense is a failure."""
+    assert journal(path, *events).table()[1] == ending
+
+
+def test_no_rows_are_an_empty_table(path: Path) -> None:
+    """A run killed before its first step has a table all the same."""
+    table, _ = journal(path).table()
+
+    assert table.schema == pa.schema([("step", pa.int64()), ("time", pa.float64())])
+    assert table.num_rows == 0
+
+
+def test_merge_orders_steps_and_keeps_the_last_value() -> None:
+    """Parts of a step become one row; a part that lacks a metric takes nothing away."""
+    merged = merge(
+        [
+            batch(step=[3, 1], time=[3.0, 1.0], a=[30.0, 10.0]),
+            batch(step=[3], time=[9.0], b=[31.0]),
+            batch(step=[1, 3, 2], time=[9.0, 9.0, 2.0], a=[None, math.inf, 20.0]),
+        ]
+    )
+
+    assert merged.to_pydict() == {
+        "step": [1, 2, 3],
+        "time": [1.0, 2.0, 3.0],
+        "a": [10.0, 20.0, math.inf],
+        "b": [None, None, 31.0],
+    }
+
+
+def test_size_is_that_of_the_file() -> None:
+    """`size` is what a cursor is compared with."""
+    assert JournalReader(SAMPLE).size() == len(SAMPLE.read_bytes())

@@ -1,0 +1,103 @@
+"""What is said when something is wrong, and that saying it never hurts."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import pytest
+
+from lrtrack.errors import (
+    JournalError,
+    LRTrackError,
+    LRTrackWarning,
+    NothingFound,
+    TrackerError,
+    TrackerUnavailable,
+    UsageError,
+    unknown,
+    warn,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [(UsageError, 2), (NothingFound, 1), (JournalError, 1), (TrackerError, 1)],
+)
+def test_exit_status(kind: type[LRTrackError], status: int) -> None:
+    """A user's own mistake ends the command line with 2, everything else with 1."""
+    assert kind("x").exit_status == status
+    assert isinstance(kind("x"), LRTrackError)
+
+
+def test_an_unavailable_tracker_may_ask_for_patience() -> None:
+    """`retry_after` is kept, and the error is a tracker's error."""
+    error = TrackerUnavailable("busy", 2.5)
+
+    assert (str(error), error.retry_after) == ("busy", 2.5)
+    assert isinstance(error, TrackerError)
+    assert TrackerUnavailable("down").retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("given", "known", "text"),
+    [
+        (
+            "mlfow",
+            ["wandb", "mlflow", "local"],
+            "Unknown tracker 'mlfow'. Did you mean 'mlflow'? There is: local, mlflow, wandb.",
+        ),
+        (
+            "abd",
+            ["abe", "abc"],
+            "Unknown tracker 'abd'. Did you mean 'abe' or 'abc'? There is: abc, abe.",
+        ),
+        ("zzz", ["local"], "Unknown tracker 'zzz'. There is: local."),
+        ("zzz", [], "Unknown tracker 'zzz'. There is: none."),
+        ("", iter(["b", "a"]), "Unknown tracker ''. There is: a, b."),
+    ],
+)
+def test_unknown_lists_what_exists(given, known, text: str) -> None:
+    """The nearest names come first, then all of them in order."""
+    assert unknown("tracker", given, known) == text
+
+
+def test_every_warning_is_shown() -> None:
+    """The same text twice is two warnings of lrtrack's own category."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        warn("once")
+        warn("once")
+
+    assert [str(w.message) for w in caught] == ["once", "once"]
+    assert {w.category for w in caught} == {LRTrackWarning}
+
+
+def test_warn_does_not_raise_where_warnings_are_errors(capsys) -> None:
+    """Under `-W error` the text goes to stderr instead."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn("the disk is full")
+
+    assert capsys.readouterr().err == "lrtrack: the disk is full\n"
+
+
+def test_warn_does_not_raise_where_showing_fails(capsys, monkeypatch) -> None:
+    """A `showwarning` of the user's own that breaks, and a closed stderr, hurt nobody."""
+
+    def broken(*args, **kwargs):
+        raise ZeroDivisionError
+
+    class Closed:
+        def write(self, text: str) -> int:
+            raise ValueError("I/O operation on closed file")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", broken)
+        warn("first")
+        shown = capsys.readouterr().err
+        monkeypatch.setattr(sys, "stderr", Closed())
+        warn("second")
+
+    assert shown == "lrtrack: first\n"
