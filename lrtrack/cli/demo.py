@@ -86,6 +86,8 @@ def _say_what_next(experiment: str, tracker: str | None, names: list[str]) -> No
     commands = [f"lrtrack compare {where} --metric {_METRIC}", f"lrtrack runs {where}"]
     commands += [_mlflow_ui()] if "mlflow" in names else []
     click.echo("\n".join(["\nTry next:", *(f"  {line}" for line in commands)]), err=True)
+    if "mlflow" in names:
+        click.echo('In MLflow 3 the charts are under "Model training" (top left).', err=True)
 
 
 def _mlflow_ui() -> str:

@@ -61,7 +61,7 @@ def runs_report(histories: Sequence[History], experiment: str | None, metric: st
     ]
     return Report(
         title=clean(" · ".join(filter(None, [experiment, count(len(rows), "run")]))),
-        headline=f"{', '.join(counts)}." if counts else "All finished.",
+        headline=f"{', '.join(counts) or 'All finished'}{_everywhere(rows)}.",
         columns=(
             Column("run", number=False),
             Column("schedule", number=False),
@@ -76,6 +76,12 @@ def runs_report(histories: Sequence[History], experiment: str | None, metric: st
         rows=tuple(_cells(row, short[row.schedule]) for row in rows),
         shortened="Shortened to fit: --format csv or json has everything.",
     )
+
+
+def _everywhere(rows: Sequence[RunRow]) -> str:
+    """The device, where it is one and the same: a narrow table has no room to repeat it."""
+    devices = {row.device for row in rows}
+    return f", on {clean(devices.pop())}" if len(devices) == 1 and "" not in devices else ""
 
 
 def _row(history: History, metric: str) -> RunRow:

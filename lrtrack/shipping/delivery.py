@@ -14,7 +14,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import State, StepRecord, Target
 from lrtrack.shipping.cursor import Cursor
-from lrtrack.stats.summary import _final as final_value
+from lrtrack.stats.summary import final_value
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Sink, Tracker
 

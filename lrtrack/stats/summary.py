@@ -89,7 +89,7 @@ def summarise(history: History, metric: str, mode: Mode, target: float | None) -
         seed=history.run.seed,
         steps=int(lr_steps[-1]) + 1 if lr_steps.size else 0,
         recorded=bool(values.size),
-        final=_final(values),
+        final=final_value(values),
         best=best,
         best_step=None if at is None else int(steps[at]),
         diverged=not (np.isfinite(loss).all() and np.isfinite(values).all()),
@@ -118,7 +118,12 @@ def _rows(
     return history.steps[mask], history.times[mask], history.metrics[name][mask]
 
 
-def _final(values: NDArray[np.float64]) -> float | None:
+def final_value(values: NDArray[np.float64]) -> float | None:
+    """Mean of the last 5 % of the values, at least of 1; None where it is not finite.
+
+    Args:
+        values: shape (n,), in step order.
+    """
     if not values.size:
         return None
     with np.errstate(over="ignore", invalid="ignore"):

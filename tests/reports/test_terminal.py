@@ -126,5 +126,5 @@ def test_the_list_of_runs(comparison, histories):
     """Runs are listed with their state and what tells their schedules apart."""
     found = terminal.text(runs_report(histories(), "digits", "loss"), 160)
 
-    assert "digits · 18 runs\n1 running, 1 diverged." in found
+    assert "digits · 18 runs\n1 running, 1 diverged, on " in found
     assert "OneCycleLR-1" in found

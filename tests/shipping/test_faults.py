@@ -147,7 +147,8 @@ def test_any_later_run_delivers_what_an_earlier_one_left(
         optimizer.step()
     within_seconds(30, lambda: status(store) == "FAILED")
 
-    assert list((clean_place / ".lrtrack" / "queue").iterdir()) == []
+    queue = clean_place / ".lrtrack" / "queue"
+    within_seconds(10, lambda: list(queue.iterdir()) == [])
 
 
 def test_a_server_down_at_the_start_costs_one_warning(
