@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -77,6 +78,11 @@ class Courier:
             "training a little."
         )
         self._in_thread(registry.get, portable=True)
+
+    def hurry(self) -> None:
+        """Make whoever ships look now."""
+        with contextlib.suppress(OSError):
+            self._layout.wake.touch()
 
     def stop(self) -> None:
         """End this process's own shipping threads; what they have left stays in the journal."""

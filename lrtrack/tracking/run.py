@@ -97,6 +97,7 @@ class TrackedRun:
         if self._journal is not None and self._ours():
             self._journal.event("flush")
             size = journal_size(self._journal.path)
+            self._courier.hurry()
             self._wait(size, lambda state: state.offset >= size, self._flush_timeout)
 
     def state_dict(self) -> dict[str, Any]:

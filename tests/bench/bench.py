@@ -95,7 +95,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = empty_store(Path(folder))
         small = compare(list(WAYS), steps, 1, rounds, store)
-        large = compare(["lrtrack"], max(steps // 6, 1), 10, rounds, store)
+        large = compare(["lrtrack"], max(steps // 2, 1), 10, rounds, store)
         thin = compare(["lrtrack-nonorm"], steps, 1, rounds, store)
     bare = middle(small["bare"]["loop"])
     print(f"Loop of {steps} steps, one thread, {bare:.2f} ms a step, 3 metrics at each step:\n")
