@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lrtrack.errors import LRTrackError, LRTrackWarning
 
 if TYPE_CHECKING:
+    from lrtrack.capture.build import scheduler
     from lrtrack.capture.describe import describe
     from lrtrack.comparing import compare
     from lrtrack.records import History
@@ -28,6 +29,7 @@ __all__ = [
     "__version__",
     "compare",
     "describe",
+    "scheduler",
     "track",
 ]
 
@@ -37,6 +39,7 @@ _HOME = {
     "TrackedRun": "lrtrack.tracking",
     "compare": "lrtrack.comparing",
     "describe": "lrtrack.capture.describe",
+    "scheduler": "lrtrack.capture.build",
     "track": "lrtrack.tracking",
 }
 

@@ -51,6 +51,10 @@ class TrackerUnavailable(TrackerError):
         self.retry_after = retry_after
 
 
+class SinkLost(TrackerUnavailable):
+    """A sink lost what it had taken; the run is to be delivered again from its beginning."""
+
+
 class LRTrackWarning(UserWarning):
     """Something is missing or late; training is not affected."""
 

@@ -49,6 +49,8 @@ class Target:
         run_id: the tracker's run to write to; None: a new one.
         joined: the run belongs to the user and is never closed by lrtrack.
         portable: another process can do the writing; False for tracker objects.
+        environment: what the tracker's own environment variables said in the training process,
+            without credentials, for trackers that need to know.
     """
 
     tracker: str
@@ -58,6 +60,7 @@ class Target:
     run_id: str | None = None
     joined: bool = False
     portable: bool = True
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

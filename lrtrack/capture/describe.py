@@ -56,7 +56,10 @@ def describe(scheduler: Any) -> Schedule:
         return Schedule(CONSTANT)
     if issubclass(type(scheduler), Schedule):
         return scheduler  # type: ignore[no-any-return]
-    return Schedule.from_dict(_described(scheduler, ()))
+    found = Schedule.from_dict(_described(scheduler, ()))
+    if found.name == "ConstantLR" and found.params.get("factor") == 1:
+        return Schedule(CONSTANT)  # how the spec `constant` is built
+    return found
 
 
 def _described(scheduler: Any, outer: tuple[int, ...]) -> dict[str, JSON]:

@@ -52,7 +52,8 @@ def _trackers(configured: str | None, experiment: str | None) -> None:
         try:
             _row(name, redact(registry.get(name).status()))
         except Exception as error:  # one broken tracker must not hide the others
-            _row(name, f"not usable: {redact(str(error))}")
+            said = redact(str(error)).strip().partition("\n")[0]
+            _row(name, f"not usable: {said or type(error).__name__}")
 
 
 def _devices() -> None:

@@ -34,13 +34,19 @@ def command(timeout: float) -> None:
     from lrtrack.shipping.pending import pending
 
     layout = Layout(settings.read().directory)
-    before = pending(layout)
-    if not before:
+    try:
+        before = pending(layout)
+    except OSError as error:
+        raise LRTrackError(f"Cannot read {layout.root}: {error.strerror or error}") from error
+    over = {run.id for run in before if not run.alive}
+    if len(over) < len(before):
+        click.echo(f"Going on, and left to the shipper: {len(before) - len(over)}.", err=True)
+    if not over:
         click.echo(f"Nothing to deliver in {layout.root}.")
         return
-    deliver(layout, timeout, len(before))
-    left = [run for run in pending(layout) if not run.alive]
-    click.echo(f"Delivered {len(before) - len(left)} of {len(before)} runs.")
+    deliver(layout, timeout, len(over))
+    left = [run for run in pending(layout) if run.id in over]
+    click.echo(f"Delivered {len(over) - len(left)} of {len(over)} runs.")
     for run in left:
         click.echo(f"  {run.name} ({run.id}): {run.error or 'not finished in time'}", err=True)
     if left:
@@ -67,6 +73,7 @@ def deliver(layout: Layout, timeout: float, total: int) -> None:
         while worker.is_alive():
             worker.join(0.2)
             if progress is not None:
-                progress(total - len(pending(layout)), total)
+                left = sum(not run.alive for run in pending(layout))
+                progress(max(0, total - left), total)
     if trouble:
         raise click.ClickException(f"Cannot deliver from {layout.root}: {trouble[0]}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lrtrack.errors import TrackerError
+from lrtrack.errors import SinkLost, TrackerError
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import State, StepRecord, Target
@@ -54,6 +54,8 @@ class Delivery:
         self.cursor = Cursor.load(self._path)
         self._sink = tracker.sink(self._reader.run, target, self.cursor.remote_id)
         self._opened = False
+        if self._sink is not None and not self._sink.durable and not self.cursor.closed:
+            self._rewind()
 
     @property
     def needed(self) -> bool:
@@ -83,6 +85,19 @@ class Delivery:
         Raises:
             TrackerUnavailable: later; TrackerError: never.
         """
+        try:
+            return self._advance()
+        except SinkLost:
+            self._opened = False
+            self._rewind()
+            raise
+
+    def release(self) -> None:
+        """Let go of what the tracker holds open for this run."""
+        if self._sink is not None:
+            self._sink.release()
+
+    def _advance(self) -> bool:
         # Asked first: if the writer is gone, what is read from here on is all there will be.
         alive = self._reader.alive()
         if self.complete:
@@ -129,6 +144,9 @@ class Delivery:
         state, ended = (ending.state, ending.time) if ending else (State.FAILED, last)
         sink.close(state, ended, run_metrics(table, self._reader.run.prefix))
         self._save(closed=True, offset=self._reader.size(), skip=0)
+
+    def _rewind(self) -> None:
+        self.cursor.offset, self.cursor.skip, self.cursor.doubt = 0, 0, self.cursor.offset > 0
 
     def _save(self, **changes: object) -> None:
         for name, value in changes.items():

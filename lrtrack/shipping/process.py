@@ -23,10 +23,13 @@ from lrtrack.trackers.base import Tracker
 
 #: Seconds between two looks at the directory.
 PERIOD = 0.1
+#: Seconds between two deliveries of a living run: many small ones would take the processor's time
+#: from the training.
+BEAT = 1.0
 #: First and longest pause after a failure, in seconds.
 PAUSE, LONGEST_PAUSE = 0.5, 30.0
-#: Runs delivered at the same time.
-WORKERS = 4
+#: Runs delivered at the same time; most of them wait for their tracker.
+WORKERS = 16
 
 
 @dataclass
@@ -36,13 +39,18 @@ class _Job:
     delivery: Delivery
     future: Future[None] | None = None
     not_before: float = 0.0
+    beat: float = 0.0
     pause: float = PAUSE
     given_up: bool = False
     seen: tuple[int, bool] | None = None
 
-    def news(self) -> bool:
+    def due(self, now: float) -> bool:
         """Whether there is something to deliver since the last attempt that went well."""
-        return not self.given_up and self.delivery.extent() != self.seen
+        if self.given_up or now < self.not_before:
+            return False
+        extent = self.delivery.extent()
+        _, alive = extent
+        return extent != self.seen and (now >= self.beat or not alive)
 
 
 class Shipper:
@@ -90,21 +98,28 @@ class Shipper:
 
     def run(self) -> None:
         """Deliver until there is nothing left to do for a while."""
-        busy_at = moved_at = time.monotonic()
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="lrtrack-ship") as pool:
-            while not self._stopped:
-                self._wake_up()
-                self._take_up()
-                waiting, under_way = self._round(pool)
-                if self._once and not under_way:
-                    return
-                now = time.monotonic()
-                living = any(job.delivery.alive() for job in self._jobs.values())
-                busy_at = now if waiting or living else busy_at
-                moved_at = now if under_way or living else moved_at
-                if now - busy_at > self._idle or now - moved_at > self._patience:
-                    return
-                time.sleep(PERIOD)
+            try:
+                self._work(pool)
+            finally:  # before the pool waits for its threads, which may wait for a tracker
+                for job in self._jobs.values():
+                    job.delivery.release()
+
+    def _work(self, pool: ThreadPoolExecutor) -> None:
+        busy_at = moved_at = time.monotonic()
+        while not self._stopped:
+            self._wake_up()
+            self._take_up()
+            waiting, under_way = self._round(pool)
+            if self._once and not under_way:
+                return
+            now = time.monotonic()
+            living = any(job.delivery.alive() for job in self._jobs.values())
+            busy_at = now if waiting or living else busy_at
+            moved_at = now if under_way or living else moved_at
+            if now - busy_at > self._idle or now - moved_at > self._patience:
+                return
+            time.sleep(PERIOD)
 
     def _round(self, pool: ThreadPoolExecutor) -> tuple[bool, bool]:
         """Start what can be started; returns (something waits, an attempt is under way)."""
@@ -117,7 +132,7 @@ class Shipper:
                 del self._jobs[key]
                 self._settle(key[0])
                 continue
-            if job.future is None and now >= job.not_before and job.news():
+            if job.future is None and job.due(now):
                 job.future = pool.submit(self._serve, job)
             waiting = waiting or job.future is not None or job.not_before > now
             under_way = under_way or job.future is not None
@@ -133,7 +148,7 @@ class Shipper:
             self._woken = woken
             self._left.clear()
             for job in self._jobs.values():
-                job.not_before, job.given_up, job.pause = 0.0, False, PAUSE
+                job.not_before, job.beat, job.given_up, job.pause = 0.0, 0.0, False, PAUSE
 
     def _take_up(self) -> None:
         queued = self._layout.queued() if self._only is None else [self._only]
@@ -164,7 +179,7 @@ class Shipper:
             extent = job.delivery.extent()
             while job.delivery.advance():
                 job.pause = PAUSE
-            job.pause, job.seen = PAUSE, extent
+            job.pause, job.seen, job.beat = PAUSE, extent, time.monotonic() + BEAT
         except TrackerUnavailable as error:
             job.delivery.note(error, final=False)
             pause = error.retry_after or job.pause * random.uniform(0.8, 1.2)  # noqa: S311

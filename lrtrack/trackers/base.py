@@ -37,6 +37,7 @@ class Query:
         directory: where journals live.
         metric: what will be asked of the histories, in case the tracker keeps it elsewhere than
             lrtrack's own records.
+        cache: whether copies of finished runs on this machine may be used.
     """
 
     experiment: str | None = None
@@ -44,13 +45,21 @@ class Query:
     filters: Sequence[str] = ()
     directory: Path = field(default_factory=lambda: Path(".lrtrack"))
     metric: str | None = None
+    cache: bool = True
 
 
 class Sink(Protocol):
     """The writing half, for one run; called by one thread at a time.
 
-    Every method may raise `TrackerUnavailable` (tried again later) or `TrackerError` (given up).
+    Every method may raise `TrackerUnavailable` (tried again later), `SinkLost` (likewise, from
+    the beginning of the run) or `TrackerError` (given up).
+
+    Attributes:
+        durable: True where what `write` took is stored for good; False where only `close` says
+            so. Then a new sink is given the whole run again, and leaves out what is stored.
     """
+
+    durable: bool
 
     def open(self) -> Remote:
         """Find this run in the tracker, or create it with its tags and params. Idempotent."""
@@ -69,6 +78,10 @@ class Sink(Protocol):
 
     def upload(self, history: Path) -> None:
         """Store the columnar file `history` as `lrtrack/history.parquet`. Idempotent."""
+        ...
+
+    def release(self) -> None:
+        """Let go of processes and connections; nothing is asked of this sink any more."""
         ...
 
 

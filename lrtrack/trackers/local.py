@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +18,8 @@ from lrtrack.schedules import text_of
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Progress, Query, Sink
 
-_COMPARE = re.compile(r"\s*([\w./-]+)\s*(!=|<=|>=|==?|<|>)\s*(.+?)\s*")
+# An operator at the beginning of the value is a mistake, as in `lr=<0.1`.
+_COMPARE = re.compile(r"\s*([\w./-]+)\s*(!=|<=|>=|==?|<|>)\s*([^\s=<>!].*?)\s*")
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "==": operator.eq,
@@ -52,16 +54,22 @@ class LocalTracker:
         return None
 
     def histories(self, query: Query, progress: Progress | None = None) -> Iterator[History]:
-        """Read the journals of an experiment, newest first; broken ones are named and left out."""
-        tests = [_test(expression) for expression in query.filters]
-        runs = list(_runs(query))
+        """Read the journals of an experiment, newest first; broken ones are named and left out.
+
+        Raises:
+            NothingFound: no such experiment.
+            UsageError: a filter that cannot be read, or asks for a field that no run has.
+        """
+        tests = [_Test.parse(expression) for expression in query.filters]
+        # By the start, as other trackers do; of equal ones the journal written last goes first.
+        runs = sorted(_runs(query), key=lambda pair: -pair[1].started)
         if query.experiment is not None:
             known = {run.experiment or "lrtrack" for _, run in runs}
             if query.experiment not in known:
                 where = f"in the journals under {query.directory}"
                 raise NothingFound(f"{unknown('experiment', query.experiment, known)} ({where})")
             runs = [pair for pair in runs if (pair[1].experiment or "lrtrack") == query.experiment]
-        runs = [(reader, run) for reader, run in runs if all(test(run) for test in tests)]
+        runs = _passing(runs, tests)
         for done, (reader, run) in enumerate(runs, 1):
             try:
                 history = _history(reader, run)
@@ -97,7 +105,7 @@ def _history(reader: JournalReader, run: Run) -> History:
 
 def fields(run: Run) -> dict[str, Any]:
     """What a filter may ask: identity, `scheduler.…`, `optimizer.…`, config and tags."""
-    found: dict[str, Any] = {**run.tags, **run.config}
+    found: dict[str, Any] = {**run.tags, **_dotted(run.config)}
     found |= {"name": run.name, "group": run.group, "seed": run.seed, "device": run.device_type}
     found |= {"scheduler": run.schedule.name, "optimizer": run.optimizer.get("name")}
     found |= {f"scheduler.{key}": value for key, value in run.schedule.flat().items()}
@@ -105,24 +113,53 @@ def fields(run: Run) -> dict[str, Any]:
     return found | {"scheduler.id": run.schedule.id}
 
 
-def _test(expression: str) -> Callable[[Run], bool]:
-    """Parse `FIELD OP VALUE`; numbers compare as numbers, all else as text."""
-    match = _COMPARE.fullmatch(expression)
-    if match is None:
-        raise UsageError(
-            f"Cannot read the filter {expression!r}: write FIELD OP VALUE with one of "
-            f"{' '.join(_OPERATORS)}, for instance seed=0 or optimizer.lr<0.1"
-        )
-    field, sign, text = match.groups()
-    wanted = text.strip("'\"")
+def _dotted(config: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Inner mappings by dotted keys, as MLflow's params have them."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _dotted(value, f"{before}{name}.")
+        else:
+            flat[before + name] = value
+    return flat
 
-    def holds(run: Run) -> bool:
-        value = fields(run).get(field)
+
+@dataclass(frozen=True)
+class _Test:
+    """`FIELD OP VALUE`; numbers compare as numbers, all else as text."""
+
+    field: str
+    sign: str
+    wanted: str
+
+    @classmethod
+    def parse(cls, expression: str) -> _Test:
+        match = _COMPARE.fullmatch(expression)
+        if match is None:
+            raise UsageError(
+                f"Cannot read the filter {expression!r}: write FIELD OP VALUE with one of "
+                f"{' '.join(_OPERATORS)}, for instance seed=0 or optimizer.lr<0.1"
+            )
+        field, sign, text = match.groups()
+        return cls(field, sign, text.strip("'\""))
+
+    def holds(self, found: Mapping[str, Any]) -> bool:
+        value = found.get(self.field)
         if value is None:
             return False
         try:
-            return _OPERATORS[sign](float(value), float(wanted))
+            return _OPERATORS[self.sign](float(value), float(self.wanted))
         except (TypeError, ValueError):
-            return _OPERATORS[sign](text_of(value), wanted)
+            return _OPERATORS[self.sign](text_of(value), self.wanted)
 
-    return holds
+
+def _passing(
+    runs: Sequence[tuple[JournalReader, Run]], tests: Sequence[_Test]
+) -> list[tuple[JournalReader, Run]]:
+    found = [fields(run) for _, run in runs]
+    for test in tests:
+        if runs and all(each.get(test.field) is None for each in found):
+            known = {name for each in found for name, value in each.items() if value is not None}
+            raise UsageError(unknown("field to filter by", test.field, known))
+    pairs = zip(runs, found, strict=True)
+    return [pair for pair, each in pairs if all(test.holds(each) for test in tests)]

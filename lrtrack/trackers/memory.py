@@ -92,6 +92,8 @@ class MemoryTracker:
 class MemorySink:
     """The writing half of `MemoryTracker`, for one run."""
 
+    durable = True
+
     def __init__(self, tracker: MemoryTracker, run: Run, experiment: str) -> None:
         self._tracker = tracker
         self._run = run
@@ -124,6 +126,9 @@ class MemorySink:
         content = history.read_bytes()
         with self._tracker._lock:
             self._stored().uploaded = content
+
+    def release(self) -> None:
+        """Nothing to let go of."""
 
     def _stored(self) -> StoredRun:
         return self._tracker._store(self._run, self._experiment)

@@ -42,7 +42,8 @@ def resolve(spec: Spec) -> list[Tracker]:
     """Trackers for a name, several names joined by commas, a tracker object, or a list of these.
 
     Raises:
-        UsageError: a name is unknown, or something is neither name nor tracker.
+        UsageError: a name is unknown, something is neither name nor tracker, or two objects have
+            one name.
     """
     found: list[Tracker] = []
     for part in spec if isinstance(spec, list | tuple) else [spec]:
@@ -56,4 +57,10 @@ def resolve(spec: Spec) -> list[Tracker]:
             )
     if not found:
         raise UsageError(f"tracker names no tracker. There is: {', '.join(names())}.")
-    return list({tracker.name: tracker for tracker in found}.values())
+    single: dict[str, Tracker] = {}
+    for tracker in found:
+        known = single.setdefault(tracker.name, tracker)
+        # Of portable ones it does not matter which: they are made anew where they write.
+        if known is not tracker and not (known.portable and tracker.portable):
+            raise UsageError(f"Two trackers are called {tracker.name!r}; give one another name.")
+    return list(single.values())

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from lrtrack.errors import NothingFound, TrackerError, UsageError, unknown, warn
+from lrtrack.errors import NothingFound, UsageError, unknown, warn
 from lrtrack.journal.reader import merge
-from lrtrack.records import History, Run, State
+from lrtrack.records import History, Run, State, Target
 from lrtrack.schedules import JSON
 from lrtrack.settings import redact
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Progress, Query
 from lrtrack.trackers.mlflow import words
-from lrtrack.trackers.mlflow.store import client, page, translated
+from lrtrack.trackers.mlflow.store import existing, page, quiet, translated
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,12 +44,14 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     The columnar file is taken where it is whole; else, and for metrics that only the user
     logged, the metric API is asked.
     """
-    uri = query.uri or _environment_uri()
-    mlflow = client(uri, None)
+    uri = query.uri or _own_target().uri
+    mlflow = existing(uri)
     with translated(uri):
-        runs = _runs(mlflow, query)
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="lrtrack-read") as pool:
-        waiting = [pool.submit(_history, mlflow, uri, query, run) for run in runs]
+        experiment = _experiment(mlflow, query)
+        runs = _runs(mlflow, query, experiment.experiment_id)
+    source = _Source(mlflow, uri, experiment.name, query.metric)
+    with quiet(), ThreadPoolExecutor(WORKERS, thread_name_prefix="lrtrack-read") as pool:
+        waiting = [pool.submit(source.history, run) for run in runs]
         try:
             for done, future in enumerate(waiting, 1):
                 yield future.result()
@@ -55,28 +60,44 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
         finally:
             for future in waiting:
                 future.cancel()
+            source.complain()
 
 
-def _environment_uri() -> str | None:
+def _own_target() -> Target:
     from lrtrack.trackers.mlflow import MlflowTracker
 
-    return MlflowTracker().target(None).uri
+    return MlflowTracker().target(None)
 
 
-def _runs(mlflow: MlflowClient, query: Query) -> list[Any]:
-    name = query.experiment or "lrtrack"
-    experiment = mlflow.get_experiment_by_name(name)
-    if experiment is None:
-        known = [found.name for found in mlflow.search_experiments()]
+def _experiment(mlflow: MlflowClient, query: Query) -> Any:
+    """The experiment asked for; without a word of it, the one that new runs would go to."""
+    target = _own_target()
+    if query.experiment is None and query.uri is None:  # another store has other ids
+        number = target.experiment_id
+        if target.run_id is not None:
+            number = mlflow.get_run(target.run_id).info.experiment_id
+        if number is not None:
+            return mlflow.get_experiment(number)
+    name = query.experiment or target.experiment or "lrtrack"
+    found = mlflow.get_experiment_by_name(name)
+    if found is None:
+        known = [experiment.name for experiment in mlflow.search_experiments()]
         raise NothingFound(f"{unknown('experiment', name, known)} (MLflow: {_shown(mlflow)})")
+    if found.lifecycle_stage == "deleted":
+        raise NothingFound(
+            f"Experiment {name!r} is deleted; bring it back with "
+            f"`mlflow experiments restore -x {found.experiment_id}`. (MLflow: {_shown(mlflow)})"
+        )
+    return found
+
+
+def _runs(mlflow: MlflowClient, query: Query, experiment_id: str) -> list[Any]:
     wanted = " and ".join(["tags.`lrtrack.version` != ''", *query.filters])
     runs: list[Any] = []
     token = None
     while True:
         try:
-            found = mlflow.search_runs(
-                [experiment.experiment_id], wanted, max_results=_PAGE, page_token=token
-            )
+            found = mlflow.search_runs([experiment_id], wanted, max_results=_PAGE, page_token=token)
         except Exception as error:
             if getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE" and query.filters:
                 raise UsageError(f"MLflow cannot read the filter: {error}") from error
@@ -91,30 +112,66 @@ def _shown(mlflow: MlflowClient) -> str:
     return redact(mlflow.tracking_uri)
 
 
-def _history(mlflow: MlflowClient, uri: str | None, query: Query, found: Any) -> History:
-    with translated(uri):
-        run = run_from(found, query.experiment)
-        table = _columnar(mlflow, found)
-        if table is None:
-            names = [n for n in found.data.metrics if not _run_level(n, run.prefix)]
-            table = _from_api(mlflow, found.info.run_id, names)
-        elif (
-            query.metric is not None
-            and query.metric in found.data.metrics  # logged by the user himself
-            and query.metric not in table.column_names
-        ):
-            extra = _from_api(mlflow, found.info.run_id, [query.metric])
-            table = _joined(table, extra)
-    ended = found.info.end_time
-    return History(
-        run,
-        _STATES.get(found.info.status, State.FAILED),
-        "mlflow",
-        **columns.arrays(table),
-        url=page(mlflow.tracking_uri, found.info.experiment_id, found.info.run_id),
-        ended=ended / 1000 if ended else None,
-        remote_id=found.info.run_id,
-    )
+@dataclass(frozen=True)
+class _Source:
+    """Where histories come from, and which columnar files were of no use."""
+
+    mlflow: MlflowClient
+    uri: str | None
+    experiment: str
+    metric: str | None
+    broken: list[str] = field(default_factory=list)
+
+    def history(self, found: Any) -> History:
+        """One run with its steps."""
+        run_id = found.info.run_id
+        with translated(self.uri):
+            run = run_from(found, self.experiment)
+            table = self._columnar(found)
+            if table is None:
+                names = [n for n in found.data.metrics if not _run_level(n, run.prefix)]
+                table = _from_api(self.mlflow, run_id, names)
+            elif (
+                self.metric is not None
+                and self.metric in found.data.metrics  # logged by the user himself
+                and self.metric not in table.column_names
+            ):
+                table = _joined(table, _from_api(self.mlflow, run_id, [self.metric]))
+        ended = found.info.end_time
+        return History(
+            run,
+            _STATES.get(found.info.status, State.FAILED),
+            "mlflow",
+            **columns.arrays(table),
+            url=page(self.mlflow.tracking_uri, found.info.experiment_id, run_id),
+            ended=ended / 1000 if ended else None,
+            remote_id=run_id,
+        )
+
+    def complain(self) -> None:
+        """Say once which columnar files were of no use: where one is not, many may be."""
+        if self.broken:
+            many = f" (and {len(self.broken) - 1} more)" if len(self.broken) > 1 else ""
+            warn(f"{redact(self.broken[0])}{many}; reading its metrics one by one")
+
+    def _columnar(self, found: Any) -> pa.Table | None:
+        """The columnar file; None where it is missing, torn or not of the whole run."""
+        rows = _integer(found.data.tags.get(words.HISTORY_ROWS))
+        if rows is None or found.info.status in ("RUNNING", "SCHEDULED"):
+            return None
+        run_id, name = found.info.run_id, f"{columns.FOLDER}/{columns.NAME}"
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                table = columns.read_parquet(
+                    Path(self.mlflow.download_artifacts(run_id, name, folder))
+                )
+                if table.num_rows != rows:
+                    raise ValueError(f"has {table.num_rows} steps instead of {rows}")
+            except Exception as error:  # whatever the package of some artifact store raises
+                said = str(error).partition("\n")[0]
+                self.broken.append(f"run {run_id}: {name}: {said}")
+                return None
+        return table
 
 
 def status(uri: str | None) -> str:
@@ -123,7 +180,10 @@ def status(uri: str | None) -> str:
     Raises:
         TrackerError: it does not answer.
     """
-    mlflow = client(uri, None)
+    try:
+        mlflow = existing(uri)
+    except NothingFound as error:
+        return str(error).partition(". ")[0]
     with translated(uri):
         count = len(mlflow.search_experiments())
     return f"{_shown(mlflow)} answers, {count} experiments"
@@ -155,29 +215,12 @@ def run_from(found: Any, experiment: str | None) -> Run:
     )
 
 
-def _columnar(mlflow: MlflowClient, found: Any) -> pa.Table | None:
-    """The columnar file; None where it is missing, torn or not of the whole run."""
-    rows = _integer(found.data.tags.get(words.HISTORY_ROWS))
-    if rows is None or found.info.status in ("RUNNING", "SCHEDULED"):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = mlflow.download_artifacts(
-                found.info.run_id, f"{columns.FOLDER}/{columns.NAME}", folder
-            )
-            table = columns.read_parquet(Path(path))
-        except (ValueError, OSError, TrackerError) as error:
-            warn(f"run {found.info.run_id}: {error}; reading its metrics one by one")
-            return None
-    return table if table.num_rows == rows else None
-
-
 def _from_api(mlflow: MlflowClient, run_id: str, names: list[str]) -> pa.Table:
     points: dict[int, dict[str, float]] = {}
     times: dict[int, float] = {}
     for name in names:
         for metric in mlflow.get_metric_history(run_id, name):
-            points.setdefault(metric.step, {})[name] = metric.value
+            points.setdefault(metric.step, {})[name] = _infinite(metric.value)
             times.setdefault(metric.step, metric.timestamp / 1000)
     steps = sorted(points)
     return pa.table(
@@ -187,6 +230,11 @@ def _from_api(mlflow: MlflowClient, run_id: str, names: list[str]) -> pa.Table:
             **{n: pa.array([points[s].get(n) for s in steps], pa.float64()) for n in names},
         }
     )
+
+
+def _infinite(value: float) -> float:
+    # MLflow's SQL store keeps infinities as the largest number there is.
+    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
 def _joined(table: pa.Table, extra: pa.Table) -> pa.Table:
@@ -201,7 +249,7 @@ def _value(text: str) -> JSON:
     """A param as it was before it became text, as far as that can be told."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or brackets upon brackets
         return text
 
 

@@ -28,6 +28,8 @@ Point = tuple[str, float, int, int]
 class MlflowSink:
     """One run in MLflow; see `lrtrack.trackers.base.Sink` for the promises."""
 
+    durable = True
+
     def __init__(self, run: Run, target: Target, remote_id: str | None) -> None:
         self._run = run
         self._target = target
@@ -81,6 +83,9 @@ class MlflowSink:
             )
             if not self._target.joined:
                 self._client.set_terminated(self._id, state.value, when)
+
+    def release(self) -> None:
+        """Nothing to let go of: clients are shared by all runs of a store."""
 
     def upload(self, history: Path) -> None:
         """Store the columnar file, joined with what another block of the same run has stored."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
 
 from lrtrack._optional import load
-from lrtrack.errors import TrackerError, TrackerUnavailable
+from lrtrack.errors import NothingFound, TrackerError, TrackerUnavailable
 from lrtrack.settings import owns_process, redact
 
 if TYPE_CHECKING:
@@ -31,6 +36,13 @@ _FINAL = {
     "ENDPOINT_NOT_FOUND",
 }
 _FINAL_STATUS = ("401", "403", "404")
+#: What SQLAlchemy raises for a database that cannot be reached, and may be later.
+_DATABASE_LATER = ("OperationalError", "InterfaceError", "TimeoutError")
+
+#: The databases that MLflow keeps stores in, as their URIs begin.
+_DATABASE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")
+#: Seconds that a server may take to accept a connection from someone who waits for it.
+_PATIENCE = 5.0
 
 _directory_lock = threading.Lock()
 
@@ -51,7 +63,6 @@ def working_directory(path: str | None) -> Iterator[None]:
             os.chdir(before)
 
 
-@lru_cache(maxsize=64)
 def client(uri: str | None, cwd: str | None) -> MlflowClient:
     """A client for the store at `uri`, as a process in `cwd` would find it.
 
@@ -62,11 +73,41 @@ def client(uri: str | None, cwd: str | None) -> MlflowClient:
     Raises:
         TrackerUnavailable, TrackerError: the store cannot be opened.
     """
+    # All that decides which store it is: a notebook may change its directory or the variable.
+    return _client(uri, cwd or str(Path.cwd()), os.environ.get("MLFLOW_TRACKING_URI"))
+
+
+@lru_cache(maxsize=64)
+def _client(uri: str | None, cwd: str, _environment: str | None) -> MlflowClient:
     _tune()
     mlflow = load("mlflow")
     _less_talk()
     with translated(uri), working_directory(cwd):
-        return mlflow.MlflowClient(tracking_uri=_absolute(uri or _default(mlflow)))
+        found = _absolute(uri or _default(mlflow))
+        if owns_process() and _DATABASE.match(found):
+            # A database that is down would hold up all other runs for a minute and a half.
+            databases: Any = load("mlflow.store.db.utils")
+            databases.MAX_RETRY_COUNT = 1
+        return mlflow.MlflowClient(tracking_uri=found)
+
+
+def existing(uri: str | None) -> MlflowClient:
+    """A client for a store to be read: where there is none, none is made.
+
+    Raises:
+        NothingFound: no store there yet.
+        TrackerUnavailable, TrackerError: the store cannot be opened.
+    """
+    _tune()
+    with translated(uri):
+        found = _absolute(uri or _default(load("mlflow")))
+        if _absent(found):
+            raise NothingFound(
+                f"{redact(found)}: no store there yet. Go to the directory where the training "
+                "ran, or say where the store is with --tracking-uri or MLFLOW_TRACKING_URI."
+            )
+        _knock(found)
+    return client(uri, str(Path.cwd()))
 
 
 @contextmanager
@@ -83,6 +124,27 @@ def translated(uri: str | None) -> Iterator[None]:
         raise TrackerUnavailable(message, _retry_after(error)) from error
     except OSError as error:
         raise TrackerUnavailable(f"{where}: {redact(str(error))[:500]}") from error
+    except ModuleNotFoundError as error:  # a database's or a cloud's own package
+        raise TrackerError(f"{where} needs a package that is not here: {error}") from error
+    except Exception as error:
+        if not type(error).__module__.startswith("sqlalchemy"):
+            raise
+        later = type(error).__name__ in _DATABASE_LATER
+        kind = TrackerUnavailable if later else TrackerError
+        raise kind(f"{where}: {redact(_reason(error))[:500]}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bar of MLflow's own for each file: a report downloads hundreds."""
+    name = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+    said = os.environ.get(name)
+    os.environ[name] = said or "false"
+    try:
+        yield
+    finally:
+        if said is None:
+            os.environ.pop(name, None)
 
 
 def page(uri: str, experiment_id: str, run_id: str) -> str | None:
@@ -108,17 +170,65 @@ def _absolute(uri: str) -> str:
     environment = os.environ.get("MLFLOW_TRACKING_URI", "")
     if environment and redact(environment) == uri:
         uri = environment
-    relative = uri.removeprefix("sqlite:///")
-    if relative != uri and not relative.startswith(("/", ":")):
-        return f"sqlite:///{Path.cwd() / relative}"
-    if "://" not in uri and not uri.startswith(("file:", "databricks")):
+    if uri.startswith("sqlite"):
+        return _absolute_sqlite(uri)
+    parts = urlsplit(uri)
+    if parts.scheme == "file" and not parts.netloc:
+        return (Path.cwd() / unquote(parts.path)).as_uri()
+    if not parts.scheme and not uri.startswith("databricks"):
         return (Path.cwd() / uri).as_uri()
     return uri
 
 
+def _absolute_sqlite(uri: str) -> str:
+    make_url = load("sqlalchemy.engine").make_url
+    url = make_url(uri)
+    if not url.database or url.database == ":memory:" or "uri" in url.query:
+        return uri
+    url = url.set(database=str(Path.cwd() / url.database))
+    # Quoted only where it must be: beside the file, MLflow makes a directory of the quoted name.
+    plain = f"{url.drivername}:///{url.database}"
+    return plain if make_url(plain) == url else str(url.render_as_string(hide_password=False))
+
+
+def _absent(uri: str) -> bool:
+    """Whether an absolute `uri` is a place on this machine where opening a store would make it."""
+    if uri.startswith("file:"):
+        folder = Path(unquote(urlsplit(uri).path))
+        return not folder.is_dir() or not any(folder.iterdir())
+    if uri.startswith("sqlite"):
+        url = load("sqlalchemy.engine").make_url(uri)
+        if url.database and url.database != ":memory:" and "uri" not in url.query:
+            file = Path(url.database)
+            return not file.exists() or (file.is_file() and file.stat().st_size == 0)
+    return False
+
+
+def _knock(uri: str) -> None:
+    """Fail at once where nobody answers: MLflow itself would try for minutes."""
+    if _DATABASE.match(uri):
+        sqlalchemy = load("sqlalchemy")
+        engine = sqlalchemy.create_engine(uri)
+        try:
+            sqlalchemy.inspect(engine)
+        finally:
+            engine.dispose()
+    elif uri.startswith(("http://", "https://")):
+        try:
+            urlopen(Request(redact(uri), method="HEAD"), timeout=_PATIENCE).close()  # noqa: S310
+        except URLError as error:  # any answer, even a refusal, is for MLflow to understand
+            if isinstance(error.reason, ConnectionError | TimeoutError | socket.gaierror):
+                reason = error.reason.strerror or str(error.reason)
+                raise TrackerUnavailable(
+                    f"MLflow at {redact(uri)}: cannot be reached ({reason})"
+                ) from error
+        except (OSError, ValueError, HTTPException):
+            pass
+
+
 def _reason(error: BaseException) -> str:
     """What went wrong, without the wrappings of three libraries around a refused connection."""
-    text = str(error)
+    text = str(error).strip()
     system = re.search(r"\[Errno -?\d+\] ([^\"')]+)", text)
     if "failed with exception" in text and system is not None:
         return f"cannot be reached ({system[1].strip()})"

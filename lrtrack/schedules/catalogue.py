@@ -1,0 +1,127 @@
+"""The schedules that a spec can name: their torch classes and their parameters' short names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lrtrack.errors import unknown
+from lrtrack.schedules.schedule import CONSTANT
+from lrtrack.schedules.spec import Choice, Range, SpecError, Stage, parse
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of schedule.
+
+    Attributes:
+        torch: the class in `torch.optim.lr_scheduler`; None for a constant rate.
+        params: what the class takes.
+        required: those without a default.
+        short: short names, `{short: the class's own}`.
+        fixed: what the kind itself decides.
+        length: the parameter that says how many steps it lasts, where one does.
+    """
+
+    torch: str | None
+    params: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    short: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    length: str | None = None
+
+
+_CYCLIC = (
+    "base_lr", "max_lr", "step_size_up", "step_size_down", "mode", "gamma", "scale_mode",
+    "cycle_momentum", "base_momentum", "max_momentum",
+)  # fmt: skip
+_ONECYCLE = (
+    "max_lr", "total_steps", "epochs", "steps_per_epoch", "pct_start", "anneal_strategy",
+    "cycle_momentum", "base_momentum", "max_momentum", "div_factor", "final_div_factor",
+    "three_phase",
+)  # fmt: skip
+_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr",
+            "eps")  # fmt: skip
+_LINEAR = ("start_factor", "end_factor", "total_iters")
+
+KINDS: Mapping[str, Kind] = {
+    CONSTANT: Kind(None),
+    "step": Kind(
+        "StepLR", ("step_size", "gamma"), ("step_size",), {"steps": "step_size", "factor": "gamma"}
+    ),
+    "multistep": Kind(
+        "MultiStepLR", ("milestones", "gamma"), ("milestones",), {"factor": "gamma"}
+    ),
+    "exponential": Kind("ExponentialLR", ("gamma",), ("gamma",), {"factor": "gamma"}),
+    "cosine": Kind(
+        "CosineAnnealingLR", ("T_max", "eta_min"), ("T_max",),
+        {"steps": "T_max", "min_lr": "eta_min"}, length="T_max",
+    ),
+    "cosine_restarts": Kind(
+        "CosineAnnealingWarmRestarts", ("T_0", "T_mult", "eta_min"), ("T_0",),
+        {"steps": "T_0", "factor": "T_mult", "min_lr": "eta_min"},
+    ),
+    "plateau": Kind("ReduceLROnPlateau", _PLATEAU),
+    "onecycle": Kind(
+        "OneCycleLR", _ONECYCLE, ("max_lr",), {"steps": "total_steps"}, length="total_steps"
+    ),
+    "cyclic": Kind(
+        "CyclicLR", _CYCLIC, ("base_lr", "max_lr"), {"min_lr": "base_lr", "steps": "step_size_up"}
+    ),
+    "linear": Kind(
+        "LinearLR", _LINEAR, (),
+        {"steps": "total_iters", "start": "start_factor", "end": "end_factor"},
+        length="total_iters",
+    ),
+    "polynomial": Kind(
+        "PolynomialLR", ("total_iters", "power"), (), {"steps": "total_iters"},
+        length="total_iters",
+    ),
+    "warmup": Kind(
+        "LinearLR", ("start_factor", "total_iters"), ("total_iters",),
+        {"steps": "total_iters", "start": "start_factor"}, {"end_factor": 1.0},
+        length="total_iters",
+    ),
+}  # fmt: skip
+
+
+def stages_of(text: str) -> list[Stage]:
+    """Read a spec, with every name resolved to the class's own.
+
+    Raises:
+        SpecError: it cannot be read, or names what does not exist; says where and what does.
+    """
+    return [_resolved(text, stage) for stage in parse(text)]
+
+
+def _resolved(text: str, stage: Stage) -> Stage:
+    kind = KINDS.get(stage.name)
+    if kind is None:
+        raise SpecError(text, stage.at, unknown("schedule", stage.name, KINDS))
+    params: dict[str, Any] = {}
+    places: dict[str, int] = {}
+    for key, value in stage.params.items():
+        own = kind.short.get(key, key)
+        if own not in kind.params:
+            known = [*kind.params, *kind.short]
+            what = unknown(f"parameter of {stage.name}", key, known)
+            raise SpecError(text, stage.places[key], what)
+        if own in params:
+            raise SpecError(text, stage.places[key], f"{own} is given twice.")
+        params[own], places[own] = value, stage.places[key]
+    missing = [
+        name for name in kind.required if name not in params and name != kind.length
+    ]  # a length may come from elsewhere
+    if missing:
+        what = f"{stage.name} needs {', '.join(missing)}."
+        raise SpecError(text, stage.at, what)
+    return Stage(stage.name, params, stage.at, places)
+
+
+def open_params(stages: list[Stage]) -> Iterator[tuple[Stage, str, Range | Choice]]:
+    """Parameters that a sweep has yet to decide."""
+    for stage in stages:
+        for name, value in stage.params.items():
+            if isinstance(value, Range | Choice):
+                yield stage, name, value

@@ -1,0 +1,225 @@
+"""The text form of schedules: `warmup(steps=100) -> cosine(steps=900, min_lr=1e-5)`.
+
+spec   = stage { "->" stage }
+stage  = NAME [ "(" [ NAME "=" value { "," NAME "=" value } ] ")" ]
+value  = number | text | true | false | none | "[" values "]"
+       | number ".." number [ "log" ]        a range, for sweeps
+       | "{" values "}"                      alternatives, for sweeps
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lrtrack.errors import UsageError
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<number>[+-]?(?:\d+(?:\.(?!\.)\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
+      | (?P<word>[A-Za-z_]\w*)
+      | (?P<text>'[^']*'|"[^"]*")
+      | (?P<sign>->|\.\.|[(),=\[\]{}])
+      | (?P<end>$)
+    )""",
+    re.VERBOSE,
+)
+_WORDS: Mapping[str, Any] = {"true": True, "false": False, "none": None, "null": None}
+
+
+class SpecError(UsageError):
+    """A spec that cannot be read; the message points at the character."""
+
+    def __init__(self, text: str, at: int, expected: str) -> None:
+        pointer = " " * at + "^"
+        super().__init__(f"Cannot read the schedule: {expected}\n  {text}\n  {pointer}")
+        self.at = at
+
+
+@dataclass(frozen=True)
+class Range:
+    """All numbers from `low` to `high`; `log`: evenly over their logarithms."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values."""
+
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One schedule of a chain.
+
+    Attributes:
+        name: as written.
+        params: as written; values are JSON, `Range` or `Choice`.
+        at: where in the text it begins.
+        places: where in the text each parameter begins.
+    """
+
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    at: int = 0
+    places: Mapping[str, int] = field(default_factory=dict)
+
+
+def parse(text: str) -> list[Stage]:
+    """Read a spec.
+
+    Raises:
+        SpecError: it is none; says where, and what was expected there.
+    """
+    return _Parser(text).spec()
+
+
+def write(stages: list[Stage]) -> str:
+    """The text that `parse` reads as `stages`."""
+    return " -> ".join(
+        f"{stage.name}({', '.join(f'{key}={_value(v)}' for key, v in stage.params.items())})"
+        if stage.params
+        else stage.name
+        for stage in stages
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Range):
+        return f"{value.low!r}..{value.high!r}{' log' if value.log else ''}"
+    if isinstance(value, Choice):
+        return "{" + ", ".join(map(_value, value.values)) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"'{value}'" if "'" not in value else f'"{value}"'
+    return repr(value)
+
+
+class _Parser:
+    """A recursive descent over the tokens; `_kind`, `_text` and `_at` are of the next one."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._after = 0
+        self._advance()
+
+    def _advance(self) -> None:
+        match = _TOKEN.match(self._source, self._after)
+        if match is None:
+            at = len(self._source) - len(self._source[self._after :].lstrip())
+            raise SpecError(self._source, at, f"{self._source[at]!r} means nothing here.")
+        self._kind = str(match.lastgroup)
+        self._text = match[self._kind]
+        self._at = match.start(self._kind)
+        self._after = match.end()
+
+    def _fail(self, expected: str) -> SpecError:
+        found = f"found {self._text!r}" if self._text else "the text ends"
+        return SpecError(self._source, self._at, f"expected {expected}, but {found}.")
+
+    def _take(self, sign: str) -> bool:
+        if self._kind == "sign" and self._text == sign:
+            self._advance()
+            return True
+        return False
+
+    def _need(self, *signs: str) -> str:
+        for sign in signs:
+            if self._take(sign):
+                return sign
+        raise self._fail(" or ".join(repr(sign) for sign in signs))
+
+    def spec(self) -> list[Stage]:
+        stages = [self._stage()]
+        while self._take("->"):
+            stages.append(self._stage())
+        if self._kind != "end":
+            raise self._fail("'->' or the end")
+        return stages
+
+    def _stage(self) -> Stage:
+        if self._kind != "word":
+            raise self._fail("the name of a schedule")
+        name, at = self._text, self._at
+        self._advance()
+        params: dict[str, Any] = {}
+        places: dict[str, int] = {}
+        if self._take("(") and not self._take(")"):
+            while True:
+                self._param(params, places)
+                if self._need(",", ")") == ")":
+                    break
+        return Stage(name, params, at, places)
+
+    def _param(self, params: dict[str, Any], places: dict[str, int]) -> None:
+        if self._kind != "word":
+            raise self._fail("the name of a parameter")
+        name, at = self._text, self._at
+        if name in params:
+            raise SpecError(self._source, at, f"{name} is given twice.")
+        self._advance()
+        self._need("=")
+        params[name], places[name] = self._choice(), at
+
+    def _choice(self) -> Any:
+        if self._take("{"):
+            return Choice(tuple(self._values("}")))
+        return self._scalar()
+
+    def _values(self, closing: str) -> list[Any]:
+        found: list[Any] = []
+        while not self._take(closing):
+            if found:
+                self._need(",")
+            found.append(self._scalar())
+        return found
+
+    def _scalar(self) -> Any:
+        kind, text, at = self._kind, self._text, self._at
+        if self._take("["):
+            return self._values("]")
+        if kind == "number":
+            self._advance()
+            return self._range(_number(text), at)
+        if kind == "text":
+            self._advance()
+            return text[1:-1]
+        if kind == "word":
+            self._advance()
+            lowered = text.lower()
+            if lowered in ("inf", "nan"):
+                return float(lowered)
+            return _WORDS.get(lowered, text)
+        raise self._fail("a value")
+
+    def _range(self, low: float, at: int) -> Any:
+        if not self._take(".."):
+            return low
+        if self._kind != "number":
+            raise self._fail("the upper end of the range")
+        high = _number(self._text)
+        self._advance()
+        log = self._kind == "word" and self._text == "log"
+        if log:
+            self._advance()
+        if not low < high:
+            raise SpecError(self._source, at, "a range goes from its lower to its upper end.")
+        if log and low <= 0:
+            raise SpecError(self._source, at, "a log range begins above 0.")
+        return Range(low, high, log)
+
+
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)

@@ -1,0 +1,78 @@
+"""Weights & Biases: each run written by a process of its own, read back through `wandb.Api`.
+
+place.py    where a run goes, out of the environment and W&B's settings files
+words.py    config, tags, notes: what people see
+writer.py   the process that holds one W&B run: the only place that calls `wandb.init`
+sink.py     the other end of that process: what the shipper calls
+reading.py  reading a project
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from lrtrack.records import History, Run, Target
+from lrtrack.settings import redact
+from lrtrack.trackers.base import Progress, Query, Sink
+from lrtrack.trackers.wandb import place
+
+
+class WandbTracker:
+    """Weights & Biases, wherever W&B's own environment variables and settings files say."""
+
+    name = "wandb"
+    portable = True
+
+    def active(self) -> bool:
+        """Whether `wandb.init()` is open in this process."""
+        return active_run() is not None
+
+    def status(self) -> str:
+        """The server that new runs would go to, and whose account is used there."""
+        from lrtrack.trackers.wandb.reading import status
+
+        return status()
+
+    def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
+        """The user's active run, else a new run in `experiment` or where W&B itself would go.
+
+        W&B is only asked where the user has imported it already: the training process need not
+        pay for the import.
+
+        Raises:
+            UsageError: runs would go online, and there is no API key.
+        """
+        run = active_run()
+        if run is not None:
+            return place.joined(run)
+        return place.own(experiment, default)
+
+    def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
+        """The writing half for `run`; None where W&B is switched off."""
+        if place.mode(target.environment) == "disabled":
+            return None
+        from lrtrack.trackers.wandb.sink import WandbSink
+
+        return WandbSink(run, target, remote_id)
+
+    def histories(self, query: Query, progress: Progress | None = None) -> Iterator[History]:
+        """Read a project's runs that lrtrack wrote, newest first."""
+        from lrtrack.trackers.wandb.reading import read
+
+        return read(query, progress)
+
+
+def active_run() -> Any:
+    """The run that the user has open in this process; None without one, or without W&B."""
+    run = getattr(sys.modules.get("wandb"), "run", None)
+    if run is None or getattr(run, "_is_finished", False):
+        return None
+    return run
+
+
+def base_url() -> str | None:
+    """The server's address as the environment has it, without credentials."""
+    return redact(os.environ.get("WANDB_BASE_URL", "")) or None

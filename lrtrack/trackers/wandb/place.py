@@ -1,0 +1,149 @@
+"""Where a W&B run goes: environment variables, W&B's settings files, an open run."""
+
+from __future__ import annotations
+
+import configparser
+import netrc
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from lrtrack.errors import UsageError
+from lrtrack.records import Target
+from lrtrack.settings import redact
+
+NAME = "wandb"
+DEFAULT_URL = "https://api.wandb.ai"
+
+# Variables that hold credentials, or might: they are never written down.
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER|PROXY|AUTH")
+# What only means something to the very process that has it.
+_FLEETING = ("WANDB_SERVICE", "WANDB_RESUME", "WANDB_RUN_ID")
+_MODES = {"dryrun": "offline", "run": "online", "disabled": "disabled", "offline": "offline"}
+
+
+def own(experiment: str | None, default: str) -> Target:
+    """A new run: in `experiment`, written `[ENTITY/]PROJECT`, or where W&B itself would go.
+
+    Raises:
+        UsageError: it would go online, and there is no API key.
+    """
+    found = environment()
+    asked, _, project = (experiment or "").rpartition("/")
+    project = project or found.get("WANDB_PROJECT") or from_file("project") or default
+    entity = asked or found.get("WANDB_ENTITY") or from_file("entity")
+    uri = redact(found.get("WANDB_BASE_URL") or from_file("base_url") or "") or None
+    if mode(found) == "online":
+        check_key(uri)
+    return Target(
+        NAME,
+        uri,
+        experiment=f"{entity}/{project}" if entity else project,
+        run_id=os.environ.get("WANDB_RUN_ID") or None,
+        environment=found,
+    )
+
+
+def joined(run: Any) -> Target:
+    """The run that the user has open, to be written from outside his process if possible."""
+    found = environment() | {"WANDB_MODE": _mode_of(run)}
+    service = os.environ.get("WANDB_SERVICE")
+    if service:
+        found["WANDB_SERVICE"] = service
+    project = getattr(run, "project", None) or "uncategorized"
+    entity = getattr(run, "entity", None)
+    return Target(
+        NAME,
+        redact(found.get("WANDB_BASE_URL", "")) or None,
+        experiment=f"{entity}/{project}" if entity else project,
+        run_id=run.id,
+        joined=True,
+        environment=found,
+    )
+
+
+def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """W&B's variables as this process has them, without those that hold credentials."""
+    environ = os.environ if environ is None else environ
+    return {
+        name: redact(value)
+        for name, value in environ.items()
+        if name.startswith("WANDB_")
+        and value
+        and name not in _FLEETING
+        and not _SECRET.search(name.removeprefix("WANDB_"))
+    }
+
+
+def mode(environ: Mapping[str, str]) -> str:
+    """`online`, `offline`, `shared` or `disabled`."""
+    if environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes"):
+        return "disabled"
+    asked = environ.get("WANDB_MODE") or from_file("mode") or "online"
+    return _MODES.get(asked, asked)
+
+
+def from_file(key: str) -> str | None:
+    """A value of W&B's settings files: the working directory's, else the user's."""
+    folder = Path(os.environ.get("WANDB_DIR") or ".")
+    home = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
+    for path in (folder / "wandb" / "settings", folder / ".wandb" / "settings", home / "settings"):
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read(path)
+        except (configparser.Error, OSError, UnicodeDecodeError):
+            continue
+        if value := parser.get("default", key, fallback=None):
+            return value
+    return None
+
+
+def check_key(uri: str | None) -> None:
+    """See to it that there is an API key, before a training finds out.
+
+    Raises:
+        UsageError: there is none; the message names the command that sets one.
+    """
+    given = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
+    host = urlsplit(uri or DEFAULT_URL).hostname or "api.wandb.ai"
+    if any(os.environ.get(name) for name in given) or _in_netrc(host) or _in_session():
+        return
+    login = "wandb login" + (f" --host {uri}" if uri else "")
+    raise UsageError(
+        f"W&B has no API key for {host} here: run `{login}` or set WANDB_API_KEY. "
+        "WANDB_MODE=offline records without an account."
+    )
+
+
+def _in_netrc(host: str) -> bool:
+    given = os.environ.get("NETRC")
+    paths = [Path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]
+    for path in paths:
+        try:
+            if netrc.netrc(path.expanduser()).authenticators(host):
+                return True
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return False
+
+
+def _in_session() -> bool:
+    """Whether `wandb.login(key=…)` was called in this process."""
+    wandb = sys.modules.get("wandb")
+    api = getattr(wandb, "api", None)
+    try:
+        return bool(api is not None and api.api_key)
+    except Exception:  # W&B's own trouble is not a missing key
+        return True
+
+
+def _mode_of(run: Any) -> str:
+    settings = getattr(run, "settings", None)
+    if getattr(run, "disabled", False):
+        return "disabled"
+    found = str(getattr(settings, "mode", "online"))
+    return _MODES.get(found, found)

@@ -1,0 +1,185 @@
+"""Writing one run to W&B: the master's end of the process that holds the run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lrtrack.errors import SinkLost, TrackerError, TrackerUnavailable
+from lrtrack.records import Run, State, StepRecord, Target
+from lrtrack.settings import redact
+from lrtrack.trackers import columns
+from lrtrack.trackers.base import Remote
+from lrtrack.trackers.wandb import words
+
+#: Seconds that W&B may take to open a run, and that any answer is waited for at one attempt.
+OPENING, ANSWER = 60.0, 30.0
+
+
+class WandbSink:
+    """The writing half for one run; its process starts with `open` and ends with `close`.
+
+    Args:
+        run: the run to write.
+        target: where it goes, as the training process decided.
+        remote_id: W&B's run id, where the run was opened before.
+    """
+
+    #: W&B's client takes rows long before its server has them.
+    durable = False
+
+    def __init__(self, run: Run, target: Target, remote_id: str | None) -> None:
+        self._run = run
+        self._target = target
+        self._id = remote_id or target.run_id or run.id
+        self._again = remote_id is not None or (target.run_id is not None and not target.joined)
+        self._process: subprocess.Popen[str] | None = None
+        self._answers: queue.Queue[str] = queue.Queue()
+        self._asked: str | None = None
+
+    def open(self) -> Remote:
+        """Start the process, and find or create the run there."""
+        if self._process is None:
+            self._process = self._start()
+        entity, _, project = (self._target.experiment or "").rpartition("/")
+        joined = self._target.joined
+        found = self._ask(
+            "open",
+            wait=OPENING + ANSWER,
+            id=self._id,
+            entity=entity or None,
+            project=project or None,
+            joined=joined,
+            attach="WANDB_SERVICE" in self._target.environment,
+            again=self._again,
+            config=self._config(),
+            tags=words.tags(self._run),
+            told=self._told(),
+            settings={"program": self._run.source or "python", "host": self._run.host or None},
+            timeout=OPENING,
+        )
+        self._again = True
+        return Remote(found["id"], found["url"])
+
+    def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
+        """Log the records; the process leaves out what the run has already."""
+        rows = [(record.step, record.time, dict(record.metrics)) for record in records]
+        self._ask("write", rows=rows)
+
+    def upload(self, history: Path) -> None:
+        """Put the columnar file among the run's files."""
+        if self._asked != "close":  # else it is there already, and the run is being ended
+            name = f"{columns.FOLDER}/{columns.NAME}"
+            self._ask("upload", path=str(history), name=name)
+
+    def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
+        """End the run where lrtrack opened it, and wait until W&B's server has everything."""
+        code = 0 if state is State.FINISHED else 1
+        self._ask("close", summary=dict(summary), exit_code=code)
+        self.release()
+
+    def release(self) -> None:
+        """End the process; what it has not sent is delivered by the next one."""
+        process, self._process, self._asked = self._process, None, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        process.wait()
+
+    def _config(self) -> dict[str, Any]:
+        user = {name: value for name, value in self._run.config.items() if name != words.CONFIG}
+        return {**user, words.CONFIG: words.config(self._run)}
+
+    def _told(self) -> dict[str, Any]:
+        """Arguments of `wandb.init` that the environment may have decided already."""
+        environ = self._target.environment
+        found = {"notes": words.notes(self._run, self._target)}
+        found = {} if "WANDB_NOTES" in environ else found
+        if "WANDB_NAME" not in environ:
+            found["name"] = self._run.name
+        if self._run.group is not None:
+            found["group"] = self._run.group
+        return found
+
+    def _start(self) -> subprocess.Popen[str]:
+        mine = {name: text for name, text in os.environ.items() if not _of_another_run(name)}
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "lrtrack.trackers.wandb.writer"],
+            env=mine | dict(self._target.environment),
+            cwd=self._run.cwd if Path(self._run.cwd).is_dir() else None,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        self._answers = queue.Queue()
+        reader = threading.Thread(
+            target=_read, args=(process, self._answers), name="lrtrack-wandb", daemon=True
+        )
+        reader.start()
+        return process
+
+    def _ask(self, do: str, wait: float = ANSWER, **order: Any) -> dict[str, Any]:
+        """Give an order and wait for its answer.
+
+        An order that was not answered in time is not given again: its answer is waited for at
+        the next attempt.
+        """
+        process = self._process
+        if process is None or process.stdin is None:
+            raise SinkLost("the process that writes to W&B is gone")
+        while self._asked not in (None, do):
+            self._answer(wait)
+        if self._asked is None:
+            try:
+                process.stdin.write(json.dumps({"do": do, **order}) + "\n")
+                process.stdin.flush()
+            except (OSError, ValueError) as error:  # broken, or closed by `release`
+                self._lost(error)
+            self._asked = do
+        elif do == "write":  # answered are other rows, perhaps: these go out again
+            self._answer(wait)
+            return self._ask(do, wait, **order)
+        return self._answer(wait)
+
+    def _answer(self, wait: float) -> dict[str, Any]:
+        try:
+            line = self._answers.get(timeout=wait)
+        except queue.Empty:
+            raise TrackerUnavailable(f"W&B has not answered for {wait:.0f} s") from None
+        if not line:
+            self._lost(None)
+        self._asked = None
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            self.release()
+            kind = TrackerError if answer["final"] else SinkLost
+            raise kind(redact(answer["error"]))
+        return answer
+
+    def _lost(self, error: Exception | None) -> None:
+        self.release()
+        raise SinkLost("the process that writes to W&B has ended") from error
+
+
+def _of_another_run(name: str) -> bool:
+    """Whether a variable of this process may speak of the run for which it was started."""
+    return name.startswith("WANDB_") and name not in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
+
+
+def _read(process: subprocess.Popen[str], into: queue.Queue[str]) -> None:
+    assert process.stdout is not None
+    with process.stdout as answers:
+        for line in answers:
+            into.put(line)
+    into.put("")  # the process has ended

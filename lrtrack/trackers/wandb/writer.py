@@ -1,0 +1,191 @@
+"""`python -m lrtrack.trackers.wandb.writer`: the process that holds one W&B run.
+
+W&B keeps one run, one service and one set of environment variables a process, takes as long as it
+likes to finish a run, and may not be interrupted there: so each run gets a process, which its
+master can end. Orders come on stdin as JSON, one a line; each is answered by one line on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from lrtrack.trackers.wandb import words
+
+Answer = dict[str, Any]
+
+
+class Writer:
+    """One W&B run, from `open` to `close`."""
+
+    def __init__(self) -> None:
+        self._run: Any = None
+        self._joined = False
+        self._defined: set[str] = set()
+        self._present: dict[int, set[str]] = {}
+        self._last = -1
+        self._last_names: set[str] = set()
+
+    def open(self, order: dict[str, Any]) -> Answer:
+        """Create, continue or attach to the run; says its id, page and W&B directory."""
+        self._joined = order["joined"]
+        if not (self._joined and order["attach"] and self._attach(order)):
+            self._init(order)
+            if order["again"] and not self._run.offline:
+                self._present = self._stored()
+        self._run.define_metric(words.STEP, hidden=True)
+        return {"id": self._run.id, "url": self._run.url}
+
+    def _attach(self, order: dict[str, Any]) -> bool:
+        """Write to the run that is open in the user's process, through that process's service."""
+        import wandb
+
+        try:
+            attach: Any = vars(wandb)["_attach"]
+            self._run = attach(attach_id=order["id"])
+        except Exception as error:
+            print(f"cannot attach to run {order['id']}: {error}", file=sys.stderr)
+            os.environ.pop("WANDB_SERVICE", None)
+            wandb.teardown()
+            return False
+        if order["again"]:
+            self._present = self._stored()
+        self._run.config.update(
+            {name: value for name, value in order["config"].items() if name not in self._run.config}
+        )
+        mine = [tag for tag in order["tags"] if tag not in (self._run.tags or ())]
+        if mine:
+            self._run.tags = (*(self._run.tags or ()), *mine)
+        return True
+
+    def _init(self, order: dict[str, Any]) -> None:
+        import wandb
+
+        os.environ.pop("WANDB_SERVICE", None)
+        settings = wandb.Settings(
+            console="off",
+            silent=True,
+            disable_git=True,
+            save_code=False,
+            x_disable_stats=True,  # this process's load is not the training's
+            init_timeout=order["timeout"],
+            **order["settings"],
+        )
+        told = {} if self._joined else order["told"]
+        self._run = wandb.init(
+            id=order["id"],
+            entity=order["entity"],
+            project=order["project"],
+            resume="must" if self._joined else "allow",
+            config=None if self._joined else order["config"],
+            tags=None if self._joined else order["tags"],
+            settings=settings,
+            **told,
+        )
+
+    def _stored(self) -> dict[int, set[str]]:
+        """Which metrics the server has at which steps."""
+        import wandb
+
+        run = self._run
+        stored = wandb.Api().run(f"{run.entity}/{run.project}/{run.id}")
+        found: dict[int, set[str]] = {}
+        for row in stored.scan_history(use_cache=False):
+            if isinstance(row.get(words.STEP), int):
+                found.setdefault(row[words.STEP], set()).update(row)
+        return found
+
+    def write(self, order: dict[str, Any]) -> Answer:
+        """Log rows of (step, time, metrics); what was logged before is left out."""
+        for step, when, metrics in order["rows"]:
+            known = self._present.get(step, set())
+            if step < self._last:
+                continue
+            if step == self._last:
+                known = known | self._last_names
+            else:
+                self._last, self._last_names = step, set()
+            self._last_names.update(metrics)
+            fresh = {name: value for name, value in metrics.items() if name not in known}
+            if fresh:
+                self._define(fresh)
+                self._run.log({**fresh, words.STEP: step, "_timestamp": when})
+        return {}
+
+    def _define(self, names: dict[str, float]) -> None:
+        for name in names:
+            pattern = words.defined(name)
+            if pattern not in self._defined:
+                self._defined.add(pattern)
+                self._run.define_metric(pattern, step_metric=words.STEP)
+
+    def upload(self, order: dict[str, Any]) -> Answer:
+        """Put a file among the run's files."""
+        inside = Path(self._run.dir) / order["name"]
+        inside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(order["path"], inside)
+        self._run.save(str(inside), base_path=self._run.dir, policy="now")
+        return {}
+
+    def close(self, order: dict[str, Any]) -> Answer:
+        """Store the summary, and end the run where lrtrack opened it."""
+        self._run.summary.update(order["summary"])
+        if self._joined and getattr(self._run, "_is_attached", False):
+            _ = self._run.step  # answered only after all before it was taken
+        else:
+            self._run.finish(exit_code=order["exit_code"])
+        return {}
+
+
+def _failure(error: BaseException) -> Answer:
+    """Say whether to try again, and what to do."""
+    import wandb.errors
+
+    text = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    login = "Run `wandb login`, or set WANDB_API_KEY."
+    if isinstance(error, wandb.errors.AuthenticationError) or "401" in text:
+        return {"error": f"W&B refused the API key. {login} (W&B: {text})", "final": True}
+    if "api_key not configured" in text:
+        return {"error": f"W&B has no API key. {login}", "final": True}
+    refused = any(word in text.lower() for word in ("permission denied", "403", "404"))
+    final = isinstance(error, wandb.errors.UsageError | TypeError) or refused
+    return {"error": f"W&B: {text}", "final": final}
+
+
+def _orders() -> queue.Queue[dict[str, Any]]:
+    """Orders as they come; without a master nothing may go on, so this process ends."""
+    found: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            found.put(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return found
+
+
+def main() -> None:
+    """Answer orders until the run is closed."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever W&B prints goes to the log
+    writer, orders = Writer(), _orders()
+    while True:
+        order = orders.get()
+        try:
+            answer = getattr(writer, order["do"])(order)
+        except BaseException as error:  # W&B raises KeyboardInterrupt and SystemExit at times
+            answer = _failure(error)
+        print(json.dumps(answer), file=answers, flush=True)
+        if order["do"] == "close" and "error" not in answer:
+            os._exit(0)  # W&B's own exit hooks would wait for what a joined run's owner does
+
+
+if __name__ == "__main__":
+    main()
