@@ -51,6 +51,7 @@ class Target:
         portable: another process can do the writing; False for tracker objects.
         environment: what the tracker's own environment variables said in the training process,
             without credentials, for trackers that need to know.
+        taken: config keys that the user's run has already, which are left as they are.
     """
 
     tracker: str
@@ -61,6 +62,7 @@ class Target:
     joined: bool = False
     portable: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
+    taken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,14 @@ class Run:
         known["schedule"] = Schedule.from_dict(known["schedule"])
         fields = Target.__dataclass_fields__
         known["targets"] = tuple(
-            Target(**{key: value for key, value in target.items() if key in fields})
+            Target(**{key: value for key, value in _tupled(target).items() if key in fields})
             for target in known.get("targets", ())
         )
         return cls(**known)
+
+
+def _tupled(target: Mapping[str, Any]) -> dict[str, Any]:
+    return {**target, "taken": tuple(target.get("taken", ()))}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
       .gitignore                  keeps journals out of version control
       runs/<id>.journal           one run, append-only, mode 0600
       runs/<id>.<tracker>.cursor  how far that run is delivered to that tracker (JSON)
+      runs/<id>.<tracker>.gate    there while the training process keeps deliveries back
       queue/<id>                  empty; there while something of the run is undelivered
       shipper-<host>.lock         held by the shipper of this machine while it lives
       shipper-<host>.log          what the shipper had to say
@@ -63,6 +64,10 @@ class Layout:
     def cursor(self, run_id: str, tracker: str) -> Path:
         """The delivery state of one run towards one tracker."""
         return self.root / "runs" / f"{checked_id(run_id)}.{_SAFE.sub('_', tracker)}.cursor"
+
+    def gate(self, run_id: str, tracker: str) -> Path:
+        """The file that keeps deliveries back; it holds the id of the process that wants it so."""
+        return self.root / "runs" / f"{checked_id(run_id)}.{_SAFE.sub('_', tracker)}.gate"
 
     def marker(self, run_id: str) -> Path:
         """The file whose presence says that something of the run is undelivered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,7 @@ class Delivery:
         self.target = target
         self._reader = JournalReader(layout.journal(run_id))
         self._path = layout.cursor(run_id, target.tracker)
+        self._gate = layout.gate(run_id, target.tracker)
         self.cursor = Cursor.load(self._path)
         self._sink = tracker.sink(self._reader.run, target, self.cursor.remote_id)
         self._opened = False
@@ -70,6 +72,14 @@ class Delivery:
     def alive(self) -> bool:
         """Whether the run still writes its journal."""
         return self._reader.alive()
+
+    def kept_back(self) -> bool:
+        """Whether the training process does not want anything delivered now."""
+        try:
+            os.kill(int(self._gate.read_text()), 0)
+        except (OSError, ValueError):  # no gate, or nobody who would open it
+            return False
+        return True
 
     def extent(self) -> tuple[int, bool]:
         """Bytes in the journal, and whether more may come."""

@@ -46,7 +46,7 @@ class _Job:
 
     def due(self, now: float) -> bool:
         """Whether there is something to deliver since the last attempt that went well."""
-        if self.given_up or now < self.not_before:
+        if self.given_up or now < self.not_before or self.delivery.kept_back():
             return False
         extent = self.delivery.extent()
         _, alive = extent

@@ -100,6 +100,7 @@ class Block:
         self._settings = read()
         self._trackers = asked.trackers(given, self._settings)
         self._tracked: TrackedRun | None = None
+        self._watches: dict[str, Any] = {}
         self._pid = os.getpid()
 
     def __enter__(self) -> TrackedRun:
@@ -127,6 +128,7 @@ class Block:
             run, self._capture, layout, self._journal, self._courier, given.flush_timeout, recorded
         )
         if self._journal is not None:
+            self._watches = _watches(self._trackers, run, layout, tracked)
             self._courier.start(portable=layout.marker(run.id).exists())
         self._capture.attach()
         return tracked
@@ -145,7 +147,8 @@ class Block:
         timeout = min(self._given.flush_timeout, INTERRUPTED if interrupted else float("inf"))
         try:
             self._journal.close(State.FINISHED if kind is None else State.FAILED)
-            self._tracked.finish(timeout)
+            later = {name for name, watch in self._watches.items() if not watch.leave()}
+            self._tracked.finish(timeout, later)
         except Exception as trouble:  # the user's own exception, or his results, go first
             warn(f"lrtrack could not end the run well: {trouble!r}")
         finally:
@@ -154,6 +157,23 @@ class Block:
     def _tick(self) -> None:
         if self._tracked is not None:
             self._tracked.tick()
+        for watch in self._watches.values():
+            watch.tick()
+
+
+def _watches(
+    trackers: list[Tracker], run: Run, layout: Layout, tracked: TrackedRun
+) -> dict[str, Any]:
+    """Those trackers' guards of the user's own runs that have one, by tracker name."""
+    found = {}
+    for tracker, target in zip(trackers, run.targets, strict=True):
+        watch = getattr(tracker, "watch", None)
+        gate = layout.gate(run.id, target.tracker)
+        guard = watch(gate, tracked.deliver) if watch is not None and target.joined else None
+        if guard is not None:
+            guard.enter()
+            found[target.tracker] = guard
+    return found
 
 
 def _journal(layout: Layout, run: Run, on_tick: Any) -> JournalWriter | None:

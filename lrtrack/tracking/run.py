@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -45,6 +45,7 @@ class TrackedRun:
         self._id: str | None = None
         self._warned = False
         self._refused: set[str] = set()
+        self._ended = False
 
     @property
     def step(self) -> int:
@@ -139,21 +140,32 @@ class TrackedRun:
             f"kept in {self._layout.root} and delivered later, or by `lrtrack sync`."
         )
 
-    def finish(self, timeout: float) -> None:
-        """Wait for the delivery of a run whose journal is closed."""
+    def finish(self, timeout: float, later: Collection[str] = ()) -> None:
+        """Wait for the delivery of a run whose journal is closed, but not to trackers `later`."""
         if self._journal is None:
             return
+        self._ended = True
         size = journal_size(self._journal.path)
-        self._wait(size, lambda state: state.closed and state.offset >= size, timeout)
-        for state in self._states():
+        delivered = lambda state: state.closed and state.offset >= size  # noqa: E731
+        self._wait(size, delivered, timeout, later)
+        for state in self._states(later):
             if state.error is not None and not state.closed:
                 self.report(state)
 
-    def _wait(self, size: int, done: Any, timeout: float) -> None:
-        wait(self._states, done, size, timeout, self._courier.look)
+    def deliver(self) -> None:
+        """Bring to the trackers what is recorded by now: the user is about to end a joined run."""
+        if self._ended:
+            self._courier.hurry()
+            self.finish(self._flush_timeout)
+        else:
+            self.flush()
 
-    def _states(self) -> list[Cursor]:
-        remote = [target for target in self._run.targets if target.tracker != "local"]
+    def _wait(self, size: int, done: Any, timeout: float, later: Collection[str] = ()) -> None:
+        wait(lambda: self._states(later), done, size, timeout, self._courier.look)
+
+    def _states(self, without: Collection[str] = ()) -> list[Cursor]:
+        skipped = {"local", *without}
+        remote = [target for target in self._run.targets if target.tracker not in skipped]
         return cursors(self._layout, self._run.id, remote)
 
     def _await_remote(self) -> Cursor | None:

@@ -22,6 +22,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 WAYS = {
     "lrtrack": "lrtrack, into MLflow on SQLite",
+    "lrtrack-wandb": "lrtrack, into a W&B run of its own, offline",
+    "lrtrack-joined": "lrtrack, into the user's open W&B run, offline",
     "mlflow": "`mlflow.log_metrics` each step",
     "mlflow-async": "`mlflow.log_metrics(synchronous=False)`",
     "wandb": "`wandb.log` offline",
@@ -47,7 +49,12 @@ def run(way: str, steps: int, milliseconds: int, store: Path) -> dict[str, float
         done = subprocess.run(
             [sys.executable, str(HERE / "loop.py"), way, str(steps), str(milliseconds)],
             cwd=folder,
-            env={**environment, "WANDB_SILENT": "true", "LRTRACK_SHIPPER_IDLE": "0.2"},
+            env={
+                **environment,
+                "WANDB_SILENT": "true",
+                "WANDB_MODE": "offline",
+                "LRTRACK_SHIPPER_IDLE": "0.2",
+            },
             capture_output=True,
             text=True,
         )

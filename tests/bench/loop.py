@@ -2,8 +2,9 @@
 
     python loop.py WAY STEPS MILLISECONDS
 
-WAY: bare, lrtrack, lrtrack-nonorm, mlflow, mlflow-async, wandb. All but bare log learning rate,
-gradient norm and loss at each step. The working directory holds the MLflow store.
+WAY: bare, lrtrack, lrtrack-nonorm, lrtrack-wandb (a run of lrtrack's own, offline),
+lrtrack-joined (the user's run, offline), mlflow, mlflow-async, wandb. All but bare log learning
+rate, gradient norm and loss at each step. The working directory holds the MLflow store.
 """
 
 from __future__ import annotations
@@ -66,9 +67,19 @@ def main(way: str, steps: int, milliseconds: int) -> dict[str, Any]:
         if way.startswith("lrtrack"):
             import lrtrack
 
+            if way == "lrtrack-joined":
+                import wandb
+
+                stack.enter_context(wandb.init(mode="offline", project="bench"))
+                wandb.log({"begun": 1})
             norms = "off" if way.endswith("nonorm") else "global"
             block = lrtrack.track(
-                optimizer, scheduler, experiment="bench", norms=norms, flush_timeout=120
+                optimizer,
+                scheduler,
+                tracker="wandb" if way == "lrtrack-wandb" else None,
+                experiment="bench",
+                norms=norms,
+                flush_timeout=120,
             )
             stack.enter_context(block)
         elif way != "bare":

@@ -3,6 +3,7 @@
 place.py    where a run goes, out of the environment and W&B's settings files
 words.py    config, tags, notes: what people see
 writer.py   the process that holds one W&B run: the only place that calls `wandb.init`
+guard.py    keeping the step counter of a user's own run as he wants it
 sink.py     the other end of that process: what the shipper calls
 reading.py  reading a project
 """
@@ -11,13 +12,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from lrtrack.records import History, Run, Target
 from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress, Query, Sink
 from lrtrack.trackers.wandb import place
+from lrtrack.trackers.wandb.guard import Guard
 
 
 class WandbTracker:
@@ -49,6 +52,11 @@ class WandbTracker:
         if run is not None:
             return place.joined(run)
         return place.own(experiment, default)
+
+    def watch(self, gate: Path, deliver: Callable[[], None]) -> Guard | None:
+        """Guard the step counter of the user's active run, to be called where one is joined."""
+        run = active_run()
+        return None if run is None else Guard(run, gate, deliver)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """The writing half for `run`; None where W&B is switched off."""

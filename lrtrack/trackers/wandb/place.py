@@ -63,6 +63,7 @@ def joined(run: Any) -> Target:
         run_id=run.id,
         joined=True,
         environment=found,
+        taken=tuple(map(str, run.config.keys())),
     )
 
 

@@ -97,7 +97,8 @@ class WandbSink:
         process.wait()
 
     def _config(self) -> dict[str, Any]:
-        user = {name: value for name, value in self._run.config.items() if name != words.CONFIG}
+        taken = (*self._target.taken, words.CONFIG)
+        user = {name: value for name, value in self._run.config.items() if name not in taken}
         return {**user, words.CONFIG: words.config(self._run)}
 
     def _told(self) -> dict[str, Any]:

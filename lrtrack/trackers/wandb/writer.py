@@ -56,9 +56,7 @@ class Writer:
             return False
         if order["again"]:
             self._present = self._stored()
-        self._run.config.update(
-            {name: value for name, value in order["config"].items() if name not in self._run.config}
-        )
+        self._run.config.update(order["config"])
         mine = [tag for tag in order["tags"] if tag not in (self._run.tags or ())]
         if mine:
             self._run.tags = (*(self._run.tags or ()), *mine)
