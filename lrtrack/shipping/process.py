@@ -18,6 +18,7 @@ from lrtrack.journal.layout import Layout, host
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Target
 from lrtrack.settings import redact
+from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.delivery import Delivery
 from lrtrack.trackers.base import Tracker
 
@@ -160,18 +161,30 @@ class Shipper:
     def _take(self, run_id: str) -> None:
         try:
             run = JournalReader(self._layout.journal(run_id)).run
-            if self._only is None and not self._once and run.host not in ("", host()):
-                return  # of another machine, whose own shipper serves it
-            for target in filter(self._serves, run.targets):
-                tracker = self._trackers(target.tracker)
-                delivery = Delivery(self._layout, run_id, target, tracker)
-                if delivery.needed and not delivery.complete:
-                    self._jobs[run_id, target.tracker] = _Job(delivery)
         except LRTrackError as error:
             self._left.add(run_id)
             self._log(f"{run_id}: left alone: {error}")
             return
+        if self._only is None and not self._once and run.host not in ("", host()):
+            return  # of another machine, whose own shipper serves it
+        for target in filter(self._serves, run.targets):
+            try:
+                delivery = Delivery(self._layout, run_id, target, self._trackers(target.tracker))
+            except LRTrackError as error:
+                self._leave(run_id, target, error)
+                continue
+            if delivery.needed and not delivery.complete:
+                self._jobs[run_id, target.tracker] = _Job(delivery)
         self._settle(run_id)
+
+    def _leave(self, run_id: str, target: Target, error: LRTrackError) -> None:
+        """Leave a delivery that cannot even begin, with word of it for those who wait."""
+        self._left.add(run_id)
+        path = self._layout.cursor(run_id, target.tracker)
+        cursor = Cursor.load(path)
+        cursor.error, cursor.given_up, cursor.failures = str(error), True, cursor.failures + 1
+        cursor.save(path)
+        self._log(f"{run_id}: not to {target.tracker}: {error}")
 
     def _serve(self, job: _Job) -> None:
         """Advance one run as far as it goes."""

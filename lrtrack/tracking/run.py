@@ -148,9 +148,16 @@ class TrackedRun:
         size = journal_size(self._journal.path)
         delivered = lambda state: state.closed and state.offset >= size  # noqa: E731
         self._wait(size, delivered, timeout, later)
-        for state in self._states(later):
-            if state.error is not None and not state.closed:
+        late = [state for state in self._states(later) if not delivered(state)]
+        for state in late:
+            if state.error is not None:
                 self.report(state)
+        if late and timeout > 0 and not self._warned:
+            self._warned = True
+            warn(
+                f"lrtrack has not delivered everything within {timeout:g} s; that goes on in the "
+                f"background, and the steps are kept in {self._layout.root} until it is done."
+            )
 
     def deliver(self) -> None:
         """Bring to the trackers what is recorded by now: the user is about to end a joined run."""

@@ -175,7 +175,7 @@ def _absolute(uri: str) -> str:
     parts = urlsplit(uri)
     if parts.scheme == "file" and not parts.netloc:
         return (Path.cwd() / unquote(parts.path)).as_uri()
-    if not parts.scheme and not uri.startswith("databricks"):
+    if not parts.scheme and "://" not in uri and not uri.startswith("databricks"):
         return (Path.cwd() / uri).as_uri()
     return uri
 
@@ -216,14 +216,17 @@ def _knock(uri: str) -> None:
     elif uri.startswith(("http://", "https://")):
         try:
             urlopen(Request(redact(uri), method="HEAD"), timeout=_PATIENCE).close()  # noqa: S310
-        except URLError as error:  # any answer, even a refusal, is for MLflow to understand
-            if isinstance(error.reason, ConnectionError | TimeoutError | socket.gaierror):
-                reason = error.reason.strerror or str(error.reason)
+        except (OSError, ValueError, HTTPException) as error:
+            # Any answer is for MLflow to understand, and a slow one is for MLflow to wait for.
+            if isinstance(error, URLError):  # before the connection stood
+                reason, nobody = error.reason, (ConnectionError, TimeoutError, socket.gaierror)
+            else:
+                reason, nobody = error, (ConnectionError,)
+            if isinstance(reason, nobody):
+                said = reason.strerror or str(reason)
                 raise TrackerUnavailable(
-                    f"MLflow at {redact(uri)}: cannot be reached ({reason})"
+                    f"MLflow at {redact(uri)}: cannot be reached ({said})"
                 ) from error
-        except (OSError, ValueError, HTTPException):
-            pass
 
 
 def _reason(error: BaseException) -> str:

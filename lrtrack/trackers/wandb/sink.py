@@ -21,7 +21,7 @@ from lrtrack.trackers.base import Remote
 from lrtrack.trackers.wandb import words
 
 #: Seconds that W&B may take to open a run, and that any answer is waited for at one attempt.
-OPENING, ANSWER = 60.0, 30.0
+OPENING, ANSWER = 30.0, 30.0
 
 
 class WandbSink:

@@ -133,12 +133,25 @@ class Writer:
 
     def close(self, order: dict[str, Any]) -> Answer:
         """Store the summary, and end the run where lrtrack opened it."""
-        self._run.summary.update(order["summary"])
-        if self._joined and getattr(self._run, "_is_attached", False):
-            _ = self._run.step  # answered only after all before it was taken
-        else:
-            self._run.finish(exit_code=order["exit_code"])
+        run = self._run
+        run.summary.update(order["summary"])
+        if self._joined and getattr(run, "_is_attached", False):
+            _ = run.step  # answered only after all before it was taken
+            return {}
+        last = -1 if run.offline or run.settings.mode == "shared" else run.step - 1
+        run.finish(exit_code=order["exit_code"])
+        if last >= 0:
+            self._check(last)
         return {}
+
+    def _check(self, last: int) -> None:
+        """See to it that W&B has the run's last row: its client gives up without a word."""
+        import wandb
+
+        run = self._run
+        stored = wandb.Api().run(f"{run.entity}/{run.project}/{run.id}").lastHistoryStep
+        if stored < last:
+            raise ConnectionError(f"has rows up to {stored} of {last} in run {run.id}")
 
 
 def _failure(error: BaseException) -> Answer:
@@ -147,11 +160,12 @@ def _failure(error: BaseException) -> Answer:
 
     text = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
     login = "Run `wandb login`, or set WANDB_API_KEY."
-    if isinstance(error, wandb.errors.AuthenticationError) or "401" in text:
-        return {"error": f"W&B refused the API key. {login} (W&B: {text})", "final": True}
+    refusals = ("401", "not logged in")
+    if isinstance(error, wandb.errors.AuthenticationError) or any(w in text for w in refusals):
+        return {"error": f"W&B refused the API key. {login}", "final": True}
     if "api_key not configured" in text:
         return {"error": f"W&B has no API key. {login}", "final": True}
-    refused = any(word in text.lower() for word in ("permission denied", "403", "404"))
+    refused = any(word in text.lower() for word in ("permission denied", "403"))
     final = isinstance(error, wandb.errors.UsageError | TypeError) or refused
     return {"error": f"W&B: {text}", "final": final}
 
