@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ def compare(
     filters: Sequence[str] = (),
     baseline: str | None = None,
     directory: str | Path | None = None,
+    cache: bool = True,
     progress: Progress | None = None,
 ) -> stats.Comparison:
     """Compare the schedules of an experiment's runs, best first.
@@ -35,7 +37,7 @@ def compare(
         experiment: None: the one that `pyproject.toml` names, else the tracker's own default.
         tracker: a name, names joined by commas, a tracker object, or a list of these; None: what
             `LRTRACK_TRACKER` or `pyproject.toml` says, else MLflow.
-        tracking_uri: where the tracker is; None: its own default.
+        tracking_uri: where the tracker is, of several trackers MLflow; None: its own default.
         metric: what is compared: its mean over the last 5 % of a run's records.
         mode: whether small (`"min"`) or large (`"max"`) values are good; None: decided by the
             metric's name (large for accuracies, scores and the like).
@@ -44,6 +46,7 @@ def compare(
         filters: expressions in the tracker's own filter language.
         baseline: name, id or label of the schedule to test against instead of the best.
         directory: where journals live; None: as in `track()`.
+        cache: whether copies of finished runs on this machine may be used.
         progress: called with (done, total) while runs are fetched.
 
     Raises:
@@ -60,6 +63,7 @@ def compare(
             filters=filters,
             metric=metric,
             directory=directory,
+            cache=cache,
             progress=progress,
         ),
         experiment=experiment,
@@ -79,6 +83,7 @@ def fetch(
     filters: Sequence[str] = (),
     metric: str | None = None,
     directory: str | Path | None = None,
+    cache: bool = True,
     progress: Progress | None = None,
 ) -> list[History]:
     """Read an experiment's runs from one or several trackers, each run once.
@@ -98,13 +103,16 @@ def fetch(
         filters=tuple(filters),
         directory=found.directory if directory is None else Path(directory).expanduser(),
         metric=metric,
+        cache=cache,
     )
     trackers = registry.resolve(tracker or found.tracker or "mlflow")
     runs: dict[str, History] = {}
     absent: list[NothingFound] = []
     for source in trackers:
+        addressed = source.name == "mlflow" or len(trackers) == 1
+        own = query if addressed else replace(query, uri=None)
         try:
-            for history in source.histories(query, progress):
+            for history in source.histories(own, progress):
                 known = runs.get(history.run.id)
                 if known is None or history.steps.size > known.steps.size:
                     runs[history.run.id] = history

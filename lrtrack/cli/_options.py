@@ -22,7 +22,7 @@ _SUFFIXES: Mapping[str, str] = {
 
 
 def sources(function: F) -> F:
-    """Add `--experiment`, `--tracker`, `--tracking-uri` and `--filter`."""
+    """Add `--experiment`, `--tracker`, `--tracking-uri`, `--filter` and `--no-cache`."""
     for option in reversed(
         (
             click.option("--experiment", metavar="NAME", help="MLflow experiment or W&B project."),
@@ -40,6 +40,13 @@ def sources(function: F) -> F:
                 multiple=True,
                 metavar="EXPR",
                 help="Only runs for which this holds, in the tracker's own language. Repeatable.",
+            ),
+            click.option(
+                "--no-cache",
+                "cache",
+                flag_value=False,
+                default=True,
+                help="Fetch finished W&B runs again that this machine has copies of.",
             ),
         )
     ):

@@ -40,6 +40,7 @@ def command(
     trackers: tuple[str, ...],
     tracking_uri: str | None,
     filters: tuple[str, ...],
+    cache: bool,
     metric: str,
     mode: Literal["min", "max"] | None,
     target: float | None,
@@ -62,6 +63,7 @@ def command(
             target=target,
             group_by=group_by,
             filters=filters,
+            cache=cache,
             baseline=baseline,
             progress=progress,
         )

@@ -28,6 +28,7 @@ def command(
     trackers: tuple[str, ...],
     tracking_uri: str | None,
     filters: tuple[str, ...],
+    cache: bool,
     metric: str,
     form: str | None,
     output: Path | None,
@@ -47,6 +48,7 @@ def command(
             tracker=trackers or None,
             tracking_uri=tracking_uri,
             filters=filters,
+            cache=cache,
             metric=metric,
             progress=progress,
         )

@@ -146,7 +146,10 @@ class TrackedRun:
             return
         self._ended = True
         size = journal_size(self._journal.path)
-        delivered = lambda state: state.closed and state.offset >= size  # noqa: E731
+
+        def delivered(state: Cursor) -> bool:
+            return state.closed and state.offset >= size
+
         self._wait(size, delivered, timeout, later)
         late = [state for state in self._states(later) if not delivered(state)]
         for state in late:

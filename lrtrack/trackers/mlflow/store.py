@@ -218,12 +218,12 @@ def _knock(uri: str) -> None:
             urlopen(Request(redact(uri), method="HEAD"), timeout=_PATIENCE).close()  # noqa: S310
         except (OSError, ValueError, HTTPException) as error:
             # Any answer is for MLflow to understand, and a slow one is for MLflow to wait for.
+            nobody: tuple[type[OSError], ...] = (ConnectionError,)
+            reason: object = error
             if isinstance(error, URLError):  # before the connection stood
-                reason, nobody = error.reason, (ConnectionError, TimeoutError, socket.gaierror)
-            else:
-                reason, nobody = error, (ConnectionError,)
+                reason, nobody = error.reason, (*nobody, TimeoutError, socket.gaierror)
             if isinstance(reason, nobody):
-                said = reason.strerror or str(reason)
+                said = getattr(reason, "strerror", None) or str(reason)
                 raise TrackerUnavailable(
                     f"MLflow at {redact(uri)}: cannot be reached ({said})"
                 ) from error
