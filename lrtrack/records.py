@@ -51,6 +51,8 @@ class Target:
         portable: another process can do the writing; False for tracker objects.
         environment: what the tracker's own environment variables said in the training process,
             without credentials, for trackers that need to know.
+        delivers: False where nothing is to be brought anywhere: the journal itself is the store,
+            or the user has switched the tracker off.
         taken: config keys that the user's run has already, which are left as they are.
     """
 
@@ -62,6 +64,7 @@ class Target:
     joined: bool = False
     portable: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
+    delivers: bool = True
     taken: tuple[str, ...] = ()
 
 

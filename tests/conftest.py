@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -13,11 +15,23 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import torch
 from torch.nn.utils import clip_grad
+
+# The loopback W&B server is a package beside the tests, which pytest imports one by one.
+_FOLDER = Path(__file__).parent / "wandb_loopback"
+_SPEC = importlib.util.spec_from_file_location(
+    "wandb_loopback", _FOLDER / "__init__.py", submodule_search_locations=[str(_FOLDER)]
+)
+assert _SPEC is not None
+assert _SPEC.loader is not None
+sys.modules["wandb_loopback"] = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(sys.modules["wandb_loopback"])
+loopback = importlib.import_module("wandb_loopback.plugin").loopback
 
 ORIGINALS = {
     "torch.autograd.backward": lambda: torch.autograd.backward,
@@ -146,6 +160,14 @@ def server(tmp_path: Path, mlflow_database: Path) -> Iterator[Server]:
     found = Server(folder, mlflow_database)
     yield found
     found.stop()
+
+
+@pytest.fixture
+def wandb_server(loopback: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A W&B server to which this process's runs go; nothing of the real home is touched."""
+    for name, value in loopback.environment().items():
+        monkeypatch.setenv(name, value)
+    return loopback
 
 
 @pytest.fixture

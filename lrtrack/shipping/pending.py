@@ -45,7 +45,7 @@ def pending(layout: Layout) -> list[Pending]:
         late = [
             (target, state)
             for target, state in states
-            if target.tracker != "local" and not (state.closed and state.offset >= size)
+            if target.delivers and not (state.closed and state.offset >= size)
         ]
         told = next((state.error for _, state in late if state.error), None)
         trackers = tuple(target.tracker for target, _ in late)

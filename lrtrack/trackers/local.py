@@ -47,7 +47,7 @@ class LocalTracker:
 
     def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
         """Runs are told apart by the experiment's name alone."""
-        return Target(self.name, experiment=experiment or default)
+        return Target(self.name, experiment=experiment or default, delivers=False)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """None: nothing is to be delivered."""

@@ -55,7 +55,7 @@ def track(
     Args:
         optimizer: any `torch.optim.Optimizer`, or a wrapper that carries one in `.optimizer`.
         scheduler: any object with `step()`; None means a constant schedule.
-        tracker: `"mlflow"`, `"local"`, several as a list or comma-separated, or a tracker object.
+        tracker: `"mlflow"`, `"wandb"`, `"local"`, several as a list or comma-separated, or a tracker object.
             None: a run that is open in a tracker, else `LRTRACK_TRACKER`, else `[tool.lrtrack]`
             of the nearest `pyproject.toml`, else `"mlflow"`.
         experiment: MLflow experiment or W&B project; None: what the tracker itself would use,
@@ -182,7 +182,7 @@ def _journal(layout: Layout, run: Run, on_tick: Any) -> JournalWriter | None:
         return None  # one run for all processes, written by rank 0
     try:
         layout.create()
-        if any(target.portable and target.tracker != "local" for target in run.targets):
+        if any(target.portable and target.delivers for target in run.targets):
             layout.marker(run.id).touch(mode=0o600)
         return JournalWriter(layout.journal(run.id), run, settle, on_tick)
     except (JournalError, OSError) as error:

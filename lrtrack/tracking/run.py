@@ -174,9 +174,8 @@ class TrackedRun:
         wait(lambda: self._states(later), done, size, timeout, self._courier.look)
 
     def _states(self, without: Collection[str] = ()) -> list[Cursor]:
-        skipped = {"local", *without}
-        remote = [target for target in self._run.targets if target.tracker not in skipped]
-        return cursors(self._layout, self._run.id, remote)
+        asked = [t for t in self._run.targets if t.delivers and t.tracker not in without]
+        return cursors(self._layout, self._run.id, asked)
 
     def _await_remote(self) -> Cursor | None:
         if self._journal is None or not self._ours():

@@ -61,7 +61,7 @@ class Guard:
 
     def leave(self) -> bool:
         """End watching, with the block; whether deliveries may go on now."""
-        vars(self._run).pop("_log", None)
+        getattr(self._run, "__dict__", {}).pop("_log", None)
         if self._explicit:  # before W&B's own exit hook, where nobody calls finish()
             atexit.register(self._finishing)
         else:
@@ -97,7 +97,7 @@ class Guard:
 
     def _finishing(self) -> None:
         atexit.unregister(self._finishing)
-        vars(self._run).pop("_log", None)
+        getattr(self._run, "__dict__", {}).pop("_log", None)
         try:
             self._log({}, None, True)  # his last row is whole before ours come
             self._gate.unlink(missing_ok=True)

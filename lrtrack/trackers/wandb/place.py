@@ -45,6 +45,7 @@ def own(experiment: str | None, default: str) -> Target:
         experiment=f"{entity}/{project}" if entity else project,
         run_id=os.environ.get("WANDB_RUN_ID") or None,
         environment=found,
+        delivers=mode(found) != "disabled",
     )
 
 
@@ -63,6 +64,7 @@ def joined(run: Any) -> Target:
         run_id=run.id,
         joined=True,
         environment=found,
+        delivers=mode(found) != "disabled",
         taken=tuple(map(str, run.config.keys())),
     )
 

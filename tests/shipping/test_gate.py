@@ -1,0 +1,57 @@
+"""A closed gate keeps deliveries back, as long as somebody lives who would open it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.records import Run, State, Target
+from lrtrack.shipping.delivery import Delivery
+from lrtrack.trackers.memory import MemoryTracker
+
+RUN = "1" * 32
+
+
+@pytest.fixture
+def delivery(clean_place: Path) -> Delivery:
+    """The delivery of an empty finished run to memory."""
+    layout = Layout(clean_place / ".lrtrack")
+    layout.create()
+    target = Target("memory", joined=True)
+    JournalWriter(layout.journal(RUN), Run(RUN, "r", targets=(target,))).close(State.FINISHED)
+    return Delivery(layout, RUN, target, MemoryTracker())
+
+
+def test_no_gate(delivery: Delivery):
+    """Deliveries go on where nobody asked for anything."""
+    assert not delivery.kept_back()
+
+
+def test_a_gate_of_a_living_process(delivery: Delivery, clean_place: Path):
+    """The process whose id is in the file lives."""
+    Layout(clean_place / ".lrtrack").gate(RUN, "memory").write_text(str(os.getpid()))
+
+    assert delivery.kept_back()
+
+
+@pytest.mark.parametrize("content", ["", "no number"])
+def test_a_gate_of_nobody(delivery: Delivery, clean_place: Path, content: str):
+    """A file that names no process keeps nothing back."""
+    Layout(clean_place / ".lrtrack").gate(RUN, "memory").write_text(content)
+
+    assert not delivery.kept_back()
+
+
+def test_a_gate_of_a_dead_process(delivery: Delivery, clean_place: Path):
+    """Nobody is left to open it, so it is open."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    Layout(clean_place / ".lrtrack").gate(RUN, "memory").write_text(str(gone.pid))
+
+    assert not delivery.kept_back()

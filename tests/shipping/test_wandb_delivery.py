@@ -1,0 +1,234 @@
+"""Own runs in W&B: every step arrives once, whatever is down, refused or killed."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import lrtrack
+from lrtrack.errors import LRTrackWarning, UsageError
+from lrtrack.trackers.base import Query
+from lrtrack.trackers.local import LocalTracker
+
+PLACE = "tester/digits"
+
+
+def train(steps: int = 40, **options: Any) -> lrtrack.TrackedRun:
+    """Track `steps` steps into W&B; every seventh loss is NaN, every eleventh infinite."""
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=100)
+    given = {"tracker": "wandb", "experiment": "digits", "seed": 1, "flush_timeout": 60.0}
+    with lrtrack.track(optimizer, scheduler, **{**given, **options}) as run:
+        for step in range(steps):
+            optimizer.zero_grad()
+            (weight**2).sum().backward()
+            optimizer.step()
+            scheduler.step()
+            if step % 7 == 3:
+                run.log(val_loss=math.nan)
+            if step % 11 == 5:
+                run.log(val_loss=math.inf)
+    return run
+
+
+def journalled() -> dict[int, dict[str, float]]:
+    """What the only journal holds."""
+    (history,) = LocalTracker().histories(Query(directory=Path(".lrtrack")))
+    return {
+        int(step): {
+            name: float(history.metrics[name][row])
+            for name in history.metrics
+            if history.present[name][row]
+        }
+        for row, step in enumerate(history.steps)
+    }
+
+
+def arrived(server: Any) -> list[tuple[int, dict[str, float]]]:
+    """lrtrack's rows of the only run, in the order of the server."""
+    (run,) = server.runs(PLACE)
+    rows = [row for row in run.history if "lrtrack/step" in row]
+    return [
+        (row["lrtrack/step"], {k: v for k, v in row.items() if k[0] != "_" and k != "lrtrack/step"})
+        for row in rows
+    ]
+
+
+def all_there(server: Any) -> None:
+    """Every step of the journal is on the server, once, in order, and equal."""
+    expected = journalled()
+    found = arrived(server)
+    assert [step for step, _ in found] == sorted(expected)
+    for step, metrics in found:
+        assert repr(_plain(metrics)) == repr(_plain(expected[step]))
+
+
+def _plain(metrics: dict[str, Any]) -> list[tuple[str, float]]:
+    return sorted((name, float(value)) for name, value in metrics.items())
+
+
+def test_a_run_of_its_own(wandb_server):
+    """Values, config, tags, group, summary and file are what the contract says."""
+    tracked = train(group="g", config={"depth": 3}, tags={"who": "me"})
+    (run,) = wandb_server.runs(PLACE)
+
+    all_there(wandb_server)
+    assert (run.id, run.state, run.group) == (tracked.id, "finished", "g")
+    assert tracked.url == f"{wandb_server.url}/{PLACE}/runs/{run.id}"
+    assert run.tags == ["OneCycleLR", "cpu", "who:me"]
+    assert run.config["depth"] == 3
+    told = run.config["lrtrack"]
+    assert (told["seed"], told["version"]) == (1, lrtrack.__version__)
+    assert told["scheduler"]["name"] == "OneCycleLR"
+    assert told["scheduler"]["max_lr"] == 0.2
+    assert told["device"]["type"] == "cpu"
+    losses = [metrics["loss"] for metrics in journalled().values()]
+    assert run.summary["loss_best"] == min(losses)
+    assert run.summary["loss_final"] == pytest.approx(sum(losses[-2:]) / 2, rel=1e-15)
+    table = pq.read_table(io.BytesIO(run.files["lrtrack/history.parquet"]))
+    assert table["step"].to_pylist() == list(range(40))
+
+
+def test_a_block_that_raises_is_a_failed_run(wandb_server):
+    """The exception is the user's, and W&B shows how the run ended."""
+    weight = torch.nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    with pytest.raises(ZeroDivisionError):
+        with lrtrack.track(optimizer, tracker="wandb", experiment="digits", flush_timeout=60):
+            optimizer.step()
+            raise ZeroDivisionError
+
+    (run,) = wandb_server.runs(PLACE)
+    assert run.state == "failed"
+
+
+def test_the_environment_decides_as_for_wandb_itself(wandb_server, monkeypatch):
+    """Project, group, name and notes come from W&B's own variables."""
+    monkeypatch.setenv("WANDB_PROJECT", "digits")
+    monkeypatch.setenv("WANDB_RUN_GROUP", "from-env")
+    monkeypatch.setenv("WANDB_NAME", "called")
+    monkeypatch.setenv("WANDB_NOTES", "noted")
+    train(5, experiment=None)
+    (run,) = wandb_server.runs(PLACE)
+
+    assert (run.group, run.name, run.notes) == ("from-env", "called", "noted")
+
+
+def test_offline_and_then_synced(wandb_server, monkeypatch):
+    """An offline run is an ordinary offline directory, with the columnar file in it."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    train()
+    (folder,) = Path("wandb").glob("offline-run-*")
+    file = folder / "files" / "lrtrack" / "history.parquet"
+    before = wandb_server.runs(PLACE)
+    command = [sys.executable, "-P", "-m", "wandb", "sync", str(folder)]
+    subprocess.run(
+        command, env={**os.environ, "WANDB_MODE": "online"}, check=True, capture_output=True
+    )
+
+    assert pq.read_table(file)["step"].to_pylist() == list(range(40))
+    assert before == []
+    all_there(wandb_server)
+
+
+def test_disabled_writes_nothing(wandb_server, monkeypatch, clean_place):
+    """Training goes on, the journal is there, and W&B hears nothing."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    train()
+
+    assert len(journalled()) == 40
+    assert wandb_server.requests == []
+    assert not (clean_place / "wandb").exists()
+
+
+def test_both_trackers_from_one_journal(wandb_server, store, command_line):
+    """MLflow and W&B have the run, and a report over both counts it once."""
+    train(tracker="mlflow,wandb")
+    chosen = ("--tracker", "mlflow", "--tracker", "wandb", "--experiment", "digits")
+    listed = command_line("compare", *chosen, "--format", "csv")
+
+    all_there(wandb_server)
+    assert listed.returncode == 0
+    assert ",1," in listed.stdout.splitlines()[1]
+
+
+def test_without_a_key_there_is_no_training(wandb_server, monkeypatch):
+    """The mistake is told at the `with`, with the command that mends it."""
+    monkeypatch.delenv("WANDB_API_KEY")
+
+    with pytest.raises(UsageError, match=f"wandb login --host {wandb_server.url}"):
+        train()
+
+
+def test_a_wrong_key_is_told_once(wandb_server, monkeypatch, clean_place, command_line):
+    """One clear warning; with the right key everything is delivered later; no key is kept."""
+    wrong = "f" * 40
+    monkeypatch.setenv("WANDB_API_KEY", wrong)
+    with pytest.warns(LRTrackWarning, match="refused the API key. Run `wandb login`") as caught:
+        train()
+    done = command_line("sync", WANDB_API_KEY=wandb_server.api_key)
+
+    assert len(caught) == 1
+    assert done.stdout == "Delivered 1 of 1 runs.\n"
+    all_there(wandb_server)
+    for path in (clean_place / ".lrtrack").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert wrong.encode() not in content
+            assert wandb_server.api_key.encode() not in content
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_stream_that_is_refused(wandb_server, command_line, status: int):
+    """W&B's client may give up in silence: the journal is kept until the rows are there."""
+    refuse = lambda method, path, body: (status, {}, "{}") if "file_stream" in path else None  # noqa: E731
+    wandb_server.fault = refuse
+    with pytest.warns(LRTrackWarning):
+        train(flush_timeout=4)
+    wandb_server.fault = None
+    command_line("sync")
+
+    all_there(wandb_server)
+    assert wandb_server.runs(PLACE)[0].state == "finished"
+
+
+def test_a_server_that_is_down(wandb_server, command_line):
+    """Training is over long before the server is back, and then everything arrives."""
+    wandb_server.down()
+    with pytest.warns(LRTrackWarning, match="has not delivered everything|cannot deliver"):
+        train(flush_timeout=1)
+    wandb_server.up()
+    command_line("sync")
+
+    all_there(wandb_server)
+
+
+def test_a_killed_shipper(wandb_server, living_shippers, command_line):
+    """Whoever comes next asks the server what it has, and brings the rest."""
+    weight = torch.nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    with lrtrack.track(optimizer, tracker="wandb", experiment="digits", flush_timeout=60) as run:
+        for step in range(50):
+            optimizer.step()
+            run.log(loss=float(step))
+        run.flush()
+        for shipper in living_shippers():
+            os.kill(shipper, signal.SIGKILL)
+        for step in range(50):
+            optimizer.step()
+            run.log(loss=float(step))
+    command_line("sync")
+
+    all_there(wandb_server)
+    assert len(journalled()) == 100

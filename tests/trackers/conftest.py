@@ -1,0 +1,81 @@
+"""Runs put into MLflow directly: what one file of the tracker writes, another one reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from lrtrack.records import Run, State, StepRecord, Target
+from lrtrack.schedules import Schedule
+from lrtrack.trackers import columns
+from lrtrack.trackers.mlflow.sink import MlflowSink
+
+#: Values that a text or a rounding on the way would change.
+LOSSES = (1.0, 1 / 3, math.nan, math.inf, -math.inf, 1e-300, -0.0, 5e-324)
+
+
+def records_of(losses: Sequence[float | None]) -> list[StepRecord]:
+    """A record a step, at thirds of seconds; None: that step has no loss."""
+    return [
+        StepRecord(step, 1000.0 + step / 3, {"lr": 0.1**step} | _some("loss", loss))
+        for step, loss in enumerate(losses)
+    ]
+
+
+def _some(name: str, value: float | None) -> dict[str, float]:
+    return {} if value is None else {name: value}
+
+
+def table_of(records: Sequence[StepRecord]) -> pa.Table:
+    """The columnar history of these records."""
+    names = list(dict.fromkeys(name for record in records for name in record.metrics))
+    columns_ = {name: [record.metrics.get(name) for record in records] for name in names}
+    return pa.table(
+        {
+            "step": pa.array([record.step for record in records], pa.int64()),
+            "time": pa.array([record.time for record in records], pa.float64()),
+            **{name: pa.array(values, pa.float64()) for name, values in columns_.items()},
+        }
+    )
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., str]:
+    """A function that writes one run to the store `uri` as the shipper would; MLflow's run id."""
+    count = 0
+
+    def write(
+        uri: str,
+        losses: Sequence[float | None] = LOSSES,
+        state: State | None = State.FINISHED,
+        upload: bool = True,
+        **fields: Any,
+    ) -> str:
+        nonlocal count
+        count += 1
+        given: dict[str, Any] = {
+            "id": f"{count:032x}",
+            "name": f"run {count}",
+            "schedule": Schedule("StepLR", {"step_size": 3}),
+            "experiment": "x",
+            "version": "1.0",
+            "started": float(count),
+        }
+        run = Run(**given | fields)
+        sink = MlflowSink(run, Target("mlflow", uri, experiment=run.experiment), None)
+        remote = sink.open()
+        records = records_of(losses)
+        sink.write(records, doubt=False)
+        if upload:
+            columns.write_parquet(table_of(records), tmp_path / "history.parquet")
+            sink.upload(tmp_path / "history.parquet")
+        if state is not None:
+            sink.close(state, 2000.5, {"loss_final": 0.5, "loss_best": 0.25})
+        return remote.id
+
+    return write

@@ -1,0 +1,131 @@
+"""`history.parquet`: what is written is read back, and nothing else is believed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lrtrack.trackers import columns
+
+CELL = st.none() | st.floats(allow_nan=True, allow_infinity=True)
+NAME = st.text(min_size=1, max_size=8).filter(lambda n: n not in ("step", "time"))
+
+
+def table(steps: list[int], **metrics: list[float | None]) -> pa.Table:
+    """A history's table, one second a step."""
+    return pa.table(
+        {
+            "step": pa.array(steps, pa.int64()),
+            "time": pa.array([float(step) for step in steps], pa.float64()),
+            **{name: pa.array(values, pa.float64()) for name, values in metrics.items()},
+        }
+    )
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_round_trip(tmp_path: Path, data):
+    """Every value, NaN, infinity and gap comes back, whatever the metric is called."""
+    size = data.draw(st.integers(0, 6))
+    names = data.draw(st.lists(NAME, max_size=3, unique=True))
+    cells = {name: data.draw(st.lists(CELL, min_size=size, max_size=size)) for name in names}
+    columns.write_parquet(table(list(range(size)), **cells), tmp_path / "h.parquet")
+    found = columns.arrays(columns.read_parquet(tmp_path / "h.parquet"))
+
+    assert found["steps"].tolist() == list(range(size))
+    for name, values in cells.items():
+        assert found["present"][name].tolist() == [value is not None for value in values]
+        for ours, theirs in zip(values, found["metrics"][name].tolist(), strict=True):
+            same = math.isnan(theirs) if ours is None or math.isnan(ours) else theirs == ours
+            assert same
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (pa.table({"a": [1]}), "expected int64 'step'"),
+        (pa.table({"step": [1], "time": [1.0], "loss": ["x"]}), "expected int64 'step'"),
+        (pa.table({"step": [1.5], "time": [1.0]}), "expected int64 'step'"),
+        (pa.table({"step": pa.array([1, None]), "time": [1.0, 2.0]}), "without a number"),
+        (table([1, 1]), "do not ascend"),
+        (table([2, 1]), "do not ascend"),
+        (pa.table({"time": [1.0], "step": [1]}), "expected int64 'step'"),
+        (pa.table({"step": [1], "time": pa.array([1.0], pa.float32())}), "expected int64 'step'"),
+        (pa.table({"step": [1], "time": pa.array([None], pa.float64())}), "without a number"),
+        (
+            pa.Table.from_arrays(
+                [pa.array([1]), *[pa.array([1.0])] * 3], ["step", "time", "loss", "loss"]
+            ),
+            "repeated columns",
+        ),
+        (pa.table({}), "expected int64 'step'"),
+    ],
+)
+def test_foreign_files_are_refused(tmp_path: Path, content: pa.Table, why: str):
+    """A file that anyone may have uploaded is believed only where it is a step history."""
+    pq.write_table(content, tmp_path / "h.parquet")
+
+    with pytest.raises(ValueError, match=why):
+        columns.read_parquet(tmp_path / "h.parquet")
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -1])
+def test_torn_files_are_refused(tmp_path: Path, kept: int):
+    """Half an upload is no history."""
+    path = tmp_path / "h.parquet"
+    columns.write_parquet(table(list(range(99)), loss=[0.5] * 99), path)
+    path.write_bytes(path.read_bytes()[:kept])
+
+    with pytest.raises(ValueError, match="not a readable Parquet file"):
+        columns.read_parquet(path)
+
+
+def test_a_folder_is_refused(tmp_path: Path):
+    """What is no file at all is told in the same way, and so is what is not there."""
+    for path in (tmp_path, tmp_path / "missing.parquet"):
+        with pytest.raises(ValueError, match="not a readable Parquet file"):
+            columns.read_parquet(path)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(places=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4))
+def test_damaged_files_are_refused_or_whole(tmp_path: Path, places):
+    """Bytes that changed on the way give an error of the promised kind, or a step history."""
+    path = tmp_path / "h.parquet"
+    columns.write_parquet(table(list(range(9)), loss=[0.5] * 9), path)
+    content = bytearray(path.read_bytes())
+    for place, value in places:
+        content[int(place * (len(content) - 1))] = value
+    path.write_bytes(content)
+
+    try:
+        found = columns.read_parquet(path)
+    except ValueError:
+        return
+    assert found.column_names[:2] == ["step", "time"]
+    assert np.all(np.diff(found["step"].to_numpy()) > 0)
+
+
+def test_negative_zero_and_the_smallest_number(tmp_path: Path):
+    """Values that a text on the way would change come back bit for bit."""
+    values = [-0.0, 5e-324, 1 / 3, 1.7976931348623157e308]
+    columns.write_parquet(table([0, 1, 2, 3], loss=values), tmp_path / "h.parquet")
+    found = columns.arrays(columns.read_parquet(tmp_path / "h.parquet"))
+
+    assert found["metrics"]["loss"].tobytes() == np.array(values).tobytes()
+
+
+def test_types_of_the_arrays():
+    """int64 steps, float64 values, bool presence."""
+    found = columns.arrays(table([0, 1], loss=[0.5, None]))
+
+    assert found["steps"].dtype == np.int64
+    assert found["metrics"]["loss"].dtype == np.float64
+    assert found["present"]["loss"].dtype == np.bool_

@@ -1,0 +1,275 @@
+"""The local tracker: journals read back as runs, whole, filtered, and whatever became of them."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lrtrack.errors import LRTrackWarning, NothingFound, UsageError
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.records import History, Run, State
+from lrtrack.schedules import Schedule
+from lrtrack.trackers.base import Query
+from lrtrack.trackers.local import LocalTracker
+
+#: Writes two steps, says so once they are on disk, and then waits to be killed.
+KILLABLE = """
+import sys
+from pathlib import Path
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.records import Run
+writer = JournalWriter(Path(sys.argv[1]), Run("f" * 32, "killed", started=9.0))
+for step in range(2):
+    writer.append(step, 10.0 + step, {"loss": 0.5})
+writer.flush()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def layout(clean_place: Path) -> Layout:
+    """An empty journal directory."""
+    found = Layout(clean_place / ".lrtrack")
+    found.create()
+    return found
+
+
+@pytest.fixture
+def journal(layout: Layout) -> Callable[..., Run]:
+    """A function that journals one finished run of two steps."""
+    count = 0
+
+    def write(state: State = State.FINISHED, losses=(1.0, 0.5), **fields) -> Run:
+        nonlocal count
+        count += 1
+        given = {"id": f"{count:032x}", "name": f"run{count}", "started": float(count)}
+        run = Run(**{**given, "experiment": "x", **fields})
+        writer = JournalWriter(layout.journal(run.id), run)
+        for step, loss in enumerate(losses):
+            writer.append(step, 100.0 + step, {"loss": loss, "lr": 0.1})
+        writer.close(state)
+        return run
+
+    return write
+
+
+def read(layout: Layout, *filters: str, experiment: str | None = "x") -> list[History]:
+    """The histories that a query finds."""
+    query = Query(experiment, filters=filters, directory=layout.root)
+    return list(LocalTracker().histories(query))
+
+
+def names(found: list[History]) -> list[str]:
+    """The names of runs, in order."""
+    return [history.run.name for history in found]
+
+
+def test_a_run_comes_back_as_it_was(layout, journal):
+    """Identity, steps, values and times are equal to what was written."""
+    schedule = Schedule("StepLR", {"step_size": 3})
+    run = journal(
+        State.FAILED, (1 / 3, math.nan, -math.inf), schedule=schedule, seed=3, group="g",
+        config={"depth": {"of": 2}}, tags={"who": "me"},
+    )  # fmt: skip
+    (history,) = read(layout)
+
+    assert history.run == run
+    assert (history.id, history.tracker, history.state) == (run.id, "local", State.FAILED)
+    assert history.steps.tolist() == [0, 1, 2]
+    assert history.times.tolist() == [100.0, 101.0, 102.0]
+    assert repr(history.metrics["loss"].tolist()) == repr([1 / 3, math.nan, -math.inf])
+    assert history.present["loss"].tolist() == [True, True, True]
+
+
+def test_newest_first(layout, journal):
+    """By when runs started, not by when their journals were last written."""
+    for started in (20.0, 30.0, 10.0):
+        journal(name=f"at {started:.0f}", started=started)
+
+    assert names(read(layout)) == ["at 30", "at 20", "at 10"]
+
+
+def test_progress_counts_each_run(layout, journal):
+    """Whoever watches is told of every run, the last one too."""
+    journal()
+    journal()
+    seen = []
+    query = Query("x", directory=layout.root)
+    list(LocalTracker().histories(query, lambda done, total: seen.append((done, total))))
+
+    assert seen == [(1, 2), (2, 2)]
+
+
+def test_experiments_are_told_apart(layout, journal):
+    """A run without an experiment is in `lrtrack`; without a question, all are given."""
+    journal(name="a", experiment="a")
+    journal(name="none", experiment=None)
+
+    assert names(read(layout, experiment="a")) == ["a"]
+    assert names(read(layout, experiment="lrtrack")) == ["none"]
+    assert names(read(layout, experiment=None)) == ["none", "a"]
+
+
+def test_an_unknown_experiment(layout, journal):
+    """The nearest name, all names, and where was looked."""
+    journal(experiment="digits")
+    with pytest.raises(NothingFound) as caught:
+        read(layout, experiment="digts")
+
+    assert str(caught.value) == (
+        "Unknown experiment 'digts'. Did you mean 'digits'? There is: digits. "
+        f"(in the journals under {layout.root})"
+    )
+
+
+def test_no_directory_is_no_run(clean_place: Path):
+    """Where nothing was tracked there is nothing, and nothing is made."""
+    assert read(Layout(clean_place / ".lrtrack"), experiment=None) == []
+    assert list(clean_place.iterdir()) == []
+
+
+@pytest.fixture
+def varied(journal) -> None:
+    """Three runs that differ in everything a filter may ask."""
+    step = Schedule("StepLR", {"step_size": 30, "gamma": 0.1})
+    journal(name="a", seed=0, optimizer={"name": "SGD", "lr": 0.1}, schedule=step, group="g")
+    journal(name="b", seed=1, optimizer={"name": "SGD", "lr": 0.01}, config={"net": {"depth": 2}})
+    journal(name="c", seed=2, optimizer={"name": "Adam", "lr": 1.0}, tags={"team": "blue sky"})
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        (["seed=0"], "a"),
+        (["seed == 0"], "a"),
+        (["seed!=0"], "cb"),
+        (["seed>=1", "seed<2"], "b"),
+        (["optimizer.lr<=0.1"], "ba"),
+        (["optimizer.lr > 1e-1"], "c"),
+        (["optimizer=SGD"], "ba"),
+        (["optimizer='Adam'"], "c"),
+        (["scheduler=StepLR"], "a"),
+        (["scheduler.step_size=30.0"], "a"),
+        (["scheduler!=StepLR"], "cb"),
+        (["group=g"], "a"),
+        (["name=b"], "b"),
+        (["device=cpu"], "cba"),
+        (["net.depth=2"], "b"),
+        (['team="blue sky"'], "c"),
+        (["seed=0", "seed=1"], ""),
+    ],
+)
+@pytest.mark.usefixtures("varied")
+def test_filters(layout, filters, found):
+    """All must hold; numbers compare as numbers; a run without the field fails every test."""
+    assert "".join(names(read(layout, *filters))) == found
+
+
+def test_the_id_of_a_schedule_is_a_text(layout, journal):
+    """Eight hex digits may look like a number that is infinite, or equal to another one."""
+    four, other = (journal(schedule=Schedule("StepLR", {"step_size": size})) for size in (4, 229))
+
+    assert (four.schedule.id, other.schedule.id) == ("9e269648", "8e692984")
+    assert names(read(layout, "scheduler.id=9e269648")) == [four.name]
+    assert names(read(layout, "scheduler.id!=9e269648")) == [other.name]
+
+
+def test_not_a_number_is_equal_to_itself(layout, journal):
+    """A config value that is NaN is found by its name, as any other."""
+    run = journal(config={"decay": math.nan})
+    journal(config={"decay": 0.5})
+
+    assert names(read(layout, "decay=nan")) == [run.name]
+
+
+@pytest.mark.parametrize("bad", ["seed", "=1", "seed=", "seed ~ 1", "lr=<0.1", "a b = 1", ""])
+@pytest.mark.usefixtures("varied")
+def test_filters_that_cannot_be_read(layout, bad):
+    """What is wrong is repeated, with an example of what would be right."""
+    with pytest.raises(UsageError) as caught:
+        read(layout, bad)
+
+    assert str(caught.value).startswith(f"Cannot read the filter {bad!r}: write FIELD OP VALUE")
+
+
+@pytest.mark.usefixtures("varied")
+def test_a_filter_by_a_field_that_no_run_has(layout):
+    """A misspelt field is a mistake, not an empty result."""
+    with pytest.raises(UsageError, match=r"Unknown field to filter by 'sed'. Did you mean 'seed'"):
+        read(layout, "sed=1")
+
+
+def test_a_killed_run_is_failed(layout, journal):
+    """A run whose process was killed is FAILED, and ended with its last step."""
+    path = layout.journal("f" * 32)
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLABLE, str(path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        (living,) = read(layout, experiment="lrtrack")
+        os.kill(process.pid, signal.SIGKILL)
+    (killed,) = read(layout, experiment="lrtrack")
+
+    assert (living.state, living.ended) == (State.RUNNING, None)
+    assert (killed.state, killed.ended) == (State.FAILED, 11.0)
+    assert living.steps.tolist() == killed.steps.tolist() == [0, 1]
+
+
+def test_a_torn_journal_gives_what_is_whole(layout, journal):
+    """Half a frame at the end costs that frame: without a word of its end, the run failed."""
+    path = layout.journal(journal().id)
+    path.write_bytes(path.read_bytes()[:-3])
+    (history,) = read(layout)
+
+    assert (history.state, history.ended) == (State.FAILED, 101.0)
+    assert history.metrics["loss"].tolist() == [1.0, 0.5]
+
+
+def test_a_run_without_steps(layout, journal):
+    """A run that ended before its first step is there, empty."""
+    journal(losses=())
+    (history,) = read(layout)
+
+    assert (history.steps.tolist(), dict(history.metrics)) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is not a journal"),
+        (b"rubbish", "it is not a journal"),
+        (b"lrtrack journal 1\n", "says nothing about its run"),
+        (b"lrtrack journal 99\n", "written by a later lrtrack: upgrade"),
+    ],
+)
+def test_a_broken_journal_is_left_out_with_a_warning(layout, journal, content, why):
+    """One file that is no journal is named, and the others are read."""
+    kept = journal()
+    broken = layout.journal("b" * 32)
+    broken.write_bytes(content)
+    with pytest.warns(LRTrackWarning) as caught:
+        found = read(layout)
+
+    (warning,) = caught
+    assert names(found) == [kept.name]
+    assert str(broken) in str(warning.message)
+    assert str(warning.message).endswith(f"{why}; it is left out")
+
+
+def test_files_with_other_names_are_not_looked_at(layout, journal):
+    """Only lrtrack's own names are read: editors and file managers leave things behind."""
+    kept = journal()
+    (layout.root / "runs" / "copy of a.journal").write_bytes(b"rubbish")
+
+    assert names(read(layout)) == [kept.name]

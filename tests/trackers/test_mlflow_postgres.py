@@ -1,0 +1,174 @@
+"""MLflow on a real PostgreSQL, which asks for a password."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import mlflow
+import pytest
+import torch
+
+import lrtrack
+from lrtrack.errors import TrackerUnavailable
+from lrtrack.trackers.base import Query
+from lrtrack.trackers.mlflow import MlflowTracker
+
+#: With signs that have to be quoted in a URI.
+SECRET = "hunter2@%/:"
+STEPS = 300
+
+
+class Cluster:
+    """A PostgreSQL of the tests' own, on a loopback port, with the database `mlflow`."""
+
+    def __init__(self, programs: Path, folder: Path, user: dict[str, Any]) -> None:
+        self._programs, self._folder, self._user = programs, folder, user
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = self.uri_with(SECRET)
+
+    def uri_with(self, password: str) -> str:
+        """The store's URI for somebody who gives this password."""
+        return f"postgresql+psycopg2://mlflow:{quote(password, safe='')}@{self.place}"
+
+    @property
+    def place(self) -> str:
+        """Where the database is."""
+        return f"127.0.0.1:{self.port}/postgres"
+
+    def create(self) -> None:
+        """Make the files; every connection needs the password."""
+        secret = self._folder / "secret"
+        secret.write_text(SECRET)
+        secret.chmod(0o644)
+        command = [str(self._programs / "initdb"), "-D", str(self._folder / "data"), "--no-sync"]
+        command += ["-U", "mlflow", "--auth=scram-sha-256", f"--pwfile={secret}"]
+        subprocess.run(command, check=True, capture_output=True, cwd="/", **self._user)
+        secret.unlink()
+
+    def start(self) -> None:
+        """Start, and wait until it takes connections."""
+        command = [str(self._programs / "postgres"), "-D", str(self._folder / "data")]
+        command += ["-p", str(self.port), "-h", "127.0.0.1", "-k", str(self._folder), "-F"]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, **self._user)
+        ready = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        deadline = time.monotonic() + 60
+        while subprocess.run(ready, check=False).returncode != 0:
+            assert time.monotonic() < deadline, (self._folder / "log").read_text()
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End it at once, whoever is connected."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+            self._process = None
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A running cluster; the tests are skipped where there is no PostgreSQL."""
+    pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    which = shutil.which("initdb")
+    if not found and which is None:
+        pytest.skip("PostgreSQL is not installed")
+    programs = found[-1].parent if found else Path(str(which)).parent
+    folder = Path(tempfile.mkdtemp(prefix="lrtrack-postgres-"))
+    user: dict[str, Any] = {}
+    if os.geteuid() == 0:  # which PostgreSQL refuses to run as
+        try:
+            account = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no account for it")
+        user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        os.chown(folder, account.pw_uid, account.pw_gid)
+    made = Cluster(programs, folder, user)
+    try:
+        made.create()
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(folder)
+
+
+def train(experiment: str) -> str:
+    """Track `STEPS` steps whose losses are 1/(1+step); MLflow's run id."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
+    with lrtrack.track(optimizer, experiment=experiment, norms="off", flush_timeout=60) as run:
+        for step in range(STEPS):
+            optimizer.step()
+            run.log(loss=1 / (1 + step))
+    return run.id
+
+
+def test_every_step_is_in_the_database_and_the_password_nowhere_else(
+    cluster, clean_place, monkeypatch
+):
+    """All steps are there, read back alike, and no journal, log, tag or param has the password."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", cluster.uri)
+    monkeypatch.setenv("LRTRACK_DIR", str(clean_place / "journals"))
+    run_id = train("digits")
+    (history,) = MlflowTracker().histories(Query("digits"))
+    client = mlflow.MlflowClient(cluster.uri)
+    stored = [(m.step, m.value) for m in client.get_metric_history(run_id, "loss")]
+    data = client.get_run(run_id).data
+    files = [path for path in (clean_place / "journals").rglob("*") if path.is_file()]
+
+    assert stored == [(step, 1 / (1 + step)) for step in range(STEPS)]
+    assert history.id == run_id
+    assert history.steps.tolist() == list(range(STEPS))
+    assert history.metrics["loss"].tolist() == [1 / (1 + step) for step in range(STEPS)]
+    assert len(files) >= 4
+    assert [path for path in files if b"hunter2" in path.read_bytes()] == []
+    assert "hunter2" not in f"{data.tags} {data.params}"
+
+
+def test_a_wrong_password_is_not_repeated_to_the_reader(cluster):
+    """The database's refusal is told at once, with the address and without the password."""
+    with pytest.raises(TrackerUnavailable) as caught:
+        list(MlflowTracker().histories(Query("x", cluster.uri_with("*******"))))
+
+    said = str(caught.value)
+    assert said.startswith(f"MLflow at postgresql+psycopg2://{cluster.place}: ")
+    assert 'password authentication failed for user "mlflow"' in said
+    assert "***" not in said
+
+
+def test_a_database_that_is_down_loses_nothing(cluster, clean_place, command_line, monkeypatch):
+    """The run waits in its journal with the reason, and arrives when the database is back."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", cluster.uri)
+    mlflow.MlflowClient(cluster.uri).search_experiments()
+    cluster.stop()
+    try:
+        with pytest.warns(lrtrack.LRTrackWarning, match="cannot deliver at present"):
+            optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
+            with lrtrack.track(optimizer, experiment="late", flush_timeout=8):
+                optimizer.step()
+        down = command_line("compare", "--experiment", "late")
+    finally:
+        cluster.start()
+    up = command_line("sync")
+    (history,) = MlflowTracker().histories(Query("late"))
+
+    assert down.returncode == 1
+    assert "Connection refused" in down.stderr
+    assert "hunter2" not in down.stderr
+    assert len(down.stderr.splitlines()) == 1
+    assert up.returncode == 0, up.stderr
+    assert history.metrics["lr"].tolist() == [0.5]

@@ -1,0 +1,246 @@
+"""What was tracked is read back from MLflow, bit for bit, whichever way it is read."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import lrtrack
+from lrtrack.errors import (
+    LRTrackWarning,
+    NothingFound,
+    TrackerUnavailable,
+    UsageError,
+)
+from lrtrack.records import History, Run, State
+from lrtrack.schedules import Schedule
+from lrtrack.trackers.base import Query
+from lrtrack.trackers.mlflow import MlflowTracker
+
+#: As in `written`, without what SQLite itself changes: it has no negative zero.
+LOSSES = [1.0, 1 / 3, math.nan, math.inf, -math.inf, 1e-300, 0.25, 5e-324]
+
+
+def read(uri: str | None = None, progress=None, **query) -> list[History]:
+    """All histories of the experiment `x`."""
+    query = {"experiment": "x", "uri": uri, **query}
+    return list(MlflowTracker().histories(Query(**query), progress))
+
+
+def same(left: np.ndarray, right) -> bool:
+    """Equal to the last bit, NaN included."""
+    return left.tobytes() == np.array(right, dtype=left.dtype).tobytes()
+
+
+def artifact(run_id: str) -> Path:
+    """Where the columnar file lies below the working directory, or a server's."""
+    (found,) = Path.cwd().parent.rglob(f"{run_id}/artifacts/lrtrack/history.parquet")
+    return found
+
+
+def harmed(path: Path, harm: str) -> None:
+    """Lose, tear or shorten a columnar file, or put something else there."""
+    if harm == "missing":
+        path.unlink()
+    elif harm == "torn":
+        path.write_bytes(path.read_bytes()[:50])
+    elif harm == "foreign":
+        pq.write_table(pq.read_table(path).rename_columns(["a", "b", "c", "d"]), path)
+    else:
+        pq.write_table(pq.read_table(path).slice(0, 3), path)
+
+
+def test_a_trained_run_comes_back(store):
+    """Steps, rates and losses of a training are what they were, with all that the run said."""
+    weight = torch.nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=1 / 3)
+    rates = []
+    with lrtrack.track(
+        optimizer, scheduler, experiment="x", seed=3, norms="off", group="g", flush_timeout=60
+    ) as run:
+        for loss in LOSSES:
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            run.log(loss=loss)
+            scheduler.step()
+    (history,) = read()
+
+    assert (history.id, history.state, history.tracker) == (run.id, State.FINISHED, "mlflow")
+    assert history.steps.tolist() == list(range(8))
+    assert same(history.metrics["loss"], LOSSES)
+    assert same(history.metrics["lr"], rates)
+    assert (history.run.seed, history.run.group) == (3, "g")
+    assert history.run.schedule.to_dict() == {"name": "ExponentialLR", "gamma": 1 / 3}
+
+
+def test_the_identity_of_a_run(store, written):
+    """Everything that MLflow keeps of a run's identity is read back equal."""
+    run = Run(
+        id="ab" * 16,
+        name="mine",
+        schedule=Schedule("SequentialLR", {"schedulers": [{"name": "LinearLR"}], "at": [0.5]}),
+        optimizer={"name": "SGD", "lr": 0.1, "nesterov": True, "betas": [0.9, 0.99]},
+        experiment="x",
+        group="g",
+        seed=7,
+        config={"depth": 2, "data.name": "digits", "rate": 1e-3, "flag": True, "none": None},
+        tags={"team": "blue"},
+        prefix="g/",
+        device_type="cuda",
+        device_name="NVIDIA H100",
+        world_size=8,
+        version="1.2",
+        started=1234.5,
+    )
+    written(store, **{name: getattr(run, name) for name in run.__dataclass_fields__})
+    (history,) = read()
+
+    assert history.run == run
+    assert history.ended == 2000.5
+
+
+def test_the_columnar_file_is_exact(store, written):
+    """Values, gaps and times come back bit for bit."""
+    written(store, [None, *LOSSES, -0.0])
+    (history,) = read()
+
+    assert history.steps.tolist() == list(range(10))
+    assert same(history.times, [1000.0 + step / 3 for step in range(10)])
+    assert same(history.metrics["loss"], [math.nan, *LOSSES, -0.0])
+    assert history.present["loss"].tolist() == [False] + [True] * 9
+    assert history.present["lr"].all()
+
+
+@pytest.mark.parametrize("harm", ["missing", "torn", "short", "foreign"])
+def test_the_metric_api_says_the_same(store, written, harm):
+    """A file that is lost, torn or not of the whole run is not believed, which is said once."""
+    run_id = written(store, [None, *LOSSES])
+    (before,) = read()
+    harmed(artifact(run_id), harm)
+    with pytest.warns(LRTrackWarning, match="reading its metrics one by one") as caught:
+        (after,) = read()
+
+    assert len(caught) == 1
+    assert run_id in str(caught[0].message)
+    assert after.steps.tolist() == before.steps.tolist()
+    assert sorted(after.metrics) == ["loss", "lr"]
+    for name in after.metrics:
+        assert same(after.metrics[name], before.metrics[name]), name
+        assert same(after.present[name], before.present[name]), name
+    assert np.abs(after.times - before.times).max() < 0.0011  # MLflow keeps milliseconds
+    assert replace(after, times=0, steps=0, metrics=0, present=0) == replace(
+        before, times=0, steps=0, metrics=0, present=0
+    )
+
+
+def test_many_lost_files_are_one_warning(store, written):
+    """Where the artifact store is gone, the report is not drowned in warnings."""
+    for _ in range(3):
+        artifact(written(store)).unlink()
+    with pytest.warns(LRTrackWarning, match=r"\(and 2 more\)") as caught:
+        histories = read()
+
+    assert len(caught) == 1
+    assert [history.steps.size for history in histories] == [8, 8, 8]
+
+
+def test_a_running_run(store, written):
+    """A run that goes on is read as far as it is there, without a warning."""
+    run_id = written(store, [3.0, 2.0], state=None, upload=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (history,) = read()
+
+    assert (history.id, history.state, history.ended) == (run_id, State.RUNNING, None)
+    assert history.metrics["loss"].tolist() == [3.0, 2.0]
+
+
+@pytest.mark.parametrize("state", [State.FINISHED, State.FAILED])
+def test_states(store, written, state):
+    """How a run ended is read back."""
+    written(store, state=state)
+
+    assert [history.state for history in read()] == [state]
+
+
+def test_a_killed_run_of_mlflows_counts_as_failed(store, written):
+    """MLflow's KILLED, which lrtrack never writes, is a failure."""
+    mlflow.MlflowClient(store).set_terminated(written(store), "KILLED")
+
+    assert [history.state for history in read()] == [State.FAILED]
+
+
+def test_a_run_without_a_step(store, written):
+    """A run that ended before its first step is there, empty."""
+    written(store, [], upload=False)
+    (history,) = read()
+
+    assert (history.steps.size, dict(history.metrics)) == (0, {})
+
+
+def test_metrics_that_the_user_logged_himself(store, written):
+    """A metric that only MLflow knows is fetched when it is asked for."""
+    run_id = written(store, LOSSES)
+    client = mlflow.MlflowClient(store)
+    for step, value in ((1, 0.5), (4, 0.25), (20, math.inf)):
+        client.log_metric(run_id, "test_accuracy", value, step=step)
+    (history,) = read(metric="test_accuracy")
+    steps, values = history.series("test_accuracy")
+
+    assert (steps.tolist(), values.tolist()) == ([1, 4, 20], [0.5, 0.25, math.inf])
+    assert history.steps.tolist() == [*range(8), 20]
+    assert same(history.metrics["loss"][:8], LOSSES)
+    assert "test_accuracy" not in read(metric="loss")[0].metrics
+
+
+def test_hostile_params_are_texts(store, written):
+    """A param that Python cannot parse is a text, not a crash."""
+    config = {"deep": "[" * 5000, "long": "1" * 5000, "half": '{"a": '}
+    written(store, config=config)
+    (history,) = read()
+
+    assert history.run.config == config
+
+
+def test_over_http_the_same_is_read(server, written, clean_place, capfd):
+    """A server gives the same as an embedded store, by both ways, and a page for each run."""
+    server.start()
+    run_id = written(server.uri, [None, *LOSSES])
+    (before,) = read(server.uri)
+    quiet = capfd.readouterr().err
+    harmed(artifact(run_id), "missing")
+    with pytest.warns(LRTrackWarning, match="reading its metrics one by one") as caught:
+        (after,) = read(server.uri)
+
+    assert len(caught) == 1
+    for history in (before, after):
+        assert history.steps.tolist() == list(range(9))
+        assert same(history.metrics["loss"], [math.nan, *LOSSES])
+        assert history.present["loss"].tolist() == [False] + [True] * 8
+        assert history.url.startswith(f"{server.uri}/#/experiments/")
+        assert history.url.endswith(f"/runs/{run_id}")
+    assert same(before.times, [1000.0 + step / 3 for step in range(9)])
+    assert "Downloading" not in quiet
+    assert list(clean_place.iterdir()) == []
+
+
+def test_mistakes_over_http(server, written):
+    """Wrong filters and experiments are told as for an embedded store, and so is a dead server."""
+    server.start()
+    written(server.uri, upload=False)
+    with pytest.raises(UsageError, match="cannot read the filter"):
+        read(server.uri, filters=["seed is one"])
+    with pytest.raises(NothingFound, match="Unknown experiment 'y'"):
+        read(server.uri, experiment="y")
+    server.stop()
+    with pytest.raises(TrackerUnavailable, match="cannot be reached"):
+        read(server.uri)

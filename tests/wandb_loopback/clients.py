@@ -1,0 +1,79 @@
+"""Running real W&B clients against the server, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import psutil
+
+from .server import Loopback
+from .state import Run
+
+AGENT = """
+import wandb.wandb_agent as agents
+agents.Agent.POLL_INTERVAL = 0.2  # seconds; 5 by default
+from wandb.cli.cli import cli
+cli(prog_name="wandb")
+"""
+
+
+FEW = """
+import sys, wandb
+with wandb.init(project="p", id="few", resume=sys.argv[1] if sys.argv[1:] else None) as run:
+    for value in range(5):
+        run.log({"value": value})
+"""
+
+
+def script(
+    server: Loopback, code: str, *arguments: str, timeout: float = 60, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python code that uses `wandb`, in the current directory."""
+    return subprocess.run(
+        [sys.executable, "-P", "-c", code, *arguments],
+        env={**os.environ, **server.environment(**environment)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def command(
+    server: Loopback, *arguments: str, timeout: float = 60, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `wandb …` as a user would, but with an agent that need not wait 5 s between looks."""
+    environment = {"WANDB_SILENT": "false", **environment}
+    return script(server, AGENT, *arguments, timeout=timeout, **environment)
+
+
+def clients_left(server: Loopback) -> list[int]:
+    """Ids of living processes, other than this one, that work against the server."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            against = process.environ().get("WANDB_BASE_URL") == server.url
+            if against and process.pid != os.getpid() and process.status() != "zombie":
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def all_gone(server: Loopback, seconds: float = 10) -> bool:
+    """Whether every client is gone, or goes within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while clients_left(server):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def values(run: Run, key: str = "value") -> list[Any]:
+    """What a run's history has under `key`, in order."""
+    return [row[key] for row in run.history if key in row]
