@@ -10,7 +10,7 @@ from torch.optim import lr_scheduler
 
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.errors import UsageError
-from lrtrack.schedules.catalogue import KINDS, open_params, stages_of
+from lrtrack.schedules.catalogue import KINDS, group_of, open_params, stages_of
 from lrtrack.schedules.spec import Stage, write
 
 #: Where a sweep's config holds the spec, and where a mapping may nest one.
@@ -70,7 +70,7 @@ def _closed(text: str, config: Mapping[str, Any]) -> list[Stage]:
     stages = stages_of(text)
     chosen: dict[tuple[int, str], Any] = {}
     for stage, name, _ in open_params(stages):
-        group = config.get(stage.name)
+        group = config.get(group_of(text, stage), config.get(stage.name))
         if not isinstance(group, Mapping) or name not in group:
             raise UsageError(
                 f"{stage.name}.{name} is open in {text!r}: the sweep's config does not decide it"

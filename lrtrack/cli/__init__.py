@@ -12,6 +12,7 @@ _COMMANDS = {
     "demo": "Train on handwritten digits under many schedules and compare them.",
     "doctor": "Show trackers, devices, journals, and what is undelivered.",
     "runs": "List an experiment's runs.",
+    "sweep": "Write (and start) a W&B sweep over schedules.",
     "sync": "Deliver what is still only in journals.",
 }
 

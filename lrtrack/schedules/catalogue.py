@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,6 +118,11 @@ def _resolved(text: str, stage: Stage) -> Stage:
         what = f"{stage.name} needs {', '.join(missing)}."
         raise SpecError(text, stage.at, what)
     return Stage(stage.name, params, stage.at, places)
+
+
+def group_of(text: str, stage: Stage) -> str:
+    """Where a sweep's config decides a stage's open parameters, if `stage.name` is ambiguous."""
+    return f"{stage.name}_{hashlib.sha256(f'{text} {stage.at}'.encode()).hexdigest()[:4]}"
 
 
 def open_params(stages: list[Stage]) -> Iterator[tuple[Stage, str, Range | Choice]]:

@@ -193,3 +193,35 @@ def test_a_shipper_at_work_is_waited_for(
 def test_a_timeout_that_is_none(lrtrack):
     """A negative time is wrong usage."""
     assert lrtrack("sync", "--timeout", "-1").exit_code == 2
+
+
+def test_a_directory_that_cannot_be_written(lrtrack, queue, layout: Layout):
+    """Where the lock cannot be had, the reason is said, and the journals stay."""
+    run_id = queue()
+    layout.lock.mkdir()  # permissions would not stop root
+    result = lrtrack("sync")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"Error: Cannot deliver from {layout.root}: " in result.stderr
+    assert layout.marker(run_id).exists()
+
+
+def test_a_directory_that_is_a_file(lrtrack, clean_place: Path, monkeypatch):
+    """A variable that points to something else ends in a message, not in a traceback."""
+    (clean_place / "file").touch()
+    monkeypatch.setenv("LRTRACK_DIR", "file")
+    result = lrtrack("sync")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: Cannot read {clean_place}/file: Not a directory\n"
+
+
+def test_no_time_at_all(lrtrack, queue, store: str, layout: Layout):
+    """Whatever a sync cut short had delivered, after a second one it is there once."""
+    run_id = queue()
+    lrtrack("sync", "--timeout", "0")
+    again = lrtrack("sync")
+
+    assert again.exit_code == 0
+    assert stored(store) == {"constant-0": [(0, 1.0), (1, 0.5), (2, 0.25)]}
+    assert not layout.marker(run_id).exists()

@@ -72,6 +72,67 @@ def test_hostile_specs_fall_back_to_the_name(spec: str):
     assert words.schedule_from({}) == Schedule("constant")
 
 
+@pytest.mark.parametrize(
+    ("spec", "label"),
+    [
+        ('{"name":"A","x":NaN}', "A(x=nan)"),
+        ('{"name":"A","x":1e999}', "A(x=inf)"),
+        ('{"name":"A","x":' + "1" * 5000 + "}", "StepLR"),
+        ('{"name":"","x":{"name":""}}', "(x=)"),
+    ],
+)
+def test_hostile_values(spec: str, label: str):
+    """Numbers that JSON does not have, or Python refuses, end in a schedule with an id."""
+    tags = {"lrtrack.scheduler.spec": spec, "lrtrack.scheduler.name": "StepLR"}
+    schedule = words.schedule_from(tags)
+
+    assert schedule.label == label
+    assert len(schedule.id) == 8
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        ({"a": {"b": {"c": [1, {"d": 2}]}}}, {"a.b.c": '[1, {"d": 2}]'}),
+        ({"a": {}, "b": []}, {"a": "{}", "b": "[]"}),
+        ({"a": None, "b": 1e-5, "c": "text"}, {"a": "null", "b": "1e-05", "c": "text"}),
+        ({"optimizer": {"lr": 3}, "scheduler": 1, "optimizer.lr": 2}, {}),
+        ({"what?": 1, "é": 2}, {"what_": "1", "é": "2"}),
+    ],
+)
+def test_config_keys(config: dict, found: dict):
+    """Inner mappings are dotted; lrtrack's own names are not to be had; values are JSON."""
+    run = Run("1" * 32, "r", optimizer={"name": "SGD", "lr": 0.5}, config=config)
+    own = {"scheduler": "constant", "optimizer": "SGD", "optimizer.lr": "0.5"}
+
+    assert words.params(run) == own | found
+
+
+def test_tags_and_params_of_every_kind_of_value():
+    """Texts as they are, all else as Python writes JSON."""
+    params = {"flag": True, "none": None, "list": [30, 60], "rate": 1e-3, "text": "cos", "n": 3}
+    tags = words.tags(Run("1" * 32, "r", Schedule("X", params)))
+
+    assert {name: tags[f"lrtrack.scheduler.{name}"] for name in params} == {
+        "flag": "true",
+        "none": "null",
+        "list": "[30, 60]",
+        "rate": "0.001",
+        "text": "cos",
+        "n": "3",
+    }
+    assert words.schedule_from(tags) == Schedule("X", params)
+
+
+def test_users_tags_go_beside_ours():
+    """What the user calls something is kept, also where it is a number."""
+    tags = words.tags(Run("1" * 32, "r", tags={"team": "blue"}, group="g", prefix="d/", seed=3))
+
+    assert (tags["team"], tags["lrtrack.group"], tags["lrtrack.prefix"]) == ("blue", "g", "d/")
+    assert tags["lrtrack.world_size"] == "1"
+    assert tags["lrtrack.scheduler.name"] == "constant"
+
+
 def test_the_description_cannot_be_broken_by_names():
     """Pipes, backticks and quotes stay inside their cells and commands."""
     run = Run("1" * 32, "r", Schedule("A`|B"), experiment="it's; rm", device_name="x|y")
