@@ -18,7 +18,7 @@ from lrtrack.errors import UsageError
 
 _TOKEN = re.compile(
     r"""\s*(?:
-        (?P<number>[+-]?(?:\d+(?:\.(?!\.)\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
+        (?P<number>[+-]inf\b|[+-]?(?:\d+(?:\.(?!\.)\d*)?|\.\d+)(?:[eE][+-]?\d+)?)
       | (?P<word>[A-Za-z_]\w*)
       | (?P<text>'[^']*'|"[^"]*")
       | (?P<sign>->|\.\.|[(),=\[\]{}])

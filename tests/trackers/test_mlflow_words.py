@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_tag_name
 
@@ -12,7 +12,8 @@ from lrtrack.schedules import Schedule
 from lrtrack.trackers.mlflow import words
 
 
-@given(st.text(max_size=400))
+@settings(max_examples=300)
+@given(st.text(max_size=400) | st.text("./a", max_size=12))
 def test_every_name_becomes_one_that_mlflow_accepts(name: str):
     """Whatever a parameter group or a config key is called."""
     key = words.key(name)
@@ -26,6 +27,29 @@ def test_names_that_mlflow_accepts_stay():
     """The contract's own names are not touched."""
     for name in ("grad_norm/layer.0.weight", "lr/head", "loss", "a-b c:d"):
         assert words.key(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("..", "__"),
+        (".", "_"),
+        ("./a", "_/a"),
+        ("..a/..b", "__a/..b"),
+        ("a/../b", "a/__/b"),
+        ("a//b", "a/b"),
+        ("/a/", "a"),
+        ("//", "_"),
+        ("", "_"),
+        ("lr/" + "x" * 246 + "//", "lr/" + "x" * 246),
+        ("layer.0/.weight..", "layer.0/.weight.."),
+    ],
+)
+def test_names_that_look_like_paths(name: str, key: str):
+    """MLflow takes names for paths, and would refuse the run over one that leads elsewhere."""
+    _validate_metric_name(words.key(name))
+
+    assert words.key(name) == key
 
 
 def test_nested_schedules_as_tags_and_params():
@@ -79,6 +103,9 @@ def test_hostile_specs_fall_back_to_the_name(spec: str):
         ('{"name":"A","x":1e999}', "A(x=inf)"),
         ('{"name":"A","x":' + "1" * 5000 + "}", "StepLR"),
         ('{"name":"","x":{"name":""}}', "(x=)"),
+        ('{"name":"\\ud800"}', "StepLR"),
+        ('{"name":"A","x":' + "[" * 3000 + "]" * 3000 + "}", "StepLR"),
+        ('{"x":' * 1300 + "1" + "}" * 1300, "StepLR"),
     ],
 )
 def test_hostile_values(spec: str, label: str):
@@ -88,6 +115,15 @@ def test_hostile_values(spec: str, label: str):
 
     assert schedule.label == label
     assert len(schedule.id) == 8
+
+
+def test_schedules_too_long_for_a_tag_stay_different():
+    """Of two long lists of milestones MLflow keeps the beginnings; they are not one schedule."""
+    one, two = (Schedule("MultiStepLR", {"at": [*range(3000), end]}) for end in (4000, 5000))
+    found = [words.schedule_from(words.tags(Run("1" * 32, "r", each))) for each in (one, two)]
+
+    assert [schedule.name for schedule in found] == ["MultiStepLR", "MultiStepLR"]
+    assert [schedule.params for schedule in found] == [{"id": one.id}, {"id": two.id}]
 
 
 @pytest.mark.parametrize(

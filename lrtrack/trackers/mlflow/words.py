@@ -20,8 +20,14 @@ _KEY_LENGTH, _PARAM_LENGTH, _TAG_LENGTH = 250, 6000, 8000
 
 
 def key(name: str) -> str:
-    """A name as MLflow accepts it: other characters become underscores, length is bounded."""
-    return _NAME.sub("_", name)[:_KEY_LENGTH].strip("/") or "_"
+    """A name as MLflow accepts it: other characters become underscores, length is bounded.
+
+    MLflow takes names for paths too, and refuses a whole run over one that is not in its plainest
+    form: no part of it may be empty, `.` or `..`, and it may not begin with two dots.
+    """
+    parts = _NAME.sub("_", name)[:_KEY_LENGTH].split("/")
+    plain = (part.replace(".", "_") if part in (".", "..") else part for part in parts)
+    return re.sub(r"^\.\.", "__", "/".join(filter(None, plain))) or "_"
 
 
 def metric_points(records: list[StepRecord]) -> list[tuple[str, float, int, int]]:
@@ -85,11 +91,19 @@ def note(run: Run) -> str:
 
 
 def schedule_from(found: Mapping[str, str]) -> Schedule:
-    """The schedule that a run's tags describe; a constant one where they do not."""
+    """The schedule that a run's tags describe; a constant one where they do not.
+
+    A spec that MLflow cut, or somebody edited, leaves the name, and the id as the only parameter:
+    different schedules stay different.
+    """
     try:
-        return Schedule.from_spec(found["lrtrack.scheduler.spec"])
-    except (KeyError, ValueError):
-        return Schedule(found.get("lrtrack.scheduler.name", CONSTANT))
+        schedule = Schedule.from_spec(found["lrtrack.scheduler.spec"])
+        _ = schedule.id, schedule.label, schedule.flat()  # what a report will ask of it
+    except (KeyError, ValueError, RecursionError):
+        known = found.get("lrtrack.scheduler.id")
+        params = {"id": known} if known else {}
+        return Schedule(found.get("lrtrack.scheduler.name", CONSTANT), params)
+    return schedule
 
 
 def _named(optimizer: Mapping[str, Any]) -> dict[str, Any]:
