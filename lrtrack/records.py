@@ -47,6 +47,7 @@ class Target:
         experiment: MLflow experiment or W&B project; None where a run is joined.
         experiment_id: the tracker's own id of the experiment, where only that is known.
         run_id: the tracker's run to write to; None: a new one.
+        url: where people look at that run, where it is known already.
         joined: the run belongs to the user and is never closed by lrtrack.
         portable: another process can do the writing; False for tracker objects.
         environment: what the tracker's own environment variables said in the training process,
@@ -61,6 +62,7 @@ class Target:
     experiment: str | None = None
     experiment_id: str | None = None
     run_id: str | None = None
+    url: str | None = None
     joined: bool = False
     portable: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)

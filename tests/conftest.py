@@ -163,11 +163,15 @@ def server(tmp_path: Path, mlflow_database: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def wandb_server(loopback: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def wandb_server(loopback: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A W&B server to which this process's runs go; nothing of the real home is touched."""
     for name, value in loopback.environment().items():
         monkeypatch.setenv(name, value)
-    return loopback
+    yield loopback
+    if "wandb" in sys.modules:  # `wandb.Api` has started a service
+        import wandb
+
+        wandb.teardown()
 
 
 @pytest.fixture

@@ -59,6 +59,9 @@ class TrackedRun:
         A run that lrtrack opens gets its tracker's id in the background: the first look waits for
         it, at most `flush_timeout` seconds. What was returned once stays.
         """
+        first = self._run.targets[0] if self._run.targets else None
+        if self._id is None and first is not None and first.joined:
+            self._id = first.run_id
         if self._id is None:
             remote = self._await_remote()
             self._id = (remote.remote_id if remote is not None else None) or self._run.id
@@ -67,6 +70,8 @@ class TrackedRun:
     @property
     def url(self) -> str | None:
         """Where people can look at the run; None where its tracker has no page."""
+        if self._run.targets and self._run.targets[0].url is not None:
+            return self._run.targets[0].url
         remote = self._await_remote()
         return remote.url if remote is not None else None
 
@@ -99,7 +104,9 @@ class TrackedRun:
             self._journal.event("flush")
             size = journal_size(self._journal.path)
             self._courier.hurry()
-            self._wait(size, lambda state: state.offset >= size, self._flush_timeout)
+            names = [target.tracker for target in self._run.targets]
+            held = {name for name in names if self._layout.gate(self._run.id, name).exists()}
+            self._wait(size, lambda state: state.offset >= size, self._flush_timeout, held)
 
     def state_dict(self) -> dict[str, Any]:
         """For checkpoints: which run this is, and how many steps it has made."""

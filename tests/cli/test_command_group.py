@@ -32,7 +32,9 @@ def test_help_names_all_commands(lrtrack):
     """Every command has its line."""
     shown = lrtrack("--help").output
 
-    assert all(f"\n  {name} " in shown for name in ("compare", "demo", "doctor", "runs", "sync"))
+    assert all(
+        f"\n  {name} " in shown for name in ("compare", "demo", "doctor", "runs", "sweep", "sync")
+    )
 
 
 def test_the_version(lrtrack):

@@ -55,7 +55,7 @@ def test_what_it_shows(lrtrack, store: str, digits):
     ]
     assert {"local", "mlflow"} <= set(row(trackers, "installed").split(", "))
     assert row(trackers, "configured") == "nothing, so mlflow"
-    assert row(trackers, "mlflow") == f"{store} answers, 1 experiments"
+    assert row(trackers, "mlflow") == f"{store} answers, 1 experiment"
     assert row(trackers, "cpu") != ""
     assert row(trackers, "runs") == "4"
     assert row(trackers, "shipper") == "not running (it starts when needed)"
@@ -123,7 +123,7 @@ def test_a_broken_tracker_does_not_hide_the_others(command_line, tmp_path: Path,
     assert row(result.stdout, "abc") == (
         "not usable: Tracker 'abc' cannot be loaded: No module named 'someone_missing'"
     )
-    assert f"{store} answers, 1 experiments\n" in result.stdout
+    assert f"{store} answers, 1 experiment\n" in result.stdout
 
 
 def test_a_password_is_never_shown(command_line, undelivered: str):

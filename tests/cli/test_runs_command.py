@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.schedules import Schedule
+from lrtrack.trackers.mlflow.sink import MlflowSink
 
 LOCAL = ("runs", "--tracker", "local", "--experiment", "digits")
 STEP = Schedule("StepLR", {"step_size": 30})
@@ -151,17 +153,20 @@ def test_another_metric(lrtrack, three):
     assert [run["final"] for run in rows["runs"]] == [None, 0.1, 0.1]
 
 
-def test_runs_of_mlflow(command_line, store, clean_place: Path):
-    """The same list out of MLflow, in the store that the directory has."""
-    trainer = Path(__file__).parents[1] / "shipping" / "trainer.py"
-    subprocess.run([sys.executable, "-P", str(trainer), "5", "0"], check=True, capture_output=True)
-    result = command_line("runs", "--experiment", "faults", "--format", "json")
-    (run,) = json.loads(result.stdout)["runs"]
+def test_runs_of_mlflow(command_line, store: str):
+    """The same list out of MLflow, from the store that the directory has."""
+    run = Run("1" * 32, "mine", STEP, experiment="digits", version="1.0", started=1.0)
+    sink = MlflowSink(run, Target("mlflow", store, experiment="digits"), None)
+    remote = sink.open()
+    sink.write([StepRecord(step, 100.0 + step, {"loss": 0.5}) for step in range(5)], doubt=False)
+    sink.close(State.FINISHED, 105.0, {})
+    result = command_line("runs", "--experiment", "digits", "--format", "json")
+    (found,) = json.loads(result.stdout)["runs"]
 
-    assert (run["name"], run["state"], run["steps"]) == ("killable", "FINISHED", 5)
-    assert run["schedule"] == "StepLR(gamma=0.1, step_size=1000000000)"
-    assert run["tracker"] == "mlflow"
-    assert run["id"] != run["tracker_id"]
+    assert (found["name"], found["state"], found["steps"]) == ("mine", "FINISHED", 5)
+    assert (found["schedule"], found["final"]) == ("StepLR(step_size=30)", 0.5)
+    assert (found["tracker"], found["id"]) == ("mlflow", run.id)
+    assert found["tracker_id"] == remote.id
 
 
 def test_an_unknown_experiment(lrtrack, three):

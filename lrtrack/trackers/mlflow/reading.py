@@ -186,7 +186,7 @@ def status(uri: str | None) -> str:
         return str(error).partition(". ")[0]
     with translated(uri):
         count = len(mlflow.search_experiments())
-    return f"{_shown(mlflow)} answers, {count} experiments"
+    return f"{_shown(mlflow)} answers, {count} experiment{'' if count == 1 else 's'}"
 
 
 def run_from(found: Any, experiment: str | None) -> Run:

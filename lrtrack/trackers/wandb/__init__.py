@@ -6,6 +6,9 @@ writer.py   the process that holds one W&B run: the only place that calls `wandb
 guard.py    keeping the step counter of a user's own run as he wants it
 sink.py     the other end of that process: what the shipper calls
 reading.py  reading a project
+rows.py     history rows as columns
+cache.py    copies of finished runs
+starting.py registering a sweep
 """
 
 from __future__ import annotations

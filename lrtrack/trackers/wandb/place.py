@@ -62,6 +62,7 @@ def joined(run: Any) -> Target:
         redact(found.get("WANDB_BASE_URL", "")) or None,
         experiment=f"{entity}/{project}" if entity else project,
         run_id=run.id,
+        url=getattr(run, "url", None),
         joined=True,
         environment=found,
         delivers=mode(found) != "disabled",
@@ -120,6 +121,14 @@ def check_key(uri: str | None) -> None:
         f"W&B has no API key for {host} here: run `{login}` or set WANDB_API_KEY. "
         "WANDB_MODE=offline records without an account."
     )
+
+
+def refused(text: str) -> bool:
+    """Whether W&B's words say that the API key is wrong.
+
+    Its AuthenticationError says nothing: a server that cannot be reached is one, too.
+    """
+    return any(word in text for word in ("401", "not logged in", "nvalid API key"))
 
 
 def _in_netrc(host: str) -> bool:

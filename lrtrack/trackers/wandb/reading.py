@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
 import random
 import re
@@ -16,17 +14,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
 
 from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerError, TrackerUnavailable, UsageError, unknown
-from lrtrack.journal.reader import merge
 from lrtrack.records import History, Run, State
 from lrtrack.settings import redact
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Progress, Query
-from lrtrack.trackers.wandb import place, words
+from lrtrack.trackers.wandb import cache, place, rows, words
 
 #: Runs fetched at a time: W&B's servers count requests.
 WORKERS = 6
@@ -34,7 +30,6 @@ WORKERS = 6
 ATTEMPTS, PAUSE = 5, 1.0
 _PAGE = 200
 _STATES = {"finished": State.FINISHED, "running": State.RUNNING, "pending": State.RUNNING}
-_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _COMPARE = re.compile(r"\s*([\w./-]+)\s*(!=|<=|>=|==?|<|>)\s*(.+?)\s*")
 _SIGNS = {"!=": "$ne", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte", "=": "$eq", "==": "$eq"}
 
@@ -110,13 +105,11 @@ def _runs(api: Any, entity: str, project: str, wanted: Mapping[str, Any]) -> lis
     except ValueError as error:
         if "Could not find project" not in str(error):
             raise
-        with suppress(Exception):
+        names: list[str] = []
+        with suppress(Exception):  # an unknown entity has no list of projects
             names = [each.name for each in api.projects(entity)]
-            raise NothingFound(unknown(f"project of {entity}", project, names)) from error
-        raise NothingFound(
-            f"W&B has no project {entity}/{project}, or no entity {entity}; your own is "
-            f"{api.default_entity}"
-        ) from error
+        told = f"entity {entity!r}; your own is {api.default_entity!r}"
+        raise NothingFound(f"{unknown('project', project, names)} (W&B: {told})") from error
     return [run for run in found if isinstance(run.config.get(words.CONFIG), Mapping)]
 
 
@@ -144,11 +137,11 @@ def _filter(text: str) -> dict[str, Any]:
 class _Source:
     """Fetches runs, one by one, from several threads."""
 
-    def __init__(self, api: Any, url: str, metric: str | None, cache: bool) -> None:
+    def __init__(self, api: Any, url: str, metric: str | None, copies: bool) -> None:
         self._api = api
         self._url = url
         self._metric = metric
-        self._cache = cache
+        self._copies = copies
 
     def history(self, found: Any, path: str) -> History:
         """One run with its steps."""
@@ -170,30 +163,30 @@ class _Source:
 
     def _table(self, found: Any, run: Run, state: State) -> pa.Table:
         kept = None
-        if self._cache and state is not State.RUNNING:
-            kept = _cached(self._url, run, found)
+        if self._copies and state is not State.RUNNING:
+            kept = cache.place_of(self._url, run, found)
             with suppress(ValueError):
                 if kept.exists():
                     return columns.read_parquet(kept)
         table = _patiently(lambda: self._columnar(found, run))
         if table is None:
-            table = _patiently(lambda: _scanned(found))
+            table = _patiently(lambda: rows.scanned(found))
         metric = self._metric
         if metric is not None and not {metric, run.prefix + metric} & set(table.column_names):
-            rows = _patiently(lambda: _users_rows(found, metric))
-            table = _with_users_own(table, rows, metric)
+            own = _patiently(lambda: rows.users_rows(found, metric))
+            table = rows.with_users_own(table, own, metric)
             kept = None  # the next question may be another
         if kept is not None and table.num_rows:
-            _keep(table, kept)
+            cache.keep(table, kept)
         return table
 
     def _columnar(self, found: Any, run: Run) -> pa.Table | None:
         """The columnar file; None where it is missing, torn or not of the whole run."""
         last = found.summary_metrics.get(words.STEP)
+        file = next(iter(found.files([f"{columns.FOLDER}/{columns.NAME}"])), None)
+        if file is None or not file.size:  # W&B's answer to an unknown name has been both
+            return None
         with tempfile.TemporaryDirectory() as folder:
-            file = found.file(f"{columns.FOLDER}/{columns.NAME}")
-            if not file.size:
-                return None
             try:
                 with file.download(folder, replace=True):
                     pass
@@ -210,7 +203,7 @@ def run_from(found: Any, path: str) -> Run:
     device = told.get("device") if isinstance(told.get("device"), Mapping) else {}
     optimizer = told.get("optimizer") if isinstance(told.get("optimizer"), Mapping) else {}
     tags = told.get("tags") if isinstance(told.get("tags"), Mapping) else {}
-    seed, started = told.get("seed"), told.get("started")
+    seed, started, processes = told.get("seed"), told.get("started"), told.get("world_size")
     return Run(
         id=str(told.get("run_id") or found.id),
         name=str(found.name or ""),
@@ -224,64 +217,9 @@ def run_from(found: Any, path: str) -> Run:
         prefix=str(told.get("prefix") or ""),
         device_type=str((device or {}).get("type", "")),
         device_name=str((device or {}).get("name", "")),
-        world_size=int(told.get("world_size") or 1),
+        world_size=processes if isinstance(processes, int) else 1,
         version=str(told.get("version", "")),
         started=float(started) if isinstance(started, int | float) else 0.0,
-    )
-
-
-def _scanned(found: Any) -> pa.Table:
-    """Every row that lrtrack logged."""
-    points: dict[int, dict[str, float]] = {}
-    times: dict[int, float] = {}
-    for row in found.scan_history(use_cache=False):
-        step = row.get(words.STEP)
-        if not isinstance(step, int | float):
-            continue
-        into = points.setdefault(int(step), {})
-        times.setdefault(int(step), float(row.get("_timestamp") or 0.0))
-        for name, value in row.items():
-            number = _number(value)
-            if number is not None and name != words.STEP and not name.startswith("_"):
-                into[name] = number
-    return _table_of(points, times)
-
-
-def _users_rows(found: Any, metric: str) -> list[tuple[float, float]]:
-    """(seconds since the epoch, value) of a metric that the user logged himself."""
-    rows = found.scan_history(keys=[metric, "_timestamp"], use_cache=False)
-    values = [(float(row["_timestamp"]), _number(row.get(metric))) for row in rows]
-    return [(when, value) for when, value in values if value is not None]
-
-
-def _with_users_own(table: pa.Table, rows: list[tuple[float, float]], metric: str) -> pa.Table:
-    """The table, with the user's values at the step made last before each of them."""
-    steps, times = table["step"].to_numpy(), table["time"].to_numpy()
-    if not rows or not len(times):
-        return table
-    at = np.searchsorted(times, [when for when, _ in rows], side="right") - 1
-    places = np.maximum(at, 0)
-    points = {int(steps[i]): {metric: value} for i, (_, value) in zip(places, rows, strict=True)}
-    extra = _table_of(points, {int(steps[i]): float(times[i]) for i in places})
-    return merge([batch for part in (table, extra) for batch in part.to_batches()])
-
-
-def _number(value: Any) -> float | None:
-    """A value of W&B's history as a number; None where it is something else."""
-    value = _NUMBERS.get(value, value) if isinstance(value, str) else value
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if plain else None
-
-
-def _table_of(points: dict[int, dict[str, float]], times: dict[int, float]) -> pa.Table:
-    steps = sorted(points)
-    names = dict.fromkeys(name for step in steps for name in points[step])
-    return pa.table(
-        {
-            "step": pa.array(steps, pa.int64()),
-            "time": pa.array([times[step] for step in steps], pa.float64()),
-            **{n: pa.array([points[s].get(n) for s in steps], pa.float64()) for n in names},
-        }
     )
 
 
@@ -304,33 +242,9 @@ def _translated(uri: str | None) -> Iterator[None]:
     where = f"W&B at {redact(uri or place.DEFAULT_URL)}"
     try:
         yield
-    except errors.AuthenticationError as error:
-        raise TrackerError(f"{where} refused the API key: run `wandb login --relogin`") from error
     except (errors.Error, OSError, ValueError) as error:
         text = redact(str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
-        if "401" in text or "not logged in" in text:
+        if place.refused(text):
             what = f"{where} refused the API key: run `wandb login --relogin`"
             raise TrackerError(what) from error
         raise TrackerUnavailable(f"{where}: {text[:500]}") from error
-
-
-def _cached(url: str, run: Run, found: Any) -> Path:
-    """Where a finished run is kept: under a name made of digits, never of a run's own words."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = Path(base) if base else Path.home() / ".cache"
-    about = [redact(url), run.experiment, found.id, found.state, _attribute(found, "heartbeatAt"),
-             _attribute(found, "historyLineCount")]  # fmt: skip
-    digest = hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()
-    return folder / "lrtrack" / "wandb" / f"{digest}.parquet"
-
-
-def _attribute(found: Any, name: str) -> Any:
-    return getattr(found, "_attrs", {}).get(name)
-
-
-def _keep(table: pa.Table, path: Path) -> None:
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_suffix(f".{os.getpid()}-{random.randrange(10**9)}")  # noqa: S311
-        columns.write_parquet(table, fresh)
-        fresh.replace(path)

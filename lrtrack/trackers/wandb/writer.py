@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from lrtrack.trackers.wandb import words
+from lrtrack.trackers.wandb import place, words
 
 Answer = dict[str, Any]
 
@@ -160,8 +160,7 @@ def _failure(error: BaseException) -> Answer:
 
     text = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
     login = "Run `wandb login`, or set WANDB_API_KEY."
-    refusals = ("401", "not logged in")
-    if isinstance(error, wandb.errors.AuthenticationError) or any(w in text for w in refusals):
+    if place.refused(text):
         return {"error": f"W&B refused the API key. {login}", "final": True}
     if "api_key not configured" in text:
         return {"error": f"W&B has no API key. {login}", "final": True}
