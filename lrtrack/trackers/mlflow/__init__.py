@@ -2,6 +2,7 @@
 
 words.py    tags, params, the description: what people see
 store.py    finding the store: URIs, credentials, clients, errors
+turns.py    waiting for a database that others write to
 sink.py     writing one run
 reading.py  reading an experiment
 """

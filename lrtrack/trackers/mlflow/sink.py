@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from lrtrack.trackers import columns
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.mlflow import words
 from lrtrack.trackers.mlflow.store import client, page, translated
+from lrtrack.trackers.mlflow.turns import turn
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,6 +41,11 @@ class MlflowSink:
     def _client(self) -> MlflowClient:
         return client(self._target.uri, self._run.cwd)
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with translated(self._target.uri), turn(self._client.tracking_uri):
+            yield
+
     @property
     def _id(self) -> str:
         if self._run_id is None:
@@ -47,7 +54,7 @@ class MlflowSink:
 
     def open(self) -> Remote:
         """Find the run, or create it, and complete its tags and params."""
-        with translated(self._target.uri):
+        with self._turn():
             self._run_id = self._run_id or self._find_or_create()
             found = self._client.get_run(self._run_id)
             missing = {
@@ -68,14 +75,14 @@ class MlflowSink:
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
         """Store metrics, 1000 a call."""
         points = words.metric_points(list(records))
-        with translated(self._target.uri):
+        with self._turn():
             if doubt:
                 points = self._not_there(points)
             self._log_points(points)
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         """Store the run-level metrics; end the run if lrtrack opened it."""
-        with translated(self._target.uri):
+        with self._turn():
             there = self._client.get_run(self._id).data.metrics
             when = int(ended * 1000)
             self._log_points(
@@ -89,7 +96,7 @@ class MlflowSink:
 
     def upload(self, history: Path) -> None:
         """Store the columnar file, joined with what another block of the same run has stored."""
-        with translated(self._target.uri), tempfile.TemporaryDirectory() as folder:
+        with self._turn(), tempfile.TemporaryDirectory() as folder:
             tags = self._client.get_run(self._id).data.tags
             whole = columns.read_parquet(history)
             if self._target.joined and words.HISTORY_ROWS in tags:

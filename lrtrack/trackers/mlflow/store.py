@@ -38,6 +38,8 @@ _FINAL = {
 _FINAL_STATUS = ("401", "403", "404")
 #: What SQLAlchemy raises for a database that cannot be reached, and may be later.
 _DATABASE_LATER = ("OperationalError", "InterfaceError", "TimeoutError")
+#: The same in the text that MLflow makes of it, and calls a bad request: SQLAlchemy's own numbers.
+_LATER_TEXT = re.compile(r"sqlalche\.me/e/\d+/(3o7r|e3q8|rvf5)\b")
 
 #: The databases that MLflow keeps stores in, as their URIs begin.
 _DATABASE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")
@@ -239,6 +241,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _final(error: Any) -> bool:
+    if _LATER_TEXT.search(str(error)):
+        return False
     if getattr(error, "error_code", "") in _FINAL:
         return True
     text = str(error)
