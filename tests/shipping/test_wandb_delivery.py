@@ -3,79 +3,18 @@
 from __future__ import annotations
 
 import io
-import math
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import torch
+from wandb_loopback.training import PLACE, all_there, journalled, train
 
 import lrtrack
 from lrtrack.errors import LRTrackWarning, UsageError
-from lrtrack.trackers.base import Query
-from lrtrack.trackers.local import LocalTracker
-
-PLACE = "tester/digits"
-
-
-def train(steps: int = 40, **options: Any) -> lrtrack.TrackedRun:
-    """Track `steps` steps into W&B; every seventh loss is NaN, every eleventh infinite."""
-    weight = torch.nn.Parameter(torch.ones(3))
-    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=100)
-    given = {"tracker": "wandb", "experiment": "digits", "seed": 1, "flush_timeout": 60.0}
-    with lrtrack.track(optimizer, scheduler, **{**given, **options}) as run:
-        for step in range(steps):
-            optimizer.zero_grad()
-            (weight**2).sum().backward()
-            optimizer.step()
-            scheduler.step()
-            if step % 7 == 3:
-                run.log(val_loss=math.nan)
-            if step % 11 == 5:
-                run.log(val_loss=math.inf)
-    return run
-
-
-def journalled() -> dict[int, dict[str, float]]:
-    """What the only journal holds."""
-    (history,) = LocalTracker().histories(Query(directory=Path(".lrtrack")))
-    return {
-        int(step): {
-            name: float(history.metrics[name][row])
-            for name in history.metrics
-            if history.present[name][row]
-        }
-        for row, step in enumerate(history.steps)
-    }
-
-
-def arrived(server: Any) -> list[tuple[int, dict[str, float]]]:
-    """lrtrack's rows of the only run, in the order of the server."""
-    (run,) = server.runs(PLACE)
-    rows = [row for row in run.history if "lrtrack/step" in row]
-    return [
-        (row["lrtrack/step"], {k: v for k, v in row.items() if k[0] != "_" and k != "lrtrack/step"})
-        for row in rows
-    ]
-
-
-def all_there(server: Any) -> None:
-    """Every step of the journal is on the server, once, in order, and equal."""
-    expected = journalled()
-    found = arrived(server)
-    assert [step for step, _ in found] == sorted(expected)
-    for step, metrics in found:
-        assert repr(_plain(metrics)) == repr(_plain(expected[step]))
-
-
-def _plain(metrics: dict[str, Any]) -> list[tuple[str, float]]:
-    return sorted((name, float(value)) for name, value in metrics.items())
 
 
 def test_a_run_of_its_own(wandb_server):
@@ -187,48 +126,3 @@ def test_a_wrong_key_is_told_once(wandb_server, monkeypatch, clean_place, comman
             content = path.read_bytes()
             assert wrong.encode() not in content
             assert wandb_server.api_key.encode() not in content
-
-
-@pytest.mark.parametrize("status", [404, 500])
-def test_a_stream_that_is_refused(wandb_server, command_line, status: int):
-    """W&B's client may give up in silence: the journal is kept until the rows are there."""
-    refuse = lambda method, path, body: (status, {}, "{}") if "file_stream" in path else None  # noqa: E731
-    wandb_server.fault = refuse
-    with pytest.warns(LRTrackWarning):
-        train(flush_timeout=4)
-    wandb_server.fault = None
-    command_line("sync")
-
-    all_there(wandb_server)
-    assert wandb_server.runs(PLACE)[0].state == "finished"
-
-
-def test_a_server_that_is_down(wandb_server, command_line):
-    """Training is over long before the server is back, and then everything arrives."""
-    wandb_server.down()
-    with pytest.warns(LRTrackWarning, match="has not delivered everything|cannot deliver"):
-        train(flush_timeout=1)
-    wandb_server.up()
-    command_line("sync")
-
-    all_there(wandb_server)
-
-
-def test_a_killed_shipper(wandb_server, living_shippers, command_line):
-    """Whoever comes next asks the server what it has, and brings the rest."""
-    weight = torch.nn.Parameter(torch.ones(()))
-    optimizer = torch.optim.SGD([weight], lr=0.1)
-    with lrtrack.track(optimizer, tracker="wandb", experiment="digits", flush_timeout=60) as run:
-        for step in range(50):
-            optimizer.step()
-            run.log(loss=float(step))
-        run.flush()
-        for shipper in living_shippers():
-            os.kill(shipper, signal.SIGKILL)
-        for step in range(50):
-            optimizer.step()
-            run.log(loss=float(step))
-    command_line("sync")
-
-    all_there(wandb_server)
-    assert len(journalled()) == 100

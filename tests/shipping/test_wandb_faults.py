@@ -1,0 +1,120 @@
+"""Faults on the way to W&B: training goes on, and every row is there in the end, once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+import torch
+from wandb_loopback.training import PLACE, all_there, journalled, train
+
+import lrtrack
+from lrtrack.errors import LRTrackWarning
+
+
+class Busy:
+    """Asks for patience a few times, and then lets requests through."""
+
+    def __init__(self, part: str, times: int = 3) -> None:
+        self.part = part
+        self.left = times
+
+    def __call__(self, method: str, path: str, body: str) -> tuple[int, dict[str, str], str] | None:
+        if self.part not in path or not self.left:
+            return None
+        self.left -= 1
+        return 429, {"Retry-After": "1"}, "slow down"
+
+
+@pytest.mark.parametrize("part", ["file_stream", "graphql"])
+def test_requests_for_patience(wandb_server, part: str):
+    """A server that is busy gets its time, and then everything."""
+    wandb_server.fault = Busy(part)
+    train()
+
+    assert wandb_server.fault.left == 0
+    all_there(wandb_server)
+
+
+def test_a_server_that_goes_away_in_the_middle(wandb_server, command_line):
+    """Steps made while it is away are the journal's, and arrive with the others."""
+    away = {9: lambda run: run.flush(), 10: lambda run: wandb_server.down()}
+    train(at={**away, 30: lambda run: wandb_server.up()})
+    command_line("sync")
+
+    all_there(wandb_server)
+    assert wandb_server.runs(PLACE)[0].state == "finished"
+
+
+def test_a_server_that_goes_away_at_the_end(wandb_server, command_line):
+    """The block ends in its time all the same, and the end arrives later."""
+    with pytest.warns(LRTrackWarning, match="has not delivered everything|cannot deliver"):
+        train(
+            at={30: lambda run: run.flush(), 39: lambda run: wandb_server.down()}, flush_timeout=2
+        )
+    wandb_server.up()
+    command_line("sync")
+
+    all_there(wandb_server)
+    assert wandb_server.runs(PLACE)[0].state == "finished"
+
+
+def test_a_project_that_is_deleted(wandb_server, command_line):
+    """The run is delivered anew: nothing of it was only in W&B."""
+
+    def delete(run: Any) -> None:
+        run.flush()
+        with wandb_server.store.lock:
+            wandb_server.store.projects.clear()
+
+    train(at={20: delete}, flush_timeout=20)
+    command_line("sync")
+
+    all_there(wandb_server)
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_stream_that_is_refused(wandb_server, command_line, status: int):
+    """W&B's client may give up in silence: the journal is kept until the rows are there."""
+    refuse = lambda method, path, body: (status, {}, "{}") if "file_stream" in path else None  # noqa: E731
+    wandb_server.fault = refuse
+    with pytest.warns(LRTrackWarning):
+        train(flush_timeout=4)
+    wandb_server.fault = None
+    command_line("sync")
+
+    all_there(wandb_server)
+    assert wandb_server.runs(PLACE)[0].state == "finished"
+
+
+def test_a_server_that_is_down(wandb_server, command_line):
+    """Training is over long before the server is back, and then everything arrives."""
+    wandb_server.down()
+    with pytest.warns(LRTrackWarning, match="has not delivered everything|cannot deliver"):
+        train(flush_timeout=1)
+    wandb_server.up()
+    command_line("sync")
+
+    all_there(wandb_server)
+
+
+def test_a_killed_shipper(wandb_server, living_shippers, command_line):
+    """Whoever comes next asks the server what it has, and brings the rest."""
+    weight = torch.nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    with lrtrack.track(optimizer, tracker="wandb", experiment="digits", flush_timeout=60) as run:
+        for step in range(50):
+            optimizer.step()
+            run.log(loss=float(step))
+        run.flush()
+        for shipper in living_shippers():
+            os.kill(shipper, signal.SIGKILL)
+        for step in range(50):
+            optimizer.step()
+            run.log(loss=float(step))
+    command_line("sync")
+
+    all_there(wandb_server)
+    assert len(journalled()) == 100
