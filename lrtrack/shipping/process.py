@@ -32,6 +32,9 @@ PAUSE, LONGEST_PAUSE = 0.5, 30.0
 #: Runs delivered at the same time; most of them wait for their tracker.
 WORKERS = 16
 
+# Of its own: as a thread of the training process, nothing may move the training's random state.
+_jitter = random.Random()  # noqa: S311
+
 
 @dataclass
 class _Job:
@@ -195,7 +198,7 @@ class Shipper:
             job.pause, job.seen, job.beat = PAUSE, extent, time.monotonic() + BEAT
         except TrackerUnavailable as error:
             job.delivery.note(error, final=False)
-            pause = error.retry_after or job.pause * random.uniform(0.8, 1.2)  # noqa: S311
+            pause = error.retry_after or job.pause * _jitter.uniform(0.8, 1.2)
             job.not_before = time.monotonic() + min(pause, 10 * LONGEST_PAUSE)
             job.given_up = self._once
             job.pause = min(job.pause * 2, LONGEST_PAUSE)

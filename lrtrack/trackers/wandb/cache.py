@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,6 @@ def keep(table: pa.Table, path: Path) -> None:
     """Keep a copy; a cache that cannot be written is none."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_suffix(f".{os.getpid()}-{random.randrange(10**9)}")  # noqa: S311
+        fresh = path.with_suffix(f".{uuid.uuid4().hex}")
         columns.write_parquet(table, fresh)
         fresh.replace(path)

@@ -29,6 +29,7 @@ WORKERS = 6
 #: Attempts at a request that was answered with 429, and the first pause in seconds.
 ATTEMPTS, PAUSE = 5, 1.0
 _PAGE = 200
+_jitter = random.Random()  # noqa: S311 (a reader may sit in a notebook that trains)
 _STATES = {"finished": State.FINISHED, "running": State.RUNNING, "pending": State.RUNNING}
 _COMPARE = re.compile(r"\s*([\w./-]+)\s*(!=|<=|>=|==?|<|>)\s*(.+?)\s*")
 _SIGNS = {"!=": "$ne", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte", "=": "$eq", "==": "$eq"}
@@ -231,7 +232,7 @@ def _patiently(ask: Callable[[], T]) -> T:
         except Exception as error:
             if "429" not in str(error) or attempt == ATTEMPTS - 1:
                 raise
-            time.sleep(PAUSE * 2**attempt * random.uniform(0.8, 1.2))  # noqa: S311
+            time.sleep(PAUSE * 2**attempt * _jitter.uniform(0.8, 1.2))
     raise AssertionError("not reached")
 
 
