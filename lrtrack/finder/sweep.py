@@ -154,7 +154,7 @@ class _Test:
         self._step = step
         self._sweep = sweep
         self._ratios = _ratios(self._inner.param_groups)
-        self._theirs = False
+        self._theirs = self._stepped = False
 
     def run(self, record: _Record) -> LRFinderResult:
         """Go through the rates until the last one, or until the loss goes up."""
@@ -184,9 +184,11 @@ class _Test:
         self._set(rate)
         self.optimizer.zero_grad()
         set_to = [float(group["lr"]) for group in self._inner.param_groups]
-        self._theirs = True
+        self._theirs, self._stepped = True, False
         loss = number_of(self._step())
         self._theirs = False
+        if self._stepped:  # and has caught what that raised
+            self._refuse()
         if [float(group["lr"]) for group in self._inner.param_groups] != set_to:
             raise UsageError(
                 "step() changed the learning rate, which find_lr() sets: leave scheduler.step() out"
@@ -208,10 +210,14 @@ class _Test:
 
     def _guard(self, *_: Any) -> None:
         if self._theirs:
-            raise UsageError(
-                "step() called optimizer.step(), which find_lr() does itself after each call: "
-                "leave it to forward, backward and returning the loss"
-            )
+            self._stepped = True
+            self._refuse()
+
+    def _refuse(self) -> Never:
+        raise UsageError(
+            "step() called optimizer.step(), which find_lr() does itself after each call: leave "
+            "it to forward, backward and returning the loss"
+        )
 
     def _set(self, rate: float) -> None:
         for group, ratio in zip(self._inner.param_groups, self._ratios, strict=True):
