@@ -113,7 +113,8 @@ def check(model: Any, optimizer: Any, step: Any, scheduler: Any) -> torch.optim.
             "find_lr() expects as its third argument a function that runs one batch forward and "
             f"backward and returns the loss, got {type(step).__name__}"
         )
-    if scheduler is not None and not callable(getattr(scheduler, "step", None)):
+    steps = callable(getattr(scheduler, "step", None))
+    if scheduler is not None and (not steps or isinstance(scheduler, torch.optim.Optimizer)):
         raise TypeError(
             "find_lr() expects as scheduler an object with a step() method, got "
             f"{type(scheduler).__name__}"

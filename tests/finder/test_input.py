@@ -54,6 +54,7 @@ def test_values_that_cannot_be(training, equal, options, message) -> None:
         ({"model": 3}, "expects a torch.nn.Module first, got int"),
         ({"optimizer": "Adam"}, "as its second argument, got str"),
         ({"step": 3}, "as its third argument a function .* got int"),
+        ({"scheduler": torch.optim.SGD([torch.zeros(1)])}, "as scheduler .* got SGD"),
         ({"scheduler": 3}, r"as scheduler an object with a step\(\) method, got int"),
         ({"start": "1e-7"}, "start must be a number, got '1e-7'"),
         ({"smoothing": True}, "smoothing must be a number, got True"),
@@ -154,7 +155,7 @@ def test_a_step_that_steps_the_scheduler(training, equal) -> None:
         training.optimizer.param_groups[0]["lr"] *= 0.9
         return loss
 
-    with pytest.raises(UsageError, match="leave scheduler.step"):
+    with pytest.raises(UsageError, match=r"leave scheduler\.step\(\) out"):
         lrtrack.find_lr(training.model, training.optimizer, step, record=False)
     assert equal(training.state(), before)
 
@@ -188,7 +189,7 @@ def test_parameters_without_a_shape() -> None:
 
 
 def test_the_import_is_late() -> None:
-    """`import lrtrack` knows of `find_lr` and loads no torch for it; matplotlib comes with a plot."""
+    """`import lrtrack` knows of `find_lr` without loading torch; matplotlib comes with a plot."""
     code = (
         "import sys, lrtrack; assert 'find_lr' in dir(lrtrack); print('torch' in sys.modules);"
         "lrtrack.find_lr; print('torch' in sys.modules, 'matplotlib.pyplot' in sys.modules)"

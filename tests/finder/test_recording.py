@@ -62,8 +62,13 @@ def test_the_journal(training, local) -> None:
     assert (run.config, run.tags, run.experiment) == ({"width": 16}, {"who": "me"}, "lrtrack")
     assert run.schedule.name == "LRFinder"
     assert run.schedule.params == {
-        "start": 1e-7, "end": 10, "num_steps": 40, "mode": "exp", "smoothing": 0.8, "stop_factor": 4,
-    }  # fmt: skip
+        "start": 1e-7,
+        "end": 10,
+        "num_steps": 40,
+        "mode": "exp",
+        "smoothing": 0.8,
+        "stop_factor": 4,
+    }
 
 
 def test_a_test_that_fails(training, local) -> None:

@@ -102,6 +102,28 @@ def test_after_an_exception(new_training, equal, error, record) -> None:
     assert equal(tested.state(), untouched)
 
 
+def test_interrupted_once_more(new_training, equal) -> None:
+    """Ctrl-C while things are being put back does not leave half of them."""
+
+    class Interrupted(dict):
+        left = 1
+
+        def clear(self) -> None:
+            if self.left:
+                self.left -= 1
+                raise KeyboardInterrupt
+            super().clear()
+
+    untouched = new_training().state()
+    training = new_training()
+    training.model.odd = Interrupted(a=1)
+
+    with pytest.raises(KeyboardInterrupt):
+        lrtrack.find_lr(training.model, training.optimizer, training.step, **KEYS)
+    assert training.model.odd.left == 0
+    assert equal(training.state(), untouched)
+
+
 def test_identity_of_everything(training) -> None:
     """The very same parameters, gradients, buffers, groups and optimizer tensors as before."""
     optimizer, model = training.optimizer, training.model
