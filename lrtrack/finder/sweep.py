@@ -62,7 +62,10 @@ def find_lr(
     Afterwards, also after an exception or Ctrl-C, all is as it was, bit for bit and in place:
     parameters, gradients, buffers, modes, optimizer, scheduler, and the random states of Python,
     numpy, torch and its devices in use. What only `step()` knows is not: the position of its data
-    loader, a gradient scaler.
+    loader, a gradient scaler. Costs the memory of one more copy of these states.
+
+    Where several processes train together, call it in each of them: their losses are averaged. An
+    optimizer with a schedule of its own has to have it off (Ranger21: `disable_lr_scheduler`).
 
     Args:
         model: whose parameters the optimizer trains.

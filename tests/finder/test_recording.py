@@ -22,6 +22,7 @@ from lrtrack.trackers.base import Query
 from lrtrack.trackers.memory import MemorySink, MemoryTracker
 from lrtrack.trackers.mlflow import MlflowTracker
 from lrtrack.trackers.mlflow.sink import MlflowSink
+from lrtrack.trackers.wandb import WandbTracker
 
 NOTE = "mlflow.note.content"
 
@@ -209,6 +210,18 @@ def test_wandb(wandb_server, command_line, active: bool) -> None:
     assert "loss_final" not in own.summary
     (row,) = json.loads(listed.stdout)["runs"]
     assert (row["kind"], row["suggestion"]) == ("find", suggestions["minimum"])
+
+
+def test_wandbs_variables_of_another_run(monkeypatch) -> None:
+    """Name, notes and sweep in the environment are those of the training, not of the test."""
+    given = {"MODE": "offline", "PROJECT": "p", "ENTITY": "e", "RUN_ID": "taken", "NAME": "his",
+             "NOTES": "his", "SWEEP_ID": "s", "SWEEP_PARAM_PATH": "x"}  # fmt: skip
+    for name, text in given.items():
+        monkeypatch.setenv(f"WANDB_{name}", text)
+    target = WandbTracker().apart(None, "lrtrack")
+
+    assert (target.experiment, target.run_id, target.joined) == ("e/p", None, False)
+    assert sorted(target.environment) == ["WANDB_ENTITY", "WANDB_MODE", "WANDB_PROJECT"]
 
 
 def test_a_tracker_object(training) -> None:
