@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lrtrack.capture.build import scheduler
     from lrtrack.capture.describe import describe
     from lrtrack.comparing import compare
+    from lrtrack.finder import LRFinderResult, find_lr
     from lrtrack.records import History
     from lrtrack.schedules import Schedule
     from lrtrack.tracking import TrackedRun, track
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "History",
+    "LRFinderResult",
     "LRTrackError",
     "LRTrackWarning",
     "Schedule",
@@ -29,16 +31,19 @@ __all__ = [
     "__version__",
     "compare",
     "describe",
+    "find_lr",
     "scheduler",
     "track",
 ]
 
 _HOME = {
     "History": "lrtrack.records",
+    "LRFinderResult": "lrtrack.finder",
     "Schedule": "lrtrack.schedules",
     "TrackedRun": "lrtrack.tracking",
     "compare": "lrtrack.comparing",
     "describe": "lrtrack.capture.describe",
+    "find_lr": "lrtrack.finder",
     "scheduler": "lrtrack.capture.build",
     "track": "lrtrack.tracking",
 }

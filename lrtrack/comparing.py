@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lrtrack import settings, stats
 from lrtrack.errors import NothingFound
+from lrtrack.records import TRAIN
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Progress, Query, Tracker
 
@@ -31,7 +32,7 @@ def compare(
     cache: bool = True,
     progress: Progress | None = None,
 ) -> stats.Comparison:
-    """Compare the schedules of an experiment's runs, best first.
+    """Compare the schedules of an experiment's trainings, best first; range tests are left out.
 
     Args:
         experiment: None: the one that `pyproject.toml` names, else the tracker's own default.
@@ -55,17 +56,18 @@ def compare(
         UsageError: a tracker, field, mode or baseline that does not exist.
     """
     experiment = experiment or settings.read().experiment
+    histories = fetch(
+        experiment,
+        tracker=tracker,
+        tracking_uri=tracking_uri,
+        filters=filters,
+        metric=metric,
+        directory=directory,
+        cache=cache,
+        progress=progress,
+    )
     return stats.compare_histories(
-        fetch(
-            experiment,
-            tracker=tracker,
-            tracking_uri=tracking_uri,
-            filters=filters,
-            metric=metric,
-            directory=directory,
-            cache=cache,
-            progress=progress,
-        ),
+        [history for history in histories if history.run.kind == TRAIN],
         experiment=experiment,
         metric=metric,
         mode=mode,

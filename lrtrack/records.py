@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -20,6 +21,12 @@ class State(StrEnum):
     RUNNING = "RUNNING"
     FINISHED = "FINISHED"
     FAILED = "FAILED"
+
+
+#: Kinds of runs: trainings, which reports compare, and learning-rate range tests.
+TRAIN, FIND = "train", "find"
+#: The method of `find_lr` whose suggestion stands for all of a run's.
+METHOD = "minimum"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Run:
-    """One `with` block's identity: everything known before its first step.
+    """One `with` block's identity: everything known before its first step, but for `suggestions`.
 
     Attributes:
         id: lrtrack's own id, 32 hex digits.
@@ -80,6 +87,8 @@ class Run:
         started: seconds since the epoch.
         cwd: the working directory, against which a tracker's relative store is resolved.
         source: the program that trains, as it was called.
+        kind: `TRAIN` or `FIND`.
+        suggestions: learning rates that a run of kind `FIND` came to, by method; known at its end.
     """
 
     id: str
@@ -102,6 +111,8 @@ class Run:
     cwd: str = ""
     source: str = ""
     targets: tuple[Target, ...] = ()
+    kind: str = TRAIN
+    suggestions: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping; the inverse of `from_dict`."""
@@ -125,6 +136,17 @@ class Run:
             for target in known.get("targets", ())
         )
         return cls(**known)
+
+
+def suggestions_from(found: Any) -> dict[str, float]:
+    """Suggestions out of what a journal or a tracker has kept, leaving out what is no number."""
+    if not isinstance(found, Mapping):
+        return {}
+    kept = {}
+    for method, rate in found.items():
+        with contextlib.suppress(TypeError, ValueError):
+            kept[str(method)] = float(rate)
+    return kept
 
 
 def _tupled(target: Mapping[str, Any]) -> dict[str, Any]:

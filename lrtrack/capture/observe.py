@@ -17,6 +17,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -36,9 +37,11 @@ class Notes(threading.local):
     Attributes:
         used: a step has begun since the last note.
         stepping: id of the optimizer whose step is under way.
+        away: what happens now is no training, and none of a block's business.
     """
 
     def __init__(self) -> None:
+        self.away = False
         self.period = -1
         self.used = False
         self.stepping: int | None = None
@@ -109,6 +112,16 @@ def end_step() -> None:
     here.used, here.stepping = True, None
 
 
+@contextmanager
+def away() -> Iterator[None]:
+    """Let this thread run steps, on any optimizer, that no open block sees."""
+    before, notes.away = notes.away, True
+    try:
+        yield
+    finally:
+        notes.away = before
+
+
 def listen_to_plateau(scheduler: Any, listener: Callable[[float], None]) -> Callable[[], None]:
     """Call `listener` with each value given to this scheduler's `step`; returns the undo."""
     listeners = _plateau_listeners.setdefault(scheduler, [])
@@ -133,7 +146,7 @@ def _wrap(owner: Any, name: str, note: Callable[..., None], before: bool) -> Cal
     @functools.wraps(original)
     def observed(*args: Any, **kwargs: Any) -> Any:
         # A wrapper of an earlier period may lie under someone else's: only the newest takes notes.
-        looking = bool(_watched) and period == _period
+        looking = bool(_watched) and period == _period and not notes.away
         if looking and before:
             quietly(name, note, None, args, kwargs)
         result = original(*args, **kwargs)

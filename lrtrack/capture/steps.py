@@ -89,7 +89,9 @@ class StepCapture:
         self._under_way = None
 
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        if torch.compiler.is_compiling() or self._is_inner(sys._getframe(1)):
+        if torch.compiler.is_compiling() or observe.notes.away:
+            return None
+        if self._is_inner(sys._getframe(1)):
             return None
         self._metrics, self._skipped = {}, False
         observe.begin_step(self._optimizer)
@@ -109,7 +111,7 @@ class StepCapture:
         return (args[0], first, *args[2:]), kwargs
 
     def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or observe.notes.away:
             return
         if self._inner_steps:
             self._inner_steps -= 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from lrtrack.errors import JournalError
 from lrtrack.journal.frames import FORMAT, MAX_PAYLOAD, PREAMBLE, Frame, Kind, decode
-from lrtrack.records import Run, State, StepRecord
+from lrtrack.records import Run, State, StepRecord, suggestions_from
 
 #: Bytes read at once: bounds memory on long journals. Nearly every frame is far smaller; for one
 #: that is not, more is read, up to what a frame may be.
@@ -53,10 +53,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended, by its own word."""
+    """How a run ended, by its own word, and the learning rates that it suggests, by method."""
 
     state: State
     time: float
+    suggestions: Mapping[str, float] = field(default_factory=dict)
+
+    def completed(self, run: Run) -> Run:
+        """The run, with what only its end knows."""
+        return replace(run, suggestions=self.suggestions) if self.suggestions else run
 
 
 class JournalReader:
@@ -189,6 +194,7 @@ def ending_of(event: dict[str, Any]) -> Ending | None:
     if event.get("event") != "end":
         return None
     try:
-        return Ending(State(event["state"]), float(event["time"]))
+        told = suggestions_from(event.get("suggestions"))
+        return Ending(State(event["state"]), float(event["time"]), told)
     except (KeyError, TypeError, ValueError):
         return Ending(State.FAILED, 0.0)

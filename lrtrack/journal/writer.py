@@ -103,14 +103,14 @@ class JournalWriter:
                 self._take()
                 self._push()
 
-    def close(self, state: State) -> None:
-        """End the run and release the file; idempotent."""
+    def close(self, state: State, **data: Any) -> None:
+        """End the run and release the file; idempotent. `data` is what only the end knows."""
         if self._file < 0:
             return
         self._stop.set()
         self._thread.join()
         try:
-            self.event("end", state=state.value)
+            self.event("end", state=state.value, **data)
             if self._late:
                 self._warn("lost", f"the last steps of {self.path} could not be written.")
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from lrtrack.records import History, State
+from lrtrack.records import FIND, METHOD, TRAIN, History, State
 from lrtrack.reports.report import Cell, Column, Report, Tone
 from lrtrack.reports.wording import NONE, clean, count, number, short_labels
 from lrtrack.schedules import JSON, plain
@@ -20,7 +20,10 @@ class RunRow:
         id: lrtrack's own run id.
         tracker_id: the run's id in the tracker it was read from; the same as `id` where the
             tracker keeps no other.
-        final: mean of the last 5 % of the metric's records; None where diverged or missing.
+        final: mean of the last 5 % of the metric's records; None where diverged or missing, and
+            for a range test, whose loss goes up in the end.
+        kind: `train`, or `find` for a learning-rate range test.
+        suggestion: the learning rate that a range test suggests.
     """
 
     name: str
@@ -36,6 +39,8 @@ class RunRow:
     tracker_id: str
     id: str
     url: str | None
+    kind: str = TRAIN
+    suggestion: float | None = None
 
     def to_dict(self) -> dict[str, JSON]:
         """A strict-JSON mapping."""
@@ -87,6 +92,7 @@ def _everywhere(rows: Sequence[RunRow]) -> str:
 def _row(history: History, metric: str) -> RunRow:
     run = history.run
     figures = summarise(history, metric, mode_of(metric), None)
+    diverged = figures.diverged and run.kind == TRAIN
     return RunRow(
         name=run.name,
         schedule=run.schedule.label,
@@ -94,21 +100,28 @@ def _row(history: History, metric: str) -> RunRow:
         seed=run.seed,
         device=run.device_name or run.device_type,
         state=str(history.state),
-        diverged=figures.diverged,
+        diverged=diverged,
         steps=figures.steps,
-        final=None if figures.diverged else figures.final,
+        final=None if diverged or run.kind != TRAIN else figures.final,
         tracker=history.tracker,
         tracker_id=history.id,
         id=run.id,
         url=history.url,
+        kind=run.kind,
+        suggestion=run.suggestions.get(METHOD),
     )
+
+
+def _tested(row: RunRow) -> Cell:
+    """What stands under `schedule` for a range test: what it came to."""
+    return Cell("LR finder" + ("" if row.suggestion is None else f" → {number(row.suggestion)}"))
 
 
 def _cells(row: RunRow, short: str) -> tuple[Cell, ...]:
     tones = {State.FAILED: Tone.BAD, State.FINISHED: Tone.PLAIN}
     return (
         Cell(clean(row.name)),
-        Cell(clean(row.schedule), clean(short)),
+        _tested(row) if row.kind == FIND else Cell(clean(row.schedule), clean(short)),
         Cell(NONE if row.seed is None else str(row.seed)),
         Cell(clean(row.device)),
         Cell(row.state.lower(), tone=tones.get(State(row.state), Tone.GOOD)),

@@ -13,7 +13,7 @@ import pyarrow as pa
 from lrtrack.errors import SinkLost, TrackerError
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
-from lrtrack.records import State, StepRecord, Target
+from lrtrack.records import TRAIN, State, StepRecord, Target
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.stats.summary import final_value
 from lrtrack.trackers import columns
@@ -152,7 +152,13 @@ class Delivery:
                 sink.upload(path)
         # Without a word of how it ended, its process was killed.
         state, ended = (ending.state, ending.time) if ending else (State.FAILED, last)
-        sink.close(state, ended, run_metrics(table, self._reader.run.prefix))
+        run = ending.completed(self._reader.run) if ending else self._reader.run
+        complete = getattr(sink, "complete", None)  # came after the first sinks of others
+        if run.suggestions and complete is not None:
+            complete(run)
+        # The losses of a range test are not what a training came to.
+        summary = run_metrics(table, run.prefix) if run.kind == TRAIN else {}
+        sink.close(state, ended, summary)
         self._save(closed=True, offset=self._reader.size(), skip=0)
 
     def _rewind(self) -> None:

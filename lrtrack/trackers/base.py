@@ -76,6 +76,14 @@ class Sink(Protocol):
         """Store the run-level metrics, and end the run where lrtrack opened it. Idempotent."""
         ...
 
+    def complete(self, run: Run) -> None:
+        """Store the tags and the description anew, of a run that has found out more. Idempotent.
+
+        Called before `close`, for runs with `suggestions`; a sink without this method has all
+        the rest of such a run.
+        """
+        ...
+
     def upload(self, history: Path) -> None:
         """Store the columnar file `history` as `lrtrack/history.parquet`. Idempotent."""
         ...

@@ -100,12 +100,13 @@ def _history(reader: JournalReader, run: Run) -> History:
     else:  # killed: nobody was left to write how it ended
         state = State.FAILED
         ended = float(table["time"][-1].as_py()) if table.num_rows else run.started
-    return History(run, state, LocalTracker.name, **columns.arrays(table), ended=ended)
+    whole = run if ending is None else ending.completed(run)
+    return History(whole, state, LocalTracker.name, **columns.arrays(table), ended=ended)
 
 
 def fields(run: Run) -> dict[str, Any]:
     """What a filter may ask: identity, `scheduler.…`, `optimizer.…`, config and tags."""
-    found: dict[str, Any] = {**run.tags, **_dotted(run.config)}
+    found: dict[str, Any] = {"kind": run.kind, **run.tags, **_dotted(run.config)}
     found |= {"name": run.name, "group": run.group, "seed": run.seed, "device": run.device_type}
     found |= {"scheduler": run.schedule.name, "optimizer": run.optimizer.get("name")}
     found |= {f"scheduler.{key}": value for key, value in run.schedule.flat().items()}

@@ -114,6 +114,11 @@ class MemorySink:
                 merged = {**before.metrics, **record.metrics}
                 steps[record.step] = StepRecord(record.step, before.time, merged)
 
+    def complete(self, run: Run) -> None:
+        """Keep the run as it is known now."""
+        with self._tracker._lock:
+            self._stored().run = run
+
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         """Store how and when the run ended, and its run-level metrics."""
         with self._tracker._lock:

@@ -16,7 +16,7 @@ from lrtrack.errors import JournalError, unknown, warn
 from lrtrack.journal.layout import Layout, read_json
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
-from lrtrack.records import Run, State
+from lrtrack.records import TRAIN, Run, State
 from lrtrack.settings import read
 from lrtrack.shipping.start import Courier
 from lrtrack.trackers import registry
@@ -94,9 +94,14 @@ def track(
 
 
 class Block:
-    """The context manager that `track()` returns; may be entered once."""
+    """The context manager that `track()` returns; may be entered once.
+
+    Attributes:
+        suggestions: of a run of kind `FIND`, which sets them before the block ends.
+    """
 
     def __init__(self, given: asked.Options) -> None:
+        self.suggestions: dict[str, float] = {}
         self._given = given
         self._settings = read()
         self._trackers = asked.trackers(given, self._settings)
@@ -131,7 +136,8 @@ class Block:
         if self._journal is not None:
             self._watches = _watches(self._trackers, run, layout, tracked)
             self._courier.start(portable=layout.marker(run.id).exists())
-        self._capture.attach()
+        if given.kind == TRAIN:  # else whoever entered the block says what its steps are
+            self._capture.attach()
         return tracked
 
     def __exit__(
@@ -147,7 +153,8 @@ class Block:
         interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
         timeout = min(self._given.flush_timeout, INTERRUPTED if interrupted else float("inf"))
         try:
-            self._journal.close(State.FINISHED if kind is None else State.FAILED)
+            told = {"suggestions": self.suggestions} if self.suggestions else {}
+            self._journal.close(State.FINISHED if kind is None else State.FAILED, **told)
             later = {name for name, watch in self._watches.items() if not watch.leave()}
             self._tracked.finish(timeout, later)
         except Exception as trouble:  # the user's own exception, or his results, go first

@@ -20,7 +20,7 @@ from lrtrack.capture.norms import KINDS
 from lrtrack.capture.optimizers import describe_optimizer, device_of, unwrap, world_size
 from lrtrack.errors import UsageError, unknown
 from lrtrack.journal.layout import host
-from lrtrack.records import Run, Target
+from lrtrack.records import TRAIN, Run, Target
 from lrtrack.settings import Settings
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
@@ -31,7 +31,10 @@ DEFAULT_TRACKER, DEFAULT_EXPERIMENT = "mlflow", "lrtrack"
 
 @dataclass(frozen=True)
 class Options:
-    """The arguments of `track()`, which documents them."""
+    """The arguments of `track()`, which documents them.
+
+    Those of `find_lr()` as well: `kind` is `FIND` then, and `scheduler` the sweep as a `Schedule`.
+    """
 
     optimizer: Any
     scheduler: Any
@@ -49,6 +52,7 @@ class Options:
     capture_loss: bool
     resume: str | None
     flush_timeout: float
+    kind: str = TRAIN
 
 
 def check(options: Options) -> None:
@@ -62,7 +66,8 @@ def check(options: Options) -> None:
     if isinstance(scheduler, torch.optim.Optimizer):
         raise TypeError("track() takes the optimizer first and the scheduler second; swap them")
     unwrap(options.optimizer)
-    if scheduler is not None and not callable(getattr(scheduler, "step", None)):
+    steps = scheduler is None or callable(getattr(scheduler, "step", None))
+    if options.kind == TRAIN and not steps:
         raise TypeError(
             "track() expects a scheduler with a step() method (or None) as its second argument, "
             f"got {type(scheduler).__name__}"
@@ -121,6 +126,7 @@ def identity(options: Options, settings: Settings, found: list[Tracker]) -> Run:
         cwd=str(Path.cwd()),
         source=sys.argv[0] if sys.argv else "",
         targets=targets,
+        kind=options.kind,
     )
 
 
@@ -142,7 +148,14 @@ def as_mapping(config: Any) -> dict[str, Any]:
 
 
 def _target(options: Options, tracker: Tracker, default: str) -> Target:
-    target = tracker.target(options.experiment, default)
+    # A run of another kind would mix its figures with those of a training that is joined.
+    apart = getattr(tracker, "apart", None) if options.kind != TRAIN else None
+    target = (apart or tracker.target)(options.experiment, default)
+    if options.kind != TRAIN and target.joined:
+        raise UsageError(
+            f"The tracker {tracker.name!r} has a run of yours open and no room for another one: "
+            "end that run before, or give another tracker"
+        )
     target = dataclasses.replace(target, portable=tracker.portable)
     if options.resume is not None and not target.joined:
         return dataclasses.replace(target, run_id=options.resume)

@@ -132,6 +132,8 @@ def test_json(lrtrack, three):
         "tracker_id": three[0],
         "id": three[0],
         "url": None,
+        "kind": "train",
+        "suggestion": None,
     }
 
 

@@ -48,9 +48,15 @@ class MlflowTracker:
             return Target(self.name, uri, run_id=run.info.run_id, joined=True)
         if os.environ.get("MLFLOW_RUN_ID"):  # as `mlflow.start_run()` would, in a project
             return Target(self.name, uri, run_id=os.environ["MLFLOW_RUN_ID"], joined=True)
-        name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
-        number = None if name else os.environ.get("MLFLOW_EXPERIMENT_ID")
-        return Target(self.name, uri, name or (None if number else default), number)
+        return _new(self.name, uri, experiment, default)
+
+    def apart(self, experiment: str | None, default: str = "lrtrack") -> Target:
+        """A new run whatever is active; without a word of the experiment, in the active run's."""
+        uri = _current_uri(sys.modules.get("mlflow"))
+        run = active_run()
+        if run is not None and experiment is None:
+            return Target(self.name, uri, experiment_id=run.info.experiment_id)
+        return _new(self.name, uri, experiment, default)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """The writing half for `run`."""
@@ -69,6 +75,13 @@ def active_run() -> Any:
     """The run that the user has open on this thread; None without one, or without MLflow."""
     module = sys.modules.get("mlflow")
     return module.active_run() if module is not None and hasattr(module, "active_run") else None
+
+
+def _new(tracker: str, uri: str | None, experiment: str | None, default: str) -> Target:
+    """A new run in `experiment`, or where MLflow's own variables say."""
+    name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    number = None if name else os.environ.get("MLFLOW_EXPERIMENT_ID")
+    return Target(tracker, uri, name or (None if number else default), number)
 
 
 def _current_uri(module: Any) -> str | None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from lrtrack.errors import NothingFound, UsageError, unknown, warn
 from lrtrack.journal.reader import merge
-from lrtrack.records import History, Run, State, Target
+from lrtrack.records import TRAIN, History, Run, State, Target, suggestions_from
 from lrtrack.schedules import JSON
 from lrtrack.settings import redact
 from lrtrack.trackers import columns
@@ -212,6 +212,14 @@ def run_from(found: Any, experiment: str | None) -> Run:
         world_size=_integer(tags.get("lrtrack.world_size")) or 1,
         version=tags.get("lrtrack.version", ""),
         started=(found.info.start_time or 0) / 1000,
+        kind=tags.get(words.KIND, TRAIN),
+        suggestions=suggestions_from(
+            {
+                k[len(words.SUGGESTION) :]: v
+                for k, v in tags.items()
+                if k.startswith(words.SUGGESTION)
+            }
+        ),
     )
 
 

@@ -91,6 +91,15 @@ class MlflowSink:
             if not self._target.joined:
                 self._client.set_terminated(self._id, state.value, when)
 
+    def complete(self, run: Run) -> None:
+        """Store the tags that the run has by now, and its note where nobody has changed it."""
+        with self._turn():
+            there = self._client.get_run(self._id).data.tags
+            tags = {name: text for name, text in words.tags(run).items() if there.get(name) != text}
+            if there.get(words.NOTE) == words.note(self._run):
+                tags[words.NOTE] = words.note(run)
+            self._log_all({}, tags)
+
     def release(self) -> None:
         """Nothing to let go of: clients are shared by all runs of a store."""
 

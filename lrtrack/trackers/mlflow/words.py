@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lrtrack.records import Run, StepRecord
+from lrtrack.records import FIND, METHOD, TRAIN, Run, StepRecord
 from lrtrack.schedules import CONSTANT, Schedule, text_of
 
 #: Tag of an experiment without which MLflow 3's UI opens it as a GenAI experiment.
@@ -14,6 +14,7 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 RUN_ID = "lrtrack.run_id"
 HISTORY_ROWS = "lrtrack.history.rows"
 NOTE = "mlflow.note.content"
+KIND, SUGGESTION = "lrtrack.kind", "lrtrack.suggestion."
 
 _NAME = re.compile(r"[^\w\-. /:]")
 _KEY_LENGTH, _PARAM_LENGTH, _TAG_LENGTH = 250, 6000, 8000
@@ -56,6 +57,9 @@ def tags(run: Run) -> dict[str, str]:
         found["lrtrack.group"] = run.group
     if run.prefix:
         found["lrtrack.prefix"] = run.prefix
+    if run.kind != TRAIN:
+        found[KIND] = run.kind
+    found |= {f"{SUGGESTION}{method}": text_of(rate) for method, rate in run.suggestions.items()}
     found |= {str(name): text_of(value) for name, value in run.tags.items()}
     return {key(name): text[:_TAG_LENGTH] for name, text in found.items()}
 
@@ -80,14 +84,24 @@ def note(run: Run) -> str:
         ("Optimizer", f"`{_code(Schedule.from_dict(_named(run.optimizer)).label)}`"),
         ("Device", _code(f"{run.device_name} ({run.device_type})")),
         *([("Seed", str(run.seed))] if run.seed is not None else []),
+        *((f"Suggestion ({_code(way)})", f"`{rate:.4g}`") for way, rate in run.suggestions.items()),
     ]
     table = "\n".join(f"| **{name}** | {text} |" for name, text in rows)
     where = f" --experiment {_shell(run.experiment)}" if run.experiment else ""
+    if run.kind == FIND:
+        return f"{_finding(run)}\n\n| | |\n|---|---|\n{table}\n"
     return (
         f"Tracked by [lrtrack](https://pypi.org/project/lrtrack/) {run.version} at every optimizer "
         f"step.\n\n| | |\n|---|---|\n{table}\n\n"
         f"Compare the schedules of this experiment:\n\n```\nlrtrack compare{where}\n```\n"
     )
+
+
+def _finding(run: Run) -> str:
+    """What a learning-rate range test came to, in one sentence or two."""
+    rate = run.suggestions.get(METHOD)
+    told = f" It suggests a learning rate of **{rate:.4g}**." if rate is not None else ""
+    return f"A learning-rate range test by lrtrack {run.version}; no training.{told}"
 
 
 def schedule_from(found: Mapping[str, str]) -> Schedule:

@@ -56,6 +56,15 @@ class WandbTracker:
             return place.joined(run)
         return place.own(experiment, default)
 
+    def apart(self, experiment: str | None, default: str = "lrtrack") -> Target:
+        """A new run whatever is active; without a word of the project, in the active run's.
+
+        Raises:
+            UsageError: it would go online, and there is no API key.
+        """
+        run = active_run()
+        return place.apart(None if run is None else place.joined(run), experiment, default)
+
     def watch(self, gate: Path, deliver: Callable[[], None]) -> Guard | None:
         """Guard the step counter of the user's active run, to be called where one is joined."""
         run = active_run()

@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,11 @@ DEFAULT_URL = "https://api.wandb.ai"
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER|PROXY|AUTH")
 # What only means something to the very process that has it.
 _FLEETING = ("WANDB_SERVICE", "WANDB_RESUME", "WANDB_RUN_ID")
+# What means one run, or its part in a sweep, and is not for another run beside it.
+_OF_ONE_RUN = (
+    *("WANDB_SERVICE", "WANDB_NAME", "WANDB_NOTES", "WANDB_SWEEP_ID"),
+    *("WANDB_SWEEP_PARAM_PATH", "WANDB_RUN_GROUP", "WANDB_JOB_TYPE"),
+)
 _MODES = {"dryrun": "offline", "run": "online", "disabled": "disabled", "offline": "offline"}
 
 
@@ -68,6 +74,23 @@ def joined(run: Any) -> Target:
         delivers=mode(found) != "disabled",
         taken=tuple(map(str, run.config.keys())),
     )
+
+
+def apart(active: Target | None, experiment: str | None, default: str) -> Target:
+    """A new run that takes nothing of the one that is active, or that the variables speak of.
+
+    Raises:
+        UsageError: it would go online, and there is no API key.
+    """
+    if active is None:
+        target = own(experiment, default)
+    elif experiment is None:
+        target = replace(active, run_id=None, url=None, joined=False, taken=())
+    else:
+        target = replace(own(experiment, default), environment=active.environment)
+        target = replace(target, delivers=active.delivers)
+    kept = {name: text for name, text in target.environment.items() if name not in _OF_ONE_RUN}
+    return replace(target, run_id=None, environment=kept)
 
 
 def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:

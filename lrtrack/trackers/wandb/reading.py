@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerError, TrackerUnavailable, UsageError, unknown
-from lrtrack.records import History, Run, State
+from lrtrack.records import TRAIN, History, Run, State, suggestions_from
 from lrtrack.settings import redact
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Progress, Query
@@ -221,6 +221,8 @@ def run_from(found: Any, path: str) -> Run:
         world_size=processes if isinstance(processes, int) else 1,
         version=str(told.get("version", "")),
         started=float(started) if isinstance(started, int | float) else 0.0,
+        kind=str(told.get("kind") or TRAIN),
+        suggestions=suggestions_from(told.get("suggestion")),
     )
 
 

@@ -80,6 +80,14 @@ class WandbSink:
             name = f"{columns.FOLDER}/{columns.NAME}"
             self._ask("upload", path=str(history), name=name)
 
+    def complete(self, run: Run) -> None:
+        """Say what the run has found out, in its config and its notes."""
+        if self._asked == "close":  # it is there already
+            return
+        told = words.notes(run, self._target)
+        notes = told if "WANDB_NOTES" not in self._target.environment else None
+        self._ask("complete", config={words.CONFIG: words.config(run)}, notes=notes)
+
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         """End the run where lrtrack opened it, and wait until W&B's server has everything."""
         code = 0 if state is State.FINISHED else 1

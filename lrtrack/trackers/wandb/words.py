@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lrtrack.records import Run, Target
+from lrtrack.records import FIND, TRAIN, Run, Target
 from lrtrack.schedules import CONSTANT, Schedule, plain, text_of
 
 #: The one config key under which everything of lrtrack's stands.
@@ -32,6 +32,8 @@ def config(run: Run) -> dict[str, Any]:
         "config": dict(run.config),
         "started": run.started,
     }
+    if run.kind != TRAIN:
+        found |= {"kind": run.kind, "suggestion": dict(run.suggestions)}
     return dict(plain(found))
 
 
@@ -45,6 +47,10 @@ def tags(run: Run) -> list[str]:
 def notes(run: Run, target: Target) -> str:
     """The run's description."""
     where = f" --experiment {target.experiment}" if target.experiment else ""
+    if run.kind == FIND:
+        rates = ", ".join(f"{rate:.4g} ({way})" for way, rate in run.suggestions.items())
+        told = f" It suggests a learning rate of {rates}." if rates else ""
+        return f"A learning-rate range test by lrtrack {run.version}; no training.{told}"
     return (
         f"{run.schedule.label} on {run.device_name or run.device_type}, tracked by lrtrack "
         f"{run.version} at every optimizer step. Compare: lrtrack compare --tracker wandb{where}"

@@ -131,6 +131,13 @@ class Writer:
         self._run.save(str(inside), base_path=self._run.dir, policy="now")
         return {}
 
+    def complete(self, order: dict[str, Any]) -> Answer:
+        """Store config and notes of a run that has found out more."""
+        self._run.config.update(order["config"], allow_val_change=True)
+        if order["notes"] is not None and not self._joined:
+            self._run.notes = order["notes"]
+        return {}
+
     def close(self, order: dict[str, Any]) -> Answer:
         """Store the summary, and end the run where lrtrack opened it."""
         run = self._run

@@ -1,0 +1,199 @@
+"""Bad input: said clearly, before or at the first step, and with everything as it was."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import lrtrack
+from lrtrack.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"start": 1.0, "end": 1.0}, "end must be a learning rate above start=1"),
+        ({"start": 1.0, "end": 0.1}, "end must be"),
+        ({"end": math.inf}, "end must be"),
+        ({"end": math.nan}, "end must be"),
+        ({"start": 0.0}, "start must be a learning rate above 0"),
+        ({"start": -1e-3}, "start must be"),
+        ({"start": math.nan}, "start must be"),
+        ({"num_steps": 9}, "num_steps must be a whole number, at least 10; got 9"),
+        ({"num_steps": 20.0}, "num_steps must be a whole number"),
+        ({"mode": "lin"}, "Unknown mode 'lin'. Did you mean 'linear'"),
+        ({"smoothing": 1.0}, r"smoothing must be in \[0, 1\)"),
+        ({"smoothing": -0.1}, r"smoothing must be in \[0, 1\)"),
+        ({"smoothing": math.nan}, r"smoothing must be in \[0, 1\)"),
+        ({"stop_factor": 1.0}, "stop_factor must be above 1"),
+        ({"record": True, "tracker": "mlfow"}, "Did you mean 'mlflow'"),
+        ({"record": True, "seed": "1"}, "seed must be an integer"),
+        ({"record": True, "config": 3}, "config must be a mapping"),
+    ],
+)
+def test_values_that_cannot_be(training, equal, options, message) -> None:
+    """A `UsageError` names the argument, and nothing was tried."""
+    before = training.state()
+    with pytest.raises(UsageError, match=message):
+        lrtrack.find_lr(
+            training.model, training.optimizer, training.step, **{"record": False, **options}
+        )
+
+    assert equal(training.state(), before)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": 3}, "expects a torch.nn.Module first, got int"),
+        ({"optimizer": "Adam"}, "as its second argument, got str"),
+        ({"step": 3}, "as its third argument a function .* got int"),
+        ({"scheduler": torch.optim.SGD([torch.zeros(1)])}, "as scheduler .* got SGD"),
+        ({"scheduler": 3}, r"as scheduler an object with a step\(\) method, got int"),
+        ({"start": "1e-7"}, "start must be a number, got '1e-7'"),
+        ({"smoothing": True}, "smoothing must be a number, got True"),
+        ({"sped": 1}, "Unknown option 'sped'. Did you mean 'seed'"),
+    ],
+)
+def test_arguments_of_the_wrong_kind(training, change, message) -> None:
+    """A `TypeError` says what was expected where, and what came."""
+    given: dict[str, Any] = {
+        "model": training.model, "optimizer": training.optimizer, "step": training.step
+    }  # fmt: skip
+    with pytest.raises(TypeError, match=message):
+        lrtrack.find_lr(**given | change, record=False)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_first_loss_that_is_no_number(training, new_training, equal, loss) -> None:
+    """NaN or Inf before any rate was tried is the model's: an error says so."""
+    before = training.state()
+
+    def step() -> torch.Tensor:
+        return training.step() * loss
+
+    with pytest.raises(UsageError, match=f"The loss is {loss} at the first step"):
+        lrtrack.find_lr(training.model, training.optimizer, step, record=False)
+    assert equal(training.state(), before)
+
+
+@pytest.mark.parametrize(
+    ("returned", "shown"),
+    [
+        (None, "got None"),
+        ("0.5", "got '0.5'"),
+        (True, "got True"),
+        (torch.zeros(2), r"a tensor of shape \(2,\)"),
+        (torch.tensor(1j), r"a tensor of shape \(\)"),
+        ((0.5, {}), r"got \(0.5, {}\)"),
+    ],
+)
+def test_a_step_that_returns_no_number(training, equal, returned, shown) -> None:
+    """What is no number is shown, in a `TypeError`."""
+    before = training.state()
+
+    def step() -> Any:
+        training.step()
+        return returned
+
+    with pytest.raises(TypeError, match=rf"step\(\) must return the loss as one number.*{shown}"):
+        lrtrack.find_lr(training.model, training.optimizer, step, record=False)
+    assert equal(training.state(), before)
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, np.float64, torch.tensor, lambda x: [x][0]])
+def test_numbers_of_any_kind(training, kind) -> None:
+    """Floats, numpy's numbers and one-element tensors are losses."""
+    values = iter(np.linspace(2, 1, 200).astype(np.float32).tolist())
+    given = []
+
+    def step() -> Any:
+        training.step()
+        given.append(next(values))
+        return kind(given[-1])
+
+    result = lrtrack.find_lr(training.model, training.optimizer, step, record=False)
+
+    assert result.losses.tolist() == given
+
+
+@pytest.mark.parametrize("way", ["plain", "swallowed", "scaler"])
+def test_a_step_that_steps_the_optimizer(training, equal, way) -> None:
+    """Two steps a rate would be a test of something else: refused before the optimizer moves."""
+    before = training.state()
+    scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+
+    def step() -> torch.Tensor:
+        loss = training.step()
+        if way == "scaler":
+            scaler.scale(loss)
+            scaler.step(training.optimizer)
+        try:
+            training.optimizer.step()
+        except UsageError:
+            if way != "swallowed":
+                raise
+        return loss
+
+    with pytest.raises(UsageError, match=r"step\(\) called optimizer.step\(\)"):
+        lrtrack.find_lr(training.model, training.optimizer, step, record=False)
+    assert equal(training.state(), before)
+
+
+def test_a_step_that_steps_the_scheduler(training, equal) -> None:
+    """A scheduler that moves the rate in between is refused."""
+    before = training.state()
+
+    def step() -> torch.Tensor:
+        loss = training.step()
+        training.optimizer.param_groups[0]["lr"] *= 0.9
+        return loss
+
+    with pytest.raises(UsageError, match=r"leave scheduler\.step\(\) out"):
+        lrtrack.find_lr(training.model, training.optimizer, step, record=False)
+    assert equal(training.state(), before)
+
+
+def test_a_step_without_backward(training) -> None:
+    """No gradients, no steps: said at the first one."""
+    with pytest.raises(UsageError, match=r"has to call loss.backward\(\)"):
+        lrtrack.find_lr(training.model, training.optimizer, lambda: 1.0, record=False)
+
+
+def test_an_optimizer_of_another_model(training, new_training) -> None:
+    """It could not be restored, and nothing would be learnt about the model."""
+    other = new_training()
+    with pytest.raises(UsageError, match="6 of the optimizer's 6 parameters are not the model's"):
+        lrtrack.find_lr(other.model, training.optimizer, training.step, record=False)
+
+
+def test_an_optimizer_that_needs_a_closure(training) -> None:
+    """LBFGS searches its rate itself."""
+    optimizer = torch.optim.LBFGS(training.model.parameters())
+    with pytest.raises(UsageError, match=r"LBFGS: its step\(\) needs a closure"):
+        lrtrack.find_lr(training.model, optimizer, training.step, record=False)
+
+
+def test_parameters_without_a_shape() -> None:
+    """A lazy module is to be run once before."""
+    model = torch.nn.LazyLinear(1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(UsageError, match="parameters without a shape yet"):
+        lrtrack.find_lr(model, optimizer, lambda: 0.0, record=False)
+
+
+def test_the_import_is_late() -> None:
+    """`import lrtrack` knows of `find_lr` without loading torch; matplotlib comes with a plot."""
+    code = (
+        "import sys, lrtrack; assert 'find_lr' in dir(lrtrack); print('torch' in sys.modules);"
+        "lrtrack.find_lr; print('torch' in sys.modules, 'matplotlib.pyplot' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert done.stdout.splitlines() == ["False", "True False"]
