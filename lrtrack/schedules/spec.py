@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any
 
 from lrtrack.errors import UsageError
@@ -97,11 +98,18 @@ def _value(value: Any) -> str:
         return "{" + ", ".join(map(_value, value.values)) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool) or type(value).__name__ == "bool":  # or numpy's
         return str(value).lower()
     if isinstance(value, str):
         return f"'{value}'" if "'" not in value else f'"{value}"'
-    return repr(value)
+    return repr(_python(value))
+
+
+def _python(value: Any) -> Any:
+    """numpy's numbers, which a sweep may hand over, as Python writes them."""
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
 class _Parser:

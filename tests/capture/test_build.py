@@ -99,11 +99,12 @@ def test_a_constant_schedule_is_called_so():
         ({"a": 1}, 'needs "name"'),
         ("cosine", "needs T_max"),
         ("onecycle(max_lr=0.1)", "needs total_steps"),
-        ("onecycle(max_lr=0.1, total_steps=-4)", "torch says"),
+        ("onecycle(max_lr=0.1, total_steps=9, pct_start=2.0)", "torch says"),
+        ("onecycle(max_lr=0.1, total_steps=-4)", "whole number of steps"),
         ("cosine(T_max='x')", "whole number of steps"),
         ("cosine(T_max=1..9)", "does not decide it"),
         ("plateau -> cosine(T_max=9)", "plateau waits for a metric"),
-        ("step(steps=3) -> cosine(T_max=9)", "step needs steps"),
+        ("step(steps=3) -> cosine(T_max=9)", "step needs lasts=…"),
     ],
 )
 def test_what_cannot_be_built_is_told(spec, why):
