@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from lrtrack.errors import UsageError
 from lrtrack.schedules.catalogue import KINDS, LASTS
@@ -39,11 +38,9 @@ def _stage(data: Mapping[str, JSON], lasts: int | None = None) -> Stage:
     name = _kind_of(data)
     kind = KINDS[name]
     short = {own: text for text, own in kind.short.items()}
-    params: dict[str, Any] = {}
-    for key in sorted(data.keys() - {"name", *kind.fixed}):
-        if key not in kind.params:
-            raise _nameless(data, f"{key} is no parameter of {name}")
-        params[short.get(key, key)] = _value(data, key)
+    for key in sorted(data.keys() - {"name", *kind.params, *kind.fixed}):
+        raise _nameless(data, f"{key} is no parameter of {name}")
+    params = {short.get(key, key): _value(data, key) for key in kind.params if key in data}
     if lasts is not None and lasts != data.get(str(kind.length)):
         params[LASTS] = lasts
     return Stage(name, params)
