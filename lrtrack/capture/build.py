@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,7 +24,13 @@ SCHEDULE = "schedule"
 _OURS: Mapping[str, type] = {cls.__name__: cls for cls in (InverseSqrtLR, TimeDecayLR)}
 
 
-def scheduler(optimizer: Any, spec: Any, total_steps: int | None = None) -> Any:
+def scheduler(
+    optimizer: Any,
+    spec: Any,
+    total_steps: int | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Any:
     """Build a scheduler from a spec.
 
     Args:
@@ -32,6 +39,7 @@ def scheduler(optimizer: Any, spec: Any, total_steps: int | None = None) -> Any:
             0.1}`; a list of these for a chain; or a sweep's config (`wandb.config`) that has one
             of these under `schedule`, nested or flat with dots.
         total_steps: how often `step()` will be called; fills in what the spec leaves open.
+        clock: seconds, for schedules that decay with time.
 
     Returns:
         A scheduler of torch's own, or of lrtrack where torch has none; a chain becomes one
@@ -43,10 +51,9 @@ def scheduler(optimizer: Any, spec: Any, total_steps: int | None = None) -> Any:
     inner = unwrap(optimizer)
     parts = parts_of(_stages(spec), total_steps)
     if len(parts) == 1:
-        return _one(inner, parts[0])
-    return lr_scheduler.SequentialLR(
-        inner, [_one(inner, part) for part in parts], list(ends_of(parts))
-    )
+        return _one(inner, parts[0], clock)
+    built = [_one(inner, part, clock) for part in parts]
+    return lr_scheduler.SequentialLR(inner, built, list(ends_of(parts)))
 
 
 def _stages(spec: Any) -> list[Stage]:
@@ -113,7 +120,7 @@ def _undotted(config: Mapping[str, Any]) -> Any:
     return nested
 
 
-def _one(optimizer: torch.optim.Optimizer, part: Part) -> Any:
+def _one(optimizer: torch.optim.Optimizer, part: Part, clock: Callable[[], float]) -> Any:
     kind = KINDS[part.name]
     assert kind.cls is not None  # compositions have been opened
     params = {**part.params, **kind.fixed}
@@ -123,9 +130,10 @@ def _one(optimizer: torch.optim.Optimizer, part: Part) -> Any:
     if missing or (part.name == "onecycle" and not {"total_steps", "epochs"} & params.keys()):
         what = ", ".join(missing) or "total_steps"
         raise UsageError(f"{part.name} needs {what}, or scheduler(…, total_steps=…)")
+    timed = {"clock": clock} if kind.cls == TimeDecayLR.__name__ else {}
     cls = _OURS.get(kind.cls) or getattr(lr_scheduler, kind.cls)
     try:
-        return cls(optimizer, **params)
+        return cls(optimizer, **params, **timed)
     except (TypeError, ValueError, ArithmeticError) as error:
         who = kind.cls if kind.cls in _OURS else "torch"
         text = write([Stage(part.name, part.params)])

@@ -68,17 +68,17 @@ def simulate(
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise UsageError(f"steps is a whole number of optimizer steps, at least 1; got {steps!r}")
+    clock = _Clock(seconds_per_step)
     if callable(getattr(schedule, "step", None)):
         moving, groups = stand_in(schedule)
+        for part in nested(moving):
+            if isinstance(part, TimeDecayLR):
+                part.use_clock(clock)
     else:
         optimizer = _dummy(lr)
-        moving = build(optimizer, schedule, steps if total_steps is None else total_steps)
+        total = steps if total_steps is None else total_steps
+        moving, groups = build(optimizer, schedule, total, clock=clock), optimizer.param_groups
         optimizer._opt_called = True  # type: ignore[attr-defined]  # else torch warns
-        groups = optimizer.param_groups
-    clock = _Clock(seconds_per_step)
-    for part in nested(moving):
-        if isinstance(part, TimeDecayLR):
-            part.use_clock(clock)
     found = [[_number(group["lr"])] for group in groups]
     told = [] if metrics is None else [float(value) for value in metrics]
     if metrics is not None and len(told) < steps - 1:
