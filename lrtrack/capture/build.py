@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -97,7 +98,7 @@ def _closed(text: str, config: Mapping[str, Any]) -> list[Stage]:
             )
         chosen[stage.at, name] = group[name]
     return [
-        Stage(s.name, {n: chosen.get((s.at, n), v) for n, v in s.params.items()}, s.at, s.places)
+        replace(s, params={n: chosen.get((s.at, n), v) for n, v in s.params.items()})
         for s in stages
     ]
 
@@ -125,11 +126,11 @@ def _one(optimizer: torch.optim.Optimizer, part: Part, clock: Callable[[], float
     assert kind.cls is not None  # compositions have been opened
     params = {**part.params, **kind.fixed}
     if part.name == CONSTANT:
-        params = _constant(params)
+        params = _constant(part, params)
     missing = [name for name in kind.required if name not in params]
     if missing or (part.name == "onecycle" and not {"total_steps", "epochs"} & params.keys()):
         what = ", ".join(missing) or "total_steps"
-        raise UsageError(f"{part.name} needs {what}, or scheduler(…, total_steps=…)")
+        raise part.stage.wrong(f"{part.name} needs {what}, or scheduler(…, total_steps=…)")
     timed = {"clock": clock} if kind.cls == TimeDecayLR.__name__ else {}
     cls = _OURS.get(kind.cls) or getattr(lr_scheduler, kind.cls)
     try:
@@ -137,12 +138,13 @@ def _one(optimizer: torch.optim.Optimizer, part: Part, clock: Callable[[], float
     except (TypeError, ValueError, ArithmeticError) as error:
         who = kind.cls if kind.cls in _OURS else "torch"
         text = write([Stage(part.name, part.params)])
-        raise UsageError(f"{text}: {who} says: {error}") from error
+        raise part.stage.wrong(f"{text}: {who} says: {error}") from error
 
 
-def _constant(params: Mapping[str, Any]) -> dict[str, Any]:
+def _constant(part: Part, params: Mapping[str, Any]) -> dict[str, Any]:
     factor = params.get("factor", 1.0)
     if factor == 0:
-        raise UsageError("constant: factor is above 0, as torch divides by it at the end")
+        what = "constant: factor is above 0, as torch divides by it at the end"
+        raise part.stage.wrong(what, "factor")
     ending = {"total_iters": 0} if factor == 1 else {}
     return {"factor": factor, **ending, **params}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import (
+    CosineAnnealingWarmRestarts,
     CyclicLR,
     LRScheduler,
     OneCycleLR,
@@ -46,10 +48,10 @@ def simulate(
     float, because torch's own classes compute them. A scheduler that is handed in stays as it
     is, and so does its optimizer: a copy is stepped, without parameters or optimizer state.
 
-    Measured for 1,000,000 steps on a busy 2-core machine: 0.5 to 1.5 s for torch's classes and
+    1,000,000 steps take 0.4 to 1.5 s of processor time with torch's classes, lrtrack's, and
     chains of them, whose `get_lr()` is called without the rest of `step()`. Any other class is
-    stepped in full (about 3 s for 1,000,000 steps in a `ChainedScheduler` of two): what its
-    `step()` does is not known.
+    stepped in full, as nobody knows what its `step()` does besides: 4 s for a `ChainedScheduler`
+    of two. (Measured with torch 2.13 on a 2-core machine.)
 
     Args:
         schedule: a spec in any of `lrtrack.scheduler`'s forms, or a scheduler.
@@ -80,7 +82,7 @@ def simulate(
         moving, groups = build(optimizer, schedule, total, clock=clock), optimizer.param_groups
         optimizer._opt_called = True  # type: ignore[attr-defined]  # else torch warns
     found = [[_number(group["lr"])] for group in groups]
-    told = [] if metrics is None else [float(value) for value in metrics]
+    told = [] if metrics is None else [float(value) for value in islice(metrics, steps)]
     if metrics is not None and len(told) < steps - 1:
         raise UsageError(f"{steps} steps need a metric after each but the last; got {len(told)}")
     try:
@@ -177,7 +179,9 @@ class _Run:
         self._clock.steps += 0 if timed else steps
         scheduler._get_lr_called_within_step = True
         try:
-            if len(self._groups) == 1 and not timed:
+            if type(scheduler) is CosineAnnealingWarmRestarts:
+                self._restarts(scheduler, epochs)
+            elif len(self._groups) == 1 and not timed:
                 self._tight_for_one(scheduler, epochs)
             else:
                 self._tight_for_all(scheduler, epochs, timed)
@@ -192,6 +196,17 @@ class _Run:
             group["lr"] = rate
             add(rate)
 
+    def _restarts(self, scheduler: Any, epochs: range) -> None:
+        for scheduler.last_epoch in epochs:  # the one class of torch whose `step` keeps count
+            scheduler.T_cur += 1
+            if scheduler.T_cur >= scheduler.T_i:
+                scheduler.T_cur %= scheduler.T_i
+                scheduler.T_i *= scheduler.T_mult
+            rates = scheduler.get_lr()
+            for group, found, rate in zip(self._groups, self._found, rates, strict=True):
+                group["lr"] = rate
+                found.append(rate)
+
     def _tight_for_all(self, scheduler: Any, epochs: range, timed: bool) -> None:
         compute, clock = scheduler.get_lr, self._clock
         pairs = list(zip(self._groups, self._found, strict=True))
@@ -205,6 +220,8 @@ class _Run:
 def _is_simple(scheduler: Any) -> bool:
     """Whether all that a step does is to set what `get_lr()` computes."""
     cls = type(scheduler)
+    if cls is CosineAnnealingWarmRestarts:
+        return True
     if cls not in (InverseSqrtLR, TimeDecayLR) and cls.__module__ != lr_scheduler.__name__:
         return False
     return cls.step is LRScheduler.step and "step" not in vars(scheduler)

@@ -143,7 +143,7 @@ def _resolved(text: str, stage: Stage) -> Stage:
     if kind.one_of and len(given) != 1:
         at = places[given[1]] if given else stage.at
         raise SpecError(text, at, f"{stage.name} needs one of {', '.join(kind.one_of)}.")
-    return Stage(stage.name, params, stage.at, places)
+    return Stage(stage.name, params, stage.at, places, text)
 
 
 def group_of(text: str, stage: Stage) -> str:

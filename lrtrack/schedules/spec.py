@@ -64,12 +64,20 @@ class Stage:
         params: as written; values are JSON, `Range` or `Choice`.
         at: where in the text it begins.
         places: where in the text each parameter begins.
+        text: the whole text; empty where there is none.
     """
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
     at: int = 0
     places: Mapping[str, int] = field(default_factory=dict)
+    text: str = ""
+
+    def wrong(self, what: str, param: str = "") -> UsageError:
+        """An error that points at the stage, or at a parameter where that is given."""
+        if not self.text:
+            return UsageError(what)
+        return SpecError(self.text, self.places.get(param, self.at), what)
 
 
 def parse(text: str) -> list[Stage]:

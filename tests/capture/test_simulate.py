@@ -114,6 +114,7 @@ SCHEDULERS = {
     "sequential": lambda o: ls.SequentialLR(
         o, [ls.LinearLR(o, 0.1), ls.ExponentialLR(o, 0.9), ls.CosineAnnealingLR(o, 20)], [5, 11]
     ),
+    "restarts": lambda o: ls.CosineAnnealingWarmRestarts(o, 5, 2, eta_min=0.01),
     "swa": lambda o: SWALR(o, swa_lr=0.01, anneal_epochs=10),
     "onecycle": lambda o: ls.OneCycleLR(o, [0.3, 0.2], 60),
     "plateau": lambda o: ls.ReduceLROnPlateau(o, patience=1, min_lr=[0.01, 0.02]),

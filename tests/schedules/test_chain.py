@@ -7,6 +7,7 @@ import pytest
 from lrtrack.errors import UsageError
 from lrtrack.schedules.catalogue import stages_of
 from lrtrack.schedules.chain import ends_of, parts_of
+from lrtrack.schedules.spec import SpecError, Stage
 
 
 def parts(text: str, total_steps: int | None = None) -> list[tuple[str, int | None]]:
@@ -92,13 +93,17 @@ def test_where_the_parts_begin():
         ("wsd(min_lr=0.1)", 100, "linear decay ends at end_factor=…, not at min_lr=…"),
         ("wsd(shape=cosine, end=0.1)", 100, "cosine decay ends at min_lr=…"),
         ("wsd(warmup=1.5)", 100, "warmup is a whole number of steps, at least 0, not 1.5"),
-        ("wsd(steps=9, lasts=2) -> constant", None, "lasts=2 ends before its last part begins"),
+        (
+            "wsd(steps=9, lasts=2) -> constant",
+            None,
+            "lasts=2 ends before the last part of it begins",
+        ),
         ("flat_cosine(flat=100)", 100, "flat=100 leaves nothing of 100 steps"),
         ("cosine(steps=0)", None, "T_max is a whole number of steps, at least 1, not 0"),
         ("step(steps=true)", None, "step_size is a whole number of steps, at least 1, not True"),
         ("warmup(steps=100) -> cosine", 100, "total_steps=100 leaves nothing for cosine"),
         ("linear -> constant", None, "linear needs total_iters=… or lasts=…: the next"),
-        ("cosine(steps=9, lasts=9)", None, "cosine is the last schedule: nothing begins after"),
+        ("cosine(steps=9, lasts=9)", None, "cosine is the last schedule: nothing follows"),
         ("constant(steps=3) -> plateau", None, "plateau waits for a metric"),
     ],
 )
@@ -106,3 +111,27 @@ def test_lengths_that_cannot_be(text, total, why):
     """A clear error that names the parameter."""
     with pytest.raises(UsageError, match=why):
         parts(text, total)
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("warmup(steps=5) -> wsd(decay=30, shape=x)", 33),
+        ("warmup(steps=5) -> wsd(warmup=30, decay=80)", 19),
+        ("warmup(steps=-5) -> cosine", 7),
+        ("constant(steps=5) -> cosine(lasts=3)", 28),
+        ("step(steps=5) -> cosine", 0),
+    ],
+)
+def test_mistakes_are_pointed_at(text, at):
+    """At the parameter where one is to blame, else at the schedule."""
+    with pytest.raises(SpecError) as caught:
+        parts(text, 100)
+
+    assert str(caught.value).splitlines()[1:] == [f"  {text}", " " * (at + 2) + "^"]
+
+
+def test_stages_without_a_text_have_errors_too():
+    """There is nothing to point at, and all the same something to say."""
+    with pytest.raises(UsageError, match=r"^wsd needs steps"):
+        parts_of([Stage("wsd")])
