@@ -23,6 +23,13 @@ def foreign(optimizer: Any, scheduler: Any) -> Any | None:
     None too where it cannot be told: a scheduler that carries no optimizer, or several of which
     one is right. Two wrappers around one optimizer, or around the same param groups, are one.
     """
+    try:
+        return _foreign(optimizer, scheduler)
+    except Exception:  # somebody else's property: no reason to keep anyone from training
+        return None
+
+
+def _foreign(optimizer: Any, scheduler: Any) -> Any | None:
     parts = list(nested(scheduler))
     moving = [part for part in parts if len(list(nested(part))) == 1]
     found = [own for part in moving if (own := list(_carried(part)))]

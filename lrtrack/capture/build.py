@@ -14,7 +14,7 @@ from lrtrack.capture.inverse_sqrt import InverseSqrtLR
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.time_decay import TimeDecayLR
 from lrtrack.errors import UsageError
-from lrtrack.schedules import CONSTANT
+from lrtrack.schedules import CONSTANT, Schedule, spec_of
 from lrtrack.schedules.catalogue import KINDS, group_of, open_params, stages_of
 from lrtrack.schedules.chain import Part, ends_of, parts_of
 from lrtrack.schedules.spec import Stage, write
@@ -38,7 +38,8 @@ def scheduler(
         optimizer: a `torch.optim.Optimizer`, or a wrapper that carries one in `.optimizer`.
         spec: text such as `"onecycle(max_lr=0.1)"`; a mapping `{"name": "onecycle", "max_lr":
             0.1}`; a list of these for a chain; or a sweep's config (`wandb.config`) that has one
-            of these under `schedule`, nested or flat with dots.
+            of these under `schedule`, nested or flat with dots. A `Schedule`, as a run carries
+            it, is built again where the language has a name for it.
         total_steps: how often `step()` will be called; fills in what the spec leaves open.
         clock: seconds, for schedules that decay with time.
 
@@ -62,6 +63,8 @@ def _stages(spec: Any) -> list[Stage]:
         return _closed(spec, {})
     if isinstance(spec, list | tuple):
         return _chain(spec)
+    if isinstance(spec, Schedule):
+        return stages_of(spec_of(spec))
     # a wandb.config is no Mapping, but has keys()
     found = dict(spec) if isinstance(spec, Mapping) or hasattr(spec, "keys") else None
     if found is None:

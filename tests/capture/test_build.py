@@ -135,6 +135,15 @@ def test_one_chain_in_its_forms(spec):
     assert built == lrtrack.describe(chain(sgd()))
 
 
+def test_a_schedule_as_a_run_carries_it():
+    """What a run was described with is built again."""
+    schedule = lrtrack.Schedule.from_spec(lrtrack.describe(chain(sgd())).spec)
+
+    assert lrtrack.describe(lrtrack.scheduler(sgd(), schedule)) == schedule
+    with pytest.raises(UsageError, match="LambdaLR cannot be written as a spec"):
+        lrtrack.scheduler(sgd(), lrtrack.Schedule("LambdaLR"))
+
+
 def test_time_decay_is_by_the_clock():
     """The spec builds lrtrack's own class, with the real clock."""
     built = lrtrack.scheduler(sgd(), "time(half_life=600, min_lr=1e-4)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,9 @@ from lrtrack import simulate
 SPECS = ("warmup(steps=10) -> cosine(min_lr=1e-5)", "onecycle(max_lr=0.1)")
 
 
-def test_a_chart_by_default(lrtrack):
+def test_a_chart_by_default(lrtrack, monkeypatch):
     """At 80 columns, without colours in a pipe, with every spec in the legend."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     result = lrtrack("preview", *SPECS, "--steps", "100")
 
     assert (result.exit_code, result.stderr) == (0, "")
@@ -95,6 +97,21 @@ def test_a_file_that_cannot_be_written(lrtrack):
 
     assert result.exit_code == 1
     assert "Cannot write nowhere/a.png: No such file or directory" in result.stderr
+
+
+def test_a_png_is_not_thrown_at_a_terminal():
+    """On a pipe it is written, on a terminal refused."""
+    code = "from lrtrack.cli import main; main(prog_name='lrtrack')"
+    command = [sys.executable, "-c", code, "preview", "cosine", "--steps", "9", "--format", "png"]
+    screen, terminal = os.openpty()
+    refused = subprocess.run(command, stdout=terminal, stderr=subprocess.PIPE)
+    os.close(screen)
+    os.close(terminal)
+    piped = subprocess.run(command, capture_output=True, check=True)
+
+    assert refused.returncode == 2
+    assert b"write it to a file with -o" in refused.stderr
+    assert piped.stdout.startswith(b"\x89PNG")
 
 
 def test_no_tracker_is_loaded():

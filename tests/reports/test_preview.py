@@ -100,6 +100,28 @@ def test_a_chart_fits_its_width(width: int):
     assert all(word in text for word in spec.split(" "))
 
 
+class _Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colours_on_a_terminal_unless_unwanted(monkeypatch):
+    """Curves in braille, told apart by colour; with NO_COLOR by signs."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured, plain = _Terminal(), _Terminal()
+    terminal.write(preview(line=LINE, flat=FLAT), coloured)
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal.write(preview(line=LINE, flat=FLAT), plain)
+
+    assert "\x1b[36m⠉⠒" in coloured.getvalue()
+    assert "\x1b[33m━ \x1b[0mflat" in coloured.getvalue()
+    assert "\x1b[3" not in plain.getvalue()
+    assert "\n+ flat" in plain.getvalue()
+
+
 class _Ascii(io.StringIO):
     encoding = "ascii"
 

@@ -66,6 +66,15 @@ class Free:
         """Nothing that could be seen."""
 
 
+class Broken(Free):
+    """A scheduler whose property fails."""
+
+    @property
+    def optimizer(self):
+        """Not there yet."""
+        raise RuntimeError("not yet")
+
+
 class Several:
     """One scheduler for the two optimizers of a GAN."""
 
@@ -100,6 +109,7 @@ OWN = {
     "wrapper that is an optimizer": lambda o: (Around(Subclassed(o)), chain(o)),
     "wrapped scheduler": lambda o: (o, Holder(Holder(ls.StepLR(o, 3), [Around(o)]), [o])),
     "no optimizer": lambda o: (o, Free()),
+    "a property that fails": lambda o: (o, Broken()),
     "wrapper without": lambda o: (o, Holder(Free(), [o])),
     "one of two": lambda o: (o, Several(ls.StepLR(sgd(), 3), ls.StepLR(o, 3))),
 }

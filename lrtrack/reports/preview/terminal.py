@@ -160,7 +160,7 @@ def _legend(preview: Preview, signs: str | None, width: int) -> list[Text]:
     for index, (curve, row) in enumerate(zip(preview.curves, rows[1:], strict=True)):
         sign = signs[index % len(signs)] if signs else "━"
         first, *more = _broken(curve.label, longest)
-        line = Text(sign + " ", _STYLES[index % len(_STYLES)])
+        line = Text().append(sign + " ", _STYLES[index % len(_STYLES)])
         found.append(line.append(f"{first:<{longest}}{columns(row)}".rstrip()))
         found += [Text("  " + piece) for piece in more]
     return found
