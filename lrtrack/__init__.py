@@ -13,6 +13,9 @@ from lrtrack.errors import LRTrackError, LRTrackWarning
 if TYPE_CHECKING:
     from lrtrack.capture.build import scheduler
     from lrtrack.capture.describe import describe
+    from lrtrack.capture.inverse_sqrt import InverseSqrtLR
+    from lrtrack.capture.simulate import simulate
+    from lrtrack.capture.time_decay import TimeDecayLR
     from lrtrack.comparing import compare
     from lrtrack.finder import LRFinderResult, find_lr
     from lrtrack.records import History
@@ -23,28 +26,34 @@ __version__ = "0.1.0"
 
 __all__ = [
     "History",
+    "InverseSqrtLR",
     "LRFinderResult",
     "LRTrackError",
     "LRTrackWarning",
     "Schedule",
+    "TimeDecayLR",
     "TrackedRun",
     "__version__",
     "compare",
     "describe",
     "find_lr",
     "scheduler",
+    "simulate",
     "track",
 ]
 
 _HOME = {
     "History": "lrtrack.records",
+    "InverseSqrtLR": "lrtrack.capture.inverse_sqrt",
     "LRFinderResult": "lrtrack.finder",
     "Schedule": "lrtrack.schedules",
+    "TimeDecayLR": "lrtrack.capture.time_decay",
     "TrackedRun": "lrtrack.tracking",
     "compare": "lrtrack.comparing",
     "describe": "lrtrack.capture.describe",
     "find_lr": "lrtrack.finder",
     "scheduler": "lrtrack.capture.build",
+    "simulate": "lrtrack.capture.simulate",
     "track": "lrtrack.tracking",
 }
 

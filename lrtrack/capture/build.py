@@ -2,67 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.optim import lr_scheduler
 
+from lrtrack.capture.inverse_sqrt import InverseSqrtLR
 from lrtrack.capture.optimizers import unwrap
+from lrtrack.capture.time_decay import TimeDecayLR
 from lrtrack.errors import UsageError
+from lrtrack.schedules import CONSTANT, Schedule, spec_of
 from lrtrack.schedules.catalogue import KINDS, group_of, open_params, stages_of
+from lrtrack.schedules.chain import Part, ends_of, parts_of
 from lrtrack.schedules.spec import Stage, write
 
 #: Where a sweep's config holds the spec, and where a mapping may nest one.
 SCHEDULE = "schedule"
+#: Classes that torch lacks.
+_OURS: Mapping[str, type] = {cls.__name__: cls for cls in (InverseSqrtLR, TimeDecayLR)}
 
 
-def scheduler(optimizer: Any, spec: Any, total_steps: int | None = None) -> Any:
+def scheduler(
+    optimizer: Any,
+    spec: Any,
+    total_steps: int | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Any:
     """Build a scheduler from a spec.
 
     Args:
         optimizer: a `torch.optim.Optimizer`, or a wrapper that carries one in `.optimizer`.
         spec: text such as `"onecycle(max_lr=0.1)"`; a mapping `{"name": "onecycle", "max_lr":
-            0.1}`; or a sweep's config (`wandb.config`) that has one of these under `schedule`.
+            0.1}`; a list of these for a chain; or a sweep's config (`wandb.config`) that has one
+            of these under `schedule`, nested or flat with dots. A `Schedule`, as a run carries
+            it, is built again where the language has a name for it.
         total_steps: how often `step()` will be called; fills in what the spec leaves open.
+        clock: seconds, for schedules that decay with time.
 
     Returns:
-        A scheduler of torch's own; a chain becomes a `SequentialLR`.
+        A scheduler of torch's own, or of lrtrack where torch has none; a chain becomes one
+        `SequentialLR`, whose parts begin anew from the optimizer's initial rate.
 
     Raises:
         UsageError: the spec cannot be read, or its parameters do not fit.
     """
-    stages = _stages(spec)
     inner = unwrap(optimizer)
-    lengths = _lengths(stages, total_steps)
-    if len(stages) == 1:
-        return _one(inner, stages[0], lengths[0])
-    if any(stage.name == "plateau" for stage in stages):
-        raise UsageError("plateau waits for a metric, so it cannot be a part of a chain")
-    ends: list[int] = []
-    for stage, length in zip(stages[:-1], lengths[:-1], strict=True):
-        if length is None:
-            raise UsageError(f"{stage.name} needs steps=…: the next schedule begins after it")
-        ends.append((ends[-1] if ends else 0) + length)
-    parts = [_one(inner, stage, length) for stage, length in zip(stages, lengths, strict=True)]
-    return lr_scheduler.SequentialLR(inner, parts, ends)
+    parts = parts_of(_stages(spec), total_steps)
+    if len(parts) == 1:
+        return _one(inner, parts[0], clock)
+    built = [_one(inner, part, clock) for part in parts]
+    return lr_scheduler.SequentialLR(inner, built, list(ends_of(parts)))
 
 
 def _stages(spec: Any) -> list[Stage]:
     if isinstance(spec, str):
         return _closed(spec, {})
+    if isinstance(spec, list | tuple):
+        return _chain(spec)
+    if isinstance(spec, Schedule):
+        return stages_of(spec_of(spec))
     # a wandb.config is no Mapping, but has keys()
     found = dict(spec) if isinstance(spec, Mapping) or hasattr(spec, "keys") else None
     if found is None:
-        raise UsageError(f"a schedule is a text or a mapping, got {spec!r}")
+        raise UsageError(f"a schedule is a text or a mapping, or a list of these, got {spec!r}")
     nested = _undotted(found)
+    if isinstance(nested, list):
+        return _chain(nested)
     inner = nested.get(SCHEDULE, nested)
     if isinstance(inner, str):
         return _closed(inner, nested)
+    if isinstance(inner, list | tuple):
+        return _chain(inner)
     if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
         raise UsageError('a schedule needs "name", or a text under "schedule"')
     params = {key: value for key, value in inner.items() if key != "name"}
-    return stages_of(write([Stage(inner["name"], params)]))
+    return _closed(write([Stage(inner["name"], params)]), {})
+
+
+def _chain(links: Sequence[Any]) -> list[Stage]:
+    if not links:
+        raise UsageError("a chain needs at least one schedule, got an empty list")
+    return [stage for link in links for stage in _stages(link)]
 
 
 def _closed(text: str, config: Mapping[str, Any]) -> list[Stage]:
@@ -77,52 +101,53 @@ def _closed(text: str, config: Mapping[str, Any]) -> list[Stage]:
             )
         chosen[stage.at, name] = group[name]
     return [
-        Stage(s.name, {n: chosen.get((s.at, n), v) for n, v in s.params.items()}, s.at, s.places)
+        replace(s, params={n: chosen.get((s.at, n), v) for n, v in s.params.items()})
         for s in stages
     ]
 
 
-def _undotted(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"schedule.name": …}` as `{"schedule": {"name": …}}`."""
+def _undotted(config: Mapping[str, Any]) -> Any:
+    """`{"schedule.name": …}` as `{"schedule": {"name": …}}`, and `{"0.name": …}` as a list."""
     found: dict[str, Any] = {}
     for key, value in config.items():
         head, dot, rest = str(key).partition(".")
         if not dot:
             found[head] = value
         elif isinstance(found.setdefault(head, {}), dict):
-            found[head][rest] = value
-    return found
+            found[head] = {**found[head], rest: value}
+    nested = {
+        key: _undotted(value) if isinstance(value, Mapping) else value
+        for key, value in found.items()
+    }
+    if nested and all(key.isdecimal() for key in nested):
+        return [nested[key] for key in sorted(nested, key=int)]
+    return nested
 
 
-def _lengths(stages: list[Stage], total_steps: int | None) -> list[int | None]:
-    """How many steps each stage lasts; the last one takes what is left of the total."""
-    found: list[int | None] = []
-    for stage in stages:
-        length = KINDS[stage.name].length
-        value = stage.params.get(length) if length else None
-        if value is not None and not isinstance(value, int):
-            raise UsageError(f"{stage.name}: {length} is a whole number of steps, not {value!r}")
-        found.append(value)
-    before = sum(length or 0 for length in found[:-1])
-    if found[-1] is None and total_steps is not None and KINDS[stages[-1].name].length:
-        if total_steps <= before:
-            raise UsageError(f"total_steps={total_steps} leaves nothing for {stages[-1].name}")
-        found[-1] = total_steps - before
-    return found
-
-
-def _one(optimizer: torch.optim.Optimizer, stage: Stage, length: int | None) -> Any:
-    kind = KINDS[stage.name]
-    params = {**stage.params, **kind.fixed}
-    if kind.length is not None and length is not None:
-        params.setdefault(kind.length, length)
-    if kind.torch is None:
-        return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
+def _one(optimizer: torch.optim.Optimizer, part: Part, clock: Callable[[], float]) -> Any:
+    kind = KINDS[part.name]
+    assert kind.cls is not None  # compositions have been opened
+    params = {**part.params, **kind.fixed}
+    if part.name == CONSTANT:
+        params = _constant(part, params)
     missing = [name for name in kind.required if name not in params]
-    if missing or (stage.name == "onecycle" and not {"total_steps", "epochs"} & params.keys()):
+    if missing or (part.name == "onecycle" and not {"total_steps", "epochs"} & params.keys()):
         what = ", ".join(missing) or "total_steps"
-        raise UsageError(f"{stage.name} needs {what}, or scheduler(…, total_steps=…)")
+        raise part.stage.wrong(f"{part.name} needs {what}, or scheduler(…, total_steps=…)")
+    timed = {"clock": clock} if kind.cls == TimeDecayLR.__name__ else {}
+    cls = _OURS.get(kind.cls) or getattr(lr_scheduler, kind.cls)
     try:
-        return getattr(lr_scheduler, kind.torch)(optimizer, **params)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{write([stage])}: torch says: {error}") from error
+        return cls(optimizer, **params, **timed)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        who = kind.cls if kind.cls in _OURS else "torch"
+        text = write([Stage(part.name, part.params)])
+        raise part.stage.wrong(f"{text}: {who} says: {error}") from error
+
+
+def _constant(part: Part, params: Mapping[str, Any]) -> dict[str, Any]:
+    factor = params.get("factor", 1.0)
+    if factor == 0:
+        what = "constant: factor is above 0, as torch divides by it at the end"
+        raise part.stage.wrong(what, "factor")
+    ending = {"total_iters": 0} if factor == 1 else {}
+    return {"factor": factor, **ending, **params}

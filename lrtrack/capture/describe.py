@@ -18,6 +18,7 @@ from torch.optim import lr_scheduler as torch_schedulers
 from torch.optim.swa_utils import SWALR
 
 from lrtrack.capture.functions import function_text
+from lrtrack.capture.time_decay import TimeDecayLR
 from lrtrack.capture.values import MISSING, lookup, number, plain_value, public
 from lrtrack.schedules import CONSTANT, JSON, Schedule
 
@@ -198,6 +199,12 @@ def _if_cycled(reader: _Reader) -> _Reader:
     return lambda scheduler: reader(scheduler) if scheduler.cycle_momentum else MISSING
 
 
+def _given(name: str) -> _Reader:
+    return lambda scheduler: (
+        MISSING if getattr(scheduler, name) is None else getattr(scheduler, name)
+    )
+
+
 def _swa_strategy(scheduler: Any) -> Any:
     given = lookup(scheduler, "_anneal_strategy")  # torch before 2.7 keeps the function alone
     names = {"_cosine_anneal": "cos", "_linear_anneal": "linear"}
@@ -243,5 +250,6 @@ _READERS: Mapping[type, Mapping[str, _Reader]] = {
         "final_div_factor": _quotient("initial_lr", "min_lr"),
         "three_phase": lambda s: len(s._schedule_phases) == 3,
     },
+    TimeDecayLR: {name: _given(name) for name in ("rate", "half_life", "every", "factor")},
     SWALR: {"swa_lr": _in_groups("swa_lr"), "anneal_strategy": _swa_strategy},
 }

@@ -11,6 +11,7 @@ _COMMANDS = {
     "compare": "Compare the schedules of an experiment's runs.",
     "demo": "Train on handwritten digits under many schedules and compare them.",
     "doctor": "Show trackers, devices, journals, and what is undelivered.",
+    "preview": "Draw schedules before any training.",
     "runs": "List an experiment's runs.",
     "sweep": "Write (and start) a W&B sweep over schedules.",
     "sync": "Deliver what is still only in journals.",

@@ -88,17 +88,18 @@ def format_of(form: str | None, path: Path | None, formats: tuple[str, ...]) -> 
     return known[path.suffix.lower()]
 
 
-def deliver(text: str, path: Path | None) -> None:
-    """Print `text`, or write it to `path` and say so on stderr; UTF-8 both ways.
+def deliver(content: str | bytes, path: Path | None) -> None:
+    """Print `content`, or write it to `path` and say so on stderr; text as UTF-8 both ways.
 
     Raises:
         LRTrackError: the file cannot be written.
     """
+    data = content.encode() if isinstance(content, str) else content
     if path is None:
-        click.echo(text.encode(), nl=False)
+        click.echo(data, nl=False)
         return
     try:
-        path.write_text(text, encoding="utf-8", newline="")
+        path.write_bytes(data)
     except OSError as error:
         raise LRTrackError(f"Cannot write {path}: {error.strerror or error}") from error
     click.echo(f"Wrote {path}", err=True)

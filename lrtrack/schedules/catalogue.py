@@ -1,4 +1,4 @@
-"""The schedules that a spec can name: their torch classes and their parameters' short names."""
+"""The schedules that a spec can name: their classes and their parameters' short names."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ class Kind:
     """One kind of schedule.
 
     Attributes:
-        torch: the class in `torch.optim.lr_scheduler`; None for a constant rate.
+        cls: the class in `torch.optim.lr_scheduler`, or lrtrack's own where torch has none; None
+            for a composition, which `chain.py` opens into stages of other kinds.
         params: what the class takes.
         required: those without a default.
+        one_of: exactly one of these is to be given.
         short: short names, `{short: the class's own}`.
         fixed: what the kind itself decides.
         length: the parameter that says how many steps it lasts, where one does.
     """
 
-    torch: str | None
+    cls: str | None
     params: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     short: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
     length: str | None = None
+    one_of: tuple[str, ...] = ()
 
 
 _CYCLIC = (
@@ -45,9 +48,16 @@ _ONECYCLE = (
 _PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr",
             "eps")  # fmt: skip
 _LINEAR = ("start_factor", "end_factor", "total_iters")
+_WSD = ("total_steps", "warmup", "stable", "decay", "shape", "start_factor", "end_factor", "min_lr")
+
+#: A parameter of every kind: after how many steps of a chain the next schedule begins, where that
+#: is not the schedule's own length.
+LASTS = "lasts"
 
 KINDS: Mapping[str, Kind] = {
-    CONSTANT: Kind(None),
+    CONSTANT: Kind(
+        "ConstantLR", ("factor", "total_iters"), (), {"steps": "total_iters"}, length="total_iters"
+    ),
     "step": Kind(
         "StepLR", ("step_size", "gamma"), ("step_size",), {"steps": "step_size", "factor": "gamma"}
     ),
@@ -55,6 +65,10 @@ KINDS: Mapping[str, Kind] = {
         "MultiStepLR", ("milestones", "gamma"), ("milestones",), {"factor": "gamma"}
     ),
     "exponential": Kind("ExponentialLR", ("gamma",), ("gamma",), {"factor": "gamma"}),
+    "time": Kind(
+        "TimeDecayLR", ("rate", "half_life", "every", "factor", "min_lr"),
+        one_of=("rate", "half_life", "every"),
+    ),
     "cosine": Kind(
         "CosineAnnealingLR", ("T_max", "eta_min"), ("T_max",),
         {"steps": "T_max", "min_lr": "eta_min"}, length="T_max",
@@ -78,6 +92,15 @@ KINDS: Mapping[str, Kind] = {
     "polynomial": Kind(
         "PolynomialLR", ("total_iters", "power"), (), {"steps": "total_iters"},
         length="total_iters",
+    ),
+    "inverse_sqrt": Kind("InverseSqrtLR", ("timescale",)),
+    "wsd": Kind(
+        None, _WSD, (), {"steps": "total_steps", "start": "start_factor", "end": "end_factor"},
+        length="total_steps",
+    ),
+    "flat_cosine": Kind(
+        None, ("total_steps", "flat", "eta_min"), (),
+        {"steps": "total_steps", "min_lr": "eta_min"}, length="total_steps",
     ),
     "warmup": Kind(
         "LinearLR", ("start_factor", "total_iters"), ("total_iters",),
@@ -104,8 +127,8 @@ def _resolved(text: str, stage: Stage) -> Stage:
     places: dict[str, int] = {}
     for key, value in stage.params.items():
         own = kind.short.get(key, key)
-        if own not in kind.params:
-            known = [*kind.params, *kind.short]
+        if own not in (*kind.params, LASTS):
+            known = [*kind.params, *kind.short, LASTS]
             what = unknown(f"parameter of {stage.name}", key, known)
             raise SpecError(text, stage.places[key], what)
         if own in params:
@@ -115,9 +138,12 @@ def _resolved(text: str, stage: Stage) -> Stage:
         name for name in kind.required if name not in params and name != kind.length
     ]  # a length may come from elsewhere
     if missing:
-        what = f"{stage.name} needs {', '.join(missing)}."
-        raise SpecError(text, stage.at, what)
-    return Stage(stage.name, params, stage.at, places)
+        raise SpecError(text, stage.at, f"{stage.name} needs {', '.join(missing)}.")
+    given = [name for name in kind.one_of if name in params]
+    if kind.one_of and len(given) != 1:
+        at = places[given[1]] if given else stage.at
+        raise SpecError(text, at, f"{stage.name} needs one of {', '.join(kind.one_of)}.")
+    return Stage(stage.name, params, stage.at, places, text)
 
 
 def group_of(text: str, stage: Stage) -> str:

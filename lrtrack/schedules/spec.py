@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any
 
 from lrtrack.errors import UsageError
@@ -63,12 +64,20 @@ class Stage:
         params: as written; values are JSON, `Range` or `Choice`.
         at: where in the text it begins.
         places: where in the text each parameter begins.
+        text: the whole text; empty where there is none.
     """
 
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
     at: int = 0
     places: Mapping[str, int] = field(default_factory=dict)
+    text: str = ""
+
+    def wrong(self, what: str, param: str = "") -> UsageError:
+        """An error that points at the stage, or at a parameter where that is given."""
+        if not self.text:
+            return UsageError(what)
+        return SpecError(self.text, self.places.get(param, self.at), what)
 
 
 def parse(text: str) -> list[Stage]:
@@ -97,11 +106,18 @@ def _value(value: Any) -> str:
         return "{" + ", ".join(map(_value, value.values)) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool) or type(value).__name__ == "bool":  # or numpy's
         return str(value).lower()
     if isinstance(value, str):
         return f"'{value}'" if "'" not in value else f'"{value}"'
-    return repr(value)
+    return repr(_python(value))
+
+
+def _python(value: Any) -> Any:
+    """numpy's numbers, which a sweep may hand over, as Python writes them."""
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
 class _Parser:

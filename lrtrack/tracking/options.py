@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 import lrtrack
+from lrtrack.capture.belonging import foreign
 from lrtrack.capture.describe import describe
 from lrtrack.capture.norms import KINDS
 from lrtrack.capture.optimizers import describe_optimizer, device_of, unwrap, world_size
@@ -60,18 +61,20 @@ def check(options: Options) -> None:
 
     Raises:
         TypeError: no optimizer, no scheduler, or the two swapped.
-        UsageError: an option has a value that does not exist.
+        UsageError: an option has a value that does not exist, the optimizer has no parameters,
+            or the scheduler is another optimizer's.
     """
     scheduler = options.scheduler
     if isinstance(scheduler, torch.optim.Optimizer):
         raise TypeError("track() takes the optimizer first and the scheduler second; swap them")
-    unwrap(options.optimizer)
+    _check_parameters(unwrap(options.optimizer))
     steps = scheduler is None or callable(getattr(scheduler, "step", None))
     if options.kind == TRAIN and not steps:
         raise TypeError(
             "track() expects a scheduler with a step() method (or None) as its second argument, "
             f"got {type(scheduler).__name__}"
         )
+    _check_belonging(options.optimizer, scheduler)
     if options.norms not in KINDS:
         raise UsageError(unknown("value for norms", str(options.norms), KINDS))
     if options.norms == "layer" and not isinstance(options.model, torch.nn.Module):
@@ -83,6 +86,24 @@ def check(options: Options) -> None:
     if not options.flush_timeout >= 0:
         raise UsageError(f"flush_timeout is in seconds, at least 0; got {options.flush_timeout}")
     as_mapping(options.config)
+
+
+def _check_parameters(optimizer: torch.optim.Optimizer) -> None:
+    if not any(group["params"] for group in optimizer.param_groups):
+        raise UsageError(
+            f"the {type(optimizer).__name__} has no parameters, so its steps would train nothing; "
+            "hand it the model's parameters"
+        )
+
+
+def _check_belonging(optimizer: Any, scheduler: Any) -> None:
+    other = None if scheduler is None else foreign(optimizer, scheduler)
+    if other is not None:
+        raise UsageError(
+            f"the {type(scheduler).__name__} moves the learning rate of another optimizer (of "
+            f"class {type(other).__name__}), not of the {type(optimizer).__name__} that is to be "
+            "tracked; make the scheduler with the tracked optimizer"
+        )
 
 
 def trackers(options: Options, settings: Settings) -> list[Tracker]:

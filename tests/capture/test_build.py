@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.optim import lr_scheduler as ls
 
 import lrtrack
 from lrtrack.errors import UsageError
+from lrtrack.schedules.catalogue import KINDS
 
 
 def sgd() -> torch.optim.Optimizer:
@@ -32,6 +34,35 @@ def chain(optimizer) -> ls.SequentialLR:
     return ls.SequentialLR(optimizer, [warmup, ls.CosineAnnealingLR(optimizer, 30)], [10])
 
 
+def decaying(optimizer) -> ls.SequentialLR:
+    """Warm-up, a stable rate, and a line to zero."""
+    warmup = ls.LinearLR(optimizer, start_factor=0.1, end_factor=1.0, total_iters=5)
+    stable = ls.ConstantLR(optimizer, factor=1.0, total_iters=25)
+    decay = ls.LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=10)
+    return ls.SequentialLR(optimizer, [warmup, stable, decay], [5, 30])
+
+
+def flat(optimizer) -> ls.SequentialLR:
+    """Warm-up, then flat, then a cosine: side by side, as torch wants it."""
+    warmup = ls.LinearLR(optimizer, start_factor=0.5, end_factor=1.0, total_iters=8)
+    stable = ls.ConstantLR(optimizer, factor=1.0, total_iters=16)
+    parts = [warmup, stable, ls.CosineAnnealingLR(optimizer, 16, 0.01)]
+    return ls.SequentialLR(optimizer, parts, [8, 24])
+
+
+def stepped(optimizer) -> ls.SequentialLR:
+    """Steps for a while, then a constant rate."""
+    parts = [ls.StepLR(optimizer, 4), ls.ConstantLR(optimizer, 1.0, 0)]
+    return ls.SequentialLR(optimizer, parts, [20])
+
+
+def inverse(optimizer) -> ls.SequentialLR:
+    """Warm-up, then one over the square root."""
+    warmup = ls.LinearLR(optimizer, end_factor=1.0, total_iters=9)
+    parts = [warmup, lrtrack.InverseSqrtLR(optimizer, 9)]
+    return ls.SequentialLR(optimizer, parts, [9])
+
+
 CASES = [
     ("constant", lambda o: ls.ConstantLR(o, 1.0, 0)),
     ("step(steps=7, factor=0.5)", lambda o: ls.StepLR(o, 7, 0.5)),
@@ -45,6 +76,14 @@ CASES = [
     ("linear(steps=9, start=0.5)", lambda o: ls.LinearLR(o, 0.5, total_iters=9)),
     ("polynomial(steps=30, power=2)", lambda o: ls.PolynomialLR(o, 30, 2)),
     ("warmup(steps=10, start=0.1) -> cosine(steps=30)", chain),
+    ("constant(factor=0.5, steps=9)", lambda o: ls.ConstantLR(o, 0.5, 9)),
+    ("linear(start=1, end=0, steps=40)", lambda o: ls.LinearLR(o, 1, 0, 40)),
+    ("polynomial(steps=40)", lambda o: ls.PolynomialLR(o, 40)),
+    ("inverse_sqrt(timescale=10)", lambda o: lrtrack.InverseSqrtLR(o, 10)),
+    ("warmup(steps=9) -> inverse_sqrt(timescale=9)", inverse),
+    ("wsd(warmup=5, stable=25, decay=10, start=0.1)", decaying),
+    ("warmup(steps=8, start=0.5) -> flat_cosine(steps=32, flat=0.5, min_lr=0.01)", flat),
+    ("step(steps=4, lasts=20) -> constant", stepped),
 ]
 
 
@@ -76,6 +115,55 @@ def test_one_schedule_in_its_forms(spec):
     assert lrtrack.describe(lrtrack.scheduler(sgd(), spec)) == lrtrack.describe(same)
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        [{"name": "warmup", "steps": 10, "start": 0.1}, {"name": "cosine", "steps": 30}],
+        ["warmup(steps=10, start=0.1)", {"name": "cosine", "steps": np.int64(30)}],
+        {"schedule": [{"name": "warmup", "steps": 10, "start": 0.1},
+                      {"name": "cosine", "steps": 30.0}]},
+        {"0.name": "warmup", "0.steps": 10, "0.start": np.float64(0.1), "1.name": "cosine",
+         "1.T_max": 30},
+        {"schedule.1.name": "cosine", "schedule.1.steps": 30, "schedule.0.name": "warmup",
+         "schedule.0.steps": 10, "schedule.0.start": 0.1, "lr": 3},
+    ],
+)  # fmt: skip
+def test_one_chain_in_its_forms(spec):
+    """A list of mappings or texts, in a sweep config, nested or flat with dots."""
+    built = lrtrack.describe(lrtrack.scheduler(sgd(), spec))
+
+    assert built == lrtrack.describe(chain(sgd()))
+
+
+def test_a_schedule_as_a_run_carries_it():
+    """What a run was described with is built again."""
+    schedule = lrtrack.Schedule.from_spec(lrtrack.describe(chain(sgd())).spec)
+
+    assert lrtrack.describe(lrtrack.scheduler(sgd(), schedule)) == schedule
+    with pytest.raises(UsageError, match="LambdaLR cannot be written as a spec"):
+        lrtrack.scheduler(sgd(), lrtrack.Schedule("LambdaLR"))
+
+
+def test_time_decay_is_by_the_clock():
+    """The spec builds lrtrack's own class, with the real clock."""
+    built = lrtrack.scheduler(sgd(), "time(half_life=600, min_lr=1e-4)")
+    same = lrtrack.TimeDecayLR(sgd(), half_life=600, min_lr=1e-4)
+
+    assert lrtrack.describe(built) == lrtrack.describe(same)
+    assert type(built) is lrtrack.TimeDecayLR
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_every_kind_trains(name):
+    """Each of the names is buildable with as little as it needs, and moves like a schedule."""
+    needs = {"step": "steps=9", "multistep": "milestones=[9]", "exponential": "gamma=0.9",
+             "time": "rate=0.1", "cosine_restarts": "steps=9", "onecycle": "max_lr=0.1",
+             "cyclic": "min_lr=0.01, max_lr=0.1"}  # fmt: skip
+    built = lrtrack.scheduler(sgd(), f"{name}({needs.get(name, '')})", total_steps=40)
+
+    assert sum(0 <= rate <= 0.1 for rate in rates(built)) == 40
+
+
 def test_total_steps_fill_in_what_is_open():
     """The last stage of a chain takes what is left."""
     alone = lrtrack.describe(lrtrack.scheduler(sgd(), "cosine", total_steps=40))
@@ -95,15 +183,22 @@ def test_a_constant_schedule_is_called_so():
 @pytest.mark.parametrize(
     ("spec", "why"),
     [
+        ([], "at least one schedule"),
+        ("time", "time needs one of rate, half_life, every"),
+        ("time(rate=1, every=2)", "time needs one of"),
+        ("time(half_life=-1)", "TimeDecayLR says: half_life is in seconds, above 0"),
+        ("inverse_sqrt(timescale=0)", "InverseSqrtLR says: timescale"),
+        ("constant(factor=0)", "factor is above 0"),
         (7, "a text or a mapping"),
         ({"a": 1}, 'needs "name"'),
         ("cosine", "needs T_max"),
         ("onecycle(max_lr=0.1)", "needs total_steps"),
-        ("onecycle(max_lr=0.1, total_steps=-4)", "torch says"),
+        ("onecycle(max_lr=0.1, total_steps=9, pct_start=2.0)", "torch says"),
+        ("onecycle(max_lr=0.1, total_steps=-4)", "whole number of steps"),
         ("cosine(T_max='x')", "whole number of steps"),
         ("cosine(T_max=1..9)", "does not decide it"),
         ("plateau -> cosine(T_max=9)", "plateau waits for a metric"),
-        ("step(steps=3) -> cosine(T_max=9)", "step needs steps"),
+        ("step(steps=3) -> cosine(T_max=9)", "step needs lasts=…"),
     ],
 )
 def test_what_cannot_be_built_is_told(spec, why):

@@ -33,7 +33,8 @@ def test_help_names_all_commands(lrtrack):
     shown = lrtrack("--help").output
 
     assert all(
-        f"\n  {name} " in shown for name in ("compare", "demo", "doctor", "runs", "sweep", "sync")
+        f"\n  {name} " in shown
+        for name in ("compare", "demo", "doctor", "preview", "runs", "sweep", "sync")
     )
 
 

@@ -100,6 +100,9 @@ def test_mistakes_are_pointed_at(text: str, at: int, expected: str):
         ("warmup(steps=3) -> cosine(steps=9, gamma=1)", 35, "Unknown parameter of cosine 'gamma'"),
         ("cosine(steps=3, T_max=4)", 16, "T_max is given twice"),
         ("step(gamma=0.5)", 0, "step needs step_size"),
+        ("constant -> time(min_lr=0.1)", 12, "time needs one of rate, half_life, every"),
+        ("time(rate=1, every=2)", 13, "time needs one of rate, half_life, every"),
+        ("wsd(warmup=9, hold=3)", 14, "Unknown parameter of wsd 'hold'"),
     ],
 )
 def test_names_that_do_not_exist(text: str, at: int, expected: str):

@@ -1,0 +1,227 @@
+"""Learning rates before any training: the very ones that training then uses."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.optim import lr_scheduler
+from torch.optim.lr_scheduler import (
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
+
+from lrtrack.capture.build import scheduler as build
+from lrtrack.capture.inverse_sqrt import InverseSqrtLR
+from lrtrack.capture.standin import stand_in
+from lrtrack.capture.steps import nested
+from lrtrack.capture.time_decay import TimeDecayLR
+from lrtrack.errors import UsageError
+
+#: What the simulated optimizer begins with.
+LR, MOMENTUM = 0.1, 0.9
+#: A plateau schedule that is told nothing else is told this: a metric that never improves.
+_FLAT_METRIC = 1.0
+
+
+def simulate(
+    schedule: Any,
+    steps: int,
+    *,
+    lr: float = LR,
+    total_steps: int | None = None,
+    metrics: Iterable[float] | None = None,
+    seconds_per_step: float = 1.0,
+) -> NDArray[np.float64]:
+    """The learning rates that the next `steps` optimizer steps use.
+
+    Each is read right before a step, the scheduler moves after it; equal to training float for
+    float, because torch's own classes compute them. A scheduler that is handed in stays as it
+    is, and so does its optimizer: a copy is stepped, without parameters or optimizer state.
+
+    1,000,000 steps take 0.4 to 1.5 s of processor time with torch's classes, lrtrack's, and
+    chains of them, whose `get_lr()` is called without the rest of `step()`. Any other class is
+    stepped in full, as nobody knows what its `step()` does besides: 4 s for a `ChainedScheduler`
+    of two. (Measured with torch 2.13 on a 2-core machine.)
+
+    Args:
+        schedule: a spec in any of `lrtrack.scheduler`'s forms, or a scheduler.
+        steps: how many.
+        lr: initial learning rate for a spec; a scheduler has its own.
+        total_steps: for a spec's open lengths; None: `steps`.
+        metrics: what a plateau schedule is told after each step; None: it never improves.
+        seconds_per_step: for schedules that decay with time.
+
+    Returns:
+        Learning rates, shape (steps, param groups).
+
+    Raises:
+        UsageError: the spec cannot be read, ends before `steps`, or the scheduler cannot be
+            stepped without knowing more.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise UsageError(f"steps is a whole number of optimizer steps, at least 1; got {steps!r}")
+    clock = _Clock(seconds_per_step)
+    if callable(getattr(schedule, "step", None)):
+        moving, groups = stand_in(schedule)
+        for part in nested(moving):
+            if isinstance(part, TimeDecayLR):
+                part.use_clock(clock)
+    else:
+        optimizer = _dummy(lr)
+        total = steps if total_steps is None else total_steps
+        moving, groups = build(optimizer, schedule, total, clock=clock), optimizer.param_groups
+        optimizer._opt_called = True  # type: ignore[attr-defined]  # else torch warns
+    found = [[_number(group["lr"])] for group in groups]
+    told = [] if metrics is None else [float(value) for value in islice(metrics, steps)]
+    if metrics is not None and len(told) < steps - 1:
+        raise UsageError(f"{steps} steps need a metric after each but the last; got {len(told)}")
+    try:
+        _Run(groups, found, clock, told).advance(moving, steps - 1)
+    except Exception as error:  # what somebody else's step() may raise
+        name = type(moving).__name__
+        raise UsageError(f"{name} cannot be simulated for {steps} steps: {error}") from error
+    return np.array(found, dtype=np.float64).T
+
+
+def _dummy(lr: float) -> torch.optim.Optimizer:
+    if not lr >= 0:
+        raise UsageError(f"lr is a learning rate from 0 on, got {lr!r}")
+    parameter = torch.nn.Parameter(torch.zeros(()))
+    return torch.optim.SGD([parameter], lr=lr, momentum=MOMENTUM)
+
+
+def _number(value: Any) -> float:
+    return float(value.item()) if isinstance(value, torch.Tensor) else float(value)
+
+
+class _Clock:
+    """A clock that moves by the step."""
+
+    def __init__(self, seconds: float) -> None:
+        if not seconds >= 0:
+            raise UsageError(f"seconds_per_step is a time from 0 on, got {seconds!r}")
+        self._seconds = seconds
+        self.steps = 0
+
+    def __call__(self) -> float:
+        return self.steps * self._seconds
+
+
+class _Run:
+    """Steps schedulers, and appends each group's rate to its list after each step."""
+
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        found: list[list[float]],
+        clock: _Clock,
+        metrics: Sequence[float],
+    ) -> None:
+        self._groups = groups
+        self._found = found
+        self._clock = clock
+        self._metrics = metrics
+        # a tensor is written in place, which costs its time anyway
+        self._plain = all(isinstance(group["lr"], int | float) for group in groups)
+
+    def advance(self, scheduler: Any, steps: int) -> None:
+        """Do `steps` steps of a scheduler in the fastest way that is exact for it."""
+        if type(scheduler) is SequentialLR:
+            self._chain(scheduler, steps)
+        elif self._plain and _is_simple(scheduler):
+            self._tight(scheduler, steps)
+        elif isinstance(scheduler, ReduceLROnPlateau):
+            told = self._metrics or [_FLAT_METRIC] * steps
+            self._whole((lambda: scheduler.step(told[self._clock.steps - 1])), steps)
+        else:
+            self._whole(scheduler.step, steps)
+
+    def _whole(self, step: Callable[[], Any], steps: int) -> None:
+        pairs = list(zip(self._groups, self._found, strict=True))
+        clock, number = self._clock, float if self._plain else _number
+        for _ in range(steps):
+            clock.steps += 1
+            step()
+            for group, rates in pairs:
+                rates.append(number(group["lr"]))
+
+    def _chain(self, chain: Any, steps: int) -> None:
+        """Parts in their turn; the step that changes over is the chain's own."""
+        while steps:
+            ends = chain._milestones
+            at = bisect_right(ends, chain.last_epoch)
+            inner = steps if at == len(ends) else min(steps, ends[at] - 1 - chain.last_epoch)
+            if inner > 0:
+                self.advance(chain._schedulers[at], inner)
+                chain.last_epoch += inner
+            elif steps:
+                inner = 1
+                self._whole(chain.step, 1)
+            steps -= inner
+
+    def _tight(self, scheduler: Any, steps: int) -> None:
+        """What `LRScheduler.step` does, less what nobody reads while no one looks."""
+        epochs = range(scheduler.last_epoch + 1, scheduler.last_epoch + steps + 1)
+        scheduler._step_count += min(steps, 1)  # tells the first step from the others
+        if isinstance(scheduler, OneCycleLR | CyclicLR):
+            scheduler.cycle_momentum = False  # no learning rate depends on it
+        timed = isinstance(scheduler, TimeDecayLR)
+        self._clock.steps += 0 if timed else steps
+        scheduler._get_lr_called_within_step = True
+        try:
+            if type(scheduler) is CosineAnnealingWarmRestarts:
+                self._restarts(scheduler, epochs)
+            elif len(self._groups) == 1 and not timed:
+                self._tight_for_one(scheduler, epochs)
+            else:
+                self._tight_for_all(scheduler, epochs, timed)
+        finally:
+            scheduler._get_lr_called_within_step = False
+        scheduler._step_count += steps - min(steps, 1)
+
+    def _tight_for_one(self, scheduler: Any, epochs: range) -> None:
+        compute, group, add = scheduler.get_lr, self._groups[0], self._found[0].append
+        for scheduler.last_epoch in epochs:
+            (rate,) = compute()
+            group["lr"] = rate
+            add(rate)
+
+    def _restarts(self, scheduler: Any, epochs: range) -> None:
+        for scheduler.last_epoch in epochs:  # the one class of torch whose `step` keeps count
+            scheduler.T_cur += 1
+            if scheduler.T_cur >= scheduler.T_i:
+                scheduler.T_cur %= scheduler.T_i
+                scheduler.T_i *= scheduler.T_mult
+            rates = scheduler.get_lr()
+            for group, found, rate in zip(self._groups, self._found, rates, strict=True):
+                group["lr"] = rate
+                found.append(rate)
+
+    def _tight_for_all(self, scheduler: Any, epochs: range, timed: bool) -> None:
+        compute, clock = scheduler.get_lr, self._clock
+        pairs = list(zip(self._groups, self._found, strict=True))
+        for scheduler.last_epoch in epochs:
+            clock.steps += timed
+            for (group, rates), rate in zip(pairs, compute(), strict=True):
+                group["lr"] = rate
+                rates.append(rate)
+
+
+def _is_simple(scheduler: Any) -> bool:
+    """Whether all that a step does is to set what `get_lr()` computes."""
+    cls = type(scheduler)
+    if cls is CosineAnnealingWarmRestarts:
+        return True
+    if cls not in (InverseSqrtLR, TimeDecayLR) and cls.__module__ != lr_scheduler.__name__:
+        return False
+    return cls.step is LRScheduler.step and "step" not in vars(scheduler)

@@ -1,0 +1,96 @@
+"""`lrtrack preview`: schedules as a chart or a picture, before any training."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from lrtrack.cli import _options
+
+_FORMATS = ("chart", "png", "svg", "html", "csv")
+_SUFFIXES: Mapping[str, str] = {
+    ".txt": "chart", ".png": "png", ".svg": "svg", ".html": "html", ".htm": "html", ".csv": "csv",
+}  # fmt: skip
+
+
+@click.command(short_help="Draw schedules before any training.")
+@click.argument("specs", metavar="SPEC...", nargs=-1, required=True)
+@click.option(
+    "--steps",
+    required=True,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many optimizer steps; also fills in lengths that a spec leaves open.",
+)
+@click.option(
+    "--lr",
+    default=0.1,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    metavar="RATE",
+    help="The optimizer's initial learning rate.",
+)
+@click.option(
+    "--seconds-per-step",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="For schedules that decay with time.",
+)
+@click.option("--format", "form", type=click.Choice(_FORMATS), help="Default: chart.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write there; the suffix decides the format.",
+)
+def command(
+    specs: tuple[str, ...],
+    steps: int,
+    lr: float,
+    seconds_per_step: float,
+    form: str | None,
+    output: Path | None,
+) -> None:
+    """Draw schedules before any training.
+
+    A SPEC is as in "warmup(steps=100) -> cosine(min_lr=1e-5)". The learning rates are exactly
+    those that training then uses.
+    """
+    chosen = _format(form, output)
+    if chosen == "png" and output is None and sys.stdout.isatty():
+        raise click.UsageError("A PNG cannot be shown as text: write it to a file with -o.")
+    from lrtrack.capture.simulate import simulate
+    from lrtrack.reports.preview import csvtext, figure, page, preview_of, terminal
+
+    rates = {
+        spec: simulate(spec, steps, lr=lr, seconds_per_step=seconds_per_step)[:, 0]
+        for spec in specs
+    }
+    preview = preview_of(rates, lr, seconds_per_step)
+    if chosen == "csv":
+        _options.deliver(csvtext.render(preview), output)
+    elif chosen == "html":
+        _options.deliver(page.render(preview), output)
+    elif chosen in ("png", "svg"):
+        _options.deliver(figure.render(preview, "png" if chosen == "png" else "svg"), output)
+    elif output is not None:
+        _options.deliver(terminal.text(preview), output)
+    else:
+        terminal.write(preview, sys.stdout)
+
+
+def _format(form: str | None, path: Path | None) -> str:
+    if form is not None or path is None:
+        return form or "chart"
+    if path.suffix.lower() not in _SUFFIXES:
+        raise click.UsageError(
+            f"Cannot tell the format of {path} by its suffix. Known: {', '.join(_SUFFIXES)}; "
+            "or say it with --format."
+        )
+    return _SUFFIXES[path.suffix.lower()]

@@ -1,0 +1,102 @@
+"""Schedules before any training: what a preview says, in no format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrtrack.schedules.catalogue import stages_of
+
+Rates = NDArray[np.float64]
+#: What a chart on paper or screen can show; longer runs are thinned out for charts, never for CSV.
+POINTS = 4000
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One schedule.
+
+    Attributes:
+        label: the spec.
+        rates: learning rates by step, shape (steps,).
+    """
+
+    label: str
+    rates: Rates
+
+    @property
+    def summary(self) -> tuple[str, str, str, str]:
+        """First, highest (and where, of equal ones the first) and last rate, as text."""
+        peak = int(np.argmax(self.rates))
+        first, highest, last = (float(self.rates[at]) for at in (0, peak, -1))
+        return rate_text(first), rate_text(highest), str(peak), rate_text(last)
+
+
+#: Titles of `Curve.summary`.
+SUMMARY = ("first", "highest", "at step", "last")
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Curves over the same steps, with what there is to say about them."""
+
+    title: str
+    curves: Sequence[Curve]
+    notes: Sequence[str] = ()
+
+    @property
+    def steps(self) -> int:
+        """How many steps each curve has."""
+        return len(self.curves[0].rates)
+
+
+def preview_of(rates: Mapping[str, Rates], lr: float, seconds_per_step: float) -> Preview:
+    """Put simulated schedules into words.
+
+    Args:
+        rates: specs to learning rates of shape (steps,), all of one length.
+        lr: the initial rate that they were simulated with.
+        seconds_per_step: likewise.
+    """
+    curves = [Curve(spec, values) for spec, values in rates.items()]
+    steps = len(curves[0].rates)
+    kinds = {stage.name for spec in rates for stage in stages_of(spec)}
+    notes = []
+    if "plateau" in kinds:
+        notes.append("plateau: as for a metric that never improves, given to it at each step.")
+    if "time" in kinds:
+        notes.append(f"time: as at {seconds_per_step:g} s a step (--seconds-per-step).")
+    counted = f"{steps:,} steps" if steps > 1 else "1 step"
+    return Preview(f"Learning rate over {counted}, initial rate {lr:g}", curves, notes)
+
+
+def rate_text(rate: float) -> str:
+    """A learning rate for people: four significant digits."""
+    return f"{rate:.4g}"
+
+
+def thinned(rates: Rates, most: int = POINTS) -> tuple[NDArray[np.int64], Rates]:
+    """Steps and rates for a chart: all, or those that keep every rise and fall visible.
+
+    Of each stretch of steps its lowest and its highest rate are kept, and the first and the last
+    of all.
+    """
+    steps = len(rates)
+    if steps <= most:
+        return np.arange(steps), rates
+    kept = {0, steps - 1}
+    for low, high in spans(steps, max(1, most // 2 - 1)):
+        stretch = rates[low:high]
+        kept |= {low + int(np.argmin(stretch)), low + int(np.argmax(stretch))}
+    at = np.array(sorted(kept), dtype=np.int64)
+    return at, rates[at]
+
+
+def spans(steps: int, parts: int) -> list[tuple[int, int]]:
+    """`range(steps)` in `parts` stretches of nearly one length, none of them empty."""
+    ends = [at * steps // parts for at in range(parts + 1)]
+    return [(min(low, steps - 1), max(high, low + 1)) for low, high in pairwise(ends)]

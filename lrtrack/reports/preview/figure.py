@@ -1,0 +1,82 @@
+"""A preview as a picture: PNG or SVG, by matplotlib without a display."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any, Literal
+
+from lrtrack import _optional
+from lrtrack.reports.preview import Preview, thinned
+
+#: Okabe & Ito's palette ("Color Universal Design", 2008): told apart with any kind of sight.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+#: And by line, for print without colours.
+_LINES = ("-", "--", "-.", ":")
+_INCHES, _DPI = (8.0, 4.5), 144
+
+
+def render(preview: Preview, form: Literal["png", "svg"], *, words: bool = True) -> bytes:
+    """The picture's bytes: the same for the same preview, in SVG with text as text.
+
+    Args:
+        preview: what to draw.
+        form: the format.
+        words: whether the picture says title and notes; where it stands among words, they do.
+    """
+    matplotlib = _optional.load("matplotlib")
+    _optional.load("matplotlib.backends.backend_agg")
+    _optional.load("matplotlib.backends.backend_svg")
+    file = io.BytesIO()
+    # no date, no random ids: two renderings can be compared
+    fixed = {"svg.fonttype": "none", "svg.hashsalt": "lrtrack", "text.parse_math": False}
+    with matplotlib.rc_context(fixed):
+        figure = _figure(preview if words else replace(preview, title="", notes=()))
+        figure.savefig(
+            file, format=form, dpi=_DPI, metadata={} if form == "png" else {"Date": None}
+        )
+    return file.getvalue()
+
+
+def _figure(preview: Preview) -> Any:
+    # a figure of its own: nothing of pyplot's, which would open a window or keep it for ever
+    figure = _optional.load("matplotlib.figure").Figure(figsize=_INCHES, layout="constrained")
+    axes = figure.subplots()
+    lines = []
+    for index, curve in enumerate(preview.curves):
+        at, rates = thinned(curve.rates)
+        lines += axes.plot(
+            at,
+            rates,
+            color=_COLOURS[index % len(_COLOURS)],
+            linestyle=_LINES[index % len(_LINES)],
+            linewidth=1.8,
+            marker="o" if len(at) == 1 else "",
+        )
+    axes.set_title(preview.title, loc="left", fontsize=11)
+    axes.set_xlabel("step")
+    axes.set_ylabel("learning rate")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]) if _near_zero(preview) else None)
+    axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    # below the plot, so that no curve is covered however long a spec is
+    legend = figure.legend(
+        lines,
+        [curve.label for curve in preview.curves],
+        loc="outside lower left",
+        frameon=False,
+        fontsize=8,
+        title="\n".join(preview.notes),
+        title_fontsize=8,
+        alignment="left",
+    )
+    legend.get_title().set_color("#555555")
+    return figure
+
+
+def _near_zero(preview: Preview) -> bool:
+    low = min(float(curve.rates.min()) for curve in preview.curves)
+    high = max(float(curve.rates.max()) for curve in preview.curves)
+    return low <= high / 2

@@ -1,0 +1,209 @@
+"""A spec's stages as the parts of one chain: compositions opened, lengths filled in.
+
+`warmup(steps=100) -> flat_cosine` becomes three parts side by side, never a chain inside a chain:
+torch's `SequentialLR` refuses to hold another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lrtrack.errors import unknown
+from lrtrack.schedules.catalogue import KINDS, LASTS
+from lrtrack.schedules.schedule import CONSTANT
+from lrtrack.schedules.spec import Stage
+
+#: Parameters that count something, and the least that makes sense.
+_COUNTS: Mapping[str, int] = {
+    "step_size": 1, "T_max": 1, "T_0": 1, "T_mult": 1, "total_steps": 1, "total_iters": 0,
+}  # fmt: skip
+#: Of `wsd`: the part of all steps that warm-up and decay take where nothing is said. The decay is
+#: that of Hu et al., "MiniCPM" (2024), who find a tenth of the steps enough.
+_WARMUP, _DECAY = 0.05, 0.1
+#: Of `flat_cosine`: the part of all steps before the cosine begins.
+_FLAT = 0.72
+_SHAPES = ("linear", "cosine")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One scheduler of a chain.
+
+    Attributes:
+        name: the kind, which has a class.
+        params: what the class is given, by its own names.
+        lasts: steps until the next part begins; None where nothing says so.
+        stage: what it comes from, for errors.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    lasts: int | None
+    stage: Stage
+
+
+def parts_of(stages: Sequence[Stage], total_steps: int | None = None) -> list[Part]:
+    """The parts that a spec is built of, all but the last with a length.
+
+    Args:
+        stages: of `stages_of`, with nothing left open.
+        total_steps: how often `step()` will be called; the last stage takes what is left of it.
+
+    Raises:
+        UsageError: a length is missing or impossible, or a schedule cannot be in a chain.
+    """
+    found: list[Part] = []
+    for at, stage in enumerate(stages):
+        last = at == len(stages) - 1
+        if stage.name == "plateau" and len(stages) > 1:
+            raise stage.wrong("plateau waits for a metric, so it cannot be a part of a chain")
+        if last and LASTS in stage.params:
+            raise stage.wrong(f"{stage.name} is the last schedule: nothing follows", LASTS)
+        before = sum(part.lasts or 0 for part in found)
+        found += _parts(stage, _rest(stage, total_steps, before) if last else None)
+        if not last and found[-1].lasts is None:
+            own = KINDS[stage.name].length
+            what = f"{own}=… or {LASTS}=…" if own else f"{LASTS}=…"
+            raise stage.wrong(f"{stage.name} needs {what}: the next schedule begins after it")
+    # what lasts no step is not there, unless it is all there is
+    return [part for part in found[:-1] if part.lasts] + found[-1:]
+
+
+def _rest(stage: Stage, total_steps: int | None, before: int) -> int | None:
+    if total_steps is None or KINDS[stage.name].length is None:
+        return None
+    if KINDS[stage.name].length in stage.params or stage.name == CONSTANT:
+        return None  # it says itself, or is the same at any length
+    if total_steps <= before:
+        raise stage.wrong(f"total_steps={total_steps} leaves nothing for {stage.name}")
+    return total_steps - before
+
+
+def _parts(stage: Stage, rest: int | None) -> list[Part]:
+    """The parts of one stage; the last of them carries what the stage's own `lasts` says."""
+    params = {key: _counted(stage, key, value) for key, value in stage.params.items()}
+    lasts = _count(stage, LASTS, params.pop(LASTS, None), 0)
+    length = KINDS[stage.name].length
+    if {"epochs", "steps_per_epoch"} <= params.keys():  # a onecycle that says its length so
+        length, own = None, params["epochs"] * params["steps_per_epoch"]
+    else:
+        filled = lasts if rest is None else rest
+        if length is not None and length not in params and filled is not None:
+            params[length] = filled
+        own = params.get(length) if length else None
+    if stage.name not in _OPENED:
+        return [Part(stage.name, params, own if lasts is None else lasts, stage)]
+    opened = _OPENED[stage.name](stage, params)
+    if lasts is not None:
+        inner = sum(part.lasts or 0 for part in opened[:-1])
+        if lasts < inner:
+            raise stage.wrong(f"{LASTS}={lasts} ends before the last part of it begins", LASTS)
+        opened[-1] = replace(opened[-1], lasts=lasts - inner)
+    return opened
+
+
+def _counted(stage: Stage, name: str, value: Any) -> Any:
+    return _count(stage, name, value, _COUNTS[name]) if name in _COUNTS else value
+
+
+def _count(stage: Stage, name: str, value: Any, least: int) -> int | None:
+    """A whole number of steps; sweeps write some of them as `100.0`."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        what = f"{name} is a whole number of steps, at least {least}, not {value!r}"
+        raise stage.wrong(f"{stage.name}: {what}", name)
+    return value
+
+
+def _share(stage: Stage, name: str, value: Any, total: int) -> int:
+    """Steps out of a number of steps, or out of a part of `total` (a float up to 1.0)."""
+    if isinstance(value, float) and 0 <= value <= 1:
+        return round(value * total)
+    found = _count(stage, name, value, 0)
+    assert found is not None
+    return found
+
+
+def _total(stage: Stage, params: Mapping[str, Any]) -> int:
+    total = params.get("total_steps")
+    if total is None:
+        raise stage.wrong(f"{stage.name} needs steps=…, or scheduler(…, total_steps=…)")
+    assert isinstance(total, int)
+    return total
+
+
+def _wsd(stage: Stage, params: dict[str, Any]) -> list[Part]:
+    """Warm-up, a stable rate, then a decay (Hu et al., "MiniCPM", 2024)."""
+    warmup, decay = params.get("warmup", _WARMUP), params.get("decay", _DECAY)
+    stable = params.get("stable")
+    if "total_steps" not in params and stable is not None:
+        fixed = [_count(stage, "stable", stable, 0), warmup, decay]
+        if all(isinstance(length, int) for length in fixed):
+            params["total_steps"] = sum(length for length in fixed if length)
+    total = _total(stage, params)
+    first, last = _share(stage, "warmup", warmup, total), _share(stage, "decay", decay, total)
+    middle = total - first - last
+    if stable is not None and _share(stage, "stable", stable, total) != middle:
+        raise stage.wrong(
+            f"wsd: warmup={first}, stable={stable} and decay={last} do not make {total} steps"
+        )
+    if middle < 0:
+        raise stage.wrong(f"wsd: warmup={first} and decay={last} do not fit into {total} steps")
+    start = {key: params[key] for key in ("start_factor",) if key in params}
+    parts = [
+        Part("warmup", {**start, "total_iters": first}, first, stage),
+        Part(CONSTANT, {"total_iters": middle}, middle, stage),
+        Part(*_decay(stage, params, last), last, stage),
+    ]
+    return [part for part in parts if part.lasts]
+
+
+def _decay(stage: Stage, params: Mapping[str, Any], steps: int) -> tuple[str, dict[str, Any]]:
+    """How a `wsd` ends: kind and parameters."""
+    shape = params.get("shape", "linear")
+    if shape not in _SHAPES:
+        raise stage.wrong(unknown("shape of wsd", str(shape), _SHAPES), "shape")
+    other = "min_lr" if shape == "linear" else "end_factor"
+    if other in params:
+        right = "end_factor" if shape == "linear" else "min_lr"
+        what = f"wsd with a {shape} decay ends at {right}=…, not at {other}=…"
+        raise stage.wrong(what, other)
+    if shape == "linear":
+        end = params.get("end_factor", 0.0)
+        return "linear", {"start_factor": 1.0, "end_factor": end, "total_iters": steps}
+    return "cosine", {"T_max": steps, "eta_min": params.get("min_lr", 0.0)}
+
+
+def _flat_cosine(stage: Stage, params: dict[str, Any]) -> list[Part]:
+    """A constant rate, then a cosine down."""
+    total = _total(stage, params)
+    flat = _share(stage, "flat", params.get("flat", _FLAT), total)
+    if flat >= total:
+        what = f"flat_cosine: flat={flat} leaves nothing of {total} steps for the cosine"
+        raise stage.wrong(what, "flat")
+    end = {"eta_min": params["eta_min"]} if "eta_min" in params else {}
+    parts = [
+        Part(CONSTANT, {"total_iters": flat}, flat, stage),
+        Part("cosine", {"T_max": total - flat, **end}, total - flat, stage),
+    ]
+    return [part for part in parts if part.lasts]
+
+
+_OPENED: Mapping[str, Callable[[Stage, dict[str, Any]], list[Part]]] = {
+    "wsd": _wsd,
+    "flat_cosine": _flat_cosine,
+}
+
+
+def ends_of(parts: Sequence[Part]) -> Iterator[int]:
+    """The steps at which the next part begins."""
+    end = 0
+    for part in parts[:-1]:
+        assert part.lasts is not None
+        end += part.lasts
+        yield end

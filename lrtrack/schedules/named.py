@@ -1,0 +1,68 @@
+"""From a `Schedule` back to the text that builds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lrtrack.errors import UsageError
+from lrtrack.schedules.catalogue import KINDS, LASTS
+from lrtrack.schedules.schedule import CONSTANT, JSON, Schedule, label_of
+from lrtrack.schedules.spec import Stage, write
+
+_CHAIN = "SequentialLR"
+
+
+def spec_of(schedule: Schedule) -> str:
+    """The spec that builds a scheduler of this description.
+
+    Raises:
+        UsageError: the language has no name for it, as for schedules made of functions.
+    """
+    if schedule.name == CONSTANT:
+        return CONSTANT
+    if schedule.name != _CHAIN:
+        return write([_stage(schedule.to_dict())])
+    links, ends = schedule.params.get("schedulers"), schedule.params.get("milestones")
+    if not isinstance(links, list | tuple) or not isinstance(ends, list | tuple):
+        raise _nameless(schedule.to_dict(), "its parts are not known")
+    if len(ends) != len(links) - 1:
+        raise _nameless(schedule.to_dict(), "it has not one milestone between two schedules each")
+    lengths = [end - before for before, end in zip([0, *ends[:-1]], ends, strict=True)]
+    if not all(length > 0 for length in lengths):
+        raise _nameless(schedule.to_dict(), "its milestones do not rise")
+    return write([*map(_stage, links[:-1], lengths), _stage(links[-1])])
+
+
+def _stage(data: Mapping[str, JSON], lasts: int | None = None) -> Stage:
+    """One schedule's mapping as a stage, with the short names of its parameters."""
+    name = _kind_of(data)
+    kind = KINDS[name]
+    short = {own: text for text, own in kind.short.items()}
+    for key in sorted(data.keys() - {"name", *kind.params, *kind.fixed}):
+        raise _nameless(data, f"{key} is no parameter of {name}")
+    params = {short.get(key, key): _value(data, key) for key in kind.params if key in data}
+    if lasts is not None and lasts != data.get(str(kind.length)):
+        params[LASTS] = lasts
+    return Stage(name, params)
+
+
+def _kind_of(data: Mapping[str, JSON]) -> str:
+    found = [name for name, kind in KINDS.items() if kind.cls == data.get("name")]
+    for name in reversed(found):  # those that fix something come last
+        if all(data.get(key) == value for key, value in KINDS[name].fixed.items()):
+            return name
+    raise _nameless(data, "the language has no name for it")
+
+
+def _value(data: Mapping[str, JSON], key: str) -> JSON:
+    value = data[key]
+    if isinstance(value, str) and value in ("inf", "-inf", "nan"):
+        return float(value)  # JSON's way to write these
+    quoted = isinstance(value, str) and "'" in value and '"' in value
+    if isinstance(value, Mapping) or quoted:
+        raise _nameless(data, f"the value of {key} cannot be written")
+    return value
+
+
+def _nameless(data: Mapping[str, JSON], why: str) -> UsageError:
+    return UsageError(f"{label_of(data)} cannot be written as a spec: {why}")
