@@ -3,26 +3,22 @@
 import torch
 from sklearn.datasets import load_digits
 from torch.nn.functional import cross_entropy
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, SequentialLR
 
 import lrtrack
-from lrtrack._optional import load
 
-STEPS, FLAT, BATCH = 400, 290, 64
+STEPS, BATCH = 400, 64
 
 
 def main() -> None:
     """Train flat for most of the steps, then down to zero along a cosine."""
-    Ranger = load("pytorch_optimizer", extra="ranger").Ranger
     torch.manual_seed(0)
     digits = load_digits()
     inputs, labels = torch.tensor(digits.data / 16).float(), torch.tensor(digits.target)
     order = torch.randperm(len(labels))
     train, held_out = order[:1400], order[1400:]
     model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
-    opt = Ranger(model.parameters(), lr=0.01)
-    flat = ConstantLR(opt, factor=1, total_iters=FLAT)
-    sched = SequentialLR(opt, [flat, CosineAnnealingLR(opt, T_max=STEPS - FLAT)], [FLAT])
+    opt = lrtrack.ranger(model.parameters(), lr=0.01)
+    sched = lrtrack.scheduler(opt, "flat_cosine(flat=0.72)", total_steps=STEPS)
 
     with lrtrack.track(opt, sched, experiment="ranger", seed=0) as run:
         for _ in range(STEPS):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lrtrack.capture.build import scheduler
     from lrtrack.capture.describe import describe
     from lrtrack.capture.inverse_sqrt import InverseSqrtLR
+    from lrtrack.capture.ranger import ranger
     from lrtrack.capture.simulate import simulate
     from lrtrack.capture.time_decay import TimeDecayLR
     from lrtrack.comparing import compare
@@ -37,6 +38,7 @@ __all__ = [
     "compare",
     "describe",
     "find_lr",
+    "ranger",
     "scheduler",
     "simulate",
     "track",
@@ -52,6 +54,7 @@ _HOME = {
     "compare": "lrtrack.comparing",
     "describe": "lrtrack.capture.describe",
     "find_lr": "lrtrack.finder",
+    "ranger": "lrtrack.capture.ranger",
     "scheduler": "lrtrack.capture.build",
     "simulate": "lrtrack.capture.simulate",
     "track": "lrtrack.tracking",

@@ -1,16 +1,17 @@
-"""The training behind `lrtrack demo`: one small network, ten schedules, real handwritten digits."""
+"""The training behind `lrtrack demo`: one small network, many schedules, handwritten digits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
-from torch.optim import lr_scheduler as schedulers
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 import lrtrack
 from lrtrack.comparing import fetch
@@ -22,59 +23,67 @@ EPOCHS = 12
 
 #: Large on purpose: as good as it is for the beginning, a schedule has to bring it down.
 LEARNING_RATE, MOMENTUM, BATCH, HIDDEN = 0.2, 0.9, 32, 64
+#: Ranger scales its steps by itself and wants less.
+RANGER, RANGER_RATE = "ranger-flat-cosine", 0.02
 HELD_OUT = 597
 
-#: Makes a scheduler for an optimizer and a number of steps; None for a constant rate.
-Builder = Callable[[torch.optim.Optimizer, int], schedulers.LRScheduler | None]
 #: Called with runs done, runs in all, and what is trained next.
 OnProgress = Callable[[int, int, str], None]
 
-
-def _warmup_cosine(optimizer: torch.optim.Optimizer, steps: int) -> schedulers.LRScheduler:
-    warmup = steps // 10
-    return schedulers.SequentialLR(
-        optimizer,
-        [
-            schedulers.LinearLR(optimizer, start_factor=0.1, total_iters=warmup),
-            schedulers.CosineAnnealingLR(optimizer, T_max=steps - warmup),
-        ],
-        milestones=[warmup],
-    )
-
-
-def _cyclic(optimizer: torch.optim.Optimizer, steps: int) -> schedulers.LRScheduler:
-    return schedulers.CyclicLR(
-        optimizer,
-        base_lr=LEARNING_RATE / 50,
-        max_lr=LEARNING_RATE,
-        step_size_up=steps // 8,
-        mode="triangular2",
-    )
-
-
-#: Every schedule that the demo trains under, by the name of its group of runs.
-CONFIGURATIONS: Mapping[str, Builder] = {
-    "constant": lambda optimizer, steps: None,
-    "step": lambda optimizer, steps: schedulers.StepLR(optimizer, steps // 4, gamma=0.3),
-    "multi-step": lambda optimizer, steps: schedulers.MultiStepLR(
-        optimizer, [steps // 2, steps * 3 // 4], gamma=0.1
+#: The spec of every schedule that the demo trains under, for a number of steps, by the name of its
+#: group of runs: the ten of the survey that lrtrack was made for, but for the finder.
+_SPECS: Mapping[str, Callable[[int], str]] = {
+    "constant": lambda steps: "constant",
+    "step": lambda steps: f"step(steps={steps // 4}, factor=0.3)",
+    "multi-step": lambda steps: f"multistep(milestones=[{steps // 2}, {steps * 3 // 4}])",
+    "exponential": lambda steps: f"exponential(factor={0.01 ** (1 / steps):.4f})",
+    "time-based": lambda steps: "time(half_life=0.05)",
+    "cosine": lambda steps: f"cosine(steps={steps})",
+    "warm-restarts": lambda steps: f"cosine_restarts(steps={-(-steps // 7)}, factor=2)",
+    "plateau": lambda steps: "plateau(factor=0.3, patience=1)",
+    "one-cycle": lambda steps: f"onecycle(max_lr={LEARNING_RATE}, steps={steps})",
+    "cyclic": lambda steps: (
+        f"cyclic(min_lr={LEARNING_RATE / 50}, max_lr={LEARNING_RATE}, steps={steps // 8}, "
+        "mode=triangular2)"
     ),
-    "exponential": lambda optimizer, steps: schedulers.ExponentialLR(
-        optimizer, gamma=round(0.01 ** (1 / steps), 4)
-    ),
-    "cosine": lambda optimizer, steps: schedulers.CosineAnnealingLR(optimizer, T_max=steps),
-    "warm-restarts": lambda optimizer, steps: schedulers.CosineAnnealingWarmRestarts(
-        optimizer, T_0=-(-steps // 7), T_mult=2
-    ),
-    "plateau": lambda optimizer, steps: schedulers.ReduceLROnPlateau(
-        optimizer, factor=0.3, patience=1
-    ),
-    "one-cycle": lambda optimizer, steps: schedulers.OneCycleLR(
-        optimizer, max_lr=LEARNING_RATE, total_steps=steps
-    ),
-    "cyclic": _cyclic,
-    "warmup-cosine": _warmup_cosine,
+    "warmup-cosine": lambda steps: f"warmup(steps={steps // 10}, start=0.1) -> cosine",
+    RANGER: lambda steps: "flat_cosine",
 }
+
+
+def configurations() -> list[str]:
+    """Names of all that can be trained here: Ranger only where its library is installed."""
+    return [name for name in _SPECS if name != RANGER or find_spec("pytorch_optimizer")]
+
+
+def find_rate(experiment: str, tracker: str | None, seed: int) -> lrtrack.LRFinderResult:
+    """Run the learning-rate finder on the demo's network, as a run of its own.
+
+    Args:
+        experiment, tracker: as in `lrtrack.find_lr()`.
+        seed: for the initial weights and the order of the images.
+    """
+    with _reproducible(seed):
+        model = _network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+        batches = _batches()
+
+        def step() -> torch.Tensor:
+            loss = _loss(model, next(batches))
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        return lrtrack.find_lr(
+            model,
+            optimizer,
+            step,
+            start=1e-4,
+            tracker=tracker,
+            experiment=experiment,
+            name=f"lr-finder-seed{seed}",
+            seed=seed,
+            flush_timeout=0.0,
+        )
 
 
 def run_demo(
@@ -95,8 +104,9 @@ def run_demo(
     Returns:
         Configuration name to the final held-out accuracy of each seed.
     """
-    todo = [(name, seed) for seed in seeds for name in CONFIGURATIONS]
-    found: dict[str, list[float]] = {name: [] for name in CONFIGURATIONS}
+    names = configurations()
+    todo = [(name, seed) for seed in seeds for name in names]
+    found: dict[str, list[float]] = {name: [] for name in names}
     for done, (name, seed) in enumerate(todo):
         on_progress(done, len(todo), f"{name}, seed {seed}")
         accuracy = train_one(name, seed, experiment=experiment, tracker=tracker, epochs=epochs)
@@ -129,8 +139,10 @@ def train_one(
 ) -> float:
     """Train once under the schedule `name`; the same numbers each time, bit for bit.
 
+    Only the time-based schedule's numbers are never the same: they depend on the machine's speed.
+
     Args:
-        name: one of `CONFIGURATIONS`.
+        name: one of `configurations()`.
         seed: for the initial weights and the order of the images.
         experiment, tracker, flush_timeout: as in `lrtrack.track()`.
         epochs: passes over the training images.
@@ -141,8 +153,8 @@ def train_one(
     with _reproducible(seed):
         steps = epochs * (len(_digits()[0]) // BATCH)
         model = _network()
-        optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-        scheduler = CONFIGURATIONS[name](optimizer, steps)
+        optimizer = _optimizer(name, model)
+        scheduler = lrtrack.scheduler(optimizer, _SPECS[name](steps), total_steps=steps)
         with lrtrack.track(
             optimizer,
             scheduler,
@@ -167,31 +179,48 @@ def _network() -> nn.Sequential:
     )  # fmt: skip
 
 
+def _optimizer(name: str, model: nn.Module) -> torch.optim.Optimizer:
+    if name == RANGER:
+        return lrtrack.ranger(model.parameters(), lr=RANGER_RATE)
+    return torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+
+
 def _train_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scheduler: schedulers.LRScheduler | None,
+    model: nn.Module, optimizer: torch.optim.Optimizer, scheduler: LRScheduler
 ) -> None:
-    images, labels, *_ = _digits()
-    order = torch.randperm(len(images))
-    for start in range(0, len(images) - BATCH + 1, BATCH):
-        batch = order[start : start + BATCH]
+    for batch in _epoch():
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(images[batch]), labels[batch])
-        loss.backward()  # type: ignore[no-untyped-call]
+        _loss(model, batch).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        if scheduler is not None and not isinstance(scheduler, schedulers.ReduceLROnPlateau):
+        if not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
 
 
-def _judge(model: nn.Module, scheduler: schedulers.LRScheduler | None = None) -> dict[str, float]:
+def _epoch() -> Iterator[torch.Tensor]:
+    """The numbers of the training images, in random batches, each image once."""
+    order = torch.randperm(len(_digits()[0]))
+    for start in range(0, len(order) - BATCH + 1, BATCH):
+        yield order[start : start + BATCH]
+
+
+def _batches() -> Iterator[torch.Tensor]:
+    while True:
+        yield from _epoch()
+
+
+def _loss(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    images, labels, *_ = _digits()
+    return nn.functional.cross_entropy(model(images[batch]), labels[batch])
+
+
+def _judge(model: nn.Module, scheduler: LRScheduler | None = None) -> dict[str, float]:
     """Accuracy and loss on the held-out images; a plateau schedule is told the loss."""
     *_, images, labels = _digits()
     with torch.no_grad():
         scores = model(images)
     right = scores.argmax(dim=1) == labels
     loss = nn.functional.cross_entropy(scores, labels).item()
-    if isinstance(scheduler, schedulers.ReduceLROnPlateau):
+    if isinstance(scheduler, ReduceLROnPlateau):
         scheduler.step(loss)
     return {"val_accuracy": right.float().mean().item(), "val_loss": loss}
 

@@ -55,10 +55,15 @@ def command(experiment: str, tracker: str | None, seeds: int) -> None:
 
 def _train(experiment: str, tracker: str | None, seeds: int) -> None:
     click.echo("Training a small network on handwritten digits …", err=True)
-    from lrtrack.demo import CONFIGURATIONS, run_demo, unused_seed
+    from lrtrack.demo import RANGER, configurations, find_rate, run_demo, unused_seed
 
-    first = unused_seed(experiment, tracker)
-    with bar(f"{len(CONFIGURATIONS)} schedules × {seeds} seeds") as progress:
+    first, names = unused_seed(experiment, tracker), configurations()
+    found = find_rate(experiment, tracker, first)
+    if found.suggestion is not None:
+        click.echo(f"The learning-rate finder suggests {found.suggestion:.2g}.", err=True)
+    if RANGER not in names:
+        click.echo("Without Ranger, which takes: pip install 'lrtrack[ranger]'", err=True)
+    with bar(f"{len(names)} schedules × {seeds} seeds") as progress:
 
         def on_progress(done: int, total: int, label: str) -> None:
             if progress is not None:

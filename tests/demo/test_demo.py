@@ -2,19 +2,23 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
 import lrtrack
 from lrtrack.comparing import fetch
-from lrtrack.demo import CONFIGURATIONS, run_demo, train_one
+from lrtrack.demo import configurations, find_rate, run_demo, train_one
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+#: With Ranger, which the tests have.
+SCHEDULES = 12
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+@pytest.mark.parametrize("name", [name for name in configurations() if name != "time-based"])
 def test_same_numbers_each_time(name: str) -> None:
     """Training twice under one schedule and seed gives the same figures, bit for bit."""
     with torch.random.fork_rng(devices=[]):
@@ -37,6 +41,35 @@ def test_leaves_torch_as_it_was() -> None:
     assert before[1] == torch.get_num_threads()
 
 
+def test_the_finder_is_a_run_of_its_own() -> None:
+    """It suggests a rate that the network can be trained with, the same each time."""
+    first, again = (find_rate("digits", "local", 0) for _ in range(2))
+    kinds = [history.run.kind for history in fetch("digits", tracker="local")]
+
+    assert first.suggestion is not None
+    assert 0.01 < first.suggestion < 1
+    assert first.suggestions == again.suggestions
+    assert kinds == ["find", "find"]
+
+
+def test_without_ranger(command_line: Command, clean_place: Path) -> None:
+    """Where its library is missing, the demo says so and trains the others."""
+    (clean_place / "hidden.py").write_text(
+        "import importlib.util as util, sys\n"
+        "found = util.find_spec\n"
+        "util.find_spec = lambda n, *a: None if n == 'pytorch_optimizer' else found(n, *a)\n"
+        "from lrtrack.cli import main\n"
+        "main(['demo', '--tracker', 'local', '--seeds', '1'], prog_name='lrtrack')\n"
+    )
+    shown = subprocess.run(
+        [sys.executable, "hidden.py"], capture_output=True, text=True, timeout=120
+    )
+
+    assert shown.returncode == 0, shown.stderr
+    assert f"{SCHEDULES - 1} schedules, {SCHEDULES - 1} runs" in shown.stdout
+    assert "pip install 'lrtrack[ranger]'" in shown.stderr
+
+
 def test_every_schedule_is_trained() -> None:
     """Each configuration is a schedule of its own, trained with each seed, and learns something."""
     told: list[tuple[int, int]] = []
@@ -49,11 +82,11 @@ def test_every_schedule_is_trained() -> None:
     )
     comparison = lrtrack.compare("digits", tracker="local", metric="val_accuracy")
 
-    assert set(CONFIGURATIONS) == set(found)
-    assert len(CONFIGURATIONS) == len(comparison.schedules)
+    assert set(configurations()) == set(found)
+    assert len(configurations()) == len(comparison.schedules)
     assert {2} == {row.runs for row in comparison.schedules}
     assert min(sum(values) / 2 for values in found.values()) > 0.3
-    assert [(done, 20) for done in range(21)] == told
+    assert [(done, 2 * SCHEDULES) for done in range(2 * SCHEDULES + 1)] == told
 
 
 def test_command(command_line: Command) -> None:
@@ -63,9 +96,9 @@ def test_command(command_line: Command) -> None:
     compared = command_line(*following[0].split()[1:], "--format", "json")
 
     assert shown.returncode == 0, shown.stderr
-    assert "10 schedules, 10 runs" in shown.stdout
+    assert f"{SCHEDULES} schedules, {SCHEDULES} runs" in shown.stdout
     assert "Traceback" not in shown.stderr
-    assert len(json.loads(compared.stdout)["schedules"]) == 10
+    assert len(json.loads(compared.stdout)["schedules"]) == SCHEDULES
 
 
 def test_command_twice(command_line: Command) -> None:
@@ -73,9 +106,11 @@ def test_command_twice(command_line: Command) -> None:
     for _ in range(2):
         shown = command_line("demo", "--tracker", "local", "--seeds", "1")
     runs = [history.run for history in fetch("lrtrack-demo", tracker="local")]
+    trained = {(run.schedule.id, run.seed) for run in runs if run.kind == "train"}
 
-    assert "10 schedules, 20 runs" in shown.stdout
-    assert len({(run.schedule.id, run.seed) for run in runs}) == 20
+    assert f"{SCHEDULES} schedules, {2 * SCHEDULES} runs" in shown.stdout
+    assert len(trained) == 2 * SCHEDULES
+    assert len(runs) == 2 * SCHEDULES + 2
 
 
 def test_command_with_unknown_tracker(command_line: Command) -> None:
