@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from lrtrack.capture.meshes import is_shared, whole
+
 #: Seconds between two looks at a copy under way.
 _GLANCE = 0.002
 
@@ -23,23 +25,57 @@ class DeviceScalar:
         self.stream = torch.cuda.current_stream(tensor.device) if tensor.is_cuda else None
 
 
+class SharedScalar:
+    """A sum of which other processes may hold parts; `together` asks them, no earlier."""
+
+    __slots__ = ("parts", "rest")
+
+    def __init__(self, parts: tuple[torch.Tensor, ...], rest: Scalar | None = None) -> None:
+        self.parts = parts
+        self.rest = rest
+
+
 Scalar = float | DeviceScalar
+#: What is noted between two steps.
+Noted = Scalar | SharedScalar
+
+
+def keep(tensor: torch.Tensor) -> Noted:
+    """Keep the value that a one-element tensor has now; of a DTensor only this process's part.
+
+    Not every process may be looking, nor at this step: so no collective is begun here.
+    """
+    if is_shared(tensor):
+        return SharedScalar((tensor.detach().clone(),))
+    return hold(tensor)
+
+
+def together(value: Noted) -> Scalar:
+    """The value that all processes' parts make, which is a collective where there are parts.
+
+    Raises:
+        UsageError: not all processes would take part.
+    """
+    if not isinstance(value, SharedScalar):
+        return value
+    found = value.rest
+    for part in value.parts:
+        found = add(found, hold(whole(part)))
+    return 0.0 if found is None else found
 
 
 def hold(tensor: torch.Tensor) -> Scalar:
     """Keep the value that a one-element tensor has now, without waiting for a device.
 
     Args:
-        tensor: one element, any shape, real; of a DTensor the global value.
+        tensor: one element, any shape, real; of a DTensor the global value, for which every
+            process has to ask.
 
     Returns:
         A float for tensors in host memory, else a `DeviceScalar` of a copy: the user's tensor may
         be overwritten before it is fetched.
     """
-    tensor = tensor.detach()
-    full = getattr(tensor, "full_tensor", None)
-    if full is not None:  # every rank takes part
-        tensor = full()
+    tensor = whole(tensor.detach()) if is_shared(tensor) else tensor.detach()
     if tensor.device.type == "cpu":
         return float(tensor.item())
     return DeviceScalar(tensor.to(torch.float64 if tensor.is_cuda else torch.float32, copy=True))
@@ -52,6 +88,18 @@ def add(left: Scalar | None, right: Scalar) -> Scalar:
     if isinstance(left, DeviceScalar) and isinstance(right, DeviceScalar):
         return DeviceScalar(left.tensor + right.tensor.to(left.tensor.device))
     return _now(left) + _now(right)
+
+
+def add_noted(left: Noted | None, right: Noted) -> Noted:
+    """`add`, where one or both may be spread over processes."""
+    if isinstance(left, SharedScalar) or isinstance(right, SharedScalar):
+        one, other = (
+            each if isinstance(each, SharedScalar) else SharedScalar((), each)
+            for each in (left, right)
+        )
+        rest = one.rest if other.rest is None else add(one.rest, other.rest)
+        return SharedScalar(one.parts + other.parts, rest)
+    return add(left, right)
 
 
 def divide(value: Scalar, by: torch.Tensor) -> Scalar:

@@ -141,7 +141,7 @@ class Block:
         trace: TracebackType | None,
     ) -> None:
         """Take everything out again, end the run, and wait a while for its delivery."""
-        self._capture.detach()
+        self._capture.detach(failed=kind is not None)
         if self._journal is None or self._tracked is None or os.getpid() != self._pid:
             return
         interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
