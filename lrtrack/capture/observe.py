@@ -23,7 +23,7 @@ import torch
 from torch.nn.utils import clip_grad
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from lrtrack.capture.scalars import Noted, add_noted, keep
+from lrtrack.capture.scalars import Scalar, add, hold
 from lrtrack.errors import warn
 
 
@@ -42,8 +42,8 @@ class Notes(threading.local):
         self.period = -1
         self.used = False
         self.stepping: int | None = None
-        self.loss: Noted | None = None
-        self.preclip: Noted | None = None
+        self.loss: Scalar | None = None
+        self.preclip: Scalar | None = None
         self.unscaled: dict[int, tuple[weakref.ref[torch.Tensor], torch.Tensor]] = {}
 
     def clear(self) -> None:
@@ -177,12 +177,12 @@ def _backward(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             continue
         known = here.unscaled.get(id(tensor))
         loss = known[1] if known is not None and known[0]() is tensor else tensor
-        here.loss = add_noted(here.loss, keep(loss))
+        here.loss = add(here.loss, hold(loss))
 
 
 def _clipping(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     norm = args[2] if len(args) > 2 else kwargs["total_norm"]
-    _fresh_notes().preclip = keep(norm) if isinstance(norm, torch.Tensor) else float(norm)
+    _fresh_notes().preclip = hold(norm) if isinstance(norm, torch.Tensor) else float(norm)
 
 
 def _scaled(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -35,22 +35,29 @@ class SharedScalar:
         self.rest = rest
 
 
-Scalar = float | DeviceScalar
-#: What is noted between two steps.
-Noted = Scalar | SharedScalar
+Scalar = float | DeviceScalar | SharedScalar
 
 
-def keep(tensor: torch.Tensor) -> Noted:
-    """Keep the value that a one-element tensor has now; of a DTensor only this process's part.
+def hold(tensor: torch.Tensor) -> Scalar:
+    """Keep the value that a one-element tensor has now, without waiting for a device.
 
-    Not every process may be looking, nor at this step: so no collective is begun here.
+    Args:
+        tensor: one element, any shape, real.
+
+    Returns:
+        A float for tensors in host memory, else a `DeviceScalar` of a copy: the user's tensor may
+        be overwritten before it is fetched. Of a DTensor a `SharedScalar` with this process's
+        part: not every process may be looking, nor at this step, so that nobody is asked here.
     """
+    tensor = tensor.detach()
     if is_shared(tensor):
-        return SharedScalar((tensor.detach().clone(),))
-    return hold(tensor)
+        return SharedScalar((tensor.clone(),))
+    if tensor.device.type == "cpu":
+        return float(tensor.item())
+    return DeviceScalar(tensor.to(torch.float64 if tensor.is_cuda else torch.float32, copy=True))
 
 
-def together(value: Noted) -> Scalar:
+def together(value: Scalar) -> Scalar:
     """The value that all processes' parts make, which is a collective where there are parts.
 
     Raises:
@@ -64,46 +71,26 @@ def together(value: Noted) -> Scalar:
     return 0.0 if found is None else found
 
 
-def hold(tensor: torch.Tensor) -> Scalar:
-    """Keep the value that a one-element tensor has now, without waiting for a device.
-
-    Args:
-        tensor: one element, any shape, real; of a DTensor the global value, for which every
-            process has to ask.
-
-    Returns:
-        A float for tensors in host memory, else a `DeviceScalar` of a copy: the user's tensor may
-        be overwritten before it is fetched.
-    """
-    tensor = whole(tensor.detach()) if is_shared(tensor) else tensor.detach()
-    if tensor.device.type == "cpu":
-        return float(tensor.item())
-    return DeviceScalar(tensor.to(torch.float64 if tensor.is_cuda else torch.float32, copy=True))
-
-
 def add(left: Scalar | None, right: Scalar) -> Scalar:
     """The sum, None counting as nothing; stays on the device where both are there."""
     if left is None:
         return right
+    if isinstance(left, SharedScalar) or isinstance(right, SharedScalar):
+        one, other = (
+            x if isinstance(x, SharedScalar) else SharedScalar((), x) for x in (left, right)
+        )
+        rest = one.rest if other.rest is None else add(one.rest, other.rest)
+        return SharedScalar(one.parts + other.parts, rest)
     if isinstance(left, DeviceScalar) and isinstance(right, DeviceScalar):
         return DeviceScalar(left.tensor + right.tensor.to(left.tensor.device))
     return _now(left) + _now(right)
 
 
-def add_noted(left: Noted | None, right: Noted) -> Noted:
-    """`add`, where one or both may be spread over processes."""
-    if isinstance(left, SharedScalar) or isinstance(right, SharedScalar):
-        one, other = (
-            each if isinstance(each, SharedScalar) else SharedScalar((), each)
-            for each in (left, right)
-        )
-        rest = one.rest if other.rest is None else add(one.rest, other.rest)
-        return SharedScalar(one.parts + other.parts, rest)
-    return add(left, right)
-
-
 def divide(value: Scalar, by: torch.Tensor) -> Scalar:
     """`value` over a one-element tensor; stays on the device where `value` is there."""
+    if isinstance(value, SharedScalar):
+        rest = None if value.rest is None else divide(value.rest, by)
+        return SharedScalar(tuple(part / by.item() for part in value.parts), rest)
     if isinstance(value, DeviceScalar):
         return DeviceScalar(value.tensor / by.detach().to(value.tensor.device))
     return value / float(by.item())
@@ -126,7 +113,7 @@ def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
             metrics[name] = number
 
 
-def _now(value: Scalar) -> float:
+def _now(value: float | DeviceScalar) -> float:
     return float(value.tensor.item()) if isinstance(value, DeviceScalar) else value
 
 

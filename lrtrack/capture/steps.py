@@ -20,7 +20,7 @@ from lrtrack.capture.describe import INNER
 from lrtrack.capture.meshes import attendance, is_shared, largest, spread
 from lrtrack.capture.norms import Group, group_name, measure
 from lrtrack.capture.rates import Rate, own_rate
-from lrtrack.capture.scalars import Noted, Scalar, divide, hold, keep, together
+from lrtrack.capture.scalars import Scalar, divide, hold, together
 
 #: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
 OnStep = Callable[[int, float, dict[str, Any]], None]
@@ -190,9 +190,9 @@ class StepCapture:
     def _read_closure(self, loss: Any) -> None:
         self._read_gradients()
         if self._capture_loss and loss is not None:
-            self._write("loss", keep(loss) if isinstance(loss, torch.Tensor) else float(loss))
+            self._write("loss", _number(loss))
 
-    def _write(self, name: str, value: Noted) -> None:
+    def _write(self, name: str, value: Scalar) -> None:
         self._metrics[name] = together(value)
 
     def _finish(self) -> None:
