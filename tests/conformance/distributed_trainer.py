@@ -45,7 +45,7 @@ def network() -> torch.nn.Module:
 
 def distribute(model: torch.nn.Module, way: str) -> torch.nn.Module:
     """The model over all processes."""
-    if way == "alone":
+    if way in ("alone", "accelerate"):
         return model
     if way == "ddp":
         return DistributedDataParallel(model)
@@ -79,6 +79,11 @@ class Training:
         self.optimizer = torch.optim.AdamW(groups, lr=0.05)
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, 2, gamma=0.5)
         self.truth: list[dict[str, float]] = []
+        if way == "accelerate":
+            from accelerate import Accelerator
+
+            wrapped = Accelerator(cpu=True).prepare(self.model, self.optimizer, self.scheduler)
+            self.model, self.optimizer, self.scheduler = wrapped
 
     def share(self) -> None:
         """Keep this process's part of the batch."""

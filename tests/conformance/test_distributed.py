@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import os
@@ -53,6 +54,9 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "alone": {"way": "fsdp", "only": [0], "training": {"clip": 0.5, "look": False}},
     "together again": {"way": "fsdp"},
 }
+ACCELERATE = importlib.util.find_spec("accelerate") is not None
+if ACCELERATE:
+    SCENARIOS["accelerate"] = {"way": "accelerate"}
 
 
 class Job:
@@ -244,6 +248,19 @@ def test_a_block_on_rank_0_alone(job: Job) -> None:
     assert job.said("fsdp clip bare")["weights"] == job.said("alone")["weights"]
     assert job.errors.count("use it on every rank") == 1
     assert "grad_norm" in job.run("together again").metrics
+
+
+@pytest.mark.skipif(not ACCELERATE, reason="needs accelerate")
+def test_accelerate(job: Job, single: Any) -> None:
+    """Its scheduler moves once for each process, and is read as it is at each step."""
+    run, truth, whole = job.run("accelerate"), job.said("accelerate")["truth"], single()
+    norms = pytest.approx([step["grad_norm"] for step in whole[:1]], rel=1e-5)
+
+    assert [0.05 * 0.5**at for at in range(STEPS)] == list(run.metrics["lr"])
+    assert [step["loss"] for step in truth] == list(run.metrics["loss"])
+    assert norms == list(run.metrics["grad_norm"])[:1]
+    assert (run.run.world_size, run.run.schedule.name) == (2, "StepLR")
+    assert run.run.optimizer["name"] == "AdamW"
 
 
 def test_one_run_in_mlflow(job: Job, within_seconds: Any) -> None:

@@ -139,11 +139,12 @@ def ranger21(truth: Truth) -> None:
 
     def used() -> float:
         step = next(done)
-        if step <= 2:
-            return rate * min(1.0, step / 2)
+        found = rate * min(1.0, step / 2)
         if step >= STEPS - 2:
-            return max(rate - (rate - floor) * min((step + 1 - (STEPS - 2)) / 3, 1.0), floor)
-        return rate
+            found = max(rate - (rate - floor) * min((step + 1 - (STEPS - 2)) / 3, 1.0), floor)
+
+        assert found == optimizer.current_lr
+        return found
 
     bent(truth, optimizer, task, used)
 
