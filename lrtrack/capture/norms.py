@@ -53,18 +53,23 @@ def _by_group(groups: Sequence[Group]) -> Parts:
 @torch.no_grad()
 def _measured(parameters: Parts) -> dict[str, Scalar]:
     """The norm over everything, and over each part."""
-    own = [(name, p.grad) for name, p in parameters if p.grad is not None]
-    whole = [(name, gradient) for name, gradient in own if not is_shared(gradient)]
+    whole: Parts = []
+    shared: Parts = []
+    for name, parameter in parameters:
+        gradient = parameter.grad
+        if is_shared(parameter if gradient is None else gradient):
+            shared.append((name, parameter))
+        elif gradient is not None:
+            whole.append((name, gradient))
     norms: dict[str, list[torch.Tensor]] = {}
     for (name, _), norm in zip(whole, _norms([gradient for _, gradient in whole]), strict=True):
         norms.setdefault(name, []).append(norm)
-    for name, norm in _over_processes(parameters):
+    for name, norm in _over_processes(shared):
         norms.setdefault(name, []).append(norm)
-    if not own:
-        return {}
     found = _named("grad_norm", [norm for each in norms.values() for norm in each])
-    for name in filter(None, norms):
-        found |= _named(f"grad_norm/{name}", norms[name])
+    for name, each in norms.items():
+        if name:
+            found |= _named(f"grad_norm/{name}", each)
     return found
 
 
@@ -76,11 +81,10 @@ def _over_processes(parameters: Parts) -> list[tuple[str, torch.Tensor]]:
     """
     shards: dict[Spread, dict[str, list[torch.Tensor]]] = {}
     for name, parameter in parameters:
-        gradient = parameter.grad
-        if gradient is not None and is_shared(gradient):
-            part, over = local(gradient)
+        if parameter.grad is not None:
+            part, over = local(parameter.grad)
             shards.setdefault(over, {}).setdefault(name, []).append(part)
-        elif gradient is None and parameter.requires_grad and is_shared(parameter):
+        elif parameter.requires_grad:
             shards.setdefault(spread(parameter), {}).setdefault(name, [])
     attendance.require(shards)
     found = []
@@ -89,7 +93,7 @@ def _over_processes(parameters: Parts) -> list[tuple[str, torch.Tensor]]:
         # a part of which nothing is here counts in the whole alone
         names = [name if each else "" for name, each in named.items()]
         found += list(zip(names, sums.sqrt().unbind(), strict=True))
-    return found
+    return found if any(parameter.grad is not None for _, parameter in parameters) else []
 
 
 def _squares(parts: Sequence[list[torch.Tensor]], over: Spread) -> torch.Tensor:
@@ -134,7 +138,6 @@ def _one(gradient: torch.Tensor) -> torch.Tensor:
     return norm
 
 
-@torch.no_grad()
 def _named(name: str, norms: list[torch.Tensor]) -> dict[str, Scalar]:
     """The L2 norm of `norms` under `name`; nothing where there is no gradient."""
     if not norms:

@@ -147,10 +147,14 @@ class Handmade:
         """A step with the gradients as they are."""
         found = {f"grad_norm/{name}": norm([each]) for name, each in self.gradients.items()}
         found["grad_norm"] = norm(list(self.gradients.values()))
+        losses = [self.model.get_parameter(name).sum() for name in ("sharded", "plain")]
+        for loss in losses:  # of the first, each process has a part
+            loss.backward()
+        found["loss"] = sum(float(full(loss)) for loss in losses)
         self.truth.append(found | {"lr": 0.1})
         for name, gradient in self.gradients.items():
             lacks = name == "lacking" and dist.get_rank() == 0
-            self.model.get_parameter(name).grad = None if lacks else gradient
+            self.model.get_parameter(name).grad = None if lacks else gradient.clone()
         self.optimizer.step()
 
 

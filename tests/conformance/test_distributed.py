@@ -193,7 +193,10 @@ def test_collectives_do_not_grow_with_the_model(job: Job, scenario: str, expecte
 
 
 def test_ways_of_sharing_may_be_mixed(job: Job) -> None:
-    """Plain tensors, copies, shards over several meshes, unfinished sums, a missing gradient."""
+    """Plain tensors, copies, shards over several meshes, unfinished sums, a missing gradient.
+
+    So may be losses; rank 0 records its own plain part.
+    """
     run, truth = job.run("handmade"), job.said("handmade")["truth"]
     names = set(truth[0]) - {"grad_norm/lacking"}  # of which rank 0 has nothing
 
