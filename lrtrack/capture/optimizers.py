@@ -52,6 +52,10 @@ def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         value = _plain(default if moved else group.get(key, default))
         if value is not None:
             described[key] = value
+    for name in (*_INNER, "base_optimizer"):  # of one that observes itself, such as Lookahead
+        inner = getattr(optimizer, name, None)
+        if isinstance(inner, torch.optim.Optimizer):
+            described["optimizer"] = type(inner).__name__
     if "initial_lr" in group:  # set by a scheduler, which has changed `lr` since
         described["lr"] = _plain(group["initial_lr"])
     return described

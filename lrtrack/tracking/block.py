@@ -109,7 +109,8 @@ class Block:
         if self._tracked is not None:
             raise RuntimeError("this block was entered before; call track() again")
         given = self._given
-        run = asked.identity(given, self._settings, self._trackers)
+        # Only rank 0 writes, so only there the trackers have to be in order.
+        run = asked.identity(given, self._settings, self._trackers if rank() == 0 else [])
         layout = Layout(self._settings.directory)
         run, recorded = _continued(layout, run, given.resume)
         self._capture = StepCapture(

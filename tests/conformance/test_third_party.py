@@ -137,6 +137,19 @@ def test_what_schedule_free_optimizers_count_is_no_hyper_parameter() -> None:
     assert not {"k", "weight_sum", "lr_max", "scheduled_lr", "train_mode"} & set(before)
 
 
+def test_what_an_optimizer_wraps_is_named() -> None:
+    """Lookahead and SAM are nothing without the optimizer inside."""
+    module = pytest.importorskip("pytorch_optimizer", reason="needs pytorch-optimizer")
+    parameters = [torch.nn.Parameter(torch.ones(2))]
+    lookahead, sam = module.Lookahead(SGD(parameters, lr=0.1)), module.SAM(parameters, SGD, lr=0.1)
+    found = [describe_optimizer(unwrap(each)) for each in (lookahead, sam)]
+
+    assert [(each["name"], each["optimizer"], each["lr"]) for each in found] == [
+        ("Lookahead", "SGD", 0.1),
+        ("SAM", "SGD", 0.1),
+    ]
+
+
 def test_an_optimizer_that_only_looks_like_one_is_unwrapped() -> None:
     """accelerate's wrapper is a subclass of torch's optimizer, and has no hooks."""
     pytest.importorskip("accelerate", reason="needs accelerate")
