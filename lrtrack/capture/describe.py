@@ -22,6 +22,8 @@ from lrtrack.capture.time_decay import TimeDecayLR
 from lrtrack.capture.values import MISSING, lookup, number, plain_value, public
 from lrtrack.schedules import CONSTANT, JSON, Schedule
 
+#: Where schedulers keep a scheduler that they wrap.
+INNER = ("scheduler", "lr_scheduler")
 #: Constructor arguments that say nothing about the schedule.
 _NOT_PARAMETERS = {"self", "optimizer", "optimizers", "last_epoch", "verbose"}
 #: Attributes of schedulers whose constructor says nothing, that are state all the same.
@@ -50,7 +52,8 @@ def describe(scheduler: Any) -> Schedule:
 
     Returns:
         Parameters by their constructor names, with the values given or torch's defaults; one
-        value where all param groups share it, else a list. The same at any time of a training.
+        value where all param groups share it, else a list; a `functools.partial`'s keyword
+        arguments, too, each by its name. The same at any time of a training.
         Of an unknown object as much as can be found; never an exception.
     """
     if scheduler is None:
@@ -106,10 +109,31 @@ def _parameters(scheduler: Any, inner: Callable[[Any], JSON]) -> dict[str, JSON]
     for cls in reversed(type(scheduler).__mro__):
         readers = _READERS.get(cls, {})
         for name in _constructor(cls):
-            value = _read(readers[name], scheduler) if name in readers else lookup(scheduler, name)
+            value = _read(readers[name], scheduler) if name in readers else _own(scheduler, name)
             found[name] = plain_value(value, inner)
+    for name in INNER:
+        value = lookup(scheduler, name)
+        if found.get(name, MISSING) is MISSING and _steps(value):  # made by the constructor
+            found[name] = inner(value)
+    # transformers' schedules are a function and its settings
+    found = _settings(lookup(scheduler, "lr_lambdas"), inner) | found
     known = {name: value for name, value in found.items() if value is not MISSING}
     return known or _attributes(scheduler)
+
+
+def _own(scheduler: Any, name: str) -> Any:
+    """An attribute; where there is none, the like with an `s`, which has a value a param group."""
+    value = lookup(scheduler, name)
+    several = lookup(scheduler, f"{name}s") if value is MISSING else None
+    return _shared(several) if isinstance(several, list | tuple) and several else value
+
+
+def _settings(functions: Any, inner: Callable[[Any], JSON]) -> dict[str, JSON]:
+    """The keyword arguments of the one partial that all param groups share."""
+    first = functions[0] if isinstance(functions, list) and functions else None
+    if not isinstance(first, partial) or len({function_text(each) for each in functions}) > 1:
+        return {}
+    return {key: plain_value(first.keywords[key], inner) for key in first.keywords}
 
 
 def _attributes(scheduler: Any) -> dict[str, JSON]:

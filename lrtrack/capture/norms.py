@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 
+from lrtrack.capture.meshes import Spread, attendance, is_shared, local, spread, total
 from lrtrack.capture.scalars import Scalar, hold
 
 Group = dict[str, Any]
 #: Groups of an optimizer → metric name → norm.
 Measure = Callable[[Sequence[Group]], dict[str, Scalar]]
+#: Parameters with the name of the part that each belongs to; "" for no part.
+Parts = list[tuple[str, torch.Tensor]]
 
 KINDS = ("global", "group", "layer", "off")
 
@@ -27,11 +30,11 @@ def measure(kind: str, model: torch.nn.Module | None) -> Measure:
     if kind == "off":
         return lambda groups: {}
     if kind == "group":
-        return _by_group
+        return lambda groups: _measured(_by_group(groups))
     if kind == "layer" and model is not None:
         names = {id(p): name for name, p in model.named_parameters()}
-        return lambda groups: _by_layer(groups, names)
-    return lambda groups: _named("grad_norm", _norms(_gradients(groups)))
+        return lambda groups: _measured([(names.get(id(p), ""), p) for p in _parameters(groups)])
+    return lambda groups: _measured([("", p) for p in _parameters(groups)])
 
 
 def group_name(group: Group, index: int) -> str:
@@ -39,28 +42,72 @@ def group_name(group: Group, index: int) -> str:
     return str(group.get("name", index))
 
 
-def _by_group(groups: Sequence[Group]) -> dict[str, Scalar]:
-    found: dict[str, Scalar] = {}
-    parts = []
-    for index, group in enumerate(groups):
-        norms = _norms(_gradients([group]))
-        parts += norms
-        found |= _named(f"grad_norm/{group_name(group, index)}", norms)
-    return _named("grad_norm", parts) | found
+def _parameters(groups: Sequence[Group]) -> Iterator[torch.Tensor]:
+    return (parameter for group in groups for parameter in group["params"])
 
 
-def _by_layer(groups: Sequence[Group], names: dict[int, str]) -> dict[str, Scalar]:
-    parameters = [p for group in groups for p in group["params"] if p.grad is not None]
-    norms = _norms([p.grad for p in parameters])
-    found = _named("grad_norm", norms)
-    for parameter, norm in zip(parameters, norms, strict=True):
-        if id(parameter) in names:
-            found[f"grad_norm/{names[id(parameter)]}"] = hold(norm)
+def _by_group(groups: Sequence[Group]) -> Parts:
+    return [(group_name(g, at), p) for at, g in enumerate(groups) for p in g["params"]]
+
+
+@torch.no_grad()
+def _measured(parameters: Parts) -> dict[str, Scalar]:
+    """The norm over everything, and over each part."""
+    whole: Parts = []
+    shared: Parts = []
+    for name, parameter in parameters:
+        gradient = parameter.grad
+        if is_shared(parameter if gradient is None else gradient):
+            shared.append((name, parameter))
+        elif gradient is not None:
+            whole.append((name, gradient))
+    norms: dict[str, list[torch.Tensor]] = {}
+    for (name, _), norm in zip(whole, _norms([gradient for _, gradient in whole]), strict=True):
+        norms.setdefault(name, []).append(norm)
+    for name, norm in _over_processes(shared):
+        norms.setdefault(name, []).append(norm)
+    found = _named("grad_norm", [norm for each in norms.values() for norm in each])
+    for name, each in norms.items():
+        if name:
+            found |= _named(f"grad_norm/{name}", each)
     return found
 
 
-def _gradients(groups: Iterable[Group]) -> list[torch.Tensor]:
-    return [p.grad for group in groups for p in group["params"] if p.grad is not None]
+def _over_processes(parameters: Parts) -> list[tuple[str, torch.Tensor]]:
+    """Norms of gradients that several processes hold together: a collective for each mesh.
+
+    What is computed depends on the parameters, not on which of them have a gradient here: every
+    process has to take part, with zeros where it has nothing.
+    """
+    shards: dict[Spread, dict[str, list[torch.Tensor]]] = {}
+    for name, parameter in parameters:
+        if parameter.grad is not None:
+            part, over = local(parameter.grad)
+            shards.setdefault(over, {}).setdefault(name, []).append(part)
+        elif parameter.requires_grad:
+            shards.setdefault(spread(parameter), {}).setdefault(name, [])
+    attendance.require(shards)
+    found = []
+    for over, named in shards.items():
+        sums = total(_squares(list(named.values()), over), over)
+        # a part of which nothing is here counts in the whole alone
+        names = [name if each else "" for name, each in named.items()]
+        found += list(zip(names, sums.sqrt().unbind(), strict=True))
+    return found if any(parameter.grad is not None for _, parameter in parameters) else []
+
+
+def _squares(parts: Sequence[list[torch.Tensor]], over: Spread) -> torch.Tensor:
+    """Sums of squares of each part, shape (parts,), float64: they add up over processes."""
+    norms = _norms([gradient for part in parts for gradient in part])
+    if not norms:
+        return torch.zeros(len(parts), dtype=torch.float64, device=over[0].device_type)
+    if len({norm.dtype for norm in norms}) > 1:
+        norms = [norm.double() for norm in norms]
+    squares = torch.stack(norms).double().square()
+    counts = [len(part) for part in parts]
+    if all(count == 1 for count in counts):
+        return squares
+    return torch.stack([each.sum() for each in torch.split(squares, counts)])
 
 
 @torch.no_grad()
@@ -86,13 +133,11 @@ def _one(gradient: torch.Tensor) -> torch.Tensor:
         gradient = gradient.values()
     # Squares of half-precision numbers overflow in their own type.
     wide = gradient.dtype in (torch.float16, torch.bfloat16)
-    norm = torch.linalg.vector_norm(gradient, 2.0, dtype=torch.float32 if wide else None)
-    full = getattr(norm, "full_tensor", None)  # DTensor: the global norm, every rank takes part
-    whole: torch.Tensor = full() if full is not None else norm
-    return whole
+    dtype = torch.float32 if wide else None
+    norm: torch.Tensor = torch.linalg.vector_norm(gradient, 2.0, dtype=dtype)
+    return norm
 
 
-@torch.no_grad()
 def _named(name: str, norms: list[torch.Tensor]) -> dict[str, Scalar]:
     """The L2 norm of `norms` under `name`; nothing where there is no gradient."""
     if not norms:

@@ -8,16 +8,25 @@ from typing import Any
 
 import torch
 
+#: Where wrappers keep the optimizer that they wrap.
+_INNER = ("optimizer", "base")
+#: What schedule-free optimizers count in their groups, among the hyper-parameters.
+_SCHEDULE_FREE = {"k", "train_mode", "weight_sum", "lr_max", "scheduled_lr"}
+
 
 def unwrap(optimizer: Any) -> torch.optim.Optimizer:
-    """The torch optimizer inside `optimizer`, through any number of `.optimizer` wrappers.
+    """The torch optimizer inside `optimizer`, through any number of wrappers around it.
+
+    A wrapper may call itself an optimizer (accelerate's do) without ever having become one: what
+    can be observed has torch's step hooks.
 
     Raises:
         TypeError: there is none.
     """
     found, seen = optimizer, 0
-    while not isinstance(found, torch.optim.Optimizer) and seen < 10:
-        found, seen = getattr(found, "optimizer", None), seen + 1
+    while found is not None and not _has_hooks(found) and seen < 10:
+        wrapped = (getattr(found, name, None) for name in _INNER)
+        found, seen = next((inner for inner in wrapped if inner is not None), None), seen + 1
     if not isinstance(found, torch.optim.Optimizer):
         raise TypeError(
             "track() expects a torch.optim.Optimizer (or a wrapper that carries one in "
@@ -26,15 +35,27 @@ def unwrap(optimizer: Any) -> torch.optim.Optimizer:
     return found
 
 
+def _has_hooks(optimizer: Any) -> bool:
+    is_one = isinstance(optimizer, torch.optim.Optimizer)
+    return is_one and "_optimizer_step_pre_hooks" in vars(optimizer)
+
+
 def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Name and hyper-parameters of group 0 as they were before the scheduler moved them."""
     described: dict[str, Any] = {"name": type(optimizer).__name__}
     group = optimizer.param_groups[0] if optimizer.param_groups else {}
+    noted = _SCHEDULE_FREE if "weight_sum" in optimizer.defaults else set()
     for key, default in optimizer.defaults.items():
+        if key in noted:
+            continue
         moved = "base_momentum" in group and key in ("momentum", "betas")
         value = _plain(default if moved else group.get(key, default))
         if value is not None:
             described[key] = value
+    for name in (*_INNER, "base_optimizer"):  # of one that observes itself, such as Lookahead
+        inner = getattr(optimizer, name, None)
+        if isinstance(inner, torch.optim.Optimizer):
+            described["optimizer"] = type(inner).__name__
     if "initial_lr" in group:  # set by a scheduler, which has changed `lr` since
         described["lr"] = _plain(group["initial_lr"])
     return described
@@ -60,11 +81,12 @@ def devices() -> list[tuple[str, str]]:
 
 
 def world_size() -> int:
-    """Processes of the default process group; 1 without one."""
+    """Processes that train together; 1 alone, and where unknown."""
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size()
-    return 1
+    told = os.environ.get("WORLD_SIZE", "1")  # torchrun's word, before the process group is up
+    return int(told) if told.isdigit() and "RANK" in os.environ else 1
 
 
 def rank() -> int:

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from lrtrack.capture.meshes import is_shared, whole
+
 #: Seconds between two looks at a copy under way.
 _GLANCE = 0.002
 
@@ -23,32 +25,62 @@ class DeviceScalar:
         self.stream = torch.cuda.current_stream(tensor.device) if tensor.is_cuda else None
 
 
-Scalar = float | DeviceScalar
+class SharedScalar:
+    """A sum of which other processes may hold parts; `together` asks them, no earlier."""
+
+    __slots__ = ("parts", "rest")
+
+    def __init__(self, parts: tuple[torch.Tensor, ...], rest: Scalar | None = None) -> None:
+        self.parts = parts
+        self.rest = rest
+
+
+Scalar = float | DeviceScalar | SharedScalar
 
 
 def hold(tensor: torch.Tensor) -> Scalar:
     """Keep the value that a one-element tensor has now, without waiting for a device.
 
     Args:
-        tensor: one element, any shape, real; of a DTensor the global value.
+        tensor: one element, any shape, real.
 
     Returns:
         A float for tensors in host memory, else a `DeviceScalar` of a copy: the user's tensor may
-        be overwritten before it is fetched.
+        be overwritten before it is fetched. Of a DTensor a `SharedScalar` with this process's
+        part: not every process may be looking, nor at this step, so that nobody is asked here.
     """
     tensor = tensor.detach()
-    full = getattr(tensor, "full_tensor", None)
-    if full is not None:  # every rank takes part
-        tensor = full()
+    if is_shared(tensor):
+        return SharedScalar((tensor.clone(),))
     if tensor.device.type == "cpu":
         return float(tensor.item())
     return DeviceScalar(tensor.to(torch.float64 if tensor.is_cuda else torch.float32, copy=True))
+
+
+def together(value: Scalar) -> Scalar:
+    """The value that all processes' parts make, which is a collective where there are parts.
+
+    Raises:
+        UsageError: not all processes would take part.
+    """
+    if not isinstance(value, SharedScalar):
+        return value
+    found = value.rest
+    for part in value.parts:
+        found = add(found, hold(whole(part)))
+    return 0.0 if found is None else found
 
 
 def add(left: Scalar | None, right: Scalar) -> Scalar:
     """The sum, None counting as nothing; stays on the device where both are there."""
     if left is None:
         return right
+    if isinstance(left, SharedScalar) or isinstance(right, SharedScalar):
+        one, other = (
+            x if isinstance(x, SharedScalar) else SharedScalar((), x) for x in (left, right)
+        )
+        rest = one.rest if other.rest is None else add(one.rest, other.rest)
+        return SharedScalar(one.parts + other.parts, rest)
     if isinstance(left, DeviceScalar) and isinstance(right, DeviceScalar):
         return DeviceScalar(left.tensor + right.tensor.to(left.tensor.device))
     return _now(left) + _now(right)
@@ -56,6 +88,9 @@ def add(left: Scalar | None, right: Scalar) -> Scalar:
 
 def divide(value: Scalar, by: torch.Tensor) -> Scalar:
     """`value` over a one-element tensor; stays on the device where `value` is there."""
+    if isinstance(value, SharedScalar):
+        rest = None if value.rest is None else divide(value.rest, by)
+        return SharedScalar(tuple(part / by.item() for part in value.parts), rest)
     if isinstance(value, DeviceScalar):
         return DeviceScalar(value.tensor / by.detach().to(value.tensor.device))
     return value / float(by.item())
@@ -78,7 +113,7 @@ def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
             metrics[name] = number
 
 
-def _now(value: Scalar) -> float:
+def _now(value: float | DeviceScalar) -> float:
     return float(value.tensor.item()) if isinstance(value, DeviceScalar) else value
 
 

@@ -16,8 +16,11 @@ from typing import Any
 import torch
 
 from lrtrack.capture import observe
+from lrtrack.capture.describe import INNER
+from lrtrack.capture.meshes import attendance, is_shared, largest, spread
 from lrtrack.capture.norms import Group, group_name, measure
-from lrtrack.capture.scalars import Scalar, divide, hold
+from lrtrack.capture.rates import Rate, own_rate
+from lrtrack.capture.scalars import Scalar, divide, hold, together
 
 #: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
 OnStep = Callable[[int, float, dict[str, Any]], None]
@@ -63,6 +66,9 @@ class StepCapture:
         self._momentum_at_start = _momentum(optimizer.param_groups)
         self._momentum_moves = any(getattr(s, "cycle_momentum", False) for s in self._schedulers)
         self._metrics: dict[str, Any] = {}
+        self._own_rate = own_rate(optimizer)
+        self._agreed = every == 1
+        self._failed = False
         self._recording = False
         self._skipped = False
         self._under_way: FrameType | None = None
@@ -72,6 +78,9 @@ class StepCapture:
     def attach(self) -> None:
         """Put the hooks in place."""
         with ExitStack() as stack:
+            if self._shared():
+                attendance.enter()
+                stack.callback(lambda: attendance.leave(self._failed))
             observe.start(self._optimizer)
             stack.callback(observe.stop, self._optimizer)
             before = self._optimizer.register_step_pre_hook(self._before)
@@ -83,8 +92,9 @@ class StepCapture:
                     stack.callback(observe.listen_to_plateau(scheduler, self._on_plateau))
             self._undo = stack.pop_all()
 
-    def detach(self) -> None:
-        """Take everything out again; idempotent."""
+    def detach(self, failed: bool = False) -> None:
+        """Take everything out again; `failed` where an exception ends the block. Idempotent."""
+        self._failed = failed
         self._undo.close()
         self._under_way = None
 
@@ -96,6 +106,9 @@ class StepCapture:
         self._metrics, self._skipped = {}, False
         observe.begin_step(self._optimizer)
         observe.quietly("the gradient scaler", self._read_scaler)
+        if not self._agreed:
+            self._agreed = True
+            observe.quietly("which steps to record", self._agree)
         self._recording = not self._skipped and (self.step + 1) % self._every == 0
         if not self._recording:
             return None
@@ -141,18 +154,33 @@ class StepCapture:
         found = getattr(self._optimizer, "found_inf", None)
         self._skipped = isinstance(found, torch.Tensor) and bool(found.item())
 
+    def _agree(self) -> None:
+        # Norms of sharded gradients are taken by all processes at the same steps; but a run may
+        # be resumed, and only one of them find its journal.
+        meshes = {spread(parameter) for parameter in self._shared()}
+        if meshes:
+            attendance.require(meshes)
+            self.step = largest(self.step, sorted(meshes, key=str))
+
+    def _shared(self) -> list[torch.Tensor]:
+        groups = self._optimizer.param_groups
+        return [p for group in groups for p in group["params"] if is_shared(p)]
+
     def _read_groups(self) -> None:
         groups = self._optimizer.param_groups
-        metrics = self._metrics
-        metrics["lr"] = _number(groups[0]["lr"])
-        if len(groups) > 1:
-            for index, group in enumerate(groups):
-                metrics[f"lr/{group_name(group, index)}"] = _number(group["lr"])
+        self._write_rates(lambda group: group["lr"])
         momentum = _momentum(groups)
         if momentum is not None:
             self._momentum_moves = self._momentum_moves or momentum != self._momentum_at_start
             if self._momentum_moves:
-                metrics["momentum"] = momentum
+                self._metrics["momentum"] = momentum
+
+    def _write_rates(self, rate: Rate) -> None:
+        groups = self._optimizer.param_groups
+        self._metrics["lr"] = _number(rate(groups[0]))
+        if len(groups) > 1:
+            for index, group in enumerate(groups):
+                self._metrics[f"lr/{group_name(group, index)}"] = _number(rate(group))
 
     def _read_gradients(self) -> None:
         found = self._measure(self._optimizer.param_groups)
@@ -164,16 +192,20 @@ class StepCapture:
     def _read_closure(self, loss: Any) -> None:
         self._read_gradients()
         if self._capture_loss and loss is not None:
-            self._metrics["loss"] = _number(loss)
+            self._write("loss", _number(loss))
+
+    def _write(self, name: str, value: Scalar) -> None:
+        self._metrics[name] = together(value)
 
     def _finish(self) -> None:
         notes = observe.current_notes()
-        metrics = self._metrics
         if notes.preclip is not None:
-            metrics["grad_norm_preclip"] = notes.preclip
-        if self._capture_loss and notes.loss is not None and "loss" not in metrics:
-            metrics["loss"] = notes.loss
-        self._on_step(self.step, self._clock(), metrics)
+            observe.quietly("the clipping", self._write, "grad_norm_preclip", notes.preclip)
+        if self._capture_loss and notes.loss is not None and "loss" not in self._metrics:
+            observe.quietly("the loss", self._write, "loss", notes.loss)
+        if self._own_rate is not None:
+            observe.quietly("the learning rate", self._write_rates, self._own_rate)
+        self._on_step(self.step, self._clock(), self._metrics)
 
 
 class _FirstEvaluation:
@@ -196,7 +228,8 @@ def nested(scheduler: Any, depth: int = 0) -> Iterator[Any]:
     if scheduler is None or depth > 8:
         return
     yield scheduler
-    inner: Any = getattr(scheduler, "_schedulers", None) or getattr(scheduler, "scheduler", None)
+    inner: Any = getattr(scheduler, "_schedulers", None)
+    inner = inner or [getattr(scheduler, name, None) for name in INNER]
     inner = inner if isinstance(inner, Iterable) else [inner]
     for each in inner:
         if hasattr(each, "step"):

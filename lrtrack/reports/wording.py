@@ -13,6 +13,7 @@ from lrtrack.stats import Spread
 #: What stands where there is no value.
 NONE = "–"
 
+_CALL = re.compile(r"([\w.<>]+)\(.*\)")
 _ANSI = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # titles
@@ -123,10 +124,18 @@ def short_labels(named: Iterable[tuple[str, Schedule | None]]) -> dict[str, str]
             short[label] = label
             continue
         own, others = schedule.flat(), flats[schedule.name]
-        telling = {key for key in own if any(other.get(key) != own[key] for other in others)}
+        telling = {
+            k for k in own if any(_named(other.get(k)) != _named(own[k]) for other in others)
+        }
         short[label] = _telling(schedule.to_dict(), telling, "") + label[len(schedule.label) :]
     forms = list(short.values())
     return {label: form if forms.count(form) == 1 else label for label, form in short.items()}
+
+
+def _named(value: str | None) -> str | None:
+    """A parameter's text; of `function(…)` the function, as its arguments are parameters too."""
+    found = _CALL.fullmatch(value or "")
+    return found[1] if found is not None else value
 
 
 def _telling(data: Mapping[str, JSON], telling: Collection[str], path: str) -> str:

@@ -114,7 +114,8 @@ class Block:
         if self._tracked is not None:
             raise RuntimeError("this block was entered before; call track() again")
         given = self._given
-        run = asked.identity(given, self._settings, self._trackers)
+        # Only rank 0 writes, so only there the trackers have to be in order.
+        run = asked.identity(given, self._settings, self._trackers if rank() == 0 else [])
         layout = Layout(self._settings.directory)
         run, recorded = _continued(layout, run, given.resume)
         self._capture = StepCapture(
@@ -147,7 +148,7 @@ class Block:
         trace: TracebackType | None,
     ) -> None:
         """Take everything out again, end the run, and wait a while for its delivery."""
-        self._capture.detach()
+        self._capture.detach(failed=kind is not None)
         if self._journal is None or self._tracked is None or os.getpid() != self._pid:
             return
         interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lrtrack.capture.scalars import hold
+from lrtrack.capture.scalars import hold, together
 from lrtrack.capture.steps import StepCapture
 from lrtrack.errors import warn
 from lrtrack.journal.layout import Layout
@@ -83,12 +83,13 @@ class TrackedRun:
 
         Args:
             mapping: names that are no Python identifiers, such as `{"val/loss": 0.1}`.
-            **metrics: numbers or one-element tensors.
+            **metrics: numbers or one-element tensors; a DTensor on every rank, or on none.
         """
         found: dict[str, Any] = {}
         for name, value in {**(mapping or {}), **metrics}.items():
             try:
-                number = hold(value) if isinstance(value, torch.Tensor) else float(value)
+                tensor = isinstance(value, torch.Tensor)
+                number = together(hold(value)) if tensor else float(value)
                 found[_column(self._run.prefix + str(name))] = number
             except (TypeError, ValueError, RuntimeError):
                 if name not in self._refused:

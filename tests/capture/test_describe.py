@@ -425,6 +425,17 @@ def test_functions(function: Callable[[int], float], expected: str) -> None:
     assert expected == describe(scheduler).params["lr_lambda"]
 
 
+def test_a_partials_settings_are_parameters() -> None:
+    """Each keyword argument by its name; none where the param groups have different ones."""
+    slow, fast = functools.partial(ramp, warmup=5), functools.partial(ramp, warmup=1)
+    optimizer = sgd()
+    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
+    texts = [f"{HERE}.ramp(warmup={warmup})" for warmup in (5, 1)]
+
+    assert {"lr_lambda": texts[0], "warmup": 5} == describe(ls.LambdaLR(sgd(), slow)).params
+    assert {"lr_lambda": texts} == describe(ls.LambdaLR(optimizer, [slow, fast])).params
+
+
 def test_callable_object_keeps_its_text() -> None:
     """What a callable object counts privately does not get into its description."""
     optimizer = sgd()

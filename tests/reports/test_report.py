@@ -114,6 +114,23 @@ def test_short_labels_hold_what_tells_schedules_apart():
     ]
 
 
+def test_short_labels_name_a_functions_settings_once():
+    """A partial's keyword arguments are parameters, and need not be read in its text too."""
+    one, other, cosine = (
+        Schedule("LambdaLR", {"lr_lambda": f"optim.{name}(warmup={warmup})", "warmup": warmup})
+        for name, warmup in (("linear", 1), ("linear", 2), ("cosine", 1))
+    )
+
+    assert [*short_labels([(item.label, item) for item in (one, other)]).values()] == [
+        "LambdaLR(warmup=1)",
+        "LambdaLR(warmup=2)",
+    ]
+    assert [*short_labels([(item.label, item) for item in (one, cosine)]).values()] == [
+        "LambdaLR(lr_lambda=optim.linear(warmup=1))",
+        "LambdaLR(lr_lambda=optim.cosine(warmup=1))",
+    ]
+
+
 def test_short_labels_stay_apart():
     """Labels that would come out alike stay whole; other fields follow the schedule."""
     step = Schedule("StepLR", {"gamma": 0.1})

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -260,6 +261,19 @@ def test_other_processes_of_a_distributed_job_write_nothing(training, local, mon
 
     assert run.step == 19
     assert local() == []
+
+
+def test_other_processes_need_no_tracker(training, monkeypatch, tmp_path) -> None:
+    """What would stop rank 0, here W&B without a key, is no matter to those that write nothing."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, expected in (("0", pytest.raises(UsageError)), ("1", nullcontext())):
+        monkeypatch.setenv("RANK", rank)
+        with expected, lrtrack.track(training.optimizer, tracker="wandb") as run:
+            training.run()
+
+    assert run.step == 19
+    assert run.url is None
 
 
 def test_a_block_is_entered_once(training) -> None:

@@ -1,0 +1,242 @@
+"""Other people's optimizers, and wrappers around optimizers, used as their documentation has it."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch.optim import SGD, AdamW
+from torch.optim.lr_scheduler import StepLR
+
+from .cases import STEPS, add, case
+from .tasks import Task
+from .third_party_cases import iterate
+from .truth import Truth, norm
+
+
+def bent(truth: Truth, optimizer: Any, task: Task, used: Callable[[], float]) -> None:
+    """A loop with an optimizer that bends its learning rate; `used` tells it after a step."""
+    with truth.track(optimizer):
+        for _ in range(STEPS):
+            iterate(truth, task, optimizer)
+            truth.after(lr=used())
+
+
+def with_schedule_free(package: str, name: str, given: dict[str, Any], truth: Truth) -> None:
+    """The rate used is the one by which z, the fast iterate, follows the optimizer's gradient."""
+    task = Task(bias=False)
+    optimizer = getattr(importlib.import_module(package), name)(
+        task.model.parameters(), lr=0.1, **given
+    )
+    optimizer.train()
+    parameter = next(task.model.parameters())
+    with truth.track(optimizer):
+        for at in range(STEPS):
+            before = optimizer.state[parameter].get("z", parameter).detach().clone()
+            iterate(truth, task, optimizer)
+            # these optimizers turn their gradients into the direction of the step in place
+            moved, along = before - optimizer.state[parameter]["z"], parameter.grad
+            measured = float((moved * along).sum() / (along * along).sum())
+            rate = optimizer.param_groups[0].get("scheduled_lr")
+            rate = 0.1 * min(1.0, (at + 1) / given["warmup_steps"]) if rate is None else rate
+            truth.after(lr=rate)
+
+            assert pytest.approx(rate, rel=1e-3, abs=1e-9) == measured
+    optimizer.eval()
+
+
+for _name, _given in (
+    ("SGDScheduleFree", {"warmup_steps": 4}),
+    ("AdamWScheduleFree", {"warmup_steps": 4}),
+    ("AdamWScheduleFree", {"warmup_steps": 4, "foreach": False}),
+    ("RAdamScheduleFree", {}),
+    ("RAdamScheduleFree", {"silent_sgd_phase": False}),
+):
+    _which = " ".join([_name, *(f"{key}={value}" for key, value in _given.items())])
+    _loop = partial(with_schedule_free, "schedulefree", _name, _given)
+    add(f"schedule-free {_which}", _loop, needs="schedulefree")
+for _name in ("ScheduleFreeSGD", "ScheduleFreeAdamW"):
+    _loop = partial(with_schedule_free, "pytorch_optimizer", _name, {"warmup_steps": 4})
+    add(f"pytorch-optimizer {_name}", _loop, needs="pytorch_optimizer")
+
+
+@case("schedule-free with a closure", needs="schedulefree")
+def schedule_free_closure(truth: Truth) -> None:
+    """The first evaluation gives loss and norm, and the step its own warm-up."""
+    module, task = importlib.import_module("schedulefree"), Task()
+    optimizer = module.AdamWScheduleFreeClosure(task.model.parameters(), lr=0.1, warmup_steps=4)
+    with truth.track(optimizer):
+        for at in range(STEPS):
+
+            def closure() -> torch.Tensor:
+                optimizer.zero_grad()
+                loss = task.loss()
+                loss.backward()
+                truth.step(optimizer, loss)
+                return loss
+
+            optimizer.step(closure)
+            truth.after(lr=0.1 * min(1.0, (at + 1) / 4))
+
+
+@case("schedule-free wrapper", needs="schedulefree")
+def schedule_free_wrapper(truth: Truth) -> None:
+    """A wrapper that is no optimizer and carries one in `.base`, with a schedule of torch's."""
+    module, task = importlib.import_module("schedulefree"), Task()
+    base = SGD(task.model.parameters(), lr=0.1)
+    optimizer, scheduler = module.ScheduleFreeWrapper(base), StepLR(base, 2, gamma=0.5)
+    optimizer.train()
+    with truth.track(optimizer, scheduler):
+        for _ in range(STEPS):
+            iterate(truth, task, optimizer)
+            scheduler.step()
+
+
+def with_wrapper(wrap: str, truth: Truth) -> None:
+    """An optimizer of pytorch-optimizer's around one of torch's: one record a step."""
+    module, task = importlib.import_module("pytorch_optimizer"), Task(bias=False)
+    optimizer = getattr(module, wrap)(AdamW(task.model.parameters(), lr=0.1))
+    scheduler = StepLR(optimizer, 2, gamma=0.5)
+    getattr(optimizer, "train", bool)()
+    with truth.track(optimizer, scheduler):
+        for _ in range(STEPS):
+            iterate(truth, task, optimizer)
+            scheduler.step()
+
+
+for _name in ("Lookahead", "OrthoGrad", "TRAC", "ScheduleFreeWrapper"):
+    add(f"pytorch-optimizer {_name}", partial(with_wrapper, _name), needs="pytorch_optimizer")
+
+
+@case("pytorch-optimizer Ranger", needs="pytorch_optimizer")
+def ranger(truth: Truth) -> None:
+    """RAdam and Lookahead in one optimizer."""
+    task = Task()
+    module = importlib.import_module("pytorch_optimizer")
+    optimizer = module.Ranger(task.model.parameters(), lr=0.1, k=2)
+    scheduler = StepLR(optimizer, 2, gamma=0.5)
+    with truth.track(optimizer, scheduler):
+        for _ in range(STEPS):
+            iterate(truth, task, optimizer)
+            scheduler.step()
+
+
+@case("pytorch-optimizer Ranger21", needs="pytorch_optimizer")
+def ranger21(truth: Truth) -> None:
+    """It warms up and cools down by itself, whatever its groups say."""
+    task, rate, floor = Task(), 0.1, 0.001
+    optimizer = importlib.import_module("pytorch_optimizer").Ranger21(
+        task.model.parameters(), num_iterations=STEPS, lr=rate,
+        num_warm_up_iterations=2, num_warm_down_iterations=2, warm_down_min_lr=floor,
+    )  # fmt: skip
+    done = iter(range(1, STEPS + 1))
+
+    def used() -> float:
+        step = next(done)
+        found = rate * min(1.0, step / 2)
+        if step >= STEPS - 2:
+            found = max(rate - (rate - floor) * min((step + 1 - (STEPS - 2)) / 3, 1.0), floor)
+
+        assert found == optimizer.current_lr
+        return found
+
+    bent(truth, optimizer, task, used)
+
+
+@case("pytorch-optimizer Ranger21 with a scheduler", needs="pytorch_optimizer")
+def ranger21_scheduled(truth: Truth) -> None:
+    """Its own schedule switched off, the groups' learning rates are what is used."""
+    module, task = importlib.import_module("pytorch_optimizer"), Task()
+    optimizer = module.Ranger21(
+        task.model.parameters(), num_iterations=STEPS, lr=0.1, disable_lr_scheduler=True
+    )
+    scheduler = StepLR(optimizer, 2, gamma=0.5)
+    with truth.track(optimizer, scheduler):
+        for _ in range(STEPS):
+            iterate(truth, task, optimizer)
+            scheduler.step()
+
+
+@case("pytorch-optimizer SAM", needs="pytorch_optimizer")
+def sam(truth: Truth) -> None:
+    """Two evaluations a step, one record: the closure's, whose gradients make the step."""
+    module, task = importlib.import_module("pytorch_optimizer"), Task()
+    optimizer = module.SAM(task.model.parameters(), SGD, lr=0.1)
+    scheduler = StepLR(optimizer, 2, gamma=0.5)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = task.loss()
+        loss.backward()
+        truth.put(
+            loss=float(loss.detach()), grad_norm=norm([p.grad for p in task.model.parameters()])
+        )
+        return loss
+
+    with truth.track(optimizer, scheduler):
+        for _ in range(STEPS):
+            closure()
+            truth.put(lr=optimizer.param_groups[0]["lr"])
+            optimizer.step(closure)
+            truth.steps += 1
+            scheduler.step()
+
+
+@contextmanager
+def accelerated(**given: Any) -> Iterator[Any]:
+    """An `Accelerator` for the processor; its state, which is one a process, is put back."""
+    accelerate = importlib.import_module("accelerate")
+    state = importlib.import_module("accelerate.state")
+    with warnings.catch_warnings():
+        try:
+            yield accelerate.Accelerator(cpu=True, **given)
+        finally:
+            state.AcceleratorState._reset_state(reset_partial_state=True)
+            state.GradientState._reset_state()
+
+
+@case("accelerate", needs="accelerate")
+def with_accelerate(truth: Truth) -> None:
+    """Everything that `prepare` gives is a wrapper."""
+    task = Task()
+    inner = AdamW(task.model.parameters(), lr=0.1)
+    with accelerated() as accelerator:
+        model, optimizer, scheduler = accelerator.prepare(task.model, inner, StepLR(inner, 2))
+        with truth.track(optimizer, scheduler):
+            for _ in range(STEPS):
+                optimizer.zero_grad()
+                loss = task.loss(model)
+                accelerator.backward(loss)
+                truth.step(inner, loss)
+                optimizer.step()
+                scheduler.step()
+
+
+@case("accelerate with accumulation and clipping", needs="accelerate")
+def accelerate_accumulates(truth: Truth) -> None:
+    """Optimizer and scheduler do nothing in three of four calls, which are no steps."""
+    task, every = Task(), 4
+    inner = SGD(task.model.parameters(), lr=0.1)
+    with accelerated(gradient_accumulation_steps=every) as accelerator:
+        model, optimizer, scheduler = accelerator.prepare(task.model, inner, StepLR(inner, 1))
+        with truth.track(optimizer, scheduler):
+            losses: list[float] = []
+            for _ in range(STEPS * every):
+                with accelerator.accumulate(model):
+                    loss = task.loss(model)
+                    accelerator.backward(loss)
+                    losses.append(float(loss.detach() / every))
+                    if accelerator.sync_gradients:
+                        found = accelerator.clip_grad_norm_(model.parameters(), 0.1)
+                        truth.put(grad_norm_preclip=float(found))
+                        truth.step(inner, sum(losses))
+                        losses.clear()
+                    optimizer.step()
+                    scheduler.step()
+                    optimizer.zero_grad()
