@@ -26,6 +26,7 @@ empty working directory of the suite, with warnings as errors, and without an op
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,7 +45,7 @@ class Case:
     Attributes:
         name: its test id, and the name of its run.
         loop: trains, and writes down the truth.
-        needs: packages without which it is skipped.
+        needs: packages, or programs, without which it is skipped.
     """
 
     name: str
@@ -53,8 +54,12 @@ class Case:
 
     @property
     def missing(self) -> list[str]:
-        """Packages that it needs and that are not here."""
-        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+        """What it needs and is not here."""
+        return [name for name in self.needs if not (_importable(name) or shutil.which(name))]
+
+
+def _importable(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
 
 
 CASES: dict[str, Case] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from . import optimizer_cases, scheduler_cases
 from .cases import CASES, Case
 from .delivered import TRACKERS, Delivered, expected
 
@@ -26,3 +27,13 @@ def test_what_arrives(case: Case, tracker: str, request: pytest.FixtureRequest) 
 def test_there_are_enough() -> None:
     """The suite is as wide as was promised."""
     assert len(CASES) >= 80
+
+
+def test_every_optimizer_of_torch_has_a_row() -> None:
+    """A class that a later torch brings fails here until it has a case."""
+    assert set(optimizer_cases.known()) <= {*optimizer_cases.ROWS, "Optimizer"}
+
+
+def test_every_scheduler_of_torch_has_a_row() -> None:
+    """Likewise for schedulers."""
+    assert set(scheduler_cases.known()) <= {*scheduler_cases.ROWS}

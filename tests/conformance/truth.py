@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -114,24 +114,3 @@ def norm(gradients: Iterable[torch.Tensor]) -> float:
     if not all(map(math.isfinite, numbers)):
         return math.nan if any(map(math.isnan, numbers)) else math.inf
     return math.sqrt(math.fsum(number * number for number in numbers))
-
-
-class Task:
-    """A seeded regression; each loss is that of another batch.
-
-    Args:
-        bias: whether the layers have biases (Muon takes matrices only).
-    """
-
-    def __init__(self, bias: bool = True) -> None:
-        self.model = torch.nn.Sequential(
-            torch.nn.Linear(4, 8, bias=bias), torch.nn.Tanh(), torch.nn.Linear(8, 1, bias=bias)
-        )
-        self._random = torch.Generator().manual_seed(7)
-
-    def loss(self, model: Callable[..., torch.Tensor] | None = None) -> torch.Tensor:
-        """The loss of the next batch."""
-        inputs = torch.randn(16, 4, generator=self._random)
-        targets = torch.randn(16, 1, generator=self._random)
-        found = self.model(inputs) if model is None else model(inputs)
-        return torch.nn.functional.mse_loss(found.float(), targets)
