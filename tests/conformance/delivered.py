@@ -104,7 +104,7 @@ def expected(truth: Truth) -> dict[str, Any]:
     """
     return {
         name: pytest.approx(
-            values, rel=1e-6 if "grad_norm" in name and "preclip" not in name else 0, abs=0,
+            values, rel=1e-6 if "grad_norm" in name else 0, abs=0,
             nan_ok=True,
         )
         for name, values in truth.points.items()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -98,7 +99,8 @@ def loop(name: str, row: Row, truth: Truth) -> None:
     """Train with one optimizer, by a closure where the row says so."""
     task = row.task()
     optimizer = getattr(optim, name)(task.model.parameters(), **row.options)
-    with truth.track(optimizer):
+    with truth.track(optimizer), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse invariant checks")  # Adagrad's own
         if not row.closure:
             train(truth, optimizer, task.loss)
             return

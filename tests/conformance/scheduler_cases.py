@@ -99,7 +99,9 @@ def loop(build: Build, each: int, truth: Truth) -> None:
     """Train, and step the scheduler after every `each` steps."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1, momentum=0.9)
-    scheduler = build(optimizer)
+    with warnings.catch_warnings():  # a sequence restarts its parts, and a chain warns of it
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        scheduler = build(optimizer)
     cycles = getattr(scheduler, "cycle_momentum", False)
 
     def after(step: int) -> None:
