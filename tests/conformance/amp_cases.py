@@ -23,6 +23,9 @@ from .truth import Truth, norm, number
 #: The step at which an infinite gradient makes the scaler skip.
 BAD = 2
 SCALE = 1024.0
+TENTH = partial(SGD, lr=0.1)
+FUSED = partial(Adam, lr=0.01, fused=True)
+FUSED_SGD = partial(SGD, lr=0.1, fused=True)
 
 
 def scaler() -> GradScaler:
@@ -37,7 +40,8 @@ def spoil(task: Task) -> None:
 
 def scaled(
     truth: Truth,
-    build: Callable[..., Any] = partial(SGD, lr=0.1),
+    *,
+    build: Callable[..., Any] = TENTH,
     unscale: bool = False,
     clip: float | None = None,
     bad: int | None = None,
@@ -73,7 +77,6 @@ def scaled(
                 scheduler.step()
 
 
-FUSED = partial(Adam, lr=0.01, fused=True)
 add("scaler", scaled)
 add("scaler with unscale_", partial(scaled, unscale=True))
 add("scaler with unscale_ and clipping", partial(scaled, unscale=True, clip=0.05))
@@ -83,13 +86,13 @@ add("scaler that skips the first step", partial(scaled, bad=0))
 add("scaler that skips the last step", partial(scaled, bad=STEPS - 1))
 add("scaler that skips after unscale_", partial(scaled, unscale=True, clip=0.05, bad=BAD))
 add("scaler that skips an accumulation", partial(scaled, parts=3, bad=BAD))
-add("scaler, fused optimizer", partial(scaled, FUSED))
-add("scaler, fused optimizer, unscale_", partial(scaled, FUSED, unscale=True, clip=0.05))
-add("scaler, fused optimizer that skips", partial(scaled, FUSED, bad=BAD))
-add("scaler, fused SGD that skips", partial(scaled, partial(SGD, lr=0.1, fused=True), bad=BAD))
+add("scaler, fused optimizer", partial(scaled, build=FUSED))
+add("scaler, fused optimizer, unscale_", partial(scaled, build=FUSED, unscale=True, clip=0.05))
+add("scaler, fused optimizer that skips", partial(scaled, build=FUSED, bad=BAD))
+add("scaler, fused SGD that skips", partial(scaled, build=FUSED_SGD, bad=BAD))
 add(
     "scaler, fused optimizer that skips after unscale_",
-    partial(scaled, FUSED, unscale=True, clip=0.05, bad=BAD),
+    partial(scaled, build=FUSED, unscale=True, clip=0.05, bad=BAD),
 )
 
 
