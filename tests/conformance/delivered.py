@@ -95,20 +95,21 @@ def of_wandb(server: Any) -> dict[str, Points]:
     return found
 
 
-def expected(truth: Truth) -> dict[str, Any]:
-    """The truth, each metric as exact as it can be.
+def expected(truths: Iterable[Truth]) -> dict[str, dict[str, Any]]:
+    """The truth, run by run, each metric as exact as it can be.
 
     Learning rates and losses are copied, so they are equal. A norm is a sum over squares in the
     gradients' own precision, which is the user's choice and 7 digits for float32: 1e-6 is what a
     sum of a few hundred numbers keeps of them.
     """
-    return {
-        name: pytest.approx(
-            values, rel=1e-6 if "grad_norm" in name else 0, abs=0,
-            nan_ok=True,
-        )
-        for name, values in truth.points.items()
-    }  # fmt: skip
+    runs: dict[str, dict[str, Any]] = {}
+    for truth in truths:
+        into = runs.setdefault(truth.name, {})
+        for name, values in truth.points.items():
+            rel = 1e-6 if "grad_norm" in name else 0
+            assert name not in into, f"two blocks of {truth.name!r} tell of {name}"
+            into[name] = pytest.approx(values, rel=rel, abs=0, nan_ok=True)
+    return runs
 
 
 def chosen(items: Iterable[pytest.Item]) -> list[Case]:

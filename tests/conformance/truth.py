@@ -22,13 +22,15 @@ class Truth:
         name: the run's name in the trackers.
         points: metric name → step → value.
         steps: how many steps were made.
-        others: further runs of the same case.
+        recorded: steps up to this one were made before, and stay as they are.
+        others: further runs and blocks of the same case.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.points: dict[str, dict[int, float]] = {}
         self.steps = 0
+        self.recorded = -1
         self.others: list[Truth] = []
         self.prefix = ""
         self._norms = "global"
@@ -48,6 +50,17 @@ class Truth:
     def another(self, suffix: str) -> Truth:
         """The truth of a second run; call its `track`."""
         found = Truth(f"{self.name} {suffix}")
+        self.others.append(found)
+        return found
+
+    def roll_back(self, steps: int) -> None:
+        """Go back to where so many steps were made; what was recorded since stays."""
+        self.recorded = self.steps - 1
+        self.steps = steps
+
+    def beside(self) -> Truth:
+        """The truth of another block in the same run, under another prefix."""
+        found = Truth(self.name)
         self.others.append(found)
         return found
 
@@ -71,7 +84,7 @@ class Truth:
 
     def put(self, mapping: dict[str, float] | None = None, **metrics: float) -> None:
         """Write down metrics of the step to come; of one that exists, the newest value."""
-        if self.steps % self._every == 0:
+        if self.steps % self._every == 0 and self.steps > self.recorded:
             self._put(self.steps, {**(mapping or {}), **metrics})
 
     def after(self, mapping: dict[str, float] | None = None, **metrics: float) -> None:
