@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import traceback
@@ -50,15 +49,17 @@ class Delivered:
         self.truths[case.name] = [truth, *truth.others]
 
     def deliver(self) -> None:
-        """Bring everything to the trackers, by the shipper that is at work or without one."""
+        """Bring everything to the trackers, by the shipper that is at work or without one.
+
+        `sync` makes one attempt at each run; on a busy machine W&B's client may need another.
+        """
         code = "from lrtrack.cli import main; main(prog_name='lrtrack')"
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", code, "sync", "--timeout", "900"],
-            capture_output=True,
-            text=True,
-            env=os.environ,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        command = [sys.executable, "-P", "-c", code, "sync", "--timeout", "900"]
+        for _ in range(5):
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode == 0:
+                return
+        raise AssertionError(done.stdout + done.stderr)
 
     def ask(self, store: str, server: Any) -> None:
         """Read back every run's own points, past the columnar file."""

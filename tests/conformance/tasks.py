@@ -74,6 +74,11 @@ class SparseTask(Task):
         return (self.model(rows) - 1).square().mean()
 
 
+def layers(task: Task) -> list[list[torch.nn.Parameter]]:
+    """The parameters, layer by layer."""
+    return [list(task.model[0].parameters()), list(task.model[2].parameters())]
+
+
 def train(
     truth: Truth, optimizer: Any, loss: Loss, after: Callable[[int], Any] = lambda step: None
 ) -> None:

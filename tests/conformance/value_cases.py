@@ -11,8 +11,7 @@ from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from .cases import STEPS, add, case
-from .loop_cases import layers
-from .tasks import SparseTask, Task, train, train_by_closure
+from .tasks import SparseTask, Task, layers, train, train_by_closure
 from .truth import Truth
 
 
