@@ -126,7 +126,8 @@ NESTED: dict[str, Build] = {
         [sequence(o), ExponentialLR(o, 0.9)], optimizer=o
     ),
     "a sequence of a chain": lambda o: SequentialLR(o, [chained(o), StepLR(o, 1)], [3]),
-    "a chain of a cycle": lambda o: ChainedScheduler(
+    "a sequence of a sequence": lambda o: SequentialLR(o, [sequence(o), StepLR(o, 1)], [4]),
+    "a chain of two": lambda o: ChainedScheduler(
         [ConstantLR(o, 0.5, total_iters=2), CosineAnnealingLR(o, 4)], optimizer=o
     ),
     "three in a sequence": lambda o: SequentialLR(
