@@ -29,6 +29,9 @@ def compiler() -> Iterator[Callable[..., Any]]:
         torch._dynamo.reset()
         yield torch.compile
         torch._dynamo.reset()
+        from torch._inductor import async_compile  # not before somebody compiles: seconds
+
+        async_compile.shutdown_compile_workers()  # inductor's; else they live as long as we do
 
 
 def compiled_model(backend: str, truth: Truth) -> None:

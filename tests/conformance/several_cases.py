@@ -83,8 +83,8 @@ def gan_in_one_run(truth: Truth) -> None:
     gan, other = Gan(), truth.beside()
     with (
         users_runs(truth.name),
-        truth.track(gan.of_generator, prefix="g/", flush_timeout=60),
-        other.track(gan.of_discriminator, gan.slower, prefix="d/", flush_timeout=60),
+        truth.track(gan.of_generator, prefix="g/", flush_timeout=300),
+        other.track(gan.of_discriminator, gan.slower, prefix="d/", flush_timeout=300),
     ):
         gan.train(truth, other)
 
@@ -97,7 +97,7 @@ def one_after_the_other(truth: Truth) -> None:
         for book, prefix in ((truth, "pre/"), (tuned, "fine/")):
             task = Task()
             optimizer = SGD(task.model.parameters(), lr=0.1)
-            with book.track(optimizer, prefix=prefix, flush_timeout=60):
+            with book.track(optimizer, prefix=prefix, flush_timeout=300):
                 train(book, optimizer, task.loss)
 
 
