@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ def delivered(
 ) -> Delivered:
     """Every case that a test asks for, run and delivered to both trackers."""
     found = Delivered()
+    # Spawned workers start it, and it outlives them: it is not to be taken for a client of W&B.
+    resource_tracker.ensure_running()
     with long_place() as place, Loopback() as server, pytest.MonkeyPatch.context() as patch:
         database = place / "mlflow.db"
         database.write_bytes(mlflow_database.read_bytes())
