@@ -76,6 +76,11 @@ class Target:
     delivers: bool = True
     taken: tuple[str, ...] = ()
 
+    @property
+    def continued(self) -> bool:
+        """Whether a run of another journal is gone on with, which may have steps already."""
+        return self.run_id is not None and not self.joined
+
 
 @dataclass(frozen=True)
 class Run:

@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,27 +48,53 @@ _VENDORS = ("MLFLOW_", "WANDB_", "LRTRACK_", "_MLFLOW_")
 @pytest.fixture(autouse=True)
 def clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An own working directory, and none of the caller's tracker settings."""
+    return _clean_place(tmp_path, monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(clean_place: Path) -> Iterator[None]:
+    """No hook of ours in torch, no thread, no process, no open journal after a test."""
+    with _tidy(clean_place.parent):
+        yield
+
+
+@pytest.fixture(scope="session")
+def long_place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Any]:
+    """The same clean place and proof of tidiness, for fixtures that serve many tests.
+
+    A context manager that makes the place for as long as its block lasts, and yields its path.
+    """
+
+    @contextmanager
+    def enter() -> Iterator[Path]:
+        folder = tmp_path_factory.mktemp("long")
+        with pytest.MonkeyPatch.context() as monkeypatch, _tidy(folder):
+            yield _clean_place(folder, monkeypatch)
+
+    return enter
+
+
+def _clean_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in list(os.environ):
         if name.startswith(_VENDORS):
             monkeypatch.delenv(name)
     monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "0.5")
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("GIT_PYTHON_REFRESH", "quiet")
-    place = tmp_path / "work"
+    place = folder / "work"
     place.mkdir()
     monkeypatch.chdir(place)
     return place
 
 
-@pytest.fixture(autouse=True)
-def nothing_left_behind(clean_place: Path) -> Iterator[None]:
-    """No hook of ours in torch, no thread, no process, no open journal after a test."""
+@contextmanager
+def _tidy(folder: Path) -> Iterator[None]:
     before = {name: look() for name, look in ORIGINALS.items()}
     yield
     assert {name: look() for name, look in ORIGINALS.items()} == before
     within(10, lambda: not [t for t in threading.enumerate() if t.name.startswith("lrtrack")])
     within(5, lambda: open_journals() == [])
-    within(30, lambda: shippers(clean_place.parent) == [])
+    within(30, lambda: shippers(folder) == [])
 
 
 def within(seconds: float, holds: Callable[[], bool]) -> None:

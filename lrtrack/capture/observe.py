@@ -24,7 +24,7 @@ import torch
 from torch.nn.utils import clip_grad
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from lrtrack.capture.scalars import Scalar, add, hold
+from lrtrack.capture.scalars import Scalar, add, divide, hold
 from lrtrack.errors import warn
 
 
@@ -38,6 +38,7 @@ class Notes(threading.local):
         used: a step has begun since the last note.
         stepping: id of the optimizer whose step is under way.
         away: what happens now is no training, and none of a block's business.
+        scaling: a scaler has scaled something, which may be a loss.
     """
 
     def __init__(self) -> None:
@@ -47,15 +48,20 @@ class Notes(threading.local):
         self.stepping: int | None = None
         self.loss: Scalar | None = None
         self.preclip: Scalar | None = None
-        self.unscaled: dict[int, tuple[weakref.ref[torch.Tensor], torch.Tensor]] = {}
+        self.scaling = False
 
     def clear(self) -> None:
         """Forget everything."""
         self.used = False
         self.loss = None
         self.preclip = None
-        self.unscaled.clear()
+        self.scaling = False
 
+
+#: Under this name a scaled loss's node keeps (the loss, the scale).
+_SCALED = "lrtrack.scaled"
+#: How many nodes behind a loss are asked.
+_NODES = 16
 
 notes = Notes()
 _lock = threading.Lock()
@@ -80,7 +86,7 @@ def start(optimizer: torch.optim.Optimizer) -> None:
         _undo.extend(
             _wrap(owner, name, note, before)
             for owner, name, note, before in (
-                (torch.autograd, "backward", _backward, False),
+                (torch.autograd, "backward", _backward, True),
                 (clip_grad, "_clip_grads_with_norm_", _clipping, True),
                 (torch.amp.GradScaler, "scale", _scaled, False),
                 (torch.amp.GradScaler, "step", _scaler_stepped, False),
@@ -129,17 +135,19 @@ def listen_to_plateau(scheduler: Any, listener: Callable[[float], None]) -> Call
     return lambda: listeners.remove(listener)
 
 
-def quietly(what: str, function: Callable[..., None], *args: Any) -> None:
+def quietly(what: str, function: Callable[..., Any], *args: Any) -> Any:
     """Run an observation; its failure must cost the user one warning and nothing else."""
     try:
-        function(*args)
+        return function(*args)
     except Exception as error:
         if what not in _told:
             _told.add(what)
             warn(f"lrtrack could not observe {what}: {error!r}. Training is not affected.")
+    return None
 
 
-def _wrap(owner: Any, name: str, note: Callable[..., None], before: bool) -> Callable[[], None]:
+def _wrap(owner: Any, name: str, note: Callable[..., Any], before: bool) -> Callable[[], None]:
+    """Put `note` around a function; one taken before may return how to take it back."""
     original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
     period = _period
 
@@ -147,9 +155,13 @@ def _wrap(owner: Any, name: str, note: Callable[..., None], before: bool) -> Cal
     def observed(*args: Any, **kwargs: Any) -> Any:
         # A wrapper of an earlier period may lie under someone else's: only the newest takes notes.
         looking = bool(_watched) and period == _period and not notes.away
-        if looking and before:
-            quietly(name, note, None, args, kwargs)
-        result = original(*args, **kwargs)
+        take_back = quietly(name, note, None, args, kwargs) if looking and before else None
+        try:
+            result = original(*args, **kwargs)
+        except BaseException:
+            if take_back is not None:
+                take_back()
+            raise
         if looking and not before:
             quietly(name, note, result, args, kwargs)
         return result
@@ -180,17 +192,38 @@ def _fresh_notes() -> Notes:
     return here
 
 
-def _backward(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _backward(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], None] | None:
+    # Noted before the pass, as there are loops that step within it.
     # Inside a backward pass, backward is called by reentrant checkpointing, not by the user.
     if torch.compiler.is_compiling() or torch._C._current_graph_task_id() != -1:
-        return
+        return None
     here = _fresh_notes()
+    known = here.loss
+
+    def take_back() -> None:
+        if not here.used:
+            here.loss = known
+
     for tensor in _tensors(args[0] if args else kwargs["tensors"]):
-        if tensor.numel() != 1 or tensor.is_complex():
-            continue
-        known = here.unscaled.get(id(tensor))
-        loss = known[1] if known is not None and known[0]() is tensor else tensor
-        here.loss = add(here.loss, hold(loss))
+        if tensor.numel() == 1 and not tensor.is_complex():
+            here.loss = add(here.loss, _unscaled(tensor) if here.scaling else hold(tensor))
+    return take_back
+
+
+def _unscaled(tensor: torch.Tensor) -> Scalar:
+    """A loss as it was before a scaler scaled it, or parts of it; itself where none has.
+
+    Scaled losses may have been divided or added up since: the nodes that made `tensor` know.
+    """
+    waiting: list[Any] = [tensor.grad_fn]
+    for node in waiting:
+        found = node.metadata.get(_SCALED) if node is not None else None
+        if found is not None:
+            output, scale = found
+            return hold(output) if node is tensor.grad_fn else divide(hold(tensor), scale)
+        if node is not None and len(waiting) < _NODES:
+            waiting += [inner for inner, _ in node.next_functions]
+    return hold(tensor)
 
 
 def _clipping(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -202,9 +235,12 @@ def _scaled(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     outputs = args[1] if len(args) > 1 else kwargs["outputs"]
     if result is outputs:
         return  # the scaler is switched off
-    here = _fresh_notes()
+    _fresh_notes().scaling = True
+    scale = args[0]._scale.detach().clone()
     for scaled, output in zip(_tensors(result), _tensors(outputs), strict=True):
-        here.unscaled[id(scaled)] = (weakref.ref(scaled), output.detach())
+        node: Any = scaled.grad_fn
+        if node is not None:  # the note lives as long as the graph does
+            node.metadata[_SCALED] = (output.detach(), scale)
 
 
 def _tensors(found: Any) -> Iterator[torch.Tensor]:

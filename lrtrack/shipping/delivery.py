@@ -116,8 +116,7 @@ class Delivery:
         batch = take(self._reader, self.cursor, alive)
         if batch.records:
             # A run of another journal that is continued here may have these steps already.
-            continued = self.target.run_id is not None and not self.target.joined
-            doubt = self.cursor.doubt or continued
+            doubt = self.cursor.doubt or self.target.continued
             self._save(doubt=True)
             sink.write(batch.records, doubt)
         if (self.cursor.offset, self.cursor.skip) != batch.after or self.cursor.error:
@@ -150,6 +149,7 @@ class Delivery:
                 path = Path(folder) / columns.NAME
                 columns.write_parquet(table, path)
                 sink.upload(path)
+                table = columns.read_parquet(path)
         # Without a word of how it ended, its process was killed.
         state, ended = (ending.state, ending.time) if ending else (State.FAILED, last)
         run = ending.completed(self._reader.run) if ending else self._reader.run

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from lrtrack.errors import warn
 from lrtrack.journal.layout import Layout
@@ -29,6 +30,8 @@ ATTEMPTS = 3
 LOG_SIZE = 2**20
 
 _children: set[int] = set()
+#: When each directory's shipper was started that has not been seen at work yet.
+_coming: dict[Path, float] = {}
 
 
 class Courier:
@@ -46,7 +49,6 @@ class Courier:
         self._objects = objects
         self._threads: list[tuple[Shipper, threading.Thread]] = []
         self._looked = 0.0
-        self._started_at: float | None = None
         self._attempts = 0
 
     def start(self, portable: bool) -> None:
@@ -64,13 +66,14 @@ class Courier:
             return
         self._looked = now
         if held(self._layout.lock):
-            self._started_at, self._attempts = None, 0
+            _coming.pop(self._layout.root, None)
+            self._attempts = 0
             return
-        if self._started_at is not None and now - self._started_at < GRACE and _children:
-            return  # still coming up
+        if _children and now - _coming.get(self._layout.root, -GRACE) < GRACE:
+            return  # still coming up, for this run or for one before
         if self._attempts < ATTEMPTS and launch(self._layout):
             self._attempts += 1
-            self._started_at = now
+            _coming[self._layout.root] = now
             return
         self._portable = False
         warn(

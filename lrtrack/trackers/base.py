@@ -85,7 +85,11 @@ class Sink(Protocol):
         ...
 
     def upload(self, history: Path) -> None:
-        """Store the columnar file `history` as `lrtrack/history.parquet`. Idempotent."""
+        """Store the columnar file `history` as `lrtrack/history.parquet`. Idempotent.
+
+        Where the run is continued from another journal, the file is first completed, in place, by
+        the steps that are stored already.
+        """
         ...
 
     def release(self) -> None:

@@ -110,7 +110,13 @@ class TrackedRun:
             self._wait(size, lambda state: state.offset >= size, self._flush_timeout, held)
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints: which run this is, and how many steps it has made."""
+        """For checkpoints: which run this is, and how many steps it has made.
+
+        Those steps are in the journal's file when this returns: whoever goes on from the
+        checkpoint will not make them again, even if this process is killed at once.
+        """
+        if self._journal is not None and self._ours():
+            self._journal.flush()
         return {"id": self.id, "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

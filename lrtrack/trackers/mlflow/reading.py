@@ -129,8 +129,7 @@ class _Source:
             run = run_from(found, self.experiment)
             table = self._columnar(found)
             if table is None:
-                names = [n for n in found.data.metrics if not _run_level(n, run.prefix)]
-                table = _from_api(self.mlflow, run_id, names)
+                table = stored(self.mlflow, found, run.prefix)
             elif (
                 self.metric is not None
                 and self.metric in found.data.metrics  # logged by the user himself
@@ -221,6 +220,12 @@ def run_from(found: Any, experiment: str | None) -> Run:
             }
         ),
     )
+
+
+def stored(mlflow: MlflowClient, found: Any, prefix: str) -> pa.Table:
+    """Every step of a run, as the metric API has it."""
+    names = [name for name in found.data.metrics if not _run_level(name, prefix)]
+    return _from_api(mlflow, found.info.run_id, names)
 
 
 def _from_api(mlflow: MlflowClient, run_id: str, names: list[str]) -> pa.Table:

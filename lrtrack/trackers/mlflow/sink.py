@@ -15,6 +15,7 @@ from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.mlflow import words
+from lrtrack.trackers.mlflow.reading import stored
 from lrtrack.trackers.mlflow.store import client, page, translated
 from lrtrack.trackers.mlflow.turns import turn
 
@@ -36,6 +37,7 @@ class MlflowSink:
         self._run = run
         self._target = target
         self._run_id = remote_id or target.run_id
+        self._earlier: dict[str, set[int]] = {}  # metric → steps of the part continued here
 
     @property
     def _client(self) -> MlflowClient:
@@ -106,8 +108,12 @@ class MlflowSink:
     def upload(self, history: Path) -> None:
         """Store the columnar file, joined with what another block of the same run has stored."""
         with self._turn(), tempfile.TemporaryDirectory() as folder:
-            tags = self._client.get_run(self._id).data.tags
+            found = self._client.get_run(self._id)
+            tags = found.data.tags
             whole = columns.read_parquet(history)
+            if self._target.continued:
+                whole = stored(self._client, found, self._run.prefix)
+                columns.write_parquet(whole, history)
             if self._target.joined and words.HISTORY_ROWS in tags:
                 there = self._client.download_artifacts(
                     self._id, f"{columns.FOLDER}/{columns.NAME}", folder
@@ -173,12 +179,15 @@ class MlflowSink:
             self._client.log_batch(self._id, metrics=batch)
 
     def _not_there(self, points: Sequence[Point]) -> list[Point]:
-        """The points that MLflow does not have yet."""
+        """The points that MLflow does not have yet; steps made before they were continued stay."""
         there: set[tuple[str, str, int]] = set()
         for name in {point[0] for point in points}:
-            for metric in self._client.get_metric_history(self._id, name):
-                there.add((name, _exact(metric.value), metric.step))
-        return [p for p in points if (p[0], _exact(p[1]), p[3]) not in there]
+            history = self._client.get_metric_history(self._id, name)
+            there |= {(name, _exact(metric.value), metric.step) for metric in history}
+            if self._target.continued:
+                self._earlier.setdefault(name, {metric.step for metric in history})
+        fresh = [p for p in points if p[3] not in self._earlier.get(p[0], ())]
+        return [p for p in fresh if (p[0], _exact(p[1]), p[3]) not in there]
 
 
 def _exact(value: float) -> str:

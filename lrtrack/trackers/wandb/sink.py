@@ -40,7 +40,7 @@ class WandbSink:
         self._run = run
         self._target = target
         self._id = remote_id or target.run_id or run.id
-        self._again = remote_id is not None or (target.run_id is not None and not target.joined)
+        self._again = remote_id is not None or target.continued
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str] = queue.Queue()
         self._asked: str | None = None
@@ -78,7 +78,8 @@ class WandbSink:
         """Put the columnar file among the run's files."""
         if self._asked != "close":  # else it is there already, and the run is being ended
             name = f"{columns.FOLDER}/{columns.NAME}"
-            self._ask("upload", path=str(history), name=name)
+            complete = self._target.continued
+            self._ask("upload", path=str(history), name=name, complete=complete)
 
     def complete(self, run: Run) -> None:
         """Say what the run has found out, in its config and its notes."""

@@ -89,15 +89,18 @@ class Writer:
 
     def _stored(self) -> dict[int, set[str]]:
         """Which metrics the server has at which steps."""
-        import wandb
-
-        run = self._run
-        stored = wandb.Api().run(f"{run.entity}/{run.project}/{run.id}")
         found: dict[int, set[str]] = {}
-        for row in stored.scan_history(use_cache=False):
+        for row in self._on_server().scan_history(use_cache=False):
             if isinstance(row.get(words.STEP), int):
                 found.setdefault(row[words.STEP], set()).update(row)
         return found
+
+    def _on_server(self) -> Any:
+        """The run as W&B's server has it."""
+        import wandb
+
+        run = self._run
+        return wandb.Api().run(f"{run.entity}/{run.project}/{run.id}")
 
     def write(self, order: dict[str, Any]) -> Answer:
         """Log rows of (step, time, metrics); what was logged before is left out."""
@@ -124,7 +127,9 @@ class Writer:
                 self._run.define_metric(pattern, step_metric=words.STEP)
 
     def upload(self, order: dict[str, Any]) -> Answer:
-        """Put a file among the run's files."""
+        """Put the columnar file among the run's files, completed by what is on the server."""
+        if order["complete"]:
+            self._join_earlier(Path(order["path"]))
         inside = Path(self._run.dir) / order["name"]
         inside.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(order["path"], inside)
@@ -137,6 +142,15 @@ class Writer:
         if order["notes"] is not None and not self._joined:
             self._run.notes = order["notes"]
         return {}
+
+    def _join_earlier(self, file: Path) -> None:
+        # Imported here: few runs need them, and each has a process of its own.
+        from lrtrack.journal.reader import merge
+        from lrtrack.trackers import columns
+        from lrtrack.trackers.wandb import rows
+
+        parts = [columns.read_parquet(file), rows.scanned(self._on_server())]
+        columns.write_parquet(merge([b for part in parts for b in part.to_batches()]), file)
 
     def close(self, order: dict[str, Any]) -> Answer:
         """Store the summary, and end the run where lrtrack opened it."""
@@ -153,12 +167,9 @@ class Writer:
 
     def _check(self, last: int) -> None:
         """See to it that W&B has the run's last row: its client gives up without a word."""
-        import wandb
-
-        run = self._run
-        stored = wandb.Api().run(f"{run.entity}/{run.project}/{run.id}").lastHistoryStep
+        stored = self._on_server().lastHistoryStep
         if stored < last:
-            raise ConnectionError(f"has rows up to {stored} of {last} in run {run.id}")
+            raise ConnectionError(f"has rows up to {stored} of {last} in run {self._run.id}")
 
 
 def _failure(error: BaseException) -> Answer:

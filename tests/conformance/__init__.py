@@ -1,0 +1,1 @@
+"""Small real loops that know the truth, and what trackers say of them."""

@@ -1,0 +1,103 @@
+"""`torch.compile`: of the model, of the backward pass, of the step.
+
+Inside a compiled function torch runs neither hooks nor Python: what is compiled is not seen. The
+same holds, for the same reason, for what a CUDA graph replays; that needs a GPU and has no case.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch.optim import SGD, Adam
+from torch.optim.lr_scheduler import StepLR
+
+from .cases import STEPS, add, case
+from .tasks import Task, train
+from .truth import Truth
+
+
+@contextmanager
+def compiler() -> Iterator[Callable[..., Any]]:
+    """`torch.compile`, with nothing left of it afterwards; it warns about its own insides."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch._dynamo.reset()
+        yield torch.compile
+        torch._dynamo.reset()
+        from torch._inductor import async_compile  # not before somebody compiles: seconds
+
+        async_compile.shutdown_compile_workers()  # inductor's; else they live as long as we do
+
+
+def compiled_model(backend: str, truth: Truth) -> None:
+    """Everything is seen but the forward pass, which nobody looks at."""
+    task = Task()
+    optimizer = Adam(task.model.parameters())
+    scheduler = StepLR(optimizer, 2, gamma=0.5)
+    with compiler() as compile_, truth.track(optimizer, scheduler):
+        model = compile_(task.model, backend=backend)
+        train(truth, optimizer, lambda: task.loss(model), lambda step: scheduler.step())
+
+
+add("torch.compile of the model", partial(compiled_model, "eager"))
+add("torch.compile of the model, autograd too", partial(compiled_model, "aot_eager"))
+add("torch.compile of the model, by inductor", partial(compiled_model, "inductor"), needs="g++")
+
+
+@case("torch.compile of the loss")
+def compiled_loss(truth: Truth) -> None:
+    """The function compiled gives the loss; backward and step are plain."""
+    task = Task()
+    optimizer = SGD(task.model.parameters(), lr=0.1)
+    with compiler() as compile_, truth.track(optimizer):
+        error = compile_(lambda x, y: (task.model(x) - y).square().mean(), backend="eager")
+        train(truth, optimizer, lambda: error(*task.batch()))
+
+
+@case("torch.compile of the backward pass")
+def compiled_backward(truth: Truth) -> None:
+    """`backward()` inside a compiled function is not seen, so there is no loss but a given one."""
+    task = Task()
+    optimizer = SGD(task.model.parameters(), lr=0.1)
+    inputs, targets = task.batch()
+    with compiler() as compile_, truth.track(optimizer) as run:
+
+        @partial(compile_, backend="eager")
+        def forward_and_back() -> torch.Tensor:
+            loss = (task.model(inputs) - targets).square().mean()
+            loss.backward()
+            return loss.detach()
+
+        for step in range(STEPS):
+            optimizer.zero_grad()
+            loss = forward_and_back()
+            truth.step(optimizer)
+            optimizer.step()
+            if step == 3:
+                run.log(loss=loss)
+                truth.after(loss=loss)
+
+
+@case("torch.compile of the step")
+def compiled_step(truth: Truth) -> None:
+    """A compiled step is not seen: no record of it is made, and it does what it does."""
+    task, twin = Task(), Task()
+    twin.model.load_state_dict(task.model.state_dict())
+    optimizer, bare = (SGD(each.model.parameters(), lr=0.1) for each in (task, twin))
+    with compiler() as compile_, truth.track(optimizer):
+        step = compile_(lambda: optimizer.step(), backend="eager")
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            task.loss().backward()
+            step()
+    for _ in range(STEPS):
+        bare.zero_grad()
+        twin.loss().backward()
+        bare.step()
+    pairs = zip(task.model.parameters(), twin.model.parameters(), strict=True)
+    assert all(torch.equal(mine, his) for mine, his in pairs)

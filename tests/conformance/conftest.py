@@ -1,0 +1,67 @@
+"""One delivery for all cases: W&B needs a process a run, and two seconds for each.
+
+Every file `*_cases.py` of this folder is a family of cases, and imported here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wandb_loopback import Loopback
+from wandb_loopback.clients import all_gone
+
+from .cases import CASES
+from .delivered import TRACKERS, Delivered, chosen
+
+for _file in sorted(Path(__file__).parent.glob("*_cases.py")):
+    importlib.import_module(f"{__package__}.{_file.stem}")
+
+_results: dict[str, list[bool]] = {}
+
+
+@pytest.fixture(scope="session")
+def delivered(
+    request: pytest.FixtureRequest, long_place: Callable[[], Any], mlflow_database: Path
+) -> Delivered:
+    """Every case that a test asks for, run and delivered to both trackers."""
+    found = Delivered()
+    # Spawned workers start it, and it outlives them: it is not to be taken for a client of W&B.
+    resource_tracker.ensure_running()
+    with long_place() as place, Loopback() as server, pytest.MonkeyPatch.context() as patch:
+        database = place / "mlflow.db"
+        database.write_bytes(mlflow_database.read_bytes())
+        store = f"sqlite:///{database}"
+        for name, value in server.environment(MLFLOW_TRACKING_URI=store).items():
+            patch.setenv(name, value)
+        patch.setenv("LRTRACK_TRACKER", ",".join(TRACKERS))
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(place / "inductor"))
+        for case in chosen(request.session.items):
+            if not case.missing:
+                found.run(case)
+        found.deliver()
+        found.ask(store, server)
+        assert all_gone(server)
+        assert server.errors == []
+    return found
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note how each case went."""
+    _, _, test = report.nodeid.partition("test_conformance.py::test_what_arrives")
+    if test and (report.when == "call" or report.outcome == "failed"):
+        _results.setdefault(test, []).append(report.passed)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many cases there are."""
+    if _results:
+        passed = sum(all(each) for each in _results.values())
+        terminalreporter.write_line(
+            f"conformance: {len(CASES)} cases × {len(TRACKERS)} trackers, "
+            f"{passed} of {len(_results)} passed"
+        )

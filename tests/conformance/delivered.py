@@ -1,0 +1,135 @@
+"""All loops run, all runs delivered at once, and the trackers asked what they have."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+
+from .cases import Case
+from .truth import EXPERIMENT, RUN_LEVEL, Truth
+
+TRACKERS = ("mlflow", "wandb")
+#: W&B's user on the loopback server.
+PLACE = f"tester/{EXPERIMENT}"
+#: MLflow's SQL store keeps infinities as the largest number there is.
+_LARGEST = sys.float_info.max
+
+Points = dict[str, dict[int, float]]
+
+
+@dataclass
+class Delivered:
+    """What the loops say, and what the trackers say.
+
+    Attributes:
+        truths: case name → its runs.
+        failures: case name → why its loop did not come to its end.
+        found: tracker → run name → metric → step → value.
+    """
+
+    truths: dict[str, list[Truth]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    found: dict[str, dict[str, Points]] = field(default_factory=dict)
+
+    def run(self, case: Case) -> None:
+        """Run a case's loop; whatever happens is told by the case's own tests."""
+        truth = Truth(case.name)
+        torch.manual_seed(0)
+        try:
+            case.loop(truth)
+        except (Exception, pytest.fail.Exception):
+            self.failures[case.name] = traceback.format_exc()
+        self.truths[case.name] = [truth, *truth.others]
+
+    def deliver(self) -> None:
+        """Bring everything to the trackers, by the shipper that is at work or without one.
+
+        `sync` makes one attempt at each run; on a busy machine W&B's client may need another.
+        """
+        code = "from lrtrack.cli import main; main(prog_name='lrtrack')"
+        command = [sys.executable, "-P", "-c", code, "sync", "--timeout", "900"]
+        for _ in range(5):
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode == 0:
+                return
+        raise AssertionError(done.stdout + done.stderr)
+
+    def ask(self, store: str, server: Any) -> None:
+        """Read back every run's own points, past the columnar file."""
+        self.found = {"mlflow": of_mlflow(store), "wandb": of_wandb(server)}
+
+
+def of_mlflow(store: str) -> dict[str, Points]:
+    """Every point of every metric, through the metric API."""
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=store)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    found: dict[str, Points] = {}
+    for run in client.search_runs([experiment.experiment_id], max_results=5000):
+        points = found[_new(found, run.info.run_name)] = {}
+        for name in run.data.metrics:
+            history = client.get_metric_history(run.info.run_id, name)
+            pairs = [(each.step, _infinite(each.value)) for each in history]
+            if not name.endswith(RUN_LEVEL):
+                points[name] = _once(name, pairs)
+    return found
+
+
+def of_wandb(server: Any) -> dict[str, Points]:
+    """Every row that lrtrack sent, as the server has it."""
+    found: dict[str, Points] = {}
+    for run in server.runs(PLACE):
+        pairs: dict[str, list[tuple[int, float]]] = {}
+        for row in run.history:
+            for name, value in row.items():
+                if "lrtrack/step" in row and not name.startswith(("_", "lrtrack/")):
+                    pairs.setdefault(name, []).append((row["lrtrack/step"], float(value)))
+        found[_new(found, run.name)] = {n: _once(n, each) for n, each in pairs.items()}
+    return found
+
+
+def expected(truths: Iterable[Truth]) -> dict[str, dict[str, Any]]:
+    """The truth, run by run, each metric as exact as it can be.
+
+    Learning rates and losses are copied, so they are equal. A norm is a sum over squares in the
+    gradients' own precision, which is the user's choice and 7 digits for float32: 1e-6 is what a
+    sum of a few hundred numbers keeps of them.
+    """
+    runs: dict[str, dict[str, Any]] = {}
+    for truth in truths:
+        into = runs.setdefault(truth.name, {})
+        for name, values in truth.points.items():
+            rel = 1e-6 if "grad_norm" in name else 0
+            assert name not in into, f"two blocks of {truth.name!r} tell of {name}"
+            into[name] = pytest.approx(values, rel=rel, abs=0, nan_ok=True)
+    return runs
+
+
+def chosen(items: Iterable[pytest.Item]) -> list[Case]:
+    """The cases of the tests that are to run, in the table's order."""
+    cases = [getattr(item, "callspec", None) for item in items]
+    named = {c.params["case"].name: c.params["case"] for c in cases if c and "case" in c.params}
+    return list(named.values())
+
+
+def _new(found: dict[str, Points], name: str) -> str:
+    assert name not in found, f"the tracker has two runs called {name!r}"
+    return name
+
+
+def _once(name: str, pairs: list[tuple[int, float]]) -> dict[int, float]:
+    points = dict(pairs)
+    assert len(points) == len(pairs), f"{name} has a step twice: {pairs}"
+    return points
+
+
+def _infinite(value: float) -> float:
+    return float("inf") * (1 if value > 0 else -1) if abs(value) == _LARGEST else value

@@ -1,0 +1,129 @@
+"""What a loop itself finds to be true of its steps, by other means than lrtrack's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+import lrtrack
+
+EXPERIMENT = "conformance"
+#: Metrics of the run as a whole, which are no step's.
+RUN_LEVEL = ("loss_final", "loss_best")
+
+
+class Truth:
+    """One tracked run.
+
+    Attributes:
+        name: the run's name in the trackers.
+        points: metric name → step → value.
+        steps: how many steps were made.
+        recorded: steps up to this one were made before, and stay as they are.
+        others: further runs and blocks of the same case.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.points: dict[str, dict[int, float]] = {}
+        self.steps = 0
+        self.recorded = -1
+        self.others: list[Truth] = []
+        self.prefix = ""
+        self._norms = "global"
+        self._every = 1
+        self._layers: dict[int, str] = {}
+
+    def track(self, optimizer: Any, scheduler: Any = None, **options: Any) -> Any:
+        """`lrtrack.track`, the run named, delivered later; its options say what will be true."""
+        self._norms = options.get("norms", "global")
+        self._every = options.get("every", 1)
+        self.prefix = options.get("prefix", "")
+        model = options.get("model")
+        self._layers = {id(p): name for name, p in model.named_parameters()} if model else {}
+        given = {"name": self.name, "experiment": EXPERIMENT, "flush_timeout": 0.0}
+        return lrtrack.track(optimizer, scheduler, **{**given, **options})
+
+    def another(self, suffix: str) -> Truth:
+        """The truth of a second run; call its `track`."""
+        found = Truth(f"{self.name} {suffix}")
+        self.others.append(found)
+        return found
+
+    def roll_back(self, steps: int) -> None:
+        """Go back to where so many steps were made; what was recorded since stays."""
+        self.recorded = self.steps - 1
+        self.steps = steps
+
+    def beside(self) -> Truth:
+        """The truth of another block in the same run, under another prefix."""
+        found = Truth(self.name)
+        self.others.append(found)
+        return found
+
+    def step(self, optimizer: Any, loss: Any = None, scale: float = 1.0) -> None:
+        """Write down the step to come: learning rates, norms, loss.
+
+        Args:
+            optimizer: torch's own.
+            loss: a number or a one-element tensor.
+            scale: what the gradients are still to be divided by, within the step.
+        """
+        groups = optimizer.param_groups
+        self.put(lr=float(groups[0]["lr"]))
+        if len(groups) > 1:
+            names = [str(group.get("name", index)) for index, group in enumerate(groups)]
+            self.put({f"lr/{n}": float(g["lr"]) for n, g in zip(names, groups, strict=True)})
+        self._put_norms(groups, scale)
+        if loss is not None:
+            self.put(loss=number(loss))
+        self.steps += 1
+
+    def put(self, mapping: dict[str, float] | None = None, **metrics: float) -> None:
+        """Write down metrics of the step to come; of one that exists, the newest value."""
+        if self.steps % self._every == 0 and self.steps > self.recorded:
+            self._put(self.steps, {**(mapping or {}), **metrics})
+
+    def after(self, mapping: dict[str, float] | None = None, **metrics: float) -> None:
+        """Write down metrics of the step just done, recorded or not: `run.log` and plateau."""
+        self._put(max(0, self.steps - 1), {**(mapping or {}), **metrics})
+
+    def _put(self, step: int, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            self.points.setdefault(self.prefix + name, {})[step] = number(value)
+
+    def _put_norms(self, groups: list[dict[str, Any]], scale: float) -> None:
+        if self._norms == "off":
+            return
+        kept = [[p for p in group["params"] if p.grad is not None] for group in groups]
+        if any(kept):
+            self.put(grad_norm=norm(p.grad for each in kept for p in each) / scale)
+        if self._norms == "group":
+            for index, (group, each) in enumerate(zip(groups, kept, strict=True)):
+                if each:
+                    name = f"grad_norm/{group.get('name', index)}"
+                    self.put({name: norm(p.grad for p in each) / scale})
+        if self._norms == "layer":
+            for parameter in (p for each in kept for p in each):
+                name = f"grad_norm/{self._layers[id(parameter)]}"
+                self.put({name: norm([parameter.grad]) / scale})
+
+
+def number(value: Any) -> float:
+    """A float, also of a one-element tensor that needs gradients."""
+    return float(value.detach()) if isinstance(value, torch.Tensor) else float(value)
+
+
+def norm(gradients: Iterable[torch.Tensor]) -> float:
+    """The L2 norm over all elements, summed up in double precision by Python itself."""
+    numbers: list[float] = []
+    for gradient in gradients:
+        dense = gradient.detach().to_dense() if gradient.layout is not torch.strided else gradient
+        flat = torch.view_as_real(dense.detach()) if dense.is_complex() else dense.detach()
+        numbers += flat.double().flatten().tolist()
+    if not all(map(math.isfinite, numbers)):
+        return math.nan if any(map(math.isnan, numbers)) else math.inf
+    return math.sqrt(math.fsum(number * number for number in numbers))
