@@ -34,7 +34,7 @@ def measure(kind: str, model: torch.nn.Module | None) -> Measure:
     if kind == "layer" and model is not None:
         names = {id(p): name for name, p in model.named_parameters()}
         return lambda groups: _measured([(names.get(id(p), ""), p) for p in _parameters(groups)])
-    return lambda groups: _measured([("", p) for p in _parameters(groups)])
+    return _global
 
 
 def group_name(group: Group, index: int) -> str:
@@ -44,6 +44,17 @@ def group_name(group: Group, index: int) -> str:
 
 def _parameters(groups: Sequence[Group]) -> Iterator[torch.Tensor]:
     return (parameter for group in groups for parameter in group["params"])
+
+
+@torch.no_grad()
+def _global(groups: Sequence[Group]) -> dict[str, Scalar]:
+    """The norm over everything; without further ado where no other process has a part of it."""
+    parameters = list(_parameters(groups))
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    kinds = {type(g) for g in gradients} | {type(p) for p in parameters if p.grad is None}
+    if kinds <= {torch.Tensor, torch.nn.Parameter}:
+        return _named("grad_norm", _norms(gradients))
+    return _measured([("", parameter) for parameter in parameters])
 
 
 def _by_group(groups: Sequence[Group]) -> Parts:

@@ -117,19 +117,24 @@ def short_labels(named: Iterable[tuple[str, Schedule | None]]) -> dict[str, str]
     flats: dict[str, list[dict[str, str]]] = {}
     for schedule in schedules.values():
         if schedule is not None:
-            flats.setdefault(schedule.name, []).append(schedule.flat())
+            flats.setdefault(_structure(schedule), []).append(schedule.flat())
     short = {}
     for label, schedule in schedules.items():
         if schedule is None or not label.startswith(schedule.label):
             short[label] = label
             continue
-        own, others = schedule.flat(), flats[schedule.name]
+        own, others = schedule.flat(), flats[_structure(schedule)]
         telling = {
             k for k in own if any(_named(other.get(k)) != _named(own[k]) for other in others)
         }
         short[label] = _telling(schedule.to_dict(), telling, "") + label[len(schedule.label) :]
     forms = list(short.values())
     return {label: form if forms.count(form) == 1 else label for label, form in short.items()}
+
+
+def _structure(schedule: Schedule) -> str:
+    """A schedule's name with those of its inner schedules, which tell it apart already."""
+    return _telling(schedule.to_dict(), (), "")
 
 
 def _named(value: str | None) -> str | None:

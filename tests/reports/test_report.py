@@ -114,6 +114,19 @@ def test_short_labels_hold_what_tells_schedules_apart():
     ]
 
 
+def test_short_labels_of_other_structures_need_no_parameters():
+    """What stands inside tells two chains apart already."""
+    warm, flat = (
+        Schedule("SequentialLR", {"schedulers": [{"name": name, "n": 3}, {"name": "B", "t": n}]})
+        for n, name in enumerate(("LinearLR", "ConstantLR"))
+    )
+
+    assert [*short_labels([(item.label, item) for item in (warm, flat)]).values()] == [
+        "SequentialLR(LinearLR → B)",
+        "SequentialLR(ConstantLR → B)",
+    ]
+
+
 def test_short_labels_name_a_functions_settings_once():
     """A partial's keyword arguments are parameters, and need not be read in its text too."""
     one, other, cosine = (
