@@ -204,7 +204,8 @@ def _backward(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable
         if not here.used:
             here.loss = known
 
-    for tensor in _tensors(args[0] if args else kwargs["tensors"]):
+    given = args[0] if args else kwargs["tensors"]
+    for tensor in (given,) if isinstance(given, torch.Tensor) else _tensors(given):
         if tensor.numel() == 1 and not tensor.is_complex():
             here.loss = add(here.loss, _unscaled(tensor) if here.scaling else hold(tensor))
     return take_back

@@ -52,7 +52,7 @@ def hold(tensor: torch.Tensor) -> Scalar:
     tensor = tensor.detach()
     if is_shared(tensor):
         return SharedScalar((tensor.clone(),))
-    if tensor.device.type == "cpu":
+    if tensor.is_cpu:
         return float(tensor.item())
     return DeviceScalar(tensor.to(torch.float64 if tensor.is_cuda else torch.float32, copy=True))
 

@@ -22,6 +22,9 @@ from lrtrack.capture.norms import Group, group_name, measure
 from lrtrack.capture.rates import Rate, own_rate
 from lrtrack.capture.scalars import Scalar, divide, hold, together
 
+# As tuples: `int | float` would build a new type at every step.
+_NUMBERS, _SEQUENCES = (int, float, torch.Tensor), (list, tuple)
+
 #: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
 OnStep = Callable[[int, float, dict[str, Any]], None]
 
@@ -151,7 +154,7 @@ class StepCapture:
     def _read_scaler(self) -> None:
         # A fused optimizer is called by a GradScaler in any case, and skips the step by itself.
         # To know what it will do, this step alone has to wait for its device.
-        found = getattr(self._optimizer, "found_inf", None)
+        found = vars(self._optimizer).get("found_inf")
         self._skipped = isinstance(found, torch.Tensor) and bool(found.item())
 
     def _agree(self) -> None:
@@ -168,7 +171,7 @@ class StepCapture:
 
     def _read_groups(self) -> None:
         groups = self._optimizer.param_groups
-        self._write_rates(lambda group: group["lr"])
+        self._write_rates(_given_rate)
         momentum = _momentum(groups)
         if momentum is not None:
             self._momentum_moves = self._momentum_moves or momentum != self._momentum_at_start
@@ -236,6 +239,10 @@ def nested(scheduler: Any, depth: int = 0) -> Iterator[Any]:
             yield from nested(each, depth + 1)
 
 
+def _given_rate(group: Group) -> Any:
+    return group["lr"]
+
+
 def _number(value: Any) -> Scalar:
     return hold(value) if isinstance(value, torch.Tensor) else float(value)
 
@@ -245,7 +252,7 @@ def _momentum(groups: list[Group]) -> float | None:
     if not groups:
         return None
     value = groups[0].get("momentum")
-    betas = groups[0].get("betas")
-    if value is None and isinstance(betas, list | tuple) and betas:
-        value = betas[0]
-    return float(value) if isinstance(value, int | float | torch.Tensor) else None
+    if value is None:
+        betas = groups[0].get("betas")
+        value = betas[0] if isinstance(betas, _SEQUENCES) and betas else None
+    return float(value) if isinstance(value, _NUMBERS) else None

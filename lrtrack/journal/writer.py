@@ -260,10 +260,12 @@ def _column(values: Sequence[float | None], kind: type[np.generic]) -> pa.Array:
     From buffers, because `pa.array` imports pandas at its first call: 0.3 s in the middle of
     somebody's training.
     """
-    present = np.array([value is not None for value in values])
-    filled = [0 if value is None else value for value in values]
-    data = pa.py_buffer(np.array(filled, dtype=kind))
-    valid = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
+    valid = None
+    if None in values:  # hardly ever
+        present = np.array([value is not None for value in values])
+        valid = pa.py_buffer(np.packbits(present, bitorder="little"))
+        values = [0 if value is None else value for value in values]
+    data = pa.py_buffer(np.array(values, dtype=kind))
     return pa.Array.from_buffers(pa.from_numpy_dtype(kind), len(values), [valid, data])
 
 

@@ -20,6 +20,7 @@ from lrtrack.records import Target
 from lrtrack.settings import redact
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.delivery import Delivery
+from lrtrack.shipping.places import LONGEST_PAUSE, PATIENT, PAUSE, Place
 from lrtrack.trackers.base import Tracker
 
 #: Seconds between two looks at the directory.
@@ -27,8 +28,6 @@ PERIOD = 0.1
 #: Seconds between two deliveries of a living run: many small ones would take the processor's time
 #: from the training.
 BEAT = 1.0
-#: First and longest pause after a failure, in seconds.
-PAUSE, LONGEST_PAUSE = 0.5, 30.0
 #: Runs delivered at the same time; most of them wait for their tracker.
 WORKERS = 16
 
@@ -41,6 +40,8 @@ class _Job:
     """One run towards one tracker, between its attempts."""
 
     delivery: Delivery
+    place: Place
+    tried: float = 0.0
     future: Future[None] | None = None
     not_before: float = 0.0
     beat: float = 0.0
@@ -92,6 +93,8 @@ class Shipper:
         self._patience = patience
         self._log = log
         self._jobs: dict[tuple[str, str], _Job] = {}
+        self._places: dict[tuple[str, str | None], Place] = {}
+        self._moved_at = 0.0
         self._left: set[str] = set()
         self._stopped = False
         self._woken = 0.0
@@ -110,7 +113,7 @@ class Shipper:
                     job.delivery.release()
 
     def _work(self, pool: ThreadPoolExecutor) -> None:
-        busy_at = moved_at = time.monotonic()
+        busy_at = self._moved_at = time.monotonic()
         while not self._stopped:
             self._wake_up()
             self._take_up()
@@ -120,8 +123,8 @@ class Shipper:
             now = time.monotonic()
             living = any(job.delivery.alive() for job in self._jobs.values())
             busy_at = now if waiting or living else busy_at
-            moved_at = now if under_way or living else moved_at
-            if now - busy_at > self._idle or now - moved_at > self._patience:
+            self._moved_at = now if living else self._moved_at
+            if now - busy_at > self._idle or now - self._moved_at > self._patience:
                 return
             time.sleep(PERIOD)
 
@@ -129,16 +132,19 @@ class Shipper:
         """Start what can be started; returns (something waits, an attempt is under way)."""
         waiting = under_way = False
         now = time.monotonic()
-        for key, job in list(self._jobs.items()):
+        # who has waited longest first: another run may be answered where one is not
+        for key, job in sorted(self._jobs.items(), key=lambda item: item[1].tried):
             if job.future is not None and job.future.done():
                 job.future = None
             if job.future is None and job.delivery.complete:
                 del self._jobs[key]
                 self._settle(key[0])
                 continue
-            if job.future is None and job.due(now):
-                job.future = pool.submit(self._serve, job)
-            waiting = waiting or job.future is not None or job.not_before > now
+            if job.future is None and (self._once or job.place.admits(now)) and job.due(now):
+                job.tried = now
+                job.future = job.place.probe = pool.submit(self._serve, job)
+            held_up = max(job.not_before, job.place.not_before) > now
+            waiting = waiting or job.future is not None or (held_up and not job.given_up)
             under_way = under_way or job.future is not None
         return waiting, under_way
 
@@ -151,6 +157,8 @@ class Shipper:
         if woken != self._woken:
             self._woken = woken
             self._left.clear()
+            for place in self._places.values():
+                place.answered()
             for job in self._jobs.values():
                 job.not_before, job.beat, job.given_up, job.pause = 0.0, 0.0, False, PAUSE
 
@@ -177,7 +185,8 @@ class Shipper:
                 self._leave(run_id, target, error)
                 continue
             if delivery.needed and not delivery.complete:
-                self._jobs[run_id, target.tracker] = _Job(delivery)
+                place = self._places.setdefault((target.tracker, target.uri), Place())
+                self._jobs[run_id, target.tracker] = _Job(delivery, place)
         self._settle(run_id)
 
     def _leave(self, run_id: str, target: Target, error: LRTrackError) -> None:
@@ -191,15 +200,19 @@ class Shipper:
 
     def _serve(self, job: _Job) -> None:
         """Advance one run as far as it goes."""
+        if not self._once and time.monotonic() < job.place.not_before:
+            return  # others found out meanwhile that nobody answers there
         try:
             extent = job.delivery.extent()
             while job.delivery.advance():
-                job.pause = PAUSE
-            job.pause, job.seen, job.beat = PAUSE, extent, time.monotonic() + BEAT
+                self._went_well(job)
+            self._went_well(job)
+            job.seen, job.beat = extent, self._moved_at + BEAT
         except TrackerUnavailable as error:
             job.delivery.note(error, final=False)
+            job.place.failed(time.monotonic(), error.retry_after)
             pause = error.retry_after or job.pause * _jitter.uniform(0.8, 1.2)
-            job.not_before = time.monotonic() + min(pause, 10 * LONGEST_PAUSE)
+            job.not_before = time.monotonic() + min(pause, PATIENT)
             job.given_up = self._once
             job.pause = min(job.pause * 2, LONGEST_PAUSE)
             self._log(f"{job.delivery.run_id}: {error}; next attempt in {pause:.1f} s")
@@ -209,6 +222,11 @@ class Shipper:
             job.given_up = True
             job.delivery.note(final, final=True)
             self._log(f"{job.delivery.run_id}: given up: {final}")
+
+    def _went_well(self, job: _Job) -> None:
+        job.pause = PAUSE
+        job.place.answered()
+        self._moved_at = time.monotonic()
 
     def _settle(self, run_id: str) -> None:
         """Take a run off the queue once no tracker waits for anything of it."""
