@@ -70,6 +70,7 @@ def users_runs(name: str) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+        wandb.teardown()  # of what an earlier test has made it read, such as the server's address
         try:
             with mlflow.start_run(run_name=name), wandb.init(project=EXPERIMENT, name=name):
                 yield
