@@ -49,11 +49,11 @@ def hold(tensor: torch.Tensor) -> Scalar:
         be overwritten before it is fetched. Of a DTensor a `SharedScalar` with this process's
         part: not every process may be looking, nor at this step, so that nobody is asked here.
     """
-    tensor = tensor.detach()
     if is_shared(tensor):
-        return SharedScalar((tensor.clone(),))
+        return SharedScalar((tensor.detach().clone(),))
     if tensor.is_cpu:
         return float(tensor.item())
+    tensor = tensor.detach()
     return DeviceScalar(tensor.to(torch.float64 if tensor.is_cuda else torch.float32, copy=True))
 
 

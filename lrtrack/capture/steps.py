@@ -108,7 +108,8 @@ class StepCapture:
             return None
         self._metrics, self._skipped = {}, False
         observe.begin_step(self._optimizer)
-        observe.quietly("the gradient scaler", self._read_scaler)
+        if "found_inf" in vars(self._optimizer):
+            observe.quietly("the gradient scaler", self._read_scaler)
         if not self._agreed:
             self._agreed = True
             observe.quietly("which steps to record", self._agree)
@@ -154,7 +155,7 @@ class StepCapture:
     def _read_scaler(self) -> None:
         # A fused optimizer is called by a GradScaler in any case, and skips the step by itself.
         # To know what it will do, this step alone has to wait for its device.
-        found = vars(self._optimizer).get("found_inf")
+        found = self._optimizer.found_inf  # type: ignore[attr-defined]
         self._skipped = isinstance(found, torch.Tensor) and bool(found.item())
 
     def _agree(self) -> None:
@@ -170,9 +171,8 @@ class StepCapture:
         return [p for group in groups for p in group["params"] if is_shared(p)]
 
     def _read_groups(self) -> None:
-        groups = self._optimizer.param_groups
         self._write_rates(_given_rate)
-        momentum = _momentum(groups)
+        momentum = _momentum(self._optimizer.param_groups)
         if momentum is not None:
             self._momentum_moves = self._momentum_moves or momentum != self._momentum_at_start
             if self._momentum_moves:

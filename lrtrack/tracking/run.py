@@ -19,6 +19,10 @@ from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.start import Courier
 from lrtrack.shipping.waiting import cursors, journal_size, wait
 
+#: How many forks this process is away from its first ancestor: asking the system for the process's
+#: id at each step would take longer.
+_generation = 0
+
 
 class TrackedRun:
     """A run that is being recorded; made by `track()`, not by hand."""
@@ -40,7 +44,7 @@ class TrackedRun:
         self._courier = courier
         self._flush_timeout = flush_timeout
         self._recorded = recorded
-        self._pid = os.getpid()
+        self._generation = _generation
         self._last_time: float | None = None
         self._id: str | None = None
         self._warned = False
@@ -203,7 +207,15 @@ class TrackedRun:
 
     def _ours(self) -> bool:
         # A forked child (a DataLoader worker) has the hooks but not the journal.
-        return os.getpid() == self._pid
+        return self._generation == _generation
+
+
+def _born() -> None:
+    global _generation
+    _generation += 1
+
+
+os.register_at_fork(after_in_child=_born)
 
 
 def _column(name: str) -> str:
