@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ Group = dict[str, Any]
 Measure = Callable[[Sequence[Group]], dict[str, Scalar]]
 #: Parameters with the name of the part that each belongs to; "" for no part.
 Parts = list[tuple[str, torch.Tensor]]
+
+#: So many numbers in host memory are added up sooner than they are made one tensor.
+_FEW = 64
 
 KINDS = ("global", "group", "layer", "off")
 
@@ -149,12 +153,18 @@ def _one(gradient: torch.Tensor) -> torch.Tensor:
     return norm
 
 
+def _float(norm: torch.Tensor) -> float:
+    return float(norm.item())
+
+
 def _named(name: str, norms: list[torch.Tensor]) -> dict[str, Scalar]:
     """The L2 norm of `norms` under `name`; nothing where there is no gradient."""
     if not norms:
         return {}
     if len(norms) == 1:
         return {name: hold(norms[0])}
+    if len(norms) <= _FEW and all(norm.is_cpu for norm in norms):
+        return {name: math.sqrt(sum(value * value for value in map(_float, norms)))}
     first = norms[0]
     alike = all(norm.device == first.device and norm.dtype == first.dtype for norm in norms)
     if not alike:
