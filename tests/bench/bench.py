@@ -95,7 +95,7 @@ def help_time(rounds: int = 9) -> float:
 def main() -> None:
     """Measure and print Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=3000)
     rounds, steps = (parser.parse_args()).rounds, parser.parse_args().steps
     middle = statistics.median
