@@ -63,6 +63,7 @@ class StepCapture:
         self._on_step = on_step
         self._on_plateau = on_plateau
         self._measure = measure(norms, model)
+        self._measuring = norms != "off"
         self._every = every
         self._capture_loss = capture_loss
         self._clock = clock
@@ -119,7 +120,8 @@ class StepCapture:
         observe.quietly("the learning rate", self._read_groups)
         closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
         if not callable(closure):
-            observe.quietly("the gradients", self._read_gradients)
+            if self._measuring:
+                observe.quietly("the gradients", self._read_gradients)
             return None
         # With a closure the gradients do not exist yet: look after its first evaluation.
         first = _FirstEvaluation(closure, self)
@@ -193,7 +195,8 @@ class StepCapture:
         self._metrics.update(found)
 
     def _read_closure(self, loss: Any) -> None:
-        self._read_gradients()
+        if self._measuring:
+            self._read_gradients()
         if self._capture_loss and loss is not None:
             self._write("loss", _number(loss))
 
