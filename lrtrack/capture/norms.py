@@ -125,7 +125,6 @@ def _squares(parts: Sequence[list[torch.Tensor]], over: Spread) -> torch.Tensor:
     return torch.stack([each.sum() for each in torch.split(squares, counts)])
 
 
-@torch.no_grad()
 def _norms(gradients: list[torch.Tensor]) -> list[torch.Tensor]:
     """One norm a gradient, in the same order; `_foreach_norm` where it applies."""
     if gradients and all(_simple(g) for g in gradients) and len({g.device for g in gradients}) == 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Never
@@ -107,7 +106,6 @@ class Block:
         self._trackers = asked.trackers(given, self._settings)
         self._tracked: TrackedRun | None = None
         self._watches: dict[str, Any] = {}
-        self._pid = os.getpid()
 
     def __enter__(self) -> TrackedRun:
         """Open the journal, make sure that somebody ships it, and put the hooks in place."""
@@ -149,7 +147,7 @@ class Block:
     ) -> None:
         """Take everything out again, end the run, and wait a while for its delivery."""
         self._capture.detach(failed=kind is not None)
-        if self._journal is None or self._tracked is None or os.getpid() != self._pid:
+        if self._journal is None or self._tracked is None or not self._tracked.ours():
             return
         interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
         timeout = min(self._given.flush_timeout, INTERRUPTED if interrupted else float("inf"))

@@ -99,13 +99,13 @@ class TrackedRun:
                 if name not in self._refused:
                     self._refused.add(name)
                     warn(f"metric {name!r} is not a number: {str(value)[:80]!r} is left out")
-        if self._journal is not None and found and self._ours():
+        if self._journal is not None and found and self.ours():
             when = self._last_time or time.time()
             self._journal.amend(max(self.step, 0), when, found)
 
     def flush(self) -> None:
         """Wait until everything recorded so far is delivered, at most `flush_timeout` seconds."""
-        if self._journal is not None and self._ours():
+        if self._journal is not None and self.ours():
             self._journal.event("flush")
             size = journal_size(self._journal.path)
             self._courier.hurry()
@@ -119,7 +119,7 @@ class TrackedRun:
         Those steps are in the journal's file when this returns: whoever goes on from the
         checkpoint will not make them again, even if this process is killed at once.
         """
-        if self._journal is not None and self._ours():
+        if self._journal is not None and self.ours():
             self._journal.flush()
         return {"id": self.id, "step": self.step}
 
@@ -129,7 +129,7 @@ class TrackedRun:
 
     def on_step(self, step: int, when: float, metrics: dict[str, Any]) -> None:
         """Take a step's record from the capture."""
-        if self._journal is None or not self._ours() or step <= self._recorded:
+        if self._journal is None or not self.ours() or step <= self._recorded:
             return
         self._last_time = when
         if self._run.prefix:
@@ -196,7 +196,7 @@ class TrackedRun:
         return cursors(self._layout, self._run.id, asked)
 
     def _await_remote(self) -> Cursor | None:
-        if self._journal is None or not self._ours():
+        if self._journal is None or not self.ours():
             return None
         states = self._states()[:1]
         if states and states[0].remote_id is None:
@@ -205,8 +205,8 @@ class TrackedRun:
             states = self._states()[:1]
         return states[0] if states else None
 
-    def _ours(self) -> bool:
-        # A forked child (a DataLoader worker) has the hooks but not the journal.
+    def ours(self) -> bool:
+        """Whether this process writes the run: a forked child has the hooks, not the journal."""
         return self._generation == _generation
 
 
