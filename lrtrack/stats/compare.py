@@ -89,6 +89,8 @@ def compare_histories(
             metric,
         ),
         baseline=None if baseline is None else entries[reference].group.label,
+        runs=tuple(run for entry in entries for run in entry.runs),
+        histories=tuple(run for entry in entries for run in entry.group.histories),
     )
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from lrtrack.schedules import JSON, plain
+
+if TYPE_CHECKING:
+    from lrtrack.records import History
+    from lrtrack.stats.summary import RunSummary
 
 #: Whether small or large values of a metric are good.
 Mode = Literal["min", "max"]
@@ -111,6 +115,9 @@ class Comparison:
     Attributes:
         baseline: label of the schedule that `p_vs_best` compares with; None: the best.
         diagnoses: `{"code", "run_id", "message", "hint"}` each.
+        runs: each run's own figures, schedule by schedule and in the order of `run_ids`; like the
+            next, no part of `to_dict`.
+        histories: the runs themselves, with their steps, in the same order.
     """
 
     experiment: str | None
@@ -121,10 +128,13 @@ class Comparison:
     diagnoses: tuple[Mapping[str, str], ...] = ()
     warnings: tuple[Notice, ...] = ()
     baseline: str | None = None
+    runs: tuple[RunSummary, ...] = field(default=(), repr=False, compare=False)
+    histories: tuple[History, ...] = field(default=(), repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """A strict-JSON mapping; `"baseline"` is in it only where one was chosen."""
-        data = {"format": FORMAT, **asdict(self)}
+        data = {"format": FORMAT, **asdict(replace(self, runs=(), histories=()))}
+        del data["runs"], data["histories"]
         if self.baseline is None:
             del data["baseline"]
         return dict(plain(data))
