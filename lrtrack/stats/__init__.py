@@ -9,7 +9,9 @@ from lrtrack.stats.result import (
     Reach,
     ScheduleSummary,
     Spread,
+    Verdict,
 )
+from lrtrack.stats.spikes import spikes
 from lrtrack.stats.summary import RunSummary, mode_of, summarise
 
 __all__ = [
@@ -21,7 +23,9 @@ __all__ = [
     "RunSummary",
     "ScheduleSummary",
     "Spread",
+    "Verdict",
     "compare_histories",
     "mode_of",
+    "spikes",
     "summarise",
 ]
