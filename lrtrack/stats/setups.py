@@ -51,15 +51,20 @@ def unlike(groups: Sequence[Group]) -> Iterator[Notice]:
         known = list(dict.fromkeys(values))
         if len(known) > 1:  # settings that part the schedules alike are told together
             parted.setdefault(tuple(map(known.index, values)), []).append((name, known))
+    names = _names(groups)
     for parts, told in parted.items():
-        sides = [
-            f"{_few([f'{name} {known[side]}' for name, known in told], ', ')} for "
-            f"{_some([group.label for group, at in zip(groups, parts, strict=True) if at == side])}"
-            for side in range(max(parts) + 1)
-        ]
+        sides = sorted(set(parts), key=lambda side: (parts.count(side), side))
+        texts = []
+        for side in sides:
+            users = [name for name, at in zip(names, parts, strict=True) if at == side]
+            rest = side == sides[-1] and len(users) > _NAMES_SHOWN
+            who = f"the other {len(users)}" if rest else _some(users)
+            texts.append(
+                f"{_few([f'{name} {known[side]}' for name, known in told], ', ')} for {who}"
+            )
         yield Notice(
             "setup-differs",
-            f"Schedules ran with different setups ({_few(sides, '; ')}): what sets them apart may "
+            f"Schedules ran with different setups ({_few(texts, '; ')}): what sets them apart may "
             "be that.",
         )
 
@@ -101,9 +106,18 @@ def _decisive(name: str) -> bool:
     )
 
 
-def _some(labels: Sequence[str]) -> str:
-    shown = [cut(label) for label in labels[:_NAMES_SHOWN]]
-    more = len(labels) - len(shown)
+def _names(groups: Sequence[Group]) -> list[str]:
+    """The schedules' names where they tell the groups apart, else labels."""
+    names = [group.schedule_name for group in groups]
+    return [
+        cut(name if names.count(name) == 1 and group.label.startswith(name) else group.label)
+        for name, group in zip(names, groups, strict=True)
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = names[:_NAMES_SHOWN]
+    more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 

@@ -84,8 +84,9 @@ def p_improvement(one: Sample, other: Sample, mode: Mode) -> float | None:
     left, right = (np.array(sample.values) for sample in (one, other))
     if mode == "min":
         left, right = -left, -right
-    above = np.greater.outer(left, right).mean()
-    return float(above + np.equal.outer(left, right).mean() / 2.0)
+    won = np.greater.outer(left, right)
+    halves = 2 * int(won.sum()) + int(np.equal.outer(left, right).sum())
+    return float(halves / (2 * won.size))
 
 
 def leans_better(one: Sample, other: Sample, mode: Mode) -> bool:
