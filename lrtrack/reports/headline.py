@@ -54,9 +54,9 @@ def headline(comparison: Comparison, names: Sequence[str], decimals: int | None)
     others = [pair for pair in named if pair[1] is not base]
     if base is best:
         pronoun = "it" if len(tied) == 1 or leads else "them"
-        clauses = _clauses(others, base, comparison.mode, pronoun)
+        clauses = _clauses(others, base, comparison, pronoun)
         return "; ".join([said, *clauses]) + "."
-    clauses = _clauses(others, base, comparison.mode, "it")
+    clauses = _clauses(others, base, comparison, "it")
     return f"{said}. Against the baseline {base_name}: {'; '.join(clauses) or 'no runs to tell'}."
 
 
@@ -87,7 +87,7 @@ def _figure(item: ScheduleSummary, decimals: int | None) -> str:
 
 
 def _clauses(
-    others: Sequence[_Named], base: ScheduleSummary, mode: Mode, pronoun: str
+    others: Sequence[_Named], base: ScheduleSummary, comparison: Comparison, pronoun: str
 ) -> Iterator[str]:
     """What is said of `others` against `base`, one clause a verdict."""
     lost = [pair for pair in others if _lost(pair[1])]
@@ -107,10 +107,10 @@ def _clauses(
             yield f"{len(found)} others are {verdict} (p {sign} {max(most, 0.001):.2g})"
         elif found:
             yield ", ".join(
-                f"{name} is {_apart(item, base, mode, verdict)} ({_p(item)})"
+                f"{name} is {_apart(item, base, comparison.mode, verdict)} ({_p(item)})"
                 for name, item in found
             )
-    if base.rank > 1 and (ties := kinds.get("tie")):
+    if comparison.baseline is not None and (ties := kinds.get("tie")):
         yield f"{_group([name for name, _ in ties])} {'ties' if len(ties) == 1 else 'tie'} with it"
     if few := kinds.get("too-few-runs"):
         size = min(tested(base), *(tested(item) for _, item in few))
@@ -118,6 +118,9 @@ def _clauses(
         yield f"too few runs to tell {whom} from {pronoun} (n={size})"
     if lost:
         yield _diverged(lost)
+    if lacking := [name for name, item in others if not tested(item)]:
+        verb = "has" if len(lacking) == 1 else "have"
+        yield f"{_group(lacking)} {verb} no {clean(comparison.metric)}"
 
 
 def tested(item: ScheduleSummary) -> int:

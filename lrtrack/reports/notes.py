@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lrtrack.reports.wording import count
-from lrtrack.stats import Comparison, RunSummary
+from lrtrack.stats import LEVEL, PERMUTATIONS, Comparison, RunSummary
 
 #: What is said where no outcome could have shown a difference.
 TOO_FEW = "too few runs to tell"
@@ -59,6 +59,6 @@ def significance(comparison: Comparison, other: str) -> str:
                for item in comparison.schedules):  # fmt: skip
         return ""
     return (
-        f"p: permutation test against {other}, paired where the seeds are the same, "
-        "Holm-corrected; ≈: not distinguishable (p ≥ 0.05)."
+        f"p: permutation test against {other} (exact up to {PERMUTATIONS} permutations), paired "
+        f"where the seeds are the same, Holm-corrected; ≈: not distinguishable (p ≥ {LEVEL})."
     )

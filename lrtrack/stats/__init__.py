@@ -11,10 +11,13 @@ from lrtrack.stats.result import (
     Spread,
     Verdict,
 )
+from lrtrack.stats.significance import LEVEL, PERMUTATIONS
 from lrtrack.stats.spikes import spikes
 from lrtrack.stats.summary import RunSummary, mode_of, summarise
 
 __all__ = [
+    "LEVEL",
+    "PERMUTATIONS",
     "Comparison",
     "GradNorm",
     "Mode",

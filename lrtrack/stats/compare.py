@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median, median_low
+from statistics import fmean, median, median_low
 
 from lrtrack.errors import NothingFound, UsageError, unknown
 from lrtrack.records import History
@@ -112,7 +112,7 @@ def _names(entry: Entry) -> tuple[str, str | None, str]:
 def _summary(rank: int, entry: Entry, standing: Standing) -> ScheduleSummary:
     runs, group = entry.runs, entry.group
     rates = [run.steps_per_second for run in runs if run.steps_per_second is not None]
-    areas = [run.log_area for run in runs]
+    areas = [run.log_area for run in runs if run.log_area is not None]
     peaks = [run.lr_peak for run in runs if run.lr_peak is not None]
     return ScheduleSummary(
         rank=rank,
@@ -137,5 +137,5 @@ def _summary(rank: int, entry: Entry, standing: Standing) -> ScheduleSummary:
         seeds=tuple(run.seed for run in runs),
         p_improvement=standing.p_improvement,
         verdict=standing.verdict,
-        log_area=spread_of(areas).mean if None not in areas else None,
+        log_area=fmean(areas) if len(areas) == len(runs) else None,
     )

@@ -105,4 +105,5 @@ def _distinct(group: Group) -> list[History]:
 def _identity(history: History) -> Hashable:
     run = history.run
     device = run.device_name or run.device_type
-    return run.schedule.id, run.seed, device, frozenset(settings_of(history).items())
+    settings = frozenset(settings_of(history).items())
+    return run.schedule.id, run.seed, run.prefix, device, settings

@@ -141,6 +141,19 @@ def test_runs_that_go_on(said):
     assert "], 3 seeds (1 not finished); too few" in found
 
 
+def test_schedules_without_the_metric(said, add):
+    """What has no value is said to have none, also against a baseline."""
+    add(EXP, [], seed=0)
+    losses = {STEP: [0.1, 0.2], COSINE: [0.3, 0.4]}
+
+    assert said(losses).endswith(
+        "; too few runs to tell CosineAnnealingLR from it (n=2); ExponentialLR has no loss."
+    )
+    assert said({}, baseline="ExponentialLR").endswith(
+        "2 seeds. Against the baseline ExponentialLR: no runs to tell."
+    )
+
+
 def test_against_a_baseline(said):
     """All is told against the baseline, better and worse."""
     values = {
@@ -169,6 +182,24 @@ def test_a_tie_with_the_baseline(said):
         "Against the baseline StepLR: OneCycleLR is 33 % better (p = 0.016); "
         "ExponentialLR ties with it."
     )
+
+
+@pytest.mark.parametrize(
+    ("baseline", "expected"),
+    [
+        ("ExponentialLR",
+         "ExponentialLR, the baseline, has the lowest final loss: 0.5000 ± 0.1414, 2 seeds; "
+         "StepLR ties with it; too few"),
+        ("StepLR",
+         "ExponentialLR and StepLR tie for the lowest final loss: 0.5000 ± 0.1414, 2 seeds. "
+         "Against the baseline StepLR: ExponentialLR ties with it; too few"),
+    ],
+)  # fmt: skip
+def test_the_baseline_may_tie_for_the_first_place(said, baseline, expected):
+    """Whichever of those that tie is the baseline, the tie is told."""
+    losses = {EXP: [0.4, 0.6], STEP: [0.6, 0.4], CYCLE: [0.8, 0.9]}
+
+    assert said(losses, baseline=baseline).startswith(expected)
 
 
 def test_long_names_are_cut(said):

@@ -27,6 +27,7 @@ def test_runs_of_one_seed(make_history):
         make_history({"loss": [2.0]}, id="e", schedule=STEP, seed=None),
         make_history({"loss": [2.0]}, id="f", config={"depth": 3}, **run),
         make_history({"loss": [2.0]}, id="g", device_type="cuda", **run),
+        make_history({"loss": [2.0]}, id="i", prefix="gan/", **run),
         make_history({"loss": [2.0]}, id="h", schedule=CYCLE, seed=0),
     ]
 
