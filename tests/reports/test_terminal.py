@@ -45,7 +45,7 @@ def test_narrow_tables_leave_out_columns_by_weight(comparison):
     """What matters least goes first, and the reader is told."""
     narrow = terminal.text(report_of(comparison), 60)
 
-    assert "95 %" not in narrow
+    assert "[0.2000, 0.2200]" not in narrow
     assert "final ± std" in narrow
     assert "Shortened to fit" in narrow
 
