@@ -189,9 +189,13 @@ def _journal(layout: Layout, run: Run, on_tick: Any) -> JournalWriter | None:
         return None  # one run for all processes, written by rank 0
     try:
         layout.create()
-        if any(target.portable and target.delivers for target in run.targets):
+        queue = any(target.portable and target.delivers for target in run.targets)
+        if queue:  # before there is a journal: whoever is killed in between leaves no lost run
             layout.marker(run.id).touch(mode=0o600)
-        return JournalWriter(layout.journal(run.id), run, settle, on_tick)
+        writer = JournalWriter(layout.journal(run.id), run, settle, on_tick)
+        if queue:  # and after: a shipper that was about to settle a run resumed here has not
+            layout.marker(run.id).touch(mode=0o600)
+        return writer
     except (JournalError, OSError) as error:
         warn(f"lrtrack {error}. Training goes on without a record; set LRTRACK_DIR elsewhere.")
         return None
