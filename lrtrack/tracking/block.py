@@ -119,7 +119,6 @@ class Block:
         self._capture = StepCapture(
             unwrap(given.optimizer),
             given.scheduler,
-            on_step=lambda *record: tracked.on_step(*record),
             on_plateau=lambda value: tracked.on_plateau(value),
             norms=given.norms,
             model=given.model,
@@ -133,6 +132,7 @@ class Block:
             run, self._capture, layout, self._journal, self._courier, given.flush_timeout, recorded
         )
         if self._journal is not None:
+            self._capture.on_step = tracked.on_step
             self._watches = _watches(self._trackers, run, layout, tracked)
             self._courier.start(portable=layout.marker(run.id).exists())
         if given.kind == TRAIN:  # else whoever entered the block says what its steps are
