@@ -128,8 +128,8 @@ def plateau(case: Case) -> Found | None:
             "the plateau schedule cut the learning rate as soon as it could "
             f"({many(found.cuts, 'cut')} in {found.calls} calls): by mode={found.mode!r}, its "
             "metric never got better than the first value.",
-            "check that the mode is right for this metric (mode='max' for accuracies), and that the "
-            "threshold is not too large",
+            "check that the mode is right for this metric (mode='max' for accuracies), and the "
+            "threshold not too large",
         )
     if found.cuts or not case.finished:
         return None

@@ -54,7 +54,7 @@ def codes(run: Run) -> list[str]:
 
 
 def with_codes(tags: Iterable[str], codes: Sequence[str], *, keep: bool) -> list[str]:
-    """W&B tags with these codes; those of an earlier part of the run go, unless they are to stay."""
+    """W&B tags with these codes; older codes go, unless they are to stay."""
     kept = [tag for tag in tags if keep or not _CODE.fullmatch(tag)]
     return [*kept, *(code for code in codes if code not in kept)]
 
