@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
+from lrtrack.reports.diagnosed import codes
 from lrtrack.reports.runs import RunRow
 from lrtrack.reports.wording import clean
 from lrtrack.schedules import JSON, text_of
@@ -17,12 +18,18 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def render(comparison: Comparison) -> str:
     """One row a schedule, best first; empty where there is no value."""
-    return _table([_row(item) for item in comparison.schedules])
+    return _table(
+        [{**_row(item), "diagnoses": _codes(comparison, item)} for item in comparison.schedules]
+    )
 
 
 def render_runs(rows: Sequence[RunRow]) -> str:
-    """One row a run."""
-    return _table([row.to_dict() for row in rows])
+    """One row a run; of its diagnoses the codes."""
+    return _table([{**row.to_dict(), "diagnoses": codes(row.diagnoses)} for row in rows])
+
+
+def _codes(comparison: Comparison, item: ScheduleSummary) -> str:
+    return codes(each for each in comparison.diagnoses if each["run_id"] in item.run_ids)
 
 
 def _row(item: ScheduleSummary) -> dict[str, JSON]:

@@ -28,6 +28,9 @@ def render(report: Report) -> str:
     ]
     if report.warnings:
         blocks.append("\n".join(["> [!WARNING]", *(f"> - {escape(w)}" for w in report.warnings)]))
+    if report.diagnoses:
+        blocks.append("**Diagnoses**")
+        blocks.append("\n".join(f"- {escape(line)}" for line in report.diagnoses))
     if report.notes:
         blocks.append("\n".join(f"- {escape(note)}" for note in report.notes))
     return "\n\n".join(blocks) + "\n"

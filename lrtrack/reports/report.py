@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lrtrack.reports import diagnosed
 from lrtrack.reports.wording import (
     NONE,
     aligned,
@@ -65,6 +66,7 @@ class Report:
         notes: what the reader must know to read the table right.
         warnings: what makes the table less fair or less telling than it looks.
         shortened: a further note for renderers that had to shorten or leave out.
+        diagnoses: what single runs were found to have, a line each.
     """
 
     title: str
@@ -74,6 +76,7 @@ class Report:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     shortened: str = ""
+    diagnoses: tuple[str, ...] = ()
 
 
 def report_of(comparison: Comparison) -> Report:
@@ -93,6 +96,7 @@ def report_of(comparison: Comparison) -> Report:
         notes=_notes(comparison, names),
         warnings=tuple(clean(f"{item.code}: {item.message}") for item in comparison.warnings),
         shortened="Shortened to fit: --format csv or json has every parameter and figure.",
+        diagnoses=diagnosed.lines(comparison.diagnoses, _schedules_of_runs(comparison, names)),
     )
 
 
@@ -213,6 +217,12 @@ def _notes(comparison: Comparison, names: list[str]) -> tuple[str, ...]:
             f"≈: not told apart from {other} (permutation test, Holm-corrected, p ≥ 0.05)."
         )
     return tuple(notes)
+
+
+def _schedules_of_runs(comparison: Comparison, names: list[str]) -> dict[str, str]:
+    """Run id → name of its schedule."""
+    pairs = zip(comparison.schedules, names, strict=True)
+    return {run_id: name for item, name in pairs for run_id in item.run_ids}
 
 
 def _schedule(item: ScheduleSummary) -> Schedule | None:

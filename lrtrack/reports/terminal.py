@@ -32,7 +32,7 @@ _STYLES: Mapping[Tone, str] = {
     Tone.BAD: "red",
     Tone.FAINT: "dim",
 }
-_ASCII = str.maketrans({"±": "+/-", "≈": "~", "–": "-", "·": "-", "→": "->", "≥": ">="})
+_ASCII = str.maketrans({"±": "+/-", "≈": "~", "–": "-", "·": "-", "→": "->", "…": "...", "≥": ">="})
 _ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
@@ -84,6 +84,8 @@ def _print(report: Report, console: Console) -> None:
     console.print()
     for warning in report.warnings:
         console.print(Text("! " + warning, "yellow"))
+    for line in report.diagnoses:
+        console.print(Text(line, "yellow"))
     for note in (*report.notes, *([report.shortened] if shortened and report.shortened else [])):
         console.print(Text(note, "dim"))
 
@@ -190,5 +192,6 @@ def _recoded(report: Report, encoding: str) -> Report:
         ),
         notes=tuple(map(recode, report.notes)),
         warnings=tuple(map(recode, report.warnings)),
+        diagnoses=tuple(map(recode, report.diagnoses)),
         shortened=recode(report.shortened),
     )

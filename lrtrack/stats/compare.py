@@ -9,6 +9,7 @@ from statistics import median, median_low
 
 from lrtrack.errors import NothingFound, UsageError, unknown
 from lrtrack.records import History
+from lrtrack.stats.diagnose import told_of
 from lrtrack.stats.groups import Group, fields_of, grouped
 from lrtrack.stats.guards import metrics_of, notices
 from lrtrack.stats.result import Comparison, Mode, ScheduleSummary, Spread
@@ -91,6 +92,7 @@ def compare_histories(
         baseline=None if baseline is None else entries[reference].group.label,
         runs=tuple(run for entry in entries for run in entry.runs),
         histories=tuple(run for entry in entries for run in entry.group.histories),
+        diagnoses=told_of(run for entry in entries for run in entry.group.histories),
     )
 
 

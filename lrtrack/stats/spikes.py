@@ -6,29 +6,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: A spike is more than `FACTOR` times the median of up to `WINDOW` norms before it, of which there
-#: must be `LEAST`: the first steps of a training have nothing to be compared with.
-FACTOR, WINDOW, LEAST = 10.0, 100, 10
+#: must be `FEWEST`: the first steps of a training have nothing to be compared with.
+FACTOR, WINDOW, FEWEST = 10.0, 101, 10
 #: Windows whose medians are taken at once, which bounds the memory to some megabytes.
 _AT_ONCE = 8192
 
 
-def spikes(norms: NDArray[np.float64]) -> NDArray[np.float64]:
+def spikes(norms: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of `norms` are over `FACTOR` times the median of the up to `WINDOW` before them.
+
+    An infinite norm is a spike; NaN is none, and is left out of the medians. After norms that are
+    mostly 0 nothing is.
+
+    Args:
+        norms: shape (n,), in step order.
+
+    Returns:
+        Shape (n,).
+    """
+    return spike_ratios(norms) > 0.0
+
+
+def spike_ratios(norms: NDArray[np.float64]) -> NDArray[np.float64]:
     """How many times its trailing median each norm is, where that makes it a spike; 0 elsewhere.
 
     Args:
-        norms: shape (n,), in step order; NaN counts as missing, an infinite norm as a spike.
+        norms: as in `spikes`.
 
     Returns:
-        Shape (n,): count the spikes with `np.count_nonzero`.
+        Shape (n,).
     """
     ratios = np.zeros(norms.shape)
     kept = np.flatnonzero(~np.isnan(norms))
     values = norms[kept]
-    if values.size <= LEAST:
+    if values.size <= FEWEST:
         return ratios
     # A median is no less than the smallest of its window, which is found far sooner.
     suspects = np.flatnonzero(values > FACTOR * _trailing_least(values))
-    suspects = suspects[suspects >= LEAST]
+    suspects = suspects[suspects >= FEWEST]
     medians = _trailing_medians(values, suspects)
     sound = (medians > 0.0) & np.isfinite(medians)
     found = values[suspects[sound]] / medians[sound]

@@ -134,6 +134,7 @@ def test_json(lrtrack, three):
         "url": None,
         "kind": "train",
         "suggestion": None,
+        "diagnoses": [],
     }
 
 

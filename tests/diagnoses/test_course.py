@@ -68,7 +68,8 @@ def test_rates_that_end_near_zero(training, track, told, build: Any) -> None:
 def test_a_group_that_rests_at_zero(training, track, told) -> None:
     """While another group trains, a rate of 0 is a choice: not LR004."""
     task = training()
-    groups = [{"params": [p], "lr": lr} for p, lr in zip(task.model.parameters(), (0.0, 0.1))]
+    first, second = task.model.parameters()
+    groups = [{"params": [first], "lr": 0.0}, {"params": [second], "lr": 0.1}]
     task.optimizer = torch.optim.SGD(groups)
     with track(task.optimizer):
         task.run(60)
@@ -86,8 +87,8 @@ def test_a_loss_that_explodes(training, track, histories, told) -> None:
     step = int(torch.tensor(losses).isfinite().logical_not().nonzero()[0])
 
     assert told()["LR006"] == (
-        f"the loss is {losses[step]:g} from step {step} on; the step before had learning rate 1e+06 "
-        f"and gradient norm {norms[step - 1]:.4g}."
+        f"the loss is {losses[step]:g} from step {step} on; the step before had learning rate "
+        f"1e+06 and gradient norm {norms[step - 1]:.4g}."
     )
     assert step > 1
 

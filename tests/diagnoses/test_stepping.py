@@ -149,8 +149,8 @@ def test_far_too_long(training, track, told) -> None:
         task.run(30, lambda step: scheduler.step())
 
     assert told() == {
-        "LR002": "CosineAnnealingLR used 3 % of its length (T_max=1000): it was stepped 30 times in "
-        "30 optimizer steps."
+        "LR002": "CosineAnnealingLR used 3 % of its length (T_max=1000): it was stepped 30 times "
+        "in 30 optimizer steps."
     }
 
 
@@ -275,8 +275,8 @@ def test_stepped_before_the_optimizer(training, track, told, every: int) -> None
     stepped_before(training, track, every)
 
     assert told() == {
-        "LR005": "ExponentialLR was stepped before the first optimizer step, so its first value was "
-        "skipped."
+        "LR005": "ExponentialLR was stepped before the first optimizer step, so its first value "
+        "was skipped."
     }
 
 
@@ -299,7 +299,7 @@ def test_a_checkpoint_is_no_step(training, track, histories, resumed: bool) -> N
 
 
 def scaled(task: Any, scheduler: Any, steps: int, bad: Callable[[int], bool]) -> None:
-    """A loop with a gradient scaler; the scheduler is stepped whether or not the step is skipped."""
+    """A loop with a gradient scaler, which steps the scheduler after skipped steps, too."""
     amp = GradScaler("cpu", init_scale=4.0)
     for step in range(steps):
         task.optimizer.zero_grad()

@@ -15,13 +15,15 @@ range test does on purpose what would be a mistake elsewhere.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lrtrack.records import TRAIN, History, Run, State
 from lrtrack.stats.diagnose import course, stepping
 from lrtrack.stats.diagnose.case import Case, Found
 from lrtrack.stats.diagnose.evidence import Evidence
 from lrtrack.stats.diagnose.figures import Figures
 
-__all__ = ["Evidence", "Figures", "Found", "diagnose", "diagnoses_of"]
+__all__ = ["Evidence", "Figures", "Found", "diagnose", "diagnoses_of", "told_of"]
 
 
 def diagnose(
@@ -49,3 +51,13 @@ def diagnoses_of(history: History) -> tuple[Found, ...]:
     if run.diagnoses is not None:
         return tuple(dict(each) for each in run.diagnoses)
     return diagnose(run, Figures.of(history), history.state)
+
+
+def told_of(histories: Iterable[History]) -> tuple[Found, ...]:
+    """The diagnoses of all runs, as a comparison has them: code, run_id, message, hint."""
+    return tuple(
+        {"code": each["code"], "run_id": history.id, "message": each["message"],
+         "hint": each["hint"]}
+        for history in histories
+        for each in diagnoses_of(history)
+    )  # fmt: skip

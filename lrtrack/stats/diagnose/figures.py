@@ -13,7 +13,7 @@ from lrtrack.schedules import Schedule
 from lrtrack.stats.diagnose import limits
 from lrtrack.stats.diagnose.lengths import After, length_of
 from lrtrack.stats.diagnose.plateau import Plateau
-from lrtrack.stats.spikes import WINDOW, spikes
+from lrtrack.stats.spikes import WINDOW, spike_ratios
 
 Floats = NDArray[np.float64]
 #: Metric name → values, shape (n,), and which are there, shape (n,), None where all are.
@@ -162,7 +162,7 @@ class Figures:
         norms = norms[~np.isnan(norms)]
         known = self._norms.size
         joined = np.concatenate((self._norms, norms))
-        ratios = spikes(joined)[known:]
+        ratios = spike_ratios(joined)[known:]
         if ratios.any():
             self.spikes += int(np.count_nonzero(ratios))
             self.largest = max(self.largest, float(ratios.max()))
