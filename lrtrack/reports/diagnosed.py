@@ -40,6 +40,6 @@ def _line(code: str, name: str, found: Sequence[Mapping[str, str]]) -> str:
     said = found[0]
     if not said["message"]:  # a tracker had no room for it
         return clean(f"{who}.")
-    example = "for instance " if runs > 1 else ""
+    example = "e.g. " if runs > 1 else ""
     hint = f" → {said['hint']}." if said["hint"] else ""
     return clean(f"{who}: {example}{said['message']}{hint}")

@@ -85,7 +85,7 @@ def _print(report: Report, console: Console) -> None:
     for warning in report.warnings:
         console.print(Text("! " + warning, "yellow"))
     for line in report.diagnoses:
-        console.print(Text(line, "yellow"))
+        console.print(Text("! " + line, "yellow"))
     for note in (*report.notes, *([report.shortened] if shortened and report.shortened else [])):
         console.print(Text(note, "dim"))
 
