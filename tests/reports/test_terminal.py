@@ -131,7 +131,7 @@ def test_the_list_of_runs(comparison, histories):
 
 
 @pytest.mark.parametrize(
-    ("width", "line"), [(12, "n=3"), (26, "n=3"), (27, "the long form of n=3")]
+    ("width", "line"), [(12, "n=3"), (22, "n=3"), (23, "the long form of n=3")]
 )
 def test_a_numbers_short_form(width, line):
     """A column of numbers is as wide as its short forms, unless there is room for the long."""
