@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from lrtrack.errors import LRTrackError
+from lrtrack.reports.formats import SUFFIXES
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_SUFFIXES: Mapping[str, str] = {
-    ".txt": "table",
-    ".md": "markdown",
-    ".markdown": "markdown",
-    ".csv": "csv",
-    ".json": "json",
-}
 
 
 def sources(function: F) -> F:
@@ -79,7 +72,7 @@ def format_of(form: str | None, path: Path | None, formats: tuple[str, ...]) -> 
     """
     if form is not None or path is None:
         return form or "table"
-    known = {suffix: name for suffix, name in _SUFFIXES.items() if name in formats}
+    known = {suffix: name for suffix, name in SUFFIXES.items() if name in formats}
     if path.suffix.lower() not in known:
         raise click.UsageError(
             f"Cannot tell the format of {path} by its suffix. Known: {', '.join(known)}; "

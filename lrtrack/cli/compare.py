@@ -10,11 +10,12 @@ import click
 
 from lrtrack.cli import _options
 from lrtrack.cli._progress import bar
+from lrtrack.reports import formats
 
 if TYPE_CHECKING:
     from lrtrack.stats import Comparison
 
-_FORMATS = ("table", "markdown", "csv", "json")
+_FORMATS = tuple(formats.FORMATS)
 
 
 @click.command(short_help="Compare the schedules of an experiment's runs.")
@@ -72,16 +73,10 @@ def command(
 
 def show(comparison: Comparison, form: str = "table", path: Path | None = None) -> None:
     """Print `comparison` in a format, or write it to `path`."""
-    from lrtrack.reports import csvtext, jsontext, markdown, terminal
-    from lrtrack.reports.report import report_of
+    if form == "table" and path is None:  # as wide and as colourful as the terminal
+        from lrtrack.reports import terminal
+        from lrtrack.reports.report import report_of
 
-    if form == "json":
-        _options.deliver(jsontext.render(comparison), path)
-    elif form == "csv":
-        _options.deliver(csvtext.render(comparison), path)
-    elif form == "markdown":
-        _options.deliver(markdown.render(report_of(comparison)), path)
-    elif path is not None:
-        _options.deliver(terminal.text(report_of(comparison)), path)
-    else:
         terminal.write(report_of(comparison), sys.stdout)
+    else:
+        _options.deliver(formats.render(comparison, form), path)
