@@ -11,6 +11,7 @@ import click
 from lrtrack.cli import _options
 from lrtrack.cli._progress import bar
 from lrtrack.reports import formats
+from lrtrack.trackers.base import REPORT, Remote
 
 if TYPE_CHECKING:
     from lrtrack.stats import Comparison
@@ -35,6 +36,12 @@ _FORMATS = tuple(formats.FORMATS)
 @click.option(
     "--baseline", metavar="SCHEDULE", help="Test against this schedule instead of the best."
 )
+@click.option(
+    "--publish",
+    "publishing",
+    is_flag=True,
+    help='Put the report into a run "lrtrack report" of the experiment, too.',
+)
 @_options.output(_FORMATS)
 def command(
     experiment: str | None,
@@ -47,13 +54,16 @@ def command(
     target: float | None,
     group_by: str,
     baseline: str | None,
+    publishing: bool,
     form: str | None,
     output: Path | None,
 ) -> None:
     """Read an experiment's runs back and compare their schedules, best first."""
     chosen = _options.format_of(form, output, _FORMATS)
-    from lrtrack.comparing import compare
+    from lrtrack.comparing import compare, publish, publishers
 
+    if publishing:
+        publishers(trackers or None)  # what cannot be published is said before anything is read
     with bar("Reading runs") as progress:
         comparison = compare(
             experiment,
@@ -69,6 +79,13 @@ def command(
             progress=progress,
         )
     show(comparison, chosen, output)
+    if publishing:
+        publish(comparison, trackers or None, tracking_uri, _say_where)
+
+
+def _say_where(tracker: str, remote: Remote) -> None:
+    where = remote.url or f"run {remote.id}, which {tracker} calls {REPORT!r}"
+    click.echo(f"Published to {tracker}: {where}", err=True)
 
 
 def show(comparison: Comparison, form: str = "table", path: Path | None = None) -> None:

@@ -92,7 +92,10 @@ def _say_what_next(experiment: str, tracker: str | None, names: list[str]) -> No
     commands += [_mlflow_ui()] if "mlflow" in names else []
     click.echo("\n".join(["\nTry next:", *(f"  {line}" for line in commands)]), err=True)
     if "mlflow" in names:
-        click.echo('In MLflow 3 the charts are under "Model training" (top left).', err=True)
+        click.echo(
+            'In MLflow 3 choose "Model training" (top left), then one of the "Views" (top right).',
+            err=True,
+        )
 
 
 def _mlflow_ui() -> str:

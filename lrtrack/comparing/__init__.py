@@ -13,11 +13,12 @@ from pathlib import Path
 
 from lrtrack import settings, stats
 from lrtrack.comparing.comparison import Comparison
+from lrtrack.comparing.publishing import publish, publishers
 from lrtrack.comparing.reading import fetch
 from lrtrack.records import TRAIN
 from lrtrack.trackers.base import Progress, Tracker
 
-__all__ = ["Comparison", "compare", "fetch"]
+__all__ = ["Comparison", "compare", "fetch", "publish", "publishers"]
 
 
 def compare(

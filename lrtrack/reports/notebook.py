@@ -40,6 +40,16 @@ def render(report: Report) -> str:
     )
 
 
+def page(report: Report) -> str:
+    """The same fragment as a whole page, for those who show pages."""
+    style = ":root{color-scheme:light dark}body{font-family:system-ui,sans-serif}"
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{_text(report.title)}</title><style>{style}</style></head>"
+        f"<body>\n{render(report)}</body></html>\n"
+    )
+
+
 def _row(columns: Sequence[Column], cells: Sequence[Cell]) -> str:
     return "".join(
         f'<td style="{_join(_align(column), _STYLES[cell.tone], _LINE)}">{_text(cell.text)}</td>'

@@ -153,7 +153,9 @@ def page(uri: str, experiment_id: str, run_id: str) -> str | None:
     """Where people look at a run; None for a store without a server."""
     if not uri.startswith(("http://", "https://")):
         return None
-    return f"{redact(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    place = f"{redact(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    # Without it, MLflow 3 shows the run among evaluations of chat bots; others ignore it.
+    return f"{place}?workflowType=machine_learning"
 
 
 def _default(mlflow: Any) -> str:
