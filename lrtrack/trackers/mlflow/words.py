@@ -140,6 +140,7 @@ def _around(run: Run) -> tuple[str, str]:
 
 def _range_test(run: Run) -> str:
     rows = [
+        ("Schedule", f"`{_cell(run.schedule.label)}` (id `{run.schedule.id}`)"),
         ("Optimizer", f"`{_cell(Schedule.from_dict(_named(run.optimizer)).label)}`"),
         ("Device", _cell(f"{run.device_name} ({run.device_type})")),
         *([("Seed", str(run.seed))] if run.seed is not None else []),
