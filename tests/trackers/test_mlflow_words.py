@@ -168,6 +168,7 @@ def test_users_tags_go_beside_ours():
     """What the user calls something is kept, also where it is a number."""
     tags = words.tags(Run("1" * 32, "r", tags={"team": "blue"}, group="g", prefix="d/", seed=3))
 
+    assert tags["lrtrack.schedule"] == f"constant {Schedule('constant').id}"
     assert (tags["team"], tags["lrtrack.group"], tags["lrtrack.prefix"]) == ("blue", "g", "d/")
     assert tags["lrtrack.world_size"] == "1"
     assert tags["lrtrack.scheduler.name"] == "constant"
@@ -259,7 +260,6 @@ def test_tags_of_a_new_experiment():
         "lrtrack: grouped by schedule",
     ]
     assert all(len(text) < 5000 for text in tags.values())
-    assert json.loads(views[1]["state"])["groupBy"]["groupByKeys"][0] == {
-        "mode": "param",
-        "groupByData": "scheduler",
-    }
+    assert json.loads(views[1]["state"])["groupBy"]["groupByKeys"] == [
+        {"mode": "tag", "groupByData": "lrtrack.schedule"}
+    ]

@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from lrtrack.trackers.mlflow.words import SCHEDULE
+
 #: Where MLflow keeps saved views, which its runs page lists under "Views".
 _VIEW = "mlflow.sharedViewState."
 _SORTED: Mapping[str, Any] = {
@@ -22,15 +24,11 @@ _SORTED: Mapping[str, Any] = {
         "params.`seed`",
     ],
 }
-# By the id too: schedules that differ in their parameters only are not to be averaged.
 _GROUPED: Mapping[str, Any] = {
     **_SORTED,
     "groupBy": {
         "aggregateFunction": "average",
-        "groupByKeys": [
-            {"mode": "param", "groupByData": "scheduler"},
-            {"mode": "tag", "groupByData": "lrtrack.scheduler.id"},
-        ],
+        "groupByKeys": [{"mode": "tag", "groupByData": SCHEDULE}],
     },
 }
 

@@ -13,6 +13,9 @@ from lrtrack.trackers.base import Publication
 RUN_ID = "lrtrack.run_id"
 HISTORY_ROWS = "lrtrack.history.rows"
 NOTE = "mlflow.note.content"
+#: What MLflow's pages can group by: readable, and different for schedules that only differ in
+#: their parameters.
+SCHEDULE = "lrtrack.schedule"
 KIND, SUGGESTION = "lrtrack.kind", "lrtrack.suggestion."
 #: What `KIND` says of a run that keeps reports.
 REPORT_KIND = "report"
@@ -56,6 +59,7 @@ def tags(run: Run) -> dict[str, str]:
         "lrtrack.device.name": run.device_name,
         "lrtrack.world_size": str(run.world_size),
         "lrtrack.optimizer.name": str(run.optimizer.get("name", "")),
+        SCHEDULE: f"{run.schedule.name} {run.schedule.id}",
         "lrtrack.scheduler.id": run.schedule.id,
         "lrtrack.scheduler.spec": run.schedule.spec,
     }
