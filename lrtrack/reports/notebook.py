@@ -32,7 +32,7 @@ def render(report: Report) -> str:
         f'<p style="margin:.2em 0;opacity:.65">{_text(report.title)}</p>'
         f'<p style="margin:.2em 0 .6em;font-weight:600">{_text(report.headline)}</p>'
         '<div style="max-height:36em;overflow:auto">'
-        f'<table style="border-collapse:collapse"><thead><tr>{heads}</tr></thead>'
+        f'<table style="border-collapse:collapse;font-size:inherit"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
         f"{_list('Warnings', report.warnings, open_=True)}"
         f"{_list('Diagnoses', getattr(report, 'diagnoses', ()), open_=True)}"
@@ -52,15 +52,21 @@ def page(report: Report) -> str:
 
 def _row(columns: Sequence[Column], cells: Sequence[Cell]) -> str:
     return "".join(
-        f'<td style="{_join(_align(column), _STYLES[cell.tone], _LINE)}">{_text(cell.text)}</td>'
+        f'<td{_whole(cell)} style="{_join(_align(column), _STYLES[cell.tone], _LINE)}">'
+        f"{_text(cell.short or cell.text)}</td>"
         for column, cell in zip(columns, cells, strict=True)
     )
 
 
+def _whole(cell: Cell) -> str:
+    """The long form, under the mouse."""
+    return f' title="{_text(cell.text)}"' if cell.short and cell.short != cell.text else ""
+
+
 def _align(column: Column) -> str:
     if column.number:
-        return "padding:.15em .6em;text-align:right;white-space:nowrap"
-    return "padding:.15em .6em;text-align:left;overflow-wrap:anywhere;min-width:12em"
+        return "padding:.15em .4em;text-align:right;white-space:nowrap"
+    return "padding:.15em .4em;text-align:left;overflow-wrap:anywhere;min-width:12em"
 
 
 def _list(title: str, lines: Sequence[str], *, open_: bool) -> str:

@@ -16,7 +16,7 @@ HOSTILE = (
     "<img src=x onerror='window.hit = 1'>",
     '" onmouseover="window.hit = 1',
     "</td></table><b>bold</b>",
-    "&lt;b&gt; {{x}} ${x} 学习率 " + "n" * 200,
+    "&lt;b&gt; {{x}} ${x} 学习率 " + "n" * 150,
 )
 
 
@@ -33,13 +33,15 @@ def page_with(browser: Any, fragment: str) -> Any:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_stay_text(browser, add, histories, name):
     """A schedule's name is shown letter by letter, makes no element, and runs nothing."""
-    add(Schedule(name), [1.0, 0.5], seed=0)
+    add(Schedule(name, {"of": name}), [1.0, 0.5], seed=0)
+    add(Schedule("constant"), [1.0, 0.6], seed=0)
     report = report_of(compare_histories(histories(), experiment=name, metric="loss"))
     page = page_with(browser, notebook.render(report))
     cell = page.locator("tbody td").nth(1)
     cell.hover()
 
     assert cell.text_content() == name
+    assert cell.get_attribute("title") == report.rows[0][1].text
     assert page.evaluate("window.hit") is None
     assert page.locator("script, img, b").count() == 0
     assert page.locator("table").count() == 1
@@ -51,11 +53,13 @@ def test_all_of_the_report_is_shown(browser, comparison):
     """Headline, every row and cell, warnings open, the notes on demand; no wider than the cell."""
     report = report_of(comparison)
     page = page_with(browser, notebook.render(report))
-    cells = [cell.text for row in report.rows for cell in row]
+    cells = [cell.short or cell.text for row in report.rows for cell in row]
+    whole = [cell.text for row in report.rows for cell in row if cell.short not in ("", cell.text)]
 
     assert page.locator("p").all_text_contents() == [report.title, report.headline]
     assert page.locator("th").all_text_contents() == [column.title for column in report.columns]
     assert page.locator("td").all_text_contents() == cells
+    assert [each.get_attribute("title") for each in page.locator("td[title]").all()] == whole
     assert page.locator("details[open] li").all_text_contents() == list(report.warnings)
     assert page.locator("details:not([open]) li").all_text_contents() == list(report.notes)
     assert page.evaluate("document.documentElement.scrollWidth") <= 700
