@@ -19,6 +19,7 @@ from lrtrack.capture import observe
 from lrtrack.capture.describe import INNER
 from lrtrack.capture.meshes import attendance, is_shared, largest, spread
 from lrtrack.capture.norms import Group, group_name, measure
+from lrtrack.capture.notes import Notes, current_notes
 from lrtrack.capture.rates import Rate, own_rate
 from lrtrack.capture.scalars import Scalar, divide, hold, together
 
@@ -32,10 +33,14 @@ OnStep = Callable[[int, float, dict[str, Any]], None]
 class StepCapture:
     """Observes an optimizer and its scheduler between `attach` and `detach`.
 
+    Attributes:
+        step: the step just done, from 0; -1 before the first.
+        on_step: gets each recorded step.
+
     Args:
         optimizer: whose steps are counted.
         scheduler: looked through for a plateau schedule and for cycled momentum.
-        on_step: gets each recorded step.
+        on_step: see above; may be set later.
         on_plateau: gets each value given to a `ReduceLROnPlateau` in `scheduler`.
         norms: as in `track()`.
         model: names the parameters for `norms="layer"`.
@@ -49,7 +54,7 @@ class StepCapture:
         optimizer: torch.optim.Optimizer,
         scheduler: Any = None,
         *,
-        on_step: OnStep,
+        on_step: OnStep = lambda step, time, metrics: None,
         on_plateau: Callable[[float], None] = lambda value: None,
         norms: str = "global",
         model: torch.nn.Module | None = None,
@@ -60,14 +65,17 @@ class StepCapture:
         self.step = -1
         self._optimizer = optimizer
         self._schedulers = list(nested(scheduler))
-        self._on_step = on_step
+        self.on_step = on_step
         self._on_plateau = on_plateau
         self._measure = measure(norms, model)
         self._measuring = norms != "off"
+        self._wholly = norms == "global"
+        self._key = id(optimizer)
         self._every = every
         self._capture_loss = capture_loss
         self._clock = clock
         self._momentum_at_start = _momentum(optimizer.param_groups)
+        self._momentum_key, self._momentum_held = _where_momentum_is(optimizer.param_groups)
         self._momentum_moves = any(getattr(s, "cycle_momentum", False) for s in self._schedulers)
         self._metrics: dict[str, Any] = {}
         self._own_rate = own_rate(optimizer)
@@ -102,14 +110,20 @@ class StepCapture:
         self._undo.close()
         self._under_way = None
 
+    # What runs at each step is set out flat: between torch's own operations its code and data have
+    # left the processor's caches, so that every function called costs as much as ten warm ones.
+
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        if torch.compiler.is_compiling() or observe.notes.away:
+        here = current_notes()
+        if here.away or torch.compiler.is_compiling():
             return None
-        if self._is_inner(sys._getframe(1)):
+        caller = sys._getframe(1)
+        if self._under_way is not None and self._is_inner(caller):
             return None
+        self._under_way, self._inner_steps = caller, 0
+        here.begin_step(self._key)
         self._metrics, self._skipped = {}, False
-        observe.begin_step(self._optimizer)
-        if "found_inf" in vars(self._optimizer):
+        if "found_inf" in self._optimizer.__dict__:
             observe.quietly("the gradient scaler", self._read_scaler)
         if not self._agreed:
             self._agreed = True
@@ -117,39 +131,51 @@ class StepCapture:
         self._recording = not self._skipped and (self.step + 1) % self._every == 0
         if not self._recording:
             return None
-        observe.quietly("the learning rate", self._read_groups)
+        try:
+            self._read_groups()
+        except Exception as error:
+            observe.not_observed("the learning rate", error)
         closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
-        if not callable(closure):
-            if self._measuring:
-                observe.quietly("the gradients", self._read_gradients)
-            return None
+        if callable(closure):
+            return self._look_inside(closure, args, kwargs)
+        if self._measuring:
+            try:
+                self._read_gradients(here)
+            except Exception as error:
+                observe.not_observed("the gradients", error)
+        return None
+
+    def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if self._under_way is None:  # not seen by `_before`
+            return
+        if self._inner_steps:
+            self._inner_steps -= 1
+            return
+        self._under_way = None
+        here = current_notes()
+        if not self._skipped:
+            self.step += 1
+            if self._recording:
+                try:
+                    self._finish(here)
+                except Exception as error:
+                    observe.not_observed("a step", error)
+        here.end_step()
+
+    def _look_inside(self, closure: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         # With a closure the gradients do not exist yet: look after its first evaluation.
         first = _FirstEvaluation(closure, self)
         if "closure" in kwargs:
             return args, {**kwargs, "closure": first}
         return (args[0], first, *args[2:]), kwargs
 
-    def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling() or observe.notes.away:
-            return
-        if self._inner_steps:
-            self._inner_steps -= 1
-            return
-        self._under_way = None
-        if not self._skipped:
-            self.step += 1
-            if self._recording:
-                observe.quietly("a step", self._finish)
-        observe.end_step()
-
     def _is_inner(self, caller: FrameType) -> bool:
         # torch runs the hooks in `step` and once more where a subclass's `step` calls its parent's.
         # A step under way whose frame has left the stack has raised.
-        frame: FrameType | None = caller if self._under_way is not None else None
+        frame: FrameType | None = caller
         while frame is not None and frame is not self._under_way:
             frame = frame.f_back
         if frame is None:
-            self._under_way, self._inner_steps = caller, 0
             return False
         self._inner_steps += 1
         return True
@@ -173,7 +199,16 @@ class StepCapture:
         return [p for group in groups for p in group["params"] if is_shared(p)]
 
     def _read_groups(self) -> None:
-        self._write_rates(_given_rate)
+        groups = self._optimizer.param_groups
+        first = groups[0]
+        rate = first["lr"]
+        self._metrics["lr"] = rate if type(rate) is float else _number(rate)
+        if len(groups) > 1:
+            self._write_rates(_given_rate)
+        if self._momentum_moves or first.get(self._momentum_key) is not self._momentum_held:
+            self._read_momentum()
+
+    def _read_momentum(self) -> None:
         momentum = _momentum(self._optimizer.param_groups)
         if momentum is not None:
             self._momentum_moves = self._momentum_moves or momentum != self._momentum_at_start
@@ -187,31 +222,41 @@ class StepCapture:
             for index, group in enumerate(groups):
                 self._metrics[f"lr/{group_name(group, index)}"] = _number(rate(group))
 
-    def _read_gradients(self) -> None:
-        found = self._measure(self._optimizer.param_groups)
+    def _read_gradients(self, here: Notes) -> None:
+        groups = self._optimizer.param_groups
         scale = getattr(self._optimizer, "grad_scale", None)
+        if here.clipped is not None and self._wholly and scale is None:
+            known = here.clipped.norm(groups)
+            if known is not None:
+                self._metrics["grad_norm"] = known
+                return
+        found = self._measure(groups)
         if isinstance(scale, torch.Tensor):  # a fused optimizer unscales within its step
             found = {name: divide(norm, scale) for name, norm in found.items()}
         self._metrics.update(found)
 
     def _read_closure(self, loss: Any) -> None:
         if self._measuring:
-            self._read_gradients()
+            self._read_gradients(current_notes())
         if self._capture_loss and loss is not None:
             self._write("loss", _number(loss))
 
     def _write(self, name: str, value: Scalar) -> None:
         self._metrics[name] = together(value)
 
-    def _finish(self) -> None:
-        notes = observe.current_notes()
-        if notes.preclip is not None:
-            observe.quietly("the clipping", self._write, "grad_norm_preclip", notes.preclip)
-        if self._capture_loss and notes.loss is not None and "loss" not in self._metrics:
-            observe.quietly("the loss", self._write, "loss", notes.loss)
+    def _finish(self, here: Notes) -> None:
+        metrics = self._metrics
+        if here.preclip is not None:
+            observe.quietly("the clipping", self._write, "grad_norm_preclip", here.preclip)
+        loss = here.loss
+        if loss is not None and self._capture_loss and "loss" not in metrics:
+            if type(loss) is float:
+                metrics["loss"] = loss
+            else:
+                observe.quietly("the loss", self._write, "loss", loss)
         if self._own_rate is not None:
             observe.quietly("the learning rate", self._write_rates, self._own_rate)
-        self._on_step(self.step, self._clock(), self._metrics)
+        self.on_step(self.step, self._clock(), metrics)
 
 
 class _FirstEvaluation:
@@ -248,6 +293,19 @@ def _given_rate(group: Group) -> Any:
 
 def _number(value: Any) -> Scalar:
     return hold(value) if isinstance(value, torch.Tensor) else float(value)
+
+
+def _where_momentum_is(groups: list[Group]) -> tuple[str, Any]:
+    """The key of group 0's momentum and what it holds, which is the same for as long as it rests.
+
+    Where that may change inside, an object that it never is.
+    """
+    group = groups[0] if groups else {}
+    key = "betas" if group.get("momentum") is None else "momentum"
+    held = group.get(key)
+    parts = held if type(held) is tuple else (held,)
+    rests = all(part is None or type(part) in (int, float) for part in parts)
+    return key, held if rests else object()
 
 
 def _momentum(groups: list[Group]) -> float | None:

@@ -15,6 +15,7 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class JournalWriter:
         self.path = path
         self._settle = settle
         self._on_tick = on_tick
-        self._rows: list[Row] = []
+        self._rows: deque[Row] = deque()
         self._row_lock = threading.Lock()
         self._file_lock = threading.Lock()
         self._late: list[tuple[int, bytes]] = []  # rows in it and frame, in order, to be written
@@ -77,8 +78,7 @@ class JournalWriter:
 
     def append(self, step: int, when: float, metrics: dict[str, Any]) -> None:
         """Begin the record of a step; the record before it is complete."""
-        with self._row_lock:
-            self._rows.append((step, when, metrics))
+        self._rows.append((step, when, metrics))  # a deque's own lock is enough, and costs nothing
 
     def amend(self, step: int, when: float, metrics: Mapping[str, float]) -> None:
         """Add metrics to the step's record, or replace some, wherever that record is now."""
@@ -135,7 +135,7 @@ class JournalWriter:
     def _take(self) -> None:
         """Turn the rows so far into frames that wait to be written."""
         with self._row_lock:
-            rows, self._rows = self._rows, []
+            rows = [self._rows.popleft() for _ in range(len(self._rows))]
         width = max((len(metrics) for *_, metrics in rows), default=0) + 2
         size = max(1, min(FRAME_ROWS, FRAME_VALUES // width))
         for at in range(0, len(rows), size):
@@ -184,7 +184,8 @@ class JournalWriter:
                 kept.append((count, frame))
         self._late = kept
         with self._row_lock:
-            del self._rows[: max(excess, 0)]
+            for _ in range(min(max(excess, 0), len(self._rows))):
+                self._rows.popleft()
 
     def _warn(self, key: str, message: str) -> None:
         if key not in self._told:

@@ -119,7 +119,6 @@ class Block:
         self._capture = StepCapture(
             unwrap(given.optimizer),
             given.scheduler,
-            on_step=lambda *record: tracked.on_step(*record),
             on_plateau=lambda value: tracked.on_plateau(value),
             norms=given.norms,
             model=given.model,
@@ -133,6 +132,7 @@ class Block:
             run, self._capture, layout, self._journal, self._courier, given.flush_timeout, recorded
         )
         if self._journal is not None:
+            self._capture.on_step = tracked.on_step
             self._watches = _watches(self._trackers, run, layout, tracked)
             self._courier.start(portable=layout.marker(run.id).exists())
         if given.kind == TRAIN:  # else whoever entered the block says what its steps are
@@ -189,9 +189,13 @@ def _journal(layout: Layout, run: Run, on_tick: Any) -> JournalWriter | None:
         return None  # one run for all processes, written by rank 0
     try:
         layout.create()
-        if any(target.portable and target.delivers for target in run.targets):
+        queue = any(target.portable and target.delivers for target in run.targets)
+        if queue:  # before there is a journal: whoever is killed in between leaves no lost run
             layout.marker(run.id).touch(mode=0o600)
-        return JournalWriter(layout.journal(run.id), run, settle, on_tick)
+        writer = JournalWriter(layout.journal(run.id), run, settle, on_tick)
+        if queue:  # and after: a shipper that was about to settle a run resumed here has not
+            layout.marker(run.id).touch(mode=0o600)
+        return writer
     except (JournalError, OSError) as error:
         warn(f"lrtrack {error}. Training goes on without a record; set LRTRACK_DIR elsewhere.")
         return None

@@ -103,6 +103,15 @@ def test_bad_input(lrtrack, digits, arguments, status, message):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("form", ["table", "markdown", "csv", "json"])
+def test_no_runs(lrtrack, digits, form):
+    """Without runs there is no report in any format: exit status 1, and the reason."""
+    result = lrtrack("compare", *LOCAL, "--filter", "seed=9", "--format", form)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: There are no runs to compare in experiment 'digits'.\n"
+
+
 @pytest.mark.parametrize(
     ("form", "sign"), [("table", b"0.5500 +/- 0.0707"), ("markdown", "0.5500 ± 0.0707".encode())]
 )

@@ -31,9 +31,9 @@ def test_the_table_at_80_columns(comparison):
         "#  schedule                   runs      final ± std   to 0.3    best  peak  best",
         "─" * 80,
         "1  constant                      3  0.1100 ± 0.0100        1  0.1000   0.1  best",
-        "2  StepLR(step_size=30)         3*  0.2100 ± 0.0100        1  0.2000   0.1   ≈ 1",
-        "3  StepLR(step_size=60)          3  0.3100 ± 0.0100  – (0/3)  0.3000   0.1   ≈ 1",
-        "4  SequentialLR(LinearLR →       3  0.5100 ± 0.0100  – (0/3)  0.5000   0.1   ≈ 1",
+        "2  StepLR(step_size=30)         3*  0.2100 ± 0.0100        1  0.2000   0.1   n=3",
+        "3  StepLR(step_size=60)          3  0.3100 ± 0.0100  – (0/3)  0.3000   0.1   n=3",
+        "4  SequentialLR(LinearLR →       3  0.5100 ± 0.0100  – (0/3)  0.5000   0.1   n=3",
         "   CosineAnnealingLR(",
         "   eta_min=0.0))",
     ]

@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from lrtrack.trackers.wandb import place, words
+from lrtrack.trackers.wandb import leaving, place, words
 
 Answer = dict[str, Any]
 
@@ -86,6 +86,7 @@ class Writer:
             settings=settings,
             **told,
         )
+        leaving.bound(started=True)
 
     def _stored(self) -> dict[int, set[str]]:
         """Which metrics the server has at which steps."""
