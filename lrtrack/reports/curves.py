@@ -1,0 +1,181 @@
+"""Curves behind a comparison as plain numbers: each schedule's mean and band, and single runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrtrack.errors import UsageError
+from lrtrack.records import History
+from lrtrack.reports.rulers import EPOCH, STEP, TIME, Ruler, rulers_of
+from lrtrack.stats import Comparison
+
+Steps = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+#: What an x axis is called.
+AXES: Mapping[str, str] = {STEP: "step", TIME: "seconds since the first step", EPOCH: "epoch"}
+#: Panels below the compared metric, where any run recorded them.
+_ALSO = ("loss", "lr", "grad_norm")
+_TITLES = {"lr": "learning rate", "grad_norm": "gradient norm"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run's values of one metric.
+
+    Attributes:
+        run: index in `Comparison.histories`.
+        steps: where there is a record, shape (n,), ascending.
+        values: shape (n,); NaN where the recorded value is not finite.
+    """
+
+    run: int
+    steps: Steps
+    values: Values
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One schedule in one panel.
+
+    Mean and band are over those runs that did not diverge (of the learning rate: over all), at
+    each step at which over half of them have a value; between its records a run's values are
+    taken from the straight line that a chart draws there. The band reaches from the lowest of
+    these runs to the highest: a deviation would show values that no run had, negative losses
+    among them.
+
+    Attributes:
+        steps: shape (g,): all steps with a record of one of these runs.
+        mean, low, high: shape (g,), NaN where too few runs have a value.
+        counted: indices of the runs that they are over.
+        lines: every run that recorded the metric, with those that diverged.
+    """
+
+    steps: Steps
+    mean: Values
+    low: Values
+    high: Values
+    counted: tuple[int, ...]
+    lines: tuple[Line, ...]
+
+    @cached_property
+    def flat(self) -> bool:
+        """Whether all lines are one and the same, so that drawing one shows all."""
+        known = np.isfinite(self.mean)
+        return len(self.counted) == len(self.lines) and bool(
+            np.array_equal(self.low[known], self.high[known])
+        ) and all(np.isfinite(line.values).all() for line in self.lines)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One metric, with one bundle for each of `Comparison.schedules`; None where none has it."""
+
+    metric: str
+    title: str
+    bundles: tuple[Bundle | None, ...]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """All panels of a comparison over one x axis.
+
+    Attributes:
+        members: for each schedule the indices of its runs in `Comparison.histories`.
+        rulers: for each axis there is, one ruler a run.
+        absent: for each axis there is not, why.
+    """
+
+    panels: tuple[Panel, ...]
+    members: tuple[tuple[int, ...], ...]
+    rulers: Mapping[str, tuple[Ruler, ...]]
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    def need(self, axis: str) -> None:
+        """Raise UsageError where the comparison has no such x axis."""
+        if axis not in self.rulers:
+            raise UsageError(self.absent.get(axis, f"There is no x axis {axis!r}."))
+
+    def places(self, axis: str, runs: Sequence[int], steps: Steps) -> Values:
+        """Where `steps` stand on an axis: the mean over `runs`, shape (n,)."""
+        found = [self.rulers[axis][run].at(steps) for run in runs]
+        return np.asarray(np.mean(found, axis=0)) if len(found) > 1 else found[0]
+
+
+def curves_of(comparison: Comparison) -> Curves:
+    """Collect the curves of the compared metric, loss, learning rate and gradient norm."""
+    members = tuple(_members(comparison))
+    rulers, absent = rulers_of(comparison.histories)
+    panels = []
+    for metric in dict.fromkeys((comparison.metric, *_ALSO)):
+        bundles = tuple(_bundle(comparison, metric, runs) for runs in members)
+        if any(bundle is not None for bundle in bundles):
+            panels.append(Panel(metric, _TITLES.get(metric, metric), bundles))
+    return Curves(tuple(panels), members, rulers, absent)
+
+
+def _members(comparison: Comparison) -> Iterator[tuple[int, ...]]:
+    start = 0
+    for item in comparison.schedules:
+        yield tuple(range(start, start + item.runs))
+        start += item.runs
+
+
+def _bundle(comparison: Comparison, metric: str, runs: Sequence[int]) -> Bundle | None:
+    lines = [
+        line for run in runs if (line := _line(comparison.histories[run], metric, run)) is not None
+    ]
+    if not lines:
+        return None
+    counted = [
+        line
+        for line in lines
+        if (metric == "lr" or not comparison.runs[line.run].diverged)
+        and np.isfinite(line.values).any()
+    ]
+    return _averaged(counted, lines)
+
+
+def _line(history: History, metric: str, run: int) -> Line | None:
+    steps, values = history.series(metric)
+    if not steps.size:
+        return None
+    return Line(run, steps, np.where(np.isfinite(values), values, np.nan))
+
+
+def _averaged(counted: Sequence[Line], lines: Sequence[Line]) -> Bundle:
+    if not counted:
+        empty = np.empty(0)
+        return Bundle(np.empty(0, dtype=np.int64), empty, empty, empty, (), tuple(lines))
+    steps = np.unique(np.concatenate([line.steps for line in counted]))
+    table = np.array([_filled(line, steps) for line in counted])
+    there = np.isfinite(table)
+    enough = 2 * there.sum(axis=0) > len(counted)
+    some = there.any(axis=0)
+
+    def over_runs(filler: float, reduce: np.ufunc) -> Values:
+        return np.asarray(reduce.reduce(np.where(there, table, filler), axis=0))
+
+    shares = np.maximum(there.sum(axis=0), 1)
+    usable = enough & some
+    return Bundle(
+        steps,
+        mean=np.where(usable, over_runs(0.0, np.add) / shares, np.nan),
+        low=np.where(usable, over_runs(np.inf, np.minimum), np.nan),
+        high=np.where(usable, over_runs(-np.inf, np.maximum), np.nan),
+        counted=tuple(line.run for line in counted),
+        lines=tuple(lines),
+    )
+
+
+def _filled(line: Line, steps: Steps) -> Values:
+    """A run's values at `steps`: its own, or between two of its own; NaN before and after them."""
+    known = np.isfinite(line.values)
+    return np.asarray(
+        np.interp(steps, line.steps[known], line.values[known], left=np.nan, right=np.nan)
+    )
