@@ -25,11 +25,12 @@ _KINDS = {"int | None": "Int64", "float | None": "float64"}
 
 
 def schedules_frame(comparison: Comparison) -> pd.DataFrame:
-    """One row a schedule, best first, with the columns of `lrtrack compare --format csv`.
+    """One row a schedule, best first, with every figure of a `lrtrack.stats.ScheduleSummary`.
 
-    The names are those of `to_dict()`, joined by underscores: `final_mean`, `grad_norm_p95`; the
-    ends of an interval are `…_low` and `…_high`. `params`, `…_values` and `run_ids` hold a mapping
-    and lists. Times are in seconds; what has no value is NaN or None.
+    The names are those of `to_dict()`, joined by underscores as in the CSV format: `final_mean`,
+    `grad_norm_p95`; the ends of an interval are `…_low` and `…_high`. `params`, `…_values`,
+    `run_ids` and `seeds` hold a mapping and lists. Times are in seconds; what has no value is NaN
+    or None.
     """
     frame = _frame([_flat(item) for item in comparison.to_dict()["schedules"]])
     nowhere = [name for name in frame if name != "id" and frame[name].isna().all()]

@@ -67,9 +67,11 @@ class Bundle:
     def flat(self) -> bool:
         """Whether all lines are one and the same, so that drawing one shows all."""
         known = np.isfinite(self.mean)
-        return len(self.counted) == len(self.lines) and bool(
-            np.array_equal(self.low[known], self.high[known])
-        ) and all(np.isfinite(line.values).all() for line in self.lines)
+        return (
+            len(self.counted) == len(self.lines)
+            and bool(np.array_equal(self.low[known], self.high[known]))
+            and all(np.isfinite(line.values).all() for line in self.lines)
+        )
 
 
 @dataclass(frozen=True)

@@ -93,9 +93,7 @@ def _write_title(figure: Any, report: Report, schedules: int) -> None:
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11)
 
 
-def _draw_panel(
-    axes: Any, panel: Panel, curves: Curves, looks: Sequence[Look], axis: str
-) -> None:
+def _draw_panel(axes: Any, panel: Panel, curves: Curves, looks: Sequence[Look], axis: str) -> None:
     shown = panel.bundles[: len(looks)]
     # the best on top
     for bundle, look in reversed(list(zip(shown, looks, strict=True))):

@@ -42,6 +42,24 @@ def _json(comparison: Comparison) -> str:
     return jsontext.render(comparison)
 
 
+def _html(comparison: Comparison) -> str:
+    from lrtrack.reports import html
+
+    return html.render(comparison)
+
+
+def _png(comparison: Comparison) -> bytes:
+    from lrtrack.reports import figures
+
+    return figures.render(comparison, "png")
+
+
+def _svg(comparison: Comparison) -> bytes:
+    from lrtrack.reports import figures
+
+    return figures.render(comparison, "svg")
+
+
 @dataclass(frozen=True)
 class Format:
     """One way to write a comparison down.
@@ -60,10 +78,13 @@ FORMATS: Mapping[str, Format] = {
     "markdown": Format(_markdown, (".md", ".markdown")),
     "csv": Format(_csv, (".csv",)),
     "json": Format(_json, (".json",)),
+    "html": Format(_html, (".html", ".htm")),
+    "png": Format(_png, (".png",)),
+    "svg": Format(_svg, (".svg",)),
 }
 
 #: The formats that a published report is kept in.
-PUBLISHED = ("markdown", "csv", "json")
+PUBLISHED = ("html", "png", "markdown", "csv", "json")
 
 #: File suffix to format.
 SUFFIXES: Mapping[str, str] = {

@@ -49,13 +49,14 @@ def test_it_prints_as_the_table(small):
 
 @pytest.mark.parametrize(
     ("name", "start"),
-    [("r.md", "### x"), ("r.CSV", "rank,"), ("r.json", "{"), ("r.txt", "x · loss")],
-)
+    [("r.md", "### x"), ("r.CSV", "rank,"), ("r.json", "{"), ("r.txt", "x · loss"),
+     ("r.html", "<!doctype html>"), ("r.svg", "<?xml"), ("r.png", b"\x89PNG")],
+)  # fmt: skip
 def test_saving_by_suffix(small, clean_place, name, start):
     """The suffix decides the format, in any case."""
     path = small.save(name)
 
-    assert path.read_text(encoding="utf-8").startswith(start)
+    assert path.read_bytes().startswith(start if isinstance(start, bytes) else start.encode())
 
 
 def test_saving_in_a_format(small, clean_place):
@@ -69,6 +70,7 @@ def test_formats_as_text(small):
     """The methods give what the command prints."""
     assert small.to_markdown() == markdown.render(report_of(small))
     assert small.to_csv().startswith("rank,schedule,id,label")
+    assert small.to_html().startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def test_the_report_run(store, written):
     assert json.loads(artifact(store, report, "loss/report.json")) == comparison.to_dict()
     assert artifact(store, report, "loss/report.md") == comparison.to_markdown()
     assert artifact(store, report, "loss/report.csv") == comparison.to_csv()
+    assert artifact(store, report, "loss/report.html") == comparison.to_html()
 
 
 def test_a_report_is_no_training(store, written):
@@ -91,7 +92,9 @@ def test_a_metrics_name_leads_nowhere(store, written):
     top = client.list_artifacts(done["mlflow"].id)
 
     assert [entry.path for entry in top] == ["_val_b_"]
-    assert len(client.list_artifacts(done["mlflow"].id, "_val_b_")) == 3
+    assert [entry.path for entry in client.list_artifacts(done["mlflow"].id, "_val_b_")] == [
+        f"_val_b_/report.{suffix}" for suffix in ("csv", "html", "json", "md", "png")
+    ]
 
 
 def test_where_it_cannot_be_kept(store, written, clean_place):

@@ -63,8 +63,9 @@ def test_a_panel_and_files(wandb_server, comparison):
     assert done.url == f"{wandb_server.url}/tester/x/runs/{report.id}"
     assert report.notes == comparison.headline
     assert row["report/loss"]["_type"] == "html-file"
-    assert comparison.headline in page
+    assert page == comparison.to_html()
     assert json.loads(report.files["loss/report.json"]) == comparison.to_dict()
+    assert report.files["loss/report.png"].startswith(b"\x89PNG")
     assert report.files["loss/report.md"].decode() == comparison.to_markdown()
     assert "lrtrack" not in report.config
     assert len(fetch("x", tracker="wandb")) == 1

@@ -48,7 +48,10 @@ def payload_of(
             {"name": name, "colour": look.colour, "dash": DASHES[look.dash], "on": rank < on}
             for rank, (name, look) in enumerate(zip(names, looks, strict=True))
         ],
-        "panels": [*(_panel(panel, most) for panel in curves.panels), *_profile(comparison, curves)],
+        "panels": [
+            *(_panel(panel, most) for panel in curves.panels),
+            *_profile(comparison, curves),
+        ],
     }
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     # the only thing that ends a script element, or turns it into a comment, begins with this
