@@ -37,6 +37,8 @@ _NODES = 16
 _lock = threading.Lock()
 _watched: list[torch.optim.Optimizer] = []
 _told: set[str] = set()
+#: Ids of watched optimizers that a scaler has stepped, or skipped.
+_attempted: set[int] = set()
 _undo: list[Callable[[], None]] = []
 _plateau_listeners: weakref.WeakKeyDictionary[Any, list[Callable[[float], None]]] = (
     weakref.WeakKeyDictionary()
@@ -68,9 +70,15 @@ def stop(optimizer: torch.optim.Optimizer) -> None:
     """End one `start`; with the last one, torch is as it was."""
     with _lock:
         _watched.remove(optimizer)
+        _attempted.discard(id(optimizer))
         if not _watched:
             while _undo:
                 _undo.pop()()
+
+
+def attempted(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a gradient scaler has stepped the optimizer in this block, or has skipped a step."""
+    return id(optimizer) in _attempted
 
 
 def listen_to_plateau(scheduler: Any, listener: Callable[[float], None]) -> Callable[[], None]:
@@ -235,8 +243,10 @@ def _tensors(found: Any) -> Iterator[torch.Tensor]:
 def _scaler_stepped(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     given = args[1] if len(args) > 1 else kwargs["optimizer"]
     candidates = (given, getattr(given, "optimizer", None))
-    if any(optimizer is candidate for optimizer in _watched for candidate in candidates):
-        current_notes().end_step()
+    for optimizer in _watched:
+        if any(optimizer is candidate for candidate in candidates):
+            _attempted.add(id(optimizer))
+            current_notes().end_step()
 
 
 def _plateau_step(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

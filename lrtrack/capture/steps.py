@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import FrameType
 from typing import Any
@@ -16,15 +16,14 @@ from typing import Any
 import torch
 
 from lrtrack.capture import observe
-from lrtrack.capture.describe import INNER
+from lrtrack.capture.evidence import Stepping, Unreached
 from lrtrack.capture.meshes import attendance, is_shared, largest, spread
+from lrtrack.capture.momentum import momentum_of, where_momentum_is
+from lrtrack.capture.nesting import nested
 from lrtrack.capture.norms import Group, group_name, measure
 from lrtrack.capture.notes import Notes, current_notes
 from lrtrack.capture.rates import Rate, own_rate
 from lrtrack.capture.scalars import Scalar, divide, hold, together
-
-# As tuples: `int | float` would build a new type at every step.
-_NUMBERS, _SEQUENCES = (int, float, torch.Tensor), (list, tuple)
 
 #: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
 OnStep = Callable[[int, float, dict[str, Any]], None]
@@ -36,6 +35,9 @@ class StepCapture:
     Attributes:
         step: the step just done, from 0; -1 before the first.
         on_step: gets each recorded step.
+        made: steps made since `attach`.
+        stepping: how the scheduler is stepped.
+        unreached: param groups without a gradient so far.
 
     Args:
         optimizer: whose steps are counted.
@@ -63,8 +65,13 @@ class StepCapture:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.step = -1
+        self.made = 0
         self._optimizer = optimizer
         self._schedulers = list(nested(scheduler))
+        self.stepping = Stepping(self._schedulers, optimizer)
+        self._counting = self.stepping.scheduler
+        self.unreached = Unreached(optimizer.param_groups)
+        self._waiting = self.unreached.waiting
         self.on_step = on_step
         self._on_plateau = on_plateau
         self._measure = measure(norms, model)
@@ -74,8 +81,8 @@ class StepCapture:
         self._every = every
         self._capture_loss = capture_loss
         self._clock = clock
-        self._momentum_at_start = _momentum(optimizer.param_groups)
-        self._momentum_key, self._momentum_held = _where_momentum_is(optimizer.param_groups)
+        self._momentum_at_start = momentum_of(optimizer.param_groups)
+        self._momentum_key, self._momentum_held = where_momentum_is(optimizer.param_groups)
         self._momentum_moves = any(getattr(s, "cycle_momentum", False) for s in self._schedulers)
         self._metrics: dict[str, Any] = {}
         self._own_rate = own_rate(optimizer)
@@ -108,6 +115,7 @@ class StepCapture:
         """Take everything out again; `failed` where an exception ends the block. Idempotent."""
         self._failed = failed
         self._undo.close()
+        observe.quietly("the param groups", self.unreached.look_now)
         self._under_way = None
 
     # What runs at each step is set out flat: between torch's own operations its code and data have
@@ -123,6 +131,8 @@ class StepCapture:
         self._under_way, self._inner_steps = caller, 0
         here.begin_step(self._key)
         self._metrics, self._skipped = {}, False
+        if getattr(self._counting, "last_epoch", None) != self.stepping.at:
+            observe.quietly("the scheduler", self.stepping.move, self.made)
         if "found_inf" in self._optimizer.__dict__:
             observe.quietly("the gradient scaler", self._read_scaler)
         if not self._agreed:
@@ -155,6 +165,9 @@ class StepCapture:
         here = current_notes()
         if not self._skipped:
             self.step += 1
+            self.made += 1
+            if self._waiting:
+                observe.quietly("the param groups", self.unreached.look, self.made)
             if self._recording:
                 try:
                     self._finish(here)
@@ -209,7 +222,7 @@ class StepCapture:
             self._read_momentum()
 
     def _read_momentum(self) -> None:
-        momentum = _momentum(self._optimizer.param_groups)
+        momentum = momentum_of(self._optimizer.param_groups)
         if momentum is not None:
             self._momentum_moves = self._momentum_moves or momentum != self._momentum_at_start
             if self._momentum_moves:
@@ -274,46 +287,9 @@ class _FirstEvaluation:
         return loss
 
 
-def nested(scheduler: Any, depth: int = 0) -> Iterator[Any]:
-    """A scheduler and all schedulers inside it."""
-    if scheduler is None or depth > 8:
-        return
-    yield scheduler
-    inner: Any = getattr(scheduler, "_schedulers", None)
-    inner = inner or [getattr(scheduler, name, None) for name in INNER]
-    inner = inner if isinstance(inner, Iterable) else [inner]
-    for each in inner:
-        if hasattr(each, "step"):
-            yield from nested(each, depth + 1)
-
-
 def _given_rate(group: Group) -> Any:
     return group["lr"]
 
 
 def _number(value: Any) -> Scalar:
     return hold(value) if isinstance(value, torch.Tensor) else float(value)
-
-
-def _where_momentum_is(groups: list[Group]) -> tuple[str, Any]:
-    """The key of group 0's momentum and what it holds, which is the same for as long as it rests.
-
-    Where that may change inside, an object that it never is.
-    """
-    group = groups[0] if groups else {}
-    key = "betas" if group.get("momentum") is None else "momentum"
-    held = group.get(key)
-    parts = held if type(held) is tuple else (held,)
-    rests = all(part is None or type(part) in (int, float) for part in parts)
-    return key, held if rests else object()
-
-
-def _momentum(groups: list[Group]) -> float | None:
-    """Momentum of group 0: `momentum`, or the first of `betas`; None where it has neither."""
-    if not groups:
-        return None
-    value = groups[0].get("momentum")
-    if value is None:
-        betas = groups[0].get("betas")
-        value = betas[0] if isinstance(betas, _SEQUENCES) and betas else None
-    return float(value) if isinstance(value, _NUMBERS) else None

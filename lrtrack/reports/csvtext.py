@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
+from lrtrack.reports.diagnosed import codes
 from lrtrack.reports.runs import RunRow
 from lrtrack.reports.wording import clean
 from lrtrack.schedules import JSON, text_of
@@ -23,15 +24,23 @@ def render(comparison: Comparison) -> str:
     warnings = " | ".join(f"{item.code}: {item.message}" for item in comparison.warnings)
     return _table(
         [
-            {**_row(item, runs), "warnings": warnings}
+            {
+                **_row(item, runs),
+                "diagnoses": _codes(comparison, item),
+                "warnings": warnings,
+            }
             for item, runs in zip(comparison.schedules, comparison.by_schedule(), strict=True)
         ]
     )
 
 
 def render_runs(rows: Sequence[RunRow]) -> str:
-    """One row a run."""
-    return _table([row.to_dict() for row in rows])
+    """One row a run; of its diagnoses the codes."""
+    return _table([{**row.to_dict(), "diagnoses": codes(row.diagnoses)} for row in rows])
+
+
+def _codes(comparison: Comparison, item: ScheduleSummary) -> str:
+    return codes(each for each in comparison.diagnoses if each["run_id"] in item.run_ids)
 
 
 def _row(item: ScheduleSummary, runs: Sequence[RunSummary]) -> dict[str, JSON]:

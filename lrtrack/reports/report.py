@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lrtrack.reports import notes
+from lrtrack.reports import diagnosed, notes
 from lrtrack.reports.headline import headline, tested
 from lrtrack.reports.wording import (
     NONE,
@@ -69,6 +69,7 @@ class Report:
         notes: what the reader must know to read the table right, and how it was computed.
         warnings: what makes the table less fair or less telling than it looks.
         shortened: a further note for renderers that had to shorten or leave out.
+        diagnoses: what single runs were found to have, a line each.
     """
 
     title: str
@@ -78,6 +79,7 @@ class Report:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     shortened: str = ""
+    diagnoses: tuple[str, ...] = ()
 
 
 def report_of(comparison: Comparison) -> Report:
@@ -101,6 +103,7 @@ def report_of(comparison: Comparison) -> Report:
         notes=(*notes.flaws(comparison, names), *(item.note for item in columns if item.note)),
         warnings=tuple(clean(f"{item.code}: {item.message}") for item in comparison.warnings),
         shortened="Shortened to fit: --format csv or json has every parameter and figure.",
+        diagnoses=diagnosed.lines(comparison.diagnoses, _schedules_of_runs(comparison, names)),
     )
 
 
@@ -211,6 +214,12 @@ def _verdict(comparison: Comparison, item: ScheduleSummary) -> Cell:
 
 def _any_iqm(comparison: Comparison) -> bool:
     return any(item.final.iqm is not None for item in comparison.schedules)
+
+
+def _schedules_of_runs(comparison: Comparison, names: list[str]) -> dict[str, str]:
+    """Run id → name of its schedule."""
+    pairs = zip(comparison.schedules, names, strict=True)
+    return {run_id: name for item, name in pairs for run_id in item.run_ids}
 
 
 def _schedule(item: ScheduleSummary) -> Schedule | None:

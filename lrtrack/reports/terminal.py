@@ -86,6 +86,8 @@ def _print(report: Report, console: Console) -> None:
     console.print()
     for warning in report.warnings:
         console.print(Text("! " + warning, "yellow"))
+    for line in report.diagnoses:
+        console.print(Text("! " + line, "yellow"))
     gone = {column.note for at, column in enumerate(report.columns) if at not in kept}
     notes = [note for note in report.notes if note not in gone]
     for note in (*notes, *([report.shortened] if shortened and report.shortened else [])):
@@ -196,5 +198,6 @@ def _recoded(report: Report, encoding: str) -> Report:
         ),
         notes=tuple(map(recode, report.notes)),
         warnings=tuple(map(recode, report.warnings)),
+        diagnoses=tuple(map(recode, report.diagnoses)),
         shortened=recode(report.shortened),
     )

@@ -8,6 +8,7 @@ from statistics import fmean, median, median_low
 
 from lrtrack.errors import NothingFound, UsageError, unknown
 from lrtrack.records import History
+from lrtrack.stats.diagnose import told_of
 from lrtrack.stats.groups import fields_of, grouped
 from lrtrack.stats.guards import metrics_of, notices
 from lrtrack.stats.ranking import Entry, entry_of, ranked
@@ -73,6 +74,7 @@ def compare_histories(
         baseline=None if baseline is None else entries[reference].group.label,
         runs=tuple(run for entry in entries for run in entry.runs),
         histories=tuple(run for entry in entries for run in entry.group.histories),
+        diagnoses=told_of(run for entry in entries for run in entry.group.histories),
     )
 
 

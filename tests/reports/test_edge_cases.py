@@ -98,14 +98,15 @@ def edge(request, add, histories):
 @pytest.mark.parametrize("width", [80, 200])
 def test_tables(edge, width):
     """Nothing is wider than the terminal; each schedule has its row, each warning its line."""
-    found = terminal.text(report_of(edge), width)
-    lines = found.splitlines()
+    report = report_of(edge)
+    lines = terminal.text(report, width).splitlines()
 
     assert max(map(cell_len, lines)) <= width
     rule = next(at for at, line in enumerate(lines) if line.startswith("───"))
     starts = [line for line in lines[rule + 1 : lines.index("", rule)] if line[:3].strip(" =")]
     assert len(edge.schedules) == len([line for line in starts if line.split()[0][0].isdigit()])
-    assert len(edge.warnings) == sum(line.startswith("! ") for line in lines)
+    told = [*report.warnings, *report.diagnoses]
+    assert len(told) == sum(line.startswith("! ") for line in lines)
 
 
 def test_machine_formats(edge):
@@ -124,12 +125,14 @@ def test_machine_formats(edge):
 
 def test_markdown(edge):
     """One row a schedule, all of one width, and the warnings in their box."""
-    lines = markdown.render(report_of(edge)).splitlines()
+    report = report_of(edge)
+    lines = markdown.render(report).splitlines()
     table = [line for line in lines if line.startswith("|")]
 
     assert len(edge.schedules) + 2 == len(table)
     assert len({line.replace(r"\|", "").count("|") for line in table}) == 1
-    assert len(edge.warnings) == sum(line.startswith("> - ") for line in lines)
+    told = [*report.warnings, *report.diagnoses]
+    assert len(told) == sum(line.startswith("> - ") for line in lines)
 
 
 def test_a_target_that_none_reached(add, histories):

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerError, TrackerUnavailable, UsageError, unknown
-from lrtrack.records import TRAIN, History, Run, State, suggestions_from
+from lrtrack.records import TRAIN, History, Run, State, diagnoses_from, suggestions_from
 from lrtrack.settings import redact
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Progress, Query
@@ -224,6 +224,7 @@ def run_from(found: Any, path: str) -> Run:
         started=float(started) if isinstance(started, int | float) else 0.0,
         kind=str(told.get("kind") or TRAIN),
         suggestions=suggestions_from(told.get("suggestion")),
+        diagnoses=diagnoses_from(told.get("diagnoses")),
     )
 
 

@@ -138,10 +138,15 @@ class Writer:
         return {}
 
     def complete(self, order: dict[str, Any]) -> Answer:
-        """Store config and notes of a run that has found out more."""
+        """Store config, notes and codes of a run that has found out more."""
         self._run.config.update(order["config"], allow_val_change=True)
         if order["notes"] is not None and not self._joined:
             self._run.notes = order["notes"]
+        # Other blocks of a joined run have codes of their own.
+        there = tuple(self._run.tags or ())
+        tags = tuple(words.with_codes(there, order["codes"], keep=self._joined))
+        if tags != there:
+            self._run.tags = tags
         return {}
 
     def _join_earlier(self, file: Path) -> None:
