@@ -35,7 +35,7 @@ def render(report: Report) -> str:
         f'<table style="border-collapse:collapse;font-size:inherit"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
         f"{_list('Warnings', report.warnings, open_=True)}"
-        f"{_list('Diagnoses', getattr(report, 'diagnoses', ()), open_=True)}"
+        f"{_list('Diagnoses', report.diagnoses, open_=True)}"
         f"{_list('How it was computed', report.notes, open_=False)}</div>\n"
     )
 

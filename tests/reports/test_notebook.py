@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,7 +61,9 @@ def test_all_of_the_report_is_shown(browser, comparison):
     assert page.locator("th").all_text_contents() == [column.title for column in report.columns]
     assert page.locator("td").all_text_contents() == cells
     assert [each.get_attribute("title") for each in page.locator("td[title]").all()] == whole
-    assert page.locator("details[open] li").all_text_contents() == list(report.warnings)
+    assert page.locator("details[open] li").all_text_contents() == [
+        *report.warnings, *report.diagnoses
+    ]  # fmt: skip
     assert page.locator("details:not([open]) li").all_text_contents() == list(report.notes)
     assert page.evaluate("document.documentElement.scrollWidth") <= 700
 
@@ -68,7 +71,7 @@ def test_all_of_the_report_is_shown(browser, comparison):
 def test_diagnoses_are_shown():
     """They stand under their own heading; without any there is none."""
     plain = Report("t", "h", (Column("a"),), ((Cell("x", tone=Tone.BAD),),))
-    told = notebook._list("Diagnoses", ("LR001: <never> stepped",), open_=True)
+    told = notebook.render(replace(plain, diagnoses=("LR001: <never> stepped",)))
 
     assert "Diagnoses" not in notebook.render(plain)
     assert "<summary>Diagnoses (1)</summary>" in told
