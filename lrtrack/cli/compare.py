@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
 from lrtrack.cli import _options
 from lrtrack.cli._progress import bar
+from lrtrack.cli._shown import FORMATS, show
 
-if TYPE_CHECKING:
-    from lrtrack.stats import Comparison
-
-_FORMATS = ("table", "markdown", "csv", "json")
+_AXES = ("step", "time", "epoch")
 
 
 @click.command(short_help="Compare the schedules of an experiment's runs.")
@@ -34,7 +31,16 @@ _FORMATS = ("table", "markdown", "csv", "json")
 @click.option(
     "--baseline", metavar="SCHEDULE", help="Test against this schedule instead of the best."
 )
-@_options.output(_FORMATS)
+@click.option(
+    "--x",
+    "axis",
+    default="step",
+    show_default=True,
+    type=click.Choice(_AXES),
+    help="The x axis of curves: steps, seconds since the first step, or epochs.",
+)
+@_options.output(FORMATS)
+@_options.opened
 def command(
     experiment: str | None,
     trackers: tuple[str, ...],
@@ -46,11 +52,13 @@ def command(
     target: float | None,
     group_by: str,
     baseline: str | None,
+    axis: str,
     form: str | None,
     output: Path | None,
+    opened: bool,
 ) -> None:
     """Read an experiment's runs back and compare their schedules, best first."""
-    chosen = _options.format_of(form, output, _FORMATS)
+    chosen = _options.asked(form, output, FORMATS, opened=opened)
     from lrtrack.comparing import compare
 
     with bar("Reading runs") as progress:
@@ -67,21 +75,8 @@ def command(
             baseline=baseline,
             progress=progress,
         )
-    show(comparison, chosen, output)
-
-
-def show(comparison: Comparison, form: str = "table", path: Path | None = None) -> None:
-    """Print `comparison` in a format, or write it to `path`."""
-    from lrtrack.reports import csvtext, jsontext, markdown, terminal
-    from lrtrack.reports.report import report_of
-
-    if form == "json":
-        _options.deliver(jsontext.render(comparison), path)
-    elif form == "csv":
-        _options.deliver(csvtext.render(comparison), path)
-    elif form == "markdown":
-        _options.deliver(markdown.render(report_of(comparison)), path)
-    elif path is not None:
-        _options.deliver(terminal.text(report_of(comparison)), path)
-    else:
-        terminal.write(report_of(comparison), sys.stdout)
+    if opened and output is None:
+        output = _options.temporary(chosen)
+    show(comparison, chosen, output, axis)
+    if opened and output is not None:
+        _options.open_in_browser(output)

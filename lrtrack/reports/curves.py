@@ -21,6 +21,8 @@ Values = NDArray[np.float64]
 AXES: Mapping[str, str] = {STEP: "step", TIME: "seconds since the first step", EPOCH: "epoch"}
 #: Panels below the compared metric, where any run recorded them.
 _ALSO = ("loss", "lr", "grad_norm")
+#: So many times the usual value is much.
+_WIDE = 8.0
 _TITLES = {"lr": "learning rate", "grad_norm": "gradient norm"}
 
 
@@ -67,9 +69,11 @@ class Bundle:
     def flat(self) -> bool:
         """Whether all lines are one and the same, so that drawing one shows all."""
         known = np.isfinite(self.mean)
-        return len(self.counted) == len(self.lines) and bool(
-            np.array_equal(self.low[known], self.high[known])
-        ) and all(np.isfinite(line.values).all() for line in self.lines)
+        return (
+            len(self.counted) == len(self.lines)
+            and bool(np.array_equal(self.low[known], self.high[known]))
+            and all(np.isfinite(line.values).all() for line in self.lines)
+        )
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,21 @@ class Panel:
     metric: str
     title: str
     bundles: tuple[Bundle | None, ...]
+
+    @cached_property
+    def wide(self) -> bool:
+        """Whether the largest values would press the usual ones flat on a linear axis.
+
+        Never of learning rates, whose shapes people know from linear axes.
+        """
+        there = [bundle for bundle in self.bundles if bundle is not None]
+        parts = [bundle.mean for bundle in there]
+        parts += [line.values for bundle in there for line in bundle.lines]
+        values = np.concatenate(parts)
+        values = values[np.isfinite(values)]
+        if self.metric == "lr" or not values.size or values.min() <= 0.0:
+            return False
+        return bool(values.max() > _WIDE * np.median(values))
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,6 @@ _POINTS, _LEAST, _MOST = 40_000, 100, 800
 #: From so many schedules on, only the best few are switched on at first.
 CROWD, SHOWN = 24, 12
 _DIGITS = 5
-#: Values this many times over the usual one want a logarithmic axis.
-_WIDE = 12.0
 
 Numbers = list[float | None]
 
@@ -48,7 +46,10 @@ def payload_of(
             {"name": name, "colour": look.colour, "dash": DASHES[look.dash], "on": rank < on}
             for rank, (name, look) in enumerate(zip(names, looks, strict=True))
         ],
-        "panels": [*(_panel(panel, most) for panel in curves.panels), *_profile(comparison, curves)],
+        "panels": [
+            *(_panel(panel, most) for panel in curves.panels),
+            *_profile(comparison, curves),
+        ],
     }
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     # the only thing that ends a script element, or turns it into a comment, begins with this
@@ -64,20 +65,9 @@ def _panel(panel: Panel, most: int) -> dict[str, Any]:
     return {
         "title": panel.title,
         "smooth": panel.metric != "lr",  # the steps of a schedule are no noise
-        "log": panel.metric != "lr" and _is_wide(panel),
+        "log": panel.wide,
         "series": [None if item is None else _series(item, most) for item in panel.bundles],
     }
-
-
-def _is_wide(panel: Panel) -> bool:
-    """Whether a few values are so large that a linear axis would press the others flat."""
-    means_ = [item.mean for item in panel.bundles if item is not None]
-    lines = [line.values for item in panel.bundles if item is not None for line in item.lines]
-    values = np.concatenate([*means_, *lines])
-    values = values[np.isfinite(values)]
-    if not values.size or values.min() <= 0.0:
-        return False
-    return bool(values.max() > _WIDE * np.median(values))
 
 
 def _series(bundle: Bundle, most: int) -> dict[str, Any]:
@@ -119,7 +109,7 @@ def _band(bundle: Bundle, most: int) -> dict[str, Any]:
 
 def _middles(steps: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
     ends = np.append(starts[1:], steps.size)
-    return steps[(starts + ends - 1) // 2]
+    return np.asarray(steps[(starts + ends - 1) // 2])
 
 
 def _end(line: Line) -> dict[str, Any] | None:
