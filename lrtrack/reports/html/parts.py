@@ -13,8 +13,8 @@ from lrtrack.reports.rulers import EPOCH, STEP, TIME
 from lrtrack.reports.wording import clean
 from lrtrack.stats import Comparison
 
-#: Where a name may be broken: `Cosine|Annealing|LR(|step_size=|30, …`.
-_JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[(\[=,_.])(?=\S)")
+#: Where a name may be broken: `Cosine|Annealing|LR(|step_size=|30`.
+_JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[(\[=,])(?=\S)")
 
 
 def swatch(look: Look) -> str:

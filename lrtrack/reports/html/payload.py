@@ -84,7 +84,8 @@ def _series(bundle: Bundle, most: int) -> dict[str, Any]:
         found["runs"] = [
             {"run": line.run, **_curve(line.steps, line.values, most)} for line in bundle.lines
         ]
-    found["ends"] = [end for line in bundle.lines if (end := _end(line)) is not None]
+    lost = [line for line in bundle.lines if line.run not in bundle.counted]
+    found["ends"] = [end for line in lost if (end := _end(line)) is not None]
     return found
 
 
@@ -113,7 +114,7 @@ def _middles(steps: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.
 
 
 def _end(line: Line) -> dict[str, Any] | None:
-    """Where a run's values stop being finite: its last good point."""
+    """Where the values of a run that diverged stop being finite: its last good point."""
     bad = np.flatnonzero(~np.isfinite(line.values))
     if not bad.size or not bad[0]:
         return None
