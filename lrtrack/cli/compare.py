@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
 from lrtrack.cli import _options
 from lrtrack.cli._progress import bar
-from lrtrack.reports import formats
+from lrtrack.cli._shown import FORMATS, show
 from lrtrack.trackers.base import REPORT, Remote
 
-if TYPE_CHECKING:
-    from lrtrack.stats import Comparison
-
-_FORMATS = tuple(formats.FORMATS)
+_AXES = ("step", "time", "epoch")
 
 
 @click.command(short_help="Compare the schedules of an experiment's runs.")
@@ -37,12 +33,21 @@ _FORMATS = tuple(formats.FORMATS)
     "--baseline", metavar="SCHEDULE", help="Test against this schedule instead of the best."
 )
 @click.option(
+    "--x",
+    "axis",
+    default="step",
+    show_default=True,
+    type=click.Choice(_AXES),
+    help="The x axis of curves: steps, seconds since the first step, or epochs.",
+)
+@click.option(
     "--publish",
     "publishing",
     is_flag=True,
     help='Put the report into a run "lrtrack report" of the experiment, too.',
 )
-@_options.output(_FORMATS)
+@_options.output(FORMATS)
+@_options.opened
 def command(
     experiment: str | None,
     trackers: tuple[str, ...],
@@ -54,12 +59,14 @@ def command(
     target: float | None,
     group_by: str,
     baseline: str | None,
+    axis: str,
     publishing: bool,
     form: str | None,
     output: Path | None,
+    opened: bool,
 ) -> None:
     """Read an experiment's runs back and compare their schedules, best first."""
-    chosen = _options.format_of(form, output, _FORMATS)
+    chosen = _options.asked(form, output, FORMATS, opened=opened)
     from lrtrack.comparing import compare, publish, publishers
 
     if publishing:
@@ -78,22 +85,15 @@ def command(
             baseline=baseline,
             progress=progress,
         )
-    show(comparison, chosen, output)
+    if opened and output is None:
+        output = _options.temporary(chosen)
+    show(comparison, chosen, output, axis)
+    if opened and output is not None:
+        _options.open_in_browser(output)
     if publishing:
-        publish(comparison, trackers or None, tracking_uri, _say_where)
+        publish(comparison, trackers or None, tracking_uri, axis, _say_where)
 
 
 def _say_where(tracker: str, remote: Remote) -> None:
     where = remote.url or f"run {remote.id}, which {tracker} calls {REPORT!r}"
     click.echo(f"Published to {tracker}: {where}", err=True)
-
-
-def show(comparison: Comparison, form: str = "table", path: Path | None = None) -> None:
-    """Print `comparison` in a format, or write it to `path`."""
-    if form == "table" and path is None:  # as wide and as colourful as the terminal
-        from lrtrack.reports import terminal
-        from lrtrack.reports.report import report_of
-
-        terminal.write(report_of(comparison), sys.stdout)
-    else:
-        _options.deliver(formats.render(comparison, form), path)

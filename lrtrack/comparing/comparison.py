@@ -55,22 +55,23 @@ class Comparison(stats.Comparison):
         """One row a schedule, as CSV; numbers in full."""
         return str(formats.render(self, "csv"))
 
-    def to_html(self) -> str:
-        """The report as one self-contained HTML page."""
-        return str(formats.render(self, "html"))
+    def to_html(self, axis: str = "step") -> str:
+        """The report as one self-contained HTML page, its curves over `step`, `time` or `epoch`."""
+        return str(formats.render(self, "html", axis))
 
-    def save(self, path: str | Path, form: str | None = None) -> Path:
+    def save(self, path: str | Path, form: str | None = None, axis: str = "step") -> Path:
         """Write the report to a file, whose suffix decides the format.
 
         Args:
             path: the file, as in `report.html`; one that is there is overwritten.
             form: the format, where the suffix does not say it, as `lrtrack compare --format`.
+            axis: the x axis of curves: `step`, `time` (seconds) or `epoch`.
 
         Raises:
-            UsageError: a suffix or format that does not exist.
+            UsageError: a suffix, format or axis that there is not.
             LRTrackError: the file cannot be written.
         """
-        return formats.save(self, path, form)
+        return formats.save(self, path, form, axis)
 
     def __repr__(self) -> str:
         return (

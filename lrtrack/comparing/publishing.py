@@ -45,6 +45,7 @@ def publish(
     comparison: Comparison,
     tracker: registry.Spec | None = None,
     tracking_uri: str | None = None,
+    axis: str = "step",
     on_published: OnPublished = lambda name, remote: None,
 ) -> dict[str, Remote]:
     """Put the report of `comparison` into a run "lrtrack report" of its experiment.
@@ -56,6 +57,7 @@ def publish(
     Args:
         comparison: what `compare()` returned.
         tracker, tracking_uri: as given to `compare()`; trackers that keep no reports are left out.
+        axis: the x axis of the report's curves: `step`, `time` or `epoch`.
         on_published: called after each tracker that has the report.
 
     Returns:
@@ -67,7 +69,7 @@ def publish(
             have got theirs.
     """
     trackers = publishers(tracker)
-    publication = publication_of(comparison)
+    publication = publication_of(comparison, axis)
     done: dict[str, Remote] = {}
     failed: list[LRTrackError] = []
     for each in trackers:
@@ -85,12 +87,12 @@ def publish(
     return done
 
 
-def publication_of(comparison: Comparison) -> Publication:
+def publication_of(comparison: Comparison, axis: str = "step") -> Publication:
     """The report in every form that trackers keep."""
     from lrtrack.reports import markdown, notebook
     from lrtrack.reports.report import report_of
 
-    report, files = report_of(comparison), formats.files(comparison)
+    report, files = report_of(comparison), formats.files(comparison, axis)
     page = files.get("report.html")
     return Publication(
         metric=comparison.metric,

@@ -21,6 +21,8 @@ Values = NDArray[np.float64]
 AXES: Mapping[str, str] = {STEP: "step", TIME: "seconds since the first step", EPOCH: "epoch"}
 #: Panels below the compared metric, where any run recorded them.
 _ALSO = ("loss", "lr", "grad_norm")
+#: So many times the usual value is much.
+_WIDE = 8.0
 _TITLES = {"lr": "learning rate", "grad_norm": "gradient norm"}
 
 
@@ -43,11 +45,11 @@ class Line:
 class Bundle:
     """One schedule in one panel.
 
-    Mean and band are over those runs that did not diverge (of the learning rate: over all), at
-    each step at which over half of them have a value; between its records a run's values are
-    taken from the straight line that a chart draws there. The band reaches from the lowest of
-    these runs to the highest: a deviation would show values that no run had, negative losses
-    among them.
+    Mean and band are over those runs that did not diverge, at each step at which over half of
+    them have a value; of the learning rate, which no run's fate changes, over all runs that have
+    one. Between its records a run's values are taken from the straight line that a chart draws
+    there. The band reaches from the lowest of these runs to the highest: a deviation would show
+    values that no run had, negative losses among them.
 
     Attributes:
         steps: shape (g,): all steps with a record of one of these runs.
@@ -81,6 +83,21 @@ class Panel:
     metric: str
     title: str
     bundles: tuple[Bundle | None, ...]
+
+    @cached_property
+    def wide(self) -> bool:
+        """Whether the largest values would press the usual ones flat on a linear axis.
+
+        Never of learning rates, whose shapes people know from linear axes.
+        """
+        there = [bundle for bundle in self.bundles if bundle is not None]
+        parts = [bundle.mean for bundle in there]
+        parts += [line.values for bundle in there for line in bundle.lines]
+        values = np.concatenate(parts)
+        values = values[np.isfinite(values)]
+        if self.metric == "lr" or not values.size or values.min() <= 0.0:
+            return False
+        return bool(values.max() > _WIDE * np.median(values))
 
 
 @dataclass(frozen=True)
@@ -140,7 +157,7 @@ def _bundle(comparison: Comparison, metric: str, runs: Sequence[int]) -> Bundle 
         if (metric == "lr" or not comparison.runs[line.run].diverged)
         and np.isfinite(line.values).any()
     ]
-    return _averaged(counted, lines)
+    return _averaged(counted, lines, least=0.0 if metric == "lr" else 0.5)
 
 
 def _line(history: History, metric: str, run: int) -> Line | None:
@@ -150,21 +167,20 @@ def _line(history: History, metric: str, run: int) -> Line | None:
     return Line(run, steps, np.where(np.isfinite(values), values, np.nan))
 
 
-def _averaged(counted: Sequence[Line], lines: Sequence[Line]) -> Bundle:
+def _averaged(counted: Sequence[Line], lines: Sequence[Line], least: float) -> Bundle:
+    """Mean and band at steps at which more than the share `least` of `counted` has a value."""
     if not counted:
         empty = np.empty(0)
         return Bundle(np.empty(0, dtype=np.int64), empty, empty, empty, (), tuple(lines))
     steps = np.unique(np.concatenate([line.steps for line in counted]))
     table = np.array([_filled(line, steps) for line in counted])
     there = np.isfinite(table)
-    enough = 2 * there.sum(axis=0) > len(counted)
-    some = there.any(axis=0)
+    usable = there.sum(axis=0) > least * len(counted)
 
     def over_runs(filler: float, reduce: np.ufunc) -> Values:
         return np.asarray(reduce.reduce(np.where(there, table, filler), axis=0))
 
     shares = np.maximum(there.sum(axis=0), 1)
-    usable = enough & some
     return Bundle(
         steps,
         mean=np.where(usable, over_runs(0.0, np.add) / shares, np.nan),

@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lrtrack import _optional
 from lrtrack.reports.curves import AXES, Bundle, Curves, Panel, curves_of
-from lrtrack.reports.html.parts import names_of
-from lrtrack.reports.palette import COLOURS, DASHES, Look, looks_of
+from lrtrack.reports.palette import COLOURS, DASHES, Look, looks_of, names_of
 from lrtrack.reports.report import Report, report_of
 from lrtrack.reports.rulers import STEP
 from lrtrack.reports.thinning import extremes, highest, lowest, stretches
@@ -21,12 +19,9 @@ from lrtrack.stats import Comparison, ScheduleSummary
 
 #: Schedules that a picture shows, the best ones, and characters of a name.
 MOST, _LONG = 16, 48
-_POINTS = 2000
+_POINTS = 1200
 _WIDTH, _DPI, _PANEL, _ROW = 11.0, 144, 2.0, 0.26
 _FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "SimHei")
-_WIDE = 12.0
-
-Values = NDArray[np.float64]
 
 
 def render(comparison: Comparison, form: Literal["png", "svg"], *, axis: str = STEP) -> bytes:
@@ -89,7 +84,7 @@ def _write_title(figure: Any, report: Report, schedules: int) -> None:
     said = report.headline
     if schedules > MOST:
         said += f" Drawn: the best {MOST} of {schedules} schedules."
-    lines = [_cut(report.title, 130), *_wrapped(said, 110)]
+    lines = [_cut(report.title, 130), *_wrapped(said, 125)]
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11)
 
 
@@ -99,11 +94,8 @@ def _draw_panel(axes: Any, panel: Panel, curves: Curves, looks: Sequence[Look], 
     for bundle, look in reversed(list(zip(shown, looks, strict=True))):
         if bundle is not None:
             _draw_bundle(axes, bundle, curves, look, axis)
-    finite = [item.mean[np.isfinite(item.mean)] for item in shown if item is not None]
-    values = np.concatenate([np.empty(0), *finite])
-    if panel.metric != "lr" and values.size and values.min() > 0:
-        if values.max() > _WIDE * np.median(values):
-            axes.set_yscale("log")
+    if panel.wide:
+        axes.set_yscale("log")
     axes.set_title(panel.title, loc="left", fontsize=10)
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

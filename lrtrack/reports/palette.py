@@ -1,15 +1,14 @@
-"""One look for each schedule, in every panel and as far as can be in every report."""
+"""One name and one look for each schedule, in every panel and as far as can be in every report."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-from lrtrack.stats import ScheduleSummary
-
-T = TypeVar("T")
+from lrtrack.reports.wording import clean, short_labels
+from lrtrack.schedules import Schedule
+from lrtrack.stats import Comparison, ScheduleSummary
 
 #: On white and on black. After Okabe & Ito ("Color Universal Design", 2008), told apart with any
 #: kind of sight: without its yellow, which white paper swallows, and lighter for dark ground.
@@ -17,7 +16,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#3
 DARK = ("#4BA3E3", "#FF8A4C", "#2BC79A", "#E6A0CC", "#F2B632", "#A5DCFA", "#E8E8E8")
 #: Lengths of dashes and gaps, in line widths.
 DASHES: Sequence[tuple[float, ...]] = (
-    (), (5, 2), (1.5, 1.5), (7, 2, 1.5, 2), (10, 3), (2.5, 4), (8, 2, 1.5, 2, 1.5, 2), (14, 3, 3, 3), (1, 4),
+    (), (5, 2), (1.5, 1.5), (7, 2, 1.5, 2), (10, 3), (2.5, 4), (8, 2, 1.5, 2, 1.5, 2),
+    (14, 3, 3, 3), (1, 4),
 )  # fmt: skip
 #: Schedules that most comparisons have, each with its own colour.
 _FIXED: Mapping[str, int] = {
@@ -37,6 +37,15 @@ class Look:
 
     colour: int
     dash: int
+
+
+def names_of(comparison: Comparison) -> list[str]:
+    """What each schedule is called: no more of its parameters than tell it from the others."""
+    labels = short_labels(
+        (item.label, None if item.id is None else Schedule(item.schedule, item.params))
+        for item in comparison.schedules
+    )
+    return [clean(labels[item.label]) for item in comparison.schedules]
 
 
 def looks_of(schedules: Sequence[ScheduleSummary]) -> list[Look]:

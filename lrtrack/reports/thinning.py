@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from tsdownsample import MinMaxDownsampler
@@ -20,7 +22,8 @@ def extremes(values: Values, most: int) -> Indices:
         return np.arange(values.size)
     gaps = ~np.isfinite(values)
     starts = np.flatnonzero(gaps & ~np.concatenate(([True], gaps[:-1])))
-    found = MinMaxDownsampler().downsample(np.where(gaps, np.nan, values), n_out=most // 2 * 2)
+    thin: Any = MinMaxDownsampler()  # type: ignore[no-untyped-call]
+    found = thin.downsample(np.where(gaps, np.nan, values), n_out=most // 2 * 2)
     ends = (0, values.size - 1)
     return np.unique(np.concatenate([found.astype(np.int64), starts[:most], ends]))
 

@@ -36,7 +36,9 @@ def test_the_report_run(store, written):
     written(store, [1.0, 0.5], seed=0)
     comparison = lrtrack.compare("x", tracker="mlflow", tracking_uri=store)
     said: list[tuple[str, str]] = []
-    done = publish(comparison, "mlflow", store, lambda name, run: said.append((name, run.id)))
+    done = publish(
+        comparison, "mlflow", store, on_published=lambda name, run: said.append((name, run.id))
+    )
     (report,) = [run for run in runs(store) if run.info.run_name == "lrtrack report"]
 
     assert said == [("mlflow", report.info.run_id)]

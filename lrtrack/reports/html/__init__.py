@@ -13,10 +13,10 @@ from importlib.resources import files
 
 from lrtrack.reports.curves import Curves, curves_of
 from lrtrack.reports.html.board import leaderboard, strip
-from lrtrack.reports.html.parts import alerts, controls, items, legend, names_of, section
+from lrtrack.reports.html.parts import alerts, controls, items, legend, section
 from lrtrack.reports.html.payload import payload_of
 from lrtrack.reports.html.runs import runs_table
-from lrtrack.reports.palette import COLOURS, DARK, looks_of
+from lrtrack.reports.palette import COLOURS, DARK, looks_of, names_of
 from lrtrack.reports.report import report_of
 from lrtrack.reports.rulers import STEP
 from lrtrack.stats import Comparison

@@ -60,7 +60,7 @@ def leaderboard(comparison: Comparison, report: Report, looks: Sequence[Look]) -
     return (
         f'<div class="scroll"><table class="board"><thead><tr>{heads}{_axis(scale)}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
-        '<p class="note">Drawn: mean (stroke) and 95 % confidence interval (bar) of the final value.</p>'
+        '<p class="note">Drawn: mean (stroke) and 95 % interval (bar) of the final value.</p>'
     )
 
 

@@ -119,7 +119,8 @@ function scaleOf(low, high, from, to, log) {
   return Object.assign(scale, { low, high, log });
 }
 
-function ticks(scale, about) {
+/** About so many round numbers on a scale; only whole ones where there is nothing between. */
+function ticks(scale, about, whole = false) {
   const { low, high } = scale;
   if (scale.log) {
     const decades = Math.log10(high / low);
@@ -135,7 +136,8 @@ function ticks(scale, about) {
     }
   }
   const rough = (high - low) / about, size = 10 ** Math.floor(Math.log10(rough));
-  const step = size * [1, 2, 5, 10].find((times) => times * size >= rough);
+  const round = size * [1, 2, 5, 10].find((times) => times * size >= rough);
+  const step = whole ? Math.max(1, round) : round;
   const found = [];
   for (let at = Math.ceil(low / step); at * step <= high; at++) {
     found.push(Number((at * step).toPrecision(12)));
@@ -150,6 +152,8 @@ function written(value) {
   return size >= 1e4 ? value.toLocaleString("en-US") : String(Number(value.toPrecision(4)));
 }
 
+const RING = "m-2.5 0a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0 -5 0";
+
 /** Path through points, broken at gaps; only what the x range shows, and one point beyond. */
 function path(px, py, sx, sy) {
   let text = "", pen = false, alone = false;
@@ -157,7 +161,7 @@ function path(px, py, sx, sy) {
     const out = (at + 1 < px.length && px[at + 1] < sx.low) || (at && px[at - 1] > sx.high);
     const y = sy(py[at]), x = sx(px[at]);
     if (out || !Number.isFinite(y) || !Number.isFinite(x)) {
-      if (alone) text += "h.01";
+      if (alone) text += RING;
       pen = alone = false;
       continue;
     }
@@ -165,7 +169,7 @@ function path(px, py, sx, sy) {
     alone = !pen;
     pen = true;
   }
-  return alone ? text + "h.01" : text;  // a point by itself: with round caps, a dot
+  return alone ? text + RING : text;  // a point by itself has no length to be seen by
 }
 
 /** Closed shape between two curves of the same places; one for each stretch without a gap. */

@@ -90,7 +90,7 @@ function scaleY(panel, sx, height) {
 function drawAxes(picture, panel, sx, sy, size) {
   const { width, height, last } = size;
   const grid = svg("g", { class: "grid" }, picture);
-  for (const at of ticks(sx, Math.max(2, Math.floor(width / 110)))) {
+  for (const at of ticks(sx, Math.max(2, Math.floor(width / 110)), state.axis === "step")) {
     const x = sx(at).toFixed(1);
     svg("path", { d: `M${x} ${MARGIN.top}V${height - MARGIN.bottom}` }, grid);
     if (last) {

@@ -10,21 +10,11 @@ from lrtrack.reports.curves import Curves
 from lrtrack.reports.palette import DASHES, Look
 from lrtrack.reports.report import Report
 from lrtrack.reports.rulers import EPOCH, STEP, TIME
-from lrtrack.reports.wording import clean, short_labels
-from lrtrack.schedules import Schedule
+from lrtrack.reports.wording import clean
 from lrtrack.stats import Comparison
 
-#: Where a name may be broken: `Cosine|Annealing|LR(|step_size=|30, …`.
-_JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[(\[=,_.])(?=\S)")
-
-
-def names_of(comparison: Comparison) -> list[str]:
-    """What each schedule is called: no more of its parameters than tell it from the others."""
-    labels = short_labels(
-        (item.label, None if item.id is None else Schedule(item.schedule, item.params))
-        for item in comparison.schedules
-    )
-    return [clean(labels[item.label]) for item in comparison.schedules]
+#: Where a name may be broken: `Cosine|Annealing|LR(|step_size=|30`.
+_JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[(\[=,])(?=\S)")
 
 
 def swatch(look: Look) -> str:
@@ -79,7 +69,8 @@ def controls(curves: Curves, axis: str) -> str:
         + _choice("x-scale", "x scale", scales, "linear")
         + _choice("y-scale", "y scale", [("auto", "auto", True), *scales], "auto")
         + '<label class="slide">smoothing <input id="smooth" type="range" min="0" max="10" '
-        'step="0.5" value="1" autocomplete="off"><output id="smooth-value" for="smooth">1 %</output></label>'
+        'step="0.5" value="1" autocomplete="off">'
+        '<output id="smooth-value" for="smooth">1 %</output></label>'
         '<button type="button" id="unzoom" hidden>Whole range</button></div>'
     )
 

@@ -22,8 +22,6 @@ _POINTS, _LEAST, _MOST = 40_000, 100, 800
 #: From so many schedules on, only the best few are switched on at first.
 CROWD, SHOWN = 24, 12
 _DIGITS = 5
-#: Values this many times over the usual one want a logarithmic axis.
-_WIDE = 12.0
 
 Numbers = list[float | None]
 
@@ -67,20 +65,9 @@ def _panel(panel: Panel, most: int) -> dict[str, Any]:
     return {
         "title": panel.title,
         "smooth": panel.metric != "lr",  # the steps of a schedule are no noise
-        "log": panel.metric != "lr" and _is_wide(panel),
+        "log": panel.wide,
         "series": [None if item is None else _series(item, most) for item in panel.bundles],
     }
-
-
-def _is_wide(panel: Panel) -> bool:
-    """Whether a few values are so large that a linear axis would press the others flat."""
-    means_ = [item.mean for item in panel.bundles if item is not None]
-    lines = [line.values for item in panel.bundles if item is not None for line in item.lines]
-    values = np.concatenate([*means_, *lines])
-    values = values[np.isfinite(values)]
-    if not values.size or values.min() <= 0.0:
-        return False
-    return bool(values.max() > _WIDE * np.median(values))
 
 
 def _series(bundle: Bundle, most: int) -> dict[str, Any]:
@@ -97,7 +84,8 @@ def _series(bundle: Bundle, most: int) -> dict[str, Any]:
         found["runs"] = [
             {"run": line.run, **_curve(line.steps, line.values, most)} for line in bundle.lines
         ]
-    found["ends"] = [end for line in bundle.lines if (end := _end(line)) is not None]
+    lost = [line for line in bundle.lines if line.run not in bundle.counted]
+    found["ends"] = [end for line in lost if (end := _end(line)) is not None]
     return found
 
 
@@ -122,11 +110,11 @@ def _band(bundle: Bundle, most: int) -> dict[str, Any]:
 
 def _middles(steps: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
     ends = np.append(starts[1:], steps.size)
-    return steps[(starts + ends - 1) // 2]
+    return np.asarray(steps[(starts + ends - 1) // 2])
 
 
 def _end(line: Line) -> dict[str, Any] | None:
-    """Where a run's values stop being finite: its last good point."""
+    """Where the values of a run that diverged stop being finite: its last good point."""
     bad = np.flatnonzero(~np.isfinite(line.values))
     if not bad.size or not bad[0]:
         return None

@@ -51,7 +51,8 @@ def _row(summary: RunSummary, history: History) -> str:
         + _right(NONE if summary.best_step is None else str(summary.best_step))
         + _number(summary.lr_peak)
         + _number(summary.steps_per_second)
-        + f'<td>{escape(clean(history.tracker))}</td><td class="id"><div>{escape(clean(history.id))}</div></td>'
+        + f"<td>{escape(clean(history.tracker))}</td>"
+        + f'<td class="id"><div>{escape(clean(history.id))}</div></td>'
     )
 
 
