@@ -113,6 +113,17 @@ def test_where_it_cannot_be_kept(store, written, clean_place):
     assert [run.info.status for run in runs(store)] == ["FINISHED", "RUNNING"]
 
 
+def test_a_store_that_may_only_be_read(store, written, capfd):
+    """The database's own words are the reason, and MLflow shows no traceback beside them."""
+    written(store, [1.0], seed=0)
+    comparison = lrtrack.compare("x", tracker="mlflow", tracking_uri=store)
+    path = store.removeprefix("sqlite:///")
+    with pytest.raises(TrackerError, match=r"attempt to write a readonly database$"):
+        publish(comparison, "mlflow", f"sqlite:///file:{path}?mode=ro&uri=true")
+
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_trackers_that_keep_no_reports(store, written):
     """Alone they are an error that says what to do; beside others they are left out."""
     with pytest.raises(UsageError, match=r"'local' and 'memory': only mlflow and wandb"):
