@@ -19,6 +19,15 @@ PATIENCE = 60_000
 NOISE = "/ajax-api/2.0/mlflow/users/current"
 NAMES = ["OneCycleLR-seed0", "OneCycleLR-seed1", "StepLR-seed0", "StepLR-seed1"]
 
+#: Whether just these runs are listed, from top to bottom: the grid's elements are in any order.
+SHOWN = """names => {
+    const links = [...document.querySelectorAll("[role=row] a")].filter(
+        link => link.textContent.includes("-seed"));
+    const top = link => link.getBoundingClientRect().top;
+    const shown = links.sort((a, b) => top(a) - top(b)).map(link => link.textContent.trim());
+    return shown.join() === names.join();
+}"""
+
 
 @pytest.fixture
 def written(server: Any) -> Callable[[], tuple[str, str]]:
@@ -67,16 +76,10 @@ def test_the_runs_look_right(browser, server, written):
 
     page.goto(f"{server.uri}/#/experiments/{experiment}/runs"
               "?workflowType=machine_learning&viewStateShareKey=lrtrack")  # fmt: skip
-    for name in NAMES:
-        page.get_by_role("link", name=name).first.wait_for()
-    rows = page.get_by_role("row").filter(has=page.get_by_role("link", name="-seed"))
-    shown = [next(n for n in NAMES if n in text) for text in rows.all_text_contents()]
-
-    assert shown == NAMES[::-1]
-
     for column in ("loss_final", "scheduler", "scheduler.max_lr", "seed"):
         page.get_by_role("columnheader", name=column, exact=True).first.wait_for()
     page.get_by_text("lrtrack: by final loss").first.wait_for()
+    page.wait_for_function(SHOWN, arg=NAMES[::-1])
 
     own = run_page(server.uri, experiment, run)
     page.goto(own)
