@@ -12,7 +12,7 @@ from lrtrack.errors import LRTrackError, TrackerError, UsageError
 from lrtrack.reports import formats
 from lrtrack.stats import Comparison
 from lrtrack.trackers import registry
-from lrtrack.trackers.base import Publication, Publisher, Query, Remote
+from lrtrack.trackers.base import Publication, Publisher, Query, Remote, Tracker
 
 if TYPE_CHECKING:
     from lrtrack.reports.report import Report
@@ -30,7 +30,7 @@ def publishers(tracker: registry.Spec | None = None) -> list[Publisher]:
     Raises:
         UsageError: none of them does, or there is no such tracker.
     """
-    trackers = registry.resolve(tracker or settings.read().tracker or "mlflow")
+    trackers = _resolved(tracker)
     found: list[Publisher] = [each for each in trackers if isinstance(each, Publisher)]
     if not found:
         names = " and ".join(repr(each.name) for each in trackers)
@@ -68,12 +68,12 @@ def publish(
         TrackerError: a tracker cannot be reached, refuses, or lacks the experiment; the others
             have got theirs.
     """
-    trackers = publishers(tracker)
+    trackers, alone = publishers(tracker), len(_resolved(tracker)) == 1
     publication = publication_of(comparison, axis)
     done: dict[str, Remote] = {}
     failed: list[LRTrackError] = []
     for each in trackers:
-        addressed = each.name == "mlflow" or len(trackers) == 1
+        addressed = each.name == "mlflow" or alone  # as `fetch` has it
         query = Query(experiment=comparison.experiment, uri=tracking_uri if addressed else None)
         try:
             done[each.name] = each.publish(publication, query)
@@ -85,6 +85,10 @@ def publish(
         said = " ".join(str(error) for error in failed)
         raise TrackerError(f"Not published: {said}") from failed[0]
     return done
+
+
+def _resolved(tracker: registry.Spec | None) -> list[Tracker]:
+    return registry.resolve(tracker or settings.read().tracker or "mlflow")
 
 
 def publication_of(comparison: Comparison, axis: str = "step") -> Publication:
