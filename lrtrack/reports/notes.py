@@ -11,12 +11,13 @@ from lrtrack.stats import LEVEL, PERMUTATIONS, Comparison, RunSummary
 TOO_FEW = "too few runs to tell"
 
 _MOST_FLAWS = 6
+#: From so many runs on, over 90 % of the intervals hold the true mean.
+_ENOUGH = 10
 FINAL = "final: mean of a run's last 5 % of records, ± standard deviation over runs."
 REACH = (
     "first reached by a trailing mean over 1 % of the records; Kaplan-Meier median over runs, "
     "(1/3): 1 of 3 reached it."
 )
-INTERVAL = "95 % CI: of the mean over runs, BCa bootstrap; from 3 runs on."
 IQM = "IQM: interquartile mean, of the middle half of the runs; from 4 runs on."
 MIXED = "†: measured on different devices, so that times do not compare."
 
@@ -43,6 +44,26 @@ def _when(runs: Sequence[RunSummary]) -> str:
     if len(steps) < 2:
         return f" at step {steps[0]}" if steps else ""
     return f" at steps {steps[0]} to {steps[-1]}"
+
+
+def interval(comparison: Comparison) -> list[str]:
+    """What stands in brackets, and how far to trust it.
+
+    Measured on normal values: from 3, 5, 10 and 20 runs, 72, 86, 91 and 94 % of the intervals hold
+    the true mean.
+    """
+    sizes = [
+        sum(value is not None for value in item.final.values)
+        for item in comparison.schedules
+        if item.final.ci95 is not None
+    ]
+    if not sizes:
+        return []
+    narrow = "; from few runs it is too narrow (from 3, it holds the true mean in 7 of 10 cases)"
+    return [
+        "[low, high]: 95 % confidence interval of the mean over runs, BCa bootstrap"
+        f"{narrow * (min(sizes) < _ENOUGH)}."
+    ]
 
 
 def better(other: str) -> str:

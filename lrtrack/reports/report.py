@@ -100,7 +100,12 @@ def report_of(comparison: Comparison) -> Report:
             _row(comparison, item, name, decimals)
             for item, name in zip(summaries, names, strict=True)
         ),
-        notes=(*notes.flaws(comparison, names), *(item.note for item in columns if item.note)),
+        notes=(
+            *notes.flaws(comparison, names),
+            notes.FINAL,
+            *notes.interval(comparison),
+            *(item.note for item in columns if item.note),
+        ),
         warnings=tuple(clean(f"{item.code}: {item.message}") for item in comparison.warnings),
         shortened="Shortened to fit: --format csv or json has every parameter and figure.",
         diagnoses=diagnosed.lines(comparison.diagnoses, _schedules_of_runs(comparison, names)),
@@ -127,14 +132,14 @@ def _columns(comparison: Comparison, other: str) -> tuple[Column, ...]:
         Column("#"),
         Column("schedule", number=False),
         Column("runs", weight=2),
-        Column("final ± std", note=notes.FINAL),
+        Column("final ± std"),
         *(
             [Column(f"steps to {goal}", weight=3, note=f"steps to {goal}: {notes.REACH}"),
              Column(f"seconds to {goal}{mark}", weight=9)]
             if comparison.target is not None else []
         ),
-        Column("95 % CI", weight=7, note=notes.INTERVAL),
-        *([Column("IQM", weight=10, note=notes.IQM)] if _any_iqm(comparison) else []),
+        *([Column("95 % CI", weight=7)] if _any(comparison, "ci95") else []),
+        *([Column("IQM", weight=10, note=notes.IQM)] if _any(comparison, "iqm") else []),
         Column("best", weight=5),
         Column("LR peak", weight=4),
         Column("grad norm", weight=6),
@@ -166,8 +171,12 @@ def _row(
                 Cell(_reach(item.seconds_to_target, item.runs, 3), tone=Tone.FAINT),
             ]
         ),
-        Cell(interval(item.final, decimals), tone=Tone.FAINT),
-        *([Cell(aligned(item.final.iqm, decimals))] if _any_iqm(comparison) else []),
+        *(
+            [Cell(interval(item.final, decimals), tone=Tone.FAINT)]
+            if _any(comparison, "ci95")
+            else []
+        ),
+        *([Cell(aligned(item.final.iqm, decimals))] if _any(comparison, "iqm") else []),
         Cell(aligned(best, decimals)),
         Cell(number(item.lr_peak, trim=True)),
         Cell(number(item.grad_norm.median, 3)),
@@ -212,8 +221,8 @@ def _verdict(comparison: Comparison, item: ScheduleSummary) -> Cell:
     return Cell(f"≈ {digits}" if item.verdict == "indistinguishable" else digits)
 
 
-def _any_iqm(comparison: Comparison) -> bool:
-    return any(item.final.iqm is not None for item in comparison.schedules)
+def _any(comparison: Comparison, figure: str) -> bool:
+    return any(getattr(item.final, figure) is not None for item in comparison.schedules)
 
 
 def _schedules_of_runs(comparison: Comparison, names: list[str]) -> dict[str, str]:

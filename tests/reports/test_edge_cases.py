@@ -183,6 +183,18 @@ def test_the_long_form_where_there_is_room(add, histories):
     assert "too few runs to tell (n=3)" in wide
 
 
+@pytest.mark.parametrize(("seeds", "told", "narrow"), [(2, 0, 0), (3, 1, 1), (10, 1, 0)])
+def test_intervals_are_explained(add, histories, seeds, told, narrow):
+    """Where there are intervals the reader learns what they are, and that few runs give narrow
+    ones; where there are none, there is no column for them."""
+    _many(add, (STEP, CYCLE), seeds=seeds)
+    report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
+
+    assert told == sum(note.startswith("[low, high]: 95 %") for note in report.notes)
+    assert told == [column.title for column in report.columns].count("95 % CI")
+    assert narrow == sum("too narrow" in note for note in report.notes)
+
+
 def test_many_flaws_are_counted(add, histories):
     """Sixty schedules that diverged do not make sixty notes."""
     _many(add, [Schedule("StepLR", {"step_size": at}) for at in range(60)], curve=[1.0, math.nan])

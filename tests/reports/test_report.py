@@ -189,9 +189,11 @@ def test_flawed_rows_are_marked(comparison):
 def test_a_schedule_that_only_diverged(add, histories):
     """Where no value is left, the row and the headline say so in words."""
     add(Schedule("StepLR"), [math.nan], seed=0)
+    add(Schedule("CyclicLR"), [math.nan], seed=0)
     report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
 
     assert report.rows[0][3].text == "diverged"
+    assert [row[-1].text for row in report.rows] == ["–", "–"]
     assert report.headline.startswith("No schedule has a usable final loss")
 
 

@@ -51,16 +51,13 @@ def test_norms_of_zero_make_no_spikes():
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
-        st.sampled_from([0.0, 1e-310, 0.5, 1.0, 2.0, 11.0, 25.0, 1e308, math.inf, math.nan]),
+        st.sampled_from([0.0, 1e-310, 0.5, 1.0, 2.0, 11.0, 25.0, 1e300, math.inf, math.nan]),
         max_size=300,
     )
 )
 def test_the_fast_way_is_the_plain_one(norms):
     """The vectorised search finds what a loop over the steps finds."""
-    with np.errstate(over="ignore"):
-        expected = _slow(norms)
-
-    assert expected == spikes(np.array(norms)).tolist()
+    assert _slow(norms) == spikes(np.array(norms)).tolist()
 
 
 def test_runs_count_their_spikes(make_history):

@@ -61,6 +61,12 @@ def test_the_interval_is_scipys(sample):
     assert pytest.approx(tuple(found.confidence_interval), rel=1e-15) == interval(np.array(sample))
 
 
+def test_rounding_leads_out_of_no_interval():
+    """The mean of three times 0.4 is more than 0.4 by the last digit, and yet no end of one."""
+    assert np.mean([0.4] * 3) > 0.4
+    assert interval(np.array([0.1, 0.2, 0.4]))[1] == 0.4
+
+
 @pytest.mark.parametrize(
     "sample", [[0.0, 0.0, 1e-300], [1.0, 1.0, 1.0 + 2e-16], [1e308, 1e308, -1e308]]
 )

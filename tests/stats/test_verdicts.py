@@ -44,6 +44,14 @@ def test_equal_means_share_a_rank(compared):
     assert [item["rank"] for item in found.to_dict()["schedules"]] == [1, 1, 3, 4]
 
 
+def test_rounding_breaks_no_tie(compared):
+    """Seven times 0.1 has another mean than three times 0.1, by the last digit."""
+    found = compared({A: [0.1] * 7, B: [0.1] * 3})
+
+    assert found.schedules[0].final.mean != found.schedules[1].final.mean
+    assert [item.rank for item in found.schedules] == [1, 1]
+
+
 def test_tied_behind_the_best(compared):
     """A tie further down is a shared rank, and no tie with the best."""
     found = compared({A: [1.0] * 8, B: [2.0] * 8, C: [2.0] * 8})
