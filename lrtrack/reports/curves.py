@@ -21,9 +21,16 @@ Values = NDArray[np.float64]
 AXES: Mapping[str, str] = {STEP: "step", TIME: "seconds since the first step", EPOCH: "epoch"}
 #: Panels below the compared metric, where any run recorded them.
 _ALSO = ("loss", "lr", "grad_norm")
+#: No chart's scale has room for more, nor sums that do not overflow; float32 ends at 1e38.
+_LARGEST = 1e100
 #: So many times the usual value is much.
 _WIDE = 8.0
 _TITLES = {"lr": "learning rate", "grad_norm": "gradient norm"}
+
+
+def drawable(value: float | None) -> bool:
+    """Whether a chart can show `value`."""
+    return value is not None and abs(value) < _LARGEST
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Line:
     Attributes:
         run: index in `Comparison.histories`.
         steps: where there is a record, shape (n,), ascending.
-        values: shape (n,); NaN where the recorded value is not finite.
+        values: shape (n,); NaN where the recorded value is not finite, or beyond all charts.
     """
 
     run: int
@@ -164,7 +171,7 @@ def _line(history: History, metric: str, run: int) -> Line | None:
     steps, values = history.series(metric)
     if not steps.size:
         return None
-    return Line(run, steps, np.where(np.isfinite(values), values, np.nan))
+    return Line(run, steps, np.where(np.abs(values) < _LARGEST, values, np.nan))
 
 
 def _averaged(counted: Sequence[Line], lines: Sequence[Line], least: float) -> Bundle:

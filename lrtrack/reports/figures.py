@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lrtrack import _optional
-from lrtrack.reports.curves import AXES, Bundle, Curves, Panel, curves_of
+from lrtrack.reports.curves import AXES, Bundle, Curves, Panel, curves_of, drawable
 from lrtrack.reports.palette import COLOURS, DASHES, Look, looks_of, names_of
 from lrtrack.reports.report import Report, report_of
 from lrtrack.reports.rulers import STEP
@@ -140,12 +140,12 @@ def _draw_board(
     """Final values: dots for the runs, a stroke for the mean, a bar for the interval."""
     for row, (item, look) in enumerate(zip(shown, looks, strict=True)):
         colour = COLOURS[look.colour]
-        if item.final.ci95 is not None:
+        if item.final.ci95 is not None and all(map(drawable, item.final.ci95)):
             axes.plot(item.final.ci95, (row, row), color=colour, linewidth=6, alpha=0.35,
                       solid_capstyle="butt")  # fmt: skip
-        values = [value for value in item.final.values if value is not None]
+        values = [value for value in item.final.values if drawable(value)]
         axes.plot(values, [row] * len(values), "o", color=colour, markersize=4, alpha=0.7)
-        if item.final.mean is not None:
+        if drawable(item.final.mean):
             axes.plot(item.final.mean, row, "|", color=colour, markersize=14, markeredgewidth=2)
         # a piece of the schedule's own line beside its name
         axes.plot((-0.045, -0.01), (row, row), color=colour, linewidth=1.8, clip_on=False,

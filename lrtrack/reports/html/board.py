@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from lrtrack.reports.curves import drawable
 from lrtrack.reports.html.parts import named
 from lrtrack.reports.palette import Look
 from lrtrack.reports.report import Cell, Column, Report
@@ -41,7 +42,7 @@ def scale_of(comparison: Comparison) -> Scale | None:
         value
         for item in comparison.schedules
         for value in (*item.final.values, *(item.final.ci95 or ()), item.final.mean)
-        if value is not None and math.isfinite(value)
+        if value is not None and drawable(value)
     ]
     if not values:
         return None
@@ -90,7 +91,7 @@ def _dots(item: ScheduleSummary, titles: Sequence[str], scale: Scale) -> str:
         at = scale.at(item.final.median)
         parts.append(f'<line class="middle" x1="{at}" x2="{at}" y1="1" y2="21"/>')
     for index, (title, value) in enumerate(zip(titles, item.final.values, strict=True)):
-        if value is not None:
+        if value is not None and drawable(value):
             hint = escape(f"{title}: {number(value)}")
             parts.append(
                 f'<circle class="dot" cx="{scale.at(value)}" cy="{(11, 6, 16)[index % 3]}" r="4">'
@@ -109,7 +110,7 @@ def _lost(item: ScheduleSummary) -> str:
 
 def _drawn(item: ScheduleSummary, look: Look, scale: Scale | None) -> str:
     mean = item.final.mean
-    if scale is None or mean is None or not math.isfinite(mean):
+    if scale is None or mean is None or not drawable(mean):
         return '<td class="drawn"></td>'
     parts = ['<line class="back" x1="2%" x2="98%" y1="11" y2="11"/>']
     if item.final.ci95 is not None:
