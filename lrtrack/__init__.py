@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lrtrack.capture.ranger import ranger
     from lrtrack.capture.simulate import simulate
     from lrtrack.capture.time_decay import TimeDecayLR
-    from lrtrack.comparing import compare
+    from lrtrack.comparing import Comparison, compare
     from lrtrack.finder import LRFinderResult, find_lr
     from lrtrack.records import History
     from lrtrack.schedules import Schedule
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "History",
     "InverseSqrtLR",
     "LRFinderResult",
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Comparison": "lrtrack.comparing",
     "History": "lrtrack.records",
     "InverseSqrtLR": "lrtrack.capture.inverse_sqrt",
     "LRFinderResult": "lrtrack.finder",

@@ -163,7 +163,12 @@ def train_one(
             name=f"{name}-seed{seed}",
             group=name,
             seed=seed,
-            config={"epochs": epochs, "batch_size": BATCH, "hidden": HIDDEN},
+            config={
+                "epochs": epochs,
+                "steps_per_epoch": steps // epochs,
+                "batch_size": BATCH,
+                "hidden": HIDDEN,
+            },
             flush_timeout=flush_timeout,
         ) as run:
             for _ in range(epochs):

@@ -201,6 +201,21 @@ def wandb_server(loopback: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
         wandb.teardown()
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window, driven by playwright; tests are skipped where it is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("there is no chromium here")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    quiet += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=chromium, args=quiet)
+        yield found
+        found.close()
+
+
 @pytest.fixture
 def within_seconds() -> Callable[[float, Callable[[], bool]], None]:
     """`within`, for tests in other files."""

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from lrtrack.errors import LRTrackError
+from lrtrack.reports.formats import SUFFIXES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_SUFFIXES: Mapping[str, str] = {
-    ".txt": "table",
-    ".md": "markdown",
-    ".markdown": "markdown",
-    ".csv": "csv",
-    ".json": "json",
-}
+#: Formats that a browser shows.
+_BROWSABLE = ("html", "svg", "png")
 
 
 def sources(function: F) -> F:
@@ -79,13 +78,54 @@ def format_of(form: str | None, path: Path | None, formats: tuple[str, ...]) -> 
     """
     if form is not None or path is None:
         return form or "table"
-    known = {suffix: name for suffix, name in _SUFFIXES.items() if name in formats}
+    known = {suffix: name for suffix, name in SUFFIXES.items() if name in formats}
     if path.suffix.lower() not in known:
         raise click.UsageError(
             f"Cannot tell the format of {path} by its suffix. Known: {', '.join(known)}; "
             "or say it with --format."
         )
     return known[path.suffix.lower()]
+
+
+def opened(function: F) -> F:
+    """Add `--open`; resolve it with `asked` and `open_in_browser`."""
+    return click.option(
+        "--open",
+        "opened",
+        is_flag=True,
+        help="Open it in a browser; without --output as HTML in a temporary file.",
+    )(function)
+
+
+def asked(form: str | None, path: Path | None, formats: tuple[str, ...], *, opened: bool) -> str:
+    """Decide the format as `format_of` does, for a browser without further word HTML.
+
+    Raises:
+        click.UsageError: the suffix is none of those known, a browser does not show the format,
+            or a picture would go to a terminal.
+    """
+    if opened and form is None and path is None:
+        return "html"
+    chosen = format_of(form, path, formats)
+    if opened and chosen not in _BROWSABLE:
+        raise click.UsageError(
+            f"--open shows {', '.join(_BROWSABLE)}, not {chosen}: say --format html or "
+            "--output report.html."
+        )
+    if chosen == "png" and path is None and not opened and sys.stdout.isatty():
+        raise click.UsageError("A PNG cannot be shown as text: write it to a file with --output.")
+    return chosen
+
+
+def temporary(form: str) -> Path:
+    """A new file for a browser, which still reads it when this command is over."""
+    return Path(tempfile.mkdtemp(prefix="lrtrack-")) / f"report.{form}"
+
+
+def open_in_browser(path: Path) -> None:
+    """Open `path` in the user's browser, or say on stderr that there is none."""
+    if not webbrowser.open(path.resolve().as_uri()):
+        click.echo(f"No browser found here; open {path} in one.", err=True)
 
 
 def deliver(content: str | bytes, path: Path | None) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
 from lrtrack.cli import _options
 from lrtrack.cli._progress import bar
+from lrtrack.cli._shown import FORMATS, show
+from lrtrack.trackers.base import REPORT, Remote
 
-if TYPE_CHECKING:
-    from lrtrack.stats import Comparison
-
-_FORMATS = ("table", "markdown", "csv", "json")
+_AXES = ("step", "time", "epoch")
 
 
 @click.command(short_help="Compare the schedules of an experiment's runs.")
@@ -34,7 +32,22 @@ _FORMATS = ("table", "markdown", "csv", "json")
 @click.option(
     "--baseline", metavar="SCHEDULE", help="Test against this schedule instead of the best."
 )
-@_options.output(_FORMATS)
+@click.option(
+    "--x",
+    "axis",
+    default="step",
+    show_default=True,
+    type=click.Choice(_AXES),
+    help="The x axis of curves: steps, seconds since the first step, or epochs.",
+)
+@click.option(
+    "--publish",
+    "publishing",
+    is_flag=True,
+    help='Put the report into a run "lrtrack report" of the experiment, too.',
+)
+@_options.output(FORMATS)
+@_options.opened
 def command(
     experiment: str | None,
     trackers: tuple[str, ...],
@@ -46,13 +59,18 @@ def command(
     target: float | None,
     group_by: str,
     baseline: str | None,
+    axis: str,
+    publishing: bool,
     form: str | None,
     output: Path | None,
+    opened: bool,
 ) -> None:
     """Read an experiment's runs back and compare their schedules, best first."""
-    chosen = _options.format_of(form, output, _FORMATS)
-    from lrtrack.comparing import compare
+    chosen = _options.asked(form, output, FORMATS, opened=opened)
+    from lrtrack.comparing import compare, publish, publishers
 
+    if publishing:
+        publishers(trackers or None)  # what cannot be published is said before anything is read
     with bar("Reading runs") as progress:
         comparison = compare(
             experiment,
@@ -67,21 +85,15 @@ def command(
             baseline=baseline,
             progress=progress,
         )
-    show(comparison, chosen, output)
+    if opened and output is None:
+        output = _options.temporary(chosen)
+    show(comparison, chosen, output, axis)
+    if opened and output is not None:
+        _options.open_in_browser(output)
+    if publishing:
+        publish(comparison, trackers or None, tracking_uri, axis, _say_where)
 
 
-def show(comparison: Comparison, form: str = "table", path: Path | None = None) -> None:
-    """Print `comparison` in a format, or write it to `path`."""
-    from lrtrack.reports import csvtext, jsontext, markdown, terminal
-    from lrtrack.reports.report import report_of
-
-    if form == "json":
-        _options.deliver(jsontext.render(comparison), path)
-    elif form == "csv":
-        _options.deliver(csvtext.render(comparison), path)
-    elif form == "markdown":
-        _options.deliver(markdown.render(report_of(comparison)), path)
-    elif path is not None:
-        _options.deliver(terminal.text(report_of(comparison)), path)
-    else:
-        terminal.write(report_of(comparison), sys.stdout)
+def _say_where(tracker: str, remote: Remote) -> None:
+    where = remote.url or f"run {remote.id}, which {tracker} calls {REPORT!r}"
+    click.echo(f"Published to {tracker}: {where}", err=True)

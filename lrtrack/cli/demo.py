@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
+from lrtrack.cli import _options
 from lrtrack.cli._progress import bar
+from lrtrack.cli._shown import FORMATS, show
 
 _METRIC = "val_accuracy"
 #: Seconds to wait at most for the delivery of all runs.
@@ -30,16 +32,25 @@ _PATIENCE = 120.0
     metavar="N",
     help="Runs of each schedule.",
 )
-def command(experiment: str, tracker: str | None, seeds: int) -> None:
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the comparison there too; the suffix decides the format.",
+)
+@_options.opened
+def command(
+    experiment: str, tracker: str | None, seeds: int, output: Path | None, opened: bool
+) -> None:
     """Train a small network on scikit-learn's handwritten digits, and compare the schedules.
 
     Run again, it goes on with further seeds in the same experiment.
     """
     from lrtrack import settings
-    from lrtrack.cli.compare import show
     from lrtrack.comparing import compare
     from lrtrack.trackers import registry
 
+    form = _options.asked(None, output, FORMATS, opened=opened)
     settings.claim_process()
     found = settings.read()
     names = [each.name for each in registry.resolve(tracker or found.tracker or "mlflow")]
@@ -50,6 +61,11 @@ def command(experiment: str, tracker: str | None, seeds: int) -> None:
             experiment, tracker=tracker, metric=_METRIC, mode="max", progress=progress
         )
     show(comparison)
+    if opened or output is not None:
+        path = output or _options.temporary(form)
+        show(comparison, form, path)
+        if opened:
+            _options.open_in_browser(path)
     _say_what_next(experiment, tracker, names)
 
 
@@ -88,11 +104,15 @@ def _deliver(directory: Path) -> None:
 def _say_what_next(experiment: str, tracker: str | None, names: list[str]) -> None:
     where = f"--experiment {shlex.quote(experiment)}"
     where += "".join(f" --tracker {name}" for name in names if tracker)
-    commands = [f"lrtrack compare {where} --metric {_METRIC}", f"lrtrack runs {where}"]
+    compare = f"lrtrack compare {where} --metric {_METRIC}"
+    commands = [compare, f"{compare} --open", f"lrtrack runs {where}"]
     commands += [_mlflow_ui()] if "mlflow" in names else []
     click.echo("\n".join(["\nTry next:", *(f"  {line}" for line in commands)]), err=True)
     if "mlflow" in names:
-        click.echo('In MLflow 3 the charts are under "Model training" (top left).', err=True)
+        click.echo(
+            'In MLflow 3 choose "Model training" (top left), then one of the "Views" (top right).',
+            err=True,
+        )
 
 
 def _mlflow_ui() -> str:

@@ -48,6 +48,31 @@ class Query:
     cache: bool = True
 
 
+#: The name of the run that keeps an experiment's published reports.
+REPORT = "lrtrack report"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A comparison's report, to be kept where its runs are.
+
+    Attributes:
+        metric: what was compared.
+        folder: a name made of `metric` that is safe for files: each metric's report has its own.
+        headline: one sentence that says what came out.
+        markdown: the report for descriptions, with what matters most.
+        page: the whole report as HTML.
+        files: file name to content.
+    """
+
+    metric: str
+    folder: str
+    headline: str
+    markdown: str
+    page: str
+    files: Mapping[str, bytes]
+
+
 class Sink(Protocol):
     """The writing half, for one run; called by one thread at a time.
 
@@ -141,5 +166,28 @@ class Tracker(Protocol):
         Raises:
             NothingFound: no such experiment; the message names the nearest ones.
             TrackerUnavailable: the tracker cannot be reached.
+        """
+        ...
+
+
+@runtime_checkable
+class Publisher(Protocol):
+    """What a tracker may do besides: keep reports beside the runs that they are about.
+
+    A protocol of its own, so that trackers of others need not have it.
+    """
+
+    name: str
+
+    def publish(self, publication: Publication, query: Query) -> Remote:
+        """Put a report into the experiment's run called `REPORT`; made where it is missing.
+
+        What was published of the same metric before is replaced. Nothing that reads histories may
+        take that run for a training.
+
+        Raises:
+            NothingFound: no such experiment.
+            TrackerUnavailable: the tracker cannot be reached.
+            TrackerError: the tracker refuses.
         """
         ...

@@ -215,3 +215,40 @@ def test_the_experiment_of_the_project(lrtrack, digits, clean_place):
     found = json.loads(lrtrack("compare", "--format", "json").stdout)
 
     assert (found["experiment"], len(found["schedules"])) == ("digits", 2)
+
+
+def test_publishing_needs_a_tracker_that_keeps_reports(lrtrack, digits):
+    """The local tracker writes nothing: said before anything is read, with what to do instead."""
+    result = lrtrack("compare", *LOCAL, "--publish")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Nothing can be published to 'local'" in result.stderr
+    assert "--output report.md" in result.stderr
+
+
+def test_publishing(lrtrack, digits, store, monkeypatch):
+    """The report is printed as ever, and the run that has it is named on stderr."""
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    number = mlflow.MlflowClient(store).create_experiment("digits")
+    both = ("--tracker", "local", "--tracker", "mlflow", "--experiment", "digits")
+    plain = lrtrack("compare", *both)
+    result = lrtrack("compare", *both, "--publish")
+    (run,) = mlflow.MlflowClient(store).search_runs([number])
+
+    assert (0, plain.stdout) == (result.exit_code, result.stdout)
+    said = f"Published to mlflow: run {run.info.run_id}, which mlflow calls 'lrtrack report'\n"
+    assert said == result.stderr
+
+
+def test_a_report_that_cannot_be_published_is_still_shown(lrtrack, digits, store, monkeypatch):
+    """Exit status 1 and the reason, after the report."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    both = ("--tracker", "local", "--tracker", "mlflow", "--experiment", "digits")
+    result = lrtrack("compare", *both, "--publish")
+
+    assert result.exit_code == 1
+    assert "StepLR has the lowest final loss" in result.stdout
+    assert "Error: Not published: Unknown experiment 'digits'" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lrtrack.records import History, Run, State, StepRecord
@@ -83,3 +84,31 @@ def comparison(add: Callable[..., None], histories: Callable[[], list[History]])
             state = State.RUNNING if (rank, seed) == (1, 2) else State.FINISHED
             add(schedule, losses, seed=seed, state=state)
     return compare_histories(histories(), experiment="digits", metric="loss", target=0.3)
+
+
+@pytest.fixture(scope="session")
+def run_of() -> Callable[..., History]:
+    """A function of metric columns, by keyword, that makes one finished run of a schedule."""
+
+    def make(
+        schedule: Schedule, seed: int = 0, *, steps: Sequence[int] | None = None,
+        pace: float = 1.0, url: str | None = None, config: Mapping[str, Any] | None = None,
+        name: str = "run", state: State = State.FINISHED, **metrics: Sequence[float | None],
+    ) -> History:  # fmt: skip
+        at = np.arange(max(map(len, metrics.values()))) if steps is None else np.array(steps)
+        empty = {key: [value is None for value in values] for key, values in metrics.items()}
+        return History(
+            run=Run(
+                id=f"{schedule.id}{seed:024x}", name=name, schedule=schedule, seed=seed,
+                config=config or {},
+            ),
+            state=state,
+            tracker="memory",
+            steps=at.astype(np.int64),
+            times=1000.0 + pace * np.arange(at.size),
+            metrics={key: np.array(values, dtype=float) for key, values in metrics.items()},
+            present={key: ~np.array(gaps) for key, gaps in empty.items()},
+            url=url,
+        )  # fmt: skip
+
+    return make

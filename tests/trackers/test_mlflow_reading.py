@@ -227,7 +227,7 @@ def test_over_http_the_same_is_read(server, written, clean_place, capfd):
         assert same(history.metrics["loss"], [math.nan, *LOSSES])
         assert history.present["loss"].tolist() == [False] + [True] * 8
         assert history.url.startswith(f"{server.uri}/#/experiments/")
-        assert history.url.endswith(f"/runs/{run_id}")
+        assert history.url.endswith(f"/runs/{run_id}?workflowType=machine_learning")
     assert same(before.times, [1000.0 + step / 3 for step in range(9)])
     assert "Downloading" not in quiet
     assert list(clean_place.iterdir()) == []

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_tag_name
 
-from lrtrack.records import Run
+from lrtrack.records import Run, State
 from lrtrack.schedules import Schedule
+from lrtrack.trackers.base import Publication
 from lrtrack.trackers.mlflow import words
+from lrtrack.trackers.mlflow.views import experiment_tags
 
 
 @settings(max_examples=300)
@@ -164,16 +168,98 @@ def test_users_tags_go_beside_ours():
     """What the user calls something is kept, also where it is a number."""
     tags = words.tags(Run("1" * 32, "r", tags={"team": "blue"}, group="g", prefix="d/", seed=3))
 
+    assert tags["lrtrack.schedule"] == f"constant {Schedule('constant').id}"
     assert (tags["team"], tags["lrtrack.group"], tags["lrtrack.prefix"]) == ("blue", "g", "d/")
     assert tags["lrtrack.world_size"] == "1"
     assert tags["lrtrack.scheduler.name"] == "constant"
 
 
-def test_the_description_cannot_be_broken_by_names():
-    """Pipes, backticks and quotes stay inside their cells and commands."""
-    run = Run("1" * 32, "r", Schedule("A`|B"), experiment="it's; rm", device_name="x|y")
-    note = words.note(run)
+def test_the_description():
+    """One paragraph: the schedule with its parameters, optimizer, device, seed, how it ended."""
+    run = Run(
+        "1" * 32, "r", Schedule("StepLR", {"step_size": 3}), {"name": "SGD", "lr": 0.5},
+        experiment="digits", device_type="cuda", device_name="NVIDIA H100", seed=4, version="1.0",
+    )  # fmt: skip
+    ended = words.outcome(444, State.FINISHED, 0.0123456, 1e-9)
 
-    assert "`A'\\|B`" in note
-    assert "x\\|y" in note
-    assert "--experiment 'it'\\''s; rm'" in note
+    assert words.note(run, ended) == (
+        "**`StepLR(step_size=3)`** with `SGD(lr=0.5)` on NVIDIA H100, seed 4. 444 steps; final "
+        "loss 0.01235 (mean of the last 5 %), best 1e-09. Tracked by "
+        "[lrtrack](https://pypi.org/project/lrtrack/) 1.0; compare the schedules of this "
+        "experiment with `lrtrack compare --experiment digits`.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ((1, State.FINISHED, None, None), " 1 step."),
+        ((2, State.FAILED, None, None), " 2 steps, broken off."),
+        (
+            (2, State.FAILED, float("nan"), 0.5),
+            " 2 steps, broken off; final loss nan (mean of the last 5 %), best 0.5.",
+        ),
+    ],
+)
+def test_how_a_run_ended(given: tuple, told: str):
+    """What there is to say, and lrtrack knows its own words again."""
+    run = Run("1" * 32, "r", seed=0)
+    ended = words.outcome(*given)
+
+    assert ended == told
+    assert words.is_ours(words.note(run, ended), run)
+
+
+@pytest.mark.parametrize("more", ["", "my words", " 3 steps, and a note."])
+def test_descriptions_that_somebody_changed_are_his(more: str):
+    """Before, behind or in the middle: whatever was added makes it his own."""
+    run = Run("1" * 32, "r", seed=0)
+    note = words.note(run)
+    changed = (more, note + more, more + note, note.replace(", seed 0.", f", seed 0.{more}"))
+
+    assert words.is_ours(note, run)
+    assert [words.is_ours(text, run) for text in changed if text != note] == (
+        [False] * (4 if more else 1)
+    )
+
+
+def test_the_description_cannot_be_broken_by_names():
+    """Backticks, markup, HTML and quotes stay inside their words; the length is bounded."""
+    run = Run(
+        "1" * 32, "r", Schedule("A`|B"), experiment="it's; rm", device_name="x*y*\n<b>|[z](u)"
+    )
+    note = words.note(run)
+    long = words.note(Run("1" * 32, "r", Schedule("M", {"at": [*range(10_000)]})))
+
+    assert "**`A'|B`** with" in note
+    assert r"x\*y\* &lt;b&gt;\|\[z\](u)." in note
+    assert "`lrtrack compare --experiment 'it'\\''s; rm'`" in note
+    assert note.count("\n") == 1
+    assert len(long) < 8000
+
+
+def test_the_note_of_a_report():
+    """The report itself; where it is longer than MLflow takes, its headline."""
+    given = {"metric": "m", "folder": "m", "page": "", "files": {}}
+    short = Publication(headline="A < B", markdown="# all of it\n", **given)
+    long = Publication(headline="A < B", markdown="x" * 9000, **given)
+    where = "\nThe report's files are among the artifacts, under `m`.\n"
+
+    assert words.report_note(short) == f"# all of it\n{where}"
+    assert words.report_note(long) == f"A &lt; B\n{where}"
+
+
+def test_tags_of_a_new_experiment():
+    """Its kind, and saved views as MLflow's pages keep them, within the limit of a tag."""
+    tags = experiment_tags()
+    views = [json.loads(tags[name]) for name in tags if "sharedViewState" in name]
+
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    assert [view["name"] for view in views] == [
+        "lrtrack: by final loss",
+        "lrtrack: grouped by schedule",
+    ]
+    assert all(len(text) < 5000 for text in tags.values())
+    assert json.loads(views[1]["state"])["groupBy"]["groupByKeys"] == [
+        {"mode": "tag", "groupByData": "lrtrack.schedule"}
+    ]

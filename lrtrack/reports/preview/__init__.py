@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lrtrack.reports.characters import spans
 from lrtrack.schedules.catalogue import stages_of
 
 Rates = NDArray[np.float64]
@@ -94,9 +94,3 @@ def thinned(rates: Rates, most: int = POINTS) -> tuple[NDArray[np.int64], Rates]
         kept |= {low + int(np.argmin(stretch)), low + int(np.argmax(stretch))}
     at = np.array(sorted(kept), dtype=np.int64)
     return at, rates[at]
-
-
-def spans(steps: int, parts: int) -> list[tuple[int, int]]:
-    """`range(steps)` in `parts` stretches of nearly one length, none of them empty."""
-    ends = [at * steps // parts for at in range(parts + 1)]
-    return [(min(low, steps - 1), max(high, low + 1)) for low, high in pairwise(ends)]

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from itertools import groupby
 from typing import TextIO
 
-import numpy as np
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from lrtrack.reports.preview import SUMMARY, Curve, Preview, rate_text, spans
+from lrtrack.reports.characters import MARGIN, SIGNS, STYLES, framed, plot, x_axis
+from lrtrack.reports.preview import SUMMARY, Preview, rate_text
 from lrtrack.reports.terminal import WIDTH, width_of
 
-#: Rows of the plot; characters before it for the rates, and the least that a plot needs.
-_ROWS, _MARGIN, _LEAST = 17, 10, 20
-_STYLES = ("cyan", "yellow", "magenta", "green", "blue", "red")
-#: One sign a curve, where there are no colours to tell them apart.
-_SIGNS = "*+ox#@%&"
-#: A cell of braille is two dots wide and four high; the bit of each, by row and column.
-_BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+#: Rows of the plot, and the least characters across.
+_ROWS, _LEAST = 17, 20
 
 
 def write(preview: Preview, file: TextIO) -> None:
@@ -40,23 +34,18 @@ def _print(preview: Preview, console: Console) -> None:
     coloured = console.color_system is not None and not console.no_color
     unicode = console.encoding.startswith("utf")
     dotted = unicode and (coloured or len(preview.curves) == 1)
-    width = max(_LEAST, console.width - _MARGIN - 1)
+    width = max(_LEAST, console.width - MARGIN - 1)
     show = console.print
     show(Text(preview.title, "bold"))
     show()
     low, high = _limits(preview)
-    lines = _dots(preview, low, high, width) if dotted else _signs(preview, low, high, width)
-    named = {0: high, _ROWS // 2: (low + high) / 2, _ROWS - 1: low}
-    bar, foot, line = ("┤", "└", "─") if unicode else ("|", "+", "-")
-    for row, drawn in enumerate(lines):
-        label = rate_text(named[row]) if row in named else ""
-        whole = Text(f"{label:>{_MARGIN}}{bar}") + drawn
-        whole.rstrip()
-        show(whole, crop=False, no_wrap=True)
-    show(Text(" " * _MARGIN + foot + line * width), crop=False, no_wrap=True)
-    show(Text(" " * (_MARGIN + 1) + _axis(preview.steps, width)), crop=False, no_wrap=True)
+    rates = [curve.rates for curve in preview.curves]
+    lines = plot(rates, low, high, width, _ROWS, dotted=dotted)
+    scale = [rate_text(rate) for rate in (high, (low + high) / 2, low)]
+    for line in framed(lines, scale, _axis(preview.steps, width), unicode=unicode):
+        show(line, crop=False, no_wrap=True)
     show()
-    for line_of_legend in _legend(preview, None if dotted else _SIGNS, console.width):
+    for line_of_legend in _legend(preview, None if dotted else SIGNS, console.width):
         shown = line_of_legend
         if not unicode:
             shown = Text(shown.plain.encode(console.encoding, "replace").decode(console.encoding))
@@ -74,74 +63,11 @@ def _limits(preview: Preview) -> tuple[float, float]:
     return (low if low > high / 2 else min(0.0, low)), high
 
 
-def _heights(curve: Curve, low: float, high: float, across: int, up: int) -> list[tuple[int, int]]:
-    """For each place across, the lowest and the highest place up that the curve touches.
-
-    Each stretch reaches to where the one before it ended, so that a line has no holes.
-    """
-    scaled = np.clip((curve.rates - low) / (high - low), 0.0, 1.0) * (up - 1)
-    places = np.rint(scaled).astype(int)
-    found: list[tuple[int, int]] = []
-    last: int | None = None
-    for begin, end in spans(len(places), across):
-        stretch = places[begin:end]
-        least, most = int(stretch.min()), int(stretch.max())
-        if last is not None and last < least:
-            least = last + 1
-        elif last is not None and last > most:
-            most = last - 1
-        found.append((least, most))
-        last = int(stretch[-1])
-    return found
-
-
-def _dots(preview: Preview, low: float, high: float, width: int) -> list[Text]:
-    """Rows of braille, each curve in its colour; where curves meet, the later one's."""
-    bits = np.zeros((_ROWS, width), dtype=int)
-    owner = np.zeros((_ROWS, width), dtype=int)
-    for index, curve in enumerate(preview.curves):
-        for x, (least, most) in enumerate(_heights(curve, low, high, 2 * width, 4 * _ROWS)):
-            for y in range(least, most + 1):
-                row, part = divmod(4 * _ROWS - 1 - y, 4)
-                bits[row, x // 2] |= _BRAILLE[part][x % 2]
-                owner[row, x // 2] = index
-    return [
-        _row([chr(0x2800 + bit) if bit else " " for bit in bits[row]], owner[row])
-        for row in range(_ROWS)
-    ]
-
-
-def _signs(preview: Preview, low: float, high: float, width: int) -> list[Text]:
-    """Rows of signs, one sign a curve; where curves meet, the later one's."""
-    signs = [[" "] * width for _ in range(_ROWS)]
-    owner = np.zeros((_ROWS, width), dtype=int)
-    for index, curve in enumerate(preview.curves):
-        for x, (least, most) in enumerate(_heights(curve, low, high, width, _ROWS)):
-            for y in range(least, most + 1):
-                signs[_ROWS - 1 - y][x] = _SIGNS[index % len(_SIGNS)]
-                owner[_ROWS - 1 - y, x] = index
-    return [_row(signs[row], owner[row]) for row in range(_ROWS)]
-
-
-def _row(cells: Sequence[str], owners: Sequence[int]) -> Text:
-    line = Text()
-    styles = [
-        "" if cell == " " else _STYLES[owner % len(_STYLES)]
-        for cell, owner in zip(cells, owners, strict=True)
-    ]
-    for style, run in groupby(zip(styles, cells, strict=True), key=lambda pair: pair[0]):
-        line.append("".join(cell for _, cell in run), style)
-    return line
-
-
 def _axis(steps: int, width: int) -> str:
     """First and last step at the ends, and the one between them where there is room."""
-    last, middle = str(steps - 1), str((steps - 1) // 2)
-    line = "0" if steps == 1 else "0" + last.rjust(width - 1)
-    at = width // 2 - len(middle) // 2
-    if steps > 2 and at > 4 and at + len(middle) < width - len(last) - 4:
-        line = line[:at] + middle + line[at + len(middle) :]
-    return line + " step" if steps == 1 else line
+    if steps == 1:
+        return "0 step"
+    return x_axis("0", str((steps - 1) // 2) if steps > 2 else "", str(steps - 1), width)
 
 
 def _legend(preview: Preview, signs: str | None, width: int) -> list[Text]:
@@ -160,7 +86,7 @@ def _legend(preview: Preview, signs: str | None, width: int) -> list[Text]:
     for index, (curve, row) in enumerate(zip(preview.curves, rows[1:], strict=True)):
         sign = signs[index % len(signs)] if signs else "━"
         first, *more = _broken(curve.label, longest)
-        line = Text().append(sign + " ", _STYLES[index % len(_STYLES)])
+        line = Text().append(sign + " ", STYLES[index % len(STYLES)])
         found.append(line.append(f"{first:<{longest}}{columns(row)}".rstrip()))
         found += [Text("  " + piece) for piece in more]
     return found

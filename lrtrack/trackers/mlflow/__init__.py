@@ -1,10 +1,12 @@
 """MLflow: written to through `log_batch`, read back through the columnar file.
 
-words.py    tags, params, the description: what people see
-store.py    finding the store: URIs, credentials, clients, errors
-turns.py    waiting for a database that others write to
-sink.py     writing one run
-reading.py  reading an experiment
+words.py       tags, params, the description: what people see of a run
+views.py       what they see of an experiment
+store.py       finding the store: URIs, credentials, clients, errors
+turns.py       waiting for a database that others write to
+sink.py        writing one run
+reading.py     reading an experiment
+publishing.py  keeping a report beside the runs
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 
 from lrtrack.records import History, Run, Target
 from lrtrack.settings import redact
-from lrtrack.trackers.base import Progress, Query, Sink
+from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
 
 
 class MlflowTracker:
@@ -69,6 +71,12 @@ class MlflowTracker:
         from lrtrack.trackers.mlflow.reading import read
 
         return read(query, progress)
+
+    def publish(self, publication: Publication, query: Query) -> Remote:
+        """Put a report among the artifacts of the experiment's run `lrtrack report`."""
+        from lrtrack.trackers.mlflow.publishing import publish
+
+        return publish(publication, query)
 
 
 def active_run() -> Any:

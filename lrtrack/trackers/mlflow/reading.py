@@ -44,10 +44,10 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     The columnar file is taken where it is whole; else, and for metrics that only the user
     logged, the metric API is asked.
     """
-    uri = query.uri or _own_target().uri
+    uri = query.uri or own_target().uri
     mlflow = existing(uri)
     with translated(uri):
-        experiment = _experiment(mlflow, query)
+        experiment = experiment_of(mlflow, query)
         runs = _runs(mlflow, query, experiment.experiment_id)
     source = _Source(mlflow, uri, experiment.name, query.metric)
     with quiet(), ThreadPoolExecutor(WORKERS, thread_name_prefix="lrtrack-read") as pool:
@@ -63,15 +63,16 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
             source.complain()
 
 
-def _own_target() -> Target:
+def own_target() -> Target:
+    """Where MLflow's own settings say that new runs go."""
     from lrtrack.trackers.mlflow import MlflowTracker
 
     return MlflowTracker().target(None)
 
 
-def _experiment(mlflow: MlflowClient, query: Query) -> Any:
+def experiment_of(mlflow: MlflowClient, query: Query) -> Any:
     """The experiment asked for; without a word of it, the one that new runs would go to."""
-    target = _own_target()
+    target = own_target()
     if query.experiment is None and query.uri is None:  # another store has other ids
         number = target.experiment_id
         if target.run_id is not None:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from lrtrack._optional import load
 from lrtrack.errors import TrackerError
 from lrtrack.journal.reader import merge
-from lrtrack.records import Run, State, StepRecord, Target
+from lrtrack.records import TRAIN, Run, State, StepRecord, Target
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.mlflow import words
 from lrtrack.trackers.mlflow.reading import stored
 from lrtrack.trackers.mlflow.store import client, page, translated
 from lrtrack.trackers.mlflow.turns import turn
+from lrtrack.trackers.mlflow.views import experiment_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,6 +38,7 @@ class MlflowSink:
         self._run = run
         self._target = target
         self._run_id = remote_id or target.run_id
+        self._steps = 0  # as known from the columnar file
         self._earlier: dict[str, set[int]] = {}  # metric → steps of the part continued here
 
     @property
@@ -85,13 +87,20 @@ class MlflowSink:
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         """Store the run-level metrics; end the run if lrtrack opened it."""
         with self._turn():
-            there = self._client.get_run(self._id).data.metrics
+            there = self._client.get_run(self._id).data
             when = int(ended * 1000)
             self._log_points(
-                [(words.key(n), v, when, 0) for n, v in summary.items() if there.get(n) != v]
-            )
+                [(words.key(n), v, when, 0) for n, v in summary.items()
+                 if there.metrics.get(n) != v]
+            )  # fmt: skip
+            if self._run.kind == TRAIN and words.is_ours(there.tags.get(words.NOTE, ""), self._run):
+                self._client.set_tag(self._id, words.NOTE, self._note(state, summary))
             if not self._target.joined:
                 self._client.set_terminated(self._id, state.value, when)
+
+    def _note(self, state: State, summary: Mapping[str, float]) -> str:
+        final, best = (summary.get(f"{self._run.prefix}loss_{name}") for name in ("final", "best"))
+        return words.note(self._run, words.outcome(self._steps, state, final, best))
 
     def complete(self, run: Run) -> None:
         """Store the tags that the run has by now, and its note where nobody has changed it."""
@@ -121,6 +130,7 @@ class MlflowSink:
                 )
                 parts = [columns.read_parquet(Path(there)), whole]
                 whole = merge([b for part in parts for b in part.to_batches()])
+            self._steps = int(whole["step"][-1].as_py()) + 1
             path = Path(folder) / columns.NAME
             columns.write_parquet(whole, path)
             self._client.log_artifact(self._id, str(path), columns.FOLDER)
@@ -152,7 +162,7 @@ class MlflowSink:
         if found is None:
             exceptions = load("mlflow.exceptions")
             try:
-                return str(self._client.create_experiment(name, tags=words.EXPERIMENT_TAGS))
+                return str(self._client.create_experiment(name, tags=experiment_tags()))
             except exceptions.MlflowException:  # someone was faster
                 found = self._client.get_experiment_by_name(name)
                 if found is None:

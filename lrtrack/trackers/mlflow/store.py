@@ -136,16 +136,27 @@ def translated(uri: str | None) -> Iterator[None]:
         raise kind(f"{where}: {redact(_reason(error))[:500]}") from error
 
 
+#: What MLflow is told to keep to itself: a progress bar for each file, and addresses that may have
+#: credentials in them.
+_QUIET = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bar of MLflow's own for each file: a report downloads hundreds."""
-    name = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
-    said = os.environ.get(name)
-    os.environ[name] = said or "false"
+    """Without MLflow's own words where the user has not asked for them; errors are raised."""
+    added = [name for name in _QUIET if name not in os.environ]
+    os.environ.update({name: _QUIET[name] for name in added})
+    log = logging.getLogger("mlflow.store.db.utils")  # it logs what it raises, with a traceback
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        if said is None:
+        log.setLevel(level)
+        for name in added:
             os.environ.pop(name, None)
 
 
@@ -153,7 +164,9 @@ def page(uri: str, experiment_id: str, run_id: str) -> str | None:
     """Where people look at a run; None for a store without a server."""
     if not uri.startswith(("http://", "https://")):
         return None
-    return f"{redact(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    place = f"{redact(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    # Without it, MLflow 3 shows the run among evaluations of chat bots; others ignore it.
+    return f"{place}?workflowType=machine_learning"
 
 
 def _default(mlflow: Any) -> str:
@@ -237,6 +250,9 @@ def _reason(error: BaseException) -> str:
     system = re.search(r"\[Errno -?\d+\] ([^\"')]+)", text)
     if "failed with exception" in text and system is not None:
         return f"cannot be reached ({system[1].strip()})"
+    driver = re.search(r"^\((?:\w+\.)+\w+\) (.+)$", text, re.MULTILINE)
+    if "sqlalche.me" in text and driver is not None:
+        return driver[1]
     return text.splitlines()[0] if text else repr(error)
 
 

@@ -8,19 +8,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lrtrack.records import FIND, METHOD, TRAIN, Run, StepRecord, diagnoses_from
+from lrtrack.records import FIND, METHOD, TRAIN, Run, State, StepRecord, diagnoses_from
 from lrtrack.schedules import CONSTANT, Schedule, text_of
+from lrtrack.trackers.base import Publication
 
-#: Tag of an experiment without which MLflow 3's UI opens it as a GenAI experiment.
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 RUN_ID = "lrtrack.run_id"
 HISTORY_ROWS = "lrtrack.history.rows"
 NOTE = "mlflow.note.content"
+#: What MLflow's pages can group by: readable, and different for schedules that only differ in
+#: their parameters.
+SCHEDULE = "lrtrack.schedule"
 KIND, SUGGESTION = "lrtrack.kind", "lrtrack.suggestion."
 DIAGNOSES = "lrtrack.diagnoses"
+#: What `KIND` says of a run that keeps reports.
+REPORT_KIND = "report"
 
 _NAME = re.compile(r"[^\w\-. /:]")
-_KEY_LENGTH, _PARAM_LENGTH, _TAG_LENGTH = 250, 6000, 8000
+# What a description says of how its run ended, as `outcome` writes it.
+_OUTCOME = re.compile(
+    r"(?: \d+ steps?(?:, broken off)?"
+    r"(?:; final loss \S+ \(mean of the last 5 %\), best \S+)?\.)?"
+)
+_MARKUP = re.compile(r"([\\`*_{}\[\]#|!~])")
+_KEY_LENGTH, _PARAM_LENGTH, _TAG_LENGTH, _CODE_LENGTH = 250, 6000, 8000, 1000
 #: Of a text that is no use when it is cut; the strictest store takes 5000.
 _WHOLE = 4900
 
@@ -54,6 +64,7 @@ def tags(run: Run) -> dict[str, str]:
         "lrtrack.device.name": run.device_name,
         "lrtrack.world_size": str(run.world_size),
         "lrtrack.optimizer.name": str(run.optimizer.get("name", "")),
+        SCHEDULE: f"{run.schedule.name} {run.schedule.id}",
         "lrtrack.scheduler.id": run.schedule.id,
         "lrtrack.scheduler.spec": run.schedule.spec,
     }
@@ -109,24 +120,70 @@ def params(run: Run) -> dict[str, str]:
     return {key(name): text_of(value)[:_PARAM_LENGTH] for name, value in found.items()}
 
 
-def note(run: Run) -> str:
-    """The run's description, in Markdown."""
+def note(run: Run, ended: str = "") -> str:
+    """The run's description, in Markdown.
+
+    Args:
+        run: the run; of a range test, with what it found.
+        ended: what `outcome` says; nothing before the run's end.
+    """
+    if run.kind == FIND:
+        return _range_test(run)
+    before, after = _around(run)
+    return before + ended + after
+
+
+def outcome(steps: int, state: State, final: float | None, best: float | None) -> str:
+    """How a training ended, as a sentence after the first one of its description."""
+    told = f" {steps} step{'' if steps == 1 else 's'}"
+    told += "" if state is State.FINISHED else ", broken off"
+    if final is not None and best is not None:
+        told += f"; final loss {final:.4g} (mean of the last 5 %), best {best:.4g}"
+    return told + "."
+
+
+def is_ours(text: str, run: Run) -> bool:
+    """Whether a training's description is as lrtrack wrote it, so that nobody's words are lost."""
+    before, after = _around(run)
+    inside = text[len(before) : len(text) - len(after)]
+    return text == before + inside + after and _OUTCOME.fullmatch(inside) is not None
+
+
+def report_note(publication: Publication) -> str:
+    """The description of the run that keeps reports: the last report itself, where it fits in."""
+    where = f"The report's files are among the artifacts, under `{publication.folder}`."
+    whole = f"{publication.markdown}\n{where}\n"
+    if len(whole) <= _WHOLE:
+        return whole
+    return f"{_plain(publication.headline)[:_CODE_LENGTH]}\n\n{where}\n"
+
+
+def _around(run: Run) -> tuple[str, str]:
+    """A training's description before and after what it says of how the run ended."""
+    optimizer = Schedule.from_dict(_named(run.optimizer)).label
+    seed = f", seed {run.seed}" if run.seed is not None else ""
+    where = f" --experiment {_shell(run.experiment)}" if run.experiment else ""
+    before = (
+        f"**`{_code(run.schedule.label)}`** with `{_code(optimizer)}` on "
+        f"{_plain(run.device_name or run.device_type)}{seed}."
+    )
+    after = (
+        f" Tracked by [lrtrack](https://pypi.org/project/lrtrack/) {run.version}; compare the "
+        f"schedules of this experiment with `{_code(f'lrtrack compare{where}')}`.\n"
+    )
+    return before, after
+
+
+def _range_test(run: Run) -> str:
     rows = [
-        ("Schedule", f"`{_code(run.schedule.label)}` (id `{run.schedule.id}`)"),
-        ("Optimizer", f"`{_code(Schedule.from_dict(_named(run.optimizer)).label)}`"),
-        ("Device", _code(f"{run.device_name} ({run.device_type})")),
+        ("Schedule", f"`{_cell(run.schedule.label)}` (id `{run.schedule.id}`)"),
+        ("Optimizer", f"`{_cell(Schedule.from_dict(_named(run.optimizer)).label)}`"),
+        ("Device", _cell(f"{run.device_name} ({run.device_type})")),
         *([("Seed", str(run.seed))] if run.seed is not None else []),
-        *((f"Suggestion ({_code(way)})", f"`{rate:.4g}`") for way, rate in run.suggestions.items()),
+        *((f"Suggestion ({_cell(way)})", f"`{rate:.4g}`") for way, rate in run.suggestions.items()),
     ]
     table = "\n".join(f"| **{name}** | {text} |" for name, text in rows)
-    where = f" --experiment {_shell(run.experiment)}" if run.experiment else ""
-    if run.kind == FIND:
-        return f"{_finding(run)}\n\n| | |\n|---|---|\n{table}\n"
-    return (
-        f"Tracked by [lrtrack](https://pypi.org/project/lrtrack/) {run.version} at every optimizer "
-        f"step.\n\n| | |\n|---|---|\n{table}\n\n"
-        f"Compare the schedules of this experiment:\n\n```\nlrtrack compare{where}\n```\n"
-    )
+    return f"{_finding(run)}\n\n| | |\n|---|---|\n{table}\n"
 
 
 def _finding(run: Run) -> str:
@@ -164,7 +221,18 @@ def _dotted(prefix: str, value: Any) -> list[tuple[str, Any]]:
 
 
 def _code(text: str) -> str:
-    return text.replace("`", "'").replace("|", "\\|").replace("\n", " ")
+    flat = " ".join(text.replace("`", "'").split())
+    return flat if len(flat) <= _CODE_LENGTH else f"{flat[:_CODE_LENGTH]}…"
+
+
+def _cell(text: str) -> str:
+    return _code(text).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Text as Markdown shows it letter by letter, on one line."""
+    marked = _MARKUP.sub(r"\\\1", " ".join(text.split()))
+    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _shell(text: str) -> str:

@@ -9,6 +9,7 @@ reading.py  reading a project
 rows.py     history rows as columns
 cache.py    copies of finished runs
 starting.py registering a sweep
+publishing.py keeping a report beside the runs
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 from lrtrack.records import History, Run, Target
 from lrtrack.settings import redact
-from lrtrack.trackers.base import Progress, Query, Sink
+from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
 from lrtrack.trackers.wandb import place
 from lrtrack.trackers.wandb.guard import Guard
 
@@ -83,6 +84,12 @@ class WandbTracker:
         from lrtrack.trackers.wandb.reading import read
 
         return read(query, progress)
+
+    def publish(self, publication: Publication, query: Query) -> Remote:
+        """Put a report into the project's run `lrtrack report`, as a panel and as files."""
+        from lrtrack.trackers.wandb.publishing import publish
+
+        return publish(publication, query)
 
 
 def active_run() -> Any:

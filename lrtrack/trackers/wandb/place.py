@@ -106,6 +106,11 @@ def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     }
 
 
+def of_another_run(name: str) -> bool:
+    """Whether a variable of this process may speak of the run for which it was started."""
+    return name.startswith("WANDB_") and name not in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
+
+
 def mode(environ: Mapping[str, str]) -> str:
     """`online`, `offline`, `shared` or `disabled`."""
     if environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes"):

@@ -18,7 +18,7 @@ from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.settings import redact
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Remote
-from lrtrack.trackers.wandb import words
+from lrtrack.trackers.wandb import place, words
 
 #: Seconds that W&B may take to open a run, and that any answer is waited for at one attempt.
 OPENING, ANSWER = 30.0, 30.0
@@ -123,7 +123,7 @@ class WandbSink:
         return found
 
     def _start(self) -> subprocess.Popen[str]:
-        mine = {name: text for name, text in os.environ.items() if not _of_another_run(name)}
+        mine = {name: text for name, text in os.environ.items() if not place.of_another_run(name)}
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "lrtrack.trackers.wandb.writer"],
             env=mine | dict(self._target.environment),
@@ -181,11 +181,6 @@ class WandbSink:
     def _lost(self, error: Exception | None) -> None:
         self.release()
         raise SinkLost("the process that writes to W&B has ended") from error
-
-
-def _of_another_run(name: str) -> bool:
-    """Whether a variable of this process may speak of the run for which it was started."""
-    return name.startswith("WANDB_") and name not in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
 
 
 def _read(process: subprocess.Popen[str], into: queue.Queue[str]) -> None:

@@ -178,7 +178,7 @@ class Writer:
             raise ConnectionError(f"has rows up to {stored} of {last} in run {self._run.id}")
 
 
-def _failure(error: BaseException) -> Answer:
+def failure(error: BaseException) -> Answer:
     """Say whether to try again, and what to do."""
     import wandb.errors
 
@@ -216,7 +216,7 @@ def main() -> None:
         try:
             answer = getattr(writer, order["do"])(order)
         except BaseException as error:  # W&B raises KeyboardInterrupt and SystemExit at times
-            answer = _failure(error)
+            answer = failure(error)
         print(json.dumps(answer), file=answers, flush=True)
         if order["do"] == "close" and "error" not in answer:
             os._exit(0)  # W&B's own exit hooks would wait for what a joined run's owner does

@@ -1,20 +1,24 @@
-"""`compare()`: read runs back from trackers and compare their schedules."""
+"""`compare()`: read runs back from trackers and compare their schedules.
+
+reading.py     an experiment's runs from one or several trackers
+comparison.py  what `compare()` returns: a `lrtrack.stats.Comparison` that can be shown and saved
+frames.py      its figures and steps as pandas frames
+publishing.py  putting its report where the runs are
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lrtrack import settings, stats
-from lrtrack.errors import NothingFound
+from lrtrack.comparing.comparison import Comparison
+from lrtrack.comparing.publishing import publish, publishers
+from lrtrack.comparing.reading import fetch
 from lrtrack.records import TRAIN
-from lrtrack.trackers import registry
-from lrtrack.trackers.base import Progress, Query, Tracker
+from lrtrack.trackers.base import Progress, Tracker
 
-if TYPE_CHECKING:
-    from lrtrack.records import History
+__all__ = ["Comparison", "compare", "fetch", "publish", "publishers"]
 
 
 def compare(
@@ -31,7 +35,7 @@ def compare(
     directory: str | Path | None = None,
     cache: bool = True,
     progress: Progress | None = None,
-) -> stats.Comparison:
+) -> Comparison:
     """Compare the schedules of an experiment's trainings, best first; range tests are left out.
 
     Args:
@@ -66,7 +70,7 @@ def compare(
         cache=cache,
         progress=progress,
     )
-    return stats.compare_histories(
+    found = stats.compare_histories(
         [history for history in histories if history.run.kind == TRAIN],
         experiment=experiment,
         metric=metric,
@@ -75,51 +79,4 @@ def compare(
         group_by=group_by,
         baseline=baseline,
     )
-
-
-def fetch(
-    experiment: str | None = None,
-    *,
-    tracker: str | Tracker | Sequence[str | Tracker] | None = None,
-    tracking_uri: str | None = None,
-    filters: Sequence[str] = (),
-    metric: str | None = None,
-    directory: str | Path | None = None,
-    cache: bool = True,
-    progress: Progress | None = None,
-) -> list[History]:
-    """Read an experiment's runs from one or several trackers, each run once.
-
-    Where several trackers have a run, the one with more of its steps is believed. `metric` is
-    what will be asked of the histories: some trackers fetch no more than they must.
-
-    Raises:
-        NothingFound: no tracker has the experiment.
-        TrackerUnavailable: a tracker cannot be reached.
-        UsageError: a tracker that does not exist, or a filter it does not understand.
-    """
-    found = settings.read()
-    query = Query(
-        experiment=experiment or found.experiment,
-        uri=tracking_uri,
-        filters=tuple(filters),
-        directory=found.directory if directory is None else Path(directory).expanduser(),
-        metric=metric,
-        cache=cache,
-    )
-    trackers = registry.resolve(tracker or found.tracker or "mlflow")
-    runs: dict[str, History] = {}
-    absent: list[NothingFound] = []
-    for source in trackers:
-        addressed = source.name == "mlflow" or len(trackers) == 1
-        own = query if addressed else replace(query, uri=None)
-        try:
-            for history in source.histories(own, progress):
-                known = runs.get(history.run.id)
-                if known is None or history.steps.size > known.steps.size:
-                    runs[history.run.id] = history
-        except NothingFound as error:  # another of the trackers may well have it
-            absent.append(error)
-    if len(absent) == len(trackers):
-        raise absent[0] if len(absent) == 1 else NothingFound(" ".join(map(str, absent)))
-    return list(runs.values())
+    return Comparison.of(found)

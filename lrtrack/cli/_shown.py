@@ -1,0 +1,31 @@
+"""A comparison in any format, on stdout or in a file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrtrack.cli import _options
+from lrtrack.reports import formats
+
+if TYPE_CHECKING:
+    from lrtrack.stats import Comparison
+
+FORMATS = tuple(formats.FORMATS)
+
+
+def show(
+    comparison: Comparison, form: str = "table", path: Path | None = None, axis: str = "step"
+) -> None:
+    """Print `comparison` in a format, or write it to `path`."""
+    if form != "table" or path is not None:
+        _options.deliver(formats.render(comparison, form, axis), path)
+        return
+    from lrtrack.reports import chart, terminal
+    from lrtrack.reports.report import report_of
+
+    report = report_of(comparison)
+    terminal.write(report, sys.stdout)
+    used = terminal.text(report, terminal.width_of(sys.stdout)).count("\n")
+    chart.write(comparison, sys.stdout, used, axis=axis)

@@ -1,0 +1,157 @@
+"""The curves of a comparison as a chart of characters, under the table where there is room."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from lrtrack.reports.characters import MARGIN, SIGNS, STYLES, framed, plot, x_axis
+from lrtrack.reports.curves import AXES, Curves, Panel, curves_of
+from lrtrack.reports.palette import names_of
+from lrtrack.reports.rulers import STEP
+from lrtrack.reports.terminal import width_of
+from lrtrack.reports.thinning import means, stretches
+from lrtrack.reports.wording import clean, number
+from lrtrack.stats import Comparison
+
+Values = NDArray[np.float64]
+
+_ROWS, _NARROW = 12, 60
+#: Curves that can be told apart: the best schedules.
+MOST = len(STYLES)
+
+
+def write(comparison: Comparison, file: TextIO, used: int, *, axis: str = STEP) -> None:
+    """Print the chart to `file` if it is a terminal that can show it with the table.
+
+    Args:
+        used: lines that the table above it took.
+        axis: the x axis.
+
+    Raises:
+        UsageError: the runs do not say where they stand on that axis.
+    """
+    width = width_of(file)
+    shown = width >= _NARROW and file.isatty()
+    if not shown and axis == STEP:
+        return
+    curves = curves_of(comparison)
+    curves.need(axis)
+    if not shown:
+        return
+    console = Console(file=file, width=width)
+    coloured = console.color_system is not None and not console.no_color
+    unicode = console.encoding.startswith("utf")
+    lines = lines_of(
+        comparison, curves, width, axis=axis, dotted=unicode and coloured, unicode=unicode
+    )
+    # one line more for the prompt that follows
+    if lines and used + len(lines) + 1 < _height_of(file):
+        for line in lines:
+            console.print(line, crop=False, no_wrap=True)
+
+
+def lines_of(
+    comparison: Comparison, curves: Curves, width: int, *, axis: str, dotted: bool, unicode: bool
+) -> list[Text]:
+    """The chart of the compared metric's means; nothing where no run has a finite value."""
+    panel = next((item for item in curves.panels if item.metric == comparison.metric), None)
+    if panel is None:
+        return []
+    across = max(20, width - MARGIN - 1)
+    drawn = _drawn(panel, curves, axis, 2 * across)
+    known = [values[np.isfinite(values)] for values, _, _ in drawn.values()]
+    if not known:
+        return []
+    low, high = (float(pick(np.concatenate(known))) for pick in (np.min, np.max))
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    starts, ends = zip(*((first, last) for _, first, last in drawn.values()), strict=True)
+    rows = plot(
+        [values for values, _, _ in drawn.values()], low, high, across, _ROWS, dotted=dotted
+    )
+    middle = (min(starts) + max(ends)) / 2
+    below = x_axis(_place(min(starts)), _place(middle), _place(max(ends)), across)
+    scale = [number(10**at if panel.wide else at, 3) for at in (high, (low + high) / 2, low)]
+    names = names_of(comparison)
+    more = f", the best {len(drawn)} of {len(names)}" if len(drawn) < len(names) else ""
+    title = f"{clean(panel.title)} by {AXES[axis]}, mean over runs{more}"
+    return [
+        Text(),
+        Text(set_cell_size(title, min(width, cell_len(title))), "bold"),
+        *framed(rows, scale, below, unicode=unicode),
+        *_legend([names[at] for at in drawn], width, dotted=dotted, unicode=unicode),
+    ]
+
+
+def _drawn(
+    panel: Panel, curves: Curves, axis: str, parts: int
+) -> Mapping[int, tuple[Values, float, float]]:
+    """Smoothed means at `parts` evenly spaced places, of the best schedules that have any.
+
+    Returns:
+        By index of the schedule: values of shape (parts,), of the same places for all; and the
+        schedule's own first and last place.
+    """
+    found: dict[int, tuple[Values, Values]] = {}
+    for at, bundle in enumerate(panel.bundles):
+        if len(found) < MOST and bundle is not None and bundle.counted:
+            cuts = stretches(bundle.steps.size, parts)
+            values = means(bundle.mean, cuts)
+            if panel.wide:
+                values = np.log10(values)
+            where = curves.places(axis, bundle.counted, bundle.steps[cuts])
+            known = np.isfinite(values)
+            if known.any():
+                found[at] = where[known], values[known]
+    if not found:
+        return {}
+    low = min(float(where[0]) for where, _ in found.values())
+    high = max(float(where[-1]) for where, _ in found.values())
+    grid = np.linspace(low, high, parts)
+    return {
+        at: (_on(grid, where, values), float(where[0]), float(where[-1]))
+        for at, (where, values) in found.items()
+    }
+
+
+def _on(grid: Values, where: Values, values: Values) -> Values:
+    found = np.interp(grid, where, values, left=np.nan, right=np.nan)
+    # a curve that is shorter than a place is wide has that one place
+    found[np.argmin(np.abs(grid - where[0]))] = values[0]
+    return np.asarray(found)
+
+
+def _place(at: float) -> str:
+    return f"{at:.0f}" if at == round(at) or abs(at) >= 1000 else f"{at:.3g}"
+
+
+def _legend(names: Sequence[str], width: int, *, dotted: bool, unicode: bool) -> list[Text]:
+    """Names after their signs, as many on a line as stand there."""
+    most = width - 4
+    lines = [Text()]
+    for index, name in enumerate(names):
+        if cell_len(name) > most:
+            name = set_cell_size(name, most - 1) + ("…" if unicode else "~")
+        if not unicode:
+            name = name.encode("ascii", "replace").decode()
+        sign = "━" if dotted else SIGNS[index % len(SIGNS)]
+        if lines[-1].cell_len and lines[-1].cell_len + cell_len(name) + 5 > width:
+            lines.append(Text())
+        gap = "   " if lines[-1].cell_len else ""
+        lines[-1].append(gap + sign + " ", STYLES[index]).append(name)
+    return lines
+
+
+def _height_of(file: TextIO) -> int:
+    try:
+        return os.get_terminal_size(file.fileno()).lines
+    except (OSError, ValueError):
+        return 0

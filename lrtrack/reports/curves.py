@@ -1,0 +1,206 @@
+"""Curves behind a comparison as plain numbers: each schedule's mean and band, and single runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrtrack.errors import UsageError
+from lrtrack.records import History
+from lrtrack.reports.rulers import EPOCH, STEP, TIME, Ruler, rulers_of
+from lrtrack.stats import Comparison
+
+Steps = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+#: What an x axis is called.
+AXES: Mapping[str, str] = {STEP: "step", TIME: "seconds since the first step", EPOCH: "epoch"}
+#: Panels below the compared metric, where any run recorded them.
+_ALSO = ("loss", "lr", "grad_norm")
+#: No chart's scale has room for more, nor sums that do not overflow; float32 ends at 1e38.
+_LARGEST = 1e100
+#: So many times the usual value is much.
+_WIDE = 8.0
+_TITLES = {"lr": "learning rate", "grad_norm": "gradient norm"}
+
+
+def drawable(value: float | None) -> bool:
+    """Whether a chart can show `value`."""
+    return value is not None and abs(value) < _LARGEST
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run's values of one metric.
+
+    Attributes:
+        run: index in `Comparison.histories`.
+        steps: where there is a record, shape (n,), ascending.
+        values: shape (n,); NaN where the recorded value is not finite, or beyond all charts.
+    """
+
+    run: int
+    steps: Steps
+    values: Values
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One schedule in one panel.
+
+    Mean and band are over those runs that did not diverge, at each step at which over half of
+    them have a value; of the learning rate, which no run's fate changes, over all runs that have
+    one. Between its records a run's values are taken from the straight line that a chart draws
+    there. The band reaches from the lowest of these runs to the highest: a deviation would show
+    values that no run had, negative losses among them.
+
+    Attributes:
+        steps: shape (g,): all steps with a record of one of these runs.
+        mean, low, high: shape (g,), NaN where too few runs have a value.
+        counted: indices of the runs that they are over.
+        lines: every run that recorded the metric, with those that diverged.
+    """
+
+    steps: Steps
+    mean: Values
+    low: Values
+    high: Values
+    counted: tuple[int, ...]
+    lines: tuple[Line, ...]
+
+    @cached_property
+    def flat(self) -> bool:
+        """Whether all lines are one and the same, so that drawing one shows all."""
+        known = np.isfinite(self.mean)
+        return (
+            len(self.counted) == len(self.lines)
+            and bool(np.array_equal(self.low[known], self.high[known]))
+            and all(np.isfinite(line.values).all() for line in self.lines)
+        )
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One metric, with one bundle for each of `Comparison.schedules`; None where none has it."""
+
+    metric: str
+    title: str
+    bundles: tuple[Bundle | None, ...]
+
+    @cached_property
+    def wide(self) -> bool:
+        """Whether the largest values would press the usual ones flat on a linear axis.
+
+        Never of learning rates, whose shapes people know from linear axes.
+        """
+        there = [bundle for bundle in self.bundles if bundle is not None]
+        parts = [bundle.mean for bundle in there]
+        parts += [line.values for bundle in there for line in bundle.lines]
+        values = np.concatenate(parts)
+        values = values[np.isfinite(values)]
+        if self.metric == "lr" or not values.size or values.min() <= 0.0:
+            return False
+        return bool(values.max() > _WIDE * np.median(values))
+
+
+@dataclass(frozen=True)
+class Curves:
+    """All panels of a comparison over one x axis.
+
+    Attributes:
+        members: for each schedule the indices of its runs in `Comparison.histories`.
+        rulers: for each axis there is, one ruler a run.
+        absent: for each axis there is not, why.
+    """
+
+    panels: tuple[Panel, ...]
+    members: tuple[tuple[int, ...], ...]
+    rulers: Mapping[str, tuple[Ruler, ...]]
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    def need(self, axis: str) -> None:
+        """Raise UsageError where the comparison has no such x axis."""
+        if axis not in self.rulers:
+            raise UsageError(self.absent.get(axis, f"There is no x axis {axis!r}."))
+
+    def places(self, axis: str, runs: Sequence[int], steps: Steps) -> Values:
+        """Where `steps` stand on an axis: the mean over `runs`, shape (n,)."""
+        found = [self.rulers[axis][run].at(steps) for run in runs]
+        return np.asarray(np.mean(found, axis=0)) if len(found) > 1 else found[0]
+
+
+def curves_of(comparison: Comparison) -> Curves:
+    """Collect the curves of the compared metric, loss, learning rate and gradient norm."""
+    members = tuple(_members(comparison))
+    rulers, absent = rulers_of(comparison.histories)
+    panels = []
+    for metric in dict.fromkeys((comparison.metric, *_ALSO)):
+        bundles = tuple(_bundle(comparison, metric, runs) for runs in members)
+        if any(bundle is not None for bundle in bundles):
+            panels.append(Panel(metric, _TITLES.get(metric, metric), bundles))
+    return Curves(tuple(panels), members, rulers, absent)
+
+
+def _members(comparison: Comparison) -> Iterator[tuple[int, ...]]:
+    start = 0
+    for item in comparison.schedules:
+        yield tuple(range(start, start + item.runs))
+        start += item.runs
+
+
+def _bundle(comparison: Comparison, metric: str, runs: Sequence[int]) -> Bundle | None:
+    lines = [
+        line for run in runs if (line := _line(comparison.histories[run], metric, run)) is not None
+    ]
+    if not lines:
+        return None
+    counted = [
+        line
+        for line in lines
+        if (metric == "lr" or not comparison.runs[line.run].diverged)
+        and np.isfinite(line.values).any()
+    ]
+    return _averaged(counted, lines, least=0.0 if metric == "lr" else 0.5)
+
+
+def _line(history: History, metric: str, run: int) -> Line | None:
+    steps, values = history.series(metric)
+    if not steps.size:
+        return None
+    return Line(run, steps, np.where(np.abs(values) < _LARGEST, values, np.nan))
+
+
+def _averaged(counted: Sequence[Line], lines: Sequence[Line], least: float) -> Bundle:
+    """Mean and band at steps at which more than the share `least` of `counted` has a value."""
+    if not counted:
+        empty = np.empty(0)
+        return Bundle(np.empty(0, dtype=np.int64), empty, empty, empty, (), tuple(lines))
+    steps = np.unique(np.concatenate([line.steps for line in counted]))
+    table = np.array([_filled(line, steps) for line in counted])
+    there = np.isfinite(table)
+    usable = there.sum(axis=0) > least * len(counted)
+
+    def over_runs(filler: float, reduce: np.ufunc) -> Values:
+        return np.asarray(reduce.reduce(np.where(there, table, filler), axis=0))
+
+    shares = np.maximum(there.sum(axis=0), 1)
+    return Bundle(
+        steps,
+        mean=np.where(usable, over_runs(0.0, np.add) / shares, np.nan),
+        low=np.where(usable, over_runs(np.inf, np.minimum), np.nan),
+        high=np.where(usable, over_runs(-np.inf, np.maximum), np.nan),
+        counted=tuple(line.run for line in counted),
+        lines=tuple(lines),
+    )
+
+
+def _filled(line: Line, steps: Steps) -> Values:
+    """A run's values at `steps`: its own, or between two of its own; NaN before and after them."""
+    known = np.isfinite(line.values)
+    return np.asarray(
+        np.interp(steps, line.steps[known], line.values[known], left=np.nan, right=np.nan)
+    )

@@ -1,0 +1,121 @@
+"""A comparison as one HTML file that needs no other and no network: it opens by double-click.
+
+Text from trackers passes through `html.escape` here and through `textContent` in the script, and
+the page's own policy lets the browser run nothing but that script and load nothing at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from html import escape
+from importlib.resources import files
+
+from lrtrack.reports.curves import Curves, curves_of
+from lrtrack.reports.html.board import leaderboard, strip
+from lrtrack.reports.html.parts import alerts, controls, items, legend, section
+from lrtrack.reports.html.payload import payload_of
+from lrtrack.reports.html.runs import runs_table
+from lrtrack.reports.palette import COLOURS, DARK, looks_of, names_of
+from lrtrack.reports.report import report_of
+from lrtrack.reports.rulers import STEP
+from lrtrack.stats import Comparison
+
+_SCRIPTS = ("chart.js", "page.js", "controls.js")
+_HOW = (
+    "Curves: the line is the mean over a schedule's runs at each step at which over half of them "
+    "have a value, the band reaches from the lowest run to the highest, and faint lines are the "
+    "single runs. A run that diverged is in neither mean nor band of losses and gradient norms; "
+    "× marks its last finite value.",
+    "Long curves are drawn with fewer points, which keep the lowest and the highest value of each "
+    "stretch. Smoothing is a moving average, its window a share of the longest run.",
+)
+_ON_TIME = "On the axis of seconds each step stands at its mean time over the runs."
+
+
+def render(comparison: Comparison, *, axis: str = STEP) -> str:
+    """The page, with `axis` (`step`, `time` or `epoch`) as its x axis to begin with.
+
+    Raises:
+        UsageError: the runs do not say where they stand on that axis.
+    """
+    curves = curves_of(comparison)
+    curves.need(axis)
+    body = _body(comparison, curves, axis)
+    script = "(() => {\n" + "\n".join(map(_own, _SCRIPTS)) + "})();\n"
+    style = _colours() + _own("page.css")
+    policy = (
+        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    title = escape(report_of(comparison).title)
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            f"<title>{title}</title>",
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<style>{style}</style></head>",
+            f"<body>{body}<script>{script}</script></body></html>\n",
+        ]
+    )
+
+
+def _body(comparison: Comparison, curves: Curves, axis: str) -> str:
+    report = report_of(comparison)
+    names, looks = names_of(comparison), looks_of(comparison.schedules)
+    charts = [
+        controls(curves, axis),
+        legend(names, looks),
+        '<div id="panels"></div><div id="tip" hidden></div>',
+        "<noscript><p>The curves need JavaScript.</p></noscript>",
+        *(f'<p class="note">{escape(why)}</p>' for why in curves.absent.values()),
+    ]
+    how = (*report.notes, *_HOW, _ON_TIME)
+    return "\n".join(
+        [
+            "<main><header><div>",
+            f'<p class="about">{escape(report.title)}</p><h1>{escape(report.headline)}</h1>',
+            '</div><button id="theme" type="button">Light / dark</button></header>',
+            alerts(comparison, report),
+            section("Leaderboard", leaderboard(comparison, report, looks)),
+            section("Curves", "\n".join(charts)),
+            section("Final values, one dot a run", strip(comparison, names, looks)),
+            section("Runs", runs_table(comparison, names, looks)),
+            section("How it was computed", items(how)),
+            "</main>",
+            '<script type="application/json" id="data">',
+            payload_of(comparison, curves, names, looks, axis),
+            "</script>",
+        ]
+    )
+
+
+def _own(name: str) -> str:
+    return (files(__name__) / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    """What a content security policy calls a script or style by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _colours() -> str:
+    """Colours by number, for light and for dark; `.c3` is whatever has colour 3."""
+
+    def named(colours: tuple[str, ...]) -> str:
+        return "".join(f"--c{at}:{colour};" for at, colour in enumerate(colours))
+
+    dark = (
+        "color-scheme:dark;--paper:#14171b;--raised:#20252b;--ink:#e8eaed;--faint:#9aa4b1;"
+        "--rule:#31373f;--good:#5fd3a2;--bad:#ff8a80;--warn:#2f2814;--warn-rule:#b98900;"
+        "--accent:#6cb2f5;" + named(DARK)
+    )
+    return (
+        f":root{{{named(COLOURS)}}}\n"
+        f"@media screen{{:root[data-theme=dark]{{{dark}}}\n"
+        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}}}}}}}\n"
+        + "".join(f".c{at}{{--own:var(--c{at})}}" for at in range(len(COLOURS)))
+        + "\n"
+    )

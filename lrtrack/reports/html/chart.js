@@ -1,0 +1,203 @@
+// Curves: from the page's numbers to lines over any x axis, smoothed or not, and to SVG paths.
+"use strict";
+
+const NAMESPACE = "http://www.w3.org/2000/svg";
+
+// Text from trackers only ever goes through textContent and setAttribute: it stays text.
+function svg(name, attributes, parent) {
+  const made = document.createElementNS(NAMESPACE, name);
+  for (const key in attributes) made.setAttribute(key, attributes[key]);
+  if (parent) parent.appendChild(made);
+  return made;
+}
+
+const numbers = (list) => Float64Array.from(list, (value) => (value === null ? NaN : value));
+
+function summed(deltas) {
+  let at = 0;
+  return Float64Array.from(deltas, (delta) => (at += delta));
+}
+
+/** A curve: x in steps, y, and the evenly spaced means that smoothing works on, if it may. */
+function curveOf(raw, runs, smooth) {
+  const x = summed(raw.x), y = numbers(raw.y);
+  return { runs, x, y, smooth, sx: raw.sx ? summed(raw.sx) : x, sy: raw.sy ? numbers(raw.sy) : y };
+}
+
+/** All of a panel, ready to draw. */
+function panelOf(raw) {
+  const series = raw.series.map((item) => item && seriesOf(item, raw));
+  return { ...raw, series };
+}
+
+function seriesOf(raw, panel) {
+  if (panel.profile) return raw;
+  const found = { mean: null, band: null, ends: raw.ends };
+  found.runs = (raw.runs || []).map((run) => curveOf(run, [run.run], false));
+  if (raw.x) {
+    found.mean = curveOf(raw, raw.of, panel.smooth);
+    // one run alone: behind its smoothed line stands what was recorded
+    if (!raw.runs && panel.smooth) found.runs = [curveOf(raw, raw.of, false)];
+  }
+  if (raw.band) {
+    const x = raw.band.x || raw.x;
+    const part = (y, sy) => curveOf({ x, y, sx: x, sy: sy || y }, raw.of, panel.smooth);
+    found.band = [part(raw.band.low, raw.band.slow), part(raw.band.high, raw.band.shigh)];
+  }
+  const sound = new Set(raw.of);
+  found.sound = found.runs.filter((run) => sound.has(run.runs[0]));
+  return found;
+}
+
+/** Where a step stands on an axis for one run: straight lines between knots, and on beyond. */
+function placed(ruler, step) {
+  const [steps, places] = ruler;
+  const last = steps.length - 1;
+  if (last < 1) return places[0];
+  const slope = (places[last] - places[0]) / (steps[last] - steps[0]);
+  if (step <= steps[0]) return places[0] + slope * (step - steps[0]);
+  if (step >= steps[last]) return places[last] + slope * (step - steps[last]);
+  let low = 0, high = last;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (steps[middle] <= step) low = middle; else high = middle;
+  }
+  const share = (step - steps[low]) / (steps[high] - steps[low]);
+  return places[low] + share * (places[high] - places[low]);
+}
+
+/** Places of steps on an axis, averaged over runs; the steps themselves on the axis of steps. */
+function places(data, axis, runs, steps) {
+  const rulers = data.rulers[axis];
+  if (!rulers) return steps;
+  return steps.map((step) => {
+    let sum = 0;
+    for (const run of runs) sum += placed(rulers[run], step);
+    return sum / runs.length;
+  });
+}
+
+/** Mean of y over a window of x around each point; gaps stay gaps. */
+function smoothed(x, y, width) {
+  const found = new Float64Array(y.length);
+  let from = 0, to = 0, sum = 0, count = 0;
+  for (let at = 0; at < x.length; at++) {
+    for (; to < x.length && x[to] <= x[at] + width / 2; to++) {
+      if (y[to] === y[to]) { sum += y[to]; count++; }
+    }
+    for (; x[from] < x[at] - width / 2; from++) {
+      if (y[from] === y[from]) { sum -= y[from]; count--; }
+    }
+    found[at] = y[at] === y[at] && count ? sum / count : NaN;
+  }
+  return found;
+}
+
+/** Points of a curve for the state of the switches; kept until one of them moves. */
+function points(data, curve, state) {
+  const rough = !(curve.smooth && state.smooth);
+  const key = state.axis + (rough ? "" : state.smooth);
+  if (curve.key !== key) {
+    const steps = rough ? curve.x : curve.sx;
+    const width = (state.smooth / 100) * data.lastStep;
+    curve.px = places(data, state.axis, curve.runs, steps);
+    curve.py = rough ? curve.y : smoothed(curve.sx, curve.sy, width);
+    curve.key = key;
+  }
+  return curve;
+}
+
+/** A scale from numbers to pixels. */
+function scaleOf(low, high, from, to, log) {
+  const f = log ? Math.log10 : (value) => value;
+  const a = f(low), size = (to - from) / (f(high) - a || 1);
+  const scale = (value) => from + (f(value) - a) * size;
+  scale.back = (pixel) => {
+    const value = a + (pixel - from) / size;
+    return log ? 10 ** value : value;
+  };
+  return Object.assign(scale, { low, high, log });
+}
+
+/** About so many round numbers on a scale; only whole ones where there is nothing between. */
+function ticks(scale, about, whole = false) {
+  const { low, high } = scale;
+  if (scale.log) {
+    const decades = Math.log10(high / low);
+    const every = Math.max(1, Math.ceil(decades / about));
+    const steps = decades < 0.7 ? null : decades < 2.5 ? [1, 2, 5] : [1];
+    if (steps) {
+      const found = [];
+      for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += every) {
+        // a product would give 0.30000000000000004
+        for (const digit of steps) found.push(Number(`${digit}e${power}`));
+      }
+      return found.filter((value) => value >= low && value <= high);
+    }
+  }
+  const rough = (high - low) / about, size = 10 ** Math.floor(Math.log10(rough));
+  const round = size * [1, 2, 5, 10].find((times) => times * size >= rough);
+  const step = whole ? Math.max(1, round) : round;
+  const found = [];
+  for (let at = Math.ceil(low / step); at * step <= high; at++) {
+    found.push(Number((at * step).toPrecision(12)));
+  }
+  return found;
+}
+
+function written(value) {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e6 || size < 1e-4) return value.toExponential(2).replace(/\.?0+e\+?/, "e");
+  return size >= 1e4 ? value.toLocaleString("en-US") : String(Number(value.toPrecision(4)));
+}
+
+const RING = "m-2.5 0a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0 -5 0";
+
+/** Path through points, broken at gaps; only what the x range shows, and one point beyond. */
+function path(px, py, sx, sy) {
+  let text = "", pen = false, alone = false;
+  for (let at = 0; at < px.length; at++) {
+    const out = (at + 1 < px.length && px[at + 1] < sx.low) || (at && px[at - 1] > sx.high);
+    const y = sy(py[at]), x = sx(px[at]);
+    if (out || !Number.isFinite(y) || !Number.isFinite(x)) {
+      if (alone) text += RING;
+      pen = alone = false;
+      continue;
+    }
+    text += (pen ? "L" : "M") + x.toFixed(1) + " " + y.toFixed(1);
+    alone = !pen;
+    pen = true;
+  }
+  return alone ? text + RING : text;  // a point by itself has no length to be seen by
+}
+
+/** Closed shape between two curves of the same places; one for each stretch without a gap. */
+function area(px, low, high, sx, sy, floor) {
+  let text = "", top = [], bottom = [];
+  const close = () => {
+    if (top.length > 1) text += "M" + top.join("L") + "L" + bottom.reverse().join("L") + "Z";
+    top = [];
+    bottom = [];
+  };
+  for (let at = 0; at < px.length; at++) {
+    const out = (at + 1 < px.length && px[at + 1] < sx.low) || (at && px[at - 1] > sx.high);
+    const x = sx(px[at]), y = sy(high[at]);
+    if (out || !Number.isFinite(x) || !Number.isFinite(y)) { close(); continue; }
+    const base = sy(low[at]);
+    top.push(x.toFixed(1) + " " + y.toFixed(1));
+    bottom.push(x.toFixed(1) + " " + (Number.isFinite(base) ? base : floor).toFixed(1));
+  }
+  close();
+  return text;
+}
+
+/** Index of the place nearest to x. */
+function nearest(px, x) {
+  let low = 0, high = px.length - 1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (px[middle] <= x) low = middle; else high = middle;
+  }
+  return x - px[low] <= px[high] - x ? low : high;
+}

@@ -1,0 +1,77 @@
+"""The table of single runs, with links to where they can be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from urllib.parse import urlsplit
+
+from lrtrack.records import History
+from lrtrack.reports.html.parts import named
+from lrtrack.reports.palette import Look
+from lrtrack.reports.wording import NONE, clean, number
+from lrtrack.settings import redact
+from lrtrack.stats import Comparison, RunSummary
+
+_HEADS = (
+    ("schedule", False), ("run", False), ("seed", True), ("state", False), ("steps", True),
+    ("final", True), ("best", True), ("at step", True), ("LR peak", True), ("steps/s", True),
+    ("tracker", False), ("id", False),
+)  # fmt: skip
+
+
+def runs_table(comparison: Comparison, names: Sequence[str], looks: Sequence[Look]) -> str:
+    """One row a run, schedule by schedule."""
+    rows = []
+    runs = iter(zip(comparison.runs, comparison.histories, strict=True))
+    for item, name, look in zip(comparison.schedules, names, looks, strict=True):
+        for _ in range(item.runs):
+            summary, history = next(runs)
+            first = f'<td class="text" title="{escape(clean(item.label))}">'
+            rows.append(f"<tr>{first}{named(name, look)}</td>{_row(summary, history)}</tr>")
+    heads = "".join(
+        f'<th class="{"number" if right else "text"}">{head}</th>' for head, right in _HEADS
+    )
+    return (
+        f'<div class="scroll tall"><table class="runs"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _row(summary: RunSummary, history: History) -> str:
+    run = history.run
+    final = '<td class="number bad">diverged</td>' if summary.diverged else _number(summary.final)
+    return (
+        f'<td class="text"><div>{linked(clean(run.name) or history.id, history.url)}</div></td>'
+        + _right(NONE if run.seed is None else str(run.seed))
+        + f"<td>{escape(history.state.lower())}</td>"
+        + _right(str(summary.steps))
+        + final
+        + _number(summary.best)
+        + _right(NONE if summary.best_step is None else str(summary.best_step))
+        + _number(summary.lr_peak)
+        + _number(summary.steps_per_second)
+        + f"<td>{escape(clean(history.tracker))}</td>"
+        + f'<td class="id"><div>{escape(clean(history.id))}</div></td>'
+    )
+
+
+def linked(text: str, url: str | None) -> str:
+    """`text` as a link where `url` is one that a browser may follow; else as it is."""
+    shown = redact(url or "")
+    try:
+        known = urlsplit(shown)
+        follows = known.scheme in ("http", "https") and bool(known.hostname)
+    except ValueError:  # brackets that enclose no address
+        follows = False
+    if not follows:
+        return escape(text)
+    return f'<a href="{escape(shown)}" target="_blank" rel="noopener noreferrer">{escape(text)}</a>'
+
+
+def _number(value: float | None) -> str:
+    return _right(number(value))
+
+
+def _right(text: str) -> str:
+    return f'<td class="number">{escape(text)}</td>'

@@ -1,0 +1,77 @@
+"""One name and one look for each schedule, in every panel and as far as can be in every report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lrtrack.reports.wording import clean, short_labels
+from lrtrack.schedules import Schedule
+from lrtrack.stats import Comparison, ScheduleSummary
+
+#: On white and on black. After Okabe & Ito ("Color Universal Design", 2008), told apart with any
+#: kind of sight: without its yellow, which white paper swallows, and lighter for dark ground.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#3A3A3A")
+DARK = ("#4BA3E3", "#FF8A4C", "#2BC79A", "#E6A0CC", "#F2B632", "#A5DCFA", "#E8E8E8")
+#: Lengths of dashes and gaps, in line widths.
+DASHES: Sequence[tuple[float, ...]] = (
+    (), (5, 2), (1.5, 1.5), (7, 2, 1.5, 2), (10, 3), (2.5, 4), (8, 2, 1.5, 2, 1.5, 2),
+    (14, 3, 3, 3), (1, 4),
+)  # fmt: skip
+#: Schedules that most comparisons have, each with its own colour.
+_FIXED: Mapping[str, int] = {
+    "OneCycleLR": 0,
+    "StepLR": 1,
+    "CosineAnnealingLR": 2,
+    "CosineAnnealingWarmRestarts": 3,
+    "ReduceLROnPlateau": 4,
+    "ExponentialLR": 5,
+    "constant": 6,
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """Index of a colour, and of a dash pattern."""
+
+    colour: int
+    dash: int
+
+
+def names_of(comparison: Comparison) -> list[str]:
+    """What each schedule is called: no more of its parameters than tell it from the others."""
+    labels = short_labels(
+        (item.label, None if item.id is None else Schedule(item.schedule, item.params))
+        for item in comparison.schedules
+    )
+    return [clean(labels[item.label]) for item in comparison.schedules]
+
+
+def looks_of(schedules: Sequence[ScheduleSummary]) -> list[Look]:
+    """A look for each schedule, no two alike up to 63.
+
+    The colour that a schedule's name stands for, where it is free; else the next, and when all
+    are taken, dashed. The order of the ranks does not matter: who is best changes no colour.
+    """
+    taken: set[Look] = set()
+    looks: dict[str, Look] = {}
+    # plain names first, so that a schedule without variants has its colour
+    for item in sorted(schedules, key=lambda item: (item.schedule not in _FIXED, item.label)):
+        looks[item.label] = _free(_wanted(item.schedule), taken)
+        taken.add(looks[item.label])
+    return [looks[item.label] for item in schedules]
+
+
+def _wanted(name: str) -> int:
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
+    return _FIXED.get(name, digest[0] % len(COLOURS))
+
+
+def _free(colour: int, taken: set[Look]) -> Look:
+    for dash in range(len(DASHES)):
+        for shift in range(len(COLOURS)):
+            look = Look((colour + shift) % len(COLOURS), dash)
+            if look not in taken:
+                return look
+    return Look(colour, len(taken) % len(DASHES))

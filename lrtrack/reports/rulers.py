@@ -1,0 +1,96 @@
+"""X axes: from a run's steps to steps, seconds or epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrtrack.records import History
+
+STEP, TIME, EPOCH = "step", "time", "epoch"
+
+#: Keys of `config` under which a run says how many steps an epoch has.
+_PER_EPOCH = ("steps_per_epoch", "batches_per_epoch", "iterations_per_epoch")
+_NO_EPOCHS = (
+    "There is no epoch axis: {missing} of {runs} runs do not say what an epoch is. Record it with "
+    "run.log(epoch=...) or give track() config={{'steps_per_epoch': ...}}; --x step and --x time "
+    "need neither."
+)
+#: Knots that a ruler keeps: more than anyone sees on an axis.
+KNOTS = 128
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """Where a run's steps stand on an x axis: straight lines between knots, and on beyond them.
+
+    Attributes:
+        steps: shape (k,), ascending, k ≥ 1.
+        places: shape (k,), ascending.
+    """
+
+    steps: NDArray[np.float64]
+    places: NDArray[np.float64]
+
+    def at(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Places of `steps`, shape (n,)."""
+        found = np.interp(steps, self.steps, self.places)
+        if self.steps.size < 2:
+            return np.asarray(found)
+        slope = (self.places[-1] - self.places[0]) / (self.steps[-1] - self.steps[0])
+        found += slope * np.minimum(steps - self.steps[0], 0.0)
+        found += slope * np.maximum(steps - self.steps[-1], 0.0)
+        return np.asarray(found)
+
+    def thinned(self) -> Ruler:
+        """The ruler with `KNOTS` knots at most, its ends among them."""
+        if self.steps.size <= KNOTS:
+            return self
+        kept = np.linspace(0, self.steps.size - 1, KNOTS).round().astype(np.int64)
+        return Ruler(self.steps[kept], self.places[kept])
+
+
+def rulers_of(
+    histories: Sequence[History],
+) -> tuple[dict[str, tuple[Ruler, ...]], Mapping[str, str]]:
+    """For each axis that all runs have one ruler a run, and why there are no others."""
+    rulers = {
+        STEP: tuple(Ruler(np.array([0.0, 1.0]), np.array([0.0, 1.0])) for _ in histories),
+        TIME: tuple(map(_clock, histories)),
+    }
+    epochs = [_epochs(history) for history in histories]
+    known = tuple(ruler for ruler in epochs if ruler is not None)
+    if len(known) == len(epochs):
+        return {**rulers, EPOCH: known}, {}
+    missing = len(epochs) - len(known)
+    return rulers, {EPOCH: _NO_EPOCHS.format(missing=missing, runs=len(epochs))}
+
+
+def _clock(history: History) -> Ruler:
+    """Seconds since the run's first optimizer step."""
+    if not history.steps.size:
+        return Ruler(np.zeros(1), np.zeros(1))
+    name = history.name_of("lr")
+    trained = None if name is None else history.present[name]
+    origin = history.times[trained][0] if trained is not None and trained.any() else None
+    seconds = history.times - (history.times[0] if origin is None else origin)
+    # a clock that was set back must not draw loops
+    return Ruler(history.steps.astype(np.float64), np.maximum.accumulate(seconds))
+
+
+def _epochs(history: History) -> Ruler | None:
+    steps, epochs = history.series(EPOCH)
+    usable = np.isfinite(epochs)
+    # of an epoch that is recorded with each of its steps, the first says where it begins
+    epochs, first = np.unique(epochs[usable], return_index=True)
+    at = steps[usable][first]
+    if at.size > 1 and (np.diff(at) > 0).all():
+        return Ruler(at.astype(np.float64), epochs)
+    for key in _PER_EPOCH:
+        size = history.run.config.get(key)
+        if isinstance(size, int | float) and not isinstance(size, bool) and size > 0:
+            return Ruler(np.array([0.0, size]), np.array([0.0, 1.0]))
+    return None

@@ -1,0 +1,44 @@
+"""Keeping a report beside the runs that it is about."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrtrack.trackers.base import REPORT, Publication, Query, Remote
+from lrtrack.trackers.mlflow import words
+from lrtrack.trackers.mlflow.reading import experiment_of, own_target
+from lrtrack.trackers.mlflow.store import existing, page, quiet, translated
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def publish(publication: Publication, query: Query) -> Remote:
+    """Put the report into the experiment's run of that name, and its words into the description.
+
+    The run has no tag `lrtrack.version`, by which trainings are found, and so is never read as one.
+    """
+    uri = query.uri or own_target().uri
+    mlflow = existing(uri)
+    with translated(uri), quiet():
+        experiment = experiment_of(mlflow, query)
+        run_id = _find_or_create(mlflow, experiment.experiment_id)
+        with tempfile.TemporaryDirectory(prefix="lrtrack-") as folder:
+            for name, content in publication.files.items():
+                (Path(folder) / name).write_bytes(content)
+            mlflow.log_artifacts(run_id, folder, publication.folder)
+        mlflow.set_tag(run_id, words.NOTE, words.report_note(publication))
+        mlflow.set_terminated(run_id, "FINISHED")
+    return Remote(run_id, page(mlflow.tracking_uri, experiment.experiment_id, run_id))
+
+
+def _find_or_create(mlflow: MlflowClient, experiment_id: str) -> str:
+    wanted = f"tags.`{words.KIND}` = '{words.REPORT_KIND}'"
+    found = mlflow.search_runs([experiment_id], wanted, max_results=1)
+    if found:
+        return str(found[0].info.run_id)
+    tags = {words.KIND: words.REPORT_KIND, "mlflow.source.name": "lrtrack compare --publish"}
+    run = mlflow.create_run(experiment_id, tags=tags, run_name=REPORT)
+    return str(run.info.run_id)

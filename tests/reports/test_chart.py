@@ -1,0 +1,146 @@
+"""The chart of characters under the table."""
+
+from __future__ import annotations
+
+import os
+import pty
+import struct
+import termios
+from fcntl import ioctl
+
+import pytest
+from rich.cells import cell_len
+
+from lrtrack.errors import UsageError
+from lrtrack.reports import chart
+from lrtrack.reports.curves import curves_of
+from lrtrack.schedules import Schedule
+from lrtrack.stats import compare_histories
+
+CONSTANT, STEP = Schedule("constant"), Schedule("StepLR")
+NAN = float("nan")
+
+
+def compared(*histories):
+    """A comparison by loss."""
+    return compare_histories(list(histories), experiment="e", metric="loss")
+
+
+def lines(comparison, width=80, axis="step", dotted=False, unicode=True) -> list[str]:
+    """The chart as text."""
+    found = chart.lines_of(
+        comparison, curves_of(comparison), width, axis=axis, dotted=dotted, unicode=unicode
+    )
+    return [line.plain.rstrip() for line in found]
+
+
+def test_two_means(run_of):
+    """Each with its sign, at its height, over the whole width; the scale at the left."""
+    found = lines(compared(
+        run_of(CONSTANT, 0, loss=[3.0] * 11), run_of(CONSTANT, 1, loss=[5.0] * 11),
+        run_of(STEP, 0, loss=[2.0] * 11),
+    ))  # fmt: skip
+
+    assert found[1] == "loss by step, mean over runs"
+    assert found[2] == "      4.00┤" + "+" * 69
+    assert found[13] == "      2.00┤" + "*" * 69
+    assert found[15].split() == ["0", "5", "10"]
+    assert found[16] == "* StepLR   + constant"
+
+
+def test_a_shorter_schedule_ends_where_it_ends(run_of):
+    """No line where there was no step."""
+    found = lines(compared(
+        run_of(CONSTANT, 0, loss=[1.0] * 101), run_of(STEP, 0, loss=[0.0] * 51)
+    ))  # fmt: skip
+
+    assert found[2].count("+") == 69
+    assert found[13].count("*") == pytest.approx(35, abs=1)
+
+
+def test_large_beginnings_are_drawn_on_a_logarithm(run_of):
+    """What a linear axis would press flat stays visible, and the scale says values."""
+    found = lines(compared(run_of(CONSTANT, 0, loss=[1000.0, 10.0, 1.0, 1.0, 1.0, 1.0])))
+
+    assert found[2].startswith("      1000┤")
+    assert found[8].startswith("      31.6┤")
+
+
+def test_it_fits_and_names_no_more_than_it_draws(run_of):
+    """Six schedules at most, the best, with names cut to the width."""
+    comparison = compared(*(
+        run_of(Schedule("学习率" * 30, {"k": k}), 0, loss=[1.0 + k] * 3) for k in range(8)
+    ))  # fmt: skip
+    found = lines(comparison, 70)
+
+    assert max(map(cell_len, found)) <= 70
+    assert found[1].endswith("the best 6 of 8")
+    assert [line[0] for line in found[16:]] == list("*+ox#@")
+
+
+@pytest.mark.parametrize("losses", [[0.5], [1.0, NAN], [0.0, 0.0], [None, 2.0]])
+def test_odd_runs(run_of, losses):
+    """A single value is a dot; where nothing is finite there is no chart."""
+    found = lines(compared(run_of(CONSTANT, 0, loss=losses)))
+
+    assert bool(found) == (losses != [1.0, NAN])
+    assert "*" in "".join(found[2:14]) or not found
+
+
+def test_ascii_and_braille(run_of):
+    """Signs that every encoding has; dots where colours tell curves apart."""
+    comparison = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5]))
+
+    assert "".join(lines(comparison, unicode=False)).isascii()
+    assert any("⠀" < sign <= "⣿" for sign in "".join(lines(comparison, dotted=True)))
+
+
+@pytest.fixture
+def terminal():
+    """A function that opens a real pseudo-terminal of some size; what was written there."""
+    opened = []
+
+    def make(rows: int, columns: int):
+        master, slave = pty.openpty()
+        ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        file = os.fdopen(slave, "w", encoding="utf-8")
+        opened.append((master, file))
+
+        def said() -> str:
+            file.flush()
+            os.set_blocking(master, False)
+            try:
+                return os.read(master, 100_000).decode()
+            except BlockingIOError:
+                return ""
+
+        return file, said
+
+    yield make
+    for master, file in opened:
+        file.close()
+        os.close(master)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "drawn"), [(50, 100, True), (27, 100, False), (50, 59, False)]
+)
+def test_only_where_there_is_room(run_of, terminal, monkeypatch, rows, columns, drawn):
+    """On a terminal that shows table and chart together."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    comparison = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5]))
+    file, said = terminal(rows, columns)
+    chart.write(comparison, file, used=10)
+
+    assert ("loss by step" in said()) == drawn
+
+
+def test_an_axis_that_is_not_there(run_of, tmp_path):
+    """Asked for epochs where there are none, the user is told, also without a terminal."""
+    comparison = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5]))
+    with (tmp_path / "out").open("w") as file:
+        with pytest.raises(UsageError, match="There is no epoch axis"):
+            chart.write(comparison, file, used=10, axis="epoch")
+        chart.write(comparison, file, used=10)
+
+    assert (tmp_path / "out").read_text() == ""

@@ -1,0 +1,231 @@
+"""The numbers behind curves: means and bands, x axes, fewer points, colours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lrtrack.errors import UsageError
+from lrtrack.reports.curves import curves_of
+from lrtrack.reports.palette import COLOURS, DASHES, looks_of
+from lrtrack.reports.thinning import extremes, highest, lowest, means, stretches
+from lrtrack.schedules import Schedule
+from lrtrack.stats import Comparison, compare_histories
+
+CONSTANT, STEP = Schedule("constant"), Schedule("StepLR", {"step_size": 30})
+NAN, INF = float("nan"), float("inf")
+
+
+def compared(*histories, metric="loss", **options) -> Comparison:
+    """A comparison of runs."""
+    return compare_histories(list(histories), experiment="digits", metric=metric, **options)
+
+
+def bundle(comparison, metric="loss", schedule=0):
+    """One schedule's curves in the panel of `metric`."""
+    panel = next(item for item in curves_of(comparison).panels if item.metric == metric)
+    return panel.bundles[schedule]
+
+
+def test_mean_and_band_over_seeds(run_of):
+    """At each step the mean, the lowest and the highest of the runs."""
+    found = bundle(compared(
+        run_of(CONSTANT, 0, loss=[1.0, 0.5]), run_of(CONSTANT, 1, loss=[2.0, 0.25]),
+        run_of(CONSTANT, 2, loss=[6.0, 0.0]),
+    ))  # fmt: skip
+
+    assert (found.steps.tolist(), found.mean.tolist()) == ([0, 1], [3.0, 0.25])
+    assert (found.low.tolist(), found.high.tolist()) == ([1.0, 0.0], [6.0, 0.5])
+    assert [line.values.tolist() for line in found.lines] == [[1, 0.5], [2, 0.25], [6, 0]]
+
+
+def test_runs_of_different_lengths(run_of):
+    """The mean goes on as long as over half of the runs do, and the runs to their ends."""
+    found = bundle(compared(*(
+        run_of(CONSTANT, seed, loss=[float(seed)] * size) for seed, size in enumerate((1, 3, 4))
+    )))  # fmt: skip
+
+    assert np.array_equal(found.mean, [1.0, 1.5, 1.5, NAN], equal_nan=True)
+    assert [line.steps.size for line in found.lines] == [1, 3, 4]
+    assert not found.flat
+
+
+def test_between_its_records_a_run_counts_on_a_straight_line(run_of):
+    """Runs that recorded different steps still have a mean."""
+    found = bundle(compared(
+        run_of(CONSTANT, 0, loss=[0.0, 4.0], steps=[0, 4]),
+        run_of(CONSTANT, 1, loss=[1.0, 1.0, 1.0], steps=[0, 1, 4]),
+    ))  # fmt: skip
+
+    assert found.steps.tolist() == [0, 1, 4]
+    assert found.mean.tolist() == [0.5, 1.0, 2.5]
+
+
+def test_a_diverged_run_is_a_line_and_not_in_the_mean(run_of):
+    """Its learning rate counts like any other's."""
+    comparison = compared(
+        run_of(CONSTANT, 0, loss=[1.0, 0.5, 0.2], lr=[0.1] * 3),
+        run_of(CONSTANT, 1, loss=[1.0, 1e9, INF], lr=[0.3] * 3),
+    )
+    loss, rate = bundle(comparison), bundle(comparison, "lr")
+
+    assert loss.mean.tolist() == [1.0, 0.5, 0.2]
+    assert np.array_equal(loss.lines[1].values, [1.0, 1e9, NAN], equal_nan=True)
+    assert (loss.counted, rate.counted) == ((0,), (0, 1))
+    assert rate.mean == pytest.approx([0.2] * 3)
+
+
+def test_where_all_diverged_there_is_no_mean(run_of):
+    """Nothing is invented: no mean of the loss, all of the learning rate."""
+    comparison = compared(run_of(CONSTANT, 0, loss=[1.0, NAN], lr=[0.1, 0.1]))
+
+    assert bundle(comparison).mean.size == 0
+    assert bundle(comparison, "lr").mean.tolist() == [0.1, 0.1]
+
+
+def test_equal_lines_are_one(run_of):
+    """A learning rate that all seeds share is flat, also where a run is shorter."""
+    comparison = compared(
+        run_of(CONSTANT, 0, loss=[1.0, 0.5], lr=[0.1, 0.05]),
+        run_of(CONSTANT, 1, loss=[1.0, 0.4, 0.3], lr=[0.1, 0.05, 0.02]),
+    )
+
+    assert bundle(comparison, "lr").flat
+    assert bundle(comparison, "lr").mean.tolist() == [0.1, 0.05, 0.02]
+    assert not bundle(comparison).flat
+
+
+def test_panels(run_of):
+    """The compared metric first, then loss, learning rate and norm where any run has them."""
+    comparison = compared(
+        run_of(CONSTANT, 0, acc=[0.5], loss=[1.0], lr=[0.1]),
+        run_of(STEP, 0, acc=[0.4], lr=[0.1], grad_norm=[2.0]),
+        metric="acc",
+    )
+    panels = curves_of(comparison).panels
+    there = {item.metric: [part is not None for part in item.bundles] for item in panels}
+
+    assert there == {
+        "acc": [True, True], "loss": [True, False], "lr": [True, True], "grad_norm": [False, True]
+    }  # fmt: skip
+    assert list(there) == ["acc", "loss", "lr", "grad_norm"]
+
+
+def test_seconds_since_the_first_step(run_of):
+    """Each step stands at its mean time; the clock starts with training, not with a metric."""
+    late = run_of(CONSTANT, 0, loss=[None, 1.0, 0.5], lr=[None, 0.1, 0.1], pace=2.0)
+    curves = curves_of(compared(late, run_of(CONSTANT, 1, loss=[1.0, 0.5, 0.2], pace=4.0)))
+
+    assert curves.places("time", (0,), np.array([1, 2])).tolist() == [0.0, 2.0]
+    assert curves.places("time", (0, 1), np.array([1, 2])).tolist() == [2.0, 5.0]
+
+
+def test_a_clock_that_was_set_back_draws_no_loop(run_of):
+    """Seconds never go down."""
+    history = run_of(CONSTANT, 0, loss=[1.0] * 4, lr=[0.1] * 4)
+    history.times[:] = [10.0, 12.0, 11.0, 14.0]
+
+    found = curves_of(compared(history)).places("time", (0,), np.arange(4))
+    assert found.tolist() == [0.0, 2.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "places"),
+    [
+        ({"config": {"steps_per_epoch": 2}}, [0.0, 0.5, 1.0, 1.5]),
+        ({"epoch": [0.0, 0.0, 1.0, 1.0]}, [0.0, 0.5, 1.0, 1.5]),
+        ({"epoch": [0.25, 0.5, 0.75, 1.0]}, [0.25, 0.5, 0.75, 1.0]),
+        ({"epoch": [None, 1.0, None, 2.0]}, [0.5, 1.0, 1.5, 2.0]),
+    ],
+)
+def test_epochs(run_of, fields, places):
+    """From a recorded `epoch`, by step or by epoch, or from what `config` says."""
+    curves = curves_of(compared(run_of(CONSTANT, 0, loss=[1.0] * 4, **fields)))
+
+    assert curves.places("epoch", (0,), np.arange(4)).tolist() == places
+    assert curves.absent == {}
+
+
+@pytest.mark.parametrize("size", [True, 0, -1, "two", None])
+def test_without_epochs_the_axis_is_refused(run_of, size):
+    """The message says how to have one; steps and seconds are always there."""
+    curves = curves_of(compared(
+        run_of(CONSTANT, 0, loss=[1.0] * 4, config={"steps_per_epoch": size}),
+        run_of(CONSTANT, 1, loss=[1.0] * 4, config={"steps_per_epoch": 2}),
+    ))  # fmt: skip
+
+    assert list(curves.rulers) == ["step", "time"]
+    with pytest.raises(UsageError, match=r"1 of 2 runs do not say .*run\.log\(epoch="):
+        curves.need("epoch")
+
+
+def test_a_ruler_of_many_steps_keeps_its_ends(run_of):
+    """128 knots at most, and every place as good as before where the pace is even."""
+    history = run_of(CONSTANT, 0, loss=[1.0] * 1000)
+    ruler = curves_of(compared(history)).rulers["time"][0]
+    thin = ruler.thinned()
+
+    assert thin.steps.size == 128
+    assert np.allclose(thin.at(history.steps), ruler.at(history.steps))
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400), st.integers(4, 40))
+def test_fewer_points_keep_every_extreme(values, most):
+    """Ends, lowest and highest stay, in order, and hardly more points than allowed."""
+    found = np.array(values)
+    kept = extremes(found, most)
+
+    assert kept.size <= most + 2
+    assert (np.diff(kept) > 0).all()
+    assert (kept[0], kept[-1]) == (0, found.size - 1)
+    assert (found[kept].min(), found[kept].max()) == (found.min(), found.max())
+
+
+def test_spikes_survive():
+    """Each of many single-step spikes, up or down, is still there, at its step and in full."""
+    values = np.sin(np.arange(10_000) / 700)
+    spikes = np.arange(137, 10_000, 401)
+    values[spikes] = np.where(np.arange(spikes.size) % 2, 50.0, -50.0) + np.arange(spikes.size)
+
+    kept = extremes(values, 200)
+    assert set(spikes.tolist()) <= set(kept.tolist())
+    assert kept.size <= 202
+
+
+def test_gaps_stay_gaps():
+    """A curve is not drawn across what is not finite."""
+    values = np.ones(1000)
+    values[500:520] = NAN
+
+    kept = extremes(values, 100)
+    assert np.isnan(values[kept]).any()
+    assert np.isfinite(values[kept]).sum() >= 50
+    assert extremes(np.full(300, NAN), 100).size <= 102
+
+
+def test_stretches():
+    """Means, lowest and highest of each stretch over its finite values."""
+    values = np.array([1.0, 3.0, NAN, 5.0, NAN, NAN])
+    starts = stretches(6, 3)
+
+    assert starts.tolist() == [0, 2, 4]
+    assert np.array_equal(means(values, starts), [2.0, 5.0, NAN], equal_nan=True)
+    assert np.array_equal(lowest(values, starts), [1.0, 5.0, NAN], equal_nan=True)
+    assert np.array_equal(highest(values, starts), [3.0, 5.0, NAN], equal_nan=True)
+    assert stretches(2, 5).tolist() == [0, 1]
+
+
+def test_a_schedule_has_its_colour_whoever_wins(run_of):
+    """The map follows names, not ranks; more schedules than colours differ by dashes."""
+    one = compared(run_of(CONSTANT, 0, loss=[1.0]), run_of(STEP, 0, loss=[2.0]))
+    other = compared(run_of(CONSTANT, 0, loss=[2.0]), run_of(STEP, 0, loss=[1.0]))
+    many = compared(*(
+        run_of(Schedule("StepLR", {"step_size": size}), 0, loss=[1.0]) for size in range(60)
+    ))  # fmt: skip
+
+    assert looks_of(one.schedules) == looks_of(other.schedules)[::-1]
+    assert len(set(looks_of(many.schedules))) == 60
+    assert {look.dash for look in looks_of(one.schedules)} == {0}
+    assert len(COLOURS) * len(DASHES) == 63

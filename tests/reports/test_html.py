@@ -1,0 +1,217 @@
+"""The HTML report as a file: what is in it, and that nothing from outside is more than text."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+
+import numpy as np
+import pytest
+
+from lrtrack.errors import UsageError
+from lrtrack.reports.html import render
+from lrtrack.reports.html.runs import linked
+from lrtrack.schedules import Schedule
+from lrtrack.stats import compare_histories
+
+CONSTANT, STEP = Schedule("constant"), Schedule("StepLR", {"step_size": 30})
+NASTY = "<script>hit()</script></script><img src=x onerror=hit()>\u2028<!-- & \"quoted\" 'too'"
+
+
+class Page(html.parser.HTMLParser):
+    """Tags, links and words of a page, and the numbers its script draws."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        found = re.search(r'id="data">\s*(.*?)\s*</script>', text, re.S)
+        assert found is not None
+        self.data = json.loads(found[1], parse_constant=pytest.fail)
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        """Attributes of all such tags."""
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def page_of(*histories, axis="step", metric="loss", **options) -> Page:
+    """The page about some runs."""
+    comparison = compare_histories(list(histories), experiment="e", metric=metric, **options)
+    return Page(render(comparison, axis=axis))
+
+
+def panel(page: Page, title: str) -> dict:
+    """A panel's data by the beginning of its title."""
+    return next(item for item in page.data["panels"] if item["title"].startswith(title))
+
+
+def test_all_parts_are_there(comparison):
+    """Headline, leaderboard, curves, strip plot, runs and how it was computed."""
+    text = render(comparison)
+    page = Page(text)
+    words = " ".join(page.words)
+
+    assert text.startswith("<!doctype html>")
+    for part in ("Leaderboard", "Curves", "Final values", "Runs", "How it was computed"):
+        assert any(item.startswith(part) for item in page.words)
+    assert "constant has the lowest final loss" in words
+    assert [item["title"] for item in page.data["panels"]] == [
+        "loss", "learning rate", "gradient norm", "share of runs that reached loss ≤ 0.3"
+    ]  # fmt: skip
+    assert sum(item.get("class") == "dot" for item in page.named("circle")) == 17
+    assert sum(item.get("class") == "interval" for item in page.named("line")) == 5
+    assert len(page.data["runs"]) == 18
+
+
+def test_nothing_is_loaded_and_nothing_else_can_run(comparison):
+    """No file but this one; the policy knows the only script and the only style by digest."""
+    page = Page(render(comparison))
+    policy = page.named("meta")[1]["content"] or ""
+
+    assert not [found for tag, found in page.tags if {"src", "href", "style"} & set(found)]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert policy.count("sha256-") == 2
+    assert [item.get("type") for item in page.named("script")] == ["application/json", None]
+
+
+def test_text_from_trackers_is_only_text(run_of):
+    """Names, metrics and experiments that look like HTML change no tag of the page."""
+
+    def tags(text: str) -> list[str]:
+        page = page_of(
+            run_of(Schedule(f"{text}LR"), 0, name=text, url=text, **{text: [1.0, 0.5]}),
+            run_of(CONSTANT, 0, **{text: [1.0, 0.5]}),
+            metric=text,
+        )
+        return [tag for tag, _ in page.tags if tag != "wbr"]
+
+    assert tags(NASTY) == tags("plain")
+
+
+def test_a_name_is_shown_as_it_is(run_of):
+    """Escaped, not stripped; what reorders or breaks lines is left out."""
+    page = page_of(run_of(CONSTANT, 0, name=NASTY, loss=[1.0]))
+
+    shown = NASTY.replace("\u2028", " ")
+    assert shown in page.words
+    assert page.data["runs"] == [shown]
+
+
+@pytest.mark.parametrize(
+    ("url", "href"),
+    [
+        ("https://host/a?b=1&c=2", "https://host/a?b=1&amp;c=2"),
+        ("http://me:secret@host/", "http://host/"),
+        ("javascript:alert(1)", None),
+        (" javascript:alert(1)", None),
+        ("data:text/html,x", None),
+        ("file:///etc/passwd", None),
+        ("//host/x", None),
+        ("https://[bad", None),
+        ("https://", None),
+        ('https://h/"><script>', "https://h/&quot;&gt;&lt;script&gt;"),
+        (None, None),
+    ],
+)
+def test_only_web_addresses_are_links(url, href):
+    """Without credentials, and without telling the tracker where the reader comes from."""
+    found = linked("<run>", url)
+
+    assert found.endswith("&lt;run&gt;</a>" if href else "&lt;run&gt;")
+    assert (f'<a href="{href}" target="_blank" rel="noopener noreferrer">' in found) == bool(href)
+
+
+def test_the_numbers_of_a_short_run_are_all_there(run_of):
+    """Steps as distances, values with five digits, gaps as null."""
+    page = page_of(
+        run_of(CONSTANT, 0, loss=[1.0, 0.123456, 2.0], steps=[0, 5, 7], lr=[0.1] * 3),
+        run_of(CONSTANT, 1, loss=[3.0, 0.1, float("nan")], steps=[0, 5, 7], lr=[0.1] * 3),
+    )
+    loss, rate = (panel(page, title)["series"][0] for title in ("loss", "learning rate"))
+
+    assert (loss["x"], loss["y"], loss["of"]) == ([0, 5, 2], [1.0, 0.12346, 2.0], [0])
+    assert loss["runs"][1] == {"run": 1, "x": [0, 5, 2], "y": [3.0, 0.1, None]}
+    assert loss["ends"] == [{"run": 1, "x": 5, "y": 0.1}]
+    assert (rate["y"], "runs" in rate, "band" in rate) == ([0.1] * 3, False, False)
+
+
+def test_the_profile_counts_runs_that_reached_the_target(run_of):
+    """Which run reached it at which step, and how far all went; none is said as none."""
+    runs = [run_of(CONSTANT, seed, loss=[1.0, 0.5, 0.1 + seed]) for seed in range(2)]
+    some = panel(page_of(*runs, target=0.2), "share")["series"]
+    none = panel(page_of(*runs, target=0.01), "share")["series"]
+
+    assert some == [{"of": [0, 1], "reached": [[0, 2]], "last": 2}]
+    assert none[0]["reached"] == []
+
+
+def test_the_size_for_100_long_runs(run_of):
+    """100 runs of 10,000 steps are far under 8 MB, and every spike is in the file."""
+    rng = np.random.default_rng(0)
+    steps, runs = 10_000, []
+    for index in range(100):
+        loss = 2 * np.exp(-np.arange(steps) / 2000) + 0.1 + 0.05 * rng.random(steps)
+        loss[9000 - index] = 700 + index
+        rates = np.linspace(0.1, 0, steps)
+        schedule = Schedule("StepLR", {"step_size": index // 10})
+        norms = 1 + rng.random(steps)
+        runs.append(run_of(schedule, index, loss=loss, lr=rates, grad_norm=norms))
+    comparison = compare_histories(runs, experiment="e", metric="loss")
+    text = render(comparison)
+    lines = [run for item in panel(Page(text), "loss")["series"] for run in item["runs"]]
+    found = {
+        (sum(run["x"][: run["y"].index(value) + 1]), value)
+        for run in lines
+        for value in run["y"]
+        if value >= 700
+    }
+
+    assert len(text.encode()) < 2_500_000
+    assert found == {(9000 - index, 700.0 + index) for index in range(100)}
+
+
+def test_of_a_crowd_the_best_are_switched_on(run_of):
+    """60 schedules: all in the legend, 12 drawn at first."""
+    page = page_of(*(
+        run_of(Schedule("学习率" * 66, {"k": index}), 0, loss=[1.0 + index]) for index in range(60)
+    ))  # fmt: skip
+    on = [index for index, item in enumerate(page.data["schedules"]) if item["on"]]
+
+    assert on == list(range(12))
+    assert sum(item.get("class") == "key" for item in page.named("button")) == 60
+
+
+def test_an_epoch_axis_only_where_there_are_epochs(run_of):
+    """Where there are none the switch is off, the page says why, and asking for it is an error."""
+    known = page_of(run_of(CONSTANT, 0, loss=[1.0], config={"steps_per_epoch": 2}), axis="epoch")
+    unknown = page_of(run_of(CONSTANT, 0, loss=[1.0]))
+
+    assert known.data["axis"] == "epoch"
+    assert [item["value"] for item in unknown.named("input") if "disabled" in item] == ["epoch"]
+    assert any("There is no epoch axis" in words for words in unknown.words)
+    with pytest.raises(UsageError, match="There is no epoch axis"):
+        page_of(run_of(CONSTANT, 0, loss=[1.0]), axis="epoch")
+
+
+def test_diagnoses_and_warnings_stand_at_the_top(run_of):
+    """With code, message and what to do."""
+    comparison = compare_histories(
+        [run_of(CONSTANT, 0, loss=[1.0]), run_of(STEP, 0, loss=[1.0, 0.5])],
+        experiment="e",
+        metric="loss",
+    )
+    diagnosis = {"code": "LR001", "run_id": "r", "message": "<i>never</i> stepped.", "hint": "Do."}
+    object.__setattr__(comparison, "diagnoses", (diagnosis,))
+    page = Page(render(comparison))
+
+    assert any("<i>never</i> stepped." in words for words in page.words)
+    assert any(words.startswith("budget-differs:") for words in page.words)
