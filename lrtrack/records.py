@@ -27,6 +27,9 @@ class State(StrEnum):
 TRAIN, FIND = "train", "find"
 #: The method of `find_lr` whose suggestion stands for all of a run's.
 METHOD = "minimum"
+#: What a diagnosis says, in words: its code, what was found, what to do about it, and, of a block
+#: that has one, the prefix of its metrics.
+DIAGNOSIS = ("code", "message", "hint", "prefix")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Run:
-    """One `with` block's identity: everything known before its first step, but for `suggestions`.
+    """One `with` block's identity: everything known before its first step, and what its end tells.
 
     Attributes:
         id: lrtrack's own id, 32 hex digits.
@@ -94,6 +97,8 @@ class Run:
         source: the program that trains, as it was called.
         kind: `TRAIN` or `FIND`.
         suggestions: learning rates that a run of kind `FIND` came to, by method; known at its end.
+        diagnoses: what a run of kind `TRAIN` was found to have at its end, as mappings of
+            `DIAGNOSIS`; None where nobody has looked: it goes on, or was killed.
     """
 
     id: str
@@ -118,12 +123,15 @@ class Run:
     targets: tuple[Target, ...] = ()
     kind: str = TRAIN
     suggestions: Mapping[str, float] = field(default_factory=dict)
+    diagnoses: tuple[Mapping[str, str], ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping; the inverse of `from_dict`."""
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
         data["schedule"] = self.schedule.to_dict()
         data["targets"] = [asdict(target) for target in self.targets]
+        if self.diagnoses is None:
+            del data["diagnoses"]
         return dict(plain(data))
 
     @classmethod
@@ -135,6 +143,7 @@ class Run:
         """
         known = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
         known["schedule"] = Schedule.from_dict(known["schedule"])
+        known["diagnoses"] = diagnoses_from(known.get("diagnoses"))
         fields = Target.__dataclass_fields__
         known["targets"] = tuple(
             Target(**{key: value for key, value in _tupled(target).items() if key in fields})
@@ -152,6 +161,20 @@ def suggestions_from(found: Any) -> dict[str, float]:
         with contextlib.suppress(TypeError, ValueError):
             kept[str(method)] = float(rate)
     return kept
+
+
+def diagnoses_from(found: Any) -> tuple[dict[str, str], ...] | None:
+    """Diagnoses out of what a journal or a tracker has kept; None where that is no list.
+
+    An entry without a code is left out; what else it lacks is empty.
+    """
+    if not isinstance(found, list | tuple):
+        return None
+    entries = [each for each in found if isinstance(each, Mapping) and each.get("code")]
+    return tuple(
+        {key: str(each.get(key, "")) for key in DIAGNOSIS if key != "prefix" or each.get(key)}
+        for each in entries
+    )
 
 
 def _tupled(target: Mapping[str, Any]) -> dict[str, Any]:

@@ -228,3 +228,26 @@ def command_line(clean_place: Path) -> Callable[..., subprocess.CompletedProcess
         )
 
     return run
+
+
+_CONFORMANCE = "test_conformance.py::test_what_arrives"
+_conformance: dict[str, list[bool]] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note how each case of the conformance suite went; here, as workers report to the top."""
+    _, _, test = report.nodeid.partition(_CONFORMANCE)
+    if test and (report.when == "call" or report.outcome == "failed"):
+        _conformance.setdefault(test, []).append(report.passed)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many cases there are, and into how many trackers they went."""
+    if _conformance:
+        passed = sum(all(each) for each in _conformance.values())
+        cases = {test.rpartition("-")[0] for test in _conformance}
+        trackers = {test.rpartition("-")[2] for test in _conformance}
+        terminalreporter.write_line(
+            f"conformance: {len(cases)} cases × {len(trackers)} trackers, "
+            f"{passed} of {len(_conformance)} passed"
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lrtrack.capture.steps import nested
+from lrtrack.capture.nesting import nested
 
 #: Wrappers around wrappers are opened this deep.
 _DEPTH = 10

@@ -20,6 +20,10 @@ Parts = list[tuple[str, torch.Tensor]]
 #: So many numbers in host memory are added up sooner than they are made one tensor.
 _FEW = 64
 
+_ORDINARY = (torch.Tensor, torch.nn.Parameter)
+#: Types whose squares neither overflow nor vanish sooner than they should.
+_EXACT = (torch.float32, torch.float64)
+
 KINDS = ("global", "group", "layer", "off")
 
 
@@ -50,15 +54,38 @@ def _parameters(groups: Sequence[Group]) -> Iterator[torch.Tensor]:
     return (parameter for group in groups for parameter in group["params"])
 
 
-@torch.no_grad()
 def _global(groups: Sequence[Group]) -> dict[str, Scalar]:
-    """The norm over everything; without further ado where no other process has a part of it."""
-    parameters = list(_parameters(groups))
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    kinds = {type(g) for g in gradients} | {type(p) for p in parameters if p.grad is None}
-    if kinds <= {torch.Tensor, torch.nn.Parameter}:
-        return _named("grad_norm", _norms(gradients))
-    return _measured([("", parameter) for parameter in parameters])
+    """The norm over everything; without further ado where it is all ordinary numbers, and here."""
+    gradients, device = [], None
+    for group in groups:
+        for parameter in group["params"]:
+            gradient = parameter.grad
+            if gradient is None:
+                if type(parameter) in _ORDINARY:
+                    continue
+                return _anyhow(groups)
+            if (
+                type(gradient) not in _ORDINARY
+                or gradient.dtype not in _EXACT
+                or gradient.layout is not torch.strided
+                or (device is not None and gradient.device != device)
+            ):
+                return _anyhow(groups)
+            device = gradient.device
+            gradients.append(gradient)
+    if not gradients:
+        return {}
+    enabled = torch.is_grad_enabled()
+    torch._C._set_grad_enabled(False)  # as `no_grad` does, at a third of its price
+    try:
+        return _named("grad_norm", list(torch._foreach_norm(gradients, 2.0)))
+    finally:
+        torch._C._set_grad_enabled(enabled)
+
+
+@torch.no_grad()
+def _anyhow(groups: Sequence[Group]) -> dict[str, Scalar]:
+    return _measured([("", parameter) for parameter in _parameters(groups)])
 
 
 def _by_group(groups: Sequence[Group]) -> Parts:
@@ -135,8 +162,8 @@ def _norms(gradients: list[torch.Tensor]) -> list[torch.Tensor]:
 def _simple(gradient: torch.Tensor) -> bool:
     return (
         gradient.layout is torch.strided
-        and gradient.dtype in (torch.float32, torch.float64)
-        and type(gradient) in (torch.Tensor, torch.nn.Parameter)
+        and gradient.dtype in _EXACT
+        and type(gradient) in _ORDINARY
     )
 
 
@@ -152,10 +179,6 @@ def _one(gradient: torch.Tensor) -> torch.Tensor:
     return norm
 
 
-def _float(norm: torch.Tensor) -> float:
-    return float(norm.item())
-
-
 def _named(name: str, norms: list[torch.Tensor]) -> dict[str, Scalar]:
     """The L2 norm of `norms` under `name`; nothing where there is no gradient."""
     if not norms:
@@ -163,7 +186,7 @@ def _named(name: str, norms: list[torch.Tensor]) -> dict[str, Scalar]:
     if len(norms) == 1:
         return {name: hold(norms[0])}
     if len(norms) <= _FEW and all(norm.is_cpu for norm in norms):
-        return {name: math.sqrt(sum(value * value for value in map(_float, norms)))}
+        return {name: math.hypot(*[norm.item() for norm in norms])}
     first = norms[0]
     alike = all(norm.device == first.device and norm.dtype == first.dtype for norm in norms)
     if not alike:

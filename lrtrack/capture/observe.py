@@ -1,12 +1,13 @@
 """Seeing what torch itself is asked to do, while any block is open.
 
-Five functions of torch are wrapped when the first block opens and put back when the last one
+Six functions of torch are wrapped when the first block opens and put back when the last one
 closes. Each wrapper calls the original first-hand and takes a note; notes are kept a thread, so
 that two trainings in two threads never mix.
 
 - `torch.autograd.backward`: the loss (`Tensor.backward` ends there too, so each call counts once)
-- `clip_grad._clip_grads_with_norm_`: the norm before clipping, which `clip_grad_norm_` just found;
-  wrapped inside its module, so that it is seen however the user imported `clip_grad_norm_`
+- `clip_grad._get_total_norm`, `._clip_grads_with_norm_`: the norm before clipping, which
+  `clip_grad_norm_` finds with the one and hands to the other; wrapped inside their module, so
+  that they are seen however the user imported `clip_grad_norm_`
 - `GradScaler.scale`, `.step`: the unscaled loss; the end of a step, also where it was skipped
 - `ReduceLROnPlateau.step`: the metric it is given
 """
@@ -17,57 +18,27 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.nn.utils import clip_grad
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lrtrack.capture.clipping import Clipped
+from lrtrack.capture.notes import Notes, current_notes, fresh_notes, new_period, period
 from lrtrack.capture.scalars import Scalar, add, divide, hold
 from lrtrack.errors import warn
-
-
-class Notes(threading.local):
-    """What happened on this thread since the last step of any tracked optimizer.
-
-    A step's notes stay readable until something new is noted or another step begins, as several
-    captures may observe one optimizer.
-
-    Attributes:
-        used: a step has begun since the last note.
-        stepping: id of the optimizer whose step is under way.
-        away: what happens now is no training, and none of a block's business.
-        scaling: a scaler has scaled something, which may be a loss.
-    """
-
-    def __init__(self) -> None:
-        self.away = False
-        self.period = -1
-        self.used = False
-        self.stepping: int | None = None
-        self.loss: Scalar | None = None
-        self.preclip: Scalar | None = None
-        self.scaling = False
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self.used = False
-        self.loss = None
-        self.preclip = None
-        self.scaling = False
-
 
 #: Under this name a scaled loss's node keeps (the loss, the scale).
 _SCALED = "lrtrack.scaled"
 #: How many nodes behind a loss are asked.
 _NODES = 16
 
-notes = Notes()
 _lock = threading.Lock()
 _watched: list[torch.optim.Optimizer] = []
 _told: set[str] = set()
-_period = 0
+#: Ids of watched optimizers that a scaler has stepped, or skipped.
+_attempted: set[int] = set()
 _undo: list[Callable[[], None]] = []
 _plateau_listeners: weakref.WeakKeyDictionary[Any, list[Callable[[float], None]]] = (
     weakref.WeakKeyDictionary()
@@ -76,21 +47,21 @@ _plateau_listeners: weakref.WeakKeyDictionary[Any, list[Callable[[float], None]]
 
 def start(optimizer: torch.optim.Optimizer) -> None:
     """Begin to observe for a capture of `optimizer`; each call needs its `stop`."""
-    global _period
     with _lock:
         _watched.append(optimizer)
         if len(_watched) > 1:
             return
-        _period += 1
+        new_period()
         _told.clear()
+        _undo.append(_replace(torch.autograd, "backward", _observed_backward))
         _undo.extend(
-            _wrap(owner, name, note, before)
-            for owner, name, note, before in (
-                (torch.autograd, "backward", _backward, True),
-                (clip_grad, "_clip_grads_with_norm_", _clipping, True),
-                (torch.amp.GradScaler, "scale", _scaled, False),
-                (torch.amp.GradScaler, "step", _scaler_stepped, False),
-                (ReduceLROnPlateau, "step", _plateau_step, False),
+            _replace(owner, name, functools.partial(_observed, note))
+            for owner, name, note in (
+                (clip_grad, "_get_total_norm", _measured),
+                (clip_grad, "_clip_grads_with_norm_", _clipping),
+                (torch.amp.GradScaler, "scale", _scaled),
+                (torch.amp.GradScaler, "step", _scaler_stepped),
+                (ReduceLROnPlateau, "step", _plateau_step),
             )
         )
 
@@ -99,33 +70,15 @@ def stop(optimizer: torch.optim.Optimizer) -> None:
     """End one `start`; with the last one, torch is as it was."""
     with _lock:
         _watched.remove(optimizer)
+        _attempted.discard(id(optimizer))
         if not _watched:
             while _undo:
                 _undo.pop()()
 
 
-def begin_step(optimizer: torch.optim.Optimizer) -> None:
-    """Say that a step begins, which uses what was noted; what an earlier step used is forgotten."""
-    here = current_notes()
-    if here.used and here.stepping != id(optimizer):
-        here.clear()
-    here.used, here.stepping = True, id(optimizer)
-
-
-def end_step() -> None:
-    """Say that a step was made, or skipped."""
-    here = current_notes()
-    here.used, here.stepping = True, None
-
-
-@contextmanager
-def away() -> Iterator[None]:
-    """Let this thread run steps, on any optimizer, that no open block sees."""
-    before, notes.away = notes.away, True
-    try:
-        yield
-    finally:
-        notes.away = before
+def attempted(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a gradient scaler has stepped the optimizer in this block, or has skipped a step."""
+    return id(optimizer) in _attempted
 
 
 def listen_to_plateau(scheduler: Any, listener: Callable[[float], None]) -> Callable[[], None]:
@@ -140,32 +93,23 @@ def quietly(what: str, function: Callable[..., Any], *args: Any) -> Any:
     try:
         return function(*args)
     except Exception as error:
-        if what not in _told:
-            _told.add(what)
-            warn(f"lrtrack could not observe {what}: {error!r}. Training is not affected.")
+        not_observed(what, error)
     return None
 
 
-def _wrap(owner: Any, name: str, note: Callable[..., Any], before: bool) -> Callable[[], None]:
-    """Put `note` around a function; one taken before may return how to take it back."""
+def not_observed(what: str, error: Exception) -> None:
+    """Say once that something could not be observed."""
+    if what not in _told:
+        _told.add(what)
+        warn(f"lrtrack could not observe {what}: {error!r}. Training is not affected.")
+
+
+def _replace(
+    owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Callable[[], None]:
+    """Put what `around` makes of a function in its place; returns how to take it out again."""
     original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
-    period = _period
-
-    @functools.wraps(original)
-    def observed(*args: Any, **kwargs: Any) -> Any:
-        # A wrapper of an earlier period may lie under someone else's: only the newest takes notes.
-        looking = bool(_watched) and period == _period and not notes.away
-        take_back = quietly(name, note, None, args, kwargs) if looking and before else None
-        try:
-            result = original(*args, **kwargs)
-        except BaseException:
-            if take_back is not None:
-                take_back()
-            raise
-        if looking and not before:
-            quietly(name, note, result, args, kwargs)
-        return result
-
+    observed = functools.wraps(original)(around(original))
     setattr(owner, name, observed)
 
     def undo() -> None:
@@ -176,39 +120,70 @@ def _wrap(owner: Any, name: str, note: Callable[..., Any], before: bool) -> Call
     return undo
 
 
-def current_notes() -> Notes:
-    """This thread's notes, without what is left from before the present blocks."""
-    if notes.period != _period:
-        notes.clear()
-        notes.period = _period
-    return notes
+def _observed(note: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """`original` with a note taken of each call that went well."""
+    own_period, name = period(), original.__name__
+
+    def observed(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        # A wrapper of an earlier period may lie under someone else's: only the newest takes notes.
+        if _watched and own_period == period() and not current_notes().away:
+            quietly(name, note, result, args, kwargs)
+        return result
+
+    return observed
 
 
-def _fresh_notes() -> Notes:
-    """This thread's notes, to be added to: what a step has used is forgotten."""
-    here = current_notes()
-    if here.used:
-        here.clear()
-    return here
+def _observed_backward(original: Callable[..., Any]) -> Callable[..., Any]:
+    """`torch.autograd.backward` with a note taken of the loss.
+
+    Noted before the pass, as there are loops that step within it, and taken back where it raises.
+    Inside a backward pass, backward is called by reentrant checkpointing, not by the user.
+    """
+    own_period = period()
+
+    def backward(*args: Any, **kwargs: Any) -> Any:
+        here = current_notes()
+        if here.away or own_period != here.period or not _watched or _inside():
+            return original(*args, **kwargs)
+        if here.used:
+            here.clear()
+        known, here.clipped = here.loss, None
+        try:
+            given = args[0] if args else kwargs["tensors"]
+            if known is None and not here.scaling and type(given) is torch.Tensor and given.is_cpu:
+                here.loss = _only(given)
+            else:
+                _note_losses(here, given)
+        except Exception as error:
+            not_observed("backward", error)
+        try:
+            return original(*args, **kwargs)
+        except BaseException:
+            if not here.used:
+                here.loss = known
+            raise
+
+    return backward
 
 
-def _backward(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], None] | None:
-    # Noted before the pass, as there are loops that step within it.
-    # Inside a backward pass, backward is called by reentrant checkpointing, not by the user.
-    if torch.compiler.is_compiling() or torch._C._current_graph_task_id() != -1:
+def _inside() -> bool:
+    return torch._C._current_graph_task_id() != -1 or torch.compiler.is_compiling()
+
+
+def _only(tensor: torch.Tensor) -> float | None:
+    """A real tensor's one element, in host memory; None where it is something else."""
+    try:
+        value = tensor.item()
+    except (RuntimeError, ValueError):  # sooner than asking each time how many there are
         return None
-    here = _fresh_notes()
-    known = here.loss
+    return None if isinstance(value, complex) else value
 
-    def take_back() -> None:
-        if not here.used:
-            here.loss = known
 
-    given = args[0] if args else kwargs["tensors"]
+def _note_losses(here: Notes, given: Any) -> None:
     for tensor in (given,) if isinstance(given, torch.Tensor) else _tensors(given):
         if tensor.numel() == 1 and not tensor.is_complex():
             here.loss = add(here.loss, _unscaled(tensor) if here.scaling else hold(tensor))
-    return take_back
 
 
 def _unscaled(tensor: torch.Tensor) -> Scalar:
@@ -227,16 +202,28 @@ def _unscaled(tensor: torch.Tensor) -> Scalar:
     return hold(tensor)
 
 
+def _measured(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    kind = args[1] if len(args) > 1 else kwargs.get("norm_type", 2.0)
+    fresh_notes().total = result if float(kind) == 2.0 else None
+
+
 def _clipping(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    here = fresh_notes()
     norm = args[2] if len(args) > 2 else kwargs["total_norm"]
-    _fresh_notes().preclip = hold(norm) if isinstance(norm, torch.Tensor) else float(norm)
+    here.preclip = hold(norm) if isinstance(norm, torch.Tensor) else float(norm)
+    known, here.total, here.clipped = here.total, None, None
+    if norm is known:
+        parameters = args[0] if args else kwargs["parameters"]
+        limit = args[1] if len(args) > 1 else kwargs["max_norm"]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        here.clipped = Clipped(gradients, here.preclip, float(limit))
 
 
 def _scaled(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     outputs = args[1] if len(args) > 1 else kwargs["outputs"]
     if result is outputs:
         return  # the scaler is switched off
-    _fresh_notes().scaling = True
+    fresh_notes().scaling = True
     scale = args[0]._scale.detach().clone()
     for scaled, output in zip(_tensors(result), _tensors(outputs), strict=True):
         node: Any = scaled.grad_fn
@@ -256,8 +243,10 @@ def _tensors(found: Any) -> Iterator[torch.Tensor]:
 def _scaler_stepped(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     given = args[1] if len(args) > 1 else kwargs["optimizer"]
     candidates = (given, getattr(given, "optimizer", None))
-    if any(optimizer is candidate for optimizer in _watched for candidate in candidates):
-        end_step()
+    for optimizer in _watched:
+        if any(optimizer is candidate for candidate in candidates):
+            _attempted.add(id(optimizer))
+            current_notes().end_step()
 
 
 def _plateau_step(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

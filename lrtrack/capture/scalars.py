@@ -35,7 +35,22 @@ class SharedScalar:
         self.rest = rest
 
 
-Scalar = float | DeviceScalar | SharedScalar
+class ClippedScalar:
+    """A norm of which clipping left at most `max_norm`; worked out where the norm arrives."""
+
+    __slots__ = ("max_norm", "total")
+
+    def __init__(self, total: DeviceScalar, max_norm: float) -> None:
+        self.total = total
+        self.max_norm = max_norm
+
+
+Scalar = float | DeviceScalar | SharedScalar | ClippedScalar
+
+
+def after_clipping(total: float, max_norm: float) -> float:
+    """What `torch.nn.utils.clip_grad_norm_` makes of a norm: it multiplies it by min(1, …)."""
+    return total * min(1.0, max_norm / (total + 1e-6))
 
 
 def hold(tensor: torch.Tensor) -> Scalar:
@@ -93,7 +108,7 @@ def divide(value: Scalar, by: torch.Tensor) -> Scalar:
         return SharedScalar(tuple(part / by.item() for part in value.parts), rest)
     if isinstance(value, DeviceScalar):
         return DeviceScalar(value.tensor / by.detach().to(value.tensor.device))
-    return value / float(by.item())
+    return _now(value) / float(by.item())
 
 
 def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
@@ -102,8 +117,12 @@ def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
     Meant for any thread but the training thread: it waits until the device gets there.
     """
     waiting: dict[Any, list[tuple[dict[str, Any], str, DeviceScalar]]] = {}
+    limits: list[tuple[dict[str, Any], str, float]] = []
     for _, _, metrics in rows:
         for name, value in metrics.items():
+            if isinstance(value, ClippedScalar):
+                limits.append((metrics, name, value.max_norm))
+                value = value.total
             if isinstance(value, DeviceScalar):
                 key = (value.tensor.device, value.stream)
                 waiting.setdefault(key, []).append((metrics, name, value))
@@ -111,9 +130,13 @@ def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
         values = _fetch([value.tensor for _, _, value in found], stream)
         for (metrics, name, _), number in zip(found, values, strict=True):
             metrics[name] = number
+    for metrics, name, limit in limits:
+        metrics[name] = after_clipping(metrics[name], limit)
 
 
-def _now(value: float | DeviceScalar) -> float:
+def _now(value: float | DeviceScalar | ClippedScalar) -> float:
+    if isinstance(value, ClippedScalar):
+        return after_clipping(_now(value.total), value.max_norm)
     return float(value.tensor.item()) if isinstance(value, DeviceScalar) else value
 
 

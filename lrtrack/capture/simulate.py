@@ -22,8 +22,8 @@ from torch.optim.lr_scheduler import (
 
 from lrtrack.capture.build import scheduler as build
 from lrtrack.capture.inverse_sqrt import InverseSqrtLR
+from lrtrack.capture.nesting import nested
 from lrtrack.capture.standin import stand_in
-from lrtrack.capture.steps import nested
 from lrtrack.capture.time_decay import TimeDecayLR
 from lrtrack.errors import UsageError
 

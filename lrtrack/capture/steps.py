@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import FrameType
 from typing import Any
@@ -16,14 +16,14 @@ from typing import Any
 import torch
 
 from lrtrack.capture import observe
-from lrtrack.capture.describe import INNER
+from lrtrack.capture.evidence import Stepping, Unreached
 from lrtrack.capture.meshes import attendance, is_shared, largest, spread
+from lrtrack.capture.momentum import momentum_of, where_momentum_is
+from lrtrack.capture.nesting import nested
 from lrtrack.capture.norms import Group, group_name, measure
+from lrtrack.capture.notes import Notes, current_notes
 from lrtrack.capture.rates import Rate, own_rate
 from lrtrack.capture.scalars import Scalar, divide, hold, together
-
-# As tuples: `int | float` would build a new type at every step.
-_NUMBERS, _SEQUENCES = (int, float, torch.Tensor), (list, tuple)
 
 #: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
 OnStep = Callable[[int, float, dict[str, Any]], None]
@@ -32,10 +32,17 @@ OnStep = Callable[[int, float, dict[str, Any]], None]
 class StepCapture:
     """Observes an optimizer and its scheduler between `attach` and `detach`.
 
+    Attributes:
+        step: the step just done, from 0; -1 before the first.
+        on_step: gets each recorded step.
+        made: steps made since `attach`.
+        stepping: how the scheduler is stepped.
+        unreached: param groups without a gradient so far.
+
     Args:
         optimizer: whose steps are counted.
         scheduler: looked through for a plateau schedule and for cycled momentum.
-        on_step: gets each recorded step.
+        on_step: see above; may be set later.
         on_plateau: gets each value given to a `ReduceLROnPlateau` in `scheduler`.
         norms: as in `track()`.
         model: names the parameters for `norms="layer"`.
@@ -49,7 +56,7 @@ class StepCapture:
         optimizer: torch.optim.Optimizer,
         scheduler: Any = None,
         *,
-        on_step: OnStep,
+        on_step: OnStep = lambda step, time, metrics: None,
         on_plateau: Callable[[float], None] = lambda value: None,
         norms: str = "global",
         model: torch.nn.Module | None = None,
@@ -58,16 +65,24 @@ class StepCapture:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.step = -1
+        self.made = 0
         self._optimizer = optimizer
         self._schedulers = list(nested(scheduler))
-        self._on_step = on_step
+        self.stepping = Stepping(self._schedulers, optimizer)
+        self._counting = self.stepping.scheduler
+        self.unreached = Unreached(optimizer.param_groups)
+        self._waiting = self.unreached.waiting
+        self.on_step = on_step
         self._on_plateau = on_plateau
         self._measure = measure(norms, model)
         self._measuring = norms != "off"
+        self._wholly = norms == "global"
+        self._key = id(optimizer)
         self._every = every
         self._capture_loss = capture_loss
         self._clock = clock
-        self._momentum_at_start = _momentum(optimizer.param_groups)
+        self._momentum_at_start = momentum_of(optimizer.param_groups)
+        self._momentum_key, self._momentum_held = where_momentum_is(optimizer.param_groups)
         self._momentum_moves = any(getattr(s, "cycle_momentum", False) for s in self._schedulers)
         self._metrics: dict[str, Any] = {}
         self._own_rate = own_rate(optimizer)
@@ -100,16 +115,25 @@ class StepCapture:
         """Take everything out again; `failed` where an exception ends the block. Idempotent."""
         self._failed = failed
         self._undo.close()
+        observe.quietly("the param groups", self.unreached.look_now)
         self._under_way = None
 
+    # What runs at each step is set out flat: between torch's own operations its code and data have
+    # left the processor's caches, so that every function called costs as much as ten warm ones.
+
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        if torch.compiler.is_compiling() or observe.notes.away:
+        here = current_notes()
+        if here.away or torch.compiler.is_compiling():
             return None
-        if self._is_inner(sys._getframe(1)):
+        caller = sys._getframe(1)
+        if self._under_way is not None and self._is_inner(caller):
             return None
+        self._under_way, self._inner_steps = caller, 0
+        here.begin_step(self._key)
         self._metrics, self._skipped = {}, False
-        observe.begin_step(self._optimizer)
-        if "found_inf" in vars(self._optimizer):
+        if getattr(self._counting, "last_epoch", None) != self.stepping.at:
+            observe.quietly("the scheduler", self.stepping.move, self.made)
+        if "found_inf" in self._optimizer.__dict__:
             observe.quietly("the gradient scaler", self._read_scaler)
         if not self._agreed:
             self._agreed = True
@@ -117,39 +141,54 @@ class StepCapture:
         self._recording = not self._skipped and (self.step + 1) % self._every == 0
         if not self._recording:
             return None
-        observe.quietly("the learning rate", self._read_groups)
+        try:
+            self._read_groups()
+        except Exception as error:
+            observe.not_observed("the learning rate", error)
         closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
-        if not callable(closure):
-            if self._measuring:
-                observe.quietly("the gradients", self._read_gradients)
-            return None
+        if callable(closure):
+            return self._look_inside(closure, args, kwargs)
+        if self._measuring:
+            try:
+                self._read_gradients(here)
+            except Exception as error:
+                observe.not_observed("the gradients", error)
+        return None
+
+    def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if self._under_way is None:  # not seen by `_before`
+            return
+        if self._inner_steps:
+            self._inner_steps -= 1
+            return
+        self._under_way = None
+        here = current_notes()
+        if not self._skipped:
+            self.step += 1
+            self.made += 1
+            if self._waiting:
+                observe.quietly("the param groups", self.unreached.look, self.made)
+            if self._recording:
+                try:
+                    self._finish(here)
+                except Exception as error:
+                    observe.not_observed("a step", error)
+        here.end_step()
+
+    def _look_inside(self, closure: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         # With a closure the gradients do not exist yet: look after its first evaluation.
         first = _FirstEvaluation(closure, self)
         if "closure" in kwargs:
             return args, {**kwargs, "closure": first}
         return (args[0], first, *args[2:]), kwargs
 
-    def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling() or observe.notes.away:
-            return
-        if self._inner_steps:
-            self._inner_steps -= 1
-            return
-        self._under_way = None
-        if not self._skipped:
-            self.step += 1
-            if self._recording:
-                observe.quietly("a step", self._finish)
-        observe.end_step()
-
     def _is_inner(self, caller: FrameType) -> bool:
         # torch runs the hooks in `step` and once more where a subclass's `step` calls its parent's.
         # A step under way whose frame has left the stack has raised.
-        frame: FrameType | None = caller if self._under_way is not None else None
+        frame: FrameType | None = caller
         while frame is not None and frame is not self._under_way:
             frame = frame.f_back
         if frame is None:
-            self._under_way, self._inner_steps = caller, 0
             return False
         self._inner_steps += 1
         return True
@@ -173,8 +212,17 @@ class StepCapture:
         return [p for group in groups for p in group["params"] if is_shared(p)]
 
     def _read_groups(self) -> None:
-        self._write_rates(_given_rate)
-        momentum = _momentum(self._optimizer.param_groups)
+        groups = self._optimizer.param_groups
+        first = groups[0]
+        rate = first["lr"]
+        self._metrics["lr"] = rate if type(rate) is float else _number(rate)
+        if len(groups) > 1:
+            self._write_rates(_given_rate)
+        if self._momentum_moves or first.get(self._momentum_key) is not self._momentum_held:
+            self._read_momentum()
+
+    def _read_momentum(self) -> None:
+        momentum = momentum_of(self._optimizer.param_groups)
         if momentum is not None:
             self._momentum_moves = self._momentum_moves or momentum != self._momentum_at_start
             if self._momentum_moves:
@@ -187,31 +235,41 @@ class StepCapture:
             for index, group in enumerate(groups):
                 self._metrics[f"lr/{group_name(group, index)}"] = _number(rate(group))
 
-    def _read_gradients(self) -> None:
-        found = self._measure(self._optimizer.param_groups)
+    def _read_gradients(self, here: Notes) -> None:
+        groups = self._optimizer.param_groups
         scale = getattr(self._optimizer, "grad_scale", None)
+        if here.clipped is not None and self._wholly and scale is None:
+            known = here.clipped.norm(groups)
+            if known is not None:
+                self._metrics["grad_norm"] = known
+                return
+        found = self._measure(groups)
         if isinstance(scale, torch.Tensor):  # a fused optimizer unscales within its step
             found = {name: divide(norm, scale) for name, norm in found.items()}
         self._metrics.update(found)
 
     def _read_closure(self, loss: Any) -> None:
         if self._measuring:
-            self._read_gradients()
+            self._read_gradients(current_notes())
         if self._capture_loss and loss is not None:
             self._write("loss", _number(loss))
 
     def _write(self, name: str, value: Scalar) -> None:
         self._metrics[name] = together(value)
 
-    def _finish(self) -> None:
-        notes = observe.current_notes()
-        if notes.preclip is not None:
-            observe.quietly("the clipping", self._write, "grad_norm_preclip", notes.preclip)
-        if self._capture_loss and notes.loss is not None and "loss" not in self._metrics:
-            observe.quietly("the loss", self._write, "loss", notes.loss)
+    def _finish(self, here: Notes) -> None:
+        metrics = self._metrics
+        if here.preclip is not None:
+            observe.quietly("the clipping", self._write, "grad_norm_preclip", here.preclip)
+        loss = here.loss
+        if loss is not None and self._capture_loss and "loss" not in metrics:
+            if type(loss) is float:
+                metrics["loss"] = loss
+            else:
+                observe.quietly("the loss", self._write, "loss", loss)
         if self._own_rate is not None:
             observe.quietly("the learning rate", self._write_rates, self._own_rate)
-        self._on_step(self.step, self._clock(), self._metrics)
+        self.on_step(self.step, self._clock(), metrics)
 
 
 class _FirstEvaluation:
@@ -229,33 +287,9 @@ class _FirstEvaluation:
         return loss
 
 
-def nested(scheduler: Any, depth: int = 0) -> Iterator[Any]:
-    """A scheduler and all schedulers inside it."""
-    if scheduler is None or depth > 8:
-        return
-    yield scheduler
-    inner: Any = getattr(scheduler, "_schedulers", None)
-    inner = inner or [getattr(scheduler, name, None) for name in INNER]
-    inner = inner if isinstance(inner, Iterable) else [inner]
-    for each in inner:
-        if hasattr(each, "step"):
-            yield from nested(each, depth + 1)
-
-
 def _given_rate(group: Group) -> Any:
     return group["lr"]
 
 
 def _number(value: Any) -> Scalar:
     return hold(value) if isinstance(value, torch.Tensor) else float(value)
-
-
-def _momentum(groups: list[Group]) -> float | None:
-    """Momentum of group 0: `momentum`, or the first of `betas`; None where it has neither."""
-    if not groups:
-        return None
-    value = groups[0].get("momentum")
-    if value is None:
-        betas = groups[0].get("betas")
-        value = betas[0] if isinstance(betas, _SEQUENCES) and betas else None
-    return float(value) if isinstance(value, _NUMBERS) else None

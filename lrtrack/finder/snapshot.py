@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
+from lrtrack.capture.nesting import nested
 from lrtrack.capture.optimizers import unwrap
-from lrtrack.capture.steps import nested
 
 _Undo = Callable[[], object]
 

@@ -12,7 +12,7 @@ from typing import Any, Never
 import numpy as np
 import torch
 
-from lrtrack.capture import observe
+from lrtrack.capture import notes
 from lrtrack.capture.optimizers import unwrap, world_size
 from lrtrack.errors import UsageError, unknown, warn
 from lrtrack.finder import asked
@@ -135,7 +135,7 @@ def _restoring(model: torch.nn.Module, optimizer: Any, scheduler: Any) -> Iterat
     """Put everything back at the end, whatever happens, unseen by any open block."""
     snapshot = Snapshot(model, optimizer, scheduler)
     try:
-        with observe.away():
+        with notes.away():
             yield
     finally:
         try:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from lrtrack.errors import JournalError
 from lrtrack.journal.frames import FORMAT, MAX_PAYLOAD, PREAMBLE, Frame, Kind, decode
-from lrtrack.records import Run, State, StepRecord, suggestions_from
+from lrtrack.records import Run, State, StepRecord, diagnoses_from, suggestions_from
 
 #: Bytes read at once: bounds memory on long journals. Nearly every frame is far smaller; for one
 #: that is not, more is read, up to what a frame may be.
@@ -53,15 +53,22 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended, by its own word, and the learning rates that it suggests, by method."""
+    """How a run ended, by its own word, and what only its end knows: see `Run`."""
 
     state: State
     time: float
     suggestions: Mapping[str, float] = field(default_factory=dict)
+    diagnoses: tuple[Mapping[str, str], ...] | None = None
+
+    @property
+    def tells(self) -> bool:
+        """Whether the end knows more of the run than its begin."""
+        return bool(self.suggestions) or self.diagnoses is not None
 
     def completed(self, run: Run) -> Run:
         """The run, with what only its end knows."""
-        return replace(run, suggestions=self.suggestions) if self.suggestions else run
+        return replace(run, suggestions=self.suggestions or run.suggestions,
+                       diagnoses=self.diagnoses)  # fmt: skip
 
 
 class JournalReader:
@@ -194,7 +201,8 @@ def ending_of(event: dict[str, Any]) -> Ending | None:
     if event.get("event") != "end":
         return None
     try:
-        told = suggestions_from(event.get("suggestions"))
-        return Ending(State(event["state"]), float(event["time"]), told)
+        suggestions = suggestions_from(event.get("suggestions"))
+        diagnoses = diagnoses_from(event.get("diagnoses"))
+        return Ending(State(event["state"]), float(event["time"]), suggestions, diagnoses)
     except (KeyError, TypeError, ValueError):
         return Ending(State.FAILED, 0.0)

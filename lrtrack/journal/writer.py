@@ -7,7 +7,6 @@ was already on disk): a reader merges rows of one step, later values win.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import json
@@ -15,15 +14,17 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+from numpy.typing import NDArray
 
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal.frames import PREAMBLE, Kind, encode
+from lrtrack.journal.rows import Columns, OnRows, Row, Settle, columns_of, encode_rows, sound
 from lrtrack.records import Run, State
 
 #: Seconds between two writes; rows are promised to be in the file within 1 s.
@@ -32,10 +33,6 @@ PERIOD = 0.25
 FRAME_ROWS = 4096
 FRAME_VALUES = 2**20
 BACKLOG_ROWS = 200_000
-
-#: step, time, metrics; metrics may still hold values that `settle` turns into floats.
-Row = tuple[int, float, dict[str, Any]]
-Settle = Callable[[Sequence[Row]], None]
 
 _open_writers: weakref.WeakSet[JournalWriter] = weakref.WeakSet()
 
@@ -48,6 +45,7 @@ class JournalWriter:
         run: written as the first event of a new file, as a `resume` event otherwise.
         settle: turns device values of rows into floats, in place, before they are written.
         on_tick: called by the writer's thread at each period, for the caller's own upkeep.
+        on_rows: called with rows that go to the file, in order, by whichever thread brings them.
 
     Raises:
         JournalError: the file cannot be created, or another process is writing it.
@@ -59,11 +57,13 @@ class JournalWriter:
         run: Run,
         settle: Settle | None = None,
         on_tick: Callable[[], None] | None = None,
+        on_rows: OnRows | None = None,
     ) -> None:
         self.path = path
         self._settle = settle
         self._on_tick = on_tick
-        self._rows: list[Row] = []
+        self._on_rows = on_rows
+        self._rows: deque[Row] = deque()
         self._row_lock = threading.Lock()
         self._file_lock = threading.Lock()
         self._late: list[tuple[int, bytes]] = []  # rows in it and frame, in order, to be written
@@ -77,8 +77,7 @@ class JournalWriter:
 
     def append(self, step: int, when: float, metrics: dict[str, Any]) -> None:
         """Begin the record of a step; the record before it is complete."""
-        with self._row_lock:
-            self._rows.append((step, when, metrics))
+        self._rows.append((step, when, metrics))  # a deque's own lock is enough, and costs nothing
 
     def amend(self, step: int, when: float, metrics: Mapping[str, float]) -> None:
         """Add metrics to the step's record, or replace some, wherever that record is now."""
@@ -135,17 +134,28 @@ class JournalWriter:
     def _take(self) -> None:
         """Turn the rows so far into frames that wait to be written."""
         with self._row_lock:
-            rows, self._rows = self._rows, []
+            rows = [self._rows.popleft() for _ in range(len(self._rows))]
         width = max((len(metrics) for *_, metrics in rows), default=0) + 2
         size = max(1, min(FRAME_ROWS, FRAME_VALUES // width))
         for at in range(0, len(rows), size):
             part = rows[at : at + size]
             try:
-                frame = _encode_rows(part, self._settle)
+                columns = columns_of(part, self._settle)
+                frame = encode_rows(*columns)
             except Exception as error:  # one bad value must not take the others with it
                 self._warn("bad", f"lrtrack leaves values out of {self.path}: {error!r}")
-                frame = _encode_rows(list(_sound(part)), None)
+                columns = columns_of(list(sound(part)), None)
+                frame = encode_rows(*columns)
             self._late.append((len(part), frame))
+            self._show(columns[0], columns[2])
+
+    def _show(self, steps: NDArray[np.int64], metrics: Columns) -> None:
+        try:
+            if self._on_rows is not None:
+                self._on_rows(steps, metrics)
+        except Exception as error:  # looking at the rows must not keep them from the file
+            self._on_rows = None
+            self._warn("look", f"lrtrack could not look at the rows of {self.path}: {error!r}")
 
     def _push(self) -> bool:
         """Write the waiting frames as far as the disk takes them; whether it took all."""
@@ -184,7 +194,8 @@ class JournalWriter:
                 kept.append((count, frame))
         self._late = kept
         with self._row_lock:
-            del self._rows[: max(excess, 0)]
+            for _ in range(min(max(excess, 0), len(self._rows))):
+                self._rows.popleft()
 
     def _warn(self, key: str, message: str) -> None:
         if key not in self._told:
@@ -236,48 +247,6 @@ def _begin(file: int, path: Path) -> bool:
         path.unlink()  # an empty file would be taken for a broken journal
         raise
     return True
-
-
-def _encode_rows(rows: Sequence[Row], settle: Settle | None) -> bytes:
-    if settle is not None:
-        settle(rows)
-    names = dict.fromkeys(name for _, _, metrics in rows for name in metrics)
-    columns = [
-        _column([step for step, _, _ in rows], np.int64),
-        _column([when for _, when, _ in rows], np.float64),
-        *(_column([metrics.get(name) for *_, metrics in rows], np.float64) for name in names),
-    ]
-    batch = pa.record_batch(columns, names=["step", "time", *names])
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as stream:
-        stream.write_batch(batch)
-    return encode(Kind.ROWS, sink.getvalue().to_pybytes())
-
-
-def _column(values: Sequence[float | None], kind: type[np.generic]) -> pa.Array:
-    """An Arrow array of int64 or float64, None being absent.
-
-    From buffers, because `pa.array` imports pandas at its first call: 0.3 s in the middle of
-    somebody's training.
-    """
-    valid = None
-    if None in values:  # hardly ever
-        present = np.array([value is not None for value in values])
-        valid = pa.py_buffer(np.packbits(present, bitorder="little"))
-        values = [0 if value is None else value for value in values]
-    data = pa.py_buffer(np.array(values, dtype=kind))
-    return pa.Array.from_buffers(pa.from_numpy_dtype(kind), len(values), [valid, data])
-
-
-def _sound(rows: Sequence[Row]) -> Iterator[Row]:
-    """The rows without the values and names that a journal cannot hold."""
-    for step, when, metrics in rows:
-        found = {}
-        for name, value in metrics.items():
-            with contextlib.suppress(Exception):
-                name.encode()
-                found[name] = float(value)
-        yield step, when, found
 
 
 def _release_in_child() -> None:

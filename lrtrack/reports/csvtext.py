@@ -6,26 +6,44 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
+from lrtrack.reports.diagnosed import codes
 from lrtrack.reports.runs import RunRow
 from lrtrack.reports.wording import clean
 from lrtrack.schedules import JSON, text_of
-from lrtrack.stats import Comparison, ScheduleSummary, Spread
+from lrtrack.stats import Comparison, RunSummary, ScheduleSummary, Spread
 
 #: What spreadsheets take for the start of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def render(comparison: Comparison) -> str:
-    """One row a schedule, best first; empty where there is no value."""
-    return _table([_row(item) for item in comparison.schedules])
+    """One row a schedule, best first; empty where there is no value.
+
+    What the whole comparison is warned of stands in every row, so that no row goes without it.
+    """
+    warnings = " | ".join(f"{item.code}: {item.message}" for item in comparison.warnings)
+    return _table(
+        [
+            {
+                **_row(item, runs),
+                "diagnoses": _codes(comparison, item),
+                "warnings": warnings,
+            }
+            for item, runs in zip(comparison.schedules, comparison.by_schedule(), strict=True)
+        ]
+    )
 
 
 def render_runs(rows: Sequence[RunRow]) -> str:
-    """One row a run."""
-    return _table([row.to_dict() for row in rows])
+    """One row a run; of its diagnoses the codes."""
+    return _table([{**row.to_dict(), "diagnoses": codes(row.diagnoses)} for row in rows])
 
 
-def _row(item: ScheduleSummary) -> dict[str, JSON]:
+def _codes(comparison: Comparison, item: ScheduleSummary) -> str:
+    return codes(each for each in comparison.diagnoses if each["run_id"] in item.run_ids)
+
+
+def _row(item: ScheduleSummary, runs: Sequence[RunSummary]) -> dict[str, JSON]:
     return {
         "rank": item.rank,
         "schedule": item.schedule,
@@ -46,10 +64,16 @@ def _row(item: ScheduleSummary) -> dict[str, JSON]:
         "grad_norm_p95": item.grad_norm.p95,
         "grad_norm_max": item.grad_norm.max,
         "steps_per_second": item.steps_per_second,
+        "log_area": item.log_area,
+        "spikes": sum(run.spikes for run in runs),
+        "diverged_steps": [run.diverged_step for run in runs],
         "p_vs_best": item.p_vs_best,
         "indistinguishable_from_best": item.indistinguishable_from_best,
+        "p_improvement": item.p_improvement,
+        "verdict": item.verdict,
         "params": dict(item.params),
         "run_ids": " ".join(item.run_ids),
+        "seeds": list(item.seeds),
     }
 
 
@@ -61,6 +85,7 @@ def _spread(name: str, spread: Spread) -> dict[str, JSON]:
         f"{name}_median": spread.median,
         f"{name}_ci95_low": low,
         f"{name}_ci95_high": high,
+        f"{name}_iqm": spread.iqm,
         f"{name}_min": spread.min,
         f"{name}_max": spread.max,
         f"{name}_values": list(spread.values),

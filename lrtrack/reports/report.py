@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lrtrack.reports import diagnosed, notes
+from lrtrack.reports.headline import headline, tested
 from lrtrack.reports.wording import (
     NONE,
     aligned,
@@ -16,7 +18,7 @@ from lrtrack.reports.wording import (
     places,
     rate,
     short_labels,
-    some,
+    shortened,
 )
 from lrtrack.schedules import Schedule
 from lrtrack.stats import Comparison, Reach, ScheduleSummary
@@ -36,15 +38,17 @@ class Column:
     """One column.
 
     Attributes:
-        number: aligned right and never shortened.
+        number: aligned right and shortened to no other form than the cells' own short one.
         whole: never shortened, though it is text.
         weight: 0: always shown; where room is short, larger weights go first.
+        note: how its figures came about; also in `Report.notes`, and of no use without the column.
     """
 
     title: str
     number: bool = True
     weight: int = 0
     whole: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,10 @@ class Report:
 
     Attributes:
         headline: one sentence that says what came out.
-        notes: what the reader must know to read the table right.
+        notes: what the reader must know to read the table right, and how it was computed.
         warnings: what makes the table less fair or less telling than it looks.
         shortened: a further note for renderers that had to shorten or leave out.
+        diagnoses: what single runs were found to have, a line each.
     """
 
     title: str
@@ -74,6 +79,7 @@ class Report:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     shortened: str = ""
+    diagnoses: tuple[str, ...] = ()
 
 
 def report_of(comparison: Comparison) -> Report:
@@ -82,17 +88,27 @@ def report_of(comparison: Comparison) -> Report:
     short = short_labels((item.label, _schedule(item)) for item in summaries)
     names = [clean(short[item.label]) for item in summaries]
     decimals = places(item.final.mean for item in summaries)
+    based = [
+        name for name, item in zip(names, summaries, strict=True) if item.verdict == "baseline"
+    ]
+    columns = _columns(comparison, shortened(based[0]) if based else "the best")
     return Report(
         title=_title(comparison),
-        headline=_headline(comparison, names, decimals),
-        columns=_columns(comparison),
+        headline=headline(comparison, names, decimals),
+        columns=columns,
         rows=tuple(
             _row(comparison, item, name, decimals)
             for item, name in zip(summaries, names, strict=True)
         ),
-        notes=_notes(comparison, names),
+        notes=(
+            *notes.flaws(comparison, names),
+            notes.FINAL,
+            *notes.interval(comparison),
+            *(item.note for item in columns if item.note),
+        ),
         warnings=tuple(clean(f"{item.code}: {item.message}") for item in comparison.warnings),
         shortened="Shortened to fit: --format csv or json has every parameter and figure.",
+        diagnoses=diagnosed.lines(comparison.diagnoses, _schedules_of_runs(comparison, names)),
     )
 
 
@@ -107,46 +123,30 @@ def _title(comparison: Comparison) -> str:
     return " · ".join(filter(None, map(clean, parts)))
 
 
-def _headline(comparison: Comparison, names: list[str], decimals: int | None) -> str:
-    best, metric = comparison.schedules[0], clean(comparison.metric)
-    if best.final.mean is None:
-        return f"No schedule has a usable final {metric}: every run diverged or lacks it."
-    value = f"{mean_std(best.final, decimals)} over {count(best.runs, 'run')}"
-    if len(names) == 1:
-        return f"{names[0]} ends at {metric} {value}."
-    word = "lowest" if comparison.mode == "min" else "highest"
-    said = f"{names[0]} has the {word} final {metric}: {value}."
-    if comparison.baseline is not None:
-        return said
-    tested = [
-        name
-        for name, item in zip(names, comparison.schedules, strict=True)
-        if item.p_vs_best is not None and item.indistinguishable_from_best
-    ]
-    if len(tested) == len(names) - 1 and len(tested) > 1:
-        return f"{said} These runs tell none of the other {len(tested)} apart from it."
-    if tested:
-        return f"{said} Not told apart from it by these runs: {some(tested)}."
-    untested = any(item.p_vs_best is None for item in comparison.schedules[1:])
-    return said if untested else f"{said} Every other schedule is distinguishably worse."
-
-
-def _columns(comparison: Comparison) -> tuple[Column, ...]:
+def _columns(comparison: Comparison, other: str) -> tuple[Column, ...]:
     against = "best" if comparison.baseline is None else "base"
     goal = number(comparison.target, trim=True)
+    several = len(comparison.schedules) > 1
+    mark = " †" if any(item.code == "mixed-devices" for item in comparison.warnings) else ""
     return (
         Column("#"),
         Column("schedule", number=False),
         Column("runs", weight=2),
         Column("final ± std"),
-        *([] if comparison.target is None else [Column(f"steps to {goal}", weight=3)]),
-        Column("95 % CI", weight=7),
+        *(
+            [Column(f"steps to {goal}", weight=3, note=f"steps to {goal}: {notes.REACH}"),
+             Column(f"seconds to {goal}{mark}", weight=9)]
+            if comparison.target is not None else []
+        ),
+        *([Column("95 % CI", weight=7)] if _any(comparison, "ci95") else []),
+        *([Column("IQM", weight=10, note=notes.IQM)] if _any(comparison, "iqm") else []),
         Column("best", weight=5),
         Column("LR peak", weight=4),
         Column("grad norm", weight=6),
-        Column("steps/s", weight=8),
-        Column(f"p vs {against}", weight=1),
-    )
+        Column(f"steps/s{mark}", weight=8, note=notes.MIXED if mark else ""),
+        *([Column("P(better)", weight=11, note=notes.better(other))] if several else []),
+        Column(f"p vs {against}", weight=1, note=notes.significance(comparison, other)),
+    )  # fmt: skip
 
 
 def _row(
@@ -155,20 +155,33 @@ def _row(
     first = item.rank == 1 and item.final.mean is not None
     tone = Tone.GOOD if first else Tone.BAD if item.diverged else Tone.PLAIN
     best = item.best.min if comparison.mode == "min" else item.best.max
-    reach = item.steps_to_target
+    shared = [other.rank for other in comparison.schedules].count(item.rank) > 1
     return (
-        Cell(str(item.rank), tone=tone),
+        Cell(f"{item.rank}=" if shared else str(item.rank), tone=tone),
         Cell(clean(item.label), short, tone),
         _runs(item),
         Cell("diverged", tone=Tone.BAD)
         if item.final.mean is None and item.diverged
         else Cell(mean_std(item.final, decimals), tone=tone if first else Tone.PLAIN),
-        *([] if comparison.target is None else [Cell(_reach(reach, item.runs))]),
-        Cell(interval(item.final, decimals), tone=Tone.FAINT),
+        *(
+            []
+            if comparison.target is None
+            else [
+                Cell(_reach(item.steps_to_target, item.runs)),
+                Cell(_reach(item.seconds_to_target, item.runs, 3), tone=Tone.FAINT),
+            ]
+        ),
+        *(
+            [Cell(interval(item.final, decimals), tone=Tone.FAINT)]
+            if _any(comparison, "ci95")
+            else []
+        ),
+        *([Cell(aligned(item.final.iqm, decimals))] if _any(comparison, "iqm") else []),
         Cell(aligned(best, decimals)),
         Cell(number(item.lr_peak, trim=True)),
         Cell(number(item.grad_norm.median, 3)),
         Cell(rate(item.steps_per_second), tone=Tone.FAINT),
+        *([Cell(_share(item.p_improvement))] if len(comparison.schedules) > 1 else []),
         _verdict(comparison, item),
     )
 
@@ -181,38 +194,41 @@ def _runs(item: ScheduleSummary) -> Cell:
     return Cell(text + "*" * bool(item.unfinished), tone=Tone.BAD if flawed else Tone.PLAIN)
 
 
-def _reach(reach: Reach, runs: int) -> str:
-    when = NONE if reach.median is None else f"{reach.median:.0f}"
+def _reach(reach: Reach, runs: int, digits: int | None = None) -> str:
+    when = number(reach.median, digits) if digits else f"{reach.median or 0.0:.0f}"
+    when = NONE if reach.median is None else when
     return when if reach.reached == runs else f"{when} ({reach.reached}/{runs})"
 
 
+def _share(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f}"
+
+
 def _verdict(comparison: Comparison, item: ScheduleSummary) -> Cell:
-    if comparison.baseline is None and item.rank == 1:
-        return Cell("best", tone=Tone.GOOD)
-    if comparison.baseline == item.label:
+    if item.verdict == "best":
+        return Cell("best" if item.final.mean is not None else NONE, tone=Tone.GOOD)
+    if item.verdict == "baseline":
         return Cell("base", tone=Tone.GOOD)
-    if item.p_vs_best is None:
-        return Cell("≈" if item.final.mean is not None else NONE, tone=Tone.FAINT)
-    digits = "<0.001" if item.p_vs_best < 0.001 else f"{item.p_vs_best:.2g}"
-    return Cell(f"≈ {digits}") if item.indistinguishable_from_best else Cell(digits)
+    if item.verdict == "too-few-runs":
+        base = next(x for x in comparison.schedules if x.verdict in ("best", "baseline"))
+        size = f"n={min(tested(item), tested(base))}"
+        return Cell(f"{notes.TOO_FEW} ({size})", size, Tone.FAINT)
+    if item.verdict in ("none", "tie"):
+        tied = item.verdict == "tie" and item.final.mean is not None
+        return Cell("tie" if tied else NONE, tone=Tone.FAINT)
+    p = item.p_vs_best or 0.0
+    digits = "<0.001" if p < 0.001 else f"{p:.2g}"
+    return Cell(f"≈ {digits}" if item.verdict == "indistinguishable" else digits)
 
 
-def _notes(comparison: Comparison, names: list[str]) -> tuple[str, ...]:
-    items = comparison.schedules
-    other = "the best" if comparison.baseline is None else clean(comparison.baseline)
-    notes = []
-    for name, item in zip(names, items, strict=True):
-        if item.diverged:
-            left = "" if item.diverged == item.runs else "; the figures leave it out"
-            notes.append(f"{name}: {item.diverged} of {count(item.runs, 'run')} diverged{left}.")
-        if item.unfinished:
-            notes.append(f"* {name}: {item.unfinished} of {count(item.runs, 'run')} not finished.")
-    notes.append("final: mean of a run's last 5 % of records, ± standard deviation over runs.")
-    if len(items) > 1:
-        notes.append(
-            f"≈: not told apart from {other} (permutation test, Holm-corrected, p ≥ 0.05)."
-        )
-    return tuple(notes)
+def _any(comparison: Comparison, figure: str) -> bool:
+    return any(getattr(item.final, figure) is not None for item in comparison.schedules)
+
+
+def _schedules_of_runs(comparison: Comparison, names: list[str]) -> dict[str, str]:
+    """Run id → name of its schedule."""
+    pairs = zip(comparison.schedules, names, strict=True)
+    return {run_id: name for item, name in pairs for run_id in item.run_ids}
 
 
 def _schedule(item: ScheduleSummary) -> Schedule | None:

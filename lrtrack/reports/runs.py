@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from lrtrack.records import FIND, METHOD, TRAIN, History, State
+from lrtrack.reports.diagnosed import codes, lines
 from lrtrack.reports.report import Cell, Column, Report, Tone
 from lrtrack.reports.wording import NONE, clean, count, number, short_labels
 from lrtrack.schedules import JSON, plain
 from lrtrack.stats import mode_of, summarise
+from lrtrack.stats.diagnose import diagnoses_of
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class RunRow:
             for a range test, whose loss goes up in the end.
         kind: `train`, or `find` for a learning-rate range test.
         suggestion: the learning rate that a range test suggests.
+        diagnoses: `{"code", "message", "hint"}` each.
     """
 
     name: str
@@ -41,6 +44,7 @@ class RunRow:
     url: str | None
     kind: str = TRAIN
     suggestion: float | None = None
+    diagnoses: tuple[Mapping[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, JSON]:
         """A strict-JSON mapping."""
@@ -56,6 +60,7 @@ def runs_report(histories: Sequence[History], experiment: str | None, metric: st
     """Tell the runs in words and cells, in the order given."""
     rows = rows_of(histories, metric)
     short = short_labels((item.run.schedule.label, item.run.schedule) for item in histories)
+    ill = any(row.diagnoses for row in rows)
     failed = sum(row.state == State.FAILED for row in rows)
     running = sum(row.state == State.RUNNING for row in rows)
     diverged = sum(row.diverged for row in rows)
@@ -70,16 +75,21 @@ def runs_report(histories: Sequence[History], experiment: str | None, metric: st
         columns=(
             Column("run", number=False),
             Column("schedule", number=False),
-            Column("seed", weight=2),
-            Column("device", number=False, weight=3, whole=True),
+            Column("seed", weight=3),
+            Column("device", number=False, weight=4, whole=True),
             Column("state", number=False, whole=True),
-            Column("steps", weight=1),
+            Column("steps", weight=2),
             Column(f"final {clean(metric)}"),
+            *([Column("diagnoses", number=False, weight=1, whole=True)] if ill else []),
             Column("tracker", number=False, weight=5, whole=True),
             Column("id", number=False, weight=6, whole=True),
         ),
-        rows=tuple(_cells(row, short[row.schedule]) for row in rows),
+        rows=tuple(_cells(row, short[row.schedule], ill) for row in rows),
         shortened="Shortened to fit: --format csv or json has everything.",
+        diagnoses=lines(
+            ({**each, "run_id": row.id} for row in rows for each in row.diagnoses),
+            {row.id: clean(short[row.schedule]) for row in rows},
+        ),
     )
 
 
@@ -109,7 +119,13 @@ def _row(history: History, metric: str) -> RunRow:
         url=history.url,
         kind=run.kind,
         suggestion=run.suggestions.get(METHOD),
+        diagnoses=diagnoses_of(history),
     )
+
+
+def _diagnosed(row: RunRow) -> Cell:
+    found = codes(row.diagnoses)
+    return Cell(found or NONE, tone=Tone.BAD if found else Tone.FAINT)
 
 
 def _tested(row: RunRow) -> Cell:
@@ -117,7 +133,7 @@ def _tested(row: RunRow) -> Cell:
     return Cell("LR finder" + ("" if row.suggestion is None else f" → {number(row.suggestion)}"))
 
 
-def _cells(row: RunRow, short: str) -> tuple[Cell, ...]:
+def _cells(row: RunRow, short: str, ill: bool) -> tuple[Cell, ...]:
     tones = {State.FAILED: Tone.BAD, State.FINISHED: Tone.PLAIN}
     return (
         Cell(clean(row.name)),
@@ -127,6 +143,7 @@ def _cells(row: RunRow, short: str) -> tuple[Cell, ...]:
         Cell(row.state.lower(), tone=tones.get(State(row.state), Tone.GOOD)),
         Cell(str(row.steps)),
         Cell("diverged", tone=Tone.BAD) if row.diverged else Cell(number(row.final)),
+        *([_diagnosed(row)] if ill else []),
         Cell(clean(row.tracker), tone=Tone.FAINT),
         Cell(clean(row.tracker_id), tone=Tone.FAINT),
     )

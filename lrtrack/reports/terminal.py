@@ -32,7 +32,9 @@ _STYLES: Mapping[Tone, str] = {
     Tone.BAD: "red",
     Tone.FAINT: "dim",
 }
-_ASCII = str.maketrans({"±": "+/-", "≈": "~", "–": "-", "·": "-", "→": "->", "≥": ">="})
+_ASCII = str.maketrans(
+    {"±": "+/-", "≈": "~", "–": "-", "·": "-", "→": "->", "≥": ">=", "≤": "<=", "…": "~", "†": "!"}
+)
 _ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
@@ -84,7 +86,11 @@ def _print(report: Report, console: Console) -> None:
     console.print()
     for warning in report.warnings:
         console.print(Text("! " + warning, "yellow"))
-    for note in (*report.notes, *([report.shortened] if shortened and report.shortened else [])):
+    for line in report.diagnoses:
+        console.print(Text("! " + line, "yellow"))
+    gone = {column.note for at, column in enumerate(report.columns) if at not in kept}
+    notes = [note for note in report.notes if note not in gone]
+    for note in (*notes, *([report.shortened] if shortened and report.shortened else [])):
         console.print(Text(note, "dim"))
 
 
@@ -132,7 +138,9 @@ def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
             break
         needs[at] -= 1
     for at in kept:  # room that is left goes to the texts, first come first served
-        needs[at] += max(0, min(wants[at][1] - needs[at], -missing(needs)))
+        want, room = wants[at][1] - needs[at], -missing(needs)
+        if at in texts or want <= room:  # a number has one short form, and no use for some room
+            needs[at] += max(0, min(want, room))
     return kept, [needs[at] for at in kept]
 
 
@@ -141,7 +149,7 @@ def _wants(column: Column, cells: Sequence[Cell]) -> tuple[int, int]:
     title = max(cell_len(word) for word in _words(column.title))
     whole = max([title, *(cell_len(cell.text) for cell in cells)])
     if column.number or column.whole:
-        return whole, whole
+        return max([title, *(cell_len(cell.short or cell.text) for cell in cells)]), whole
     return min(whole, max(title, _ROOMY)), whole
 
 
@@ -190,5 +198,6 @@ def _recoded(report: Report, encoding: str) -> Report:
         ),
         notes=tuple(map(recode, report.notes)),
         warnings=tuple(map(recode, report.warnings)),
+        diagnoses=tuple(map(recode, report.diagnoses)),
         shortened=recode(report.shortened),
     )

@@ -7,11 +7,15 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from rich.cells import cell_len, set_cell_size
+
 from lrtrack.schedules import JSON, Schedule, text_of
 from lrtrack.stats import Spread
 
 #: What stands where there is no value.
 NONE = "–"
+#: A name in a sentence is cut to as many terminal cells.
+NAME_WIDTH = 48
 
 _CALL = re.compile(r"([\w.<>]+)\(.*\)")
 _ANSI = re.compile(
@@ -100,6 +104,13 @@ def some(names: Sequence[str], limit: int = 3) -> str:
     if len(names) <= limit:
         return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
     return f"{', '.join(names[:limit])} and {len(names) - limit} more"
+
+
+def shortened(name: str) -> str:
+    """A name that fits into a sentence, at most `NAME_WIDTH` terminal cells wide."""
+    if cell_len(name) <= NAME_WIDTH:
+        return name
+    return set_cell_size(name, NAME_WIDTH - 1).rstrip() + "…"
 
 
 def short_labels(named: Iterable[tuple[str, Schedule | None]]) -> dict[str, str]:

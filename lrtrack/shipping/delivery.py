@@ -154,7 +154,7 @@ class Delivery:
         state, ended = (ending.state, ending.time) if ending else (State.FAILED, last)
         run = ending.completed(self._reader.run) if ending else self._reader.run
         complete = getattr(sink, "complete", None)  # came after the first sinks of others
-        if run.suggestions and complete is not None:
+        if ending is not None and ending.tells and complete is not None:
             complete(run)
         # The losses of a range test are not what a training came to.
         summary = run_metrics(table, run.prefix) if run.kind == TRAIN else {}

@@ -7,6 +7,7 @@ while the other runs go on.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -178,16 +179,18 @@ class Shipper:
             return
         if self._only is None and not self._once and run.host not in ("", host()):
             return  # of another machine, whose own shipper serves it
+        delivers = False
         for target in filter(self._serves, run.targets):
             try:
                 delivery = Delivery(self._layout, run_id, target, self._trackers(target.tracker))
             except LRTrackError as error:
                 self._leave(run_id, target, error)
                 continue
+            delivers = delivers or delivery.needed
             if delivery.needed and not delivery.complete:
                 place = self._places.setdefault((target.tracker, target.uri), Place())
                 self._jobs[run_id, target.tracker] = _Job(delivery, place)
-        self._settle(run_id)
+        self._settle(run_id, delivers)
 
     def _leave(self, run_id: str, target: Target, error: LRTrackError) -> None:
         """Leave a delivery that cannot even begin, with word of it for those who wait."""
@@ -228,11 +231,21 @@ class Shipper:
         job.place.answered()
         self._moved_at = time.monotonic()
 
-    def _settle(self, run_id: str) -> None:
-        """Take a run off the queue once no tracker waits for anything of it."""
+    def _settle(self, run_id: str, delivers: bool = True) -> None:
+        """Take a run off the queue once no tracker waits for anything of it.
+
+        Args:
+            delivers: there was, or will be if the run goes on, something to deliver.
+        """
         if any(key[0] == run_id for key in self._jobs) or run_id in self._left:
             return
-        if self._only is None:
-            self._layout.marker(run_id).unlink(missing_ok=True)
-        else:
+        if self._only is not None:
             self._stopped = True
+            return
+        marker = self._layout.marker(run_id)
+        marker.unlink(missing_ok=True)
+        # A process that resumes the run opens its journal first and queues it then: either it is
+        # seen to be at work here, or what it queues comes after.
+        with contextlib.suppress(OSError):
+            if delivers and JournalReader(self._layout.journal(run_id)).alive():
+                marker.touch(mode=0o600)

@@ -9,10 +9,15 @@ from lrtrack.stats.result import (
     Reach,
     ScheduleSummary,
     Spread,
+    Verdict,
 )
+from lrtrack.stats.significance import LEVEL, PERMUTATIONS
+from lrtrack.stats.spikes import spikes
 from lrtrack.stats.summary import RunSummary, mode_of, summarise
 
 __all__ = [
+    "LEVEL",
+    "PERMUTATIONS",
     "Comparison",
     "GradNorm",
     "Mode",
@@ -21,7 +26,9 @@ __all__ = [
     "RunSummary",
     "ScheduleSummary",
     "Spread",
+    "Verdict",
     "compare_histories",
     "mode_of",
+    "spikes",
     "summarise",
 ]

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import median, median_low
+from statistics import fmean, median, median_low
 
 from lrtrack.errors import NothingFound, UsageError, unknown
 from lrtrack.records import History
-from lrtrack.stats.groups import Group, fields_of, grouped
+from lrtrack.stats.diagnose import told_of
+from lrtrack.stats.groups import fields_of, grouped
 from lrtrack.stats.guards import metrics_of, notices
-from lrtrack.stats.result import Comparison, Mode, ScheduleSummary, Spread
-from lrtrack.stats.significance import LEVEL, Sample, holm, p_value
+from lrtrack.stats.ranking import Entry, entry_of, ranked
+from lrtrack.stats.result import Comparison, Mode, ScheduleSummary
+from lrtrack.stats.significance import LEVEL
 from lrtrack.stats.spread import grad_norm_of, seconds_to_target, spread_of, steps_to_target
-from lrtrack.stats.summary import RunSummary, mode_of, summarise
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A group with its figures, on the way to a `ScheduleSummary`."""
-
-    group: Group
-    runs: tuple[RunSummary, ...]
-    final: Spread
-    sample: Sample
-
-    @property
-    def diverged(self) -> int:
-        return sum(run.diverged for run in self.runs)
+from lrtrack.stats.summary import mode_of
+from lrtrack.stats.verdicts import Standing, against_reference, few_runs
 
 
 def compare_histories(
@@ -66,31 +54,27 @@ def compare_histories(
     _check_metric(histories, metric, experiment)
     mode = mode_of(metric) if mode is None else mode
     groups = grouped(histories, fields_of(group_by))
-    entries = sorted(
-        (_entry(group, metric, mode, target) for group in groups),
-        key=lambda entry: _rank_key(entry, mode),
-    )
+    placed = ranked([entry_of(group, metric, mode, target) for group in groups], mode)
+    entries = [entry for _, entry in placed]
     reference = 0 if baseline is None else _find(entries, baseline)
-    p_values = _p_values(entries, reference, mode)
+    standings = against_reference(placed, reference, mode, chosen=baseline is not None)
     return Comparison(
         experiment=experiment,
         metric=metric,
         mode=mode,
         target=target,
         schedules=tuple(
-            _summary(rank, entry, p)
-            for rank, (entry, p) in enumerate(zip(entries, p_values, strict=True), start=1)
+            _summary(rank, entry, standing)
+            for (rank, entry), standing in zip(placed, standings, strict=True)
         ),
-        warnings=notices(
-            [entry.group for entry in entries],
-            [entry.runs for entry in entries],
-            [entry.sample for entry in entries],
-            reference,
-            metric,
+        warnings=(
+            *notices([entry.group for entry in entries], [entry.runs for entry in entries], metric),
+            *few_runs([entry.sample for entry in entries], reference, standings),
         ),
         baseline=None if baseline is None else entries[reference].group.label,
         runs=tuple(run for entry in entries for run in entry.runs),
         histories=tuple(run for entry in entries for run in entry.group.histories),
+        diagnoses=told_of(run for entry in entries for run in entry.group.histories),
     )
 
 
@@ -105,32 +89,7 @@ def _check_metric(histories: Sequence[History], metric: str, experiment: str | N
         raise NothingFound(f"No run{where} has it. {unknown('metric', metric, known)}")
 
 
-def _entry(group: Group, metric: str, mode: Mode, target: float | None) -> _Entry:
-    runs = tuple(summarise(history, metric, mode, target) for history in group.histories)
-    worst = math.inf if mode == "min" else -math.inf
-    tested = [(run, run.final) for run in runs if run.diverged or run.final is not None]
-    sample = Sample(
-        values=tuple(worst if run.diverged or v is None else v for run, v in tested),
-        seeds=tuple(run.seed for run, _ in tested),
-    )
-    final = spread_of([None if run.diverged else run.final for run in runs])
-    return _Entry(group, runs, final, sample)
-
-
-def _rank_key(entry: _Entry, mode: Mode) -> tuple[int, float, float, str]:
-    mean = entry.final.mean
-    if mean is None:
-        return (
-            (1 if entry.diverged else 2),
-            entry.diverged / len(entry.runs),
-            0.0,
-            entry.group.label,
-        )
-    share = entry.diverged / len(entry.runs)
-    return 0, share, mean if mode == "min" else -mean, entry.group.label
-
-
-def _find(entries: Sequence[_Entry], baseline: str) -> int:
+def _find(entries: Sequence[Entry], baseline: str) -> int:
     """Index of the one group whose label, schedule id or schedule name is `baseline`."""
     names = [_names(entry) for entry in entries]
     for kind in range(3):  # a label is the most exact, a name the least
@@ -146,25 +105,16 @@ def _find(entries: Sequence[_Entry], baseline: str) -> int:
     raise UsageError(unknown("baseline", baseline, known))
 
 
-def _names(entry: _Entry) -> tuple[str, str | None, str]:
+def _names(entry: Entry) -> tuple[str, str | None, str]:
     schedule = entry.group.schedule
     key = None if schedule is None else schedule.id
     return entry.group.label, key, entry.group.schedule_name
 
 
-def _p_values(entries: Sequence[_Entry], reference: int, mode: Mode) -> list[float | None]:
-    base = entries[reference].sample
-    return holm(
-        [
-            None if index == reference else p_value(base, entry.sample, mode)
-            for index, entry in enumerate(entries)
-        ]
-    )
-
-
-def _summary(rank: int, entry: _Entry, p: float | None) -> ScheduleSummary:
+def _summary(rank: int, entry: Entry, standing: Standing) -> ScheduleSummary:
     runs, group = entry.runs, entry.group
     rates = [run.steps_per_second for run in runs if run.steps_per_second is not None]
+    areas = [run.log_area for run in runs if run.log_area is not None]
     peaks = [run.lr_peak for run in runs if run.lr_peak is not None]
     return ScheduleSummary(
         rank=rank,
@@ -183,7 +133,11 @@ def _summary(rank: int, entry: _Entry, p: float | None) -> ScheduleSummary:
         lr_peak=max(peaks, default=None),
         grad_norm=grad_norm_of(runs),
         steps_per_second=median(rates) if rates else None,
-        p_vs_best=p,
-        indistinguishable_from_best=p is None or p >= LEVEL,
+        p_vs_best=standing.p,
+        indistinguishable_from_best=standing.p is None or standing.p >= LEVEL,
         run_ids=tuple(run.run_id for run in runs),
+        seeds=tuple(run.seed for run in runs),
+        p_improvement=standing.p_improvement,
+        verdict=standing.verdict,
+        log_area=fmean(areas) if len(areas) == len(runs) else None,
     )

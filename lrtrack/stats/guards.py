@@ -1,40 +1,35 @@
-"""What makes a comparison less fair, or less telling, than it looks."""
+"""What makes a comparison less fair than it looks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from lrtrack.records import History, State
-from lrtrack.schedules import text_of
-from lrtrack.stats.groups import Group, fields_with_values
+from lrtrack.stats.duplicates import duplicates
+from lrtrack.stats.groups import Group
 from lrtrack.stats.result import Notice
-from lrtrack.stats.significance import LEVEL, Sample, fewest_p, paired, smallest_p
+from lrtrack.stats.setups import devices_of, listed, mixed, unlike
 from lrtrack.stats.summary import RunSummary
-
-_SHOWN = 5
 
 
 def notices(
     groups: Sequence[Group],
     summaries: Sequence[Sequence[RunSummary]],
-    samples: Sequence[Sample],
-    reference: int,
     metric: str,
 ) -> tuple[Notice, ...]:
-    """All that should be said about comparing `groups` by `metric`.
+    """All that makes it less fair to compare `groups` by `metric`.
 
     Args:
         summaries: one sequence a group, in the order of its histories.
-        samples: one a group: what is tested.
-        reference: index of the group that the others are tested against.
     """
     histories = [history for group in groups for history in group.histories]
     found = (
         *_budgets(histories, [run for runs in summaries for run in runs]),
         *_devices(histories),
-        *_configs(groups),
+        *mixed(groups),
+        *unlike(groups),
+        *duplicates(groups, metric),
         *_missing(histories, [run for runs in summaries for run in runs], metric),
-        *_few_runs(samples, reference),
     )
     return tuple(found)
 
@@ -55,7 +50,7 @@ def _budgets(histories: Sequence[History], runs: Sequence[RunSummary]) -> Iterat
     steps = {
         run.steps
         for history, run in zip(histories, runs, strict=True)
-        if history.state is State.FINISHED
+        if history.state is State.FINISHED and not run.diverged
     }
     if len(steps) > 1:
         yield Notice(
@@ -66,42 +61,13 @@ def _budgets(histories: Sequence[History], runs: Sequence[RunSummary]) -> Iterat
 
 
 def _devices(histories: Sequence[History]) -> Iterator[Notice]:
-    devices = {item.run.device_name or item.run.device_type for item in histories}
+    devices = devices_of(histories)
     if len(devices) > 1:
         yield Notice(
             "mixed-devices",
-            f"Runs used different devices ({_listed(devices)}): their times and steps per second "
+            f"Runs used different devices ({listed(devices)}): their times and steps per second "
             "do not compare.",
         )
-
-
-def _configs(groups: Sequence[Group]) -> Iterator[Notice]:
-    """Name each setting in which runs that are averaged together differ."""
-    values: dict[str, set[str]] = {}
-    for group in groups:
-        fields = [_settings(history) for history in group.histories]
-        for name in dict.fromkeys(name for field in fields for name in field):
-            inner = {field.get(name, "none") for field in fields}
-            if len(inner) > 1:
-                values.setdefault(name, set()).update(inner)
-    for name, seen in sorted(values.items()):
-        together = ",".join((*groups[0].fields, name))
-        yield Notice(
-            "config-differs",
-            f"Runs that are averaged together differ in {name} ({_listed(seen)}): "
-            f"use --group-by {together} to keep them apart.",
-        )
-
-
-def _settings(history: History) -> dict[str, str]:
-    """A run's settings other than its seed and its schedule, the innermost of nested ones."""
-    return {
-        name: text_of(value)
-        for name, value in fields_with_values(history).items()
-        if name.startswith(("optimizer.", "config."))
-        and name != "config.seed"
-        and not isinstance(value, Mapping)
-    }
 
 
 def _missing(
@@ -115,35 +81,3 @@ def _missing(
             f"{len(lacking)} of {len(histories)} runs have no {metric}; they have "
             f"{', '.join(there) if there else 'no metrics at all'}.",
         )
-
-
-def _few_runs(samples: Sequence[Sample], reference: int) -> Iterator[Notice]:
-    others = [sample for index, sample in enumerate(samples) if index != reference]
-    if not others:
-        return
-    base = samples[reference]
-    tests = sum(smallest_p(base, other) < 1.0 for other in others) or len(others)
-    if tests * min(smallest_p(base, other) for other in others) < LEVEL:
-        return
-    matched = all(paired(base, other) for other in others)
-    needed = next(n for n in range(2, 64) if tests * fewest_p(n, n, matched=matched) < LEVEL)
-    how = "paired by seed" if matched else "unpaired"
-    yield Notice(
-        "too-few-runs",
-        f"So few runs can show no difference at p < {LEVEL} ({how}, Holm-corrected for "
-        f"{tests} comparison{'s' * (tests > 1)}): that takes at least {needed} runs a schedule.",
-    )
-
-
-def _listed(values: set[str]) -> str:
-    """A few of `values`, numbers in their own order."""
-    ordered = sorted(values, key=_natural)
-    more = f", … {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
-    return ", ".join(ordered[:_SHOWN]) + more
-
-
-def _natural(text: str) -> tuple[bool, float, str]:
-    try:
-        return False, float(text), text
-    except ValueError:
-        return True, 0.0, text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
 from lrtrack.schedules import JSON, plain
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
 #: Whether small or large values of a metric are good.
 Mode = Literal["min", "max"]
+
+#: What the runs say of a schedule against the best or the baseline: it is that one itself, its mean
+#: is the same, no p-value could have fallen under 0.05, none did, one did, or it has no value.
+Verdict = Literal[
+    "best", "baseline", "tie", "too-few-runs", "indistinguishable", "better", "worse", "none"
+]
 
 #: Version of the mapping that `Comparison.to_dict` gives.
 FORMAT = 1
@@ -29,6 +36,8 @@ class Spread:
         ci95: 95 % confidence interval of the mean; None under 3 values.
         values: one a run, in the order of `ScheduleSummary.run_ids`; None for a run that diverged
             or lacks the metric.
+        iqm: interquartile mean, of the middle half of the values (Agarwal et al., 2021); None
+            under 4 values.
     """
 
     mean: float | None
@@ -38,6 +47,7 @@ class Spread:
     min: float | None
     max: float | None
     values: tuple[float | None, ...]
+    iqm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,8 @@ class ScheduleSummary:
     """All runs of one schedule, or of one value of what was grouped by.
 
     Attributes:
-        rank: from 1, the best; runs that diverged count as worse than any value.
+        rank: from 1, the best; runs that diverged count as worse than any value. Schedules whose
+            means are equal but for rounding share a rank, and the next one is left out.
         schedule: the schedule's name; several, comma-joined, where the group mixes them.
         id: the schedule's id; None where the group mixes schedules.
         label: what tells this group from the others, for people.
@@ -85,6 +96,12 @@ class ScheduleSummary:
             has under 2 runs.
         indistinguishable_from_best: True unless `p_vs_best` is under 0.05.
         run_ids: in the order of the seeds.
+        seeds: one a run, in the order of `run_ids`.
+        p_improvement: how probable it is that a run of this schedule is better than one of the
+            best (or baseline), ties counting half (Agarwal et al., 2021); None for that one
+            itself and where either side has no run to compare.
+        verdict: what all this says against the best (or baseline).
+        log_area: mean of the runs' `RunSummary.log_area`; None where one has none.
     """
 
     rank: int
@@ -106,6 +123,10 @@ class ScheduleSummary:
     p_vs_best: float | None
     indistinguishable_from_best: bool
     run_ids: tuple[str, ...]
+    seeds: tuple[int | None, ...] = ()
+    p_improvement: float | None = None
+    verdict: Verdict = "none"
+    log_area: float | None = None
 
 
 @dataclass(frozen=True)
@@ -115,9 +136,8 @@ class Comparison:
     Attributes:
         baseline: label of the schedule that `p_vs_best` compares with; None: the best.
         diagnoses: `{"code", "run_id", "message", "hint"}` each.
-        runs: each run's own figures, schedule by schedule and in the order of `run_ids`; like the
-            next, no part of `to_dict`.
-        histories: the runs themselves, with their steps, in the same order.
+        runs: each run's own figures, schedule by schedule and in the order of `run_ids`.
+        histories: the runs themselves, with their steps, in the same order; no part of `to_dict`.
     """
 
     experiment: str | None
@@ -131,10 +151,18 @@ class Comparison:
     runs: tuple[RunSummary, ...] = field(default=(), repr=False, compare=False)
     histories: tuple[History, ...] = field(default=(), repr=False, compare=False)
 
+    def by_schedule(self) -> list[tuple[RunSummary, ...]]:
+        """`runs`, parted as `schedules` are."""
+        ends = accumulate(item.runs for item in self.schedules)
+        return [
+            self.runs[end - item.runs : end] for item, end in zip(self.schedules, ends, strict=True)
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """A strict-JSON mapping; `"baseline"` is in it only where one was chosen."""
         data = {"format": FORMAT, **asdict(replace(self, runs=(), histories=()))}
-        del data["runs"], data["histories"]
+        del data["histories"]
+        data["runs"] = [run.to_dict() for run in self.runs]
         if self.baseline is None:
             del data["baseline"]
         return dict(plain(data))

@@ -70,6 +70,32 @@ def p_value(one: Sample, other: Sample, mode: Mode) -> float | None:
     return float(result.pvalue)
 
 
+def p_improvement(one: Sample, other: Sample, mode: Mode) -> float | None:
+    """How probable it is that a run of `one` is better than a run of `other`; ties count half.
+
+    The share of all pairs of runs, as in Agarwal et al., "Deep reinforcement learning at the edge
+    of the statistical precipice" (2021). Runs that diverged are worse than all others and tie.
+
+    Returns:
+        None where either side has no run.
+    """
+    if not (one.values and other.values):
+        return None
+    left, right = (np.array(sample.values) for sample in (one, other))
+    if mode == "min":
+        left, right = -left, -right
+    won = np.greater.outer(left, right)
+    halves = 2 * int(won.sum()) + int(np.equal.outer(left, right).sum())
+    return float(halves / (2 * won.size))
+
+
+def leans_better(one: Sample, other: Sample, mode: Mode) -> bool:
+    """Whether the means that `p_value` compares speak for `one`."""
+    pooled = _without_gaps(np.array((*one.values, *other.values)), mode)
+    difference = pooled[: len(one.values)].mean() - pooled[len(one.values) :].mean()
+    return bool(difference < 0.0 if mode == "min" else difference > 0.0)
+
+
 def smallest_p(one: Sample, other: Sample) -> float:
     """The smallest p-value that samples of these sizes can give; 1 where there is no test."""
     sizes = len(one.values), len(other.values)
@@ -81,6 +107,26 @@ def smallest_p(one: Sample, other: Sample) -> float:
 def fewest_p(one: int, other: int, *, matched: bool) -> float:
     """Two-sided: the observed split and its mirror, out of all splits."""
     return min(1.0, 2.0 / (2**one if matched else math.comb(one + other, one)))
+
+
+def attainable(samples: Sequence[Sample], reference: int) -> list[float | None]:
+    """For each sample the smallest p-value, Holm-corrected, that any outcome could have given it.
+
+    Args:
+        reference: index of the sample that the others are tested against.
+
+    Returns:
+        None for that one, and where either side has under 2 runs.
+    """
+    base = samples[reference]
+    return holm(
+        [
+            None
+            if index == reference or min(len(base.values), len(sample.values)) < 2
+            else smallest_p(base, sample)
+            for index, sample in enumerate(samples)
+        ]
+    )
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -116,7 +162,10 @@ def _without_gaps(pooled: NDArray[np.float64], mode: Mode) -> NDArray[np.float64
     if not usable.any():
         return np.zeros_like(pooled)
     kept = pooled[usable]
+    # By a power of two, which rounds nothing, so that differences of huge values stay finite
+    kept = np.ldexp(kept, -int(np.frexp(np.abs(kept).max())[1]))
     reach = float(np.ptp(kept)) or max(1.0, abs(float(kept[0])))
     worst = float(kept.max()) + reach if mode == "min" else float(kept.min()) - reach
-    filled = np.where(usable, pooled, worst)
+    filled = np.full_like(pooled, worst)
+    filled[usable] = kept
     return np.asarray(filled - np.median(filled))

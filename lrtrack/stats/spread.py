@@ -16,6 +16,8 @@ from lrtrack.stats.summary import RunSummary, finite
 SEED = 20_240_229
 #: An interval over fewer runs would pretend to know more than it does.
 FEWEST_FOR_INTERVAL = 3
+#: With fewer, the middle half is no more than the median.
+FEWEST_FOR_IQM = 4
 
 _EMPTY = np.empty(0)
 
@@ -35,7 +37,15 @@ def spread_of(values: Sequence[float | None]) -> Spread:
             min=float(kept[0]) if kept.size else None,
             max=float(kept[-1]) if kept.size else None,
             values=tuple(values),
+            iqm=interquartile_mean(kept),
         )
+
+
+def interquartile_mean(values: NDArray[np.float64]) -> float | None:
+    """Mean without the lowest and the highest quarter; None under 4 values."""
+    if values.size < FEWEST_FOR_IQM:
+        return None
+    return finite(stats.trim_mean(values, 0.25))
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
@@ -61,7 +71,8 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
             ).confidence_interval
         ends = finite(found.low), finite(found.high)
         if ends[0] is not None and ends[1] is not None:
-            return ends[0], ends[1]
+            # a mean of values lies among them; rounding may have moved it out by a hair
+            return max(low, ends[0]), min(high, ends[1])
     return None
 
 
@@ -90,13 +101,14 @@ def _reach(
     """Kaplan-Meier: a run that ended before the target is only known to need longer.
 
     A run that diverged would never have got there, so it stays among those at risk to the last.
+    One that lacks the metric says nothing.
     """
     reached = [float(hit) for hit in hits if hit is not None]
     last = max([*reached, *ends], default=0.0)
     censored = [
         float(last if run.diverged else end)
         for run, hit, end in zip(runs, hits, ends, strict=True)
-        if hit is None
+        if hit is None and run.recorded
     ]
     return Reach(len(reached), median_time(reached, censored))
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import integrate
 
 from lrtrack.records import History, State
 from lrtrack.stats.result import Mode
+from lrtrack.stats.spikes import spikes
 
 #: Share of a metric's records, at the end of a run, whose mean is the run's final value.
 FINAL_SHARE = 0.05
@@ -33,9 +36,14 @@ class RunSummary:
         recorded: the run has the metric at all.
         final: mean of the last 5 % of the metric's records (at least 1).
         best: best finite value, and `best_step` the first step that has it.
+        log_area: area under the natural logarithm of the metric over its steps, divided by their
+            span: how high the curve stands, on the whole, on a logarithmic axis; None unless all
+            values are finite and above 0.
         diverged: a loss, or a value of the metric, is NaN or infinite.
+        diverged_step: the first step of which that is so.
         unfinished: still running, or failed.
-        grad_norms: finite gradient norms, shape (k,), float64.
+        spikes: steps whose gradient norm is over 10 times the median of the 101 before it.
+        grad_norms: finite gradient norms, shape (k,), float64; no part of `to_dict`.
         steps_per_second: over the whole span from the first step to the last, so that the time
             taken by evaluation between steps counts.
         target_step: first step at which the trailing mean of the metric reaches the target.
@@ -50,14 +58,21 @@ class RunSummary:
     final: float | None
     best: float | None
     best_step: int | None
+    log_area: float | None
     diverged: bool
+    diverged_step: int | None
     unfinished: bool
     lr_peak: float | None
     steps_per_second: float | None
     target_step: int | None
     target_second: float | None
     last_second: float
+    spikes: int
     grad_norms: NDArray[np.float64] = field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A strict-JSON mapping."""
+        return {name: value for name, value in vars(self).items() if name != "grad_norms"}
 
 
 def mode_of(metric: str) -> Mode:
@@ -76,7 +91,6 @@ def mode_of(metric: str) -> Mode:
 def summarise(history: History, metric: str, mode: Mode, target: float | None) -> RunSummary:
     """Work out one run's figures; a run that lacks the metric has None for its values."""
     steps, times, values = _rows(history, metric)
-    loss = history.series("loss")[1]
     lr_steps, lr_times, lr = _rows(history, "lr")
     if not lr_steps.size:
         lr_steps, lr_times = history.steps, history.times
@@ -84,6 +98,7 @@ def summarise(history: History, metric: str, mode: Mode, target: float | None) -
     origin = float(lr_times[0]) if lr_times.size else 0.0
     best, at = _best(values, mode)
     hit = None if target is None else _first_reach(values, mode, target)
+    lost = _first_not_finite(history, metric)
     return RunSummary(
         run_id=history.id,
         seed=history.run.seed,
@@ -92,13 +107,16 @@ def summarise(history: History, metric: str, mode: Mode, target: float | None) -
         final=final_value(values),
         best=best,
         best_step=None if at is None else int(steps[at]),
-        diverged=not (np.isfinite(loss).all() and np.isfinite(values).all()),
+        log_area=_log_area(steps, values),
+        diverged=lost is not None,
+        diverged_step=lost,
         unfinished=history.state is not State.FINISHED,
         lr_peak=_largest(lr),
         steps_per_second=_rate(lr_steps, lr_times),
         target_step=None if hit is None else int(steps[hit]),
         target_second=None if hit is None else max(0.0, float(times[hit]) - origin),
         last_second=max(0.0, float(history.times[-1]) - origin) if history.times.size else 0.0,
+        spikes=int(spikes(norms).sum()),
         grad_norms=norms[np.isfinite(norms)],
     )
 
@@ -137,6 +155,23 @@ def _best(values: NDArray[np.float64], mode: Mode) -> tuple[float | None, int | 
         return None, None
     at = int(ordered.argmin())
     return float(values[at]), at
+
+
+def _log_area(steps: NDArray[np.int64], values: NDArray[np.float64]) -> float | None:
+    if not values.size or not (np.isfinite(values) & (values > 0.0)).all():
+        return None
+    logs = np.log(values)
+    span = int(steps[-1] - steps[0])
+    return float(integrate.trapezoid(logs, steps) / span if span else logs.mean())
+
+
+def _first_not_finite(history: History, metric: str) -> int | None:
+    """First step at which the loss or `metric` is NaN or infinite."""
+    lost = []
+    for name in {"loss", metric}:
+        steps, values = history.series(name)
+        lost += [int(step) for step in steps[~np.isfinite(values)][:1]]
+    return min(lost, default=None)
 
 
 def _largest(values: NDArray[np.float64]) -> float | None:

@@ -79,8 +79,9 @@ class Sink(Protocol):
     def complete(self, run: Run) -> None:
         """Store the tags and the description anew, of a run that has found out more. Idempotent.
 
-        Called before `close`, for runs with `suggestions`; a sink without this method has all
-        the rest of such a run.
+        Called before `close`, for runs whose end tells of `suggestions` or `diagnoses` (none of
+        which may be the news, where the run was continued); a sink without this method has all the
+        rest of such a run.
         """
         ...
 

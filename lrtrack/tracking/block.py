@@ -21,6 +21,7 @@ from lrtrack.shipping.start import Courier
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
 from lrtrack.tracking import options as asked
+from lrtrack.tracking.diagnosing import Diagnosing, tell
 from lrtrack.tracking.run import TrackedRun
 
 #: Seconds to wait for delivery after Ctrl-C: whoever presses it wants the prompt.
@@ -115,11 +116,10 @@ class Block:
         # Only rank 0 writes, so only there the trackers have to be in order.
         run = asked.identity(given, self._settings, self._trackers if rank() == 0 else [])
         layout = Layout(self._settings.directory)
-        run, recorded = _continued(layout, run, given.resume)
+        run, recorded, earlier = _continued(layout, run, given.resume)
         self._capture = StepCapture(
             unwrap(given.optimizer),
             given.scheduler,
-            on_step=lambda *record: tracked.on_step(*record),
             on_plateau=lambda value: tracked.on_plateau(value),
             norms=given.norms,
             model=given.model,
@@ -127,12 +127,14 @@ class Block:
             capture_loss=given.capture_loss,
         )
         self._capture.step = recorded
-        self._journal = _journal(layout, run, self._tick)
+        self._diagnosing = Diagnosing(run, self._capture, given.capture_loss, earlier)
+        self._journal = _journal(layout, run, self._tick, self._diagnosing.add)
         self._courier = Courier(layout, run.id, _objects(self._trackers))
         self._tracked = tracked = TrackedRun(
             run, self._capture, layout, self._journal, self._courier, given.flush_timeout, recorded
         )
         if self._journal is not None:
+            self._capture.on_step = tracked.on_step
             self._watches = _watches(self._trackers, run, layout, tracked)
             self._courier.start(portable=layout.marker(run.id).exists())
         if given.kind == TRAIN:  # else whoever entered the block says what its steps are
@@ -151,15 +153,28 @@ class Block:
             return
         interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
         timeout = min(self._given.flush_timeout, INTERRUPTED if interrupted else float("inf"))
+        state = State.FINISHED if kind is None else State.FAILED
         try:
-            told = {"suggestions": self.suggestions} if self.suggestions else {}
-            self._journal.close(State.FINISHED if kind is None else State.FAILED, **told)
+            self._journal.close(state, **self._found(self._journal, state))
             later = {name for name, watch in self._watches.items() if not watch.leave()}
             self._tracked.finish(timeout, later)
         except Exception as trouble:  # the user's own exception, or his results, go first
             warn(f"lrtrack could not end the run well: {trouble!r}")
         finally:
             self._courier.stop()
+
+    def _found(self, journal: JournalWriter, state: State) -> dict[str, Any]:
+        """What only the end of the run knows; the user hears of it."""
+        if self._given.kind != TRAIN:
+            return {"suggestions": self.suggestions} if self.suggestions else {}
+        try:
+            journal.flush()
+            found = self._diagnosing.found(state)
+            tell(found)
+            return {"diagnoses": found}
+        except Exception as error:
+            warn(f"lrtrack could not diagnose the run: {error!r}")
+            return {}
 
     def _tick(self) -> None:
         if self._tracked is not None:
@@ -183,31 +198,38 @@ def _watches(
     return found
 
 
-def _journal(layout: Layout, run: Run, on_tick: Any) -> JournalWriter | None:
+def _journal(layout: Layout, run: Run, on_tick: Any, on_rows: Any) -> JournalWriter | None:
     """Open the run's journal and queue it; None, with a warning, where that cannot be."""
     if rank() > 0:
         return None  # one run for all processes, written by rank 0
     try:
         layout.create()
-        if any(target.portable and target.delivers for target in run.targets):
+        queue = any(target.portable and target.delivers for target in run.targets)
+        if queue:  # before there is a journal: whoever is killed in between leaves no lost run
             layout.marker(run.id).touch(mode=0o600)
-        return JournalWriter(layout.journal(run.id), run, settle, on_tick)
+        writer = JournalWriter(layout.journal(run.id), run, settle, on_tick, on_rows)
+        if queue:  # and after: a shipper that was about to settle a run resumed here has not
+            layout.marker(run.id).touch(mode=0o600)
+        return writer
     except (JournalError, OSError) as error:
         warn(f"lrtrack {error}. Training goes on without a record; set LRTRACK_DIR elsewhere.")
         return None
 
 
-def _continued(layout: Layout, run: Run, resume: str | None) -> tuple[Run, int]:
-    """The run whose journal is to be continued, and the last step in it; else `run` and -1."""
+def _continued(layout: Layout, run: Run, resume: str | None) -> tuple[Run, int, Any]:
+    """The run whose journal is to be continued, the last step in it, and its table of records.
+
+    `run`, -1 and None where there is none.
+    """
     for path in _candidates(layout, resume) if resume else ():
         try:
             reader = JournalReader(path)
             table, _ = reader.table()
             steps = table["step"]
-            return reader.run, int(steps[-1].as_py()) if len(steps) else -1
+            return reader.run, int(steps[-1].as_py()) if len(steps) else -1, table
         except JournalError:
             continue
-    return run, -1
+    return run, -1, None
 
 
 def _candidates(layout: Layout, resume: str) -> list[Any]:

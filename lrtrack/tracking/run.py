@@ -129,7 +129,7 @@ class TrackedRun:
 
     def on_step(self, step: int, when: float, metrics: dict[str, Any]) -> None:
         """Take a step's record from the capture."""
-        if self._journal is None or not self.ours() or step <= self._recorded:
+        if self._generation != _generation or step <= self._recorded or self._journal is None:
             return
         self._last_time = when
         if self._run.prefix:

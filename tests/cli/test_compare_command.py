@@ -103,6 +103,28 @@ def test_bad_input(lrtrack, digits, arguments, status, message):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("form", ["table", "markdown", "csv", "json"])
+def test_warnings_in_every_format(lrtrack, journal, form):
+    """What makes the runs unlike is said wherever they are compared, a restart among it."""
+    losses = [1.0, 0.5]
+    journal(Schedule("StepLR"), losses, config={"batch_size": 32}, device_type="cuda")
+    journal(Schedule("constant"), losses[:1], config={"batch_size": 64})
+    journal(Schedule("constant"), losses, config={"batch_size": 64}, name="again")
+    found = lrtrack("compare", *LOCAL, "--format", form).stdout
+
+    for code in ("budget-differs", "mixed-devices", "setup-differs", "duplicate-seeds"):
+        assert code in found
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "csv", "json"])
+def test_no_runs(lrtrack, digits, form):
+    """Without runs there is no report in any format: exit status 1, and the reason."""
+    result = lrtrack("compare", *LOCAL, "--filter", "seed=9", "--format", form)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: There are no runs to compare in experiment 'digits'.\n"
+
+
 @pytest.mark.parametrize(
     ("form", "sign"), [("table", b"0.5500 +/- 0.0707"), ("markdown", "0.5500 ± 0.0707".encode())]
 )

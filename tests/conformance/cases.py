@@ -19,8 +19,10 @@ Rows of a table are added with `add("optimizer SGD", partial(loop, row))`. Param
 `add`: `needs="timm"` (or several names) skips the case, with a reason, where a package is absent.
 `truth.put(momentum=0.9)` writes down another metric of the step to come, `truth.after(…)` one of
 the step just done; `truth.another("d")` is a second run of the same case. Whatever the trackers
-have beyond that, or lack, or have twice, fails the case. Every case begins with the seed 0, in an
-empty working directory of the suite, with warnings as errors, and without an open run.
+have beyond that, or lack, or have twice, fails the case. So does a diagnosis that is not declared:
+`told="LR001"` (or several codes) for a case whose loop has the mistake, `other.told = (…)` for one
+of its further runs. Every case begins with the seed 0, in an empty working directory of the suite,
+with warnings as errors, and without an open run.
 """
 
 from __future__ import annotations
@@ -46,11 +48,13 @@ class Case:
         name: its test id, and the name of its run.
         loop: trains, and writes down the truth.
         needs: packages, or programs, without which it is skipped.
+        told: codes of the diagnoses that its first run is to have.
     """
 
     name: str
     loop: Loop
     needs: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
     @property
     def missing(self) -> list[str]:
@@ -65,17 +69,24 @@ def _importable(name: str) -> bool:
 CASES: dict[str, Case] = {}
 
 
-def add(name: str, loop: Loop, needs: str | tuple[str, ...] = ()) -> None:
+Words = str | tuple[str, ...]
+
+
+def add(name: str, loop: Loop, needs: Words = (), told: Words = ()) -> None:
     """Put a case into the table."""
     assert name not in CASES, f"two cases are called {name!r}"
-    CASES[name] = Case(name, loop, (needs,) if isinstance(needs, str) else needs)
+    CASES[name] = Case(name, loop, _several(needs), _several(told))
 
 
-def case(name: str, needs: str | tuple[str, ...] = ()) -> Callable[[Loop], Loop]:
+def case(name: str, needs: Words = (), told: Words = ()) -> Callable[[Loop], Loop]:
     """Put the decorated function into the table."""
 
     def register(loop: Loop) -> Loop:
-        add(name, loop, needs)
+        add(name, loop, needs, told)
         return loop
 
     return register
+
+
+def _several(words: Words) -> tuple[str, ...]:
+    return (words,) if isinstance(words, str) else words

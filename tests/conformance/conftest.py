@@ -15,13 +15,10 @@ import pytest
 from wandb_loopback import Loopback
 from wandb_loopback.clients import all_gone
 
-from .cases import CASES
 from .delivered import TRACKERS, Delivered, chosen
 
 for _file in sorted(Path(__file__).parent.glob("*_cases.py")):
     importlib.import_module(f"{__package__}.{_file.stem}")
-
-_results: dict[str, list[bool]] = {}
 
 
 @pytest.fixture(scope="session")
@@ -48,20 +45,3 @@ def delivered(
         assert all_gone(server)
         assert server.errors == []
     return found
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note how each case went."""
-    _, _, test = report.nodeid.partition("test_conformance.py::test_what_arrives")
-    if test and (report.when == "call" or report.outcome == "failed"):
-        _results.setdefault(test, []).append(report.passed)
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say how many cases there are."""
-    if _results:
-        passed = sum(all(each) for each in _results.values())
-        terminalreporter.write_line(
-            f"conformance: {len(CASES)} cases × {len(TRACKERS)} trackers, "
-            f"{passed} of {len(_results)} passed"
-        )

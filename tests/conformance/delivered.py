@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 import traceback
@@ -32,15 +34,18 @@ class Delivered:
         truths: case name → its runs.
         failures: case name → why its loop did not come to its end.
         found: tracker → run name → metric → step → value.
+        told: tracker → run name → codes of its diagnoses.
     """
 
     truths: dict[str, list[Truth]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     found: dict[str, dict[str, Points]] = field(default_factory=dict)
+    told: dict[str, dict[str, set[str]]] = field(default_factory=dict)
 
     def run(self, case: Case) -> None:
         """Run a case's loop; whatever happens is told by the case's own tests."""
         truth = Truth(case.name)
+        truth.told = case.told
         torch.manual_seed(0)
         try:
             case.loop(truth)
@@ -64,6 +69,7 @@ class Delivered:
     def ask(self, store: str, server: Any) -> None:
         """Read back every run's own points, past the columnar file."""
         self.found = {"mlflow": of_mlflow(store), "wandb": of_wandb(server)}
+        self.told = {"mlflow": told_in_mlflow(store), "wandb": told_in_wandb(server)}
 
 
 def of_mlflow(store: str) -> dict[str, Points]:
@@ -94,6 +100,29 @@ def of_wandb(server: Any) -> dict[str, Points]:
                     pairs.setdefault(name, []).append((row["lrtrack/step"], float(value)))
         found[_new(found, run.name)] = {n: _once(n, each) for n, each in pairs.items()}
     return found
+
+
+def told_in_mlflow(store: str) -> dict[str, set[str]]:
+    """The codes in every run's tag; a run that was not diagnosed has none."""
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=store)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    runs = client.search_runs([experiment.experiment_id], max_results=5000)
+    return {
+        run.info.run_name: {
+            each["code"] for each in json.loads(run.data.tags.get("lrtrack.diagnoses", "[]"))
+        }
+        for run in runs
+    }
+
+
+def told_in_wandb(server: Any) -> dict[str, set[str]]:
+    """The codes among every run's W&B tags."""
+    return {
+        run.name: {tag for tag in run.tags if re.fullmatch(r"LR\d{3}", tag)}
+        for run in server.runs(PLACE)
+    }
 
 
 def expected(truths: Iterable[Truth]) -> dict[str, dict[str, Any]]:

@@ -119,7 +119,7 @@ def one_element(truth: Truth) -> None:
         train(truth, optimizer, lambda: task.loss().reshape(1))
 
 
-@case("a loss of many elements")
+@case("a loss of many elements", told="LR010")
 def vector_loss(truth: Truth) -> None:
     """`backward(gradient=…)` of a vector: there is no one loss, so none is made up."""
     task = Task()
@@ -181,7 +181,7 @@ add("checkpointing", lambda truth: checkpointed(truth, False))
 add("checkpointing that enters backward again", lambda truth: checkpointed(truth, True))
 
 
-@case("a step without gradients")
+@case("a step without gradients", told=("LR008", "LR010"))
 def nothing(truth: Truth) -> None:
     """A step is a step: its learning rate is there, norm and loss are not."""
     optimizer = SGD([torch.nn.Parameter(torch.ones(3))], lr=0.1)

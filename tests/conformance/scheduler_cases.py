@@ -229,7 +229,7 @@ def plateau_of_groups(truth: Truth) -> None:
         train(truth, optimizer, task.loss, after)
 
 
-@case("scheduler stepped before the optimizer")
+@case("scheduler stepped before the optimizer", told="LR005")
 def scheduler_first(truth: Truth) -> None:
     """torch warns and goes on; the record has what each step used."""
     task = Task()
@@ -246,7 +246,7 @@ def scheduler_first(truth: Truth) -> None:
             optimizer.step()
 
 
-@case("scheduler never stepped")
+@case("scheduler never stepped", told="LR001")
 def never_stepped(truth: Truth) -> None:
     """The learning rate stays where the scheduler's constructor put it."""
     task = Task()
@@ -256,7 +256,7 @@ def never_stepped(truth: Truth) -> None:
         train(truth, optimizer, task.loss)
 
 
-@case("scheduler stepped several times a step")
+@case("scheduler stepped several times a step", told="LR012")
 def several_times(truth: Truth) -> None:
     """As when there are several processes, or epochs counted double."""
     task = Task()

@@ -124,6 +124,7 @@ def untracked(truth: Truth) -> None:
 def shared_backward(truth: Truth) -> None:
     """The loss belongs to the step that comes first: it has been used then."""
     task, other = Task(), truth.another("second")
+    other.told = ("LR010",)
     first = SGD(task.model[0].parameters(), lr=0.1)
     second = Adam(task.model[2].parameters())
     with truth.track(first), other.track(second):

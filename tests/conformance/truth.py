@@ -24,6 +24,7 @@ class Truth:
         steps: how many steps were made.
         recorded: steps up to this one were made before, and stay as they are.
         others: further runs and blocks of the same case.
+        told: codes of the diagnoses that the run is to have.
     """
 
     def __init__(self, name: str) -> None:
@@ -32,6 +33,7 @@ class Truth:
         self.steps = 0
         self.recorded = -1
         self.others: list[Truth] = []
+        self.told: tuple[str, ...] = ()
         self.prefix = ""
         self._norms = "global"
         self._every = 1

@@ -117,7 +117,7 @@ def logged_between(truth: Truth) -> None:
         train(truth, optimizer, task.loss, after)
 
 
-@case("losses that are not finite")
+@case("losses that are not finite", told="LR006")
 def odd_losses(truth: Truth) -> None:
     """NaN and the infinities are recorded as such, and so are the norms they lead to."""
     weight = torch.nn.Parameter(torch.ones(3))
@@ -127,7 +127,7 @@ def odd_losses(truth: Truth) -> None:
         train(truth, optimizer, lambda: (weight * next(factors)).sum())
 
 
-@case("gradients that are not finite")
+@case("gradients that are not finite", told="LR006")
 def odd_gradients(truth: Truth) -> None:
     """The loss is fine and the gradient is not."""
     weight = torch.nn.Parameter(torch.zeros(3))

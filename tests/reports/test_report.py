@@ -164,15 +164,15 @@ def test_the_report_of_a_comparison(comparison):
 
     assert report.title == "digits · loss (lower is better) · 6 schedules, 18 runs"
     assert report.headline == (
-        "constant has the lowest final loss: 0.1100 ± 0.0100 over 3 runs. "
-        "These runs tell none of the other 5 apart from it."
+        "constant has the lowest final loss: 0.1100 [0.1000, 0.1200], 3 seeds; "
+        "too few runs to tell the other 5 from it (n=3)."
     )
     assert best == [
-        "1", "constant", "3", "0.1100 ± 0.0100", "1", "[0.1000, 0.1200]", "0.1000", "0.1",
-        "2.00", "8.00", "best",
+        "1", "constant", "3", "0.1100 ± 0.0100", "1", "0.125", "[0.1000, 0.1200]", "0.1000", "0.1",
+        "2.00", "8.00", "–", "best",
     ]  # fmt: skip
     assert "* StepLR(step_size=30): 1 of 3 runs not finished." in report.notes
-    assert "OneCycleLR: 1 of 3 runs diverged; the figures leave it out." in report.notes
+    assert "OneCycleLR: 1 of 3 runs diverged at step 1; the figures leave it out." in report.notes
     assert report.warnings[0].startswith("too-few-runs: ")
 
 
@@ -189,9 +189,11 @@ def test_flawed_rows_are_marked(comparison):
 def test_a_schedule_that_only_diverged(add, histories):
     """Where no value is left, the row and the headline say so in words."""
     add(Schedule("StepLR"), [math.nan], seed=0)
+    add(Schedule("CyclicLR"), [math.nan], seed=0)
     report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
 
     assert report.rows[0][3].text == "diverged"
+    assert [row[-1].text for row in report.rows] == ["–", "–"]
     assert report.headline.startswith("No schedule has a usable final loss")
 
 
@@ -204,7 +206,10 @@ def test_told_apart_in_words(add, histories):
     report = report_of(compare_histories(histories(), **options))
     based = report_of(compare_histories(histories(), baseline="CyclicLR", **options))
 
-    assert report.headline.endswith("Every other schedule is distinguishably worse.")
+    assert report.headline.endswith(", 8 seeds; CyclicLR is 97 % worse (p = 0.0078).")
+    assert based.headline.endswith(
+        ", 8 seeds. Against the baseline CyclicLR: StepLR is 49 % better (p = 0.0078)."
+    )
     assert [row[-1].text for row in report.rows] == ["best", "0.0078"]
     assert [row[-1].text for row in based.rows] == ["0.0078", "base"]
     assert based.columns[-1].title == "p vs base"

@@ -43,7 +43,7 @@ def _labels(comparison):
 
 
 def test_the_json_is_the_contracts(runs_of):
-    """`to_dict` gives exactly the promised shape, in strict JSON."""
+    """`to_dict` gives the promised shape and the keys beyond it, in strict JSON."""
     found = _compare(runs_of(STEP, [1.0, 2.0, 3.0]), target=2.0).to_dict()
     expected = {
         "format": 1, "experiment": "X", "metric": "loss", "mode": "min", "target": 2.0,
@@ -51,16 +51,29 @@ def test_the_json_is_the_contracts(runs_of):
             "rank": 1, "schedule": "StepLR", "id": STEP.id, "label": "StepLR(step_size=30)",
             "params": {"step_size": 30}, "runs": 3, "diverged": 0, "unfinished": 0, "steps": 1,
             "final": {"mean": 2.0, "std": 1.0, "median": 2.0, "ci95": [1.0, 3.0], "min": 1.0,
-                      "max": 3.0, "values": [1.0, 2.0, 3.0]},
+                      "max": 3.0, "values": [1.0, 2.0, 3.0], "iqm": None},
             "best": {"mean": 2.0, "std": 1.0, "median": 2.0, "ci95": [1.0, 3.0], "min": 1.0,
-                     "max": 3.0, "values": [1.0, 2.0, 3.0]},
+                     "max": 3.0, "values": [1.0, 2.0, 3.0], "iqm": None},
             "steps_to_target": {"reached": 2, "median": 0.0},
             "seconds_to_target": {"reached": 2, "median": 0.0},
             "lr_peak": 0.1, "grad_norm": {"median": None, "p95": None, "max": None},
             "steps_per_second": None, "p_vs_best": None, "indistinguishable_from_best": True,
-            "run_ids": [f"{STEP.id}-{seed}" for seed in range(3)],
+            "run_ids": [f"{STEP.id}-{seed}" for seed in range(3)], "seeds": [0, 1, 2],
+            "p_improvement": None, "verdict": "best", "log_area": math.log(6.0) / 3.0,
         }],
         "diagnoses": [], "warnings": [],
+        "runs": [
+            {
+                "run_id": f"{STEP.id}-{seed}", "seed": seed, "steps": 1, "recorded": True,
+                "final": seed + 1.0, "best": seed + 1.0, "best_step": 0,
+                "log_area": math.log(seed + 1.0), "diverged": False, "diverged_step": None,
+                "unfinished": False, "lr_peak": 0.1, "steps_per_second": None,
+                "target_step": None if seed == 2 else 0,
+                "target_second": None if seed == 2 else 0.0,
+                "last_second": 0.0, "spikes": 0,
+            }
+            for seed in range(3)
+        ],
     }  # fmt: skip
 
     assert expected == found

@@ -72,7 +72,7 @@ def test_single_runs_are_too_few(make_history):
     """Without a second seed nothing can be told apart: the least number of runs is said."""
     histories = [
         make_history({"loss": [1.0]}, id="a", seed=0),
-        make_history({"loss": [1.0]}, id="b", seed=0, schedule=STEP),
+        make_history({"loss": [2.0]}, id="b", seed=0, schedule=STEP),
     ]
 
     assert "at least 6 runs a schedule" in _warnings(histories)["too-few-runs"]

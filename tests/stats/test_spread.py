@@ -58,7 +58,13 @@ def test_the_interval_is_scipys(sample):
     rng = np.random.default_rng(SEED)
     found = stats.bootstrap((np.sort(sample),), np.mean, method="BCa", rng=rng)
 
-    assert tuple(found.confidence_interval) == interval(np.array(sample))
+    assert pytest.approx(tuple(found.confidence_interval), rel=1e-15) == interval(np.array(sample))
+
+
+def test_rounding_leads_out_of_no_interval():
+    """The mean of three times 0.4 is more than 0.4 by the last digit, and yet no end of one."""
+    assert np.mean([0.4] * 3) > 0.4
+    assert interval(np.array([0.1, 0.2, 0.4]))[1] == 0.4
 
 
 @pytest.mark.parametrize(
@@ -125,3 +131,21 @@ def test_a_diverged_run_stays_at_risk(make_history):
 
     assert (steps_to_target(runs).reached, steps_to_target(runs).median) == (2, 5.0)
     assert seconds_to_target(runs).median == 5.0
+
+
+def test_a_run_without_the_metric_says_nothing_of_the_target(make_history):
+    """It neither reached the target nor is known to need longer."""
+    histories = [
+        make_history({"loss": [1.0]}, seed=0),
+        make_history({"lr": [0.1] * 9}, seed=1),
+        make_history({"lr": [0.1] * 9}, seed=2),
+    ]
+    found = steps_to_target([summarise(history, "loss", "min", 1.0) for history in histories])
+
+    assert (found.reached, found.median) == (1, 0.0)
+
+
+def test_the_interquartile_mean_needs_four_values():
+    """Of eight values the middle four count; of three there is none."""
+    assert spread_of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 70.0, 80.0]).iqm == 4.5
+    assert spread_of([1.0, 2.0, 3.0]).iqm is None

@@ -46,6 +46,36 @@ def test_a_loss_that_is_not_finite_is_divergence(make_history, bad):
     assert by_loss.best == 1.0
 
 
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ({"loss": [1.0, math.nan, 1.0, math.inf]}, 1),
+        ({"loss": [1.0, 1.0, 1.0, math.nan], "acc": [None, 0.1, math.inf, 0.2]}, 2),
+        ({"loss": [1.0] * 3, "acc": [0.1] * 3}, None),
+    ],
+)
+def test_the_step_of_divergence(make_history, metrics, expected):
+    """It is the first at which the loss or the metric is not finite."""
+    assert expected == summarise(make_history(metrics), "acc", "max", None).diverged_step
+
+
+def test_the_log_area_is_the_mean_height_on_a_log_axis(make_history):
+    """The area under the logarithm is taken over steps, so that sparse records weigh their gap."""
+    e = math.e
+    found = summarise(make_history({"loss": [e**4, e**2, None, None, e**2]}), "loss", "min", None)
+
+    assert pytest.approx((3.0 * 1 + 2.0 * 3) / 4) == found.log_area
+
+
+@pytest.mark.parametrize("losses", [[1.0, 0.0], [1.0, -1.0], [1.0, math.nan], [math.inf], []])
+def test_a_log_area_needs_values_above_zero(make_history, losses):
+    """Where a logarithm is missing there is no area; one record has its own logarithm."""
+    one = summarise(make_history({"loss": [math.e]}), "loss", "min", None)
+
+    assert summarise(make_history({"loss": losses}), "loss", "min", None).log_area is None
+    assert one.log_area == 1.0
+
+
 def test_a_step_without_a_value_is_no_divergence(make_history):
     """NaN that stands for no value is not a recorded NaN."""
     history = make_history({"loss": [1.0, None, 1.0]})

@@ -10,7 +10,7 @@ import pytest
 
 from . import Loopback, sweeps
 from .answering import Refused
-from .clients import command, script, values
+from .clients import command, look, script, values
 from .sweeps import plan
 
 
@@ -49,7 +49,7 @@ def test_agent_runs_a_nested_grid(loopback: Loopback, clean_place: Path) -> None
     assert [values(run, "loss") for run in runs] == [[1.25], [1.5]]
     assert {(run.sweep, run.state) for run in runs} == {(sweep_state.id, "finished")}
     code = f"import wandb\nsweep = wandb.Api().sweep('{name}')\nprint(sweep.best_run().id)"
-    assert script(loopback, code).stdout.split() == [runs[0].id]
+    assert look(loopback, code).stdout.split() == [runs[0].id]
 
 
 def test_random_sweep_in_one_process(loopback: Loopback) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from . import Loopback
-from .clients import FEW, command, script, values
+from .clients import FEW, command, look, script, values
 from .http import Asked
 
 ONLINE = """
@@ -82,10 +82,10 @@ with wandb.init(project="p", id="r") as run:
     assert {each.state for each in (first, second, table)} == {"COMMITTED"}
     code = "import wandb; print(wandb.Api().artifact('p/rows:{}').download('{}'))"
     for version, content in (("v0", "one"), ("latest", "two")):
-        assert script(loopback, code.format(version, version)).returncode == 0
+        assert look(loopback, code.format(version, version)).returncode == 0
         assert clean_place.joinpath(version, "deep", "a.txt").read_text() == content
     code = "import wandb; print(len(wandb.Api().run('p/r').logged_artifacts()))"
-    assert script(loopback, code).stdout.split() == ["3"]
+    assert look(loopback, code).stdout.split() == ["3"]
     assert (table.type, list(table.files)) == ("run_table", ["table.table.json"])
     assert loopback.run("tester/p/r").history[0]["table"]["_type"] == "table-file"
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from . import Loopback
-from .clients import FEW, script, values
+from .clients import FEW, look, script, values
 
 MANY = """
 import wandb
@@ -18,7 +18,7 @@ with wandb.init(project="p", id="many") as run:
 
 def read(server: Loopback, code: str) -> Any:
     """What `code` prints as JSON when it looks at the server through `wandb.Api()`."""
-    done = script(server, f"import json, wandb\napi = wandb.Api()\n{code}")
+    done = look(server, f"import json, wandb\napi = wandb.Api()\n{code}")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

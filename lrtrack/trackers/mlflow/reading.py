@@ -219,6 +219,7 @@ def run_from(found: Any, experiment: str | None) -> Run:
                 if k.startswith(words.SUGGESTION)
             }
         ),
+        diagnoses=words.diagnoses_of(tags),
     )
 
 

@@ -97,6 +97,7 @@ class MlflowSink:
         """Store the tags that the run has by now, and its note where nobody has changed it."""
         with self._turn():
             there = self._client.get_run(self._id).data.tags
+            run = words.joined(there, run) if self._target.joined else run
             tags = {name: text for name, text in words.tags(run).items() if there.get(name) != text}
             if there.get(words.NOTE) == words.note(self._run):
                 tags[words.NOTE] = words.note(run)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from lrtrack.records import FIND, METHOD, TRAIN, Run, StepRecord
+from lrtrack.records import FIND, METHOD, TRAIN, Run, StepRecord, diagnoses_from
 from lrtrack.schedules import CONSTANT, Schedule, text_of
 
 #: Tag of an experiment without which MLflow 3's UI opens it as a GenAI experiment.
@@ -15,9 +17,12 @@ RUN_ID = "lrtrack.run_id"
 HISTORY_ROWS = "lrtrack.history.rows"
 NOTE = "mlflow.note.content"
 KIND, SUGGESTION = "lrtrack.kind", "lrtrack.suggestion."
+DIAGNOSES = "lrtrack.diagnoses"
 
 _NAME = re.compile(r"[^\w\-. /:]")
 _KEY_LENGTH, _PARAM_LENGTH, _TAG_LENGTH = 250, 6000, 8000
+#: Of a text that is no use when it is cut; the strictest store takes 5000.
+_WHOLE = 4900
 
 
 def key(name: str) -> str:
@@ -60,8 +65,35 @@ def tags(run: Run) -> dict[str, str]:
     if run.kind != TRAIN:
         found[KIND] = run.kind
     found |= {f"{SUGGESTION}{method}": text_of(rate) for method, rate in run.suggestions.items()}
+    if run.diagnoses is not None:
+        found[DIAGNOSES] = diagnoses_text(run.diagnoses)
     found |= {str(name): text_of(value) for name, value in run.tags.items()}
     return {key(name): text[:_TAG_LENGTH] for name, text in found.items()}
+
+
+def diagnoses_text(found: Sequence[Mapping[str, str]]) -> str:
+    """Diagnoses as a JSON list, `[]` where there are none; where room is short, codes alone."""
+    entries = [dict(each) for each in found]
+    for whole in range(len(entries), -1, -1):
+        shown = [*entries[:whole], *({"code": each["code"]} for each in entries[whole:])]
+        text = text_of(shown)
+        if len(text) <= _WHOLE:
+            return text
+    return "[]"
+
+
+def diagnoses_of(found: Mapping[str, str]) -> tuple[dict[str, str], ...] | None:
+    """The diagnoses in a run's tags; None where nobody has looked."""
+    try:
+        return diagnoses_from(json.loads(found[DIAGNOSES]))
+    except (KeyError, ValueError, RecursionError):
+        return None
+
+
+def joined(found: Mapping[str, str], run: Run) -> Run:
+    """`run` with the diagnoses of blocks with other prefixes that are in its tags already."""
+    others = [each for each in diagnoses_of(found) or () if each.get("prefix", "") != run.prefix]
+    return replace(run, diagnoses=(*others, *(run.diagnoses or ())))
 
 
 def params(run: Run) -> dict[str, str]:

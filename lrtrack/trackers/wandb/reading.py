@@ -18,11 +18,11 @@ import pyarrow as pa
 
 from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerError, TrackerUnavailable, UsageError, unknown
-from lrtrack.records import TRAIN, History, Run, State, suggestions_from
+from lrtrack.records import TRAIN, History, Run, State, diagnoses_from, suggestions_from
 from lrtrack.settings import redact
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Progress, Query
-from lrtrack.trackers.wandb import cache, place, rows, words
+from lrtrack.trackers.wandb import cache, leaving, place, rows, words
 
 #: Runs fetched at a time: W&B's servers count requests.
 WORKERS = 6
@@ -78,6 +78,7 @@ def _api(uri: str | None) -> tuple[Any, str | None]:
     uri = uri or os.environ.get("WANDB_BASE_URL") or place.from_file("base_url")
     place.check_key(redact(uri) if uri else None)
     wandb = load("wandb")
+    leaving.bound()
     with _translated(uri):
         return wandb.Api(overrides={"base_url": uri} if uri else None, timeout=30), uri
 
@@ -223,6 +224,7 @@ def run_from(found: Any, path: str) -> Run:
         started=float(started) if isinstance(started, int | float) else 0.0,
         kind=str(told.get("kind") or TRAIN),
         suggestions=suggestions_from(told.get("suggestion")),
+        diagnoses=diagnoses_from(told.get("diagnoses")),
     )
 
 

@@ -87,7 +87,8 @@ class WandbSink:
             return
         told = words.notes(run, self._target)
         notes = told if "WANDB_NOTES" not in self._target.environment else None
-        self._ask("complete", config={words.CONFIG: words.config(run)}, notes=notes)
+        config = {words.CONFIG: words.config(run)}
+        self._ask("complete", config=config, notes=notes, codes=words.codes(run))
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         """End the run where lrtrack opened it, and wait until W&B's server has everything."""

@@ -11,7 +11,7 @@ from typing import Any
 from lrtrack._optional import load
 from lrtrack.errors import TrackerUnavailable
 from lrtrack.settings import redact
-from lrtrack.trackers.wandb import base_url, place
+from lrtrack.trackers.wandb import base_url, leaving, place
 
 
 def start_sweep(config: Mapping[str, Any], project: str | None = None) -> str:
@@ -30,6 +30,7 @@ def start_sweep(config: Mapping[str, Any], project: str | None = None) -> str:
     """
     place.check_key(base_url() or place.from_file("base_url"))
     wandb = load("wandb")
+    leaving.bound()
     entity, _, name = (project or "").rpartition("/")
     name = name or os.environ.get("WANDB_PROJECT") or place.from_file("project") or "lrtrack"
     entity = entity or os.environ.get("WANDB_ENTITY") or wandb.Api().default_entity

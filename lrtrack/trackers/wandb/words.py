@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lrtrack.records import FIND, TRAIN, Run, Target
@@ -13,6 +14,7 @@ CONFIG = "lrtrack"
 #: The metric against which W&B draws all others of lrtrack's.
 STEP = "lrtrack/step"
 _TAG_LENGTH = 64  # W&B refuses longer ones
+_CODE = re.compile(r"LR\d{3}")
 
 
 def config(run: Run) -> dict[str, Any]:
@@ -34,6 +36,8 @@ def config(run: Run) -> dict[str, Any]:
     }
     if run.kind != TRAIN:
         found |= {"kind": run.kind, "suggestion": dict(run.suggestions)}
+    if run.diagnoses is not None:
+        found["diagnoses"] = [dict(each) for each in run.diagnoses]
     return dict(plain(found))
 
 
@@ -42,6 +46,17 @@ def tags(run: Run) -> list[str]:
     own = [f"{name}:{text_of(value)}" for name, value in run.tags.items()]
     found = dict.fromkeys([run.schedule.name, run.device_type, *own])
     return [tag[:_TAG_LENGTH] for tag in found if tag.strip()]
+
+
+def codes(run: Run) -> list[str]:
+    """The codes of a run's diagnoses, which are W&B tags too: what people filter by."""
+    return list(dict.fromkeys(each["code"] for each in run.diagnoses or ()))
+
+
+def with_codes(tags: Iterable[str], codes: Sequence[str], *, keep: bool) -> list[str]:
+    """W&B tags with these codes; older codes go, unless they are to stay."""
+    kept = [tag for tag in tags if keep or not _CODE.fullmatch(tag)]
+    return [*kept, *(code for code in codes if code not in kept)]
 
 
 def notes(run: Run, target: Target) -> str:

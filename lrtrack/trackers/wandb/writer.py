@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from lrtrack.trackers.wandb import place, words
+from lrtrack.trackers.wandb import leaving, place, words
 
 Answer = dict[str, Any]
 
@@ -86,6 +86,7 @@ class Writer:
             settings=settings,
             **told,
         )
+        leaving.bound(started=True)
 
     def _stored(self) -> dict[int, set[str]]:
         """Which metrics the server has at which steps."""
@@ -137,10 +138,15 @@ class Writer:
         return {}
 
     def complete(self, order: dict[str, Any]) -> Answer:
-        """Store config and notes of a run that has found out more."""
+        """Store config, notes and codes of a run that has found out more."""
         self._run.config.update(order["config"], allow_val_change=True)
         if order["notes"] is not None and not self._joined:
             self._run.notes = order["notes"]
+        # Other blocks of a joined run have codes of their own.
+        there = tuple(self._run.tags or ())
+        tags = tuple(words.with_codes(there, order["codes"], keep=self._joined))
+        if tags != there:
+            self._run.tags = tags
         return {}
 
     def _join_earlier(self, file: Path) -> None:

@@ -1,0 +1,62 @@
+"""The gradient norm that clipping leaves, known without reading the gradients once more."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from lrtrack.capture.scalars import ClippedScalar, DeviceScalar, Scalar, after_clipping
+
+#: Types in which torch's own norm is as exact as ours.
+_EXACT = (torch.float32, torch.float64)
+
+
+class Clipped:
+    """Gradients as `clip_grad_norm_` left them.
+
+    It multiplies them all by min(1, max_norm / (total + 1e-6)) (`torch.nn.utils.clip_grad`), and
+    their norm with them. That holds for as long as nobody changes them: each change in place
+    counts a tensor's version up, but one through `.data`, which nobody can see.
+
+    Args:
+        gradients: those that were clipped, in order.
+        total: their L2 norm before.
+        max_norm: the limit.
+    """
+
+    __slots__ = ("_gradients", "_max_norm", "_total", "_versions")
+
+    def __init__(self, gradients: list[torch.Tensor], total: Scalar, max_norm: float) -> None:
+        # Weak: whoever skips a step and drops its gradients must get their memory back.
+        self._gradients = [weakref.ref(gradient) for gradient in gradients]
+        self._versions = [gradient._version for gradient in gradients]
+        self._total = total
+        self._max_norm = max_norm
+
+    def norm(self, groups: Sequence[dict[str, Any]]) -> Scalar | None:
+        """The L2 norm of these groups' gradients; None where it does not follow."""
+        at, gradients, versions = 0, self._gradients, self._versions
+        for group in groups:
+            for parameter in group["params"]:
+                gradient: torch.Tensor | None = parameter.grad
+                if gradient is None:
+                    continue
+                if (
+                    at == len(gradients)
+                    or gradients[at]() is not gradient
+                    or gradient._version != versions[at]
+                    or gradient.dtype not in _EXACT
+                ):
+                    return None
+                at += 1
+        if not at or at < len(gradients):
+            return None
+        if isinstance(self._total, DeviceScalar):
+            return ClippedScalar(self._total, self._max_norm)
+        if not isinstance(self._total, float) or not math.isfinite(self._total):
+            return None
+        return after_clipping(self._total, self._max_norm)

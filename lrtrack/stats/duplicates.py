@@ -1,0 +1,109 @@
+"""Runs and steps that are there twice, as after a resume, a restart or a copy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+
+import numpy as np
+
+from lrtrack.records import History, State
+from lrtrack.stats.groups import Group
+from lrtrack.stats.result import Notice
+from lrtrack.stats.setups import cut, settings_of
+
+#: Shorter series may well be equal by chance.
+_FEWEST_ALIKE = 10
+_SHOWN = 3
+
+
+def duplicates(groups: Sequence[Group], metric: str) -> Iterator[Notice]:
+    """Say what may count twice.
+
+    Only runs with a seed can be told to repeat each other by what they are; by their values, runs
+    that are equal in at least 10 records, not all of them one number.
+    """
+    histories = [history for group in groups for history in group.histories]
+    yield from _steps(histories)
+    yield from _ids(histories)
+    yield from _seeds(groups)
+    yield from _values(groups, metric)
+
+
+def _steps(histories: Sequence[History]) -> Iterator[Notice]:
+    twice = [item for item in histories if (np.diff(item.steps) <= 0).any()]
+    if twice:
+        yield Notice(
+            "duplicate-steps",
+            f"{len(twice)} of {len(histories)} runs have steps twice or out of order, the first "
+            f"{cut(twice[0].run.name)}: their figures count those twice.",
+        )
+
+
+def _ids(histories: Sequence[History]) -> Iterator[Notice]:
+    counts = Counter(item.run.id for item in histories)
+    twice = {key: many for key, many in counts.items() if many > 1}
+    if twice:
+        key, many = next(iter(twice.items()))
+        yield Notice(
+            "duplicate-runs",
+            f"{len(twice)} of {len(counts)} runs were read more than once, {cut(key)} {many} "
+            "times: each time counts.",
+        )
+
+
+def _seeds(groups: Sequence[Group]) -> Iterator[Notice]:
+    """Runs of one schedule, seed and setup: started again, or resumed under another id."""
+    found, late, broken = [], False, False
+    for group in groups:
+        same: dict[Hashable, list[History]] = {}
+        for history in _distinct(group):
+            if history.run.seed is not None:
+                same.setdefault(_identity(history), []).append(history)
+        for runs in same.values():
+            if len(runs) > 1:
+                found.append(f"{cut(group.label)}, seed {runs[0].run.seed}: {len(runs)} runs")
+                late |= any(run.steps.size and run.steps[0] > 0 for run in runs)
+                broken |= any(run.state is not State.FINISHED for run in runs)
+    if found:
+        more = f"; {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        hint = " Some begin after step 0, as resumed runs do." * late
+        hint += " Some did not finish, as runs that were started again do." * broken
+        yield Notice(
+            "duplicate-seeds",
+            f"Runs of one schedule share a seed ({'; '.join(found[:_SHOWN])}{more}): where one "
+            f"repeats or continues another, the same training counts twice.{hint}",
+        )
+
+
+def _values(groups: Sequence[Group], metric: str) -> Iterator[Notice]:
+    """Runs of one schedule that have the same values throughout."""
+    found = []
+    for group in groups:
+        same: Counter[bytes] = Counter()
+        for history in _distinct(group):
+            values = history.series(metric)[1]
+            known = values[np.isfinite(values)]
+            if known.size >= _FEWEST_ALIKE and known.min() < known.max():
+                same[values.tobytes()] += 1
+        found += [f"{cut(group.label)}: {many} runs" for many in same.values() if many > 1]
+    if found:
+        more = f"; {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        yield Notice(
+            "identical-runs",
+            f"Runs have the same {metric} at every step ({'; '.join(found[:_SHOWN])}{more}): "
+            "copies, or a seed that changes nothing. Each counts as a run of its own, so that the "
+            "spread looks smaller than it is.",
+        )
+
+
+def _distinct(group: Group) -> list[History]:
+    """The group's runs, each id once."""
+    return list({history.run.id: history for history in group.histories}.values())
+
+
+def _identity(history: History) -> Hashable:
+    run = history.run
+    device = run.device_name or run.device_type
+    settings = frozenset(settings_of(history).items())
+    return run.schedule.id, run.seed, run.prefix, device, settings

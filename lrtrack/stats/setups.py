@@ -1,0 +1,133 @@
+"""Settings beside the schedule in which runs differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from lrtrack.records import History
+from lrtrack.schedules import text_of
+from lrtrack.stats.groups import Group, fields_with_values
+from lrtrack.stats.result import Notice
+
+_SHOWN = 5
+_NAMES_SHOWN, _NAME_WIDTH = 3, 40
+#: Words in a config key that make it one of the batch size, the data, or the model.
+_DECISIVE = re.compile(
+    "batch|batchsize|bs|accumulation|accumulate|data|datas|dataset|datasets|datamodule|corpus|fold"
+    "|model|models|arch|architecture|backbone|net|network|encoder|decoder"
+)
+
+
+def devices_of(histories: Iterable[History]) -> set[str]:
+    """Names of all devices that the runs used."""
+    return {item.run.device_name or item.run.device_type for item in histories}
+
+
+def mixed(groups: Sequence[Group]) -> Iterator[Notice]:
+    """Name each setting in which runs that are averaged together differ."""
+    for name, groups_values in sorted(_values(groups).items()):
+        inner = [seen for seen in groups_values if len(seen) > 1]
+        if inner:
+            together = ",".join((*groups[0].fields, name))
+            yield Notice(
+                "config-differs",
+                f"Runs that are averaged together differ in {name} ({listed(set().union(*inner))})"
+                f": use --group-by {together} to keep them apart.",
+            )
+
+
+def unlike(groups: Sequence[Group]) -> Iterator[Notice]:
+    """Name each batch size, data set, model or optimizer that some schedules ran with and some not.
+
+    Other settings may well belong to the schedules; those that groups mix, `mixed` names.
+    """
+    grouped_by = {form for name in groups[0].fields for form in (name, f"config.{name}")}
+    parted: dict[tuple[int, ...], list[tuple[str, list[str]]]] = {}
+    for name, groups_values in sorted(_values(groups).items()):
+        if name in grouped_by or not _decisive(name) or any(len(s) > 1 for s in groups_values):
+            continue
+        values = [next(iter(seen)) for seen in groups_values]
+        known = list(dict.fromkeys(values))
+        if len(known) > 1:  # settings that part the schedules alike are told together
+            parted.setdefault(tuple(map(known.index, values)), []).append((name, known))
+    names = _names(groups)
+    for parts, told in parted.items():
+        sides = sorted(set(parts), key=lambda side: (parts.count(side), side))
+        texts = []
+        for side in sides:
+            users = [name for name, at in zip(names, parts, strict=True) if at == side]
+            rest = side == sides[-1] and len(users) > _NAMES_SHOWN
+            who = f"the other {len(users)}" if rest else _some(users)
+            texts.append(
+                f"{_few([f'{name} {known[side]}' for name, known in told], ', ')} for {who}"
+            )
+        yield Notice(
+            "setup-differs",
+            f"Schedules ran with different setups ({_few(texts, '; ')}): what sets them apart may "
+            "be that.",
+        )
+
+
+def settings_of(history: History) -> dict[str, str]:
+    """A run's settings other than its seed and its schedule, the innermost of nested ones."""
+    return {
+        name: text_of(value)
+        for name, value in fields_with_values(history).items()
+        if name.startswith(("optimizer.", "config."))
+        and name != "config.seed"
+        and not isinstance(value, Mapping)
+    }
+
+
+def listed(values: Iterable[str]) -> str:
+    """A few of `values`, numbers in their own order."""
+    return _few(sorted(values, key=_natural), ", ")
+
+
+def cut(label: str) -> str:
+    """A label, shortened to stand in a sentence."""
+    return label if len(label) <= _NAME_WIDTH else label[: _NAME_WIDTH - 1] + "…"
+
+
+def _values(groups: Sequence[Group]) -> dict[str, list[set[str]]]:
+    """For each setting its values in each group; `none` where a run has not got it."""
+    fields = [[settings_of(history) for history in group.histories] for group in groups]
+    names = dict.fromkeys(name for group in fields for run in group for name in run)
+    return {name: [{run.get(name, "none") for run in group} for group in fields] for name in names}
+
+
+def _decisive(name: str) -> bool:
+    """Whether the batch size, data, model or optimizer itself is what `name` says."""
+    key = re.sub(r"([a-z])([A-Z])", r"\1_\2", name.removeprefix("config.")).lower()
+    words = re.split(r"[^a-z]+", key)
+    return name == "optimizer.name" or (
+        name.startswith("config.") and any(_DECISIVE.fullmatch(word) for word in words)
+    )
+
+
+def _names(groups: Sequence[Group]) -> list[str]:
+    """The schedules' names where they tell the groups apart, else labels."""
+    names = [group.schedule_name for group in groups]
+    return [
+        cut(name if names.count(name) == 1 and group.label.startswith(name) else group.label)
+        for name, group in zip(names, groups, strict=True)
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = names[:_NAMES_SHOWN]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _few(texts: Sequence[str], between: str) -> str:
+    more = f"{between}… {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return between.join(texts[:_SHOWN]) + more
+
+
+def _natural(text: str) -> tuple[bool, float, str]:
+    try:
+        return False, float(text), text
+    except ValueError:
+        return True, 0.0, text

@@ -1,0 +1,78 @@
+"""What the runs say of each schedule, against the best or a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from lrtrack.stats.ranking import Entry
+from lrtrack.stats.result import Mode, Notice, Verdict
+from lrtrack.stats.significance import (
+    LEVEL,
+    Sample,
+    attainable,
+    fewest_p,
+    holm,
+    leans_better,
+    p_improvement,
+    p_value,
+    paired,
+)
+
+
+class Standing(NamedTuple):
+    """What one schedule's runs say against those of the best, or of the baseline."""
+
+    p: float | None
+    p_improvement: float | None
+    verdict: Verdict
+
+
+def against_reference(
+    placed: Sequence[tuple[int, Entry]], reference: int, mode: Mode, *, chosen: bool
+) -> list[Standing]:
+    """Test every entry against the one at `reference`, which is the best unless it was chosen."""
+    ranks, samples = [rank for rank, _ in placed], [entry.sample for _, entry in placed]
+    base = samples[reference]
+    others = [sample if at != reference else Sample((), ()) for at, sample in enumerate(samples)]
+    p_values = holm([p_value(base, sample, mode) for sample in others])
+    least = attainable(samples, reference)
+    standings = []
+    for at, sample in enumerate(samples):
+        p, reachable = p_values[at], least[at]
+        verdict: Verdict
+        if at == reference:
+            verdict = "baseline" if chosen else "best"
+        elif not (sample.values and base.values):
+            verdict = "none"
+        elif ranks[at] == ranks[reference]:
+            verdict = "tie"
+        elif p is None or reachable is None or reachable >= LEVEL:
+            verdict = "too-few-runs"
+        elif p >= LEVEL:
+            verdict = "indistinguishable"
+        else:
+            verdict = "better" if leans_better(sample, base, mode) else "worse"
+        standings.append(Standing(p, p_improvement(others[at], base, mode), verdict))
+    return standings
+
+
+def few_runs(
+    samples: Sequence[Sample], reference: int, standings: Sequence[Standing]
+) -> Iterator[Notice]:
+    """Say where no outcome at all could have shown a difference, and how many runs could."""
+    few = [at for at, found in enumerate(standings) if found.verdict == "too-few-runs"]
+    if not few:
+        return
+    base, others = samples[reference], len(samples) - 1
+    tests = sum(found is not None for found in attainable(samples, reference)) or others
+    matched = all(paired(base, samples[at]) for at in few)
+    needed = next(n for n in range(2, 64) if tests * fewest_p(n, n, matched=matched) < LEVEL)
+    size = min(len(base.values), *(len(samples[at].values) for at in few))
+    part = "" if len(few) == others else f" for {len(few)} of {others} schedules"
+    yield Notice(
+        "too-few-runs",
+        f"Too few runs to tell (n={size}){part}: whatever they show, no difference could come "
+        f"out at p < {LEVEL} ({'paired by seed' if matched else 'unpaired'}, Holm-corrected for "
+        f"{tests} comparison{'s' * (tests > 1)}); that takes at least {needed} runs a schedule.",
+    )

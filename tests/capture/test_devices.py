@@ -1,0 +1,46 @@
+"""A step waits for no device: what is still to be computed there is fetched later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from lrtrack.capture.scalars import ClippedScalar, DeviceScalar, settle
+from lrtrack.capture.steps import StepCapture
+
+
+def test_no_scalar_is_read_inside_a_step(recwarn: pytest.WarningsRecorder) -> None:
+    """On a device that cannot be read from at all, every value is held and nothing is missed."""
+    found: list[dict[str, Any]] = []
+    model = torch.nn.Linear(4, 1, device="meta")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    capture = StepCapture(optimizer, on_step=lambda step, time, metrics: found.append(metrics))
+    capture.attach()
+    for limit in (None, 0.5):
+        optimizer.zero_grad()
+        model(torch.ones(2, 4, device="meta")).sum().backward()
+        if limit is not None:
+            clip_grad_norm_(model.parameters(), limit)
+        optimizer.step()
+    capture.detach()
+
+    kinds = [{name: type(value) for name, value in each.items()} for each in found]
+    plain = {"lr": float, "grad_norm": DeviceScalar, "loss": DeviceScalar}
+    clipped = {**plain, "grad_norm": ClippedScalar, "grad_norm_preclip": DeviceScalar}
+    assert kinds == [plain, clipped]
+    assert [str(each.message) for each in recwarn] == []
+
+
+def test_a_clipped_norm_is_worked_out_when_it_arrives() -> None:
+    """Above the limit it is the limit, below it is itself; torch's 1e-6 is in it."""
+    totals = [DeviceScalar(torch.tensor(value, dtype=torch.float64)) for value in (4.0, 0.25)]
+    rows = [(0, 0.0, {"grad_norm": ClippedScalar(total, 0.5), "loss": total}) for total in totals]
+    settle(rows)
+
+    assert [row[2] for row in rows] == [
+        {"grad_norm": 4.0 * (0.5 / (4.0 + 1e-6)), "loss": 4.0},
+        {"grad_norm": 0.25, "loss": 0.25},
+    ]

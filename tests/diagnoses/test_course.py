@@ -1,0 +1,340 @@
+"""How the training goes: each loop with the mistake has a twin without it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LambdaLR,
+    LinearLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+)
+
+#: A rate that changes no weight to speak of, and is none of LR004's.
+STILL = 1e-12
+
+
+def test_a_rate_of_zero(training, track, told) -> None:
+    """LR004: a schedule that ends at 0 long before the training does."""
+    task = training(lr=0.2)
+    scheduler = LinearLR(task.optimizer, 1.0, 0.0, total_iters=20)
+    with track(task.optimizer, scheduler):
+        task.run(60, lambda step: scheduler.step())
+
+    assert told() == {
+        "LR004": "the learning rate was 0 or under a millionth of its peak (0.2) in 67 % of the "
+        "recorded steps (40 of 60): they train nothing."
+    }
+
+
+def test_a_rate_near_zero(training, track, told) -> None:
+    """LR004: not zero, and no weight moves any more; the warm-up from 0 is another matter."""
+    task = training()
+    scheduler = LambdaLR(task.optimizer, lambda step: min(step / 5, 1.0) if step < 30 else 1e-7)
+    with track(task.optimizer, scheduler):
+        task.run(60, lambda step: scheduler.step())
+
+    assert list(told()) == ["LR004"]
+    assert "(31 of 60)" in told()["LR004"]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda o: LinearLR(o, 1.0, 0.0, total_iters=60),
+        lambda o: LambdaLR(o, lambda step: min(step / 10, 1.0)),
+        lambda o: CosineAnnealingLR(o, 60),
+        lambda o: OneCycleLR(o, 0.1, total_steps=60, cycle_momentum=False),
+        lambda o: LambdaLR(o, lambda step: 1.0 if step < 30 else 1e-5),
+    ],
+    ids=["to zero at the end", "from zero", "cosine", "one-cycle", "five digits down"],
+)
+def test_rates_that_end_near_zero(training, track, told, build: Any) -> None:
+    """A schedule may begin and end at 0: not LR004."""
+    task = training()
+    scheduler = build(task.optimizer)
+    with track(task.optimizer, scheduler):
+        task.run(60, lambda step: scheduler.step())
+
+    assert told() == {}
+
+
+def test_a_group_that_rests_at_zero(training, track, told) -> None:
+    """While another group trains, a rate of 0 is a choice: not LR004."""
+    task = training()
+    first, second = task.model.parameters()
+    groups = [{"params": [first], "lr": 0.0}, {"params": [second], "lr": 0.1}]
+    task.optimizer = torch.optim.SGD(groups)
+    with track(task.optimizer):
+        task.run(60)
+
+    assert told() == {}
+
+
+def test_a_loss_that_explodes(training, track, histories, told) -> None:
+    """LR006: the step, and the rate and gradient norm of the step before it."""
+    task = training(lr=1e6)
+    with track(task.optimizer):
+        task.run(60)
+    (history,) = histories()
+    losses, norms = history.metrics["loss"], history.metrics["grad_norm"]
+    step = int(torch.tensor(losses).isfinite().logical_not().nonzero()[0])
+
+    assert told()["LR006"] == (
+        f"the loss is {losses[step]:g} from step {step} on; the step before had learning rate "
+        f"1e+06 and gradient norm {norms[step - 1]:.4g}."
+    )
+    assert step > 1
+
+
+def test_one_bad_batch(training, track, told) -> None:
+    """LR006: a single NaN is told as one; the first step has none before it."""
+    task = training(lr=STILL)
+    with track(task.optimizer):
+        for step in range(30):
+            task.backward(math.nan if step == 0 else 1.0)
+            for parameter in task.model.parameters():
+                parameter.grad.nan_to_num_(0.0)
+            task.optimizer.step()
+
+    assert told()["LR006"] == "the loss is nan at step 0; it was the first step."
+
+
+def test_a_loss_that_was_put_right(training, track, told) -> None:
+    """What `run.log(loss=…)` replaces was no loss: not LR006."""
+    task = training(lr=STILL)
+    with track(task.optimizer, norms="off") as run:
+        for step in range(30):
+            task.backward(math.nan if step == 3 else 1.0)
+            for parameter in task.model.parameters():
+                parameter.grad.nan_to_num_(0.0)
+            task.optimizer.step()
+            if step == 3:
+                run._journal.flush()  # the record is in the file by now
+                run.log(loss=1.0)
+
+    assert told() == {}
+
+
+@pytest.mark.parametrize(("each", "codes"), [(1, ["LR007"]), (2, []), (0, [])])
+def test_clipping(training, track, told, each: int, codes: list[str]) -> None:
+    """LR007 where most steps are clipped; not for half of them, nor for a bound never reached."""
+    task = training(lr=STILL)
+    with track(task.optimizer):
+        for step in range(30):
+            task.backward()
+            bound = 4.0 if each and step % each == 0 else 1e6
+            clip_grad_norm_(task.model.parameters(), bound)
+            task.optimizer.step()
+
+    assert list(told()) == codes
+
+
+def test_clipping_is_counted(training, track, told) -> None:
+    """The share and the numbers behind it."""
+    task = training(lr=STILL)
+    with track(task.optimizer):
+        for step in range(40):
+            task.backward()
+            if step % 4:
+                clip_grad_norm_(task.model.parameters(), 4.0)
+            task.optimizer.step()
+
+    assert told() == {
+        "LR007": "gradient clipping was active in 75 % of the recorded steps (30 of 40): it, not "
+        "the schedule alone, sets the size of the steps."
+    }
+
+
+def grouped(training: Any, name: str = "head") -> tuple[Any, torch.nn.Parameter]:
+    """A training with a second group, whose parameter no loss reaches."""
+    task, lost = training(), torch.nn.Parameter(torch.ones(3))
+    groups = [{"params": list(task.model.parameters())}, {"params": [lost], "name": name}]
+    task.optimizer = torch.optim.SGD(groups, lr=0.01)
+    return task, lost
+
+
+def test_a_group_without_gradients(training, track, told) -> None:
+    """LR008: the group is named."""
+    task, _ = grouped(training)
+    with track(task.optimizer):
+        task.run(30)
+
+    assert told() == {"LR008": "param group head never received a gradient in 30 optimizer steps."}
+
+
+@pytest.mark.parametrize("when", ["once, late", "frozen", "every other step"])
+def test_groups_that_rest(training, track, told, when: str) -> None:
+    """One gradient is enough, and what is frozen wants none: not LR008."""
+    task, lost = grouped(training)
+    lost.requires_grad_(when != "frozen")
+    with track(task.optimizer):
+        for step in range(60):
+            loss = task.backward()
+            if (when == "once, late" and step >= 20) or (when == "every other step" and step % 2):
+                (loss.detach() * lost.sum()).backward()
+            task.optimizer.step()
+
+    assert told() == {}
+
+
+def spiking(training: Any, track: Any, factors: dict[int, float]) -> None:
+    """Steps that hardly move, so that each gradient norm is that of the first, times a factor."""
+    task = training(lr=STILL)
+    with track(task.optimizer):
+        for step in range(60):
+            task.backward(factors.get(step, 1.0))
+            task.optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        ({20: 20.0, 30: 30.0, 40: 40.0}, "3 gradient spikes in 60 recorded steps: norms over 10 "
+         "times their trailing median, the largest 40 times it."),
+        ({30: 500.0}, "1 gradient spike in 60 recorded steps: norms over 10 times their trailing "
+         "median, the largest 500 times it."),
+    ],
+    ids=["several", "a huge one"],
+)  # fmt: skip
+def test_gradient_spikes(training, track, told, factors: dict[int, float], message: str) -> None:
+    """LR009: several spikes, or one that is very large."""
+    spiking(training, track, factors)
+
+    assert told() == {"LR009": message}
+
+
+@pytest.mark.parametrize(
+    "factors",
+    [{30: 50.0}, dict.fromkeys(range(10), 1000.0), {20: 9.0, 30: 9.0, 40: 9.0, 50: 9.0}],
+    ids=["one", "at the beginning", "small ones"],
+)
+def test_ordinary_gradients(training, track, told, factors: dict[int, float]) -> None:
+    """A single odd batch, large first steps and fair scatter: not LR009."""
+    spiking(training, track, factors)
+
+    assert told() == {}
+
+
+def vectors(task: Any) -> None:
+    """A step whose backward begins at a vector."""
+    task.optimizer.zero_grad()
+    errors = task.model(torch.ones(8, 4))
+    errors.backward(gradient=torch.ones_like(errors))
+    task.optimizer.step()
+
+
+def test_no_loss(training, track, told) -> None:
+    """LR010: a vector is no loss."""
+    task = training()
+    with track(task.optimizer):
+        for _ in range(30):
+            vectors(task)
+
+    assert list(told()) == ["LR010"]
+    assert told()["LR010"].startswith("no loss was seen in 30 optimizer steps: backward()")
+
+
+@pytest.mark.parametrize("way", ["logged", "not wanted"])
+def test_a_loss_from_elsewhere(training, track, told, way: str) -> None:
+    """The user logs it, or wants none: not LR010."""
+    task = training()
+    with track(task.optimizer, capture_loss=way == "logged") as run:
+        for step in range(30):
+            vectors(task)
+            if way == "logged" and step % 10 == 9:
+                run.log(loss=1.0 / step)
+
+    assert told() == {}
+
+
+def on_a_plateau(training: Any, track: Any, values: list[float], **given: Any) -> None:
+    """Five steps an epoch, and after each epoch a value for the scheduler."""
+    task = training()
+    scheduler = ReduceLROnPlateau(task.optimizer, **given)
+    with track(task.optimizer, scheduler):
+        for value in values:
+            task.run(5)
+            scheduler.step(value)
+
+
+RISING = [0.1 * (1 - 0.8**n) for n in range(12)]
+FALLING = [0.9**n for n in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("values", "given", "message"),
+    [
+        (RISING, {"patience": 1}, "as soon as it could (5 cuts in 12 calls): by mode='min', its "
+         "metric never got better than the first value."),
+        (FALLING[:8], {}, "could not act: it takes at least 12 calls to exceed patience=10, and it "
+         "was given its metric 8 times."),
+        (FALLING, {"patience": 2}, "never cut the learning rate in 12 calls: its metric got better "
+         "at least every 3 of them."),
+    ],
+    ids=["the wrong mode", "too much patience", "never"],
+)  # fmt: skip
+def test_plateaus(training, track, told, values: list[float], given: Any, message: str) -> None:
+    """LR011: cut at once and always, could never cut, never had to."""
+    on_a_plateau(training, track, values, **given)
+
+    assert {code: text.partition("the plateau schedule ")[2].removeprefix("cut the learning rate ")
+            for code, text in told().items()} == {"LR011": message}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "given"),
+    [
+        (RISING, {"patience": 1, "mode": "max", "threshold": 0.1}),
+        ([1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.4], {"patience": 2}),
+        (FALLING[:6], {"patience": 2}),
+        (FALLING[:2], {"patience": 0}),
+    ],
+    ids=["the right mode", "a plateau", "getting better for a while", "two epochs"],
+)
+def test_plateaus_as_they_should_be(training, track, told, values: list[float], given: Any) -> None:
+    """It waits, cuts and goes on, or has not had the time: not LR011."""
+    on_a_plateau(training, track, values, **given)
+
+    assert told() == {}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("threshold_mode", ["rel", "abs"])
+def test_a_plateau_decides_as_torch_does(seed: int, mode: str, threshold_mode: str) -> None:
+    """The same number of cuts as torch's own class, whatever its parameters."""
+    from lrtrack.capture.describe import describe
+    from lrtrack.stats.diagnose.plateau import Plateau
+
+    random = torch.Generator().manual_seed(seed)
+    values = torch.randn(200, generator=random, dtype=torch.float64).cumsum(0) / 10
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+    given = {"mode": mode, "threshold_mode": threshold_mode, "patience": seed, "cooldown": seed % 3}
+    scheduler = ReduceLROnPlateau(optimizer, factor=0.99, threshold=0.05, eps=0.0, **given)
+    cuts, rate = 0, 1.0
+    for value in values.tolist():
+        scheduler.step(value)
+        cuts += optimizer.param_groups[0]["lr"] != rate
+        rate = optimizer.param_groups[0]["lr"]
+    plateau = Plateau.of(describe(scheduler))
+    plateau.add(values.tolist())
+
+    assert (plateau.calls, plateau.cuts) == (200, cuts)
+    assert cuts > 0
+
+
+def test_a_few_steps_say_nothing(training, track, told) -> None:
+    """A try of four steps is no training, whatever it does."""
+    task, _ = grouped(training)
+    scheduler = CosineAnnealingLR(task.optimizer, 1000)
+    with track(task.optimizer, scheduler):
+        task.run(4)
+
+    assert told() == {}

@@ -1,0 +1,422 @@
+"""How the scheduler is stepped: each loop with the mistake has a twin without it."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import lr_scheduler
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    MultiStepLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
+
+Build = Callable[[Any], Any]
+
+
+def warmup_cosine(optimizer: Any, steps: int = 60) -> SequentialLR:
+    """A warm-up of 10 steps, then a cosine to the end."""
+    parts = [LinearLR(optimizer, 0.1, total_iters=10), CosineAnnealingLR(optimizer, steps - 10)]
+    return SequentialLR(optimizer, parts, [10])
+
+
+def test_never_stepped(training, track, told) -> None:
+    """LR001: nobody calls `scheduler.step()`; says the rate and for how long."""
+    task = training(lr=0.05)
+    with track(task.optimizer, StepLR(task.optimizer, 10)):
+        task.run(30)
+
+    assert told() == {
+        "LR001": "StepLR was never stepped: the learning rate stayed at 0.05 for all 30 optimizer "
+        "steps."
+    }
+
+
+@pytest.mark.parametrize("every", [1, 10, 30], ids=["each step", "each epoch", "at the end"])
+def test_stepped(training, track, told, every: int) -> None:
+    """However rarely, even after the last step alone: not LR001."""
+    task = training()
+    scheduler = StepLR(task.optimizer, 1, gamma=0.9)
+    with track(task.optimizer, scheduler):
+        task.run(30, lambda step: step % every == every - 1 and scheduler.step())
+
+    assert told() == {}
+
+
+def test_no_scheduler_to_step(training, track, told) -> None:
+    """Without a scheduler, or with one that is constant on purpose, there is nothing to forget."""
+    task = training()
+    with track(task.optimizer):
+        task.run(30)
+
+    assert told() == {}
+
+
+def test_stepped_between_blocks(training, track, histories) -> None:
+    """A block an epoch, the scheduler stepped between: only the first could not know."""
+    task = training()
+    scheduler, resume = ExponentialLR(task.optimizer, 0.9), None
+    for _ in range(3):
+        with track(task.optimizer, scheduler, resume=resume) as run:
+            task.run(10)
+            resume = run.id
+        scheduler.step()
+    (history,) = histories()
+
+    assert history.run.diagnoses == ()
+    assert history.steps.size == 30
+
+
+def test_a_crash_in_the_first_epoch(training, track, told) -> None:
+    """A scheduler of epochs had no time to be stepped: not LR001."""
+    task = training()
+    with pytest.raises(KeyError), track(task.optimizer, StepLR(task.optimizer, 10)):
+        task.run(30)
+        raise KeyError
+
+    assert told() == {}
+
+
+SCHEDULES: dict[str, Build] = {
+    "OneCycleLR": lambda o: OneCycleLR(o, 0.1, total_steps=60),
+    "CosineAnnealingLR": lambda o: CosineAnnealingLR(o, 60),
+    "LinearLR": lambda o: LinearLR(o, 1.0, 0.1, total_iters=60),
+    "MultiStepLR": lambda o: MultiStepLR(o, [30, 60]),
+    "SequentialLR": warmup_cosine,
+    "CyclicLR": lambda o: CyclicLR(o, 0.01, 0.1, step_size_up=30),
+    "CosineAnnealingWarmRestarts": lambda o: CosineAnnealingWarmRestarts(o, 60),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_stepped_per_epoch(training, track, told, name: str) -> None:
+    """LR002: made for 60 steps, stepped six times."""
+    task = training(momentum=0.9)
+    scheduler = SCHEDULES[name](task.optimizer)
+    with track(task.optimizer, scheduler):
+        task.run(60, lambda step: step % 10 == 9 and scheduler.step())
+    (message,) = told().values()
+
+    assert list(told()) == ["LR002"]
+    assert "only every 12 optimizer steps, as if per epoch" in message
+    assert f"{name} was stepped" in message
+    assert "used 10 % of its length" in message
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_stepped_per_step(training, track, told, name: str) -> None:
+    """The same schedules, stepped as they are made."""
+    task = training(momentum=0.9)
+    scheduler = SCHEDULES[name](task.optimizer)
+    with track(task.optimizer, scheduler):
+        task.run(60, lambda step: scheduler.step())
+
+    assert told() == {}
+
+
+@pytest.mark.parametrize("name", ["CosineAnnealingLR", "OneCycleLR", "SequentialLR"])
+def test_made_of_epochs(training, track, told, name: str) -> None:
+    """A schedule of epochs, stepped per epoch: as many as it has, or most of them."""
+    builds = {**SCHEDULES, "SequentialLR": lambda o: warmup_cosine(o, 13)}
+    task = training(momentum=0.9)
+    length = {"SequentialLR": 13}.get(name, 60)
+    scheduler = builds[name](task.optimizer)
+    with track(task.optimizer, scheduler):
+        task.run(3 * length, lambda step: step % 3 == 2 and scheduler.step())
+
+    assert told() == {}
+
+
+def test_far_too_long(training, track, told) -> None:
+    """LR002: stepped rightly, and still only 3 % of the schedule is used; T_max is named."""
+    task = training()
+    scheduler = CosineAnnealingLR(task.optimizer, 1000)
+    with track(task.optimizer, scheduler):
+        task.run(30, lambda step: scheduler.step())
+
+    assert told() == {
+        "LR002": "CosineAnnealingLR used 3 % of its length (T_max=1000): it was stepped 30 times "
+        "in 30 optimizer steps."
+    }
+
+
+def test_ended_early_by_hand(training, track, told) -> None:
+    """Ctrl-C ends a schedule early, and everybody knows: not LR002."""
+    task = training()
+    scheduler = CosineAnnealingLR(task.optimizer, 1000)
+    with pytest.raises(KeyboardInterrupt), track(task.optimizer, scheduler):
+        task.run(30, lambda step: scheduler.step())
+        raise KeyboardInterrupt
+
+    assert told() == {}
+
+
+def test_a_schedule_used_in_two_parts(training, track, histories) -> None:
+    """The first half is under half of it, and says so; the resumed run has nothing any more."""
+    task = training()
+    scheduler = CosineAnnealingLR(task.optimizer, 60)
+    with track(task.optimizer, scheduler) as run:
+        task.run(25, lambda step: scheduler.step())
+    (before,) = histories()
+    saved = copy.deepcopy([task.optimizer.state_dict(), scheduler.state_dict(), run.state_dict()])
+    task = training()
+    scheduler = CosineAnnealingLR(task.optimizer, 60)
+    with track(task.optimizer, scheduler, resume=saved[2]["id"]) as again:
+        task.optimizer.load_state_dict(saved[0])
+        scheduler.load_state_dict(saved[1])
+        again.load_state_dict(saved[2])
+        task.run(35, lambda step: scheduler.step())
+    (after,) = histories()
+
+    assert [each["code"] for each in before.run.diagnoses] == ["LR002"]
+    assert after.run.diagnoses == ()
+    assert after.steps.size == 60
+
+
+def test_every_kth_step(training, track, told) -> None:
+    """`every=k` changes what is recorded, not what is counted."""
+    task = training()
+    scheduler = CosineAnnealingLR(task.optimizer, 60)
+    with track(task.optimizer, scheduler, every=7):
+        task.run(60, lambda step: scheduler.step())
+
+    assert told() == {}
+
+
+@pytest.mark.parametrize(
+    "build", [lambda o: CosineAnnealingLR(o, 20), lambda o: warmup_cosine(o, 30)]
+)
+def test_a_cosine_that_rises_again(training, track, told, build: Build) -> None:
+    """LR003: 60 steps of a cosine of fewer."""
+    task = training()
+    scheduler = build(task.optimizer)
+    with track(task.optimizer, scheduler):
+        task.run(60, lambda step: scheduler.step())
+
+    assert list(told()) == ["LR003"]
+    assert "where a cosine rises again: step 59 of " in told()["LR003"]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda o: CosineAnnealingWarmRestarts(o, 20),
+        lambda o: CyclicLR(o, 0.01, 0.1, step_size_up=10, cycle_momentum=False),
+        lambda o: CosineAnnealingLR(o, 59),
+        lambda o: LinearLR(o, 0.1, total_iters=20),
+    ],
+    ids=["restarts", "cycles", "one step over", "a warm-up that is over"],
+)
+def test_schedules_that_may_go_on(training, track, told, build: Build) -> None:
+    """What is made to come back, ends by a step, or goes on in a straight line: not LR003."""
+    task = training()
+    scheduler = build(task.optimizer)
+    with track(task.optimizer, scheduler):
+        task.run(60, lambda step: scheduler.step())
+
+    assert told() == {}
+
+
+def test_a_one_cycle_that_is_stepped_too_often(training, track, told) -> None:
+    """LR003: torch raises in the middle of the training, and the run says why."""
+    task = training(momentum=0.9)
+    scheduler = OneCycleLR(task.optimizer, 0.1, total_steps=20)
+    with pytest.raises(ValueError, match="Tried to step"), track(task.optimizer, scheduler):
+        task.run(60, lambda step: scheduler.step())
+
+    assert told() == {
+        "LR003": "OneCycleLR was stepped past its end (total_steps=20), after 21 optimizer steps; "
+        "torch raises an error there."
+    }
+
+
+def test_a_one_cycle_that_is_used_up(training, track, told) -> None:
+    """LR003: a loop that guards the step trains on at the last rate."""
+    task = training(momentum=0.9)
+    scheduler = OneCycleLR(task.optimizer, 0.1, total_steps=20)
+    with track(task.optimizer, scheduler):
+        task.run(60, lambda step: step < 19 and scheduler.step())
+
+    assert told() == {
+        "LR003": "OneCycleLR was used up (step 19 of 20): the last 41 of 60 optimizer steps ran at "
+        "its final learning rate."
+    }
+
+
+def stepped_before(training: Any, track: Any, every: int) -> None:
+    """A loop from before torch 1.1."""
+    task = training()
+    scheduler = ExponentialLR(task.optimizer, 0.99)
+    with track(task.optimizer, scheduler), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        for step in range(30):
+            if step % every == 0:
+                scheduler.step()
+            task.step()
+
+
+@pytest.mark.parametrize("every", [1, 10], ids=["each step", "each epoch"])
+def test_stepped_before_the_optimizer(training, track, told, every: int) -> None:
+    """LR005: the first value of the schedule is skipped."""
+    stepped_before(training, track, every)
+
+    assert told() == {
+        "LR005": "ExponentialLR was stepped before the first optimizer step, so its first value "
+        "was skipped."
+    }
+
+
+@pytest.mark.parametrize("resumed", [True, False], ids=["resumed", "by hand"])
+def test_a_checkpoint_is_no_step(training, track, histories, resumed: bool) -> None:
+    """State loaded within the block moves the scheduler, and is neither LR005 nor LR012."""
+    task = training()
+    scheduler = ExponentialLR(task.optimizer, 0.99)
+    with track(task.optimizer, scheduler) as run:
+        task.run(25, lambda step: scheduler.step())
+    saved = task.optimizer.state_dict(), scheduler.state_dict()
+    task = training()
+    scheduler = ExponentialLR(task.optimizer, 0.99)
+    with track(task.optimizer, scheduler, resume=run.id if resumed else None):
+        task.optimizer.load_state_dict(saved[0])
+        scheduler.load_state_dict(saved[1])
+        task.run(25, lambda step: scheduler.step())
+
+    assert [history.run.diagnoses for history in histories()] == [()] * (1 if resumed else 2)
+
+
+def scaled(task: Any, scheduler: Any, steps: int, bad: Callable[[int], bool]) -> None:
+    """A loop with a gradient scaler, which steps the scheduler after skipped steps, too."""
+    amp = GradScaler("cpu", init_scale=4.0)
+    for step in range(steps):
+        task.optimizer.zero_grad()
+        loss = (task.model(torch.ones(8, 4)) - 1).square().mean()
+        amp.scale(loss).backward()
+        if bad(step):
+            next(iter(task.model.parameters())).grad[0] = torch.inf
+        amp.step(task.optimizer)
+        amp.update()
+        scheduler.step()
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_steps_that_a_scaler_skips(training, track, told, fused: bool) -> None:
+    """Half of the steps skipped, the first among them: neither LR005 nor LR012."""
+    task = training()
+    task.optimizer = torch.optim.SGD(task.model.parameters(), lr=0.01, fused=fused)
+    scheduler = ExponentialLR(task.optimizer, 0.99)
+    with track(task.optimizer, scheduler), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        scaled(task, scheduler, 30, lambda step: step % 3 == 0)
+
+    assert told() == {}
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_stepped_several_times(training, track, told, factor: int) -> None:
+    """LR012: says how many times as fast the schedule runs."""
+    task = training()
+    scheduler = ExponentialLR(task.optimizer, 0.99)
+    with track(task.optimizer, scheduler):
+        task.run(30, lambda step: [scheduler.step() for _ in range(factor)])
+
+    assert told() == {
+        "LR012": f"ExponentialLR was stepped {factor} times for each optimizer step: it runs "
+        f"{factor} times as fast as written."
+    }
+
+
+@pytest.mark.parametrize("length", [None, 60, 600], ids=["unknown", "of batches", "far longer"])
+def test_stepped_once_for_each_process(training, track, told, monkeypatch, length: Any) -> None:
+    """LR012 knows what accelerate does, and is silent where the length shows that it is meant."""
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    task = training()
+    build = (lambda o: ExponentialLR(o, 0.99)) if length is None else (
+        lambda o: CosineAnnealingLR(o, length)
+    )  # fmt: skip
+    scheduler = build(task.optimizer)
+    with track(task.optimizer, scheduler):
+        task.run(30, lambda step: [scheduler.step() for _ in range(2)])
+
+    assert list(told()) == {None: ["LR012"], 60: [], 600: ["LR002", "LR012"]}[length]
+    assert "accelerate" in told().get("LR012", "accelerate")
+
+
+def test_now_and_then_twice(training, track, told) -> None:
+    """An extra step at each evaluation is no habit: not LR012."""
+    task = training()
+    scheduler = ExponentialLR(task.optimizer, 0.99)
+    with track(task.optimizer, scheduler):
+        task.run(30, lambda step: [scheduler.step() for _ in range(1 if step % 5 else 2)])
+
+    assert told() == {}
+
+
+def test_a_plateau_schedule_may_come_first(training, track, told) -> None:
+    """An evaluation before the first step is given to a plateau schedule: not LR005."""
+    task = training()
+    scheduler = ReduceLROnPlateau(task.optimizer, patience=1)
+    with track(task.optimizer, scheduler):
+        scheduler.step(9.0)
+        task.run(30, lambda step: step % 5 == 4 and scheduler.step(8.0 - step % 10))
+
+    assert "LR005" not in told()
+
+
+def test_schedulers_without_a_count(training, track, told) -> None:
+    """Of somebody's own scheduler nothing is known, so that nothing is claimed."""
+
+    class Mine:
+        def step(self) -> None:
+            pass
+
+    task = training()
+    with track(task.optimizer, Mine()):
+        task.run(30)
+
+    assert told() == {}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_function_of_unknown_length(training, track, told, known: bool) -> None:
+    """LambdaLR says nothing of its length; transformers' settings do."""
+    from functools import partial
+
+    def fall(step: int, *, num_training_steps: int) -> float:
+        return max(0.1, 1 - step / num_training_steps)
+
+    task = training()
+    function = partial(fall, num_training_steps=1000)
+    scheduler = LambdaLR(task.optimizer, function if known else lambda step: function(step))
+    with track(task.optimizer, scheduler):
+        task.run(30, lambda step: scheduler.step())
+
+    assert list(told()) == (["LR002"] if known else [])
+
+
+def test_state_is_not_touched(training, track) -> None:
+    """Scheduler and optimizer stay what they are: nothing of lrtrack's in state, copy or pickle."""
+    task = training()
+    scheduler = lr_scheduler.StepLR(task.optimizer, 3)
+    before = set(vars(scheduler)), set(vars(task.optimizer))
+    with track(task.optimizer, scheduler):
+        task.run(3, lambda step: scheduler.step())
+        copied = copy.deepcopy(scheduler)
+
+    assert set(vars(scheduler)) == before[0]
+    assert set(vars(task.optimizer)) - before[1] <= {"_opt_called"}
+    assert copied.last_epoch == 3

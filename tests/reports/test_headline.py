@@ -1,0 +1,217 @@
+"""The sentence that says what came out."""
+
+import math
+
+import pytest
+
+from lrtrack.records import State
+from lrtrack.reports.report import report_of
+from lrtrack.schedules import Schedule
+from lrtrack.stats import compare_histories
+
+CYCLE = Schedule("OneCycleLR", {"max_lr": 0.1})
+WIDE = Schedule("OneCycleLR", {"max_lr": 0.3})
+COSINE, STEP, EXP = (Schedule(f"{name}LR") for name in ("CosineAnnealing", "Step", "Exponential"))
+#: Eight seeds around 0, and as many that lie as high on the whole but not seed by seed.
+EIGHT = [(seed - 3.5) / 1000 for seed in range(8)]
+ASIDE = [(3.5 - seed + (seed == 0) / 10) / 1000 for seed in range(8)]
+
+
+@pytest.fixture
+def said(add, histories):
+    """A function that runs schedules, one value a run by seed, and gives the headline."""
+
+    def say(values, *, states=None, **options):
+        for schedule, losses in values.items():
+            for seed, loss in enumerate(losses):
+                state = (states or {}).get((schedule, seed), State.FINISHED)
+                add(schedule, [loss], seed=seed, state=state)
+        options = {"experiment": None, "metric": "loss", **options}
+        return report_of(compare_histories(histories(), **options)).headline
+
+    return say
+
+
+def _around(center, offsets=EIGHT):
+    return [center + offset for offset in offsets]
+
+
+def test_the_issues_sentence(said):
+    """The best with its interval and seeds, who is not distinguishable, who is worse by how much;
+    a parameter only where it is needed."""
+    found = said({CYCLE: _around(0.082), WIDE: _around(0.0821, ASIDE), STEP: _around(0.0918)})
+
+    assert found == (
+        "OneCycleLR(max_lr=0.1) has the lowest final loss: 0.08200 [0.08041, 0.08363], 8 seeds; "
+        "OneCycleLR(max_lr=0.3) is not distinguishable from it; StepLR is 12 % worse (p = 0.016)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([0.5], "StepLR ends at loss 0.5000, 1 seed."),
+        ([0.4, 0.6], "StepLR ends at loss 0.5000 ± 0.1414, 2 seeds."),
+        ([0.5, 0.5, 0.5], "StepLR ends at loss 0.5000 [0.5000, 0.5000], 3 seeds."),
+        ([0.4, 0.6, math.nan],
+         "StepLR ends at loss 0.5000 ± 0.1414, 2 seeds (1 more diverged)."),
+        ([math.nan], "No schedule has a usable final loss: its only run diverged."),
+        ([math.nan] * 3, "No schedule has a usable final loss: all 3 runs diverged."),
+    ],
+)  # fmt: skip
+def test_one_schedule(said, losses, expected):
+    """With one schedule there is nothing to compare, and nothing is claimed."""
+    assert expected == said({STEP: losses})
+
+
+def test_too_few_runs(said):
+    """Where no difference could have come out, that is said, with the number of runs."""
+    assert said({STEP: [0.1, 0.2], COSINE: [0.3, 0.4]}).endswith(
+        "2 seeds; too few runs to tell CosineAnnealingLR from it (n=2)."
+    )
+
+
+def test_many_schedules_keep_it_short(said):
+    """From four of one verdict on they are counted."""
+    nine = [*EIGHT, 0.0]
+    worse = {Schedule("StepLR", {"n": at}): _around(1.0 + at, nine) for at in range(5)}
+    near = {Schedule("CyclicLR", {"n": at}): _around(0.5, [*ASIDE, 0.0]) for at in range(4)}
+    few = {Schedule("LinearLR", {"n": at}): [9.0] for at in range(4)}
+
+    assert said({CYCLE: _around(0.49999, nine), **near, **worse, **few}).endswith(
+        ", 9 seeds; 4 others are not distinguishable from it; 5 others are worse (p ≤ 0.035); "
+        "too few runs to tell 4 others from it (n=1)."
+    )
+
+
+def test_all_tie(said):
+    """Equal schedules are called equal."""
+    found = said({STEP: [0.5] * 3, COSINE: [0.5] * 3, CYCLE: [0.5] * 3})
+
+    assert found == "All 3 schedules tie at a final loss of 0.5000."
+
+
+def test_some_tie_for_the_first_place(said):
+    """Those that tie are named together, and the others are told from them."""
+    found = said({STEP: _around(0.5), COSINE: _around(0.5), CYCLE: _around(1.5)})
+
+    assert found == (
+        "CosineAnnealingLR and StepLR tie for the lowest final loss: 0.500 [0.498, 0.501], "
+        "8 seeds; OneCycleLR is 200 % worse (p = 0.016)."
+    )
+
+
+def test_large_values_and_no_percentage(said):
+    """Accuracies are told in their own unit, as a percentage would be read as points."""
+    found = said(
+        {STEP: _around(0.5), COSINE: _around(0.94), CYCLE: _around(0.94, ASIDE)}, mode="max"
+    )
+
+    assert "has the highest final loss: 0.9400 [" in found
+    assert found.endswith("StepLR is 0.440 lower (p = 0.016).")
+
+
+@pytest.mark.parametrize(
+    ("best", "other", "expected"),
+    [
+        (-1.0, 0.5, "is 1.50 higher (p = 0.0078)."),
+        (0.0, 0.5, "is 0.500 higher (p = 0.0078)."),
+        (0.1, 3.5, "is 35 times as high (p = 0.0078)."),
+        (1.0, 1.014, "is 1.4 % worse (p = 0.0078)."),
+    ],
+)
+def test_percentages_only_where_they_make_sense(said, best, other, expected):
+    """Around and below zero the difference is told, of something tiny the factor."""
+    assert said({STEP: _around(best), CYCLE: _around(other)}).endswith(expected)
+
+
+def test_divergence_is_told_as_that(said):
+    """A mean of the runs that survived is no measure of how much worse a schedule is."""
+    found = said({STEP: _around(0.5), CYCLE: [*_around(0.6)[:7], math.nan], COSINE: [math.inf] * 8})
+
+    assert found.endswith(
+        "OneCycleLR diverged in 1 of 8 runs, CosineAnnealingLR diverged in all 8 runs."
+    )
+
+
+def test_runs_that_go_on(said):
+    """What is not finished yet is said of the best."""
+    found = said({STEP: [0.1, 0.2, 0.3], CYCLE: [0.5, 0.6, 0.7]}, states={(STEP, 1): State.RUNNING})
+
+    assert "], 3 seeds (1 not finished); too few" in found
+
+
+def test_schedules_without_the_metric(said, add):
+    """What has no value is said to have none, also against a baseline."""
+    add(EXP, [], seed=0)
+    losses = {STEP: [0.1, 0.2], COSINE: [0.3, 0.4]}
+
+    assert said(losses).endswith(
+        "; too few runs to tell CosineAnnealingLR from it (n=2); ExponentialLR has no loss."
+    )
+    assert said({}, baseline="ExponentialLR").endswith(
+        "2 seeds. Against the baseline ExponentialLR: no runs to tell."
+    )
+
+
+def test_against_a_baseline(said):
+    """All is told against the baseline, better and worse."""
+    values = {
+        CYCLE: _around(0.4), STEP: _around(0.5), COSINE: _around(0.6), EXP: _around(0.5, ASIDE),
+    }  # fmt: skip
+
+    assert said(values, baseline="StepLR").endswith(
+        "8 seeds. Against the baseline StepLR: OneCycleLR is 20 % better (p = 0.023); "
+        "ExponentialLR is not distinguishable from it; CosineAnnealingLR is 20 % worse (p = 0.023)."
+    )
+
+
+def test_the_baseline_may_be_the_best(said):
+    """Then the sentence says that it is."""
+    found = said({CYCLE: _around(0.4), STEP: _around(0.6)}, baseline="OneCycleLR")
+
+    assert found.startswith("OneCycleLR, the baseline, has the lowest final loss: 0.4000 [")
+    assert found.endswith("StepLR is 50 % worse (p = 0.0078).")
+
+
+def test_a_tie_with_the_baseline(said):
+    """Behind the best, equal to the baseline."""
+    found = said({CYCLE: _around(0.4), STEP: _around(0.6), EXP: _around(0.6)}, baseline="StepLR")
+
+    assert found.endswith(
+        "Against the baseline StepLR: OneCycleLR is 33 % better (p = 0.016); "
+        "ExponentialLR ties with it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("baseline", "expected"),
+    [
+        ("ExponentialLR",
+         "ExponentialLR, the baseline, has the lowest final loss: 0.5000 ± 0.1414, 2 seeds; "
+         "StepLR ties with it; too few"),
+        ("StepLR",
+         "ExponentialLR and StepLR tie for the lowest final loss: 0.5000 ± 0.1414, 2 seeds. "
+         "Against the baseline StepLR: ExponentialLR ties with it; too few"),
+    ],
+)  # fmt: skip
+def test_the_baseline_may_tie_for_the_first_place(said, baseline, expected):
+    """Whichever of those that tie is the baseline, the tie is told."""
+    losses = {EXP: [0.4, 0.6], STEP: [0.6, 0.4], CYCLE: [0.8, 0.9]}
+
+    assert said(losses, baseline=baseline).startswith(expected)
+
+
+def test_long_names_are_cut(said):
+    """No name takes the sentence over, not in wide characters either."""
+    found = said({Schedule("学" * 200): [0.1], Schedule("x" * 200): [0.2]})
+
+    assert "学" * 23 + "… has" in found
+    assert "x" * 47 + "… from" in found
+
+
+def test_runs_without_seeds_are_runs(said, add):
+    """Only distinct seeds are called seeds."""
+    add(STEP, [0.3], id="a" * 32)
+
+    assert said({STEP: [0.1]}) == "StepLR ends at loss 0.2000 ± 0.1414, 2 runs."
