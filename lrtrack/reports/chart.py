@@ -24,6 +24,8 @@ from lrtrack.stats import Comparison
 Values = NDArray[np.float64]
 
 _ROWS, _NARROW = 12, 60
+#: Stretches whose means are drawn: noise of single steps would cover the other curves.
+_SMOOTH = 40
 #: Curves that can be told apart: the best schedules.
 MOST = len(STYLES)
 
@@ -103,7 +105,7 @@ def _drawn(
     found: dict[int, tuple[Values, Values]] = {}
     for at, bundle in enumerate(panel.bundles):
         if len(found) < MOST and bundle is not None and bundle.counted:
-            cuts = stretches(bundle.steps.size, parts)
+            cuts = stretches(bundle.steps.size, _SMOOTH)
             values = means(bundle.mean, cuts)
             if panel.wide:
                 values = np.log10(values)

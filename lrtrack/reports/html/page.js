@@ -82,7 +82,7 @@ function scaleY(panel, sx, height) {
     const room = high > low ? (high / low) ** 0.04 : 1.5;
     return scaleOf(low / room, high * room, bottom, top, true);
   }
-  if (low > 0 && low < high / 2) low = 0;
+  if (low > 0 && low < high / 5) low = 0;
   const room = high > low ? (high - low) * 0.05 : Math.abs(high) * 0.1 || 1;
   return scaleOf(low === 0 ? low : low - room, high + room, bottom, top, false);
 }
@@ -228,7 +228,8 @@ function point(event, index) {
   if (!inside) return;
   const found = under(drawn[index], x, y);
   const head = document.createElement("b");
-  head.textContent = `${data.axes[state.axis]} ${written(Number(sx.back(x).toPrecision(4)))}`;
+  const at = sx.back(x);
+  head.textContent = `${data.axes[state.axis]} ${written(state.axis === "step" ? Math.round(at) : at)}`;
   const shown = found.slice(0, LISTED).sort((a, b) => b.value - a.value).map((each) => tipRow(each, found[0]));
   const more = document.createElement("div");
   if (found.length > LISTED) more.textContent = `… ${found.length - LISTED} more`;

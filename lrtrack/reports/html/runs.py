@@ -7,7 +7,7 @@ from html import escape
 from urllib.parse import urlsplit
 
 from lrtrack.records import History
-from lrtrack.reports.html.parts import named
+from lrtrack.reports.html.parts import swatch
 from lrtrack.reports.palette import Look
 from lrtrack.reports.wording import NONE, clean, number
 from lrtrack.settings import redact
@@ -27,8 +27,9 @@ def runs_table(comparison: Comparison, names: Sequence[str], looks: Sequence[Loo
     for item, name, look in zip(comparison.schedules, names, looks, strict=True):
         for _ in range(item.runs):
             summary, history = next(runs)
-            first = f'<td class="text" title="{escape(clean(item.label))}">'
-            rows.append(f"<tr>{first}{named(name, look)}</td>{_row(summary, history)}</tr>")
+            hint = escape(clean(item.label))
+            first = f'<td class="text" title="{hint}"><div>{swatch(look)}{escape(name)}</div></td>'
+            rows.append(f"<tr>{first}{_row(summary, history)}</tr>")
     heads = "".join(
         f'<th class="{"number" if right else "text"}">{head}</th>' for head, right in _HEADS
     )
