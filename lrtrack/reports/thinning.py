@@ -22,7 +22,7 @@ def extremes(values: Values, most: int) -> Indices:
         return np.arange(values.size)
     gaps = ~np.isfinite(values)
     starts = np.flatnonzero(gaps & ~np.concatenate(([True], gaps[:-1])))
-    thin: Any = MinMaxDownsampler()  # type: ignore[no-untyped-call]
+    thin: Any = MinMaxDownsampler()
     found = thin.downsample(np.where(gaps, np.nan, values), n_out=most // 2 * 2)
     ends = (0, values.size - 1)
     return np.unique(np.concatenate([found.astype(np.int64), starts[:most], ends]))
