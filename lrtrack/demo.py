@@ -37,7 +37,7 @@ _SPECS: Mapping[str, Callable[[int], str]] = {
     "step": lambda steps: f"step(steps={steps // 4}, factor=0.3)",
     "multi-step": lambda steps: f"multistep(milestones=[{steps // 2}, {steps * 3 // 4}])",
     "exponential": lambda steps: f"exponential(factor={0.01 ** (1 / steps):.4f})",
-    "time-based": lambda steps: "time(half_life=0.05)",
+    "time-based": lambda steps: "time(half_life=0.05, min_lr=0.01)",
     "cosine": lambda steps: f"cosine(steps={steps})",
     "warm-restarts": lambda steps: f"cosine_restarts(steps={-(-steps // 7)}, factor=2)",
     "plateau": lambda steps: "plateau(factor=0.3, patience=1)",

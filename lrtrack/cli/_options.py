@@ -58,6 +58,7 @@ def output(formats: tuple[str, ...]) -> Callable[[F], F]:
 
     def add(function: F) -> F:
         function = click.option(
+            "-o",
             "--output",
             type=click.Path(dir_okay=False, path_type=Path),
             metavar="FILE",

@@ -1,4 +1,7 @@
-"""Numbers from histories: one run's figures, a schedule's spread over seeds, and tests between."""
+"""Numbers from histories: one run's figures, a schedule's spread over seeds, and tests between.
+
+scipy is loaded where it is called: it takes half a second, and a training needs but a mean.
+"""
 
 from lrtrack.stats.compare import compare_histories
 from lrtrack.stats.result import (

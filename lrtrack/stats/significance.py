@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from lrtrack._optional import load
 from lrtrack.stats.result import Mode
 from lrtrack.stats.spread import SEED
 
@@ -58,7 +58,7 @@ def p_value(one: Sample, other: Sample, mode: Mode) -> float | None:
     pairs = paired(one, other)
     left, right = (_ordered(sample, by_seed=pairs) for sample in (one, other))
     pooled = _without_gaps(np.concatenate((left, right)), mode)
-    result = stats.permutation_test(
+    result = load("scipy.stats").permutation_test(
         (pooled[: left.size], pooled[left.size :]),
         _difference,
         permutation_type="samples" if pairs else "independent",

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from lrtrack._optional import load
 from lrtrack.stats.result import GradNorm, Reach, Spread
 from lrtrack.stats.summary import RunSummary, finite
 
@@ -45,7 +45,7 @@ def interquartile_mean(values: NDArray[np.float64]) -> float | None:
     """Mean without the lowest and the highest quarter; None under 4 values."""
     if values.size < FEWEST_FOR_IQM:
         return None
-    return finite(stats.trim_mean(values, 0.25))
+    return finite(load("scipy.stats").trim_mean(values, 0.25))
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
@@ -66,9 +66,11 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            found = stats.bootstrap(
-                (ordered,), np.mean, method=method, rng=np.random.default_rng(SEED)
-            ).confidence_interval
+            found = (
+                load("scipy.stats")
+                .bootstrap((ordered,), np.mean, method=method, rng=np.random.default_rng(SEED))
+                .confidence_interval
+            )
         ends = finite(found.low), finite(found.high)
         if ends[0] is not None and ends[1] is not None:
             # a mean of values lies among them; rounding may have moved it out by a hair
@@ -120,6 +122,7 @@ def median_time(reached: Sequence[float], censored: Sequence[float]) -> float | 
     """
     if not reached or len(reached) < len(censored):
         return None
+    stats = load("scipy.stats")
     curve = stats.ecdf(stats.CensoredData(uncensored=reached, right=censored)).sf
     share = np.asarray(curve.probabilities)
     half = np.flatnonzero(share <= 0.5 + 1e-9)

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import integrate
 
+from lrtrack._optional import load
 from lrtrack.records import History, State
 from lrtrack.stats.result import Mode
 from lrtrack.stats.spikes import spikes
@@ -162,7 +162,7 @@ def _log_area(steps: NDArray[np.int64], values: NDArray[np.float64]) -> float | 
         return None
     logs = np.log(values)
     span = int(steps[-1] - steps[0])
-    return float(integrate.trapezoid(logs, steps) / span if span else logs.mean())
+    return float(load("scipy.integrate").trapezoid(logs, steps) / span if span else logs.mean())
 
 
 def _first_not_finite(history: History, metric: str) -> int | None:

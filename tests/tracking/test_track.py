@@ -304,3 +304,11 @@ def test_importing_costs_nothing_heavy(module: str) -> None:
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
 
     assert (done.stdout, done.stderr) == ("set()\n", "")
+
+
+def test_scipy_is_no_part_of_a_training() -> None:
+    """What only comparisons need is not loaded by a program that trains."""
+    code = "import sys, lrtrack.tracking; print('scipy' in sys.modules, 'pandas' in sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+
+    assert done.stdout.split() == ["False", "False"]
