@@ -241,7 +241,7 @@ def test_hostile_names_stay_text(open_page):
         tips += page.locator("#tip").text_content()
 
     assert page.locator(".key").first.text_content() == NASTY
-    assert page.locator("h1").text_content().startswith(NASTY)
+    assert page.locator("h1").text_content().startswith(NASTY[:40])
     assert page.title().startswith(NASTY)
     assert NASTY in tips
     assert page.locator(".runs a").first.text_content() == f"{NASTY}-0"

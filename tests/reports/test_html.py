@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -209,9 +210,10 @@ def test_diagnoses_and_warnings_stand_at_the_top(run_of):
         experiment="e",
         metric="loss",
     )
-    diagnosis = {"code": "LR001", "run_id": "r", "message": "<i>never</i> stepped.", "hint": "Do."}
-    object.__setattr__(comparison, "diagnoses", (diagnosis,))
-    page = Page(render(comparison))
+    diagnosis = {"code": "LR001", "message": "<i>never</i> stepped.", "hint": "Do."}
+    run_id = comparison.runs[1].run_id
+    page = Page(render(replace(comparison, diagnoses=({**diagnosis, "run_id": run_id},))))
 
     assert any("<i>never</i> stepped." in words for words in page.words)
+    assert page.words.count("LR001") == 1
     assert any(words.startswith("budget-differs:") for words in page.words)

@@ -78,7 +78,7 @@ def _body(comparison: Comparison, curves: Curves, axis: str) -> str:
             "<main><header><div>",
             f'<p class="about">{escape(report.title)}</p><h1>{escape(report.headline)}</h1>',
             '</div><button id="theme" type="button">Light / dark</button></header>',
-            alerts(comparison, report),
+            alerts(report),
             section("Leaderboard", leaderboard(comparison, report, looks)),
             section("Curves", "\n".join(charts)),
             section("Final values, one dot a run", strip(comparison, names, looks)),

@@ -51,18 +51,29 @@ def scale_of(comparison: Comparison) -> Scale | None:
 
 
 def leaderboard(comparison: Comparison, report: Report, looks: Sequence[Look]) -> str:
-    """The report's table, with each schedule's look and its interval drawn."""
+    """The report's table, with each schedule's look and its interval drawn.
+
+    What weighs least stands at the right, where narrow screens have to scroll.
+    """
     scale = scale_of(comparison)
-    heads = "".join(f"<th{_kind(column)}>{escape(column.title)}</th>" for column in report.columns)
-    rows = [
-        f"<tr>{_cells(report, row, look)}{_drawn(item, look, scale)}</tr>"
-        for row, item, look in zip(report.rows, comparison.schedules, looks, strict=True)
-    ]
+    order = sorted(range(len(report.columns)), key=lambda at: report.columns[at].weight)
+    columns = [report.columns[at] for at in order]
+    # beside the figures that it draws, which no screen is too narrow for
+    at = 1 + next((at for at, item in enumerate(columns) if item.title[:5] == "final"), 0)
+    heads = [f"<th{_kind(column)}>{escape(column.title)}</th>" for column in columns]
+    rows = [_joined([*heads[:at], _axis(scale), *heads[at:]])]
+    for row, item, look in zip(report.rows, comparison.schedules, looks, strict=True):
+        cells = _cells(columns, [row[at] for at in order], look)
+        rows.append(_joined([*cells[:at], _drawn(item, look, scale), *cells[at:]]))
     return (
-        f'<div class="scroll"><table class="board"><thead><tr>{heads}{_axis(scale)}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div class="scroll"><table class="board"><thead>{rows[0]}</thead>'
+        f"<tbody>{''.join(rows[1:])}</tbody></table></div>"
         '<p class="note">Drawn: mean (stroke) and 95 % interval (bar) of the final value.</p>'
     )
+
+
+def _joined(cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def strip(comparison: Comparison, names: Sequence[str], looks: Sequence[Look]) -> str:
@@ -130,15 +141,16 @@ def _axis(scale: Scale | None) -> str:
     return f'<th class="drawn"><div class="ends">{words}</div></th>'
 
 
-def _cells(report: Report, row: Sequence[Cell], look: Look) -> str:
-    first = next((at for at, column in enumerate(report.columns) if not column.number), 0)
+def _cells(columns: Sequence[Column], row: Sequence[Cell], look: Look) -> list[str]:
+    """A row's cells, the first text being the schedule: short, and whole under the pointer."""
+    first = next((at for at, column in enumerate(columns) if not column.number), 0)
     cells = []
-    for at, (column, cell) in enumerate(zip(report.columns, row, strict=True)):
+    for at, (column, cell) in enumerate(zip(columns, row, strict=True)):
         text = cell.short or cell.text
-        hint = f' title="{escape(cell.text)}"' if cell.short and cell.short != cell.text else ""
+        hint = "" if text == cell.text else f' title="{escape(cell.text)}"'
         shown = named(text, look) if at == first else escape(text)
         cells.append(f"<td{_kind(column, cell)}{hint}>{shown}</td>")
-    return "".join(cells)
+    return cells
 
 
 def _kind(column: Column, cell: Cell | None = None) -> str:

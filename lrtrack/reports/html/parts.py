@@ -10,8 +10,6 @@ from lrtrack.reports.curves import Curves
 from lrtrack.reports.palette import DASHES, Look
 from lrtrack.reports.report import Report
 from lrtrack.reports.rulers import EPOCH, STEP, TIME
-from lrtrack.reports.wording import clean
-from lrtrack.stats import Comparison
 
 #: Where a name may be broken: `Cosine|Annealing|LR(|step_size=|30`.
 _JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[(\[=,])(?=\S)")
@@ -47,15 +45,14 @@ def items(lines: Iterable[str]) -> str:
     return "\n".join(f'<p class="note">{escape(line)}</p>' for line in lines)
 
 
-def alerts(comparison: Comparison, report: Report) -> str:
-    """Diagnoses and warnings, where readers cannot miss them."""
-    told = getattr(report, "diagnoses", ()) or [
-        clean(f"{each.get('code', '')} {each.get('message', '')} {each.get('hint', '')}")
-        for each in comparison.diagnoses
-    ]
-    lines = [*told, *report.warnings]
+def alerts(report: Report) -> str:
+    """Warnings and diagnoses, where readers cannot miss them."""
+    return _alerts(report.warnings, "alerts") + _alerts(report.diagnoses, "alerts found")
+
+
+def _alerts(lines: Sequence[str], kind: str) -> str:
     listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<ul class="alerts">{listed}</ul>' if lines else ""
+    return f'<ul class="{kind}">{listed}</ul>' if lines else ""
 
 
 def controls(curves: Curves, axis: str) -> str:

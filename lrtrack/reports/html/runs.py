@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from urllib.parse import urlsplit
 
 from lrtrack.records import History
+from lrtrack.reports.diagnosed import codes
 from lrtrack.reports.html.parts import swatch
 from lrtrack.reports.palette import Look
 from lrtrack.reports.wording import NONE, clean, number
@@ -16,20 +17,23 @@ from lrtrack.stats import Comparison, RunSummary
 _HEADS = (
     ("schedule", False), ("run", False), ("seed", True), ("state", False), ("steps", True),
     ("final", True), ("best", True), ("at step", True), ("LR peak", True), ("steps/s", True),
-    ("tracker", False), ("id", False),
+    ("diagnoses", False), ("tracker", False), ("id", False),
 )  # fmt: skip
 
 
 def runs_table(comparison: Comparison, names: Sequence[str], looks: Sequence[Look]) -> str:
     """One row a run, schedule by schedule."""
     rows = []
+    found: dict[str, list[Mapping[str, str]]] = {}
+    for each in comparison.diagnoses:
+        found.setdefault(each["run_id"], []).append(each)
     runs = iter(zip(comparison.runs, comparison.histories, strict=True))
     for item, name, look in zip(comparison.schedules, names, looks, strict=True):
         for _ in range(item.runs):
             summary, history = next(runs)
             hint = escape(clean(item.label))
             first = f'<td class="text" title="{hint}"><div>{swatch(look)}{escape(name)}</div></td>'
-            rows.append(f"<tr>{first}{_row(summary, history)}</tr>")
+            rows.append(f"<tr>{first}{_row(summary, history, found.get(summary.run_id, []))}</tr>")
     heads = "".join(
         f'<th class="{"number" if right else "text"}">{head}</th>' for head, right in _HEADS
     )
@@ -39,9 +43,12 @@ def runs_table(comparison: Comparison, names: Sequence[str], looks: Sequence[Loo
     )
 
 
-def _row(summary: RunSummary, history: History) -> str:
+def _row(summary: RunSummary, history: History, found: Sequence[Mapping[str, str]]) -> str:
     run = history.run
-    final = '<td class="number bad">diverged</td>' if summary.diverged else _number(summary.final)
+    final = _number(summary.final)
+    if summary.diverged:
+        final = f'<td class="number bad">diverged at {summary.diverged_step}</td>'
+    hint = escape(" ".join(clean(f"{each['code']}: {each['message']}") for each in found))
     return (
         f'<td class="text"><div>{linked(clean(run.name) or history.id, history.url)}</div></td>'
         + _right(NONE if run.seed is None else str(run.seed))
@@ -52,6 +59,7 @@ def _row(summary: RunSummary, history: History) -> str:
         + _right(NONE if summary.best_step is None else str(summary.best_step))
         + _number(summary.lr_peak)
         + _number(summary.steps_per_second)
+        + f'<td class="bad" title="{hint}">{escape(codes(found))}</td>'
         + f"<td>{escape(clean(history.tracker))}</td>"
         + f'<td class="id"><div>{escape(clean(history.id))}</div></td>'
     )
