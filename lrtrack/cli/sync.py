@@ -56,14 +56,19 @@ def command(timeout: float) -> None:
 def deliver(layout: Layout, timeout: float, total: int) -> None:
     """Deliver from a thread, so that progress shows and Ctrl-C works."""
     from lrtrack.shipping.pending import pending
-    from lrtrack.shipping.start import drain, watch
+    from lrtrack.shipping.start import drain, take_over, watch
 
     trouble: list[OSError] = []
 
     def work() -> None:
+        def quiet(line: str) -> None:
+            pass
+
         try:
-            if not drain(layout, timeout, lambda line: None):
-                watch(layout, timeout)  # a shipper is at work already
+            if not drain(layout, timeout, quiet):  # a shipper is at work already
+                watch(layout, timeout)
+                if any(run.refused and not run.alive for run in pending(layout)):
+                    take_over(layout, timeout, quiet)
         except OSError as error:
             trouble.append(error)
 

@@ -20,6 +20,7 @@ class Pending:
         alive: the run goes on.
         error: what stands in the way, if that is known.
         failures: attempts that came to nothing.
+        refused: a tracker has said no, so that whoever serves the run has given it up.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Pending:
     alive: bool
     error: str | None
     failures: int = 0
+    refused: bool = False
 
 
 def pending(layout: Layout) -> list[Pending]:
@@ -51,5 +53,6 @@ def pending(layout: Layout) -> list[Pending]:
         trackers = tuple(target.tracker for target, _ in late)
         failures = sum(state.failures for _, state in late)
         left = max([0, *(size - state.offset for _, state in late)])
-        found.append(Pending(run_id, run.name, trackers, left, alive, told, failures))
+        refused = any(state.given_up for _, state in late)
+        found.append(Pending(run_id, run.name, trackers, left, alive, told, failures, refused))
     return found

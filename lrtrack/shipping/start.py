@@ -177,6 +177,17 @@ def drain(layout: Layout, timeout: float, log: Callable[[str], None]) -> bool:
     return True
 
 
+def take_over(layout: Layout, timeout: float, log: Callable[[str], None]) -> None:
+    """Deliver from this process once the shipper at work has left, if it does so soon.
+
+    What it was refused, this process may be granted: a shipper has the credentials of the process
+    that started it.
+    """
+    deadline = time.monotonic() + min(timeout, 2 * IDLE)
+    while not drain(layout, timeout, log) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
 def watch(layout: Layout, timeout: float) -> None:
     """Make the shipper at work try everything again, and wait until it has.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import traceback
@@ -118,9 +117,9 @@ def told_in_mlflow(store: str) -> dict[str, set[str]]:
 
 
 def told_in_wandb(server: Any) -> dict[str, set[str]]:
-    """The codes among every run's W&B tags."""
+    """The codes in every run's summary; a run that was not diagnosed, or is sound, has none."""
     return {
-        run.name: {tag for tag in run.tags if re.fullmatch(r"LR\d{3}", tag)}
+        run.name: set(run.summary.get("lrtrack/diagnoses", "").split())
         for run in server.runs(PLACE)
     }
 

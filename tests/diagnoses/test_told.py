@@ -164,14 +164,15 @@ def test_blocks_in_one_mlflow_run(training, store, monkeypatch) -> None:
 
 
 def test_wandb_can_be_filtered(training, wandb_server) -> None:
-    """The codes are W&B tags, the whole of it in the config; both go when they hold no more."""
+    """The codes are in the summary, the whole of it in the config; both go when it is no more."""
     run = never(training, tracker="wandb", experiment="x", flush_timeout=90)
     (found,) = wandb_server.runs("tester/x")
-    before = list(found.tags), found.config["lrtrack"]["diagnoses"]
+    before = found.summary["lrtrack/diagnoses"], found.config["lrtrack"]["diagnoses"]
     stepped(training, tracker="wandb", experiment="x", resume=run.id, flush_timeout=90)
     (found,) = wandb_server.runs("tester/x")
 
-    assert before == (["StepLR", "cpu", "LR001"], [FOUND])
+    assert before == ("LR001", [FOUND])
+    assert found.summary["lrtrack/diagnoses"] == ""
     assert found.tags == ["StepLR", "cpu"]
     assert found.config["lrtrack"]["diagnoses"] == []
 

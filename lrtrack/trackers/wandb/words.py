@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from lrtrack.records import FIND, TRAIN, Run, Target
@@ -13,8 +12,9 @@ from lrtrack.schedules import CONSTANT, Schedule, plain, text_of
 CONFIG = "lrtrack"
 #: The metric against which W&B draws all others of lrtrack's.
 STEP = "lrtrack/step"
+#: The summary key of the diagnoses' codes: what people filter by.
+DIAGNOSES = "lrtrack/diagnoses"
 _TAG_LENGTH = 64  # W&B refuses longer ones
-_CODE = re.compile(r"LR\d{3}")
 
 
 def config(run: Run) -> dict[str, Any]:
@@ -49,14 +49,8 @@ def tags(run: Run) -> list[str]:
 
 
 def codes(run: Run) -> list[str]:
-    """The codes of a run's diagnoses, which are W&B tags too: what people filter by."""
+    """The codes of a run's diagnoses."""
     return list(dict.fromkeys(each["code"] for each in run.diagnoses or ()))
-
-
-def with_codes(tags: Iterable[str], codes: Sequence[str], *, keep: bool) -> list[str]:
-    """W&B tags with these codes; older codes go, unless they are to stay."""
-    kept = [tag for tag in tags if keep or not _CODE.fullmatch(tag)]
-    return [*kept, *(code for code in codes if code not in kept)]
 
 
 def notes(run: Run, target: Target) -> str:

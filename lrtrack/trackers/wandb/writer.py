@@ -142,11 +142,12 @@ class Writer:
         self._run.config.update(order["config"], allow_val_change=True)
         if order["notes"] is not None and not self._joined:
             self._run.notes = order["notes"]
+        there = self._run.summary.get(words.DIAGNOSES)
         # Other blocks of a joined run have codes of their own.
-        there = tuple(self._run.tags or ())
-        tags = tuple(words.with_codes(there, order["codes"], keep=self._joined))
-        if tags != there:
-            self._run.tags = tags
+        earlier = str(there or "").split() if self._joined else []
+        codes = " ".join(dict.fromkeys([*earlier, *order["codes"]]))
+        if codes != (there or ""):
+            self._run.summary[words.DIAGNOSES] = codes
         return {}
 
     def _join_earlier(self, file: Path) -> None:
