@@ -86,7 +86,7 @@ def _check_metric(histories: Sequence[History], metric: str, experiment: str | N
     if not known:
         raise NothingFound(f"No run{where} has recorded a metric yet.")
     if metric not in known and all(not history.series(metric)[0].size for history in histories):
-        raise NothingFound(f"No run{where} has it. {unknown('metric', metric, known)}")
+        raise NothingFound(f"{unknown('metric', metric, known)} No run{where} has it.")
 
 
 def _find(entries: Sequence[Entry], baseline: str) -> int:
