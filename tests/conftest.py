@@ -205,12 +205,13 @@ def wandb_server(loopback: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
 def browser() -> Iterator[Any]:
     """Chromium without a window, driven by playwright; tests are skipped where it is missing."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("there is no chromium here")
+    names = ("chromium", "chromium-browser", "chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     quiet += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     with playwright.sync_playwright() as driver:
+        if chromium is None and not Path(driver.chromium.executable_path).exists():
+            pytest.skip("there is no Chromium here: neither the system's nor playwright's own")
         found = driver.chromium.launch(executable_path=chromium, args=quiet)
         yield found
         found.close()

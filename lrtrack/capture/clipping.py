@@ -9,10 +9,8 @@ from typing import Any
 
 import torch
 
+from lrtrack.capture.norms import EXACT
 from lrtrack.capture.scalars import ClippedScalar, DeviceScalar, Scalar, after_clipping
-
-#: Types in which torch's own norm is as exact as ours.
-_EXACT = (torch.float32, torch.float64)
 
 
 class Clipped:
@@ -49,7 +47,7 @@ class Clipped:
                     at == len(gradients)
                     or gradients[at]() is not gradient
                     or gradient._version != versions[at]
-                    or gradient.dtype not in _EXACT
+                    or gradient.dtype not in EXACT
                 ):
                     return None
                 at += 1

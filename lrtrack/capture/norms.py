@@ -22,7 +22,7 @@ _FEW = 64
 
 _ORDINARY = (torch.Tensor, torch.nn.Parameter)
 #: Types whose squares neither overflow nor vanish sooner than they should.
-_EXACT = (torch.float32, torch.float64)
+EXACT = (torch.float32, torch.float64)
 
 KINDS = ("global", "group", "layer", "off")
 
@@ -66,7 +66,7 @@ def _global(groups: Sequence[Group]) -> dict[str, Scalar]:
                 return _anyhow(groups)
             if (
                 type(gradient) not in _ORDINARY
-                or gradient.dtype not in _EXACT
+                or gradient.dtype not in EXACT
                 or gradient.layout is not torch.strided
                 or (device is not None and gradient.device != device)
             ):
@@ -161,9 +161,7 @@ def _norms(gradients: list[torch.Tensor]) -> list[torch.Tensor]:
 
 def _simple(gradient: torch.Tensor) -> bool:
     return (
-        gradient.layout is torch.strided
-        and gradient.dtype in _EXACT
-        and type(gradient) in _ORDINARY
+        gradient.layout is torch.strided and gradient.dtype in EXACT and type(gradient) in _ORDINARY
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,30 +14,12 @@ from lrtrack.reports.html import render
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
 
-sync_api = pytest.importorskip("playwright.sync_api")
-
 NASTY = (
     "<script>window.hit=1</script></script><img src=x onerror='window.hit=2'><b>bold</b> %{y} $x$"
 )
 NAMES = (NASTY, "StepLR", "学习率" * 60)
-_FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 OpenPage = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """One headless Chromium for all tests here: the system's, else playwright's own."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-    with sync_api.sync_playwright() as playwright:
-        if found is None and not Path(playwright.chromium.executable_path).exists():
-            pytest.skip("there is no Chromium here")
-        started = playwright.chromium.launch(executable_path=found, args=list(_FLAGS))
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
