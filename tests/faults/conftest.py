@@ -1,0 +1,99 @@
+"""What the fault tests share: how often they try, trainers in processes, what arrived.
+
+`LRTRACK_SOAK=1` (`tox -e soak`) repeats as often as the promises say; without it, as often as
+every change can wait for.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+SOAK = os.environ.get("LRTRACK_SOAK", "") == "1"
+TRAINER = Path(__file__).parent / "trainer.py"
+EXPERIMENT = "faults"
+
+
+@pytest.fixture
+def repeats() -> Callable[[int, int], int]:
+    """`repeats(few, many)`: `few`, or `many` in a soak."""
+    return lambda few, many: many if SOAK else few
+
+
+@pytest.fixture
+def trainer(clean_place: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start `trainer.py` in its own session, past its first step; killed when the test is over.
+
+    `trainer(steps, pause, ending="return", script=…, **environment)`.
+    """
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(
+        steps: int, pause: float, ending: str = "return", script: Path = TRAINER, **environment: str
+    ) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-P", str(script), str(steps), str(pause), ending],
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first == "ready\n", (first, process.communicate())
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+class Stored:
+    """What a tracking store has of the experiment."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.client = mlflow.MlflowClient(uri)
+
+    def runs(self) -> list[Run]:
+        """Its runs, oldest first."""
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            return []
+        order = ["attributes.start_time ASC"]
+        return list(self.client.search_runs([experiment.experiment_id], order_by=order))
+
+    def only(self) -> Run | None:
+        """The only run; None before it is there."""
+        runs = self.runs()
+        assert len(runs) <= 1
+        return runs[0] if runs else None
+
+    def status(self) -> str | None:
+        """How the only run stands."""
+        run = self.only()
+        return run.info.status if run else None
+
+    def losses(self, run_id: str | None = None) -> list[tuple[int, float]]:
+        """(step, loss) as stored, duplicates among them, of a run or of the only one."""
+        if run_id is None:
+            run = self.only()
+            assert run is not None
+            run_id = run.info.run_id
+        return [(m.step, m.value) for m in self.client.get_metric_history(run_id, "loss")]
+
+
+@pytest.fixture
+def stored() -> Callable[[str], Stored]:
+    """`stored(uri)` reads what arrived there."""
+    return Stored

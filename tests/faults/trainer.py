@@ -1,0 +1,60 @@
+"""A small training in a process of its own, to be hurt: `trainer.py STEPS PAUSE [ENDING]`.
+
+Prints `ready` after the first step. The loss says which step it is of (`loss`); `truth` is what a
+tracker must have. `ENDING` is what happens after the last step, inside the block: see `_end`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+EXPERIMENT = "faults"
+
+
+def truth(steps: int) -> list[tuple[int, float]]:
+    """(step, loss) of a run of so many steps."""
+    return [(step, loss(step)) for step in range(steps)]
+
+
+def loss(step: int) -> float:
+    """The loss of a step: a whole number, which float32 keeps exactly."""
+    return float(step + 1)
+
+
+def main(steps: int, pause: float, ending: str = "return") -> None:
+    """Train."""
+    import torch
+
+    import lrtrack
+
+    weight = torch.nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([weight], lr=0.5)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10**9)
+    with lrtrack.track(optimizer, scheduler, experiment=EXPERIMENT, seed=0, name="hurt"):
+        for step in range(steps):
+            optimizer.zero_grad()
+            (weight * 0.0 + loss(step)).backward()
+            optimizer.step()
+            scheduler.step()
+            if step == 0:
+                print("ready", flush=True)
+            if pause:
+                time.sleep(pause)
+        _end(ending)
+    print("done", flush=True)
+
+
+def _end(ending: str) -> None:
+    """Leave the block as `ending` says; `return` leaves it as usual."""
+    if ending == "exception":
+        raise RuntimeError("the training went wrong")
+    if ending == "sys.exit":
+        sys.exit(3)
+    if ending == "os._exit":
+        os._exit(3)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:4])
