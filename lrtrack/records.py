@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+import mmap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -197,6 +198,7 @@ class History:
         url: where people can look at the run, if anywhere.
         ended: seconds since the epoch, None while it runs.
         remote_id: the tracker's own id of the run; None where it has no other than `run.id`.
+        mapped: the file that the arrays are views of, where they are.
     """
 
     run: Run
@@ -209,6 +211,7 @@ class History:
     url: str | None = None
     ended: float | None = None
     remote_id: str | None = None
+    mapped: mmap.mmap | None = field(default=None, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -233,3 +236,15 @@ class History:
             if name in self.metrics:
                 return name
         return None
+
+    def rest(self) -> None:
+        """Let go of the memory that the arrays take, where a file has them; they stay usable."""
+        if self.mapped is not None and hasattr(self.mapped, "madvise"):
+            self.mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def one_by_one(histories: Iterable[History]) -> Iterator[History]:
+    """Histories to be gone through, of which no more than one need be in memory."""
+    for history in histories:
+        yield history
+        history.rest()

@@ -79,6 +79,7 @@ def _clean_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.startswith(_VENDORS):
             monkeypatch.delenv(name)
     monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "0.5")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("GIT_PYTHON_REFRESH", "quiet")
     place = folder / "work"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lrtrack.records import History
 
 #: Figures of a run that are arrays, or that stand among the columns that say which run it is.
-_LEFT_OUT = ("run_id", "seed", "grad_norms")
+_LEFT_OUT = ("run_id", "seed")
 #: How figures that may be missing are kept, by their annotation.
 _KINDS = {"int | None": "Int64", "float | None": "float64"}
 

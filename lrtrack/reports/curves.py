@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack.errors import UsageError
-from lrtrack.records import History
+from lrtrack.records import History, one_by_one
 from lrtrack.reports.rulers import EPOCH, STEP, TIME, Ruler, rulers_of
+from lrtrack.reports.thinning import extremes
 from lrtrack.stats import Comparison
 
 Steps = NDArray[np.int64]
@@ -23,6 +24,9 @@ AXES: Mapping[str, str] = {STEP: "step", TIME: "seconds since the first step", E
 _ALSO = ("loss", "lr", "grad_norm")
 #: No chart's scale has room for more, nor sums that do not overflow; float32 ends at 1e38.
 _LARGEST = 1e100
+#: Of more points than these a metric's curves are drawn from each run's extremes alone: together
+#: they would not fit into memory. A run keeps so many of them at least.
+_POINTS, _FEWEST = 4_000_000, 1_000
 #: So many times the usual value is much.
 _WIDE = 8.0
 _TITLES = {"lr": "learning rate", "grad_norm": "gradient norm"}
@@ -138,8 +142,10 @@ def curves_of(comparison: Comparison) -> Curves:
     members = tuple(_members(comparison))
     rulers, absent = rulers_of(comparison.histories)
     panels = []
+    points = sum(history.steps.size for history in comparison.histories)
+    most = max(_FEWEST, _POINTS // len(comparison.histories)) if points > _POINTS else points
     for metric in dict.fromkeys((comparison.metric, *_ALSO)):
-        bundles = tuple(_bundle(comparison, metric, runs) for runs in members)
+        bundles = tuple(_bundle(comparison, metric, runs, most) for runs in members)
         if any(bundle is not None for bundle in bundles):
             panels.append(Panel(metric, _TITLES.get(metric, metric), bundles))
     return Curves(tuple(panels), members, rulers, absent)
@@ -152,10 +158,12 @@ def _members(comparison: Comparison) -> Iterator[tuple[int, ...]]:
         start += item.runs
 
 
-def _bundle(comparison: Comparison, metric: str, runs: Sequence[int]) -> Bundle | None:
-    lines = [
-        line for run in runs if (line := _line(comparison.histories[run], metric, run)) is not None
+def _bundle(comparison: Comparison, metric: str, runs: Sequence[int], most: int) -> Bundle | None:
+    histories = one_by_one(comparison.histories[run] for run in runs)
+    found = [
+        _line(history, metric, run, most) for run, history in zip(runs, histories, strict=True)
     ]
+    lines = [line for line in found if line is not None]
     if not lines:
         return None
     counted = [
@@ -167,11 +175,13 @@ def _bundle(comparison: Comparison, metric: str, runs: Sequence[int]) -> Bundle 
     return _averaged(counted, lines, least=0.0 if metric == "lr" else 0.5)
 
 
-def _line(history: History, metric: str, run: int) -> Line | None:
+def _line(history: History, metric: str, run: int, most: int) -> Line | None:
     steps, values = history.series(metric)
     if not steps.size:
         return None
-    return Line(run, steps, np.where(np.abs(values) < _LARGEST, values, np.nan))
+    values = np.where(np.abs(values) < _LARGEST, values, np.nan)
+    shown = extremes(values, most)
+    return Line(run, steps[shown], values[shown])
 
 
 def _averaged(counted: Sequence[Line], lines: Sequence[Line], least: float) -> Bundle:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrack.records import History
+from lrtrack.records import History, one_by_one
 
 STEP, TIME, EPOCH = "step", "time", "epoch"
 
@@ -21,6 +21,9 @@ _NO_EPOCHS = (
 )
 #: Knots that a ruler keeps: more than anyone sees on an axis.
 KNOTS = 128
+#: From so many steps on rulers are made with so few knots: with all of them they would take as much
+#: memory as the runs.
+_MANY = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,11 @@ def rulers_of(
     histories: Sequence[History],
 ) -> tuple[dict[str, tuple[Ruler, ...]], Mapping[str, str]]:
     """For each axis that all runs have one ruler a run, and why there are no others."""
+    many = sum(history.steps.size for history in histories) > _MANY
+    clocks = (_clock(history) for history in one_by_one(histories))
     rulers = {
         STEP: tuple(Ruler(np.array([0.0, 1.0]), np.array([0.0, 1.0])) for _ in histories),
-        TIME: tuple(map(_clock, histories)),
+        TIME: tuple(clock.thinned() if many else clock for clock in clocks),
     }
     epochs = [_epochs(history) for history in histories]
     known = tuple(ruler for ruler in epochs if ruler is not None)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean, median, median_low
 
 from lrtrack.errors import NothingFound, UsageError, unknown
-from lrtrack.records import History
+from lrtrack.records import History, one_by_one
 from lrtrack.stats.diagnose import told_of
 from lrtrack.stats.groups import fields_of, grouped
 from lrtrack.stats.guards import metrics_of, notices
@@ -74,7 +74,7 @@ def compare_histories(
         baseline=None if baseline is None else entries[reference].group.label,
         runs=tuple(run for entry in entries for run in entry.runs),
         histories=tuple(run for entry in entries for run in entry.group.histories),
-        diagnoses=told_of(run for entry in entries for run in entry.group.histories),
+        diagnoses=told_of(one_by_one(run for entry in entries for run in entry.group.histories)),
     )
 
 
@@ -85,7 +85,9 @@ def _check_metric(histories: Sequence[History], metric: str, experiment: str | N
     known = metrics_of(histories)
     if not known:
         raise NothingFound(f"No run{where} has recorded a metric yet.")
-    if metric not in known and all(not history.series(metric)[0].size for history in histories):
+    if metric not in known and all(
+        not history.series(metric)[0].size for history in one_by_one(histories)
+    ):
         raise NothingFound(f"{unknown('metric', metric, known)} No run{where} has it.")
 
 
@@ -131,7 +133,7 @@ def _summary(rank: int, entry: Entry, standing: Standing) -> ScheduleSummary:
         steps_to_target=steps_to_target(runs),
         seconds_to_target=seconds_to_target(runs),
         lr_peak=max(peaks, default=None),
-        grad_norm=grad_norm_of(runs),
+        grad_norm=grad_norm_of(group.histories),
         steps_per_second=median(rates) if rates else None,
         p_vs_best=standing.p,
         indistinguishable_from_best=standing.p is None or standing.p >= LEVEL,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 
-from lrtrack.records import History, State
+from lrtrack.records import History, State, one_by_one
 from lrtrack.stats.groups import Group
 from lrtrack.stats.result import Notice
 from lrtrack.stats.setups import cut, settings_of
@@ -31,7 +32,7 @@ def duplicates(groups: Sequence[Group], metric: str) -> Iterator[Notice]:
 
 
 def _steps(histories: Sequence[History]) -> Iterator[Notice]:
-    twice = [item for item in histories if (np.diff(item.steps) <= 0).any()]
+    twice = [item for item in one_by_one(histories) if (np.diff(item.steps) <= 0).any()]
     if twice:
         yield Notice(
             "duplicate-steps",
@@ -81,11 +82,11 @@ def _values(groups: Sequence[Group], metric: str) -> Iterator[Notice]:
     found = []
     for group in groups:
         same: Counter[bytes] = Counter()
-        for history in _distinct(group):
+        for history in one_by_one(_distinct(group)):
             values = history.series(metric)[1]
             known = values[np.isfinite(values)]
             if known.size >= _FEWEST_ALIKE and known.min() < known.max():
-                same[values.tobytes()] += 1
+                same[hashlib.sha256(values.data).digest()] += 1
         found += [f"{cut(group.label)}: {many} runs" for many in same.values() if many > 1]
     if found:
         more = f"; {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""

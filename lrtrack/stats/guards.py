@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lrtrack.records import History, State
+from lrtrack.records import History, State, one_by_one
 from lrtrack.stats.duplicates import duplicates
 from lrtrack.stats.groups import Group
 from lrtrack.stats.result import Notice
@@ -39,7 +39,7 @@ def metrics_of(histories: Sequence[History]) -> list[str]:
     return sorted(
         {
             name.removeprefix(history.run.prefix)
-            for history in histories
+            for history in one_by_one(histories)
             for name, present in history.present.items()
             if present.any()
         }

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lrtrack.records import one_by_one
 from lrtrack.stats.groups import Group
 from lrtrack.stats.result import Mode, Spread
 from lrtrack.stats.significance import Sample
@@ -38,7 +39,7 @@ class Entry:
 
 def entry_of(group: Group, metric: str, mode: Mode, target: float | None) -> Entry:
     """Work out a group's figures."""
-    runs = tuple(summarise(history, metric, mode, target) for history in group.histories)
+    runs = tuple(summarise(each, metric, mode, target) for each in one_by_one(group.histories))
     worst = math.inf if mode == "min" else -math.inf
     tested = [(run, run.final) for run in runs if run.diverged or run.final is not None]
     sample = Sample(

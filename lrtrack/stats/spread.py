@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack._optional import load
+from lrtrack.records import History, one_by_one
 from lrtrack.stats.result import GradNorm, Reach, Spread
 from lrtrack.stats.summary import RunSummary, finite
 
@@ -18,8 +19,6 @@ SEED = 20_240_229
 FEWEST_FOR_INTERVAL = 3
 #: With fewer, the middle half is no more than the median.
 FEWEST_FOR_IQM = 4
-
-_EMPTY = np.empty(0)
 
 
 def spread_of(values: Sequence[float | None]) -> Spread:
@@ -78,13 +77,22 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
     return None
 
 
-def grad_norm_of(runs: Iterable[RunSummary]) -> GradNorm:
+def grad_norm_of(histories: Sequence[History]) -> GradNorm:
     """Pool the runs' finite gradient norms."""
-    norms = np.concatenate([_EMPTY, *(run.grad_norms for run in runs)])
-    if not norms.size:
+    # One array for all of them: of a thousand long runs there is no room for two.
+    pool = np.empty(sum(history.steps.size for history in histories))
+    size = 0
+    for history in one_by_one(histories):
+        norms = history.series("grad_norm")[1]
+        norms = norms[np.isfinite(norms)]
+        pool[size : size + norms.size] = norms
+        size += norms.size
+    pool = pool[:size]
+    if not size:
         return GradNorm(None, None, None)
-    median, p95 = np.percentile(norms, [50.0, 95.0])
-    return GradNorm(float(median), float(p95), float(norms.max()))
+    largest = float(pool.max())
+    median, p95 = np.percentile(pool, [50.0, 95.0], overwrite_input=True)
+    return GradNorm(float(median), float(p95), largest)
 
 
 def steps_to_target(runs: Sequence[RunSummary]) -> Reach:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,6 @@ class RunSummary:
         diverged_step: the first step of which that is so.
         unfinished: still running, or failed.
         spikes: steps whose gradient norm is over 10 times the median of the 101 before it.
-        grad_norms: finite gradient norms, shape (k,), float64; no part of `to_dict`.
         steps_per_second: over the whole span from the first step to the last, so that the time
             taken by evaluation between steps counts.
         target_step: first step at which the trailing mean of the metric reaches the target.
@@ -68,11 +67,10 @@ class RunSummary:
     target_second: float | None
     last_second: float
     spikes: int
-    grad_norms: NDArray[np.float64] = field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """A strict-JSON mapping."""
-        return {name: value for name, value in vars(self).items() if name != "grad_norms"}
+        return dict(vars(self))
 
 
 def mode_of(metric: str) -> Mode:
@@ -117,7 +115,6 @@ def summarise(history: History, metric: str, mode: Mode, target: float | None) -
         target_second=None if hit is None else max(0.0, float(times[hit]) - origin),
         last_second=max(0.0, float(history.times[-1]) - origin) if history.times.size else 0.0,
         spikes=int(spikes(norms).sum()),
-        grad_norms=norms[np.isfinite(norms)],
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 #: Where a tracker keeps the file, below a run's artifacts.
 FOLDER = "lrtrack"
@@ -48,16 +50,34 @@ def arrays(table: pa.Table) -> dict[str, Any]:
     Args:
         table: `step`, `time`, then nullable float64 columns.
     """
-    columns = {name: table[name] for name in table.column_names[2:]}
+    found = {name: table[name] for name in table.column_names[2:]}
     return {
         "steps": table["step"].to_numpy(),
         "times": table["time"].to_numpy(),
         "metrics": {
             name: column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-            for name, column in columns.items()
+            for name, column in found.items()
         },
-        "present": {
-            name: np.asarray(column.is_valid().to_numpy(zero_copy_only=False), dtype=bool)
-            for name, column in columns.items()
-        },
+        "present": {name: _present(column) for name, column in found.items()},
     }
+
+
+def table_of(arrays: Mapping[str, Any]) -> pa.Table:
+    """The inverse of `arrays`."""
+    present = arrays["present"]
+    return pa.table(
+        {
+            "step": pa.array(arrays["steps"], pa.int64()),
+            "time": pa.array(arrays["times"], pa.float64()),
+            **{
+                name: pa.array(values, pa.float64(), mask=~present[name])
+                for name, values in arrays["metrics"].items()
+            },
+        }
+    )
+
+
+def _present(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    if not column.null_count:
+        return np.broadcast_to(np.True_, len(column))  # one byte, whatever the length
+    return np.asarray(column.is_valid().to_numpy(zero_copy_only=False), dtype=bool)

@@ -74,7 +74,6 @@ def test_runs(small):
     assert frame["diverged"].tolist() == [False, False, True]
     assert str(frame["target_second"].dtype) == "float64"
     assert str(frame["target_step"].dtype) == "Int64"
-    assert "grad_norms" not in frame
 
 
 def test_settings_of_runs(small):

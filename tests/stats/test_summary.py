@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 
 from lrtrack.records import State
@@ -127,13 +126,6 @@ def test_the_prefix_is_found(make_history):
     found = summarise(history, "loss", "min", None)
 
     assert (found.final, found.lr_peak) == (2.0, 0.5)
-
-
-def test_gradient_norms_leave_out_what_is_not_finite(make_history):
-    """Infinite and NaN norms are not pooled."""
-    history = make_history({"grad_norm": [1.0, math.inf, 3.0, math.nan]})
-
-    np.testing.assert_array_equal([1.0, 3.0], summarise(history, "loss", "min", None).grad_norms)
 
 
 def test_the_target_is_met_by_the_trailing_mean(make_history):

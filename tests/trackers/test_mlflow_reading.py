@@ -127,7 +127,7 @@ def test_the_metric_api_says_the_same(store, written, harm):
     (before,) = read()
     harmed(artifact(run_id), harm)
     with pytest.warns(LRTrackWarning, match="reading its metrics one by one") as caught:
-        (after,) = read()
+        (after,) = read(cache=False)
 
     assert len(caught) == 1
     assert run_id in str(caught[0].message)
@@ -140,6 +140,24 @@ def test_the_metric_api_says_the_same(store, written, harm):
     assert replace(after, times=0, steps=0, metrics=0, present=0) == replace(
         before, times=0, steps=0, metrics=0, present=0
     )
+
+
+def test_a_finished_run_is_fetched_once(store, written):
+    """A second reading needs the columnar file no more; without the cache it does."""
+    run_id = written(store, LOSSES)
+    (first,) = read()
+    harmed(artifact(run_id), "missing")
+    (second,) = read()
+    with pytest.warns(LRTrackWarning, match="reading its metrics one by one"):
+        read(cache=False)
+
+    assert second == replace(first, steps=second.steps, times=second.times,
+                             metrics=second.metrics, present=second.present)  # fmt: skip
+    assert same(second.steps, first.steps)
+    assert same(second.times, first.times)
+    for name in ("loss", "lr"):
+        assert same(second.metrics[name], first.metrics[name]), name
+        assert same(second.present[name], first.present[name]), name
 
 
 def test_many_lost_files_are_one_warning(store, written):
@@ -219,7 +237,7 @@ def test_over_http_the_same_is_read(server, written, clean_place, capfd):
     quiet = capfd.readouterr().err
     harmed(artifact(run_id), "missing")
     with pytest.warns(LRTrackWarning, match="reading its metrics one by one") as caught:
-        (after,) = read(server.uri)
+        (after,) = read(server.uri, cache=False)
 
     assert len(caught) == 1
     for history in (before, after):

@@ -111,7 +111,7 @@ def test_a_broken_copy_is_no_copy(wandb_server, cache: Path):
     """What lies in the cache is believed only where it is a history."""
     train()
     read()
-    (copy,) = cache.rglob("*.parquet")
+    (copy,) = cache.rglob("*.arrow")
     copy.write_bytes(b"not a history")
     (history,) = read()
 
@@ -193,7 +193,7 @@ def test_hostile_words_stay_words(wandb_server, cache: Path):
 
     assert history.run.id == "../../etc/x"
     assert history.run.seed is None
-    assert all(path.stem.isalnum() for path in cache.rglob("*.parquet"))
+    assert all(path.stem.isalnum() for path in cache.rglob("*.arrow"))
 
 
 def test_the_users_own_metric(wandb_server, command_line, clean_place):

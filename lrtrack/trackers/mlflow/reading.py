@@ -8,18 +8,21 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from lrtrack._optional import load
 from lrtrack.errors import NothingFound, UsageError, unknown, warn
 from lrtrack.journal.reader import merge
 from lrtrack.records import TRAIN, History, Run, State, Target, suggestions_from
 from lrtrack.schedules import JSON
 from lrtrack.settings import redact
-from lrtrack.trackers import columns
+from lrtrack.trackers import columns, copies
 from lrtrack.trackers.base import Progress, Query
 from lrtrack.trackers.mlflow import words
 from lrtrack.trackers.mlflow.store import existing, page, quiet, translated
@@ -49,7 +52,7 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     with translated(uri):
         experiment = experiment_of(mlflow, query)
         runs = _runs(mlflow, query, experiment.experiment_id)
-    source = _Source(mlflow, uri, experiment.name, query.metric)
+    source = _Source(mlflow, uri, experiment.name, query)
     with quiet(), ThreadPoolExecutor(WORKERS, thread_name_prefix="lrtrack-read") as pool:
         waiting = [pool.submit(source.history, run) for run in runs]
         try:
@@ -61,6 +64,7 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
             for future in waiting:
                 future.cancel()
             source.complain()
+    copies.prune()
 
 
 def own_target() -> Target:
@@ -120,32 +124,31 @@ class _Source:
     mlflow: MlflowClient
     uri: str | None
     experiment: str
-    metric: str | None
+    query: Query
     broken: list[str] = field(default_factory=list)
 
     def history(self, found: Any) -> History:
         """One run with its steps."""
-        run_id = found.info.run_id
+        info = found.info
         with translated(self.uri):
             run = run_from(found, self.experiment)
-            table = self._columnar(found)
-            if table is None:
-                table = stored(self.mlflow, found, run.prefix)
-            elif (
-                self.metric is not None
-                and self.metric in found.data.metrics  # logged by the user himself
-                and self.metric not in table.column_names
+            arrays = self._arrays(found, run)
+            metric = self.query.metric
+            if (
+                metric is not None
+                and metric in found.data.metrics  # logged by the user himself
+                and metric not in arrays["metrics"]
             ):
-                table = _joined(table, _from_api(self.mlflow, run_id, [self.metric]))
-        ended = found.info.end_time
+                more = _from_api(self.mlflow, info.run_id, [metric])
+                arrays = columns.arrays(_joined(columns.table_of(arrays), more))
         return History(
             run,
-            _STATES.get(found.info.status, State.FAILED),
+            _STATES.get(info.status, State.FAILED),
             "mlflow",
-            **columns.arrays(table),
-            url=page(self.mlflow.tracking_uri, found.info.experiment_id, run_id),
-            ended=ended / 1000 if ended else None,
-            remote_id=run_id,
+            **arrays,
+            url=page(self.mlflow.tracking_uri, info.experiment_id, info.run_id),
+            ended=info.end_time / 1000 if info.end_time else None,
+            remote_id=info.run_id,
         )
 
     def complain(self) -> None:
@@ -154,24 +157,52 @@ class _Source:
             many = f" (and {len(self.broken) - 1} more)" if len(self.broken) > 1 else ""
             warn(f"{redact(self.broken[0])}{many}; reading its metrics one by one")
 
-    def _columnar(self, found: Any) -> pa.Table | None:
-        """The columnar file; None where it is missing, torn or not of the whole run."""
+    def _arrays(self, found: Any, run: Run) -> dict[str, Any]:
+        """The run's steps: out of a copy, else of its columnar file, else of the metric API."""
         rows = _integer(found.data.tags.get(words.HISTORY_ROWS))
         if rows is None or found.info.status in ("RUNNING", "SCHEDULED"):
-            return None
-        run_id, name = found.info.run_id, f"{columns.FOLDER}/{columns.NAME}"
+            return columns.arrays(stored(self.mlflow, found, run.prefix))
+        info = found.info
+        about = (info.experiment_id, info.run_id, info.status, info.end_time, rows)
+        copy = copies.place_of("mlflow", _shown(self.mlflow), *about)
+        arrays = copies.kept(copy) if self.query.cache else None
+        if arrays is not None:
+            return arrays
+        table = self._columnar(found, rows)
+        if table is None:
+            return columns.arrays(stored(self.mlflow, found, run.prefix))
+        if self.query.cache:
+            copies.keep(table, copy)
+            arrays = copies.kept(copy)
+        return arrays or columns.arrays(table)
+
+    def _columnar(self, found: Any, rows: int) -> pa.Table | None:
+        """The columnar file; None where it is missing, torn or not of the whole run."""
         with tempfile.TemporaryDirectory() as folder:
             try:
-                table = columns.read_parquet(
-                    Path(self.mlflow.download_artifacts(run_id, name, folder))
-                )
+                table = columns.read_parquet(self._download(found, folder))
                 if table.num_rows != rows:
                     raise ValueError(f"has {table.num_rows} steps instead of {rows}")
             except Exception as error:  # whatever the package of some artifact store raises
+                name = f"{columns.FOLDER}/{columns.NAME}"
                 said = str(error).partition("\n")[0]
-                self.broken.append(f"run {run_id}: {name}: {said}")
+                self.broken.append(f"run {found.info.run_id}: {name}: {said}")
                 return None
         return table
+
+    def _download(self, found: Any, folder: str) -> Path:
+        """Fetch the columnar file into `folder`.
+
+        MLflow's client asks for the run twice and for its models before each file; where the file
+        is, is known already.
+        """
+        name, root = f"{columns.FOLDER}/{columns.NAME}", found.info.artifact_uri
+        if urlsplit(root).scheme in ("", "file", "mlflow-artifacts"):
+            with suppress(Exception):  # then as MLflow does it, whose error counts
+                fetch = load("mlflow.artifacts").download_artifacts
+                uri = self.mlflow.tracking_uri
+                return Path(fetch(artifact_uri=f"{root}/{name}", dst_path=folder, tracking_uri=uri))
+        return Path(self.mlflow.download_artifacts(found.info.run_id, name, folder))
 
 
 def status(uri: str | None) -> str:

@@ -7,7 +7,6 @@ guard.py    keeping the step counter of a user's own run as he wants it
 sink.py     the other end of that process: what the shipper calls
 reading.py  reading a project
 rows.py     history rows as columns
-cache.py    copies of finished runs
 starting.py registering a sweep
 publishing.py keeping a report beside the runs
 """

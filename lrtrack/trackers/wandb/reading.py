@@ -20,15 +20,17 @@ from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerError, TrackerUnavailable, UsageError, unknown
 from lrtrack.records import TRAIN, History, Run, State, diagnoses_from, suggestions_from
 from lrtrack.settings import redact
-from lrtrack.trackers import columns
+from lrtrack.trackers import columns, copies
 from lrtrack.trackers.base import Progress, Query
-from lrtrack.trackers.wandb import cache, leaving, place, rows, words
+from lrtrack.trackers.wandb import leaving, place, rows, words
 
 #: Runs fetched at a time: W&B's servers count requests.
 WORKERS = 6
 #: Attempts at a request that was answered with 429, and the first pause in seconds.
 ATTEMPTS, PAUSE = 5, 1.0
 _PAGE = 200
+#: What changes in W&B when a finished run does.
+_CHANGES = ("heartbeatAt", "historyLineCount")
 _jitter = random.Random()  # noqa: S311 (a reader may sit in a notebook that trains)
 _STATES = {"finished": State.FINISHED, "running": State.RUNNING, "pending": State.RUNNING}
 _COMPARE = re.compile(r"\s*([\w./-]+)\s*(!=|<=|>=|==?|<|>)\s*(.+?)\s*")
@@ -59,6 +61,7 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
         finally:
             for future in waiting:
                 future.cancel()
+    copies.prune()
 
 
 def status() -> str:
@@ -150,26 +153,28 @@ class _Source:
         with _translated(self._url):
             run = run_from(found, path)
             state = _STATES.get(found.state, State.FAILED)
-            table = self._table(found, run, state)
-        times = table["time"]
-        ended = float(times[-1].as_py()) if len(times) else run.started
+            arrays = self._arrays(found, run, state)
+        times = arrays["times"]
+        ended = float(times[-1]) if len(times) else run.started
         return History(
             run,
             state,
             place.NAME,
-            **columns.arrays(table),
+            **arrays,
             url=found.url,
             ended=None if state is State.RUNNING else ended,
             remote_id=found.id,
         )
 
-    def _table(self, found: Any, run: Run, state: State) -> pa.Table:
-        kept = None
+    def _arrays(self, found: Any, run: Run, state: State) -> dict[str, Any]:
+        """The run's steps: out of a copy, else of its columnar file, else of its rows."""
+        copy = None
         if self._copies and state is not State.RUNNING:
-            kept = cache.place_of(self._url, run, found)
-            with suppress(ValueError):
-                if kept.exists():
-                    return columns.read_parquet(kept)
+            about = (found.id, found.state, *(_attribute(found, name) for name in _CHANGES))
+            copy = copies.place_of("wandb", redact(self._url), run.experiment, *about)
+            arrays = copies.kept(copy)
+            if arrays is not None:
+                return arrays
         table = _patiently(lambda: self._columnar(found, run))
         if table is None:
             table = _patiently(lambda: rows.scanned(found))
@@ -177,10 +182,11 @@ class _Source:
         if metric is not None and not {metric, run.prefix + metric} & set(table.column_names):
             own = _patiently(lambda: rows.users_rows(found, metric))
             table = rows.with_users_own(table, own, metric)
-            kept = None  # the next question may be another
-        if kept is not None and table.num_rows:
-            cache.keep(table, kept)
-        return table
+            copy = None  # the next question may be another
+        if copy is None or not table.num_rows:
+            return columns.arrays(table)
+        copies.keep(table, copy)
+        return copies.kept(copy) or columns.arrays(table)
 
     def _columnar(self, found: Any, run: Run) -> pa.Table | None:
         """The columnar file; None where it is missing, torn or not of the whole run."""
@@ -226,6 +232,10 @@ def run_from(found: Any, path: str) -> Run:
         suggestions=suggestions_from(told.get("suggestion")),
         diagnoses=diagnoses_from(told.get("diagnoses")),
     )
+
+
+def _attribute(found: Any, name: str) -> Any:
+    return getattr(found, "_attrs", {}).get(name)
 
 
 def _patiently(ask: Callable[[], T]) -> T:

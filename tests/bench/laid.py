@@ -1,0 +1,119 @@
+"""Experiments of many runs, laid into real stores in minutes instead of hours.
+
+Each run is opened, tagged, given its columnar file and closed by lrtrack's own sinks. Only the
+single points, of which a store takes a few thousand a second, go into MLflow's tables by one
+statement a run: they are what `get_metric_history` reads, lrtrack is not asked to.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lrtrack.records import Run, State, Target
+from lrtrack.schedules import Schedule
+from lrtrack.trackers import columns
+from lrtrack.trackers.mlflow.sink import MlflowSink
+from lrtrack.trackers.wandb import words
+
+EXPERIMENT = "laid"
+METRICS = ("lr", "grad_norm", "loss")
+SEEDS = 10
+_STARTED = 1_700_000_000.0
+
+
+def runs_of(count: int) -> Iterator[Run]:
+    """Runs of `count / SEEDS` schedules, or of ten where there are more than a hundred."""
+    schedules = max(1, min(10, count // SEEDS))
+    for index in range(count):
+        seed, kind = divmod(index, schedules)
+        yield Run(
+            id=f"{index:032x}",
+            name=f"run-{index}",
+            schedule=Schedule("PolynomialLR", {"power": float(1 + kind), "total_iters": 10_000}),
+            optimizer={"name": "SGD", "lr": 0.1, "momentum": 0.9},
+            experiment=EXPERIMENT,
+            seed=seed,
+            device_name="cpu",
+            version="0",
+            started=_STARTED + index,
+            diagnoses=(),
+        )
+
+
+def history_of(run: Run, steps: int) -> pa.Table:
+    """Plausible noise: a falling loss, a falling rate, norms with spikes."""
+    rng = np.random.default_rng(int(run.id, 16))
+    at = np.arange(steps)
+    power = float(run.schedule.params["power"])
+    return pa.table(
+        {
+            "step": pa.array(at, pa.int64()),
+            "time": run.started + at / (900 + rng.random()),
+            "lr": 0.1 * (1 - at / steps) ** power,
+            "grad_norm": 1 + rng.random(steps) + 40.0 * (rng.random(steps) < 0.0005),
+            "loss": 2 * np.exp(-6 * at / steps) + 0.02 * power + 0.05 * rng.random(steps),
+        }
+    )
+
+
+def lay_mlflow(uri: str, database: str | None, runs: int, steps: int) -> None:
+    """Into the MLflow store at `uri`; its points into the tables of `database`, if any."""
+    target = Target("mlflow", uri, EXPERIMENT)
+    with tempfile.TemporaryDirectory() as folder:
+        for run in runs_of(runs):
+            table = history_of(run, steps)
+            path = Path(folder) / columns.NAME
+            columns.write_parquet(table, path)
+            sink = MlflowSink(run, target, None)
+            remote = sink.open()
+            sink.upload(path)
+            sink.complete(run)
+            summary = {"loss_final": 0.1, "loss_best": 0.05}
+            sink.close(State.FINISHED, table["time"][-1].as_py(), summary)
+            if database is not None:
+                _points(database, remote.id, table)
+
+
+def _points(database: str, run_id: str, table: pa.Table) -> None:
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(database)
+    stamps = (table["time"].to_numpy() * 1000).astype(np.int64).tolist()
+    steps = table["step"].to_pylist()
+    with engine.begin() as connection:
+        for name in METRICS:
+            values = table[name].to_pylist()
+            rows = [
+                {"key": name, "value": v, "timestamp": t, "step": s, "run_uuid": run_id, "n": False}
+                for v, t, s in zip(values, stamps, steps, strict=True)
+            ]
+            fields = "(key, value, timestamp, step, run_uuid, is_nan)"
+            into = f"{fields} VALUES (:key, :value, :timestamp, :step, :run_uuid, :n)"
+            connection.execute(sqlalchemy.text(f"INSERT INTO metrics {into}"), rows)
+            connection.execute(sqlalchemy.text(f"INSERT INTO latest_metrics {into}"), rows[-1])
+    engine.dispose()
+
+
+def lay_wandb(server: Any, runs: int, steps: int) -> None:
+    """Into the loopback W&B server, as finished runs with their columnar files."""
+    from wandb_loopback.state import Run as Stored
+
+    project = server.store.made_project(server.entity, EXPERIMENT)
+    for run in runs_of(runs):
+        table = history_of(run, steps)
+        content = io.BytesIO()
+        columns.write_parquet(table, content)
+        last = {name: table[name][-1].as_py() for name in METRICS}
+        stored = Stored(server.entity, EXPERIMENT, run.id[-8:], run.name, "finished")
+        stored.raw_config = json.loads(json.dumps({"lrtrack": {"value": words.config(run)}}))
+        stored.summary = {**last, words.STEP: steps - 1}
+        stored.files[f"{columns.FOLDER}/{columns.NAME}"] = content.getvalue()
+        project.runs[stored.id] = stored
