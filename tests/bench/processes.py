@@ -1,0 +1,158 @@
+"""Measured work in processes of its own: fresh directories, servers, what a process has used."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+_FOREIGN = ("MLFLOW_", "WANDB_", "LRTRACK_")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A process that went well: its output, seconds, and most bytes in memory at a time."""
+
+    output: str
+    seconds: float
+    memory: int
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """The JSON in its last line."""
+        return dict(json.loads(self.output.splitlines()[-1]))
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's, without the user's tracker settings."""
+    own = {name: text for name, text in os.environ.items() if not name.startswith(_FOREIGN)}
+    quiet = {"WANDB_SILENT": "true", "WANDB_MODE": "offline", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {**own, **quiet, "LRTRACK_SHIPPER_IDLE": "0.2", "GIT_PYTHON_REFRESH": "quiet", **more}
+
+
+def python(*arguments: object, folder: Path, **more: str) -> Done:
+    """Run Python to its end; SystemExit with its words where that went wrong."""
+    command = [sys.executable, *map(str, arguments)]
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        begun = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment(**more), stdout=out, stderr=err
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - begun
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        if process.returncode:
+            raise SystemExit(f"{command} failed:\n{err.read().decode()[-4000:]}")
+        return Done(out.read().decode(), seconds, usage.ru_maxrss * 1024)
+
+
+def lrtrack(*arguments: object, folder: Path, **more: str) -> Done:
+    """Run the command line."""
+    code = "from lrtrack.cli import main; main(prog_name='lrtrack')"
+    return python("-c", code, *arguments, folder=folder, **more)
+
+
+def empty_store(folder: Path) -> Path:
+    """An MLflow store with its migrations done, to copy."""
+    path = folder / "mlflow.db"
+    code = "import mlflow, sys; mlflow.MlflowClient(sys.argv[1]).create_experiment('bench')"
+    python("-c", code, f"sqlite:///{path}", folder=folder)
+    return path
+
+
+def in_rounds(rounds: int, ways: Sequence[str], run: Any) -> list[dict[str, Any]]:
+    """`run(way)` for each way, in a new random order each round; a mapping of ways a round."""
+    found = []
+    for number in range(rounds):
+        order = random.sample(list(ways), len(ways))
+        found.append({way: run(way) for way in order})
+        print(f"  round {number + 1} of {rounds} done", file=sys.stderr, flush=True)
+    return found
+
+
+def shippers(place: Path) -> list[int]:
+    """Shippers of journal directories below `place`."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        command = process.info["cmdline"] or []
+        if "lrtrack.shipping" in command and any(str(place) in part for part in command):
+            found.append(process.pid)
+    return found
+
+
+def all_shipped(place: Path, seconds: float = 600) -> None:
+    """Wait until no shipper is at work below `place`; after `seconds` end it."""
+    deadline = time.monotonic() + seconds
+    while living := shippers(place):
+        if time.monotonic() > deadline:
+            for each in living:
+                os.kill(each, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def mlflow_server(folder: Path, database: str) -> Iterator[str]:
+    """A real `mlflow server` with one worker; its address."""
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1"]
+    command += ["--backend-store-uri", database, "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    with (folder / "server.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=log, stderr=log,
+                                   start_new_session=True)  # fmt: skip
+    try:
+        for _ in range(1200):
+            try:
+                with urllib.request.urlopen(f"{uri}/health", timeout=1):
+                    break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            raise SystemExit((folder / "server.log").read_text()[-4000:])
+        yield uri
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def place() -> Iterator[Path]:
+    """An empty directory, whose shippers have left when it goes."""
+    folder = Path(tempfile.mkdtemp(prefix="lrtrack-bench-"))
+    try:
+        yield folder
+        all_shipped(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str | None]:
+    """A PostgreSQL of our own; the URI of its database, None where it is not installed."""
+    yield None

@@ -1,0 +1,143 @@
+"""How fast the shipper delivers, against MLflow's own `log_batch` with 1000 points a call.
+
+    python shipping.py ours | raw STEPS
+
+Both bring the same points into the store at MLFLOW_TRACKING_URI, from a process that has opened
+it already. Ours also makes the run, its tags and its columnar file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import laid
+import processes
+from results import Row
+
+METRICS = 3
+
+
+def measure(rounds: int, steps: int) -> list[Row]:
+    """A row a store."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        store = processes.empty_store(Path(folder))
+        rows.append(_row("SQLite", rounds, steps, lambda way: _sqlite(store, way, steps)))
+        rows.append(
+            _row("`mlflow server` on SQLite", rounds, steps, lambda way: _server(store, way, steps))
+        )
+    with processes.place() as folder, processes.postgres(folder) as database:
+        note = "PostgreSQL is not installed here"
+        if database is None:
+            return [*rows, Row("shipper / raw `log_batch`, PostgreSQL", "not measured", note=note)]
+        with processes.mlflow_server(folder, database) as uri:
+            for name, where in (("PostgreSQL", database), ("`mlflow server` on PostgreSQL", uri)):
+                rows.append(
+                    _row(name, rounds, steps, lambda way, w=where: _one(folder, w, way, steps))
+                )
+    return rows
+
+
+def _row(name: str, rounds: int, steps: int, run: Any) -> Row:
+    found = processes.in_rounds(rounds, ("ours", "raw"), run)
+    points = steps * METRICS
+    ours, raw = (points / statistics.median(e[way] for e in found) for way in ("ours", "raw"))
+    share = statistics.median(each["raw"] / each["ours"] for each in found)
+    return Row(
+        f"shipper: points a second / raw `log_batch`, {name}",
+        f"{share:.2f}",
+        "≥ 0.9",
+        share >= 0.9,
+        f"{ours:,.0f} against {raw:,.0f} points a second; {points} points, {rounds} rounds",
+    )
+
+
+def _sqlite(store: Path, way: str, steps: int) -> float:
+    with processes.place() as folder:
+        shutil.copy(store, folder / "mlflow.db")
+        return _one(folder, f"sqlite:///{folder / 'mlflow.db'}", way, steps)
+
+
+def _server(store: Path, way: str, steps: int) -> float:
+    with processes.place() as folder:
+        shutil.copy(store, folder / "mlflow.db")
+        with processes.mlflow_server(folder, f"sqlite:///{folder / 'mlflow.db'}") as uri:
+            return _one(folder, uri, way, steps)
+
+
+def _one(folder: Path, uri: str, way: str, steps: int) -> float:
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        told = (Path(__file__), way, steps)
+        done = processes.python(*told, folder=Path(own), MLFLOW_TRACKING_URI=uri)
+    return float(done.found["seconds"])
+
+
+def main(way: str, steps: int) -> dict[str, float]:
+    """Deliver, and say how long it took."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("bench")
+    number = experiment.experiment_id if experiment else client.create_experiment("bench")
+    return {"seconds": (_raw if way == "raw" else _ours)(client, number, steps)}
+
+
+def _raw(client: Any, experiment: str, steps: int) -> float:
+    from mlflow.entities import Metric
+
+    (run,) = laid.runs_of(1)
+    table = laid.history_of(run, steps)
+    stamps = [int(when * 1000) for when in table["time"].to_pylist()]
+    columns = [table[name].to_pylist() for name in laid.METRICS]
+    points = [
+        Metric(name, column[step], stamps[step], step)
+        for step in range(steps)
+        for name, column in zip(laid.METRICS, columns, strict=True)
+    ]
+    run_id = client.create_run(experiment).info.run_id
+    begun = time.perf_counter()
+    for at in range(0, len(points), 1000):
+        client.log_batch(run_id, metrics=points[at : at + 1000])
+    return time.perf_counter() - begun
+
+
+def _ours(client: Any, experiment: str, steps: int) -> float:
+    from lrtrack.journal.layout import Layout
+    from lrtrack.journal.writer import JournalWriter
+    from lrtrack.records import Run, State, Target
+    from lrtrack.settings import claim_process
+    from lrtrack.shipping.delivery import Delivery
+    from lrtrack.trackers import registry
+
+    claim_process()
+    target = Target("mlflow", os.environ["MLFLOW_TRACKING_URI"], "bench")
+    run = Run(id="0" * 32, name="ours", targets=(target,), cwd=str(Path.cwd()))
+    layout = Layout(Path(".lrtrack").absolute())
+    layout.create()
+    writer = JournalWriter(layout.journal(run.id), run)
+    table = laid.history_of(next(laid.runs_of(1)), steps)
+    columns = {name: table[name].to_pylist() for name in laid.METRICS}
+    for step, when in enumerate(table["time"].to_pylist()):
+        writer.append(step, when, {name: column[step] for name, column in columns.items()})
+    writer.close(State.FINISHED)
+    delivery = Delivery(layout, run.id, target, registry.get("mlflow"))
+    begun = time.perf_counter()
+    while delivery.advance():
+        pass
+    took = time.perf_counter() - begun
+    stored = client.get_run(str(delivery.cursor.remote_id)).data.metrics
+    if stored["loss"] != columns["loss"][-1]:
+        raise SystemExit("not everything was delivered")
+    return took
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], int(sys.argv[2]))))
