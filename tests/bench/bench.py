@@ -15,11 +15,13 @@ import memory
 import reading
 import results
 import shipping
+import shown
 import thread
 
 PARTS = {
     "loops": ("In the training loop", loops.measure),
     "thread": ("On the training thread", thread.measure),
+    "shown": ("Shown by tests", shown.measure),
     "memory": ("Memory", memory.measure),
     "shipping": ("Delivery", shipping.measure),
     "reading": ("Reading back", reading.measure),

@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch.nn.utils import clip_grad_norm_
 
+import lrtrack
 from lrtrack.capture.scalars import ClippedScalar, DeviceScalar, settle
 from lrtrack.capture.steps import StepCapture
+from lrtrack.trackers.base import Query
+from lrtrack.trackers.local import LocalTracker
 
 
 def test_no_scalar_is_read_inside_a_step(recwarn: pytest.WarningsRecorder) -> None:
@@ -44,3 +47,26 @@ def test_a_clipped_norm_is_worked_out_when_it_arrives() -> None:
         {"grad_norm": 4.0 * (0.5 / (4.0 + 1e-6)), "loss": 4.0},
         {"grad_norm": 0.25, "loss": 0.25},
     ]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_no_step_waits_for_a_gpu(clean_place) -> None:
+    """Where any wait for the device is an error, a tracked loop runs, and its figures are right."""
+    model = torch.nn.Linear(4, 1, device="cuda")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    inputs = torch.ones(2, 4, device="cuda")
+    with lrtrack.track(optimizer, tracker="local") as run:
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in range(20):
+                optimizer.zero_grad()
+                model(inputs).sum().backward()
+                clip_grad_norm_(model.parameters(), 0.5)
+                optimizer.step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        assert run.step == 19
+    (history,) = LocalTracker().histories(Query())
+
+    assert history.metrics["loss"].tolist() == [pytest.approx(model(inputs).sum().item())] * 20
+    assert history.metrics["grad_norm"].tolist() == [pytest.approx(0.5, rel=1e-5)] * 20
