@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -153,6 +154,24 @@ def place() -> Iterator[Path]:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str | None]:
+def postgres() -> Iterator[str | None]:
     """A PostgreSQL of our own; the URI of its database, None where it is not installed."""
-    yield None
+    package = beside("postgres")
+    try:
+        with package.running() as cluster:
+            yield cluster.uri
+    except package.Missing:
+        yield None
+
+
+def beside(name: str) -> Any:
+    """A package of `tests/`, which is no package itself."""
+    folder = HERE.parent / name
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = package = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(package)
+    return package

@@ -13,7 +13,6 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import laid
@@ -32,7 +31,7 @@ def measure(rounds: int, steps: int) -> list[Row]:
         database = f"sqlite:///{folder / 'mlflow.db'}"
         laid.lay_mlflow(database, database, RUNS, steps)
         rows += _rows("SQLite", 5.0, rounds, steps, _Reader(folder, uri=database))
-    with processes.place() as folder, processes.postgres(folder) as database:
+    with processes.place() as folder, processes.postgres() as database:
         if database is None:
             note = "PostgreSQL is not installed here"
             rows.append(
@@ -43,7 +42,7 @@ def measure(rounds: int, steps: int) -> list[Row]:
                 laid.lay_mlflow(uri, database, RUNS, steps)
                 name = "`mlflow server` on PostgreSQL"
                 rows += _rows(name, 8.0, rounds, steps, _Reader(folder, uri=uri))
-    with processes.place() as folder, _loopback() as server:
+    with processes.place() as folder, processes.beside("wandb_loopback").Loopback() as server:
         laid.lay_wandb(server, RUNS, steps)
         reader = _Reader(folder, more=server.environment() | {"WANDB_MODE": "online"})
         rows += _rows("a W&B server on loopback", 10.0, rounds, steps, reader)
@@ -114,22 +113,6 @@ def measure_many(_: int, steps: int) -> list[Row]:
         Row(f"{what}: seconds / those of {RUNS} runs", f"{growth:.1f}×", "≤ 12×, as points × 10",
             growth <= 12.0, f"{few.seconds:.1f} s for {RUNS} runs"),
     ]  # fmt: skip
-
-
-@contextmanager
-def _loopback() -> Iterator[object]:
-    import importlib.util
-
-    folder = Path(__file__).parents[1] / "wandb_loopback"
-    spec = importlib.util.spec_from_file_location(
-        "wandb_loopback", folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules["wandb_loopback"] = package = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(package)
-    with package.Loopback() as server:
-        yield server
 
 
 def main(what: str, runs: int) -> dict[str, float]:

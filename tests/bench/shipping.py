@@ -34,7 +34,7 @@ def measure(rounds: int, steps: int) -> list[Row]:
         rows.append(
             _row("`mlflow server` on SQLite", rounds, steps, lambda way: _server(store, way, steps))
         )
-    with processes.place() as folder, processes.postgres(folder) as database:
+    with processes.place() as folder, processes.postgres() as database:
         note = "PostgreSQL is not installed here"
         if database is None:
             return [*rows, Row("shipper / raw `log_batch`, PostgreSQL", "not measured", note=note)]
