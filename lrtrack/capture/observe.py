@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
+from torch._C import _current_graph_task_id as _pass
+from torch.compiler import is_compiling
 from torch.nn.utils import clip_grad
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -144,7 +146,13 @@ def _observed_backward(original: Callable[..., Any]) -> Callable[..., Any]:
 
     def backward(*args: Any, **kwargs: Any) -> Any:
         here = current_notes()
-        if here.away or own_period != here.period or not _watched or _inside():
+        if (
+            here.away
+            or own_period != here.period
+            or not _watched
+            or _pass() != -1
+            or is_compiling()
+        ):
             return original(*args, **kwargs)
         if here.used:
             here.clear()
@@ -165,10 +173,6 @@ def _observed_backward(original: Callable[..., Any]) -> Callable[..., Any]:
             raise
 
     return backward
-
-
-def _inside() -> bool:
-    return torch._C._current_graph_task_id() != -1 or torch.compiler.is_compiling()
 
 
 def _only(tensor: torch.Tensor) -> float | None:

@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from sys import _getframe
 from types import FrameType
 from typing import Any
 
 import torch
+from torch.compiler import is_compiling
 
 from lrtrack.capture import observe
 from lrtrack.capture.evidence import Stepping, Unreached
@@ -85,6 +86,7 @@ class StepCapture:
         self._momentum_key, self._momentum_held = where_momentum_is(optimizer.param_groups)
         self._momentum_moves = any(getattr(s, "cycle_momentum", False) for s in self._schedulers)
         self._metrics: dict[str, Any] = {}
+        self._here = current_notes()
         self._own_rate = own_rate(optimizer)
         self._agreed = every == 1
         self._failed = False
@@ -122,17 +124,22 @@ class StepCapture:
     # left the processor's caches, so that every function called costs as much as ten warm ones.
 
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        here = current_notes()
-        if here.away or torch.compiler.is_compiling():
+        self._here = here = current_notes()
+        if here.away or is_compiling():
             return None
-        caller = sys._getframe(1)
+        caller = _getframe(1)
         if self._under_way is not None and self._is_inner(caller):
             return None
         self._under_way, self._inner_steps = caller, 0
         here.begin_step(self._key)
-        self._metrics, self._skipped = {}, False
-        if getattr(self._counting, "last_epoch", None) != self.stepping.at:
-            observe.quietly("the scheduler", self.stepping.move, self.made)
+        metrics: dict[str, Any] = {}
+        self._metrics, self._skipped = metrics, False
+        if (at := getattr(self._counting, "last_epoch", None)) != (stepping := self.stepping).at:
+            if self.made and type(at) is int and at - 1 == stepping.at:
+                stepping.at, stepping.moved_at = at, self.made
+                stepping.moves += 1
+            else:
+                observe.quietly("the scheduler", stepping.move, self.made)
         if "found_inf" in self._optimizer.__dict__:
             observe.quietly("the gradient scaler", self._read_scaler)
         if not self._agreed:
@@ -142,7 +149,14 @@ class StepCapture:
         if not self._recording:
             return None
         try:
-            self._read_groups()
+            groups = self._optimizer.param_groups
+            first = groups[0]
+            rate = first["lr"]
+            metrics["lr"] = rate if type(rate) is float else _number(rate)
+            if len(groups) > 1:
+                self._write_rates(_given_rate)
+            if self._momentum_moves or first.get(self._momentum_key) is not self._momentum_held:
+                self._read_momentum()
         except Exception as error:
             observe.not_observed("the learning rate", error)
         closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
@@ -162,15 +176,21 @@ class StepCapture:
             self._inner_steps -= 1
             return
         self._under_way = None
-        here = current_notes()
+        here = self._here
         if not self._skipped:
             self.step += 1
             self.made += 1
             if self._waiting:
                 observe.quietly("the param groups", self.unreached.look, self.made)
             if self._recording:
+                metrics, loss = self._metrics, here.loss
+                if type(loss) is float and self._capture_loss and "loss" not in metrics:
+                    metrics["loss"] = loss
+                    loss = None
                 try:
-                    self._finish(here)
+                    if loss is not None or here.preclip is not None or self._own_rate is not None:
+                        self._complete(here)
+                    self.on_step(self.step, self._clock(), metrics)
                 except Exception as error:
                     observe.not_observed("a step", error)
         here.end_step()
@@ -211,16 +231,6 @@ class StepCapture:
         groups = self._optimizer.param_groups
         return [p for group in groups for p in group["params"] if is_shared(p)]
 
-    def _read_groups(self) -> None:
-        groups = self._optimizer.param_groups
-        first = groups[0]
-        rate = first["lr"]
-        self._metrics["lr"] = rate if type(rate) is float else _number(rate)
-        if len(groups) > 1:
-            self._write_rates(_given_rate)
-        if self._momentum_moves or first.get(self._momentum_key) is not self._momentum_held:
-            self._read_momentum()
-
     def _read_momentum(self) -> None:
         momentum = momentum_of(self._optimizer.param_groups)
         if momentum is not None:
@@ -257,19 +267,15 @@ class StepCapture:
     def _write(self, name: str, value: Scalar) -> None:
         self._metrics[name] = together(value)
 
-    def _finish(self, here: Notes) -> None:
-        metrics = self._metrics
+    def _complete(self, here: Notes) -> None:
+        """Write what is not there, or not a number, in most steps."""
+        metrics, loss = self._metrics, here.loss
         if here.preclip is not None:
             observe.quietly("the clipping", self._write, "grad_norm_preclip", here.preclip)
-        loss = here.loss
         if loss is not None and self._capture_loss and "loss" not in metrics:
-            if type(loss) is float:
-                metrics["loss"] = loss
-            else:
-                observe.quietly("the loss", self._write, "loss", loss)
+            observe.quietly("the loss", self._write, "loss", loss)
         if self._own_rate is not None:
             observe.quietly("the learning rate", self._write_rates, self._own_rate)
-        self.on_step(self.step, self._clock(), metrics)
 
 
 class _FirstEvaluation:
