@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ MAX_EVENT = 32 * 2**20
 #: Places of fields in the tables of Arrow's messages (`Message.fbs`).
 _HEADER, _LENGTH, _COMPRESSION = 2, 0, 3
 _VALUE = 8
+#: Before each message: a mark, and the length of what says what it is.
+_HEAD = struct.Struct("<Ii")
 
 
 @dataclass(frozen=True)
@@ -71,24 +74,35 @@ def _event(payload: bytes) -> dict[str, Any] | None:
 
 def _rows(payload: bytes) -> pa.RecordBatch | None:
     """The rows of a complete Arrow stream, which is judged before Arrow unfolds anything."""
-    messages = pa.ipc.MessageReader.open_stream(payload)
-    head, body = messages.read_next_message(), messages.read_next_message()
-    if (head.type, body.type) != ("schema", "record batch"):
+    end = _HEAD.size + _HEAD.unpack_from(payload)[1]
+    schema = _schema(payload[:end])
+    body = pa.ipc.read_message(pa.py_buffer(payload)[end:])
+    if schema is None or body.type != "record batch":
         return None
-    schema = pa.ipc.read_schema(head)
-    names = schema.names
-    numeric = [pa.int64()] + [pa.float64()] * (len(names) - 1)
-    if names[:2] != ["step", "time"] or schema.types != numeric or len(set(names)) < len(names):
-        return None
-    if not _holds(body, len(names)):
+    if not _holds(body, len(schema)):
         return None
     batch = pa.ipc.read_record_batch(body, schema)
     batch.validate(full=True)
     steps, times = batch["step"], batch["time"]
-    if steps.null_count or times.null_count:
+    if not len(steps) or steps.null_count or times.null_count:
         return None
-    sound = (steps.to_numpy() >= 0).all() and np.isfinite(times.to_numpy()).all()
-    return batch if sound else None
+    # From buffers: `to_numpy` asks for pandas each time, which takes longer than all of this.
+    numbers, seconds = (
+        np.frombuffer(column.buffers()[1], kind, len(column))
+        for column, kind in ((steps, np.int64), (times, np.float64))
+    )
+    return batch if (numbers >= 0).all() and np.isfinite(seconds).all() else None
+
+
+@lru_cache(maxsize=4)
+def _schema(message: bytes) -> pa.Schema | None:
+    """The schema of rows; None of anything else. Most frames of a run have the same one."""
+    schema = pa.ipc.read_schema(pa.py_buffer(message))
+    names = schema.names
+    numeric = [pa.int64()] + [pa.float64()] * (len(names) - 1)
+    if names[:2] != ["step", "time"] or schema.types != numeric or len(set(names)) < len(names):
+        return None
+    return schema
 
 
 def _holds(message: pa.Message, columns: int) -> bool:

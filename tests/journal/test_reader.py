@@ -246,6 +246,7 @@ def test_a_lost_first_event_is_made_good_by_a_later_one(path: Path, run: Run) ->
         frame(batch(step=[1], time=[None])),
         frame(pa.record_batch([[1], ["x"]], names=["step", "time"])),
         frame(pa.record_batch([[1], [1.0], [1.0], [2.0]], names=["step", "time", "a", "a"])),
+        frame(batch(step=[], time=[], lr=[])),
         frame(batch(step=[-1], time=[1.0])),
         frame(batch(step=[1], time=[math.nan])),
         frame(batch(step=[1], time=[math.inf])),
@@ -259,7 +260,7 @@ def test_a_lost_first_event_is_made_good_by_a_later_one(path: Path, run: Run) ->
         encode(Kind.EVENT, b'{"event": ' + b"[" * 200_000),
         encode(Kind.EVENT, json.dumps({"event": "x" * MAX_EVENT}).encode()),
     ],
-    ids=range(24),
+    ids=range(25),
 )
 def test_sound_frames_with_nonsense_are_passed_over(path: Path, bad: bytes) -> None:
     """What another program framed correctly but lrtrack never wrote is left out, as damage."""
