@@ -14,9 +14,17 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 import sys
+import unicodedata
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+_ANSI = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # titles
+    r"|\x1b[ -/]*[0-~]"
+)
 
 
 class LRTrackError(Exception):
@@ -68,6 +76,26 @@ def unknown(kind: str, given: str, known: Iterable[str]) -> str:
     return f"Unknown {kind} {given!r}.{meant} There is: {listed}."
 
 
+def clean(text: str) -> str:
+    """`text` on one line without anything that steers a terminal or reorders what is read."""
+    return "".join(map(_blank, _printable(text))).strip()
+
+
+def shown(text: str) -> str:
+    """A message of several lines as it may be printed, whoever wrote the parts of it."""
+    return "".join(char if char == "\n" else _blank(char) for char in _printable(text)).rstrip()
+
+
+def _printable(text: str) -> Iterator[str]:
+    for char in _ANSI.sub("", text):
+        if char.isspace() or unicodedata.category(char) not in ("Cc", "Cf", "Cs"):
+            yield char
+
+
+def _blank(char: str) -> str:
+    return " " if char.isspace() else char
+
+
 def warn(message: str) -> None:
     """Warn, and never raise: not even where the user turned warnings into errors, or shows them
     by something of his own that breaks.
@@ -75,6 +103,7 @@ def warn(message: str) -> None:
     A warning of lrtrack may come up in the middle of an optimizer step, weeks into a training.
     The line of lrtrack that noticed is of no use to anyone, so it is not shown.
     """
+    message = shown(message)
     try:
         warnings.warn_explicit(message, LRTrackWarning, "lrtrack", 0)
     except Exception:

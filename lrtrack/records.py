@@ -143,14 +143,44 @@ class Run:
             KeyError, TypeError, ValueError: the mapping does not describe a run.
         """
         known = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
+        _expect(known, _RUN)
         known["schedule"] = Schedule.from_dict(known["schedule"])
         known["diagnoses"] = diagnoses_from(known.get("diagnoses"))
         fields = Target.__dataclass_fields__
+        for target in known.get("targets", ()):
+            _expect(target, _TARGET)
         known["targets"] = tuple(
             Target(**{key: value for key, value in _tupled(target).items() if key in fields})
             for target in known.get("targets", ())
         )
         return cls(**known)
+
+
+_TEXT: tuple[type, ...] = (str,)
+_TEXT_OR_NONE = (str, type(None))
+_RUN: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("id", "name", "prefix", "device_type", "device_name", "version"), _TEXT),
+    **dict.fromkeys(("host", "cwd", "source", "kind"), _TEXT),
+    **dict.fromkeys(("experiment", "group"), _TEXT_OR_NONE),
+    **dict.fromkeys(("schedule", "optimizer", "config", "tags", "suggestions"), (dict,)),
+    **dict.fromkeys(("world_size", "pid"), (int,)),
+    "seed": (int, type(None)),
+    "started": (int, float),
+    "targets": (list, tuple),
+}
+_TARGET: Mapping[str, tuple[type, ...]] = {
+    "tracker": _TEXT,
+    **dict.fromkeys(("uri", "experiment", "experiment_id", "run_id", "url"), _TEXT_OR_NONE),
+    **dict.fromkeys(("joined", "portable", "delivers"), (bool,)),
+    "environment": (dict,),
+    "taken": (list, tuple),
+}
+
+
+def _expect(data: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> None:
+    for name, value in data.items():
+        if name in kinds and not isinstance(value, kinds[name]):
+            raise TypeError(f"{name} is of type {type(value).__name__}")
 
 
 def suggestions_from(found: Any) -> dict[str, float]:

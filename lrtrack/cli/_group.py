@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import click
 
-from lrtrack.errors import LRTrackError, LRTrackWarning, unknown
+from lrtrack.errors import LRTrackError, LRTrackWarning, shown, unknown
 from lrtrack.settings import claim_process, redact
 
 #: What a shell reports for a program ended by Ctrl-C.
@@ -73,7 +73,7 @@ class _Shown(click.ClickException):
     """An error of lrtrack as click prints it."""
 
     def __init__(self, error: LRTrackError) -> None:
-        super().__init__(redact(str(error)))
+        super().__init__(shown(redact(str(error))))
         self.exit_code = error.exit_status  # type: ignore[misc]  # click reads it off the instance
 
 
@@ -89,6 +89,6 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     if issubclass(category, LRTrackWarning):  # where in lrtrack it was raised helps no user
-        click.echo(f"Warning: {redact(str(message))}", file=file or sys.stderr)
+        click.echo(f"Warning: {shown(redact(str(message)))}", file=file or sys.stderr)
     else:
         _python_shows(message, category, filename, lineno, file, line)

@@ -10,6 +10,7 @@ import click
 from lrtrack.cli import _options
 from lrtrack.cli._progress import bar
 from lrtrack.cli._shown import FORMATS, show
+from lrtrack.errors import clean
 from lrtrack.trackers.base import REPORT, Remote
 
 _AXES = ("step", "time", "epoch")
@@ -96,4 +97,4 @@ def command(
 
 def _say_where(tracker: str, remote: Remote) -> None:
     where = remote.url or f"run {remote.id}, which {tracker} calls {REPORT!r}"
-    click.echo(f"Published to {tracker}: {where}", err=True)
+    click.echo(clean(f"Published to {tracker}: {where}"), err=True)

@@ -24,7 +24,9 @@ def command() -> None:
 
 
 def _row(name: str, text: object) -> None:
-    click.echo(f"  {name:<14} {text}")
+    from lrtrack.errors import clean
+
+    click.echo(f"  {clean(name):<14} {clean(str(text))}")
 
 
 def _versions() -> None:
@@ -68,6 +70,7 @@ def _journals(directory: object) -> int:
     from pathlib import Path
 
     from lrtrack.journal.layout import Layout
+    from lrtrack.shipping.damaged import damaged
     from lrtrack.shipping.lock import held
     from lrtrack.shipping.pending import pending
 
@@ -78,6 +81,11 @@ def _journals(directory: object) -> int:
         return 0
     _row("runs", sum(1 for _ in layout.journals()))
     _row("shipper", "at work" if held(layout.lock) else "not running (it starts when needed)")
+    broken = damaged(layout)
+    if broken:
+        _row("damaged", f"{len(broken)}; what was there is left out, the rest is delivered")
+        for run_id, what in broken.items():
+            _row("", f"{layout.journal(run_id)} is {what}")
     waiting = pending(layout)
     _row("undelivered", len(waiting) or "nothing")
     for run in waiting:

@@ -29,8 +29,9 @@ def command(timeout: float) -> None:
     of a finished run could not be delivered.
     """
     from lrtrack import settings
-    from lrtrack.errors import LRTrackError
+    from lrtrack.errors import LRTrackError, clean, warn
     from lrtrack.journal.layout import Layout
+    from lrtrack.shipping.damaged import damaged
     from lrtrack.shipping.pending import pending
 
     layout = Layout(settings.read().directory)
@@ -45,10 +46,14 @@ def command(timeout: float) -> None:
         click.echo(f"Nothing to deliver in {layout.root}.")
         return
     deliver(layout, timeout, len(over))
+    for run_id, what in damaged(layout).items():
+        if run_id in over:
+            warn(f"{layout.journal(run_id)} is {what}; what was there is left out.")
     left = [run for run in pending(layout) if run.id in over]
     click.echo(f"Delivered {len(over) - len(left)} of {len(over)} runs.")
     for run in left:
-        click.echo(f"  {run.name} ({run.id}): {run.error or 'not finished in time'}", err=True)
+        why = run.error or "not finished in time"
+        click.echo("  " + clean(f"{run.name} ({run.id}): {why}"), err=True)
     if left:
         raise LRTrackError("Something is left; it stays in the journals. Run `lrtrack sync` again.")
 

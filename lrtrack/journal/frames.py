@@ -19,6 +19,7 @@ FORMAT = 1
 PREAMBLE = b"lrtrack journal %d\n" % FORMAT
 MAGIC = b"\xabLRJ"
 _HEAD = struct.Struct("<4sBII")
+HEAD = _HEAD.size
 #: No honest frame is larger: the writer cuts its rows long before.
 MAX_PAYLOAD = 256 * 2**20
 
@@ -28,6 +29,9 @@ class Kind(Enum):
 
     EVENT = 1
     ROWS = 2
+
+
+_KINDS = tuple(kind.value for kind in Kind)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,18 @@ def decode(data: bytes, base: int = 0) -> Iterator[Frame]:
         at = frame.end - base
 
 
+def cut_off(head: bytes, left: int) -> bool:
+    """Whether `left` bytes that begin with `head` are a frame of which the end was never written.
+
+    That is what a killed writer leaves; anything else that is no frame is damage.
+    """
+    if left < _HEAD.size:
+        return head[:left].startswith(MAGIC) or MAGIC.startswith(head[:left])
+    magic, kind, length, _ = _HEAD.unpack_from(head)
+    known = magic == MAGIC and kind in _KINDS and length <= MAX_PAYLOAD
+    return known and _HEAD.size + length > left
+
+
 def _frame_at(data: bytes, at: int, base: int) -> Frame | None:
     body = at + _HEAD.size
     if body > len(data):
@@ -71,7 +87,7 @@ def _frame_at(data: bytes, at: int, base: int) -> Frame | None:
     if length > MAX_PAYLOAD or body + length > len(data):
         return None
     payload = data[body : body + length]
-    if kind not in (Kind.EVENT.value, Kind.ROWS.value) or _crc(kind, payload) != crc:
+    if kind not in _KINDS or _crc(kind, payload) != crc:
         return None
     return Frame(Kind(kind), payload, base + at, base + body + length)
 

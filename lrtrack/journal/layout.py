@@ -128,6 +128,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The mapping in `path`; None where there is none, or none that can be read."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

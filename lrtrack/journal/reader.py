@@ -1,54 +1,28 @@
-"""Reading journals: from any offset, while they grow, whatever tore their tail."""
+"""Reading journals: from any offset, while they grow, whatever tore or damaged them."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
 from lrtrack.errors import JournalError
-from lrtrack.journal.frames import FORMAT, MAX_PAYLOAD, PREAMBLE, Frame, Kind, decode
-from lrtrack.records import Run, State, StepRecord, diagnoses_from, suggestions_from
+from lrtrack.journal.damage import Damage
+from lrtrack.journal.entries import Entry, understood
+from lrtrack.journal.frames import FORMAT, HEAD, MAGIC, MAX_PAYLOAD, PREAMBLE, cut_off, decode
+from lrtrack.records import Run, State, diagnoses_from, suggestions_from
 
 #: Bytes read at once: bounds memory on long journals. Nearly every frame is far smaller; for one
 #: that is not, more is read, up to what a frame may be.
 CHUNK = 16 * 2**20
 LARGEST = 2 * MAX_PAYLOAD
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A frame, understood: an event's mapping or a table of rows.
-
-    Attributes:
-        start, end: byte offsets in the file.
-    """
-
-    start: int
-    end: int
-    event: dict[str, Any] | None = None
-    rows: pa.RecordBatch | None = None
-
-    def records(self) -> list[StepRecord]:
-        """The rows as records, values absent from a row left out."""
-        if self.rows is None:
-            return []
-        names = self.rows.schema.names[2:]
-        steps, times, *columns = (column.to_pylist() for column in self.rows.columns)
-        return [
-            StepRecord(
-                step, when, {n: v for n, v in zip(names, values, strict=True) if v is not None}
-            )
-            for step, when, *values in zip(steps, times, *columns, strict=True)
-        ]
 
 
 @dataclass(frozen=True)
@@ -74,12 +48,16 @@ class Ending:
 class JournalReader:
     """One journal file.
 
+    Attributes:
+        damage: what was found damaged so far, by whatever was read.
+
     Raises:
         JournalError: the file is missing, is no journal, or is of a later format.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.damage = Damage()
         try:
             with path.open("rb") as file:
                 head = file.read(len(PREAMBLE))
@@ -100,22 +78,31 @@ class JournalReader:
                     return Run.from_dict(entry.event["run"])
                 except (AttributeError, KeyError, TypeError, ValueError) as error:
                     raise JournalError(f"cannot read {self.path}: {error!r}") from error
-        raise JournalError(f"{self.path} says nothing about its run")
+        why = f": {self.damage}" if self.damage else ""
+        raise JournalError(f"{self.path} says nothing about its run{why}")
 
     def entries(self, offset: int = 0) -> Iterator[Entry]:
-        """Whole entries from byte `offset` to the present end."""
+        """Whole entries from byte `offset` to the present end; what is none goes to `damage`."""
         with self.path.open("rb") as file:
             at, size = offset, CHUNK
+            sound = max(at, len(PREAMBLE))  # all before is read, or was passed over for a reason
             while True:
                 file.seek(at)
                 data = file.read(size)
                 end = at
                 for frame in decode(data, at):
                     end = frame.end
-                    entry = _understood(frame)
-                    if entry is not None:
-                        yield entry
+                    entry = understood(frame)
+                    if frame.start > sound:
+                        self._passed_over(file, sound, frame.start, entry)
+                    sound = frame.end
+                    if entry is None:
+                        self.damage.add(frame.start, frame.end)
+                        continue
+                    self.damage.remove(frame.start)  # half of it may have been met before
+                    yield entry
                 if len(data) < size:
+                    self._tail(file, sound, at + len(data))
                     return
                 if end > at:
                     at, size = end, CHUNK
@@ -123,6 +110,51 @@ class JournalReader:
                     size *= 2
                 else:  # nothing but rubbish: step over half of it
                     at, size = at + size // 2, CHUNK
+
+    def stands(self, offset: int, skip: int) -> bool:
+        """Whether a reader may have stopped at byte `offset`, after `skip` rows of what is there.
+
+        False of a place that lies in no journal of this run, as in a cursor that was tampered with.
+        """
+        if offset in (0, self.size()):
+            return skip == 0
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            head = file.read(len(MAGIC))
+        if not head or not MAGIC.startswith(head):
+            return False
+        if skip == 0:
+            return True
+        entry = next(self.entries(offset), None)
+        rows = None if entry is None or entry.start != offset else entry.rows
+        return rows is not None and skip < rows.num_rows
+
+    def inspect(self) -> Damage:
+        """Read all of it, for its damage alone."""
+        for _ in self.entries():
+            pass
+        return self.damage
+
+    def _passed_over(self, file: BinaryIO, start: int, end: int, after: Entry | None) -> None:
+        """Note bytes that are no frame, unless a killed writer left them to a later one."""
+        event = after.event if after is not None else None
+        resumed = event is not None and event["event"] == "resume"
+        if resumed and self._cut_off(file, start, end):
+            self.damage.remove(start)
+        else:
+            self.damage.add(start, end)
+
+    def _tail(self, file: BinaryIO, start: int, end: int) -> None:
+        """Note bytes after the last frame, unless they may yet become one, or never will."""
+        if start < end and not self._cut_off(file, start, end):
+            self.damage.add(start, end)
+        else:
+            self.damage.remove(start)
+
+    @staticmethod
+    def _cut_off(file: BinaryIO, start: int, end: int) -> bool:
+        file.seek(start)
+        return cut_off(file.read(HEAD), end - start)
 
     def alive(self) -> bool:
         """Whether some process still holds this journal open for writing."""
@@ -173,27 +205,6 @@ def merge(batches: list[pa.RecordBatch]) -> pa.Table:
         taken = pa.array(source, pa.int64(), mask=source < 0)
         columns[name] = table[name].combine_chunks().take(taken)
     return pa.table(columns)
-
-
-def _understood(frame: Frame) -> Entry | None:
-    """A frame's content; None where a sound frame holds nonsense (not written by lrtrack)."""
-    try:
-        if frame.kind is Kind.EVENT:
-            event = json.loads(frame.payload)
-            if not isinstance(event, dict) or not isinstance(event.get("event"), str):
-                return None
-            return Entry(frame.start, frame.end, event=event)
-        with pa.ipc.open_stream(frame.payload) as stream:
-            batch = stream.read_next_batch()
-    except (ValueError, pa.ArrowException, StopIteration, OSError):
-        return None
-    numeric = [pa.int64()] + [pa.float64()] * (batch.num_columns - 1)
-    names = batch.schema.names
-    if names[:2] != ["step", "time"] or len(set(names)) < len(names):
-        return None
-    if batch.schema.types != numeric or batch["step"].null_count or batch["time"].null_count:
-        return None
-    return Entry(frame.start, frame.end, rows=batch)
 
 
 def ending_of(event: dict[str, Any]) -> Ending | None:

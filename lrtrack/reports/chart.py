@@ -12,13 +12,14 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
+from lrtrack.errors import clean
 from lrtrack.reports.characters import MARGIN, SIGNS, STYLES, framed, plot, x_axis
 from lrtrack.reports.curves import AXES, Curves, Panel, curves_of
 from lrtrack.reports.palette import names_of
 from lrtrack.reports.rulers import STEP
 from lrtrack.reports.terminal import width_of
 from lrtrack.reports.thinning import means, stretches
-from lrtrack.reports.wording import clean, number
+from lrtrack.reports.wording import number
 from lrtrack.stats import Comparison
 
 Values = NDArray[np.float64]

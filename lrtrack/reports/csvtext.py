@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
+from lrtrack.errors import clean
 from lrtrack.reports.diagnosed import codes
 from lrtrack.reports.runs import RunRow
-from lrtrack.reports.wording import clean
 from lrtrack.schedules import JSON, text_of
 from lrtrack.stats import Comparison, RunSummary, ScheduleSummary, Spread
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from lrtrack.reports.wording import clean, count
+from lrtrack.errors import clean
+from lrtrack.reports.wording import count
 
 #: Lines shown; a list that is longer hides the table.
 LINES = 8

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lrtrack.reports.wording import clean, short_labels
+from lrtrack.errors import clean
+from lrtrack.reports.wording import short_labels
 from lrtrack.schedules import Schedule
 from lrtrack.stats import Comparison, ScheduleSummary
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lrtrack.errors import clean
 from lrtrack.reports import diagnosed, notes
 from lrtrack.reports.headline import headline, tested
 from lrtrack.reports.wording import (
     NONE,
     aligned,
-    clean,
     count,
     interval,
     mean_std,

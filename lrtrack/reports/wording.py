@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
@@ -18,23 +17,6 @@ NONE = "–"
 NAME_WIDTH = 48
 
 _CALL = re.compile(r"([\w.<>]+)\(.*\)")
-_ANSI = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
-    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"  # titles
-    r"|\x1b[ -/]*[0-~]"
-)
-
-
-def clean(text: str) -> str:
-    """`text` on one line without anything that steers a terminal or reorders what is read."""
-    kept = []
-    for char in _ANSI.sub("", text):
-        kind = unicodedata.category(char)
-        if char.isspace() or kind in ("Zl", "Zp"):
-            kept.append(" ")
-        elif kind not in ("Cc", "Cf", "Cs"):
-            kept.append(char)
-    return "".join(kept).strip()
 
 
 def number(value: float | None, digits: int = 4, *, trim: bool = False) -> str:

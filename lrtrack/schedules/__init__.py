@@ -1,6 +1,25 @@
 """Schedules as values, without torch."""
 
 from lrtrack.schedules.named import spec_of
-from lrtrack.schedules.schedule import CONSTANT, JSON, Schedule, label_of, plain, text_of
+from lrtrack.schedules.schedule import (
+    CONSTANT,
+    DEEPEST,
+    JSON,
+    Schedule,
+    label_of,
+    plain,
+    shallow,
+    text_of,
+)
 
-__all__ = ["CONSTANT", "JSON", "Schedule", "label_of", "plain", "spec_of", "text_of"]
+__all__ = [
+    "CONSTANT",
+    "DEEPEST",
+    "JSON",
+    "Schedule",
+    "label_of",
+    "plain",
+    "shallow",
+    "spec_of",
+    "text_of",
+]

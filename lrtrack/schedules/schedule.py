@@ -14,6 +14,8 @@ from typing import Any
 JSON = Any
 
 CONSTANT = "constant"
+#: Lists and mappings inside each other; more is nobody's configuration, and too much for Python.
+DEEPEST = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +60,18 @@ class Schedule:
         """
         name = data.get("name")
         if not isinstance(name, str):
-            raise ValueError(f"a schedule needs its name as text, got {name!r}")
+            raise ValueError(f"a schedule needs its name as text, got {type(name).__name__}")
         return cls(name, {key: value for key, value in data.items() if key != "name"})
 
     @classmethod
     def from_spec(cls, spec: str) -> Schedule:
         """Rebuild a schedule from its canonical JSON; ValueError where it is none."""
-        data = json.loads(spec)
+        try:
+            data = json.loads(spec)
+        except RecursionError:
+            raise ValueError("brackets upon brackets, and no schedule") from None
+        if not shallow(data):
+            raise ValueError(f"a schedule of more than {DEEPEST} lists and mappings in each other")
         if not isinstance(data, dict):
             raise ValueError(f"a schedule is a JSON object, got {spec[:80]!r}")
         return cls.from_dict(data)
@@ -102,6 +109,21 @@ def plain(value: JSON) -> JSON:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     return str(value)
+
+
+def shallow(value: JSON, deepest: int = DEEPEST) -> bool:
+    """Whether no more than `deepest` lists and mappings lie inside each other in `value`."""
+    layer = [value]
+    for _ in range(deepest + 1):
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, dict | list | tuple)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not layer:
+            return True
+    return False
 
 
 def _canonical(value: JSON) -> JSON:

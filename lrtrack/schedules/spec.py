@@ -27,6 +27,10 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+#: Characters on either side of the place that an error points at.
+_AROUND = 100
+#: Lists inside each other: torch has no parameter that takes more than one.
+_DEEPEST = 10
 _WORDS: Mapping[str, Any] = {"true": True, "false": False, "none": None, "null": None}
 
 
@@ -34,8 +38,12 @@ class SpecError(UsageError):
     """A spec that cannot be read; the message points at the character."""
 
     def __init__(self, text: str, at: int, expected: str) -> None:
-        pointer = " " * at + "^"
-        super().__init__(f"Cannot read the schedule: {expected}\n  {text}\n  {pointer}")
+        begin = max(0, at - _AROUND) if len(text) > 2 * _AROUND else 0
+        around = text[begin : begin + 2 * _AROUND]
+        before, after = "…" if begin else "", "…" if begin + len(around) < len(text) else ""
+        pointer = " " * (len(before) + at - begin) + "^"
+        shown = f"{before}{around}{after}"
+        super().__init__(f"Cannot read the schedule: {expected}\n  {shown}\n  {pointer}")
         self.at = at
 
 
@@ -126,6 +134,7 @@ class _Parser:
     def __init__(self, source: str) -> None:
         self._source = source
         self._after = 0
+        self._depth = 0
         self._advance()
 
     def _advance(self) -> None:
@@ -139,7 +148,8 @@ class _Parser:
         self._after = match.end()
 
     def _fail(self, expected: str) -> SpecError:
-        found = f"found {self._text!r}" if self._text else "the text ends"
+        text = self._text if len(self._text) <= _AROUND else f"{self._text[:_AROUND]}…"
+        found = f"found {text!r}" if text else "the text ends"
         return SpecError(self._source, self._at, f"expected {expected}, but {found}.")
 
     def _take(self, sign: str) -> bool:
@@ -202,7 +212,12 @@ class _Parser:
     def _scalar(self) -> Any:
         kind, text, at = self._kind, self._text, self._at
         if self._take("["):
-            return self._values("]")
+            self._depth += 1
+            if self._depth > _DEEPEST:
+                raise SpecError(self._source, at, f"no more than {_DEEPEST} lists in each other.")
+            found = self._values("]")
+            self._depth -= 1
+            return found
         if kind == "number":
             self._advance()
             return self._range(_number(text), at)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from lrtrack.errors import clean
 from lrtrack.journal.layout import Layout
 from lrtrack.settings import claim_process, redact
 from lrtrack.shipping.lock import Lock
@@ -55,7 +56,7 @@ class Redacted(io.TextIOBase):
 
 def _log(line: str) -> None:
     stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-    print(f"{stamp} {line}", file=sys.stderr, flush=True)
+    print(f"{stamp} {clean(line)}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

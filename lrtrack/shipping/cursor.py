@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -16,23 +17,27 @@ class Cursor:
         offset: bytes of the journal that are delivered.
         skip: rows delivered of the frame that begins at `offset`.
         doubt: a batch was sent whose answer was never seen.
+        doubtful: bytes of the journal up to which there is doubt, where that is more than a batch.
         remote_id: the tracker's run id, once the run is opened there.
         url: where people look at the run.
         closed: everything is delivered and the run is ended in the tracker.
         error: why delivery does not go on at present, without credentials.
         failures: attempts that came to nothing, since the last one that did not.
         given_up: the tracker refused for good; only `lrtrack sync` or a new shipper tries again.
+        damage: what of the journal could not be read, and so was not delivered.
     """
 
     offset: int = 0
     skip: int = 0
     doubt: bool = False
+    doubtful: int = 0
     remote_id: str | None = None
     url: str | None = None
     closed: bool = False
     error: str | None = None
     failures: int = 0
     given_up: bool = False
+    damage: str | None = None
 
     @classmethod
     def load(cls, path: Path) -> Cursor:
@@ -42,9 +47,24 @@ class Cursor:
         """
         data = read_json(path)
         if data is None:
-            return cls(doubt=path.exists())
+            return cls._lost() if path.exists() else cls()
         known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in data.items() if name in known})
+        cursor = cls(**{name: value for name, value in data.items() if name in known})
+        return cursor if cursor._makes_sense() else cls._lost()
+
+    @classmethod
+    def _lost(cls) -> Cursor:
+        return cls(doubt=True, doubtful=sys.maxsize)
+
+    def _makes_sense(self) -> bool:
+        counts = (self.offset, self.skip, self.failures, self.doubtful)
+        flags = (self.doubt, self.closed, self.given_up)
+        texts = (self.remote_id, self.url, self.error, self.damage)
+        return (
+            all(type(count) is int and count >= 0 for count in counts)
+            and all(isinstance(flag, bool) for flag in flags)
+            and all(text is None or isinstance(text, str) for text in texts)
+        )
 
     def save(self, path: Path) -> None:
         """Write the state in one step."""

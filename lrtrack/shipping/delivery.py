@@ -56,6 +56,10 @@ class Delivery:
         self.cursor = Cursor.load(self._path)
         self._sink = tracker.sink(self._reader.run, target, self.cursor.remote_id)
         self._opened = False
+        told = self.cursor
+        if not told.closed and not self._reader.stands(told.offset, told.skip):
+            self._rewind()
+        told.doubtful = min(told.doubtful, self._reader.size())
         if self._sink is not None and not self._sink.durable and not self.cursor.closed:
             self._rewind()
 
@@ -68,6 +72,11 @@ class Delivery:
     def complete(self) -> bool:
         """Whether the run is over, and all of it delivered."""
         return self.cursor.closed and self._reader.size() <= self.cursor.offset
+
+    @property
+    def damage(self) -> str | None:
+        """What of the journal could not be read so far; None where all could."""
+        return str(self._reader.damage) if self._reader.damage else None
 
     def alive(self) -> bool:
         """Whether the run still writes its journal."""
@@ -121,7 +130,7 @@ class Delivery:
             sink.write(batch.records, doubt)
         if (self.cursor.offset, self.cursor.skip) != batch.after or self.cursor.error:
             offset, skip = batch.after
-            self._save(offset=offset, skip=skip, doubt=False, **WELL)
+            self._save(offset=offset, skip=skip, doubt=offset < self.cursor.doubtful, **WELL)
         if not batch.more and not alive:
             self._finish(sink)
             return False
@@ -149,7 +158,7 @@ class Delivery:
                 path = Path(folder) / columns.NAME
                 columns.write_parquet(table, path)
                 sink.upload(path)
-                table = columns.read_parquet(path)
+                table = columns.read_parquet(path, own=True)
         # Without a word of how it ended, its process was killed.
         state, ended = (ending.state, ending.time) if ending else (State.FAILED, last)
         run = ending.completed(self._reader.run) if ending else self._reader.run
@@ -159,10 +168,14 @@ class Delivery:
         # The losses of a range test are not what a training came to.
         summary = run_metrics(table, run.prefix) if run.kind == TRAIN else {}
         sink.close(state, ended, summary)
-        self._save(closed=True, offset=self._reader.size(), skip=0)
+        self._save(closed=True, offset=self._reader.size(), skip=0, damage=self.damage)
 
     def _rewind(self) -> None:
-        self.cursor.offset, self.cursor.skip, self.cursor.doubt = 0, 0, self.cursor.offset > 0
+        """Begin anew; whatever was journalled until now may be in the tracker."""
+        cursor = self.cursor
+        if cursor.doubt or cursor.offset > 0:
+            cursor.doubt, cursor.doubtful = True, self._reader.size()
+        cursor.offset = cursor.skip = 0
 
     def _save(self, **changes: object) -> None:
         for name, value in changes.items():

@@ -49,6 +49,7 @@ class _Job:
     pause: float = PAUSE
     given_up: bool = False
     seen: tuple[int, bool] | None = None
+    told: str | None = None
 
     def due(self, now: float) -> bool:
         """Whether there is something to deliver since the last attempt that went well."""
@@ -210,6 +211,7 @@ class Shipper:
             while job.delivery.advance():
                 self._went_well(job)
             self._went_well(job)
+            self._tell_damage(job)
             job.seen, job.beat = extent, self._moved_at + BEAT
         except TrackerUnavailable as error:
             job.delivery.note(error, final=False)
@@ -225,6 +227,12 @@ class Shipper:
             job.given_up = True
             job.delivery.note(final, final=True)
             self._log(f"{job.delivery.run_id}: given up: {final}")
+
+    def _tell_damage(self, job: _Job) -> None:
+        damage = job.delivery.damage
+        if damage is not None and damage != job.told:
+            job.told = damage
+            self._log(f"{job.delivery.run_id}: its journal is {damage}; the rest is delivered")
 
     def _went_well(self, job: _Job) -> None:
         job.pause = PAUSE

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from lrtrack.trackers import unfolding
+
 #: Where a tracker keeps the file, below a run's artifacts.
 FOLDER = "lrtrack"
 NAME = "history.parquet"
@@ -21,27 +23,42 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="zstd")
 
 
-def read_parquet(path: Path) -> pa.Table:
+def read_parquet(path: Path, *, own: bool = False) -> pa.Table:
     """Read such a file, trusting nothing in it.
 
+    Args:
+        own: this machine has just written it: it may be of any size.
+
     Raises:
-        ValueError: it is not a Parquet file with these columns.
+        ValueError: it is not a Parquet file with these columns, or takes more memory than a step
+            history may.
     """
     try:
         with pq.ParquetFile(path) as file:
+            _expect(file.schema_arrow)
+            if not own:
+                unfolding.check(path, file.metadata)
             table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"not a readable Parquet file: {error}") from error
-    types = [pa.int64(), *[pa.float64()] * (table.num_columns - 1)]
-    if table.column_names[:2] != ["step", "time"] or table.schema.types != types:
-        raise ValueError("not a step history: expected int64 'step', then float64 columns")
-    if len(set(table.column_names)) != table.num_columns:
-        raise ValueError("not a step history: repeated columns")
+    _expect(table.schema)
     if table["step"].null_count or table["time"].null_count:
         raise ValueError("not a step history: steps without a number or a time")
-    if not np.all(np.diff(table["step"].to_numpy()) > 0):
-        raise ValueError("not a step history: steps do not ascend")
+    steps = table["step"].to_numpy()
+    if not np.all(np.diff(steps) > 0) or (len(steps) and steps[0] < 0):
+        raise ValueError("not a step history: steps do not ascend from 0")
+    if not np.isfinite(table["time"].to_numpy()).all():
+        raise ValueError("not a step history: steps at no time")
     return table
+
+
+def _expect(schema: pa.Schema) -> None:
+    names = schema.names
+    types = [pa.int64(), *[pa.float64()] * (len(names) - 1)]
+    if names[:2] != ["step", "time"] or schema.types != types:
+        raise ValueError("not a step history: expected int64 'step', then float64 columns")
+    if len(set(names)) != len(names):
+        raise ValueError("not a step history: repeated columns")
 
 
 def arrays(table: pa.Table) -> dict[str, Any]:

@@ -76,6 +76,8 @@ class LocalTracker:
             except (OSError, pa.ArrowException) as error:  # removed, or unreadable since
                 warn(f"cannot read {reader.path}: {error}; it is left out")
             else:
+                if reader.damage:
+                    warn(f"{reader.path} is {reader.damage}; what was there is left out")
                 yield history
             if progress is not None:
                 progress(done, len(runs))

@@ -226,6 +226,8 @@ def _continued(layout: Layout, run: Run, resume: str | None) -> tuple[Run, int, 
             reader = JournalReader(path)
             table, _ = reader.table()
             steps = table["step"]
+            if reader.damage:
+                warn(f"{path} is {reader.damage}; the run goes on without what was there.")
             return reader.run, int(steps[-1].as_py()) if len(steps) else -1, table
         except JournalError:
             continue

@@ -22,6 +22,7 @@ from lrtrack.capture.optimizers import describe_optimizer, device_of, unwrap, wo
 from lrtrack.errors import UsageError, unknown
 from lrtrack.journal.layout import host
 from lrtrack.records import TRAIN, Run, Target
+from lrtrack.schedules import DEEPEST, shallow
 from lrtrack.settings import Settings
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
@@ -85,7 +86,8 @@ def check(options: Options) -> None:
         raise UsageError(f"seed must be an integer, got {options.seed!r}")
     if not options.flush_timeout >= 0:
         raise UsageError(f"flush_timeout is in seconds, at least 0; got {options.flush_timeout}")
-    as_mapping(options.config)
+    if not shallow(as_mapping(options.config), DEEPEST // 2):
+        raise UsageError(f"config has more than {DEEPEST // 2} lists and mappings in each other")
 
 
 def _check_parameters(optimizer: torch.optim.Optimizer) -> None:

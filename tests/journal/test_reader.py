@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pytest
 
 from lrtrack.errors import JournalError
 from lrtrack.journal import reader as reader_module
+from lrtrack.journal.entries import MAX_EVENT
 from lrtrack.journal.frames import PREAMBLE, Kind, encode
 from lrtrack.journal.reader import Ending, JournalReader, merge
 from lrtrack.records import Run, State, StepRecord, Target
@@ -31,12 +33,20 @@ def batch(**columns: list[float | None]) -> pa.RecordBatch:
     return pa.record_batch(arrays, names=list(columns))
 
 
-def frame(rows: pa.RecordBatch) -> bytes:
+def frame(rows: pa.RecordBatch, compression: str | None = None) -> bytes:
     """Rows in a frame."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as stream:
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_stream(sink, rows.schema, options=options) as stream:
         stream.write_batch(rows)
     return encode(Kind.ROWS, sink.getvalue().to_pybytes())
+
+
+def lying(rows: pa.RecordBatch, true: int, told: int) -> bytes:
+    """Rows in a frame, of which every number `true` says `told`."""
+    payload = frame(rows)[13:]
+    assert struct.pack("<q", true) in payload
+    return encode(Kind.ROWS, payload.replace(struct.pack("<q", true), struct.pack("<q", told)))
 
 
 def journal(path: Path, *frames: bytes) -> JournalReader:
@@ -236,13 +246,77 @@ def test_a_lost_first_event_is_made_good_by_a_later_one(path: Path, run: Run) ->
         frame(batch(step=[1], time=[None])),
         frame(pa.record_batch([[1], ["x"]], names=["step", "time"])),
         frame(pa.record_batch([[1], [1.0], [1.0], [2.0]], names=["step", "time", "a", "a"])),
+        frame(batch(step=[], time=[], lr=[])),
+        frame(batch(step=[-1], time=[1.0])),
+        frame(batch(step=[1], time=[math.nan])),
+        frame(batch(step=[1], time=[math.inf])),
+        frame(batch(step=[0] * 10**6, time=[1.0] * 10**6), compression="zstd"),
+        frame(batch(step=[0] * 10**6, time=[1.0] * 10**6), compression="lz4"),
+        lying(batch(step=[1, 2, 3], time=[1.0] * 3, lr=[0.5, None, 0.5]), 3, 10**6),
+        lying(batch(step=[1, 2, 3], time=[1.0] * 3, lr=[0.5, None, 0.5]), 3, 2**60),
+        lying(batch(step=[1, 2, 3], time=[1.0] * 3, lr=[0.5, None, 0.5]), 3, -3),
+        lying(batch(step=[1, 2, 3], time=[1.0] * 3, lr=[0.5, None, 0.5]), 64, 2**40),
+        encode(Kind.EVENT, b'{"event": "run", "run": ' + b"[" * 200 + b"]" * 200 + b"}"),
+        encode(Kind.EVENT, b'{"event": ' + b"[" * 200_000),
+        encode(Kind.EVENT, json.dumps({"event": "x" * MAX_EVENT}).encode()),
     ],
+    ids=range(25),
 )
 def test_sound_frames_with_nonsense_are_passed_over(path: Path, bad: bytes) -> None:
-    """What another program framed correctly but lrtrack never wrote is left out."""
+    """What another program framed correctly but lrtrack never wrote is left out, as damage."""
     reader = journal(path, bad, frame(batch(step=[7], time=[1.0], lr=[0.5])))
 
     assert reader.table()[0].to_pylist() == [{"step": 7, "time": 1.0, "lr": 0.5}]
+    assert (reader.damage.places, reader.damage.size) == (1, len(bad))
+
+
+def test_damage_is_counted_once(path: Path, run: Run) -> None:
+    """However often a place is read, from wherever, it is one place of so many bytes."""
+    first, last = event("run", run=run.to_dict()), event("end", state="FINISHED")
+    rows = [frame(batch(step=[step], time=[1.0], lr=[0.5])) for step in range(4)]
+    hurt = bytearray(rows[1])
+    hurt[50] ^= 4
+    reader = journal(path, first, rows[0], bytes(hurt), rows[2], b"rubbish", rows[3], last)
+    starts = [entry.start for entry in reader.entries()]
+    for start in starts:
+        list(reader.entries(start))
+
+    assert str(reader.damage) == f"damaged in 2 places ({len(hurt) + 7} bytes)"
+    assert reader.table()[0]["step"].to_pylist() == [0, 2, 3]
+
+
+def test_a_torn_tail_is_no_damage(path: Path, run: Run) -> None:
+    """Neither while it may yet grow, nor once a later process has gone on behind it."""
+    first, rows = event("run", run=run.to_dict()), frame(batch(step=[0], time=[1.0]))
+    for cut in range(1, len(rows)):
+        torn = rows[:cut]
+        assert not journal(path, first, torn).inspect()
+        resumed = journal(path, first, torn, event("resume", run=run.to_dict()), rows)
+        assert not resumed.inspect()
+        assert resumed.table()[0].num_rows == 1
+        assert journal(path, first, torn, rows).inspect().size == cut
+
+
+def test_a_tail_that_grows_is_damage_no_more(path: Path, run: Run) -> None:
+    """What was half a frame is a whole one later; what was damaged stays so."""
+    first, rows = event("run", run=run.to_dict()), frame(batch(step=[0], time=[1.0]))
+    reader = journal(path, first, rows[:20] + bytes(len(rows) - 20))
+    assert reader.inspect().size == len(rows)
+    path.write_bytes(PREAMBLE + first + rows)
+
+    assert not reader.inspect()
+
+
+def test_where_a_reader_may_have_stopped(path: Path, run: Run) -> None:
+    """Between frames, at the end, or after some rows of a frame; nowhere else."""
+    first, rows = event("run", run=run.to_dict()), frame(batch(step=[0, 1], time=[1.0, 2.0]))
+    reader = journal(path, first, rows)
+    middle = len(PREAMBLE) + len(first)
+
+    assert [reader.stands(at, 0) for at in (0, middle, reader.size())] == [True] * 3
+    assert [reader.stands(middle, skip) for skip in (1, 2, 99)] == [True, False, False]
+    assert [reader.stands(at, 0) for at in (1, middle + 1, 10**9)] == [False] * 3
+    assert [reader.stands(at, 1) for at in (0, len(PREAMBLE), reader.size())] == [False] * 3
 
 
 @pytest.mark.parametrize(

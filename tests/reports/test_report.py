@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lrtrack.errors import clean
 from lrtrack.reports.report import Tone, report_of
-from lrtrack.reports.wording import clean, mean_std, number, places, rate, short_labels, some
+from lrtrack.reports.wording import mean_std, number, places, rate, short_labels, some
 from lrtrack.schedules import Schedule
 from lrtrack.stats import Spread, compare_histories
 

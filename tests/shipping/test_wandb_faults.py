@@ -118,3 +118,17 @@ def test_a_killed_shipper(wandb_server, living_shippers, command_line):
 
     all_there(wandb_server)
     assert len(journalled()) == 100
+
+
+def test_a_lost_cursor(wandb_server, living_shippers, command_line, clean_place, within_seconds):
+    """Nobody remembers that the run was delivered: W&B is asked, and nothing comes twice."""
+    train()
+    within_seconds(60, lambda: living_shippers() == [])
+    (cursor,) = (clean_place / ".lrtrack" / "runs").glob("*.cursor")
+    cursor.write_text('{"offset": "all of it"}')
+    (clean_place / ".lrtrack" / "queue" / cursor.name.partition(".")[0]).touch()
+    done = command_line("sync")
+
+    assert (done.returncode, done.stdout) == (0, "Delivered 1 of 1 runs.\n"), done.stderr
+    all_there(wandb_server)
+    assert len(wandb_server.runs(PLACE)) == 1

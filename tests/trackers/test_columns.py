@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lrtrack.trackers import columns
+from lrtrack.trackers import columns, unfolding
 
 CELL = st.none() | st.floats(allow_nan=True, allow_infinity=True)
 NAME = st.text(min_size=1, max_size=8).filter(lambda n: n not in ("step", "time"))
@@ -129,3 +129,41 @@ def test_types_of_the_arrays():
     assert found["steps"].dtype == np.int64
     assert found["metrics"]["loss"].dtype == np.float64
     assert found["present"]["loss"].dtype == np.bool_
+
+
+def test_more_than_a_history_may_take(tmp_path: Path, monkeypatch):
+    """A file that unfolds to too much is refused unread, unless this machine has written it."""
+    path = tmp_path / "h.parquet"
+    columns.write_parquet(table(list(range(5000)), loss=[0.5] * 5000), path)
+    monkeypatch.setattr(unfolding, "MAX_VALUES", 14_999)
+    with pytest.raises(ValueError, match="bytes that unfold to 15,000 values"):
+        columns.read_parquet(path)
+    assert columns.read_parquet(path, own=True).num_rows == 5000
+    monkeypatch.setattr(unfolding, "MAX_VALUES", 15_000)
+    assert columns.read_parquet(path).num_rows == 5000
+    monkeypatch.setattr(unfolding, "FREE", 1000)
+    monkeypatch.setattr(unfolding, "RATIO", 0)
+    with pytest.raises(ValueError, match="bytes that unfold to 15,000 values"):
+        columns.read_parquet(path)
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_a_page_that_is_too_large(tmp_path: Path, monkeypatch, version: str, dictionary: bool):
+    """What a footer may keep quiet about, each page's own header tells."""
+    path = tmp_path / "h.parquet"
+    found = table(list(range(5000)), loss=np.random.default_rng(0).random(5000).tolist())
+    pq.write_table(found, path, use_dictionary=dictionary, data_page_version=version)
+    monkeypatch.setattr(unfolding, "MAX_PAGE", 50_000)
+    assert columns.read_parquet(path).num_rows == 5000
+    monkeypatch.setattr(unfolding, "MAX_PAGE", 30_000)
+    with pytest.raises(ValueError, match=r"a page that unfolds to [34]\d,\d{3} bytes"):
+        columns.read_parquet(path)
+
+
+@pytest.mark.parametrize("steps", [[-1, 0], [0, 0], [1, 0]])
+def test_steps_that_are_none(tmp_path: Path, steps: list[int]):
+    """Steps ascend from 0."""
+    columns.write_parquet(table(steps, loss=[1.0, 2.0]), tmp_path / "h.parquet")
+    with pytest.raises(ValueError, match="steps do not ascend from 0"):
+        columns.read_parquet(tmp_path / "h.parquet")

@@ -201,6 +201,11 @@ def test_an_unwritable_directory_costs_the_record_only(training, monkeypatch, tm
     assert run.url is None
 
 
+deep: list[object] = []
+for _ in range(60):
+    deep = [deep]
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind", "words"),
     [
@@ -212,6 +217,7 @@ def test_an_unwritable_directory_costs_the_record_only(training, monkeypatch, tm
         ({"seed": "one"}, UsageError, "seed must be an integer"),
         ({"flush_timeout": -1}, UsageError, "flush_timeout is in seconds"),
         ({"config": 3}, UsageError, "config must be a mapping"),
+        ({"config": {"deep": deep}}, UsageError, "config has more than 50 lists and mappings"),
         ({"tracker": 3}, UsageError, "a name .*or a tracker object"),
     ],
 )

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from lrtrack.errors import clean
 from lrtrack.reports.curves import drawable
 from lrtrack.reports.html.parts import named
 from lrtrack.reports.palette import Look
 from lrtrack.reports.report import Cell, Column, Report
-from lrtrack.reports.wording import clean, count, number
+from lrtrack.reports.wording import count, number
 from lrtrack.stats import Comparison, ScheduleSummary
 
 #: Columns of more weight than this are left out on small screens.

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from urllib.parse import urlsplit
 
+from lrtrack.errors import clean
 from lrtrack.records import History
 from lrtrack.reports.diagnosed import codes
 from lrtrack.reports.html.parts import swatch
 from lrtrack.reports.palette import Look
-from lrtrack.reports.wording import NONE, clean, number
+from lrtrack.reports.wording import NONE, number
 from lrtrack.settings import redact
 from lrtrack.stats import Comparison, RunSummary
 

@@ -6,7 +6,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from lrtrack._optional import load
 from lrtrack.errors import TrackerError
@@ -40,6 +42,8 @@ class MlflowSink:
         self._run_id = remote_id or target.run_id
         self._steps = 0  # as known from the columnar file
         self._earlier: dict[str, set[int]] = {}  # metric → steps of the part continued here
+        #: Metric → (value, step) that MLflow has, asked for while there is doubt.
+        self._there: dict[str, set[tuple[str, int]]] = {}
 
     @property
     def _client(self) -> MlflowClient:
@@ -80,9 +84,18 @@ class MlflowSink:
         """Store metrics, 1000 a call."""
         points = words.metric_points(list(records))
         with self._turn():
-            if doubt:
-                points = self._not_there(points)
-            self._log_points(points)
+            if not doubt:
+                self._there.clear()
+                self._log_points(points)
+                return
+            points = self._not_there(points)
+            try:
+                self._log_points(points)
+            except BaseException:
+                self._there.clear()  # some of it may have arrived
+                raise
+            for point in points:
+                self._there[point[0]].add((_exact(point[1]), point[3]))
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         """Store the run-level metrics; end the run if lrtrack opened it."""
@@ -120,21 +133,28 @@ class MlflowSink:
         with self._turn(), tempfile.TemporaryDirectory() as folder:
             found = self._client.get_run(self._id)
             tags = found.data.tags
-            whole = columns.read_parquet(history)
+            whole = columns.read_parquet(history, own=True)
             if self._target.continued:
                 whole = stored(self._client, found, self._run.prefix)
                 columns.write_parquet(whole, history)
             if self._target.joined and words.HISTORY_ROWS in tags:
-                there = self._client.download_artifacts(
-                    self._id, f"{columns.FOLDER}/{columns.NAME}", folder
-                )
-                parts = [columns.read_parquet(Path(there)), whole]
+                parts = [self._earlier_blocks(found, folder), whole]
                 whole = merge([b for part in parts for b in part.to_batches()])
             self._steps = int(whole["step"][-1].as_py()) + 1
             path = Path(folder) / columns.NAME
             columns.write_parquet(whole, path)
             self._client.log_artifact(self._id, str(path), columns.FOLDER)
             self._client.set_tag(self._id, words.HISTORY_ROWS, str(whole.num_rows))
+
+    def _earlier_blocks(self, found: Any, folder: str) -> pa.Table:
+        """What other blocks of the run have stored; from the metrics where the file is broken."""
+        name = f"{columns.FOLDER}/{columns.NAME}"
+        try:
+            return columns.read_parquet(
+                Path(self._client.download_artifacts(self._id, name, folder))
+            )
+        except ValueError:
+            return stored(self._client, found, self._run.prefix)
 
     def _find_or_create(self) -> str:
         experiment_id = self._experiment()
@@ -191,14 +211,13 @@ class MlflowSink:
 
     def _not_there(self, points: Sequence[Point]) -> list[Point]:
         """The points that MLflow does not have yet; steps made before they were continued stay."""
-        there: set[tuple[str, str, int]] = set()
-        for name in {point[0] for point in points}:
+        for name in {point[0] for point in points} - self._there.keys():
             history = self._client.get_metric_history(self._id, name)
-            there |= {(name, _exact(metric.value), metric.step) for metric in history}
+            self._there[name] = {(_exact(metric.value), metric.step) for metric in history}
             if self._target.continued:
                 self._earlier.setdefault(name, {metric.step for metric in history})
         fresh = [p for p in points if p[3] not in self._earlier.get(p[0], ())]
-        return [p for p in fresh if (p[0], _exact(p[1]), p[3]) not in there]
+        return [p for p in fresh if (_exact(p[1]), p[3]) not in self._there[p[0]]]
 
 
 def _exact(value: float) -> str:

@@ -37,7 +37,9 @@ class Writer:
         self._joined = order["joined"]
         if not (self._joined and order["attach"] and self._attach(order)):
             self._init(order)
-            if order["again"] and not self._run.offline:
+            # It may be there already though nobody remembers: a lost cursor tells nothing.
+            again = order["again"] or (self._run.resumed and not self._joined)
+            if again and not self._run.offline:
                 self._present = self._stored()
         self._run.define_metric(words.STEP, hidden=True)
         return {"id": self._run.id, "url": self._run.url}
@@ -156,7 +158,7 @@ class Writer:
         from lrtrack.trackers import columns
         from lrtrack.trackers.wandb import rows
 
-        parts = [columns.read_parquet(file), rows.scanned(self._on_server())]
+        parts = [columns.read_parquet(file, own=True), rows.scanned(self._on_server())]
         columns.write_parquet(merge([b for part in parts for b in part.to_batches()]), file)
 
     def close(self, order: dict[str, Any]) -> Answer:

@@ -1,0 +1,35 @@
+"""What of a journal is damaged: told to people, while the rest is read."""
+
+from __future__ import annotations
+
+
+class Damage:
+    """Stretches of bytes that no sound frame holds, each counted once however often it is met."""
+
+    def __init__(self) -> None:
+        self._spans: dict[int, int] = {}
+
+    def add(self, start: int, end: int) -> None:
+        """Note the bytes from `start` up to `end`."""
+        self._spans[start] = end
+
+    def remove(self, start: int) -> None:
+        """Forget what was noted at `start`: it turned out to be sound, or to be gone."""
+        self._spans.pop(start, None)
+
+    @property
+    def places(self) -> int:
+        """How many stretches there are."""
+        return len(self._spans)
+
+    @property
+    def size(self) -> int:
+        """How many bytes they hold."""
+        return sum(end - start for start, end in self._spans.items())
+
+    def __bool__(self) -> bool:
+        return bool(self._spans)
+
+    def __str__(self) -> str:
+        many = "1 place" if self.places == 1 else f"{self.places} places"
+        return f"damaged in {many} ({self.size:,} bytes)"

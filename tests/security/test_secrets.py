@@ -1,0 +1,169 @@
+"""Credentials stay where the user put them: in no file, tag, message or page of lrtrack's."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lrtrack.journal.layout import Layout
+
+PASSWORD, TOKEN, USER = "hunter2-pass", "t0ken-of-mine", "alice-the-user"
+#: Trains three steps; what goes wrong there is a warning.
+_TRAINS = """
+import torch, lrtrack
+weight = torch.nn.Parameter(torch.ones(()))
+optimizer = torch.optim.SGD([weight], lr=0.5)
+with lrtrack.track(optimizer, tracker=TRACKER, experiment="secrets", flush_timeout=WAIT) as run:
+    for step in range(3):
+        optimizer.zero_grad(); (weight * 2.0).backward(); optimizer.step()
+print(run.id, run.url, repr(run))
+"""
+
+
+@pytest.fixture
+def trained(clean_place: Path) -> Callable[..., str]:
+    """`trained(tracker, wait)`: everything that a small training printed."""
+
+    def train(tracker: str, wait: float) -> str:
+        code = _TRAINS.replace("TRACKER", repr(tracker)).replace("WAIT", str(wait))
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code],
+            env=os.environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    return train
+
+
+@pytest.fixture
+def outputs(command_line, clean_place: Path) -> Callable[..., str]:
+    """`outputs(tracker)`: what each command says, and the report that one of them writes."""
+
+    def collect(tracker: str) -> str:
+        asked = ("--tracker", tracker, "--experiment", "secrets")
+        commands = [("doctor",), ("sync", "--timeout", "20"), ("compare", *asked, "-o", "r.html")]
+        said = ""
+        for command in commands:
+            done = command_line(*command)
+            said += done.stdout + done.stderr
+        return said
+
+    return collect
+
+
+def kept(folder: Path) -> dict[str, bytes]:
+    """Every file below `folder`."""
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def leaks(secrets: tuple[str, ...], said: str, files: dict[str, bytes]) -> list[str]:
+    """Where a secret is to be seen."""
+    places = {"what was printed": said.encode(), **files}
+    return [
+        f"{secret} in {place}"
+        for secret in secrets
+        for place, content in places.items()
+        if secret.encode() in content
+    ]
+
+
+def test_a_server_that_is_up(
+    server, trained, outputs, clean_place: Path, monkeypatch, living_shippers, within_seconds
+):
+    """A password in the URI and one in the environment reach MLflow's requests and nothing else."""
+    server.start()
+    uri = server.uri.replace("http://", f"http://{USER}:{PASSWORD}@")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKEN)
+    said = trained("mlflow", 60.0)
+    within_seconds(60, lambda: living_shippers() == [])
+    said += outputs("mlflow")
+    server.stop()
+    with sqlite3.connect(server.folder / "server.db") as database:
+        runs = database.execute("SELECT count(*) FROM runs").fetchone()[0]
+    database.close()
+
+    assert runs == 1, said
+    assert (clean_place / "r.html").exists(), said
+    files = kept(clean_place) | kept(server.folder)
+    assert leaks((PASSWORD, TOKEN, USER), said, files) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "environment"),
+    [
+        (f"http://{USER}:{PASSWORD}@127.0.0.1:9", {"MLFLOW_TRACKING_TOKEN": TOKEN}),
+        (
+            "http://127.0.0.1:9",
+            {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD},
+        ),
+        (f"postgresql://{USER}:{PASSWORD}@127.0.0.1:9/runs?sslpassword={TOKEN}", {}),
+    ],
+    ids=["a URI", "variables", "a database"],
+)
+def test_a_server_that_is_down(
+    uri: str, environment: dict[str, str], trained, outputs, clean_place: Path, monkeypatch,
+    living_shippers, within_seconds,
+):  # fmt: skip
+    """Errors name the server, never the credentials, on the terminal and in the shipper's log."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    said = trained("mlflow", 3.0)
+    for shipper in living_shippers():
+        psutil.Process(shipper).terminate()
+    within_seconds(60, lambda: living_shippers() == [])
+    said += outputs("mlflow")
+
+    assert "127.0.0.1" in said
+    assert Layout(clean_place / ".lrtrack").queued() != []
+    assert "Traceback" not in said
+    assert leaks((PASSWORD, TOKEN, USER), said, kept(clean_place)) == []
+
+
+def test_wandb_keeps_its_key(
+    wandb_server, trained, outputs, clean_place: Path, living_shippers, within_seconds
+):
+    """W&B's key is in no journal, log, run or report, whether its server answers or not."""
+    key = os.environ["WANDB_API_KEY"]
+    said = trained("wandb", 60.0)
+    within_seconds(60, lambda: living_shippers() == [])
+    said += outputs("wandb")
+
+    assert len(key) > 10
+    assert (clean_place / "r.html").exists(), said
+    assert leaks((key,), said, kept(clean_place)) == []
+
+
+def test_the_shipper_listens_on_no_port(store: str, living_shippers, within_seconds):
+    """Nobody can talk to it: it only asks."""
+    import torch
+
+    import lrtrack
+
+    weight = torch.nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([weight], lr=0.5)
+    with lrtrack.track(optimizer, tracker="mlflow", experiment="secrets") as run:
+        for _ in range(3):
+            optimizer.zero_grad()
+            (weight * 2.0).backward()
+            optimizer.step()
+        run.flush()
+        (shipper,) = living_shippers()
+        family = [psutil.Process(shipper), *psutil.Process(shipper).children(recursive=True)]
+        states = [c.status for each in family for c in each.net_connections(kind="inet")]
+
+    assert psutil.CONN_LISTEN not in states
+    assert psutil.CONN_NONE not in states  # a UDP port
