@@ -22,7 +22,8 @@ from lrtrack.settings import redact
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Progress, Query
 from lrtrack.trackers.mlflow import words
-from lrtrack.trackers.mlflow.store import existing, page, quiet, translated
+from lrtrack.trackers.mlflow.refusals import patiently, translated
+from lrtrack.trackers.mlflow.store import existing, page, quiet
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,9 +47,8 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     """
     uri = query.uri or own_target().uri
     mlflow = existing(uri)
-    with translated(uri):
-        experiment = experiment_of(mlflow, query)
-        runs = _runs(mlflow, query, experiment.experiment_id)
+    experiment = patiently(uri, lambda: experiment_of(mlflow, query))
+    runs = patiently(uri, lambda: _runs(mlflow, query, experiment.experiment_id))
     source = _Source(mlflow, uri, experiment.name, query.metric)
     with quiet(), ThreadPoolExecutor(WORKERS, thread_name_prefix="lrtrack-read") as pool:
         waiting = [pool.submit(source.history, run) for run in runs]
@@ -125,18 +125,18 @@ class _Source:
 
     def history(self, found: Any) -> History:
         """One run with its steps."""
-        run_id = found.info.run_id
-        with translated(self.uri):
-            run = run_from(found, self.experiment)
-            table = self._columnar(found)
-            if table is None:
-                table = stored(self.mlflow, found, run.prefix)
-            elif (
-                self.metric is not None
-                and self.metric in found.data.metrics  # logged by the user himself
-                and self.metric not in table.column_names
-            ):
-                table = _joined(table, _from_api(self.mlflow, run_id, [self.metric]))
+        run_id, own = found.info.run_id, self.metric
+        run = run_from(found, self.experiment)
+        table = self._columnar(found)
+        if table is None:
+            table = patiently(self.uri, lambda: stored(self.mlflow, found, run.prefix))
+        elif (
+            own is not None
+            and own in found.data.metrics  # logged by the user himself
+            and own not in table.column_names
+        ):
+            extra = patiently(self.uri, lambda: _from_api(self.mlflow, run_id, [own]))
+            table = _joined(table, extra)
         ended = found.info.end_time
         return History(
             run,
@@ -162,8 +162,9 @@ class _Source:
         run_id, name = found.info.run_id, f"{columns.FOLDER}/{columns.NAME}"
         with tempfile.TemporaryDirectory() as folder:
             try:
+                fetch = self.mlflow.download_artifacts
                 table = columns.read_parquet(
-                    Path(self.mlflow.download_artifacts(run_id, name, folder))
+                    Path(patiently(self.uri, lambda: fetch(run_id, name, folder)))
                 )
                 if table.num_rows != rows:
                     raise ValueError(f"has {table.num_rows} steps instead of {rows}")

@@ -16,7 +16,8 @@ from lrtrack.trackers import columns
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.mlflow import words
 from lrtrack.trackers.mlflow.reading import stored
-from lrtrack.trackers.mlflow.store import client, page, translated
+from lrtrack.trackers.mlflow.refusals import translated
+from lrtrack.trackers.mlflow.store import client, page
 from lrtrack.trackers.mlflow.turns import turn
 from lrtrack.trackers.mlflow.views import experiment_tags
 
