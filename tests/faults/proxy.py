@@ -63,6 +63,7 @@ class Proxy:
         self.whim: Callable[[str], Fault | None] | None = None
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
+        self._healed = threading.Event()
         self._upstream = port
         self._listener = _Listener(self)
         self.uri = f"http://127.0.0.1:{self._listener.server_address[1]}"
@@ -77,8 +78,10 @@ class Proxy:
         return fault
 
     def heal(self) -> None:
-        """Forward everything from now on, and forget what came."""
+        """Forward everything from now on, what is being delayed too, and forget what came."""
         with self._lock:
+            self._healed.set()
+            self._healed = threading.Event()
             self._faults.clear()
             self.requests.clear()
             self.whim, self.delay = None, 0.0
@@ -93,6 +96,10 @@ class Proxy:
         self._listener.shutdown()
         self._listener.server_close()
         self._thread.join()
+
+    def linger(self) -> None:
+        """Wait as long as an answer is to be delayed."""
+        self._healed.wait(self.delay)
 
     def fault_for(self, path: str, body: bytes) -> Fault | None:
         """What is to be done to this request; counted."""
@@ -154,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
             status, answered, content = proxy.forward(self.command, self.path, headers, body)
         except OSError:  # the server is down
             status, answered, content = 0, {}, b""
-        time.sleep(proxy.delay)
+        proxy.linger()
         cut = status == 0 or (fault is not None and bool(fault.cut))
         proxy.note(begun, self.command, self.path, 0 if cut else status)
         if cut:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from lrtrack.errors import NothingFound, UsageError, unknown, warn
+from lrtrack.errors import NothingFound, TrackerUnavailable, UsageError, unknown, warn
 from lrtrack.journal.reader import merge
 from lrtrack.records import TRAIN, History, Run, State, Target, suggestions_from
 from lrtrack.schedules import JSON
@@ -37,6 +37,7 @@ _STATES = {
     "SCHEDULED": State.RUNNING,
 }
 _OWN = ("loss_final", "loss_best")
+_FILE = f"{columns.FOLDER}/{columns.NAME}"
 
 
 def read(query: Query, progress: Progress | None) -> Iterator[History]:
@@ -159,19 +160,15 @@ class _Source:
         rows = _integer(found.data.tags.get(words.HISTORY_ROWS))
         if rows is None or found.info.status in ("RUNNING", "SCHEDULED"):
             return None
-        run_id, name = found.info.run_id, f"{columns.FOLDER}/{columns.NAME}"
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                fetch = self.mlflow.download_artifacts
-                table = columns.read_parquet(
-                    Path(patiently(self.uri, lambda: fetch(run_id, name, folder)))
-                )
-                if table.num_rows != rows:
-                    raise ValueError(f"has {table.num_rows} steps instead of {rows}")
-            except Exception as error:  # whatever the package of some artifact store raises
-                said = str(error).partition("\n")[0]
-                self.broken.append(f"run {run_id}: {name}: {said}")
-                return None
+        run_id = found.info.run_id
+        try:
+            table = patiently(self.uri, lambda: columnar(self.mlflow, run_id))
+            if table.num_rows != rows:
+                raise ValueError(f"has {table.num_rows} steps instead of {rows}")
+        except Exception as error:  # whatever the package of some artifact store raises
+            said = str(error).partition("\n")[0]
+            self.broken.append(f"run {run_id}: {_FILE}: {said}")
+            return None
         return table
 
 
@@ -223,6 +220,24 @@ def run_from(found: Any, experiment: str | None) -> Run:
         ),
         diagnoses=words.diagnoses_of(tags),
     )
+
+
+def columnar(mlflow: MlflowClient, run_id: str) -> pa.Table:
+    """The columnar file of a run.
+
+    Raises:
+        TrackerUnavailable: it is there, and cannot be had at present.
+        Exception: what MLflow, or pyarrow, raises otherwise.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = mlflow.download_artifacts(run_id, _FILE, folder)
+        except Exception as error:
+            # Of any failure at all, MLflow says that there is no such file.
+            if _FILE in [file.path for file in mlflow.list_artifacts(run_id, columns.FOLDER)]:
+                raise TrackerUnavailable(f"{_FILE} of run {run_id} does not arrive") from error
+            raise
+        return columns.read_parquet(Path(path))
 
 
 def stored(mlflow: MlflowClient, found: Any, prefix: str) -> pa.Table:

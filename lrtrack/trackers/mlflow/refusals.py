@@ -221,9 +221,10 @@ def _final(error: BaseException, answer: Answer) -> bool:
     text = str(error)
     if _LATER_TEXT.search(text):
         return False
-    if _code(error) in _FINAL:
+    status = answer.status or 0
+    if status >= 500 or status in _LATER_STATUS:
+        return _code(error) == "INVALID_STATE"  # which MLflow sends as if it were its own trouble
+    if _code(error) in _FINAL or 400 <= status < 500:  # other servers' answers have no code
         return True
-    if answer.status is not None:  # other servers' answers have no code of MLflow's
-        return 400 <= answer.status < 500 and answer.status not in _LATER_STATUS
-    return any(f"error code {status}" in text or f"error {status}" in text
-               for status in _FINAL_STATUS)  # fmt: skip
+    return any(f"error code {final}" in text or f"error {final}" in text
+               for final in _FINAL_STATUS)  # fmt: skip

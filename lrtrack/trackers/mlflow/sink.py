@@ -15,7 +15,7 @@ from lrtrack.records import TRAIN, Run, State, StepRecord, Target
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.mlflow import words
-from lrtrack.trackers.mlflow.reading import stored
+from lrtrack.trackers.mlflow.reading import columnar, stored
 from lrtrack.trackers.mlflow.refusals import translated
 from lrtrack.trackers.mlflow.store import client, page
 from lrtrack.trackers.mlflow.turns import turn
@@ -126,10 +126,7 @@ class MlflowSink:
                 whole = stored(self._client, found, self._run.prefix)
                 columns.write_parquet(whole, history)
             if self._target.joined and words.HISTORY_ROWS in tags:
-                there = self._client.download_artifacts(
-                    self._id, f"{columns.FOLDER}/{columns.NAME}", folder
-                )
-                parts = [columns.read_parquet(Path(there)), whole]
+                parts = [columnar(self._client, self._id), whole]
                 whole = merge([b for part in parts for b in part.to_batches()])
             self._steps = int(whole["step"][-1].as_py()) + 1
             path = Path(folder) / columns.NAME
