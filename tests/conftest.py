@@ -146,6 +146,7 @@ class Server:
     def __init__(self, folder: Path, database: Path) -> None:
         self.folder = folder
         shutil.copy(database, folder / "server.db")
+        self.backend = f"sqlite:///{folder / 'server.db'}"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -155,7 +156,7 @@ class Server:
     def start(self) -> None:
         """Start and wait until it answers."""
         command = [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
+        command += ["--backend-store-uri", self.backend]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         with (self.folder / "server.log").open("ab") as log:
@@ -186,6 +187,15 @@ def server(tmp_path: Path, mlflow_database: Path) -> Iterator[Server]:
     folder = tmp_path / "server"
     folder.mkdir()
     found = Server(folder, mlflow_database)
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Iterator[Server]:
+    """A running server for all tests of a file: it takes long to start."""
+    found = Server(tmp_path_factory.mktemp("served"), mlflow_database)
+    found.start()
     yield found
     found.stop()
 

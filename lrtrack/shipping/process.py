@@ -29,6 +29,8 @@ PERIOD = 0.1
 #: Seconds between two deliveries of a living run: many small ones would take the processor's time
 #: from the training.
 BEAT = 1.0
+#: Attempts of somebody who does not stay, such as `lrtrack sync`.
+ATTEMPTS = 3
 #: Runs delivered at the same time; most of them wait for their tracker.
 WORKERS = 16
 
@@ -47,6 +49,7 @@ class _Job:
     not_before: float = 0.0
     beat: float = 0.0
     pause: float = PAUSE
+    failed: int = 0
     given_up: bool = False
     seen: tuple[int, bool] | None = None
     told: str | None = None
@@ -68,7 +71,8 @@ class Shipper:
         trackers: finds a tracker by name.
         only: serve this run alone, and leave the queue to others; None: all that are queued.
         serves: which targets are this shipper's.
-        once: one attempt at each run of any machine, then leave; runs that live are not waited for.
+        once: a few attempts at each run of any machine, then leave; runs that live are not waited
+            for.
         idle: leave after this many seconds without anything to do.
         patience: leave after this many seconds in which no tracker took anything and no run lived.
         log: takes one line of text a message.
@@ -119,8 +123,8 @@ class Shipper:
         while not self._stopped:
             self._wake_up()
             self._take_up()
-            waiting, under_way = self._round(pool)
-            if self._once and not under_way:
+            waiting = self._round(pool)
+            if self._once and not waiting:
                 return
             now = time.monotonic()
             living = any(job.delivery.alive() for job in self._jobs.values())
@@ -130,9 +134,9 @@ class Shipper:
                 return
             time.sleep(PERIOD)
 
-    def _round(self, pool: ThreadPoolExecutor) -> tuple[bool, bool]:
-        """Start what can be started; returns (something waits, an attempt is under way)."""
-        waiting = under_way = False
+    def _round(self, pool: ThreadPoolExecutor) -> bool:
+        """Start what can be started; whether an attempt is under way, or to be made again."""
+        waiting = False
         now = time.monotonic()
         # who has waited longest first: another run may be answered where one is not
         for key, job in sorted(self._jobs.items(), key=lambda item: item[1].tried):
@@ -147,8 +151,7 @@ class Shipper:
                 job.future = job.place.probe = pool.submit(self._serve, job)
             held_up = max(job.not_before, job.place.not_before) > now
             waiting = waiting or job.future is not None or (held_up and not job.given_up)
-            under_way = under_way or job.future is not None
-        return waiting, under_way
+        return waiting
 
     def _wake_up(self) -> None:
         """Forget all pauses and refusals where somebody asked for another attempt."""
@@ -218,7 +221,8 @@ class Shipper:
             job.place.failed(time.monotonic(), error.retry_after)
             pause = error.retry_after or job.pause * _jitter.uniform(0.8, 1.2)
             job.not_before = time.monotonic() + min(pause, PATIENT)
-            job.given_up = self._once
+            job.failed += 1
+            job.given_up = self._once and job.failed >= ATTEMPTS
             job.pause = min(job.pause * 2, LONGEST_PAUSE)
             self._log(f"{job.delivery.run_id}: {error}; next attempt in {pause:.1f} s")
         except Exception as error:
@@ -235,7 +239,7 @@ class Shipper:
             self._log(f"{job.delivery.run_id}: its journal is {damage}; the rest is delivered")
 
     def _went_well(self, job: _Job) -> None:
-        job.pause = PAUSE
+        job.pause, job.failed = PAUSE, 0
         job.place.answered()
         self._moved_at = time.monotonic()
 

@@ -23,6 +23,8 @@ IDLE = 5.0
 IDLE_VARIABLE = "LRTRACK_SHIPPER_IDLE"
 #: Seconds between two looks whether the shipper lives, and for a new one to take its lock.
 LOOK, GRACE = 1.0, 10.0
+#: Seconds that the end of a block waits for a thread to let go.
+LEAVE = 0.5
 #: A process that fails this often in a row is not tried again.
 ATTEMPTS = 3
 
@@ -88,11 +90,15 @@ class Courier:
             self._layout.wake.touch()
 
     def stop(self) -> None:
-        """End this process's own shipping threads; what they have left stays in the journal."""
+        """End this process's own shipping threads; what they have left stays in the journal.
+
+        One that waits for an answer is not waited for long: it ends when the answer is there.
+        """
         for shipper, _ in self._threads:
             shipper.stop()
+        deadline = time.monotonic() + LEAVE
         for _, thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
         self._threads.clear()
 
     def _in_thread(self, trackers: Callable[[str], Tracker], portable: bool) -> None:

@@ -145,7 +145,8 @@ class TrackedRun:
         self._courier.look()
         if not self._warned:
             for state in self._states():
-                if state.error is not None:
+                # One lost answer is no news: each request is sent once, and soon again.
+                if state.error is not None and (state.given_up or state.failures > 1):
                     self.report(state)
 
     def report(self, state: Cursor) -> None:

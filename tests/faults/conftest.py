@@ -9,12 +9,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
 from mlflow.entities import Run
+
+from .proxy import Proxy
 
 SOAK = os.environ.get("LRTRACK_SOAK", "") == "1"
 TRAINER = Path(__file__).parent / "trainer.py"
@@ -97,3 +101,15 @@ class Stored:
 def stored() -> Callable[[str], Stored]:
     """`stored(uri)` reads what arrived there."""
     return Stored
+
+
+@pytest.fixture
+def proxy(served: Any) -> Iterator[Proxy]:
+    """A proxy in front of the file's `mlflow server`, which has nothing of the experiment yet."""
+    found = Proxy(served.port)
+    yield found
+    found.stop()
+    client = mlflow.MlflowClient(served.uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is not None:
+        client.rename_experiment(experiment.experiment_id, uuid.uuid4().hex)

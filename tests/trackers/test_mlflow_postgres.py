@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -107,13 +107,15 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder)
 
 
-def train(experiment: str) -> str:
-    """Track `STEPS` steps whose losses are 1/(1+step); MLflow's run id."""
+def train(experiment: str, at: Mapping[int, Callable[[], Any]] | None = None) -> str:
+    """Track `STEPS` steps whose losses are 1/(1+step), and do what `at` says; MLflow's run id."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
     with lrtrack.track(optimizer, experiment=experiment, norms="off", flush_timeout=60) as run:
         for step in range(STEPS):
             optimizer.step()
             run.log(loss=1 / (1 + step))
+            if at is not None and step in at:
+                at[step]()
     return run.id
 
 
@@ -172,3 +174,50 @@ def test_a_database_that_is_down_loses_nothing(cluster, clean_place, command_lin
     assert len(down.stderr.splitlines()) == 1
     assert up.returncode == 0, up.stderr
     assert history.metrics["lr"].tolist() == [0.5]
+
+
+def test_a_database_that_starts_again_in_the_middle(cluster, monkeypatch, within_seconds):
+    """A restart under a run costs nothing: each step is there once, in the order made."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", cluster.uri)
+    client = mlflow.MlflowClient(cluster.uri)
+
+    def begun() -> bool:
+        experiment = client.get_experiment_by_name("restarted")
+        return experiment is not None and len(client.search_runs([experiment.experiment_id])) == 1
+
+    def restart() -> None:
+        cluster.stop()
+        time.sleep(1)
+        cluster.start()
+
+    run_id = train(
+        "restarted", {100: lambda: within_seconds(60, begun), 150: restart, 250: restart}
+    )
+    found = mlflow.MlflowClient(cluster.uri)
+
+    assert found.get_run(run_id).info.status == "FINISHED"
+    stored = [(m.step, m.value) for m in found.get_metric_history(run_id, "loss")]
+    assert stored == [(step, 1 / (1 + step)) for step in range(STEPS)]
+
+
+def test_a_server_whose_database_starts_again(cluster, server, monkeypatch, within_seconds):
+    """The same behind `mlflow server`, which answers with errors meanwhile."""
+    server.backend = cluster.uri
+    server.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    client = mlflow.MlflowClient(server.uri)
+
+    def begun() -> bool:
+        experiment = client.get_experiment_by_name("served")
+        return experiment is not None and len(client.search_runs([experiment.experiment_id])) == 1
+
+    def restart() -> None:
+        cluster.stop()
+        time.sleep(2)
+        cluster.start()
+
+    run_id = train("served", {100: lambda: within_seconds(60, begun), 150: restart})
+
+    assert client.get_run(run_id).info.status == "FINISHED"
+    stored = [(m.step, m.value) for m in client.get_metric_history(run_id, "loss")]
+    assert stored == [(step, 1 / (1 + step)) for step in range(STEPS)]

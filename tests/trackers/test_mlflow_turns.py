@@ -10,7 +10,7 @@ import pytest
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from lrtrack.errors import TrackerError, TrackerUnavailable
-from lrtrack.trackers.mlflow.store import translated
+from lrtrack.trackers.mlflow.refusals import translated
 from lrtrack.trackers.mlflow.turns import turn
 
 

@@ -2,10 +2,12 @@
 
 words.py       tags, params, the description: what people see of a run
 views.py       what they see of an experiment
-store.py       finding the store: URIs, credentials, clients, errors
+store.py       finding the store: URIs, credentials, clients
+refusals.py    sending each request once, and telling later from never
 turns.py       waiting for a database that others write to
 sink.py        writing one run
 reading.py     reading an experiment
+steps.py       reading one run's steps
 publishing.py  keeping a report beside the runs
 """
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from lrtrack.trackers.base import REPORT, Publication, Query, Remote
 from lrtrack.trackers.mlflow import words
 from lrtrack.trackers.mlflow.reading import experiment_of, own_target
-from lrtrack.trackers.mlflow.store import existing, page, quiet, translated
+from lrtrack.trackers.mlflow.refusals import patiently
+from lrtrack.trackers.mlflow.store import existing, page, quiet
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,10 +20,12 @@ def publish(publication: Publication, query: Query) -> Remote:
     """Put the report into the experiment's run of that name, and its words into the description.
 
     The run has no tag `lrtrack.version`, by which trainings are found, and so is never read as one.
+    All of it may be done twice, and is, where an answer was lost.
     """
     uri = query.uri or own_target().uri
     mlflow = existing(uri)
-    with translated(uri), quiet():
+
+    def put() -> Remote:
         experiment = experiment_of(mlflow, query)
         run_id = _find_or_create(mlflow, experiment.experiment_id)
         with tempfile.TemporaryDirectory(prefix="lrtrack-") as folder:
@@ -31,7 +34,10 @@ def publish(publication: Publication, query: Query) -> Remote:
             mlflow.log_artifacts(run_id, folder, publication.folder)
         mlflow.set_tag(run_id, words.NOTE, words.report_note(publication))
         mlflow.set_terminated(run_id, "FINISHED")
-    return Remote(run_id, page(mlflow.tracking_uri, experiment.experiment_id, run_id))
+        return Remote(run_id, page(mlflow.tracking_uri, experiment.experiment_id, run_id))
+
+    with quiet():
+        return patiently(uri, put)
 
 
 def _find_or_create(mlflow: MlflowClient, experiment_id: str) -> str:

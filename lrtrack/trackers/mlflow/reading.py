@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 
-from lrtrack._optional import load
 from lrtrack.errors import NothingFound, UsageError, unknown, warn
-from lrtrack.journal.reader import merge
 from lrtrack.records import TRAIN, History, Run, State, Target, suggestions_from
 from lrtrack.schedules import JSON
 from lrtrack.settings import redact
 from lrtrack.trackers import columns, copies
 from lrtrack.trackers.base import Progress, Query
 from lrtrack.trackers.mlflow import words
-from lrtrack.trackers.mlflow.store import existing, page, quiet, translated
+from lrtrack.trackers.mlflow.refusals import patiently, translated
+from lrtrack.trackers.mlflow.steps import FILE, columnar, from_api, joined, stored
+from lrtrack.trackers.mlflow.store import existing, page, quiet
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,7 +32,6 @@ _STATES = {
     "RUNNING": State.RUNNING,
     "SCHEDULED": State.RUNNING,
 }
-_OWN = ("loss_final", "loss_best")
 
 
 def read(query: Query, progress: Progress | None) -> Iterator[History]:
@@ -49,9 +42,8 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     """
     uri = query.uri or own_target().uri
     mlflow = existing(uri)
-    with translated(uri):
-        experiment = experiment_of(mlflow, query)
-        runs = _runs(mlflow, query, experiment.experiment_id)
+    experiment = patiently(uri, lambda: experiment_of(mlflow, query))
+    runs = patiently(uri, lambda: _runs(mlflow, query, experiment.experiment_id))
     source = _Source(mlflow, uri, experiment.name, query)
     with quiet(), ThreadPoolExecutor(WORKERS, thread_name_prefix="lrtrack-read") as pool:
         waiting = [pool.submit(source.history, run) for run in runs]
@@ -129,18 +121,16 @@ class _Source:
 
     def history(self, found: Any) -> History:
         """One run with its steps."""
-        info = found.info
-        with translated(self.uri):
-            run = run_from(found, self.experiment)
-            arrays = self._arrays(found, run)
-            metric = self.query.metric
-            if (
-                metric is not None
-                and metric in found.data.metrics  # logged by the user himself
-                and metric not in arrays["metrics"]
-            ):
-                more = _from_api(self.mlflow, info.run_id, [metric])
-                arrays = columns.arrays(_joined(columns.table_of(arrays), more))
+        info, metric = found.info, self.query.metric
+        run = run_from(found, self.experiment)
+        arrays = self._arrays(found, run)
+        if (
+            metric is not None
+            and metric in found.data.metrics  # logged by the user himself
+            and metric not in arrays["metrics"]
+        ):
+            more = patiently(self.uri, lambda: from_api(self.mlflow, info.run_id, [metric]))
+            arrays = columns.arrays(joined(columns.table_of(arrays), more))
         return History(
             run,
             _STATES.get(info.status, State.FAILED),
@@ -161,7 +151,7 @@ class _Source:
         """The run's steps: out of a copy, else of its columnar file, else of the metric API."""
         rows = _integer(found.data.tags.get(words.HISTORY_ROWS))
         if rows is None or found.info.status in ("RUNNING", "SCHEDULED"):
-            return columns.arrays(stored(self.mlflow, found, run.prefix))
+            return self._stored(found, run)
         info = found.info
         about = (info.experiment_id, info.run_id, info.status, info.end_time, rows)
         copy = copies.place_of("mlflow", _shown(self.mlflow), *about)
@@ -170,39 +160,27 @@ class _Source:
             return arrays
         table = self._columnar(found, rows)
         if table is None:
-            return columns.arrays(stored(self.mlflow, found, run.prefix))
+            return self._stored(found, run)
         if self.query.cache:
             copies.keep(table, copy)
             arrays = copies.kept(copy)
         return arrays or columns.arrays(table)
 
+    def _stored(self, found: Any, run: Run) -> dict[str, Any]:
+        return columns.arrays(patiently(self.uri, lambda: stored(self.mlflow, found, run.prefix)))
+
     def _columnar(self, found: Any, rows: int) -> pa.Table | None:
         """The columnar file; None where it is missing, torn or not of the whole run."""
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                table = columns.read_parquet(self._download(found, folder))
-                if table.num_rows != rows:
-                    raise ValueError(f"has {table.num_rows} steps instead of {rows}")
-            except Exception as error:  # whatever the package of some artifact store raises
-                name = f"{columns.FOLDER}/{columns.NAME}"
-                said = str(error).partition("\n")[0]
-                self.broken.append(f"run {found.info.run_id}: {name}: {said}")
-                return None
+        run_id, root = found.info.run_id, found.info.artifact_uri
+        try:
+            table = patiently(self.uri, lambda: columnar(self.mlflow, run_id, root))
+            if table.num_rows != rows:
+                raise ValueError(f"has {table.num_rows} steps instead of {rows}")
+        except Exception as error:  # whatever the package of some artifact store raises
+            said = str(error).partition("\n")[0]
+            self.broken.append(f"run {run_id}: {FILE}: {said}")
+            return None
         return table
-
-    def _download(self, found: Any, folder: str) -> Path:
-        """Fetch the columnar file into `folder`.
-
-        MLflow's client asks for the run twice and for its models before each file; where the file
-        is, is known already.
-        """
-        name, root = f"{columns.FOLDER}/{columns.NAME}", found.info.artifact_uri
-        if urlsplit(root).scheme in ("", "file", "mlflow-artifacts"):
-            with suppress(Exception):  # then as MLflow does it, whose error counts
-                fetch = load("mlflow.artifacts").download_artifacts
-                uri = self.mlflow.tracking_uri
-                return Path(fetch(artifact_uri=f"{root}/{name}", dst_path=folder, tracking_uri=uri))
-        return Path(self.mlflow.download_artifacts(found.info.run_id, name, folder))
 
 
 def status(uri: str | None) -> str:
@@ -253,42 +231,6 @@ def run_from(found: Any, experiment: str | None) -> Run:
         ),
         diagnoses=words.diagnoses_of(tags),
     )
-
-
-def stored(mlflow: MlflowClient, found: Any, prefix: str) -> pa.Table:
-    """Every step of a run, as the metric API has it."""
-    names = [name for name in found.data.metrics if not _run_level(name, prefix)]
-    return _from_api(mlflow, found.info.run_id, names)
-
-
-def _from_api(mlflow: MlflowClient, run_id: str, names: list[str]) -> pa.Table:
-    points: dict[int, dict[str, float]] = {}
-    times: dict[int, float] = {}
-    for name in names:
-        for metric in mlflow.get_metric_history(run_id, name):
-            points.setdefault(metric.step, {})[name] = _infinite(metric.value)
-            times.setdefault(metric.step, metric.timestamp / 1000)
-    steps = sorted(points)
-    return pa.table(
-        {
-            "step": pa.array(steps, pa.int64()),
-            "time": pa.array([times[step] for step in steps], pa.float64()),
-            **{n: pa.array([points[s].get(n) for s in steps], pa.float64()) for n in names},
-        }
-    )
-
-
-def _infinite(value: float) -> float:
-    # MLflow's SQL store keeps infinities as the largest number there is.
-    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
-
-
-def _joined(table: pa.Table, extra: pa.Table) -> pa.Table:
-    return merge([batch for part in (table, extra) for batch in part.to_batches()])
-
-
-def _run_level(name: str, prefix: str) -> bool:
-    return name.startswith("system/") or name in [prefix + own for own in _OWN]
 
 
 def _value(text: str) -> JSON:

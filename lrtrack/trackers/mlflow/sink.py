@@ -17,8 +17,9 @@ from lrtrack.records import TRAIN, Run, State, StepRecord, Target
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.mlflow import words
-from lrtrack.trackers.mlflow.reading import stored
-from lrtrack.trackers.mlflow.store import client, page, translated
+from lrtrack.trackers.mlflow.refusals import translated
+from lrtrack.trackers.mlflow.steps import columnar, stored
+from lrtrack.trackers.mlflow.store import client, page
 from lrtrack.trackers.mlflow.turns import turn
 from lrtrack.trackers.mlflow.views import experiment_tags
 
@@ -138,7 +139,7 @@ class MlflowSink:
                 whole = stored(self._client, found, self._run.prefix)
                 columns.write_parquet(whole, history)
             if self._target.joined and words.HISTORY_ROWS in tags:
-                parts = [self._earlier_blocks(found, folder), whole]
+                parts = [self._earlier_blocks(found), whole]
                 whole = merge([b for part in parts for b in part.to_batches()])
             self._steps = int(whole["step"][-1].as_py()) + 1
             path = Path(folder) / columns.NAME
@@ -146,13 +147,10 @@ class MlflowSink:
             self._client.log_artifact(self._id, str(path), columns.FOLDER)
             self._client.set_tag(self._id, words.HISTORY_ROWS, str(whole.num_rows))
 
-    def _earlier_blocks(self, found: Any, folder: str) -> pa.Table:
+    def _earlier_blocks(self, found: Any) -> pa.Table:
         """What other blocks of the run have stored; from the metrics where the file is broken."""
-        name = f"{columns.FOLDER}/{columns.NAME}"
         try:
-            return columns.read_parquet(
-                Path(self._client.download_artifacts(self._id, name, folder))
-            )
+            return columnar(self._client, self._id)
         except ValueError:
             return stored(self._client, found, self._run.prefix)
 

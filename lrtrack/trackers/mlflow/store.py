@@ -1,4 +1,4 @@
-"""Finding MLflow's store from any process, and telling its errors apart."""
+"""Finding MLflow's store from any process."""
 
 from __future__ import annotations
 
@@ -18,28 +18,12 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from lrtrack._optional import load
-from lrtrack.errors import NothingFound, TrackerError, TrackerUnavailable
+from lrtrack.errors import NothingFound, TrackerUnavailable
 from lrtrack.settings import owns_process, redact
+from lrtrack.trackers.mlflow.refusals import TIMEOUT, TIMEOUT_VARIABLE, translated
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-#: Codes after which the same request would fail again.
-_FINAL = {
-    "BAD_REQUEST",
-    "INVALID_PARAMETER_VALUE",
-    "INVALID_STATE",
-    "PERMISSION_DENIED",
-    "RESOURCE_DOES_NOT_EXIST",
-    "RESOURCE_ALREADY_EXISTS",
-    "UNAUTHENTICATED",
-    "ENDPOINT_NOT_FOUND",
-}
-_FINAL_STATUS = ("401", "403", "404")
-#: What SQLAlchemy raises for a database that cannot be reached, and may be later.
-_DATABASE_LATER = ("OperationalError", "InterfaceError", "TimeoutError")
-#: The same in the text that MLflow makes of it, and calls a bad request: SQLAlchemy's own numbers.
-_LATER_TEXT = re.compile(r"sqlalche\.me/e/\d+/(3o7r|e3q8|rvf5)\b")
 
 #: The databases that MLflow keeps stores in, as their URIs begin.
 _DATABASE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")
@@ -110,30 +94,6 @@ def existing(uri: str | None) -> MlflowClient:
             )
         _knock(found)
     return client(uri, str(Path.cwd()))
-
-
-@contextmanager
-def translated(uri: str | None) -> Iterator[None]:
-    """Turn MLflow's exceptions into lrtrack's two kinds: later, or never."""
-    exceptions = load("mlflow.exceptions")
-    where = f"MLflow at {redact(uri)}" if uri else "MLflow's default store"
-    try:
-        yield
-    except exceptions.MlflowException as error:
-        message = f"{where}: {redact(_reason(error))[:500]}"
-        if _final(error):
-            raise TrackerError(message) from error
-        raise TrackerUnavailable(message, _retry_after(error)) from error
-    except OSError as error:
-        raise TrackerUnavailable(f"{where}: {redact(str(error))[:500]}") from error
-    except ModuleNotFoundError as error:  # a database's or a cloud's own package
-        raise TrackerError(f"{where} needs a package that is not here: {error}") from error
-    except Exception as error:
-        if not type(error).__module__.startswith("sqlalchemy"):
-            raise
-        later = type(error).__name__ in _DATABASE_LATER
-        kind = TrackerUnavailable if later else TrackerError
-        raise kind(f"{where}: {redact(_reason(error))[:500]}") from error
 
 
 #: What MLflow is told to keep to itself: a progress bar for each file, and addresses that may have
@@ -244,43 +204,12 @@ def _knock(uri: str) -> None:
                 ) from error
 
 
-def _reason(error: BaseException) -> str:
-    """What went wrong, without the wrappings of three libraries around a refused connection."""
-    text = str(error).strip()
-    system = re.search(r"\[Errno -?\d+\] ([^\"')]+)", text)
-    if "failed with exception" in text and system is not None:
-        return f"cannot be reached ({system[1].strip()})"
-    driver = re.search(r"^\((?:\w+\.)+\w+\) (.+)$", text, re.MULTILINE)
-    if "sqlalche.me" in text and driver is not None:
-        return driver[1]
-    return text.splitlines()[0] if text else repr(error)
-
-
-def _final(error: Any) -> bool:
-    if _LATER_TEXT.search(str(error)):
-        return False
-    if getattr(error, "error_code", "") in _FINAL:
-        return True
-    text = str(error)
-    return any(f"error code {status}" in text or f"error {status}" in text
-               for status in _FINAL_STATUS)  # fmt: skip
-
-
-def _retry_after(error: Any) -> float | None:
-    response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
-    headers: Any = getattr(response, "headers", {})
-    try:
-        return float(headers["Retry-After"])
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
 def _tune() -> None:
     # By default MLflow tries seven times, two minutes each: lrtrack has its own patience, between
-    # attempts and without holding up other runs.
+    # attempts and without holding up other runs. Here for the threads that MLflow starts.
     if owns_process():
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        os.environ.setdefault(TIMEOUT_VARIABLE, str(TIMEOUT))
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         # It would print the address with the credentials in it.
         os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"

@@ -1,0 +1,1 @@
+"""Everything that can go wrong around a training, done to real processes and real servers."""

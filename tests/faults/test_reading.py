@@ -1,0 +1,71 @@
+"""Reading runs back from a server in trouble: the whole of it, or a clear word of why not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from .training import train
+
+STEPS = 30
+FORMS = [("runs", "--format", "json"), ("compare", "--format", "json")]
+
+
+@pytest.fixture(params=FORMS, ids=lambda form: form[0])
+def report(request, served, proxy, monkeypatch, command_line):
+    """Ask for a report through the proxy; there are two runs, delivered without trouble."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", served.uri)
+    for seed in (0, 1):
+        train(STEPS, seed=seed, flush_timeout=60)
+    command = [*request.param, "--experiment", "faults", "--tracking-uri", proxy.uri, "--no-cache"]
+    return lambda: command_line(*command)
+
+
+def figures(report: str) -> list[object]:
+    """What a report says of losses; times are in milliseconds where there is no file."""
+    found = json.loads(report)
+    return [(row["final"], row["steps"]) for row in found.get("schedules", found["runs"])]
+
+
+def test_a_report_does_not_mind_a_moment_of_trouble(report, proxy):
+    """One refused or lost answer of each kind changes nothing in the report, nor says anything."""
+    calm = report()
+    proxy.hurt("experiments/get-by-name", status=429, headers={"Retry-After": "1"})
+    proxy.hurt("runs/search", cut="amid")
+    proxy.hurt("mlflow-artifacts", times=2, status=500)
+    troubled = report()
+    proxy.heal()
+    proxy.hurt("mlflow-artifacts", times=float("inf"), status=404)
+    proxy.hurt("metrics/get-history", times=2, cut="before")
+    proxy.hurt("metrics/get-history", status=503, headers={"Retry-After": "1"})
+    without_files = report()
+
+    assert calm.returncode == 0, calm.stderr
+    assert (troubled.returncode, troubled.stderr) == (0, "")
+    assert json.loads(troubled.stdout) == json.loads(calm.stdout)
+    assert without_files.returncode == 0, without_files.stderr
+    assert "reading its metrics one by one" in without_files.stderr
+    assert figures(without_files.stdout) == figures(calm.stdout) != []
+
+
+@pytest.mark.parametrize(
+    ("path", "what", "said"),
+    [
+        ("runs/search", {"status": 500, "body": "<html>"}, "answers 500 (Internal Server Error)"),
+        ("runs/search", {"status": 429, "headers": {"Retry-After": "999"}}, "try again in 999 s"),
+        ("experiments/get-by-name", {"status": 401}, "MLFLOW_TRACKING_USERNAME"),
+        ("metrics/get-history", {"cut": "amid"}, "MLflow at http://127.0.0.1"),
+    ],
+)
+def test_no_half_report(report, proxy, path, what, said):
+    """Where some of it cannot be read, there is one line of why, exit status 1 and no report."""
+    proxy.hurt("mlflow-artifacts", times=float("inf"), status=404)
+    proxy.hurt(path, times=float("inf"), **what)
+    done = report()
+
+    last = done.stderr.splitlines()[-1]
+    assert (done.returncode, done.stdout) == (1, "")
+    assert last.startswith("Error: MLflow at ")
+    assert said in last
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,163 @@
+"""Servers and databases that are away, locked or started again: the block ends, all arrives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from wandb_loopback import training as wandb_training
+
+import lrtrack
+from lrtrack.trackers.base import Query
+from lrtrack.trackers.local import LocalTracker
+
+from .trainer import truth
+from .training import SLACK, train
+
+STEPS = 200
+#: What the user is told, once: the shipper may not even have found out yet.
+LATE = "cannot deliver at present|has not delivered everything"
+
+#: Holds a SQLite store for itself: `locker PATH`, until its input ends.
+LOCKER = """
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30) as store:
+    store.execute("BEGIN EXCLUSIVE")
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another process is writing to the store, and does not come to an end."""
+    command = [sys.executable, "-c", LOCKER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as it:
+        assert it.stdout is not None
+        assert it.stdout.readline() == "locked\n"
+        yield
+        it.communicate()
+
+
+def everything_once(found, steps: int = STEPS) -> None:
+    """One finished run has each step once."""
+    assert [run.info.status for run in found.runs()] == ["FINISHED"]
+    assert found.losses() == truth(steps)
+
+
+def test_a_server_that_is_away_from_the_middle_on(
+    server, stored, monkeypatch, repeats, within_seconds
+):
+    """The block ends in its time; when the server is back, the shipper itself goes on."""
+    server.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    away = {
+        STEPS // 2: lambda: within_seconds(60, lambda: bool(stored(server.uri).runs())),
+        STEPS // 2 + 1: server.stop,
+    }
+    with pytest.warns(lrtrack.LRTrackWarning, match=LATE):
+        end = train(STEPS, 0.005, away, flush_timeout=2)
+    time.sleep(repeats(3, 60))
+    server.start()
+    within_seconds(90, lambda: stored(server.uri).status() == "FINISHED")
+
+    assert end < 2 + 1 + SLACK
+    everything_once(stored(server.uri))
+
+
+def test_a_server_that_goes_away_at_the_end(
+    server, stored, monkeypatch, living_shippers, within_seconds
+):
+    """What the last moments left is brought by the shipper of any later run."""
+    server.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    with pytest.warns(lrtrack.LRTrackWarning, match=LATE):
+        end = train(STEPS, 0.005, {STEPS - 1: server.stop}, flush_timeout=2)
+    for shipper in living_shippers():
+        os.kill(shipper, signal.SIGKILL)
+    server.start()
+    train(1, experiment="later", flush_timeout=60)
+    within_seconds(60, lambda: stored(server.uri).status() == "FINISHED")
+
+    assert end < 2 + 1 + SLACK
+    everything_once(stored(server.uri))
+
+
+def test_a_server_that_never_comes(server, monkeypatch, clean_place, living_shippers):
+    """Training ends in its time with one warning, and its journal has everything."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    with pytest.warns(lrtrack.LRTrackWarning, match=LATE) as caught:
+        end = train(STEPS, flush_timeout=2)
+    for shipper in living_shippers():  # it would have patience for minutes
+        os.kill(shipper, signal.SIGKILL)
+    (history,) = LocalTracker().histories(Query(directory=clean_place / ".lrtrack"))
+
+    assert len(caught) == 1
+    assert end < 2 + 1 + SLACK
+    assert history.metrics["loss"].tolist() == [loss for _, loss in truth(STEPS)]
+
+
+@pytest.mark.parametrize("shape", ["embedded", "behind a server"])
+def test_a_locked_database(
+    shape, store, server, stored, clean_place, monkeypatch, repeats, within_seconds
+):
+    """While another writer holds the store, training goes on and ends; then all arrives."""
+    path, uri = clean_place / "mlflow.db", store
+    if shape == "behind a server":
+        server.start()
+        path, uri = server.folder / "server.db", server.uri
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with locked(path):
+        with pytest.warns(lrtrack.LRTrackWarning, match=LATE):
+            end = train(STEPS, flush_timeout=2)
+        time.sleep(repeats(6, 30))
+    within_seconds(90, lambda: stored(uri).status() == "FINISHED")
+
+    assert end < 2 + 1 + SLACK
+    everything_once(stored(uri))
+    with closing(sqlite3.connect(path)) as whole:
+        assert whole.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_server_that_comes_and_goes(server, stored, monkeypatch, repeats, within_seconds):
+    """Through one stop after another, each step arrives once."""
+    count = repeats(0, 10)
+    if not count:
+        pytest.skip("takes minutes")
+    server.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    at = {
+        number * 300 + shift: action
+        for number in range(count)
+        for shift, action in ((150, server.stop), (290, server.start))
+    }
+    train(count * 300, 0.01, at, flush_timeout=120)
+    within_seconds(60, lambda: stored(server.uri).status() == "FINISHED")
+
+    everything_once(stored(server.uri), count * 300)
+
+
+@pytest.mark.parametrize("part", ["graphql", "file_stream"])
+def test_a_wandb_server_with_troubles_of_its_own(wandb_server, command_line, part):
+    """After some answers of 500 and 503 each row is there, once."""
+    answers = iter([500, 503, 500])
+
+    def trouble(method: str, path: str, body: str) -> tuple[int, dict[str, str], str] | None:
+        status = next(answers, None) if part in path else None
+        return (status, {}, "{}") if status else None
+
+    wandb_server.fault = trouble
+    wandb_training.train(flush_timeout=60)
+    command_line("sync")
+
+    assert next(answers, None) is None
+    wandb_training.all_there(wandb_server)
+    assert wandb_server.runs(wandb_training.PLACE)[0].state == "finished"

@@ -1,0 +1,37 @@
+"""The same small training as `trainer.py`, in the test's own process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+import lrtrack
+
+from .trainer import EXPERIMENT, loss
+
+#: What a machine under load may take beyond any promised time.
+SLACK = 5.0
+
+
+def train(
+    steps: int,
+    pause: float = 0.0,
+    at: Mapping[int, Callable[[], Any]] | None = None,
+    **options: Any,
+) -> float:
+    """Track `steps` steps, and do what `at` says after some; the seconds that the end took."""
+    weight = torch.nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([weight], lr=0.5)
+    with lrtrack.track(optimizer, **{"experiment": EXPERIMENT, "seed": 0, **options}):
+        for step in range(steps):
+            optimizer.zero_grad()
+            (weight * 0.0 + loss(step)).backward()
+            optimizer.step()
+            time.sleep(pause)
+            if at is not None and step in at:
+                at[step]()
+        over = time.monotonic()
+    return time.monotonic() - over
