@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -31,7 +32,7 @@ def command(timeout: float) -> None:
     from lrtrack import settings
     from lrtrack.errors import LRTrackError
     from lrtrack.journal.layout import Layout
-    from lrtrack.shipping.pending import pending
+    from lrtrack.shipping.pending import SHOWN, pending
 
     layout = Layout(settings.read().directory)
     try:
@@ -46,9 +47,12 @@ def command(timeout: float) -> None:
         return
     deliver(layout, timeout, len(over))
     left = [run for run in pending(layout) if run.id in over]
+    left.sort(key=lambda run: run.error is None)  # those first of which one knows why
     click.echo(f"Delivered {len(over) - len(left)} of {len(over)} runs.")
-    for run in left:
+    for run in left[:SHOWN]:
         click.echo(f"  {run.name} ({run.id}): {run.error or 'not finished in time'}", err=True)
+    if len(left) > SHOWN:
+        click.echo(f"  and {len(left) - SHOWN:,} more", err=True)
     if left:
         raise LRTrackError("Something is left; it stays in the journals. Run `lrtrack sync` again.")
 
@@ -75,10 +79,13 @@ def deliver(layout: Layout, timeout: float, total: int) -> None:
     worker = threading.Thread(target=work, name="lrtrack-sync", daemon=True)
     worker.start()
     with bar("Delivering runs") as progress:
+        pause = 0.2
         while worker.is_alive():
-            worker.join(0.2)
+            worker.join(pause)
             if progress is not None:
+                begun = time.monotonic()
                 left = sum(not run.alive for run in pending(layout))
                 progress(max(0, total - left), total)
+                pause = max(0.2, 10 * (time.monotonic() - begun))  # a long queue takes seconds
     if trouble:
         raise click.ClickException(f"Cannot deliver from {layout.root}: {trouble[0]}")

@@ -16,6 +16,7 @@ class Cursor:
         offset: bytes of the journal that are delivered.
         skip: rows delivered of the frame that begins at `offset`.
         doubt: a batch was sent whose answer was never seen.
+        doubtful: bytes of the journal that may have been delivered under a cursor that is lost.
         remote_id: the tracker's run id, once the run is opened there.
         url: where people look at the run.
         closed: everything is delivered and the run is ended in the tracker.
@@ -27,6 +28,7 @@ class Cursor:
     offset: int = 0
     skip: int = 0
     doubt: bool = False
+    doubtful: int = 0
     remote_id: str | None = None
     url: str | None = None
     closed: bool = False

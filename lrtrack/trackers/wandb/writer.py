@@ -37,7 +37,7 @@ class Writer:
         self._joined = order["joined"]
         if not (self._joined and order["attach"] and self._attach(order)):
             self._init(order)
-            if order["again"] and not self._run.offline:
+            if (order["again"] or self._run.resumed) and not self._run.offline:
                 self._present = self._stored()
         self._run.define_metric(words.STEP, hidden=True)
         return {"id": self._run.id, "url": self._run.url}
