@@ -71,12 +71,12 @@ def test_a_run_that_begins_now(
     trainings = nursery()
     child = trainings.train("now", 0.005)
     there = stored(store)
-    within_seconds(30, lambda: there.only() is not None and len(there.losses()) > 100)
+    within_seconds(90, lambda: there.only() is not None and len(there.losses()) > 100)
     (shipper,) = living_shippers()
     files = psutil.Process(shipper).num_fds()
     trainings.stop("now")
     status = trainings.wait(child)
-    within_seconds(30, lambda: there.status() == "FINISHED")
+    within_seconds(90, lambda: there.status() == "FINISHED")
 
     assert status == 0
     assert files < 200

@@ -91,15 +91,15 @@ def test_two_trainers_in_one_directory(
     trainings = nursery()
     killed, other = trainings.train("killed", 0.004), trainings.train("other", 0.004)
     there = stored(store)
-    within_seconds(30, lambda: len(there.runs()) == 2)
+    within_seconds(90, lambda: len(there.runs()) == 2)
     shippers = living_shippers()
     os.kill(killed, signal.SIGKILL)
     trainings.wait(killed)
-    within_seconds(30, lambda: there.named("killed").info.status == "FAILED")
+    within_seconds(90, lambda: there.named("killed").info.status == "FAILED")
     state = there.named("other").info.status
     trainings.stop("other")
     status = trainings.wait(other)
-    within_seconds(30, lambda: there.named("other").info.status == "FINISHED")
+    within_seconds(90, lambda: there.named("other").info.status == "FINISHED")
     losses = {name: there.losses(there.named(name).info.run_id) for name in ("killed", "other")}
 
     assert (len(shippers), state, status) == (1, "RUNNING", 0)
@@ -113,7 +113,7 @@ def test_a_clock_that_is_set_back(
     """Steps stay in order, none is lost, and each keeps the time that the clock showed."""
     begun = time.time()
     process = script(CLOCK)
-    _, err = process.communicate(timeout=90)
+    _, err = process.communicate(timeout=120)
     ended = time.time()
     (history,) = LocalTracker().histories(Query(directory=clean_place / ".lrtrack"))
     shown = history.times + np.where(history.steps < 100, 0.0, 3600.0)
@@ -135,11 +135,11 @@ def test_a_forked_child_that_outlives_the_training(
     """The run is the parent's, and ends with it; the child's steps are nobody's."""
     process = script(OUTLIVED)
     assert process.stdout is not None
-    process.wait(60)
+    process.wait(120)
     there = stored(store)
-    within_seconds(30, lambda: there.status() == "FINISHED")
+    within_seconds(90, lambda: there.status() == "FINISHED")
     losses = there.losses()
-    out, _ = process.communicate(timeout=60)  # when the child, which holds the pipe, has ended too
+    out, _ = process.communicate(timeout=120)  # when the child, which holds the pipe, has ended too
 
     assert process.returncode == 0
     assert losses == truth(100)
@@ -163,7 +163,7 @@ def test_a_thread_that_delivers_keeps_others_away(
     holding = holder(lock)
     synced = command_line("sync", "--timeout", "5")
     (clean_place / "stop").touch()
-    said = [process.communicate(timeout=60)[1] for process in processes]
+    said = [process.communicate(timeout=120)[1] for process in processes]
     runs = there.runs()
     losses = {run.info.run_name: there.losses(run.info.run_id) for run in runs}
 

@@ -140,7 +140,7 @@ def test_a_disk_that_is_read_only_from_the_start(
     """Training goes on without a record, and says where to look."""
     remount(small_disk, "ro")
     process = trainer(20, 0.0, LRTRACK_DIR=str(small_disk / "journals"))
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
 
     assert process.returncode == 0
     assert err.count("Read-only file system") == 1
@@ -197,7 +197,7 @@ def test_a_directory_that_takes_no_new_files_for_a_while(
         pytest.skip("this file system, or this user, cannot make a directory immutable")
     trainings = nursery()
     child = trainings.train("immutable", 0.003)
-    within_seconds(30, lambda: stored(store).status() == "RUNNING")
+    within_seconds(90, lambda: stored(store).status() == "RUNNING")
     try:
         subprocess.run(["chattr", "+i", str(runs)], check=True)
         time.sleep(3.0)
@@ -225,7 +225,7 @@ def test_journals_deleted_under_a_run(
     trainings = nursery()
     child = trainings.train("deleted", 0.003)
     there = stored(store)
-    within_seconds(30, lambda: there.status() == "RUNNING")
+    within_seconds(90, lambda: there.status() == "RUNNING")
     for what in DELETED:
         delete(root, what)
         time.sleep(1.5)
@@ -254,7 +254,7 @@ def test_everything_deleted_and_the_shipper_killed(
     trainings = nursery()
     child = trainings.train("forgotten", 0.0005)
     there = stored(store)
-    within_seconds(30, lambda: there.status() == "RUNNING")
+    within_seconds(90, lambda: there.status() == "RUNNING")
     for _ in range(repeats(2, 20)):
         within_seconds(60, lambda: living_shippers() != [])
         time.sleep(3.0)  # more than one batch is there
@@ -281,7 +281,7 @@ def test_a_directory_that_cannot_come_back(
     root = clean_place / ".lrtrack"
     trainings = nursery()
     child = trainings.train("homeless", 0.003)
-    within_seconds(30, lambda: stored(store).status() == "RUNNING")
+    within_seconds(90, lambda: stored(store).status() == "RUNNING")
     delete(root, ".")
     with contextlib.suppress(OSError):  # where it has come back already
         root.touch(exist_ok=False)
