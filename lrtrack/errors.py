@@ -63,6 +63,10 @@ class SinkLost(TrackerUnavailable):
     """A sink lost what it had taken; the run is to be delivered again from its beginning."""
 
 
+class DiskTrouble(TrackerUnavailable):
+    """This machine's disk does not take what must be kept of a delivery; tells of no tracker."""
+
+
 class LRTrackWarning(UserWarning):
     """Something is missing or late; training is not affected."""
 

@@ -122,7 +122,6 @@ class StepCapture:
 
     # What runs at each step is set out flat: between torch's own operations its code and data have
     # left the processor's caches, so that every function called costs as much as ten warm ones.
-
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         self._here = here = current_notes()
         if here.away or is_compiling():

@@ -72,7 +72,7 @@ def _journals(directory: object) -> int:
     from lrtrack.journal.layout import Layout
     from lrtrack.shipping.damaged import damaged
     from lrtrack.shipping.lock import held
-    from lrtrack.shipping.pending import pending
+    from lrtrack.shipping.pending import SHOWN, pending
 
     layout = Layout(Path(str(directory)))
     click.echo("\nJournals")
@@ -88,7 +88,9 @@ def _journals(directory: object) -> int:
             _row("", f"{layout.journal(run_id)} is {what}")
     waiting = pending(layout)
     _row("undelivered", len(waiting) or "nothing")
-    for run in waiting:
+    for run in waiting[:SHOWN]:
         state = "running" if run.alive else run.error or "waits for a shipper"
         _row("", f"{run.name} to {', '.join(run.trackers) or '?'}: {run.left:,} bytes; {state}")
+    if len(waiting) > SHOWN:
+        _row("", f"and {len(waiting) - SHOWN:,} more")
     return sum(1 for run in waiting if not run.alive)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -32,7 +33,7 @@ def command(timeout: float) -> None:
     from lrtrack.errors import LRTrackError, clean, warn
     from lrtrack.journal.layout import Layout
     from lrtrack.shipping.damaged import damaged
-    from lrtrack.shipping.pending import pending
+    from lrtrack.shipping.pending import SHOWN, pending
 
     layout = Layout(settings.read().directory)
     try:
@@ -50,10 +51,13 @@ def command(timeout: float) -> None:
         if run_id in over:
             warn(f"{layout.journal(run_id)} is {what}; what was there is left out.")
     left = [run for run in pending(layout) if run.id in over]
+    left.sort(key=lambda run: run.error is None)  # those first of which one knows why
     click.echo(f"Delivered {len(over) - len(left)} of {len(over)} runs.")
-    for run in left:
+    for run in left[:SHOWN]:
         why = run.error or "not finished in time"
         click.echo("  " + clean(f"{run.name} ({run.id}): {why}"), err=True)
+    if len(left) > SHOWN:
+        click.echo(f"  and {len(left) - SHOWN:,} more", err=True)
     if left:
         raise LRTrackError("Something is left; it stays in the journals. Run `lrtrack sync` again.")
 
@@ -80,10 +84,13 @@ def deliver(layout: Layout, timeout: float, total: int) -> None:
     worker = threading.Thread(target=work, name="lrtrack-sync", daemon=True)
     worker.start()
     with bar("Delivering runs") as progress:
+        pause = 0.2
         while worker.is_alive():
-            worker.join(0.2)
+            worker.join(pause)
             if progress is not None:
+                begun = time.monotonic()
                 left = sum(not run.alive for run in pending(layout))
                 progress(max(0, total - left), total)
+                pause = max(0.2, 10 * (time.monotonic() - begun))  # a long queue takes seconds
     if trouble:
         raise click.ClickException(f"Cannot deliver from {layout.root}: {trouble[0]}")

@@ -15,6 +15,7 @@ File names come from lrtrack's own hexadecimal ids only, never from a run's name
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -90,12 +91,20 @@ class Layout:
 
     def queued(self) -> list[str]:
         """Ids of runs with something undelivered, oldest first."""
+        return list(self.markers())
+
+    def markers(self) -> dict[str, int]:
+        """When the runs with something undelivered were queued, in nanoseconds, oldest first."""
+        found = []
         try:
             with os.scandir(self.root / "queue") as entries:
-                found = [(e.stat().st_mtime, e.name) for e in entries if _ID.fullmatch(e.name)]
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):  # delivered meanwhile
+                        if _ID.fullmatch(entry.name):
+                            found.append((entry.stat().st_mtime_ns, entry.name))
         except FileNotFoundError:
-            return []
-        return [name for _, name in sorted(found)]
+            return {}
+        return {name: queued for queued, name in sorted(found)}
 
     def journals(self) -> Iterator[Path]:
         """All journals, newest first."""
@@ -119,9 +128,14 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Replace `path` in one step, private to the user: a reader sees the old text or the new."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(data, file)
-    draft.replace(path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(data, file)
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal.frames import PREAMBLE, Kind, encode
+from lrtrack.journal.restoring import lost, restored
 from lrtrack.journal.rows import Columns, OnRows, Row, Settle, columns_of, encode_rows, sound
 from lrtrack.records import Run, State
 
@@ -46,6 +47,8 @@ class JournalWriter:
         settle: turns device values of rows into floats, in place, before they are written.
         on_tick: called by the writer's thread at each period, for the caller's own upkeep.
         on_rows: called with rows that go to the file, in order, by whichever thread brings them.
+        on_lost: called before and after a deleted journal is put back, to put back what else was
+            there.
 
     Raises:
         JournalError: the file cannot be created, or another process is writing it.
@@ -58,11 +61,13 @@ class JournalWriter:
         settle: Settle | None = None,
         on_tick: Callable[[], None] | None = None,
         on_rows: OnRows | None = None,
+        on_lost: Callable[[], None] | None = None,
     ) -> None:
         self.path = path
         self._settle = settle
         self._on_tick = on_tick
         self._on_rows = on_rows
+        self._on_lost = on_lost
         self._rows: deque[Row] = deque()
         self._row_lock = threading.Lock()
         self._file_lock = threading.Lock()
@@ -109,6 +114,7 @@ class JournalWriter:
         self._stop.set()
         self._thread.join()
         try:
+            self._keep()
             self.event("end", state=state.value, **data)
             if self._late:
                 self._warn("lost", f"the last steps of {self.path} could not be written.")
@@ -125,11 +131,32 @@ class JournalWriter:
     def _work(self) -> None:
         while not self._stop.wait(PERIOD) and self._file >= 0:
             try:
+                self._keep()
                 self.flush()
                 if self._on_tick is not None:
                     self._on_tick()
             except Exception as error:  # training goes on whatever happens here
                 self._warn("upkeep", f"lrtrack could not write {self.path}: {error!r}")
+
+    def _keep(self) -> None:
+        """Put the file back at its path where it was deleted."""
+        if not lost(self._file, self.path):
+            return
+        try:
+            if self._on_lost is not None:
+                self._on_lost()
+            with self._file_lock:
+                copy = restored(self._file, self.path)
+                os.close(self._file)
+                self._file = copy
+            if self._on_lost is not None:
+                self._on_lost()
+        except (OSError, JournalError) as error:
+            self._warn(
+                "lost file",
+                f"lrtrack cannot put back {self.path}, which was deleted: {error}. It keeps trying "
+                "until the run ends.",
+            )
 
     def _take(self) -> None:
         """Turn the rows so far into frames that wait to be written."""

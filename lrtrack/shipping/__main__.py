@@ -26,8 +26,8 @@ def main(directory: str, idle: float) -> int:
     os.chdir("/")  # no working directory of a user is kept busy
     os.nice(5)  # training comes first
     lock = Lock(layout.lock)
-    while lock.acquire():
-        shipper = Shipper(layout, registry.get, idle=idle, log=_log)
+    while _acquired(lock):
+        shipper = Shipper(layout, registry.get, stays=lock.kept, idle=idle, log=_log)
         signal.signal(signal.SIGTERM, lambda *_: shipper.stop())  # noqa: B023 (the latest one)
         before = set(layout.queued())
         shipper.run()
@@ -36,6 +36,14 @@ def main(directory: str, idle: float) -> int:
         if not set(layout.queued()) - before:
             break
     return 0
+
+
+def _acquired(lock: Lock) -> bool:
+    try:
+        return lock.acquire()
+    except OSError as error:  # a directory that is deleted, read-only or full: later, by another
+        _log(f"cannot serve this directory: {error}")
+        return False
 
 
 class Redacted(io.TextIOBase):

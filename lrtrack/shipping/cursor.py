@@ -17,7 +17,7 @@ class Cursor:
         offset: bytes of the journal that are delivered.
         skip: rows delivered of the frame that begins at `offset`.
         doubt: a batch was sent whose answer was never seen.
-        doubtful: bytes of the journal up to which there is doubt, where that is more than a batch.
+        doubtful: bytes of the journal that may have been delivered though no cursor says so.
         remote_id: the tracker's run id, once the run is opened there.
         url: where people look at the run.
         closed: everything is delivered and the run is ended in the tracker.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from lrtrack.errors import SinkLost, TrackerError
+from lrtrack.errors import DiskTrouble, SinkLost, TrackerError
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import TRAIN, State, StepRecord, Target
@@ -23,7 +26,12 @@ from lrtrack.trackers.base import Sink, Tracker
 BATCH = 1000
 
 #: What a cursor says of trouble when there is none.
-WELL: dict[str, object] = {"error": None, "given_up": False, "failures": 0}
+WELL: dict[str, Any] = {"error": None, "given_up": False, "failures": 0}
+
+#: What a disk says that is full, read-only or away for a while, and a process with too many files.
+PASSING = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT, errno.ESTALE, errno.EMFILE, errno.ENFILE,
+}  # fmt: skip
 
 Position = tuple[int, int]
 
@@ -110,6 +118,10 @@ class Delivery:
             self._opened = False
             self._rewind()
             raise
+        except OSError as error:
+            if error.errno in PASSING:
+                raise DiskTrouble(f"cannot deliver at present: {error}") from error
+            raise
 
     def release(self) -> None:
         """Let go of what the tracker holds open for this run."""
@@ -126,6 +138,7 @@ class Delivery:
         if batch.records:
             # A run of another journal that is continued here may have these steps already.
             doubt = self.cursor.doubt or self.target.continued
+            doubt = doubt or self.cursor.offset < self.cursor.doubtful
             self._save(doubt=True)
             sink.write(batch.records, doubt)
         if (self.cursor.offset, self.cursor.skip) != batch.after or self.cursor.error:
@@ -138,7 +151,8 @@ class Delivery:
 
     def note(self, error: TrackerError, final: bool) -> None:
         """Leave word for those who wait why nothing moves."""
-        self._save(error=str(error), given_up=final, failures=self.cursor.failures + 1)
+        with contextlib.suppress(DiskTrouble):
+            self._save(error=str(error), given_up=final, failures=self.cursor.failures + 1)
 
     def _open(self) -> Sink:
         sink = self._sink
@@ -146,7 +160,10 @@ class Delivery:
             raise TrackerError(f"tracker {self.target.tracker!r} takes no deliveries")
         if not self._opened or self.cursor.closed:  # closed, yet the journal goes on: resumed
             remote = sink.open()
-            self._save(remote_id=remote.id, url=remote.url, closed=False, **WELL)
+            known = self.cursor.remote_id is not None or remote.fresh
+            # A run of which nobody knew that it is there: its cursor is lost, deleted perhaps.
+            doubtful = self.cursor.doubtful if known else self._reader.size()
+            self._save(remote_id=remote.id, url=remote.url, closed=False, doubtful=doubtful, **WELL)
             self._opened = True
         return sink
 
@@ -177,10 +194,14 @@ class Delivery:
             cursor.doubt, cursor.doubtful = True, self._reader.size()
         cursor.offset = cursor.skip = 0
 
-    def _save(self, **changes: object) -> None:
-        for name, value in changes.items():
-            setattr(self.cursor, name, value)
-        self.cursor.save(self._path)
+    def _save(self, **changes: Any) -> None:
+        """Change the cursor on the disk, and only then here: what is not kept has not happened."""
+        changed = replace(self.cursor, **changes)
+        try:
+            changed.save(self._path)
+        except OSError as error:
+            raise DiskTrouble(f"cannot write to {self._path.parent}: {error}") from error
+        self.cursor = changed
 
 
 def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:

@@ -9,6 +9,9 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.shipping.waiting import cursors
 
+#: Runs that are named to people, of however many.
+SHOWN = 20
+
 
 @dataclass(frozen=True)
 class Pending:
@@ -40,7 +43,7 @@ def pending(layout: Layout) -> list[Pending]:
         try:
             reader = JournalReader(layout.journal(run_id))
             run, alive, size = reader.run, reader.alive(), reader.size()
-        except JournalError as error:
+        except (JournalError, OSError) as error:
             found.append(Pending(run_id, "?", (), 0, False, str(error)))
             continue
         states = zip(run.targets, cursors(layout, run_id, run.targets), strict=True)

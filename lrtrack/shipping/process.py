@@ -2,26 +2,24 @@
 
 One a machine and directory: it holds a lock while it lives. It serves living runs as they write,
 and dead ones to their end. A tracker that does not answer is asked again after a growing pause,
-while the other runs go on.
+while the other runs go on. Of a long queue it has no more at hand than it can serve: living runs,
+and a few of those that are over for each place.
 """
 
 from __future__ import annotations
 
-import contextlib
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 
-from lrtrack.errors import LRTrackError, TrackerError, TrackerUnavailable
-from lrtrack.journal.layout import Layout, host
-from lrtrack.journal.reader import JournalReader
+from lrtrack.errors import DiskTrouble, TrackerError, TrackerUnavailable
+from lrtrack.journal.layout import Layout
 from lrtrack.records import Target
 from lrtrack.settings import redact
-from lrtrack.shipping.cursor import Cursor
-from lrtrack.shipping.delivery import Delivery
-from lrtrack.shipping.places import LONGEST_PAUSE, PATIENT, PAUSE, Place
+from lrtrack.shipping.hand import Hand
+from lrtrack.shipping.job import Job
+from lrtrack.shipping.places import LONGEST_PAUSE, PATIENT, PAUSE
 from lrtrack.trackers.base import Tracker
 
 #: Seconds between two looks at the directory.
@@ -31,36 +29,14 @@ PERIOD = 0.1
 BEAT = 1.0
 #: Attempts of somebody who does not stay, such as `lrtrack sync`.
 ATTEMPTS = 3
-#: Runs delivered at the same time; most of them wait for their tracker.
-WORKERS = 16
+#: Runs delivered at the same time, most of which wait for their tracker; and how many of them may
+#: be over, so that one that begins now finds somebody free.
+WORKERS, OVER = 16, 12
+#: Seconds after which a run that is over lets others have their turn.
+TURN = 1.0
 
 # Of its own: as a thread of the training process, nothing may move the training's random state.
 _jitter = random.Random()  # noqa: S311
-
-
-@dataclass
-class _Job:
-    """One run towards one tracker, between its attempts."""
-
-    delivery: Delivery
-    place: Place
-    tried: float = 0.0
-    future: Future[None] | None = None
-    not_before: float = 0.0
-    beat: float = 0.0
-    pause: float = PAUSE
-    failed: int = 0
-    given_up: bool = False
-    seen: tuple[int, bool] | None = None
-    told: str | None = None
-
-    def due(self, now: float) -> bool:
-        """Whether there is something to deliver since the last attempt that went well."""
-        if self.given_up or now < self.not_before or self.delivery.kept_back():
-            return False
-        extent = self.delivery.extent()
-        _, alive = extent
-        return extent != self.seen and (now >= self.beat or not alive)
 
 
 class Shipper:
@@ -74,6 +50,7 @@ class Shipper:
         once: a few attempts at each run of any machine, then leave; runs that live are not waited
             for.
         idle: leave after this many seconds without anything to do.
+        stays: whether the directory is still this shipper's to serve.
         patience: leave after this many seconds in which no tracker took anything and no run lived.
         log: takes one line of text a message.
     """
@@ -86,22 +63,19 @@ class Shipper:
         only: str | None = None,
         serves: Callable[[Target], bool] = lambda target: target.portable,
         once: bool = False,
+        stays: Callable[[], bool] = lambda: True,
         idle: float = 5.0,
         patience: float = 600.0,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._layout = layout
-        self._trackers = trackers
-        self._only = only
-        self._serves = serves
         self._once = once
+        self._stays = stays
         self._idle = idle
         self._patience = patience
         self._log = log
-        self._jobs: dict[tuple[str, str], _Job] = {}
-        self._places: dict[tuple[str, str | None], Place] = {}
+        self._hand = Hand(layout, trackers, only, serves, once, log)
         self._moved_at = 0.0
-        self._left: set[str] = set()
         self._stopped = False
         self._woken = 0.0
 
@@ -115,43 +89,55 @@ class Shipper:
             try:
                 self._work(pool)
             finally:  # before the pool waits for its threads, which may wait for a tracker
-                for job in self._jobs.values():
+                for job in self._hand.jobs.values():
                     job.delivery.release()
 
     def _work(self, pool: ThreadPoolExecutor) -> None:
         busy_at = self._moved_at = time.monotonic()
-        while not self._stopped:
+        while not (self._stopped or self._hand.over) and self._stays():
             self._wake_up()
-            self._take_up()
-            waiting = self._round(pool)
-            if self._once and not waiting:
+            self._hand.take_up()
+            waiting, under_way, living = self._round(pool)
+            if self._once and not (waiting or under_way or self._hand.waiting):
                 return
             now = time.monotonic()
-            living = any(job.delivery.alive() for job in self._jobs.values())
-            busy_at = now if waiting or living else busy_at
+            busy_at = now if waiting or living or self._hand.waiting else busy_at
             self._moved_at = now if living else self._moved_at
             if now - busy_at > self._idle or now - self._moved_at > self._patience:
                 return
             time.sleep(PERIOD)
 
-    def _round(self, pool: ThreadPoolExecutor) -> bool:
-        """Start what can be started; whether an attempt is under way, or to be made again."""
-        waiting = False
+    def _round(self, pool: ThreadPoolExecutor) -> tuple[bool, bool, bool]:
+        """Start what can be started.
+
+        Returns:
+            Whether something waits, whether an attempt is under way, whether some run lives.
+        """
+        hand = self._hand
+        hand.count()
+        for key in list(hand.jobs):
+            hand.put_away(key, lambda delivery: pool.submit(delivery.release))
         now = time.monotonic()
-        # who has waited longest first: another run may be answered where one is not
-        for key, job in sorted(self._jobs.items(), key=lambda item: item[1].tried):
-            if job.future is not None and job.future.done():
-                job.future = None
-            if job.future is None and job.delivery.complete:
-                del self._jobs[key]
-                self._settle(key[0])
-                continue
-            if job.future is None and (self._once or job.place.admits(now)) and job.due(now):
+        waiting = under_way = living = False
+        # Living runs first, then who has waited longest: another may be answered where one is not.
+        for job in sorted(hand.jobs.values(), key=lambda job: (not job.alive, job.tried)):
+            if (self._once or job.place.admits(now)) and self._free(job) and job.due(now):
                 job.tried = now
                 job.future = job.place.probe = pool.submit(self._serve, job)
-            held_up = max(job.not_before, job.place.not_before) > now
+                job.place.busy += not job.alive
+            held_up = max(job.not_before, job.place.not_before) > now or job.lost_at is not None
             waiting = waiting or job.future is not None or (held_up and not job.given_up)
-        return waiting
+            under_way = under_way or job.future is not None or (job.more and not job.given_up)
+            living = living or job.alive
+        return waiting, under_way, living
+
+    def _free(self, job: Job) -> bool:
+        """Whether there is a worker for it: one at a place where a living run is served, too."""
+        if job.alive or self._once:
+            return True
+        if job.place.living and job.place.busy:
+            return False
+        return sum(place.busy for place in self._hand.places.values()) < OVER
 
     def _wake_up(self) -> None:
         """Forget all pauses and refusals where somebody asked for another attempt."""
@@ -161,70 +147,25 @@ class Shipper:
             return
         if woken != self._woken:
             self._woken = woken
-            self._left.clear()
-            for place in self._places.values():
-                place.answered()
-            for job in self._jobs.values():
-                job.not_before, job.beat, job.given_up, job.pause = 0.0, 0.0, False, PAUSE
+            self._hand.try_again()
 
-    def _take_up(self) -> None:
-        queued = self._layout.queued() if self._only is None else [self._only]
-        taken = {run_id for run_id, _ in self._jobs} | self._left
-        for run_id in queued:
-            if run_id not in taken:
-                self._take(run_id)
-
-    def _take(self, run_id: str) -> None:
-        try:
-            run = JournalReader(self._layout.journal(run_id)).run
-        except LRTrackError as error:
-            self._left.add(run_id)
-            self._log(f"{run_id}: left alone: {error}")
-            return
-        if self._only is None and not self._once and run.host not in ("", host()):
-            return  # of another machine, whose own shipper serves it
-        delivers = False
-        for target in filter(self._serves, run.targets):
-            try:
-                delivery = Delivery(self._layout, run_id, target, self._trackers(target.tracker))
-            except LRTrackError as error:
-                self._leave(run_id, target, error)
-                continue
-            delivers = delivers or delivery.needed
-            if delivery.needed and not delivery.complete:
-                place = self._places.setdefault((target.tracker, target.uri), Place())
-                self._jobs[run_id, target.tracker] = _Job(delivery, place)
-        self._settle(run_id, delivers)
-
-    def _leave(self, run_id: str, target: Target, error: LRTrackError) -> None:
-        """Leave a delivery that cannot even begin, with word of it for those who wait."""
-        self._left.add(run_id)
-        path = self._layout.cursor(run_id, target.tracker)
-        cursor = Cursor.load(path)
-        cursor.error, cursor.given_up, cursor.failures = str(error), True, cursor.failures + 1
-        cursor.save(path)
-        self._log(f"{run_id}: not to {target.tracker}: {error}")
-
-    def _serve(self, job: _Job) -> None:
-        """Advance one run as far as it goes."""
+    def _serve(self, job: Job) -> None:
+        """Advance one run as far as it goes, or as its turn lasts."""
         if not self._once and time.monotonic() < job.place.not_before:
             return  # others found out meanwhile that nobody answers there
+        job.more = False
         try:
-            extent = job.delivery.extent()
-            while job.delivery.advance():
+            extent, until = job.delivery.extent(), time.monotonic() + TURN
+            while self._stays() and job.delivery.advance():
                 self._went_well(job)
+                if not job.alive and time.monotonic() > until:
+                    job.more = True
+                    return
             self._went_well(job)
             self._tell_damage(job)
             job.seen, job.beat = extent, self._moved_at + BEAT
         except TrackerUnavailable as error:
-            job.delivery.note(error, final=False)
-            job.place.failed(time.monotonic(), error.retry_after)
-            pause = error.retry_after or job.pause * _jitter.uniform(0.8, 1.2)
-            job.not_before = time.monotonic() + min(pause, PATIENT)
-            job.failed += 1
-            job.given_up = self._once and job.failed >= ATTEMPTS
-            job.pause = min(job.pause * 2, LONGEST_PAUSE)
-            self._log(f"{job.delivery.run_id}: {error}; next attempt in {pause:.1f} s")
+            self._later(job, error)
         except Exception as error:
             # A tracker's own bug must not take the other runs' deliveries with it.
             final = error if isinstance(error, TrackerError) else TrackerError(redact(repr(error)))
@@ -232,32 +173,30 @@ class Shipper:
             job.delivery.note(final, final=True)
             self._log(f"{job.delivery.run_id}: given up: {final}")
 
-    def _tell_damage(self, job: _Job) -> None:
+    def _later(self, job: Job, error: TrackerUnavailable) -> None:
+        job.delivery.note(error, final=False)
+        now = time.monotonic()
+        if not isinstance(error, DiskTrouble):
+            job.place.failed(now, error.retry_after)
+        pause = error.retry_after or job.pause * _jitter.uniform(0.8, 1.2)
+        job.not_before = now + min(pause, PATIENT)
+        job.failed += 1
+        job.given_up = self._once and job.failed >= ATTEMPTS
+        job.pause = min(job.pause * 2, LONGEST_PAUSE)
+        self._log(f"{job.delivery.run_id}: {error}; next attempt in {pause:.1f} s")
+        if (
+            not (job.alive or self._once) and job.place.waiting
+        ):  # others may be answered where this one is not
+            job.delivery.release()
+            job.last = True
+
+    def _tell_damage(self, job: Job) -> None:
         damage = job.delivery.damage
         if damage is not None and damage != job.told:
             job.told = damage
             self._log(f"{job.delivery.run_id}: its journal is {damage}; the rest is delivered")
 
-    def _went_well(self, job: _Job) -> None:
+    def _went_well(self, job: Job) -> None:
         job.pause, job.failed = PAUSE, 0
         job.place.answered()
         self._moved_at = time.monotonic()
-
-    def _settle(self, run_id: str, delivers: bool = True) -> None:
-        """Take a run off the queue once no tracker waits for anything of it.
-
-        Args:
-            delivers: there was, or will be if the run goes on, something to deliver.
-        """
-        if any(key[0] == run_id for key in self._jobs) or run_id in self._left:
-            return
-        if self._only is not None:
-            self._stopped = True
-            return
-        marker = self._layout.marker(run_id)
-        marker.unlink(missing_ok=True)
-        # A process that resumes the run opens its journal first and queues it then: either it is
-        # seen to be at work here, or what it queues comes after.
-        with contextlib.suppress(OSError):
-            if delivers and JournalReader(self._layout.journal(run_id)).alive():
-                marker.touch(mode=0o600)

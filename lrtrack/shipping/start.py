@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lrtrack.errors import warn
+from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
-from lrtrack.shipping.lock import Lock, held
+from lrtrack.shipping.lock import Holder, Lock, holder
 from lrtrack.shipping.pending import pending
 from lrtrack.shipping.process import Shipper
 from lrtrack.trackers import registry
@@ -50,8 +50,11 @@ class Courier:
         self._run_id = run_id
         self._objects = objects
         self._threads: list[tuple[Shipper, threading.Thread]] = []
+        self._lock = Lock(layout.lock)
+        self._fallback: threading.Thread | None = None
         self._looked = 0.0
         self._attempts = 0
+        self._portable = False
 
     def start(self, portable: bool) -> None:
         """Begin to ship; `portable` says whether there is anything for another process."""
@@ -67,22 +70,44 @@ class Courier:
         if not self._portable or now - self._looked < LOOK:
             return
         self._looked = now
-        if held(self._layout.lock):
+        if self._fallback is not None and self._fallback.is_alive():
+            return
+        found = holder(self._layout.lock)
+        if found is Holder.PROCESS:
             _coming.pop(self._layout.root, None)
             self._attempts = 0
             return
         if _children and now - _coming.get(self._layout.root, -GRACE) < GRACE:
             return  # still coming up, for this run or for one before
-        if self._attempts < ATTEMPTS and launch(self._layout):
+        if not os.access(self._layout.root, os.W_OK | os.X_OK):
+            return  # deleted or read-only: nothing could be kept of a delivery now
+        if found is None and self._attempts < ATTEMPTS and launch(self._layout):
             self._attempts += 1
             _coming[self._layout.root] = now
             return
-        self._portable = False
-        warn(
-            "lrtrack cannot start its shipper process; a thread delivers instead, which slows "
-            "training a little."
-        )
-        self._in_thread(registry.get, portable=True)
+        self._fall_back()
+
+    def queue(self) -> None:
+        """See to it that the run, which goes on, is queued, whoever deleted what."""
+        marker = self._layout.marker(self._run_id)
+        if self._portable and not marker.exists():
+            with contextlib.suppress(JournalError, OSError):
+                self._layout.create()
+                marker.touch(mode=0o600)
+
+    def _fall_back(self) -> None:
+        """Deliver this run from a thread, and keep shipper processes away as long as that is so."""
+        try:
+            if not self._lock.acquire(shared=True):
+                return  # a process has come after all
+        except OSError:
+            return
+        if self._fallback is None:
+            warn(
+                "lrtrack cannot start its shipper process; a thread delivers instead, which slows "
+                "training a little."
+            )
+        self._fallback = self._in_thread(registry.get, portable=True, stays=self._lock.kept)
 
     def hurry(self) -> None:
         """Make whoever ships look now."""
@@ -100,18 +125,27 @@ class Courier:
         for _, thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._threads.clear()
+        self._lock.release()
 
-    def _in_thread(self, trackers: Callable[[str], Tracker], portable: bool) -> None:
+    def _in_thread(
+        self,
+        trackers: Callable[[str], Tracker],
+        portable: bool,
+        stays: Callable[[], bool] = lambda: True,
+    ) -> threading.Thread:
         shipper = Shipper(
             self._layout,
             trackers,
             only=self._run_id,
             serves=lambda target: target.portable is portable,
+            stays=stays,
             idle=float("inf"),
+            patience=float("inf"),
         )
         thread = threading.Thread(target=shipper.run, name="lrtrack-shipper", daemon=True)
         thread.start()
         self._threads.append((shipper, thread))
+        return thread
 
 
 def launch(layout: Layout) -> bool:
@@ -124,22 +158,33 @@ def launch(layout: Layout) -> bool:
     # -P: the working directory must not be searched for modules, whatever lies there.
     command = [sys.executable, "-P", "-m", "lrtrack.shipping", str(layout.root), idle]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    log = _log_of(layout)
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, str(layout.log), flags, 0o600),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
+        (os.POSIX_SPAWN_DUP2, log, 1),
+        (os.POSIX_SPAWN_DUP2, log, 2),
     ]
     try:
-        if layout.log.exists() and layout.log.stat().st_size > LOG_SIZE:
-            layout.log.unlink()
         child = os.posix_spawn(
             sys.executable, command, environment, file_actions=files, setsid=True
         )
     except (OSError, NotImplementedError):
         return False
+    finally:
+        os.close(log)
     _children.add(child)
     return True
+
+
+def _log_of(layout: Layout) -> int:
+    """The shipper's log, open; nowhere, where the directory does not take one."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    try:
+        if layout.log.exists() and layout.log.stat().st_size > LOG_SIZE:
+            layout.log.unlink()
+        return os.open(layout.log, flags, 0o600)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def reap() -> None:
@@ -170,7 +215,7 @@ def drain(layout: Layout, timeout: float, log: Callable[[str], None]) -> bool:
     lock = Lock(layout.lock)
     if not lock.acquire():
         return False
-    shipper = Shipper(layout, registry.get, once=True, log=log)
+    shipper = Shipper(layout, registry.get, stays=lock.kept, once=True, log=log)
     timer = threading.Timer(timeout, shipper.stop)
     timer.name = "lrtrack-timeout"
     timer.start()
@@ -204,8 +249,9 @@ def watch(layout: Layout, timeout: float) -> None:
     before = {run.id: run.failures for run in pending(layout) if not run.alive}
     layout.wake.touch()
     deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and holder(layout.lock) is Holder.PROCESS:
+        begun = time.monotonic()
         left = [run for run in pending(layout) if run.id in before]
         if all(run.failures > before[run.id] for run in left):
             return
-        time.sleep(0.1)
+        time.sleep(max(0.1, 2 * (time.monotonic() - begun)))  # a long queue takes seconds

@@ -20,10 +20,12 @@ class Remote:
     Attributes:
         id: the tracker's own run id.
         url: where people look at it; None where there is no page.
+        fresh: the run was made at this moment, so that nothing of it can be there yet.
     """
 
     id: str
     url: str | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True)

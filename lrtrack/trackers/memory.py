@@ -102,8 +102,9 @@ class MemorySink:
     def open(self) -> Remote:
         """Find the run, or create it."""
         with self._tracker._lock:
+            fresh = self._run.id not in self._tracker.stored
             self._stored()
-        return Remote(self._run.id)
+        return Remote(self._run.id, fresh=fresh)
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
         """Store records; writing one twice changes nothing, so `doubt` needs no question."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Never
 
@@ -203,17 +204,24 @@ def _journal(layout: Layout, run: Run, on_tick: Any, on_rows: Any) -> JournalWri
     if rank() > 0:
         return None  # one run for all processes, written by rank 0
     try:
-        layout.create()
-        queue = any(target.portable and target.delivers for target in run.targets)
-        if queue:  # before there is a journal: whoever is killed in between leaves no lost run
-            layout.marker(run.id).touch(mode=0o600)
-        writer = JournalWriter(layout.journal(run.id), run, settle, on_tick, on_rows)
-        if queue:  # and after: a shipper that was about to settle a run resumed here has not
-            layout.marker(run.id).touch(mode=0o600)
+        # Queued before there is a journal: whoever is killed in between leaves no lost run. And
+        # after: a shipper that was about to settle a run resumed here has not seen it so far.
+        _queue(layout, run)
+        writer = JournalWriter(
+            layout.journal(run.id), run, settle, on_tick, on_rows, partial(_queue, layout, run)
+        )
+        _queue(layout, run)
         return writer
     except (JournalError, OSError) as error:
         warn(f"lrtrack {error}. Training goes on without a record; set LRTRACK_DIR elsewhere.")
         return None
+
+
+def _queue(layout: Layout, run: Run) -> None:
+    """Have the directory there, and the run in its queue if there is anything to deliver."""
+    layout.create()
+    if any(target.portable and target.delivers for target in run.targets):
+        layout.marker(run.id).touch(mode=0o600)
 
 
 def _continued(layout: Layout, run: Run, resume: str | None) -> tuple[Run, int, Any]:

@@ -142,6 +142,7 @@ class TrackedRun:
 
     def tick(self) -> None:
         """A few times a second, off the training thread: keep delivery going, report trouble."""
+        self._courier.queue()
         self._courier.look()
         if not self._warned:
             for state in self._states():

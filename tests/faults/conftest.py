@@ -6,7 +6,9 @@ every change can wait for.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -62,6 +64,75 @@ def trainer(clean_place: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
         process.communicate()
 
 
+class Nursery:
+    """A process that starts trainings fast; see `nursery.py`."""
+
+    def __init__(self, place: Path, **environment: str) -> None:
+        self.place = place
+        # Not in safe-path mode: it imports its neighbour `trainer`.
+        safe = {name: text for name, text in os.environ.items() if name != "PYTHONSAFEPATH"}
+        with (place / "nursery.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(TRAINER.with_name("nursery.py"))],
+                cwd=place,
+                env={**safe, **environment},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+
+    def train(self, name: str, pause: float, ending: str = "return", steps: int = 10**9) -> int:
+        """Start a training; the process id of it, past its first step."""
+        return self._ask(f"train {name} {pause} {ending} {steps}")
+
+    def stop(self, name: str) -> None:
+        """Have a training end its loop."""
+        (self.place / f"stop-{name}").touch()
+
+    def wait(self, training: int) -> int:
+        """The exit status of a training, when it has ended."""
+        return self._ask(f"wait {training}")
+
+    def steps(self, name: str) -> int:
+        """How many steps a training has made."""
+        return int.from_bytes((self.place / f"steps-{name}").read_bytes(), "little")
+
+    def said(self) -> str:
+        """What the trainings have said on stderr."""
+        return (self.place / "nursery.log").read_text()
+
+    def _ask(self, line: str) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, self.said()
+        return int(answer)
+
+    def close(self) -> None:
+        """Kill it with all that it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.communicate()
+
+
+@pytest.fixture
+def nursery(clean_place: Path) -> Iterator[Callable[..., Nursery]]:
+    """`nursery(**environment)` starts one in the working directory, for this test."""
+    started: list[Nursery] = []
+
+    def begin(**environment: str) -> Nursery:
+        started.append(Nursery(clean_place, **environment))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.close()
+
+
 class Stored:
     """What a tracking store has of the experiment."""
 
@@ -87,6 +158,12 @@ class Stored:
         """How the only run stands."""
         run = self.only()
         return run.info.status if run else None
+
+    def named(self, name: str) -> Run | None:
+        """The run of that name; None before it is there."""
+        found = [run for run in self.runs() if run.info.run_name == name]
+        assert len(found) <= 1
+        return found[0] if found else None
 
     def losses(self, run_id: str | None = None) -> list[tuple[int, float]]:
         """(step, loss) as stored, duplicates among them, of a run or of the only one."""

@@ -7,8 +7,10 @@ tracker must have. `ENDING` is what happens after the last step, inside the bloc
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import time
+from collections.abc import Callable
 
 EXPERIMENT = "faults"
 
@@ -23,8 +25,14 @@ def loss(step: int) -> float:
     return float(step + 1)
 
 
-def main(steps: int, pause: float, ending: str = "return") -> None:
-    """Train."""
+def main(
+    steps: int,
+    pause: float,
+    ending: str = "return",
+    name: str = "hurt",
+    told: Callable[[int], bool] = lambda step: True,
+) -> None:
+    """Train; `told` hears of each step, and says whether to go on."""
     import torch
 
     import lrtrack
@@ -32,7 +40,7 @@ def main(steps: int, pause: float, ending: str = "return") -> None:
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10**9)
-    with lrtrack.track(optimizer, scheduler, experiment=EXPERIMENT, seed=0, name="hurt"):
+    with lrtrack.track(optimizer, scheduler, experiment=EXPERIMENT, seed=0, name=name):
         for step in range(steps):
             optimizer.zero_grad()
             (weight * 0.0 + loss(step)).backward()
@@ -40,6 +48,8 @@ def main(steps: int, pause: float, ending: str = "return") -> None:
             scheduler.step()
             if step == 0:
                 print("ready", flush=True)
+            if not told(step):
+                break
             if pause:
                 time.sleep(pause)
         _end(ending)
@@ -54,7 +64,16 @@ def _end(ending: str) -> None:
         sys.exit(3)
     if ending == "os._exit":
         os._exit(3)
+    if ending == "MemoryError":
+        resource.setrlimit(resource.RLIMIT_AS, (2**30, resource.RLIM_INFINITY))
+        bytearray(2**40)
+    if ending == "eat":  # far more than the test allows it, and little enough for any machine
+        _hoard.append(bytes(range(256)) * 2**20)
+    if ending == "wait":
+        time.sleep(600)
 
+
+_hoard: list[bytes] = []
 
 if __name__ == "__main__":
     main(int(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:4])

@@ -51,8 +51,20 @@ def test_a_run_resumed_as_it_leaves_the_queue_stays(clean_place: Path) -> None:
     layout = Resuming(clean_place / ".lrtrack")
     run = delivered(layout, tracker)
     vars(layout).update(run=run, settling=True)
-    Shipper(layout, lambda name: tracker, idle=0.0)._settle(run.id)
+    Shipper(layout, lambda name: tracker, idle=0.0)._hand.settle(run.id)
     assert layout.writer is not None
     layout.writer.close(State.FINISHED)
 
     assert layout.queued() == [RUN]
+
+
+def test_a_run_whose_journal_is_deleted_leaves_the_queue(clean_place: Path) -> None:
+    """Once all of it is delivered, that costs the others nothing."""
+    tracker = MemoryTracker()
+    layout = Layout(clean_place / ".lrtrack")
+    run = delivered(layout, tracker)
+    layout.marker(run.id).touch()
+    layout.journal(run.id).unlink()
+    Shipper(layout, lambda name: tracker, idle=0.0)._hand.settle(run.id)
+
+    assert layout.queued() == []

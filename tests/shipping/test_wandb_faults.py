@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from wandb_loopback.training import PLACE, all_there, journalled, train
+from wandb_loopback.training import PLACE, all_there, arrived, journalled, train
 
 import lrtrack
 from lrtrack.errors import LRTrackWarning
@@ -100,8 +101,11 @@ def test_a_server_that_is_down(wandb_server, command_line):
     all_there(wandb_server)
 
 
-def test_a_killed_shipper(wandb_server, living_shippers, command_line):
-    """Whoever comes next asks the server what it has, and brings the rest."""
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_killed_shipper(
+    wandb_server, living_shippers, command_line, within_seconds, forgotten: bool
+):
+    """Whoever comes next asks what is there, also where no cursor tells of it, and goes on."""
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.1)
     with lrtrack.track(optimizer, tracker="wandb", experiment="digits", flush_timeout=60) as run:
@@ -109,8 +113,12 @@ def test_a_killed_shipper(wandb_server, living_shippers, command_line):
             optimizer.step()
             run.log(loss=float(step))
         run.flush()
+        if forgotten:
+            within_seconds(60, lambda: len(arrived(wandb_server)) > 40)
         for shipper in living_shippers():
             os.kill(shipper, signal.SIGKILL)
+        for cursor in Path(".lrtrack/runs").glob("*.cursor") if forgotten else ():
+            cursor.unlink()
         for step in range(50):
             optimizer.step()
             run.log(loss=float(step))

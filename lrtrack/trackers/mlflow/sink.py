@@ -64,7 +64,9 @@ class MlflowSink:
     def open(self) -> Remote:
         """Find the run, or create it, and complete its tags and params."""
         with self._turn():
-            self._run_id = self._run_id or self._find_or_create()
+            fresh = False
+            if self._run_id is None:
+                self._run_id, fresh = self._find_or_create()
             found = self._client.get_run(self._run_id)
             missing = {
                 name: text
@@ -79,7 +81,7 @@ class MlflowSink:
                 self._client.update_run(self._id, status="RUNNING")  # resumed
             info = found.info
         url = page(self._client.tracking_uri, info.experiment_id, info.run_id)
-        return Remote(self._run_id, url)
+        return Remote(self._run_id, url, fresh)
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
         """Store metrics, 1000 a call."""
@@ -154,14 +156,15 @@ class MlflowSink:
         except ValueError:
             return stored(self._client, found, self._run.prefix)
 
-    def _find_or_create(self) -> str:
+    def _find_or_create(self) -> tuple[str, bool]:
+        """The run's id, and whether the run was made just now."""
         experiment_id = self._experiment()
         # An earlier attempt may have created the run and died before it could say so.
         found = self._client.search_runs(
             [experiment_id], f"tags.`{words.RUN_ID}` = '{self._run.id}'", max_results=1
         )
         if found:
-            return str(found[0].info.run_id)
+            return str(found[0].info.run_id), False
         tags = {
             "mlflow.source.name": self._run.source,
             "mlflow.source.type": "LOCAL",
@@ -170,7 +173,7 @@ class MlflowSink:
         }
         started = int(self._run.started * 1000)
         run = self._client.create_run(experiment_id, started, tags, self._run.name)
-        return str(run.info.run_id)
+        return str(run.info.run_id), True
 
     def _experiment(self) -> str:
         if self._target.experiment_id is not None:

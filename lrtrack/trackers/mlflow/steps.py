@@ -61,6 +61,7 @@ def stored(mlflow: MlflowClient, found: Any, prefix: str) -> pa.Table:
 
 
 def from_api(mlflow: MlflowClient, run_id: str, names: list[str]) -> pa.Table:
+    """These metrics of a run, as the metric API has them."""
     points: dict[int, dict[str, float]] = {}
     times: dict[int, float] = {}
     for name in names:
@@ -83,6 +84,7 @@ def _infinite(value: float) -> float:
 
 
 def joined(table: pa.Table, extra: pa.Table) -> pa.Table:
+    """Two tables of one run in one."""
     return merge([batch for part in (table, extra) for batch in part.to_batches()])
 
 

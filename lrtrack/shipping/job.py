@@ -1,0 +1,77 @@
+"""One run towards one tracker, between its attempts."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from lrtrack.shipping.delivery import Delivery
+from lrtrack.shipping.places import PAUSE, Place
+
+
+@dataclass
+class Job:
+    """A delivery that is at hand.
+
+    Attributes:
+        alive: the run goes on.
+        tried: when the last attempt began.
+        future: the attempt under way.
+        not_before, pause: when the next attempt may be made, and how long the next pause is.
+        beat: when a living run is delivered again.
+        failed: attempts that came to nothing, since the last one that did not.
+        given_up: the tracker refused for good, or there were attempts enough.
+        more: the last attempt stopped before the end, to let others have their turn.
+        last: the run goes to the end of those that wait for its place.
+        seen: what there was at the last attempt that went well.
+        told: what was said of the journal's damage.
+        lost_at: since when there has been no journal.
+    """
+
+    delivery: Delivery
+    place: Place
+    alive: bool
+    tried: float = 0.0
+    future: Future[None] | None = None
+    not_before: float = 0.0
+    beat: float = 0.0
+    pause: float = PAUSE
+    failed: int = 0
+    given_up: bool = False
+    more: bool = False
+    last: bool = False
+    seen: tuple[int, bool] | None = None
+    told: str | None = None
+    lost_at: float | None = None
+    _extent: tuple[int, bool] = (0, False)
+
+    def look(self) -> None:
+        """See how the attempt and the journal stand."""
+        if self.future is not None and self.future.done():
+            self.future = None
+        try:
+            self._extent = self.delivery.extent()
+            self.lost_at = None
+        except OSError:  # deleted; a run that goes on puts it back
+            self.lost_at = self.lost_at or time.monotonic()
+        self.alive = self._extent[1]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run is over, and all of it delivered."""
+        cursor = self.delivery.cursor
+        return self.future is None and cursor.closed and self._extent[0] <= cursor.offset
+
+    def due(self, now: float) -> bool:
+        """Whether there is something to deliver since the last attempt that went well."""
+        if self.future is not None or self.given_up or now < self.not_before:
+            return False
+        if self.lost_at is not None or self.delivery.kept_back():
+            return False
+        return self._extent != self.seen and (now >= self.beat or not self.alive)
+
+    def forget_pauses(self) -> None:
+        """Be due at once, whatever was before."""
+        self.not_before, self.beat, self.given_up, self.pause = 0.0, 0.0, False, PAUSE
+        self.failed = 0

@@ -1,0 +1,174 @@
+"""Trainings that share a directory, a process or a wrong clock: each has its own, once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lrtrack.shipping.lock import Holder, holder
+from lrtrack.trackers.base import Query
+from lrtrack.trackers.local import LocalTracker
+
+CLOCK = """
+import sys, time
+sys.path.insert(0, {folder!r})
+import trainer
+measured, real, back = [], time.time, [0.0]
+time.time = lambda: real() - back[0]
+
+def told(step):
+    if step == 99:
+        back[0] = 3600.0
+    return True
+
+trainer.main(200, 0.005, told=told)
+"""
+
+OUTLIVED = """
+import os, sys, time
+sys.path.insert(0, {folder!r})
+import trainer
+
+def told(step):
+    if step == 50 and os.fork() == 0:
+        end = time.time() + 6  # it goes on with the very loop, without the parent, and leaves it
+        return time.time() < end
+    return True
+
+trainer.main(100, 0.01, told=told)
+"""
+
+ALONE = """
+import sys
+sys.path.insert(0, {folder!r})
+from lrtrack.shipping import start
+start.launch = lambda layout: False  # as where no process may be started
+import trainer
+from pathlib import Path
+
+trainer.main(10**9, 0.005, name=sys.argv[1], told=lambda step: not Path("stop").exists())
+"""
+
+
+def truth(steps: int) -> list[tuple[int, float]]:
+    """(step, loss) of a training of `trainer.py`."""
+    return [(step, float(step + 1)) for step in range(steps)]
+
+
+@pytest.fixture
+def script(clean_place: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Run a script that knows `trainer`, in a process of its own."""
+
+    def run(text: str, *arguments: str) -> subprocess.Popen[str]:
+        code = text.format(folder=str(Path(__file__).parent))
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", code, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return run
+
+
+def test_two_trainers_in_one_directory(
+    nursery: Callable[..., Any],
+    store: str,
+    stored: Callable[[str], Any],
+    living_shippers: Callable[[], list[int]],
+    within_seconds: Callable[..., None],
+) -> None:
+    """One shipper serves both; that one is killed does not touch the other."""
+    trainings = nursery()
+    killed, other = trainings.train("killed", 0.004), trainings.train("other", 0.004)
+    there = stored(store)
+    within_seconds(90, lambda: len(there.runs()) == 2)
+    shippers = living_shippers()
+    os.kill(killed, signal.SIGKILL)
+    trainings.wait(killed)
+    within_seconds(90, lambda: there.named("killed").info.status == "FAILED")
+    state = there.named("other").info.status
+    trainings.stop("other")
+    status = trainings.wait(other)
+    within_seconds(90, lambda: there.named("other").info.status == "FINISHED")
+    losses = {name: there.losses(there.named(name).info.run_id) for name in ("killed", "other")}
+
+    assert (len(shippers), state, status) == (1, "RUNNING", 0)
+    assert losses["other"] == truth(trainings.steps("other"))
+    assert losses["killed"] == truth(len(losses["killed"]))
+
+
+def test_a_clock_that_is_set_back(
+    script: Callable[..., Any], store: str, stored: Callable[[str], Any], clean_place: Path
+) -> None:
+    """Steps stay in order, none is lost, and each keeps the time that the clock showed."""
+    begun = time.time()
+    process = script(CLOCK)
+    _, err = process.communicate(timeout=120)
+    ended = time.time()
+    (history,) = LocalTracker().histories(Query(directory=clean_place / ".lrtrack"))
+    shown = history.times + np.where(history.steps < 100, 0.0, 3600.0)
+
+    assert process.returncode == 0, err
+    assert sorted(stored(store).losses()) == truth(200)  # MLflow puts them in order of time
+    assert history.steps.tolist() == list(range(200))
+    assert begun < shown[0]
+    assert shown[-1] < ended
+    assert np.all(np.diff(shown) >= 0)
+
+
+def test_a_forked_child_that_outlives_the_training(
+    script: Callable[..., Any],
+    store: str,
+    stored: Callable[[str], Any],
+    within_seconds: Callable[..., None],
+) -> None:
+    """The run is the parent's, and ends with it; the child's steps are nobody's."""
+    process = script(OUTLIVED)
+    assert process.stdout is not None
+    process.wait(120)
+    there = stored(store)
+    within_seconds(90, lambda: there.status() == "FINISHED")
+    losses = there.losses()
+    out, _ = process.communicate(timeout=120)  # when the child, which holds the pipe, has ended too
+
+    assert process.returncode == 0
+    assert losses == truth(100)
+    assert there.losses() == losses
+    assert out.count("done") == 2
+
+
+def test_a_thread_that_delivers_keeps_others_away(
+    script: Callable[..., Any],
+    store: str,
+    stored: Callable[[str], Any],
+    clean_place: Path,
+    command_line: Callable[..., Any],
+    within_seconds: Callable[..., None],
+) -> None:
+    """Two trainings without processes deliver each its own run; `sync` does not join in."""
+    processes = [script(ALONE, name) for name in ("one", "two")]
+    there = stored(store)
+    within_seconds(60, lambda: len(there.runs()) == 2)
+    (lock,) = (clean_place / ".lrtrack").glob("*.lock")
+    holding = holder(lock)
+    synced = command_line("sync", "--timeout", "5")
+    (clean_place / "stop").touch()
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    runs = there.runs()
+    losses = {run.info.run_name: there.losses(run.info.run_id) for run in runs}
+
+    assert holding is Holder.THREADS
+    assert (synced.returncode, synced.stderr) == (0, "Going on, and left to the shipper: 2.\n")
+    assert [text.count("a thread delivers instead") for text in said] == [1, 1]
+    assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
+    assert {name: truth(len(each)) for name, each in losses.items()} == losses

@@ -1,0 +1,299 @@
+"""Disks that are full, read-only or emptied under a training: it goes on, and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lrtrack.journal.layout import Layout
+
+DELETED = (".", "runs", "queue", "shipper-*.lock", "runs/*.journal", "runs/*.cursor")
+
+
+def truth(steps: int) -> list[tuple[int, float]]:
+    """(step, loss) of a training of `trainer.py`."""
+    return [(step, float(step + 1)) for step in range(steps)]
+
+
+@pytest.fixture
+def small_disk(clean_place: Path) -> Iterator[Path]:
+    """A file system of half a megabyte."""
+    disk = clean_place / "disk"
+    disk.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "lrtrack", str(disk)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip(f"a file system cannot be mounted here: {made.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def warnings(said: str) -> list[str]:
+    """What lrtrack has warned of, but for what it found in the training itself."""
+    return [line for line in said.splitlines() if "LRTrackWarning: lrtrack" in line]
+
+
+def fill(disk: Path) -> Path:
+    """Take all the room that a disk has; the file that takes it."""
+    ballast = disk / "ballast"
+    with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
+        while file.write(bytes(2**12)):
+            pass
+    return ballast
+
+
+def remount(disk: Path, how: str) -> None:
+    """Make the disk `ro` or `rw`."""
+    subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
+
+
+def delete(root: Path, what: str) -> None:
+    """Delete a journal directory or something in it, in one step for whoever writes to it."""
+    for path in [root] if what == "." else list(root.glob(what)):
+        gone = root.parent / f"gone-{time.monotonic_ns()}"
+        with contextlib.suppress(FileNotFoundError):  # replaced at this moment
+            path.rename(gone)
+            if gone.is_dir():
+                shutil.rmtree(gone)
+            else:
+                gone.unlink()
+
+
+def test_a_disk_that_is_full_for_a_while(
+    nursery: Callable[..., Any],
+    small_disk: Path,
+    store: str,
+    stored: Callable[[str], Any],
+    within_seconds: Callable[..., None],
+) -> None:
+    """Training goes on with one warning; when there is room again, all steps are delivered once."""
+    trainings = nursery(LRTRACK_DIR=str(small_disk / "journals"))
+    child = trainings.train("full", 0.003)
+    time.sleep(1.5)
+    ballast = fill(small_disk)
+    before = trainings.steps("full")
+    time.sleep(3.0)
+    during = trainings.steps("full")
+    ballast.unlink()
+    time.sleep(0.5)
+    trainings.stop("full")
+    status = trainings.wait(child)
+    there = stored(store)
+    within_seconds(60, lambda: there.status() == "FINISHED")
+
+    assert status == 0
+    assert during - before > 100
+    assert trainings.said().count("lrtrack cannot write") == 1
+    assert there.losses() == truth(trainings.steps("full"))
+
+
+def test_no_room_for_the_delivery_state(
+    nursery: Callable[..., Any],
+    small_disk: Path,
+    store: str,
+    stored: Callable[[str], Any],
+    command_line: Callable[..., Any],
+    living_shippers: Callable[[], list[int]],
+) -> None:
+    """What cannot be kept of a delivery is not sent twice, and not given up."""
+    journals = str(small_disk / "journals")
+    trainings = nursery(LRTRACK_DIR=journals)
+    child = trainings.train("kept", 0.001)
+    time.sleep(1.5)
+    ballast = fill(small_disk)
+    for shipper in living_shippers():
+        os.kill(shipper, signal.SIGKILL)
+    os.kill(child, signal.SIGKILL)
+    trainings.wait(child)
+    for cursor in Layout(small_disk / "journals").root.glob("runs/*.cursor"):
+        cursor.unlink()  # and now another takes its room
+    fill(small_disk)
+    full = command_line("sync", LRTRACK_DIR=journals)
+    ballast.unlink()
+    free = command_line("sync", LRTRACK_DIR=journals)
+    losses = stored(store).losses()
+
+    assert (full.returncode, full.stdout) == (1, "Delivered 0 of 1 runs.\n")
+    assert "Traceback" not in full.stderr
+    assert (free.returncode, free.stdout) == (0, "Delivered 1 of 1 runs.\n")
+    assert losses == truth(len(losses))
+    assert len(losses) > 100
+
+
+def test_a_disk_that_is_read_only_from_the_start(
+    trainer: Callable[..., Any], small_disk: Path, store: str, stored: Callable[[str], Any]
+) -> None:
+    """Training goes on without a record, and says where to look."""
+    remount(small_disk, "ro")
+    process = trainer(20, 0.0, LRTRACK_DIR=str(small_disk / "journals"))
+    _, err = process.communicate(timeout=120)
+
+    assert process.returncode == 0
+    assert err.count("Read-only file system") == 1
+    assert "Training goes on without a record; set LRTRACK_DIR elsewhere." in err
+    assert stored(store).runs() == []
+
+
+def test_a_journal_on_a_read_only_disk(
+    nursery: Callable[..., Any],
+    small_disk: Path,
+    store: str,
+    stored: Callable[[str], Any],
+    command_line: Callable[..., Any],
+    living_shippers: Callable[[], list[int]],
+    within_seconds: Callable[..., None],
+) -> None:
+    """`sync` says what is in the way, `doctor` still shows what waits, and later all arrives."""
+    journals = str(small_disk / "journals")
+    trainings = nursery(LRTRACK_DIR=journals)
+    child = trainings.train("stuck", 0.001)
+    time.sleep(1.0)
+    os.kill(child, signal.SIGKILL)
+    trainings.wait(child)
+    for shipper in living_shippers():
+        os.kill(shipper, signal.SIGKILL)
+    within_seconds(10, lambda: living_shippers() == [])
+    remount(small_disk, "ro")
+    stuck = command_line("sync", LRTRACK_DIR=journals)
+    shown = command_line("doctor", LRTRACK_DIR=journals)
+    remount(small_disk, "rw")
+    free = command_line("sync", LRTRACK_DIR=journals)
+    losses = stored(store).losses()
+
+    assert (stuck.returncode, stuck.stdout) == (1, "")
+    assert "Read-only file system" in stuck.stderr
+    assert "Traceback" not in stuck.stderr
+    assert shown.returncode == 1
+    assert "stuck to mlflow" in shown.stdout
+    assert (free.returncode, free.stdout) == (0, "Delivered 1 of 1 runs.\n")
+    assert losses == truth(len(losses))
+
+
+def test_a_directory_that_takes_no_new_files_for_a_while(
+    nursery: Callable[..., Any],
+    store: str,
+    stored: Callable[[str], Any],
+    clean_place: Path,
+    within_seconds: Callable[..., None],
+) -> None:
+    """The delivery waits where its state cannot be kept, and then goes on from there."""
+    runs = clean_place / ".lrtrack" / "runs"
+    runs.mkdir(mode=0o700, parents=True)
+    if subprocess.run(["chattr", "-i", str(runs)], capture_output=True, check=False).returncode:
+        pytest.skip("this file system, or this user, cannot make a directory immutable")
+    trainings = nursery()
+    child = trainings.train("immutable", 0.003)
+    within_seconds(90, lambda: stored(store).status() == "RUNNING")
+    try:
+        subprocess.run(["chattr", "+i", str(runs)], check=True)
+        time.sleep(3.0)
+    finally:
+        subprocess.run(["chattr", "-i", str(runs)], check=True)
+    time.sleep(1.0)
+    trainings.stop("immutable")
+    status = trainings.wait(child)
+    there = stored(store)
+    within_seconds(60, lambda: there.status() == "FINISHED")
+
+    assert status == 0
+    assert there.losses() == truth(trainings.steps("immutable"))
+
+
+def test_journals_deleted_under_a_run(
+    nursery: Callable[..., Any],
+    store: str,
+    stored: Callable[[str], Any],
+    clean_place: Path,
+    within_seconds: Callable[..., None],
+) -> None:
+    """Whatever is deleted comes back, private as it was, and each step is delivered once."""
+    root = clean_place / ".lrtrack"
+    trainings = nursery()
+    child = trainings.train("deleted", 0.003)
+    there = stored(store)
+    within_seconds(90, lambda: there.status() == "RUNNING")
+    for what in DELETED:
+        delete(root, what)
+        time.sleep(1.5)
+    journals = list((root / "runs").glob("*.journal"))
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (root, root / "runs", *journals)]
+    trainings.stop("deleted")
+    status = trainings.wait(child)
+    within_seconds(60, lambda: there.status() == "FINISHED")
+
+    assert status == 0
+    assert modes == [0o700, 0o700, 0o600]
+    assert there.losses() == truth(trainings.steps("deleted"))
+    assert warnings(trainings.said()) == []
+
+
+def test_everything_deleted_and_the_shipper_killed(
+    nursery: Callable[..., Any],
+    store: str,
+    stored: Callable[[str], Any],
+    repeats: Callable[[int, int], int],
+    clean_place: Path,
+    living_shippers: Callable[[], list[int]],
+    within_seconds: Callable[..., None],
+) -> None:
+    """A shipper that knows nothing of what was delivered asks, and makes no second run."""
+    trainings = nursery()
+    child = trainings.train("forgotten", 0.0005)
+    there = stored(store)
+    within_seconds(90, lambda: there.status() == "RUNNING")
+    for _ in range(repeats(2, 20)):
+        within_seconds(60, lambda: living_shippers() != [])
+        time.sleep(3.0)  # more than one batch is there
+        for shipper in living_shippers():
+            os.kill(shipper, signal.SIGKILL)
+        delete(clean_place / ".lrtrack", ".")
+    trainings.stop("forgotten")
+    status = trainings.wait(child)
+    within_seconds(120, lambda: there.status() == "FINISHED")
+
+    assert status == 0
+    assert trainings.steps("forgotten") > 1000
+    assert there.losses() == truth(trainings.steps("forgotten"))
+
+
+def test_a_directory_that_cannot_come_back(
+    nursery: Callable[..., Any],
+    store: str,
+    stored: Callable[[str], Any],
+    clean_place: Path,
+    within_seconds: Callable[..., None],
+) -> None:
+    """A file in its place costs one warning and the record, and not the training."""
+    root = clean_place / ".lrtrack"
+    trainings = nursery()
+    child = trainings.train("homeless", 0.003)
+    within_seconds(90, lambda: stored(store).status() == "RUNNING")
+    while root.is_dir():
+        delete(root, ".")
+        with contextlib.suppress(OSError):  # it has come back already
+            root.touch(exist_ok=False)
+    before = trainings.steps("homeless")
+    time.sleep(2.0)
+    during = trainings.steps("homeless")
+    trainings.stop("homeless")
+    status = trainings.wait(child)
+
+    assert status == 0
+    assert during - before > 100
+    assert trainings.said().count("which was deleted") == 1
+    assert "Traceback" not in trainings.said()
+    assert root.read_bytes() == b""
