@@ -23,15 +23,16 @@ import pytest
 import torch
 from torch.nn.utils import clip_grad
 
-# The loopback W&B server is a package beside the tests, which pytest imports one by one.
-_FOLDER = Path(__file__).parent / "wandb_loopback"
-_SPEC = importlib.util.spec_from_file_location(
-    "wandb_loopback", _FOLDER / "__init__.py", submodule_search_locations=[str(_FOLDER)]
-)
-assert _SPEC is not None
-assert _SPEC.loader is not None
-sys.modules["wandb_loopback"] = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(sys.modules["wandb_loopback"])
+# Packages beside the tests, which pytest imports one by one.
+for _name in ("wandb_loopback", "postgres"):
+    _folder = Path(__file__).parent / _name
+    _spec = importlib.util.spec_from_file_location(
+        _name, _folder / "__init__.py", submodule_search_locations=[str(_folder)]
+    )
+    assert _spec is not None
+    assert _spec.loader is not None
+    sys.modules[_name] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules[_name])
 loopback = importlib.import_module("wandb_loopback.plugin").loopback
 
 ORIGINALS = {
@@ -78,6 +79,7 @@ def _clean_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in list(os.environ):
         if name.startswith(_VENDORS):
             monkeypatch.delenv(name)
+    monkeypatch.setattr("lrtrack.settings._own_process", False)  # as a command run here leaves it
     monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "0.5")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")

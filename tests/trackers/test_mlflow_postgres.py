@@ -2,109 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
-from urllib.parse import quote
 
 import mlflow
 import pytest
 import torch
+from postgres import Missing, running
 
 import lrtrack
 from lrtrack.errors import TrackerUnavailable
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.mlflow import MlflowTracker
 
-#: With signs that have to be quoted in a URI.
-SECRET = "hunter2@%/:"
 STEPS = 300
 
 
-class Cluster:
-    """A PostgreSQL of the tests' own, on a loopback port, with the database `mlflow`."""
-
-    def __init__(self, programs: Path, folder: Path, user: dict[str, Any]) -> None:
-        self._programs, self._folder, self._user = programs, folder, user
-        self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = self.uri_with(SECRET)
-
-    def uri_with(self, password: str) -> str:
-        """The store's URI for somebody who gives this password."""
-        return f"postgresql+psycopg2://mlflow:{quote(password, safe='')}@{self.place}"
-
-    @property
-    def place(self) -> str:
-        """Where the database is."""
-        return f"127.0.0.1:{self.port}/postgres"
-
-    def create(self) -> None:
-        """Make the files; every connection needs the password."""
-        secret = self._folder / "secret"
-        secret.write_text(SECRET)
-        secret.chmod(0o644)
-        command = [str(self._programs / "initdb"), "-D", str(self._folder / "data"), "--no-sync"]
-        command += ["-U", "mlflow", "--auth=scram-sha-256", f"--pwfile={secret}"]
-        subprocess.run(command, check=True, capture_output=True, cwd="/", **self._user)
-        secret.unlink()
-
-    def start(self) -> None:
-        """Start, and wait until it takes connections."""
-        command = [str(self._programs / "postgres"), "-D", str(self._folder / "data")]
-        command += ["-p", str(self.port), "-h", "127.0.0.1", "-k", str(self._folder), "-F"]
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, **self._user)
-        ready = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        deadline = time.monotonic() + 60
-        while subprocess.run(ready, check=False).returncode != 0:
-            assert time.monotonic() < deadline, (self._folder / "log").read_text()
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """End it at once, whoever is connected."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(30)
-            self._process = None
-
-
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster() -> Iterator[Any]:
     """A running cluster; the tests are skipped where there is no PostgreSQL."""
     pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    which = shutil.which("initdb")
-    if not found and which is None:
-        pytest.skip("PostgreSQL is not installed")
-    programs = found[-1].parent if found else Path(str(which)).parent
-    folder = Path(tempfile.mkdtemp(prefix="lrtrack-postgres-"))
-    user: dict[str, Any] = {}
-    if os.geteuid() == 0:  # which PostgreSQL refuses to run as
+    with ExitStack() as stack:
         try:
-            account = pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("PostgreSQL does not run as root, and there is no account for it")
-        user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-        os.chown(folder, account.pw_uid, account.pw_gid)
-    made = Cluster(programs, folder, user)
-    try:
-        made.create()
-        made.start()
-        yield made
-    finally:
-        made.stop()
-        shutil.rmtree(folder)
+            found = stack.enter_context(running())
+        except Missing as error:
+            pytest.skip(str(error))
+        yield found
 
 
 def train(experiment: str, at: Mapping[int, Callable[[], Any]] | None = None) -> str:
