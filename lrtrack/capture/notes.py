@@ -14,8 +14,9 @@ from lrtrack.capture.scalars import Scalar
 class Notes:
     """One thread's notes.
 
-    A step's notes stay readable until something new is noted or another step begins, as several
-    captures may observe one optimizer.
+    A step that begins says so in `used` and `stepping`, and clears what a step of another optimizer
+    has used. A step's notes stay readable until something new is noted or another step begins, as
+    several captures may observe one optimizer.
 
     Attributes:
         used: a step has begun since the last note.
@@ -50,28 +51,22 @@ class Notes:
         self.clipped = None
         self.scaling = False
 
-    def begin_step(self, optimizer: int) -> None:
-        """Say that a step begins, which uses what was noted; what an earlier one used goes."""
-        if self.used and self.stepping != optimizer:
-            self.clear()
-        self.used, self.stepping = True, optimizer
-
     def end_step(self) -> None:
         """Say that a step was made, or skipped."""
         self.used, self.stepping = True, None
 
 
 # One look at the thread's own storage gives all: a step asks three times.
-_own = threading.local()
+own = threading.local()
 _period = 0
 
 
 def current_notes() -> Notes:
     """This thread's notes, without what is left from before the present blocks."""
     try:
-        here: Notes = _own.notes
+        here: Notes = own.notes
     except AttributeError:
-        here = _own.notes = Notes()
+        here = own.notes = Notes()
     if here.period != _period:
         here.clear()
         here.period = _period

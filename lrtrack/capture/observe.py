@@ -21,13 +21,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch._C import _current_graph_task_id as _pass
 from torch.compiler import is_compiling
 from torch.nn.utils import clip_grad
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lrtrack.capture.clipping import Clipped
-from lrtrack.capture.notes import Notes, current_notes, fresh_notes, new_period, period
+from lrtrack.capture.notes import Notes, current_notes, fresh_notes, new_period, own, period
 from lrtrack.capture.scalars import Scalar, add, divide, hold
 from lrtrack.errors import warn
 
@@ -145,24 +146,27 @@ def _observed_backward(original: Callable[..., Any]) -> Callable[..., Any]:
     own_period = period()
 
     def backward(*args: Any, **kwargs: Any) -> Any:
-        here = current_notes()
-        if (
-            here.away
-            or own_period != here.period
-            or not _watched
-            or _pass() != -1
-            or is_compiling()
-        ):
+        here = getattr(own, "notes", None)
+        if here is None or here.period != own_period:
+            here = current_notes()
+            if here.period != own_period:  # a wrapper of blocks that are over
+                return original(*args, **kwargs)
+        if here.away or not _watched or _pass() != -1 or is_compiling():
             return original(*args, **kwargs)
-        if here.used:
-            here.clear()
+        if here.used:  # as `Notes.clear` does it
+            here.used = here.scaling = False
+            here.loss = here.preclip = here.total = None
         known, here.clipped = here.loss, None
         try:
             given = args[0] if args else kwargs["tensors"]
-            if known is None and not here.scaling and type(given) is torch.Tensor and given.is_cpu:
-                here.loss = _only(given)
+            if known is None and not here.scaling and type(given) is Tensor and given.is_cpu:
+                value = given.item()
+                here.loss = None if isinstance(value, complex) else value
             else:
                 _note_losses(here, given)
+        except (RuntimeError, ValueError) as error:
+            if type(given) is not Tensor or given.numel() == 1:  # sooner than asking each time
+                not_observed("backward", error)
         except Exception as error:
             not_observed("backward", error)
         try:
@@ -173,15 +177,6 @@ def _observed_backward(original: Callable[..., Any]) -> Callable[..., Any]:
             raise
 
     return backward
-
-
-def _only(tensor: torch.Tensor) -> float | None:
-    """A real tensor's one element, in host memory; None where it is something else."""
-    try:
-        value = tensor.item()
-    except (RuntimeError, ValueError):  # sooner than asking each time how many there are
-        return None
-    return None if isinstance(value, complex) else value
 
 
 def _note_losses(here: Notes, given: Any) -> None:

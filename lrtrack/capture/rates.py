@@ -38,3 +38,8 @@ def _dampened(optimizer: Any, rate: Any, step: int) -> Any:
     rises: Callable[..., Any] = type(optimizer).warm_up_dampening
     falls: Callable[..., Any] = type(optimizer).warm_down
     return falls(stand_in, rises(stand_in, rate, step), step)
+
+
+def given_rate(group: dict[str, Any]) -> Any:
+    """The learning rate that a param group has."""
+    return group["lr"]

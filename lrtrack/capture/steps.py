@@ -21,9 +21,9 @@ from lrtrack.capture.evidence import Stepping, Unreached
 from lrtrack.capture.meshes import attendance, is_shared, largest, spread
 from lrtrack.capture.momentum import momentum_of, where_momentum_is
 from lrtrack.capture.nesting import nested
-from lrtrack.capture.norms import Group, group_name, measure
+from lrtrack.capture.norms import group_name, measure
 from lrtrack.capture.notes import Notes, current_notes
-from lrtrack.capture.rates import Rate, own_rate
+from lrtrack.capture.rates import Rate, given_rate, own_rate
 from lrtrack.capture.scalars import Scalar, divide, hold, together
 
 #: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
@@ -130,7 +130,9 @@ class StepCapture:
         if self._under_way is not None and self._is_inner(caller):
             return None
         self._under_way, self._inner_steps = caller, 0
-        here.begin_step(self._key)
+        if here.used and here.stepping != self._key:
+            here.clear()
+        here.used, here.stepping = True, self._key
         metrics: dict[str, Any] = {}
         self._metrics, self._skipped = metrics, False
         if (at := getattr(self._counting, "last_epoch", None)) != (stepping := self.stepping).at:
@@ -144,7 +146,9 @@ class StepCapture:
         if not self._agreed:
             self._agreed = True
             observe.quietly("which steps to record", self._agree)
-        self._recording = not self._skipped and (self.step + 1) % self._every == 0
+        self._recording = not self._skipped and (
+            self._every == 1 or (self.step + 1) % self._every == 0
+        )
         if not self._recording:
             return None
         try:
@@ -153,13 +157,15 @@ class StepCapture:
             rate = first["lr"]
             metrics["lr"] = rate if type(rate) is float else _number(rate)
             if len(groups) > 1:
-                self._write_rates(_given_rate)
+                self._write_rates(given_rate)
             if self._momentum_moves or first.get(self._momentum_key) is not self._momentum_held:
                 self._read_momentum()
         except Exception as error:
             observe.not_observed("the learning rate", error)
-        closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
-        if callable(closure):
+        closure = (
+            kwargs.get("closure") or (*args, None, None)[1] if kwargs or len(args) > 1 else None
+        )
+        if closure is not None and callable(closure):
             return self._look_inside(closure, args, kwargs)
         if self._measuring:
             try:
@@ -192,7 +198,7 @@ class StepCapture:
                     self.on_step(self.step, self._clock(), metrics)
                 except Exception as error:
                     observe.not_observed("a step", error)
-        here.end_step()
+        here.used, here.stepping = True, None
 
     def _look_inside(self, closure: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         # With a closure the gradients do not exist yet: look after its first evaluation.
@@ -290,10 +296,6 @@ class _FirstEvaluation:
             capture, self._capture = self._capture, None
             observe.quietly("the closure", capture._read_closure, loss)
         return loss
-
-
-def _given_rate(group: Group) -> Any:
-    return group["lr"]
 
 
 def _number(value: Any) -> Scalar:

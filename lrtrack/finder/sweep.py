@@ -115,7 +115,8 @@ def _found(test: _Test, scheduler: Any, block: Block | None) -> LRFinderResult:
         recorder: _Record = lambda *_: None  # noqa: E731
         if block is not None:
             tracked = stack.enter_context(block)
-            recorder = lambda index, rate, loss, smoothed: tracked.on_step(  # noqa: E731
+            record = tracked.recorder()
+            recorder = lambda index, rate, loss, smoothed: record(  # noqa: E731
                 index, time.time(), {"lr": rate, "loss": loss, "loss_smoothed": smoothed}
             )
         with _restoring(test.model, test.optimizer, scheduler):

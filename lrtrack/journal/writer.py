@@ -41,6 +41,9 @@ _open_writers: weakref.WeakSet[JournalWriter] = weakref.WeakSet()
 class JournalWriter:
     """The open journal of one running run; thread-safe.
 
+    Attributes:
+        appended: takes (step, time, metrics) as `append` does, at the cost of one call less.
+
     Args:
         path: the journal file; created with mode 0600, or continued.
         run: written as the first event of a new file, as a `resume` event otherwise.
@@ -69,6 +72,7 @@ class JournalWriter:
         self._on_rows = on_rows
         self._on_lost = on_lost
         self._rows: deque[Row] = deque()
+        self.appended = self._rows.append  # a deque's own lock is enough, and costs nothing
         self._row_lock = threading.Lock()
         self._file_lock = threading.Lock()
         self._late: list[tuple[int, bytes]] = []  # rows in it and frame, in order, to be written
@@ -82,7 +86,7 @@ class JournalWriter:
 
     def append(self, step: int, when: float, metrics: dict[str, Any]) -> None:
         """Begin the record of a step; the record before it is complete."""
-        self._rows.append((step, when, metrics))  # a deque's own lock is enough, and costs nothing
+        self.appended((step, when, metrics))
 
     def amend(self, step: int, when: float, metrics: Mapping[str, float]) -> None:
         """Add metrics to the step's record, or replace some, wherever that record is now."""

@@ -135,7 +135,7 @@ class Block:
             run, self._capture, layout, self._journal, self._courier, given.flush_timeout, recorded
         )
         if self._journal is not None:
-            self._capture.on_step = tracked.on_step
+            self._capture.on_step = tracked.recorder()
             self._watches = _watches(self._trackers, run, layout, tracked)
             self._courier.start(portable=layout.marker(run.id).exists())
         if given.kind == TRAIN:  # else whoever entered the block says what its steps are

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lrtrack.capture.scalars import hold, together
-from lrtrack.capture.steps import StepCapture
+from lrtrack.capture.steps import OnStep, StepCapture
 from lrtrack.errors import warn
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
@@ -127,14 +127,20 @@ class TrackedRun:
         """Go on counting where the checkpoint was taken; see `track(resume=…)` for the run."""
         self._capture.step = int(state["step"])
 
-    def on_step(self, step: int, when: float, metrics: dict[str, Any]) -> None:
-        """Take a step's record from the capture."""
-        if self._generation != _generation or step <= self._recorded or self._journal is None:
-            return
-        self._last_time = when
-        if self._run.prefix:
-            metrics = {self._run.prefix + name: value for name, value in metrics.items()}
-        self._journal.append(step, when, metrics)
+    def recorder(self) -> OnStep:
+        """What takes a step's record from the capture, in as little time as possible."""
+        generation, recorded, prefix = self._generation, self._recorded, self._run.prefix
+        append = self._journal.appended if self._journal is not None else None
+
+        def record(step: int, when: float, metrics: dict[str, Any]) -> None:
+            if generation != _generation or step <= recorded or append is None:
+                return
+            self._last_time = when
+            if prefix:
+                metrics = {prefix + name: value for name, value in metrics.items()}
+            append((step, when, metrics))
+
+        return record
 
     def on_plateau(self, value: float) -> None:
         """Take the metric that a plateau schedule was given."""
