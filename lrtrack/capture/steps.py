@@ -146,9 +146,8 @@ class StepCapture:
         if not self._agreed:
             self._agreed = True
             observe.quietly("which steps to record", self._agree)
-        self._recording = not self._skipped and (
-            self._every == 1 or (self.step + 1) % self._every == 0
-        )
+        reached = self._every == 1 or (self.step + 1) % self._every == 0
+        self._recording = reached and not self._skipped
         if not self._recording:
             return None
         try:
@@ -162,11 +161,10 @@ class StepCapture:
                 self._read_momentum()
         except Exception as error:
             observe.not_observed("the learning rate", error)
-        closure = (
-            kwargs.get("closure") or (*args, None, None)[1] if kwargs or len(args) > 1 else None
-        )
-        if closure is not None and callable(closure):
-            return self._look_inside(closure, args, kwargs)
+        if kwargs or len(args) > 1:
+            closure = kwargs.get("closure") or (*args, None, None)[1]
+            if callable(closure):
+                return self._look_inside(closure, args, kwargs)
         if self._measuring:
             try:
                 self._read_gradients(here)
