@@ -52,6 +52,11 @@ def encode_rows(steps: NDArray[np.int64], times: NDArray[np.float64], metrics: C
     return encode(Kind.ROWS, sink.getvalue().to_pybytes())
 
 
+def warm_up() -> None:
+    """Do once what else the first frame would have to."""
+    encode_rows(*columns_of([(0, 0.0, {"loss": 0.0})], None))
+
+
 def _arrow(values: NDArray[Any], present: NDArray[np.bool_] | None = None) -> pa.Array:
     """An Arrow array, null where `present` is False.
 

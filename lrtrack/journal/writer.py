@@ -7,8 +7,6 @@ was already on disk): a reader merges rows of one step, later values win.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import threading
@@ -23,13 +21,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack.errors import JournalError, warn
-from lrtrack.journal.frames import PREAMBLE, Kind, encode
+from lrtrack.journal.frames import Kind, encode
+from lrtrack.journal.opening import opened
 from lrtrack.journal.restoring import lost, restored
-from lrtrack.journal.rows import Columns, OnRows, Row, Settle, columns_of, encode_rows, sound
+from lrtrack.journal.rows import (
+    Columns,
+    OnRows,
+    Row,
+    Settle,
+    columns_of,
+    encode_rows,
+    sound,
+    warm_up,
+)
 from lrtrack.records import Run, State
 
 #: Seconds between two writes; rows are promised to be in the file within 1 s.
 PERIOD = 0.25
+#: Seconds between two parts of the work of one write: more than a short step takes.
+BREATH = 0.002
 #: Rows and about as many values in one frame at most; rows kept in memory while the disk refuses.
 FRAME_ROWS = 4096
 FRAME_VALUES = 2**20
@@ -78,7 +88,9 @@ class JournalWriter:
         self._late: list[tuple[int, bytes]] = []  # rows in it and frame, in order, to be written
         self._told: set[str] = set()
         self._stop = threading.Event()
-        self._file, fresh = _open(path)
+        self._own_thread = 0
+        warm_up()  # now, as the first use takes ten times as long as any other
+        self._file, fresh = opened(path)
         self.event("run" if fresh else "resume", run=run.to_dict())
         self._thread = threading.Thread(target=self._work, name="lrtrack-journal", daemon=True)
         self._thread.start()
@@ -133,14 +145,24 @@ class JournalWriter:
             self._file = -1
 
     def _work(self) -> None:
+        self._own_thread = threading.get_ident()
         while not self._stop.wait(PERIOD) and self._file >= 0:
             try:
                 self._keep()
                 self.flush()
+                self._give_way()
                 if self._on_tick is not None:
                     self._on_tick()
             except Exception as error:  # training goes on whatever happens here
                 self._warn("upkeep", f"lrtrack could not write {self.path}: {error!r}")
+
+    def _give_way(self) -> None:
+        """Let the training have the interpreter: else one step would wait for all of this.
+
+        Only in the writer's own thread; whoever else brings rows to the file is waiting for it.
+        """
+        if threading.get_ident() == self._own_thread:
+            self._stop.wait(BREATH)
 
     def _keep(self) -> None:
         """Put the file back at its path where it was deleted."""
@@ -166,18 +188,21 @@ class JournalWriter:
         """Turn the rows so far into frames that wait to be written."""
         with self._row_lock:
             rows = [self._rows.popleft() for _ in range(len(self._rows))]
+        self._give_way()
         width = max((len(metrics) for *_, metrics in rows), default=0) + 2
         size = max(1, min(FRAME_ROWS, FRAME_VALUES // width))
         for at in range(0, len(rows), size):
             part = rows[at : at + size]
             try:
                 columns = columns_of(part, self._settle)
+                self._give_way()
                 frame = encode_rows(*columns)
             except Exception as error:  # one bad value must not take the others with it
                 self._warn("bad", f"lrtrack leaves values out of {self.path}: {error!r}")
                 columns = columns_of(list(sound(part)), None)
                 frame = encode_rows(*columns)
             self._late.append((len(part), frame))
+            self._give_way()
             self._show(columns[0], columns[2])
 
     def _show(self, steps: NDArray[np.int64], metrics: Columns) -> None:
@@ -232,52 +257,6 @@ class JournalWriter:
         if key not in self._told:
             self._told.add(key)
             warn(message)
-
-
-def _open(path: Path) -> tuple[int, bool]:
-    """Open, lock and, where it is new, begin the file; and whether it is new."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    file = -1
-    try:
-        file = os.open(path, flags, 0o600)
-        _lock(file, path)
-        return file, _begin(file, path)
-    except BaseException as error:
-        if file >= 0:
-            os.close(file)
-        if isinstance(error, OSError):
-            raise JournalError(f"cannot write {path}: {error}") from error
-        raise
-
-
-def _lock(file: int, path: Path) -> None:
-    """Take the lock that tells everyone that the writer lives."""
-    deadline = time.monotonic() + 1.0
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:  # a shipper's glance at the lock takes microseconds
-            if time.monotonic() > deadline:
-                raise JournalError(f"another process is writing {path}") from None
-            time.sleep(0.01)
-
-
-def _begin(file: int, path: Path) -> bool:
-    """Write the preamble into an empty file, or one that died over it; whether it was so."""
-    head = os.pread(file, len(PREAMBLE), 0)
-    if head == PREAMBLE:
-        return False
-    if not PREAMBLE.startswith(head):
-        raise JournalError(f"cannot continue {path}: it is no journal of this format")
-    os.ftruncate(file, 0)
-    try:
-        if os.write(file, PREAMBLE) < len(PREAMBLE):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError:
-        path.unlink()  # an empty file would be taken for a broken journal
-        raise
-    return True
 
 
 def _release_in_child() -> None:

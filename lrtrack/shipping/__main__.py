@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import os
-import signal
-import sys
-import time
-from pathlib import Path
-from typing import TextIO
 
-from lrtrack.errors import clean
-from lrtrack.journal.layout import Layout
-from lrtrack.settings import claim_process, redact
-from lrtrack.shipping.lock import Lock
-from lrtrack.shipping.process import Shipper
-from lrtrack.trackers import registry
+os.nice(5)  # training comes first: before all that takes time to import
+
+import io  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import TextIO  # noqa: E402
+
+from lrtrack.errors import clean  # noqa: E402
+from lrtrack.journal.layout import Layout  # noqa: E402
+from lrtrack.settings import claim_process, redact  # noqa: E402
+from lrtrack.shipping.lock import Lock  # noqa: E402
+from lrtrack.shipping.process import Shipper  # noqa: E402
+from lrtrack.trackers import registry  # noqa: E402
 
 
 def main(directory: str, idle: float) -> int:
@@ -24,7 +27,6 @@ def main(directory: str, idle: float) -> int:
     claim_process()
     sys.stdout = sys.stderr = Redacted(sys.stderr)
     os.chdir("/")  # no working directory of a user is kept busy
-    os.nice(5)  # training comes first
     lock = Lock(layout.lock)
     while _acquired(lock):
         shipper = Shipper(layout, registry.get, stays=lock.kept, idle=idle, log=_log)

@@ -20,6 +20,8 @@ import thread
 
 PARTS = {
     "loops": ("In the training loop", loops.measure),
+    "longer": ("In loops of longer steps", loops.measure_longer),
+    "peers": ("Beside other ways to log each step", loops.measure_peers),
     "thread": ("On the training thread", thread.measure),
     "shown": ("Shown by tests", shown.measure),
     "memory": ("Memory", memory.measure),

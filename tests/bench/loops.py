@@ -5,12 +5,16 @@ from __future__ import annotations
 import shutil
 import statistics
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import frameworks
 import loop
 import processes
+from processes import in_rounds
 from results import Row
 
 HERE = Path(__file__).parent
@@ -24,26 +28,38 @@ Rounds = list[dict[str, Any]]
 
 
 def measure(rounds: int, steps: int) -> list[Row]:
-    """All rows."""
-    with tempfile.TemporaryDirectory() as folder:
-        runs = _Runs(processes.empty_store(Path(folder)))
-        small = processes.in_rounds(rounds, _OWN, lambda way: runs.one(way, steps, 1))
-        few = steps // _FEWER
+    """Rows of lrtrack's own ways."""
+    with _runs() as runs:
+        return _own(in_rounds(rounds, _OWN, lambda way: runs.one(way, steps, 1)), steps)
+
+
+def measure_peers(rounds: int, steps: int) -> list[Row]:
+    """Rows of other ways to log, by hand and in frameworks."""
+    few = steps // _FEWER
+    with _runs() as runs:
         ways = ("bare", "lrtrack", *_PEERS)
-        peers = processes.in_rounds(rounds, ways, lambda way: runs.one(way, few, 1))
-        rows = [*_own(small, steps), *_beside(peers, few)]
+        rows = _beside(in_rounds(rounds, ways, lambda way: runs.one(way, few, 1)), few)
         for name, words in frameworks.WAYS.items():
             ways = tuple(f"{name}-{how}" for how in ("bare", "peer", "lrtrack"))
-            found = processes.in_rounds(rounds, ways, lambda way: runs.one(way, few, 1))
-            rows += _framework(found, name, words, few)
-        for milliseconds, count in ((10, steps // 10), (100, steps // 50)):
-            found = processes.in_rounds(
-                rounds,
-                ("bare", "lrtrack"),
-                lambda way, n=count, m=milliseconds: runs.one(way, n, m),
-            )
-            rows.append(_longer(found, milliseconds, count))
+            found = in_rounds(rounds, ways, lambda way: runs.one(way, few, 1))
+            rows.append(_framework(found, name, words, few))
     return rows
+
+
+def measure_longer(rounds: int, steps: int) -> list[Row]:
+    """Rows of longer steps, of which fewer must do."""
+    rows = []
+    with _runs() as runs:
+        for milliseconds, count in ((10, 3 * steps // 10), (100, 3 * steps // 100)):
+            run = partial(runs.one, steps=count, milliseconds=milliseconds)
+            rows.append(_longer(in_rounds(rounds, ("bare", "lrtrack"), run), milliseconds, count))
+    return rows
+
+
+@contextmanager
+def _runs() -> Iterator[_Runs]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield _Runs(processes.empty_store(Path(folder)))
 
 
 class _Runs:
@@ -139,18 +155,16 @@ def _beside(rounds: Rounds, steps: int) -> list[Row]:
     return rows
 
 
-def _framework(rounds: Rounds, name: str, words: str, steps: int) -> list[Row]:
+def _framework(rounds: Rounds, name: str, words: str, steps: int) -> Row:
     peer, own = (ratio(rounds, f"{name}-{how}", f"{name}-bare") for how in ("peer", "lrtrack"))
     bare = _middle(rounds, f"{name}-bare", "loop") / steps * 1e3
-    return [
-        Row(
-            f"loop time / the same without logging: {words}",
-            f"{peer:.2f}, lrtrack there {own:.3f}",
-            "more than lrtrack",
-            peer > own,
-            f"{steps} steps of {bare:.2f} ms; {_spread(rounds, f'{name}-peer', f'{name}-bare')}",
-        )
-    ]
+    return Row(
+        f"loop time / the same without logging: {words}",
+        f"{peer:.2f}, lrtrack there {own:.3f}",
+        "more than lrtrack",
+        peer > own,
+        f"{steps} steps of {bare:.2f} ms; {_spread(rounds, f'{name}-peer', f'{name}-bare')}",
+    )
 
 
 def _longer(rounds: Rounds, milliseconds: int, steps: int) -> Row:

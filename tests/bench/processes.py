@@ -118,14 +118,15 @@ def free_port() -> int:
 
 @contextmanager
 def mlflow_server(folder: Path, database: str) -> Iterator[str]:
-    """A real `mlflow server` with one worker; its address."""
+    """A real `mlflow server` with one worker, and none for jobs of its own; its address."""
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1"]
     command += ["--backend-store-uri", database, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--artifacts-destination", str(folder / "artifacts")]
     with (folder / "server.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=log, stderr=log,
+        own = environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+        process = subprocess.Popen(command, cwd=folder, env=own, stdout=log, stderr=log,
                                    start_new_session=True)  # fmt: skip
     try:
         for _ in range(1200):

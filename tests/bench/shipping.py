@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def _ours(client: Any, experiment: str, steps: int) -> float:
 
     claim_process()
     target = Target("mlflow", os.environ["MLFLOW_TRACKING_URI"], "bench")
-    run = Run(id="0" * 32, name="ours", targets=(target,), cwd=str(Path.cwd()))
+    run = Run(id=uuid.uuid4().hex, name="ours", targets=(target,), cwd=str(Path.cwd()))
     layout = Layout(Path(".lrtrack").absolute())
     layout.create()
     writer = JournalWriter(layout.journal(run.id), run)
