@@ -28,7 +28,10 @@ def train(name: str, pause: float, ending: str, steps: int) -> int:
         os.read(ready, 1)
         os.close(ready)
         return child
+    # whatever whoever started the tests has switched off, as `nohup` does
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
     sys.stdin.close()
     sys.stdout = sys.stderr
     progress = os.open(f"steps-{name}", os.O_RDWR | os.O_CREAT, 0o600)

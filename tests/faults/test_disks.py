@@ -57,8 +57,13 @@ def fill(disk: Path) -> Path:
 
 
 def remount(disk: Path, how: str) -> None:
-    """Make the disk `ro` or `rw`."""
-    subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
+    """Make the disk `ro` or `rw`; one that was just written by a killed process is busy a while."""
+    command = ["mount", "-o", f"remount,{how}", str(disk)]
+    for _ in range(100):
+        if subprocess.run(command, capture_output=True).returncode == 0:
+            return
+        time.sleep(0.1)
+    subprocess.run(command, check=True)
 
 
 def delete(root: Path, what: str) -> None:
