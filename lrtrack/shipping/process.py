@@ -184,9 +184,8 @@ class Shipper:
         job.given_up = self._once and job.failed >= ATTEMPTS
         job.pause = min(job.pause * 2, LONGEST_PAUSE)
         self._log(f"{job.delivery.run_id}: {error}; next attempt in {pause:.1f} s")
-        if (
-            not (job.alive or self._once) and job.place.waiting
-        ):  # others may be answered where this one is not
+        # Others may be answered where this one is not.
+        if not (job.alive or self._once) and job.place.waiting:
             job.delivery.release()
             job.last = True
 
