@@ -2,6 +2,7 @@
 
 LRTrackError                 what a caller may catch
 ├── UsageError               the user's own mistake: said at once, exit status 2
+│   └── MissingPackage       a package is not installed, or too old; an ImportError, too
 ├── NothingFound             nothing to report on, exit status 1
 ├── JournalError             a journal that cannot be written or read
 └── TrackerError             a tracker refused a request for good
@@ -37,6 +38,10 @@ class UsageError(LRTrackError, ValueError):
     """An argument, an option or a configuration file says something impossible."""
 
     exit_status = 2
+
+
+class MissingPackage(UsageError, ImportError):
+    """A package that is not installed, or too old; the message has the `pip install` line."""
 
 
 class NothingFound(LRTrackError):

@@ -76,10 +76,19 @@ def check(options: Options) -> None:
             f"got {type(scheduler).__name__}"
         )
     _check_belonging(options.optimizer, scheduler)
-    if options.norms not in KINDS:
-        raise UsageError(unknown("value for norms", str(options.norms), KINDS))
+    check_values(options)
     if options.norms == "layer" and not isinstance(options.model, torch.nn.Module):
         raise UsageError('norms="layer" needs model=…, whose parameters give the names')
+
+
+def check_values(options: Options) -> None:
+    """Refuse values that do not exist, whatever is to be tracked.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if options.norms not in KINDS:
+        raise UsageError(unknown("value for norms", str(options.norms), KINDS))
     if not isinstance(options.every, int) or options.every < 1:
         raise UsageError(f"every must be a whole number of steps, at least 1; got {options.every}")
     if options.seed is not None and not isinstance(options.seed, int):

@@ -24,10 +24,20 @@ from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
 
 
 class MlflowTracker:
-    """MLflow's tracking store, wherever `MLFLOW_TRACKING_URI` or MLflow's defaults say it is."""
+    """MLflow's tracking store, wherever `MLFLOW_TRACKING_URI` or MLflow's defaults say it is.
+
+    Args:
+        join: id of a run that somebody else has made and will close, though it is not MLflow's
+            active one: what loggers of frameworks have.
+        uri: the store that has it; None: as above.
+    """
 
     name = "mlflow"
     portable = True
+
+    def __init__(self, join: str | None = None, uri: str | None = None) -> None:
+        self._join = join
+        self._uri = redact(uri) if uri else None
 
     def active(self) -> bool:
         """Whether `mlflow.start_run()` is open on this thread."""
@@ -46,7 +56,9 @@ class MlflowTracker:
         not pay for the import.
         """
         module = sys.modules.get("mlflow")
-        uri = _current_uri(module)
+        uri = self._uri or _current_uri(module)
+        if self._join is not None:
+            return Target(self.name, uri, run_id=self._join, joined=True)
         run = active_run()
         if run is not None:
             return Target(self.name, uri, run_id=run.info.run_id, joined=True)

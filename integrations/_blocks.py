@@ -1,0 +1,84 @@
+"""What all callbacks share: blocks of `track()` that a framework begins and ends for its user."""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from lrtrack.errors import unknown
+from lrtrack.trackers import registry
+from lrtrack.tracking import TrackedRun, track
+from lrtrack.tracking.options import Options, check_values
+
+#: What the user of a callback may say: all of `track()`, but what the framework knows itself.
+_SIGNATURE = inspect.signature(track).parameters.values()
+DEFAULTS: Mapping[str, Any] = {
+    parameter.name: parameter.default
+    for parameter in _SIGNATURE
+    if parameter.kind is parameter.KEYWORD_ONLY
+}
+
+
+class Blocks:
+    """The blocks of one training: begun together, and ended together however it ends.
+
+    A framework may leave its loop without a word, by an exception of which its callbacks do not
+    hear. Then the runs end, as FAILED, when the same callback begins again, or with the program.
+
+    Attributes:
+        runs: the open runs, in the order of their optimizers.
+
+    Args:
+        who: the callback's name, for messages.
+        options: what its user has said, as for `track()`.
+
+    Raises:
+        TypeError: an option that does not exist.
+        UsageError: a value that does not exist.
+    """
+
+    def __init__(self, who: str, options: Mapping[str, Any]) -> None:
+        for name in options:
+            if name not in DEFAULTS:
+                raise TypeError(f"{who}(): {unknown('option', name, DEFAULTS)}")
+        if options.get("tracker") is not None:
+            registry.resolve(options["tracker"])
+        check_values(Options(None, None, **{**DEFAULTS, **options}))
+        self.runs: list[TrackedRun] = []
+        self._options = dict(options)
+        self._stack = ExitStack()
+
+    def enter(self, pairs: Iterable[tuple[Any, Any, str]], **found: Any) -> list[TrackedRun]:
+        """Begin a block for each optimizer.
+
+        Args:
+            pairs: optimizer, its scheduler or None, and what is put before its metrics' names,
+                after the user's own prefix.
+            **found: what the framework knows; what its user has said comes first.
+        """
+        self.leave(failed=True)
+        options = {**found, **self._options}
+        prefix = options.pop("prefix", "")
+        with ExitStack() as stack:
+            opened = [
+                stack.enter_context(track(optimizer, scheduler, prefix=prefix + own, **options))
+                for optimizer, scheduler, own in pairs
+            ]
+            self._stack, self.runs = stack.pop_all(), opened
+        atexit.register(self._at_exit)
+        return self.runs
+
+    def leave(self, failed: bool = False) -> None:
+        """End what is open, FINISHED or FAILED; nothing where nothing is. Idempotent."""
+        atexit.unregister(self._at_exit)
+        stack, self._stack = self._stack, ExitStack()
+        self.runs = []
+        error = sys.exception() or RuntimeError("the training did not come to its end")
+        stack.__exit__(*((type(error), error, error.__traceback__) if failed else (None,) * 3))
+
+    def _at_exit(self) -> None:
+        self.leave(failed=True)

@@ -1,0 +1,1 @@
+"""The contract that trackers keep, as tests that third-party trackers run."""

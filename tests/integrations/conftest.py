@@ -1,0 +1,100 @@
+"""One small training on the digits as a plain loop, which frameworks are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import OneCycleLR
+
+import lrtrack
+from lrtrack.records import History
+from lrtrack.trackers.base import Query
+from lrtrack.trackers.local import LocalTracker
+
+BATCH, STEPS = 16, 12
+
+
+class Digits:
+    """The training that every framework is given: the same data, weights and schedule.
+
+    Attributes:
+        model, optimizer, scheduler: fresh, from seed 0.
+        rows: inputs, shape (n, 64), and labels, shape (n,), in the order in which they are used.
+    """
+
+    def __init__(self, steps: int = STEPS, batches: int | None = None) -> None:
+        torch.manual_seed(0)
+        self.steps = steps
+        self.model = torch.nn.Sequential(
+            torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10)
+        )
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
+        self.scheduler = OneCycleLR(self.optimizer, 0.2, total_steps=steps)
+        digits, size = load_digits(), BATCH * (batches or steps)
+        self.rows = (
+            torch.tensor(digits.data[:size] / 16, dtype=torch.float32),
+            torch.tensor(digits.target[:size]),
+        )
+
+    def loader(self) -> torch.utils.data.DataLoader[Any]:
+        """Batches of `BATCH` rows, in order."""
+        dataset = torch.utils.data.TensorDataset(*self.rows)
+        return torch.utils.data.DataLoader(dataset, batch_size=BATCH)
+
+    def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The same batches, without a loader."""
+        yield from zip(self.rows[0].split(BATCH), self.rows[1].split(BATCH), strict=True)
+
+    def loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The loss of one batch."""
+        return cross_entropy(self.model(inputs), labels)
+
+    def plain(self, accumulate: int = 1, clip: float | None = None) -> History:
+        """Train in a plain loop, and return what lrtrack recorded of it."""
+        place = Path("plain")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("LRTRACK_DIR", str(place.absolute()))
+            with lrtrack.track(self.optimizer, self.scheduler, tracker="local"):
+                for index, (inputs, labels) in enumerate(self.batches(), 1):
+                    (self.loss(inputs, labels) / accumulate).backward()
+                    if index % accumulate == 0:
+                        if clip is not None:
+                            torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+                        self.optimizer.step()
+                        self.scheduler.step()
+                        self.optimizer.zero_grad()
+        (history,) = LocalTracker().histories(Query(directory=place))
+        return history
+
+
+@pytest.fixture
+def digits() -> type[Digits]:
+    """For tests that make their own."""
+    return Digits
+
+
+@pytest.fixture
+def local(clean_place: Path) -> Callable[[], list[History]]:
+    """All runs in the working directory's journals, newest first."""
+    return lambda: list(LocalTracker().histories(Query(directory=clean_place / ".lrtrack")))
+
+
+@pytest.fixture
+def steps_of() -> Callable[[History], dict[str, dict[int, float]]]:
+    """A history as metric → step → value, to be compared with `==` or `pytest.approx`."""
+
+    def table(history: History) -> dict[str, dict[int, float]]:
+        found = {}
+        for name in sorted(history.metrics):
+            steps, values = history.series(name)
+            found[name] = dict(zip(steps.tolist(), np.asarray(values).tolist(), strict=True))
+        return found
+
+    return table

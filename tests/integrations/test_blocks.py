@@ -1,0 +1,74 @@
+"""What all callbacks share: options checked early, and runs that end however the training ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from lrtrack.errors import UsageError
+from lrtrack.integrations._blocks import Blocks
+from lrtrack.records import State
+
+
+def test_a_misspelt_option_is_refused_where_the_callback_is_made() -> None:
+    """Not hours later, when the training begins; the nearest name is given."""
+    with pytest.raises(TypeError, match=r"LRTrack\(\): .*'experimnt'.*experiment"):
+        Blocks("LRTrack", {"experimnt": "x"})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"tracker": "mlfow"}, "mlflow"), ({"norms": "all"}, "global"), ({"every": 0}, "at least 1")],
+)
+def test_a_value_that_does_not_exist_is_refused_there_too(options, said) -> None:
+    """With those that exist."""
+    with pytest.raises(UsageError, match=said):
+        Blocks("LRTrack", options)
+
+
+def test_a_training_that_went_on_elsewhere_ends_as_failed(digits, local) -> None:
+    """A callback that begins again has not heard how its last training ended."""
+    task, blocks = digits(), Blocks("LRTrack", {"tracker": "local"})
+    for _ in range(2):
+        blocks.enter([(task.optimizer, task.scheduler, "")])
+        task.loss(*next(task.batches())).backward()
+        task.optimizer.step()
+        task.scheduler.step()
+    blocks.leave()
+
+    assert [history.state for history in local()] == [State.FINISHED, State.FAILED]
+
+
+def test_the_end_of_the_program_ends_the_run(local) -> None:
+    """All steps are there, though the block was never left."""
+    program = """
+import torch
+from lrtrack.integrations._blocks import Blocks
+parameter = torch.nn.Parameter(torch.ones(()))
+optimizer = torch.optim.SGD([parameter], lr=0.1)
+blocks = Blocks("LRTrack", {"tracker": "local"})
+blocks.enter([(optimizer, None, "")])
+for _ in range(3):
+    (parameter * parameter).backward()
+    optimizer.step()
+raise SystemExit(3)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True)
+    (history,) = local()
+
+    assert (done.returncode, done.stderr) == (3, "")
+    assert (history.steps.tolist(), history.state) == ([0, 1, 2], State.FAILED)
+
+
+def test_the_users_prefix_comes_before_the_optimizers_own(digits, local) -> None:
+    """As several optimizers in one callback need both."""
+    task, blocks = digits(), Blocks("LRTrack", {"tracker": "local", "prefix": "fold1/"})
+    blocks.enter([(task.optimizer, task.scheduler, "generator/")])
+    task.loss(*next(task.batches())).backward()
+    task.optimizer.step()
+    task.scheduler.step()
+    blocks.leave()
+
+    assert "fold1/generator/lr" in local()[0].metrics
