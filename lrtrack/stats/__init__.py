@@ -7,7 +7,6 @@ from lrtrack.stats.compare import compare_histories
 from lrtrack.stats.result import (
     Comparison,
     GradNorm,
-    Mode,
     Notice,
     Reach,
     ScheduleSummary,
@@ -16,7 +15,7 @@ from lrtrack.stats.result import (
 )
 from lrtrack.stats.significance import LEVEL, PERMUTATIONS
 from lrtrack.stats.spikes import spikes
-from lrtrack.stats.summary import RunSummary, mode_of, summarise
+from lrtrack.stats.summary import Mode, RunSummary, mode_of, summarise
 
 __all__ = [
     "LEVEL",

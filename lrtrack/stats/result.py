@@ -8,13 +8,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
 from lrtrack.schedules import JSON, plain
+from lrtrack.stats.summary import Mode, RunSummary
 
 if TYPE_CHECKING:
     from lrtrack.records import History
-    from lrtrack.stats.summary import RunSummary
-
-#: Whether small or large values of a metric are good.
-Mode = Literal["min", "max"]
 
 #: What the runs say of a schedule against the best or the baseline: it is that one itself, its mean
 #: is the same, no p-value could have fallen under 0.05, none did, one did, or it has no value.

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack._optional import load
-from lrtrack.stats.result import Mode
 from lrtrack.stats.spread import SEED
+from lrtrack.stats.summary import Mode
 
 #: Below this, two schedules are said to differ.
 LEVEL = 0.05

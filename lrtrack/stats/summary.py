@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack._optional import load
 from lrtrack.records import History, State
-from lrtrack.stats.result import Mode
 from lrtrack.stats.spikes import spikes
+
+#: Whether small or large values of a metric are good.
+Mode = Literal["min", "max"]
 
 #: Share of a metric's records, at the end of a run, whose mean is the run's final value.
 FINAL_SHARE = 0.05

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from lrtrack.stats.ranking import Entry
-from lrtrack.stats.result import Mode, Notice, Verdict
+from lrtrack.stats.result import Notice, Verdict
 from lrtrack.stats.significance import (
     LEVEL,
     Sample,
@@ -18,6 +18,7 @@ from lrtrack.stats.significance import (
     p_value,
     paired,
 )
+from lrtrack.stats.summary import Mode
 
 
 class Standing(NamedTuple):
