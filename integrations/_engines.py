@@ -33,8 +33,8 @@ def observable(who: str, optimizer: Any, models: Iterable[Any] = ()) -> bool:
         return False
     if any(map(_in_shards, models)):
         _tell(
-            f"{who}: under FSDP1, grad_norm is that of rank 0's shard, and the norm before clipping "
-            "is not observed. Under FSDP2 (fsdp_version 2) both are global."
+            f"{who}: under FSDP1, grad_norm is that of rank 0's shard, and the norm before "
+            "clipping is not observed. Under FSDP2 (fsdp_version 2) both are global."
         )
     return True
 

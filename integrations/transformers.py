@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import threading
@@ -15,8 +16,9 @@ from lrtrack.integrations._blocks import Blocks
 from lrtrack.integrations._engines import observable
 from lrtrack.trackers import registry
 from lrtrack.tracking import TrackedRun
+from lrtrack.tracking.options import DEFAULT_EXPERIMENT
 
-_transformers = load("transformers", extra="transformers", at_least="4.46.1")
+_transformers: Any = load("transformers", extra="transformers", at_least="4.46.1")
 
 #: Under this name checkpoints keep which run they are of.
 _KEPT = "lrtrack"
@@ -131,7 +133,7 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
         """Ids of the runs that somebody has open in the trackers which are written to."""
         asked = self._options.get("tracker")
         found = registry.resolve(asked) if asked else map(registry.get, registry.names())
-        targets = [each.target(None) for each in found if each.active()]
+        targets = [each.target(None, DEFAULT_EXPERIMENT) for each in found if each.active()]
         return {target.run_id for target in targets if target.joined}
 
 
@@ -148,10 +150,8 @@ def _config(args: Any, state: Any, loader: Any) -> dict[str, Any]:
         "num_train_epochs": state.num_train_epochs,
         **(state.trial_params or {}),
     }
-    try:
+    with contextlib.suppress(TypeError):  # a stream has no length
         found["steps_per_epoch"] = math.ceil(len(loader) / accumulation)
-    except TypeError:
-        pass  # a stream has no length
     return found
 
 

@@ -335,8 +335,9 @@ def test_a_model_of_transformers(trainer, local, steps_of) -> None:
     steps = steps_of(history)
 
     assert set(steps) == {"lr", "lr/0", "lr/1", "loss", "grad_norm", "grad_norm_preclip"}
-    assert [0.0, 5e-4, 1e-3, 7.5e-4, 5e-4, 2.5e-4] == pytest.approx(list(steps["lr"].values()))
-    assert [np.log(32)] * 6 == pytest.approx(list(steps["loss"].values()), rel=0.1)
+    rates, losses = (list(steps[name].values()) for name in ("lr", "loss"))
+    assert pytest.approx([0.0, 5e-4, 1e-3, 7.5e-4, 5e-4, 2.5e-4]) == rates
+    assert pytest.approx([np.log(32)] * 6, rel=0.1) == losses
     assert history.run.schedule.params["num_warmup_steps"] == 2
     assert (history.run.optimizer["name"], history.run.diagnoses) == ("AdamW", ())
 
