@@ -18,7 +18,7 @@ from lrtrack.trackers import registry
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.options import DEFAULT_EXPERIMENT
 
-_transformers: Any = load("transformers", extra="transformers", at_least="4.46.1")
+_transformers: Any = load("transformers", extra="transformers", at_least="4.50")
 
 #: Under this name checkpoints keep which run they are of.
 _KEPT = "lrtrack"

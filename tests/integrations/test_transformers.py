@@ -378,5 +378,5 @@ def test_an_old_release_is_refused(clean_place) -> None:
     code += "import lrtrack.integrations.transformers"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
 
-    assert "lrtrack supports 4.46.1 and later" in done.stderr
-    assert "pip install -U 'lrtrack[transformers]' 'transformers>=4.46.1'" in done.stderr
+    assert "lrtrack supports 4.50 and later" in done.stderr
+    assert "pip install -U 'lrtrack[transformers]' 'transformers>=4.50'" in done.stderr
