@@ -119,7 +119,7 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
         }
         kept, resumed = dict(state.stateful_callbacks.get(_KEPT) or {}), state.global_step > 0
         joined = self._joined()
-        self._told_by_others = bool(joined and args.report_to)
+        self._told_by_others = bool(joined and {"mlflow", "wandb"} & set(args.report_to))
         if resumed and kept.get("id") and (not joined or kept["id"] in joined):
             found["resume"] = kept["id"]
         pair = (optimizer, kwargs.get("lr_scheduler"), "")

@@ -276,14 +276,20 @@ def test_a_checkpoint_of_a_training_without_the_callback(trainer, local, steps_o
     assert history.steps.tolist() == list(range(6, 12))
 
 
-def test_going_on_where_the_trainer_opens_another_run(trainer, store) -> None:
-    """Ours follow the Trainer's there, at their right steps: the earlier run is closed."""
+@pytest.mark.parametrize("same", [False, True])
+def test_going_on_beside_the_mlflow_callback(
+    trainer, store, monkeypatch: pytest.MonkeyPatch, same: bool
+) -> None:
+    """Where it opens another run ours follows it, at the right steps; in the same one, once each."""
     import mlflow
 
     given = {**SAVING, "report_to": "mlflow"}
+    ours = LRTrack(flush_timeout=60.0)
     with pytest.raises(RuntimeError, match="broken"):
-        trainer([LRTrack(flush_timeout=60.0), Interrupted(8)], **given).train()
+        trainer([ours, Interrupted(8)], **given).train()
     mlflow.end_run()
+    if same:
+        monkeypatch.setenv("MLFLOW_RUN_ID", ours.run.id)
     trainer([LRTrack(flush_timeout=60.0)], **given).train(resume_from_checkpoint=True)
     client = mlflow.MlflowClient(tracking_uri=store)
     experiments = [each.experiment_id for each in client.search_experiments()]
@@ -292,7 +298,7 @@ def test_going_on_where_the_trainer_opens_another_run(trainer, store) -> None:
         for run in client.search_runs(experiments, order_by=["start_time"])
     ]
 
-    assert steps == [list(range(8)), list(range(6, 12))]
+    assert steps == ([list(range(12))] if same else [list(range(8)), list(range(6, 12))])
 
 
 def test_another_trainer_ends_the_run_of_one_that_broke(trainer, local) -> None:
