@@ -280,7 +280,7 @@ def test_a_checkpoint_of_a_training_without_the_callback(trainer, local, steps_o
 def test_going_on_beside_the_mlflow_callback(
     trainer, store, monkeypatch: pytest.MonkeyPatch, same: bool
 ) -> None:
-    """Where it opens another run ours follows it, at the right steps; in the same one, once each."""
+    """Ours follow it into another run, at the right steps; in the same run each is there once."""
     import mlflow
 
     given = {**SAVING, "report_to": "mlflow"}
