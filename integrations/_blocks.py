@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from lrtrack.errors import unknown
+from lrtrack.errors import LRTrackError, unknown, warn
 from lrtrack.trackers import registry
 from lrtrack.tracking import TrackedRun, track
-from lrtrack.tracking.options import Options, check_values
+from lrtrack.tracking.options import Options, as_mapping, check_values
 
 #: What the user of a callback may say: all of `track()`, but what the framework knows itself.
 _SIGNATURE = inspect.signature(track).parameters.values()
@@ -49,6 +49,7 @@ class Blocks:
             registry.resolve(options["tracker"])
         check_values(Options(None, None, **{**DEFAULTS, **options}))
         self.runs: list[TrackedRun] = []
+        self._who = who
         self._options = dict(options)
         self._stack = ExitStack()
 
@@ -58,27 +59,46 @@ class Blocks:
         Args:
             pairs: optimizer, its scheduler or None, and what is put before its metrics' names,
                 after the user's own prefix.
-            **found: what the framework knows; what its user has said comes first.
+            **found: what the framework knows; what its user has said comes first, in `config` key
+                by key.
+
+        Returns:
+            The open runs; none, with a warning, where something broke that is no user's mistake.
+
+        Raises:
+            TypeError: what is to be tracked is no optimizer or scheduler.
+            LRTrackError: as `track()` raises them.
         """
         self.leave(failed=True)
         options = {**found, **self._options}
+        if "config" in found:
+            options["config"] = {**found["config"], **as_mapping(self._options.get("config"))}
         prefix = options.pop("prefix", "")
-        with ExitStack() as stack:
-            opened = [
-                stack.enter_context(track(optimizer, scheduler, prefix=prefix + own, **options))
-                for optimizer, scheduler, own in pairs
-            ]
-            self._stack, self.runs = stack.pop_all(), opened
+        try:
+            with ExitStack() as stack:
+                opened = [
+                    stack.enter_context(track(optimizer, scheduler, prefix=prefix + own, **options))
+                    for optimizer, scheduler, own in pairs
+                ]
+                self._stack, self.runs = stack.pop_all(), opened
+        except (LRTrackError, TypeError):
+            raise
+        except Exception as error:
+            warn(f"{self._who} does not observe this training, which goes on: {error!r}")
         atexit.register(self._at_exit)
         return self.runs
 
     def leave(self, failed: bool = False) -> None:
         """End what is open, FINISHED or FAILED; nothing where nothing is. Idempotent."""
+        error = sys.exception() or RuntimeError("the training did not come to its end")
+        self._end(error if failed else None)
+
+    def _end(self, error: BaseException | None) -> None:
         atexit.unregister(self._at_exit)
         stack, self._stack = self._stack, ExitStack()
         self.runs = []
-        error = sys.exception() or RuntimeError("the training did not come to its end")
-        stack.__exit__(*((type(error), error, error.__traceback__) if failed else (None,) * 3))
+        stack.__exit__(type(error) if error else None, error, None)
 
     def _at_exit(self) -> None:
-        self.leave(failed=True)
+        # Python keeps what ended the program: who has pressed Ctrl-C is not kept waiting.
+        self._end(getattr(sys, "last_value", None) or RuntimeError("the program ended"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from lrtrack.errors import UsageError
+from lrtrack.errors import LRTrackWarning, UsageError
 from lrtrack.integrations._blocks import Blocks
 from lrtrack.records import State
 
@@ -60,6 +62,54 @@ raise SystemExit(3)
 
     assert (done.returncode, done.stderr) == (3, "")
     assert (history.steps.tolist(), history.state) == ([0, 1, 2], State.FAILED)
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_is_away(local, living_shippers) -> None:
+    """Nobody hears of it before the program ends; two minutes of patience are not for that."""
+    program = """
+import torch
+from lrtrack.integrations._blocks import Blocks
+optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
+blocks = Blocks("LRTrack", {"tracker": "mlflow", "flush_timeout": 120.0})
+blocks.enter([(optimizer, None, "")])
+optimizer.step()
+raise KeyboardInterrupt
+"""
+    away = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, env=away, timeout=90
+    )
+    for shipper in living_shippers():  # it would go on trying for ten minutes
+        os.kill(shipper, signal.SIGTERM)
+
+    assert "KeyboardInterrupt" in done.stderr
+    assert [history.state for history in local()] == [State.FAILED]
+
+
+def test_configurations_are_put_together(digits, local) -> None:
+    """What the user says comes first, key by key."""
+    task = digits()
+    blocks = Blocks("LRTrack", {"tracker": "local", "config": {"depth": 2}})
+    blocks.enter([(task.optimizer, task.scheduler, "")], config={"depth": 9, "width": 8})
+    blocks.leave()
+
+    assert local()[0].run.config == {"depth": 2, "width": 8}
+
+
+def test_what_breaks_is_a_warning(digits, local) -> None:
+    """The training goes on, without a record."""
+
+    class Broken:
+        def __str__(self) -> str:
+            raise RuntimeError("odd")
+
+    task = digits()
+    blocks = Blocks("LRTrack", {"tracker": "local", "tags": {"odd": Broken()}})
+    with pytest.warns(LRTrackWarning, match="does not observe this training.*odd"):
+        assert blocks.enter([(task.optimizer, task.scheduler, "")]) == []
+    blocks.leave()
+
+    assert local() == []
 
 
 def test_the_users_prefix_comes_before_the_optimizers_own(digits, local) -> None:
