@@ -125,7 +125,7 @@ def first_wins(self: Any, records: Sequence[StepRecord], doubt: bool) -> None:
 
 def imports(self: Any) -> bool:
     """An `active` that loads something."""
-    sys.modules.pop("this", None)
+    sys.modules.pop("colorsys", None)
     importlib.import_module("colorsys")
     return False
 
