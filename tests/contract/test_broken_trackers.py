@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
 import math
 import sys
+import types
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -125,8 +126,8 @@ def first_wins(self: Any, records: Sequence[StepRecord], doubt: bool) -> None:
 
 def imports(self: Any) -> bool:
     """An `active` that loads something."""
-    sys.modules.pop("colorsys", None)
-    importlib.import_module("colorsys")
+    name = f"loaded_{uuid.uuid4().hex}"
+    sys.modules[name] = types.ModuleType(name)
     return False
 
 
