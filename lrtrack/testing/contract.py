@@ -95,7 +95,7 @@ class Contract:
         self.wait(lambda: not held(self.layout.lock), "the shipper to leave")
 
     def wait(self, holds: Callable[[], bool], what: str) -> None:
-        """Wait until something holds."""
+        """Wait until `holds()`; the error says that it was `what` that was waited for."""
         deadline = time.monotonic() + self.patience
         while not holds():
             if time.monotonic() > deadline:
@@ -103,7 +103,7 @@ class Contract:
             time.sleep(0.02)
 
     def patiently(self, ask: Callable[..., T], *arguments: Any) -> T:
-        """Ask as the shipper does: again, while the tracker says that it will answer later."""
+        """Call `ask` with `arguments` as the shipper does: again, while the tracker says “later”."""
         deadline = time.monotonic() + self.patience
         while True:
             try:
@@ -117,7 +117,7 @@ class Contract:
                 time.sleep(0.05)
 
     def run(self, tracker: Tracker, **fields: Any) -> Run:
-        """A run towards the tracker, as `track()` would describe one."""
+        """A run towards the `tracker`, as `track()` would describe one, but for `fields`."""
         target = replace(tracker.target(self.experiment, "lrtrack"), portable=tracker.portable)
         given: dict[str, Any] = {
             "id": uuid.uuid4().hex,
@@ -141,7 +141,13 @@ class Contract:
         return Run(**{**given, **fields})
 
     def sink(self, tracker: Tracker, run: Run, remote_id: str | None = None) -> Sink:
-        """The writing half for `run`; the test is skipped where there is none."""
+        """The writing half for `run`; the test is skipped where there is none.
+
+        Args:
+            tracker: the fixture's.
+            run: what is to be written.
+            remote_id: what `Sink.open` returned before.
+        """
         sink = tracker.sink(run, run.targets[0], remote_id)
         if sink is None:
             _skip("the journal itself is this tracker's store")
@@ -155,7 +161,14 @@ class Contract:
         state: State | None = State.FINISHED,
         **ending: Any,
     ) -> None:
-        """Write the run's journal; `state` None: its process was killed."""
+        """Write a run's journal.
+
+        Args:
+            run: whose.
+            records: its steps.
+            state: how it ended; None: its process was killed.
+            **ending: what only its end knows: `suggestions`, `diagnoses`.
+        """
         writer = JournalWriter(self.layout.journal(run.id), run)
         for record in records:
             writer.append(record.step, record.time, dict(record.metrics))
@@ -166,43 +179,46 @@ class Contract:
             writer.close(state, **ending)
 
     def delivery(self, tracker: Tracker, run: Run) -> Delivery:
-        """What the shipper makes of a run that it takes up."""
+        """What the shipper makes of a `run` towards the `tracker` that it takes up."""
         found = Delivery(self.layout, run.id, run.targets[0], tracker)
         self._deliveries.append(found)
         return found
 
     def ship(self, tracker: Tracker, run: Run) -> str:
-        """Deliver a journal to its end; the tracker's id of the run."""
+        """Deliver the journal of `run` to its end; the id that the `tracker` gave it."""
         delivery = self.delivery(tracker, run)
         while delivery.needed and self.patiently(delivery.advance):
             pass
         return delivery.cursor.remote_id or run.id
 
     def written(self, tracker: Tracker, records: Sequence[StepRecord], **fields: Any) -> Run:
-        """A finished run that is delivered."""
+        """A finished run with these `records` and `fields`, delivered to the `tracker`."""
         run = self.run(tracker, **fields)
         self.journal(run, records)
         self.ship(tracker, run)
         return run
 
     def query(self, **changes: Any) -> Query:
-        """What reads the test's experiment, never from a copy."""
+        """What reads the test's experiment, never from a copy; with `changes`."""
         given = {"experiment": self.experiment, "uri": self.uri, "directory": self.layout.root}
         return Query(**{**given, "cache": False, **changes})
 
     def read(self, tracker: Tracker, **changes: Any) -> list[History]:
-        """All that the tracker has in the test's experiment; skipped where it cannot read."""
+        """What the `tracker` has in the test's experiment, or under a query with `changes`.
+
+        The test is skipped where it cannot read.
+        """
         self.needs(self.reads, "this tracker reads nothing back")
         return self.patiently(lambda: list(tracker.histories(self.query(**changes))))
 
     def only(self, tracker: Tracker) -> History:
-        """The experiment's single run."""
+        """The single run that the `tracker` has in the test's experiment."""
         found = self.read(tracker)
         same(1, len(found), "runs in the experiment")
         return found[0]
 
     def stored_once(self, tracker: Tracker, remote_id: str, records: Sequence[StepRecord]) -> None:
-        """The records are in the store, each value once."""
+        """Fail unless the run `remote_id` of the `tracker` has these `records`, each value once."""
         if self.reads:
             same(table_of(records), table_of_history(self.only(tracker)), "the steps")
         points = self.points(tracker, remote_id)
@@ -212,7 +228,7 @@ class Contract:
             same(expected, found, "the steps of all values in the store")
 
     def needs(self, able: bool, why_not: str) -> None:
-        """Skip the test unless the tracker can do something."""
+        """Skip the test unless the tracker is `able` to do something; else say `why_not`."""
         if not able:
             _skip(why_not)
 

@@ -48,7 +48,7 @@ class Writing(Contract):
         self.patiently(sink.write, records[4:10], True)
         self.patiently(sink.write, records, True)
         self.patiently(sink.write, records, True)
-        self.finish(sink, records, tmp_path)
+        self._finish(sink, records, tmp_path)
         self.stored_once(tracker, remote.id, records)
 
     def test_the_end_may_be_told_twice(self, tracker: Tracker, tmp_path: Path) -> None:
@@ -57,15 +57,15 @@ class Writing(Contract):
         sink = self.sink(tracker, run)
         remote = self.patiently(sink.open)
         self.patiently(sink.write, records, False)
-        self.finish(sink, records, tmp_path, run)
+        self._finish(sink, records, tmp_path, run)
         try:
-            self.finish(sink, records, tmp_path, run)
+            self._finish(sink, records, tmp_path, run)
         except SinkLost:  # whoever says so is given the whole run again
             sink.release()
             sink = self.sink(tracker, run, remote.id)
             self.patiently(sink.open)
             self.patiently(sink.write, records, True)
-            self.finish(sink, records, tmp_path, run)
+            self._finish(sink, records, tmp_path, run)
         sink.release()
         sink.release()
         self.stored_once(tracker, remote.id, records)
@@ -83,7 +83,7 @@ class Writing(Contract):
         self.patiently(sink.write, records, False)
         self.patiently(sink.write, [late], False)
         self.patiently(sink.write, [late], True)
-        self.finish(sink, [*records, late], tmp_path)
+        self._finish(sink, [*records, late], tmp_path)
         if self.reads:
             found = self.only(tracker)
             same(7.5, float(found.series("loss")[1][-1]), "the loss of the last step")
@@ -112,12 +112,12 @@ class Writing(Contract):
             for sink, records, _ in pairs:
                 self.patiently(sink.write, records[at : at + 4], False)
         for sink, records, _ in pairs:
-            self.finish(sink, records, tmp_path)
+            self._finish(sink, records, tmp_path)
         if self.reads:
             found = {history.run.seed: history.steps.tolist() for history in self.read(tracker)}
             same({0: list(range(8)), 1: list(range(1, 9))}, found, "the steps, by seed")
 
-    def finish(
+    def _finish(
         self, sink: Sink, records: list[StepRecord], folder: Path, run: Run | None = None
     ) -> None:
         """What the shipper does at the end of a run."""
