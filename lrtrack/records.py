@@ -187,7 +187,7 @@ def _expect(data: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> N
 
 
 def suggestions_from(found: Any) -> dict[str, float]:
-    """Suggestions out of what was `found` in a journal or tracker, leaving out what is no number."""
+    """Suggestions out of what was `found` in a journal or a tracker: what of it is numbers."""
     if not isinstance(found, Mapping):
         return {}
     kept = {}

@@ -103,7 +103,7 @@ class Contract:
             time.sleep(0.02)
 
     def patiently(self, ask: Callable[..., T], *arguments: Any) -> T:
-        """Call `ask` with `arguments` as the shipper does: again, while the tracker says “later”."""
+        """Call `ask` with `arguments` as the shipper does: again, while it is told “later”."""
         deadline = time.monotonic() + self.patience
         while True:
             try:
