@@ -137,10 +137,10 @@ def _one(
         what = ", ".join(missing) or "total_steps"
         raise part.stage.wrong(f"{part.name} needs {what}, or scheduler(…, total_steps=…)")
     timed = {"clock": clock} if kind.cls == TimeDecayLR.__name__ else {}
-    cls: Callable[..., lr_scheduler.LRScheduler]
     cls = _OURS.get(kind.cls) or getattr(lr_scheduler, kind.cls)
     try:
-        return cls(optimizer, **params, **timed)
+        built: lr_scheduler.LRScheduler = cls(optimizer, **params, **timed)
+        return built
     except (TypeError, ValueError, ArithmeticError) as error:
         who = kind.cls if kind.cls in _OURS else "torch"
         text = write([Stage(part.name, part.params)])
