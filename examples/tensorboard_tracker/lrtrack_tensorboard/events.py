@@ -9,6 +9,8 @@ import numpy as np
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.util.tensor_util import make_ndarray
 
+#: What precedes a metric's name where all 64 bits of its values are.
+EXACT = "exact/"
 #: Metric, step, value as text, seconds since the epoch.
 Point = tuple[str, int, str, float]
 
@@ -30,8 +32,9 @@ def read(folder: Path) -> Stored:
             tag, content = value.tag, make_ndarray(value.tensor)
             if content.dtype == object:  # text
                 found.notes[tag.split("/")[1]] = json.loads(content.item())
-            else:
-                found.points.append((tag, event.step, repr(float(content)), event.wall_time))
+            elif tag.startswith(EXACT):
+                name = tag.removeprefix(EXACT)
+                found.points.append((name, event.step, repr(float(content)), event.wall_time))
     return found
 
 

@@ -4,7 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.tensorboard import SummaryWriter
+
+from lrtrack_tensorboard.events import EXACT
 
 
 class Writer:
@@ -15,8 +18,10 @@ class Writer:
         self._file: SummaryWriter | None = None
 
     def scalar(self, name: str, value: float, step: int, when: float) -> None:
-        """In 64 bits: of TensorBoard's ordinary scalars only 32 are kept."""
-        self._opened().add_scalar(name, value, step, when, new_style=True, double_precision=True)
+        """For TensorBoard's pages in their 32 bits, which all of its loaders show; then exactly."""
+        exact = torch.tensor(value, dtype=torch.float64)
+        self._opened().add_scalar(name, value, step, when)
+        self._opened().add_tensor(EXACT + name, exact, step, when)
 
     def note(self, **told: Any) -> None:
         """What is no number, as TensorBoard's Text tab shows it; the latest counts."""
