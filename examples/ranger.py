@@ -1,4 +1,7 @@
-"""Ranger with a flat-then-cosine schedule on handwritten digits: pip install 'lrtrack[ranger]'"""
+"""Ranger with a flat-then-cosine schedule on handwritten digits: pip install 'lrtrack[ranger]'
+
+Afterwards: lrtrack runs --experiment ranger
+"""
 
 import torch
 from sklearn.datasets import load_digits

@@ -57,7 +57,12 @@ class TrackerError(LRTrackError):
 
 
 class TrackerUnavailable(TrackerError):
-    """The tracker did not answer, or asked for patience; `retry_after` is in seconds."""
+    """The tracker did not answer, or asked for patience.
+
+    Args:
+        message: what happened.
+        retry_after: seconds after which it wants to be asked again; None: it did not say.
+    """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -77,7 +82,7 @@ class LRTrackWarning(UserWarning):
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> str:
-    """Say that `given` is no known `kind`, name the nearest one and list what exists."""
+    """Say that `given` is no `kind` that is `known`, name the nearest one and list all."""
     names = sorted(known)
     near = difflib.get_close_matches(given, names, n=3, cutoff=0.6)
     meant = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
@@ -91,7 +96,7 @@ def clean(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """A message of several lines as it may be printed, whoever wrote the parts of it."""
+    """The `text` of several lines as it may be printed, whoever wrote the parts of it."""
     return "".join(char if char == "\n" else _blank(char) for char in _printable(text)).rstrip()
 
 
@@ -110,7 +115,7 @@ def warn(message: str) -> None:
     by something of his own that breaks.
 
     A warning of lrtrack may come up in the middle of an optimizer step, weeks into a training.
-    The line of lrtrack that noticed is of no use to anyone, so it is not shown.
+    The line of lrtrack that noticed is of no use to anyone: only the `message` is shown.
     """
     message = shown(message)
     try:

@@ -137,7 +137,10 @@ class Run:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Run:
-        """Rebuild a run; keys of later versions are ignored.
+        """Rebuild a run.
+
+        Args:
+            data: what `to_dict` gives; keys of later versions are ignored.
 
         Raises:
             KeyError, TypeError, ValueError: the mapping does not describe a run.
@@ -184,7 +187,7 @@ def _expect(data: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> N
 
 
 def suggestions_from(found: Any) -> dict[str, float]:
-    """Suggestions out of what a journal or a tracker has kept, leaving out what is no number."""
+    """Suggestions out of what was `found` in a journal or a tracker: what of it is numbers."""
     if not isinstance(found, Mapping):
         return {}
     kept = {}
@@ -195,7 +198,7 @@ def suggestions_from(found: Any) -> dict[str, float]:
 
 
 def diagnoses_from(found: Any) -> tuple[dict[str, str], ...] | None:
-    """Diagnoses out of what a journal or a tracker has kept; None where that is no list.
+    """Diagnoses out of what was `found` in a journal or a tracker; None where that is no list.
 
     An entry without a code is left out; what else it lacks is empty.
     """
@@ -274,7 +277,7 @@ class History:
 
 
 def one_by_one(histories: Iterable[History]) -> Iterator[History]:
-    """Histories to be gone through, of which no more than one need be in memory."""
+    """The `histories`, to be gone through, of which no more than one need be in memory."""
     for history in histories:
         yield history
         history.rest()

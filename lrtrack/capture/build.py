@@ -31,7 +31,7 @@ def scheduler(
     total_steps: int | None = None,
     *,
     clock: Callable[[], float] = time.monotonic,
-) -> Any:
+) -> lr_scheduler.LRScheduler:
     """Build a scheduler from a spec.
 
     Args:
@@ -124,7 +124,9 @@ def _undotted(config: Mapping[str, Any]) -> Any:
     return nested
 
 
-def _one(optimizer: torch.optim.Optimizer, part: Part, clock: Callable[[], float]) -> Any:
+def _one(
+    optimizer: torch.optim.Optimizer, part: Part, clock: Callable[[], float]
+) -> lr_scheduler.LRScheduler:
     kind = KINDS[part.name]
     assert kind.cls is not None  # compositions have been opened
     params = {**part.params, **kind.fixed}
@@ -137,7 +139,8 @@ def _one(optimizer: torch.optim.Optimizer, part: Part, clock: Callable[[], float
     timed = {"clock": clock} if kind.cls == TimeDecayLR.__name__ else {}
     cls = _OURS.get(kind.cls) or getattr(lr_scheduler, kind.cls)
     try:
-        return cls(optimizer, **params, **timed)
+        built: lr_scheduler.LRScheduler = cls(optimizer, **params, **timed)
+        return built
     except (TypeError, ValueError, ArithmeticError) as error:
         who = kind.cls if kind.cls in _OURS else "torch"
         text = write([Stage(part.name, part.params)])

@@ -59,7 +59,7 @@ def simulate(
         lr: initial learning rate for a spec; a scheduler has its own.
         total_steps: for a spec's open lengths; None: `steps`.
         metrics: what a plateau schedule is told after each step; None: it never improves.
-        seconds_per_step: for schedules that decay with time.
+        seconds_per_step: how many seconds a step takes, for schedules that decay with time.
 
     Returns:
         Learning rates, shape (steps, param groups).

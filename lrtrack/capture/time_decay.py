@@ -75,7 +75,7 @@ class TimeDecayLR(LRScheduler):
             self._since = self._clock()
 
     def use_clock(self, clock: Callable[[], float]) -> None:
-        """Go on by another clock, from the time that has passed."""
+        """Go on by another `clock` of seconds, from the time that has passed."""
         self._before, running = self.seconds, self._since is not None
         self._clock = clock
         self._since = clock() if running else None

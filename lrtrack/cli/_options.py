@@ -20,6 +20,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 _BROWSABLE = ("html", "svg", "png")
 
 
+def tracker_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the name of a tracker, after a comma another one."""
+    from lrtrack.trackers import registry
+
+    before, comma, begun = incomplete.rpartition(",")
+    return [before + comma + name for name in registry.names() if name.startswith(begun)]
+
+
 def sources(function: F) -> F:
     """Add `--experiment`, `--tracker`, `--tracking-uri`, `--filter` and `--no-cache`."""
     for option in reversed(
@@ -30,6 +38,7 @@ def sources(function: F) -> F:
                 "trackers",
                 multiple=True,
                 metavar="NAME",
+                shell_complete=tracker_names,
                 help="Where the runs are: mlflow, wandb, local. Repeatable.",
             ),
             click.option("--tracking-uri", metavar="URI", help="Where the tracker is."),

@@ -21,6 +21,7 @@ _PATIENCE = 120.0
 @click.option("--experiment", default="lrtrack-demo", show_default=True, metavar="NAME")
 @click.option(
     "--tracker",
+    shell_complete=_options.tracker_names,
     metavar="NAME",
     help="mlflow, local, or several, comma-separated. Default: as in track().",
 )

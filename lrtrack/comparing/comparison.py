@@ -25,7 +25,7 @@ class Comparison(stats.Comparison):
 
     @classmethod
     def of(cls, found: stats.Comparison) -> Comparison:
-        """The same comparison with the methods of this class."""
+        """The comparison `found` with the methods of this class."""
         return cls(**{field.name: getattr(found, field.name) for field in fields(found)})
 
     @property
@@ -44,7 +44,14 @@ class Comparison(stats.Comparison):
         return frames.runs_frame(self)
 
     def histories_frame(self, metrics: str | Sequence[str] | None = None) -> pd.DataFrame:
-        """One row a run and step; see `lrtrack.comparing.frames.histories_frame`."""
+        """One row a run and step; see `lrtrack.comparing.frames.histories_frame`.
+
+        Args:
+            metrics: which ones, in this order; None: all.
+
+        Raises:
+            UsageError: no run has one of the metrics.
+        """
         return frames.histories_frame(self, metrics)
 
     def to_markdown(self) -> str:
@@ -56,7 +63,11 @@ class Comparison(stats.Comparison):
         return str(formats.render(self, "csv"))
 
     def to_html(self, axis: str = "step") -> str:
-        """The report as one self-contained HTML page, its curves over `step`, `time` or `epoch`."""
+        """The report as one self-contained HTML page.
+
+        Args:
+            axis: the x axis of curves: `step`, `time` (seconds) or `epoch`.
+        """
         return str(formats.render(self, "html", axis))
 
     def save(self, path: str | Path, form: str | None = None, axis: str = "step") -> Path:

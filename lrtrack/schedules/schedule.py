@@ -53,7 +53,10 @@ class Schedule:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, JSON]) -> Schedule:
-        """Rebuild a schedule from `to_dict`'s mapping.
+        """Rebuild a schedule.
+
+        Args:
+            data: what `to_dict` gives.
 
         Raises:
             ValueError: there is no text under `"name"`.
@@ -65,7 +68,14 @@ class Schedule:
 
     @classmethod
     def from_spec(cls, spec: str) -> Schedule:
-        """Rebuild a schedule from its canonical JSON; ValueError where it is none."""
+        """Rebuild a schedule.
+
+        Args:
+            spec: its canonical JSON, as the attribute `spec` has it.
+
+        Raises:
+            ValueError: it is none.
+        """
         try:
             data = json.loads(spec)
         except RecursionError:

@@ -95,12 +95,20 @@ class Sink(Protocol):
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
         """Store the records' metrics; with `doubt`, store only what is not there already.
 
-        `doubt` is set when an earlier attempt at these records ended without an answer.
+        Args:
+            records: in order of their steps; a step may come again, with further or other values.
+            doubt: an earlier attempt at these records ended without an answer.
         """
         ...
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
-        """Store the run-level metrics, and end the run where lrtrack opened it. Idempotent."""
+        """Store the run-level metrics, and end the run where lrtrack opened it. Idempotent.
+
+        Args:
+            state: how it ended.
+            ended: when, in seconds since the epoch.
+            summary: run-level metrics by name, such as `loss_final`.
+        """
         ...
 
     def complete(self, run: Run) -> None:
@@ -109,6 +117,9 @@ class Sink(Protocol):
         Called before `close`, for runs whose end tells of `suggestions` or `diagnoses` (none of
         which may be the news, where the run was continued); a sink without this method has all the
         rest of such a run.
+
+        Args:
+            run: as it is known now.
         """
         ...
 
@@ -158,12 +169,19 @@ class Tracker(Protocol):
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """The writing half for `run`; None where the journal itself is the store.
 
-        `remote_id` is what `Sink.open` returned before, None at the first time.
+        Args:
+            run: what is to be written.
+            target: where to, as `target` decided it in the training process.
+            remote_id: what `Sink.open` returned before; None at the first time.
         """
         ...
 
     def histories(self, query: Query, progress: Progress | None = None) -> Iterable[History]:
         """Read runs back, newest first.
+
+        Args:
+            query: which ones.
+            progress: called with (done, total) while they are fetched.
 
         Raises:
             NothingFound: no such experiment; the message names the nearest ones.
@@ -186,6 +204,10 @@ class Publisher(Protocol):
 
         What was published of the same metric before is replaced. Nothing that reads histories may
         take that run for a training.
+
+        Args:
+            publication: the report.
+            query: the experiment, and where it is.
 
         Raises:
             NothingFound: no such experiment.

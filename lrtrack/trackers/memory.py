@@ -11,6 +11,7 @@ import numpy as np
 
 from lrtrack.errors import NothingFound, UsageError, unknown
 from lrtrack.records import History, Run, State, StepRecord, Target
+from lrtrack.trackers import columns
 from lrtrack.trackers.base import Progress, Query, Remote
 
 
@@ -61,7 +62,7 @@ class MemoryTracker:
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> MemorySink:
         """The writing half for `run`."""
-        return MemorySink(self, run, target.experiment or run.experiment or "lrtrack")
+        return MemorySink(self, run, target)
 
     def histories(self, query: Query, progress: Progress | None = None) -> Iterator[History]:
         """Read the runs of an experiment, newest first.
@@ -73,7 +74,7 @@ class MemoryTracker:
         if query.filters:
             raise UsageError("The memory tracker knows no filters.")
         with self._lock:
-            kept = list(reversed(self.stored.values()))
+            kept = sorted(self.stored.values(), key=lambda stored: -stored.run.started)
             if query.experiment is not None:
                 known = {stored.experiment for stored in kept}
                 if query.experiment not in known:
@@ -85,32 +86,36 @@ class MemoryTracker:
             if progress is not None:
                 progress(done, len(found))
 
-    def _store(self, run: Run, experiment: str) -> StoredRun:
-        return self.stored.setdefault(run.id, StoredRun(run, experiment))
-
 
 class MemorySink:
     """The writing half of `MemoryTracker`, for one run."""
 
     durable = True
 
-    def __init__(self, tracker: MemoryTracker, run: Run, experiment: str) -> None:
+    def __init__(self, tracker: MemoryTracker, run: Run, target: Target) -> None:
         self._tracker = tracker
         self._run = run
-        self._experiment = experiment
+        self._target = target
+        self._id = target.run_id or run.id
+        self._earlier: frozenset[int] = frozenset()  # steps of the part continued here
 
     def open(self) -> Remote:
         """Find the run, or create it."""
         with self._tracker._lock:
-            fresh = self._run.id not in self._tracker.stored
-            self._stored()
-        return Remote(self._run.id, fresh=fresh)
+            fresh = self._id not in self._tracker.stored
+            stored = self._stored()
+            stored.state, stored.ended = State.RUNNING, None  # of a resumed one again
+            if self._target.continued:
+                self._earlier = self._earlier or frozenset(stored.steps)
+        return Remote(self._id, fresh=fresh)
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
         """Store records; writing one twice changes nothing, so `doubt` needs no question."""
         with self._tracker._lock:
             steps = self._stored().steps
             for record in records:
+                if record.step in self._earlier:
+                    continue
                 before = steps.get(record.step, record)
                 merged = {**before.metrics, **record.metrics}
                 steps[record.step] = StepRecord(record.step, before.time, merged)
@@ -128,16 +133,19 @@ class MemorySink:
             stored.summary.update(summary)
 
     def upload(self, history: Path) -> None:
-        """Keep the columnar file's bytes."""
-        content = history.read_bytes()
+        """Keep the columnar file's bytes; of a run that is continued here, all that is stored."""
         with self._tracker._lock:
-            self._stored().uploaded = content
+            stored = self._stored()
+            if self._target.continued:
+                columns.write_parquet(columns.table_of(vars(_history(stored))), history)
+            stored.uploaded = history.read_bytes()
 
     def release(self) -> None:
         """Nothing to let go of."""
 
     def _stored(self) -> StoredRun:
-        return self._tracker._store(self._run, self._experiment)
+        experiment = self._target.experiment or self._run.experiment or "lrtrack"
+        return self._tracker.stored.setdefault(self._id, StoredRun(self._run, experiment))
 
 
 def _history(stored: StoredRun) -> History:

@@ -124,7 +124,11 @@ class TrackedRun:
         return {"id": self.id, "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on counting where the checkpoint was taken; see `track(resume=…)` for the run."""
+        """Go on counting where the checkpoint was taken; see `track(resume=…)` for the run.
+
+        Args:
+            state: what `state_dict` gave.
+        """
         self._capture.step = int(state["step"])
 
     def recorder(self) -> OnStep:
@@ -143,7 +147,7 @@ class TrackedRun:
         return record
 
     def on_plateau(self, value: float) -> None:
-        """Take the metric that a plateau schedule was given."""
+        """Take the `value` of the metric that a plateau schedule was given."""
         self.log(plateau_metric=value)
 
     def tick(self) -> None:
@@ -157,7 +161,7 @@ class TrackedRun:
                     self.report(state)
 
     def report(self, state: Cursor) -> None:
-        """Say once that delivery does not go on."""
+        """Say once that delivery does not go on, and why by its `state`."""
         if self._warned:
             return
         self._warned = True
@@ -167,7 +171,12 @@ class TrackedRun:
         )
 
     def finish(self, timeout: float, later: Collection[str] = ()) -> None:
-        """Wait for the delivery of a run whose journal is closed, but not to trackers `later`."""
+        """Wait for the delivery of a run whose journal is closed.
+
+        Args:
+            timeout: seconds to wait at most.
+            later: names of trackers that are not waited for.
+        """
         if self._journal is None:
             return
         self._ended = True

@@ -78,9 +78,3 @@ def test_ranger_without_its_package(clean_place) -> None:
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].endswith("pip install 'lrtrack[ranger]'")
-
-
-@pytest.mark.parametrize("name", ["lr_finder.py", "ranger.py"])
-def test_an_example_is_short(name) -> None:
-    """An example shows one idea: 60 lines at most."""
-    assert len((EXAMPLES / name).read_text().splitlines()) <= 60

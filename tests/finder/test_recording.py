@@ -234,7 +234,7 @@ def test_a_tracker_object(training) -> None:
         name = "old"
 
         def sink(self, run: Run, target: Target, remote_id: str | None) -> Any:
-            return Old(self, run, "x")
+            return Old(self, run, target)
 
     new, old = MemoryTracker(), OldTracker()
     result = find(training, tracker=[new, old])

@@ -37,7 +37,7 @@ class Watched(MemoryTracker):
         self.takes = 0.0
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Any:
-        sink = WatchedSink(self, run, "x")
+        sink = WatchedSink(self, run, target)
         self.sinks.add(sink)
         self.most = max(self.most, len(self.sinks))
         return sink

@@ -30,7 +30,7 @@ class Appending(MemoryTracker):
         self.kept: list[int] = []
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> MemorySink:
-        return AppendingSink(self, run, "x")
+        return AppendingSink(self, run, target)
 
 
 class AppendingSink(MemorySink):

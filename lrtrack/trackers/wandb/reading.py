@@ -115,7 +115,9 @@ def _runs(api: Any, entity: str, project: str, wanted: Mapping[str, Any]) -> lis
             names = [each.name for each in api.projects(entity)]
         told = f"entity {entity!r}; your own is {api.default_entity!r}"
         raise NothingFound(f"{unknown('project', project, names)} (W&B: {told})") from error
-    return [run for run in found if isinstance(run.config.get(words.CONFIG), Mapping)]
+    ours = [run for run in found if isinstance(run.config.get(words.CONFIG), Mapping)]
+    # By when they began: W&B only knows when they were delivered, which may be days later.
+    return sorted(ours, key=_started, reverse=True)
 
 
 def _filter(text: str) -> dict[str, Any]:
@@ -211,7 +213,7 @@ def run_from(found: Any, path: str) -> Run:
     device = told.get("device") if isinstance(told.get("device"), Mapping) else {}
     optimizer = told.get("optimizer") if isinstance(told.get("optimizer"), Mapping) else {}
     tags = told.get("tags") if isinstance(told.get("tags"), Mapping) else {}
-    seed, started, processes = told.get("seed"), told.get("started"), told.get("world_size")
+    seed, processes = told.get("seed"), told.get("world_size")
     return Run(
         id=str(told.get("run_id") or found.id),
         name=str(found.name or ""),
@@ -227,11 +229,16 @@ def run_from(found: Any, path: str) -> Run:
         device_name=str((device or {}).get("name", "")),
         world_size=processes if isinstance(processes, int) else 1,
         version=str(told.get("version", "")),
-        started=float(started) if isinstance(started, int | float) else 0.0,
+        started=_started(found),
         kind=str(told.get("kind") or TRAIN),
         suggestions=suggestions_from(told.get("suggestion")),
         diagnoses=diagnoses_from(told.get("diagnoses")),
     )
+
+
+def _started(found: Any) -> float:
+    started = found.config[words.CONFIG].get("started")
+    return float(started) if isinstance(started, int | float) else 0.0
 
 
 def _attribute(found: Any, name: str) -> Any:

@@ -1,0 +1,60 @@
+"""Reading event files back, with TensorBoard's own reader."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.util.tensor_util import make_ndarray
+
+#: What precedes a metric's name where all 64 bits of its values are.
+EXACT = "exact/"
+#: Metric, step, value as text, seconds since the epoch.
+Point = tuple[str, int, str, float]
+
+
+class Stored(NamedTuple):
+    """What a run's event files hold: all values in the order in which they came, and notes."""
+
+    points: list[Point]
+    notes: dict[str, Any]
+
+
+def read(folder: Path) -> Stored:
+    """All files of a run, in the order in which they were begun; a torn end is left out."""
+    files = [list(EventFileLoader(str(path)).Load()) for path in folder.glob("events.out.*")]
+    found = Stored([], {})
+    files = sorted(filter(None, files), key=lambda file: file[0].wall_time)
+    for event in itertools.chain.from_iterable(files):
+        for value in event.summary.value:
+            tag, content = value.tag, make_ndarray(value.tensor)
+            if content.dtype == object:  # text
+                found.notes[tag.split("/")[1]] = json.loads(content.item())
+            elif tag.startswith(EXACT):
+                name = tag.removeprefix(EXACT)
+                found.points.append((name, event.step, repr(float(content)), event.wall_time))
+    return found
+
+
+def arrays(points: list[Point]) -> dict[str, Any]:
+    """The arrays of a `History`: one row a step, later values in the place of earlier ones."""
+    times: dict[int, float] = {}
+    metrics: dict[str, dict[int, float]] = {}
+    for name, step, text, when in points:
+        times.setdefault(step, when)
+        metrics.setdefault(name, {})[step] = float(text)
+    steps = sorted(times)
+    return {
+        "steps": np.array(steps, np.int64),
+        "times": np.array([times[step] for step in steps], np.float64),
+        "metrics": {
+            name: np.array([values.get(step, np.nan) for step in steps], np.float64)
+            for name, values in metrics.items()
+        },
+        "present": {
+            name: np.array([step in values for step in steps], bool)
+            for name, values in metrics.items()
+        },
+    }

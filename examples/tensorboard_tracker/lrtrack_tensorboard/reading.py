@@ -1,0 +1,32 @@
+"""Histories out of a folder of event files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lrtrack.records import History, Run, State
+from lrtrack.trackers.base import Progress
+from lrtrack_tensorboard import events
+
+
+def histories(root: Path, experiments: list[Path], progress: Progress | None) -> Iterator[History]:
+    """All runs in these folders, newest first."""
+    folders = [folder for experiment in experiments for folder in experiment.iterdir()]
+    stored = [(folder, events.read(folder)) for folder in folders if folder.is_dir()]
+    runs = [
+        (Run.from_dict(found.notes["run"]), folder, found)
+        for folder, found in stored
+        if "run" in found.notes  # else it is somebody else's
+    ]
+    runs.sort(key=lambda each: each[0].started, reverse=True)
+    for done, (run, folder, (points, notes)) in enumerate(runs, start=1):
+        state = State(notes["state"])
+        yield History(
+            run,
+            state,
+            "tensorboard",
+            **events.arrays(points),
+            ended=None if state is State.RUNNING else notes["ended"],
+            remote_id=folder.relative_to(root).as_posix(),
+        )
+        if progress is not None:
+            progress(done, len(runs))

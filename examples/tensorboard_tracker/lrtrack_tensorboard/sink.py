@@ -1,0 +1,59 @@
+"""Writing one run: event files are appended to and never changed, so each value goes in once."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lrtrack.errors import TrackerError
+from lrtrack.records import Run, State, StepRecord, Target
+from lrtrack.trackers import columns
+from lrtrack.trackers.base import Remote
+from lrtrack_tensorboard import events
+from lrtrack_tensorboard.writer import Writer
+
+
+class TensorBoardSink:
+    """One run's folder; see `lrtrack.trackers.base.Sink` for what each method promises."""
+
+    durable = True  # `write` ends when the system has it: a killed shipper takes nothing along
+
+    def __init__(self, run: Run, target: Target, name: str) -> None:
+        self._run, self._target, self._name = run, target, name
+        self._folder = Path(target.uri or "runs", name)
+        self._writer = Writer(self._folder)
+        self._stays: set[tuple[str, int]] | None = None  # of a run that is gone on with elsewhere
+
+    def open(self) -> Remote:
+        points, notes = events.read(self._folder)
+        if self._target.continued and not notes:
+            raise TrackerError(f"there is no run {self._name!r} in {self._target.uri}")
+        if self._stays is None:
+            self._stays = {point[:2] for point in points} if self._target.continued else set()
+        self._writer.note(state=State.RUNNING, **({} if notes else {"run": self._run.to_dict()}))
+        return Remote(self._name, fresh=not notes)
+
+    def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
+        there = {point[:3] for point in events.read(self._folder).points} if doubt else set()
+        for record in records:
+            for name, value in record.metrics.items():
+                point = (name, record.step, repr(float(value)))  # as text, NaN equals NaN
+                if point not in there and point[:2] not in (self._stays or ()):
+                    self._writer.scalar(name, value, record.step, record.time)
+        self._writer.flush()
+
+    def upload(self, history: Path) -> None:
+        if self._target.continued:
+            whole = columns.table_of(events.arrays(events.read(self._folder).points))
+            columns.write_parquet(whole, history)
+        draft = self._folder / f"{columns.NAME}.new"
+        draft.write_bytes(history.read_bytes())
+        draft.replace(self._folder / columns.NAME)
+
+    def complete(self, run: Run) -> None:
+        self._writer.note(run=run.to_dict())
+
+    def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
+        self._writer.note(state=state, ended=ended, summary=dict(summary))
+        self._writer.close()
+
+    def release(self) -> None:
+        self._writer.close()

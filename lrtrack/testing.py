@@ -1,1 +1,0 @@
-"""The contract that trackers keep, as tests that third-party trackers run."""

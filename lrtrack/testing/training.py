@@ -1,0 +1,127 @@
+"""Real trainings under `track()`: what is read back equals what was trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+import lrtrack
+from lrtrack.records import State
+from lrtrack.testing.contract import Contract, same, table_of_history
+from lrtrack.trackers.base import Tracker
+
+STEPS = 12
+
+
+class _Loop:
+    """A small training that knows what it did.
+
+    Attributes:
+        truth: `lr` and `loss` by step, as the loop itself saw them.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self._inputs = torch.randn(8, 4, generator=generator)
+        self._weight = torch.nn.Parameter(torch.randn(4, generator=generator))
+        self.optimizer = torch.optim.SGD([self._weight], lr=0.1)
+        self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, step_size=5)
+        self.truth: dict[str, dict[int, str]] = {"lr": {}, "loss": {}}
+
+    def step(self, number: int) -> None:
+        """One step of an ordinary training."""
+        self.optimizer.zero_grad()
+        loss = (self._inputs @ self._weight).square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        self.truth["lr"][number] = repr(float(self.optimizer.param_groups[0]["lr"]))
+        self.truth["loss"][number] = repr(loss.item())
+        self.optimizer.step()
+        self.scheduler.step()
+
+
+class Training(Contract):
+    """`with lrtrack.track(…, tracker=…)`, and `histories()` afterwards."""
+
+    def test_what_was_trained_is_read_back(self, tracker: Tracker) -> None:
+        """Rate and loss of each step, to the last bit, under the id that the run gave."""
+        loop = _Loop()
+        with self._tracked(tracker, loop, seed=3) as run:
+            for number in range(STEPS):
+                loop.step(number)
+            run.log(val_loss=0.25)
+            run_id = run.id
+        found = self.only(tracker)
+        table = table_of_history(found)
+        same(loop.truth, {name: table.get(name) for name in loop.truth}, "the steps")
+        same({STEPS - 1: "0.25"}, table.get("val_loss"), "what was logged by hand")
+        same((run_id, 3, State.FINISHED), (found.id, found.run.seed, found.state), "the run")
+        same("StepLR", found.run.schedule.name, "the schedule")
+
+    def test_delivered_on_the_way(self, tracker: Tracker) -> None:
+        """A step that is flushed, and amended after that, is one step."""
+        loop = _Loop()
+        with self._tracked(tracker, loop) as run:
+            for number in range(STEPS):
+                loop.step(number)
+                if number % 5 == 4:
+                    run.flush()
+                    run.log(val_loss=float(number), loss=9.5)
+                    loop.truth["loss"][number] = "9.5"
+        table = table_of_history(self.only(tracker))
+        same(loop.truth, {name: table.get(name) for name in loop.truth}, "the steps")
+        same({4: "4.0", 9: "9.0"}, table.get("val_loss"), "what was logged by hand")
+
+    def test_a_training_that_raises(self, tracker: Tracker) -> None:
+        """It has FAILED, and the steps until then are there; the exception is the training's."""
+        loop = _Loop()
+        try:
+            with self._tracked(tracker, loop):
+                for number in range(5):
+                    loop.step(number)
+                raise ZeroDivisionError("somewhere in the training")
+        except ZeroDivisionError:
+            pass
+        found = self.only(tracker)
+        same((State.FAILED, 5), (found.state, len(found.steps)), "state and steps")
+
+    def test_a_training_that_goes_on(self, tracker: Tracker) -> None:
+        """`resume=` appends to the run, and steps that were there already stay as they were."""
+        loop = _Loop()
+        with self._tracked(tracker, loop) as run:
+            for number in range(8):
+                loop.step(number)
+            state = run.state_dict()
+        before = {name: dict(steps) for name, steps in loop.truth.items()}
+        with self._tracked(tracker, loop, resume=state["id"]) as run:
+            run.load_state_dict({**state, "step": 5})  # the checkpoint is two steps old
+            for number in range(6, STEPS):
+                loop.step(number)
+        expected = {name: {**steps, **before[name]} for name, steps in loop.truth.items()}
+        table = table_of_history(self.only(tracker))
+        same(expected, {name: table.get(name) for name in expected}, "the steps")
+
+    def test_two_trainings_at_once(self, tracker: Tracker) -> None:
+        """Two optimizers under two prefixes: each its own metrics, in a run of its own."""
+        loops = [_Loop(seed) for seed in range(2)]
+        with (
+            self._tracked(tracker, loops[0], seed=0, prefix="g/"),
+            self._tracked(tracker, loops[1], seed=1, prefix="d/"),
+        ):
+            for number in range(STEPS):
+                for loop in loops:
+                    loop.step(number)
+        found = {history.run.seed: history for history in self.read(tracker)}
+        same({0, 1}, set(found), "the seeds")
+        for seed, prefix in enumerate(("g/", "d/")):
+            table = table_of_history(found[seed])
+            truth = loops[seed].truth
+            same(
+                truth, {name: table.get(prefix + name) for name in truth}, f"the steps of {prefix}"
+            )
+            same(prefix, found[seed].run.prefix, "the prefix")
+
+    def _tracked(self, tracker: Tracker, loop: _Loop, **options: Any) -> Any:
+        self.needs(self.reads, "this tracker reads nothing back")
+        given = {"experiment": self.experiment, "flush_timeout": self.patience, **options}
+        return lrtrack.track(loop.optimizer, loop.scheduler, tracker=tracker, **given)
