@@ -121,7 +121,7 @@ def test_several_processes(histories, name: str, steps: int, clipped: bool) -> N
     """Under the torchrun that the first line names: one run, with norms of whole gradients."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     done = run(f"{name}.py", *launch, "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")
-    (found,) = histories(histories, name)
+    (found,) = histories(name)
 
     assert done.returncode == 0, done.stderr
     assert (found.steps.tolist(), found.run.world_size) == (list(range(steps)), 2)
