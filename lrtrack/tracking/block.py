@@ -239,6 +239,8 @@ def _continued(layout: Layout, run: Run, resume: str | None) -> tuple[Run, int, 
     for path in _candidates(layout, resume) if resume else ():
         try:
             reader = JournalReader(path)
+            if reader.run.prefix != run.prefix:  # of another optimizer in the same run
+                continue
             table, _ = reader.table()
             steps = table["step"]
             if reader.damage:

@@ -142,3 +142,16 @@ def test_with_a_logger_that_has(same: bool, digits, loggers) -> None:
 
     assert steps == ([[*range(12)]] * 2 if same else [[*range(6)], [*range(4, 12)]])
     assert client.get_run(second.run_id).info.status == "FINISHED"
+
+
+def test_two_optimizers_in_one_run_of_a_logger(digits, loggers) -> None:
+    """Each goes on in its own journal of that run."""
+    first = loggers()
+    for epochs, path, logger in ((1, None, first), (2, LAST, loggers(first.run_id))):
+        callback = LRTrack(flush_timeout=60.0)
+        train(Adversaries(digits(steps=4)), callback, path, max_epochs=epochs, logger=logger)
+    histories = first.experiment.get_metric_history
+    names = ("critic/lr", "generator/lr", "critic/loss", "generator/loss")
+
+    for name in names:
+        assert [point.step for point in histories(first.run_id, name)] == list(range(8)), name
