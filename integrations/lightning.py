@@ -20,26 +20,39 @@ from uuid import uuid4
 from lrtrack._optional import load
 from lrtrack.capture.belonging import foreign
 from lrtrack.capture.optimizers import unwrap
-from lrtrack.errors import UsageError, warn
+from lrtrack.errors import MissingPackage, UsageError, warn
 from lrtrack.integrations._blocks import Blocks
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
 from lrtrack.trackers.mlflow import MlflowTracker
 from lrtrack.tracking import TrackedRun
 
-AT_LEAST = "2.3"
+AT_LEAST = "2.5"
 
 
-def _callback() -> Any:
-    """The base class of the package in use: the two have the same hooks, and one name each."""
-    loaded = "pytorch_lightning" in sys.modules and "lightning.pytorch" not in sys.modules
-    if find_spec("pytorch_lightning") is not None and (loaded or find_spec("lightning") is None):
-        older = {"package": "pytorch-lightning", "at_least": AT_LEAST}
-        return load("pytorch_lightning", extra="lightning", **older).Callback
-    return load("lightning.pytorch", extra="lightning", at_least=AT_LEAST).Callback
+_PACKAGES = {"lightning.pytorch": "lightning", "pytorch_lightning": "pytorch-lightning"}
 
 
-class LRTrack(_callback()):  # type: ignore[misc]
+def _callbacks() -> list[Any]:
+    """The base class of the package in use; both, where nobody can tell which that will be.
+
+    A Trainer takes no callback that keeps a state and is not made from its own package's class.
+    """
+    found, refused = [], None
+    loaded = [module for module in _PACKAGES if module in sys.modules]
+    there = [module for module in _PACKAGES if find_spec(module.partition(".")[0]) is not None]
+    for module in loaded or there or _PACKAGES:
+        package = _PACKAGES[module]
+        try:
+            found.append(load(module, "lightning", package, at_least=AT_LEAST).Callback)
+        except MissingPackage as error:
+            refused = refused or error
+    if not found and refused is not None:
+        raise refused
+    return found
+
+
+class LRTrack(*_callbacks()):  # type: ignore[misc]
     """Tracks every optimizer of `trainer.fit()`, at each of its steps.
 
     Goes to the run of the Trainer's `MLFlowLogger` and `WandbLogger` where there are such, else

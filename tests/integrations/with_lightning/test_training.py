@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from typing import Any
 
 import lightning.pytorch as lightning
@@ -355,3 +357,29 @@ def test_a_mistake_is_said_before_the_training(digits) -> None:
     with pytest.raises(UsageError, match="config"):
         fit(Module(task), LRTrack(tracker="local", resume="x", config=3))
     torch.testing.assert_close(task.model.state_dict(), before)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("sys.modules['lightning'] = None", "pip install 'lrtrack[lightning]'"),
+        ("lrtrack._optional.version = lambda package: '2.4.9'", "lrtrack supports 2.5 and later"),
+    ],
+    ids=["none", "an old one"],
+)
+def test_without_a_lightning_that_is_supported(setting: str, said: str) -> None:
+    """The import says what to install; no package comes without its name."""
+    program = f"""
+import sys
+import lrtrack._optional
+sys.modules["pytorch_lightning"] = None
+{setting}
+try:
+    import lrtrack.integrations.lightning
+except lrtrack.LRTrackError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert said in done.stdout
