@@ -150,8 +150,8 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
         if len(earlier) != len(optimizers):
             earlier = [None] * len(optimizers)
         trackers = _trackers(self._tracker, trainer)
-        open_runs = _open_runs(trackers)
-        resume = [s["id"] if s and open_runs <= {s["id"]} else None for s in earlier]
+        there = _open_runs(trackers)
+        resume = [s["id"] if s and (not there or s["id"] in there) else None for s in earlier]
         schedulers = [_scheduler_of(each, trainer) for each in optimizers]
         prefixes = _prefixes(optimizers, trainer, module) if len(optimizers) > 1 else [""]
         seed = os.environ.get("PL_GLOBAL_SEED", "")
