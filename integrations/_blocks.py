@@ -5,13 +5,15 @@ from __future__ import annotations
 import atexit
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import zip_longest
 from typing import Any
 
 from lrtrack.errors import LRTrackError, unknown, warn
 from lrtrack.trackers import registry
 from lrtrack.tracking import TrackedRun, track
+from lrtrack.tracking.block import Block
 from lrtrack.tracking.options import Options, as_mapping, check_values
 
 #: What the user of a callback may say: all of `track()`, but what the framework knows itself.
@@ -50,15 +52,23 @@ class Blocks:
         check_values(Options(None, None, **{**DEFAULTS, **options}))
         self.runs: list[TrackedRun] = []
         self._who = who
-        self._options = dict(options)
+        self._blocks: list[Block] = []
+        # None is the same as nothing said.
+        self._options = {name: given for name, given in options.items() if given is not None}
         self._stack = ExitStack()
 
-    def enter(self, pairs: Iterable[tuple[Any, Any, str]], **found: Any) -> list[TrackedRun]:
+    def enter(
+        self,
+        pairs: Iterable[tuple[Any, Any, str]],
+        resume: Sequence[str | None] = (),
+        **found: Any,
+    ) -> list[TrackedRun]:
         """Begin a block for each optimizer.
 
         Args:
             pairs: optimizer, its scheduler or None, and what is put before its metrics' names,
                 after the user's own prefix.
+            resume: for each of them the run to go on with; empty: none.
             **found: what the framework knows; what its user has said comes first, in `config` key
                 by key.
 
@@ -75,18 +85,24 @@ class Blocks:
             options["config"] = {**found["config"], **as_mapping(self._options.get("config"))}
         prefix = options.pop("prefix", "")
         try:
+            blocks = [
+                track(optimizer, scheduler, prefix=prefix + own, **{"resume": before, **options})
+                for (optimizer, scheduler, own), before in zip_longest(pairs, resume)
+            ]
             with ExitStack() as stack:
-                opened = [
-                    stack.enter_context(track(optimizer, scheduler, prefix=prefix + own, **options))
-                    for optimizer, scheduler, own in pairs
-                ]
-                self._stack, self.runs = stack.pop_all(), opened
+                opened = [stack.enter_context(block) for block in blocks]
+                self._stack, self.runs, self._blocks = stack.pop_all(), opened, blocks
         except (LRTrackError, TypeError):
             raise
         except Exception as error:
             warn(f"{self._who} does not observe this training, which goes on: {error!r}")
         atexit.register(self._at_exit)
         return self.runs
+
+    def accumulate(self, accumulates: bool) -> None:
+        """As `Block.accumulate`, of all that are open."""
+        for block in self._blocks:
+            block.accumulate(accumulates)
 
     def leave(self, failed: bool = False) -> None:
         """End what is open, FINISHED or FAILED; nothing where nothing is. Idempotent."""
@@ -96,7 +112,7 @@ class Blocks:
     def _end(self, error: BaseException | None) -> None:
         atexit.unregister(self._at_exit)
         stack, self._stack = self._stack, ExitStack()
-        self.runs = []
+        self.runs, self._blocks = [], []
         stack.__exit__(type(error) if error else None, error, None)
 
     def _at_exit(self) -> None:

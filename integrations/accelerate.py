@@ -103,7 +103,7 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
             )
         models = getattr(accelerator, "_models", ())
         if all(observable("LRTrack", optimizer, models) for optimizer, _, _ in pairs):
-            found = {"experiment": self._experiment, "config": config}
+            found: dict[str, Any] = {"experiment": self._experiment, "config": config}
             for run in self._blocks.enter(pairs, **found)[:1]:
                 self.run = run
 

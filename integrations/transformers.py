@@ -120,10 +120,11 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
         kept, resumed = dict(state.stateful_callbacks.get(_KEPT) or {}), state.global_step > 0
         joined = self._joined()
         self._told_by_others = bool(joined and {"mlflow", "wandb"} & set(args.report_to))
+        earlier: list[str] = []
         if resumed and kept.get("id") and (not joined or kept["id"] in joined):
-            found["resume"] = kept["id"]
+            earlier = [kept["id"]]
         pair = (optimizer, kwargs.get("lr_scheduler"), "")
-        for run in self._blocks.enter([pair], **found):
+        for run in self._blocks.enter([pair], earlier, **found):
             if resumed:
                 run.load_state_dict({"step": kept.get("step", state.global_step - 1)})
             self.run = run

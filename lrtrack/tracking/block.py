@@ -164,6 +164,13 @@ class Block:
         finally:
             self._courier.stop()
 
+    def accumulate(self, accumulates: bool) -> None:
+        """Say whether the closure of a step has only the last of the step's micro-batches.
+
+        Then its loss is added to what `backward()` has seen since the step before.
+        """
+        self._capture.accumulates = accumulates
+
     def _found(self, journal: JournalWriter, state: State) -> dict[str, Any]:
         """What only the end of the run knows; the user hears of it."""
         if self._given.kind != TRAIN:
@@ -232,6 +239,8 @@ def _continued(layout: Layout, run: Run, resume: str | None) -> tuple[Run, int, 
     for path in _candidates(layout, resume) if resume else ():
         try:
             reader = JournalReader(path)
+            if reader.run.prefix != run.prefix:  # of another optimizer in the same run
+                continue
             table, _ = reader.table()
             steps = table["step"]
             if reader.damage:

@@ -122,3 +122,31 @@ def test_the_users_prefix_comes_before_the_optimizers_own(digits, local) -> None
     blocks.leave()
 
     assert "fold1/generator/lr" in local()[0].metrics
+
+
+def test_an_option_that_is_none_says_nothing(digits, local) -> None:
+    """What the framework knows then counts; what its user has said comes first."""
+    task, blocks = digits(), Blocks("LRTrack", {"tracker": None, "seed": 3, "group": None})
+    blocks.enter([(task.optimizer, None, "")], tracker="local", seed=5, group="g")
+    task.optimizer.step()
+    blocks.leave()
+    (history,) = local()
+
+    assert (history.run.seed, history.run.group) == (3, "g")
+
+
+def test_each_block_goes_on_with_its_own_run(digits, local) -> None:
+    """Or begins a new one, where there is none to go on with."""
+    tasks, ids = [digits(), digits()], []
+    for again in (False, True):
+        blocks = Blocks("LRTrack", {"tracker": "local"})
+        pairs = [(task.optimizer, None, f"{at}/") for at, task in enumerate(tasks)]
+        ids += [run.id for run in blocks.enter(pairs, resume=[None, ids[1]] if again else ())]
+        for task in tasks:
+            task.optimizer.step()
+        blocks.leave()
+
+    assert ids[3] == ids[1]
+    assert sorted((h.run.prefix, h.steps.tolist()) for h in local()) == [
+        ("0/", [0]), ("0/", [0]), ("1/", [0, 1])
+    ]  # fmt: skip

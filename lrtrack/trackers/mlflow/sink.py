@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,9 @@ class MlflowSink:
             if self._run_id is None:
                 self._run_id, fresh = self._find_or_create()
             found = self._client.get_run(self._run_id)
+            if self._target.joined:  # whoever made the run has chosen its experiment
+                name = self._client.get_experiment(found.info.experiment_id).name
+                self._run = replace(self._run, experiment=name)
             missing = {
                 name: text
                 for name, text in words.params(self._run).items()
@@ -122,6 +126,7 @@ class MlflowSink:
         """Store the tags that the run has by now, and its note where nobody has changed it."""
         with self._turn():
             there = self._client.get_run(self._id).data.tags
+            run = replace(run, experiment=self._run.experiment)
             run = words.joined(there, run) if self._target.joined else run
             tags = {name: text for name, text in words.tags(run).items() if there.get(name) != text}
             if there.get(words.NOTE) == words.note(self._run):

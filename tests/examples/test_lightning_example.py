@@ -1,0 +1,27 @@
+"""The example of Lightning, run as a user would run it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "with_lightning.py"
+
+
+def test_lightning(store, command_line) -> None:
+    """It trains, and the command that it names compares what it trained, over its seeds."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE)], capture_output=True, text=True, timeout=240
+    )
+    named = re.search(r"lrtrack (compare .*?)\"\"\"", EXAMPLE.read_text())
+    assert done.returncode == 0, done.stderr
+    assert named is not None
+    assert "LRTrackWarning" not in done.stderr
+    report = json.loads(command_line(*named[1].split(), "--format", "json").stdout)
+    found = {row["schedule"]: (row["runs"], row["steps"]) for row in report["schedules"]}
+
+    assert found == {"CosineAnnealingLR": (2, 116), "OneCycleLR": (2, 116)}
+    assert len(EXAMPLE.read_text().splitlines()) <= 60

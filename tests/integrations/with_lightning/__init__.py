@@ -1,0 +1,1 @@
+"""Lightning: the callback, held against plain loops."""

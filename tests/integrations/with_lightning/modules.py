@@ -1,0 +1,110 @@
+"""Trainings as Lightning wants them written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as lightning
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import ExponentialLR
+
+from lrtrack.integrations.lightning import LRTrack
+
+#: A Trainer that leaves nothing and says nothing.
+QUIET: dict[str, Any] = {
+    "accelerator": "cpu",
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+#: Lightning's own advice, and its use of torch's insides.
+NOISE = [
+    pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers"),
+    pytest.mark.filterwarnings("ignore:The number of training batches"),
+    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.:FutureWarning"),
+]
+
+
+class Module(lightning.LightningModule):
+    """The training of `Digits`, as Lightning wants it written."""
+
+    def __init__(self, task: Any) -> None:
+        super().__init__()
+        self.model = task.model
+        self.task = task
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """The loss of a batch."""
+        return self.task.loss(*batch)
+
+    def configure_optimizers(self) -> Any:
+        """One optimizer, whose scheduler moves at each step."""
+        scheduler = {"scheduler": self.task.scheduler, "interval": "step"}
+        return {"optimizer": self.task.optimizer, "lr_scheduler": scheduler}
+
+
+class Manual(Module):
+    """The same in a loop of its own."""
+
+    def __init__(self, task: Any) -> None:
+        super().__init__(task)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """All that a plain loop does."""
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(self.task.loss(*batch))
+        optimizer.step()
+        self.lr_schedulers().step()
+
+
+class Adversaries(lightning.LightningModule):
+    """Two networks, two optimizers, one of them without a schedule, in a loop of its own."""
+
+    def __init__(self, task: Any, closures: bool = False) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.task, self.closures = task, closures
+        self.generator, self.critic = torch.nn.Linear(4, 64), torch.nn.Linear(64, 1)
+        self.losses: dict[str, list[float]] = {"generator": [], "critic": []}
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Each optimizer steps on a loss of its own."""
+        made = self.generator(batch[1][:, None].float().expand(-1, 4) / 9)
+        critic, generator = self.optimizers()
+        lies = cross_entropy(self.critic(made.detach()).mT, torch.zeros(1).long())
+        self._step(critic, lies + self.critic(batch[0]).square().mean(), "critic")
+        self._step(generator, (self.critic(made) - 1).square().mean(), "generator")
+        self.lr_schedulers().step()
+
+    def _step(self, optimizer: Any, loss: torch.Tensor, name: str) -> None:
+        self.losses[name].append(loss.item())
+
+        def closure() -> None:
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+
+        if self.closures:
+            optimizer.step(closure=closure)
+        else:
+            closure()
+            optimizer.step()
+
+    def configure_optimizers(self) -> Any:
+        """The critic's first, whose rate stays as it is."""
+        critic = torch.optim.Adam(self.critic.parameters(), lr=0.01)
+        generator = torch.optim.Adam(self.generator.parameters(), lr=0.02)
+        return [critic, generator], [ExponentialLR(generator, 0.5)]
+
+
+def fit(module: Any, callback: Any = None, **options: Any) -> Any:
+    """Train one epoch; returns the callback."""
+    callback = callback or LRTrack(tracker="local")
+    callbacks = [callback, *options.pop("callbacks", [])]
+    trainer = lightning.Trainer(**{**QUIET, "max_epochs": 1, "callbacks": callbacks, **options})
+    trainer.fit(module, module.task.loader())
+    return callback

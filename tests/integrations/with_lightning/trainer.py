@@ -1,0 +1,52 @@
+"""A training in a process of its own, or in several: `trainer.py OPTIONS`, which are JSON.
+
+`task`, `callback` and `trainer` are keyword options of these; `loggers` maps class names to theirs.
+Several processes share each batch. The first one prints the losses that it saw: a JSON list.
+"""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import loggers
+
+from lrtrack.integrations.lightning import LRTrack
+
+
+def load(path: Path) -> Any:
+    """A file beside the tests as a module: they are no package of a running program."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(given: dict[str, Any]) -> None:
+    """Train."""
+    here = Path(__file__).parent
+    digits, modules = load(here.parent / "conftest.py"), load(here / "modules.py")
+    seen = []
+
+    class Noting(modules.Module):  # type: ignore[misc, name-defined]
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            part = slice(self.global_rank, None, self.trainer.world_size)
+            loss = super().training_step([each[part] for each in batch], batch_idx)
+            seen.append(loss.item())
+            self.log("mine", loss)
+            return loss
+
+    made = [getattr(loggers, name)(**options) for name, options in given["loggers"].items()]
+    module = Noting(digits.Digits(**given["task"]))
+    callback = LRTrack(**given["callback"])
+    modules.fit(module, callback, **{"logger": made, "log_every_n_steps": 4, **given["trainer"]})
+    if module.global_rank == 0:
+        print(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
