@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lrtrack.errors import JournalError, warn
@@ -185,7 +185,7 @@ def stand_apart() -> None:
     _apart = True
 
 
-def _child(command: Sequence[str], environment: Mapping[str, str], out: int, log: int) -> int:
+def _child(command: list[str], environment: Mapping[str, str], out: int, log: int) -> int:
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_DUP2, out, 1),
@@ -194,7 +194,7 @@ def _child(command: Sequence[str], environment: Mapping[str, str], out: int, log
     return os.posix_spawn(command[0], command, environment, file_actions=files, setsid=True)
 
 
-def _orphan(command: Sequence[str], environment: Mapping[str, str], log: int) -> int:
+def _orphan(command: list[str], environment: Mapping[str, str], log: int) -> int:
     """Start a process whose parent is gone at once; its id."""
     told, tell = os.pipe()
     try:
