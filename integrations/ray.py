@@ -21,6 +21,7 @@ never handed on: give them to the cluster's machines in their own environment.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,13 +38,17 @@ from lrtrack.sweeps import check_names, expanded, further_params, opened
 
 __all__ = ["report", "search_space", "sweep", "track", "with_tracking"]
 
+ray: Any = load("ray", extra="ray", at_least="2.43")
 tune: Any = load("ray.tune", extra="ray", at_least="2.43")
 
 METHODS = ("grid", "random")
 #: Where Ray keeps what it knows of a sweep, if nobody says otherwise.
 _STORAGE = "~/ray_results"
-#: Ray fails a trial whose report lacks the metric, though it may come with a later one.
-_LENIENT = "TUNE_DISABLE_STRICT_METRIC_CHECKING"
+#: Ray fails a trial whose report lacks the metric, though it may come with a later one; and it notes
+#: every ten seconds how far the trials are, so that one killed before would begin anew.
+_VARIABLES = {"TUNE_DISABLE_STRICT_METRIC_CHECKING": "1", "TUNE_GLOBAL_CHECKPOINT_S": "2"}
+#: Where `verbose=0` would still print tables.
+_SILENT = {"RAY_AIR_NEW_OUTPUT": "0"}
 
 
 def search_space(
@@ -162,8 +167,9 @@ def sweep(
         resources: of one trial, such as `{"cpu": 2, "gpu": 1}`.
         scheduler: one of `ray.tune.schedulers`, such as `ASHAScheduler(time_attr="step")`.
         resume: go on with the sweep of this name, or begin it: finished trials are not made again,
-            others go on from their checkpoints, or begin anew where they have none.
-        callbacks, verbose: as for `tune.RunConfig`.
+            others go on from their checkpoints, or begin anew, as runs of their own, where they
+            have none that is older than two seconds.
+        callbacks, verbose: as for `tune.RunConfig`; 0: Ray says nothing.
         **options: of `lrtrack.track()`, for all trials.
 
     Returns:
@@ -178,6 +184,7 @@ def sweep(
     trainable = with_tracking(train, **options)
     if resources is not None:
         trainable = tune.with_resources(trainable, dict(resources))
+    _connect(verbose)
     tuner = _going_on(trainable, name, storage_path, resume)
     if tuner is None:
         variants = tune.search.BasicVariantGenerator(constant_grid_search=True)
@@ -199,20 +206,27 @@ def sweep(
                 verbose=verbose,
             ),
         )
-    with _lenient():
+    with _environment(_VARIABLES if verbose else {**_VARIABLES, **_SILENT}):
         return tuner.fit()
 
 
+def _connect(verbose: int) -> None:
+    """Connect to the cluster, or start one here, as Ray itself would; with less talk if asked to."""
+    quiet = {} if verbose else {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if not ray.is_initialized():
+        ray.init(**quiet)
+
+
 @contextmanager
-def _lenient() -> Iterator[None]:
-    """Have reports without the metric taken."""
-    before = os.environ.get(_LENIENT)
-    os.environ.setdefault(_LENIENT, "1")
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have these variables, unless the user has set them."""
+    mine = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(mine)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[_LENIENT]
+        for name in mine:
+            os.environ.pop(name, None)
 
 
 def _folder(storage_path: str | os.PathLike[str] | None) -> str:

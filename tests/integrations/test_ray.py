@@ -1,0 +1,446 @@
+"""Sweeps on a real cluster of this machine: trials as runs, stopped, interrupted, gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from lrtrack import settings
+from lrtrack.cli import main
+from lrtrack.comparing import fetch
+from lrtrack.errors import LRTrackWarning, UsageError
+from lrtrack.records import State
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported
+os.environ["RAY_AUTH_MODE"] = "disabled"  # else it puts a key into the user's home
+
+import ray
+from ray import cloudpickle, tune
+from ray.tune.schedulers import ASHAScheduler
+
+from lrtrack.integrations import _ray_worker
+from lrtrack.integrations.ray import report, search_space, sweep, track, with_tracking
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+PROGRAM = '''
+import os, time, torch, lrtrack
+from pathlib import Path
+from lrtrack.integrations.ray import report, sweep, track
+
+def train(config):
+    """Twelve steps down a parabola, so that every schedule has its own losses."""
+    weight = torch.nn.Parameter(torch.full((), 1.0 + config["seed"]))
+    opt = torch.optim.SGD([weight], lr=0.1)
+    sched = lrtrack.scheduler(opt, config, total_steps=12)
+    kept = {"opt": opt, "sched": sched, "model": _Kept(weight)} if config.get("keep") else None
+    with track(opt, sched, checkpoint=kept) as run:
+        for step in range(run.step + 1, 12):
+            opt.zero_grad(); (weight * weight).backward(); opt.step(); sched.step()
+            if step == 11:
+                run.log(val_loss=weight.item())
+            report(run, every=4)
+            if step == 8 and config.get("stumble") and not Path(config["stumble"]).exists():
+                Path(config["stumble"]).touch()
+                if config["how"] == "wait":
+                    time.sleep(300)
+                raise RuntimeError("stumbled")
+
+class _Kept:
+    def __init__(self, weight):
+        self.weight = weight
+    def state_dict(self):
+        return {"weight": self.weight.detach().clone()}
+    def load_state_dict(self, state):
+        self.weight.data.copy_(state["weight"])
+'''
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[str]:
+    """Ray on this machine, for all tests; nothing of it is left afterwards."""
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets have short paths only
+    place = os.environ.get("RAY_ADDRESS")
+    assert place is None, "tests have a cluster of their own"
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        _temp_dir=folder,
+        _node_ip_address="127.0.0.1",
+    )
+    address = ray.get_runtime_context().gcs_address
+    yield address
+    ray.shutdown()
+    deadline = time.monotonic() + 30
+    while left := [p.pid for p in psutil.process_iter() if _mentions(p, folder)]:
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _mentions(process: psutil.Process, text: str) -> bool:
+    try:
+        zombie = process.status() == psutil.STATUS_ZOMBIE
+        return not zombie and any(text in part for part in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+@pytest.fixture
+def train(clean_place):
+    """The program's function, which Ray's workers get as it is."""
+    from lrtrack.cli._program import function_of
+
+    (clean_place / "train.py").write_text(PROGRAM)
+    before = list(sys.path)
+    yield function_of("train.py")
+    sys.path[:] = before
+
+
+@pytest.fixture
+def swept(train, clean_place):
+    """Run a sweep that keeps to itself."""
+
+    def run(schedules, **options):
+        defaults = {"storage_path": clean_place / "ray", "verbose": 0, "tracker": "local"}
+        return sweep(train, schedules, **{**defaults, "name": "s", "seeds": 1, **options})
+
+    return run
+
+
+def test_a_grid_space_and_a_random_one() -> None:
+    """Everything a grid has is listed; under random, ranges are Ray's own domains."""
+    specs = ["onecycle(max_lr={0.1, 0.3})", "cosine(T_max=9)"]
+    grid = search_space(specs, seeds=2, params={"lr": "{1, 2}", "momentum": "0.9"})
+    specs = ["onecycle(max_lr=0.01..0.3 log, pct_start={0.2, 0.3})", "cosine(T_max=5..9)"]
+    open_ones = search_space(specs, params={"lr": "0.1..0.5"}, method="random")
+
+    assert grid == {
+        "seed": {"grid_search": [0, 1]},
+        "schedule": {
+            "grid_search": ["onecycle(max_lr=0.1)", "onecycle(max_lr=0.3)", "cosine(T_max=9)"]
+        },
+        "lr": {"grid_search": [1, 2]},
+        "momentum": 0.9,
+    }
+    rate, length = open_ones["onecycle"]["max_lr"], open_ones["cosine"]["T_max"]
+    assert open_ones["schedule"].categories == specs
+    assert open_ones["onecycle"]["pct_start"].categories == [0.2, 0.3]
+    assert (rate.lower, rate.upper, type(rate.get_sampler()).__name__) == (
+        *(0.01, 0.3),
+        "_LogUniform",
+    )
+    assert {length.sample() for _ in range(200)} == {5, 6, 7, 8, 9}
+    assert (open_ones["lr"].lower, open_ones["lr"].upper) == (0.1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"schedules": []}, "at least one schedule"),
+        ({"schedules": ["onecycle(max_lr=0.1..0.3)"]}, "cannot hold the range onecycle.max_lr"),
+        ({"schedules": ["cosin"]}, "Did you mean 'cosine'"),
+        ({"schedules": ["cosine"], "params": {"lr": "0.1..0.3"}}, "cannot hold a range for lr"),
+        ({"schedules": ["cosine"], "params": {"seed": "3"}}, "seed is decided"),
+        ({"schedules": ["cosine"], "method": "bayes"}, "There is: grid, random"),
+        ({"schedules": ["cosine"], "resume": True}, "needs the sweep's name"),
+    ],
+)
+def test_what_no_sweep_can_hold_is_refused(arguments, said) -> None:
+    """Before any trial begins."""
+    with pytest.raises(UsageError, match=said):
+        sweep(print, **arguments)
+
+
+def test_every_trial_is_delivered_though_its_worker_is_gone(swept, store, within_seconds) -> None:
+    """Ray kills a worker's children as it leaves: the shipper must not be one.
+
+    Nobody waits at the end of a block here, so that most is delivered when no worker is left.
+    """
+    schedules = ["onecycle(max_lr={0.1, 0.3})", "warmup(steps=3) -> cosine"]
+    found = swept(
+        schedules,
+        params={"width": "4"},
+        tracker="mlflow",
+        experiment="rays",
+        flush_timeout=0.0,
+    )
+
+    def arrived() -> bool:
+        runs = fetch("rays")
+        return len(runs) == 3 and all(run.state is State.FINISHED for run in runs)
+
+    assert found.num_errors == 0
+    within_seconds(90, arrived)
+    runs = {history.run.name: history for history in fetch("rays")}
+    for result in found:
+        history = runs[f"train_{result.metrics['trial_id']}"]
+        assert history.metrics["loss"][-1] == result.metrics["loss_final"]
+        assert history.steps.tolist() == list(range(12))
+        assert (history.run.group, history.run.seed) == ("s", result.config["seed"])
+        assert history.run.config == {"width": 4}
+        assert result.metrics["val_loss"] == history.series("val_loss")[1][0]
+        assert result.metrics["step"] == 12
+    assert found.get_best_result("loss_final", "min").metrics["loss_final"] == min(
+        history.metrics["loss"][-1] for history in runs.values()
+    )
+
+
+def test_random_configurations_run_with_all_seeds(swept, local) -> None:
+    """What is drawn is drawn once for all of a configuration's seeds."""
+    found = swept(["onecycle(max_lr=0.01..0.3 log)", "cosine"], method="random", samples=2, seeds=2)
+    drawn = {(each.config["schedule"], each.config["onecycle"]["max_lr"]) for each in found}
+
+    assert (len(found), found.num_errors, len(drawn)) == (2, 0, 1)
+    assert sorted(history.run.seed for history in local()) == [0, 1]
+    assert all(history.run.config == {} for history in local())  # the schedule tells the rest
+
+
+def test_a_trial_that_a_scheduler_stops_is_failed_with_all_its_steps(swept, local) -> None:
+    """Ray takes it for done, and reports show that it did not come to its end."""
+    found = swept(
+        ["constant(factor={0.000001, 1.0})"],
+        scheduler=ASHAScheduler(time_attr="step", max_t=100, grace_period=4, reduction_factor=2),
+        resources={"cpu": 2},  # one after the other
+    )
+    states = {history.state: history for history in local()}
+    stopped = [result for result in found if result.metrics["step"] < 12]
+
+    assert found.num_errors == 0
+    assert len(stopped) <= 1
+    if stopped:
+        assert states[State.FAILED].steps.tolist() == list(range(stopped[0].metrics["step"]))
+        assert stopped[0].metrics["loss"] == pytest.approx(
+            states[State.FAILED].metrics["loss"][-4:].mean()
+        )
+    assert len(states[State.FINISHED].steps) == 12
+
+
+def test_a_sweep_goes_on_after_a_failure(swept, local, clean_place) -> None:
+    """The failed trial goes on in its own run from its checkpoint; the others are not run again."""
+    params = {"keep": "true", "stumble": f"'{clean_place / 'stumbled'}'", "how": "raise"}
+    schedules = ["constant", "cosine"]
+    first = swept(schedules, params=params)
+    (failed,) = (each for each in first if each.error is not None)
+    before = {history.run.name: history for history in local()}
+    again = swept(schedules, params=params, resume=True)
+    runs = {history.run.name: history for history in local()}
+
+    assert "stumbled" in str(failed.error)
+    assert (again.num_errors, len(again), len(runs)) == (0, 2, 2)
+    assert sorted(h.state.value for h in before.values()) == ["FAILED", "FINISHED"]
+    for name, history in runs.items():
+        assert history.state is State.FINISHED
+        assert history.steps.tolist() == list(range(12))
+        assert history.run.id == before[name].run.id
+        assert history.metrics["loss"][11] < history.metrics["loss"][8] < history.metrics["loss"][0]
+    with pytest.raises(UsageError, match="go on with it"):
+        swept(schedules, params=params)
+
+
+DRIVER = """
+import sys, ray
+from lrtrack.cli._program import function_of
+from lrtrack.integrations.ray import sweep
+ray.init(address=sys.argv[1], log_to_driver=False)
+sweep(function_of("train.py"), ["cosine"], seeds=1, name="s", storage_path="ray", tracker="local",
+      params={"keep": "true", "stumble": f"'{sys.argv[2]}'", "how": "wait"}, verbose=0)
+"""
+
+
+def _noted_since(moment: float) -> bool:
+    """Whether Ray has written since then how far the sweep is."""
+    return any(path.stat().st_mtime > moment for path in Path("ray/s").glob("experiment_state*"))
+
+
+def test_a_killed_sweep_goes_on(swept, local, cluster, clean_place, within_seconds) -> None:
+    """The program that drives it was killed, and its trials with it: nothing is made twice."""
+    stumbled = clean_place / "stumbled"
+    command = [sys.executable, "-P", "-c", DRIVER, cluster, str(stumbled)]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    within_seconds(60, stumbled.exists)
+    within_seconds(30, lambda: _noted_since(stumbled.stat().st_mtime))
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    within_seconds(60, lambda: local()[0].state is State.FAILED)
+    (before,) = local()
+    found = swept(["cosine"], resume=True)
+    (after,) = local()
+
+    assert (found.num_errors, len(found)) == (0, 1)
+    assert (before.run.id, before.steps.tolist()) == (after.run.id, list(range(9)))
+    assert (after.state, after.steps.tolist()) == (State.FINISHED, list(range(12)))
+
+
+def distributed(config) -> None:
+    """Two processes of Ray Train, one parameter each way."""
+    import ray.train.torch
+    import torch
+
+    model = ray.train.torch.prepare_model(torch.nn.Linear(1, 1))
+    opt = torch.optim.SGD(model.parameters(), lr=config["lr"])
+    with track(opt, experiment="trained", seed=1):
+        for _ in range(3):
+            opt.zero_grad()
+            model(torch.ones(4, 1)).square().mean().backward()
+            opt.step()
+
+
+def test_ray_train_writes_one_run(local) -> None:
+    """From rank 0, and where the driver's own would go."""
+    from ray.train import ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    trainer = TorchTrainer(
+        with_tracking(distributed, tracker="local"),
+        train_loop_config={"lr": 0.1},
+        scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
+        run_config=ray.train.RunConfig(storage_path=str(Path.cwd() / "ray"), name="t"),
+    )
+    trainer.fit()
+    (history,) = local()
+
+    assert (history.run.world_size, history.state) == (2, State.FINISHED)
+    assert history.steps.tolist() == [0, 1, 2]
+    assert (history.run.seed, history.run.config, history.run.experiment) == (
+        *(1, {"lr": 0.1}),
+        "trained",
+    )
+
+
+def test_the_command(command_line, train, cluster, store, clean_place) -> None:
+    """One line for each trial, and the command that compares them; a failed trial is told."""
+    asked = ("sweep", "--engine", "ray", "--program", "train.py", "--schedule", "cosine")
+    asked += ("--seeds", "1", "--project", "asked", "--storage", "ray", "--metric", "val_loss")
+    done = command_line(*asked, RAY_ADDRESS=cluster)
+    assert done.returncode == 0, done.stderr
+    told, *_, following = done.stderr.splitlines()
+    compared = command_line(*following.partition("lrtrack ")[2].split(), "--format", "json")
+    stumbling = ("--param", f"stumble='{clean_place / 'x'}'", "--param", "how=raise")
+    failed = command_line(*asked, *stumbling, RAY_ADDRESS=cluster)
+
+    assert done.stdout == ""
+    assert re.fullmatch(r"\[1/1\] cosine, seed 0: val_loss 0\.\d+", told)
+    assert following == "Next: lrtrack compare --experiment asked --metric val_loss"
+    assert json.loads(compared.stdout)["schedules"][0]["schedule"] == "CosineAnnealingLR"
+    assert failed.returncode == 1
+    assert "failed: RuntimeError: stumbled" in failed.stderr
+    assert "1 of 1 trials failed" in failed.stderr
+    assert "Traceback" not in done.stderr + failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--program", "absent.py"), "There is no file absent.py"),
+        (("--program", "train.py:tain"), "Did you mean 'train'"),
+        (("--program", "broken.py"), "broken.py, line 1 cannot be run: ModuleNotFoundError"),
+        (("--program", "train.py:_none"), "must take a trial's config"),
+        (("--program", "train.py", "--start"), "--start belongs to --engine wandb"),
+        (("--program", "train.py", "--method", "bayes"), "grid or random, not bayes"),
+        (("--program", "train.py", "--resume"), "--resume needs the sweep's --name"),
+        (("--program", "train.py", "--param", "lr=0.1..0.2"), "cannot hold a range for lr"),
+        (("--program", "train.py", "--engine", "wandb", "--name", "x"), "belongs to --engine ray"),
+    ],
+)
+def test_mistakes_on_the_command_line(train, clean_place, arguments, said) -> None:
+    """Exit status 2, what was wrong, no traceback; no cluster is needed to find out."""
+    (clean_place / "broken.py").write_text("import no_such_module_at_all\n")
+    with (clean_place / "train.py").open("a") as file:
+        file.write("\ndef _none():\n    pass\n")
+    asked = ["sweep", "--engine", "ray", "--schedule", "cosine", *arguments]
+    done = CliRunner().invoke(main, asked)
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_no_credentials_travel(monkeypatch, train) -> None:
+    """What Ray keeps of a function, on disk too, has no password in it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:geheim@host/")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "geheim")
+    monkeypatch.setenv("WANDB_API_KEY", "geheim")
+    monkeypatch.setenv("WANDB_PROJECT", "offen")
+    kept = cloudpickle.dumps(with_tracking(train))
+
+    assert b"offen" in kept
+    assert b"geheim" not in kept
+
+
+def test_on_another_machine_journals_lie_where_there_is_room(monkeypatch, tmp_path) -> None:
+    """In its own home, where the driver's directories are not; a store of its own is told."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LRTRACK_DIR", "")
+    monkeypatch.setattr("lrtrack.shipping.start._apart", False)
+    (tmp_path / "file").touch()
+    environment = {"LRTRACK_DIR": str(tmp_path / "file" / "below")}
+    driver = _ray_worker._Driver("/no/such/directory", "elsewhere", environment)
+    try:
+        with pytest.warns(LRTrackWarning, match="MLFLOW_TRACKING_URI name a server"):
+            driver.stand_in()
+        assert settings.read().directory == tmp_path / ".lrtrack"
+    finally:
+        settings.work_from(None)
+
+
+def test_outside_of_ray_it_is_plain_tracking(digits, local) -> None:
+    """A function can be tried out by calling it."""
+    task = digits()
+    with track(task.optimizer, task.scheduler, tracker="local", name="tried") as run:
+        for inputs, labels in task.batches():
+            task.loss(inputs, labels).backward()
+            task.optimizer.step()
+            task.scheduler.step()
+            report(run, every=1)
+
+    assert [history.run.name for history in local()] == ["tried"]
+
+
+def test_only_functions_can_be_wrapped() -> None:
+    """A class of Ray's has no place for it."""
+    with pytest.raises(TypeError, match="takes a function"):
+        with_tracking(tune.Trainable)
+
+
+def test_the_example(store, command_line, cluster) -> None:
+    """It trains, and the command that it names compares what it trained."""
+    example = ROOT / "examples" / "with_ray.py"
+    code = example.read_text().replace("num_cpus=2, include_dashboard=False", "")
+    code = code.replace("seeds=2", "seeds=1")  # on the cluster that is there already, and quicker
+    here = Path("with_ray.py")
+    here.write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-P", str(here)],
+        env={**os.environ, "RAY_ADDRESS": cluster, "HOME": str(Path.cwd())},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    named = re.search(r"lrtrack (compare .*?)\"\"\"", code)
+    assert done.returncode == 0, done.stderr
+    assert named is not None
+    compared = json.loads(command_line(*named[1].split(), "--format", "json").stdout)
+
+    assert [row["runs"] for row in compared["schedules"]] == [1, 1]
+    assert len(code.splitlines()) <= 60
