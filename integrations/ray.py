@@ -44,8 +44,8 @@ tune: Any = load("ray.tune", extra="ray", at_least="2.43")
 METHODS = ("grid", "random")
 #: Where Ray keeps what it knows of a sweep, if nobody says otherwise.
 _STORAGE = "~/ray_results"
-#: Ray fails a trial whose report lacks the metric, though it may come with a later one; and it notes
-#: every ten seconds how far the trials are, so that one killed before would begin anew.
+#: Ray fails a trial whose report lacks the metric, though it may come with a later one. And it
+#: notes how far trials are every ten seconds only: one killed before would begin anew.
 _VARIABLES = {"TUNE_DISABLE_STRICT_METRIC_CHECKING": "1", "TUNE_GLOBAL_CHECKPOINT_S": "2"}
 #: Where `verbose=0` would still print tables.
 _SILENT = {"RAY_AIR_NEW_OUTPUT": "0"}
@@ -124,12 +124,14 @@ class Lines(tune.Callback):  # type: ignore[misc]  # Ray has no types here
         self._tell(trials, trial, f"{self._metric} {told}")
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Tell the error, and where more of it is."""
-        lines = [line for line in str(trial.get_error()).splitlines() if line.strip()]
-        self._tell(trials, trial, f"failed: {lines[-1].strip() if lines else 'without a word'}")
+        """Tell the error."""
+        path = Path(trial.error_file or os.devnull)  # of this machine, not of the storage
+        text = path.read_text(errors="replace") if path.exists() else ""
+        lines = text.strip().splitlines() or ["without a word"]
+        self._tell(trials, trial, f"failed: {lines[-1].strip()}")
 
     def _tell(self, trials: Any, trial: Any, told: str) -> None:
-        over = sum(each.is_finished() for each in trials)
+        over = 1 + sum(each.is_finished() for each in trials if each is not trial)
         named = f"{trial.config.get('schedule')}, seed {trial.config.get('seed')}"
         self._say(f"[{over}/{len(trials)}] {named}: {told}")
 
@@ -211,7 +213,7 @@ def sweep(
 
 
 def _connect(verbose: int) -> None:
-    """Connect to the cluster, or start one here, as Ray itself would; with less talk if asked to."""
+    """Connect to the cluster, or start one here, as Ray would; quietly if asked to."""
     quiet = {} if verbose else {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if not ray.is_initialized():
         ray.init(**quiet)
