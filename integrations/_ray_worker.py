@@ -61,7 +61,7 @@ class _Driver:
         try:
             (working_directory() / journals).mkdir(parents=True, exist_ok=True)
         except OSError:  # a path of the driver's machine: this one has its own
-            del os.environ["LRTRACK_DIR"]
+            os.environ.pop("LRTRACK_DIR", None)
         uri = os.environ.get("MLFLOW_TRACKING_URI", "")
         tracker = os.environ.get("LRTRACK_TRACKER", "mlflow")
         if host() != self.host and "mlflow" in tracker and not uri.startswith("http"):

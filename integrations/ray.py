@@ -36,7 +36,7 @@ from lrtrack.schedules.spec import Choice, Range
 from lrtrack.stats import mode_of
 from lrtrack.sweeps import check_names, expanded, further_params, opened
 
-__all__ = ["report", "search_space", "sweep", "track", "with_tracking"]
+__all__ = ["Lines", "report", "search_space", "sweep", "track", "with_tracking"]
 
 ray: Any = load("ray", extra="ray", at_least="2.43")
 tune: Any = load("ray.tune", extra="ray", at_least="2.43")

@@ -71,8 +71,7 @@ def command(
 ) -> None:
     """Write a W&B sweep over schedules × seeds, as YAML; or run one with Ray Tune.
 
-    In the training program, `lrtrack.scheduler(opt, wandb.config)` builds what the agent hands
-    out, and `lrtrack.scheduler(opt, config)` what Ray does.
+    In it, `lrtrack.scheduler(opt, wandb.config)`, for Ray its `config`, builds the schedule.
     """
     import yaml
 

@@ -20,21 +20,19 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from lrtrack import settings
 from lrtrack.cli import main
 from lrtrack.comparing import fetch
-from lrtrack.errors import LRTrackWarning, NothingFound, UsageError
+from lrtrack.errors import NothingFound, UsageError
 from lrtrack.records import State
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # else there is one in the user's home
 
 import ray
-from ray import cloudpickle, tune
+from ray import cloudpickle
 from ray.tune.schedulers import FIFOScheduler
 
-from lrtrack.integrations import _ray_worker
-from lrtrack.integrations.ray import report, search_space, sweep, track, with_tracking
+from lrtrack.integrations.ray import sweep, track, with_tracking
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [
@@ -44,37 +42,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-PROGRAM = '''
-import os, time, torch, lrtrack
-from pathlib import Path
-from lrtrack.integrations.ray import report, sweep, track
-
-def train(config):
-    """Twelve steps down a parabola, so that every schedule has its own losses."""
-    weight = torch.nn.Parameter(torch.full((), 1.0 + config["seed"]))
-    opt = torch.optim.SGD([weight], lr=0.1)
-    sched = lrtrack.scheduler(opt, config, total_steps=12)
-    kept = {"opt": opt, "sched": sched, "model": _Kept(weight)} if config.get("keep") else None
-    with track(opt, sched, checkpoint=kept) as run:
-        for step in range(run.step + 1, 12):
-            opt.zero_grad(); (weight * weight).backward(); opt.step(); sched.step()
-            if step == 11:
-                run.log(val_loss=weight.item())
-            report(run, every=4)
-            if step == 8 and config.get("stumble") and not Path(config["stumble"]).exists():
-                Path(config["stumble"]).touch()
-                if config["how"] == "wait":
-                    time.sleep(300)
-                raise RuntimeError("stumbled")
-
-class _Kept:
-    def __init__(self, weight):
-        self.weight = weight
-    def state_dict(self):
-        return {"weight": self.weight.detach().clone()}
-    def load_state_dict(self, state):
-        self.weight.data.copy_(state["weight"])
-'''
+#: What the sweeps here run, in a file of its own as a user has it.
+PROGRAM = Path(__file__).with_name("ray_program.py")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -112,7 +81,7 @@ def train(clean_place):
     """The program's function, which Ray's workers get as it is."""
     from lrtrack.cli._program import function_of
 
-    (clean_place / "train.py").write_text(PROGRAM)
+    shutil.copy(PROGRAM, clean_place / "train.py")
     before = list(sys.path)
     yield function_of("train.py")
     sys.path[:] = before
@@ -127,50 +96,6 @@ def swept(train, clean_place):
         return sweep(train, schedules, **{**defaults, "name": "s", "seeds": 1, **options})
 
     return run
-
-
-def test_a_grid_space_and_a_random_one() -> None:
-    """Everything a grid has is listed; under random, ranges are Ray's own domains."""
-    specs = ["onecycle(max_lr={0.1, 0.3})", "cosine(T_max=9)"]
-    grid = search_space(specs, seeds=2, params={"lr": "{1, 2}", "momentum": "0.9"})
-    specs = ["onecycle(max_lr=0.01..0.3 log, pct_start={0.2, 0.3})", "cosine(T_max=5..9)"]
-    open_ones = search_space(specs, params={"lr": "0.1..0.5"}, method="random")
-
-    assert grid == {
-        "seed": {"grid_search": [0, 1]},
-        "schedule": {
-            "grid_search": ["onecycle(max_lr=0.1)", "onecycle(max_lr=0.3)", "cosine(T_max=9)"]
-        },
-        "lr": {"grid_search": [1, 2]},
-        "momentum": 0.9,
-    }
-    rate, length = open_ones["onecycle"]["max_lr"], open_ones["cosine"]["T_max"]
-    assert open_ones["schedule"].categories == specs
-    assert open_ones["onecycle"]["pct_start"].categories == [0.2, 0.3]
-    assert (rate.lower, rate.upper, type(rate.get_sampler()).__name__) == (
-        *(0.01, 0.3),
-        "_LogUniform",
-    )
-    assert {length.sample() for _ in range(200)} == {5, 6, 7, 8, 9}
-    assert (open_ones["lr"].lower, open_ones["lr"].upper) == (0.1, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ({"schedules": []}, "at least one schedule"),
-        ({"schedules": ["onecycle(max_lr=0.1..0.3)"]}, "cannot hold the range onecycle.max_lr"),
-        ({"schedules": ["cosin"]}, "Did you mean 'cosine'"),
-        ({"schedules": ["cosine"], "params": {"lr": "0.1..0.3"}}, "cannot hold a range for lr"),
-        ({"schedules": ["cosine"], "params": {"seed": "3"}}, "seed is decided"),
-        ({"schedules": ["cosine"], "method": "bayes"}, "There is: grid, random"),
-        ({"schedules": ["cosine"], "resume": True}, "needs the sweep's name"),
-    ],
-)
-def test_what_no_sweep_can_hold_is_refused(arguments, said) -> None:
-    """Before any trial begins."""
-    with pytest.raises(UsageError, match=said):
-        sweep(print, **arguments)
 
 
 def test_every_trial_is_delivered_though_its_worker_is_gone(swept, store, within_seconds) -> None:
@@ -361,79 +286,6 @@ def test_the_command(train, clean_place, monkeypatch) -> None:
     assert "failed: RuntimeError: stumbled" in failed.stderr
     assert "1 of 1 trials failed" in failed.stderr
     assert "Traceback" not in failed.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("--program", "absent.py"), "There is no file absent.py"),
-        (("--program", "train.py:tain"), "Did you mean 'train'"),
-        (("--program", "broken.py"), "broken.py, line 1 cannot be run: ModuleNotFoundError"),
-        (("--program", "train.py:_none"), "must take a trial's config"),
-        (("--program", "train.py", "--start"), "--start belongs to --engine wandb"),
-        (("--program", "train.py", "--method", "bayes"), "grid or random, not bayes"),
-        (("--program", "train.py", "--resume"), "--resume needs the sweep's --name"),
-        (("--program", "train.py", "--param", "lr=0.1..0.2"), "cannot hold a range for lr"),
-        (("--program", "train.py", "--engine", "wandb", "--name", "x"), "belongs to --engine ray"),
-    ],
-)
-def test_mistakes_on_the_command_line(train, clean_place, arguments, said) -> None:
-    """Exit status 2, what was wrong, no traceback; no cluster is needed to find out."""
-    (clean_place / "broken.py").write_text("import no_such_module_at_all\n")
-    with (clean_place / "train.py").open("a") as file:
-        file.write("\ndef _none():\n    pass\n")
-    asked = ["sweep", "--engine", "ray", "--schedule", "cosine", *arguments]
-    done = CliRunner().invoke(main, asked)
-
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert said in done.stderr
-
-
-def test_no_credentials_travel(monkeypatch, train) -> None:
-    """What Ray keeps of a function, on disk too, has no password in it."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:geheim@host/")
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "geheim")
-    monkeypatch.setenv("WANDB_API_KEY", "geheim")
-    monkeypatch.setenv("WANDB_PROJECT", "offen")
-    kept = cloudpickle.dumps(with_tracking(train))
-
-    assert b"offen" in kept
-    assert b"geheim" not in kept
-
-
-def test_on_another_machine_journals_lie_where_there_is_room(monkeypatch, tmp_path) -> None:
-    """In its own home, where the driver's directories are not; a store of its own is told."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("LRTRACK_DIR", "")
-    monkeypatch.setattr("lrtrack.shipping.start._apart", False)
-    (tmp_path / "file").touch()
-    environment = {"LRTRACK_DIR": str(tmp_path / "file" / "below")}
-    driver = _ray_worker._Driver("/no/such/directory", "elsewhere", environment)
-    try:
-        with pytest.warns(LRTrackWarning, match="MLFLOW_TRACKING_URI name a server"):
-            driver.stand_in()
-        assert settings.read().directory == tmp_path / ".lrtrack"
-    finally:
-        settings.work_from(None)
-
-
-def test_outside_of_ray_it_is_plain_tracking(digits, local) -> None:
-    """A function can be tried out by calling it."""
-    task = digits()
-    with track(task.optimizer, task.scheduler, tracker="local", name="tried") as run:
-        for inputs, labels in task.batches():
-            task.loss(inputs, labels).backward()
-            task.optimizer.step()
-            task.scheduler.step()
-            report(run, every=1)
-
-    assert [history.run.name for history in local()] == ["tried"]
-
-
-def test_only_functions_can_be_wrapped() -> None:
-    """A class of Ray's has no place for it."""
-    with pytest.raises(TypeError, match="takes a function"):
-        with_tracking(tune.Trainable)
 
 
 def test_the_example(command_line, monkeypatch) -> None:
