@@ -50,8 +50,7 @@ PROGRAM = Path(__file__).with_name("ray_program.py")
 def cluster() -> Iterator[str]:
     """Ray on this machine, for all tests; nothing of it is left afterwards."""
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets have short paths only
-    place = os.environ.get("RAY_ADDRESS")
-    assert place is None, "tests have a cluster of their own"
+    assert "RAY_ADDRESS" not in os.environ, "tests have a cluster of their own"
     ray.init(
         num_cpus=2,
         include_dashboard=False,
