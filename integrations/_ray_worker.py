@@ -88,7 +88,9 @@ class _Trial:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             context = tune.get_context()
-            return context if context.get_trial_id() is not None else None
+            # In older releases Ray Train's workers are part of a trial, too, and have ranks.
+            alone = context.get_trial_id() is not None and context.get_world_rank() is None
+            return context if alone else None
 
     def found(self) -> dict[str, Any]:
         """The options of `lrtrack.track()` that Ray knows, with what the user said before."""

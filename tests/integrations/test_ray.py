@@ -42,7 +42,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-#: What the sweeps here run, in a file of its own as a user has it.
 PROGRAM = Path(__file__).with_name("ray_program.py")
 
 
@@ -150,9 +149,12 @@ class Impatient(FIFOScheduler):
         return self.STOP if result["step"] == 8 else self.CONTINUE
 
 
-def test_a_trial_that_a_scheduler_stops_is_failed_with_all_its_steps(swept, local) -> None:
+def test_a_trial_that_a_scheduler_stops_is_failed_with_all_its_steps(
+    swept, local, within_seconds
+) -> None:
     """Ray takes it for done, and reports show that it did not come to its end."""
     (result,) = swept(["constant"], scheduler=Impatient())
+    within_seconds(30, lambda: local()[0].state is not State.RUNNING)  # its worker may take a while
     (history,) = local()
 
     assert (result.error, result.metrics["step"]) == (None, 8)
@@ -240,7 +242,7 @@ def test_ray_train_writes_one_run(local) -> None:
     trainer = TorchTrainer(
         with_tracking(distributed, tracker="local"),
         train_loop_config={"lr": 0.1},
-        scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
+        scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.5}),
         run_config=ray.train.RunConfig(storage_path=str(Path.cwd() / "ray"), name="t"),
     )
     trainer.fit()
