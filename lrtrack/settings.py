@@ -45,6 +45,23 @@ def owns_process() -> bool:
     return _own_process
 
 
+_place: Path | None = None
+
+
+def work_from(directory: Path | None) -> None:
+    """Take `directory` for the working directory, wherever the process is; None: where it is.
+
+    For programs that are moved elsewhere before the user's code runs, as Ray moves its trials.
+    """
+    global _place
+    _place = directory
+
+
+def working_directory() -> Path:
+    """Where configuration is looked for, and what relative paths of the user are relative to."""
+    return _place or Path.cwd()
+
+
 @dataclass(frozen=True)
 class Settings:
     """Configuration as found; None means "not said".
@@ -68,7 +85,7 @@ def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> S
             values that are not text.
     """
     environ = os.environ if environ is None else environ
-    cwd = Path.cwd() if cwd is None else cwd
+    cwd = working_directory() if cwd is None else cwd
     table = _tool_table(cwd)
     directory = _expanded(environ.get("LRTRACK_DIR", ""), "LRTRACK_DIR") or table.get("dir")
     return Settings(

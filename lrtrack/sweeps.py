@@ -1,9 +1,10 @@
-"""Sweeps over schedules, as W&B's sweep configuration."""
+"""Sweeps over schedules: what specs leave open, and W&B's sweep configuration of it."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from lrtrack.errors import UsageError
@@ -11,6 +12,27 @@ from lrtrack.schedules.catalogue import group_of, open_params, stages_of
 from lrtrack.schedules.spec import Choice, Range, Stage, parse, write
 
 Method = Literal["grid", "random", "bayes"]
+#: A spec as it was written, and its stages.
+Read = tuple[str, list[Stage]]
+
+
+@dataclass(frozen=True)
+class Open:
+    """A parameter that a spec leaves open.
+
+    Attributes:
+        text: the spec.
+        stage: of it.
+        name: the parameter's, as the schedule's class calls it.
+        value: what it may be.
+        group: under which name a sweep's config has the stage's parameters.
+    """
+
+    text: str
+    stage: Stage
+    name: str
+    value: Range | Choice
+    group: str
 
 
 def sweep(
@@ -49,11 +71,9 @@ def sweep(
     if not schedules:
         raise UsageError("A sweep needs at least one --schedule.")
     read = [(text, stages_of(text)) for text in schedules]
-    further = {name: _value_of(name, text) for name, text in (params or {}).items()}
+    further = further_params(params or {})
     parameters = _grid(read) if method == "grid" else _open(read)
-    taken = {*parameters, "seed"} & further.keys()
-    if taken:
-        raise UsageError(f"{', '.join(sorted(taken))} is decided by the schedules and seeds.")
+    check_names(parameters, further)
     parameters["seed"] = {"values": list(range(seeds))}
     for name, value in further.items():
         parameters[name] = _parameter(value, name, method)
@@ -67,41 +87,74 @@ def sweep(
     }
 
 
-def _grid(read: Sequence[tuple[str, list[Stage]]]) -> dict[str, Any]:
-    texts = [text for source, stages in read for text in _expanded(source, stages)]
-    return {"schedule": {"values": list(dict.fromkeys(texts))}}
+def _grid(read: Sequence[Read]) -> dict[str, Any]:
+    return {"schedule": {"values": expanded(read)}}
 
 
-def _expanded(source: str, stages: list[Stage]) -> Iterator[str]:
-    """A spec with its alternatives written out."""
+def expanded(read: Sequence[Read]) -> list[str]:
+    """All specs of a grid: each with its alternatives written out, and none twice.
+
+    Raises:
+        UsageError: one has a range.
+    """
+    return list(dict.fromkeys(text for source, stages in read for text in _each(source, stages)))
+
+
+def further_params(params: Mapping[str, str]) -> dict[str, Any]:
+    """Further parameters of a sweep, read as specs write values.
+
+    Raises:
+        UsageError: a name is none, or a value cannot be read.
+    """
+    return {name: _value_of(name, text) for name, text in params.items()}
+
+
+def check_names(parameters: Iterable[str], further: Iterable[str]) -> None:
+    """Refuse further parameters that the sweep decides by itself.
+
+    Raises:
+        UsageError: there is one.
+    """
+    taken = {*parameters, "schedule", "seed"} & set(further)
+    if taken:
+        raise UsageError(f"{', '.join(sorted(taken))} is decided by the schedules and seeds.")
+
+
+def opened(read: Sequence[Read]) -> Iterator[Open]:
+    """What the specs leave open, and where in a sweep's config it is decided."""
+    within = [{stage.at: stage.name for stage, *_ in open_params(stages)} for _, stages in read]
+    names = [name for stages in within for name in stages.values()]
+    for text, stages in read:
+        for stage, name, value in open_params(stages):
+            alone = names.count(stage.name) == 1
+            yield Open(text, stage, name, value, stage.name if alone else group_of(text, stage))
+
+
+def decided(stages: Sequence[Stage], chosen: Mapping[tuple[int, str], Any]) -> str:
+    """The spec of `stages` with `{(stage.at, name): value}` in the place of what is open."""
+    return write(
+        [Stage(s.name, {n: chosen.get((s.at, n), v) for n, v in s.params.items()}) for s in stages]
+    )
+
+
+def _each(source: str, stages: list[Stage]) -> Iterator[str]:
     found = list(open_params(stages))
     for stage, name, value in found:
         if isinstance(value, Range):
             raise UsageError(
                 f"A grid cannot hold the range {stage.name}.{name} of {source!r}: list values, as "
-                f"in {name}={{{value.low!r}, {value.high!r}}}, or use --method random or bayes."
+                f"in {name}={{{value.low!r}, {value.high!r}}}, or use another method than grid."
             )
     alternatives = [v.values for *_, v in found if isinstance(v, Choice)]
     for values in itertools.product(*alternatives):
-        chosen = {(s.at, n): v for (s, n, _), v in zip(found, values, strict=True)}
-        yield write(
-            [
-                Stage(s.name, {n: chosen.get((s.at, n), v) for n, v in s.params.items()})
-                for s in stages
-            ]
-        )
+        yield decided(stages, {(s.at, n): v for (s, n, _), v in zip(found, values, strict=True)})
 
 
-def _open(read: Sequence[tuple[str, list[Stage]]]) -> dict[str, Any]:
+def _open(read: Sequence[Read]) -> dict[str, Any]:
     parameters: dict[str, Any] = {"schedule": {"values": [text for text, _ in read]}}
-    opened = [{stage.at: stage.name for stage, *_ in open_params(stages)} for _, stages in read]
-    names = [name for stages in opened for name in stages.values()]
-    for text, stages in read:
-        for stage, name, value in open_params(stages):
-            alone = names.count(stage.name) == 1
-            group = stage.name if alone else group_of(text, stage)
-            inside = parameters.setdefault(group, {"parameters": {}})["parameters"]
-            inside[name] = _parameter(value, f"{stage.name}.{name}", "random")
+    for each in opened(read):
+        inside = parameters.setdefault(each.group, {"parameters": {}})["parameters"]
+        inside[each.name] = _parameter(each.value, f"{each.stage.name}.{each.name}", "random")
     return parameters
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrtrack.errors import UsageError
-from lrtrack.settings import Settings, read, redact
+from lrtrack.settings import Settings, read, redact, work_from, working_directory
 
 
 def configure(folder: Path, text: str) -> Path:
@@ -175,3 +175,15 @@ def test_a_secret_in_the_query_never_survives(scheme, host, key) -> None:
 
     assert "S3CR3T" not in shown
     assert shown.endswith(f"&{key}=***&b=2")
+
+
+def test_a_program_that_is_moved_elsewhere_keeps_its_place(tmp_path, monkeypatch) -> None:
+    """Configuration and relative paths are those of where it was started."""
+    (tmp_path / "pyproject.toml").write_text('[tool.lrtrack]\ntracker = "local"\n')
+    monkeypatch.setattr("lrtrack.settings._place", None)
+    monkeypatch.setenv("LRTRACK_DIR", "journals")
+    work_from(tmp_path)
+
+    assert (read().tracker, read().directory) == ("local", tmp_path / "journals")
+    work_from(None)
+    assert working_directory() == Path.cwd()

@@ -13,7 +13,7 @@ _COMMANDS = {
     "doctor": "Show trackers, devices, journals, and what is undelivered.",
     "preview": "Draw schedules before any training.",
     "runs": "List an experiment's runs.",
-    "sweep": "Write (and start) a W&B sweep over schedules.",
+    "sweep": "Sweep over schedules, with W&B or Ray.",
     "sync": "Deliver what is still only in journals.",
 }
 

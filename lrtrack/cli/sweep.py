@@ -1,4 +1,4 @@
-"""`lrtrack sweep`: write, and if asked to start, a W&B sweep over schedules."""
+"""`lrtrack sweep`: write, and if asked to start, a W&B sweep over schedules; or run one by Ray."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from lrtrack.cli import _options
+from lrtrack.cli import _engines, _options
 
 
-@click.command(short_help="Write (and start) a W&B sweep over schedules.")
+@click.command(short_help="Sweep over schedules, with W&B or Ray.")
 @click.option(
     "--schedule",
     "schedules",
@@ -19,7 +19,7 @@ from lrtrack.cli import _options
     metavar="SPEC",
     help='As "onecycle(max_lr=0.01..0.3 log, total_steps=1000)". Repeatable.',
 )
-@click.option("--program", required=True, metavar="FILE", help="What the agent runs.")
+@click.option("--program", required=True, metavar="FILE", help="What runs; Ray: FILE[:FUNCTION].")
 @click.option(
     "--method",
     type=click.Choice(["grid", "random", "bayes"]),
@@ -45,7 +45,7 @@ from lrtrack.cli import _options
     metavar="NAME=VALUE",
     help="A further parameter: a value, a range or alternatives, as lr={0.1, 0.3}. Repeatable.",
 )
-@click.option("--project", metavar="[ENTITY/]PROJECT", help="Where a started sweep goes.")
+@click.option("--project", metavar="[ENTITY/]PROJECT", help="Where the runs go.")
 @click.option(
     "-o",
     "--output",
@@ -54,6 +54,7 @@ from lrtrack.cli import _options
     help="Write there instead of to the terminal.",
 )
 @click.option("--start", is_flag=True, help="Register the sweep with W&B.")
+@_engines.options
 def command(
     schedules: tuple[str, ...],
     program: str,
@@ -65,25 +66,31 @@ def command(
     project: str | None,
     output: Path | None,
     start: bool,
+    engine: str,
+    **of_ray: Any,
 ) -> None:
-    """Write a W&B sweep over schedules × seeds, as YAML.
+    """Write a W&B sweep over schedules × seeds, as YAML; or run one with Ray Tune.
 
-    In the training program, `lrtrack.scheduler(opt, wandb.config)` builds what the agent hands out.
+    In it, `lrtrack.scheduler(opt, wandb.config)`, for Ray its `config`, builds the schedule.
     """
     import yaml
 
     from lrtrack.stats import mode_of
     from lrtrack.sweeps import sweep
 
-    config = sweep(
-        schedules,
-        program=program,
-        method=method,
-        metric=metric,
-        goal=goal or ("maximize" if mode_of(metric) == "max" else "minimize"),
-        seeds=seeds,
-        params=dict(map(_pair, params)),
-    )
+    _engines.check(engine, method)
+    goal = goal or ("maximize" if mode_of(metric) == "max" else "minimize")
+    asked = {
+        "method": method,
+        "metric": metric,
+        "seeds": seeds,
+        "params": dict(map(_engines.pair, params)),
+    }
+    if engine == "ray":
+        asked |= {"mode": goal[:3], **of_ray}
+        _engines.through_ray(schedules, program, asked, project)
+        return
+    config = sweep(schedules, program=program, goal=goal, **asked)
     _options.deliver(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), output)
     if start:
         from lrtrack.trackers.wandb.starting import start_sweep
@@ -91,10 +98,3 @@ def command(
         click.echo(f"Run on each machine: wandb agent {start_sweep(config, project)}", err=True)
     else:
         click.echo(f"Next: wandb sweep {output or 'FILE'}", err=True)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise click.UsageError(f"--param is written NAME=VALUE, not {text!r}.")
-    return name.strip(), value

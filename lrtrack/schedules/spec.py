@@ -100,20 +100,21 @@ def parse(text: str) -> list[Stage]:
 def write(stages: list[Stage]) -> str:
     """The text that `parse` reads as `stages`."""
     return " -> ".join(
-        f"{stage.name}({', '.join(f'{key}={_value(v)}' for key, v in stage.params.items())})"
+        f"{stage.name}({', '.join(f'{key}={write_value(v)}' for key, v in stage.params.items())})"
         if stage.params
         else stage.name
         for stage in stages
     )
 
 
-def _value(value: Any) -> str:
+def write_value(value: Any) -> str:
+    """The text of one value."""
     if isinstance(value, Range):
         return f"{value.low!r}..{value.high!r}{' log' if value.log else ''}"
     if isinstance(value, Choice):
-        return "{" + ", ".join(map(_value, value.values)) + "}"
+        return "{" + ", ".join(map(write_value, value.values)) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
+        return "[" + ", ".join(map(write_value, value)) + "]"
     if value is None or isinstance(value, bool) or type(value).__name__ == "bool":  # or numpy's
         return str(value).lower()
     if isinstance(value, str):

@@ -6,6 +6,7 @@ import os
 
 os.nice(5)  # training comes first: before all that takes time to import
 
+import contextlib  # noqa: E402
 import io  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
@@ -69,5 +70,18 @@ def _log(line: str) -> None:
     print(f"{stamp} {clean(line)}", file=sys.stderr, flush=True)
 
 
+def _let_go() -> None:
+    """Close what the training process had open and did not mean for anybody else.
+
+    Else its sockets would live as long as this process: whoever waits for them to close, as Ray
+    does for its workers' ones, would not see that it is gone.
+    """
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208 (while it is open itself)
+        if int(name) > sys.stderr.fileno():
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+
+
 if __name__ == "__main__":
+    _let_go()
     sys.exit(main(sys.argv[1], float(sys.argv[2])))

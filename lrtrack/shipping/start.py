@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lrtrack.errors import JournalError, warn
@@ -32,6 +32,11 @@ ATTEMPTS = 3
 LOG_SIZE = 2**20
 
 _children: set[int] = set()
+#: Shippers that are no children of ours.
+_orphans: set[int] = set()
+_apart = False
+#: Starts what it is given in the background, tells its process id and ends.
+_DETACHED = ("/bin/sh", "-c", '"$@" >&2 & echo $!', "sh")
 #: When each directory's shipper was started that has not been seen at work yet.
 _coming: dict[Path, float] = {}
 
@@ -77,7 +82,7 @@ class Courier:
             _coming.pop(self._layout.root, None)
             self._attempts = 0
             return
-        if _children and now - _coming.get(self._layout.root, -GRACE) < GRACE:
+        if (_children or _orphans) and now - _coming.get(self._layout.root, -GRACE) < GRACE:
             return  # still coming up, for this run or for one before
         if not os.access(self._layout.root, os.W_OK | os.X_OK):
             return  # deleted or read-only: nothing could be kept of a delivery now
@@ -159,21 +164,48 @@ def launch(layout: Layout) -> bool:
     command = [sys.executable, "-P", "-m", "lrtrack.shipping", str(layout.root), idle]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     log = _log_of(layout)
-    files = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_DUP2, log, 1),
-        (os.POSIX_SPAWN_DUP2, log, 2),
-    ]
     try:
-        child = os.posix_spawn(
-            sys.executable, command, environment, file_actions=files, setsid=True
-        )
-    except (OSError, NotImplementedError):
+        if _apart:
+            _orphans.add(_orphan(command, environment, log))
+        else:
+            _children.add(_child(command, environment, log, log))
+    except (OSError, ValueError, NotImplementedError):
         return False
     finally:
         os.close(log)
-    _children.add(child)
     return True
+
+
+def stand_apart() -> None:
+    """Have this process's shippers be no children of it.
+
+    For processes whose children are killed when they leave, as those of Ray's workers are.
+    """
+    global _apart
+    _apart = True
+
+
+def _child(command: list[str], environment: Mapping[str, str], out: int, log: int) -> int:
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, out, 1),
+        (os.POSIX_SPAWN_DUP2, log, 2),
+    ]
+    return os.posix_spawn(command[0], command, environment, file_actions=files, setsid=True)
+
+
+def _orphan(command: list[str], environment: Mapping[str, str], log: int) -> int:
+    """Start a process whose parent is gone at once; its id."""
+    told, tell = os.pipe()
+    try:
+        shell = _child([*_DETACHED, *command], environment, tell, log)
+    finally:
+        os.close(tell)
+    with os.fdopen(told) as answer:
+        found = int(answer.read())
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(shell, 0)
+    return found
 
 
 def _log_of(layout: Layout) -> int:
@@ -196,6 +228,11 @@ def reap() -> None:
             ended = child
         if ended:
             _children.discard(child)
+    for orphan in list(_orphans):
+        try:
+            os.kill(orphan, 0)
+        except OSError:
+            _orphans.discard(orphan)
 
 
 def drain(layout: Layout, timeout: float, log: Callable[[str], None]) -> bool:

@@ -9,7 +9,6 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from lrtrack.errors import UsageError, unknown
 from lrtrack.journal.layout import host
 from lrtrack.records import TRAIN, Run, Target
 from lrtrack.schedules import DEEPEST, shallow
-from lrtrack.settings import Settings
+from lrtrack.settings import Settings, working_directory
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
 
@@ -155,7 +154,7 @@ def identity(options: Options, settings: Settings, found: list[Tracker]) -> Run:
         started=time.time(),
         host=host(),
         pid=os.getpid(),
-        cwd=str(Path.cwd()),
+        cwd=str(working_directory()),
         source=sys.argv[0] if sys.argv else "",
         targets=targets,
         kind=options.kind,

@@ -11,13 +11,14 @@ import torch
 
 from lrtrack.capture.scalars import hold, together
 from lrtrack.capture.steps import OnStep, StepCapture
-from lrtrack.errors import warn
+from lrtrack.errors import JournalError, UsageError, warn
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.start import Courier
 from lrtrack.shipping.waiting import cursors, journal_size, wait
+from lrtrack.tracking.summing import Summing
 
 #: How many forks this process is away from its first ancestor: asking the system for the process's
 #: id at each step would take longer.
@@ -50,6 +51,7 @@ class TrackedRun:
         self._warned = False
         self._refused: set[str] = set()
         self._ended = False
+        self._summing: Summing | None = None
 
     @property
     def step(self) -> int:
@@ -102,6 +104,34 @@ class TrackedRun:
         if self._journal is not None and found and self.ours():
             when = self._last_time or time.time()
             self._journal.amend(max(self.step, 0), when, found)
+
+    def loss(self, last: int | None = None) -> float | None:
+        """Mean of the latest recorded losses, also after the block.
+
+        Losses that a GPU still computes are waited for: ask every so many steps, not each time.
+
+        Args:
+            last: over how many steps; None: over the last 5 % of all records, which is `loss_final`
+                after the block.
+
+        Returns:
+            None where no loss is recorded, as on all ranks but the first; NaN where one of them is.
+
+        Raises:
+            UsageError: `last` is under 1.
+        """
+        if last is not None and last < 1:
+            raise UsageError(f"last is a number of steps, at least 1; got {last}")
+        summing = self._summed()
+        return None if summing is None else summing.loss(last)
+
+    def summary(self) -> dict[str, float]:
+        """The latest value of each metric, with `loss_final` and `loss_best`, also after the block.
+
+        Waits for a GPU as `loss` does. Empty on all ranks but the first.
+        """
+        summing = self._summed()
+        return {} if summing is None else summing.summary()
 
     def flush(self) -> None:
         """Wait until everything recorded so far is delivered, at most `flush_timeout` seconds."""
@@ -221,6 +251,20 @@ class TrackedRun:
             wait(lambda: self._states()[:1], opened, 0, self._flush_timeout)
             states = self._states()[:1]
         return states[0] if states else None
+
+    def _summed(self) -> Summing | None:
+        """What the journal has by now; None without one, or where it cannot be read."""
+        if self._journal is None or not self.ours():
+            return None
+        try:
+            self._journal.flush()
+            if self._summing is None:
+                self._summing = Summing(self._journal.path, self._run.prefix)
+            self._summing.look()
+        except (JournalError, OSError) as error:
+            warn(f"lrtrack cannot read {self._journal.path} back: {error}")
+            return None
+        return self._summing
 
     def ours(self) -> bool:
         """Whether this process writes the run: a forked child has the hooks, not the journal."""

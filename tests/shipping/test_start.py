@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import psutil
 import torch
 
 import lrtrack
+from lrtrack.shipping import start
 
 
 def test_short_runs_in_a_row_start_one_shipper(store, living_shippers, command_line) -> None:
@@ -18,3 +23,24 @@ def test_short_runs_in_a_row_start_one_shipper(store, living_shippers, command_l
 
     assert len(started) == 1
     assert synced.returncode == 0
+
+
+def test_a_shipper_that_stands_apart_holds_nothing_of_the_training(
+    store, living_shippers, within_seconds, monkeypatch, clean_place
+) -> None:
+    """It is no child of the training, which may kill those, and keeps none of its files open."""
+    monkeypatch.setattr(start, "_apart", True)
+    monkeypatch.setattr(start, "_children", set())
+    monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "5")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
+    with (clean_place / "open").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        with lrtrack.track(optimizer, tracker="mlflow", flush_timeout=60):
+            optimizer.step()
+        (shipper,) = map(psutil.Process, living_shippers())
+
+        assert shipper.ppid() != os.getpid()
+        assert file.name not in {str(Path(each.path)) for each in shipper.open_files()}
+        assert start._children == set()
+    shipper.terminate()
+    within_seconds(30, lambda: not living_shippers())

@@ -1,0 +1,161 @@
+"""Optuna: schedules as suggestions, trials as runs, and pruning on the tracked loss.
+
+    def objective(trial):
+        opt = torch.optim.SGD(model.parameters(), lr=0.1)
+        spec = suggest_schedule(trial, ["onecycle(max_lr=0.01..0.3 log)", "cosine"])
+        sched = lrtrack.scheduler(opt, spec, total_steps=1000)
+        with track(trial, opt, sched) as run:
+            for step in range(1000):
+                ...
+                prune(trial, run, every=50)
+        return run.loss()
+
+Each process of a study on several machines does the same: Optuna's storage hands out the trials,
+and all runs are in one group, which has the study's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import lrtrack
+from lrtrack._optional import load
+from lrtrack.errors import UsageError
+from lrtrack.schedules.catalogue import stages_of
+from lrtrack.schedules.spec import Choice, Range, write_value
+from lrtrack.sweeps import decided, opened
+from lrtrack.tracking import TrackedRun
+
+optuna: Any = load("optuna", extra="optuna", at_least="4.0")
+
+#: The user attribute of a trial that has its run's id.
+RUN_ID = "lrtrack_run_id"
+
+#: The attribute of a trial object that has the names of parameters that make up its schedules: not
+#: all kinds of trials are hashable.
+_OF_SCHEDULES = "_lrtrack_of_schedules"
+
+
+def suggest_schedule(trial: Any, schedules: Sequence[str] | str, name: str = "schedule") -> str:
+    """Suggest one of several schedules, with values for what it leaves open.
+
+    The study has the parameters `schedule` (which of the specs) and `onecycle.max_lr` and the
+    like, of which only those of the chosen schedule are suggested. Where several specs have open
+    parameters of one kind of schedule, its name is followed by four hex digits of the spec's.
+
+    Args:
+        trial: Optuna's.
+        schedules: specs; ranges (`0.01..0.3 log`, of whole numbers where both ends are) and
+            alternatives (`{0.1, 0.3}`) are open. Keep the list the same for a whole study.
+        name: of the parameter that chooses; another one than `schedule` also stands before the
+            others' names, so that a trial may have several schedules.
+
+    Returns:
+        A spec with nothing open, for `lrtrack.scheduler(opt, spec, total_steps=…)`.
+
+    Raises:
+        UsageError: a spec cannot be read, or there is none.
+    """
+    texts = [schedules] if isinstance(schedules, str) else list(schedules)
+    if not texts:
+        raise UsageError("suggest_schedule() needs at least one spec.")
+    read = [(text, stages_of(text)) for text in dict.fromkeys(texts)]
+    mine = vars(trial).setdefault(_OF_SCHEDULES, set())
+    mine.add(name)
+    text = trial.suggest_categorical(name, [text for text, _ in read])
+    before = "" if name == "schedule" else f"{name}."
+    chosen: dict[tuple[int, str], Any] = {}
+    for each in opened(read):
+        if each.text == text:
+            called = f"{before}{each.group}.{each.name}"
+            mine.add(called)
+            chosen[each.stage.at, each.name] = _suggested(trial, called, each.value)
+    return decided(dict(read)[text], chosen)
+
+
+def _suggested(trial: Any, name: str, value: Range | Choice) -> Any:
+    if isinstance(value, Choice):
+        # Optuna's storages keep plain values only: lists go there as text.
+        known = {_plain(each): each for each in value.values}
+        return known[trial.suggest_categorical(name, list(known))]
+    if isinstance(value.low, int) and isinstance(value.high, int):
+        return trial.suggest_int(name, value.low, value.high, log=value.log)
+    return trial.suggest_float(name, value.low, value.high, log=value.log)
+
+
+def _plain(value: Any) -> Any:
+    return write_value(value) if isinstance(value, list) else value
+
+
+@contextmanager
+def track(
+    trial: Any, optimizer: Any, scheduler: Any = None, **options: Any
+) -> Iterator[TrackedRun]:
+    """`lrtrack.track()` for a trial: its run has the trial's number, parameters and study.
+
+    Unless `options` say otherwise, the run's name is `trial-<number>`, its group the study's name,
+    its seed the parameter `seed` where the trial has one, and its config the other parameters but
+    those that `suggest_schedule` has suggested, which the schedule itself tells. At the end the
+    trial has the user attribute `lrtrack_run_id`. A pruned trial's run is FAILED, which reports
+    show as unfinished and never drop.
+
+    Args:
+        trial: Optuna's.
+        optimizer, scheduler: as for `lrtrack.track()`.
+        **options: as for `lrtrack.track()`.
+
+    Raises:
+        TypeError, UsageError: as `lrtrack.track()`.
+    """
+    study = getattr(trial, "study", None)
+    params = {k: v for k, v in trial.params.items() if k not in vars(trial).get(_OF_SCHEDULES, ())}
+    seed = params.pop("seed", None)
+    found = {
+        "name": f"trial-{trial.number}",
+        "group": None if study is None else study.study_name,
+        "seed": seed if isinstance(seed, int) else None,
+        "config": params,
+    }
+    run: TrackedRun | None = None
+    try:
+        with lrtrack.track(optimizer, scheduler, **{**found, **options}) as run:
+            yield run
+    finally:
+        if run is not None:
+            trial.set_user_attr(RUN_ID, run.id)
+
+
+def prune(trial: Any, run: TrackedRun, *, every: int) -> None:
+    """Report the tracked loss to Optuna at each `every`-th step; leave if the trial is hopeless.
+
+    To be called after each optimizer step. What is reported, under the number of the step just
+    done, is the mean loss of the last `every` steps; at other steps nothing is read, so that no
+    GPU is waited for. A loss that is not finite is reported as it is: Optuna's pruners prune it.
+
+    Args:
+        trial: Optuna's, of a study that minimizes one value.
+        run: what `track()` gave.
+        every: steps between two reports.
+
+    Raises:
+        optuna.TrialPruned: Optuna's pruner says so.
+        UsageError: the study maximizes: there a falling loss would look bad.
+    """
+    if every < 1:
+        raise UsageError(f"every is a number of steps, at least 1; got {every}")
+    if run.step < 0 or (run.step + 1) % every:
+        return
+    study = getattr(trial, "study", None)
+    if study is not None and study.direction is optuna.study.StudyDirection.MAXIMIZE:
+        raise UsageError(
+            "prune() reports the loss, and this study maximizes: call trial.report() and "
+            "trial.should_prune() with the metric that it maximizes"
+        )
+    loss = run.loss(last=every)
+    if loss is None:
+        return
+    trial.report(loss, run.step)
+    if trial.should_prune():
+        raise optuna.TrialPruned(f"pruned after step {run.step} with a loss of {loss:.6g}")

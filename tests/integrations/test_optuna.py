@@ -1,0 +1,269 @@
+"""Schedules as Optuna's suggestions, trials as runs, pruning by the tracked loss."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+import lrtrack
+from lrtrack.errors import UsageError
+from lrtrack.integrations.optuna import prune, suggest_schedule, track
+from lrtrack.records import State
+
+ROOT = Path(__file__).parents[2]
+SPECS = [
+    "onecycle(max_lr=0.01..0.3 log, pct_start={0.2, 0.4})",
+    "warmup(steps=2..5) -> multistep(milestones={[6], [6, 9]})",
+    "cosine",
+]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    """Optuna tells of each trial."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def optimizer() -> torch.optim.Optimizer:
+    """SGD over one number."""
+    return torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1, momentum=0.9)
+
+
+def built(spec: str) -> list[float]:
+    """The learning rates that a spec makes, which must be complete."""
+    return lrtrack.simulate(lrtrack.scheduler(optimizer(), spec, total_steps=12), 12)[:, 0].tolist()
+
+
+def suggestion(specs, **values: object):
+    """What is suggested to a trial with these values, and the trial's parameters."""
+    trial = optuna.trial.FixedTrial(values)
+    return suggest_schedule(trial, specs), trial.params
+
+
+def test_only_the_chosen_schedules_parameters_are_suggested() -> None:
+    """Under readable names; what comes out is complete, and builds what was meant."""
+    values = {"onecycle.max_lr": 0.25, "onecycle.pct_start": 0.4, "warmup.total_iters": 3}
+    spec, params = suggestion(SPECS, schedule=SPECS[0], **values)
+    same = lr_scheduler.OneCycleLR(optimizer(), 0.25, total_steps=12, pct_start=0.4)
+
+    assert params == {
+        "schedule": SPECS[0],
+        "onecycle.max_lr": 0.25,
+        "onecycle.pct_start": 0.4,
+    }
+    assert spec == "onecycle(max_lr=0.25, pct_start=0.4)"
+    assert built(spec) == lrtrack.simulate(same, 12)[:, 0].tolist()
+
+
+def test_chains_lists_and_fixed_schedules() -> None:
+    """Every stage of a chain is decided; a schedule with nothing open stays as it is."""
+    chain = {"warmup.total_iters": 4, "multistep.milestones": "[6, 9]"}
+    spec, params = suggestion(SPECS, schedule=SPECS[1], **chain)
+
+    assert params == {"schedule": SPECS[1], **chain}
+    assert spec == "warmup(total_iters=4) -> multistep(milestones=[6, 9])"
+    assert suggestion("cosine", schedule="cosine") == ("cosine", {"schedule": "cosine"})
+
+
+def test_distributions_are_those_that_were_written() -> None:
+    """Logarithmic, of whole numbers, alternatives; the same in every trial of a study."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trials = [study.ask() for _ in range(30)]
+    for trial in trials:
+        built(suggest_schedule(trial, SPECS))
+    found = {name: each for trial in trials for name, each in trial.distributions.items()}
+    categories = optuna.distributions.CategoricalDistribution
+
+    assert found == {
+        "schedule": categories(SPECS),
+        "onecycle.max_lr": optuna.distributions.FloatDistribution(0.01, 0.3, log=True),
+        "onecycle.pct_start": categories([0.2, 0.4]),
+        "warmup.total_iters": optuna.distributions.IntDistribution(2, 5),
+        "multistep.milestones": categories(["[6]", "[6, 9]"]),
+    }
+
+
+def test_schedules_of_one_kind_and_several_in_one_trial_do_not_mix() -> None:
+    """Each has names of its own."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    names = set()
+    for trial in [study.ask() for _ in range(20)]:
+        suggest_schedule(trial, ["step(step_size=2..4)", "step(step_size=10..20)"])
+        suggest_schedule(trial, ["step(step_size=5..6)"], name="critic")
+        names |= trial.params.keys()
+
+    assert {"schedule", "critic", "critic.step.step_size"} < names
+    twins = [name for name in names if re.fullmatch(r"step_[0-9a-f]{4}\.step_size", name)]
+    assert len(twins) == 2
+
+
+@pytest.mark.parametrize(
+    ("specs", "said"),
+    [
+        ([], "at least one spec"),
+        (["cosine", "cosin(T_max=3)"], "Did you mean 'cosine'"),
+        (["onecycle(max_lr=0.3..0.1)"], "from its lower to its upper end"),
+    ],
+)
+def test_a_bad_spec_is_refused_before_anything_is_suggested(specs, said) -> None:
+    """Whichever of the list would have been chosen."""
+    trial = optuna.create_study().ask()
+    with pytest.raises(UsageError, match=said):
+        suggest_schedule(trial, specs)
+
+    assert trial.params == {}
+
+
+def losing(trial: optuna.Trial, digits, spoilt: float | None = None) -> float:
+    """A training whose rate says how well it goes, and that may be spoilt."""
+    task = digits()
+    trial.suggest_int("seed", 0, 9)
+    spec = suggest_schedule(trial, ["constant(factor={1.0, 0.001})"])
+    scheduler = lrtrack.scheduler(task.optimizer, spec, total_steps=task.steps)
+    with track(trial, task.optimizer, scheduler, tracker="local") as run:
+        for inputs, labels in task.batches():
+            task.optimizer.zero_grad()
+            task.loss(inputs, labels).backward()
+            task.optimizer.step()
+            scheduler.step()
+            if spoilt is not None:
+                run.log(loss=spoilt)
+            prune(trial, run, every=4)
+    found = run.loss()
+    assert found is not None
+    return found
+
+
+def test_a_hopeless_trial_is_pruned_and_its_run_failed(digits, local) -> None:
+    """What Optuna got is the mean of the last losses; runs and trials know each other."""
+    study = optuna.create_study(
+        study_name="s", pruner=optuna.pruners.MedianPruner(n_startup_trials=1)
+    )
+    for factor in (1.0, 0.001):
+        study.enqueue_trial({"constant.factor": factor, "seed": 3})
+    study.optimize(lambda trial: losing(trial, digits), n_trials=2)
+    good, bad = study.trials
+    pruned, whole = local()
+    losses = whole.metrics["loss"]
+
+    assert (good.state.name, bad.state.name) == ("COMPLETE", "PRUNED")
+    assert good.intermediate_values == {
+        at: pytest.approx(losses[at - 3 : at + 1].mean()) for at in (3, 7, 11)
+    }
+    assert good.value == losses[-1]  # 5 % of 12 steps is one
+    assert (whole.state, pruned.state) == (State.FINISHED, State.FAILED)
+    assert pruned.steps.tolist() == list(range(max(bad.intermediate_values) + 1))
+    assert [t.user_attrs["lrtrack_run_id"] for t in (good, bad)] == [whole.id, pruned.id]
+    assert [(h.run.name, h.run.group, h.run.seed) for h in (whole, pruned)] == [
+        ("trial-0", "s", 3),
+        ("trial-1", "s", 3),
+    ]
+    assert whole.run.config == {}  # the schedule tells the rest
+
+
+def test_a_loss_that_is_not_a_number_is_pruned(digits, local) -> None:
+    """Optuna gets the NaN, and its pruner decides."""
+    study = optuna.create_study(
+        pruner=optuna.pruners.ThresholdPruner(upper=100.0),
+        sampler=optuna.samplers.RandomSampler(seed=0),
+    )
+    study.optimize(lambda trial: losing(trial, digits, spoilt=math.nan), n_trials=1)
+
+    assert study.trials[0].state.name == "PRUNED"
+    assert [len(history.steps) for history in local()] == [4]
+
+
+def test_a_study_that_maximizes_is_not_pruned_by_a_loss(digits, local) -> None:
+    """Its best trials would go first: said instead."""
+    study = optuna.create_study(direction="maximize")
+    with pytest.raises(UsageError, match="this study maximizes"):
+        study.optimize(lambda trial: losing(trial, digits), n_trials=1)
+
+    assert local()[0].state is State.FAILED
+
+
+def test_the_best_trial_can_be_run_again(digits, local) -> None:
+    """As Optuna's own tutorials do it: with a frozen trial, outside of any study's loop."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(lambda trial: losing(trial, digits), n_trials=1)
+
+    assert losing(study.best_trial, digits) == study.best_value
+    assert len(local()) == 2
+
+
+def test_training_is_not_changed(digits) -> None:
+    """With one seed, the weights are bit-equal with and without."""
+    bare, tracked = digits(), digits()
+    bare.plain()
+    trial = optuna.create_study().ask()
+    with track(trial, tracked.optimizer, tracked.scheduler, tracker="local") as run:
+        for inputs, labels in tracked.batches():
+            tracked.loss(inputs, labels).backward()
+            tracked.optimizer.step()
+            tracked.scheduler.step()
+            tracked.optimizer.zero_grad()
+            prune(trial, run, every=2)
+
+    states = zip(bare.model.state_dict().values(), tracked.model.state_dict().values(), strict=True)
+    assert all(torch.equal(left, right) for left, right in states)
+
+
+WORKER = """
+import sys, optuna, torch, lrtrack
+from lrtrack.integrations.optuna import prune, suggest_schedule, track
+
+def objective(trial):
+    weight = torch.nn.Parameter(torch.ones(()))
+    opt = torch.optim.SGD([weight], lr=0.1)
+    spec = suggest_schedule(trial, ["onecycle(max_lr=0.01..0.3 log)", "cosine"])
+    sched = lrtrack.scheduler(opt, spec, total_steps=5)
+    with track(trial, opt, sched, experiment="both") as run:
+        for _ in range(5):
+            opt.zero_grad(); (weight * weight).backward(); opt.step(); sched.step()
+            prune(trial, run, every=5)
+    return run.loss()
+
+optuna.load_study(study_name="s", storage=sys.argv[1]).optimize(objective, n_trials=3)
+"""
+
+
+def test_several_machines_work_on_one_study(store, command_line, clean_place) -> None:
+    """Two processes on one storage: every trial has its run, all in one experiment."""
+    storage = f"sqlite:///{clean_place / 'optuna.db'}"
+    study = optuna.create_study(study_name="s", storage=storage)
+    command = [sys.executable, "-P", "-c", WORKER, storage]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    listed = json.loads(command_line("runs", "--experiment", "both", "--format", "json").stdout)
+
+    assert [process.returncode for process in both] == [0, 0], said
+    trials = study.get_trials()
+    assert sorted(row["name"] for row in listed["runs"]) == [f"trial-{n}" for n in range(6)]
+    assert {row["tracker_id"] for row in listed["runs"]} == {
+        t.user_attrs["lrtrack_run_id"] for t in trials
+    }
+    assert {row["state"] for row in listed["runs"]} <= {"FINISHED", "FAILED"}
+
+
+def test_the_example(store, command_line) -> None:
+    """It trains, and the command that it names compares what it trained."""
+    example = ROOT / "examples" / "with_optuna.py"
+    done = subprocess.run(
+        [sys.executable, "-P", str(example)], capture_output=True, text=True, timeout=120
+    )
+    named = re.search(r"lrtrack (compare .*?)\"\"\"", example.read_text())
+    assert done.returncode == 0, done.stderr
+    assert named is not None
+    report = json.loads(command_line(*named[1].split(), "--format", "json").stdout)
+
+    assert sum(row["runs"] for row in report["schedules"]) == 8
+    assert len(example.read_text().splitlines()) <= 60

@@ -1,0 +1,304 @@
+"""Sweeps on a real cluster of this machine: trials as runs, stopped, interrupted, gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import runpy
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from lrtrack.cli import main
+from lrtrack.comparing import fetch
+from lrtrack.errors import NothingFound, UsageError
+from lrtrack.records import State
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # else there is one in the user's home
+
+import ray
+from ray import cloudpickle
+from ray.tune.schedulers import FIFOScheduler
+
+from lrtrack.integrations.ray import sweep, track, with_tracking
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+PROGRAM = Path(__file__).with_name("ray_program.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[str]:
+    """Ray on this machine, for all tests; nothing of it is left afterwards."""
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets have short paths only
+    assert "RAY_ADDRESS" not in os.environ, "tests have a cluster of their own"
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        _temp_dir=folder,
+    )
+    address = ray.get_runtime_context().gcs_address
+    yield address
+    ray.shutdown()
+    deadline = time.monotonic() + 30
+    while left := [p.pid for p in psutil.process_iter() if _mentions(p, folder)]:
+        assert time.monotonic() < deadline, f"left behind: {left}"
+        time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _mentions(process: psutil.Process, text: str) -> bool:
+    try:
+        zombie = process.status() == psutil.STATUS_ZOMBIE
+        return not zombie and any(text in part for part in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+@pytest.fixture
+def train(clean_place):
+    """The program's function, which Ray's workers get as it is."""
+    from lrtrack.cli._program import function_of
+
+    shutil.copy(PROGRAM, clean_place / "train.py")
+    before = list(sys.path)
+    yield function_of("train.py")
+    sys.path[:] = before
+
+
+@pytest.fixture
+def swept(train, clean_place):
+    """Run a sweep that keeps to itself."""
+
+    def run(schedules, **options):
+        defaults = {"storage_path": clean_place / "ray", "verbose": 0, "tracker": "local"}
+        return sweep(train, schedules, **{**defaults, "name": "s", "seeds": 1, **options})
+
+    return run
+
+
+def test_every_trial_is_delivered_though_its_worker_is_gone(swept, store, within_seconds) -> None:
+    """Ray kills a worker's children as it leaves: the shipper must not be one.
+
+    Nobody waits at the end of a block here, so that most is delivered when no worker is left.
+    """
+    found = swept(
+        ["onecycle(max_lr=0.3)", "warmup(steps=3) -> cosine"],
+        params={"width": "4"},
+        tracker="mlflow",
+        experiment="rays",
+        flush_timeout=0.0,
+    )
+
+    def arrived() -> bool:
+        try:
+            runs = fetch("rays")
+        except NothingFound:
+            return False
+        return len(runs) == 2 and all(run.state is State.FINISHED for run in runs)
+
+    assert found.num_errors == 0
+    within_seconds(90, arrived)
+    runs = {history.run.name: history for history in fetch("rays")}
+    for result in found:
+        history = runs[f"train_{result.metrics['trial_id']}"]
+        assert history.metrics["loss"][-1] == result.metrics["loss_final"]
+        assert history.steps.tolist() == list(range(12))
+        assert (history.run.group, history.run.seed) == ("s", result.config["seed"])
+        assert history.run.config == {"width": 4}
+        assert result.metrics["val_loss"] == history.series("val_loss")[1][0]
+        assert result.metrics["step"] == 12
+    assert found.get_best_result("loss_final", "min").metrics["loss_final"] == min(
+        history.metrics["loss"][-1] for history in runs.values()
+    )
+
+
+def test_random_configurations_run_with_all_seeds(swept, local) -> None:
+    """What is drawn is drawn once for all of a configuration's seeds."""
+    found = swept(["onecycle(max_lr=0.01..0.3 log)", "cosine"], method="random", samples=1, seeds=2)
+    drawn = {(each.config["schedule"], each.config["onecycle"]["max_lr"]) for each in found}
+
+    assert (len(found), found.num_errors, len(drawn)) == (2, 0, 1)
+    assert sorted(history.run.seed for history in local()) == [0, 1]
+    assert all(history.run.config == {} for history in local())  # the schedule tells the rest
+
+
+class Impatient(FIFOScheduler):
+    """Stops every trial at its second report."""
+
+    def on_trial_result(self, controller, trial, result) -> str:
+        return self.STOP if result["step"] == 8 else self.CONTINUE
+
+
+def test_a_trial_that_a_scheduler_stops_is_failed_with_all_its_steps(
+    swept, local, within_seconds
+) -> None:
+    """Ray takes it for done, and reports show that it did not come to its end."""
+    (result,) = swept(["constant"], scheduler=Impatient())
+    within_seconds(30, lambda: local()[0].state is not State.RUNNING)  # its worker may take a while
+    (history,) = local()
+
+    assert (result.error, result.metrics["step"]) == (None, 8)
+    assert (history.state, history.steps.tolist()) == (State.FAILED, list(range(8)))
+    assert result.metrics["loss"] == pytest.approx(history.metrics["loss"][4:].mean())
+    assert result.metrics["loss_final"] == history.metrics["loss"][7]
+
+
+def test_a_sweep_goes_on_after_a_failure(swept, local, clean_place) -> None:
+    """The failed trial goes on in its own run from its checkpoint; the others are not run again."""
+    params = {"keep": "true", "stumble": f"'{clean_place / 'stumbled'}'", "how": "raise"}
+    schedules = ["constant", "cosine"]
+    first = swept(schedules, params=params)
+    (failed,) = (each for each in first if each.error is not None)
+    before = {history.run.name: history for history in local()}
+    again = swept(schedules, params=params, resume=True)
+    runs = {history.run.name: history for history in local()}
+
+    assert "stumbled" in str(failed.error)
+    assert (again.num_errors, len(again), len(runs)) == (0, 2, 2)
+    assert sorted(h.state.value for h in before.values()) == ["FAILED", "FINISHED"]
+    for name, history in runs.items():
+        assert history.state is State.FINISHED
+        assert history.steps.tolist() == list(range(12))
+        assert history.run.id == before[name].run.id
+        assert history.metrics["loss"][11] < history.metrics["loss"][8] < history.metrics["loss"][0]
+    with pytest.raises(UsageError, match="go on with it"):
+        swept(schedules, params=params)
+
+
+DRIVER = """
+import sys, ray
+from lrtrack.cli._program import function_of
+from lrtrack.integrations.ray import sweep
+ray.init(address=sys.argv[1], log_to_driver=False)
+sweep(function_of("train.py"), ["cosine"], seeds=1, name="s", storage_path="ray", tracker="local",
+      params={"keep": "true", "stumble": f"'{sys.argv[2]}'", "how": "wait"}, verbose=0)
+"""
+
+
+def _noted_since(moment: float) -> bool:
+    """Whether Ray has written since then how far the sweep is."""
+    return any(path.stat().st_mtime > moment for path in Path("ray/s").glob("experiment_state*"))
+
+
+def test_a_killed_sweep_goes_on(swept, local, cluster, clean_place, within_seconds) -> None:
+    """The program that drives it was killed, and its trials with it: nothing is made twice."""
+    stumbled = clean_place / "stumbled"
+    command = [sys.executable, "-P", "-c", DRIVER, cluster, str(stumbled)]
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    within_seconds(60, stumbled.exists)
+    within_seconds(30, lambda: _noted_since(stumbled.stat().st_mtime))
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    within_seconds(60, lambda: local()[0].state is State.FAILED)
+    (before,) = local()
+    found = swept(["cosine"], resume=True)
+    (after,) = local()
+
+    assert (found.num_errors, len(found)) == (0, 1)
+    assert (before.run.id, before.steps.tolist()) == (after.run.id, list(range(9)))
+    assert (after.state, after.steps.tolist()) == (State.FINISHED, list(range(12)))
+
+
+def distributed(config) -> None:
+    """Two processes of Ray Train, one parameter each way."""
+    import ray.train.torch
+    import torch
+
+    model = ray.train.torch.prepare_model(torch.nn.Linear(1, 1))
+    opt = torch.optim.SGD(model.parameters(), lr=config["lr"])
+    with track(opt, experiment="trained", seed=1):
+        for _ in range(3):
+            opt.zero_grad()
+            model(torch.ones(4, 1)).square().mean().backward()
+            opt.step()
+
+
+def test_ray_train_writes_one_run(local) -> None:
+    """From rank 0, and where the driver's own would go."""
+    from ray.train import ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    trainer = TorchTrainer(
+        with_tracking(distributed, tracker="local"),
+        train_loop_config={"lr": 0.1},
+        scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.5}),
+        run_config=ray.train.RunConfig(storage_path=str(Path.cwd() / "ray"), name="t"),
+    )
+    trainer.fit()
+    (history,) = local()
+
+    assert (history.run.world_size, history.state) == (2, State.FINISHED)
+    assert history.steps.tolist() == [0, 1, 2]
+    assert (history.run.seed, history.run.config, history.run.experiment) == (
+        *(1, {"lr": 0.1}),
+        "trained",
+    )
+
+
+def test_the_command(train, clean_place, monkeypatch) -> None:
+    """One line for each trial, and the command that compares them; a failed trial is told."""
+    monkeypatch.setenv("LRTRACK_TRACKER", "local")
+    asked = [
+        "sweep",
+        "--engine",
+        "ray",
+        "--program",
+        "train.py",
+        "--seeds",
+        "1",
+        "--storage",
+        "ray",
+    ]
+    asked += ["--project", "asked", "--metric", "val_loss", "--schedule"]
+    done = CliRunner().invoke(main, [*asked, "cosine"])
+    assert done.exit_code == 0, done.stderr
+    told, following = done.stderr.splitlines()
+    command = [*following.partition("lrtrack ")[2].split(), "--format", "json"]
+    compared = json.loads(CliRunner().invoke(main, command).stdout)
+    stumbling = ["--param", f"stumble='{clean_place / 'x'}'", "--param", "how=raise"]
+    failed = CliRunner().invoke(main, [*asked, "constant", *stumbling])
+
+    assert done.stdout == ""
+    assert re.fullmatch(r"\[1/1\] cosine, seed 0: val_loss 0\.\d+", told)
+    assert following == "Next: lrtrack compare --experiment asked --metric val_loss"
+    assert compared["schedules"][0]["schedule"] == "CosineAnnealingLR"
+    assert (failed.exit_code, failed.stdout) == (1, "")
+    assert "failed: RuntimeError: stumbled" in failed.stderr
+    assert "1 of 1 trials failed" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_the_example(command_line, monkeypatch) -> None:
+    """It trains, on the cluster that is there, and its command compares what it trained."""
+    monkeypatch.setenv("LRTRACK_TRACKER", "local")
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    monkeypatch.setattr(ray, "init", lambda **options: None)
+    example = ROOT / "examples" / "with_ray.py"
+    runpy.run_path(str(example), run_name="__main__")
+    named = re.search(r"lrtrack (compare .*?)\"\"\"", example.read_text())
+    assert named is not None
+    compared = json.loads(command_line(*named[1].split(), "--format", "json").stdout)
+
+    assert [row["runs"] for row in compared["schedules"]] == [2, 2]
+    assert len(example.read_text().splitlines()) <= 60

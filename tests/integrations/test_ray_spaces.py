@@ -1,0 +1,143 @@
+"""What of Ray's sweeps needs no cluster: spaces, mistakes, what travels to workers."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from lrtrack import settings
+from lrtrack.cli import main
+from lrtrack.errors import LRTrackWarning, UsageError
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported
+
+from ray import cloudpickle, tune
+
+from lrtrack.integrations import _ray_worker
+from lrtrack.integrations.ray import report, search_space, sweep, track, with_tracking
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+def test_a_grid_space_and_a_random_one() -> None:
+    """Everything a grid has is listed; under random, ranges are Ray's own domains."""
+    specs = ["onecycle(max_lr={0.1, 0.3})", "cosine(T_max=9)"]
+    grid = search_space(specs, seeds=2, params={"lr": "{1, 2}", "momentum": "0.9"})
+    specs = ["onecycle(max_lr=0.01..0.3 log, pct_start={0.2, 0.3})", "cosine(T_max=5..9)"]
+    open_ones = search_space(specs, params={"lr": "0.1..0.5"}, method="random")
+
+    assert grid == {
+        "seed": {"grid_search": [0, 1]},
+        "schedule": {
+            "grid_search": ["onecycle(max_lr=0.1)", "onecycle(max_lr=0.3)", "cosine(T_max=9)"]
+        },
+        "lr": {"grid_search": [1, 2]},
+        "momentum": 0.9,
+    }
+    rate, length = open_ones["onecycle"]["max_lr"], open_ones["cosine"]["T_max"]
+    assert open_ones["schedule"].categories == specs
+    assert open_ones["onecycle"]["pct_start"].categories == [0.2, 0.3]
+    assert (rate.lower, rate.upper, type(rate.get_sampler()).__name__) == (
+        *(0.01, 0.3),
+        "_LogUniform",
+    )
+    assert {length.sample() for _ in range(200)} == {5, 6, 7, 8, 9}
+    assert (open_ones["lr"].lower, open_ones["lr"].upper) == (0.1, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"schedules": []}, "at least one schedule"),
+        ({"schedules": ["onecycle(max_lr=0.1..0.3)"]}, "cannot hold the range onecycle.max_lr"),
+        ({"schedules": ["cosin"]}, "Did you mean 'cosine'"),
+        ({"schedules": ["cosine"], "params": {"lr": "0.1..0.3"}}, "cannot hold a range for lr"),
+        ({"schedules": ["cosine"], "params": {"seed": "3"}}, "seed is decided"),
+        ({"schedules": ["cosine"], "method": "bayes"}, "There is: grid, random"),
+        ({"schedules": ["cosine"], "resume": True}, "needs the sweep's name"),
+    ],
+)
+def test_what_no_sweep_can_hold_is_refused(arguments, said) -> None:
+    """Before any trial begins."""
+    with pytest.raises(UsageError, match=said):
+        sweep(print, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--program", "absent.py"), "There is no file absent.py"),
+        (("--program", "train.py:tain"), "Did you mean 'train'"),
+        (("--program", "broken.py"), "broken.py, line 1 cannot be run: ModuleNotFoundError"),
+        (("--program", "train.py:_none"), "must take a trial's config"),
+        (("--program", "train.py", "--start"), "--start belongs to --engine wandb"),
+        (("--program", "train.py", "--method", "bayes"), "grid or random, not bayes"),
+        (("--program", "train.py", "--resume"), "--resume needs the sweep's --name"),
+        (("--program", "train.py", "--param", "lr=0.1..0.2"), "cannot hold a range for lr"),
+        (("--program", "train.py", "--engine", "wandb", "--name", "x"), "belongs to --engine ray"),
+    ],
+)
+def test_mistakes_on_the_command_line(clean_place, monkeypatch, arguments, said) -> None:
+    """Exit status 2, what was wrong, no traceback; no cluster is needed to find out."""
+    monkeypatch.setattr("sys.path", list(sys.path))
+    (clean_place / "broken.py").write_text("import no_such_module_at_all\n")
+    functions = "def train(config):\n    pass\n\ndef _none():\n    pass\n"
+    (clean_place / "train.py").write_text(functions)
+    asked = ["sweep", "--engine", "ray", "--schedule", "cosine", *arguments]
+    done = CliRunner().invoke(main, asked)
+
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_no_credentials_travel(monkeypatch) -> None:
+    """What Ray keeps of a function, on disk too, has no password in it."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:geheim@host/")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "geheim")
+    monkeypatch.setenv("WANDB_API_KEY", "geheim")
+    monkeypatch.setenv("WANDB_PROJECT", "offen")
+    kept = cloudpickle.dumps(with_tracking(lambda config: None))
+
+    assert b"offen" in kept
+    assert b"geheim" not in kept
+
+
+def test_on_another_machine_journals_lie_where_there_is_room(monkeypatch, tmp_path) -> None:
+    """In its own home, where the driver's directories are not; a store of its own is told."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LRTRACK_DIR", "")
+    monkeypatch.setattr("lrtrack.shipping.start._apart", False)
+    (tmp_path / "file").touch()
+    environment = {"LRTRACK_DIR": str(tmp_path / "file" / "below")}
+    driver = _ray_worker._Driver("/no/such/directory", "elsewhere", environment)
+    try:
+        with pytest.warns(LRTrackWarning, match="MLFLOW_TRACKING_URI name a server"):
+            driver.stand_in()
+        assert settings.read().directory == tmp_path / ".lrtrack"
+    finally:
+        settings.work_from(None)
+
+
+def test_outside_of_ray_it_is_plain_tracking(digits, local) -> None:
+    """A function can be tried out by calling it."""
+    task = digits()
+    with track(task.optimizer, task.scheduler, tracker="local", name="tried") as run:
+        for inputs, labels in task.batches():
+            task.loss(inputs, labels).backward()
+            task.optimizer.step()
+            task.scheduler.step()
+            report(run, every=1)
+
+    assert [history.run.name for history in local()] == ["tried"]
+
+
+def test_only_functions_can_be_wrapped() -> None:
+    """A class of Ray's has no place for it."""
+    with pytest.raises(TypeError, match="takes a function"):
+        with_tracking(tune.Trainable)
