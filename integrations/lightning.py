@@ -179,6 +179,9 @@ class Schedulers:
     """Several schedulers that move one optimizer, each in its time, to be described as one.
 
     torch's own `ChainedScheduler` takes none that waits for a metric.
+
+    Args:
+        schedulers: of one optimizer.
     """
 
     def __init__(self, schedulers: Sequence[Any]) -> None:
