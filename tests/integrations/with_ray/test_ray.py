@@ -34,7 +34,7 @@ from ray.tune.schedulers import FIFOScheduler
 
 from lrtrack.integrations.ray import sweep, track, with_tracking
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

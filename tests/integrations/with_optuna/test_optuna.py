@@ -19,7 +19,7 @@ from lrtrack.errors import UsageError
 from lrtrack.integrations.optuna import prune, suggest_schedule, track
 from lrtrack.records import State
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SPECS = [
     "onecycle(max_lr=0.01..0.3 log, pct_start={0.2, 0.4})",
     "warmup(steps=2..5) -> multistep(milestones={[6], [6, 9]})",

@@ -1,0 +1,115 @@
+"""What the callback takes from its user and the Trainer, and what it says it cannot see."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from typing import Any
+
+import lightning.pytorch as lightning
+import pytest
+import torch
+
+from lrtrack.errors import LRTrackWarning, UsageError
+from lrtrack.integrations.lightning import LRTrack
+
+from .modules import NOISE, Module, fit
+
+pytestmark = NOISE
+
+
+def test_what_a_user_logs_himself(digits, local) -> None:
+    """`callback.run` is the open run."""
+
+    class Logging(Module):
+        def on_train_batch_end(self, *_: Any) -> None:
+            callback.run.log(mine=callback.run.step)
+
+    callback = LRTrack(tracker="local", seed=7, name="mine")
+    fit(Logging(digits(steps=3)), callback)
+    (history,) = local()
+
+    assert history.metrics["mine"].tolist() == [0, 1, 2]
+    assert (history.run.seed, history.run.name, callback.run) == (7, "mine", None)
+
+
+def test_the_seed_is_that_of_seed_everything(digits, local, monkeypatch) -> None:
+    """Which Lightning keeps in a variable; `norms="layer"` needs no model."""
+    monkeypatch.setenv("PL_GLOBAL_SEED", "")  # to be put back after the test
+    lightning.seed_everything(11, verbose=False)
+    fit(Module(digits(steps=1)), LRTrack(tracker="local", norms="layer"))
+    (history,) = local()
+
+    assert history.run.seed == 11
+    assert "grad_norm/model.2.bias" in history.metrics
+
+
+def test_fast_dev_run_records_nothing(digits, local) -> None:
+    """As Lightning's own loggers, and the callbacks that write to them."""
+    fit(Module(digits()), fast_dev_run=True)
+
+    assert local() == []
+
+
+def test_a_trainer_without_an_optimizer_says_that_nothing_is_observed(digits, local) -> None:
+    """And trains on."""
+
+    class Idle(Module):
+        def configure_optimizers(self) -> None:
+            return None
+
+    with pytest.warns(LRTrackWarning, match="no optimizer.*nothing is recorded"):
+        with pytest.warns(UserWarning, match="will run with no optimizer"):
+            fit(Idle(digits(steps=2)))
+
+    assert local() == []
+
+
+def test_an_engine_that_steps_by_itself_is_said_not_to_be_observed(digits, local) -> None:
+    """As DeepSpeed's does, by Lightning's own mark of such strategies."""
+
+    class EngineStrategy(lightning.strategies.SingleDeviceStrategy):
+        handles_gradient_accumulation = True
+
+    with pytest.warns(LRTrackWarning, match="Under EngineStrategy .* nothing is recorded"):
+        fit(Module(digits(steps=2)), strategy=EngineStrategy("cpu"))
+
+    assert local() == []
+
+
+def test_a_mistake_is_said_before_the_training(digits) -> None:
+    """Where the callback is made, or where the first step would be; no step is made."""
+    with pytest.raises(TypeError, match=r"LRTrack\(\).*experiment"):
+        LRTrack(experimnt="x")
+    task = digits()
+    before = copy.deepcopy(task.model.state_dict())
+    with pytest.raises(UsageError, match="config"):
+        fit(Module(task), LRTrack(tracker="local", resume="x", config=3))
+    torch.testing.assert_close(task.model.state_dict(), before)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("sys.modules['lightning'] = None", "pip install 'lrtrack[lightning]'"),
+        ("lrtrack._optional.version = lambda package: '2.4.9'", "lrtrack supports 2.5 and later"),
+    ],
+    ids=["none", "an old one"],
+)
+def test_without_a_lightning_that_is_supported(setting: str, said: str) -> None:
+    """The import says what to install; no package comes without its name."""
+    program = f"""
+import sys
+import lrtrack._optional
+sys.modules["pytorch_lightning"] = None
+{setting}
+try:
+    import lrtrack.integrations.lightning
+except lrtrack.LRTrackError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert said in done.stdout

@@ -1,0 +1,51 @@
+"""A Trainer for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import transformers
+
+from .trainers import Model, Trainer
+
+
+@pytest.fixture
+def trainer(digits: Any) -> Iterator[Callable[..., Any]]:
+    """Make a Trainer for a task; accelerate's state, which is one a process, is put back."""
+
+    def make(
+        callbacks: list[Any], task: Any = None, model: Any = None, rows: Any = None, **given: Any
+    ) -> Any:
+        task = task or digits()
+        arguments = transformers.TrainingArguments(
+            **{
+                "output_dir": "out",
+                "num_train_epochs": 1,
+                "per_device_train_batch_size": 16,
+                "use_cpu": True,
+                "report_to": "none",
+                "save_strategy": "no",
+                "logging_strategy": "no",
+                "disable_tqdm": True,
+                "dataloader_pin_memory": False,
+                **given,
+            }
+        )
+        rows = rows or [{"inputs": x, "labels": y} for x, y in zip(*task.rows, strict=True)]
+        found = Trainer(
+            model or Model(task.model),
+            arguments,
+            train_dataset=rows,
+            eval_dataset=rows[:32],
+            optimizers=(None, None) if model else (task.optimizer, task.scheduler),
+            callbacks=callbacks,
+        )
+        found.remove_callback(transformers.PrinterCallback)
+        return found
+
+    yield make
+    state = __import__("accelerate.state", fromlist=["AcceleratorState"])
+    state.AcceleratorState._reset_state(reset_partial_state=True)
+    state.GradientState._reset_state()

@@ -1,0 +1,172 @@
+"""transformers' Trainer with the callback, held against the same training as a plain loop."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from lrtrack.errors import LRTrackWarning, UsageError
+from lrtrack.integrations.transformers import LRTrack
+from lrtrack.records import State
+
+from .trainers import Interrupted
+
+
+@pytest.mark.parametrize(("accumulate", "clip"), [(1, 0.5), (3, 0.5), (1, None)])
+def test_records_equal_those_of_a_plain_loop(
+    digits, trainer, local, steps_of, accumulate: int, clip: float | None
+) -> None:
+    """To the last bit, the Trainer's own accumulation and clipping included."""
+    plain = digits(batches=12 * accumulate).plain(accumulate, clip)
+    trainer(
+        [LRTrack(tracker="local")],
+        digits(batches=12 * accumulate),
+        gradient_accumulation_steps=accumulate,
+        max_grad_norm=clip or 0.0,
+        seed=7,
+        run_name="mine",
+    ).train()
+    (history,) = local()
+    found, expected = steps_of(history), steps_of(plain)
+    if clip is None:  # later releases look at the norm by clipping at infinity
+        found.pop("grad_norm_preclip", None)
+        norms = found["grad_norm"], expected.pop("grad_norm")
+        expected["grad_norm"] = found["grad_norm"]
+        assert norms[1] == pytest.approx(norms[0], rel=1e-6)
+
+    assert found == expected
+    assert history.run.schedule == plain.run.schedule
+    assert (history.run.seed, history.run.name, history.state) == (7, "mine", State.FINISHED)
+    assert history.run.config["gradient_accumulation_steps"] == accumulate
+    assert history.run.config["steps_per_epoch"] == 12
+    assert history.run.diagnoses == ()
+
+
+def test_weights_are_the_same_without(digits, trainer) -> None:
+    """Bit for bit: nothing of the training is changed."""
+    found = []
+    for callbacks in ([], [LRTrack(tracker="local", norms="layer")]):
+        task = digits()
+        trainer(callbacks, task, max_grad_norm=0.5).train()
+        found.append(torch.cat([p.detach().flatten() for p in task.model.parameters()]))
+
+    assert torch.equal(*found)
+
+
+def test_what_the_user_says_comes_first(trainer, local) -> None:
+    """Before what the Trainer knows; in the configuration key by key."""
+    config = {"num_train_epochs": 99, "depth": 3}
+    trainer([LRTrack(tracker="local", seed=1, name="n", config=config)], seed=7).train()
+    (history,) = local()
+
+    assert (history.run.seed, history.run.name) == (1, "n")
+    assert (history.run.config["num_train_epochs"], history.run.config["depth"]) == (99, 3)
+    assert history.run.config["per_device_train_batch_size"] == 16
+
+
+def test_evaluations_are_recorded_at_the_step_they_follow(trainer, local, steps_of) -> None:
+    """And one before the training at its beginning; not what they cost, nor one afterwards."""
+    found = trainer(
+        [LRTrack(tracker="local")], eval_strategy="steps", eval_steps=4, eval_on_start=True
+    )
+    found.train()
+    found.evaluate()
+    (history,) = local()
+    steps = steps_of(history)
+
+    assert set(steps["eval_loss"]) == {0, 3, 7, 11}
+    assert not [name for name in steps if name.startswith("eval_") and name != "eval_loss"]
+    assert set(steps["lr"]) == set(range(12))
+
+
+def test_another_trainer_ends_the_run_of_one_that_broke(trainer, local) -> None:
+    """As FAILED: an exception reaches no callback. One around it goes on."""
+
+    class Inner(transformers.TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 6:
+                trainer([LRTrack(tracker="local", name="inner")]).train()
+
+    with pytest.raises(KeyboardInterrupt):
+        broken = [LRTrack(tracker="local", name="broken"), Interrupted(4, KeyboardInterrupt)]
+        trainer(broken).train()
+    trainer([LRTrack(tracker="local", name="outer"), Inner()]).train()
+    found = {history.run.name: (history.state, len(history.steps)) for history in local()}
+
+    assert found == {
+        "broken": (State.FAILED, 4),
+        "outer": (State.FINISHED, 12),
+        "inner": (State.FINISHED, 12),
+    }
+
+
+def test_a_model_of_transformers(trainer, local, steps_of) -> None:
+    """Built from a configuration, with the Trainer's own optimizer, schedule and param groups."""
+    torch.manual_seed(0)
+    small = {"n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 16, "vocab_size": 32}
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**small))
+    tokens = [torch.randint(32, (16,)) for _ in range(48)]
+    trainer(
+        [LRTrack(tracker="local")],
+        model=model,
+        rows=[{"input_ids": row, "labels": row} for row in tokens],
+        per_device_train_batch_size=4,
+        gradient_accumulation_steps=2,
+        learning_rate=1e-3,
+        warmup_steps=2,
+    ).train()
+    (history,) = local()
+    steps = steps_of(history)
+
+    assert set(steps) == {"lr", "lr/0", "lr/1", "loss", "grad_norm", "grad_norm_preclip"}
+    rates, losses = (list(steps[name].values()) for name in ("lr", "loss"))
+    assert pytest.approx([0.0, 5e-4, 1e-3, 7.5e-4, 5e-4, 2.5e-4]) == rates
+    assert pytest.approx([np.log(32)] * 6, rel=0.1) == losses
+    assert history.run.schedule.params["num_warmup_steps"] == 2
+    assert (history.run.optimizer["name"], history.run.diagnoses) == ("AdamW", ())
+
+
+def test_a_training_that_cannot_be_observed_goes_on(digits, trainer, local) -> None:
+    """With DeepSpeed's optimizer, or none, it is said what is not recorded."""
+    from accelerate.utils.deepspeed import DeepSpeedOptimizerWrapper
+
+    found = trainer([])
+    callback = LRTrack(tracker="local")
+    for optimizer, said in (
+        (None, "no optimizer"),
+        (DeepSpeedOptimizerWrapper(digits().optimizer), "DeepSpeed"),
+    ):
+        callback.on_train_begin(found.args, found.state, found.control)
+        with pytest.warns(LRTrackWarning, match=said):
+            callback.on_epoch_begin(found.args, found.state, found.control, optimizer=optimizer)
+        callback.on_train_end(found.args, found.state, found.control)
+
+    assert (callback.run, local()) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "error"), [({"experimnt": "x"}, TypeError), ({"tracker": "mlfow"}, UsageError)]
+)
+def test_a_mistake_is_told_before_the_training(options, error) -> None:
+    """Where the callback is made."""
+    with pytest.raises(error):
+        LRTrack(**options)
+
+
+def test_an_old_release_is_refused(clean_place) -> None:
+    """With the oldest that is supported, and the line that installs it."""
+    metadata = clean_place / "transformers-4.30.0.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 4.30.0\n")
+    code = f"import sys; sys.path.insert(0, {str(clean_place)!r})\n"
+    code += "import lrtrack.integrations.transformers"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+
+    assert "lrtrack supports 4.50 and later" in done.stderr
+    assert "pip install -U 'lrtrack[transformers]' 'transformers>=4.50'" in done.stderr
