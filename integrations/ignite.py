@@ -21,7 +21,7 @@ from lrtrack.integrations._blocks import DEFAULTS, Blocks
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.options import Options, check, check_belonging
 
-_PACKAGE = {"extra": "ignite", "package": "pytorch-ignite", "at_least": "0.5"}
+_PACKAGE = {"extra": "ignite", "package": "pytorch-ignite", "at_least": "0.5.2"}
 _engine: Any = load("ignite.engine", **_PACKAGE)
 _loggers: Any = load("ignite.handlers.base_logger", **_PACKAGE)
 _schedulers: Any = load("ignite.handlers.param_scheduler", **_PACKAGE)
