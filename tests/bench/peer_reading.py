@@ -72,15 +72,15 @@ def from_dvclive(folder: Path) -> Arrived:
     return found
 
 
-def steps_right(points: Points, truth: Sequence[float]) -> int:
-    """Optimizer steps that have the true value; steps may be counted from 0 or from 1.
+def first_step(points: Points, steps: int) -> int:
+    """0 or 1: what a whole run of so many steps counts from."""
+    return int(max((step for step, _ in points), default=0) >= steps)
 
-    Of several values at a step the last one is what is shown.
-    """
-    if not points:
-        return 0
-    from_one = max(step for step, _ in points) >= len(truth)
-    last = {step - from_one: value for step, value in points}
+
+def steps_right(points: Points, truth: Sequence[float], first: int | None = None) -> int:
+    """Optimizer steps that have the true value; of several at a step the last one is shown."""
+    first = first_step(points, len(truth)) if first is None else first
+    last = {step - first: value for step, value in points}
     return sum(_close(last.get(step), value) for step, value in enumerate(truth))
 
 

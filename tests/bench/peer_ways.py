@@ -83,7 +83,7 @@ class Task:
     def keep(self) -> None:
         """Write down what was seen, and the weights that it led to."""
         weights = [p.detach().flatten().tolist() for p in self.model.parameters()]
-        Path("truth.json").write_text(json.dumps({**self.truth, "weights": sum(weights, [])}))
+        Path("truth.json").write_text(json.dumps({**self.truth, "weights": weights}))
 
 
 def main(way: str, pause: float, kill: int) -> None:
@@ -98,9 +98,9 @@ def main(way: str, pause: float, kill: int) -> None:
         "wandb": lambda: wandb(task),
         "dvclive": lambda: lightning(task, "dvclive"),
         "accelerate": lambda: accelerate(task),
-        "lrtrack": lambda: tracked(task, lambda: plain(task)),
-        "lrtrack-lightning": lambda: tracked(task, lambda: lightning(task, "")),
-        "lrtrack-transformers": lambda: tracked(task, lambda: transformers(task, "none")),
+        "lrtrack": lambda: tracked(task),
+        "lrtrack-lightning": lambda: lightning(task, "lrtrack"),
+        "lrtrack-transformers": lambda: transformers(task, "lrtrack"),
     }
     how[way]()
     task.keep()
@@ -124,12 +124,12 @@ def plain(task: Task, log: Any = lambda found: None) -> None:
             loss = 0.0
 
 
-def tracked(task: Task, train: Any) -> None:
-    """Any of the trainings inside lrtrack's block."""
+def tracked(task: Task) -> None:
+    """The loop inside lrtrack's block."""
     import lrtrack
 
     with lrtrack.track(task.optimizer, task.scheduler, experiment="peers", seed=0):
-        train()
+        plain(task)
 
 
 def wandb(task: Task) -> None:
@@ -173,7 +173,11 @@ def lightning(task: Task, how: str) -> None:
         from dvclive.lightning import DVCLiveLogger
 
         logger = DVCLiveLogger(dir="dvclive", report=None, save_dvc_exp=False)
-    monitor = [LearningRateMonitor("step", log_momentum=True)] if logger else []
+    monitor: list[Any] = [LearningRateMonitor("step", log_momentum=True)] if logger else []
+    if how == "lrtrack":
+        from lrtrack.integrations.lightning import LRTrack
+
+        monitor = [LRTrack(experiment="peers", seed=0)]
     trainer = framework.Trainer(
         max_epochs=1,
         accelerator="cpu",
@@ -198,9 +202,11 @@ def autolog(task: Task) -> None:
     lightning(task, "")
 
 
-def transformers(task: Task, report_to: str) -> None:
+def transformers(task: Task, how: str) -> None:
     """A Trainer that accumulates and clips by itself."""
     import transformers as framework
+
+    report_to = "mlflow" if how == "mlflow" else "none"
 
     class Model(torch.nn.Module):
         def __init__(self) -> None:
@@ -234,6 +240,10 @@ def transformers(task: Task, report_to: str) -> None:
         Model(), arguments, train_dataset=rows, optimizers=(task.optimizer, task.scheduler)
     )
     trainer.remove_callback(framework.PrinterCallback)
+    if how == "lrtrack":
+        from lrtrack.integrations.transformers import LRTrack
+
+        trainer.add_callback(LRTrack(experiment="peers", seed=0))
     trainer.train()
 
 

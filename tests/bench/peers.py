@@ -63,7 +63,8 @@ def measure(rounds: int, steps: int) -> list[Row]:
         if seen["weights"] != truth["weights"]:
             raise SystemExit(f"{way} has trained another network")
         with processes.place() as folder, loopback() as server:
-            rows.append(_row(way, arrived, truth, _killed(way, folder, server, truth)))
+            killed = _killed(way, folder, server, arrived, truth)
+        rows.append(_row(way, arrived, truth, killed))
         print(f"  {way} done", file=sys.stderr, flush=True)
     rows.sort(key=lambda row: row[0].startswith("lrtrack"))
     TABLE.write_text(_written(rows))
@@ -76,23 +77,40 @@ def _run(way: str, folder: Path, server: Any) -> tuple[Arrived, dict[str, Any]]:
     return _read(way, folder, server), json.loads((folder / "truth.json").read_text())
 
 
-def _killed(way: str, folder: Path, server: Any, truth: Mapping[str, Any]) -> str:
+def _killed(way: str, folder: Path, server: Any, whole: Arrived, truth: Mapping[str, Any]) -> str:
     """Train until killed, wait for what arrives all the same, and count the steps of it."""
     _start(way, folder, server, PAUSE, KILLED)
     processes.all_shipped(folder, 60)
     if way == "wandb":
-        _settled(server)
-    try:
-        arrived = _read(way, folder, server)
-    except ValueError:  # no run at all
-        return f"0 of {KILLED}"
-    name = "loss" if not _points(way, arrived, "lr") else "lr"
-    points = _points(way, arrived, name)
-    if name == "lr":
-        found = peer_reading.steps_right(points, truth["lr"][:KILLED])
-    else:
-        found = min(KILLED, len({step for step, _ in points}))
-    return f"{found} of {KILLED}" + (f", {arrived.state}" if arrived.state else "")
+        time.sleep(10)  # its own process outlives the training
+    found, state = _counted(way, folder, server, whole, truth)
+    said = f"{found} of {KILLED}{state}"
+    if way == "wandb":
+        _sync(folder, server)
+        found, _ = _counted(way, folder, server, whole, truth)
+        said += f"; {found} after `wandb sync`"
+    return said
+
+
+def _counted(
+    way: str, folder: Path, server: Any, whole: Arrived, truth: Mapping[str, Any]
+) -> tuple[int, str]:
+    """Steps that have arrived of a training that was killed, and how its run stands."""
+    arrived = _read(way, folder, server)
+    state = f", {arrived.state}" if arrived.state else ""
+    if rates := _points(way, arrived, "lr"):
+        first = peer_reading.first_step(_points(way, whole, "lr"), STEPS)
+        return peer_reading.steps_right(rates, truth["lr"][:KILLED], first), state
+    steps = {step for step, _ in _points(way, arrived, "loss")}
+    return min(KILLED, len(steps)), state
+
+
+def _sync(folder: Path, server: Any) -> None:
+    """What W&B tells people to do."""
+    own = processes.environment(**server.environment(), WANDB_MODE="online")
+    runs = [path.name for path in (folder / "wandb").glob("run-*")]
+    command = [sys.executable, "-m", "wandb", "sync", *runs]
+    subprocess.run(command, cwd=folder / "wandb", env=own, capture_output=True, timeout=120)
 
 
 def _start(way: str, folder: Path, server: Any, pause: float, kill: int) -> None:
@@ -102,18 +120,6 @@ def _start(way: str, folder: Path, server: Any, pause: float, kill: int) -> None
     done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True)
     if done.returncode != (-9 if kill >= 0 else 0):
         raise SystemExit(f"{way} failed:\n{done.stderr[-4000:]}")
-
-
-def _settled(server: Any, seconds: float = 15) -> None:
-    """Wait until W&B's own process, which outlives the training, sends no more."""
-    deadline, before = time.monotonic() + seconds, -1
-    while time.monotonic() < deadline:
-        runs = server.runs("tester/peers")
-        now = len(runs[0].history) if runs else 0
-        if now == before:
-            return
-        before = now
-        time.sleep(5)
 
 
 def _read(way: str, folder: Path, server: Any) -> Arrived:
@@ -205,7 +211,7 @@ def _written(rows: Sequence[Sequence[str]]) -> str:
         "`lr_scheduler_type: linear`.\n"
         f"- Steps after `kill -9`: the process is killed after {KILLED} steps of {PAUSE} s; the "
         "steps that have their learning rate (or, where there is none, a loss) where it is "
-        "logged, and how MLflow says that the run stands. lrtrack may lose its last second.\n"
+        "logged, and how MLflow says that the run stands. W&B is looked at after 10 s. lrtrack may lose its last second.\n"
         "- Mean ± std over seeds: from the documentation, not measured.\n"
         "- Loop time: with logging / without, from [RESULTS.md](RESULTS.md), in another "
         "training of longer steps without accumulation.\n\n"
