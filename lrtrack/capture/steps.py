@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from sys import _getframe
 from types import FrameType
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 from torch.compiler import is_compiling
 
 from lrtrack.capture import observe
+from lrtrack.capture.closures import FirstEvaluation
 from lrtrack.capture.evidence import Stepping, Unreached
 from lrtrack.capture.meshes import attendance, is_shared, largest, spread
 from lrtrack.capture.momentum import momentum_of, where_momentum_is
@@ -24,7 +26,7 @@ from lrtrack.capture.nesting import nested
 from lrtrack.capture.norms import group_name, measure
 from lrtrack.capture.notes import Notes, current_notes
 from lrtrack.capture.rates import Rate, given_rate, own_rate
-from lrtrack.capture.scalars import Scalar, divide, hold, together
+from lrtrack.capture.scalars import Scalar, add, divide, hold, together
 
 #: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
 OnStep = Callable[[int, float, dict[str, Any]], None]
@@ -37,6 +39,8 @@ class StepCapture:
         step: the step just done, from 0; -1 before the first.
         on_step: gets each recorded step.
         made: steps made since `attach`.
+        accumulates: a step's closure has the last of several micro-batches: its loss is added to
+            what was seen since the step before.
         stepping: how the scheduler is stepped.
         unreached: param groups without a gradient so far.
 
@@ -67,6 +71,7 @@ class StepCapture:
     ) -> None:
         self.step = -1
         self.made = 0
+        self.accumulates = False
         self._optimizer = optimizer
         self._schedulers = list(nested(scheduler))
         self.stepping = Stepping(self._schedulers, optimizer)
@@ -200,7 +205,8 @@ class StepCapture:
 
     def _look_inside(self, closure: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         # With a closure the gradients do not exist yet: look after its first evaluation.
-        first = _FirstEvaluation(closure, self)
+        seen = partial(self._read_closure, self._here.loss)
+        first = FirstEvaluation(closure, partial(observe.quietly, "the closure", seen))
         if "closure" in kwargs:
             return args, {**kwargs, "closure": first}
         return (args[0], first, *args[2:]), kwargs
@@ -261,11 +267,16 @@ class StepCapture:
             found = {name: divide(norm, scale) for name, norm in found.items()}
         self._metrics.update(found)
 
-    def _read_closure(self, loss: Any) -> None:
+    def _read_closure(self, earlier: Scalar | None, loss: Any) -> None:
+        here = current_notes()
         if self._measuring:
-            self._read_gradients(current_notes())
-        if self._capture_loss and loss is not None:
-            self._write("loss", _number(loss))
+            self._read_gradients(here)
+        if not self._capture_loss:
+            return
+        if loss is not None:
+            self._write("loss", add(earlier if self.accumulates else None, _number(loss)))
+        elif earlier is not None and here.loss is None:  # a closure that only clips, or logs
+            self._write("loss", earlier)
 
     def _write(self, name: str, value: Scalar) -> None:
         self._metrics[name] = together(value)
@@ -279,21 +290,6 @@ class StepCapture:
             observe.quietly("the loss", self._write, "loss", loss)
         if self._own_rate is not None:
             observe.quietly("the learning rate", self._write_rates, self._own_rate)
-
-
-class _FirstEvaluation:
-    """A closure that shows its first evaluation's loss and gradients to the capture."""
-
-    def __init__(self, closure: Callable[[], Any], capture: StepCapture) -> None:
-        self._closure = closure
-        self._capture: StepCapture | None = capture
-
-    def __call__(self) -> Any:
-        loss = self._closure()
-        if self._capture is not None:
-            capture, self._capture = self._capture, None
-            observe.quietly("the closure", capture._read_closure, loss)
-        return loss
 
 
 def _number(value: Any) -> Scalar:

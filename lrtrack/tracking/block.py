@@ -165,6 +165,13 @@ class Block:
         finally:
             self._courier.stop()
 
+    def accumulate(self, accumulates: bool) -> None:
+        """Say whether the closure of a step has only the last of the step's micro-batches.
+
+        Then its loss is added to what `backward()` has seen since the step before.
+        """
+        self._capture.accumulates = accumulates
+
     def _found(self, journal: JournalWriter, state: State) -> dict[str, Any]:
         """What only the end of the run knows; the user hears of it."""
         if self._given.kind != TRAIN:

@@ -183,6 +183,52 @@ def test_a_closures_returned_loss_counts(make, watch, by_name: bool, scale: floa
     assert seen.column("loss") == truth
 
 
+@pytest.mark.parametrize("accumulates", [True, False])
+def test_a_closure_may_be_the_last_of_several_micro_batches(make, watch, accumulates: bool) -> None:
+    """Then what was seen before counts as well, once; else the closure's own loss alone."""
+    model, loss = make()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    truth = []
+
+    def closure() -> torch.Tensor:
+        value = loss() / 2
+        value.backward()
+        truth.append(value.item())
+        return value
+
+    with watch(optimizer) as seen:
+        seen.capture.accumulates = accumulates
+        for _ in range(3):
+            optimizer.zero_grad()
+            closure()
+            optimizer.step(closure)
+
+    pairs = list(zip(truth[::2], truth[1::2], strict=True))
+    assert seen.column("loss") == [a + b if accumulates else b for a, b in pairs]
+
+
+def test_a_closure_that_only_clips_keeps_the_loss(make, watch, norm_of) -> None:
+    """What backward was called on before it, and the norm that the clipping found."""
+    model, loss = make()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    truth, found = [], []
+
+    def closure() -> None:
+        found.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 0.01).item())
+
+    with watch(optimizer) as seen:
+        for _ in range(2):
+            optimizer.zero_grad()
+            value = loss()
+            value.backward()
+            truth.append(value.item())
+            optimizer.step(closure)
+
+    assert seen.column("loss") == truth
+    assert seen.column("grad_norm_preclip") == found
+    assert seen.column("grad_norm")[-1] == pytest.approx(norm_of(model.parameters()))
+
+
 def test_a_closure_that_returns_nothing_leaves_its_backward(make, watch) -> None:
     """Without a returned loss, the one that backward was called on is the loss."""
     model, loss = make()

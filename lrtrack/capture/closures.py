@@ -1,0 +1,22 @@
+"""Closures given to `step`: gradients do not exist before their first evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class FirstEvaluation:
+    """A closure that shows what its first evaluation returned, when the gradients are there."""
+
+    def __init__(self, closure: Callable[[], Any], look: Callable[[Any], None]) -> None:
+        self._closure = closure
+        self._look: Callable[[Any], None] | None = look
+
+    def __call__(self) -> Any:
+        """Evaluate the closure, and show the first result."""
+        loss = self._closure()
+        if self._look is not None:
+            look, self._look = self._look, None
+            look(loss)
+        return loss
