@@ -5,13 +5,15 @@ from __future__ import annotations
 import atexit
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import zip_longest
 from typing import Any
 
 from lrtrack.errors import unknown
 from lrtrack.trackers import registry
 from lrtrack.tracking import TrackedRun, track
+from lrtrack.tracking.block import Block
 from lrtrack.tracking.options import Options, check_values
 
 #: What the user of a callback may say: all of `track()`, but what the framework knows itself.
@@ -49,34 +51,48 @@ class Blocks:
             registry.resolve(options["tracker"])
         check_values(Options(None, None, **{**DEFAULTS, **options}))
         self.runs: list[TrackedRun] = []
-        self._options = dict(options)
+        self._blocks: list[Block] = []
+        # None is the same as nothing said.
+        self._options = {name: given for name, given in options.items() if given is not None}
         self._stack = ExitStack()
 
-    def enter(self, pairs: Iterable[tuple[Any, Any, str]], **found: Any) -> list[TrackedRun]:
+    def enter(
+        self,
+        pairs: Iterable[tuple[Any, Any, str]],
+        resume: Sequence[str | None] = (),
+        **found: Any,
+    ) -> list[TrackedRun]:
         """Begin a block for each optimizer.
 
         Args:
             pairs: optimizer, its scheduler or None, and what is put before its metrics' names,
                 after the user's own prefix.
+            resume: for each of them the run to go on with; empty: none.
             **found: what the framework knows; what its user has said comes first.
         """
         self.leave(failed=True)
         options = {**found, **self._options}
         prefix = options.pop("prefix", "")
+        blocks = [
+            track(optimizer, scheduler, prefix=prefix + own, **{"resume": before, **options})
+            for (optimizer, scheduler, own), before in zip_longest(pairs, resume)
+        ]
         with ExitStack() as stack:
-            opened = [
-                stack.enter_context(track(optimizer, scheduler, prefix=prefix + own, **options))
-                for optimizer, scheduler, own in pairs
-            ]
-            self._stack, self.runs = stack.pop_all(), opened
+            opened = [stack.enter_context(block) for block in blocks]
+            self._stack, self.runs, self._blocks = stack.pop_all(), opened, blocks
         atexit.register(self._at_exit)
         return self.runs
+
+    def accumulate(self, accumulates: bool) -> None:
+        """As `Block.accumulate`, of all that are open."""
+        for block in self._blocks:
+            block.accumulate(accumulates)
 
     def leave(self, failed: bool = False) -> None:
         """End what is open, FINISHED or FAILED; nothing where nothing is. Idempotent."""
         atexit.unregister(self._at_exit)
         stack, self._stack = self._stack, ExitStack()
-        self.runs = []
+        self.runs, self._blocks = [], []
         error = sys.exception() or RuntimeError("the training did not come to its end")
         stack.__exit__(*((type(error), error, error.__traceback__) if failed else (None,) * 3))
 
