@@ -186,11 +186,11 @@ class LRTrack:
             for name, blocks in self._blocks.items():
                 prefix = f"{name}/" if name else ""
                 known = states.get(name)
-                again = {} if known is None else {"resume": known["id"]}
+                again = [] if known is None else [known["id"]]
                 pair = (self._optimizers[name], self._schedulers[name], prefix)
-                (run,) = blocks.enter([pair], **again)
-                if known is not None:
-                    run.load_state_dict(known)
+                for run in blocks.enter([pair], again):
+                    if known is not None:
+                        run.load_state_dict(known)
         except BaseException:
             self._leave(failed=True)
             raise
