@@ -11,6 +11,7 @@ The scheduler may be torch's or Ignite's own: `CosineAnnealingScheduler`, `Piece
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,8 +19,9 @@ from lrtrack._optional import load
 from lrtrack.capture.describe import OPENERS, READERS, describe
 from lrtrack.errors import UsageError, unknown, warn
 from lrtrack.integrations._blocks import DEFAULTS, Blocks
+from lrtrack.settings import read
 from lrtrack.tracking import TrackedRun
-from lrtrack.tracking.options import Options, check, check_belonging
+from lrtrack.tracking.options import Options, check, check_belonging, trackers
 
 _PACKAGE = {"extra": "ignite", "package": "pytorch-ignite", "at_least": "0.5.2"}
 _engine: Any = load("ignite.engine", **_PACKAGE)
@@ -42,14 +44,13 @@ class LRTrack:
     Args:
         optimizer: what the trainer steps, or several by name, as for Ignite's loggers; then the
             name and a slash come before the metrics of each.
-        scheduler: what moves its learning rate, torch's or Ignite's own; for several optimizers a
-            mapping with their names. None means a constant schedule.
+        scheduler: torch's or Ignite's own, or several by their optimizers' names; None means a
+            constant schedule.
         **options: as for `lrtrack.track()`.
 
     Raises:
         TypeError: no optimizer or scheduler, or an option that does not exist.
         UsageError: a value that does not exist, or a scheduler of another optimizer.
-        MissingPackage: on import, where Ignite is not installed, or too old.
     """
 
     def __init__(self, optimizer: Any, scheduler: Any = None, **options: Any) -> None:
@@ -57,9 +58,10 @@ class LRTrack:
         schedulers = _by_name(scheduler, self._optimizers)
         self._schedulers = {name: _for_track(schedulers.get(name)) for name in self._optimizers}
         self._blocks = {name: Blocks("LRTrack", options) for name in self._optimizers}
+        self._options = Options(None, None, **{**DEFAULTS, **options})
         for name, each in self._optimizers.items():
             check_belonging(each, schedulers.get(name))
-            check(Options(each, self._schedulers[name], **{**DEFAULTS, **options}))
+            check(replace(self._options, optimizer=each, scheduler=self._schedulers[name]))
         #: The last run of each optimizer, or what a checkpoint says of it.
         self._last: dict[str, TrackedRun | Mapping[str, Any]] = {}
         self._loaded = False
@@ -78,10 +80,7 @@ class LRTrack:
         return next(iter(self.runs), None)
 
     def attach(self, engine: Any) -> Self:
-        """Track the runs of `engine` from now on; as a context manager, until its block ends.
-
-        Args:
-            engine: the trainer, not an evaluator; see `attach_output_handler` for those.
+        """Track the runs of a trainer from now on; as a context manager, until its block ends.
 
         Raises:
             TypeError: no engine.
@@ -124,8 +123,7 @@ class LRTrack:
         As of Ignite's own loggers; there is no `global_step_transform`, as the step is known.
 
         Args:
-            engine: the evaluator.
-            event_name: when.
+            engine, event_name: the evaluator, and when.
             tag: with a slash it comes before each name: `validation/accuracy`.
             metric_names: a list, or `"all"`; all where nothing else is asked for either.
             output_transform: makes a number, or a dict of numbers, of the engine's output.
@@ -181,12 +179,14 @@ class LRTrack:
         self._leave(failed=True)
         goes_on = self._loaded or engine.state.iteration > 0
         states = {name: _state(last) for name, last in self._last.items() if goes_on}
+        joined = _joined(self._options) if states else set()
         self._last, self._loaded, self._seen = {}, False, None
         try:
             for name, blocks in self._blocks.items():
                 prefix = f"{name}/" if name else ""
                 known = states.get(name)
-                again = [] if known is None else [known["id"]]
+                # Not in a run that is over, where the user has opened another one.
+                again = [known["id"]] if known and joined <= {known["id"]} else []
                 pair = (self._optimizers[name], self._schedulers[name], prefix)
                 for run in blocks.enter([pair], again):
                     if known is not None:
@@ -228,12 +228,9 @@ class LRTrack:
             for run in blocks.runs:
                 blocks.leave(failed)
                 self._last[name] = run
-        engine = self._engine
-        for event, handler in (
-            (Events.TERMINATE, self._terminated),
-            (Events.COMPLETED, self._completed),
-            (Events.EXCEPTION_RAISED, self._raised),
-        ):
+        engine, end = self._engine, Events.EXCEPTION_RAISED
+        ours = {Events.TERMINATE: self._terminated, Events.COMPLETED: self._completed}
+        for event, handler in {**ours, end: self._raised}.items():
             if engine is not None and engine.has_event_handler(handler, event):
                 engine.remove_event_handler(handler, event)
                 if not engine._event_handlers[event]:
@@ -259,6 +256,12 @@ def _by_name(scheduler: Any, optimizers: Mapping[str, Any]) -> Mapping[str, Any]
     if scheduler is not None and list(optimizers) != [""]:
         raise TypeError("several optimizers need their schedulers in a mapping with the same names")
     return {"": scheduler}
+
+
+def _joined(options: Options) -> set[str | None]:
+    """Ids of the runs of the user's that would be joined."""
+    targets = [tracker.target(None, "") for tracker in trackers(options, read())]
+    return {target.run_id for target in targets if target.joined}
 
 
 def _state(last: TrackedRun | Mapping[str, Any]) -> dict[str, Any]:

@@ -433,6 +433,28 @@ def test_the_run_of_ignites_own_mlflow_logger_is_joined(digits, store, monkeypat
     assert run.data.params["scheduler"] == "OneCycleLR"
 
 
+def test_going_on_where_the_user_has_a_run_open(digits, store, monkeypatch) -> None:
+    """In the same one no step twice; in another one what is new, and nothing into the old one."""
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    client = mlflow.MlflowClient(store)
+    task = digits(batches=4)
+    trainer = trainer_of(task)
+    LRTrack(task.optimizer, task.scheduler).attach(trainer)
+    with mlflow.start_run() as first:
+        trainer.run(task.loader(), max_epochs=1)
+        trainer.run(task.loader(), max_epochs=2)
+    with mlflow.start_run() as second:
+        trainer.run(task.loader(), max_epochs=3)
+
+    found = [
+        sorted(point.step for point in client.get_metric_history(run.info.run_id, "lr"))
+        for run in (first, second)
+    ]
+    assert found == [list(range(8)), list(range(8, 12))]
+
+
 def test_a_context_manager(digits, local) -> None:
     """After its block the engine's runs are the user's own business."""
     task = digits(steps=20)
