@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Self
 
 from lrtrack._optional import load
@@ -83,8 +82,7 @@ class LRTrack:
         """Track the runs of a trainer from now on; as a context manager, until its block ends.
 
         Raises:
-            TypeError: no engine.
-            RuntimeError: attached already.
+            TypeError, RuntimeError: no engine; attached already.
         """
         if not isinstance(engine, Engine):
             raise TypeError(f"attach() expects an Ignite engine, got {type(engine).__name__}")
@@ -101,12 +99,7 @@ class LRTrack:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         self._detach(failed=kind is not None)
 
     def attach_output_handler(
@@ -120,7 +113,8 @@ class LRTrack:
     ) -> Any:
         """Log an evaluator's metrics at the optimizer step that the trainer has just done.
 
-        As of Ignite's own loggers; there is no `global_step_transform`, as the step is known.
+        As of Ignite's own loggers, but for `global_step_transform`, as the step is known; returns
+        Ignite's handle, whose `remove()` takes it out again.
 
         Args:
             engine, event_name: the evaluator, and when.
@@ -128,9 +122,6 @@ class LRTrack:
             metric_names: a list, or `"all"`; all where nothing else is asked for either.
             output_transform: makes a number, or a dict of numbers, of the engine's output.
             state_attributes: attributes of the engine's state to log.
-
-        Returns:
-            Ignite's handle, whose `remove()` takes it out again.
         """
         if metric_names is None and output_transform is None and state_attributes is None:
             metric_names = "all"
@@ -149,8 +140,7 @@ class LRTrack:
         """Go on in the runs of a checkpoint, and count from there.
 
         Raises:
-            TypeError: no mapping.
-            ValueError: not what `state_dict()` has returned.
+            TypeError, ValueError: not what `state_dict()` has returned.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"state_dict should be a mapping, got {type(state_dict).__name__}")
@@ -293,12 +283,10 @@ def _cycled(name: str, factor: str) -> Callable[[Any], Any]:
     return read
 
 
-def _of_torch(scheduler: Any) -> Any:
-    inner = scheduler.lr_scheduler
-    return getattr(inner, "_lr_scheduler", inner)  # of CosineAnnealingWarmRestarts
-
-
-OPENERS[_schedulers.LRScheduler] = _of_torch
+# Around CosineAnnealingWarmRestarts there is one wrapper more.
+OPENERS[_schedulers.LRScheduler] = lambda s: getattr(
+    s.lr_scheduler, "_lr_scheduler", s.lr_scheduler
+)
 READERS[_schedulers.BaseParamScheduler] = {}
 READERS[_schedulers.ParamGroupScheduler] = {}
 READERS[_schedulers.PiecewiseLinear] = {
