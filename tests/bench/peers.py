@@ -123,7 +123,7 @@ def _sync(folder: Path, server: Any) -> None:
     """What W&B tells people to do."""
     own = processes.environment(**server.environment(), WANDB_MODE="online")
     runs = [path.name for path in (folder / "wandb").glob("run-*")]
-    command = [sys.executable, "-m", "wandb", "sync", *runs]
+    command = [sys.executable, "-m", "wandb", "sync", "--no-skip-online", *runs]
     subprocess.run(command, cwd=folder / "wandb", env=own, capture_output=True, timeout=120)
 
 
@@ -225,8 +225,9 @@ def _written(rows: Sequence[Sequence[str]]) -> str:
         "`lr_scheduler_type: linear`.\n"
         f"- Steps after `kill -9`: the process is killed after {KILLED} steps of {PAUSE} s; the "
         "steps that have their learning rate (or, where there is none, a loss) where it is "
-        "logged, and how MLflow says that the run stands. W&B is looked at after 10 s. "
-        "lrtrack may lose its last second.\n"
+        "logged, and how MLflow says that the run stands. W&B is looked at after 10 s, and once "
+        "more after its user has called `wandb sync --no-skip-online`. lrtrack may lose its last "
+        "second.\n"
         "- Mean ± std over seeds: from the documentation, not measured.\n"
         "- Loop time: with logging / without, from [RESULTS.md](RESULTS.md), in another "
         "training of longer steps without accumulation.\n\n"
