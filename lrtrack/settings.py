@@ -12,10 +12,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lrtrack.errors import UsageError, unknown
 
-KEYS = ("tracker", "experiment", "dir")
+KEYS = ("tracker", "experiment", "dir", "mlflow_tags")
+#: Those that are switches; the others are text.
+_SWITCHES = ("mlflow_tags",)
+_ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 # `scheme://user:password@host`: up to the last @ of the authority, as a password may hold one.
 # After `user:` up to the last @ at all: a password that was not quoted may hold / ? and # too.
@@ -70,19 +74,21 @@ class Settings:
         tracker: tracker names, comma-separated, as `track(tracker=)` takes them.
         experiment: MLflow experiment or W&B project.
         directory: where journals live, absolute.
+        mlflow_tags: whether runs that `mlflow.start_run()` begins get tags about the machine.
     """
 
     tracker: str | None
     experiment: str | None
     directory: Path
+    mlflow_tags: bool = False
 
 
 def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
     """Collect the settings that hold in `cwd`.
 
     Raises:
-        UsageError: `pyproject.toml` is not valid TOML, or `[tool.lrtrack]` has unknown keys or
-            values that are not text.
+        UsageError: `pyproject.toml` is not valid TOML, `[tool.lrtrack]` has unknown keys or values
+            of another kind, or a variable that is a switch says neither on nor off.
     """
     environ = os.environ if environ is None else environ
     cwd = working_directory() if cwd is None else cwd
@@ -92,10 +98,18 @@ def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> S
         tracker=environ.get("LRTRACK_TRACKER") or table.get("tracker"),
         experiment=table.get("experiment"),
         directory=(cwd / (directory or ".lrtrack")).absolute(),
+        mlflow_tags=_switch(environ, "LRTRACK_MLFLOW_TAGS", table.get("mlflow_tags", False)),
     )
 
 
-def _tool_table(cwd: Path) -> dict[str, str]:
+def _switch(environ: Mapping[str, str], name: str, default: bool) -> bool:
+    said = environ.get(name, "").strip().lower()
+    if said not in ("", *_ON, *_OFF):
+        raise UsageError(f"{name} must be one of {', '.join(_ON + _OFF)}; got {said!r}")
+    return said in _ON if said else default
+
+
+def _tool_table(cwd: Path) -> dict[str, Any]:
     for folder in (cwd, *cwd.parents):
         path = folder / "pyproject.toml"
         if not path.is_file():
@@ -110,14 +124,15 @@ def _tool_table(cwd: Path) -> dict[str, str]:
     return {}
 
 
-def _checked(table: object, path: Path) -> dict[str, str]:
+def _checked(table: object, path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise UsageError(f"[tool.lrtrack] in {path} must be a table.")
     for key, value in table.items():
         if key not in KEYS:
             raise UsageError(f"In [tool.lrtrack] of {path}: {unknown('key', key, KEYS)}")
-        if not isinstance(value, str):
-            raise UsageError(f"In [tool.lrtrack] of {path}: {key} must be text, not {value!r}.")
+        kind, words = (bool, "true or false") if key in _SWITCHES else (str, "text")
+        if not isinstance(value, kind):
+            raise UsageError(f"In [tool.lrtrack] of {path}: {key} must be {words}, not {value!r}.")
     if table.get("dir"):  # relative to the file that says it, not to wherever the script runs
         where = f"dir in [tool.lrtrack] of {path}"
         return {**table, "dir": str(path.parent / _expanded(table["dir"], where))}

@@ -1,8 +1,11 @@
 """`describe()`: any scheduler as a `Schedule`.
 
 A parameter is what a class's constructor names and the instance keeps. torch keeps some under
-other names, or only in the optimizer's param groups: `_READERS` knows where. Nothing that moves
+other names, or only in the optimizer's param groups: `READERS` knows where. Nothing that moves
 while training goes on may get in: a description is the same before, during and after it.
+
+Schedulers of frameworks that torch's `step()` does not move are told to `READERS` and `OPENERS` by
+the framework's file in `integrations/`.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from lrtrack.schedules import CONSTANT, JSON, Schedule
 #: Where schedulers keep a scheduler that they wrap.
 INNER = ("scheduler", "lr_scheduler")
 #: Constructor arguments that say nothing about the schedule.
-_NOT_PARAMETERS = {"self", "optimizer", "optimizers", "last_epoch", "verbose"}
+_NOT_PARAMETERS = {"self", "optimizer", "optimizers", "last_epoch", "verbose", "save_history"}
 #: Attributes of schedulers whose constructor says nothing, that are state all the same.
 _STATE = re.compile(
     r"optimizers?|base_lrs|verbose|best|finished|T_cur|T_i|num_bad_epochs|counter|\w+_counter|"
@@ -40,6 +43,8 @@ _DEPTH = 10
 _DIGITS, _DIGITS_OF_TENSORS = 12, 6
 
 _Reader = Callable[[Any], Any]
+#: Classes of wrappers that keep a scheduler elsewhere than in `.scheduler` → how to get at it.
+OPENERS: dict[type, _Reader] = {}
 
 
 def describe(scheduler: Any) -> Schedule:
@@ -83,7 +88,8 @@ def _unwrapped(scheduler: Any) -> Any:
     for _ in range(_DEPTH):
         if issubclass(type(scheduler), torch_schedulers.LRScheduler):
             break
-        inner = lookup(scheduler, "scheduler")
+        opener = OPENERS.get(type(scheduler))
+        inner = lookup(scheduler, "scheduler") if opener is None else _read(opener, scheduler)
         if inner is MISSING or not _steps(inner):
             break
         scheduler = inner
@@ -100,14 +106,14 @@ def _inner(value: Any, outer: tuple[int, ...]) -> JSON:
 
 
 def _steps(value: Any) -> bool:
-    return any("step" in cls.__dict__ for cls in type(value).__mro__)
+    return any("step" in cls.__dict__ or cls in READERS for cls in type(value).__mro__)
 
 
 def _parameters(scheduler: Any, inner: Callable[[Any], JSON]) -> dict[str, JSON]:
     """What the constructors of the scheduler's classes name, else its public attributes."""
     found: dict[str, JSON] = {}
     for cls in reversed(type(scheduler).__mro__):
-        readers = _READERS.get(cls, {})
+        readers = READERS.get(cls, {})
         for name in _constructor(cls):
             value = _read(readers[name], scheduler) if name in readers else _own(scheduler, name)
             found[name] = plain_value(value, inner)
@@ -244,8 +250,8 @@ def _schedulers(scheduler: Any) -> Any:
     return list(scheduler._schedulers)
 
 
-#: Constructor arguments that torch's classes keep under another name, by class.
-_READERS: Mapping[type, Mapping[str, _Reader]] = {
+#: Constructor arguments that classes keep under another name, by class.
+READERS: dict[type, Mapping[str, _Reader]] = {
     torch_schedulers.LambdaLR: {"lr_lambda": _lambdas},
     torch_schedulers.MultiplicativeLR: {"lr_lambda": _lambdas},
     torch_schedulers.MultiStepLR: {"milestones": lambda s: sorted(s.milestones.elements())},

@@ -113,11 +113,12 @@ def _device_name(device: torch.device) -> str:
     if device.type == "xpu":
         return torch.xpu.get_device_name(device)
     if device.type == "cpu":
-        return _cpu_name()
+        return cpu_name()
     return device.type
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor's model; where that is not known, its kind."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 (not a user's path)
             for line in lines:

@@ -55,7 +55,8 @@ def track(
 
     Args:
         optimizer: any `torch.optim.Optimizer`, or a wrapper that carries one in `.optimizer`.
-        scheduler: any object with `step()`; None means a constant schedule.
+        scheduler: any object with `step()`; None means a constant schedule; a `Schedule` says in
+            words what moves the learning rate, where that is no object with `step()`.
         tracker: `"mlflow"`, `"wandb"`, `"local"`, several as a list or comma-separated, or a
             tracker object.
             None: a run that is open in a tracker, else `LRTRACK_TRACKER`, else `[tool.lrtrack]`

@@ -21,7 +21,7 @@ from lrtrack.capture.optimizers import describe_optimizer, device_of, unwrap, wo
 from lrtrack.errors import UsageError, unknown
 from lrtrack.journal.layout import host
 from lrtrack.records import TRAIN, Run, Target
-from lrtrack.schedules import DEEPEST, shallow
+from lrtrack.schedules import DEEPEST, Schedule, shallow
 from lrtrack.settings import Settings, working_directory
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
@@ -68,13 +68,14 @@ def check(options: Options) -> None:
     if isinstance(scheduler, torch.optim.Optimizer):
         raise TypeError("track() takes the optimizer first and the scheduler second; swap them")
     _check_parameters(unwrap(options.optimizer))
-    steps = scheduler is None or callable(getattr(scheduler, "step", None))
+    told = scheduler is None or isinstance(scheduler, Schedule)
+    steps = told or callable(getattr(scheduler, "step", None))
     if options.kind == TRAIN and not steps:
         raise TypeError(
-            "track() expects a scheduler with a step() method (or None) as its second argument, "
-            f"got {type(scheduler).__name__}"
+            "track() expects a scheduler with a step() method, a Schedule or None as its second "
+            f"argument, got {type(scheduler).__name__}"
         )
-    _check_belonging(options.optimizer, scheduler)
+    check_belonging(options.optimizer, scheduler)
     check_values(options)
     if options.norms == "layer" and not isinstance(options.model, torch.nn.Module):
         raise UsageError('norms="layer" needs model=…, whose parameters give the names')
@@ -106,7 +107,12 @@ def _check_parameters(optimizer: torch.optim.Optimizer) -> None:
         )
 
 
-def _check_belonging(optimizer: Any, scheduler: Any) -> None:
+def check_belonging(optimizer: Any, scheduler: Any) -> None:
+    """Refuse a scheduler that moves another optimizer.
+
+    Raises:
+        UsageError: it does.
+    """
     other = None if scheduler is None else foreign(optimizer, scheduler)
     if other is not None:
         raise UsageError(

@@ -12,6 +12,7 @@ import sys
 
 import loops
 import memory
+import peers
 import reading
 import results
 import shipping
@@ -22,6 +23,7 @@ PARTS = {
     "loops": ("In the training loop", loops.measure),
     "longer": ("In loops of longer steps", loops.measure_longer),
     "peers": ("Beside other ways to log each step", loops.measure_peers),
+    "arrived": ("What arrives, beside other ways to log", peers.measure),
     "thread": ("On the training thread", thread.measure),
     "shown": ("Shown by tests", shown.measure),
     "memory": ("Memory", memory.measure),

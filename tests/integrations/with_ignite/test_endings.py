@@ -1,0 +1,198 @@
+"""How a run ends, however Ignite's engine ends, and how it is gone on with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ignite.engine import (
+    Events,
+)
+from ignite.handlers import Checkpoint, DiskSaver
+
+from lrtrack.integrations.ignite import LRTrack
+from lrtrack.records import State
+
+from .trainers import same, trainer_of
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_training_that_is_terminated_has_finished(skip, digits, local) -> None:
+    """With COMPLETED or without."""
+    task = digits()
+    trainer = trainer_of(task)
+    LRTrack(task.optimizer, task.scheduler, tracker="local").attach(trainer)
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED(once=7), lambda: trainer.terminate(skip_completed=skip)
+    )
+    trainer.run(task.loader())
+    (found,) = local()
+
+    assert (found.steps.tolist(), found.state) == (list(range(7)), State.FINISHED)
+
+
+def failing(task, at, error):
+    """A trainer whose iteration `at` raises."""
+    trainer = trainer_of(task)
+
+    @trainer.on(Events.ITERATION_STARTED(once=at))
+    def fail():
+        raise error
+
+    return trainer
+
+
+@pytest.mark.parametrize("error", [ValueError("the data end here"), KeyboardInterrupt()])
+@pytest.mark.parametrize("handlers", [1, 2])
+def test_an_exception_goes_on_unchanged(handlers, error, digits, local) -> None:
+    """Ignite swallows one that somebody listens to; the runs are FAILED, with all steps."""
+    task = digits()
+    trainer = failing(task, 5, error)
+    for _ in range(handlers):
+        LRTrack(task.optimizer, task.scheduler, tracker="local").attach(trainer)
+    with pytest.raises(type(error)) as raised:
+        trainer.run(task.loader())
+
+    assert raised.value is error
+    for found in local():
+        assert (found.steps.tolist(), found.state) == ([0, 1, 2, 3], State.FAILED)
+    assert len(local()) == handlers
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_who_else_listens_to_exceptions_decides(first, digits, local) -> None:
+    """Raised by somebody else's handler it is raised, swallowed it stays, and the training ends
+    as it would have.
+    """
+    for raises in (True, False):
+        task, heard = digits(batches=6), []
+        trainer = failing(task, 3, ValueError("one bad batch"))
+
+        def listen(engine, error, raises=raises, heard=heard):
+            heard.append(str(error))
+            if raises:
+                raise error
+
+        handler = LRTrack(task.optimizer, task.scheduler, tracker="local")
+        steps = [
+            lambda trainer=trainer, handler=handler: handler.attach(trainer),
+            lambda trainer=trainer, listen=listen: trainer.add_event_handler(
+                Events.EXCEPTION_RAISED, listen
+            ),
+        ]
+        for step in steps if first else reversed(steps):
+            step()
+        if raises:
+            with pytest.raises(ValueError, match="one bad batch"):
+                trainer.run(task.loader(), max_epochs=2)
+            assert heard == ["one bad batch"] * 2
+        else:
+            trainer.run(task.loader(), max_epochs=2)
+            assert heard == ["one bad batch"]
+    swallowed, raised = local()
+
+    assert (raised.steps.tolist(), raised.state) == ([0, 1], State.FAILED)
+    # the epoch was cut short, and the next one was whole
+    assert (swallowed.steps.tolist(), swallowed.state) == (list(range(8)), State.FINISHED)
+
+
+def test_an_interrupted_engine_goes_on_in_its_run(digits, local) -> None:
+    """`interrupt()` is a pause."""
+    expected = digits().plain()
+    task = digits()
+    trainer = trainer_of(task)
+    handler = LRTrack(task.optimizer, task.scheduler, tracker="local").attach(trainer)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=5), trainer.interrupt)
+    trainer.run(task.loader())
+    between = handler.run.step
+    trainer.run(task.loader())
+
+    assert between == 4
+    same(local()[0], expected)
+
+
+def test_an_engine_that_goes_on_after_its_end(digits, local) -> None:
+    """More epochs are more steps of the same run; a training from its beginning is another run."""
+    task = digits(batches=4)
+    trainer = trainer_of(task)
+    LRTrack(task.optimizer, task.scheduler, tracker="local").attach(trainer)
+    trainer.run(task.loader(), max_epochs=1)
+    trainer.run(task.loader(), max_epochs=2)
+    first = [history.steps.tolist() for history in local()]
+    trainer.state.max_epochs = None
+    trainer.run(task.loader(), max_epochs=1)
+
+    assert first == [list(range(8))]
+    assert [history.steps.tolist() for history in local()] == [list(range(4)), list(range(8))]
+
+
+def test_a_checkpoint_goes_on_in_the_same_run(digits, local, clean_place) -> None:
+    """Of a training that was cut down, in new objects: no step twice, none left out."""
+    expected = digits().plain()
+
+    def made():
+        task = digits()
+        trainer = trainer_of(task)
+        handler = LRTrack(task.optimizer, task.scheduler, tracker="local")
+        kept = {"model": task.model, "optimizer": task.optimizer, "scheduler": task.scheduler}
+        return task, trainer, {**kept, "trainer": trainer, "lrtrack": handler.attach(trainer)}
+
+    task, trainer, objects = made()
+    saved = Checkpoint(objects, DiskSaver(clean_place / "saved"), n_saved=None)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(every=5), saved)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=8), trainer.terminate)
+    trainer.run(task.loader())
+    task, trainer, objects = made()
+    Checkpoint.load_objects(objects, clean_place / "saved" / "checkpoint_5.pt")
+    trainer.run(task.loader())
+    (found,) = local()
+
+    assert found.steps.tolist() == expected.steps.tolist()
+    np.testing.assert_allclose(found.metrics["lr"], expected.metrics["lr"])
+    assert found.state is State.FINISHED
+
+
+def test_the_run_of_ignites_own_mlflow_logger_is_joined(digits, store, monkeypatch) -> None:
+    """Both write to it, and the logger ends it."""
+    import mlflow
+    from ignite.handlers.mlflow_logger import MLflowLogger
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    task = digits()
+    trainer = trainer_of(task)
+    LRTrack(task.optimizer, task.scheduler, seed=3, flush_timeout=60).attach(trainer)
+    with MLflowLogger(store) as logger:
+        logger.attach_output_handler(
+            trainer, Events.ITERATION_COMPLETED(every=4), "train", output_transform=float
+        )
+        trainer.run(task.loader())
+        inside = mlflow.active_run().info.status
+    (run,) = mlflow.MlflowClient(store).search_runs(["0"])
+    steps = [m.step for m in mlflow.MlflowClient(store).get_metric_history(run.info.run_id, "lr")]
+    mlflow.set_tracking_uri(None)
+
+    assert (inside, run.info.status) == ("RUNNING", "FINISHED")
+    assert sorted(steps) == list(range(12))
+    assert "train output" in run.data.metrics
+    assert run.data.params["scheduler"] == "OneCycleLR"
+
+
+def test_going_on_where_the_user_has_a_run_open(digits, store, monkeypatch) -> None:
+    """In the same one no step twice; in another one what is new, and nothing into the old one."""
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    client = mlflow.MlflowClient(store)
+    task = digits(batches=4)
+    trainer = trainer_of(task)
+    LRTrack(task.optimizer, task.scheduler, flush_timeout=60).attach(trainer)
+    with mlflow.start_run() as first:
+        trainer.run(task.loader(), max_epochs=1)
+        trainer.run(task.loader(), max_epochs=2)
+    with mlflow.start_run() as second:
+        trainer.run(task.loader(), max_epochs=3)
+
+    found = [
+        sorted(point.step for point in client.get_metric_history(run.info.run_id, "lr"))
+        for run in (first, second)
+    ]
+    assert found == [list(range(8)), list(range(8, 12))]
