@@ -9,6 +9,7 @@ import inspect
 import pkgutil
 import re
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +90,9 @@ def _integrations() -> list[str]:
 
 
 def _of_module(name: str) -> list[Name]:
-    module = importlib.import_module(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of frameworks, while they load
+        module = importlib.import_module(name)
     chosen = getattr(module, "__all__", [each for each in vars(module) if each[0] != "_"])
     things = {each: getattr(module, each) for each in chosen}
     return [
