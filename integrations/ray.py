@@ -186,9 +186,13 @@ def sweep(
     trainable = with_tracking(train, **options)
     if resources is not None:
         trainable = tune.with_resources(trainable, dict(resources))
+    before = _going_on(name, storage_path, resume)
     _connect(verbose)
-    tuner = _going_on(trainable, name, storage_path, resume)
-    if tuner is None:
+    if before is not None:
+        tuner = tune.Tuner.restore(
+            before, trainable=trainable, resume_unfinished=True, resume_errored=True
+        )
+    else:
         variants = tune.search.BasicVariantGenerator(constant_grid_search=True)
         tuner = tune.Tuner(
             trainable,
@@ -237,9 +241,9 @@ def _folder(storage_path: str | os.PathLike[str] | None) -> str:
 
 
 def _going_on(
-    trainable: Any, name: str | None, storage_path: str | os.PathLike[str] | None, resume: bool
-) -> Any:
-    """The sweep that is there already; None without one."""
+    name: str | None, storage_path: str | os.PathLike[str] | None, resume: bool
+) -> str | None:
+    """Where the sweep is that is to be gone on with; None without one."""
     if name is None:
         if resume:
             raise UsageError("resume=True needs the sweep's name=…")
@@ -251,6 +255,4 @@ def _going_on(
         raise UsageError(
             f"There is a sweep in {path} already: go on with it (resume), or give another name."
         )
-    return tune.Tuner.restore(
-        path, trainable=trainable, resume_unfinished=True, resume_errored=True
-    )
+    return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import os
 import shutil
 import signal
@@ -80,6 +81,8 @@ def _clean_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.startswith(_VENDORS):
             monkeypatch.delenv(name)
     monkeypatch.setattr("lrtrack.settings._own_process", False)  # as a command run here leaves it
+    if "mlflow" in sys.modules:  # `set_experiment` is for the whole process
+        monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
     monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "0.5")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -257,6 +260,11 @@ def command_line(clean_place: Path) -> Callable[..., subprocess.CompletedProcess
         )
 
     return run
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Half as many workers again as there are processors: many tests wait for servers."""
+    return math.ceil(1.5 * (os.cpu_count() or 1))
 
 
 _CONFORMANCE = "test_conformance.py::test_what_arrives"

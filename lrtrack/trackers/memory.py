@@ -74,7 +74,7 @@ class MemoryTracker:
         if query.filters:
             raise UsageError("The memory tracker knows no filters.")
         with self._lock:
-            kept = sorted(self.stored.values(), key=lambda stored: -stored.run.started)
+            kept = sorted(self.stored.values(), key=lambda stored: stored.run.started)[::-1]
             if query.experiment is not None:
                 known = {stored.experiment for stored in kept}
                 if query.experiment not in known:

@@ -27,9 +27,11 @@ def test_the_examples_file_is_what_the_command_writes(command_line):
 
 
 def test_a_sweep_through_the_agent(wandb_server, command_line, clean_place):
-    """Twelve runs: every schedule with its seeds, and the same numbers from W&B as from here."""
+    """Every schedule with the first of its seeds; the same numbers from W&B as from here."""
     shutil.copy(EXAMPLE / "train.py", clean_place)
-    shutil.copy(EXAMPLE / "sweep.yaml", clean_place)
+    sweep = yaml.safe_load((EXAMPLE / "sweep.yaml").read_text())
+    sweep["parameters"]["seed"]["values"] = [0]  # each run takes an agent seven seconds
+    (clean_place / "sweep.yaml").write_text(yaml.safe_dump(sweep))
     made = command(wandb_server, "sweep", "--project", "schedules", "sweep.yaml")
     (swept,) = wandb_server.sweeps("tester/schedules")
     # the agent runs whatever `python` the shell finds
@@ -48,12 +50,12 @@ def test_a_sweep_through_the_agent(wandb_server, command_line, clean_place):
     assert (made.returncode, done.returncode) == (0, 0), done.stderr
     runs = wandb_server.runs("tester/schedules")
     assert {(run.sweep, run.state) for run in runs} == {(swept.id, "finished")}
-    wanted = yaml.safe_load((EXAMPLE / "sweep.yaml").read_text())["parameters"]["schedule"]
+    wanted = sweep["parameters"]["schedule"]
     assert sorted((run.config["schedule"], run.config["seed"]) for run in runs) == sorted(
-        (spec, seed) for spec in wanted["values"] for seed in range(3)
+        (spec, 0) for spec in wanted["values"]
     )
     for report in reports:
-        assert [row["runs"] for row in report["schedules"]] == [3, 3, 3, 3]
+        assert [row["runs"] for row in report["schedules"]] == [1, 1, 1, 1]
         names = sorted(row["schedule"] for row in report["schedules"])
         assert names == ["CosineAnnealingLR", "OneCycleLR", "OneCycleLR", "SequentialLR"]
     online, local = ({row["id"]: row for row in report["schedules"]} for report in reports)

@@ -14,6 +14,7 @@ from lrtrack.errors import LRTrackWarning, UsageError
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported
 
+import ray
 from ray import cloudpickle, tune
 
 from lrtrack.integrations import _ray_worker
@@ -64,9 +65,12 @@ def test_a_grid_space_and_a_random_one() -> None:
     ],
 )
 def test_what_no_sweep_can_hold_is_refused(arguments, said) -> None:
-    """Before any trial begins."""
+    """Before any trial begins, and before there is a cluster."""
+    before = ray.is_initialized()
     with pytest.raises(UsageError, match=said):
         sweep(print, **arguments)
+
+    assert ray.is_initialized() == before
 
 
 @pytest.mark.parametrize(
