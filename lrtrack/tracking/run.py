@@ -7,9 +7,6 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import torch
-
-from lrtrack.capture.scalars import hold, together
 from lrtrack.capture.steps import OnStep, StepCapture
 from lrtrack.errors import JournalError, UsageError, warn
 from lrtrack.journal.layout import Layout
@@ -18,6 +15,7 @@ from lrtrack.records import Run
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.start import Courier
 from lrtrack.shipping.waiting import cursors, journal_size, wait
+from lrtrack.tracking.given import numbers
 from lrtrack.tracking.summing import Summing
 
 #: How many forks this process is away from its first ancestor: asking the system for the process's
@@ -91,16 +89,7 @@ class TrackedRun:
             mapping: names that are no Python identifiers, such as `{"val/loss": 0.1}`.
             **metrics: numbers or one-element tensors; a DTensor on every rank, or on none.
         """
-        found: dict[str, Any] = {}
-        for name, value in {**(mapping or {}), **metrics}.items():
-            try:
-                tensor = isinstance(value, torch.Tensor)
-                number = together(hold(value)) if tensor else float(value)
-                found[_column(self._run.prefix + str(name))] = number
-            except (TypeError, ValueError, RuntimeError):
-                if name not in self._refused:
-                    self._refused.add(name)
-                    warn(f"metric {name!r} is not a number: {str(value)[:80]!r} is left out")
+        found = numbers({**(mapping or {}), **metrics}, self._run.prefix, self._refused)
         if self._journal is not None and found and self.ours():
             when = self._last_time or time.time()
             self._journal.amend(max(self.step, 0), when, found)
@@ -277,8 +266,3 @@ def _born() -> None:
 
 
 os.register_at_fork(after_in_child=_born)
-
-
-def _column(name: str) -> str:
-    """Metric names as the columns of a history can hold them: `step` and `time` are taken."""
-    return f"{name}_" if name in ("step", "time") else name

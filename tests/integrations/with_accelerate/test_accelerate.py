@@ -8,26 +8,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import accelerate
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import StepLR
 
 import lrtrack
 from lrtrack.errors import LRTrackWarning, UsageError
+from lrtrack.integrations.accelerate import LRTrack
 from lrtrack.records import State
-
-accelerate = pytest.importorskip("accelerate", reason="needs accelerate")
-LRTrack = __import__("lrtrack.integrations.accelerate", fromlist=["LRTrack"]).LRTrack
 
 
 @pytest.fixture
 def accelerator() -> Iterator[Callable[..., Any]]:
     """Make one for the processor; its state, which is one a process, is put back."""
     yield lambda **given: accelerate.Accelerator(cpu=True, **given)
-    state = __import__("accelerate.state", fromlist=["AcceleratorState"])
-    state.AcceleratorState._reset_state(reset_partial_state=True)
-    state.GradientState._reset_state()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
 
 
 def prepare(found: Any, task: Any) -> None:

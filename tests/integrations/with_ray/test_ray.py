@@ -50,12 +50,7 @@ def cluster() -> Iterator[str]:
     """Ray on this machine, for all tests; nothing of it is left afterwards."""
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets have short paths only
     assert "RAY_ADDRESS" not in os.environ, "tests have a cluster of their own"
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        _temp_dir=folder,
-    )
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
     address = ray.get_runtime_context().gcs_address
     yield address
     ray.shutdown()
@@ -301,4 +296,3 @@ def test_the_example(command_line, monkeypatch) -> None:
     compared = json.loads(command_line(*named[1].split(), "--format", "json").stdout)
 
     assert [row["runs"] for row in compared["schedules"]] == [2, 2]
-    assert len(example.read_text().splitlines()) <= 60

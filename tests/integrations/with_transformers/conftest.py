@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import transformers
+from accelerate.state import AcceleratorState, GradientState
 
 from .trainers import Model, Trainer
 
@@ -46,6 +47,5 @@ def trainer(digits: Any) -> Iterator[Callable[..., Any]]:
         return found
 
     yield make
-    state = __import__("accelerate.state", fromlist=["AcceleratorState"])
-    state.AcceleratorState._reset_state(reset_partial_state=True)
-    state.GradientState._reset_state()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
