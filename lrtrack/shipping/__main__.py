@@ -76,8 +76,12 @@ def _let_go() -> None:
     Else its sockets would live as long as this process: whoever waits for them to close, as Ray
     does for its workers' ones, would not see that it is gone.
     """
-    for name in os.listdir("/dev/fd"):  # noqa: PTH208 (while it is open itself)
-        if int(name) > sys.stderr.fileno():
+    try:
+        names = os.listdir("/dev/fd")  # noqa: PTH208 (while it is open itself)
+    except OSError:
+        return  # a place without /proc
+    for name in names:
+        if int(name) > 2:
             with contextlib.suppress(OSError):
                 os.close(int(name))
 
