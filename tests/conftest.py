@@ -267,6 +267,25 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return math.ceil(1.5 * (os.cpu_count() or 1))
 
 
+#: Parts whose tests take longest: begun first, so that no worker goes on alone at the end.
+_LONG = (
+    *("conformance/test_conformance", "faults", "integrations", "shipping", "security"),
+    *("sweeps", "examples", "trackers", "finder", "demo", "conformance", "docs", "contract"),
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long parts first; within them, all stays in order."""
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        part = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
+        return next((at for at, name in enumerate(_LONG) if part.startswith(name)), len(_LONG))
+
+    items.sort(key=place)
+
+
 _CONFORMANCE = "test_conformance.py::test_what_arrives"
 _conformance: dict[str, list[bool]] = {}
 

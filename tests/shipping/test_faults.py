@@ -94,24 +94,6 @@ def test_a_killed_trainer_is_delivered_and_failed(trainer, store, clean_place, w
     assert history.state is State.FAILED
 
 
-def test_a_shipper_killed_again_and_again_delivers_once(
-    trainer, store, clean_place, living_shippers, within_seconds
-):
-    """With its shipper killed in mid-run several times, every step arrives, and none twice."""
-    process = trainer(1500, 0.005)
-    killed = []
-    for age in (2.0, 2.3, 2.6):
-        within_seconds(20, lambda: living_shippers() != [])
-        time.sleep(age)
-        killed += living_shippers()
-        os.kill(killed[-1], signal.SIGKILL)
-    within_seconds(60, lambda: status(store) == "FINISHED")
-    process.wait(20)
-
-    assert len(set(killed)) == 3
-    assert delivered(store, only_run(store).info.run_id) == truth(list(range(1500)))
-
-
 def test_a_killed_process_group_is_left_to_sync(
     trainer, store, clean_place, living_shippers, command_line, within_seconds
 ):
@@ -176,27 +158,6 @@ def test_a_server_down_at_the_start_costs_one_warning(
     assert "stays in the journals" in left.stderr
     assert done.returncode == 0, done.stderr
     assert delivered(server.uri, only_run(server.uri).info.run_id) == truth(list(range(50)))
-
-
-def test_a_server_that_stops_in_the_middle_gets_everything_once(
-    server, trainer, clean_place, within_seconds
-):
-    """A server stopped and started again under a run has each step exactly once at the end."""
-    server.start()
-    process = trainer(1200, 0.01, MLFLOW_TRACKING_URI=server.uri)
-    within_seconds(30, lambda: status(server.uri) == "RUNNING")
-    time.sleep(2)
-    server.stop()
-    time.sleep(3)
-    server.start()
-    process.wait(60)
-    within_seconds(60, lambda: status(server.uri) == "FINISHED")
-
-    run = only_run(server.uri)
-    assert delivered(server.uri, run.info.run_id) == truth(list(range(1200)))
-    client = mlflow.MlflowClient(server.uri)
-    files = [file.path for file in client.list_artifacts(run.info.run_id, "lrtrack")]
-    assert files == ["lrtrack/history.parquet"]
 
 
 def test_credentials_stay_out_of_everything(server, trainer, clean_place, within_seconds):
