@@ -267,13 +267,6 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return math.ceil(1.5 * (os.cpu_count() or 1))
 
 
-#: Parts whose tests take longest: begun first, so that no worker goes on alone at the end.
-_LONG = (
-    *("conformance/test_conformance", "faults", "integrations", "shipping", "security"),
-    *("sweeps", "examples", "trackers", "finder", "demo", "conformance", "docs", "contract"),
-)
-
-
 #: What takes longest beside tests that are much like it: `tox -e soak` has them all.
 _SOAK = (
     "test_servers.py::test_a_server_that_goes_away_at_the_end",
@@ -295,16 +288,8 @@ _SOAK = (
 )
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long parts first; within them, all stays in order."""
-    here = Path(__file__).parent
-
-    def place(item: pytest.Item) -> int:
-        part = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
-        return next((at for at, name in enumerate(_LONG) if part.startswith(name)), len(_LONG))
-
-    items.sort(key=place)
+    """Leave out, of the whole suite, what is the soak's."""
     if os.environ.get("LRTRACK_SOAK", "") != "1" and len({item.path for item in items}) > 20:
         for item in items:
             if item.nodeid.endswith(_SOAK):
