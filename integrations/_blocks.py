@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import zip_longest
@@ -23,6 +24,19 @@ DEFAULTS: Mapping[str, Any] = {
     for parameter in _SIGNATURE
     if parameter.kind is parameter.KEYWORD_ONLY
 }
+
+
+def told_apart(names: Iterable[str]) -> list[str]:
+    """Prefixes of metrics out of names: of equal ones, all but the first have a number.
+
+    As Lightning's LearningRateMonitor has it: `Adam/`, `Adam-1/`.
+    """
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        found.append(f"{name}-{seen[name]}/" if seen[name] else f"{name}/")
+        seen[name] += 1
+    return found
 
 
 class Blocks:
@@ -76,8 +90,7 @@ class Blocks:
             The open runs; none, with a warning, where something broke that is no user's mistake.
 
         Raises:
-            TypeError: what is to be tracked is no optimizer or scheduler.
-            LRTrackError: as `track()` raises them.
+            TypeError, LRTrackError: as `track()` raises them.
         """
         self.leave(failed=True)
         options = {**found, **self._options}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any
@@ -12,7 +11,7 @@ from lrtrack._optional import load
 from lrtrack.capture.belonging import foreign
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.errors import UsageError, warn
-from lrtrack.integrations._blocks import Blocks
+from lrtrack.integrations._blocks import Blocks, told_apart
 from lrtrack.integrations._engines import observable
 from lrtrack.tracking import TrackedRun
 
@@ -122,21 +121,14 @@ def _init_trackers(tracker: LRTrack) -> dict[str, Any]:
 def _pairs(optimizers: Iterable[Any], schedulers: Iterable[Any]) -> Iterator[tuple[Any, Any, str]]:
     """Each optimizer, the scheduler that moves it, and what its metrics begin with."""
     optimizers = list(optimizers)
-    seen: Counter[str] = Counter()
-    for optimizer in optimizers:
-        inner = unwrap(optimizer)
+    inners = [unwrap(optimizer) for optimizer in optimizers]
+    prefixes = told_apart(type(inner).__name__ for inner in inners)
+    for optimizer, inner, prefix in zip(optimizers, inners, prefixes, strict=True):
         fitting = [each for each in schedulers if foreign(optimizer, each) is None]
-        name = type(inner).__name__
         if not fitting and hasattr(inner.step, "_wrapped_by_lr_sched"):  # torch's own mark
             warn(
-                f"LRTrack: the {name} has a scheduler that did not go through prepare(), so that "
-                "its name and parameters are not known; its learning rates are recorded. Prepare "
-                "it, or give LRTrack(optimizer, scheduler)."
+                f"LRTrack: the {type(inner).__name__} has a scheduler that did not go through "
+                "prepare(), so that its name and parameters are not known; its learning rates are "
+                "recorded. Prepare it, or give LRTrack(optimizer, scheduler)."
             )
-        number = f"-{seen[name]}" if seen[name] else ""  # as Lightning's LearningRateMonitor has it
-        seen[name] += 1
-        yield (
-            optimizer,
-            fitting[0] if fitting else None,
-            f"{name}{number}/" if len(optimizers) > 1 else "",
-        )
+        yield optimizer, next(iter(fitting), None), prefix if len(optimizers) > 1 else ""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -21,7 +20,7 @@ from lrtrack._optional import load
 from lrtrack.capture.belonging import foreign
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.errors import MissingPackage, UsageError, warn
-from lrtrack.integrations._blocks import Blocks
+from lrtrack.integrations._blocks import Blocks, told_apart
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
 from lrtrack.trackers.mlflow import MlflowTracker
@@ -252,12 +251,7 @@ def _prefixes(optimizers: list[Any], trainer: Any, module: Any) -> list[str]:
     if len(set(trained)) < len(trained):
         trained = [None] * len(trained)
     classes = [type(unwrap(each)).__name__ for each in optimizers]
-    found = [a or b or c for a, b, c in zip(named, trained, classes, strict=True)]
-    seen: Counter[str] = Counter()
-    for at, name in enumerate(found):
-        found[at] = f"{name}-{seen[name]}/" if seen[name] else f"{name}/"
-        seen[name] += 1
-    return found
+    return told_apart(a or b or c for a, b, c in zip(named, trained, classes, strict=True))
 
 
 def _trained(optimizer: Any, module: Any) -> str | None:
