@@ -85,6 +85,7 @@ def _clean_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
     monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "0.5")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("GIT_PYTHON_REFRESH", "quiet")
     place = folder / "work"

@@ -1,0 +1,137 @@
+"""What this user alone keeps on this machine: the key that proves who wrote something.
+
+A journal, an archive or a cloned repository can hold anything; the key cannot come with one. It
+lies outside every working directory, readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from lrtrack.errors import JournalError
+
+_KEY = "key"
+_KEY_BYTES = 32
+
+
+def directory() -> Path:
+    """The directory for the user's own state, created with mode 0700 if it is missing.
+
+    That is `$XDG_STATE_HOME/lrtrack`, by default `~/.local/state/lrtrack`. Where the home
+    directory cannot be written, as in some containers, it is a directory of the user's under
+    `/var/tmp` or `/tmp`.
+
+    Raises:
+        JournalError: none of them can be used.
+    """
+    reasons = []
+    for path in _candidates():
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _require_private(path)
+            if not os.access(path, os.W_OK | os.X_OK) and not (path / _KEY).exists():
+                raise PermissionError("it cannot be written")
+        except OSError as error:
+            reasons.append(f"{path}: {error.strerror or error}")
+        else:
+            return path
+    raise JournalError(f"no private directory for lrtrack's state ({'; '.join(reasons)})")
+
+
+def sign(purpose: str, content: bytes) -> str:
+    """An HMAC-SHA256 of `content` under the user's key, as 64 hexadecimal digits.
+
+    Args:
+        purpose: what the signature is for; one made for another purpose is never valid.
+        content: the bytes to sign.
+
+    Raises:
+        JournalError: there is no key, and none can be created.
+    """
+    message = purpose.encode() + b"\0" + content
+    return hmac.new(_key(), message, hashlib.sha256).hexdigest()
+
+
+def is_signed(purpose: str, content: bytes, signature: object) -> bool:
+    """Whether `signature` is what `sign` returns; False for anything else, whatever its type."""
+    if not isinstance(signature, str):
+        return False
+    try:
+        return hmac.compare_digest(sign(purpose, content).encode(), signature.encode())
+    except (JournalError, UnicodeEncodeError):
+        return False
+
+
+def _candidates() -> Iterator[Path]:
+    base = Path(os.environ.get("XDG_STATE_HOME") or "")
+    if base.is_absolute():
+        yield base / "lrtrack"
+    else:  # the specification of XDG has relative paths ignored
+        with contextlib.suppress(RuntimeError):  # a user without a home directory
+            yield Path.home() / ".local" / "state" / "lrtrack"
+    for shared in ("/var/tmp", "/tmp"):  # noqa: S108 (only where it is private: see below)
+        yield Path(shared) / f"lrtrack-{os.getuid()}"
+
+
+def _require_private(path: Path) -> None:
+    """Refuse a directory that somebody else owns or can write to.
+
+    Raises:
+        PermissionError: it is not this user's alone.
+    """
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise PermissionError("it belongs to somebody else")
+    if status.st_mode & 0o022:
+        path.chmod(0o700)
+
+
+def _key() -> bytes:
+    path = directory() / _KEY
+    try:
+        return _read_key(path)
+    except FileNotFoundError:
+        return _new_key(path)
+    except OSError as error:
+        raise JournalError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _read_key(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.getuid():
+            raise PermissionError("it belongs to somebody else")
+        if status.st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+        key = file.read()
+    if len(key) != _KEY_BYTES:
+        raise FileNotFoundError(f"{path} is not a key")  # torn by a full disk: write a new one
+    return key
+
+
+def _new_key(path: Path) -> bytes:
+    """Write a key; of several processes that do so at the same time, the first one's is kept."""
+    draft = path.with_name(f".{_KEY}.{uuid.uuid4().hex}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_KEY_BYTES))
+        if path.exists():  # not a key: see `_read_key`
+            draft.replace(path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, path)
+        return _read_key(path)
+    except OSError as error:
+        raise JournalError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
