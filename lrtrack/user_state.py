@@ -97,11 +97,15 @@ def _require_private(path: Path) -> None:
 def _key() -> bytes:
     path = directory() / _KEY
     try:
-        return _read_key(path)
+        key = _read_key(path)
+        if len(key) == _KEY_BYTES:
+            return key
+        path.unlink()  # torn, by a full disk
     except FileNotFoundError:
-        return _new_key(path)
+        pass
     except OSError as error:
         raise JournalError(f"cannot read {path}: {error.strerror or error}") from error
+    return _new_key(path)
 
 
 def _read_key(path: Path) -> bytes:
@@ -112,10 +116,7 @@ def _read_key(path: Path) -> bytes:
             raise PermissionError("it belongs to somebody else")
         if status.st_mode & 0o077:
             os.fchmod(descriptor, 0o600)
-        key = file.read()
-    if len(key) != _KEY_BYTES:
-        raise FileNotFoundError(f"{path} is not a key")  # torn by a full disk: write a new one
-    return key
+        return file.read()
 
 
 def _new_key(path: Path) -> bytes:
@@ -125,11 +126,8 @@ def _new_key(path: Path) -> bytes:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(_KEY_BYTES))
-        if path.exists():  # not a key: see `_read_key`
-            draft.replace(path)
-        else:
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, path)
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
         return _read_key(path)
     except OSError as error:
         raise JournalError(f"cannot write {path}: {error.strerror or error}") from error
