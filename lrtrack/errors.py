@@ -5,6 +5,7 @@ LRTrackError                 what a caller may catch
 │   └── MissingPackage       a package is not installed, or too old; an ImportError, too
 ├── NothingFound             nothing to report on, exit status 1
 ├── JournalError             a journal that cannot be written or read
+│   └── ForeignJournal       a journal that this user neither wrote nor accepted
 └── TrackerError             a tracker refused a request for good
     └── TrackerUnavailable   a tracker that may answer later: worth another try
 
@@ -50,6 +51,10 @@ class NothingFound(LRTrackError):
 
 class JournalError(LRTrackError):
     """A journal could not be written, or is not a journal."""
+
+
+class ForeignJournal(JournalError):
+    """A journal that this user neither wrote nor accepted: its contents are not acted on."""
 
 
 class TrackerError(LRTrackError):

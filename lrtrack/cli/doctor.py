@@ -69,8 +69,10 @@ def _devices() -> None:
 def _journals(directory: object) -> int:
     from pathlib import Path
 
+    from lrtrack.cli._adoption import advice
     from lrtrack.journal.layout import Layout
     from lrtrack.shipping.damaged import damaged
+    from lrtrack.shipping.foreign import foreign
     from lrtrack.shipping.lock import held
     from lrtrack.shipping.pending import SHOWN, pending
 
@@ -81,6 +83,9 @@ def _journals(directory: object) -> int:
         return 0
     _row("runs", sum(1 for _ in layout.journals()))
     _row("shipper", "at work" if held(layout.lock) else "not running (it starts when needed)")
+    others = list(foreign(layout))
+    if others:
+        _row("not yours", advice(layout, others))
     broken = damaged(layout)
     if broken:
         _row("damaged", f"{len(broken)}; what was there is left out, the rest is delivered")

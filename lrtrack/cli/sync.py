@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from lrtrack.cli import _adoption
 from lrtrack.cli._progress import bar
 
 if TYPE_CHECKING:
@@ -23,11 +25,19 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="Leave the rest for later after that time.",
 )
-def command(timeout: float) -> None:
+@click.option(
+    "--adopt",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Accept the journals in DIR that you did not write, and upload them.",
+)
+def command(timeout: float, adopt: Path | None) -> None:
     """Deliver to their trackers the runs that are still only in journals.
 
-    Runs that are going on are left to the shipper that serves them. Exit status 1 if something
-    of a finished run could not be delivered.
+    Runs that are going on are left to the shipper that serves them. Journals that somebody else
+    wrote are left alone, unless `--adopt` accepts them: it shows where each would be sent, and on a
+    terminal asks before it does so. Exit status 1 if something of a finished run could not be
+    delivered.
     """
     from lrtrack import settings
     from lrtrack.errors import LRTrackError, clean, warn
@@ -35,7 +45,8 @@ def command(timeout: float) -> None:
     from lrtrack.shipping.damaged import damaged
     from lrtrack.shipping.pending import SHOWN, pending
 
-    layout = Layout(settings.read().directory)
+    layout = _adoption.adopt(adopt) if adopt else Layout(settings.read().directory)
+    _adoption.name_foreign(layout)
     try:
         before = pending(layout)
     except OSError as error:

@@ -16,14 +16,17 @@ File names come from lrtrack's own hexadecimal ids only, never from a run's name
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
 import socket
+import stat
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from lrtrack.errors import JournalError
 
@@ -50,9 +53,10 @@ class Layout:
         try:
             for folder in (self.root, self.root / "runs", self.root / "queue"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ignore = self.root / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n", encoding="ascii")
+                if folder != self.root and folder.is_symlink():
+                    raise OSError(errno.ELOOP, "a symbolic link inside it", str(folder))
+            with contextlib.suppress(FileExistsError), (self.root / ".gitignore").open("x") as file:
+                file.write("*\n")
         except OSError as error:
             raise JournalError(f"cannot write to the journal directory {self.root}: {error}") from (
                 error
@@ -124,10 +128,26 @@ def host() -> str:
     return _SAFE.sub("_", socket.gethostname()) or "localhost"
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file of the journal directory to read it.
+
+    Whoever made the directory may have put anything there: a link that leads out of it, or a named
+    pipe on which a reader would wait forever.
+
+    Raises:
+        OSError: there is no such file, or it is something else than a regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Replace `path` in one step, private to the user: a reader sees the old text or the new."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump(data, file)
@@ -141,7 +161,8 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The mapping in `path`; None where there is none, or none that can be read."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            data = json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

@@ -18,7 +18,7 @@ def opened(path: Path) -> tuple[int, bool]:
     Raises:
         JournalError: that cannot be done, or another process is writing it.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     file = -1
     try:
         file = os.open(path, flags, 0o600)

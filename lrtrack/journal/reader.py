@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,10 +14,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from lrtrack.errors import JournalError
+from lrtrack.errors import ForeignJournal, JournalError
+from lrtrack.journal import signature
 from lrtrack.journal.damage import Damage
 from lrtrack.journal.entries import Entry, understood
 from lrtrack.journal.frames import FORMAT, HEAD, MAGIC, MAX_PAYLOAD, PREAMBLE, cut_off, decode
+from lrtrack.journal.layout import open_regular
 from lrtrack.records import Run, State, diagnoses_from, suggestions_from
 
 #: Bytes read at once: bounds memory on long journals. Nearly every frame is far smaller; for one
@@ -59,7 +62,7 @@ class JournalReader:
         self.path = path
         self.damage = Damage()
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 head = file.read(len(PREAMBLE))
         except OSError as error:
             raise JournalError(f"cannot read {path}: {error}") from error
@@ -71,19 +74,51 @@ class JournalReader:
 
     @cached_property
     def run(self) -> Run:
-        """The run's identity, from its first event (of a resumed run if the first was lost)."""
+        """The run's identity, which says where its steps go.
+
+        Raises:
+            ForeignJournal: this user neither wrote the journal nor accepted it.
+            JournalError: it has no readable record of its run.
+        """
+        run, genuine = self.claimed_run, signature.counts(self._identity)
+        if not genuine or run.id != self.path.stem:
+            raise ForeignJournal(
+                f"{self.path} was not written by you, so it is not used. Fix: if you trust it, "
+                f"accept it with `lrtrack sync --adopt {shlex.quote(str(self.path.parents[1]))}`"
+            )
+        return run
+
+    @cached_property
+    def claimed_run(self) -> Run:
+        """The run's identity as the journal has it, whoever wrote it: to be shown, not acted on."""
+        try:
+            return Run.from_dict(self._identity["run"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise JournalError(f"cannot read {self.path}: {error!r}") from error
+
+    def adopt(self) -> None:
+        """Accept a journal that somebody else wrote, as its first record is now.
+
+        Raises:
+            JournalError: it has no readable record, or the acceptance cannot be stored.
+        """
+        if self.claimed_run.id != self.path.stem:
+            raise JournalError(f"{self.path} describes another run, {self.claimed_run.id}")
+        signature.approve(self._identity, self.path)
+        self.__dict__.pop("run", None)
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        """The first event that describes the run (of a resumed run if the first was lost)."""
         for entry in self.entries():
             if entry.event is not None and entry.event["event"] in ("run", "resume"):
-                try:
-                    return Run.from_dict(entry.event["run"])
-                except (AttributeError, KeyError, TypeError, ValueError) as error:
-                    raise JournalError(f"cannot read {self.path}: {error!r}") from error
+                return entry.event
         why = f": {self.damage}" if self.damage else ""
         raise JournalError(f"{self.path} says nothing about its run{why}")
 
     def entries(self, offset: int = 0) -> Iterator[Entry]:
         """Whole entries from byte `offset` to the present end; what is none goes to `damage`."""
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             at, size = offset, CHUNK
             sound = max(at, len(PREAMBLE))  # all before is read, or was passed over for a reason
             while True:
@@ -118,7 +153,7 @@ class JournalReader:
         """
         if offset in (0, self.size()):
             return skip == 0
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(offset)
             head = file.read(len(MAGIC))
         if not head or not MAGIC.startswith(head):
@@ -158,7 +193,7 @@ class JournalReader:
 
     def alive(self) -> bool:
         """Whether some process still holds this journal open for writing."""
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

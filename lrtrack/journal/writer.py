@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack.errors import JournalError, warn
+from lrtrack.journal import signature
 from lrtrack.journal.frames import Kind, encode
 from lrtrack.journal.opening import opened
 from lrtrack.journal.restoring import lost, restored
@@ -90,8 +91,10 @@ class JournalWriter:
         self._stop = threading.Event()
         self._own_thread = 0
         warm_up()  # now, as the first use takes ten times as long as any other
+        identity = run.to_dict()
+        signed = {"run": identity, signature.FIELD: signature.sign(identity)}
         self._file, fresh = opened(path)
-        self.event("run" if fresh else "resume", run=run.to_dict())
+        self.event("run" if fresh else "resume", **signed)
         self._thread = threading.Thread(target=self._work, name="lrtrack-journal", daemon=True)
         self._thread.start()
         _open_writers.add(self)

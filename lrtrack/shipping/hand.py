@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from lrtrack.errors import LRTrackError
+from lrtrack.errors import ForeignJournal, LRTrackError
 from lrtrack.journal.layout import Layout, host
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Target
@@ -87,7 +87,8 @@ class Hand:
             reader = JournalReader(self._layout.journal(run_id))
             run, alive = reader.run, reader.alive()
         except (LRTrackError, OSError) as error:
-            if self._once or not self.backlog.may_come(run_id):
+            foreign = isinstance(error, ForeignJournal)  # which waiting does not change
+            if self._once or foreign or not self.backlog.may_come(run_id):
                 self._left.add(run_id)
                 self._log(f"{run_id}: left alone: {error}")
             return

@@ -16,6 +16,8 @@ from pathlib import Path
 
 #: Seconds in which a lock must be refused again and again: a look at it takes microseconds.
 GLANCE = 0.1
+#: A link in a journal directory may lead anywhere: it is not followed.
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 _jitter = random.Random()  # noqa: S311 (of its own: the training's random state is not ours)
 
@@ -41,7 +43,7 @@ class Lock:
         self._how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         deadline = time.monotonic() + GLANCE
         while True:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = os.open(self._path, _FLAGS, 0o600)
             if _locks(file, self._how) and _is_at(file, self._path):
                 self.release()
                 self._file = file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lrtrack.errors import JournalError
+from lrtrack.errors import ForeignJournal, JournalError
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.shipping.waiting import cursors
@@ -43,6 +43,8 @@ def pending(layout: Layout) -> list[Pending]:
         try:
             reader = JournalReader(layout.journal(run_id))
             run, alive, size = reader.run, reader.alive(), reader.size()
+        except ForeignJournal:  # `lrtrack.shipping.foreign` lists those
+            continue
         except (JournalError, OSError) as error:
             found.append(Pending(run_id, "?", (), 0, False, str(error)))
             continue

@@ -210,7 +210,7 @@ def _orphan(command: list[str], environment: Mapping[str, str], log: int) -> int
 
 def _log_of(layout: Layout) -> int:
     """The shipper's log, open; nowhere, where the directory does not take one."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         if layout.log.exists() and layout.log.stat().st_size > LOG_SIZE:
             layout.log.unlink()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lrtrack.errors import JournalError, NothingFound, UsageError, unknown, warn
+from lrtrack.errors import ForeignJournal, JournalError, NothingFound, UsageError, unknown, warn
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import History, Run, State, Target
@@ -84,12 +84,18 @@ class LocalTracker:
 
 
 def _runs(query: Query) -> Iterator[tuple[JournalReader, Run]]:
+    foreign: list[ForeignJournal] = []
     for path in Layout(query.directory).journals():
         try:
             reader = JournalReader(path)
             yield reader, reader.run
+        except ForeignJournal as error:
+            foreign.append(error)
         except (JournalError, OSError) as error:
             warn(f"{error}; it is left out")
+    if foreign:
+        others = f" (and {len(foreign) - 1} others like it)" if len(foreign) > 1 else ""
+        warn(f"{foreign[0]}{others}")
 
 
 def _history(reader: JournalReader, run: Run) -> History:

@@ -12,7 +12,7 @@ import torch
 from lrtrack.capture.optimizers import rank, unwrap
 from lrtrack.capture.scalars import settle
 from lrtrack.capture.steps import StepCapture
-from lrtrack.errors import JournalError, unknown, warn
+from lrtrack.errors import ForeignJournal, JournalError, unknown, warn
 from lrtrack.journal.layout import Layout, read_json
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
@@ -247,6 +247,8 @@ def _continued(layout: Layout, run: Run, resume: str | None) -> tuple[Run, int, 
             if reader.damage:
                 warn(f"{path} is {reader.damage}; the run goes on without what was there.")
             return reader.run, int(steps[-1].as_py()) if len(steps) else -1, table
+        except ForeignJournal as error:
+            warn(str(error))
         except JournalError:
             continue
     return run, -1, None

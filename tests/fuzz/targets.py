@@ -32,7 +32,7 @@ def journal(data: bytes) -> None:
     path.write_bytes(PREAMBLE + body)
     reader = JournalReader(path)
     with suppress(JournalError):
-        assert reader.run.to_dict()["id"] == reader.run.id
+        assert reader.claimed_run.to_dict()["id"] == reader.claimed_run.id
     places = [(entry.start, entry.end, len(entry.records())) for entry in reader.entries()]
     table, _ = reader.table()
     steps = table["step"].to_pylist()

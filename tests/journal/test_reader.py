@@ -15,6 +15,7 @@ from lrtrack.journal import reader as reader_module
 from lrtrack.journal.entries import MAX_EVENT
 from lrtrack.journal.frames import PREAMBLE, Kind, encode
 from lrtrack.journal.reader import Ending, JournalReader, merge
+from lrtrack.journal.signature import sign
 from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.schedules import Schedule
 
@@ -57,7 +58,7 @@ def journal(path: Path, *frames: bytes) -> JournalReader:
 
 def test_the_kept_sample_tells_its_run() -> None:
     """A file of format 1 is understood by every later lrtrack: the run's identity."""
-    assert JournalReader(SAMPLE).run == Run(
+    assert JournalReader(SAMPLE).claimed_run == Run(
         id="00112233445566778899aabbccddeeff",
         name="OneCycleLR-seed7",
         schedule=Schedule("OneCycleLR", {"max_lr": [0.1, 0.2], "total_steps": 100}),
@@ -175,7 +176,7 @@ def test_much_rubbish_is_stepped_over(path: Path, run: Run, monkeypatch) -> None
     rubbish = bytes(50_000)
     reader = journal(path, event("run", run=run.to_dict()), rubbish, event("end", state="FINISHED"))
 
-    assert reader.run == run
+    assert reader.claimed_run == run
     assert reader.table()[1] == Ending(State.FINISHED, 1.0)
 
 
@@ -225,10 +226,12 @@ def test_a_journal_without_its_run_is_told(path: Path) -> None:
 
 def test_a_lost_first_event_is_made_good_by_a_later_one(path: Path, run: Run) -> None:
     """A resumed run says again what it is."""
-    damaged = bytearray(event("run", run=run.to_dict()))
+    identity = run.to_dict()
+    damaged = bytearray(event("run", run=identity))
     damaged[30] ^= 1
+    resumed = event("resume", run=identity, signature=sign(identity))
 
-    assert journal(path, bytes(damaged), event("resume", run=run.to_dict())).run == run
+    assert journal(path, bytes(damaged), resumed).run == run
 
 
 @pytest.mark.parametrize(

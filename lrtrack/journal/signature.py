@@ -1,0 +1,74 @@
+"""Who wrote a journal: only this user's own journals count, until they accept another one.
+
+A journal says where its steps are to be sent and with which settings. One that came with a clone,
+an archive or a shared directory must not decide that, so the writer signs its first record with
+the user's key. File ownership is not enough: an unpacked archive belongs to whoever unpacked it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lrtrack import user_state
+from lrtrack.errors import JournalError
+
+#: The key of an event that holds the signature of the event's `run`.
+FIELD = "signature"
+_PURPOSE = "journal"
+_APPROVALS = "approved-journals"
+
+
+def sign(run: Mapping[str, Any]) -> str:
+    """The signature of a run's record.
+
+    Args:
+        run: what `Run.to_dict` returns.
+
+    Raises:
+        JournalError: the user's key cannot be read or created.
+    """
+    return user_state.sign(_PURPOSE, _canonical(json.loads(json.dumps(run))))
+
+
+def counts(event: Mapping[str, Any]) -> bool:
+    """Whether this user wrote, or has accepted, the `run` or `resume` event of a journal."""
+    content = _canonical(event.get("run"))
+    if user_state.is_signed(_PURPOSE, content, event.get(FIELD)):
+        return True
+    try:
+        return _approval(content).is_file()
+    except (JournalError, OSError):
+        return False
+
+
+def approve(event: Mapping[str, Any], path: Path) -> None:
+    """Accept the run that an event of somebody else's journal describes, as it is now.
+
+    A record that changes afterwards has to be accepted again.
+
+    Args:
+        event: the journal's first event.
+        path: the journal, noted for whoever looks at the list of approvals.
+
+    Raises:
+        JournalError: the approval cannot be stored.
+    """
+    approval = _approval(_canonical(event.get("run")))
+    try:
+        approval.parent.mkdir(mode=0o700, exist_ok=True)
+        approval.write_text(f"{path}\n", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise JournalError(f"cannot write {approval}: {error.strerror or error}") from error
+
+
+def _approval(content: bytes) -> Path:
+    return user_state.directory() / _APPROVALS / hashlib.sha256(content).hexdigest()
+
+
+def _canonical(run: object) -> bytes:
+    """One text for equal records, whatever the order of their keys."""
+    return json.dumps(run, sort_keys=True, separators=(",", ":")).encode()

@@ -1,0 +1,79 @@
+"""Journals that this user did not write: named to people, and accepted at their request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrtrack.errors import ForeignJournal, JournalError, UsageError
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.reader import JournalReader
+from lrtrack.records import Run, Target
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A journal that this user neither wrote nor accepted.
+
+    Attributes:
+        reader: the journal.
+        run: its run as the journal describes it.
+    """
+
+    reader: JournalReader
+    run: Run
+
+
+def foreign(layout: Layout) -> Iterator[Foreign]:
+    """The journals of a directory that this user neither wrote nor accepted, newest first.
+
+    Those whose run cannot be read at all are not among them: nothing could be accepted.
+    """
+    for path in layout.journals():
+        try:
+            reader = JournalReader(path)
+            _ = reader.run
+        except ForeignJournal:
+            yield Foreign(reader, reader.claimed_run)
+        except (JournalError, OSError):
+            continue
+
+
+def layout_of(directory: Path) -> Layout:
+    """The journal directory that a user means: `directory` itself, or the `.lrtrack` in it.
+
+    Raises:
+        UsageError: neither is a journal directory.
+    """
+    for root in (directory, directory / ".lrtrack"):
+        if (root / "runs").is_dir():
+            return Layout(root.absolute())
+    raise UsageError(
+        f"{directory} is not a journal directory: it has neither `runs` nor `.lrtrack/runs` in it. "
+        "Fix: give the directory that holds the journals."
+    )
+
+
+def adopt(layout: Layout, journals: list[Foreign]) -> None:
+    """Accept the journals, and queue those that have to be delivered.
+
+    Raises:
+        JournalError: an acceptance cannot be stored, or the directory cannot be written.
+    """
+    layout.create()
+    for journal in journals:
+        journal.reader.adopt()
+        if any(target.portable and target.delivers for target in journal.run.targets):
+            layout.marker(journal.run.id).touch(mode=0o600)
+
+
+def destination(target: Target) -> str:
+    """Where a target says that its run is to be sent, and with which settings."""
+    if not target.delivers:
+        return f"{target.tracker}: stays in this directory"
+    place = target.uri or "its default address"
+    into = target.run_id and f"run {target.run_id}"
+    into = into or f"experiment {target.experiment or target.experiment_id}"
+    settings = " ".join(f"{name}={value}" for name, value in sorted(target.environment.items()))
+    return f"{target.tracker} at {place}, {into}" + (f", with {settings}" if settings else "")
