@@ -47,14 +47,21 @@ class Layout:
     def create(self) -> None:
         """Make the directories, private to the user.
 
+        Links among lrtrack's own files there are removed: nobody but lrtrack makes these files,
+        and it makes no links.
+
         Raises:
             JournalError: the directory cannot be made or written.
         """
         try:
             for folder in (self.root, self.root / "runs", self.root / "queue"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                if folder != self.root and folder.is_symlink():
-                    raise OSError(errno.ELOOP, "a symbolic link inside it", str(folder))
+            with os.scandir(self.root) as entries:
+                links = [Path(entry.path) for entry in entries if entry.is_symlink()]
+            for link in links:
+                link.unlink()
+                if link.name in ("runs", "queue"):
+                    link.mkdir(mode=0o700)
             with contextlib.suppress(FileExistsError), (self.root / ".gitignore").open("x") as file:
                 file.write("*\n")
         except OSError as error:

@@ -262,7 +262,7 @@ def test_links_in_a_journal_directory_lead_nowhere(clean_place: Path, command_li
     victim.write_text("precious")
     layout = Layout(clean_place / ".lrtrack")
     layout.create()
-    for path in (layout.log, layout.lock, layout.journal(RUN_ID)):
+    for path in (layout.log, layout.lock, layout.wake, layout.journal(RUN_ID)):
         path.symlink_to(victim)
     layout.marker(RUN_ID).touch()
 
