@@ -77,6 +77,14 @@ class DiskTrouble(TrackerUnavailable):
     """This machine's disk does not take what must be kept of a delivery; tells of no tracker."""
 
 
+class PartRefused(TrackerError):
+    """The run is ended in the tracker, but a part of it was refused for good."""
+
+
+class PartUnavailable(TrackerUnavailable):
+    """The run is ended in the tracker; a part of it may still be taken later."""
+
+
 class LRTrackWarning(UserWarning):
     """Something is missing or late; training is not affected."""
 

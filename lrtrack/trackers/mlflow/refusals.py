@@ -59,6 +59,14 @@ _ADVICE = {
     401: f"{_KEY} the server knows",
     403: f"{_KEY} may do this",
     404: "look whether this is the address of an MLflow server",
+    413: "raise the limit for uploads of the proxy before the server (client_max_body_size)",
+}
+#: The packages of artifact stores, by the module that MLflow misses.
+_PACKAGES = {
+    "google": "google-cloud-storage",
+    "azure": "azure-storage-blob azure-identity",
+    "pysftp": "pysftp",
+    "pyarrow": "pyarrow",
 }
 
 #: The function through which MLflow sends all that goes to its server.
@@ -115,7 +123,7 @@ def translated(uri: str | None) -> Iterator[None]:
                 raise TrackerError(message) from error
             raise TrackerUnavailable(message, answer.retry_after) from error
         except ModuleNotFoundError as error:  # a database's or a cloud's own package
-            raise TrackerError(f"{where} needs a package that is not here: {error}") from error
+            raise TrackerError(f"{where} {_needs(error)}") from error
         except Exception as error:
             if not type(error).__module__.startswith("sqlalchemy"):
                 raise
@@ -187,6 +195,13 @@ def _listen() -> None:
 
         vars(send)["lrtrack"] = True
         setattr(rest, _SENDER, send)
+
+
+def _needs(error: ModuleNotFoundError) -> str:
+    """What a missing driver of a database or an artifact store is called, and how to get it."""
+    module = (error.name or "").partition(".")[0]
+    advice = f". Fix: pip install {_PACKAGES.get(module, module)}" if module else ""
+    return f"needs a package that is not installed here ({error}){advice}"
 
 
 def _reason(error: BaseException, answer: Answer) -> str:

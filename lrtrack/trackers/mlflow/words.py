@@ -13,7 +13,8 @@ from lrtrack.schedules import CONSTANT, Schedule, text_of
 from lrtrack.trackers.base import Publication
 
 RUN_ID = "lrtrack.run_id"
-HISTORY_ROWS = "lrtrack.history.rows"
+#: How many steps the columnar file has, or that it is refused or lacks some.
+HISTORY_ROWS, NO_HISTORY = "lrtrack.history.rows", "none"
 NOTE = "mlflow.note.content"
 #: What MLflow's pages can group by: readable, and different for schedules that only differ in
 #: their parameters.
