@@ -78,7 +78,16 @@ class DiskTrouble(TrackerUnavailable):
 
 
 class PartRefused(TrackerError):
-    """The run is ended in the tracker, but a part of it was refused for good."""
+    """The run is ended in the tracker, but a part of it was refused for good.
+
+    Args:
+        message: why, and what to do.
+        part: what is missing.
+    """
+
+    def __init__(self, message: str, part: str = "the outcome") -> None:
+        super().__init__(message)
+        self.part = part
 
 
 class PartUnavailable(TrackerUnavailable):

@@ -102,7 +102,7 @@ class Ending:
         except SinkLost:
             raise
         except PartRefused as error:
-            self._failures.append(_Failure("the outcome", str(error), later=False))
+            self._failures.append(_Failure(error.part, str(error), later=False))
         except PartUnavailable as error:
             self._failures.append(_Failure("the outcome", str(error), later=True))
         except Exception as error:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lrtrack.errors import SinkLost, TrackerError, TrackerUnavailable
+from lrtrack.errors import PartRefused, SinkLost, TrackerError, TrackerUnavailable
 from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.settings import redact
 from lrtrack.trackers import columns
@@ -22,6 +22,12 @@ from lrtrack.trackers.wandb import place, words
 
 #: Seconds that W&B may take to open a run, and that any answer is waited for at one attempt.
 OPENING, ANSWER = 30.0, 30.0
+#: Orders without which a run can be ended all the same.
+_OPTIONAL = ("upload", "complete")
+_NOT_STORED = (
+    "W&B's file storage did not take it. Fix: allow uploads from here to that storage; "
+    "debug-internal.log of the run, under ./wandb, says what it answered"
+)
 
 
 class WandbSink:
@@ -91,10 +97,16 @@ class WandbSink:
         self._ask("complete", config=config, notes=notes, codes=words.codes(run))
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
-        """End the run where lrtrack opened it, and wait until W&B's server has everything."""
+        """End the run where lrtrack opened it, and wait until W&B's server has everything.
+
+        Raises:
+            PartRefused: W&B has all of it but the columnar file.
+        """
         code = 0 if state is State.FINISHED else 1
-        self._ask("close", summary=dict(summary), exit_code=code)
+        answer = self._ask("close", summary=dict(summary), exit_code=code)
         self.release()
+        if answer.get("missing"):
+            raise PartRefused(_NOT_STORED, answer["missing"])
 
     def release(self) -> None:
         """End the process; what it has not sent is delivered by the next one."""
@@ -170,8 +182,10 @@ class WandbSink:
             raise TrackerUnavailable(f"W&B has not answered for {wait:.0f} s") from None
         if not line:
             self._lost(None)
-        self._asked = None
+        asked, self._asked = self._asked, None
         answer: dict[str, Any] = json.loads(line)
+        if "error" in answer and asked in _OPTIONAL:
+            raise TrackerError(redact(answer["error"]))  # the run itself may still be ended
         if "error" in answer:
             self.release()
             kind = TrackerError if answer["final"] else SinkLost

@@ -13,12 +13,19 @@ import queue
 import shutil
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from lrtrack.trackers.wandb import leaving, place, words
 
 Answer = dict[str, Any]
+
+#: Attempts at sending a file, and seconds between them: a run ends without the file if it must.
+#: W&B's own values would keep the run open for a quarter of an hour.
+FILE_ATTEMPTS, FILE_PAUSE = 5, 5.0
+#: Looks for a file that was sent, and seconds between two: W&B may list it a little later.
+LOOKS, PAUSE = 3, 1.0
 
 
 class Writer:
@@ -31,6 +38,7 @@ class Writer:
         self._present: dict[int, set[str]] = {}
         self._last = -1
         self._last_names: set[str] = set()
+        self._file: str | None = None
 
     def open(self, order: dict[str, Any]) -> Answer:
         """Create, continue or attach to the run; says its id, page and W&B directory."""
@@ -74,6 +82,8 @@ class Writer:
             disable_git=True,
             save_code=False,
             x_disable_stats=True,  # this process's load is not the training's
+            x_file_transfer_retry_max=FILE_ATTEMPTS,
+            x_file_transfer_retry_wait_max_seconds=FILE_PAUSE,
             init_timeout=order["timeout"],
             **order["settings"],
         )
@@ -136,6 +146,7 @@ class Writer:
         inside = Path(self._run.dir) / order["name"]
         inside.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(order["path"], inside)
+        self._file = order["name"]
         self._run.save(str(inside), base_path=self._run.dir, policy="now")
         return {}
 
@@ -172,7 +183,22 @@ class Writer:
         run.finish(exit_code=order["exit_code"])
         if last >= 0:
             self._check(last)
+            if self._file is not None and not self._has_file(self._file):
+                return {"missing": self._file}
         return {}
+
+    def _has_file(self, name: str) -> bool:
+        """Whether W&B has the file: its client gives up on uploads without a word."""
+        for _ in range(LOOKS):
+            try:
+                file = next(iter(self._on_server().files([name])), None)
+            except Exception as error:  # the run is ended: the answer is not worth a failure
+                print(f"cannot look for {name}: {error}", file=sys.stderr)
+                return True
+            if file is not None and file.size:
+                return True
+            time.sleep(PAUSE)
+        return False
 
     def _check(self, last: int) -> None:
         """See to it that W&B has the run's last row: its client gives up without a word."""
