@@ -6,6 +6,7 @@ LRTrackError                 what a caller may catch
 ├── NothingFound             nothing to report on, exit status 1
 ├── JournalError             a journal that cannot be written or read
 └── TrackerError             a tracker refused a request for good
+    ├── AccessRefused        by reason of the credentials
     └── TrackerUnavailable   a tracker that may answer later: worth another try
 
 LRTrackWarning               training goes on; the text says what is lost or late
@@ -54,6 +55,10 @@ class JournalError(LRTrackError):
 
 class TrackerError(LRTrackError):
     """The tracker refused, and would refuse again."""
+
+
+class AccessRefused(TrackerError):
+    """The tracker does not accept the credentials, for this run or any other."""
 
 
 class TrackerUnavailable(TrackerError):

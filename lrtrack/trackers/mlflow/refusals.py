@@ -21,7 +21,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from lrtrack._optional import load
-from lrtrack.errors import TrackerError, TrackerUnavailable
+from lrtrack.errors import AccessRefused, TrackerError, TrackerUnavailable
 from lrtrack.settings import redact
 
 #: Seconds that a server may take for an answer, where the user has not said otherwise.
@@ -42,6 +42,7 @@ _FINAL = {
     "UNAUTHENTICATED",
     "ENDPOINT_NOT_FOUND",
 }
+_ACCESS = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 _FINAL_STATUS = ("401", "403", "404")
 #: The client's errors that are none of its own making: all others would come again.
 _LATER_STATUS = (408, 409, 425, 429, 499)
@@ -120,7 +121,8 @@ def translated(uri: str | None) -> Iterator[None]:
         except (exceptions.MlflowException, OSError) as error:  # artifacts: those of requests
             message = f"{where}: {redact(_reason(error, answer))}"
             if _final(error, answer):
-                raise TrackerError(message) from error
+                refused = answer.status in (401, 403) or _code(error) in _ACCESS
+                raise (AccessRefused if refused else TrackerError)(message) from error
             raise TrackerUnavailable(message, answer.retry_after) from error
         except ModuleNotFoundError as error:  # a database's or a cloud's own package
             raise TrackerError(f"{where} {_needs(error)}") from error

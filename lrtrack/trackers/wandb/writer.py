@@ -53,7 +53,7 @@ class Writer:
             gone = not self._attach(order)
             if gone and not order["offline"]:
                 return {"id": order["id"], "url": None, "gone": True}
-        if self._run is None:
+        if not self._attached:
             self._init(order)
             # It may be there already though nobody remembers: a lost cursor tells nothing.
             again = order["again"] or (self._run.resumed and not self._joined)
