@@ -7,6 +7,7 @@ LRTrackError                 what a caller may catch
 ├── JournalError             a journal that cannot be written or read
 │   └── ForeignJournal       a journal that this user neither wrote nor accepted
 └── TrackerError             a tracker refused a request for good
+    ├── AccessRefused        by reason of the credentials
     └── TrackerUnavailable   a tracker that may answer later: worth another try
 
 LRTrackWarning               training goes on; the text says what is lost or late
@@ -61,6 +62,10 @@ class TrackerError(LRTrackError):
     """The tracker refused, and would refuse again."""
 
 
+class AccessRefused(TrackerError):
+    """The tracker does not accept the credentials, for this run or any other."""
+
+
 class TrackerUnavailable(TrackerError):
     """The tracker did not answer, or asked for patience.
 
@@ -80,6 +85,23 @@ class SinkLost(TrackerUnavailable):
 
 class DiskTrouble(TrackerUnavailable):
     """This machine's disk does not take what must be kept of a delivery; tells of no tracker."""
+
+
+class PartRefused(TrackerError):
+    """The run is ended in the tracker, but a part of it was refused for good.
+
+    Args:
+        message: why, and what to do.
+        part: what is missing.
+    """
+
+    def __init__(self, message: str, part: str = "the outcome") -> None:
+        super().__init__(message)
+        self.part = part
+
+
+class PartUnavailable(TrackerUnavailable):
+    """The run is ended in the tracker; a part of it may still be taken later."""
 
 
 class LRTrackWarning(UserWarning):

@@ -73,6 +73,7 @@ def _journals(directory: object) -> int:
     from lrtrack.journal.layout import Layout
     from lrtrack.shipping.damaged import damaged
     from lrtrack.shipping.foreign import foreign
+    from lrtrack.shipping.incomplete import incomplete, summarized
     from lrtrack.shipping.lock import held
     from lrtrack.shipping.pending import SHOWN, pending
 
@@ -91,6 +92,8 @@ def _journals(directory: object) -> int:
         _row("damaged", f"{len(broken)}; what was there is left out, the rest is delivered")
         for run_id, what in broken.items():
             _row("", f"{layout.journal(run_id)} is {what}")
+    if missing := incomplete(layout):
+        _row("incomplete", summarized(missing))
     waiting = pending(layout)
     _row("undelivered", len(waiting) or "nothing")
     for run in waiting[:SHOWN]:

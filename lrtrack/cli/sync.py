@@ -43,6 +43,7 @@ def command(timeout: float, adopt: Path | None) -> None:
     from lrtrack.errors import LRTrackError, clean, warn
     from lrtrack.journal.layout import Layout
     from lrtrack.shipping.damaged import damaged
+    from lrtrack.shipping.incomplete import incomplete, summarized
     from lrtrack.shipping.pending import SHOWN, pending
 
     layout = _adoption.adopt(adopt) if adopt else Layout(settings.read().directory)
@@ -61,6 +62,8 @@ def command(timeout: float, adopt: Path | None) -> None:
     for run_id, what in damaged(layout).items():
         if run_id in over:
             warn(f"{layout.journal(run_id)} is {what}; what was there is left out.")
+    if missing := incomplete(layout, sorted(over)):
+        warn(f"Delivered {summarized(missing)}. Steps and ends of runs are in the tracker.")
     left = [run for run in pending(layout) if run.id in over]
     left.sort(key=lambda run: run.error is None)  # those first of which one knows why
     click.echo(f"Delivered {len(over) - len(left)} of {len(over)} runs.")

@@ -25,6 +25,7 @@ class Cursor:
         failures: attempts that came to nothing, since the last one that did not.
         given_up: the tracker refused for good; only `lrtrack sync` or a new shipper tries again.
         damage: what of the journal could not be read, and so was not delivered.
+        missing: which part of a closed run its tracker does not have, why, and how to fix that.
     """
 
     offset: int = 0
@@ -38,6 +39,7 @@ class Cursor:
     failures: int = 0
     given_up: bool = False
     damage: str | None = None
+    missing: str | None = None
 
     @classmethod
     def load(cls, path: Path) -> Cursor:
@@ -59,7 +61,7 @@ class Cursor:
     def _makes_sense(self) -> bool:
         counts = (self.offset, self.skip, self.failures, self.doubtful)
         flags = (self.doubt, self.closed, self.given_up)
-        texts = (self.remote_id, self.url, self.error, self.damage)
+        texts = (self.remote_id, self.url, self.error, self.damage, self.missing)
         return (
             all(type(count) is int and count >= 0 for count in counts)
             and all(isinstance(flag, bool) for flag in flags)

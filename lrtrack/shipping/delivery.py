@@ -5,28 +5,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
 
 from lrtrack.errors import DiskTrouble, SinkLost, TrackerError
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
-from lrtrack.records import TRAIN, State, StepRecord, Target
+from lrtrack.records import StepRecord, Target
 from lrtrack.shipping.cursor import Cursor
-from lrtrack.stats.summary import final_value
-from lrtrack.trackers import columns
+from lrtrack.shipping.ending import Ending
 from lrtrack.trackers.base import Sink, Tracker
 
 #: Steps handed to a tracker at once: enough to fill its requests, few enough to see progress.
 BATCH = 1000
 
 #: What a cursor says of trouble when there is none.
-WELL: dict[str, Any] = {"error": None, "given_up": False, "failures": 0}
+WELL: dict[str, Any] = {"error": None, "given_up": False, "failures": 0, "missing": None}
 
 #: What a disk says that is full, read-only or away for a while, and a process with too many files.
 PASSING = {
@@ -63,6 +57,7 @@ class Delivery:
         self._gate = layout.gate(run_id, target.tracker)
         self.cursor = Cursor.load(self._path)
         self._sink = tracker.sink(self._reader.run, target, self.cursor.remote_id)
+        self._ending = Ending(self._reader)
         self._opened = False
         told = self.cursor
         if not told.closed and not self._reader.stands(told.offset, told.skip):
@@ -168,24 +163,11 @@ class Delivery:
         return sink
 
     def _finish(self, sink: Sink) -> None:
-        table, ending = self._reader.table()
-        last = float(table["time"][-1].as_py()) if table.num_rows else self._reader.run.started
-        if table.num_rows:
-            with tempfile.TemporaryDirectory(prefix="lrtrack-") as folder:
-                path = Path(folder) / columns.NAME
-                columns.write_parquet(table, path)
-                sink.upload(path)
-                table = columns.read_parquet(path, own=True)
-        # Without a word of how it ended, its process was killed.
-        state, ended = (ending.state, ending.time) if ending else (State.FAILED, last)
-        run = ending.completed(self._reader.run) if ending else self._reader.run
-        complete = getattr(sink, "complete", None)  # came after the first sinks of others
-        if ending is not None and ending.tells and complete is not None:
-            complete(run)
-        # The losses of a range test are not what a training came to.
-        summary = run_metrics(table, run.prefix) if run.kind == TRAIN else {}
-        sink.close(state, ended, summary)
-        self._save(closed=True, offset=self._reader.size(), skip=0, damage=self.damage)
+        missing = self._ending.store(sink)
+        size = self._reader.size()
+        self._save(
+            closed=True, offset=size, skip=0, damage=self.damage, **{**WELL, "missing": missing}
+        )
 
     def _rewind(self) -> None:
         """Begin anew; whatever was journalled until now may be in the tracker."""
@@ -235,21 +217,6 @@ def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
     more = len(records) > BATCH
     records, positions = records[:BATCH], positions[:BATCH]
     return Batch(_joined(records), positions[-1] if positions else after, more)
-
-
-def run_metrics(table: pa.Table, prefix: str) -> dict[str, float]:
-    """`loss_final` and `loss_best` of a run, empty where it has no loss."""
-    name = prefix + "loss"
-    if name not in table.column_names:
-        return {}
-    values = table[name].drop_null().to_numpy()
-    if not len(values):
-        return {}
-    finite = values[np.isfinite(values)]
-    best = float(finite.min()) if len(finite) else float("nan")
-    final = final_value(values)
-    last = float("nan") if final is None else final
-    return {f"{prefix}loss_final": last, f"{prefix}loss_best": best}
 
 
 def _joined(records: list[StepRecord]) -> list[StepRecord]:

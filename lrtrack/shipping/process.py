@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from lrtrack.errors import DiskTrouble, TrackerError, TrackerUnavailable
+from lrtrack.errors import DiskTrouble, PartUnavailable, TrackerError, TrackerUnavailable
 from lrtrack.journal.layout import Layout
 from lrtrack.records import Target
 from lrtrack.settings import redact
@@ -163,6 +163,7 @@ class Shipper:
                     return
             self._went_well(job)
             self._tell_damage(job)
+            self._report_missing(job)
             job.seen, job.beat = extent, self._moved_at + BEAT
         except TrackerUnavailable as error:
             self._later(job, error)
@@ -176,7 +177,7 @@ class Shipper:
     def _later(self, job: Job, error: TrackerUnavailable) -> None:
         job.delivery.note(error, final=False)
         now = time.monotonic()
-        if not isinstance(error, DiskTrouble):
+        if not isinstance(error, DiskTrouble | PartUnavailable):  # neither is the tracker's
             job.place.failed(now, error.retry_after)
         pause = error.retry_after or job.pause * _jitter.uniform(0.8, 1.2)
         job.not_before = now + min(pause, PATIENT)
@@ -194,6 +195,11 @@ class Shipper:
         if damage is not None and damage != job.told:
             job.told = damage
             self._log(f"{job.delivery.run_id}: its journal is {damage}; the rest is delivered")
+
+    def _report_missing(self, job: Job) -> None:
+        missing = job.delivery.cursor.missing
+        if missing is not None and job.delivery.cursor.closed:
+            self._log(f"{job.delivery.run_id}: ended without {missing}")
 
     def _went_well(self, job: Job) -> None:
         job.pause, job.failed = PAUSE, 0

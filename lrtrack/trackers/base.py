@@ -86,7 +86,8 @@ class Sink(Protocol):
             so. Then a new sink is given the whole run again, and leaves out what is stored.
     """
 
-    durable: bool
+    @property
+    def durable(self) -> bool: ...  # noqa: D102
 
     def open(self) -> Remote:
         """Find this run in the tracker, or create it with its tags and params. Idempotent."""

@@ -16,6 +16,8 @@ from lrtrack.trackers import unfolding
 #: Where a tracker keeps the file, below a run's artifacts.
 FOLDER = "lrtrack"
 NAME = "history.parquet"
+#: The largest step, and the seconds since the epoch from which on a time is none (year 5138).
+LARGEST, LATEST = 2**53, 1e11
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
@@ -50,6 +52,15 @@ def read_parquet(path: Path, *, own: bool = False) -> pa.Table:
     if not np.isfinite(table["time"].to_numpy()).all():
         raise ValueError("not a step history: steps at no time")
     return table
+
+
+def sound_rows(table: pa.Table) -> tuple[pa.Table, int]:
+    """The rows at steps and times that a training can have, and how many others there were."""
+    steps, times = table["step"].to_numpy(), table["time"].to_numpy()
+    sound = (steps >= 0) & (steps < LARGEST) & (times >= 0) & (times < LATEST)
+    if sound.all():
+        return table, 0
+    return table.filter(pa.array(sound)), int((~sound).sum())
 
 
 def _expect(schema: pa.Schema) -> None:

@@ -66,7 +66,9 @@ def kept(path: Path) -> dict[str, Any] | None:
         present = {n: arrays[_MASK + n].view(np.bool_) if _MASK + n in arrays else whole
                    for n in metrics}  # fmt: skip
         steps, times = arrays["step"], arrays["time"]
-    except (pa.ArrowException, OSError, ValueError, KeyError):
+        if steps.dtype != np.int64 or times.dtype != np.float64:
+            return None
+    except Exception:  # whatever a file that is not whole makes of Arrow: then there is no copy
         return None
     return {"steps": steps, "times": times, "metrics": metrics, "present": present,
             "mapped": mapped}  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -205,7 +206,11 @@ class TrackedRun:
             return state.closed and state.offset >= size
 
         self._wait(size, delivered, timeout, later)
-        late = [state for state in self._states(later) if not delivered(state)]
+        states = self._states(later)
+        for state in states:
+            if state.missing is not None and delivered(state):
+                _report_missing(state.missing)
+        late = [state for state in states if not delivered(state)]
         for state in late:
             if state.error is not None:
                 self.report(state)
@@ -258,6 +263,21 @@ class TrackedRun:
     def ours(self) -> bool:
         """Whether this process writes the run: a forked child has the hooks, not the journal."""
         return self._generation == _generation
+
+
+#: Parts of runs of which this process has reported already that trackers do not have them.
+_reported: set[str] = set()
+
+
+def _report_missing(missing: str) -> None:
+    """Say once a process that runs are stored without a part; runs have ids of 32 digits."""
+    kind = re.sub(r"[0-9a-f]{32}", "", missing)
+    if kind not in _reported:
+        _reported.add(kind)
+        warn(
+            f"lrtrack stored the run, without {missing}. Its steps and its end are in the tracker, "
+            "and reports read them there. Later runs are not warned about."
+        )
 
 
 def _born() -> None:

@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lrtrack.errors import TrackerError, warn
+from lrtrack.settings import redact
 from lrtrack.trackers.base import REPORT, Publication, Query, Remote
 from lrtrack.trackers.mlflow import words
 from lrtrack.trackers.mlflow.reading import experiment_of, own_target
@@ -25,19 +27,40 @@ def publish(publication: Publication, query: Query) -> Remote:
     uri = query.uri or own_target().uri
     mlflow = existing(uri)
 
-    def put() -> Remote:
-        experiment = experiment_of(mlflow, query)
-        run_id = _find_or_create(mlflow, experiment.experiment_id)
-        with tempfile.TemporaryDirectory(prefix="lrtrack-") as folder:
-            for name, content in publication.files.items():
-                (Path(folder) / name).write_bytes(content)
-            mlflow.log_artifacts(run_id, folder, publication.folder)
-        mlflow.set_tag(run_id, words.NOTE, words.report_note(publication))
+    def begin() -> tuple[str, str]:
+        experiment_id = str(experiment_of(mlflow, query).experiment_id)
+        return experiment_id, _find_or_create(mlflow, experiment_id)
+
+    def finish(stored: bool) -> None:
+        mlflow.set_tag(run_id, words.NOTE, words.report_note(publication, stored=stored))
         mlflow.set_terminated(run_id, "FINISHED")
-        return Remote(run_id, page(mlflow.tracking_uri, experiment.experiment_id, run_id))
 
     with quiet():
-        return patiently(uri, put)
+        experiment_id, run_id = patiently(uri, begin)
+        refusal = _store_files(mlflow, uri, run_id, publication)
+        patiently(uri, lambda: finish(refusal is None))
+    if refusal is not None:
+        warn(
+            f"The report is in the description of the MLflow run {run_id}, but its files are not "
+            f"stored: {refusal}. Write them with --output."
+        )
+    return Remote(run_id, page(mlflow.tracking_uri, experiment_id, run_id))
+
+
+def _store_files(
+    mlflow: MlflowClient, uri: str | None, run_id: str, publication: Publication
+) -> str | None:
+    """Store the report's files; why the artifact store does not take them, None where it does."""
+    with tempfile.TemporaryDirectory(prefix="lrtrack-") as folder:
+        for name, content in publication.files.items():
+            (Path(folder) / name).write_bytes(content)
+        try:
+            patiently(uri, lambda: mlflow.log_artifacts(run_id, folder, publication.folder))
+        except TrackerError as error:
+            return str(error)
+        except Exception as error:  # packages of artifact stores raise errors of their own
+            return redact(repr(error))
+    return None
 
 
 def _find_or_create(mlflow: MlflowClient, experiment_id: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from lrtrack.errors import NothingFound, UsageError, unknown, warn
 from lrtrack.records import TRAIN, History, Run, State, Target, suggestions_from
 from lrtrack.schedules import JSON
 from lrtrack.settings import redact
-from lrtrack.trackers import columns, copies
+from lrtrack.trackers import columns, copies, per_run
 from lrtrack.trackers.base import Progress, Query
 from lrtrack.trackers.mlflow import words
 from lrtrack.trackers.mlflow.refusals import patiently, translated
@@ -44,19 +43,20 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     mlflow = existing(uri)
     experiment = patiently(uri, lambda: experiment_of(mlflow, query))
     runs = patiently(uri, lambda: _runs(mlflow, query, experiment.experiment_id))
-    source = _Source(mlflow, uri, experiment.name, query)
-    with quiet(), ThreadPoolExecutor(WORKERS, thread_name_prefix="lrtrack-read") as pool:
-        waiting = [pool.submit(source.history, run) for run in runs]
+    left_out = per_run.LeftOut()
+    source = _Source(mlflow, uri, experiment.name, query, left_out)
+    with quiet():
         try:
-            for done, future in enumerate(waiting, 1):
-                yield future.result()
-                if progress is not None:
-                    progress(done, len(runs))
+            yield from per_run.read_each(
+                runs, source.history, _named, left_out, workers=WORKERS, progress=progress
+            )
         finally:
-            for future in waiting:
-                future.cancel()
             source.complain()
     copies.prune()
+
+
+def _named(found: Any) -> str:
+    return f"{found.info.run_name!r} ({found.info.run_id})"
 
 
 def own_target() -> Target:
@@ -117,6 +117,7 @@ class _Source:
     uri: str | None
     experiment: str
     query: Query
+    left_out: per_run.LeftOut
     broken: list[str] = field(default_factory=list)
 
     def history(self, found: Any) -> History:
@@ -130,16 +131,18 @@ class _Source:
             and metric not in arrays["metrics"]
         ):
             more = patiently(self.uri, lambda: from_api(self.mlflow, info.run_id, [metric]))
+            more = self._sound(found, more)
             arrays = columns.arrays(joined(columns.table_of(arrays), more))
-        return History(
+        history = History(
             run,
             _STATES.get(info.status, State.FAILED),
             "mlflow",
             **arrays,
             url=page(self.mlflow.tracking_uri, info.experiment_id, info.run_id),
-            ended=info.end_time / 1000 if info.end_time else None,
+            ended=per_run.moment(info.end_time / 1000, run.started) if info.end_time else None,
             remote_id=info.run_id,
         )
+        return per_run.checked(history)
 
     def complain(self) -> None:
         """Say once which columnar files were of no use: where one is not, many may be."""
@@ -167,7 +170,16 @@ class _Source:
         return arrays or columns.arrays(table)
 
     def _stored(self, found: Any, run: Run) -> dict[str, Any]:
-        return columns.arrays(patiently(self.uri, lambda: stored(self.mlflow, found, run.prefix)))
+        table = patiently(self.uri, lambda: stored(self.mlflow, found, run.prefix))
+        return columns.arrays(self._sound(found, table))
+
+    def _sound(self, found: Any, table: pa.Table) -> pa.Table:
+        """The table without rows at negative or immense steps or times."""
+        sound, count = columns.sound_rows(table)
+        if count:
+            reason = "their step or time is negative, or larger than any real one"
+            self.left_out.note_rows(lambda: _named(found), count, reason)
+        return sound
 
     def _columnar(self, found: Any, rows: int) -> pa.Table | None:
         """The columnar file; None where it is missing, torn or not of the whole run."""
@@ -220,7 +232,7 @@ def run_from(found: Any, experiment: str | None) -> Run:
         device_name=tags.get("lrtrack.device.name", ""),
         world_size=_integer(tags.get("lrtrack.world_size")) or 1,
         version=tags.get("lrtrack.version", ""),
-        started=(found.info.start_time or 0) / 1000,
+        started=per_run.moment((found.info.start_time or 0) / 1000),
         kind=tags.get(words.KIND, TRAIN),
         suggestions=suggestions_from(
             {
@@ -243,6 +255,6 @@ def _value(text: str) -> JSON:
 
 def _integer(text: str | None) -> int | None:
     try:
-        return None if text is None else int(text)
+        return None if text is None else per_run.integer_of(int(text))
     except ValueError:
         return None

@@ -21,7 +21,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from lrtrack._optional import load
-from lrtrack.errors import TrackerError, TrackerUnavailable
+from lrtrack.errors import AccessRefused, TrackerError, TrackerUnavailable
 from lrtrack.settings import redact
 
 #: Seconds that a server may take for an answer, where the user has not said otherwise.
@@ -42,6 +42,7 @@ _FINAL = {
     "UNAUTHENTICATED",
     "ENDPOINT_NOT_FOUND",
 }
+_ACCESS = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 _FINAL_STATUS = ("401", "403", "404")
 #: The client's errors that are none of its own making: all others would come again.
 _LATER_STATUS = (408, 409, 425, 429, 499)
@@ -59,6 +60,14 @@ _ADVICE = {
     401: f"{_KEY} the server knows",
     403: f"{_KEY} may do this",
     404: "look whether this is the address of an MLflow server",
+    413: "raise the limit for uploads of the proxy before the server (client_max_body_size)",
+}
+#: The packages of artifact stores, by the module that MLflow misses.
+_PACKAGES = {
+    "google": "google-cloud-storage",
+    "azure": "azure-storage-blob azure-identity",
+    "pysftp": "pysftp",
+    "pyarrow": "pyarrow",
 }
 
 #: The function through which MLflow sends all that goes to its server.
@@ -112,10 +121,11 @@ def translated(uri: str | None) -> Iterator[None]:
         except (exceptions.MlflowException, OSError) as error:  # artifacts: those of requests
             message = f"{where}: {redact(_reason(error, answer))}"
             if _final(error, answer):
-                raise TrackerError(message) from error
+                refused = answer.status in (401, 403) or _code(error) in _ACCESS
+                raise (AccessRefused if refused else TrackerError)(message) from error
             raise TrackerUnavailable(message, answer.retry_after) from error
         except ModuleNotFoundError as error:  # a database's or a cloud's own package
-            raise TrackerError(f"{where} needs a package that is not here: {error}") from error
+            raise TrackerError(f"{where} {_needs(error)}") from error
         except Exception as error:
             if not type(error).__module__.startswith("sqlalchemy"):
                 raise
@@ -187,6 +197,13 @@ def _listen() -> None:
 
         vars(send)["lrtrack"] = True
         setattr(rest, _SENDER, send)
+
+
+def _needs(error: ModuleNotFoundError) -> str:
+    """What a missing driver of a database or an artifact store is called, and how to get it."""
+    module = (error.name or "").partition(".")[0]
+    advice = f". Fix: pip install {_PACKAGES.get(module, module)}" if module else ""
+    return f"needs a package that is not installed here ({error}){advice}"
 
 
 def _reason(error: BaseException, answer: Answer) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from lrtrack._optional import load
-from lrtrack.errors import TrackerError
+from lrtrack.errors import PartRefused, PartUnavailable, TrackerError, TrackerUnavailable
 from lrtrack.journal.reader import merge
 from lrtrack.records import TRAIN, Run, State, StepRecord, Target
+from lrtrack.settings import redact
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.mlflow import words
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 #: MLflow's limits for one `log_batch`.
 METRICS, PARAMS, TAGS = 1000, 100, 100
+
+#: What the system says of a directory on another machine.
+_REFUSED_PATH = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 
 Point = tuple[str, float, int, int]
 
@@ -105,18 +110,32 @@ class MlflowSink:
                 self._there[point[0]].add((_exact(point[1]), point[3]))
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
-        """Store the run-level metrics; end the run if lrtrack opened it."""
-        with self._turn():
-            there = self._client.get_run(self._id).data
-            when = int(ended * 1000)
-            self._log_points(
-                [(words.key(n), v, when, 0) for n, v in summary.items()
-                 if there.metrics.get(n) != v]
-            )  # fmt: skip
-            if self._run.kind == TRAIN and words.is_ours(there.tags.get(words.NOTE, ""), self._run):
-                self._client.set_tag(self._id, words.NOTE, self._note(state, summary))
-            if not self._target.joined:
+        """Store the run-level metrics; end the run if lrtrack opened it, whether or not they were.
+
+        Raises:
+            PartRefused, PartUnavailable: the run is ended, without its metrics or description.
+        """
+        when = int(ended * 1000)
+        failure: TrackerError | None = None
+        try:
+            with self._turn():
+                self._store_outcome(state, when, summary)
+        except TrackerError as error:
+            failure = error
+        if not self._target.joined:
+            with self._turn():
                 self._client.set_terminated(self._id, state.value, when)
+        if failure is not None:
+            later = isinstance(failure, TrackerUnavailable)
+            raise (PartUnavailable if later else PartRefused)(str(failure)) from failure
+
+    def _store_outcome(self, state: State, when: int, summary: Mapping[str, float]) -> None:
+        there = self._client.get_run(self._id).data
+        self._log_points(
+            [(words.key(n), v, when, 0) for n, v in summary.items() if there.metrics.get(n) != v]
+        )
+        if self._run.kind == TRAIN and words.is_ours(there.tags.get(words.NOTE, ""), self._run):
+            self._client.set_tag(self._id, words.NOTE, self._note(state, summary))
 
     def _note(self, state: State, summary: Mapping[str, float]) -> str:
         final, best = (summary.get(f"{self._run.prefix}loss_{name}") for name in ("final", "best"))
@@ -151,11 +170,28 @@ class MlflowSink:
             self._steps = int(whole["step"][-1].as_py()) + 1
             path = Path(folder) / columns.NAME
             columns.write_parquet(whole, path)
-            self._client.log_artifact(self._id, str(path), columns.FOLDER)
+            if self._target.joined or words.HISTORY_ROWS in tags:
+                # An older file lacks these steps: nobody may read it if this one is refused.
+                self._client.set_tag(self._id, words.HISTORY_ROWS, words.NO_HISTORY)
+            self._log_artifact(path, found.info.artifact_uri)
             self._client.set_tag(self._id, words.HISTORY_ROWS, str(whole.num_rows))
 
+    def _log_artifact(self, path: Path, root: str) -> None:
+        try:
+            self._client.log_artifact(self._id, str(path), columns.FOLDER)
+        except OSError as error:
+            if error.errno not in _REFUSED_PATH or not self._client.tracking_uri.startswith("http"):
+                raise
+            raise TrackerError(
+                f"MLflow's server keeps artifacts in its own directory {redact(root)}, which this "
+                f"machine cannot write: {error.strerror}. Fix: start the server with "
+                "--serve-artifacts and --artifacts-destination, or make the directory writable here"
+            ) from error
+
     def _earlier_blocks(self, found: Any) -> pa.Table:
-        """What other blocks of the run have stored; from the metrics where the file is broken."""
+        """What other blocks of the run have stored; from the metrics where the file lacks some."""
+        if found.data.tags[words.HISTORY_ROWS] == words.NO_HISTORY:
+            return stored(self._client, found, self._run.prefix)
         try:
             return columnar(self._client, self._id)
         except ValueError:

@@ -13,7 +13,8 @@ from lrtrack.schedules import CONSTANT, Schedule, text_of
 from lrtrack.trackers.base import Publication
 
 RUN_ID = "lrtrack.run_id"
-HISTORY_ROWS = "lrtrack.history.rows"
+#: How many steps the columnar file has, or that it is refused or lacks some.
+HISTORY_ROWS, NO_HISTORY = "lrtrack.history.rows", "none"
 NOTE = "mlflow.note.content"
 #: What MLflow's pages can group by: readable, and different for schedules that only differ in
 #: their parameters.
@@ -149,9 +150,16 @@ def is_ours(text: str, run: Run) -> bool:
     return text == before + inside + after and _OUTCOME.fullmatch(inside) is not None
 
 
-def report_note(publication: Publication) -> str:
-    """The description of the run that keeps reports: the last report itself, where it fits in."""
+def report_note(publication: Publication, *, stored: bool = True) -> str:
+    """The description of the run that keeps reports: the last report itself, where it fits in.
+
+    Args:
+        publication: the report.
+        stored: whether its files are among the run's artifacts.
+    """
     where = f"The report's files are among the artifacts, under `{publication.folder}`."
+    if not stored:
+        where = "The report's files could not be stored among the artifacts."
     whole = f"{publication.markdown}\n{where}\n"
     if len(whole) <= _WHOLE:
         return whole

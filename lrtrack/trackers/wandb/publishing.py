@@ -12,13 +12,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
-from lrtrack.errors import TrackerError, TrackerUnavailable, UsageError
+from lrtrack.errors import TrackerError, TrackerUnavailable, UsageError, warn
 from lrtrack.settings import redact
 from lrtrack.trackers.base import REPORT, Publication, Query, Remote
 from lrtrack.trackers.wandb import place
+from lrtrack.trackers.wandb.writer import FILE_ATTEMPTS, FILE_PAUSE, LOOKS, PAUSE, failure
 
 #: W&B's id of the run: with the same one, W&B goes on with the run that is there.
 ID = "lrtrack-report"
@@ -57,6 +59,11 @@ def publish(publication: Publication, query: Query) -> Remote:
             folder=publication.folder,
             panel=f"report/{publication.metric}",
             notes=publication.headline,
+        )
+    if answer["missing"]:
+        warn(
+            f"The report is in the W&B run {answer['id']}, but W&B's file storage did not take "
+            f"{', '.join(answer['missing'])}: allow uploads from here, or write files with --output."
         )
     return Remote(answer["id"], answer["url"])
 
@@ -100,8 +107,23 @@ def _done(order: dict[str, Any]) -> dict[str, Any]:
         shutil.copy(Path(order["from_"]) / name, inside / name)
         run.save(str(inside / name), base_path=run.dir, policy="now")
     found = {"id": run.id, "url": run.url}
+    online = not run.offline
     run.finish()
-    return found
+    names = [f"{order['folder']}/{name}" for name in order["files"]]
+    return {**found, "missing": _missing(run, names) if online else []}
+
+
+def _missing(run: Any, names: list[str]) -> list[str]:
+    """Which files W&B does not have: its client gives up on uploads without a word."""
+    import wandb
+
+    for _ in range(LOOKS):
+        stored = wandb.Api().run(f"{run.entity}/{run.project}/{run.id}").files(names)
+        missing = set(names) - {file.name for file in stored if file.size}
+        if not missing:
+            return []
+        time.sleep(PAUSE)
+    return sorted(missing)
 
 
 def _opened(order: dict[str, Any]) -> Any:
@@ -110,7 +132,8 @@ def _opened(order: dict[str, Any]) -> Any:
 
     settings = wandb.Settings(
         console="off", silent=True, disable_git=True, save_code=False, x_disable_stats=True,
-        init_timeout=30.0,
+        init_timeout=30.0, x_file_transfer_retry_max=FILE_ATTEMPTS,
+        x_file_transfer_retry_wait_max_seconds=FILE_PAUSE,
     )  # fmt: skip
     for attempt in range(1, _ATTEMPTS + 1):
         try:
@@ -132,8 +155,6 @@ def _opened(order: dict[str, Any]) -> Any:
 
 def main() -> None:
     """Answer one order."""
-    from lrtrack.trackers.wandb.writer import failure
-
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever W&B prints is not the answer
     try:

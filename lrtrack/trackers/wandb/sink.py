@@ -13,15 +13,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lrtrack.errors import SinkLost, TrackerError, TrackerUnavailable
+from lrtrack.errors import PartRefused, SinkLost, TrackerError, TrackerUnavailable
 from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.settings import redact
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Remote
-from lrtrack.trackers.wandb import place, words
+from lrtrack.trackers.wandb import place, service, words
 
 #: Seconds that W&B may take to open a run, and that any answer is waited for at one attempt.
 OPENING, ANSWER = 30.0, 30.0
+#: Orders without which a run can be ended all the same.
+_OPTIONAL = ("upload", "complete")
+_NOT_STORED = (
+    "W&B's file storage did not take it. Fix: allow uploads from here to that storage; "
+    "debug-internal.log of the run, under ./wandb, says what it answered"
+)
 
 
 class WandbSink:
@@ -33,9 +39,6 @@ class WandbSink:
         remote_id: W&B's run id, where the run was opened before.
     """
 
-    #: W&B's client takes rows long before its server has them.
-    durable = False
-
     def __init__(self, run: Run, target: Target, remote_id: str | None) -> None:
         self._run = run
         self._target = target
@@ -44,6 +47,21 @@ class WandbSink:
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str] = queue.Queue()
         self._asked: str | None = None
+        token = target.environment.get("WANDB_SERVICE", "") if target.joined else ""
+        self._attached = service.answers(token)
+        # Rows handed to the user's open run offline are in its files, and nobody can be asked.
+        self._unasked = target.joined and place.mode(target.environment) == "offline"
+
+    @property
+    def durable(self) -> bool:
+        """Whether rows that were taken are kept for good.
+
+        W&B's client takes rows long before its server has them, so a run of its own is delivered
+        again from its beginning and rows that the server has are left out. The service of a user's
+        open run keeps what it has taken like the user's own rows, and W&B's server may not show
+        them for long: asking the server and writing again would store steps twice.
+        """
+        return self._attached or self._unasked
 
     def open(self) -> Remote:
         """Start the process, and find or create the run there."""
@@ -58,21 +76,27 @@ class WandbSink:
             entity=entity or None,
             project=project or None,
             joined=joined,
-            attach="WANDB_SERVICE" in self._target.environment,
+            attach=self._attached,
+            offline=self._unasked,
             again=self._again,
+            rewritten=self._id == self._run.id and not self._target.continued,
             config=self._config(),
             tags=words.tags(self._run),
             told=self._told(),
             settings={"program": self._run.source or "python", "host": self._run.host or None},
             timeout=OPENING,
         )
+        if found.get("gone"):  # the user's process ended since
+            self._attached = False
+            if not self._unasked:
+                self._lost(None)
         self._again = True
         return Remote(found["id"], found["url"])
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
         """Log the records; the process leaves out what the run has already."""
         rows = [(record.step, record.time, dict(record.metrics)) for record in records]
-        self._ask("write", rows=rows)
+        self._ask("write", rows=rows, doubt=doubt and self.durable)
 
     def upload(self, history: Path) -> None:
         """Put the columnar file among the run's files."""
@@ -91,10 +115,16 @@ class WandbSink:
         self._ask("complete", config=config, notes=notes, codes=words.codes(run))
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
-        """End the run where lrtrack opened it, and wait until W&B's server has everything."""
+        """End the run where lrtrack opened it, and wait until W&B's server has everything.
+
+        Raises:
+            PartRefused: W&B has all of it but the columnar file.
+        """
         code = 0 if state is State.FINISHED else 1
-        self._ask("close", summary=dict(summary), exit_code=code)
+        answer = self._ask("close", summary=dict(summary), exit_code=code)
         self.release()
+        if answer.get("missing"):
+            raise PartRefused(_NOT_STORED, answer["missing"])
 
     def release(self) -> None:
         """End the process; what it has not sent is delivered by the next one."""
@@ -146,6 +176,8 @@ class WandbSink:
         An order that was not answered in time is not given again: its answer is waited for at
         the next attempt.
         """
+        if self._process is None and self.durable and do != "open":
+            self.open()
         process = self._process
         if process is None or process.stdin is None:
             raise SinkLost("the process that writes to W&B is gone")
@@ -170,17 +202,21 @@ class WandbSink:
             raise TrackerUnavailable(f"W&B has not answered for {wait:.0f} s") from None
         if not line:
             self._lost(None)
-        self._asked = None
+        asked, self._asked = self._asked, None
         answer: dict[str, Any] = json.loads(line)
+        if "error" in answer and asked in _OPTIONAL:
+            raise TrackerError(redact(answer["error"]))  # the run itself may still be ended
         if "error" in answer:
             self.release()
-            kind = TrackerError if answer["final"] else SinkLost
+            again = TrackerUnavailable if self.durable else SinkLost
+            kind = TrackerError if answer["final"] else again
             raise kind(redact(answer["error"]))
         return answer
 
     def _lost(self, error: Exception | None) -> None:
         self.release()
-        raise SinkLost("the process that writes to W&B has ended") from error
+        kind = TrackerUnavailable if self.durable else SinkLost
+        raise kind("the process that writes to W&B has ended") from error
 
 
 def _read(process: subprocess.Popen[str], into: queue.Queue[str]) -> None:

@@ -13,12 +13,19 @@ import queue
 import shutil
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
-from lrtrack.trackers.wandb import leaving, place, words
+from lrtrack.trackers.wandb import leaving, place, taken, words
 
 Answer = dict[str, Any]
+
+#: Attempts at sending a file, and seconds between them: a run ends without the file if it must.
+#: W&B's own values would keep the run open for a quarter of an hour.
+FILE_ATTEMPTS, FILE_PAUSE = 5, 5.0
+#: Looks for a file that was sent, and seconds between two: W&B may list it a little later.
+LOOKS, PAUSE = 3, 1.0
 
 
 class Writer:
@@ -31,18 +38,31 @@ class Writer:
         self._present: dict[int, set[str]] = {}
         self._last = -1
         self._last_names: set[str] = set()
+        self._file: str | None = None
+        self._attached = False
+        self._superseded: list[Path] = []
 
     def open(self, order: dict[str, Any]) -> Answer:
-        """Create, continue or attach to the run; says its id, page and W&B directory."""
-        self._joined = order["joined"]
-        if not (self._joined and order["attach"] and self._attach(order)):
+        """Create, continue or attach to the run; says its id, page and W&B directory.
+
+        Where the user's open run cannot be attached to, the answer has `gone`, and online nothing
+        is opened: what its service has taken is to be asked for first.
+        """
+        self._joined, gone = order["joined"], False
+        if self._joined and order["attach"]:
+            gone = not self._attach(order)
+            if gone and not order["offline"]:
+                return {"id": order["id"], "url": None, "gone": True}
+        if not self._attached:
             self._init(order)
             # It may be there already though nobody remembers: a lost cursor tells nothing.
             again = order["again"] or (self._run.resumed and not self._joined)
             if again and not self._run.offline:
                 self._present = self._stored()
+            if order["rewritten"] and self._run.offline:
+                self._superseded = taken.superseded(Path(self._run.dir).parent, order["id"])
         self._run.define_metric(words.STEP, hidden=True)
-        return {"id": self._run.id, "url": self._run.url}
+        return {"id": self._run.id, "url": self._run.url, "gone": gone}
 
     def _attach(self, order: dict[str, Any]) -> bool:
         """Write to the run that is open in the user's process, through that process's service."""
@@ -50,14 +70,13 @@ class Writer:
 
         try:
             attach: Any = vars(wandb)["_attach"]
-            self._run = attach(attach_id=order["id"])
+            run = attach(attach_id=order["id"])
         except Exception as error:
             print(f"cannot attach to run {order['id']}: {error}", file=sys.stderr)
             os.environ.pop("WANDB_SERVICE", None)
             wandb.teardown()
             return False
-        if order["again"]:
-            self._present = self._stored()
+        self._run, self._attached = run, True
         self._run.config.update(order["config"])
         mine = [tag for tag in order["tags"] if tag not in (self._run.tags or ())]
         if mine:
@@ -74,9 +93,13 @@ class Writer:
             disable_git=True,
             save_code=False,
             x_disable_stats=True,  # this process's load is not the training's
+            x_file_transfer_retry_max=FILE_ATTEMPTS,
+            x_file_transfer_retry_wait_max_seconds=FILE_PAUSE,
             init_timeout=order["timeout"],
             **order["settings"],
         )
+        if settings.mode == "shared" and self._joined:  # others may still write to it
+            settings.x_primary = settings.x_update_finish_state = False
         told = {} if self._joined else order["told"]
         self._run = wandb.init(
             id=order["id"],
@@ -92,11 +115,8 @@ class Writer:
 
     def _stored(self) -> dict[int, set[str]]:
         """Which metrics the server has at which steps."""
-        found: dict[int, set[str]] = {}
-        for row in self._on_server().scan_history(use_cache=False):
-            if isinstance(row.get(words.STEP), int):
-                found.setdefault(row[words.STEP], set()).update(row)
-        return found
+        shared = self._run.settings.mode == "shared"
+        return (taken.stored_at_rest if shared else taken.stored)(self._on_server)
 
     def _on_server(self) -> Any:
         """The run as W&B's server has it."""
@@ -107,7 +127,8 @@ class Writer:
 
     def write(self, order: dict[str, Any]) -> Answer:
         """Log rows of (step, time, metrics); what was logged before is left out."""
-        for step, when, metrics in order["rows"]:
+        rows = self._not_taken(order["rows"]) if order["doubt"] else order["rows"]
+        for step, when, metrics in rows:
             known = self._present.get(step, set())
             if step < self._last:
                 continue
@@ -120,7 +141,30 @@ class Writer:
             if fresh:
                 self._define(fresh)
                 self._run.log({**fresh, words.STEP: step, "_timestamp": when})
+        if self._attached and self._last >= 0 and self._service_has().get(words.STEP) is None:
+            raise ConnectionError(f"run {self._run.id} takes no rows")
         return {}
+
+    def _service_has(self) -> dict[str, Any]:
+        """The run's summary; answered once everything sent before is taken, in every mode."""
+        return dict(self._run.summary._as_dict())
+
+    def _not_taken(self, rows: list[Any]) -> list[Any]:
+        """The rows that an earlier attempt, whose answer was lost, did not hand to the service.
+
+        W&B's server may not have them yet, and offline there is none: the service itself tells.
+        """
+        if self._attached:
+            summary = self._service_has()
+            if summary.get(words.STEP) is None:
+                return rows
+            if (at := taken.last(rows, summary)) is not None:
+                return rows[at + 1 :]
+            if self._run.offline:
+                return [row for row in rows if row[0] > summary[words.STEP]]
+        if not self._run.offline:
+            self._present = self._stored()
+        return rows
 
     def _define(self, names: dict[str, float]) -> None:
         for name in names:
@@ -136,6 +180,7 @@ class Writer:
         inside = Path(self._run.dir) / order["name"]
         inside.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(order["path"], inside)
+        self._file = order["name"]
         self._run.save(str(inside), base_path=self._run.dir, policy="now")
         return {}
 
@@ -165,14 +210,31 @@ class Writer:
         """Store the summary, and end the run where lrtrack opened it."""
         run = self._run
         run.summary.update(order["summary"])
-        if self._joined and getattr(run, "_is_attached", False):
-            _ = run.step  # answered only after all before it was taken
+        if self._attached:
+            self._service_has()
             return {}
         last = -1 if run.offline or run.settings.mode == "shared" else run.step - 1
         run.finish(exit_code=order["exit_code"])
+        for folder in self._superseded:
+            shutil.rmtree(folder, ignore_errors=True)
         if last >= 0:
             self._check(last)
+            if self._file is not None and not self._has_file(self._file):
+                return {"missing": self._file}
         return {}
+
+    def _has_file(self, name: str) -> bool:
+        """Whether W&B has the file: its client gives up on uploads without a word."""
+        for _ in range(LOOKS):
+            try:
+                file = next(iter(self._on_server().files([name])), None)
+            except Exception as error:  # the run is ended: the answer is not worth a failure
+                print(f"cannot look for {name}: {error}", file=sys.stderr)
+                return True
+            if file is not None and file.size:
+                return True
+            time.sleep(PAUSE)
+        return False
 
     def _check(self, last: int) -> None:
         """See to it that W&B has the run's last row: its client gives up without a word."""

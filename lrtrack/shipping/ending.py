@@ -1,0 +1,142 @@
+"""Ending a delivered run in its tracker.
+
+The end itself must arrive: state, `loss_final`, `loss_best`. What only helps (the columnar file,
+the diagnoses) is stored where the tracker takes it. An artifact store that refuses, has no driver
+installed or is away must not leave a run RUNNING in a tracker that answers.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lrtrack.errors import PartRefused, PartUnavailable, SinkLost, TrackerError, TrackerUnavailable
+from lrtrack.journal.reader import JournalReader
+from lrtrack.records import TRAIN, State
+from lrtrack.settings import redact
+from lrtrack.stats.summary import final_value
+from lrtrack.trackers import columns
+from lrtrack.trackers.base import Sink
+
+#: Attempts at a part that a tracker may take later; by then the run itself is ended.
+ATTEMPTS = 3
+#: The columnar file as messages name it.
+_FILE = f"{columns.FOLDER}/{columns.NAME}"
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """One part that the tracker did not take.
+
+    Attributes:
+        part: what it is.
+        reason: why, without credentials.
+        later: another attempt may succeed.
+    """
+
+    part: str
+    reason: str
+    later: bool
+
+
+class Ending:
+    """Stores what the end of one run needs.
+
+    Args:
+        reader: the run's journal, which is complete.
+    """
+
+    def __init__(self, reader: JournalReader) -> None:
+        self._reader = reader
+        self._attempts = 0
+        self._failures: list[_Failure] = []
+
+    def store(self, sink: Sink) -> str | None:
+        """End the run, with every part that the tracker takes.
+
+        Returns:
+            Which part is missing, why and how to fix that; None where nothing is.
+
+        Raises:
+            PartUnavailable: the run is ended, and a part is worth another attempt.
+            TrackerUnavailable, TrackerError: the run could not be ended.
+        """
+        self._failures = []
+        table, end = self._reader.table()
+        run = end.completed(self._reader.run) if end else self._reader.run
+        last = float(table["time"][-1].as_py()) if table.num_rows else run.started
+        if table.num_rows:
+            table = self._upload(sink, table)
+        complete = getattr(sink, "complete", None)  # sinks of third parties may not have it
+        if end is not None and end.tells and complete is not None:
+            self._attempt("the diagnoses", lambda: complete(run))
+        # Without an end in the journal, the training process was killed.
+        state, ended = (end.state, end.time) if end else (State.FAILED, last)
+        # The losses of a range test are not the outcome of a training.
+        summary = run_metrics(table, run.prefix) if run.kind == TRAIN else {}
+        self._attempt(None, lambda: sink.close(state, ended, summary))
+        return self._outcome(retry=sink.durable)
+
+    def _upload(self, sink: Sink, table: pa.Table) -> pa.Table:
+        """Store the columnar file; the table as the sink completed it, by earlier steps."""
+        try:
+            with tempfile.TemporaryDirectory(prefix="lrtrack-") as folder:
+                path = Path(folder) / columns.NAME
+                columns.write_parquet(table, path)
+                self._attempt(_FILE, lambda: sink.upload(path))
+                return columns.read_parquet(path, own=True)
+        except (OSError, ValueError) as error:  # no room for temporary files
+            reason = f"temporary files cannot be written ({error})"
+            self._failures.append(_Failure(_FILE, reason, later=True))
+            return table
+
+    def _attempt(self, part: str | None, store: Callable[[], None]) -> None:
+        """Store one part of the run; None stands for its end, which must succeed."""
+        try:
+            store()
+        except SinkLost:
+            raise
+        except PartRefused as error:
+            self._failures.append(_Failure(error.part, str(error), later=False))
+        except PartUnavailable as error:
+            self._failures.append(_Failure("the outcome", str(error), later=True))
+        except Exception as error:
+            if part is None:
+                raise
+            # Packages of artifact stores raise errors of their own.
+            reason = str(error) if isinstance(error, TrackerError) else redact(repr(error))
+            later = isinstance(error, TrackerUnavailable) or not isinstance(error, TrackerError)
+            self._failures.append(_Failure(part, reason, later))
+
+    def _outcome(self, retry: bool) -> str | None:
+        if not self._failures:
+            return None
+        self._attempts += 1
+        reasons: dict[str, list[str]] = {}
+        for failure in self._failures:
+            reasons.setdefault(failure.reason, []).append(failure.part)
+        text = "; ".join(f"{' and '.join(parts)} ({why})" for why, parts in reasons.items())
+        if retry and self._attempts < ATTEMPTS and any(each.later for each in self._failures):
+            raise PartUnavailable(f"cannot store {text} yet")
+        self._attempts = 0
+        return text
+
+
+def run_metrics(table: pa.Table, prefix: str) -> dict[str, float]:
+    """`loss_final` and `loss_best` of a run, empty where it has no loss."""
+    name = prefix + "loss"
+    if name not in table.column_names:
+        return {}
+    values = table[name].drop_null().to_numpy()
+    if not len(values):
+        return {}
+    finite = values[np.isfinite(values)]
+    best = float(finite.min()) if len(finite) else float("nan")
+    final = final_value(values)
+    last = float("nan") if final is None else final
+    return {f"{prefix}loss_final": last, f"{prefix}loss_best": best}
