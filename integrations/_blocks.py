@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from itertools import zip_longest
 from typing import Any
 
+from lrtrack.capture.accumulation import Weight
 from lrtrack.errors import LRTrackError, unknown, warn
 from lrtrack.trackers import registry
 from lrtrack.tracking import TrackedRun, track
@@ -116,6 +117,11 @@ class Blocks:
         """As `Block.accumulate`, of all that are open."""
         for block in self._blocks:
             block.accumulate(accumulates)
+
+    def weight_losses(self, weight: Weight) -> None:
+        """As `Block.weight_losses`, of all that are open."""
+        for block in self._blocks:
+            block.weight_losses(weight)
 
     def leave(self, failed: bool = False) -> None:
         """End what is open, FINISHED or FAILED; nothing where nothing is. Idempotent."""

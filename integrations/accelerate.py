@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 from lrtrack._optional import load
+from lrtrack.capture.accumulation import FixedDivisor
 from lrtrack.capture.belonging import foreign
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.errors import UsageError, warn
@@ -105,6 +106,8 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
             found: dict[str, Any] = {"experiment": self._experiment, "config": config}
             for run in self._blocks.enter(pairs, **found)[:1]:
                 self.run = run
+            batches = lambda: getattr(accelerator, "gradient_accumulation_steps", 1)  # noqa: E731
+            self._blocks.weight_losses(FixedDivisor(batches))
 
 
 def _init_trackers(tracker: LRTrack) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from lrtrack._optional import load
+from lrtrack.capture.accumulation import FixedDivisor
 from lrtrack.capture.belonging import foreign
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.errors import MissingPackage, UsageError, warn
@@ -162,6 +163,7 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
             seed=int(seed) if seed.isdigit() else None,
             model=module,
         )
+        self._blocks.weight_losses(FixedDivisor(lambda: trainer.accumulate_grad_batches))
         self._at = trainer.global_step
         for run, before in zip(self._tracked, earlier, strict=True):
             if before is not None:

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from lrtrack._optional import load
+from lrtrack.capture.accumulation import FixedDivisor, Weight, exact
 from lrtrack.integrations._blocks import Blocks
 from lrtrack.integrations._engines import observable
 from lrtrack.trackers import registry
@@ -68,7 +69,7 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
         thread = threading.get_ident()
         if thread in self._begun:
             last, blocks = self._begun[thread]
-            if last() is self or not _under_way(last()):
+            if last() is self or _trainer_of(last()) is None:
                 blocks.leave(failed=True)
         self._begun[thread] = weakref.ref(self), self._blocks
         self._waiting, self.run = True, None
@@ -128,6 +129,7 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
             if resumed:
                 run.load_state_dict({"step": kept.get("step", state.global_step - 1)})
             self.run = run
+        self._blocks.weight_losses(_weight(args, _trainer_of(self)))
         self._kept = state.stateful_callbacks[_KEPT] = {}
 
     def _joined(self) -> set[str | None]:
@@ -156,13 +158,28 @@ def _config(args: Any, state: Any, loader: Any) -> dict[str, Any]:
     return found
 
 
-def _under_way(callback: LRTrack | None) -> bool:
-    """Whether a Trainer that has the callback is in its loop, and this one runs inside it."""
+def _weight(args: Any, trainer: Any) -> Weight:
+    """How the Trainer divides the losses of accumulated batches.
+
+    By the number of their labels, or by that of the batches there are. Before transformers 4.52 an
+    incomplete group was divided by `gradient_accumulation_steps` in the second case.
+    """
+    names = _transformers.Trainer.training_step.__code__.co_names
+    by_labels = trainer is not None and (
+        getattr(trainer, "model_accepts_loss_kwargs", False) or trainer.compute_loss_func
+    )
+    if by_labels or "current_gradient_accumulation_steps" in names:
+        return exact
+    return FixedDivisor(lambda: args.gradient_accumulation_steps)
+
+
+def _trainer_of(callback: LRTrack | None) -> Any:
+    """The Trainer that has the callback and is in its loop, around this call; None without one."""
     frame: FrameType | None = sys._getframe()
     while callback is not None and frame is not None:
         trainer = frame.f_locals.get("self")
         handler = getattr(trainer, "callback_handler", None)
         if any(each is callback for each in getattr(handler, "callbacks", ())):
-            return True
+            return trainer
         frame = frame.f_back
-    return False
+    return None

@@ -21,6 +21,7 @@ class Notes:
     Attributes:
         used: a step has begun since the last note.
         stepping: id of the optimizer whose step is under way.
+        count: backward calls that `loss` is the sum of; of no meaning where that is None.
         away: what happens now is no training, and none of a block's business.
         scaling: a scaler has scaled something, which may be a loss.
         total: the L2 norm that torch last found, to be clipped with.
@@ -28,7 +29,8 @@ class Notes:
     """
 
     __slots__ = (
-        "away", "clipped", "loss", "period", "preclip", "scaling", "stepping", "total", "used"
+        "away", "clipped", "count", "loss", "period", "preclip", "scaling", "stepping", "total",
+        "used",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -37,6 +39,7 @@ class Notes:
         self.used = False
         self.stepping: int | None = None
         self.loss: Scalar | None = None
+        self.count = 0
         self.preclip: Scalar | None = None
         self.total: Any = None
         self.clipped: Clipped | None = None

@@ -161,7 +161,7 @@ def _observed_backward(original: Callable[..., Any]) -> Callable[..., Any]:
             given = args[0] if args else kwargs["tensors"]
             if known is None and not here.scaling and type(given) is Tensor and given.is_cpu:
                 value = given.item()
-                here.loss = None if isinstance(value, complex) else value
+                here.loss, here.count = None if isinstance(value, complex) else value, 1
             else:
                 _note_losses(here, given)
         except (RuntimeError, ValueError) as error:
@@ -172,17 +172,21 @@ def _observed_backward(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return original(*args, **kwargs)
         except BaseException:
-            if not here.used:
+            if not here.used and here.loss is not known:
                 here.loss = known
+                here.count -= 1
             raise
 
     return backward
 
 
 def _note_losses(here: Notes, given: Any) -> None:
+    known = here.loss
     for tensor in (given,) if isinstance(given, torch.Tensor) else _tensors(given):
         if tensor.numel() == 1 and not tensor.is_complex():
             here.loss = add(here.loss, _unscaled(tensor) if here.scaling else hold(tensor))
+    if here.loss is not known:
+        here.count = 1 if known is None else here.count + 1
 
 
 def _unscaled(tensor: torch.Tensor) -> Scalar:

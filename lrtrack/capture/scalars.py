@@ -111,6 +111,13 @@ def divide(value: Scalar, by: torch.Tensor) -> Scalar:
     return _now(value) / float(by.item())
 
 
+def scaled(value: float | DeviceScalar | ClippedScalar, factor: float) -> Scalar:
+    """`value` times a number; stays on the device where `value` is there."""
+    if isinstance(value, DeviceScalar):
+        return DeviceScalar(value.tensor * factor)
+    return _now(value) * factor
+
+
 def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
     """Replace the rows' device scalars by floats, in place, with one copy a device and stream.
 

@@ -18,6 +18,7 @@ import torch
 from torch.compiler import is_compiling
 
 from lrtrack.capture import observe
+from lrtrack.capture.accumulation import LossCount
 from lrtrack.capture.closures import FirstEvaluation
 from lrtrack.capture.evidence import Stepping, Unreached
 from lrtrack.capture.meshes import attendance, is_shared, largest, spread
@@ -41,6 +42,7 @@ class StepCapture:
         made: steps made since `attach`.
         accumulates: a step's closure has the last of several micro-batches: its loss is added to
             what was seen since the step before.
+        counts: what becomes of the number of backward calls behind a loss.
         stepping: how the scheduler is stepped.
         unreached: param groups without a gradient so far.
 
@@ -72,6 +74,8 @@ class StepCapture:
         self.step = -1
         self.made = 0
         self.accumulates = False
+        self.counts = LossCount()
+        self._closure_count = 1
         self._optimizer = optimizer
         self._schedulers = list(nested(scheduler))
         self.stepping = Stepping(self._schedulers, optimizer)
@@ -191,13 +195,17 @@ class StepCapture:
             if self._waiting:
                 observe.quietly("the param groups", self.unreached.look, self.made)
             if self._recording:
-                metrics, loss = self._metrics, here.loss
-                if type(loss) is float and self._capture_loss and "loss" not in metrics:
+                metrics, loss, count = self._metrics, here.loss, here.count
+                if "loss" in metrics:
+                    count = self._closure_count
+                elif type(loss) is float and self._capture_loss:
                     metrics["loss"] = loss
                     loss = None
                 try:
                     if loss is not None or here.preclip is not None or self._own_rate is not None:
                         self._complete(here)
+                    if (count != 1 or not self.counts.idle) and "loss" in metrics:
+                        observe.quietly("the accumulation", self.counts.add, metrics, count)
                     self.on_step(self.step, self._clock(), metrics)
                 except Exception as error:
                     observe.not_observed("a step", error)
@@ -205,7 +213,7 @@ class StepCapture:
 
     def _look_inside(self, closure: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         # With a closure the gradients do not exist yet: look after its first evaluation.
-        seen = partial(self._read_closure, self._here.loss)
+        seen = partial(self._read_closure, self._here.loss, self._here.count)
         first = FirstEvaluation(closure, partial(observe.quietly, "the closure", seen))
         if "closure" in kwargs:
             return args, {**kwargs, "closure": first}
@@ -267,15 +275,18 @@ class StepCapture:
             found = {name: divide(norm, scale) for name, norm in found.items()}
         self._metrics.update(found)
 
-    def _read_closure(self, earlier: Scalar | None, loss: Any) -> None:
+    def _read_closure(self, earlier: Scalar | None, count: int, loss: Any) -> None:
         here = current_notes()
         if self._measuring:
             self._read_gradients(here)
         if not self._capture_loss:
             return
         if loss is not None:
-            self._write("loss", add(earlier if self.accumulates else None, _number(loss)))
+            before = earlier if self.accumulates else None
+            self._closure_count = 1 if before is None else 1 + count
+            self._write("loss", add(before, _number(loss)))
         elif earlier is not None and here.loss is None:  # a closure that only clips, or logs
+            self._closure_count = count
             self._write("loss", earlier)
 
     def _write(self, name: str, value: Scalar) -> None:

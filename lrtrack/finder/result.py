@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lrtrack._optional import load
 from lrtrack.records import METHOD
+from lrtrack.reports.mpl_figures import use_log_scale
 
 #: Why a range test ended: the loss went up, or the last rate was reached.
 Stopped = Literal["diverged", "end"]
@@ -68,7 +69,7 @@ class LRFinderResult:
         if len(finite):  # the first smoothed loss is a raw one; what blew up is left outside
             low, high = float(finite.min()), float(finite[0])
             ax.set_ylim(low - 0.1 * (high - low or 1.0), high + 0.5 * (high - low or 1.0))
-        ax.set_xscale("log")
+        use_log_scale(ax, "x")
         ax.set_xlabel("learning rate")
         ax.set_ylabel("loss")
         ax.legend()

@@ -14,6 +14,7 @@ from lrtrack.records import History, one_by_one
 from lrtrack.reports.rulers import EPOCH, STEP, TIME, Ruler, rulers_of
 from lrtrack.reports.thinning import extremes
 from lrtrack.stats import Comparison
+from lrtrack.stats.accumulation import series
 
 Steps = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -176,7 +177,7 @@ def _bundle(comparison: Comparison, metric: str, runs: Sequence[int], most: int)
 
 
 def _line(history: History, metric: str, run: int, most: int) -> Line | None:
-    steps, values = history.series(metric)
+    steps, values = series(history, metric)
     if not steps.size:
         return None
     values = np.where(np.abs(values) < _LARGEST, values, np.nan)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from lrtrack import _optional
+from lrtrack.reports import mpl_figures
 from lrtrack.reports.curves import AXES, Bundle, Curves, Panel, curves_of, drawable
 from lrtrack.reports.palette import COLOURS, DASHES, Look, looks_of, names_of
 from lrtrack.reports.report import Report, report_of
@@ -20,11 +18,10 @@ from lrtrack.stats import Comparison, ScheduleSummary
 #: Schedules that a picture shows, the best ones, and characters of a name.
 MOST, _LONG = 16, 48
 _POINTS = 1200
-_WIDTH, _DPI, _PANEL, _ROW = 11.0, 144, 2.0, 0.26
-_FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "SimHei")
+_WIDTH, _PANEL, _ROW = 11.0, 2.0, 0.26
 
 
-def render(comparison: Comparison, form: Literal["png", "svg"], *, axis: str = STEP) -> bytes:
+def render(comparison: Comparison, form: mpl_figures.Form, *, axis: str = STEP) -> bytes:
     """The picture's bytes: curves with their bands, and final values with their intervals.
 
     At most `MOST` schedules are drawn, the best; the picture says so. The same comparison gives
@@ -35,25 +32,7 @@ def render(comparison: Comparison, form: Literal["png", "svg"], *, axis: str = S
     """
     curves = curves_of(comparison)
     curves.need(axis)
-    matplotlib = _optional.load("matplotlib")
-    for backend in ("agg", "svg"):
-        _optional.load(f"matplotlib.backends.backend_{backend}")
-    known = set(_optional.load("matplotlib.font_manager").fontManager.get_font_names())
-    fixed = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "lrtrack",
-        "text.parse_math": False,
-        "font.family": [name for name in _FONTS if name in known],
-    }
-    file = io.BytesIO()
-    with matplotlib.rc_context(fixed), warnings.catch_warnings():
-        # a name in a script that no font here has is drawn as boxes: that is no one's mistake
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
-        figure = _figure(comparison, curves, axis)
-        figure.savefig(
-            file, format=form, dpi=_DPI, metadata={} if form == "png" else {"Date": None}
-        )
-    return file.getvalue()
+    return mpl_figures.render(lambda: _figure(comparison, curves, axis), form)
 
 
 def _figure(comparison: Comparison, curves: Curves, axis: str) -> Any:
@@ -62,10 +41,7 @@ def _figure(comparison: Comparison, curves: Curves, axis: str) -> Any:
     names = [_cut(name) for name in names_of(comparison)[: len(shown)]]
     board = 0.9 + _ROW * len(shown)
     height = 1.3 + _PANEL * len(curves.panels) + board
-    # a figure of its own: nothing of pyplot's, which would open a window or keep it for ever
-    figure = _optional.load("matplotlib.figure").Figure(
-        figsize=(_WIDTH, height), layout="constrained"
-    )
+    figure = mpl_figures.new_figure(_WIDTH, height)
     ratios = [_PANEL] * len(curves.panels) + [board]
     grid = figure.add_gridspec(len(ratios), 1, height_ratios=ratios)
     first = None
@@ -95,7 +71,7 @@ def _draw_panel(axes: Any, panel: Panel, curves: Curves, looks: Sequence[Look], 
         if bundle is not None:
             _draw_bundle(axes, bundle, curves, look, axis)
     if panel.wide:
-        axes.set_yscale("log")
+        mpl_figures.use_log_scale(axes)
     axes.set_title(panel.title, loc="left", fontsize=10)
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

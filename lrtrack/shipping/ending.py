@@ -19,6 +19,7 @@ from lrtrack.errors import PartRefused, PartUnavailable, SinkLost, TrackerError,
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import TRAIN, State
 from lrtrack.settings import redact
+from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses
 from lrtrack.stats.summary import final_value
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Sink
@@ -129,12 +130,14 @@ class Ending:
 
 def run_metrics(table: pa.Table, prefix: str) -> dict[str, float]:
     """`loss_final` and `loss_best` of a run, empty where it has no loss."""
-    name = prefix + "loss"
+    name = prefix + LOSS
     if name not in table.column_names:
         return {}
     values = table[name].drop_null().to_numpy()
     if not len(values):
         return {}
+    if (count := prefix + COUNT) in table.column_names:
+        values = mean_losses(values, table[count].filter(table[name].is_valid()).to_numpy())
     finite = values[np.isfinite(values)]
     best = float(finite.min()) if len(finite) else float("nan")
     final = final_value(values)

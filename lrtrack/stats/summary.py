@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lrtrack._optional import load
 from lrtrack.records import History, State
+from lrtrack.stats.accumulation import column
 from lrtrack.stats.spikes import spikes
 
 #: Whether small or large values of a metric are good.
@@ -132,7 +133,7 @@ def _rows(
     if name is None:
         return history.steps[:0], history.times[:0], history.times[:0]
     mask = history.present[name]
-    return history.steps[mask], history.times[mask], history.metrics[name][mask]
+    return history.steps[mask], history.times[mask], column(history, name)[mask]
 
 
 def final_value(values: NDArray[np.float64]) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any, Never
 
 import torch
 
+from lrtrack.capture.accumulation import Weight
 from lrtrack.capture.optimizers import rank, unwrap
 from lrtrack.capture.scalars import settle
 from lrtrack.capture.steps import StepCapture
@@ -129,6 +130,8 @@ class Block:
             capture_loss=given.capture_loss,
         )
         self._capture.step = recorded
+        if earlier is not None:
+            self._capture.counts.counting = f"{run.prefix}loss_count" in earlier.column_names
         self._diagnosing = Diagnosing(run, self._capture, given.capture_loss, earlier)
         self._journal = _journal(layout, run, self._tick, self._diagnosing.add)
         self._courier = Courier(layout, run.id, _objects(self._trackers))
@@ -171,6 +174,13 @@ class Block:
         Then its loss is added to what `backward()` has seen since the step before.
         """
         self._capture.accumulates = accumulates
+
+    def weight_losses(self, weight: Weight) -> None:
+        """Say what a step's loss is multiplied by, given its number of backward calls.
+
+        For frameworks that divide the loss by themselves: then no `loss_count` is recorded.
+        """
+        self._capture.counts.weight = weight
 
     def _found(self, journal: JournalWriter, state: State) -> dict[str, Any]:
         """What only the end of the run knows; the user hears of it."""

@@ -91,6 +91,9 @@ class TrackedRun:
             **metrics: numbers or one-element tensors; a DTensor on every rank, or on none.
         """
         found = numbers({**(mapping or {}), **metrics}, self._run.prefix, self._refused)
+        if f"{self._run.prefix}loss" in found and self._capture.counts.counting:
+            # The count of backward calls belonged to the loss that is replaced.
+            found.setdefault(f"{self._run.prefix}loss_count", 0.0)
         if self._journal is not None and found and self.ours():
             when = self._last_time or time.time()
             self._journal.amend(max(self.step, 0), when, found)

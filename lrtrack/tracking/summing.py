@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from lrtrack.journal.reader import JournalReader
+from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses
 from lrtrack.stats.summary import FINAL_SHARE
 
-LOSS = "loss"
+#: So many losses before those that are asked for say what is a usual `loss_count`.
+_CONTEXT = 1000
 
 
 class Summing:
@@ -37,7 +40,9 @@ class Summing:
         self._reader = JournalReader(path)
         self._offset = 0
         self._loss = prefix + LOSS
+        self._count = prefix + COUNT
         self._losses = array("d")
+        self._counts = array("d")
         self._steps = array("q")
 
     def look(self) -> None:
@@ -59,13 +64,13 @@ class Summing:
         else:
             count = len(self._steps) - bisect_right(self._steps, self.step - last)
         with np.errstate(over="ignore", invalid="ignore"):
-            return float(np.array(self._losses[-max(count, 1) :]).mean())
+            return float(self._means(None if last is None else count)[-max(count, 1) :].mean())
 
     def summary(self) -> dict[str, float]:
         """The last values, and what a tracker shows of a run's loss when it is over."""
         found, loss = dict(self.last), self.loss()
         if loss is not None:
-            losses = np.array(self._losses)
+            losses = self._means()
             finite = losses[np.isfinite(losses)]
             found[f"{self._loss}_final"] = loss
             found[f"{self._loss}_best"] = float(finite.min()) if finite.size else math.nan
@@ -79,11 +84,25 @@ class Summing:
             if len(there):
                 self.last[name] = there[-1].as_py()
         if self._loss in rows.schema.names:
-            losses = rows[self._loss]
-            steps = rows["step"].filter(losses.is_valid()).to_numpy(zero_copy_only=False)
-            for step, loss in zip(steps.tolist(), losses.drop_null().tolist(), strict=True):
-                if self._steps and step == self._steps[-1]:  # the user has given a better one
-                    self._losses[-1] = loss
-                else:
-                    self._losses.append(loss)
-                    self._steps.append(step)
+            self._add_losses(rows)
+
+    def _add_losses(self, rows: pa.RecordBatch) -> None:
+        there = rows[self._loss].is_valid()
+        steps = rows["step"].filter(there).tolist()
+        counts = [None] * len(steps)
+        if self._count in rows.schema.names:
+            counts = rows[self._count].filter(there).tolist()
+        losses = rows[self._loss].drop_null().tolist()
+        for step, loss, count in zip(steps, losses, counts, strict=True):
+            known = math.nan if count is None else count
+            if self._steps and step == self._steps[-1]:  # replaced by the user
+                self._losses[-1], self._counts[-1] = loss, known
+            else:
+                self._losses.append(loss)
+                self._counts.append(known)
+                self._steps.append(step)
+
+    def _means(self, last: int | None = None) -> NDArray[np.float64]:
+        """At least the `last` losses (None: all), each as the mean over its step's batches."""
+        first = 0 if last is None else -(last + _CONTEXT)
+        return mean_losses(np.array(self._losses[first:]), np.array(self._counts[first:]))

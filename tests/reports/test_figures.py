@@ -5,16 +5,22 @@ from __future__ import annotations
 import struct
 import sys
 import xml.etree.ElementTree as ElementTree
+from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from lrtrack.errors import UsageError
-from lrtrack.reports import figures
+from lrtrack.reports import figures, mpl_figures
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
 
 CONSTANT = Schedule("constant")
+#: Names as users give them, which matplotlib would read as mathematics.
+NASTY = "$x_1$ a_b \\frac{1}"
 NAN = float("nan")
 
 
@@ -110,3 +116,85 @@ def test_no_global_figure_is_made(comparison):
 
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
+
+
+@pytest.fixture
+def saved(monkeypatch) -> list[Any]:
+    """Every matplotlib figure that is saved, as it is after drawing."""
+    kept: list[Any] = []
+    save = Figure.savefig
+
+    def savefig(self: Figure, *args: Any, **options: Any) -> None:
+        save(self, *args, **options)
+        kept.append(self)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return kept
+
+
+def visible(figure: Figure) -> list[Text]:
+    """All text that a drawn figure shows: ticks, axis labels, titles, legends."""
+    drawn = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    assert {text.get_parse_math() or text.get_usetex() for text in drawn} == {False}
+    return drawn
+
+
+def in_plain_words(label: str) -> float:
+    """The value of a tick label, which may be `1,000`, `0.05` or `2×10⁻⁵`."""
+    plain = label.replace(",", "").replace("−", "-")
+    mantissa, _, power = plain.rpartition("10⁻") if "⁻" in plain else plain.rpartition("10")
+    digits = power.translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789"))
+    if digits == power:
+        return float(plain)
+    sign = "-" if "⁻" in plain else ""
+    return float(f"{mantissa.rstrip('×') or 1}e{sign}{digits}")
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"text.usetex": True, "axes.formatter.use_mathtext": True}]
+)
+@pytest.mark.parametrize("form", ["png", "svg"])
+def test_every_text_of_a_picture_is_plain(run_of, saved, form, settings):
+    """On logarithmic axes too, whatever the user's matplotlibrc says, nothing is read as TeX."""
+    fall = np.geomspace(9.0, 2e-7, 60)
+    runs = [
+        run_of(Schedule(NASTY, {"k": k}), k, loss=k + fall, grad_norm=1e6 * fall, lr=fall,
+               **{NASTY: fall})
+        for k in range(2)
+    ]  # fmt: skip
+    comparison = compare_histories(runs, experiment=NASTY, metric=NASTY, mode="min")
+    with matplotlib.rc_context(settings):
+        picture = figures.render(comparison, form)
+    (figure,) = saved
+    words = [text.get_text() for text in visible(figure)]
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    log = {title for title, axes in panels.items() if axes.get_yscale() == "log"}
+
+    assert {NASTY, "gradient norm"} <= log
+    assert not [text for text in words if "mathdefault" in text or "10^" in text]
+    assert sum(NASTY in text for text in words) >= 5  # title, headline, panel, two schedules
+    for title in log:
+        ticks = panels[title].yaxis.get_major_ticks()
+        labels = {
+            tick.label1.get_text(): tick.get_loc() for tick in ticks if tick.label1.get_text()
+        }
+        assert len(labels) > 2
+        assert [in_plain_words(label) for label in labels] == pytest.approx([*labels.values()])
+    if form == "svg":
+        written = [node for node in ElementTree.fromstring(picture).iter()
+                   if node.tag.rpartition("}")[2] in ("text", "tspan")]  # fmt: skip
+        lines = {line for text in words for line in text.splitlines()}
+        assert {NASTY, "step", "10⁻⁵"} <= {node.text for node in written if node.text} <= lines
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1.0, "1"), (1000.0, "1,000"), (5000, "5,000"), (9.9999, "10"), (0.001, "0.001"),
+        (0.35, "0.35"), (1e4, "10⁴"), (2e-5, "2×10⁻⁵"), (1e-300, "10⁻³⁰⁰"),
+        (12345678.0, "1.235×10⁷"),
+    ],
+)  # fmt: skip
+def test_ticks_of_logarithmic_axes(value, expected):
+    """Plain digits near one, else powers of ten in Unicode, in four significant digits."""
+    assert expected == mpl_figures.tick_text(value)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
-from lrtrack import _optional
+from lrtrack.reports import mpl_figures
 from lrtrack.reports.preview import Preview, thinned
 
 #: Okabe & Ito's palette ("Color Universal Design", 2008): told apart with any kind of sight.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 #: And by line, for print without colours.
 _LINES = ("-", "--", "-.", ":")
-_INCHES, _DPI = (8.0, 4.5), 144
+_INCHES = (8.0, 4.5)
 
 
-def render(preview: Preview, form: Literal["png", "svg"], *, words: bool = True) -> bytes:
+def render(preview: Preview, form: mpl_figures.Form, *, words: bool = True) -> bytes:
     """The picture's bytes: the same for the same preview, in SVG with text as text.
 
     Args:
@@ -24,23 +23,12 @@ def render(preview: Preview, form: Literal["png", "svg"], *, words: bool = True)
         form: the format.
         words: whether the picture says title and notes; where it stands among words, they do.
     """
-    matplotlib = _optional.load("matplotlib")
-    _optional.load("matplotlib.backends.backend_agg")
-    _optional.load("matplotlib.backends.backend_svg")
-    file = io.BytesIO()
-    # no date, no random ids: two renderings can be compared
-    fixed = {"svg.fonttype": "none", "svg.hashsalt": "lrtrack", "text.parse_math": False}
-    with matplotlib.rc_context(fixed):
-        figure = _figure(preview if words else replace(preview, title="", notes=()))
-        figure.savefig(
-            file, format=form, dpi=_DPI, metadata={} if form == "png" else {"Date": None}
-        )
-    return file.getvalue()
+    drawn = preview if words else replace(preview, title="", notes=())
+    return mpl_figures.render(lambda: _figure(drawn), form)
 
 
 def _figure(preview: Preview) -> Any:
-    # a figure of its own: nothing of pyplot's, which would open a window or keep it for ever
-    figure = _optional.load("matplotlib.figure").Figure(figsize=_INCHES, layout="constrained")
+    figure = mpl_figures.new_figure(*_INCHES)
     axes = figure.subplots()
     lines = []
     for index, curve in enumerate(preview.curves):
