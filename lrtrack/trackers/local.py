@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from lrtrack.errors import JournalError, NothingFound, UsageError, unknown, warn
+from lrtrack.journal import overflow
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import History, Run, State, Target
@@ -84,7 +85,9 @@ class LocalTracker:
 
 
 def _runs(query: Query) -> Iterator[tuple[JournalReader, Run]]:
-    for path in Layout(query.directory).journals():
+    layout = Layout(query.directory)
+    overflow.merge_all(layout.root / "runs")
+    for path in layout.journals():
         try:
             reader = JournalReader(path)
             yield reader, reader.run
