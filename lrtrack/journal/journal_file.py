@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from lrtrack.errors import JournalError
-from lrtrack.journal.descriptor import Descriptor
 from lrtrack.journal.opening import opened
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.restoring import restored
