@@ -129,10 +129,10 @@ class Blocks:
         self._end(error if failed else None)
 
     def _end(self, error: BaseException | None) -> None:
-        atexit.unregister(self._at_exit)
-        stack, self._stack = self._stack, ExitStack()
         self.runs, self._blocks = [], []
-        stack.__exit__(type(error) if error else None, error, None)
+        # What an interrupt keeps from being ended stays in the stack, for the next call.
+        self._stack.__exit__(type(error) if error else None, error, None)
+        atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
         # Python keeps what ended the program: who has pressed Ctrl-C is not kept waiting.

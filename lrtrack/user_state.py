@@ -46,6 +46,23 @@ def directory() -> Path:
     raise JournalError(f"no private directory for lrtrack's state ({'; '.join(reasons)})")
 
 
+def private_directories(create: bool = True) -> Iterator[Path]:
+    """Directories that only the user can write to, on several disks; the one for state first.
+
+    Args:
+        create: make those that are missing; else only those that exist are returned.
+    """
+    memory = Path("/dev/shm") / f"lrtrack-{os.getuid()}"  # noqa: S108 (only where it is private)
+    for path in dict.fromkeys((*_candidates(), memory)):
+        try:
+            if create:
+                path.mkdir(mode=0o700, parents=path != memory, exist_ok=True)
+            _require_private(path)
+        except OSError:
+            continue
+        yield path
+
+
 def sign(purpose: str, content: bytes) -> str:
     """An HMAC-SHA256 of `content` under the user's key, as 64 hexadecimal digits.
 

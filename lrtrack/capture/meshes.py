@@ -83,24 +83,29 @@ class Attendance:
     """Which processes have an optimizer with shared parameters under observation."""
 
     def __init__(self) -> None:
-        self._open = 0
+        self._open: set[int] = set()
         self._store: Any = None
         self._known: dict[Any, bool] = {}
 
-    def enter(self) -> None:
-        """Say that this process observes; each call needs its `leave`."""
-        self._open += 1
-        if self._open > 1:
+    def enter(self, capture: object) -> None:
+        """Say that this process observes, for `capture`, until its `leave`."""
+        self._open.add(id(capture))
+        if len(self._open) > 1:
             return
         self._known.clear()
         self._store = _store()
         if self._store is not None:
             self._store.set(_key(torch.distributed.get_rank()), "1")
 
-    def leave(self, failed: bool = False) -> None:
-        """End one `enter`; after a failure the store, too, may no longer answer."""
-        self._open -= 1
-        if self._open == 0 and self._store is not None and not failed:
+    def leave(self, capture: object, failed: bool = False) -> None:
+        """End what `enter` began; after a failure the store, too, may no longer answer.
+
+        Idempotent.
+        """
+        if id(capture) not in self._open:
+            return
+        self._open.discard(id(capture))
+        if not self._open and self._store is not None and not failed:
             store, self._store = self._store, None
             store.delete_key(_key(torch.distributed.get_rank()))
 

@@ -38,7 +38,8 @@ _SCALED = "lrtrack.scaled"
 _NODES = 16
 
 _lock = threading.Lock()
-_watched: list[torch.optim.Optimizer] = []
+#: Whose capture observes which optimizer.
+_watched: dict[int, torch.optim.Optimizer] = {}
 _told: set[str] = set()
 #: Ids of watched optimizers that a scaler has stepped, or skipped.
 _attempted: set[int] = set()
@@ -48,35 +49,34 @@ _plateau_listeners: weakref.WeakKeyDictionary[Any, list[Callable[[float], None]]
 )
 
 
-def start(optimizer: torch.optim.Optimizer) -> None:
-    """Begin to observe for a capture of `optimizer`; each call needs its `stop`."""
+def start(capture: object, optimizer: torch.optim.Optimizer) -> None:
+    """Begin to observe `optimizer` for `capture`, until its `stop`."""
     with _lock:
-        _watched.append(optimizer)
+        _watched[id(capture)] = optimizer
         if len(_watched) > 1:
             return
         new_period()
         _told.clear()
-        _undo.append(_replace(torch.autograd, "backward", _observed_backward))
-        _undo.extend(
+        _replace(torch.autograd, "backward", _observed_backward)
+        for owner, name, note in (
+            (clip_grad, "_get_total_norm", _measured),
+            (clip_grad, "_clip_grads_with_norm_", _clipping),
+            (torch.amp.GradScaler, "scale", _scaled),
+            (torch.amp.GradScaler, "step", _scaler_stepped),
+            (ReduceLROnPlateau, "step", _plateau_step),
+        ):
             _replace(owner, name, functools.partial(_observed, note))
-            for owner, name, note in (
-                (clip_grad, "_get_total_norm", _measured),
-                (clip_grad, "_clip_grads_with_norm_", _clipping),
-                (torch.amp.GradScaler, "scale", _scaled),
-                (torch.amp.GradScaler, "step", _scaler_stepped),
-                (ReduceLROnPlateau, "step", _plateau_step),
-            )
-        )
 
 
-def stop(optimizer: torch.optim.Optimizer) -> None:
-    """End one `start`; with the last one, torch is as it was."""
+def stop(capture: object) -> None:
+    """End what `start` began; with the last one, torch is as it was. Idempotent."""
     with _lock:
-        _watched.remove(optimizer)
+        optimizer = _watched.pop(id(capture), None)
         _attempted.discard(id(optimizer))
         if not _watched:
             while _undo:
-                _undo.pop()()
+                _undo[-1]()
+                _undo.pop()  # afterwards, so that an interrupt between the two leaves nothing
 
 
 def attempted(optimizer: torch.optim.Optimizer) -> bool:
@@ -84,11 +84,16 @@ def attempted(optimizer: torch.optim.Optimizer) -> bool:
     return id(optimizer) in _attempted
 
 
-def listen_to_plateau(scheduler: Any, listener: Callable[[float], None]) -> Callable[[], None]:
-    """Call `listener` with each value given to this scheduler's `step`; returns the undo."""
-    listeners = _plateau_listeners.setdefault(scheduler, [])
-    listeners.append(listener)
-    return lambda: listeners.remove(listener)
+def listen_to_plateau(scheduler: Any, listener: Callable[[float], None]) -> None:
+    """Call `listener` with each value given to this scheduler's `step`."""
+    _plateau_listeners.setdefault(scheduler, []).append(listener)
+
+
+def stop_listening(scheduler: Any, listener: Callable[[float], None]) -> None:
+    """End `listen_to_plateau`; idempotent."""
+    listeners = _plateau_listeners.get(scheduler, [])
+    if listener in listeners:
+        listeners.remove(listener)
 
 
 def quietly(what: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -109,18 +114,18 @@ def not_observed(what: str, error: Exception) -> None:
 
 def _replace(
     owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]
-) -> Callable[[], None]:
-    """Put what `around` makes of a function in its place; returns how to take it out again."""
+) -> None:
+    """Put what `around` makes of a function in its place, and note how to take it out again."""
     original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
     observed = functools.wraps(original)(around(original))
-    setattr(owner, name, observed)
 
     def undo() -> None:
         # Someone who wrapped us meanwhile keeps his wrapper, and ours under it only passes on.
         if getattr(owner, name) is observed:
             setattr(owner, name, original)
 
-    return undo
+    _undo.append(undo)  # before the function is replaced: an interrupt may come in between
+    setattr(owner, name, observed)
 
 
 def _observed(note: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -246,7 +251,7 @@ def _tensors(found: Any) -> Iterator[torch.Tensor]:
 def _scaler_stepped(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     given = args[1] if len(args) > 1 else kwargs["optimizer"]
     candidates = (given, getattr(given, "optimizer", None))
-    for optimizer in _watched:
+    for optimizer in list(_watched.values()):
         if any(optimizer is candidate for candidate in candidates):
             _attempted.add(id(optimizer))
             current_notes().end_step()

@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, MutableMapping
 from functools import partial
 from sys import _getframe
 from types import FrameType
@@ -98,34 +97,38 @@ class StepCapture:
         self._here = current_notes()
         self._own_rate = own_rate(optimizer)
         self._agreed = every == 1
-        self._failed = False
         self._recording = False
         self._skipped = False
         self._under_way: FrameType | None = None
         self._inner_steps = 0
-        self._undo = ExitStack()
 
     def attach(self) -> None:
         """Put the hooks in place."""
-        with ExitStack() as stack:
+        try:
             if self._shared():
-                attendance.enter()
-                stack.callback(lambda: attendance.leave(self._failed))
-            observe.start(self._optimizer)
-            stack.callback(observe.stop, self._optimizer)
-            before = self._optimizer.register_step_pre_hook(self._before)
-            stack.callback(before.remove)
-            after = self._optimizer.register_step_post_hook(self._after)
-            stack.callback(after.remove)
+                attendance.enter(self)
+            observe.start(self, self._optimizer)
+            self._optimizer.register_step_pre_hook(self._before)
+            self._optimizer.register_step_post_hook(self._after)
             for scheduler in self._schedulers:
                 if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-                    stack.callback(observe.listen_to_plateau(scheduler, self._on_plateau))
-            self._undo = stack.pop_all()
+                    observe.listen_to_plateau(scheduler, self._on_plateau)
+        except BaseException:
+            self.detach(failed=True)
+            raise
 
     def detach(self, failed: bool = False) -> None:
-        """Take everything out again; `failed` where an exception ends the block. Idempotent."""
-        self._failed = failed
-        self._undo.close()
+        """Take everything out again; `failed` where an exception ends the block. Idempotent.
+
+        Nothing is needed for that but the capture itself, as an interrupt may come between putting
+        something in place and keeping what takes it out.
+        """
+        for scheduler in self._schedulers:
+            observe.stop_listening(scheduler, self._on_plateau)
+        _remove(getattr(self._optimizer, "_optimizer_step_post_hooks", {}), self._after)
+        _remove(getattr(self._optimizer, "_optimizer_step_pre_hooks", {}), self._before)
+        observe.stop(self)
+        attendance.leave(self, failed)
         observe.quietly("the param groups", self.unreached.look_now)
         self._under_way = None
 
@@ -301,6 +304,12 @@ class StepCapture:
             observe.quietly("the loss", self._write, "loss", loss)
         if self._own_rate is not None:
             observe.quietly("the learning rate", self._write_rates, self._own_rate)
+
+
+def _remove(hooks: MutableMapping[int, Any], own: Callable[..., Any]) -> None:
+    for key, hook in list(hooks.items()):
+        if hook == own:
+            hooks.pop(key, None)
 
 
 def _number(value: Any) -> Scalar:

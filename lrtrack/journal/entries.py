@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lrtrack.journal.frames import Frame, Kind
+from lrtrack.journal.frames import Frame, Kind, encode
 from lrtrack.records import StepRecord
 from lrtrack.schedules import shallow
 
@@ -49,6 +51,12 @@ class Entry:
             )
             for step, when, *values in zip(steps, times, *columns, strict=True)
         ]
+
+
+def event_frame(name: str, data: Mapping[str, Any]) -> bytes:
+    """A frame that holds an event; `data` must be what JSON can hold."""
+    payload = json.dumps({"event": name, "time": time.time(), **data}).encode()
+    return encode(Kind.EVENT, payload)
 
 
 def understood(frame: Frame) -> Entry | None:

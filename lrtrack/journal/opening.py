@@ -9,24 +9,24 @@ import time
 from pathlib import Path
 
 from lrtrack.errors import JournalError
+from lrtrack.journal.descriptor import Descriptor
 from lrtrack.journal.frames import PREAMBLE
 
 
-def opened(path: Path) -> tuple[int, bool]:
+def opened(path: Path) -> tuple[Descriptor, bool]:
     """Open, lock and, where it is new, begin the file; and whether it is new.
 
     Raises:
         JournalError: that cannot be done, or another process is writing it.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    file = -1
+    file = None
     try:
-        file = os.open(path, flags, 0o600)
-        _lock(file, path)
-        return file, _begin(file, path)
+        file = Descriptor(path)
+        _lock(file.number, path)
+        return file, _begin(file.number, path)
     except BaseException as error:
-        if file >= 0:
-            os.close(file)
+        if file is not None:
+            file.close()
         if isinstance(error, OSError):
             raise JournalError(f"cannot write {path}: {error}") from error
         raise

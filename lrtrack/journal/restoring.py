@@ -10,19 +10,13 @@ import fcntl
 import os
 from pathlib import Path
 
+from lrtrack.journal.descriptor import Descriptor
+
 #: Bytes copied at once.
 _PART = 2**24
 
 
-def lost(file: int, path: Path) -> bool:
-    """Whether `path` is no longer the open file."""
-    try:
-        return not os.path.samestat(os.fstat(file), path.stat())
-    except OSError:
-        return True
-
-
-def restored(file: int, path: Path) -> int:
+def restored(file: Descriptor, path: Path) -> Descriptor:
     """Put a copy of the open file at `path`, and return it, open and locked like the file.
 
     What lies there meanwhile, an older copy of the same run, is replaced.
@@ -33,21 +27,22 @@ def restored(file: int, path: Path) -> int:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _refuse_where_written(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-    copy = os.open(draft, flags, 0o600)
+    draft.unlink(missing_ok=True)  # of an attempt that was killed
+    copy = Descriptor(draft)
     try:
-        fcntl.flock(copy, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        at, end = 0, os.fstat(file).st_size
+        fcntl.flock(copy.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        at, end = 0, os.fstat(file.number).st_size
         while at < end:
-            part = os.pread(file, min(_PART, end - at), at)
+            part = os.pread(file.number, min(_PART, end - at), at)
             if not part:
                 raise OSError("the journal shrinks")
             at += len(part)
             while part:
-                part = part[os.write(copy, part) :]
+                part = part[os.write(copy.number, part) :]
+        _ = file.number  # what was read came from this file up to here
         draft.rename(path)
     except BaseException:
-        os.close(copy)
+        copy.close()
         with contextlib.suppress(OSError):
             draft.unlink()
         raise

@@ -22,6 +22,15 @@ _PURPOSE = "journal"
 _APPROVALS = "approved-journals"
 
 
+def signed(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The contents of an event that describes a run, with the user's signature.
+
+    Raises:
+        JournalError: as for `sign`.
+    """
+    return {"run": run, FIELD: sign(run)}
+
+
 def sign(run: Mapping[str, Any]) -> str:
     """The signature of a run's record.
 

@@ -1,40 +1,32 @@
 """Writing one run's journal: the training thread only appends to a list.
 
 A thread of the writer carries the list to the file a few times a second; what reaches the file
-survives the process. Rows for a step may come in several parts (`run.log` after the part before
-was already on disk): a reader merges rows of one step, later values win.
+survives the process. Nobody else touches the file: whoever wants something written asks the thread
+and waits, so that Ctrl-C ends the waiting and never a half-done write. Rows for a step may come in
+several parts (`run.log` after the part before was already on disk): a reader merges rows of one
+step, later values win.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import signature
-from lrtrack.journal.frames import Kind, encode
-from lrtrack.journal.opening import opened
-from lrtrack.journal.restoring import lost, restored
-from lrtrack.journal.rows import (
-    Columns,
-    OnRows,
-    Row,
-    Settle,
-    columns_of,
-    encode_rows,
-    sound,
-    warm_up,
-)
+from lrtrack.journal.entries import event_frame
+from lrtrack.journal.frame_queue import FrameQueue
+from lrtrack.journal.journal_file import JournalFile
+from lrtrack.journal.overflow import Overflow
+from lrtrack.journal.row_queue import RowQueue
+from lrtrack.journal.rows import OnRows, Settle, warm_up
 from lrtrack.records import Run, State
 
 #: Seconds between two writes; rows are promised to be in the file within 1 s.
@@ -45,8 +37,13 @@ BREATH = 0.002
 FRAME_ROWS = 4096
 FRAME_VALUES = 2**20
 BACKLOG_ROWS = 200_000
+#: Seconds between two looks of a waiting thread whether the writer's thread still runs.
+LOOK = 0.1
 
 _open_writers: weakref.WeakSet[JournalWriter] = weakref.WeakSet()
+
+#: What the writer's thread is asked to do; returns whether that was its last work.
+_Order = Callable[[], bool]
 
 
 class JournalWriter:
@@ -54,6 +51,8 @@ class JournalWriter:
 
     Attributes:
         appended: takes (step, time, metrics) as `append` does, at the cost of one call less.
+        amend: takes the same, to add metrics to the step's record, or replace some, wherever that
+            record is now.
 
     Args:
         path: the journal file; created with mode 0600, or continued.
@@ -63,6 +62,8 @@ class JournalWriter:
         on_rows: called with rows that go to the file, in order, by whichever thread brings them.
         on_lost: called before and after a deleted journal is put back, to put back what else was
             there.
+        overflow: keeps on another disk what this one does not take.
+        is_abandoned: says that nobody will ever close this journal: it ends as FAILED.
 
     Raises:
         JournalError: the file cannot be created, or another process is writing it.
@@ -76,108 +77,183 @@ class JournalWriter:
         on_tick: Callable[[], None] | None = None,
         on_rows: OnRows | None = None,
         on_lost: Callable[[], None] | None = None,
+        overflow: Overflow | None = None,
+        is_abandoned: Callable[[], bool] = lambda: False,
     ) -> None:
         self.path = path
-        self._settle = settle
         self._on_tick = on_tick
-        self._on_rows = on_rows
         self._on_lost = on_lost
-        self._rows: deque[Row] = deque()
-        self.appended = self._rows.append  # a deque's own lock is enough, and costs nothing
-        self._row_lock = threading.Lock()
-        self._file_lock = threading.Lock()
-        self._late: list[tuple[int, bytes]] = []  # rows in it and frame, in order, to be written
+        self._is_abandoned = is_abandoned
+        self._rows = RowQueue(settle, on_rows, self._give_way, self._trouble)
+        self.appended = self._rows.append
+        self.amend = self._rows.amend
         self._told: set[str] = set()
-        self._stop = threading.Event()
-        self._own_thread = 0
-        warm_up()  # now, as the first use takes ten times as long as any other
-        identity = run.to_dict()
-        signed = {"run": identity, signature.FIELD: signature.sign(identity)}
-        self._file, fresh = opened(path)
-        self.event("run" if fresh else "resume", **signed)
+        # Queues in C: Ctrl-C comes before an order is put or after it, and never in between.
+        self._orders: SimpleQueue[_Order] = SimpleQueue()
+        self._ended: SimpleQueue[None] = SimpleQueue()
+        self._is_closed = self._gives_way = False
+        self._tick_at = time.monotonic() + PERIOD
         self._thread = threading.Thread(target=self._work, name="lrtrack-journal", daemon=True)
-        self._thread.start()
-        _open_writers.add(self)
+        warm_up()  # now, as the first use takes ten times as long as any other
+        identity = signature.signed(run.to_dict())
+        self._file = JournalFile(path)
+        self._frames = FrameQueue(self._file, overflow, self._warn)
+        try:
+            self._begin(identity)
+            _open_writers.add(self)
+            self._thread.start()
+        except BaseException:
+            self._orders.put(self._leave)  # for the thread, if it runs
+            self._leave()
+            raise
+
+    @property
+    def kept_in(self) -> str | None:
+        """The directory that has what the journal's disk did not take; None if it took all."""
+        return self._frames.kept_in
 
     def append(self, step: int, when: float, metrics: dict[str, Any]) -> None:
         """Begin the record of a step; the record before it is complete."""
         self.appended((step, when, metrics))
 
-    def amend(self, step: int, when: float, metrics: Mapping[str, float]) -> None:
-        """Add metrics to the step's record, or replace some, wherever that record is now."""
-        with self._row_lock:
-            if self._rows and self._rows[-1][0] == step:
-                self._rows[-1][2].update(metrics)
-            else:
-                self._rows.append((step, when, dict(metrics)))
-
     def event(self, name: str, **data: Any) -> None:
         """Write an event after all rows so far."""
-        payload = json.dumps({"event": name, "time": time.time(), **data}).encode()
-        with self._file_lock:
-            self._take()
-            self._late.append((0, encode(Kind.EVENT, payload)))
-            self._push()
+        self._ask(lambda: self._write_event(name, data))
 
     def flush(self) -> None:
         """Bring all rows so far into the file."""
-        with self._file_lock:
-            if self._push():  # else the rows wait as rows, which takes less room
-                self._take()
-                self._push()
+        self._ask(self._flush)
 
-    def close(self, state: State, **data: Any) -> None:
-        """End the run and release the file; idempotent. `data` is what only the end knows."""
-        if self._file < 0:
-            return
-        self._stop.set()
-        self._thread.join()
-        try:
-            self._keep()
-            self.event("end", state=state.value, **data)
-            if self._late:
-                self._warn("lost", f"the last steps of {self.path} could not be written.")
-        finally:
-            self.release()
+    def close(self, state: State, *, wait: bool = True, **data: Any) -> None:
+        """End the run and release the file; of several calls, the first one counts.
+
+        Args:
+            state: how the run ended.
+            wait: until that is written. It is written in any case, whatever interrupts this call.
+            **data: what only the end knows.
+        """
+        self._orders.put(lambda: self._end(state, data))
+        if wait:
+            self._wait(self._ended)
 
     def release(self) -> None:
-        """Let go of the file without ending the run: in a forked child, or after a failure."""
-        _open_writers.discard(self)
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        """Let go of the file without ending the run."""
+        self._orders.put(self._leave)
+        self._wait(self._ended)
+
+    def _ask(self, work: Callable[[], Any]) -> None:
+        """Have the writer's thread do something, and wait until it has."""
+        if threading.get_ident() == self._thread.ident:
+            work()
+            return
+        done: SimpleQueue[None] = SimpleQueue()
+
+        def order() -> bool:
+            try:
+                work()
+            finally:
+                done.put(None)
+            return False
+
+        self._orders.put(order)
+        self._wait(done)
+
+    def _wait(self, done: SimpleQueue[None]) -> None:
+        if threading.get_ident() == self._thread.ident:
+            return
+        while not self._is_closed and self._thread.is_alive():
+            with contextlib.suppress(Empty):
+                done.get(timeout=LOOK)
+                return
 
     def _work(self) -> None:
-        self._own_thread = threading.get_ident()
-        while not self._stop.wait(PERIOD) and self._file >= 0:
+        last = False
+        while not last:
             try:
-                self._keep()
-                self.flush()
-                self._give_way()
-                if self._on_tick is not None:
-                    self._on_tick()
+                last = self._next_order()()
             except Exception as error:  # training goes on whatever happens here
-                self._warn("upkeep", f"lrtrack could not write {self.path}: {error!r}")
+                self._trouble("upkeep", "could not write", error)
+
+    def _next_order(self) -> _Order:
+        try:
+            return self._orders.get(timeout=max(self._tick_at - time.monotonic(), 0))
+        except Empty:
+            self._tick_at = time.monotonic() + PERIOD
+        if self._is_abandoned():
+            return lambda: self._end(State.FAILED, {})
+        return self._upkeep
+
+    def _upkeep(self) -> bool:
+        self._gives_way = True
+        try:
+            self._keep()
+            self._flush()
+            self._give_way()
+            if self._on_tick is not None:
+                self._on_tick()
+        finally:
+            self._gives_way = False
+            self._tick_at = time.monotonic() + PERIOD
+        return False
+
+    def _begin(self, identity: Mapping[str, Any]) -> None:
+        """Say whose journal it is.
+
+        Raises:
+            JournalError: the disk has no room even for that.
+        """
+        frame = event_frame("run" if self._file.fresh else "resume", identity)
+        self._file.first = frame
+        if not self._file.fresh:
+            self._frames.add(frame)
+            self._frames.push()
+            return
+        try:
+            self._file.append(frame)
+        except OSError as error:
+            self._file.discard()
+            raise JournalError(f"cannot write {self.path}: {error}") from error
+
+    def _end(self, state: State, data: Mapping[str, Any]) -> bool:
+        try:
+            self._keep()
+            self._write_event("end", {"state": state.value, **data})
+            self._frames.finish(event_frame("end", {"state": state.value}))
+        except Exception as error:
+            self._trouble("end", "could not end", error)
+        return self._leave()
+
+    def _leave(self) -> bool:
+        _open_writers.discard(self)
+        self._frames.release()
+        self._file.close()
+        self._is_closed = True
+        self._ended.put(None)
+        return True
+
+    def _write_event(self, name: str, data: Mapping[str, Any]) -> None:
+        self._take()
+        self._frames.add(event_frame(name, data))
+        self._push()
+
+    def _flush(self) -> None:
+        if self._push() or self._frames.spills:  # else they wait as rows, which takes less room
+            self._take()
+            self._push()
 
     def _give_way(self) -> None:
-        """Let the training have the interpreter: else one step would wait for all of this.
-
-        Only in the writer's own thread; whoever else brings rows to the file is waiting for it.
-        """
-        if threading.get_ident() == self._own_thread:
-            self._stop.wait(BREATH)
+        """Let the training have the interpreter: else one step would wait for all of this."""
+        if self._gives_way and self._orders.empty():  # else somebody waits for this
+            time.sleep(BREATH)
 
     def _keep(self) -> None:
-        """Put the file back at its path where it was deleted."""
-        if not lost(self._file, self.path):
+        """Put the file back at its path where it was deleted, or closed by other code."""
+        if not self._file.is_lost():
             return
         try:
             if self._on_lost is not None:
                 self._on_lost()
-            with self._file_lock:
-                copy = restored(self._file, self.path)
-                os.close(self._file)
-                self._file = copy
+            self._file.put_back()
             if self._on_lost is not None:
                 self._on_lost()
         except (OSError, JournalError) as error:
@@ -189,72 +265,26 @@ class JournalWriter:
 
     def _take(self) -> None:
         """Turn the rows so far into frames that wait to be written."""
-        with self._row_lock:
-            rows = [self._rows.popleft() for _ in range(len(self._rows))]
-        self._give_way()
-        width = max((len(metrics) for *_, metrics in rows), default=0) + 2
-        size = max(1, min(FRAME_ROWS, FRAME_VALUES // width))
-        for at in range(0, len(rows), size):
-            part = rows[at : at + size]
-            try:
-                columns = columns_of(part, self._settle)
-                self._give_way()
-                frame = encode_rows(*columns)
-            except Exception as error:  # one bad value must not take the others with it
-                self._warn("bad", f"lrtrack leaves values out of {self.path}: {error!r}")
-                columns = columns_of(list(sound(part)), None)
-                frame = encode_rows(*columns)
-            self._late.append((len(part), frame))
-            self._give_way()
-            self._show(columns[0], columns[2])
-
-    def _show(self, steps: NDArray[np.int64], metrics: Columns) -> None:
-        try:
-            if self._on_rows is not None:
-                self._on_rows(steps, metrics)
-        except Exception as error:  # looking at the rows must not keep them from the file
-            self._on_rows = None
-            self._warn("look", f"lrtrack could not look at the rows of {self.path}: {error!r}")
+        for frame, steps in self._rows.take(FRAME_ROWS, FRAME_VALUES):
+            self._frames.add(frame, steps)
 
     def _push(self) -> bool:
         """Write the waiting frames as far as the disk takes them; whether it took all."""
-        while self._late and self._write(self._late[0][1]):
-            del self._late[0]
-        if self._late:
-            self._trim()
-        return not self._late
-
-    def _write(self, data: bytes) -> bool:
-        """Append `data` whole or not at all."""
-        if self._file < 0:
-            return False
-        before = os.fstat(self._file).st_size
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._file, view) :]
+        if self._frames.push():
             return True
-        except OSError as error:
-            os.ftruncate(self._file, before)
-            self._warn("disk", f"lrtrack cannot write {self.path}: {error}. It keeps trying.")
-            return False
+        self._trim()
+        return False
 
     def _trim(self) -> None:
         """Drop the oldest rows, and no event, where more wait than memory should hold."""
-        excess = sum(count for count, _ in self._late) + len(self._rows) - BACKLOG_ROWS
+        excess = len(self._frames) + len(self._rows) - BACKLOG_ROWS
         if excess <= 0:
             return
         self._warn("full", f"lrtrack drops the oldest steps: {self.path} cannot be written.")
-        kept = []
-        for count, frame in self._late:
-            if count and excess > 0:
-                excess -= count
-            else:
-                kept.append((count, frame))
-        self._late = kept
-        with self._row_lock:
-            for _ in range(min(max(excess, 0), len(self._rows))):
-                self._rows.popleft()
+        self._rows.drop_oldest(self._frames.drop_oldest(excess))
+
+    def _trouble(self, key: str, what: str, error: Exception) -> None:
+        self._warn(key, f"lrtrack {what} {self.path}: {error!r}")
 
     def _warn(self, key: str, message: str) -> None:
         if key not in self._told:
@@ -266,7 +296,7 @@ def _release_in_child() -> None:
     # A forked child (a DataLoader worker) has no writer thread, and its copy of the descriptor
     # would keep the lock of a dead trainer.
     for writer in list(_open_writers):
-        writer.release()
+        writer._leave()
 
 
 os.register_at_fork(after_in_child=_release_in_child)

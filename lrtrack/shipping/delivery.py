@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lrtrack.errors import DiskTrouble, SinkLost, TrackerError
+from lrtrack.journal import overflow
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import StepRecord, Target
@@ -126,6 +127,8 @@ class Delivery:
     def _advance(self) -> bool:
         # Asked first: if the writer is gone, what is read from here on is all there will be.
         alive = self._reader.alive()
+        if not alive:
+            overflow.merge(self._reader.path)
         if self.complete:
             return False
         sink = self._open()

@@ -14,10 +14,10 @@ import time
 from enum import StrEnum
 from pathlib import Path
 
+from lrtrack.journal.descriptor import Descriptor
+
 #: Seconds in which a lock must be refused again and again: a look at it takes microseconds.
 GLANCE = 0.1
-#: A link in a journal directory may lead anywhere: it is not followed.
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 _jitter = random.Random()  # noqa: S311 (of its own: the training's random state is not ours)
 
@@ -34,7 +34,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = -1
+        self._file: Descriptor | None = None
         self._how = fcntl.LOCK_EX
         self._renewing = threading.Lock()
 
@@ -43,12 +43,12 @@ class Lock:
         self._how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         deadline = time.monotonic() + GLANCE
         while True:
-            file = os.open(self._path, _FLAGS, 0o600)
-            if _locks(file, self._how) and _is_at(file, self._path):
+            file = Descriptor(self._path)
+            if _locks(file.number, self._how) and file.is_at(self._path):
                 self.release()
                 self._file = file
                 return True
-            os.close(file)
+            file.close()
             if time.monotonic() > deadline:
                 return False
             time.sleep(_jitter.uniform(0.001, 0.01))
@@ -59,7 +59,7 @@ class Lock:
         False once somebody else has made the file again and locked it.
         """
         with self._renewing:
-            if _is_at(self._file, self._path):
+            if self._file is not None and self._file.is_at(self._path):
                 return True
             try:
                 return self.acquire(shared=self._how == fcntl.LOCK_SH)
@@ -68,9 +68,9 @@ class Lock:
 
     def release(self) -> None:
         """Let go; idempotent."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def holder(path: Path) -> Holder | None:
@@ -106,11 +106,3 @@ def _locks(file: int, how: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _is_at(file: int, path: Path) -> bool:
-    """Whether the open file is the one at `path`."""
-    try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except OSError:
-        return False

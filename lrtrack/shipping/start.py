@@ -128,7 +128,8 @@ class Courier:
             shipper.stop()
         deadline = time.monotonic() + LEAVE
         for _, thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.ident is not None:  # else an interrupt kept it from being started
+                thread.join(max(0.0, deadline - time.monotonic()))
         self._threads.clear()
         self._lock.release()
 
@@ -148,8 +149,8 @@ class Courier:
             patience=float("inf"),
         )
         thread = threading.Thread(target=shipper.run, name="lrtrack-shipper", daemon=True)
+        self._threads.append((shipper, thread))  # first, so that it is stopped in any case
         thread.start()
-        self._threads.append((shipper, thread))
         return thread
 
 

@@ -48,6 +48,7 @@ def wait(
                 return False
             if bar is None and elapsed > PATIENCE and sys.stderr.isatty():
                 bar = _Bar(size)
+                bar.open()
             if bar is not None:
                 bar.show(min(state.offset for state in now))
             upkeep()
@@ -80,8 +81,10 @@ class _Bar:
             console=Console(stderr=True),
             transient=True,
         )
-        self._progress.start()
         self._task = self._progress.add_task("", total=size or 1)
+
+    def open(self) -> None:
+        self._progress.start()
 
     def show(self, offset: int) -> None:
         self._progress.update(self._task, completed=offset)

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from lrtrack.errors import ForeignJournal, JournalError, NothingFound, UsageError, unknown, warn
+from lrtrack.journal import overflow
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import History, Run, State, Target
@@ -85,7 +86,9 @@ class LocalTracker:
 
 def _runs(query: Query) -> Iterator[tuple[JournalReader, Run]]:
     foreign: list[ForeignJournal] = []
-    for path in Layout(query.directory).journals():
+    layout = Layout(query.directory)
+    overflow.merge_all(layout.root / "runs")
+    for path in layout.journals():
         try:
             reader = JournalReader(path)
             yield reader, reader.run

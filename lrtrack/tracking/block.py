@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Never
@@ -11,9 +14,9 @@ import torch
 
 from lrtrack.capture.accumulation import Weight
 from lrtrack.capture.optimizers import rank, unwrap
-from lrtrack.capture.scalars import settle
 from lrtrack.capture.steps import StepCapture
 from lrtrack.errors import ForeignJournal, JournalError, unknown, warn
+from lrtrack.journal import overflow
 from lrtrack.journal.layout import Layout, read_json
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
@@ -24,6 +27,8 @@ from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
 from lrtrack.tracking import options as asked
 from lrtrack.tracking.diagnosing import Diagnosing, tell
+from lrtrack.tracking.journal_place import open_journal
+from lrtrack.tracking.leaving import Exit, on_left
 from lrtrack.tracking.run import TrackedRun
 
 #: Seconds to wait for delivery after Ctrl-C: whoever presses it wants the prompt.
@@ -109,18 +114,31 @@ class Block:
         self._settings = read()
         self._trackers = asked.trackers(given, self._settings)
         self._tracked: TrackedRun | None = None
+        self._capture: StepCapture | None = None
+        self._journal: JournalWriter | None = None
+        self._courier: Courier | None = None
         self._watches: dict[str, Any] = {}
+        self._left: list[Any] = []  # not empty once the block is left
+        self._letting_go = threading.Lock()
 
     def __enter__(self) -> TrackedRun:
         """Open the journal, make sure that somebody ships it, and put the hooks in place."""
         if self._tracked is not None:
             raise RuntimeError("this block was entered before; call track() again")
+        self._noticing = on_left(sys._getframe(1), self._left.append, self._abandon)
+        try:
+            return self._enter()
+        except BaseException:
+            self._let_go(State.FAILED)
+            raise
+
+    def _enter(self) -> TrackedRun:
         given = self._given
         # Only rank 0 writes, so only there the trackers have to be in order.
         run = asked.identity(given, self._settings, self._trackers if rank() == 0 else [])
         layout = Layout(self._settings.directory)
         run, recorded, earlier = _continued(layout, run, given.resume)
-        self._capture = StepCapture(
+        self._capture = capture = StepCapture(
             unwrap(given.optimizer),
             given.scheduler,
             on_plateau=lambda value: tracked.on_plateau(value),
@@ -129,58 +147,103 @@ class Block:
             every=given.every,
             capture_loss=given.capture_loss,
         )
-        self._capture.step = recorded
+        capture.step = recorded
         if earlier is not None:
-            self._capture.counts.counting = f"{run.prefix}loss_count" in earlier.column_names
-        self._diagnosing = Diagnosing(run, self._capture, given.capture_loss, earlier)
-        self._journal = _journal(layout, run, self._tick, self._diagnosing.add)
+            capture.counts.counting = f"{run.prefix}loss_count" in earlier.column_names
+        self._diagnosing = Diagnosing(run, capture, given.capture_loss, earlier)
+        layout, self._journal = open_journal(
+            layout, run, self._tick, self._diagnosing.add, self._is_abandoned
+        )
         self._courier = Courier(layout, run.id, _objects(self._trackers))
         self._tracked = tracked = TrackedRun(
-            run, self._capture, layout, self._journal, self._courier, given.flush_timeout, recorded
+            run, capture, layout, self._journal, self._courier, given.flush_timeout, recorded
         )
         if self._journal is not None:
-            self._capture.on_step = tracked.recorder()
-            self._watches = _watches(self._trackers, run, layout, tracked)
+            capture.on_step = tracked.recorder()
+            _watch(self._trackers, run, layout, tracked, self._watches)
             self._courier.start(portable=layout.marker(run.id).exists())
         if given.kind == TRAIN:  # else whoever entered the block says what its steps are
-            self._capture.attach()
+            capture.attach()
         return tracked
 
-    def __exit__(
+    def _exit(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         """Take everything out again, end the run, and wait a while for its delivery."""
-        self._capture.detach(failed=kind is not None)
-        if self._journal is None or self._tracked is None or not self._tracked.ours():
-            return
+        state = State.FINISHED if kind is None else State.FAILED
         interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
         timeout = min(self._given.flush_timeout, INTERRUPTED if interrupted else float("inf"))
-        state = State.FINISHED if kind is None else State.FAILED
+        try:
+            if self._capture is not None:
+                self._capture.detach(failed=kind is not None)
+            self._end(state, timeout)
+        finally:
+            self._let_go(state)
+
+    __exit__ = Exit(_exit)
+
+    def _end(self, state: State, timeout: float) -> None:
+        if self._journal is None or self._tracked is None or not self._tracked.ours():
+            return
         try:
             self._journal.close(state, **self._found(self._journal, state))
             later = {name for name, watch in self._watches.items() if not watch.leave()}
-            self._tracked.finish(timeout, later)
+            # Where the journal's disk is full, nobody can deliver it now.
+            self._tracked.finish(0.0 if self._journal.kept_in else timeout, later)
         except Exception as trouble:  # the user's own exception, or his results, go first
             warn(f"lrtrack could not end the run well: {trouble!r}")
-        finally:
-            self._courier.stop()
+
+    def _let_go(self, state: State) -> None:
+        """Do what is left to do, without waiting for it, wherever an exit was interrupted.
+
+        Idempotent, as is each part of it, so that whoever is interrupted here can begin anew.
+        """
+        steps: list[Callable[[], object]] = []
+        if self._capture is not None:
+            steps.append(partial(self._capture.detach, failed=state is State.FAILED))
+        if self._tracked is None or self._tracked.ours():
+            if self._journal is not None:
+                steps.append(partial(self._journal.close, state, wait=False))
+            steps.append(partial(self._left.append, None))  # the writer may not be known yet
+            steps += [watch.leave for watch in self._watches.values()]
+            if self._courier is not None:
+                steps.append(self._courier.stop)
+        with self._letting_go:
+            for step in steps:
+                try:
+                    step()
+                except Exception as error:
+                    warn(f"lrtrack could not leave a block well: {error!r}")
+
+    def _abandon(self, _: Any) -> None:
+        """The block was left: whatever its exit has not done is done now."""
+        self._let_go(State.FAILED)
+
+    def _is_abandoned(self) -> bool:
+        """Asked by the writer's thread."""
+        if not self._left:
+            return False
+        self._let_go(State.FAILED)
+        return True
 
     def accumulate(self, accumulates: bool) -> None:
         """Say whether the closure of a step has only the last of the step's micro-batches.
 
         Then its loss is added to what `backward()` has seen since the step before.
         """
-        self._capture.accumulates = accumulates
+        if self._capture is not None:
+            self._capture.accumulates = accumulates
 
     def weight_losses(self, weight: Weight) -> None:
         """Say what a step's loss is multiplied by, given its number of backward calls.
 
         For frameworks that divide the loss by themselves: then no `loss_count` is recorded.
         """
-        self._capture.counts.weight = weight
+        if self._capture is not None:
+            self._capture.counts.weight = weight
 
     def _found(self, journal: JournalWriter, state: State) -> dict[str, Any]:
         """What only the end of the run knows; the user hears of it."""
@@ -202,44 +265,17 @@ class Block:
             watch.tick()
 
 
-def _watches(
-    trackers: list[Tracker], run: Run, layout: Layout, tracked: TrackedRun
-) -> dict[str, Any]:
-    """Those trackers' guards of the user's own runs that have one, by tracker name."""
-    found = {}
+def _watch(
+    trackers: list[Tracker], run: Run, layout: Layout, tracked: TrackedRun, watches: dict[str, Any]
+) -> None:
+    """Begin those trackers' guards of the user's own runs that have one, by tracker name."""
     for tracker, target in zip(trackers, run.targets, strict=True):
         watch = getattr(tracker, "watch", None)
         gate = layout.gate(run.id, target.tracker)
         guard = watch(gate, tracked.deliver) if watch is not None and target.joined else None
         if guard is not None:
+            watches[target.tracker] = guard  # first, so that it is left in any case
             guard.enter()
-            found[target.tracker] = guard
-    return found
-
-
-def _journal(layout: Layout, run: Run, on_tick: Any, on_rows: Any) -> JournalWriter | None:
-    """Open the run's journal and queue it; None, with a warning, where that cannot be."""
-    if rank() > 0:
-        return None  # one run for all processes, written by rank 0
-    try:
-        # Queued before there is a journal: whoever is killed in between leaves no lost run. And
-        # after: a shipper that was about to settle a run resumed here has not seen it so far.
-        _queue(layout, run)
-        writer = JournalWriter(
-            layout.journal(run.id), run, settle, on_tick, on_rows, partial(_queue, layout, run)
-        )
-        _queue(layout, run)
-        return writer
-    except (JournalError, OSError) as error:
-        warn(f"lrtrack {error}. Training goes on without a record; set LRTRACK_DIR elsewhere.")
-        return None
-
-
-def _queue(layout: Layout, run: Run) -> None:
-    """Have the directory there, and the run in its queue if there is anything to deliver."""
-    layout.create()
-    if any(target.portable and target.delivers for target in run.targets):
-        layout.marker(run.id).touch(mode=0o600)
 
 
 def _continued(layout: Layout, run: Run, resume: str | None) -> tuple[Run, int, Any]:
@@ -248,6 +284,8 @@ def _continued(layout: Layout, run: Run, resume: str | None) -> tuple[Run, int, 
     `run`, -1 and None where there is none.
     """
     for path in _candidates(layout, resume) if resume else ():
+        with contextlib.suppress(OSError):  # then the run goes on before what is kept elsewhere
+            overflow.merge(path)
         try:
             reader = JournalReader(path)
             if reader.run.prefix != run.prefix:  # of another optimizer in the same run

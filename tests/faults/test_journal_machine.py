@@ -171,10 +171,8 @@ class JournalMachine(RuleBasedStateMachine):
     def kill_the_trainer(self) -> None:
         """What was not in the file is lost, what was is not; the next one goes on behind it."""
         assert self.writer is not None
-        self.writer._stop.set()
-        self.writer._thread.join()
-        found = JournalReader(self.path).table()[0]  # its own thread may have written the rest
         self.writer.release()
+        found = JournalReader(self.path).table()[0]  # its own thread may have written the rest
         self.writer = None
         there = {(s, n): v for s, m in values(found).items() for n, v in m.items()}
         for step, metrics in self.kept.items():

@@ -1,0 +1,99 @@
+"""A file descriptor that is used only while its number still belongs to the file that was opened.
+
+A training process is not lrtrack's own. Code in it may close every descriptor it did not open
+(daemonizing, `os.closerange`), and the next file that anybody opens gets the same number. Whoever
+keeps only the number then writes into that file, truncates it, locks it or closes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import io
+import os
+from functools import partial
+from pathlib import Path
+
+#: Opens a file that only the user can read. In C, so that Ctrl-C cannot come between the opening
+#: and the object that owns the descriptor.
+_open_private = partial(os.open, mode=0o600)
+
+
+class Descriptor:
+    """An open file, for reading and appending; created with mode 0600 if it is missing.
+
+    It is closed when the object is deleted, at the latest.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.is_symlink():  # in a journal directory from elsewhere: it may lead anywhere
+            raise OSError(errno.ELOOP, "a symbolic link in its place", str(path))
+        self._file = io.FileIO(path, "a+", opener=_open_private)
+        status = os.fstat(self._file.fileno())
+        self._identity = (status.st_dev, status.st_ino, self._access())
+
+    @property
+    def number(self) -> int:
+        """The descriptor's number, checked just now.
+
+        Raises:
+            OSError: it was closed, or belongs to another file.
+        """
+        if not self.is_valid():
+            raise OSError(errno.EBADF, "the file was closed by other code of this process")
+        return self._file.fileno()
+
+    def is_valid(self) -> bool:
+        """Whether the number still belongs to the file, opened the way it was opened here."""
+        if self._file.closed:
+            return False
+        try:
+            status = os.fstat(self._file.fileno())
+            return (status.st_dev, status.st_ino, self._access()) == self._identity
+        except OSError:
+            return False
+
+    def same_file(self, other: Descriptor) -> bool:
+        """Whether both were opened on one file."""
+        return self._identity == other._identity
+
+    def is_at(self, path: Path) -> bool:
+        """Whether the file is open, and still the one at `path`."""
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        return self.is_valid() and (status.st_dev, status.st_ino) == self._identity[:2]
+
+    def close(self) -> None:
+        """Close the file, and no other that has its number by now; idempotent."""
+        if self._file.closed:
+            return
+        if self.is_valid():
+            with contextlib.suppress(OSError):  # closed all the same
+                self._file.close()
+        else:
+            # Python would close the number when it deletes the object, even at its own exit.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._file))
+            self._file = _closed()
+
+    def _access(self) -> int:
+        return fcntl.fcntl(self._file.fileno(), fcntl.F_GETFL) & (os.O_ACCMODE | os.O_APPEND)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):  # it was never opened
+            self.close()
+
+
+def _closed() -> io.FileIO:
+    file = io.FileIO(os.devnull)
+    file.close()
+    return file

@@ -1,0 +1,151 @@
+"""Frames on their way to a journal's file: in memory while its disk refuses them.
+
+What waits too long, or would take too much memory, goes to another disk. See `overflow.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrtrack.errors import JournalError
+from lrtrack.journal.journal_file import JournalFile
+from lrtrack.journal.overflow import Overflow
+
+#: Seconds for which a disk may refuse before the frames go elsewhere: a process that is killed
+#: loses those in its memory.
+PATIENCE = 5.0
+
+_NO_STEPS = np.array([], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A frame and the steps in it, none for an event."""
+
+    frame: bytes
+    steps: NDArray[np.int64]
+
+
+class FrameQueue:
+    """Frames in the order in which they go to the file; for one thread at a time.
+
+    Attributes:
+        refusal: why the disk does not take them; None while it does.
+
+    Args:
+        file: where they go.
+        overflow: where they go meanwhile; None: nowhere.
+        warn: called with a key and a message; says each key once.
+    """
+
+    def __init__(
+        self, file: JournalFile, overflow: Overflow | None, warn: Callable[[str, str], None]
+    ) -> None:
+        self.refusal: Exception | None = None
+        self._file = file
+        self._overflow = overflow
+        self._warn = warn
+        self._frames: list[_Waiting] = []
+        self._refused_at = 0.0
+
+    def __len__(self) -> int:
+        """Rows that wait in memory."""
+        return sum(len(waiting.steps) for waiting in self._frames)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the journal's file has everything."""
+        return not self._frames and not self._overflow
+
+    @property
+    def kept_in(self) -> str | None:
+        """The directory that has what the journal's disk did not take; None if it took all."""
+        return str(self._overflow.place) if self._overflow else None
+
+    @property
+    def spills(self) -> bool:
+        """Whether frames go to another disk, as this one has refused them for long."""
+        if self._overflow is None or self.refusal is None:
+            return False
+        return bool(self._overflow) or time.monotonic() - self._refused_at > PATIENCE
+
+    def add(self, frame: bytes, steps: NDArray[np.int64] = _NO_STEPS) -> None:
+        """Put a frame, and which steps are in it, at the end."""
+        self._frames.append(_Waiting(frame, steps))
+
+    def push(self) -> bool:
+        """Write the frames as far as the disk takes them; whether it took all."""
+        try:
+            if self._overflow:
+                self._overflow.move_to(self._file)
+            while self._frames:
+                self._file.append(self._frames[0].frame)
+                del self._frames[0]
+        except (OSError, JournalError) as error:
+            self._refused(error)
+            return False
+        self.refusal = None
+        return True
+
+    def spill(self) -> bool:
+        """Write the frames to another disk; whether that took all."""
+        while self._frames:
+            if self._overflow is None or not self._overflow.append(self._frames[0].frame):
+                return False
+            del self._frames[0]
+        return True
+
+    def drop_oldest(self, excess: int) -> int:
+        """Drop the oldest rows, and no event; how many of `excess` are left to drop."""
+        kept = []
+        for waiting in self._frames:
+            if len(waiting.steps) and excess > 0:
+                excess -= len(waiting.steps)
+            else:
+                kept.append(waiting)
+        self._frames = kept
+        return max(excess, 0)
+
+    def finish(self, end: bytes) -> None:
+        """Keep what the disk does not take at the end of the run, or say what is lost.
+
+        Args:
+            end: a frame that says how the run ended, as short as possible.
+        """
+        path, refusal = self._file.path, self.refusal
+        if self.is_empty:
+            return
+        if self.spill():
+            self._warn(
+                "kept",
+                f"lrtrack cannot write the end of {path}: {refusal}. It is kept in "
+                f"{self.kept_in}. Fix: make room; the next upload, `lrtrack sync` or report adds "
+                "it to the journal.",
+            )
+            return
+        lost = len(np.unique(np.concatenate([waiting.steps for waiting in self._frames])))
+        self._frames = [_Waiting(end, _NO_STEPS)]
+        # That the run ended well may fit where its steps do not.
+        if not self.push():
+            self.spill()
+        many = "1 step" if lost == 1 else f"{lost} steps"
+        self._warn("lost", f"lrtrack lost {many}: the last steps of {path} could not be written.")
+
+    def release(self) -> None:
+        """Let go of the other disk's file."""
+        if self._overflow is not None:
+            self._overflow.release()
+
+    def _refused(self, error: Exception) -> None:
+        path = self._file.path
+        self._warn("disk", f"lrtrack cannot write {path}: {error}. It keeps trying.")
+        if self.refusal is None:
+            self._refused_at = time.monotonic()
+        self.refusal = error
+        if self.spills:
+            self.spill()

@@ -1,0 +1,229 @@
+"""What a full disk does not take of a journal: kept on another disk, and moved back later.
+
+A part is a file in a private directory of the user's, itself in the format of a journal. Its first
+event names the journal and how long that was, and then come frames as they will stand there.
+Whoever next has the journal to himself (its writer, a shipper, `lrtrack sync`, a report) appends
+them. Doing so twice, or being killed in the middle, adds nothing twice: what the journal has after
+that length is compared with the part first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lrtrack.errors import JournalError
+from lrtrack.journal.descriptor import Descriptor
+from lrtrack.journal.entries import event_frame
+from lrtrack.journal.frames import PREAMBLE
+from lrtrack.journal.journal_file import JournalFile
+from lrtrack.journal.opening import opened
+from lrtrack.journal.reader import JournalReader
+from lrtrack.user_state import private_directories
+
+_FOLDER, _SUFFIX, _EVENT = "overflow", ".part", "overflow"
+#: Bytes compared or copied at once.
+_CHUNK = 2**20
+
+
+class Overflow:
+    """The parts of one journal that its writer adds.
+
+    Args:
+        journal: the journal that has no room.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self._part: Descriptor | None = None
+        self._path = Path()
+        self._length = 0
+
+    def __bool__(self) -> bool:
+        """Whether something is kept here that the journal lacks."""
+        return self._length > 0
+
+    @property
+    def place(self) -> Path:
+        """The directory of the latest part."""
+        return self._path.parent
+
+    def append(self, frame: bytes) -> bool:
+        """Keep a frame, after those before it; False where no disk takes it."""
+        if self._part is not None and self._write(frame):
+            return True
+        current = self.place.parent
+        others = [place for place in private_directories() if place != current]
+        return any(self._begin(place) and self._write(frame) for place in others)
+
+    def move_to(self, file: JournalFile) -> None:
+        """Append all that is kept to the journal, which is open.
+
+        Raises:
+            OSError, JournalError: there is still no room.
+        """
+        if self:
+            merge_into(file.number, self._journal)
+            self.release()
+            self._length = 0
+
+    def release(self) -> None:
+        """Let go of the part, which stays."""
+        if self._part is not None:
+            self._part.close()
+            self._part = None
+
+    def _begin(self, place: Path) -> bool:
+        """Begin a part in this directory, if that has room."""
+        self.release()
+        path = place / _FOLDER / f"{self._journal.stem}.{time.time_ns():020d}{_SUFFIX}"
+        try:
+            size = self._journal.stat().st_size + self._length
+            event = {"journal": os.path.realpath(self._journal), "at": size}
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._part, self._path = Descriptor(path), path
+        except OSError:
+            return False
+        head = PREAMBLE + event_frame(_EVENT, event)
+        if self._append(head):
+            return True
+        path.unlink(missing_ok=True)
+        return False
+
+    def _write(self, frame: bytes) -> bool:
+        if not self._append(frame):
+            return False
+        self._length += len(frame)
+        return True
+
+    def _append(self, data: bytes) -> bool:
+        if self._part is None:
+            return False
+        try:
+            before = os.fstat(self._part.number).st_size
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(self._part.number, view) :]
+            except OSError:
+                os.ftruncate(self._part.number, before)
+                raise
+        except OSError:
+            return False
+        return True
+
+
+def merge(journal: Path) -> None:
+    """Append to a journal what its writer could not, if anything; nothing while it is written.
+
+    Raises:
+        OSError: there is still no room.
+    """
+    if not journal.exists() or not any(_parts(journal)):
+        return
+    try:
+        file, _ = opened(journal)
+    except JournalError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        return  # it is being written
+    try:
+        merge_into(file.number, journal)
+    finally:
+        file.close()
+
+
+def merge_all(directory: Path) -> None:
+    """`merge` all journals in a directory, as far as that is possible now."""
+    for journal in dict.fromkeys(_waiting(directory)):
+        with contextlib.suppress(OSError, JournalError):
+            merge(journal)
+
+
+def merge_into(number: int, journal: Path) -> None:
+    """Append the parts of a journal to the open file, and delete them.
+
+    Args:
+        number: the descriptor of the journal, locked.
+        journal: its path.
+
+    Raises:
+        OSError: there is still no room.
+    """
+    for part in _parts(journal):
+        begin, at = _head(part)
+        with part.open("rb") as source:
+            _append_rest(number, at, source, begin)
+        part.unlink(missing_ok=True)
+
+
+def _parts(journal: Path) -> Iterator[Path]:
+    """Parts of a journal, in the order in which they were written."""
+    found: list[Path] = []
+    for place in private_directories(create=False):
+        found += (place / _FOLDER).glob(f"{journal.stem}.*{_SUFFIX}")
+    for part in sorted(found, key=lambda path: path.name):
+        if _journal_of(part) == Path(os.path.realpath(journal)):
+            yield part
+
+
+def _waiting(directory: Path) -> Iterator[Path]:
+    """Journals in a directory that have parts."""
+    for place in private_directories(create=False):
+        for part in (place / _FOLDER).glob(f"*{_SUFFIX}"):
+            journal = _journal_of(part)
+            if journal is not None and journal.parent == Path(os.path.realpath(directory)):
+                yield journal
+
+
+def _journal_of(part: Path) -> Path | None:
+    event = _event(part)[1]
+    named = event.get("journal")
+    return Path(named) if isinstance(named, str) else None
+
+
+def _head(part: Path) -> tuple[int, int]:
+    """Where the frames of a part begin, and where in the journal the first of them belongs."""
+    end, event = _event(part)
+    at = event.get("at")
+    return end, at if isinstance(at, int) else 0
+
+
+def _event(part: Path) -> tuple[int, dict[str, Any]]:
+    """Where the first event of a part ends, and the event; 0 and none of a torn part."""
+    try:
+        for entry in JournalReader(part).entries():
+            if entry.event is not None and entry.event["event"] == _EVENT:
+                return entry.end, entry.event
+            break
+    except (JournalError, OSError):
+        pass
+    return 0, {}
+
+
+def _append_rest(number: int, at: int, source: Any, begin: int) -> None:
+    """Append what the open file does not have of `source`, whole or not at all."""
+    size = os.fstat(number).st_size
+    there = max(size - at, 0)
+    known = 0
+    while known < there:
+        source.seek(begin + known)
+        ours = source.read(min(_CHUNK, there - known))
+        if not ours or os.pread(number, len(ours), at + known) != ours:
+            break
+        known += len(ours)
+    source.seek(begin + known)
+    if known < there and source.read(1):  # something else was written there meanwhile
+        known = 0
+    source.seek(begin + known)
+    try:
+        while chunk := source.read(_CHUNK):
+            while chunk:
+                chunk = chunk[os.write(number, chunk) :]
+    except OSError:
+        os.ftruncate(number, size)
+        raise

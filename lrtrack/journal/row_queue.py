@@ -1,0 +1,96 @@
+"""Rows on their way from the training thread to frames."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrtrack.journal.rows import Columns, OnRows, Row, Settle, columns_of, encode_rows, sound
+
+
+class RowQueue:
+    """Rows in the order of their steps; thread-safe.
+
+    Attributes:
+        append: takes (step, time, metrics): a new row.
+
+    Args:
+        settle: turns device values of rows into floats, in place, before they are encoded.
+        on_rows: called with rows as they are encoded, in order.
+        give_way: called between two parts of the work.
+        warn: called with a key, a message, and what went wrong.
+    """
+
+    def __init__(
+        self,
+        settle: Settle | None,
+        on_rows: OnRows | None,
+        give_way: Callable[[], None],
+        warn: Callable[[str, str, Exception], None],
+    ) -> None:
+        self._rows: deque[Row] = deque()
+        self.append = self._rows.append  # a deque's own lock is enough, and costs nothing
+        self._lock = threading.Lock()
+        self._settle = settle
+        self._on_rows = on_rows
+        self._give_way = give_way
+        self._warn = warn
+
+    def __len__(self) -> int:
+        """Rows that wait."""
+        return len(self._rows)
+
+    def amend(self, step: int, when: float, metrics: Mapping[str, float]) -> None:
+        """Add metrics to the row of a step, or put a row of their own at the end."""
+        with self._lock:
+            if self._rows and self._rows[-1][0] == step:
+                self._rows[-1][2].update(metrics)
+            else:
+                self._rows.append((step, when, dict(metrics)))
+
+    def drop_oldest(self, count: int) -> None:
+        """Drop up to `count` rows."""
+        with self._lock:
+            for _ in range(min(count, len(self._rows))):
+                self._rows.popleft()
+
+    def take(self, most_rows: int, most_values: int) -> Iterator[tuple[bytes, NDArray[np.int64]]]:
+        """Take all rows, as frames.
+
+        Args:
+            most_rows: rows in one frame at most.
+            most_values: values in one frame, roughly, at most.
+
+        Returns:
+            Each frame, and its steps, shape (rows in it,).
+        """
+        with self._lock:
+            rows = [self._rows.popleft() for _ in range(len(self._rows))]
+        self._give_way()
+        width = max((len(metrics) for *_, metrics in rows), default=0) + 2
+        size = max(1, min(most_rows, most_values // width))
+        for at in range(0, len(rows), size):
+            part = rows[at : at + size]
+            try:
+                columns = columns_of(part, self._settle)
+                self._give_way()
+                frame = encode_rows(*columns)
+            except Exception as error:  # one bad value must not take the others with it
+                self._warn("bad", "leaves values out of", error)
+                columns = columns_of(list(sound(part)), None)
+                frame = encode_rows(*columns)
+            yield frame, columns[0]
+            self._give_way()
+            self._show(columns[0], columns[2])
+
+    def _show(self, steps: NDArray[np.int64], metrics: Columns) -> None:
+        try:
+            if self._on_rows is not None:
+                self._on_rows(steps, metrics)
+        except Exception as error:  # looking at the rows must not keep them from the file
+            self._on_rows = None
+            self._warn("look", "could not look at the rows of", error)

@@ -1,0 +1,99 @@
+"""Where a block's journal goes: the journal directory, or another disk if that one is full."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from lrtrack.capture.optimizers import rank
+from lrtrack.capture.scalars import settle
+from lrtrack.errors import JournalError, warn
+from lrtrack.journal import overflow
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.reader import JournalReader
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.records import Run
+from lrtrack.user_state import private_directories
+
+#: The journal directory inside a private directory of the user's.
+FOLDER = "journals"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def open_journal(
+    layout: Layout, run: Run, on_tick: Any, on_rows: Any, is_abandoned: Callable[[], bool]
+) -> tuple[Layout, JournalWriter | None]:
+    """Open the run's journal and queue it.
+
+    Args:
+        layout: the journal directory.
+        run: the run.
+        on_tick, on_rows, is_abandoned: as for `JournalWriter`.
+
+    Returns:
+        The directory that it is in, another one if the disk is full, and the journal: None, with a
+        warning, if there is no place for it.
+    """
+    if rank() > 0:
+        return layout, None  # one run for all processes, written by rank 0
+    open_in = partial(
+        _open_in, run=run, on_tick=on_tick, on_rows=on_rows, is_abandoned=is_abandoned
+    )
+    try:
+        return layout, open_in(layout)
+    except (JournalError, OSError) as error:
+        if _is_full(error):
+            for place in private_directories():
+                elsewhere = Layout(place / FOLDER)
+                try:
+                    writer = open_in(elsewhere)
+                except (JournalError, OSError):
+                    continue
+                warn(
+                    f"lrtrack {error}. This run is recorded in {elsewhere.root} instead, and "
+                    f"uploaded from there, if need be by `LRTRACK_DIR={elsewhere.root} lrtrack "
+                    "sync`. Fix: make room, or set LRTRACK_DIR."
+                )
+                return elsewhere, writer
+        warn(f"lrtrack {error}. Training goes on without a record; set LRTRACK_DIR elsewhere.")
+        return layout, None
+
+
+def _open_in(
+    layout: Layout, run: Run, on_tick: Any, on_rows: Any, is_abandoned: Callable[[], bool]
+) -> JournalWriter:
+    # Queued before there is a journal: whoever is killed in between leaves no lost run. And
+    # after: a shipper that was about to settle a run resumed here has not seen it so far.
+    queue(layout, run)
+    path = layout.journal(run.id)
+    writer = JournalWriter(
+        path,
+        run,
+        settle,
+        on_tick,
+        on_rows,
+        partial(queue, layout, run),
+        overflow.Overflow(path),
+        is_abandoned,
+    )
+    try:
+        queue(layout, run)
+        _ = JournalReader(path).run  # whoever delivers it must be able to read it
+    except BaseException:
+        writer.release()
+        raise
+    return writer
+
+
+def queue(layout: Layout, run: Run) -> None:
+    """Have the directory there, and the run in its queue if there is anything to deliver."""
+    layout.create()
+    if any(target.portable and target.delivers for target in run.targets):
+        layout.marker(run.id).touch(mode=0o600)
+
+
+def _is_full(error: Exception) -> bool:
+    causes = (error, error.__cause__)
+    return any(isinstance(cause, OSError) and cause.errno in _FULL for cause in causes)
