@@ -80,7 +80,10 @@ def _journals(directory: object) -> int:
     if not layout.root.is_dir():
         return 0
     _row("runs", sum(1 for _ in layout.journals()))
-    _row("shipper", "at work" if held(layout.lock) else "not running (it starts when needed)")
+    at_work = sum(map(held, layout.shipper_locks()))
+    several = f", {at_work} of them for different credentials" if at_work > 1 else ""
+    idle = "not running (it starts when needed)"
+    _row("shipper", f"at work{several}" if at_work else idle)
     broken = damaged(layout)
     if broken:
         _row("damaged", f"{len(broken)}; what was there is left out, the rest is delivered")

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 def command(timeout: float) -> None:
     """Deliver to their trackers the runs that are still only in journals.
 
-    Runs that are going on are left to the shipper that serves them. Exit status 1 if something
-    of a finished run could not be delivered.
+    With the environment and the credentials of this command, which go to no server that they are
+    not meant for. Runs that are going on are left to the shipper that serves them. Exit status 1
+    if something of a finished run could not be delivered.
     """
     from lrtrack import settings
     from lrtrack.errors import LRTrackError, clean, warn
@@ -65,7 +66,7 @@ def command(timeout: float) -> None:
 def deliver(layout: Layout, timeout: float, total: int) -> None:
     """Deliver from a thread, so that progress shows and Ctrl-C works."""
     from lrtrack.shipping.pending import pending
-    from lrtrack.shipping.start import drain, take_over, watch
+    from lrtrack.shipping.sync import finish
 
     trouble: list[OSError] = []
 
@@ -74,10 +75,7 @@ def deliver(layout: Layout, timeout: float, total: int) -> None:
             pass
 
         try:
-            if not drain(layout, timeout, quiet):  # a shipper is at work already
-                watch(layout, timeout)
-                if any(run.refused and not run.alive for run in pending(layout)):
-                    take_over(layout, timeout, quiet)
+            finish(layout, timeout, quiet)
         except OSError as error:
             trouble.append(error)
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,8 @@ import pyarrow as pa
 from lrtrack.errors import DiskTrouble, SinkLost, TrackerError
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
-from lrtrack.records import TRAIN, State, StepRecord, Target
+from lrtrack.records import TRAIN, Run, State, StepRecord, Target
+from lrtrack.shipping import temporary
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.stats.summary import final_value
 from lrtrack.trackers import columns
@@ -26,7 +25,7 @@ from lrtrack.trackers.base import Sink, Tracker
 BATCH = 1000
 
 #: What a cursor says of trouble when there is none.
-WELL: dict[str, Any] = {"error": None, "given_up": False, "failures": 0}
+WELL: dict[str, Any] = {"error": None, "refused": None, "given_up": False, "failures": 0}
 
 #: What a disk says that is full, read-only or away for a while, and a process with too many files.
 PASSING = {
@@ -58,11 +57,14 @@ class Delivery:
     def __init__(self, layout: Layout, run_id: str, target: Target, tracker: Tracker) -> None:
         self.run_id = run_id
         self.target = target
+        self._layout = layout
         self._reader = JournalReader(layout.journal(run_id))
         self._path = layout.cursor(run_id, target.tracker)
         self._gate = layout.gate(run_id, target.tracker)
         self.cursor = Cursor.load(self._path)
         self._sink = tracker.sink(self._reader.run, target, self.cursor.remote_id)
+        if hasattr(self._sink, "temporary"):
+            vars(self._sink)["temporary"] = temporary.path_of(layout)
         self._opened = False
         told = self.cursor
         if not told.closed and not self._reader.stands(told.offset, told.skip):
@@ -70,6 +72,11 @@ class Delivery:
         told.doubtful = min(told.doubtful, self._reader.size())
         if self._sink is not None and not self._sink.durable and not self.cursor.closed:
             self._rewind()
+
+    @property
+    def run(self) -> Run:
+        """The run, as its journal describes it."""
+        return self._reader.run
 
     @property
     def needed(self) -> bool:
@@ -152,7 +159,9 @@ class Delivery:
     def note(self, error: TrackerError, final: bool) -> None:
         """Leave word for those who wait why nothing moves."""
         with contextlib.suppress(DiskTrouble):
-            self._save(error=str(error), given_up=final, failures=self.cursor.failures + 1)
+            failures = self.cursor.failures + 1
+            refused = error.fix or None
+            self._save(error=error.reason, refused=refused, given_up=final, failures=failures)
 
     def _open(self) -> Sink:
         sink = self._sink
@@ -171,8 +180,8 @@ class Delivery:
         table, ending = self._reader.table()
         last = float(table["time"][-1].as_py()) if table.num_rows else self._reader.run.started
         if table.num_rows:
-            with tempfile.TemporaryDirectory(prefix="lrtrack-") as folder:
-                path = Path(folder) / columns.NAME
+            with temporary.folder(self._layout) as folder:
+                path = folder / columns.NAME
                 columns.write_parquet(table, path)
                 sink.upload(path)
                 table = columns.read_parquet(path, own=True)

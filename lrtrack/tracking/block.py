@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Never
@@ -18,6 +19,7 @@ from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import TRAIN, Run, State
 from lrtrack.settings import read
+from lrtrack.shipping.credentials import Snapshot, note_opener
 from lrtrack.shipping.start import Courier
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
@@ -116,7 +118,10 @@ class Block:
             raise RuntimeError("this block was entered before; call track() again")
         given = self._given
         # Only rank 0 writes, so only there the trackers have to be in order.
-        run = asked.identity(given, self._settings, self._trackers if rank() == 0 else [])
+        writing = self._trackers if rank() == 0 else []
+        snapshot = Snapshot.take(writing)
+        run = asked.identity(given, self._settings, writing)
+        run = replace(run, credentials=snapshot.credentials)
         layout = Layout(self._settings.directory)
         run, recorded, earlier = _continued(layout, run, given.resume)
         self._capture = StepCapture(
@@ -130,8 +135,9 @@ class Block:
         )
         self._capture.step = recorded
         self._diagnosing = Diagnosing(run, self._capture, given.capture_loss, earlier)
-        self._journal = _journal(layout, run, self._tick, self._diagnosing.add)
-        self._courier = Courier(layout, run.id, _objects(self._trackers))
+        opened = partial(note_opener, layout, run, snapshot.credentials)
+        self._journal = _journal(layout, run, opened, self._tick, self._diagnosing.add)
+        self._courier = Courier(layout, run.id, _objects(self._trackers), snapshot)
         self._tracked = tracked = TrackedRun(
             run, self._capture, layout, self._journal, self._courier, given.flush_timeout, recorded
         )
@@ -207,11 +213,19 @@ def _watches(
     return found
 
 
-def _journal(layout: Layout, run: Run, on_tick: Any, on_rows: Any) -> JournalWriter | None:
-    """Open the run's journal and queue it; None, with a warning, where that cannot be."""
+def _journal(
+    layout: Layout, run: Run, opened: Callable[[], None], on_tick: Any, on_rows: Any
+) -> JournalWriter | None:
+    """Open the run's journal and queue it; None, with a warning, where that cannot be.
+
+    Args:
+        opened: notes that this process has the run open, before any shipper looks at it.
+    """
     if rank() > 0:
         return None  # one run for all processes, written by rank 0
     try:
+        layout.create()
+        opened()
         # Queued before there is a journal: whoever is killed in between leaves no lost run. And
         # after: a shipper that was about to settle a run resumed here has not seen it so far.
         _queue(layout, run)

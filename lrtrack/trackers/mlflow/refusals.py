@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from lrtrack._optional import load
 from lrtrack.errors import TrackerError, TrackerUnavailable
 from lrtrack.settings import redact
+from lrtrack.trackers.mlflow.access import refusal
 
 #: Seconds that a server may take for an answer, where the user has not said otherwise.
 TIMEOUT = 20
@@ -51,15 +52,7 @@ _DATABASE_LATER = ("OperationalError", "InterfaceError", "TimeoutError")
 _LATER_TEXT = re.compile(r"sqlalche\.me/e/\d+/(3o7r|e3q8|rvf5)\b")
 #: What MLflow says of an answer that is not its own server's.
 _FOREIGN = re.compile(r"failed with error code \d+ != \d+\. Response body: '(.*)", re.DOTALL)
-_KEY = (
-    "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to "
-    "credentials that"
-)
-_ADVICE = {
-    401: f"{_KEY} the server knows",
-    403: f"{_KEY} may do this",
-    404: "look whether this is the address of an MLflow server",
-}
+_ELSEWHERE = "look whether this is the address of an MLflow server"
 
 #: The function through which MLflow sends all that goes to its server.
 _SENDER = "_get_http_response_with_retries"
@@ -112,7 +105,7 @@ def translated(uri: str | None) -> Iterator[None]:
         except (exceptions.MlflowException, OSError) as error:  # artifacts: those of requests
             message = f"{where}: {redact(_reason(error, answer))}"
             if _final(error, answer):
-                raise TrackerError(message) from error
+                raise TrackerError(message, _fix(error, answer)) from error
             raise TrackerUnavailable(message, answer.retry_after) from error
         except ModuleNotFoundError as error:  # a database's or a cloud's own package
             raise TrackerError(f"{where} needs a package that is not here: {error}") from error
@@ -198,8 +191,14 @@ def _reason(error: BaseException, answer: Answer) -> str:
         said = foreign[1].rstrip("'").strip()
         shown = "" if said.startswith("<") or not said else f", {said.splitlines()[0][:200]!r}"
         text = f"answers {status} ({HTTPStatus(status).phrase}){shown}"
-    advice = _ADVICE.get(status, "") if _code(error) != "RESOURCE_DOES_NOT_EXIST" else ""
-    return _plain(text, error)[:500] + (f": {advice}" if advice else "")
+    nowhere = status == 404 and _code(error) != "RESOURCE_DOES_NOT_EXIST"
+    return _plain(text, error)[:500] + (f": {_ELSEWHERE}" if nowhere else "")
+
+
+def _fix(error: BaseException, answer: Answer) -> str:
+    """What to do about credentials that were refused; empty where they were not."""
+    asked = answer.status in (401, 403) and _code(error) != "RESOURCE_DOES_NOT_EXIST"
+    return refusal(answer.status or 0) if asked else ""
 
 
 def _plain(text: str, error: BaseException) -> str:

@@ -35,10 +35,13 @@ class WandbSink:
 
     #: W&B's client takes rows long before its server has them.
     durable = False
+    #: Where the process may keep temporary files; None: where the system says.
+    temporary: Path | None = None
 
     def __init__(self, run: Run, target: Target, remote_id: str | None) -> None:
         self._run = run
         self._target = target
+        self._environment = place.recorded(target)
         self._id = remote_id or target.run_id or run.id
         self._again = remote_id is not None or target.continued
         self._process: subprocess.Popen[str] | None = None
@@ -58,7 +61,7 @@ class WandbSink:
             entity=entity or None,
             project=project or None,
             joined=joined,
-            attach="WANDB_SERVICE" in self._target.environment,
+            attach="WANDB_SERVICE" in self._environment,
             again=self._again,
             config=self._config(),
             tags=words.tags(self._run),
@@ -86,7 +89,7 @@ class WandbSink:
         if self._asked == "close":  # it is there already
             return
         told = words.notes(run, self._target)
-        notes = told if "WANDB_NOTES" not in self._target.environment else None
+        notes = told if "WANDB_NOTES" not in self._environment else None
         config = {words.CONFIG: words.config(run)}
         self._ask("complete", config=config, notes=notes, codes=words.codes(run))
 
@@ -113,7 +116,7 @@ class WandbSink:
 
     def _told(self) -> dict[str, Any]:
         """Arguments of `wandb.init` that the environment may have decided already."""
-        environ = self._target.environment
+        environ = self._environment
         found = {"notes": words.notes(self._run, self._target)}
         found = {} if "WANDB_NOTES" in environ else found
         if "WANDB_NAME" not in environ:
@@ -124,9 +127,13 @@ class WandbSink:
 
     def _start(self) -> subprocess.Popen[str]:
         mine = {name: text for name, text in os.environ.items() if not place.of_another_run(name)}
+        temporary = {}
+        if self.temporary is not None:
+            self.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary["TMPDIR"] = str(self.temporary)
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "lrtrack.trackers.wandb.writer"],
-            env=mine | dict(self._target.environment),
+            env=mine | self._environment | temporary,
             cwd=self._run.cwd if Path(self._run.cwd).is_dir() else None,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -174,8 +181,8 @@ class WandbSink:
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             self.release()
-            kind = TrackerError if answer["final"] else SinkLost
-            raise kind(redact(answer["error"]))
+            text = redact(answer["error"])
+            raise TrackerError(text, answer.get("fix", "")) if answer["final"] else SinkLost(text)
         return answer
 
     def _lost(self, error: Exception | None) -> None:

@@ -1,0 +1,216 @@
+"""Whether this process's credentials may be used for somebody's run, and what to do if not.
+
+A run says which server it goes to. Credentials are meant for a server in two cases only: the
+process that opened the run had the same ones, or this process's own settings name that server.
+Otherwise they are never sent there: a run that was opened without credentials is delivered without
+any, and another one waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import netrc
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lrtrack.errors import LRTrackError
+from lrtrack.journal.layout import Layout
+from lrtrack.records import Run, Target
+from lrtrack.shipping import temporary
+from lrtrack.shipping.credentials import NETRC, absolute, accesses, hashes, netrc_of, opener
+from lrtrack.shipping.cursor import Cursor
+from lrtrack.trackers import registry
+from lrtrack.trackers.base import Access, Tracker, origin_of
+
+
+class Verdict(StrEnum):
+    """How this process may deliver a run to a target."""
+
+    OWN = "with its own credentials"
+    ANONYMOUS = "without any credentials"
+    NOT = "not at all"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How the credentials here differ from those with which a run was opened, by name.
+
+    Attributes:
+        missing: the run's process had them.
+        changed: they have another value here.
+        added: the run's process did not have them.
+    """
+
+    missing: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+
+    @classmethod
+    def between(cls, theirs: Mapping[str, str], mine: Mapping[str, str]) -> Difference:
+        """What `mine` has otherwise than `theirs`; both are names with hashes."""
+        return cls(
+            tuple(name for name in theirs if name not in mine),
+            tuple(name for name in theirs if mine.get(name, theirs[name]) != theirs[name]),
+            tuple(name for name in mine if name not in theirs),
+        )
+
+    def __str__(self) -> str:
+        """What differs, in words; empty where nothing does."""
+        parts = [
+            (self.missing, "not set here, and the training had {}"),
+            (self.changed, "not what the training had"),
+            (self.added, "set here, and the training did not have {}"),
+        ]
+        texts = []
+        for names, what in parts:
+            if names:
+                verb, pronoun = ("is", "it") if len(names) == 1 else ("are", "them")
+                texts.append(f"{_listed(names)} {verb} {what.format(pronoun)}")
+        return "; ".join(texts)
+
+
+class Authorization:
+    """Decides for the runs of a journal directory what this process may do with them.
+
+    Args:
+        layout: the journal directory.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._mine: dict[str, Mapping[str, str]] = {}
+
+    def verdict(self, run: Run, target: Target) -> Verdict:
+        """How `run` may be delivered to `target` from here."""
+        tracker = _tracker(target)
+        for access in accesses([tracker] if tracker is not None else []):
+            origin = access.origin(target)
+            if origin is None or access.home(self._environ(tracker)) == origin:
+                return Verdict.OWN
+            theirs, mine = self._sent(run, target, tracker, access)
+            if theirs != mine:
+                return Verdict.NOT if theirs else Verdict.ANONYMOUS
+        return Verdict.OWN
+
+    def admit(self, run: Run, target: Target, tracker: Tracker) -> Target | None:
+        """The target with this process's own settings; None where it may not deliver there."""
+        if self.verdict(run, target) is not Verdict.OWN:
+            return None
+        renewed = getattr(tracker, "renewed", None)
+        return target if renewed is None else renewed(target)
+
+    def trouble(self, run: Run, target: Target, state: Cursor) -> str | None:
+        """Why the delivery does not go on, and what to do; None where nothing is known."""
+        tracker = _tracker(target)
+        for access in accesses([tracker] if tracker is not None else []):
+            difference = Difference.between(*self._sent(run, target, tracker, access))
+            if self.verdict(run, target) is Verdict.NOT:
+                return (
+                    f"these credentials may not be meant for {access.origin(target)}: {difference}."
+                    " Fix: restore what the training had, or, if what is set here is for that "
+                    f"server, {_quoted(access.ask_for(target))} lrtrack sync"
+                )
+            if state.refused and str(difference):
+                return f"{state.error}: {difference}"
+        return state.trouble
+
+    def _environ(self, tracker: Tracker | None) -> dict[str, str]:
+        return absolute(os.environ, [tracker] if tracker is not None else [])
+
+    def _sent(
+        self, run: Run, target: Target, tracker: Tracker | None, access: Access
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Names and hashes of what is sent to the target's server: the run's, and this process's.
+
+        A login for the server's very name is meant for it, so that of `~/.netrc` only a default
+        counts.
+        """
+        environ = self._environ(tracker)
+        if target.tracker not in self._mine:
+            kept = [tracker] if tracker is not None else []
+            self._mine[target.tracker] = hashes(kept, environ)
+        here, there = self._mine[target.tracker], opener(self._layout, run).credentials
+        origin = access.origin(target) or ""
+        mine = {name: text for name, text in here.items() if access.sends(name, target)}
+        theirs = {name: text for name, text in there.items() if access.sends(name, target)}
+        for name in list(mine):  # a URL's own login is sent to its own server only
+            if origin_of(environ.get(name, "")) not in (None, origin):
+                del mine[name]
+        if _has_default(netrc_of(environ), urlsplit(origin).hostname):
+            mine |= {name: text for name, text in here.items() if name == NETRC}
+            theirs |= {name: text for name, text in there.items() if name == NETRC}
+        return theirs, mine
+
+
+@contextmanager
+def without_credentials(layout: Layout, targets: Iterable[Target]) -> Iterator[dict[str, str]]:
+    """Variables for a process that sends nothing to the servers of `targets` that is not theirs.
+
+    Yields:
+        This process's variables without the credentials, and with a home directory that lacks
+        those files; of `~/.netrc` the logins for these servers are left.
+    """
+    environ = dict(os.environ)
+    home, hidden, servers = Path(environ.get("HOME") or "/nonexistent"), {".netrc"}, set()
+    for target in targets:
+        tracker = _tracker(target)
+        for access in accesses([tracker] if tracker is not None else []):
+            servers.add(urlsplit(access.origin(target) or "").hostname or "")
+            hidden |= {
+                path.relative_to(home).parts[0]
+                for name, path in access.files(environ).items()
+                if access.sends(name, target) and path.is_relative_to(home)
+            }
+            environ = {n: text for n, text in environ.items() if not access.sends(n, target)}
+    with temporary.folder(layout) as folder:
+        _mirror(home, folder, hidden)
+        (folder / ".netrc").touch(mode=0o600)
+        (folder / ".netrc").write_text(_logins(netrc_of(os.environ), servers))
+        yield environ | {"HOME": str(folder), "NETRC": str(folder / ".netrc")}
+
+
+def _mirror(home: Path, folder: Path, hidden: set[str]) -> None:
+    with contextlib.suppress(OSError):
+        for path in home.iterdir():
+            if path.name not in hidden:
+                (folder / path.name).symlink_to(path)
+
+
+def _logins(path: Path, servers: set[str]) -> str:
+    with contextlib.suppress(OSError, netrc.NetrcParseError):
+        logins = netrc.netrc(path)
+        logins.hosts = {name: login for name, login in logins.hosts.items() if name in servers}
+        logins.macros = {}
+        return repr(logins)
+    return ""
+
+
+def _has_default(path: Path, host: str | None) -> bool:
+    """Whether `~/.netrc` has a login for any server, and none for `host`."""
+    try:
+        hosts = netrc.netrc(path).hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
+    return "default" in hosts and host not in hosts
+
+
+def _tracker(target: Target) -> Tracker | None:
+    try:
+        return registry.get(target.tracker)
+    except LRTrackError:
+        return None
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _quoted(assignment: str) -> str:
+    name, _, value = assignment.partition("=")
+    return f"{name}={shlex.quote(value)}"
