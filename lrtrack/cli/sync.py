@@ -51,7 +51,7 @@ def command(timeout: float) -> None:
     for run_id, what in damaged(layout).items():
         if run_id in over:
             warn(f"{layout.journal(run_id)} is {what}; what was there is left out.")
-    left = [run for run in pending(layout) if run.id in over]
+    left = [run for run in pending(layout, tried=True) if run.id in over]
     left.sort(key=lambda run: run.error is None)  # those first of which one knows why
     click.echo(f"Delivered {len(over) - len(left)} of {len(over)} runs.")
     for run in left[:SHOWN]:

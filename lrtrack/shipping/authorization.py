@@ -105,19 +105,31 @@ class Authorization:
         renewed = getattr(tracker, "renewed", None)
         return target if renewed is None else renewed(target)
 
-    def trouble(self, run: Run, target: Target, state: Cursor) -> str | None:
-        """Why the delivery does not go on, and what to do; None where nothing is known."""
+    def trouble(self, run: Run, target: Target, state: Cursor, tried: bool = False) -> str | None:
+        """Why the delivery does not go on, and what to do; None where nothing is known.
+
+        Args:
+            run: the run.
+            target: where it goes.
+            state: how far it is delivered there.
+            tried: this process has just tried, so that its own credentials were refused.
+        """
         tracker = _tracker(target)
         for access in accesses([tracker] if tracker is not None else []):
+            verdict = self.verdict(run, target)
             difference = Difference.between(*self._sent(run, target, tracker, access))
-            if self.verdict(run, target) is Verdict.NOT:
+            meant = f"`{_quoted(access.ask_for(target))} lrtrack sync`"
+            if verdict is Verdict.NOT:
                 return (
-                    f"these credentials may not be meant for {access.origin(target)}: {difference}."
-                    " Fix: restore what the training had, or, if what is set here is for that "
-                    f"server, {_quoted(access.ask_for(target))} lrtrack sync"
+                    f"the credentials here may not be meant for {access.origin(target)}: "
+                    f"{difference}. Fix: restore what the training had, or, if these are for that "
+                    f"server, run {meant}"
                 )
-            if state.refused and str(difference):
-                return f"{state.error}: {difference}"
+            if state.refused and verdict is Verdict.ANONYMOUS:
+                return f"{state.error}: {difference}. Fix: if that is for this server, run {meant}"
+            if state.refused and (difference.missing or (str(difference) and not tried)):
+                fix = "set what is missing, then run" if difference.missing else "run"
+                return f"{state.error}: {difference}. Fix: {fix} `lrtrack sync`"
         return state.trouble
 
     def _environ(self, tracker: Tracker | None) -> dict[str, str]:

@@ -44,8 +44,13 @@ class Pending:
         return tuple(target.tracker for target, _ in self.late)
 
 
-def pending(layout: Layout) -> list[Pending]:
-    """Runs with something undelivered, oldest first; broken journals among them."""
+def pending(layout: Layout, tried: bool = False) -> list[Pending]:
+    """Runs with something undelivered, oldest first; broken journals among them.
+
+    Args:
+        layout: the journal directory.
+        tried: this process has just tried to deliver them.
+    """
     authorization = Authorization(layout)
     found = []
     for run_id in layout.queued():
@@ -61,7 +66,7 @@ def pending(layout: Layout) -> list[Pending]:
             for target, state in states
             if target.delivers and not (state.closed and state.offset >= size)
         ]
-        trouble = (authorization.trouble(run, target, state) for target, state in late)
+        trouble = (authorization.trouble(run, target, state, tried) for target, state in late)
         targets = tuple((target, authorization.verdict(run, target)) for target, _ in late)
         failures = sum(state.failures for _, state in late)
         left = max([0, *(size - state.offset for _, state in late)])

@@ -1,10 +1,10 @@
-"""The shipper: delivers every undelivered run of one journal directory, then goes.
+"""The shipper: delivers the undelivered runs of one journal directory, then goes.
 
 One a machine, directory and set of credentials: it holds a lock while it lives, and serves the runs
 that were opened with those credentials, living ones as they write, and dead ones to their end. Dead
-ones it leaves to `lrtrack sync` while that is at work. A tracker that does not answer is asked again after a growing pause,
-while the other runs go on. Of a long queue it has no more at hand than it can serve: living runs,
-and a few of those that are over for each place.
+ones it leaves to `lrtrack sync` while that is at work. A tracker that does not answer is asked
+again after a growing pause, while the other runs go on. Of a long queue it has no more at hand than
+it can serve: living runs, and a few of those that are over for each place.
 """
 
 from __future__ import annotations

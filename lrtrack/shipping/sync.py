@@ -97,7 +97,7 @@ def _ship_anonymously(layout: Layout, timeout: float) -> None:
     command = [sys.executable, "-P", "-m", "lrtrack.shipping.sync", str(layout.root), str(timeout)]
     with without_credentials(layout, targets) as environment:
         try:
-            subprocess.run(command, env=environment, timeout=timeout + 60, check=False)
+            subprocess.run(command, env=environment, timeout=timeout + 60)  # noqa: S603
         except subprocess.TimeoutExpired:
             return
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from lrtrack.journal.layout import Layout, host
 
-
 #: Seconds after which a killed process's directory is removed.
 LEFT = 3600.0
 

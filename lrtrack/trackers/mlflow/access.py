@@ -89,7 +89,7 @@ def refusal(status: int) -> str:
         (missing,) = {user, password} - set(present)
         return f"set {missing}, too"
     if present:
-        return f"the server refuses what {' and '.join(present)} say; use credentials {may}"
+        return f"the credentials in {' and '.join(present)} are not accepted; use ones {may}"
     return f"set {user} and {password}, or MLFLOW_TRACKING_TOKEN, to credentials {may}"
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from lrtrack.records import Target
 from lrtrack.trackers.base import Access, origin_of
 from lrtrack.trackers.wandb import place
 
