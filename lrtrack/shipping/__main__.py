@@ -48,6 +48,9 @@ def main(directory: str, idle: float, key: str) -> int:
             # A run may have come while the lock still said that somebody serves it.
             if not _of(layout, set(layout.queued()) - before, key):
                 break
+    with contextlib.suppress(OSError):
+        if layout.shipper_log(key).stat().st_size == 0:
+            layout.shipper_log(key).unlink()
     return 0
 
 

@@ -84,16 +84,18 @@ class Authorization:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._mine: dict[str, Mapping[str, str]] = {}
+        self._environs: dict[str, dict[str, str]] = {}
+        self._hashes: dict[str, dict[str, str]] = {}
+        self._defaults: dict[tuple[Path, str | None], bool] = {}
 
     def verdict(self, run: Run, target: Target) -> Verdict:
         """How `run` may be delivered to `target` from here."""
         tracker = _tracker(target)
         for access in accesses([tracker] if tracker is not None else []):
             origin = access.origin(target)
-            if origin is None or access.home(self._environ(tracker)) == origin:
+            if origin is None or access.home(self._environ(target)) == origin:
                 return Verdict.OWN
-            theirs, mine = self._sent(run, target, tracker, access)
+            theirs, mine = self._sent(run, target, access)
             if theirs != mine:
                 return Verdict.NOT if theirs else Verdict.ANONYMOUS
         return Verdict.OWN
@@ -117,7 +119,7 @@ class Authorization:
         tracker = _tracker(target)
         for access in accesses([tracker] if tracker is not None else []):
             verdict = self.verdict(run, target)
-            difference = Difference.between(*self._sent(run, target, tracker, access))
+            difference = Difference.between(*self._sent(run, target, access))
             meant = f"`{_quoted(access.ask_for(target))} lrtrack sync`"
             if verdict is Verdict.NOT:
                 return (
@@ -132,32 +134,50 @@ class Authorization:
                 return f"{state.error}: {difference}. Fix: {fix} `lrtrack sync`"
         return state.trouble
 
-    def _environ(self, tracker: Tracker | None) -> dict[str, str]:
-        return absolute(os.environ, [tracker] if tracker is not None else [])
+    def _environ(self, target: Target) -> dict[str, str]:
+        """This process's variables, as deliveries to the target's tracker see them."""
+        if target.tracker not in self._environs:
+            tracker = _tracker(target)
+            self._environs[target.tracker] = absolute(os.environ, [tracker] if tracker else [])
+        return self._environs[target.tracker]
+
+    def _here(self, target: Target) -> dict[str, str]:
+        """Names and hashes of this process's credentials for the target's tracker."""
+        if target.tracker not in self._hashes:
+            tracker = _tracker(target)
+            kept = [tracker] if tracker else []
+            self._hashes[target.tracker] = hashes(kept, self._environ(target))
+        return self._hashes[target.tracker]
 
     def _sent(
-        self, run: Run, target: Target, tracker: Tracker | None, access: Access
+        self, run: Run, target: Target, access: Access
     ) -> tuple[dict[str, str], dict[str, str]]:
         """Names and hashes of what is sent to the target's server: the run's, and this process's.
 
         A login for the server's very name is meant for it, so that of `~/.netrc` only a default
         counts.
         """
-        environ = self._environ(tracker)
-        if target.tracker not in self._mine:
-            kept = [tracker] if tracker is not None else []
-            self._mine[target.tracker] = hashes(kept, environ)
-        here, there = self._mine[target.tracker], opener(self._layout, run).credentials
+        environ, here = self._environ(target), self._here(target)
+        there = opener(self._layout, run).credentials
         origin = access.origin(target) or ""
         mine = {name: text for name, text in here.items() if access.sends(name, target)}
         theirs = {name: text for name, text in there.items() if access.sends(name, target)}
         for name in list(mine):  # a URL's own login is sent to its own server only
             if origin_of(environ.get(name, "")) not in (None, origin):
                 del mine[name]
-        if _has_default(netrc_of(environ), urlsplit(origin).hostname):
+        if self._has_default(netrc_of(environ), urlsplit(origin).hostname):
             mine |= {name: text for name, text in here.items() if name == NETRC}
             theirs |= {name: text for name, text in there.items() if name == NETRC}
         return theirs, mine
+
+    def _has_default(self, path: Path, host: str | None) -> bool:
+        """Whether the file of logins has one for any server, and none for `host`."""
+        if (path, host) not in self._defaults:
+            hosts: Mapping[str, object] = {}
+            with contextlib.suppress(OSError, netrc.NetrcParseError):
+                hosts = netrc.netrc(path).hosts
+            self._defaults[path, host] = "default" in hosts and host not in hosts
+        return self._defaults[path, host]
 
 
 @contextmanager
@@ -201,15 +221,6 @@ def _logins(path: Path, servers: set[str]) -> str:
         logins.macros = {}
         return repr(logins)
     return ""
-
-
-def _has_default(path: Path, host: str | None) -> bool:
-    """Whether `~/.netrc` has a login for any server, and none for `host`."""
-    try:
-        hosts = netrc.netrc(path).hosts
-    except (OSError, netrc.NetrcParseError):
-        return False
-    return "default" in hosts and host not in hosts
 
 
 def _tracker(target: Target) -> Tracker | None:

@@ -224,7 +224,7 @@ class Access:
 def origin_of(url: str) -> str | None:
     """`scheme://host:port` of `url`, by which servers are told apart; None where it names none."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url.strip())
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:
         return None

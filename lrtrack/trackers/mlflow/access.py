@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lrtrack.records import Target
 from lrtrack.settings import redact
@@ -37,6 +38,8 @@ _SENT_TO_SERVERS = re.compile(
     r"MLFLOW_TRACKING_(TOKEN|USERNAME|PASSWORD|AUTH|AWS_SIGV4|CLIENT_CERT_PATH|URI)"
     rf"|{re.escape(_CREDENTIALS)}"
 )
+#: Files, and Databricks, whose address comes with the credentials themselves.
+_NOBODY_ELSES = {"", "file", "sqlite", "databricks", "databricks-uc", "uc"}
 _SENT_TO_DATABASES = {
     "postgresql": re.compile(rf"PG(PASSWORD|USER|SSLCERT|SSLKEY)|{_URI}"),
     "mysql": re.compile(rf"MYSQL_PWD|{_URI}"),
@@ -62,18 +65,19 @@ def _files(environ: Mapping[str, str]) -> dict[str, Path]:
 
 def _sends(name: str, target: Target) -> bool:
     scheme = _scheme(target)
-    known = _SENT_TO_SERVERS if scheme in ("http", "https") else _SENT_TO_DATABASES.get(scheme)
-    return known is not None and known.fullmatch(name) is not None
+    sent = _SENT_TO_DATABASES.get(scheme, _SENT_TO_SERVERS)
+    return scheme not in _NOBODY_ELSES and sent.fullmatch(name) is not None
 
 
 def _scheme(target: Target) -> str:
-    return (target.uri or "").partition(":")[0].partition("+")[0].lower()
+    """How the target's URI begins, as whoever opens it will read it."""
+    return urlsplit((target.uri or "").strip()).scheme.partition("+")[0]
 
 
 def _origin(target: Target) -> str | None:
-    """A server's or a database's origin; Databricks' comes with the credentials themselves."""
-    networked = {"http", "https", *_SENT_TO_DATABASES}
-    return origin_of(target.uri or "") if _scheme(target) in networked else None
+    if _scheme(target) in _NOBODY_ELSES:
+        return None
+    return origin_of(target.uri or "") or target.uri
 
 
 def _home(environ: Mapping[str, str]) -> str | None:

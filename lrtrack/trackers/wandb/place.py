@@ -141,6 +141,9 @@ def recorded(target: Target) -> dict[str, str]:
     able to have code run, or credentials go elsewhere.
     """
     found = environment(target.environment)
+    found.pop("WANDB_BASE_URL", None)
+    if target.uri:  # which alone says what the run's server is
+        found["WANDB_BASE_URL"] = target.uri
     service = target.environment.get("WANDB_SERVICE")
     if target.joined and isinstance(service, str) and _SERVICE.fullmatch(service):
         found["WANDB_SERVICE"] = service
