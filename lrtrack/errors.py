@@ -59,7 +59,17 @@ class ForeignJournal(JournalError):
 
 
 class TrackerError(LRTrackError):
-    """The tracker refused, and would refuse again."""
+    """The tracker refused, and would refuse again.
+
+    Args:
+        message: what happened.
+        fix: what to do about it, where it refused the credentials.
+    """
+
+    def __init__(self, message: str = "", fix: str = "") -> None:
+        super().__init__(f"{message}: {fix}" if fix else message)
+        self.reason = message
+        self.fix = fix
 
 
 class AccessRefused(TrackerError):

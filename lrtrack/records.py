@@ -94,6 +94,8 @@ class Run:
         id: lrtrack's own id, 32 hex digits.
         optimizer: `{"name": …, <hyper-parameters of group 0>}`.
         started: seconds since the epoch.
+        credentials: names of the variables and files that decide how deliveries authenticate and
+            connect, with a salted hash each: see `lrtrack.shipping.credentials`.
         cwd: the working directory, against which a tracker's relative store is resolved.
         source: the program that trains, as it was called.
         kind: `TRAIN` or `FIND`.
@@ -121,6 +123,7 @@ class Run:
     pid: int = 0
     cwd: str = ""
     source: str = ""
+    credentials: Mapping[str, str] = field(default_factory=dict)
     targets: tuple[Target, ...] = ()
     kind: str = TRAIN
     suggestions: Mapping[str, float] = field(default_factory=dict)
@@ -148,6 +151,8 @@ class Run:
         known = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
         _expect(known, _RUN)
         known["schedule"] = Schedule.from_dict(known["schedule"])
+        for name, digest in known.get("credentials", {}).items():
+            _expect({name: digest}, {name: _TEXT})
         known["diagnoses"] = diagnoses_from(known.get("diagnoses"))
         fields = Target.__dataclass_fields__
         for target in known.get("targets", ()):
@@ -166,6 +171,7 @@ _RUN: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("host", "cwd", "source", "kind"), _TEXT),
     **dict.fromkeys(("experiment", "group"), _TEXT_OR_NONE),
     **dict.fromkeys(("schedule", "optimizer", "config", "tags", "suggestions"), (dict,)),
+    "credentials": (dict,),
     **dict.fromkeys(("world_size", "pid"), (int,)),
     "seed": (int, type(None)),
     "started": (int, float),

@@ -83,7 +83,10 @@ def _journals(directory: object) -> int:
     if not layout.root.is_dir():
         return 0
     _row("runs", sum(1 for _ in layout.journals()))
-    _row("shipper", "at work" if held(layout.lock) else "not running (it starts when needed)")
+    at_work = sum(map(held, layout.shipper_locks()))
+    several = f", {at_work} of them for different credentials" if at_work > 1 else ""
+    idle = "not running (it starts when needed)"
+    _row("shipper", f"at work{several}" if at_work else idle)
     others = list(foreign(layout))
     if others:
         _row("not yours", advice(layout, others))

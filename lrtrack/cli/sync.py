@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 def command(timeout: float, adopt: Path | None) -> None:
     """Deliver to their trackers the runs that are still only in journals.
 
-    Runs that are going on are left to the shipper that serves them. Journals that somebody else
-    wrote are left alone, unless `--adopt` accepts them: it shows where each would be sent, and on a
-    terminal asks before it does so. Exit status 1 if something of a finished run could not be
-    delivered.
+    With the environment and the credentials of this command, which go to no server that they are
+    not meant for. Runs that are going on are left to the shipper that serves them. Journals that
+    somebody else wrote are left alone, unless `--adopt` accepts them: it shows where each would be
+    sent, and on a terminal asks before it does so. Exit status 1 if something of a finished run
+    could not be delivered.
     """
     from lrtrack import settings
     from lrtrack.errors import LRTrackError, clean, warn
@@ -64,7 +65,7 @@ def command(timeout: float, adopt: Path | None) -> None:
             warn(f"{layout.journal(run_id)} is {what}; what was there is left out.")
     if missing := incomplete(layout, sorted(over)):
         warn(f"Delivered {summarized(missing)}. Steps and ends of runs are in the tracker.")
-    left = [run for run in pending(layout) if run.id in over]
+    left = [run for run in pending(layout, tried=True) if run.id in over]
     left.sort(key=lambda run: run.error is None)  # those first of which one knows why
     click.echo(f"Delivered {len(over) - len(left)} of {len(over)} runs.")
     for run in left[:SHOWN]:
@@ -79,7 +80,7 @@ def command(timeout: float, adopt: Path | None) -> None:
 def deliver(layout: Layout, timeout: float, total: int) -> None:
     """Deliver from a thread, so that progress shows and Ctrl-C works."""
     from lrtrack.shipping.pending import pending
-    from lrtrack.shipping.start import drain, take_over, watch
+    from lrtrack.shipping.sync import finish
 
     trouble: list[OSError] = []
 
@@ -88,10 +89,7 @@ def deliver(layout: Layout, timeout: float, total: int) -> None:
             pass
 
         try:
-            if not drain(layout, timeout, quiet):  # a shipper is at work already
-                watch(layout, timeout)
-                if any(run.refused and not run.alive for run in pending(layout)):
-                    take_over(layout, timeout, quiet)
+            finish(layout, timeout, quiet)
         except OSError as error:
             trouble.append(error)
 

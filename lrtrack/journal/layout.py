@@ -5,10 +5,16 @@
       runs/<id>.journal           one run, append-only, mode 0600
       runs/<id>.<tracker>.cursor  how far that run is delivered to that tracker (JSON)
       runs/<id>.<tracker>.gate    there while the training process keeps deliveries back
+      runs/<id>.<tracker>.lock    held by whoever delivers that run to that tracker
+      runs/<id>.opener            of a resumed run: the process that has it open now (JSON)
       queue/<id>                  empty; there while something of the run is undelivered
-      shipper-<host>.lock         held by the shipper of this machine while it lives
-      shipper-<host>.log          what the shipper had to say
-      wake                        touched to make the shipper try again at once
+      shipper-<host>-<key>.lock   held by the shipper of this machine with those credentials
+      shipper-<host>-<key>.log    what that shipper had to say
+      sync.lock                   held by `lrtrack sync`, to which shippers leave finished runs
+      tmp/<host>-<pid>/           temporary files of one process's deliveries
+      wake                        touched to make the shippers try again at once
+
+<key> is a short hash that says which credentials a shipper has, without telling them.
 
 File names come from lrtrack's own hexadecimal ids only, never from a run's name.
 """
@@ -81,19 +87,46 @@ class Layout:
         """The file that keeps deliveries back; it holds the id of the process that wants it so."""
         return self.root / "runs" / f"{checked_id(run_id)}.{_SAFE.sub('_', tracker)}.gate"
 
+    def delivery_lock(self, run_id: str, tracker: str) -> Path:
+        """Held by whoever delivers the run to the tracker."""
+        return self.root / "runs" / f"{checked_id(run_id)}.{_SAFE.sub('_', tracker)}.lock"
+
+    def opener(self, run_id: str) -> Path:
+        """Says which process has opened the run last, where that is not in its first record."""
+        return self.root / "runs" / f"{checked_id(run_id)}.opener"
+
     def marker(self, run_id: str) -> Path:
         """The file whose presence says that something of the run is undelivered."""
         return self.root / "queue" / checked_id(run_id)
 
-    @property
-    def lock(self) -> Path:
-        """Held by the shipper of this machine: journal directories may be shared over a network."""
-        return self.root / f"shipper-{host()}.lock"
+    def shipper_lock(self, key: str) -> Path:
+        """Held by this machine's shipper for the credentials with that key.
+
+        Its name has the machine's: journal directories may be shared over a network.
+        """
+        return self.root / f"shipper-{host()}-{_SAFE.sub('_', key)}.lock"
+
+    def shipper_log(self, key: str) -> Path:
+        """Where this machine's shipper for the credentials with that key writes."""
+        return self.shipper_lock(key).with_suffix(".log")
+
+    def shipper_locks(self) -> list[Path]:
+        """The locks of this machine's shippers, whether held or not."""
+        return sorted(self.root.glob(f"shipper-{host()}-*.lock"))
+
+    def shipper_logs(self) -> list[Path]:
+        """The logs of this machine's shippers, past and present."""
+        return sorted(self.root.glob(f"shipper-{host()}-*.log"))
 
     @property
-    def log(self) -> Path:
-        """Where the shipper of this machine writes."""
-        return self.root / f"shipper-{host()}.log"
+    def sync_lock(self) -> Path:
+        """Held by `lrtrack sync` while it delivers finished runs itself."""
+        return self.root / "sync.lock"
+
+    @property
+    def temporary(self) -> Path:
+        """Where deliveries keep temporary files: a job's own directory may be removed any time."""
+        return self.root / "tmp"
 
     @property
     def wake(self) -> Path:

@@ -1,4 +1,4 @@
-"""`python -m lrtrack.shipping DIRECTORY`: the shipper process of a journal directory."""
+"""`python -m lrtrack.shipping DIRECTORY IDLE KEY`: a shipper process of a journal directory."""
 
 from __future__ import annotations
 
@@ -14,31 +14,53 @@ import time  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import TextIO  # noqa: E402
 
-from lrtrack.errors import clean  # noqa: E402
+from lrtrack.errors import LRTrackError, clean  # noqa: E402
 from lrtrack.journal.layout import Layout  # noqa: E402
+from lrtrack.journal.reader import JournalReader  # noqa: E402
 from lrtrack.settings import claim_process, redact  # noqa: E402
+from lrtrack.shipping import temporary  # noqa: E402
+from lrtrack.shipping.credentials import opener  # noqa: E402
 from lrtrack.shipping.lock import Lock  # noqa: E402
 from lrtrack.shipping.process import Shipper  # noqa: E402
 from lrtrack.trackers import registry  # noqa: E402
 
 
-def main(directory: str, idle: float) -> int:
-    """Ship until idle; 0 also where another shipper is at work already."""
+def main(directory: str, idle: float, key: str) -> int:
+    """Ship until idle; 0 also where another shipper is at work already.
+
+    Args:
+        directory: where the journals are.
+        idle: seconds without anything to do after which to leave.
+        key: says which credentials this process has, and so whose runs it delivers.
+    """
     layout = Layout(Path(directory).absolute())
     claim_process()
     sys.stdout = sys.stderr = Redacted(sys.stderr)
     os.chdir("/")  # no working directory of a user is kept busy
-    lock = Lock(layout.lock)
-    while _acquired(lock):
-        shipper = Shipper(layout, registry.get, stays=lock.kept, idle=idle, log=_log)
-        signal.signal(signal.SIGTERM, lambda *_: shipper.stop())  # noqa: B023 (the latest one)
-        before = set(layout.queued())
-        shipper.run()
-        lock.release()
-        # A run may have come while the lock still said that somebody serves it.
-        if not set(layout.queued()) - before:
-            break
+    lock = Lock(layout.shipper_lock(key))
+    with temporary.throughout(layout):
+        while _acquired(lock):
+            shipper = Shipper(layout, registry.get, key=key, stays=lock.kept, idle=idle, log=_log)
+            signal.signal(signal.SIGTERM, lambda *_: shipper.stop())  # noqa: B023 (the latest one)
+            before = set(layout.queued())
+            shipper.run()
+            lock.remove()
+            # A run may have come while the lock still said that somebody serves it.
+            if not _of(layout, set(layout.queued()) - before, key):
+                break
+    with contextlib.suppress(OSError):
+        if layout.shipper_log(key).stat().st_size == 0:
+            layout.shipper_log(key).unlink()
     return 0
+
+
+def _of(layout: Layout, run_ids: set[str], key: str) -> bool:
+    """Whether one of the runs is this shipper's."""
+    for run_id in run_ids:
+        with contextlib.suppress(LRTrackError, OSError):
+            if opener(layout, JournalReader(layout.journal(run_id)).run).key == key:
+                return True
+    return False
 
 
 def _acquired(lock: Lock) -> bool:
@@ -88,4 +110,4 @@ def _let_go() -> None:
 
 if __name__ == "__main__":
     _let_go()
-    sys.exit(main(sys.argv[1], float(sys.argv[2])))
+    sys.exit(main(sys.argv[1], float(sys.argv[2]), sys.argv[3]))

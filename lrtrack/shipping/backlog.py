@@ -67,6 +67,10 @@ class Backlog:
         """Have another look at these runs, after those that wait for the first."""
         self._unseen = {**dict.fromkeys(run_ids), **self._unseen}
 
+    def later(self, run_id: str, pause: float) -> None:
+        """Have another look at a run after `pause` seconds."""
+        self._coming[run_id] = time.monotonic() + pause
+
     def may_come(self, run_id: str) -> bool:
         """Whether a journal that cannot be read may be readable soon; then it comes again.
 

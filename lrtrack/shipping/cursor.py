@@ -22,6 +22,8 @@ class Cursor:
         url: where people look at the run.
         closed: everything is delivered and the run is ended in the tracker.
         error: why delivery does not go on at present, without credentials.
+        refused: the server refused the credentials; what to do about it, as far as the process
+            that was refused could say.
         failures: attempts that came to nothing, since the last one that did not.
         given_up: the tracker refused for good; only `lrtrack sync` or a new shipper tries again.
         damage: what of the journal could not be read, and so was not delivered.
@@ -36,10 +38,16 @@ class Cursor:
     url: str | None = None
     closed: bool = False
     error: str | None = None
+    refused: str | None = None
     failures: int = 0
     given_up: bool = False
     damage: str | None = None
     missing: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why delivery does not go on at present, with what to do if that is known."""
+        return f"{self.error}: {self.refused}" if self.error and self.refused else self.error
 
     @classmethod
     def load(cls, path: Path) -> Cursor:
@@ -61,7 +69,9 @@ class Cursor:
     def _makes_sense(self) -> bool:
         counts = (self.offset, self.skip, self.failures, self.doubtful)
         flags = (self.doubt, self.closed, self.given_up)
-        texts = (self.remote_id, self.url, self.error, self.damage, self.missing)
+        texts = (
+            self.remote_id, self.url, self.error, self.refused, self.damage, self.missing,
+        )  # fmt: skip
         return (
             all(type(count) is int and count >= 0 for count in counts)
             and all(isinstance(flag, bool) for flag in flags)

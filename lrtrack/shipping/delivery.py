@@ -12,7 +12,8 @@ from lrtrack.errors import DiskTrouble, SinkLost, TrackerError
 from lrtrack.journal import overflow
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
-from lrtrack.records import StepRecord, Target
+from lrtrack.records import Run, StepRecord, Target
+from lrtrack.shipping import temporary
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.ending import Ending
 from lrtrack.trackers.base import Sink, Tracker
@@ -21,7 +22,9 @@ from lrtrack.trackers.base import Sink, Tracker
 BATCH = 1000
 
 #: What a cursor says of trouble when there is none.
-WELL: dict[str, Any] = {"error": None, "given_up": False, "failures": 0, "missing": None}
+WELL: dict[str, Any] = {
+    "error": None, "refused": None, "given_up": False, "failures": 0, "missing": None,
+}  # fmt: skip
 
 #: What a disk says that is full, read-only or away for a while, and a process with too many files.
 PASSING = {
@@ -53,12 +56,15 @@ class Delivery:
     def __init__(self, layout: Layout, run_id: str, target: Target, tracker: Tracker) -> None:
         self.run_id = run_id
         self.target = target
+        self._layout = layout
         self._reader = JournalReader(layout.journal(run_id))
         self._path = layout.cursor(run_id, target.tracker)
         self._gate = layout.gate(run_id, target.tracker)
         self.cursor = Cursor.load(self._path)
         self._sink = tracker.sink(self._reader.run, target, self.cursor.remote_id)
-        self._ending = Ending(self._reader)
+        self._ending = Ending(self._reader, layout)
+        if hasattr(self._sink, "temporary"):
+            vars(self._sink)["temporary"] = temporary.path_of(layout)
         self._opened = False
         told = self.cursor
         if not told.closed and not self._reader.stands(told.offset, told.skip):
@@ -66,6 +72,11 @@ class Delivery:
         told.doubtful = min(told.doubtful, self._reader.size())
         if self._sink is not None and not self._sink.durable and not self.cursor.closed:
             self._rewind()
+
+    @property
+    def run(self) -> Run:
+        """The run, as its journal describes it."""
+        return self._reader.run
 
     @property
     def needed(self) -> bool:
@@ -150,7 +161,9 @@ class Delivery:
     def note(self, error: TrackerError, final: bool) -> None:
         """Leave word for those who wait why nothing moves."""
         with contextlib.suppress(DiskTrouble):
-            self._save(error=str(error), given_up=final, failures=self.cursor.failures + 1)
+            failures = self.cursor.failures + 1
+            refused = error.fix or None
+            self._save(error=error.reason, refused=refused, given_up=final, failures=failures)
 
     def _open(self) -> Sink:
         sink = self._sink

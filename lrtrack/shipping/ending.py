@@ -7,18 +7,18 @@ installed or is away must not leave a run RUNNING in a tracker that answers.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from lrtrack.errors import PartRefused, PartUnavailable, SinkLost, TrackerError, TrackerUnavailable
+from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import TRAIN, State
 from lrtrack.settings import redact
+from lrtrack.shipping import temporary
 from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses
 from lrtrack.stats.summary import final_value
 from lrtrack.trackers import columns
@@ -50,10 +50,12 @@ class Ending:
 
     Args:
         reader: the run's journal, which is complete.
+        layout: the journal directory, where temporary files go.
     """
 
-    def __init__(self, reader: JournalReader) -> None:
+    def __init__(self, reader: JournalReader, layout: Layout) -> None:
         self._reader = reader
+        self._layout = layout
         self._attempts = 0
         self._failures: list[_Failure] = []
 
@@ -86,8 +88,8 @@ class Ending:
     def _upload(self, sink: Sink, table: pa.Table) -> pa.Table:
         """Store the columnar file; the table as the sink completed it, by earlier steps."""
         try:
-            with tempfile.TemporaryDirectory(prefix="lrtrack-") as folder:
-                path = Path(folder) / columns.NAME
+            with temporary.folder(self._layout) as folder:
+                path = folder / columns.NAME
                 columns.write_parquet(table, path)
                 self._attempt(_FILE, lambda: sink.upload(path))
                 return columns.read_parquet(path, own=True)

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from lrtrack.shipping.delivery import Delivery
+from lrtrack.shipping.lock import Lock
 from lrtrack.shipping.places import PAUSE, Place
 
 
@@ -15,6 +16,7 @@ class Job:
     """A delivery that is at hand.
 
     Attributes:
+        lock: keeps other processes from delivering it, too.
         alive: the run goes on.
         tried: when the last attempt began.
         future: the attempt under way.
@@ -27,10 +29,14 @@ class Job:
         seen: what there was at the last attempt that went well.
         told: what was said of the journal's damage.
         lost_at: since when there has been no journal.
+        displaced: it is another process's by now: the run was resumed with other credentials, or
+            somebody deleted the lock's file.
+        resumed: the run was over, and goes on again.
     """
 
     delivery: Delivery
     place: Place
+    lock: Lock
     alive: bool
     tried: float = 0.0
     future: Future[None] | None = None
@@ -44,6 +50,8 @@ class Job:
     seen: tuple[int, bool] | None = None
     told: str | None = None
     lost_at: float | None = None
+    displaced: bool = False
+    resumed: bool = False
     _extent: tuple[int, bool] = (0, False)
 
     def look(self) -> None:
@@ -55,6 +63,7 @@ class Job:
             self.lost_at = None
         except OSError:  # deleted; a run that goes on puts it back
             self.lost_at = self.lost_at or time.monotonic()
+        self.resumed = self._extent[1] and not self.alive
         self.alive = self._extent[1]
 
     @property
@@ -70,6 +79,11 @@ class Job:
         if self.lost_at is not None or self.delivery.kept_back():
             return False
         return self._extent != self.seen and (now >= self.beat or not self.alive)
+
+    def let_go(self) -> None:
+        """Leave the delivery to other processes; this may take a while."""
+        self.delivery.release()
+        self.lock.remove()
 
     def forget_pauses(self) -> None:
         """Be due at once, whatever was before."""

@@ -1,17 +1,17 @@
-"""The lock that makes the shipper of a machine and directory the only one.
+"""Locks that keep two processes from doing the same work.
 
-A shipper process holds it alone. Trainings that deliver from a thread, each its own run, share it
-among themselves, and no process ships beside them.
+One shipper a machine, directory and set of credentials; one process a delivery, be it a shipper, a
+training that ships from a thread, or `lrtrack sync`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import random
 import threading
 import time
-from enum import StrEnum
 from pathlib import Path
 
 from lrtrack.journal.descriptor import Descriptor
@@ -22,29 +22,28 @@ GLANCE = 0.1
 _jitter = random.Random()  # noqa: S311 (of its own: the training's random state is not ours)
 
 
-class Holder(StrEnum):
-    """Who may hold the lock."""
-
-    PROCESS = "process"
-    THREADS = "threads"
-
-
 class Lock:
-    """An advisory lock on a file; the system lets go of it when its process dies."""
+    """An advisory lock on a file; the system releases it when its process dies."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: Descriptor | None = None
-        self._how = fcntl.LOCK_EX
         self._renewing = threading.Lock()
 
-    def acquire(self, *, shared: bool = False) -> bool:
-        """Take the lock if it is free; OSError where the file cannot be made."""
-        self._how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        deadline = time.monotonic() + GLANCE
+    def acquire(self, patience: float = GLANCE) -> bool:
+        """Take the lock if it is free.
+
+        Args:
+            patience: seconds in which to try again: somebody's look at the lock takes it for a
+                moment.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
+        deadline = time.monotonic() + patience
         while True:
             file = Descriptor(self._path)
-            if _locks(file.number, self._how) and file.is_at(self._path):
+            if _locks(file.number, fcntl.LOCK_EX) and file.is_at(self._path):
                 self.release()
                 self._file = file
                 return True
@@ -62,7 +61,7 @@ class Lock:
             if self._file is not None and self._file.is_at(self._path):
                 return True
             try:
-                return self.acquire(shared=self._how == fcntl.LOCK_SH)
+                return self.acquire()
             except OSError:  # the whole directory is away: nobody else can have it there either
                 return True
 
@@ -72,32 +71,32 @@ class Lock:
             self._file.close()
             self._file = None
 
+    def remove(self) -> None:
+        """Let go, and delete the file; idempotent.
 
-def holder(path: Path) -> Holder | None:
-    """Who holds the lock now; None where nobody does."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    found = None
-    try:
-        for _ in range(4):  # more than once: somebody else's look would be taken for a holder
-            if not _locks(file, fcntl.LOCK_SH):
-                found = Holder.PROCESS
-            elif not _locks(file, fcntl.LOCK_EX):
-                found = Holder.THREADS
-            else:
-                return None
-            fcntl.flock(file, fcntl.LOCK_UN)
-            time.sleep(_jitter.uniform(0.001, 0.005))
-    finally:
-        os.close(file)
-    return found
+        Whoever has opened the file meanwhile finds that it is not there any more, and tries again.
+        """
+        if self._file is not None and self._file.is_at(self._path):
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+        self.release()
 
 
 def held(path: Path) -> bool:
     """Whether somebody holds the lock now."""
-    return holder(path) is not None
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        for _ in range(4):  # more than once: somebody else's look would be taken for a holder
+            if _locks(file, fcntl.LOCK_SH) and _locks(file, fcntl.LOCK_EX):
+                return False
+            fcntl.flock(file, fcntl.LOCK_UN)
+            time.sleep(_jitter.uniform(0.001, 0.005))
+        return _is_at(file, path)
+    finally:
+        os.close(file)
 
 
 def _locks(file: int, how: int) -> bool:
@@ -106,3 +105,11 @@ def _locks(file: int, how: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Whether the open file is the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except OSError:
+        return False

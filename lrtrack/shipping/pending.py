@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from lrtrack.errors import ForeignJournal, JournalError
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
+from lrtrack.records import Target
+from lrtrack.shipping.authorization import Authorization, Verdict
+from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.waiting import cursors
 
 #: Runs that are named to people, of however many.
@@ -18,7 +21,7 @@ class Pending:
     """A run of which something is still only in its journal.
 
     Attributes:
-        trackers: where it has yet to go.
+        late: where it has yet to go, and how this process may bring it there.
         left: bytes of the journal not delivered everywhere.
         alive: the run goes on.
         error: what stands in the way, if that is known.
@@ -28,16 +31,27 @@ class Pending:
 
     id: str
     name: str
-    trackers: tuple[str, ...]
+    late: tuple[tuple[Target, Verdict], ...]
     left: int
     alive: bool
     error: str | None
     failures: int = 0
     refused: bool = False
 
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """Names of the trackers where it has yet to go."""
+        return tuple(target.tracker for target, _ in self.late)
 
-def pending(layout: Layout) -> list[Pending]:
-    """Runs with something undelivered, oldest first; broken journals among them."""
+
+def pending(layout: Layout, tried: bool = False) -> list[Pending]:
+    """Runs with something undelivered, oldest first; broken journals among them.
+
+    Args:
+        layout: the journal directory.
+        tried: this process has just tried to deliver them.
+    """
+    authorization = Authorization(layout)
     found = []
     for run_id in layout.queued():
         try:
@@ -54,10 +68,16 @@ def pending(layout: Layout) -> list[Pending]:
             for target, state in states
             if target.delivers and not (state.closed and state.offset >= size)
         ]
-        told = next((state.error for _, state in late if state.error), None)
-        trackers = tuple(target.tracker for target, _ in late)
+        trouble = (authorization.trouble(run, target, state, tried) for target, state in late)
+        targets = tuple((target, authorization.verdict(run, target)) for target, _ in late)
         failures = sum(state.failures for _, state in late)
         left = max([0, *(size - state.offset for _, state in late)])
         refused = any(state.given_up for _, state in late)
-        found.append(Pending(run_id, run.name, trackers, left, alive, told, failures, refused))
+        why = _reported(late) if alive else next(filter(None, trouble), None)
+        found.append(Pending(run_id, run.name, targets, left, alive, why, failures, refused))
     return found
+
+
+def _reported(late: list[tuple[Target, Cursor]]) -> str | None:
+    """What the process that serves a living run says of its trouble."""
+    return next((state.trouble for _, state in late if state.error), None)

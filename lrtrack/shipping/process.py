@@ -1,9 +1,10 @@
-"""The shipper: delivers every undelivered run of one journal directory, then goes.
+"""The shipper: delivers the undelivered runs of one journal directory, then goes.
 
-One a machine and directory: it holds a lock while it lives. It serves living runs as they write,
-and dead ones to their end. A tracker that does not answer is asked again after a growing pause,
-while the other runs go on. Of a long queue it has no more at hand than it can serve: living runs,
-and a few of those that are over for each place.
+One a machine, directory and set of credentials: it holds a lock while it lives, and serves the runs
+that were opened with those credentials, living ones as they write, and dead ones to their end. Dead
+ones it leaves to `lrtrack sync` while that is at work. A tracker that does not answer is asked
+again after a growing pause, while the other runs go on. Of a long queue it has no more at hand than
+it can serve: living runs, and a few of those that are over for each place.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from lrtrack.errors import DiskTrouble, PartUnavailable, TrackerError, TrackerUn
 from lrtrack.journal.layout import Layout
 from lrtrack.records import Target
 from lrtrack.settings import redact
-from lrtrack.shipping.hand import Hand
+from lrtrack.shipping.hand import Admit, Hand, anything
 from lrtrack.shipping.job import Job
+from lrtrack.shipping.lock import held
 from lrtrack.shipping.places import LONGEST_PAUSE, PATIENT, PAUSE
 from lrtrack.trackers.base import Tracker
 
@@ -47,8 +49,9 @@ class Shipper:
         trackers: finds a tracker by name.
         only: serve this run alone, and leave the queue to others; None: all that are queued.
         serves: which targets are this shipper's.
-        once: a few attempts at each run of any machine, then leave; runs that live are not waited
-            for.
+        once: a few attempts at each run of any machine that is over, then leave.
+        key: serve runs of these credentials alone; None: whatever they are.
+        admit: how this process may deliver a run to a target, if at all.
         idle: leave after this many seconds without anything to do.
         stays: whether the directory is still this shipper's to serve.
         patience: leave after this many seconds in which no tracker took anything and no run lived.
@@ -63,6 +66,8 @@ class Shipper:
         only: str | None = None,
         serves: Callable[[Target], bool] = lambda target: target.portable,
         once: bool = False,
+        key: str | None = None,
+        admit: Admit = anything,
         stays: Callable[[], bool] = lambda: True,
         idle: float = 5.0,
         patience: float = 600.0,
@@ -74,7 +79,8 @@ class Shipper:
         self._idle = idle
         self._patience = patience
         self._log = log
-        self._hand = Hand(layout, trackers, only, serves, once, log)
+        self._yields = only is None and not once
+        self._hand = Hand(layout, trackers, only, serves, once, log, key, admit)
         self._moved_at = 0.0
         self._stopped = False
         self._woken = 0.0
@@ -91,17 +97,21 @@ class Shipper:
             finally:  # before the pool waits for its threads, which may wait for a tracker
                 for job in self._hand.jobs.values():
                     job.delivery.release()
+        for job in self._hand.jobs.values():
+            job.lock.remove()
 
     def _work(self, pool: ThreadPoolExecutor) -> None:
         busy_at = self._moved_at = time.monotonic()
         while not (self._stopped or self._hand.over) and self._stays():
+            self._hand.yielding = self._yields and held(self._layout.sync_lock)
             self._wake_up()
             self._hand.take_up()
             waiting, under_way, living = self._round(pool)
-            if self._once and not (waiting or under_way or self._hand.waiting):
+            waiting = waiting or self._hand.waiting or (self._once and self._hand.expecting)
+            if self._once and not (waiting or under_way):
                 return
             now = time.monotonic()
-            busy_at = now if waiting or living or self._hand.waiting else busy_at
+            busy_at = now if waiting or living or self._hand.yielding else busy_at
             self._moved_at = now if living else self._moved_at
             if now - busy_at > self._idle or now - self._moved_at > self._patience:
                 return
@@ -116,7 +126,7 @@ class Shipper:
         hand = self._hand
         hand.count()
         for key in list(hand.jobs):
-            hand.put_away(key, lambda delivery: pool.submit(delivery.release))
+            hand.put_away(key, lambda job: pool.submit(job.let_go))
         now = time.monotonic()
         waiting = under_way = living = False
         # Living runs first, then who has waited longest: another may be answered where one is not.
@@ -156,11 +166,13 @@ class Shipper:
         job.more = False
         try:
             extent, until = job.delivery.extent(), time.monotonic() + TURN
-            while self._stays() and job.delivery.advance():
+            while self._keeps(job) and job.delivery.advance():
                 self._went_well(job)
                 if not job.alive and time.monotonic() > until:
                     job.more = True
                     return
+            if job.displaced:
+                return
             self._went_well(job)
             self._tell_damage(job)
             self._report_missing(job)
@@ -173,6 +185,11 @@ class Shipper:
             job.given_up = True
             job.delivery.note(final, final=True)
             self._log(f"{job.delivery.run_id}: given up: {final}")
+
+    def _keeps(self, job: Job) -> bool:
+        """Whether the job is still this process's."""
+        job.displaced = not job.lock.kept()
+        return self._stays() and not job.displaced
 
     def _later(self, job: Job, error: TrackerUnavailable) -> None:
         job.delivery.note(error, final=False)

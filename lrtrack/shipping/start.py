@@ -12,8 +12,8 @@ from pathlib import Path
 
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
-from lrtrack.shipping.lock import Holder, Lock, holder
-from lrtrack.shipping.pending import pending
+from lrtrack.shipping.credentials import Snapshot
+from lrtrack.shipping.lock import held
 from lrtrack.shipping.process import Shipper
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
@@ -28,8 +28,8 @@ LEAVE = 0.5
 #: A process that fails this often in a row is not tried again.
 ATTEMPTS = 3
 
-#: Bytes after which the shipper's log is begun anew.
-LOG_SIZE = 2**20
+#: Bytes after which a shipper's log is begun anew, and seconds after which one is deleted.
+LOG_SIZE, LOG_AGE = 2**20, 30 * 86400.0
 
 _children: set[int] = set()
 #: Shippers that are no children of ours.
@@ -37,7 +37,7 @@ _orphans: set[int] = set()
 _apart = False
 #: Starts what it is given in the background, tells its process id and ends.
 _DETACHED = ("/bin/sh", "-c", '"$@" >&2 & echo $!', "sh")
-#: When each directory's shipper was started that has not been seen at work yet.
+#: When each shipper was started that has not been seen at work yet, by its lock.
 _coming: dict[Path, float] = {}
 
 
@@ -48,14 +48,18 @@ class Courier:
         layout: the journal directory.
         run_id: the run.
         objects: trackers that only this process can write to, by name.
+        snapshot: the environment in which the run was opened.
     """
 
-    def __init__(self, layout: Layout, run_id: str, objects: dict[str, Tracker]) -> None:
+    def __init__(
+        self, layout: Layout, run_id: str, objects: dict[str, Tracker], snapshot: Snapshot
+    ) -> None:
         self._layout = layout
         self._run_id = run_id
         self._objects = objects
+        self._snapshot = snapshot
+        self._lock = layout.shipper_lock(snapshot.key)
         self._threads: list[tuple[Shipper, threading.Thread]] = []
-        self._lock = Lock(layout.lock)
         self._fallback: threading.Thread | None = None
         self._looked = 0.0
         self._attempts = 0
@@ -77,20 +81,27 @@ class Courier:
         self._looked = now
         if self._fallback is not None and self._fallback.is_alive():
             return
-        found = holder(self._layout.lock)
-        if found is Holder.PROCESS:
-            _coming.pop(self._layout.root, None)
+        if held(self._lock):
+            _coming.pop(self._lock, None)
             self._attempts = 0
             return
-        if (_children or _orphans) and now - _coming.get(self._layout.root, -GRACE) < GRACE:
+        if (_children or _orphans) and now - _coming.get(self._lock, -GRACE) < GRACE:
             return  # still coming up, for this run or for one before
         if not os.access(self._layout.root, os.W_OK | os.X_OK):
             return  # deleted or read-only: nothing could be kept of a delivery now
-        if found is None and self._attempts < ATTEMPTS and launch(self._layout):
+        if self._attempts < ATTEMPTS and launch(self._layout, self._snapshot):
             self._attempts += 1
-            _coming[self._layout.root] = now
+            _coming[self._lock] = now
             return
         self._fall_back()
+
+    def news(self) -> str:
+        """Which credentials this process has got since the run was opened, in words; else empty."""
+        before = self._snapshot.credentials
+        now = Snapshot.take(self._snapshot.trackers).credentials
+        names = [name for name, text in now.items() if before.get(name) != text]
+        verb = "was" if len(names) == 1 else "were"
+        return f"{' and '.join(names)} {verb} set since the run began" if names else ""
 
     def queue(self) -> None:
         """See to it that the run, which goes on, is queued, whoever deleted what."""
@@ -101,18 +112,13 @@ class Courier:
                 marker.touch(mode=0o600)
 
     def _fall_back(self) -> None:
-        """Deliver this run from a thread, and keep shipper processes away as long as that is so."""
-        try:
-            if not self._lock.acquire(shared=True):
-                return  # a process has come after all
-        except OSError:
-            return
+        """Deliver this run from a thread, which shipper processes leave it to."""
         if self._fallback is None:
             warn(
                 "lrtrack cannot start its shipper process; a thread delivers instead, which slows "
                 "training a little."
             )
-        self._fallback = self._in_thread(registry.get, portable=True, stays=self._lock.kept)
+        self._fallback = self._in_thread(registry.get, portable=True)
 
     def hurry(self) -> None:
         """Make whoever ships look now."""
@@ -131,20 +137,13 @@ class Courier:
             if thread.ident is not None:  # else an interrupt kept it from being started
                 thread.join(max(0.0, deadline - time.monotonic()))
         self._threads.clear()
-        self._lock.release()
 
-    def _in_thread(
-        self,
-        trackers: Callable[[str], Tracker],
-        portable: bool,
-        stays: Callable[[], bool] = lambda: True,
-    ) -> threading.Thread:
+    def _in_thread(self, trackers: Callable[[str], Tracker], portable: bool) -> threading.Thread:
         shipper = Shipper(
             self._layout,
             trackers,
             only=self._run_id,
             serves=lambda target: target.portable is portable,
-            stays=stays,
             idle=float("inf"),
             patience=float("inf"),
         )
@@ -154,17 +153,21 @@ class Courier:
         return thread
 
 
-def launch(layout: Layout) -> bool:
+def launch(layout: Layout, snapshot: Snapshot) -> bool:
     """Start a shipper process; True where that went well as far as one can see at once.
 
     It gets a session of its own, so that neither Ctrl-C nor a hang-up of the training's terminal
     ends it, and its output goes to the log beside the journals.
+
+    Args:
+        layout: the journal directory.
+        snapshot: the variables that it gets, and the credentials whose runs it serves.
     """
     idle = os.environ.get(IDLE_VARIABLE, str(IDLE))
     # -P: the working directory must not be searched for modules, whatever lies there.
-    command = [sys.executable, "-P", "-m", "lrtrack.shipping", str(layout.root), idle]
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    log = _log_of(layout)
+    command = [sys.executable, "-P", "-m", "lrtrack.shipping", str(layout.root), idle, snapshot.key]
+    environment = {**snapshot.variables, "CUDA_VISIBLE_DEVICES": ""}
+    log = _log_of(layout, snapshot.key)
     try:
         if _apart:
             _orphans.add(_orphan(command, environment, log))
@@ -209,13 +212,17 @@ def _orphan(command: list[str], environment: Mapping[str, str], log: int) -> int
     return found
 
 
-def _log_of(layout: Layout) -> int:
+def _log_of(layout: Layout, key: str) -> int:
     """The shipper's log, open; nowhere, where the directory does not take one."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    path = layout.shipper_log(key)
     try:
-        if layout.log.exists() and layout.log.stat().st_size > LOG_SIZE:
-            layout.log.unlink()
-        return os.open(layout.log, flags, 0o600)
+        for log in layout.shipper_logs():
+            status = log.stat()
+            old = time.time() - status.st_mtime > LOG_AGE
+            if old or (log == path and status.st_size > LOG_SIZE):
+                log.unlink()
+        return os.open(path, flags, 0o600)
     except OSError:
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
@@ -234,62 +241,3 @@ def reap() -> None:
             os.kill(orphan, 0)
         except OSError:
             _orphans.discard(orphan)
-
-
-def drain(layout: Layout, timeout: float, log: Callable[[str], None]) -> bool:
-    """Deliver what is queued, once, from this very process, unless a shipper is at work.
-
-    Args:
-        layout: the journal directory.
-        timeout: seconds after which to leave the rest.
-        log: takes one line of text a message.
-
-    Returns:
-        Whether this process did the work.
-
-    Raises:
-        OSError: the journal directory cannot be written.
-    """
-    lock = Lock(layout.lock)
-    if not lock.acquire():
-        return False
-    shipper = Shipper(layout, registry.get, stays=lock.kept, once=True, log=log)
-    timer = threading.Timer(timeout, shipper.stop)
-    timer.name = "lrtrack-timeout"
-    timer.start()
-    try:
-        shipper.run()
-    finally:
-        timer.cancel()
-        timer.join()
-        lock.release()
-    return True
-
-
-def take_over(layout: Layout, timeout: float, log: Callable[[str], None]) -> None:
-    """Deliver from this process once the shipper at work has left, if it does so soon.
-
-    What it was refused, this process may be granted: a shipper has the credentials of the process
-    that started it.
-    """
-    deadline = time.monotonic() + min(timeout, 2 * IDLE)
-    while not drain(layout, timeout, log) and time.monotonic() < deadline:
-        time.sleep(0.1)
-
-
-def watch(layout: Layout, timeout: float) -> None:
-    """Make the shipper at work try everything again, and wait until it has.
-
-    Args:
-        layout: the journal directory.
-        timeout: seconds to wait at most.
-    """
-    before = {run.id: run.failures for run in pending(layout) if not run.alive}
-    layout.wake.touch()
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline and holder(layout.lock) is Holder.PROCESS:
-        begun = time.monotonic()
-        left = [run for run in pending(layout) if run.id in before]
-        if all(run.failures > before[run.id] for run in left):
-            return
-        time.sleep(max(0.1, 2 * (time.monotonic() - begun)))  # a long queue takes seconds

@@ -92,7 +92,7 @@ class Contract:
             sink.release()
         for delivery in self._deliveries:
             delivery.release()
-        self.wait(lambda: not held(self.layout.lock), "the shipper to leave")
+        self.wait(lambda: not any(map(held, self.layout.shipper_locks())), "the shipper to leave")
 
     def wait(self, holds: Callable[[], bool], what: str) -> None:
         """Wait until `holds()`; the error says that it was `what` that was waited for."""

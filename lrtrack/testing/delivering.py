@@ -15,6 +15,7 @@ from lrtrack.errors import TrackerUnavailable
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.shipping import delivery as shipping
+from lrtrack.shipping.credentials import key_of
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.testing.contract import Contract, records_of, same, table_of, table_of_history
 from lrtrack.trackers import columns
@@ -109,7 +110,8 @@ class Delivering(Contract):
         killed = self._python("-c", _KILLED, str(self.layout.root), run.id, str(BATCH))
         same(-signal.SIGKILL, killed.returncode, killed.stderr)
         self.layout.marker(run.id).touch()
-        shipped = self._python("-m", "lrtrack.shipping", str(self.layout.root), "0.5")
+        key = key_of(run.credentials)
+        shipped = self._python("-m", "lrtrack.shipping", str(self.layout.root), "0.5", key)
         cursor = Cursor.load(self.layout.cursor(run.id, tracker.name))
         same((0, None, True), (shipped.returncode, cursor.error, cursor.closed), shipped.stderr)
         self.stored_once(tracker, cursor.remote_id or "", records)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from lrtrack.records import History, Run, State, StepRecord, Target
 
@@ -189,6 +190,49 @@ class Tracker(Protocol):
             TrackerUnavailable: the tracker cannot be reached.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Access:
+    """What of a process's environment decides how a tracker is reached, and as whom.
+
+    A tracker whose deliveries authenticate has one as its attribute `access`. Nothing here may
+    import the vendor's package: it is asked in the training process.
+
+    Attributes:
+        decides: whether a variable (name, value) matters: a credential, a certificate, a profile.
+            Not what is recorded with each run.
+        is_path: whether a variable of that name holds a path, which must not depend on the working
+            directory.
+        files: given the environment, the files that matter, by the names that people know them by.
+        sends: whether the variable or file of that name is sent to the server of a target,
+            whichever server that is.
+        origin: the server that a target names, as `scheme://host:port`; None where nothing is sent
+            to a server that the target alone names, as with a file.
+        home: given the environment, the origin that these settings themselves name.
+        ask_for: what to set so that `home` is the target's origin, as an assignment.
+    """
+
+    decides: Callable[[str, str], bool]
+    is_path: Callable[[str], bool]
+    files: Callable[[Mapping[str, str]], Mapping[str, Path]]
+    sends: Callable[[str, Target], bool]
+    origin: Callable[[Target], str | None]
+    home: Callable[[Mapping[str, str]], str | None]
+    ask_for: Callable[[Target], str]
+
+
+def origin_of(url: str) -> str | None:
+    """`scheme://host:port` of `url`, by which servers are told apart; None where it names none."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    if not parts.hostname:
+        return None
+    scheme = parts.scheme.partition("+")[0]
+    return f"{scheme}://{parts.hostname}" + (f":{port}" if port else "")
 
 
 @runtime_checkable

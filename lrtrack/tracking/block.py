@@ -6,6 +6,7 @@ import contextlib
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Never
@@ -22,6 +23,7 @@ from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import TRAIN, Run, State
 from lrtrack.settings import read
+from lrtrack.shipping.credentials import Snapshot
 from lrtrack.shipping.start import Courier
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
@@ -135,7 +137,10 @@ class Block:
     def _enter(self) -> TrackedRun:
         given = self._given
         # Only rank 0 writes, so only there the trackers have to be in order.
-        run = asked.identity(given, self._settings, self._trackers if rank() == 0 else [])
+        writing = self._trackers if rank() == 0 else []
+        snapshot = Snapshot.take(writing)
+        run = asked.identity(given, self._settings, writing)
+        run = replace(run, credentials=snapshot.credentials)
         layout = Layout(self._settings.directory)
         run, recorded, earlier = _continued(layout, run, given.resume)
         self._capture = capture = StepCapture(
@@ -152,9 +157,9 @@ class Block:
             capture.counts.counting = f"{run.prefix}loss_count" in earlier.column_names
         self._diagnosing = Diagnosing(run, capture, given.capture_loss, earlier)
         layout, self._journal = open_journal(
-            layout, run, self._tick, self._diagnosing.add, self._is_abandoned
+            layout, run, snapshot.credentials, self._tick, self._diagnosing.add, self._is_abandoned
         )
-        self._courier = Courier(layout, run.id, _objects(self._trackers))
+        self._courier = Courier(layout, run.id, _objects(self._trackers), snapshot)
         self._tracked = tracked = TrackedRun(
             run, capture, layout, self._journal, self._courier, given.flush_timeout, recorded
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run
+from lrtrack.shipping.credentials import note_opener
 from lrtrack.user_state import private_directories
 
 #: The journal directory inside a private directory of the user's.
@@ -23,13 +24,19 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def open_journal(
-    layout: Layout, run: Run, on_tick: Any, on_rows: Any, is_abandoned: Callable[[], bool]
+    layout: Layout,
+    run: Run,
+    credentials: Mapping[str, str],
+    on_tick: Any,
+    on_rows: Any,
+    is_abandoned: Callable[[], bool],
 ) -> tuple[Layout, JournalWriter | None]:
     """Open the run's journal and queue it.
 
     Args:
         layout: the journal directory.
         run: the run.
+        credentials: of this process, as salted hashes; those of a resumed run may be others.
         on_tick, on_rows, is_abandoned: as for `JournalWriter`.
 
     Returns:
@@ -38,9 +45,13 @@ def open_journal(
     """
     if rank() > 0:
         return layout, None  # one run for all processes, written by rank 0
-    open_in = partial(
-        _open_in, run=run, on_tick=on_tick, on_rows=on_rows, is_abandoned=is_abandoned
-    )
+
+    def open_in(place: Layout) -> JournalWriter:
+        place.create()
+        # Before any shipper looks at the run.
+        note_opener(place, run, credentials)
+        return _open_in(place, run, on_tick, on_rows, is_abandoned)
+
     try:
         return layout, open_in(layout)
     except (JournalError, OSError) as error:

@@ -189,9 +189,16 @@ class TrackedRun:
             return
         self._warned = True
         warn(
-            f"lrtrack cannot deliver at present: {state.error}. Training goes on; the steps are "
-            f"kept in {self._layout.root} and delivered later, or by `lrtrack sync`."
+            f"lrtrack cannot deliver at present: {self._trouble(state)}. Training goes on; the "
+            f"steps are kept in {self._layout.root} and delivered later, or by `lrtrack sync`."
         )
+
+    def _trouble(self, state: Cursor) -> str:
+        """What `state` says, without the advice to set what is set by now."""
+        news = self._courier.news() if state.refused else ""
+        if not news:
+            return str(state.trouble)
+        return f"{state.error}: {news}, too late for this run; `lrtrack sync` uses it"
 
     def finish(self, timeout: float, later: Collection[str] = ()) -> None:
         """Wait for the delivery of a run whose journal is closed.

@@ -18,6 +18,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
 from lrtrack.schedules import Schedule
+from lrtrack.shipping.credentials import Snapshot
 from lrtrack.shipping.lock import held
 from lrtrack.shipping.start import launch
 from lrtrack.trackers.base import Query
@@ -171,14 +172,14 @@ def test_a_run_that_goes_on_is_left_to_its_shipper(lrtrack, layout: Layout):
     assert result.stderr == "Going on, and left to the shipper: 1.\n"
 
 
-def test_a_shipper_at_work_is_waited_for(
+def test_a_shipper_at_work_hands_over_what_is_over(
     lrtrack, queue, store: str, layout: Layout, living_shippers, within_seconds, monkeypatch
 ):
-    """There is never a second one: sync makes the one that lives do it, and reports."""
+    """Sync delivers with its own environment, once, and the shipper lives on."""
     monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "60")
     layout.create()
-    assert launch(layout)
-    within_seconds(20, lambda: held(layout.lock))
+    assert launch(layout, Snapshot(os.environ, {}))
+    within_seconds(20, lambda: any(map(held, layout.shipper_locks())))
     (shipper,) = living_shippers()
     queue()
     result = lrtrack("sync")
@@ -198,7 +199,7 @@ def test_a_timeout_that_is_none(lrtrack):
 def test_a_directory_that_cannot_be_written(lrtrack, queue, layout: Layout):
     """Where the lock cannot be had, the reason is said, and the journals stay."""
     run_id = queue()
-    layout.lock.mkdir()  # permissions would not stop root
+    layout.sync_lock.mkdir()  # permissions would not stop root
     result = lrtrack("sync")
 
     assert (result.exit_code, result.stdout) == (1, "")

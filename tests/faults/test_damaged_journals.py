@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import time
@@ -21,6 +22,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
+from lrtrack.shipping.credentials import Snapshot
 from lrtrack.shipping.start import launch
 from lrtrack.trackers import columns
 from lrtrack.trackers.base import Query
@@ -164,14 +166,15 @@ def test_the_shipper_tells_in_its_log(
     hurt = flipped(recorded.as_run(run_id, store), 2, 33, 3)
     write(layout.journal(run_id), hurt)
     layout.marker(run_id).touch()
-    assert launch(layout)
+    assert launch(layout, Snapshot(os.environ, {}))
     within_seconds(60, lambda: layout.queued() == [] and living_shippers() == [])
 
+    (log,) = layout.shipper_logs()
     lost = set(recorded.steps[2])
     kept = [(step, float(step + 1)) for step in range(STEPS) if step not in lost]
     assert stored(store).losses() == kept
     size = len(recorded.frames[2])
-    assert f"{run_id}: its journal is damaged in 1 place ({size:,} bytes)" in layout.log.read_text()
+    assert f"{run_id}: its journal is damaged in 1 place ({size:,} bytes)" in log.read_text()
 
 
 def test_the_local_tracker_tells(recorded: Recorded, command_line, clean_place: Path):

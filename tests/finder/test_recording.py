@@ -17,7 +17,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import FIND, Run, State, Target
 from lrtrack.schedules import Schedule
-from lrtrack.shipping.start import drain
+from lrtrack.shipping.sync import drain
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.memory import MemorySink, MemoryTracker
 from lrtrack.trackers.mlflow import MlflowTracker

@@ -1,4 +1,4 @@
-"""One shipper a directory, or threads that share it: who holds the lock, and who only looks."""
+"""Locks between processes: who holds one, who only looks, and what becomes of the file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lrtrack.shipping.lock import Holder, Lock, held, holder
+from lrtrack.shipping.lock import Lock, held
 
 
 @pytest.fixture
@@ -29,34 +29,63 @@ def locks(path: Path) -> Iterator[list[Lock]]:
         lock.release()
 
 
-def test_a_process_is_alone(path: Path, locks: list[Lock]) -> None:
-    """While one holds it, neither a second process nor a thread's share is let in."""
+def test_a_holder_is_alone(path: Path, locks: list[Lock]) -> None:
+    """While one holds it, neither a patient nor an impatient second one is let in."""
     first, second, _ = locks
     before = held(path)
-    taken = [first.acquire(), second.acquire(), second.acquire(shared=True)]
+    taken = [first.acquire(), second.acquire(), second.acquire(patience=0.0)]
 
     assert (before, taken) == (False, [True, False, False])
-    assert holder(path) is Holder.PROCESS
+    assert held(path)
     first.release()
     assert not held(path)
+    assert second.acquire(patience=0.0)
 
 
-def test_threads_share_it_and_keep_processes_out(path: Path, locks: list[Lock]) -> None:
-    """Each of several trainings delivers its own run; no process beside them."""
-    first, second, process = locks
-    taken = [first.acquire(shared=True), second.acquire(shared=True), process.acquire()]
+def test_a_removed_lock_leaves_no_file(path: Path, locks: list[Lock]) -> None:
+    """Whoever comes next makes the file again, and holds it alone."""
+    first, second, third = locks
+    first.acquire()
+    first.remove()
+    left = path.exists()
+    taken = [second.acquire(), third.acquire()]
+    first.remove()
 
-    assert taken == [True, True, False]
-    assert holder(path) is Holder.THREADS
-    first.release()
+    assert (left, taken) == (False, [True, False])
     assert held(path)
-    second.release()
-    assert (held(path), process.acquire()) == (False, True)
+
+
+def test_a_lock_removed_between_opening_and_locking(path: Path, locks: list[Lock]) -> None:
+    """Of many that take and remove it in turn, never two hold it at the same time."""
+    inside, most, rounds = [0], [0], [0]
+    guard = threading.Lock()
+
+    def work(lock: Lock) -> None:
+        for _ in range(200):
+            if not lock.acquire():
+                continue
+            with guard:
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+                rounds[0] += 1
+            with guard:
+                inside[0] -= 1
+            lock.remove()
+
+    workers = [threading.Thread(target=work, args=(lock,), name="worker") for lock in locks]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+    assert most == [1]
+    assert rounds[0] > 200
+    assert not path.exists()
 
 
 def test_a_look_makes_nothing(path: Path) -> None:
     """Where there is no lock there is none afterwards, nor a folder."""
-    assert holder(path) is None
+    assert not held(path)
     assert not path.parent.exists()
 
 
@@ -68,7 +97,7 @@ def test_looks_are_not_taken_for_holders(path: Path, locks: list[Lock]) -> None:
 
     def look() -> None:
         while not stop.is_set():
-            seen.append(holder(path))
+            seen.append(held(path))
             time.sleep(0.001)
 
     lookers = [threading.Thread(target=look, name="looker") for _ in range(4)]
@@ -84,7 +113,7 @@ def test_looks_are_not_taken_for_holders(path: Path, locks: list[Lock]) -> None:
     for looker in lookers:
         looker.join()
 
-    assert alone == {None}
+    assert alone == {False}
     assert taken == [True] * 20
 
 
@@ -96,7 +125,7 @@ def test_a_deleted_lock_is_taken_anew(path: Path, locks: list[Lock]) -> None:
     kept = first.kept()
 
     assert (kept, second.acquire()) == (True, False)
-    assert holder(path) is Holder.PROCESS
+    assert held(path)
 
 
 def test_a_lock_whose_directory_is_away_is_kept(path: Path, locks: list[Lock]) -> None:

@@ -2,6 +2,7 @@
 
 words.py       tags, params, the description: what people see of a run
 views.py       what they see of an experiment
+access.py      which variables and files decide how a server is reached, and as whom
 store.py       finding the store: URIs, credentials, clients
 refusals.py    sending each request once, and telling later from never
 turns.py       waiting for a database that others write to
@@ -21,6 +22,7 @@ from typing import Any
 from lrtrack.records import History, Run, Target
 from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
+from lrtrack.trackers.mlflow.access import ACCESS
 
 
 class MlflowTracker:
@@ -34,6 +36,7 @@ class MlflowTracker:
 
     name = "mlflow"
     portable = True
+    access = ACCESS
 
     def __init__(self, join: str | None = None, uri: str | None = None) -> None:
         self._join = join

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from lrtrack._optional import load
 from lrtrack.errors import AccessRefused, TrackerError, TrackerUnavailable
 from lrtrack.settings import redact
+from lrtrack.trackers.mlflow.access import refusal
 
 #: Seconds that a server may take for an answer, where the user has not said otherwise.
 TIMEOUT = 20
@@ -52,13 +53,7 @@ _DATABASE_LATER = ("OperationalError", "InterfaceError", "TimeoutError")
 _LATER_TEXT = re.compile(r"sqlalche\.me/e/\d+/(3o7r|e3q8|rvf5)\b")
 #: What MLflow says of an answer that is not its own server's.
 _FOREIGN = re.compile(r"failed with error code \d+ != \d+\. Response body: '(.*)", re.DOTALL)
-_KEY = (
-    "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to "
-    "credentials that"
-)
 _ADVICE = {
-    401: f"{_KEY} the server knows",
-    403: f"{_KEY} may do this",
     404: "look whether this is the address of an MLflow server",
     413: "raise the limit for uploads of the proxy before the server (client_max_body_size)",
 }
@@ -122,7 +117,8 @@ def translated(uri: str | None) -> Iterator[None]:
             message = f"{where}: {redact(_reason(error, answer))}"
             if _final(error, answer):
                 refused = answer.status in (401, 403) or _code(error) in _ACCESS
-                raise (AccessRefused if refused else TrackerError)(message) from error
+                refusal_kind = AccessRefused if refused else TrackerError
+                raise refusal_kind(message, _fix(error, answer)) from error
             raise TrackerUnavailable(message, answer.retry_after) from error
         except ModuleNotFoundError as error:  # a database's or a cloud's own package
             raise TrackerError(f"{where} {_needs(error)}") from error
@@ -217,6 +213,12 @@ def _reason(error: BaseException, answer: Answer) -> str:
         text = f"answers {status} ({HTTPStatus(status).phrase}){shown}"
     advice = _ADVICE.get(status, "") if _code(error) != "RESOURCE_DOES_NOT_EXIST" else ""
     return _plain(text, error)[:500] + (f": {advice}" if advice else "")
+
+
+def _fix(error: BaseException, answer: Answer) -> str:
+    """What to do about credentials that were refused; empty where they were not."""
+    asked = answer.status in (401, 403) and _code(error) != "RESOURCE_DOES_NOT_EXIST"
+    return refusal(answer.status or 0) if asked else ""
 
 
 def _plain(text: str, error: BaseException) -> str:

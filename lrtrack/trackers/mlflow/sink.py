@@ -157,7 +157,7 @@ class MlflowSink:
 
     def upload(self, history: Path) -> None:
         """Store the columnar file, joined with what another block of the same run has stored."""
-        with self._turn(), tempfile.TemporaryDirectory() as folder:
+        with self._turn(), tempfile.TemporaryDirectory(dir=history.parent) as folder:
             found = self._client.get_run(self._id)
             tags = found.data.tags
             whole = columns.read_parquet(history, own=True)

@@ -1,6 +1,7 @@
 """Weights & Biases: each run written by a process of its own, read back through `wandb.Api`.
 
 place.py    where a run goes, out of the environment and W&B's settings files
+access.py   which variables and files decide how the server is reached, and as whom
 words.py    config, tags, notes: what people see
 writer.py   the process that holds one W&B run: the only place that calls `wandb.init`
 guard.py    keeping the step counter of a user's own run as he wants it
@@ -23,6 +24,7 @@ from lrtrack.records import History, Run, Target
 from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
 from lrtrack.trackers.wandb import place
+from lrtrack.trackers.wandb.access import ACCESS
 from lrtrack.trackers.wandb.guard import Guard
 
 
@@ -31,6 +33,7 @@ class WandbTracker:
 
     name = "wandb"
     portable = True
+    access = ACCESS
 
     def active(self) -> bool:
         """Whether `wandb.init()` is open in this process."""
@@ -70,9 +73,13 @@ class WandbTracker:
         run = active_run()
         return None if run is None else Guard(run, gate, deliver)
 
+    def renewed(self, target: Target) -> Target:
+        """The target with this process's own settings, for whoever delivers the run later."""
+        return place.renewed(target)
+
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """The writing half for `run`; None where W&B is switched off."""
-        if place.mode(target.environment) == "disabled":
+        if place.mode(place.recorded(target)) == "disabled":
             return None
         from lrtrack.trackers.wandb.sink import WandbSink
 

@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lrtrack.errors import UsageError
+from lrtrack.errors import UsageError, unknown
 from lrtrack.records import Target
-from lrtrack.settings import redact
+from lrtrack.settings import redact, working_directory
 
 NAME = "wandb"
 DEFAULT_URL = "https://api.wandb.ai"
 
 # Variables that hold credentials, or might: they are never written down.
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER|PROXY|AUTH")
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER|PROXY|PROXIES|AUTH")
+# Those that name something to run, and are nobody's but the process's that has them.
+_COMMAND = re.compile(r"EXECUTABLE|SERVICE_TRANSPORT|LAUNCH")
+_SERVICE = re.compile(r"\d+-\d+-(unix-/[^\0]+|tcp-localhost-\d+)")
 # What only means something to the very process that has it.
 _FLEETING = ("WANDB_SERVICE", "WANDB_RESUME", "WANDB_RUN_ID")
 # What means one run, or its part in a sweep, and is not for another run beside it.
@@ -29,16 +32,29 @@ _OF_ONE_RUN = (
     *("WANDB_SERVICE", "WANDB_NAME", "WANDB_NOTES", "WANDB_SWEEP_ID"),
     *("WANDB_SWEEP_PARAM_PATH", "WANDB_RUN_GROUP", "WANDB_JOB_TYPE"),
 )
-_MODES = {"dryrun": "offline", "run": "online", "disabled": "disabled", "offline": "offline"}
+# What says where a run goes and what it is called: the same, whoever delivers it.
+_OF_THE_RUN = (
+    *_OF_ONE_RUN,
+    *("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "WANDB_TAGS", "WANDB_DIR"),
+)
+_PATHS = (
+    *("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR"),
+    *("WANDB_IDENTITY_TOKEN_FILE", "WANDB_CREDENTIALS_FILE"),
+)
+_MODES = {
+    **{name: name for name in ("online", "offline", "shared", "disabled")},
+    **{"dryrun": "offline", "run": "online"},
+}
 
 
 def own(experiment: str | None, default: str) -> Target:
     """A new run: in `experiment`, written `[ENTITY/]PROJECT`, or where W&B itself would go.
 
     Raises:
-        UsageError: it would go online, and there is no API key.
+        UsageError: it would go online, and there is no API key; or W&B knows no such mode.
     """
     found = environment()
+    check_mode(found)
     asked, _, project = (experiment or "").rpartition("/")
     project = project or found.get("WANDB_PROJECT") or from_file("project") or default
     entity = asked or found.get("WANDB_ENTITY") or from_file("entity")
@@ -61,6 +77,9 @@ def joined(run: Any) -> Target:
     service = os.environ.get("WANDB_SERVICE")
     if service:
         found["WANDB_SERVICE"] = service
+    server = getattr(getattr(run, "settings", None), "base_url", None)
+    if isinstance(server, str) and server.rstrip("/") != DEFAULT_URL:
+        found["WANDB_BASE_URL"] = redact(server)  # perhaps an argument of `wandb.init`
     project = getattr(run, "project", None) or "uncategorized"
     entity = getattr(run, "entity", None)
     return Target(
@@ -94,21 +113,79 @@ def apart(active: Target | None, experiment: str | None, default: str) -> Target
 
 
 def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """W&B's variables as this process has them, without those that hold credentials."""
-    environ = os.environ if environ is None else environ
-    return {
+    """W&B's variables as this process has them, without credentials and commands.
+
+    Args:
+        environ: another set of variables, such as one out of a journal; None: this process's,
+            with its relative paths made absolute.
+    """
+    own = environ is None
+    found = {
         name: redact(value)
-        for name, value in environ.items()
+        for name, value in (os.environ if environ is None else environ).items()
         if name.startswith("WANDB_")
+        and isinstance(value, str)
         and value
         and name not in _FLEETING
-        and not _SECRET.search(name.removeprefix("WANDB_"))
+        and not is_secret(name)
+        and not _COMMAND.search(name)
     }
+    paths = [name for name in found if own and is_path(name)]
+    return found | {name: str(working_directory() / found[name]) for name in paths}
+
+
+def recorded(target: Target) -> dict[str, str]:
+    """The variables that the training process had, out of a target that a journal describes.
+
+    They pass the same filter as when they were written: whoever can write a journal must not be
+    able to have code run, or credentials go elsewhere.
+    """
+    found = environment(target.environment)
+    found.pop("WANDB_BASE_URL", None)
+    if target.uri:  # which alone says what the run's server is
+        found["WANDB_BASE_URL"] = target.uri
+    service = target.environment.get("WANDB_SERVICE")
+    if target.joined and isinstance(service, str) and _SERVICE.fullmatch(service):
+        found["WANDB_SERVICE"] = service
+    return found
+
+
+def renewed(target: Target) -> Target:
+    """The target with this process's settings in place of those of the process that trained.
+
+    What says where the run goes and what it is called stays. A mode that the training had stays
+    unless this process sets one: a run that was meant to be offline is not uploaded unasked.
+
+    Raises:
+        UsageError: W&B is switched off in this process, or has a mode that does not exist.
+    """
+    mine, theirs = environment(), recorded(target)
+    found = {name: text for name, text in mine.items() if name not in _OF_THE_RUN}
+    found |= {name: text for name, text in theirs.items() if name in _OF_THE_RUN}
+    found["WANDB_BASE_URL"] = target.uri or DEFAULT_URL
+    check_mode(mine)
+    if mode(mine) == "disabled":
+        raise UsageError("W&B is switched off here, by WANDB_MODE or WANDB_DISABLED; unset it")
+    before = theirs.get("WANDB_MODE", "")
+    if not (mine.get("WANDB_MODE") or from_file("mode")) and before in _MODES:
+        found["WANDB_MODE"] = before
+    return replace(target, environment=found)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable of W&B's holds credentials, or might."""
+    prefix = "WANDB_"
+    return name.startswith(prefix) and _SECRET.search(name.removeprefix(prefix)) is not None
+
+
+def is_path(name: str) -> bool:
+    """Whether a variable of W&B's holds a path."""
+    return name in _PATHS
 
 
 def of_another_run(name: str) -> bool:
     """Whether a variable of this process may speak of the run for which it was started."""
-    return name.startswith("WANDB_") and name not in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
+    return name.startswith("WANDB_") and not is_secret(name)
 
 
 def mode(environ: Mapping[str, str]) -> str:
@@ -117,6 +194,18 @@ def mode(environ: Mapping[str, str]) -> str:
         return "disabled"
     asked = environ.get("WANDB_MODE") or from_file("mode") or "online"
     return _MODES.get(asked, asked)
+
+
+def check_mode(environ: Mapping[str, str]) -> None:
+    """Refuse a mode that W&B does not know, before a training finds out.
+
+    Raises:
+        UsageError: there is none of that name; the message lists those that exist.
+    """
+    if mode(environ) in _MODES:
+        return
+    where = "WANDB_MODE" if environ.get("WANDB_MODE") else "mode in W&B's settings file"
+    raise UsageError(unknown(f"value of {where}", mode(environ), _MODES))
 
 
 def from_file(key: str) -> str | None:

@@ -23,6 +23,7 @@ from lrtrack.settings import redact
 from lrtrack.trackers import columns, copies
 from lrtrack.trackers.base import Progress, Query
 from lrtrack.trackers.wandb import leaving, place, rows, words
+from lrtrack.trackers.wandb.access import refusal
 
 #: Runs fetched at a time: W&B's servers count requests.
 WORKERS = 6
@@ -267,6 +268,5 @@ def _translated(uri: str | None) -> Iterator[None]:
     except (errors.Error, OSError, ValueError) as error:
         text = redact(str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
         if place.refused(text):
-            what = f"{where} refused the API key: run `wandb login --relogin`"
-            raise TrackerError(what) from error
+            raise TrackerError(f"{where} refused the API key", refusal()) from error
         raise TrackerUnavailable(f"{where}: {text[:500]}") from error

@@ -39,18 +39,22 @@ class WandbSink:
         remote_id: W&B's run id, where the run was opened before.
     """
 
+    #: Where the process may keep temporary files; None: where the system says.
+    temporary: Path | None = None
+
     def __init__(self, run: Run, target: Target, remote_id: str | None) -> None:
         self._run = run
         self._target = target
+        self._environment = place.recorded(target)
         self._id = remote_id or target.run_id or run.id
         self._again = remote_id is not None or target.continued
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str] = queue.Queue()
         self._asked: str | None = None
-        token = target.environment.get("WANDB_SERVICE", "") if target.joined else ""
+        token = self._environment.get("WANDB_SERVICE", "") if target.joined else ""
         self._attached = service.answers(token)
         # Rows handed to the user's open run offline are in its files, and nobody can be asked.
-        self._unasked = target.joined and place.mode(target.environment) == "offline"
+        self._unasked = target.joined and place.mode(self._environment) == "offline"
 
     @property
     def durable(self) -> bool:
@@ -110,7 +114,7 @@ class WandbSink:
         if self._asked == "close":  # it is there already
             return
         told = words.notes(run, self._target)
-        notes = told if "WANDB_NOTES" not in self._target.environment else None
+        notes = told if "WANDB_NOTES" not in self._environment else None
         config = {words.CONFIG: words.config(run)}
         self._ask("complete", config=config, notes=notes, codes=words.codes(run))
 
@@ -143,7 +147,7 @@ class WandbSink:
 
     def _told(self) -> dict[str, Any]:
         """Arguments of `wandb.init` that the environment may have decided already."""
-        environ = self._target.environment
+        environ = self._environment
         found = {"notes": words.notes(self._run, self._target)}
         found = {} if "WANDB_NOTES" in environ else found
         if "WANDB_NAME" not in environ:
@@ -154,9 +158,13 @@ class WandbSink:
 
     def _start(self) -> subprocess.Popen[str]:
         mine = {name: text for name, text in os.environ.items() if not place.of_another_run(name)}
+        temporary = {}
+        if self.temporary is not None:
+            self.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary["TMPDIR"] = str(self.temporary)
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "lrtrack.trackers.wandb.writer"],
-            env=mine | dict(self._target.environment),
+            env=mine | self._environment | temporary,
             cwd=self._run.cwd if Path(self._run.cwd).is_dir() else None,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -208,9 +216,8 @@ class WandbSink:
             raise TrackerError(redact(answer["error"]))  # the run itself may still be ended
         if "error" in answer:
             self.release()
-            again = TrackerUnavailable if self.durable else SinkLost
-            kind = TrackerError if answer["final"] else again
-            raise kind(redact(answer["error"]))
+            text, again = redact(answer["error"]), TrackerUnavailable if self.durable else SinkLost
+            raise TrackerError(text, answer.get("fix", "")) if answer["final"] else again(text)
         return answer
 
     def _lost(self, error: Exception | None) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.trackers.wandb import leaving, place, taken, words
+from lrtrack.trackers.wandb.access import refusal
 
 Answer = dict[str, Any]
 
@@ -248,11 +249,10 @@ def failure(error: BaseException) -> Answer:
     import wandb.errors
 
     text = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-    login = "Run `wandb login`, or set WANDB_API_KEY."
     if place.refused(text):
-        return {"error": f"W&B refused the API key. {login}", "final": True}
+        return {"error": "W&B refused the API key", "fix": refusal(), "final": True}
     if "api_key not configured" in text:
-        return {"error": f"W&B has no API key. {login}", "final": True}
+        return {"error": "W&B has no API key", "fix": refusal(), "final": True}
     refused = any(word in text.lower() for word in ("permission denied", "403"))
     final = isinstance(error, wandb.errors.UsageError | TypeError) or refused
     return {"error": f"W&B: {text}", "final": final}

@@ -1,0 +1,177 @@
+"""Which credentials belong to a run: those of the process that opened it, as salted hashes.
+
+Deliveries authenticate and connect as the environment says: by variables and by files. A run keeps
+the names of those that its process had, each with a hash that only this user's key can make, never
+a value. Runs with the same hashes are delivered by the same shipper, which was started with these
+variables; nobody else's credentials are ever used for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrtrack import user_state
+from lrtrack.errors import JournalError
+from lrtrack.journal.layout import Layout, host, read_json, write_json
+from lrtrack.records import Run
+from lrtrack.settings import working_directory
+from lrtrack.trackers.base import Access, Tracker
+
+#: Hexadecimal digits of a hash that is kept: enough to tell values apart.
+DIGITS, KEY_DIGITS = 16, 12
+#: Bytes of a file that are read: files of credentials are small.
+_LARGEST = 2**20
+
+# What every client understands, whichever vendor's.
+_COMMON = re.compile(
+    r"\w+_proxy|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC", re.IGNORECASE
+)
+_COMMON_PATHS = {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"}
+NETRC = "~/.netrc"
+
+#: Stands in for the user's key where that cannot be kept: hashes of other processes differ then.
+_passing_salt = secrets.token_bytes(32)
+
+
+def absolute(environ: Mapping[str, str], trackers: Iterable[Tracker]) -> dict[str, str]:
+    """The variables, with relative paths among them made absolute.
+
+    A shipper works in another directory than the training that starts it.
+    """
+    known = accesses(trackers)
+    found = dict(environ)
+    for name, value in environ.items():
+        if value and (name in _COMMON_PATHS or any(access.is_path(name) for access in known)):
+            found[name] = str(working_directory() / value)
+    return found
+
+
+def hashes(trackers: Iterable[Tracker], environ: Mapping[str, str]) -> dict[str, str]:
+    """Names of the variables and files that decide deliveries to `trackers`, with their hashes.
+
+    Args:
+        trackers: where a run goes.
+        environ: the variables, with absolute paths.
+    """
+    known = accesses(trackers)
+    found = {
+        name: _hash(name, value.encode(errors="surrogateescape"))
+        for name, value in environ.items()
+        if value and (_COMMON.fullmatch(name) or any(a.decides(name, value) for a in known))
+    }
+    files = {NETRC: netrc_of(environ)}
+    for access in known:
+        files |= access.files(environ)
+    for name, path in files.items():
+        if path.is_file():  # no pipe, which would be waited for
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                found[name] = _hash(name, file.read(_LARGEST))
+    return dict(sorted(found.items()))
+
+
+def key_of(credentials: Mapping[str, str]) -> str:
+    """A short name for a set of credentials, by which shippers are told apart."""
+    return hashlib.sha256(json.dumps(sorted(credentials.items())).encode()).hexdigest()[:KEY_DIGITS]
+
+
+def netrc_of(environ: Mapping[str, str]) -> Path:
+    """Where clients look for logins by host name."""
+    return Path(environ.get("NETRC") or Path(environ.get("HOME") or "/nonexistent", ".netrc"))
+
+
+def accesses(trackers: Iterable[Tracker]) -> list[Access]:
+    """What decides deliveries, for those of the trackers that authenticate."""
+    found = (getattr(tracker, "access", None) for tracker in trackers)
+    return [access for access in found if isinstance(access, Access)]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A process's environment at one moment, as far as deliveries depend on it.
+
+    Attributes:
+        variables: all variables, relative paths made absolute.
+        credentials: what `hashes` says of them.
+        trackers: whose deliveries.
+    """
+
+    variables: Mapping[str, str]
+    credentials: Mapping[str, str]
+    trackers: tuple[Tracker, ...] = ()
+
+    @classmethod
+    def take(cls, trackers: Iterable[Tracker]) -> Snapshot:
+        """This process's environment now, for deliveries to `trackers`."""
+        kept = tuple(trackers)
+        variables = absolute(os.environ, kept)
+        return cls(variables, hashes(kept, variables), kept)
+
+    @property
+    def key(self) -> str:
+        """The short name of these credentials."""
+        return key_of(self.credentials)
+
+
+@dataclass(frozen=True)
+class Opener:
+    """The process that has opened a run last.
+
+    Attributes:
+        host: its machine; empty: any.
+        credentials: what `hashes` said there.
+    """
+
+    host: str
+    credentials: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """The short name of its credentials."""
+        return key_of(self.credentials)
+
+
+def opener(layout: Layout, run: Run) -> Opener:
+    """Who has opened `run` last: by its journal, or by what was noted when it was resumed."""
+    noted = read_json(layout.opener(run.id))
+    if noted is not None:
+        content = _opener_content(run.id, noted.get("host"), noted.get("credentials"))
+        if user_state.is_signed("opener", content, noted.get("signature")):
+            return Opener(noted["host"], noted["credentials"])
+    return Opener(run.host, run.credentials)
+
+
+def note_opener(layout: Layout, run: Run, credentials: Mapping[str, str]) -> None:
+    """Note that this process has resumed `run`, whose first record names another one."""
+    path = layout.opener(run.id)
+    if Opener(run.host, run.credentials) == Opener(host(), credentials):
+        path.unlink(missing_ok=True)
+        return
+    content = _opener_content(run.id, host(), credentials)
+    signature = _signed("opener", content)
+    write_json(path, {"host": host(), "credentials": dict(credentials), "signature": signature})
+
+
+def _opener_content(run_id: str, machine: Any, credentials: Any) -> bytes:
+    return json.dumps([run_id, machine, credentials], sort_keys=True).encode()
+
+
+def _hash(name: str, value: bytes) -> str:
+    return _signed("credentials", name.encode() + b"\0" + value)[:DIGITS]
+
+
+def _signed(purpose: str, content: bytes) -> str:
+    try:
+        return user_state.sign(purpose, content)
+    except JournalError:
+        salted = purpose.encode() + b"\0" + content
+        return hmac.new(_passing_salt, salted, hashlib.sha256).hexdigest()

@@ -1,0 +1,133 @@
+"""Delivering from a process of the user's own, such as `lrtrack sync`, with its credentials.
+
+Runs that are over are taken over from the shippers: what those were refused, this process may be
+granted. A run is delivered with this process's credentials only where they are meant for its
+server; see `authorization.py`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lrtrack.journal.layout import Layout
+from lrtrack.settings import claim_process
+from lrtrack.shipping import temporary
+from lrtrack.shipping.authorization import Authorization, Verdict, without_credentials
+from lrtrack.shipping.lock import Lock, held
+from lrtrack.shipping.pending import pending
+from lrtrack.shipping.process import Shipper
+from lrtrack.trackers import registry
+
+
+def finish(layout: Layout, timeout: float, log: Callable[[str], None]) -> None:
+    """Deliver the queued runs that are over; those that this process may not, a shipper perhaps.
+
+    Args:
+        layout: the journal directory.
+        timeout: seconds to take at most.
+        log: takes one line of text a message.
+
+    Raises:
+        OSError: the journal directory cannot be written.
+    """
+    deadline = time.monotonic() + timeout
+    while not drain(layout, deadline - time.monotonic(), log):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.2)
+    left = [run for run in pending(layout) if not run.alive]
+    others = {run.id for run in left if any(v is not Verdict.OWN for _, v in run.late)}
+    if others:
+        watch(layout, deadline - time.monotonic(), others)
+
+
+def drain(layout: Layout, timeout: float, log: Callable[[str], None]) -> bool:
+    """Deliver the queued runs that are over, once, from this process and with its environment.
+
+    Args:
+        layout: the journal directory.
+        timeout: seconds after which to leave the rest.
+        log: takes one line of text a message.
+
+    Returns:
+        Whether this process did the work: False where another one is at it.
+
+    Raises:
+        OSError: the journal directory cannot be written.
+    """
+    deadline = time.monotonic() + timeout
+    lock = Lock(layout.sync_lock)
+    if not lock.acquire():
+        return False
+    try:
+        with temporary.throughout(layout):
+            _ship(layout, timeout, lock.kept, log)
+            _ship_anonymously(layout, deadline - time.monotonic())
+    finally:
+        lock.remove()
+    return True
+
+
+def _ship(
+    layout: Layout, timeout: float, stays: Callable[[], bool], log: Callable[[str], None]
+) -> None:
+    admit = Authorization(layout).admit
+    shipper = Shipper(layout, registry.get, stays=stays, once=True, admit=admit, log=log)
+    timer = threading.Timer(timeout, shipper.stop)
+    timer.name = "lrtrack-timeout"
+    timer.start()
+    try:
+        shipper.run()
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _ship_anonymously(layout: Layout, timeout: float) -> None:
+    """Deliver from a process without credentials what was opened without any."""
+    left = [run for run in pending(layout) if not run.alive]
+    targets = [t for run in left for t, verdict in run.late if verdict is Verdict.ANONYMOUS]
+    if timeout <= 0 or not targets:
+        return
+    command = [sys.executable, "-P", "-m", "lrtrack.shipping.sync", str(layout.root), str(timeout)]
+    with without_credentials(layout, targets) as environment:
+        try:
+            subprocess.run(command, env=environment, timeout=timeout + 60)  # noqa: S603
+        except subprocess.TimeoutExpired:
+            return
+
+
+def watch(layout: Layout, timeout: float, runs: set[str]) -> None:
+    """Have the shippers at work try everything again, and wait until they have.
+
+    Args:
+        layout: the journal directory.
+        timeout: seconds to wait at most.
+        runs: those that are waited for.
+    """
+    before = {run.id: run.failures for run in pending(layout) if run.id in runs}
+    layout.wake.touch()
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline and any(map(held, layout.shipper_locks())):
+        begun = time.monotonic()
+        left = [run for run in pending(layout) if run.id in before]
+        if all(run.failures > before[run.id] for run in left):
+            return
+        time.sleep(max(0.1, 2 * (time.monotonic() - begun)))  # a long queue takes seconds
+
+
+def main(directory: str, timeout: float) -> None:
+    """Deliver what this process, which has no credentials, may deliver."""
+    claim_process()
+    layout = Layout(Path(directory))
+    with temporary.throughout(layout):
+        _ship(layout, timeout, lambda: True, lambda line: None)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]))

@@ -1,0 +1,108 @@
+"""What decides how MLflow's client connects and authenticates: variables and files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lrtrack.records import Target
+from lrtrack.settings import redact
+from lrtrack.trackers.base import Access, origin_of
+
+#: MLflow's own variables, its databases' and its artifact stores'.
+_DECIDES = re.compile(
+    r"MLFLOW_|AZURE_|GOOGLE_|GCLOUD_|GCS_|DATABRICKS_|MYSQL_|PG[A-Z]+$"
+    r"|AWS_(?!BATCH_JOB_|EXECUTION_ENV$)"
+)
+#: Recorded with each run, or without any effect on where a delivery goes and as whom.
+_PER_RUN = {
+    *("MLFLOW_RUN_ID", "MLFLOW_RUN_NAME", "MLFLOW_RUN_CONTEXT"),
+    *("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"),
+    *("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"),
+    *("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_LOGGING_LEVEL"),
+}
+_URI = "MLFLOW_TRACKING_URI"
+_CREDENTIALS = "~/.mlflow/credentials"
+#: Variables that hold paths.
+_PATHS = re.compile(
+    r"MLFLOW_TRACKING_(SERVER|CLIENT)_CERT_PATH|GOOGLE_APPLICATION_CREDENTIALS"
+    r"|AWS_(SHARED_CREDENTIALS_FILE|CONFIG_FILE|CA_BUNDLE|WEB_IDENTITY_TOKEN_FILE)"
+    r"|AZURE_(FEDERATED_TOKEN_FILE|CLIENT_CERTIFICATE_PATH|CONFIG_DIR)|DATABRICKS_CONFIG_FILE"
+    r"|PG(PASSFILE|SERVICEFILE|SYSCONFDIR|SSLCERT|SSLKEY|SSLROOTCERT|SSLCRL)"
+)
+#: What MLflow sends, or signs with, whichever server it talks to.
+_SENT_TO_SERVERS = re.compile(
+    r"MLFLOW_TRACKING_(TOKEN|USERNAME|PASSWORD|AUTH|AWS_SIGV4|CLIENT_CERT_PATH|URI)"
+    rf"|{re.escape(_CREDENTIALS)}"
+)
+#: Files, and Databricks, whose address comes with the credentials themselves.
+_NOBODY_ELSES = {"", "file", "sqlite", "databricks", "databricks-uc", "uc"}
+_SENT_TO_DATABASES = {
+    "postgresql": re.compile(rf"PG(PASSWORD|USER|SSLCERT|SSLKEY)|{_URI}"),
+    "mysql": re.compile(rf"MYSQL_PWD|{_URI}"),
+    "mssql": re.compile(_URI),
+}
+
+
+def _decides(name: str, value: str) -> bool:
+    if name == _URI:
+        return redact(value) != value  # the rest of it is recorded with each run
+    return name not in _PER_RUN and _DECIDES.match(name) is not None
+
+
+def _files(environ: Mapping[str, str]) -> dict[str, Path]:
+    home = Path(environ.get("HOME") or "/nonexistent")
+    aws = ("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")
+    return {
+        _CREDENTIALS: home / ".mlflow" / "credentials",
+        "~/.databrickscfg": Path(environ.get("DATABRICKS_CONFIG_FILE") or home / ".databrickscfg"),
+        **{f"~/.aws/{file}": Path(environ.get(name) or home / ".aws" / file) for name, file in aws},
+    }
+
+
+def _sends(name: str, target: Target) -> bool:
+    scheme = _scheme(target)
+    sent = _SENT_TO_DATABASES.get(scheme, _SENT_TO_SERVERS)
+    return scheme not in _NOBODY_ELSES and sent.fullmatch(name) is not None
+
+
+def _scheme(target: Target) -> str:
+    """How the target's URI begins, as whoever opens it will read it."""
+    return urlsplit((target.uri or "").strip()).scheme.partition("+")[0]
+
+
+def _origin(target: Target) -> str | None:
+    if _scheme(target) in _NOBODY_ELSES:
+        return None
+    return origin_of(target.uri or "") or target.uri
+
+
+def _home(environ: Mapping[str, str]) -> str | None:
+    return origin_of(environ.get(_URI, ""))
+
+
+def refusal(status: int) -> str:
+    """What to do where the server refuses with that HTTP status, given what is set here."""
+    may = "that the server knows" if status == 401 else "that may do this"
+    user, password = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+    present = [name for name in (user, password, "MLFLOW_TRACKING_TOKEN") if os.environ.get(name)]
+    if present in ([user], [password]):
+        (missing,) = {user, password} - set(present)
+        return f"set {missing}, too"
+    if present:
+        return f"the credentials in {' and '.join(present)} are not accepted; use ones {may}"
+    return f"set {user} and {password}, or MLFLOW_TRACKING_TOKEN, to credentials {may}"
+
+
+ACCESS = Access(
+    decides=_decides,
+    is_path=lambda name: _PATHS.fullmatch(name) is not None,
+    files=_files,
+    sends=_sends,
+    origin=_origin,
+    home=_home,
+    ask_for=lambda target: f"{_URI}={target.uri}",
+)

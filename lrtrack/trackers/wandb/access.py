@@ -1,0 +1,36 @@
+"""What decides how W&B's client connects and authenticates: variables and files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from lrtrack.trackers.base import Access, origin_of
+from lrtrack.trackers.wandb import place
+
+
+def _files(environ: Mapping[str, str]) -> dict[str, Path]:
+    home = Path(environ.get("HOME") or "/nonexistent")
+    config = Path(environ.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb")
+    return {"~/.config/wandb/settings": config / "settings"}
+
+
+def refusal() -> str:
+    """What to do where the server refuses the API key, given what is set here."""
+    if os.environ.get("WANDB_API_KEY"):
+        return "the server does not know the key in WANDB_API_KEY; correct or unset it"
+    return "run `wandb login --relogin`, or set WANDB_API_KEY"
+
+
+ACCESS = Access(
+    decides=lambda name, value: place.is_secret(name),
+    is_path=place.is_path,
+    files=_files,
+    sends=lambda name, target: place.is_secret(name) and "PROXY" not in name,
+    origin=lambda target: origin_of(target.uri or place.DEFAULT_URL),
+    home=lambda environ: origin_of(
+        environ.get("WANDB_BASE_URL") or place.from_file("base_url") or place.DEFAULT_URL
+    ),
+    ask_for=lambda target: f"WANDB_BASE_URL={target.uri or place.DEFAULT_URL}",
+)
