@@ -6,6 +6,7 @@
       runs/<id>.<tracker>.cursor  how far that run is delivered to that tracker (JSON)
       runs/<id>.<tracker>.gate    there while the training process keeps deliveries back
       queue/<id>                  empty; there while something of the run is undelivered
+      joined/<digest>             the blocks in one open run of the user's, one a line (JSON)
       shipper-<host>.lock         held by the shipper of this machine while it lives
       shipper-<host>.log          what the shipper had to say
       wake                        touched to make the shipper try again at once
@@ -16,6 +17,7 @@ File names come from lrtrack's own hexadecimal ids only, never from a run's name
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -48,7 +50,7 @@ class Layout:
             JournalError: the directory cannot be made or written.
         """
         try:
-            for folder in (self.root, self.root / "runs", self.root / "queue"):
+            for folder in (self.root, *(self.root / name for name in ("runs", "queue", "joined"))):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             ignore = self.root / ".gitignore"
             if not ignore.exists():
@@ -69,6 +71,11 @@ class Layout:
     def gate(self, run_id: str, tracker: str) -> Path:
         """The file that keeps deliveries back; it holds the id of the process that wants it so."""
         return self.root / "runs" / f"{checked_id(run_id)}.{_SAFE.sub('_', tracker)}.gate"
+
+    def joined(self, *place: str | None) -> Path:
+        """The list of the blocks in one open run of the user's; `place` says which run."""
+        digest = hashlib.sha256(json.dumps(place).encode()).hexdigest()
+        return self.root / "joined" / digest[:32]
 
     def marker(self, run_id: str) -> Path:
         """The file whose presence says that something of the run is undelivered."""

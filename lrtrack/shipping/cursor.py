@@ -25,6 +25,7 @@ class Cursor:
         failures: attempts that came to nothing, since the last one that did not.
         given_up: the tracker refused for good; only `lrtrack sync` or a new shipper tries again.
         damage: what of the journal could not be read, and so was not delivered.
+        first: the step at which this block begins in the tracker's run, once that is known.
     """
 
     offset: int = 0
@@ -38,6 +39,7 @@ class Cursor:
     failures: int = 0
     given_up: bool = False
     damage: str | None = None
+    first: int | None = None
 
     @classmethod
     def load(cls, path: Path) -> Cursor:
@@ -57,7 +59,7 @@ class Cursor:
         return cls(doubt=True, doubtful=sys.maxsize)
 
     def _makes_sense(self) -> bool:
-        counts = (self.offset, self.skip, self.failures, self.doubtful)
+        counts = (self.offset, self.skip, self.failures, self.doubtful, self.first or 0)
         flags = (self.doubt, self.closed, self.given_up)
         texts = (self.remote_id, self.url, self.error, self.damage)
         return (
