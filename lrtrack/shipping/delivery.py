@@ -185,7 +185,7 @@ class Delivery:
             first = self.target.first if remote.first is None else remote.first
             self._save(remote_id=remote.id, url=remote.url, closed=False, doubtful=doubtful,
                        first=first, **WELL)  # fmt: skip
-            self._opened = True
+            self._opened, self._shift = True, None
         return sink
 
     def _first(self) -> int:

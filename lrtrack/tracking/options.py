@@ -25,7 +25,7 @@ from lrtrack.schedules import DEEPEST, Schedule, shallow
 from lrtrack.settings import Settings, working_directory
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
-from lrtrack.tracking.placement import place
+from lrtrack.tracking.placement import announce, place
 
 #: Where runs go when nobody says otherwise.
 DEFAULT_TRACKER, DEFAULT_EXPERIMENT = "mlflow", "lrtrack"
@@ -141,6 +141,8 @@ def identity(options: Options, settings: Settings, found: list[Tracker]) -> Run:
     default = settings.experiment or DEFAULT_EXPERIMENT
     layout, run_id = Layout(settings.directory), uuid.uuid4().hex
     targets = tuple(place(options, tracker, layout, run_id, default) for tracker in found)
+    if found and options.tracker is None and settings.tracker is None:
+        announce(found, targets)
     named = [target.experiment for target in targets if target.experiment]
     schedule = describe(options.scheduler)
     device_type, device_name = device_of(optimizer)

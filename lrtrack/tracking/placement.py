@@ -16,7 +16,7 @@ known from the journal directory; of blocks that it does not know, the tracker t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,9 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.open_runs import Member, OpenRun, open_run
 from lrtrack.journal.reader import Ending, JournalReader, ending_of
 from lrtrack.records import TRAIN, Target
+from lrtrack.settings import working_directory
 from lrtrack.shipping.cursor import Cursor
+from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
 from lrtrack.trackers.shared_runs import listed, phase_of
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from lrtrack.tracking.options import Options
 
 _apart: ContextVar[bool] = ContextVar("lrtrack_apart", default=False)
-#: Open runs of which it was said that blocks get children there.
+#: Of which open runs, and of which destination, their user has heard in this process.
 _said: set[str | None] = set()
 
 
@@ -48,9 +50,7 @@ def as_child() -> Iterator[None]:
         _apart.reset(token)
 
 
-def place(
-    options: Options, tracker: Tracker, layout: Layout, run_id: str, default: str
-) -> Target:
+def place(options: Options, tracker: Tracker, layout: Layout, run_id: str, default: str) -> Target:
     """Decide where the run of a block goes in one tracker.
 
     Args:
@@ -100,15 +100,20 @@ def _seat(
 ) -> Target:
     """The place of a block among those that are in an open run, and its entry in their list."""
     members = [each for each in run.members if each.recorded(layout) or each.is_open(layout)]
-    make_child = getattr(tracker, "child", None)
+    make_child: Callable[[Target], Target] | None = getattr(tracker, "child", None)
     trial = _apart.get()
     head = None if trial and make_child else _continued(members, options, layout)
     if head is None and make_child is None and members:  # a tracker that has no children
         head = members[0]
     child = head.child if head is not None else bool(members) or trial
+    child = child and make_child is not None
     if child and make_child is not None:
         _say(options, tracker, target, members, trial)
         target = dataclasses.replace(make_child(target), portable=tracker.portable)
+    known = getattr(tracker, "earlier", None)
+    if head is None and not child and known is not None:
+        first, phases = known(options.prefix)
+        target = dataclasses.replace(target, first=first, phases=tuple(phases))
     if head is not None:
         chain = [each for each in members if each.head == head.head]
         target = _after(chain, layout, target)
@@ -123,8 +128,7 @@ def _continued(members: list[Member], options: Options, layout: Layout) -> Membe
     for first in (each for each in members if each.id == each.head):
         chain = [each for each in members if each.head == first.head]
         fits = all(
-            getattr(each, said) in (None, getattr(options, said))
-            or getattr(options, said) is None
+            getattr(each, said) in (None, getattr(options, said)) or getattr(options, said) is None
             for each in chain
             for said in ("seed", "name")
         )
@@ -166,6 +170,26 @@ def _course(reader: JournalReader) -> tuple[Any, int, Ending | None]:
     return reader.run, last, ending
 
 
+def announce(trackers: Sequence[Tracker], targets: Sequence[Target]) -> None:
+    """Say once a process where runs go that nobody has named a tracker for."""
+    if any(target.joined or target.parent for target in targets):
+        return
+    names = (registry.get(name) for name in registry.names())
+    hints = [hint for each in names if (hint := getattr(each, "unjoined", lambda: None)())]
+    places = [
+        f"{tracker.name} ({target.uri or f'its default store in {working_directory()}'})"
+        for tracker, target in zip(trackers, targets, strict=True)
+    ]
+    where = " and ".join(places)
+    if {where, *hints} <= _said:
+        return
+    _said.update((where, *hints))
+    how = "To choose: track(tracker=…), LRTRACK_TRACKER, or [tool.lrtrack] in pyproject.toml."
+    notice(
+        " ".join((f"No tracker is named and no run joined, so runs go to {where}. {how}", *hints))
+    )
+
+
 def _say(
     options: Options, tracker: Tracker, target: Target, members: list[Member], trial: bool
 ) -> None:
@@ -173,13 +197,13 @@ def _say(
     if target.run_id in _said:
         return
     _said.add(target.run_id)
-    known = {str(each.seed) for each in members if each.seed is not None}
+    known = [str(each.seed) for each in members if each.seed is not None]
     if trial:
         why = "each trial"
-    elif options.seed is not None and str(options.seed) not in known and known:
-        why = f"seed {options.seed} is not that of the blocks before it ({', '.join(known)}), so it"
-    elif options.name not in (None, *(each.name for each in members)):
-        why = f"{options.name!r} is not the name of the blocks before it, so it"
+    elif options.seed is not None and known and str(options.seed) not in known:
+        why = f"seed {options.seed} follows seed {known[-1]}, so it"
+    elif options.name is not None and options.name not in [each.name for each in members]:
+        why = f"{options.name!r} is another name than the block before has, so it"
     else:
         why = "another block is still recording there, so this one"
     notice(

@@ -4,7 +4,7 @@ In a run that the user opened, all that lrtrack writes is named `lrtrack.…`: p
 `lrtrack.optimizer`, `lrtrack.scheduler.T_max` and so on, and its config is the tag
 `lrtrack.config` (JSON). A block with the prefix `D/` has its own tags and params under
 `lrtrack.D.…`; see `scope_of` for other prefixes. The second phase of a scope has its params under
-`lrtrack.phase2.…` (`lrtrack.D.phase2.…`), its schedule in the scope's tags is `first -> second`,
+`lrtrack.phase2.…` (`lrtrack.D.phase2.…`), the schedule in the scope's tags is `first -> second`,
 and the tag `lrtrack.phases` (`lrtrack.D.phases`) lists the phases.
 """
 
@@ -63,7 +63,7 @@ class Block:
         if len(self.phases) > 1:
             found[f"{words.names(self.scope)}phases"] = _phases_text(self.phases)
         if self.before:
-            found |= _config_tags(words.names(self.scope), self.run.config)
+            found |= _config_tags(self.before, self.run.config)
         if self.scope:
             found[words.SCHEDULE] = words.schedule_tag(schedule_of({**there, **found}))
         return {words.key(name): text for name, text in found.items()}
@@ -79,9 +79,7 @@ class Block:
         return words.params(self.run, self.before)
 
 
-def block_of(
-    run: Run, target: Target, tags: Mapping[str, str], last: Callable[[], int]
-) -> Block:
+def block_of(run: Run, target: Target, tags: Mapping[str, str], last: Callable[[], int]) -> Block:
     """Find the place of `run` in an MLflow run.
 
     Args:
@@ -92,10 +90,10 @@ def block_of(
             where there is none.
     """
     shared = target.joined or target.parent is not None
-    # A run of lrtrack's own has plain names, unless a block with another prefix is there already.
-    known = tags.get("lrtrack.prefix", "") if "lrtrack.scheduler.spec" in tags else run.prefix
-    scoped = target.joined or (target.continued and known != run.prefix)
-    scope = shared_runs.scope_of(run.prefix) if scoped else ""
+    # Plain names in a run of lrtrack's own, unless a block with another prefix has them already.
+    known = tags.get("lrtrack.prefix", "") if "lrtrack.scheduler.spec" in tags else None
+    others = known not in (None, run.prefix) if target.continued else target.joined
+    scope = shared_runs.scope_of(run.prefix) if others and known != run.prefix else ""
     phases = {each["id"]: each for each in _phases_there(tags, scope)} if shared else {}
     if run.id not in phases:
         strange = phases.keys() - {each["id"] for each in target.phases}
@@ -121,9 +119,7 @@ def _phases_there(tags: Mapping[str, str], scope: str) -> tuple[Phase, ...]:
         return found
     schedule = words.schedule_from(_without(tags, scope))
     optimizer = {"name": tags.get(f"{own}optimizer.name", "")}
-    return (
-        {"id": known, "first": 0, "scheduler": schedule.to_dict(), "optimizer": optimizer},
-    )
+    return ({"id": known, "first": 0, "scheduler": schedule.to_dict(), "optimizer": optimizer},)
 
 
 def _phases_text(phases: tuple[Phase, ...]) -> str:
@@ -178,10 +174,11 @@ def content_of(tags: Mapping[str, str], params: Mapping[str, str]) -> Content:
     own = words.names(scopes[0])
     seeds = [f"{words.names(scope)}seed" for scope in scopes]
     ours = any(_named(params, scope) for scope in scopes)
-    taken = ("lrtrack",) if ours else ("scheduler", "optimizer", "seed")
+    taken = ("lrtrack", *(() if ours else ("scheduler", "optimizer", "seed")))
     config = {k: value_of(v) for k, v in params.items() if k.partition(".")[0] not in taken}
     for scope in scopes:
-        config |= _config(tags, words.names(scope))
+        for phase in ("", *(f"phase{number}." for number in range(2, shared_runs.MOST + 1))):
+            config |= _config(tags, words.names(scope) + phase)
     return Content(
         schedule,
         optimizer,

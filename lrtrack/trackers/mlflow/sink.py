@@ -139,7 +139,9 @@ class MlflowSink:
                 [(words.key(n), v, when, 0) for n, v in summary.items()
                  if there.metrics.get(n) != v]
             )  # fmt: skip
-            if self._run.kind == TRAIN and words.is_ours(there.tags.get(words.NOTE, ""), self._shown):
+            if self._run.kind == TRAIN and words.is_ours(
+                there.tags.get(words.NOTE, ""), self._shown
+            ):
                 self._client.set_tag(self._id, words.NOTE, self._note(state, summary))
             if not self._target.joined:
                 self._client.set_terminated(self._id, state.value, when)
