@@ -180,14 +180,12 @@ def announce(trackers: Sequence[Tracker], targets: Sequence[Target]) -> None:
         f"{tracker.name} ({target.uri or f'its default store in {working_directory()}'})"
         for tracker, target in zip(trackers, targets, strict=True)
     ]
-    where = " and ".join(places)
-    if {where, *hints} <= _said:
-        return
-    _said.update((where, *hints))
     how = "To choose: track(tracker=…), LRTRACK_TRACKER, or [tool.lrtrack] in pyproject.toml."
-    notice(
-        " ".join((f"No tracker is named and no run joined, so runs go to {where}. {how}", *hints))
-    )
+    where = f"No tracker is named and no run joined, so runs go to {' and '.join(places)}. {how}"
+    fresh = [sentence for sentence in (where, *hints) if sentence not in _said]
+    if fresh:
+        _said.update(fresh)
+        notice(" ".join(fresh))
 
 
 def _say(

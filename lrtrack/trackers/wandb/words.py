@@ -51,7 +51,7 @@ def _block(run: Run, phases: Sequence[Phase]) -> dict[str, Any]:
     schedule = run.schedule
     scheduler = {**schedule.to_dict(), "id": schedule.id, "spec": schedule.spec}
     # W&B adds new keys to those that an earlier phase has written, and removes none.
-    gone = {name for each in phases for name in each.get("scheduler") or () if len(phases) > 1}
+    gone = set(phases[0].get("scheduler") or ()) if len(phases) > 1 else set()
     found = {
         "version": run.version,
         "run_id": phases[0]["id"] if phases else run.id,
