@@ -17,7 +17,7 @@ and all runs are in one group, which has the study's name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import lrtrack
@@ -27,6 +27,7 @@ from lrtrack.schedules.catalogue import stages_of
 from lrtrack.schedules.spec import Choice, Range, write_value
 from lrtrack.sweeps import decided, opened
 from lrtrack.tracking import TrackedRun
+from lrtrack.tracking.placement import as_child
 
 optuna: Any = load("optuna", extra="optuna", at_least="4.0")
 
@@ -120,7 +121,10 @@ def track(
     }
     run: TrackedRun | None = None
     try:
-        with lrtrack.track(optimizer, scheduler, **{**found, **options}) as run:
+        block = lrtrack.track(optimizer, scheduler, **{**found, **options})
+        with ExitStack() as stack:
+            with as_child():
+                run = stack.enter_context(block)
             yield run
     finally:
         if run is not None:

@@ -11,6 +11,7 @@ LRTrackError                 what a caller may catch
     └── TrackerUnavailable   a tracker that may answer later: worth another try
 
 LRTrackWarning               training goes on; the text says what is lost or late
+LRTrackNotice                nothing is wrong; the text says what lrtrack decided by itself
 """
 
 from __future__ import annotations
@@ -118,6 +119,10 @@ class LRTrackWarning(UserWarning):
     """Something is missing or late; training is not affected."""
 
 
+class LRTrackNotice(UserWarning):
+    """Nothing is wrong, but lrtrack has decided something that its user may want otherwise."""
+
+
 def unknown(kind: str, given: str, known: Iterable[str]) -> str:
     """Say that `given` is no `kind` that is `known`, name the nearest one and list all."""
     names = sorted(known)
@@ -154,9 +159,22 @@ def warn(message: str) -> None:
     A warning of lrtrack may come up in the middle of an optimizer step, weeks into a training.
     The line of lrtrack that noticed is of no use to anyone: only the `message` is shown.
     """
+    _tell(message, LRTrackWarning)
+
+
+def notice(message: str) -> None:
+    """Say one line on stderr that is no warning; never raises.
+
+    Python's warning filters silence it: `warnings.simplefilter("ignore", LRTrackNotice)`, or
+    `PYTHONWARNINGS=ignore`.
+    """
+    _tell(message, LRTrackNotice)
+
+
+def _tell(message: str, category: type[Warning]) -> None:
     message = shown(message)
     try:
-        warnings.warn_explicit(message, LRTrackWarning, "lrtrack", 0)
+        warnings.warn_explicit(message, category, "lrtrack", 0)
     except Exception:
         with contextlib.suppress(Exception):
             print(f"lrtrack: {message}", file=sys.stderr)

@@ -65,7 +65,10 @@ class Target:
             without credentials, for trackers that need to know.
         delivers: False where nothing is to be brought anywhere: the journal itself is the store,
             or the user has switched the tracker off.
-        taken: config keys that the user's run has already, which are left as they are.
+        parent: id of the user's open run inside which lrtrack opens this one, as a child of it.
+        first: the run's step at which this block begins; the blocks before it have the steps below.
+        phases: the blocks of this run before this one, in order, as `trackers.shared_runs` writes
+            them; empty where it is the first.
     """
 
     tracker: str
@@ -78,7 +81,9 @@ class Target:
     portable: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
     delivers: bool = True
-    taken: tuple[str, ...] = ()
+    parent: str | None = None
+    first: int = 0
+    phases: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def continued(self) -> bool:
@@ -180,9 +185,11 @@ _RUN: Mapping[str, tuple[type, ...]] = {
 _TARGET: Mapping[str, tuple[type, ...]] = {
     "tracker": _TEXT,
     **dict.fromkeys(("uri", "experiment", "experiment_id", "run_id", "url"), _TEXT_OR_NONE),
+    "parent": _TEXT_OR_NONE,
+    "first": (int,),
+    "phases": (list, tuple),
     **dict.fromkeys(("joined", "portable", "delivers"), (bool,)),
     "environment": (dict,),
-    "taken": (list, tuple),
 }
 
 
@@ -218,7 +225,10 @@ def diagnoses_from(found: Any) -> tuple[dict[str, str], ...] | None:
 
 
 def _tupled(target: Mapping[str, Any]) -> dict[str, Any]:
-    return {**target, "taken": tuple(target.get("taken", ()))}
+    phases = tuple(target.get("phases", ()))
+    if not all(isinstance(each, Mapping) and isinstance(each.get("id"), str) for each in phases):
+        raise TypeError("phases are mappings with the id of a block")
+    return {**target, "phases": phases}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@
       queue/<id>                  empty; there while something of the run is undelivered
       shipper-<host>-<key>.lock   held by the shipper of this machine with those credentials
       shipper-<host>-<key>.log    what that shipper had to say
+      joined/<digest>             the blocks in one open run of the user's, one a line (JSON)
       sync.lock                   held by `lrtrack sync`, to which shippers leave finished runs
       tmp/<host>-<pid>/           temporary files of one process's deliveries
       wake                        touched to make the shippers try again at once
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -38,6 +40,9 @@ from lrtrack.errors import JournalError
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _SAFE = re.compile(r"[^A-Za-z0-9_-]")
+
+
+_FOLDERS = ("runs", "queue", "joined")
 
 
 @dataclass(frozen=True)
@@ -60,13 +65,13 @@ class Layout:
             JournalError: the directory cannot be made or written.
         """
         try:
-            for folder in (self.root, self.root / "runs", self.root / "queue"):
+            for folder in (self.root, *(self.root / name for name in _FOLDERS)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with os.scandir(self.root) as entries:
                 links = [Path(entry.path) for entry in entries if entry.is_symlink()]
             for link in links:
                 link.unlink()
-                if link.name in ("runs", "queue"):
+                if link.name in _FOLDERS:
                     link.mkdir(mode=0o700)
             with contextlib.suppress(FileExistsError), (self.root / ".gitignore").open("x") as file:
                 file.write("*\n")
@@ -94,6 +99,11 @@ class Layout:
     def opener(self, run_id: str) -> Path:
         """Says which process has opened the run last, where that is not in its first record."""
         return self.root / "runs" / f"{checked_id(run_id)}.opener"
+
+    def joined(self, *place: str | None) -> Path:
+        """The list of the blocks in one open run of the user's; `place` says which run."""
+        digest = hashlib.sha256(json.dumps(place).encode()).hexdigest()
+        return self.root / "joined" / digest[:32]
 
     def marker(self, run_id: str) -> Path:
         """The file whose presence says that something of the run is undelivered."""

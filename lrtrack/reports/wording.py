@@ -139,19 +139,25 @@ def _named(value: str | None) -> str | None:
 def _telling(data: Mapping[str, JSON], telling: Collection[str], path: str) -> str:
     """A schedule's label with its inner schedules' names and the parameters in `telling`."""
     inner: list[str] = []
+    names: list[str] = []
     params: list[str] = []
     for key, value in sorted(data.items()):
         where = path + key
         parts = list(enumerate(value)) if isinstance(value, list | tuple) else []
         if isinstance(value, Mapping) and "name" in value:
             inner.append(_telling(value, telling, where + "."))
+            names.append(str(value["name"]))
         elif any(isinstance(part, Mapping) and "name" in part for _, part in parts):
             inner += [
                 _telling(part, telling, f"{where}.{at}.")
                 for at, part in parts
                 if isinstance(part, Mapping) and "name" in part
             ]
+            names += [str(p["name"]) for _, p in parts if isinstance(p, Mapping) and "name" in p]
         elif key != "name" and where in telling:
             params.append(f"{key}={text_of(value)}")
+    for sign in (" -> ", " + "):  # several blocks in one run, whose name is made of theirs
+        if len(inner) > 1 and data["name"] == sign.join(names) and not params:
+            return sign.join(inner)
     shown = ", ".join([*([" → ".join(inner)] if inner else []), *params])
     return f"{data['name']}({shown})" if shown else str(data["name"])

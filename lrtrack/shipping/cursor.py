@@ -28,6 +28,7 @@ class Cursor:
         given_up: the tracker refused for good; only `lrtrack sync` or a new shipper tries again.
         damage: what of the journal could not be read, and so was not delivered.
         missing: which part of a closed run its tracker does not have, why, and how to fix that.
+        first: the step at which this block begins in the tracker's run, once that is known.
     """
 
     offset: int = 0
@@ -43,6 +44,7 @@ class Cursor:
     given_up: bool = False
     damage: str | None = None
     missing: str | None = None
+    first: int | None = None
 
     @property
     def trouble(self) -> str | None:
@@ -67,7 +69,7 @@ class Cursor:
         return cls(doubt=True, doubtful=sys.maxsize)
 
     def _makes_sense(self) -> bool:
-        counts = (self.offset, self.skip, self.failures, self.doubtful)
+        counts = (self.offset, self.skip, self.failures, self.doubtful, self.first or 0)
         flags = (self.doubt, self.closed, self.given_up)
         texts = (
             self.remote_id, self.url, self.error, self.refused, self.damage, self.missing,

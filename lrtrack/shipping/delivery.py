@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lrtrack.errors import DiskTrouble, SinkLost, TrackerError
+from lrtrack.errors import DiskTrouble, JournalError, SinkLost, TrackerError
 from lrtrack.journal import overflow
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
@@ -16,7 +16,9 @@ from lrtrack.records import Run, StepRecord, Target
 from lrtrack.shipping import temporary
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.ending import Ending
+from lrtrack.shipping.numbering import counts_from_zero, shifted
 from lrtrack.trackers.base import Sink, Tracker
+from lrtrack.trackers.shared_runs import before
 
 #: Steps handed to a tracker at once: enough to fill its requests, few enough to see progress.
 BATCH = 1000
@@ -60,6 +62,7 @@ class Delivery:
         self._reader = JournalReader(layout.journal(run_id))
         self._path = layout.cursor(run_id, target.tracker)
         self._gate = layout.gate(run_id, target.tracker)
+        self._shift: int | None = None
         self.cursor = Cursor.load(self._path)
         self._sink = tracker.sink(self._reader.run, target, self.cursor.remote_id)
         self._ending = Ending(self._reader, layout)
@@ -98,12 +101,27 @@ class Delivery:
         return self._reader.alive()
 
     def kept_back(self) -> bool:
-        """Whether the training process does not want anything delivered now."""
+        """Whether the training process does not want anything delivered now, or the turn of an
+        earlier block of the same run comes first.
+        """
+        earlier = before(self.target)
+        if earlier is not None and self._is_undelivered(earlier):
+            return True
         try:
             os.kill(int(self._gate.read_text()), 0)
         except (OSError, ValueError):  # no gate, or nobody who would open it
             return False
         return True
+
+    def _is_undelivered(self, run_id: str) -> bool:
+        """Whether the block `run_id` is queued, and its delivery to the same tracker can go on."""
+        cursor = Cursor.load(self._layout.cursor(run_id, self.target.tracker))
+        if cursor.closed or cursor.given_up or not self._layout.marker(run_id).exists():
+            return False
+        try:
+            return JournalReader(self._layout.journal(run_id)).run.id == run_id
+        except (JournalError, OSError):
+            return False
 
     def extent(self) -> tuple[int, bool]:
         """Bytes in the journal, and whether more may come."""
@@ -149,7 +167,7 @@ class Delivery:
             doubt = self.cursor.doubt or self.target.continued
             doubt = doubt or self.cursor.offset < self.cursor.doubtful
             self._save(doubt=True)
-            sink.write(batch.records, doubt)
+            sink.write(shifted(batch.records, self._first()), doubt)
         if (self.cursor.offset, self.cursor.skip) != batch.after or self.cursor.error:
             offset, skip = batch.after
             self._save(offset=offset, skip=skip, doubt=offset < self.cursor.doubtful, **WELL)
@@ -174,12 +192,21 @@ class Delivery:
             known = self.cursor.remote_id is not None or remote.fresh
             # A run of which nobody knew that it is there: its cursor is lost, deleted perhaps.
             doubtful = self.cursor.doubtful if known else self._reader.size()
-            self._save(remote_id=remote.id, url=remote.url, closed=False, doubtful=doubtful, **WELL)
-            self._opened = True
+            first = self.target.first if remote.first is None else remote.first
+            self._save(remote_id=remote.id, url=remote.url, closed=False, doubtful=doubtful,
+                       first=first, **WELL)  # fmt: skip
+            self._opened, self._shift = True, None
         return sink
 
+    def _first(self) -> int:
+        """How many steps later the block's own steps are in the tracker's run."""
+        first = self.cursor.first or 0
+        if self._shift is None:
+            self._shift = first if first and counts_from_zero(self._reader) else 0
+        return self._shift
+
     def _finish(self, sink: Sink) -> None:
-        missing = self._ending.store(sink)
+        missing = self._ending.store(sink, self._first())
         size = self._reader.size()
         self._save(
             closed=True, offset=size, skip=0, damage=self.damage, **{**WELL, "missing": missing}

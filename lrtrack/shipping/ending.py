@@ -19,6 +19,7 @@ from lrtrack.journal.reader import JournalReader
 from lrtrack.records import TRAIN, State
 from lrtrack.settings import redact
 from lrtrack.shipping import temporary
+from lrtrack.shipping.numbering import shifted_table
 from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses
 from lrtrack.stats.summary import final_value
 from lrtrack.trackers import columns
@@ -59,8 +60,12 @@ class Ending:
         self._attempts = 0
         self._failures: list[_Failure] = []
 
-    def store(self, sink: Sink) -> str | None:
+    def store(self, sink: Sink, first: int = 0) -> str | None:
         """End the run, with every part that the tracker takes.
+
+        Args:
+            sink: the run in the tracker.
+            first: the step of the tracker's run that is the block's step 0.
 
         Returns:
             Which part is missing, why and how to fix that; None where nothing is.
@@ -74,7 +79,7 @@ class Ending:
         run = end.completed(self._reader.run) if end else self._reader.run
         last = float(table["time"][-1].as_py()) if table.num_rows else run.started
         if table.num_rows:
-            table = self._upload(sink, table)
+            table = self._upload(sink, shifted_table(table, first))
         complete = getattr(sink, "complete", None)  # sinks of third parties may not have it
         if end is not None and end.tells and complete is not None:
             self._attempt("the diagnoses", lambda: complete(run))

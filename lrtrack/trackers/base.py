@@ -22,11 +22,13 @@ class Remote:
         id: the tracker's own run id.
         url: where people look at it; None where there is no page.
         fresh: the run was made at this moment, so that nothing of it can be there yet.
+        first: the run's step at which this block begins; None: where its target says.
     """
 
     id: str
     url: str | None = None
     fresh: bool = False
+    first: int | None = None
 
 
 @dataclass(frozen=True)

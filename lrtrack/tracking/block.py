@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Never
 
@@ -313,7 +314,12 @@ def _candidates(layout: Layout, resume: str) -> list[Any]:
     for cursor in runs.glob("*.cursor"):
         if (read_json(cursor) or {}).get("remote_id") == resume:
             found.append(runs / f"{cursor.name.partition('.')[0]}.journal")
-    return found
+    # Of several phases of one run the latest goes on.
+    return sorted(found, key=_written, reverse=True)
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def _objects(trackers: list[Tracker]) -> dict[str, Tracker]:

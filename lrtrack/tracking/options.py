@@ -19,12 +19,13 @@ from lrtrack.capture.describe import describe
 from lrtrack.capture.norms import KINDS
 from lrtrack.capture.optimizers import describe_optimizer, device_of, unwrap, world_size
 from lrtrack.errors import UsageError, unknown
-from lrtrack.journal.layout import host
-from lrtrack.records import TRAIN, Run, Target
+from lrtrack.journal.layout import Layout, host
+from lrtrack.records import TRAIN, Run
 from lrtrack.schedules import DEEPEST, Schedule, shallow
 from lrtrack.settings import Settings, working_directory
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
+from lrtrack.tracking.placement import announce, place
 
 #: Where runs go when nobody says otherwise.
 DEFAULT_TRACKER, DEFAULT_EXPERIMENT = "mlflow", "lrtrack"
@@ -138,12 +139,15 @@ def identity(options: Options, settings: Settings, found: list[Tracker]) -> Run:
     """The run that a block with these options is."""
     optimizer = unwrap(options.optimizer)
     default = settings.experiment or DEFAULT_EXPERIMENT
-    targets = tuple(_target(options, tracker, default) for tracker in found)
+    layout, run_id = Layout(settings.directory), uuid.uuid4().hex
+    targets = tuple(place(options, tracker, layout, run_id, default) for tracker in found)
+    if found and options.tracker is None and settings.tracker is None:
+        announce(found, targets)
     named = [target.experiment for target in targets if target.experiment]
     schedule = describe(options.scheduler)
     device_type, device_name = device_of(optimizer)
     return Run(
-        id=uuid.uuid4().hex,
+        id=run_id,
         name=options.name or _name(schedule.name, options.seed),
         schedule=schedule,
         optimizer=describe_optimizer(optimizer),
@@ -182,21 +186,6 @@ def as_mapping(config: Any) -> dict[str, Any]:
     if hasattr(config, "__dict__") and not isinstance(config, type):
         return dict(vars(config))
     raise UsageError(f"config must be a mapping, a dataclass or a namespace, got {config!r}")
-
-
-def _target(options: Options, tracker: Tracker, default: str) -> Target:
-    # A run of another kind would mix its figures with those of a training that is joined.
-    apart = getattr(tracker, "apart", None) if options.kind != TRAIN else None
-    target = (apart or tracker.target)(options.experiment, default)
-    if options.kind != TRAIN and target.joined:
-        raise UsageError(
-            f"The tracker {tracker.name!r} has a run of yours open and no room for another one: "
-            "end that run before, or give another tracker"
-        )
-    target = dataclasses.replace(target, portable=tracker.portable)
-    if options.resume is not None and not target.joined:
-        return dataclasses.replace(target, run_id=options.resume)
-    return target
 
 
 def _name(schedule: str, seed: int | None) -> str:

@@ -7,6 +7,7 @@ store.py       finding the store: URIs, credentials, clients
 refusals.py    sending each request once, and telling later from never
 turns.py       waiting for a database that others write to
 sink.py        writing one run
+blocks.py      several blocks in one run
 reading.py     reading an experiment
 steps.py       reading one run's steps
 publishing.py  keeping a report beside the runs
@@ -76,6 +77,10 @@ class MlflowTracker:
         if run is not None and experiment is None:
             return Target(self.name, uri, experiment_id=run.info.experiment_id)
         return _new(self.name, uri, experiment, default)
+
+    def child(self, target: Target) -> Target:
+        """A run nested in the open one of `target`, which lrtrack opens and closes."""
+        return Target(self.name, target.uri, parent=target.run_id)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """The writing half for `run`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,11 @@ import pyarrow as pa
 
 from lrtrack.errors import NothingFound, UsageError, unknown, warn
 from lrtrack.records import TRAIN, History, Run, State, Target, suggestions_from
-from lrtrack.schedules import JSON
 from lrtrack.settings import redact
 from lrtrack.trackers import columns, copies, per_run
 from lrtrack.trackers.base import Progress, Query
 from lrtrack.trackers.mlflow import words
+from lrtrack.trackers.mlflow.blocks import content_of
 from lrtrack.trackers.mlflow.refusals import patiently, translated
 from lrtrack.trackers.mlflow.steps import FILE, columnar, from_api, joined, stored
 from lrtrack.trackers.mlflow.store import existing, page, quiet
@@ -214,20 +213,18 @@ def run_from(found: Any, experiment: str | None) -> Run:
     """A run's identity out of its tags and params."""
     tags: Mapping[str, str] = found.data.tags
     params: Mapping[str, str] = found.data.params
-    optimizer = {k[10:]: _value(v) for k, v in params.items() if k.startswith("optimizer.")}
-    own = ("scheduler", "optimizer", "seed")
-    config = {k: _value(v) for k, v in params.items() if k.partition(".")[0] not in own}
+    content = content_of(tags, params)
     return Run(
-        id=tags.get(words.RUN_ID, found.info.run_id),
+        id=content.id or found.info.run_id,
         name=found.info.run_name or "",
-        schedule=words.schedule_from(tags),
-        optimizer={"name": tags.get("lrtrack.optimizer.name", ""), **optimizer},
+        schedule=content.schedule,
+        optimizer=content.optimizer,
         experiment=experiment,
         group=tags.get("lrtrack.group"),
-        seed=_integer(params.get("seed")),
-        config=config,
+        seed=_integer(content.seed),
+        config=content.config,
         tags={k: v for k, v in tags.items() if not k.startswith(("lrtrack.", "mlflow."))},
-        prefix=tags.get("lrtrack.prefix", ""),
+        prefix=content.prefix,
         device_type=tags.get("lrtrack.device.type", ""),
         device_name=tags.get("lrtrack.device.name", ""),
         world_size=_integer(tags.get("lrtrack.world_size")) or 1,
@@ -243,14 +240,6 @@ def run_from(found: Any, experiment: str | None) -> Run:
         ),
         diagnoses=words.diagnoses_of(tags),
     )
-
-
-def _value(text: str) -> JSON:
-    """A param as it was before it became text, as far as that can be told."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):  # no JSON, or brackets upon brackets
-        return text
 
 
 def _integer(text: str | None) -> int | None:

@@ -17,9 +17,10 @@ from lrtrack.errors import PartRefused, PartUnavailable, TrackerError, TrackerUn
 from lrtrack.journal.reader import merge
 from lrtrack.records import TRAIN, Run, State, StepRecord, Target
 from lrtrack.settings import redact
-from lrtrack.trackers import columns
+from lrtrack.trackers import columns, shared_runs
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.mlflow import words
+from lrtrack.trackers.mlflow.blocks import Block, block_of
 from lrtrack.trackers.mlflow.refusals import translated
 from lrtrack.trackers.mlflow.steps import columnar, stored
 from lrtrack.trackers.mlflow.store import client, page
@@ -45,6 +46,8 @@ class MlflowSink:
 
     def __init__(self, run: Run, target: Target, remote_id: str | None) -> None:
         self._run = run
+        self._shown = run  # with the phases of the same run before it
+        self._block: Block | None = None
         self._target = target
         self._run_id = remote_id or target.run_id
         self._steps = 0  # as known from the columnar file
@@ -74,23 +77,46 @@ class MlflowSink:
             if self._run_id is None:
                 self._run_id, fresh = self._find_or_create()
             found = self._client.get_run(self._run_id)
-            if self._target.joined:  # whoever made the run has chosen its experiment
+            if self._target.joined or self._target.parent:  # it is where its maker has put it
                 name = self._client.get_experiment(found.info.experiment_id).name
                 self._run = replace(self._run, experiment=name)
-            missing = {
-                name: text
-                for name, text in words.params(self._run).items()
-                if name not in found.data.params
-            }
-            tags = {n: t for n, t in words.tags(self._run).items() if found.data.tags.get(n) != t}
-            if words.NOTE not in found.data.tags:
-                tags[words.NOTE] = words.note(self._run)
+            self._block = block = self._block_in(found)
+            there = found.data.params
+            missing = {name: text for name, text in block.params().items() if name not in there}
+            tags = {n: t for n, t in block.tags(found.data.tags).items()
+                    if found.data.tags.get(n) != t}  # fmt: skip
+            self._shown = block.course
+            if self._may_describe(block, found.data.tags):
+                tags[words.NOTE] = words.note(self._shown)
             self._log_all(missing, tags)
+            for name in block.stale(found.data.tags):
+                self._client.delete_tag(self._id, name)
             if not self._target.joined and found.info.status != "RUNNING":
                 self._client.update_run(self._id, status="RUNNING")  # resumed
             info = found.info
         url = page(self._client.tracking_uri, info.experiment_id, info.run_id)
-        return Remote(self._run_id, url, fresh)
+        return Remote(self._run_id, url, fresh, block.first)
+
+    def _block_in(self, found: Any) -> Block:
+        """The place of this block in the MLflow run `found`."""
+        return block_of(self._run, self._target, found.data.tags, self._last_step)
+
+    def _last_step(self) -> int:
+        history = self._client.get_metric_history(self._id, words.key(f"{self._run.prefix}lr"))
+        return max((metric.step for metric in history), default=-1)
+
+    def _may_describe(self, block: Block, tags: Mapping[str, str]) -> bool:
+        """Whether the description is this block's to write: there is none, or an earlier phase's.
+
+        Whatever else is there is somebody's own words.
+        """
+        text, phases = tags.get(words.NOTE), block.phases
+        if text is None:
+            return True
+        at = [each["id"] for each in phases].index(self._run.id)
+        earlier = [shared_runs.alone(self._run, phases[0])] if at else []
+        earlier += [shared_runs.course(self._run, phases[:n]) for n in range(2, at + 1)]
+        return any(words.is_ours(text, run) for run in earlier)
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
         """Store metrics, 1000 a call."""
@@ -134,22 +160,27 @@ class MlflowSink:
         self._log_points(
             [(words.key(n), v, when, 0) for n, v in summary.items() if there.metrics.get(n) != v]
         )
-        if self._run.kind == TRAIN and words.is_ours(there.tags.get(words.NOTE, ""), self._run):
+        if self._run.kind == TRAIN and words.is_ours(there.tags.get(words.NOTE, ""), self._shown):
             self._client.set_tag(self._id, words.NOTE, self._note(state, summary))
 
     def _note(self, state: State, summary: Mapping[str, float]) -> str:
         final, best = (summary.get(f"{self._run.prefix}loss_{name}") for name in ("final", "best"))
-        return words.note(self._run, words.outcome(self._steps, state, final, best))
+        return words.note(self._shown, words.outcome(self._steps, state, final, best))
 
     def complete(self, run: Run) -> None:
         """Store the tags that the run has by now, and its note where nobody has changed it."""
         with self._turn():
-            there = self._client.get_run(self._id).data.tags
+            found = self._client.get_run(self._id)
+            there = found.data.tags
+            block = self._block or self._block_in(found)
             run = replace(run, experiment=self._run.experiment)
-            run = words.joined(there, run) if self._target.joined else run
-            tags = {name: text for name, text in words.tags(run).items() if there.get(name) != text}
-            if there.get(words.NOTE) == words.note(self._run):
-                tags[words.NOTE] = words.note(run)
+            course = shared_runs.course(run, block.phases)
+            if self._target.joined or len(block.phases) > 1:
+                course = words.joined(there, course, phased=len(block.phases) > 1)
+            wanted = block.tags(there, course)
+            tags = {name: text for name, text in wanted.items() if there.get(name) != text}
+            if there.get(words.NOTE) == words.note(self._shown):
+                tags[words.NOTE] = words.note(course)
             self._log_all({}, tags)
 
     def release(self) -> None:
@@ -164,7 +195,7 @@ class MlflowSink:
             if self._target.continued:
                 whole = stored(self._client, found, self._run.prefix)
                 columns.write_parquet(whole, history)
-            if self._target.joined and words.HISTORY_ROWS in tags:
+            if (self._target.joined or self._target.phases) and words.HISTORY_ROWS in tags:
                 parts = [self._earlier_blocks(found), whole]
                 whole = merge([b for part in parts for b in part.to_batches()])
             self._steps = int(whole["step"][-1].as_py()) + 1
@@ -200,9 +231,11 @@ class MlflowSink:
     def _find_or_create(self) -> tuple[str, bool]:
         """The run's id, and whether the run was made just now."""
         experiment_id = self._experiment()
-        # An earlier attempt may have created the run and died before it could say so.
+        # An earlier attempt may have created the run and died before it could say so, or an
+        # earlier phase of the same run.
+        run_id = shared_runs.head(self._target) or self._run.id
         found = self._client.search_runs(
-            [experiment_id], f"tags.`{words.RUN_ID}` = '{self._run.id}'", max_results=1
+            [experiment_id], f"tags.`{words.RUN_ID}` = '{run_id}'", max_results=1
         )
         if found:
             return str(found[0].info.run_id), False
@@ -210,8 +243,10 @@ class MlflowSink:
             "mlflow.source.name": self._run.source,
             "mlflow.source.type": "LOCAL",
             "mlflow.user": _user(),
-            words.RUN_ID: self._run.id,
+            words.RUN_ID: run_id,
         }
+        if self._target.parent is not None:
+            tags["mlflow.parentRunId"] = self._target.parent
         started = int(self._run.started * 1000)
         run = self._client.create_run(experiment_id, started, tags, self._run.name)
         return str(run.info.run_id), True
@@ -219,6 +254,8 @@ class MlflowSink:
     def _experiment(self) -> str:
         if self._target.experiment_id is not None:
             return self._target.experiment_id
+        if self._target.parent is not None:
+            return str(self._client.get_run(self._target.parent).info.experiment_id)
         name = self._target.experiment or "lrtrack"
         found = self._client.get_experiment_by_name(name)
         if found is None:

@@ -89,4 +89,5 @@ def joined(table: pa.Table, extra: pa.Table) -> pa.Table:
 
 
 def _run_level(name: str, prefix: str) -> bool:
-    return name.startswith("system/") or name in [prefix + own for own in _OWN]
+    # Other blocks of the same run have their own, under other prefixes.
+    return name.startswith("system/") or name.removeprefix(prefix).rpartition("/")[2] in _OWN

@@ -33,7 +33,7 @@ _OUTCOME = re.compile(
 _MARKUP = re.compile(r"([\\`*_{}\[\]#|!~])")
 _KEY_LENGTH, _PARAM_LENGTH, _TAG_LENGTH, _CODE_LENGTH = 250, 6000, 8000, 1000
 #: Of a text that is no use when it is cut; the strictest store takes 5000.
-_WHOLE = 4900
+WHOLE = 4900
 
 
 def key(name: str) -> str:
@@ -56,24 +56,31 @@ def metric_points(records: list[StepRecord]) -> list[tuple[str, float, int, int]
     ]
 
 
-def tags(run: Run) -> dict[str, str]:
-    """CONTRACT §3's tags, and the user's own."""
+def tags(run: Run, scope: str = "") -> dict[str, str]:
+    """CONTRACT §3's tags, and the user's own.
+
+    Args:
+        run: the block.
+        scope: the block's name in a run that it shares with others: what differs between blocks
+            stands under `lrtrack.<scope>.`, what the whole run has in common under `lrtrack.`.
+    """
+    own = names(scope)
     found = {
-        RUN_ID: run.id,
+        f"{own}run_id": run.id,
         "lrtrack.version": run.version,
         "lrtrack.device.type": run.device_type,
         "lrtrack.device.name": run.device_name,
         "lrtrack.world_size": str(run.world_size),
-        "lrtrack.optimizer.name": str(run.optimizer.get("name", "")),
-        SCHEDULE: f"{run.schedule.name} {run.schedule.id}",
-        "lrtrack.scheduler.id": run.schedule.id,
-        "lrtrack.scheduler.spec": run.schedule.spec,
+        f"{own}optimizer.name": str(run.optimizer.get("name", "")),
+        f"{own}schedule": schedule_tag(run.schedule),
+        f"{own}scheduler.id": run.schedule.id,
+        f"{own}scheduler.spec": run.schedule.spec,
     }
-    found |= {f"lrtrack.scheduler.{name}": text for name, text in run.schedule.flat().items()}
+    found |= {f"{own}scheduler.{name}": text for name, text in run.schedule.flat().items()}
     if run.group is not None:
         found["lrtrack.group"] = run.group
     if run.prefix:
-        found["lrtrack.prefix"] = run.prefix
+        found[f"{own}prefix"] = run.prefix
     if run.kind != TRAIN:
         found[KIND] = run.kind
     found |= {f"{SUGGESTION}{method}": text_of(rate) for method, rate in run.suggestions.items()}
@@ -83,13 +90,23 @@ def tags(run: Run) -> dict[str, str]:
     return {key(name): text[:_TAG_LENGTH] for name, text in found.items()}
 
 
+def names(scope: str) -> str:
+    """What stands before the names of a block's own tags and params: `lrtrack.` or longer."""
+    return f"lrtrack.{scope}." if scope else "lrtrack."
+
+
+def schedule_tag(schedule: Schedule) -> str:
+    """What MLflow's pages group runs by."""
+    return f"{schedule.name} {schedule.id}"
+
+
 def diagnoses_text(found: Sequence[Mapping[str, str]]) -> str:
     """Diagnoses as a JSON list, `[]` where there are none; where room is short, codes alone."""
     entries = [dict(each) for each in found]
     for whole in range(len(entries), -1, -1):
         shown = [*entries[:whole], *({"code": each["code"]} for each in entries[whole:])]
         text = text_of(shown)
-        if len(text) <= _WHOLE:
+        if len(text) <= WHOLE:
             return text
     return "[]"
 
@@ -102,14 +119,31 @@ def diagnoses_of(found: Mapping[str, str]) -> tuple[dict[str, str], ...] | None:
         return None
 
 
-def joined(found: Mapping[str, str], run: Run) -> Run:
-    """`run` with the diagnoses of blocks with other prefixes that are in its tags already."""
-    others = [each for each in diagnoses_of(found) or () if each.get("prefix", "") != run.prefix]
-    return replace(run, diagnoses=(*others, *(run.diagnoses or ())))
+def joined(found: Mapping[str, str], run: Run, *, phased: bool = False) -> Run:
+    """`run` with the diagnoses of other blocks that are in its tags already.
+
+    Args:
+        found: the tags.
+        run: one of the blocks.
+        phased: whether there are blocks with the same prefix before it, whose diagnoses stay too.
+    """
+    own = run.diagnoses or ()
+    others = [
+        each
+        for each in diagnoses_of(found) or ()
+        if each.get("prefix", "") != run.prefix or (phased and each not in own)
+    ]
+    return replace(run, diagnoses=(*others, *own))
 
 
-def params(run: Run) -> dict[str, str]:
-    """Params for MLflow's compare view: schedule, optimizer, seed, then the user's config."""
+def params(run: Run, before: str = "") -> dict[str, str]:
+    """Params for MLflow's compare view: schedule, optimizer, seed, then the user's config.
+
+    Args:
+        run: the block.
+        before: put before each name in a run that the user opened, where nothing of lrtrack's may
+            have a name that the user could log as well; `config` is a tag there.
+    """
     found: dict[str, Any] = {"scheduler": run.schedule.name}
     flat = run.schedule.flat()
     found |= {f"scheduler.{name}": text for name, text in flat.items() if name != "name"}
@@ -117,7 +151,10 @@ def params(run: Run) -> dict[str, str]:
     found |= {f"optimizer.{n}": value for n, value in run.optimizer.items() if n != "name"}
     if run.seed is not None:
         found["seed"] = run.seed
-    found |= {name: value for name, value in _dotted("", run.config) if name not in found}
+    if before:
+        found = {f"{before}{name}": value for name, value in found.items()}
+    else:
+        found |= {name: value for name, value in _dotted("", run.config) if name not in found}
     return {key(name): text_of(value)[:_PARAM_LENGTH] for name, value in found.items()}
 
 
@@ -161,7 +198,7 @@ def report_note(publication: Publication, *, stored: bool = True) -> str:
     if not stored:
         where = "The report's files could not be stored among the artifacts."
     whole = f"{publication.markdown}\n{where}\n"
-    if len(whole) <= _WHOLE:
+    if len(whole) <= WHOLE:
         return whole
     return f"{_plain(publication.headline)[:_CODE_LENGTH]}\n\n{where}\n"
 

@@ -23,21 +23,43 @@ from typing import Any
 from lrtrack.records import History, Run, Target
 from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
+from lrtrack.trackers.shared_runs import Phase
 from lrtrack.trackers.wandb import place
 from lrtrack.trackers.wandb.access import ACCESS
 from lrtrack.trackers.wandb.guard import Guard
 
 
 class WandbTracker:
-    """Weights & Biases, wherever W&B's own environment variables and settings files say."""
+    """Weights & Biases, wherever W&B's own environment variables and settings files say.
+
+    Args:
+        run: a run of the user's that is to be joined though it is not `wandb.run`, as one that
+            `wandb.init(reinit="create_new")` has opened; None: `wandb.run`, if that is open.
+    """
 
     name = "wandb"
     portable = True
     access = ACCESS
 
+    def __init__(self, run: Any = None) -> None:
+        self._run = run
+
     def active(self) -> bool:
         """Whether `wandb.init()` is open in this process."""
-        return active_run() is not None
+        return self._open() is not None
+
+    def _open(self) -> Any:
+        return active_run() if self._run is None or _is_over(self._run) else self._run
+
+    def unjoined(self) -> str | None:
+        """Which run is open in this process and not joined, and how to join it; None: none."""
+        run = None if self._open() is not None else _other_run()
+        if run is None:
+            return None
+        return (
+            f"The W&B run {run.name or run.id} is open and is not joined, because it is not "
+            "wandb.run. To join it: track(…, tracker=lrtrack.trackers.wandb.WandbTracker(run))."
+        )
 
     def status(self) -> str:
         """The server that new runs would go to, and whose account is used there."""
@@ -54,10 +76,18 @@ class WandbTracker:
         Raises:
             UsageError: runs would go online, and there is no API key.
         """
-        run = active_run()
+        run = self._open()
         if run is not None:
             return place.joined(run)
         return place.own(experiment, default)
+
+    def child(self, target: Target) -> Target:
+        """A run beside the open one of `target`, in its group, which lrtrack opens and closes."""
+        return place.child(self._open(), target)
+
+    def earlier(self, prefix: str) -> tuple[int, tuple[Phase, ...]]:
+        """The first step of a new block in the open run, and the phases before it there."""
+        return place.earlier(self._open(), prefix)
 
     def apart(self, experiment: str | None, default: str = "lrtrack") -> Target:
         """A new run whatever is active; without a word of the project, in the active run's.
@@ -65,12 +95,12 @@ class WandbTracker:
         Raises:
             UsageError: it would go online, and there is no API key.
         """
-        run = active_run()
+        run = self._open()
         return place.apart(None if run is None else place.joined(run), experiment, default)
 
     def watch(self, gate: Path, deliver: Callable[[], None]) -> Guard | None:
         """Guard the step counter of the user's active run, to be called where one is joined."""
-        run = active_run()
+        run = self._open()
         return None if run is None else Guard(run, gate, deliver)
 
     def renewed(self, target: Target) -> Target:
@@ -101,9 +131,20 @@ class WandbTracker:
 def active_run() -> Any:
     """The run that the user has open in this process; None without one, or without W&B."""
     run = getattr(sys.modules.get("wandb"), "run", None)
-    if run is None or getattr(run, "_is_finished", False):
+    return None if run is None or _is_over(run) else run
+
+
+def _is_over(run: Any) -> bool:
+    return bool(getattr(run, "_is_finished", False))
+
+
+def _other_run() -> Any:
+    """The latest run that is open in this process without being `wandb.run`; None: none."""
+    try:
+        setup = vars(sys.modules["wandb.sdk.wandb_setup"])["_singleton"]
+        return setup.most_recent_active_run
+    except (AttributeError, KeyError):  # W&B is not loaded, or is not as expected inside
         return None
-    return run
 
 
 def base_url() -> str | None:

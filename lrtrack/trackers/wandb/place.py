@@ -15,7 +15,10 @@ from urllib.parse import urlsplit
 
 from lrtrack.errors import UsageError, unknown
 from lrtrack.records import Target
+from lrtrack.schedules import plain
 from lrtrack.settings import redact, working_directory
+from lrtrack.trackers.shared_runs import Phase
+from lrtrack.trackers.wandb import words
 
 NAME = "wandb"
 DEFAULT_URL = "https://api.wandb.ai"
@@ -91,8 +94,40 @@ def joined(run: Any) -> Target:
         joined=True,
         environment=found,
         delivers=mode(found) != "disabled",
-        taken=tuple(map(str, run.config.keys())),
     )
+
+
+def child(run: Any, parent: Target) -> Target:
+    """A new run beside the open `run` of `parent`, in one group with it.
+
+    That is the open run's own group, or a group with its id for a name: the open run itself is not
+    changed.
+    """
+    kept = {name: text for name, text in parent.environment.items() if name not in _OF_ONE_RUN}
+    kept["WANDB_RUN_GROUP"] = str(getattr(run, "group", None) or parent.run_id)
+    return replace(
+        parent, run_id=None, url=None, joined=False, parent=parent.run_id, environment=kept
+    )
+
+
+def earlier(run: Any, prefix: str) -> tuple[int, tuple[Phase, ...]]:
+    """What a run that was resumed has of lrtrack's already, as its own process knows it.
+
+    Args:
+        run: the run that the user has open.
+        prefix: of the block.
+
+    Returns:
+        The step at which a new block begins, and the phases before it.
+    """
+    if not getattr(run, "resumed", False):
+        return 0, ()
+    found = plain(dict(run.config)).get(words.CONFIG)
+    block = words.blocks(found).get(prefix)
+    last = run.summary.get(words.STEP)
+    if block is None or not isinstance(last, int | float) or not 0 <= last < 2**53:
+        return 0, ()
+    return int(last) + 1, words.phases_from(block, str(run.id))
 
 
 def apart(active: Target | None, experiment: str | None, default: str) -> Target:
@@ -104,7 +139,7 @@ def apart(active: Target | None, experiment: str | None, default: str) -> Target
     if active is None:
         target = own(experiment, default)
     elif experiment is None:
-        target = replace(active, run_id=None, url=None, joined=False, taken=())
+        target = replace(active, run_id=None, url=None, joined=False)
     else:
         target = replace(own(experiment, default), environment=active.environment)
         target = replace(target, delivers=active.delivers)

@@ -20,7 +20,7 @@ from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerError, TrackerUnavailable, UsageError, unknown
 from lrtrack.records import TRAIN, History, Run, State, diagnoses_from, suggestions_from
 from lrtrack.settings import redact
-from lrtrack.trackers import columns, copies
+from lrtrack.trackers import columns, copies, shared_runs
 from lrtrack.trackers.base import Progress, Query
 from lrtrack.trackers.wandb import leaving, place, rows, words
 from lrtrack.trackers.wandb.access import refusal
@@ -204,37 +204,60 @@ class _Source:
                 table = columns.read_parquet(Path(folder) / columns.FOLDER / columns.NAME)
             except (ValueError, OSError):
                 return None
-        whole = table.num_rows > 0 and table["step"][-1].as_py() == last
-        return table if whole and f"{run.prefix}lr" in table.column_names else None
+        return table if table.num_rows and _is_whole(table, last, found) else None
 
 
 def run_from(found: Any, path: str) -> Run:
     """A run's identity out of its config."""
-    told: Mapping[str, Any] = found.config[words.CONFIG]
-    device = told.get("device") if isinstance(told.get("device"), Mapping) else {}
-    optimizer = told.get("optimizer") if isinstance(told.get("optimizer"), Mapping) else {}
-    tags = told.get("tags") if isinstance(told.get("tags"), Mapping) else {}
+    described = words.blocks(found.config[words.CONFIG])
+    told: Mapping[str, Any] = next(iter(described.values()))
+    schedule, optimizer = shared_runs.together(
+        {
+            shared_runs.scope_of(prefix): (words.schedule_from(each), _mapping(each, "optimizer"))
+            for prefix, each in described.items()
+        }
+    )
+    device = _mapping(told, "device")
     seed, processes = told.get("seed"), told.get("world_size")
+    own = {name: value for name, value in found.config.items() if name != words.CONFIG}
+    diagnoses = [diagnoses_from(each.get("diagnoses")) for each in described.values()]
     return Run(
         id=str(told.get("run_id") or found.id),
         name=str(found.name or ""),
-        schedule=words.schedule_from(told),
-        optimizer=dict(optimizer or {}),
+        schedule=schedule,
+        optimizer=dict(optimizer),
         experiment=path,
         group=found.group or told.get("group"),
         seed=seed if isinstance(seed, int) else None,
-        config={name: value for name, value in found.config.items() if name != words.CONFIG},
-        tags={str(name): str(value) for name, value in (tags or {}).items()},
+        config={**_mapping(told, "config"), **own},
+        tags={str(name): str(value) for name, value in _mapping(told, "tags").items()},
         prefix=str(told.get("prefix") or ""),
-        device_type=str((device or {}).get("type", "")),
-        device_name=str((device or {}).get("name", "")),
+        device_type=str(device.get("type", "")),
+        device_name=str(device.get("name", "")),
         world_size=processes if isinstance(processes, int) else 1,
         version=str(told.get("version", "")),
         started=_started(found),
         kind=str(told.get("kind") or TRAIN),
         suggestions=suggestions_from(told.get("suggestion")),
-        diagnoses=diagnoses_from(told.get("diagnoses")),
+        diagnoses=None
+        if all(each is None for each in diagnoses)
+        else tuple(each for part in diagnoses for each in part or ()),
     )
+
+
+def _is_whole(table: pa.Table, last: Any, found: Any) -> bool:
+    """Whether a columnar file has all that the blocks of a run have recorded."""
+    described = words.blocks(found.config[words.CONFIG])
+    phases = [shared_runs.phases_from(each.get("phases")) for each in described.values()]
+    begins = min((each[1]["first"] for each in phases if len(each) > 1), default=1)
+    steps, names = table["step"], table.column_names
+    inside = steps[-1].as_py() == last and steps[0].as_py() < max(begins, 1)
+    return bool(inside and all(f"{prefix}lr" in names for prefix in described))
+
+
+def _mapping(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = told.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _started(found: Any) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 from lrtrack.errors import PartRefused, SinkLost, TrackerError, TrackerUnavailable
 from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.settings import redact
-from lrtrack.trackers import columns
+from lrtrack.trackers import columns, shared_runs
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.wandb import place, service, words
 
@@ -46,7 +46,7 @@ class WandbSink:
         self._run = run
         self._target = target
         self._environment = place.recorded(target)
-        self._id = remote_id or target.run_id or run.id
+        self._id = remote_id or target.run_id or shared_runs.head(target) or run.id
         self._again = remote_id is not None or target.continued
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str] = queue.Queue()
@@ -107,7 +107,10 @@ class WandbSink:
         if self._asked != "close":  # else it is there already, and the run is being ended
             name = f"{columns.FOLDER}/{columns.NAME}"
             complete = self._target.continued
-            self._ask("upload", path=str(history), name=name, complete=complete)
+            shared = self._target.joined or bool(self._target.phases)
+            rows = complete or bool(self._target.phases)
+            self._ask("upload", path=str(history), name=name, complete=complete, shared=shared,
+                      rows=rows)  # fmt: skip
 
     def complete(self, run: Run) -> None:
         """Say what the run has found out, in its config and its notes."""
@@ -115,7 +118,7 @@ class WandbSink:
             return
         told = words.notes(run, self._target)
         notes = told if "WANDB_NOTES" not in self._environment else None
-        config = {words.CONFIG: words.config(run)}
+        config = {words.CONFIG: words.config(run, self._target)}
         self._ask("complete", config=config, notes=notes, codes=words.codes(run))
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
@@ -141,9 +144,9 @@ class WandbSink:
         process.wait()
 
     def _config(self) -> dict[str, Any]:
-        taken = (*self._target.taken, words.CONFIG)
-        user = {name: value for name, value in self._run.config.items() if name not in taken}
-        return {**user, words.CONFIG: words.config(self._run)}
+        """The run's config; in a run of the user's nothing but lrtrack's one key."""
+        own = {words.CONFIG: words.config(self._run, self._target)}
+        return own if self._target.joined else {**self._run.config, **own}
 
     def _told(self) -> dict[str, Any]:
         """Arguments of `wandb.init` that the environment may have decided already."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lrtrack.records import FIND, TRAIN, Run, Target
 from lrtrack.schedules import CONSTANT, Schedule, plain, text_of
+from lrtrack.trackers import shared_runs
+from lrtrack.trackers.shared_runs import Phase
 
 #: The one config key under which everything of lrtrack's stands.
 CONFIG = "lrtrack"
@@ -17,16 +19,46 @@ DIAGNOSES = "lrtrack/diagnoses"
 _TAG_LENGTH = 64  # W&B refuses longer ones
 
 
-def config(run: Run) -> dict[str, Any]:
-    """CONTRACT §3's config, with what reading back needs beside it."""
+def config(run: Run, target: Target | None = None) -> dict[str, Any]:
+    """What stands under the config key `lrtrack`: CONTRACT §3's, and what reading needs.
+
+    In a run that the user opened, a block with the prefix `D/` has its own under `lrtrack.D`; see
+    `scope_of` for other prefixes.
+
+    Args:
+        run: the block.
+        target: where it goes, and which phases are before it; None: a run of its own.
+    """
+    phases = () if target is None else phases_of(run, target)
+    found = _block(shared_runs.course(run, phases), phases)
+    if target is not None and target.parent is not None:
+        found["parent"] = target.parent
+    scope = shared_runs.scope_of(run.prefix) if target is not None and target.joined else ""
+    if scope:
+        common = ("version", "device", "world_size", "started")
+        found = {**{name: found[name] for name in common}, scope: found}
+    return dict(plain(found))
+
+
+def phases_of(run: Run, target: Target) -> tuple[Phase, ...]:
+    """The phases of the run's course, this block the last; none where it is alone."""
+    if not target.phases:
+        return ()
+    return shared_runs.listed((*target.phases, shared_runs.phase_of(run, target.first)))
+
+
+def _block(run: Run, phases: Sequence[Phase]) -> dict[str, Any]:
     schedule = run.schedule
+    scheduler = {**schedule.to_dict(), "id": schedule.id, "spec": schedule.spec}
+    # W&B adds new keys to those that an earlier phase has written, and removes none.
+    gone = set(phases[0].get("scheduler") or ()) if len(phases) > 1 else set()
     found = {
         "version": run.version,
-        "run_id": run.id,
+        "run_id": phases[0]["id"] if phases else run.id,
         "device": {"type": run.device_type, "name": run.device_name},
         "world_size": run.world_size,
         "optimizer": dict(run.optimizer),
-        "scheduler": {**schedule.to_dict(), "id": schedule.id, "spec": schedule.spec},
+        "scheduler": {**dict.fromkeys(gone - scheduler.keys()), **scheduler},
         "seed": run.seed,
         "group": run.group,
         "prefix": run.prefix,
@@ -34,11 +66,44 @@ def config(run: Run) -> dict[str, Any]:
         "config": dict(run.config),
         "started": run.started,
     }
+    if phases:
+        said = ("id", "first", "scheduler", "optimizer")
+        found["phases"] = [{name: each.get(name) for name in said} for each in phases]
     if run.kind != TRAIN:
         found |= {"kind": run.kind, "suggestion": dict(run.suggestions)}
     if run.diagnoses is not None:
         found["diagnoses"] = [dict(each) for each in run.diagnoses]
-    return dict(plain(found))
+    return found
+
+
+def blocks(found: Any) -> dict[str, Mapping[str, Any]]:
+    """The blocks that a config describes under `lrtrack`, by their prefixes.
+
+    That without a scope is first where it is there; it is the only one of a run of lrtrack's own.
+    """
+    if not isinstance(found, Mapping):
+        return {}
+    scoped = {
+        str(block["prefix"]): block
+        for scope, block in sorted(found.items())
+        if isinstance(block, Mapping)
+        and isinstance(block.get("prefix"), str)
+        and scope == shared_runs.scope_of(block["prefix"])
+    }
+    if scoped and "scheduler" not in found:
+        return scoped
+    return {str(found.get("prefix") or ""): found, **scoped}
+
+
+def phases_from(block: Mapping[str, Any], run_id: str) -> tuple[Phase, ...]:
+    """The phases of a block in a config; one, of a block that was alone so far."""
+    found = shared_runs.phases_from(block.get("phases"))
+    if not found:
+        alone = {"id": str(block.get("run_id") or run_id), "first": 0}
+        schedule = schedule_from(block)
+        found = ({**alone, "scheduler": schedule.to_dict(), "optimizer": block.get("optimizer")},)
+    last = {**found[-1], "diagnoses": block.get("diagnoses")}  # those of all phases
+    return (*found[:-1], last)
 
 
 def tags(run: Run) -> list[str]:

@@ -78,11 +78,15 @@ class Writer:
             wandb.teardown()
             return False
         self._run, self._attached = run, True
-        self._run.config.update(order["config"])
+        self._add(order)
+        return True
+
+    def _add(self, order: dict[str, Any]) -> None:
+        """Say in the user's run what lrtrack adds to it."""
+        self._run.config.update(order["config"], allow_val_change=True)
         mine = [tag for tag in order["tags"] if tag not in (self._run.tags or ())]
         if mine:
             self._run.tags = (*(self._run.tags or ()), *mine)
-        return True
 
     def _init(self, order: dict[str, Any]) -> None:
         import wandb
@@ -113,6 +117,8 @@ class Writer:
             **told,
         )
         leaving.bound(started=True)
+        if self._joined:
+            self._add(order)
 
     def _stored(self) -> dict[int, set[str]]:
         """Which metrics the server has at which steps."""
@@ -175,12 +181,16 @@ class Writer:
                 self._run.define_metric(pattern, step_metric=words.STEP)
 
     def upload(self, order: dict[str, Any]) -> Answer:
-        """Put the columnar file among the run's files, completed by what is on the server."""
+        """Put the columnar file among the run's files, completed by what is there already."""
+        file, inside = Path(order["path"]), Path(self._run.dir) / order["name"]
         if order["complete"]:
-            self._join_earlier(Path(order["path"]))
-        inside = Path(self._run.dir) / order["name"]
+            self._join(file, self._rows_on_server())
         inside.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(order["path"], inside)
+        whole = inside.with_name(f".{inside.name}.{os.getpid()}")
+        shutil.copy(file, whole)
+        if order["shared"] and not order["complete"]:
+            self._join(whole, self._earlier_blocks(inside, order["rows"]))
+        whole.replace(inside)
         self._file = order["name"]
         self._run.save(str(inside), base_path=self._run.dir, policy="now")
         return {}
@@ -198,14 +208,36 @@ class Writer:
             self._run.summary[words.DIAGNOSES] = codes
         return {}
 
-    def _join_earlier(self, file: Path) -> None:
+    def _earlier_blocks(self, inside: Path, rows: bool) -> Any:
+        """What other blocks have put into the columnar file of the same run; None: nothing.
+
+        Args:
+            inside: where the file is in the run's directory.
+            rows: whether there are such blocks for certain, whose rows are on the server at least.
+        """
+        from lrtrack.trackers import columns
+
+        if inside.exists():
+            try:
+                return columns.read_parquet(inside, own=True)
+            except ValueError:  # half written by somebody who was killed
+                rows = True
+        return self._rows_on_server() if rows and not self._run.offline else None
+
+    def _rows_on_server(self) -> Any:
+        from lrtrack.trackers.wandb import rows
+
+        return rows.scanned(self._on_server())
+
+    @staticmethod
+    def _join(file: Path, earlier: Any) -> None:
         # Imported here: few runs need them, and each has a process of its own.
         from lrtrack.journal.reader import merge
         from lrtrack.trackers import columns
-        from lrtrack.trackers.wandb import rows
 
-        parts = [columns.read_parquet(file, own=True), rows.scanned(self._on_server())]
-        columns.write_parquet(merge([b for part in parts for b in part.to_batches()]), file)
+        if earlier is not None:
+            parts = [earlier, columns.read_parquet(file, own=True)]
+            columns.write_parquet(merge([b for part in parts for b in part.to_batches()]), file)
 
     def close(self, order: dict[str, Any]) -> Answer:
         """Store the summary, and end the run where lrtrack opened it."""
