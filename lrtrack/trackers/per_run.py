@@ -232,7 +232,9 @@ def _named(name: Callable[[], str]) -> str:
 def _reason(error: Exception) -> str:
     text = str(error).strip()
     own = isinstance(error, OddRun | TrackerError)
-    return _short(text if own and text else f"{type(error).__name__}: {text}" if text else repr(error))
+    return _short(
+        text if own and text else f"{type(error).__name__}: {text}" if text else repr(error)
+    )
 
 
 def _short(text: str) -> str:
