@@ -9,11 +9,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from lrtrack._optional import load
 from lrtrack.errors import AccessRefused, TrackerUnavailable, UsageError
 from lrtrack.settings import redact
+from lrtrack.trackers.per_run import LeftOut
 from lrtrack.trackers.wandb import leaving, place
 
 #: Attempts at a request that was answered with 429, and the first pause in seconds.
@@ -39,6 +41,12 @@ def status() -> str:
 
 
 def connect(uri: str | None) -> tuple[Any, str | None]:
+    """W&B's API, and the server's address; None for W&B's own.
+
+    Raises:
+        UsageError: there is no API key.
+        TrackerUnavailable: the server does not answer.
+    """
     uri = uri or os.environ.get("WANDB_BASE_URL") or place.from_file("base_url")
     place.check_key(redact(uri) if uri else None)
     wandb = load("wandb")
@@ -48,6 +56,7 @@ def connect(uri: str | None) -> tuple[Any, str | None]:
 
 
 def project_of(experiment: str | None, api: Any) -> tuple[str, str]:
+    """Entity and project: those that `experiment` names, else those of W&B's own settings."""
     known = place.environment()
     named, _, project = (experiment or "").rpartition("/")
     entity = named or known.get("WANDB_ENTITY") or api.default_entity or ""
@@ -74,6 +83,39 @@ def server_filter(text: str) -> dict[str, Any]:
     except ValueError:
         wanted = value.strip("'\"")
     return {field: wanted if sign in ("=", "==") else {_SIGNS[sign]: wanted}}
+
+
+def listed(runs: Any, left_out: LeftOut) -> list[Any]:
+    """All runs of W&B's pages; its client makes objects of a whole page, or of none of its runs.
+
+    Args:
+        runs: what `wandb.Api().runs()` returned.
+        left_out: takes the runs of which no object can be made.
+    """
+    whole = runs.convert_objects
+
+    def one_by_one() -> list[Any]:
+        page = runs.last_response["project"]["runs"]
+        edges, found = page["edges"], []
+        try:
+            for edge in edges:
+                page["edges"] = [edge]
+                node = edge["node"]
+                name = partial("{displayName!r} ({name})".format_map, node)
+                found += left_out.attempt(name, whole, counted=False) or []
+        finally:
+            page["edges"] = edges
+        return found
+
+    def convert() -> list[Any]:
+        try:
+            known = bool(runs.last_response["project"]["runs"]["edges"])
+        except (AttributeError, KeyError, TypeError):  # no such project, or another wandb
+            known = False
+        return one_by_one() if known else list(whole())
+
+    runs.convert_objects = convert
+    return list(runs)
 
 
 def exists(api: Any, path: str, run_id: str) -> bool:
@@ -117,5 +159,6 @@ def service_errors() -> type[Exception]:
 
 
 def first_line(error: Exception) -> str:
+    """What an error says, in one line without credentials."""
     text = str(error).strip()
     return redact(text.splitlines()[0] if text else repr(error))[:500]

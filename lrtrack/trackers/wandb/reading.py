@@ -22,6 +22,7 @@ from lrtrack.trackers.wandb.api import (
     connect,
     exists,
     first_line,
+    listed,
     patiently,
     project_of,
     server_filter,
@@ -61,14 +62,15 @@ def _runs(
 ) -> list[Any]:
     try:
         found = patiently(
-            lambda: list(
+            lambda: listed(
                 api.runs(
                     f"{entity}/{project}",
                     filters=dict(wanted),
                     order="-created_at",
                     per_page=_PAGE,
                     lazy=False,
-                )
+                ),
+                left_out,
             )
         )
     except ValueError as error:
