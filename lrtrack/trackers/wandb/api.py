@@ -96,7 +96,8 @@ def listed(runs: Any, left_out: LeftOut) -> list[Any]:
 
     def one_by_one() -> list[Any]:
         page = runs.last_response["project"]["runs"]
-        edges, found = page["edges"], []
+        edges = page["edges"]
+        found: list[Any] = []
         try:
             for edge in edges:
                 page["edges"] = [edge]
