@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrtrack import settings
-from lrtrack.errors import NothingFound
-from lrtrack.trackers import registry
+from lrtrack.errors import LRTrackError, NothingFound, TrackerError
+from lrtrack.settings import redact
+from lrtrack.trackers import per_run, registry
 from lrtrack.trackers.base import Progress, Query, Tracker
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ def fetch(
         addressed = source.name == "mlflow" or len(trackers) == 1
         own = query if addressed else replace(query, uri=None)
         try:
-            for history in source.histories(own, progress):
+            for history in _sound(source, own, progress):
                 known = runs.get(history.run.id)
                 if known is None or history.steps.size > known.steps.size:
                     runs[history.run.id] = history
@@ -62,3 +64,30 @@ def fetch(
     if len(absent) == len(trackers):
         raise absent[0] if len(absent) == 1 else NothingFound(" ".join(map(str, absent)))
     return list(runs.values())
+
+
+def _sound(source: Tracker, query: Query, progress: Progress | None) -> Iterator[History]:
+    """A tracker's histories; of third parties' trackers those that are what they should be.
+
+    Raises:
+        TrackerError: the tracker fails in some way of its own.
+    """
+    left_out = per_run.LeftOut()
+    try:
+        for history in source.histories(query, progress):
+            name = partial(_named, history)
+            kept = left_out.attempt(name, partial(per_run.checked, history))
+            if kept is not None:
+                yield kept
+    except (LRTrackError, GeneratorExit):
+        raise
+    except Exception as error:
+        what = redact(f"{type(error).__name__}: {error}".partition("\n")[0])
+        raise TrackerError(
+            f"The tracker {source.name!r} failed to read its runs: {what}"
+        ) from error
+    left_out.report()
+
+
+def _named(history: History) -> str:
+    return f"{history.run.name!r} ({history.id})"

@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from lrtrack.errors import ForeignJournal, JournalError, NothingFound, UsageError, unknown, warn
 from lrtrack.journal import overflow
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import History, Run, State, Target
 from lrtrack.schedules import text_of
-from lrtrack.trackers import columns
+from lrtrack.trackers import columns, per_run
 from lrtrack.trackers.base import Progress, Query, Sink
 
 # An operator at the beginning of the value is a mistake, as in `lr=<0.1`.
@@ -71,17 +69,17 @@ class LocalTracker:
                 raise NothingFound(f"{unknown('experiment', query.experiment, known)} ({where})")
             runs = [pair for pair in runs if (pair[1].experiment or "lrtrack") == query.experiment]
         runs = _passing(runs, tests)
-        for done, (reader, run) in enumerate(runs, 1):
-            try:
-                history = _history(reader, run)
-            except (OSError, pa.ArrowException) as error:  # removed, or unreadable since
-                warn(f"cannot read {reader.path}: {error}; it is left out")
-            else:
-                if reader.damage:
-                    warn(f"{reader.path} is {reader.damage}; what was there is left out")
-                yield history
-            if progress is not None:
-                progress(done, len(runs))
+        yield from per_run.read_each(
+            runs, _read, lambda pair: str(pair[0].path), per_run.LeftOut(), progress=progress
+        )
+
+
+def _read(pair: tuple[JournalReader, Run]) -> History:
+    reader, run = pair
+    history = per_run.checked(_history(reader, run))
+    if reader.damage:
+        warn(f"{reader.path} is {reader.damage}; what was there is left out")
+    return history
 
 
 def _runs(query: Query) -> Iterator[tuple[JournalReader, Run]]:
@@ -94,8 +92,10 @@ def _runs(query: Query) -> Iterator[tuple[JournalReader, Run]]:
             yield reader, reader.run
         except ForeignJournal as error:
             foreign.append(error)
-        except (JournalError, OSError) as error:
+        except JournalError as error:
             warn(f"{error}; it is left out")
+        except Exception as error:  # any file may lie in that directory
+            warn(f"cannot read {path}: {error!r}; it is left out")
     if foreign:
         others = f" (and {len(foreign) - 1} others like it)" if len(foreign) > 1 else ""
         warn(f"{foreign[0]}{others}")

@@ -61,12 +61,15 @@ class LeftOut:
     refusal: TrackerError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def attempt(self, name: Callable[[], str], read: Callable[[], T]) -> T | None:
+    def attempt(
+        self, name: Callable[[], str], read: Callable[[], T], *, counted: bool = True
+    ) -> T | None:
         """Do something with one run; None, and a note of why, where that fails.
 
         Args:
             name: what people know the run by.
             read: the work.
+            counted: whether the run counts as read after it.
 
         Raises:
             TrackerUnavailable, AccessRefused, UsageError: other runs would fail alike.
@@ -82,7 +85,7 @@ class LeftOut:
                     self.refusal = error
             return None
         with self._lock:
-            self.read += 1
+            self.read += counted
         return value
 
     def note_rows(self, name: Callable[[], str], count: int, reason: str) -> None:

@@ -5,7 +5,10 @@ access.py   which variables and files decide how the server is reached, and as w
 words.py    config, tags, notes: what people see
 writer.py   the process that holds one W&B run: the only place that calls `wandb.init`
 guard.py    keeping the step counter of a user's own run as he wants it
+service.py  the service of the user's process, which holds his open runs
+taken.py    what W&B has of a run already
 sink.py     the other end of that process: what the shipper calls
+api.py      asking W&B's API
 reading.py  reading a project
 rows.py     history rows as columns
 starting.py registering a sweep
@@ -63,7 +66,7 @@ class WandbTracker:
 
     def status(self) -> str:
         """The server that new runs would go to, and whose account is used there."""
-        from lrtrack.trackers.wandb.reading import status
+        from lrtrack.trackers.wandb.api import status
 
         return status()
 

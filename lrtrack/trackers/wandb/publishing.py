@@ -63,8 +63,7 @@ def publish(publication: Publication, query: Query) -> Remote:
     if answer["missing"]:
         warn(
             f"The report is in the W&B run {answer['id']}, but W&B's file storage did not take "
-            f"{', '.join(answer['missing'])}. Fix: allow uploads from here, or write files with "
-            "--output."
+            f"{', '.join(answer['missing'])}. Fix: allow uploads from here, or use --output."
         )
     return Remote(answer["id"], answer["url"])
 

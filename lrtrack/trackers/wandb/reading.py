@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import json
-import os
-import random
-import re
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
 from lrtrack._optional import load
-from lrtrack.errors import NothingFound, TrackerError, TrackerUnavailable, UsageError, unknown
+from lrtrack.errors import NothingFound, TrackerError, unknown
 from lrtrack.records import TRAIN, History, Run, State, diagnoses_from, suggestions_from
+from lrtrack.schedules.schedule import shallow
 from lrtrack.settings import redact
-from lrtrack.trackers import columns, copies, shared_runs
+from lrtrack.trackers import columns, copies, per_run, shared_runs
 from lrtrack.trackers.base import Progress, Query
-from lrtrack.trackers.wandb import leaving, place, rows, words
-from lrtrack.trackers.wandb.access import refusal
+from lrtrack.trackers.wandb import place, rows, words
+from lrtrack.trackers.wandb.api import (
+    connect,
+    exists,
+    first_line,
+    listed,
+    patiently,
+    project_of,
+    server_filter,
+    service_errors,
+    translated,
+)
 
 #: Runs fetched at a time: W&B's servers count requests.
 WORKERS = 6
-#: Attempts at a request that was answered with 429, and the first pause in seconds.
-ATTEMPTS, PAUSE = 5, 1.0
 _PAGE = 200
 #: What changes in W&B when a finished run does.
 _CHANGES = ("heartbeatAt", "historyLineCount")
-_jitter = random.Random()  # noqa: S311 (a reader may sit in a notebook that trains)
 _STATES = {"finished": State.FINISHED, "running": State.RUNNING, "pending": State.RUNNING}
-_COMPARE = re.compile(r"\s*([\w./-]+)\s*(!=|<=|>=|==?|<|>)\s*(.+?)\s*")
-_SIGNS = {"!=": "$ne", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte", "=": "$eq", "==": "$eq"}
-
-T = TypeVar("T")
 
 
 def read(query: Query, progress: Progress | None) -> Iterator[History]:
@@ -46,66 +44,33 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     The columnar file is taken where it is whole, and every row is asked for where it is not;
     W&B's sampled history never is.
     """
-    api, uri = _api(query.uri)
-    entity, project = _project(query.experiment, api)
-    wanted = {"$and": [_filter(text) for text in query.filters]} if query.filters else {}
-    with _translated(uri):
-        runs = _runs(api, entity, project, wanted)
-    source = _Source(api, uri or place.DEFAULT_URL, query.metric, query.cache)
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="lrtrack-read") as pool:
-        waiting = [pool.submit(source.history, run, f"{entity}/{project}") for run in runs]
-        try:
-            for done, future in enumerate(waiting, 1):
-                yield future.result()
-                if progress is not None:
-                    progress(done, len(runs))
-        finally:
-            for future in waiting:
-                future.cancel()
+    api, uri = connect(query.uri)
+    entity, project = project_of(query.experiment, api)
+    wanted = {"$and": [server_filter(text) for text in query.filters]} if query.filters else {}
+    left_out = per_run.LeftOut()
+    with translated(uri):
+        runs = _runs(api, entity, project, wanted, left_out)
+    source = _Source(api, uri or place.DEFAULT_URL, query, f"{entity}/{project}", left_out)
+    yield from per_run.read_each(
+        runs, source.history, _named, left_out, workers=WORKERS, progress=progress
+    )
     copies.prune()
 
 
-def status() -> str:
-    """The server, and whose account is used there.
-
-    Raises:
-        TrackerError: it does not answer, or refuses.
-        UsageError: there is no API key.
-    """
-    api, uri = _api(None)
-    with _translated(uri):
-        viewer = api.viewer
-    return f"{redact(uri or place.DEFAULT_URL)} answers, as {viewer.username or viewer.entity}"
-
-
-def _api(uri: str | None) -> tuple[Any, str | None]:
-    uri = uri or os.environ.get("WANDB_BASE_URL") or place.from_file("base_url")
-    place.check_key(redact(uri) if uri else None)
-    wandb = load("wandb")
-    leaving.bound()
-    with _translated(uri):
-        return wandb.Api(overrides={"base_url": uri} if uri else None, timeout=30), uri
-
-
-def _project(experiment: str | None, api: Any) -> tuple[str, str]:
-    known = place.environment()
-    named, _, project = (experiment or "").rpartition("/")
-    entity = named or known.get("WANDB_ENTITY") or api.default_entity or ""
-    project = project or known.get("WANDB_PROJECT") or place.from_file("project") or "lrtrack"
-    return entity, project
-
-
-def _runs(api: Any, entity: str, project: str, wanted: Mapping[str, Any]) -> list[Any]:
+def _runs(
+    api: Any, entity: str, project: str, wanted: Mapping[str, Any], left_out: per_run.LeftOut
+) -> list[Any]:
     try:
-        found = _patiently(
-            lambda: list(
+        found = patiently(
+            lambda: listed(
                 api.runs(
                     f"{entity}/{project}",
                     filters=dict(wanted),
                     order="-created_at",
                     per_page=_PAGE,
                     lazy=False,
-                )
+                ),
+                left_out,
             )
         )
     except ValueError as error:
@@ -116,58 +81,64 @@ def _runs(api: Any, entity: str, project: str, wanted: Mapping[str, Any]) -> lis
             names = [each.name for each in api.projects(entity)]
         told = f"entity {entity!r}; your own is {api.default_entity!r}"
         raise NothingFound(f"{unknown('project', project, names)} (W&B: {told})") from error
-    ours = [run for run in found if isinstance(run.config.get(words.CONFIG), Mapping)]
+    ours = [run for run in found if _is_ours(run)]
     # By when they began: W&B only knows when they were delivered, which may be days later.
     return sorted(ours, key=_started, reverse=True)
-
-
-def _filter(text: str) -> dict[str, Any]:
-    """A filter as W&B's server takes it: its own JSON, or `FIELD OP VALUE`."""
-    if text.lstrip().startswith("{"):
-        try:
-            return dict(json.loads(text))
-        except ValueError as error:
-            raise UsageError(f"Cannot read the filter {text!r} as JSON: {error}") from error
-    match = _COMPARE.fullmatch(text)
-    if match is None:
-        raise UsageError(
-            f"Cannot read the filter {text!r}: write FIELD OP VALUE with one of "
-            f"{' '.join(_SIGNS)}, for instance state=finished or config.lr<0.1, or W&B's JSON"
-        )
-    field, sign, value = match.groups()
-    try:
-        wanted = json.loads(value)
-    except ValueError:
-        wanted = value.strip("'\"")
-    return {field: wanted if sign in ("=", "==") else {_SIGNS[sign]: wanted}}
 
 
 class _Source:
     """Fetches runs, one by one, from several threads."""
 
-    def __init__(self, api: Any, url: str, metric: str | None, copies: bool) -> None:
+    def __init__(
+        self, api: Any, url: str, query: Query, path: str, left_out: per_run.LeftOut
+    ) -> None:
         self._api = api
         self._url = url
-        self._metric = metric
-        self._copies = copies
+        self._metric = query.metric
+        self._copies = query.cache
+        self._path = path
+        self._left_out = left_out
 
-    def history(self, found: Any, path: str) -> History:
-        """One run with its steps."""
-        with _translated(self._url):
-            run = run_from(found, path)
-            state = _STATES.get(found.state, State.FAILED)
+    def history(self, found: Any) -> History:
+        """One run with its steps.
+
+        Raises:
+            TrackerUnavailable, AccessRefused: other runs would fail alike.
+            TrackerError: this run cannot be read.
+        """
+        run = run_from(found, self._path)
+        state = _state_of(found)
+        try:
             arrays = self._arrays(found, run, state)
+        except Exception as error:
+            self._judge(found, error)
+            raise
         times = arrays["times"]
-        ended = float(times[-1]) if len(times) else run.started
-        return History(
+        ended = per_run.moment(float(times[-1]), run.started) if len(times) else run.started
+        history = History(
             run,
             state,
             place.NAME,
             **arrays,
-            url=found.url,
+            url=str(found.url) if found.url else None,
             ended=None if state is State.RUNNING else ended,
-            remote_id=found.id,
+            remote_id=str(found.id),
         )
+        return per_run.checked(history)
+
+    def _judge(self, found: Any, error: Exception) -> None:
+        """Raise what ends the whole reading: where it is not this run alone that fails.
+
+        W&B's client raises the same for a run that is deleted and for a server that is away.
+        """
+        if not isinstance(error, load("wandb.errors").Error | OSError | service_errors()):
+            return  # the data, not the connection
+        with translated(self._url):
+            if place.refused(str(error)):
+                raise error
+            if exists(self._api, self._path, str(found.id)):
+                raise TrackerError(f"W&B does not give its steps: {first_line(error)}") from error
+        raise TrackerError("it was deleted while the runs were read") from error
 
     def _arrays(self, found: Any, run: Run, state: State) -> dict[str, Any]:
         """The run's steps: out of a copy, else of its columnar file, else of its rows."""
@@ -178,12 +149,12 @@ class _Source:
             arrays = copies.kept(copy)
             if arrays is not None:
                 return arrays
-        table = _patiently(lambda: self._columnar(found, run))
+        table = patiently(lambda: self._columnar(found, run))
         if table is None:
-            table = _patiently(lambda: rows.scanned(found))
+            table = patiently(lambda: rows.scanned(found, self._on_odd(found)))
         metric = self._metric
         if metric is not None and not {metric, run.prefix + metric} & set(table.column_names):
-            own = _patiently(lambda: rows.users_rows(found, metric))
+            own = patiently(lambda: rows.users_rows(found, metric, self._on_odd(found)))
             table = rows.with_users_own(table, own, metric)
             copy = None  # the next question may be another
         if copy is None or not table.num_rows:
@@ -191,9 +162,13 @@ class _Source:
         copies.keep(table, copy)
         return copies.kept(copy) or columns.arrays(table)
 
+    def _on_odd(self, found: Any) -> rows.OnOdd:
+        return lambda count, why: self._left_out.note_rows(lambda: _named(found), count, why)
+
     def _columnar(self, found: Any, run: Run) -> pa.Table | None:
         """The columnar file; None where it is missing, torn or not of the whole run."""
-        last = found.summary_metrics.get(words.STEP)
+        summary = found.summary_metrics
+        last = summary.get(words.STEP) if isinstance(summary, Mapping) else None
         file = next(iter(found.files([f"{columns.FOLDER}/{columns.NAME}"])), None)
         if file is None or not file.size:  # W&B's answer to an unknown name has been both
             return None
@@ -208,88 +183,79 @@ class _Source:
 
 
 def run_from(found: Any, path: str) -> Run:
-    """A run's identity out of its config."""
+    """A run's identity out of its config; what in it makes no sense is left out."""
     described = words.blocks(found.config[words.CONFIG])
-    told: Mapping[str, Any] = next(iter(described.values()))
+    fields: Mapping[str, Any] = next(iter(described.values()))
     schedule, optimizer = shared_runs.together(
         {
-            shared_runs.scope_of(prefix): (words.schedule_from(each), _mapping(each, "optimizer"))
-            for prefix, each in described.items()
+            shared_runs.scope_of(prefix): (words.schedule_from(block), _mapping(block, "optimizer"))
+            for prefix, block in described.items()
         }
     )
-    device = _mapping(told, "device")
-    seed, processes = told.get("seed"), told.get("world_size")
-    own = {name: value for name, value in found.config.items() if name != words.CONFIG}
-    diagnoses = [diagnoses_from(each.get("diagnoses")) for each in described.values()]
+    device = _mapping(fields, "device")
+    group = found.group or fields.get("group")
+    diagnoses = [diagnoses_from(block.get("diagnoses")) for block in described.values()]
+    config = {
+        **_mapping(fields, "config"),
+        **{name: value for name, value in found.config.items() if name != words.CONFIG},
+    }
     return Run(
-        id=str(told.get("run_id") or found.id),
+        id=str(fields.get("run_id") or found.id),
         name=str(found.name or ""),
         schedule=schedule,
-        optimizer=dict(optimizer),
+        optimizer={str(name): value for name, value in optimizer.items() if shallow(value)},
         experiment=path,
-        group=found.group or told.get("group"),
-        seed=seed if isinstance(seed, int) else None,
-        config={**_mapping(told, "config"), **own},
-        tags={str(name): str(value) for name, value in _mapping(told, "tags").items()},
-        prefix=str(told.get("prefix") or ""),
+        group=str(group) if group else None,
+        seed=per_run.integer_of(fields.get("seed")),
+        config={str(name): value for name, value in config.items() if shallow(value)},
+        tags={str(name): str(value) for name, value in _mapping(fields, "tags").items()},
+        prefix=str(fields.get("prefix") or ""),
         device_type=str(device.get("type", "")),
         device_name=str(device.get("name", "")),
-        world_size=processes if isinstance(processes, int) else 1,
-        version=str(told.get("version", "")),
+        world_size=per_run.integer_of(fields.get("world_size")) or 1,
+        version=str(fields.get("version", "")),
         started=_started(found),
-        kind=str(told.get("kind") or TRAIN),
-        suggestions=suggestions_from(told.get("suggestion")),
+        kind=str(fields.get("kind") or TRAIN),
+        suggestions=suggestions_from(fields.get("suggestion")),
         diagnoses=None
-        if all(each is None for each in diagnoses)
-        else tuple(each for part in diagnoses for each in part or ()),
+        if all(block is None for block in diagnoses)
+        else tuple(diagnosis for block in diagnoses for diagnosis in block or ()),
     )
 
 
 def _is_whole(table: pa.Table, last: Any, found: Any) -> bool:
     """Whether a columnar file has all that the blocks of a run have recorded."""
     described = words.blocks(found.config[words.CONFIG])
-    phases = [shared_runs.phases_from(each.get("phases")) for each in described.values()]
-    begins = min((each[1]["first"] for each in phases if len(each) > 1), default=1)
+    phases = [shared_runs.phases_from(block.get("phases")) for block in described.values()]
+    begins = min((block[1]["first"] for block in phases if len(block) > 1), default=1)
     steps, names = table["step"], table.column_names
     inside = steps[-1].as_py() == last and steps[0].as_py() < max(begins, 1)
     return bool(inside and all(f"{prefix}lr" in names for prefix in described))
 
 
-def _mapping(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = told.get(name)
-    return found if isinstance(found, Mapping) else {}
+def _mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = fields.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_ours(found: Any) -> bool:
+    config = found.config
+    return isinstance(config, Mapping) and isinstance(config.get(words.CONFIG), Mapping)
+
+
+def _named(found: Any) -> str:
+    return f"{found.name!r} ({found.id})"
+
+
+def _state_of(found: Any) -> State:
+    if not isinstance(found.state, str):
+        raise per_run.OddRun(f"its state is {found.state!r}")
+    return _STATES.get(found.state, State.FAILED)
 
 
 def _started(found: Any) -> float:
-    started = found.config[words.CONFIG].get("started")
-    return float(started) if isinstance(started, int | float) else 0.0
+    return per_run.moment(found.config[words.CONFIG].get("started"))
 
 
 def _attribute(found: Any, name: str) -> Any:
     return getattr(found, "_attrs", {}).get(name)
-
-
-def _patiently(ask: Callable[[], T]) -> T:
-    """Ask again, after growing pauses, where the server asks for patience."""
-    for attempt in range(ATTEMPTS):
-        try:
-            return ask()
-        except Exception as error:
-            if "429" not in str(error) or attempt == ATTEMPTS - 1:
-                raise
-            time.sleep(PAUSE * 2**attempt * _jitter.uniform(0.8, 1.2))
-    raise AssertionError("not reached")
-
-
-@contextmanager
-def _translated(uri: str | None) -> Iterator[None]:
-    """Turn W&B's exceptions into lrtrack's."""
-    errors = load("wandb.errors")
-    where = f"W&B at {redact(uri or place.DEFAULT_URL)}"
-    try:
-        yield
-    except (errors.Error, OSError, ValueError) as error:
-        text = redact(str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
-        if place.refused(text):
-            raise TrackerError(f"{where} refused the API key", refusal()) from error
-        raise TrackerUnavailable(f"{where}: {text[:500]}") from error

@@ -142,6 +142,8 @@ def schedule_from(found: Mapping[str, Any]) -> Schedule:
     told = found.get("scheduler")
     told = told if isinstance(told, Mapping) else {}
     try:
-        return Schedule.from_spec(str(told["spec"]))
-    except (KeyError, ValueError):
+        schedule = Schedule.from_spec(str(told["spec"]))
+        _ = schedule.id, schedule.label, schedule.flat()  # what a report will ask of it
+    except (KeyError, ValueError, RecursionError):
         return Schedule(str(told.get("name", CONSTANT)))
+    return schedule
