@@ -40,7 +40,7 @@ class Gan:
             real.backward()
             fake = judge(self.discriminator(made.detach()), zeros)
             fake.backward()
-            discriminator.step(self.of_discriminator, number(real) + number(fake))
+            discriminator.step(self.of_discriminator, number(real) + number(fake), calls=2)
             self.of_discriminator.step()
             self.slower.step()
             if step % 2:
@@ -116,7 +116,7 @@ def untracked(truth: Truth) -> None:
             optimizer.zero_grad()
             loss = task.loss()
             loss.backward()
-            truth.step(optimizer, number(aside) + number(loss))
+            truth.step(optimizer, number(aside) + number(loss), calls=2)
             optimizer.step()
 
 
