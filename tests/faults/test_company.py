@@ -113,7 +113,7 @@ def test_a_clock_that_is_set_back(
     """Steps stay in order, none is lost, and each keeps the time that the clock showed."""
     begun = time.time()
     process = script(CLOCK)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     ended = time.time()
     (history,) = LocalTracker().histories(Query(directory=clean_place / ".lrtrack"))
     shown = history.times + np.where(history.steps < 100, 0.0, 3600.0)
@@ -139,7 +139,7 @@ def test_a_forked_child_that_outlives_the_training(
     there = stored(store)
     within_seconds(90, lambda: there.status() == "FINISHED")
     losses = there.losses()
-    out, _ = process.communicate(timeout=120)  # when the child, which holds the pipe, has ended too
+    out, _ = process.communicate(timeout=300)  # when the child, which holds the pipe, has ended too
 
     assert process.returncode == 0
     assert losses == truth(100)
@@ -163,7 +163,7 @@ def test_a_thread_that_delivers_keeps_others_away(
     holding = holder(lock)
     synced = command_line("sync", "--timeout", "5")
     (clean_place / "stop").touch()
-    said = [process.communicate(timeout=120)[1] for process in processes]
+    said = [process.communicate(timeout=300)[1] for process in processes]
     runs = there.runs()
     losses = {run.info.run_name: there.losses(run.info.run_id) for run in runs}
 

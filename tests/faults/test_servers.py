@@ -84,7 +84,7 @@ def test_a_server_that_goes_away_at_the_end(
     for shipper in living_shippers():
         os.kill(shipper, signal.SIGKILL)
     server.start()
-    train(1, experiment="later", flush_timeout=60)
+    train(1, experiment="later", flush_timeout=300)
     within_seconds(60, lambda: stored(server.uri).status() == "FINISHED")
 
     assert end < 2 + 1 + SLACK
@@ -139,7 +139,7 @@ def test_a_server_that_comes_and_goes(server, stored, monkeypatch, repeats, with
         for number in range(count)
         for shift, action in ((150, server.stop), (290, server.start))
     }
-    train(count * 300, 0.01, at, flush_timeout=120)
+    train(count * 300, 0.01, at, flush_timeout=300)
     within_seconds(60, lambda: stored(server.uri).status() == "FINISHED")
 
     everything_once(stored(server.uri), count * 300)
@@ -155,7 +155,7 @@ def test_a_wandb_server_with_troubles_of_its_own(wandb_server, command_line, par
         return (status, {}, "{}") if status else None
 
     wandb_server.fault = trouble
-    wandb_training.train(flush_timeout=60)
+    wandb_training.train(flush_timeout=300)
     command_line("sync")
 
     assert next(answers, None) is None

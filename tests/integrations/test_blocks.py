@@ -77,7 +77,7 @@ raise KeyboardInterrupt
 """
     away = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
     done = subprocess.run(
-        [sys.executable, "-P", "-c", program], capture_output=True, text=True, env=away, timeout=90
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, env=away, timeout=300
     )
     for shipper in living_shippers():  # it would go on trying for ten minutes
         os.kill(shipper, signal.SIGTERM)

@@ -38,7 +38,7 @@ def trained(clean_place: Path) -> Callable[..., str]:
             env=os.environ,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr

@@ -114,7 +114,7 @@ def test_the_run_of_another_tracker_is_joined(digits, accelerator, store, ours_i
     """accelerate's own for MLflow opens it; where it is named last, if there is a config."""
     import mlflow
 
-    task, ours = digits(), LRTrack(flush_timeout=60.0)
+    task, ours = digits(), LRTrack(flush_timeout=300.0)
     found = accelerator(log_with=["mlflow", ours] if ours_is == "last" else [ours, "mlflow"])
     prepare(found, task)
     found.init_trackers("digits", config={"batch_size": 16} if ours_is == "first" else None)
