@@ -48,7 +48,7 @@ ORIGINALS = {
 }
 #: Seconds after which a test gives up waiting. No test takes as long, even where ten others compete
 #: for each processor: waiting ends with what is waited for.
-PATIENCE = 300.0
+PATIENCE = 120.0
 _VENDORS = ("MLFLOW_", "WANDB_", "LRTRACK_", "_MLFLOW_")
 
 

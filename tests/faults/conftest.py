@@ -30,7 +30,7 @@ SOAK = os.environ.get("LRTRACK_SOAK", "") == "1"
 TRAINER = Path(__file__).parent / "trainer.py"
 EXPERIMENT = "faults"
 #: Seconds after which a test gives up waiting.
-PATIENCE = 300.0
+PATIENCE = 120.0
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import lrtrack
 
 from .trainer import EXPERIMENT, loss
 
-#: What a busy machine may take beyond a promised time. Whoever waits for a tracker instead waits for
-#: longer still: a request alone may take two minutes.
+#: What a busy machine may take beyond a promised time. Whoever waits for a tracker instead waits
+#: for longer still: a request alone may take two minutes.
 SLACK = 60.0
 
 

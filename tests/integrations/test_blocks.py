@@ -70,7 +70,7 @@ def test_ctrl_c_does_not_wait_for_a_server_that_is_away(local, living_shippers) 
 import torch
 from lrtrack.integrations._blocks import Blocks
 optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
-blocks = Blocks("LRTrack", {"tracker": "mlflow", "flush_timeout": 120.0})
+blocks = Blocks("LRTrack", {"tracker": "mlflow", "flush_timeout": 300.0})
 blocks.enter([(optimizer, None, "")])
 optimizer.step()
 raise KeyboardInterrupt

@@ -35,7 +35,7 @@ def test_a_shipper_that_stands_apart_holds_nothing_of_the_training(
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
     with (clean_place / "open").open("w") as file:
         os.set_inheritable(file.fileno(), True)
-        with lrtrack.track(optimizer, tracker="mlflow", flush_timeout=60):
+        with lrtrack.track(optimizer, tracker="mlflow", flush_timeout=300):
             optimizer.step()
         (shipper,) = map(psutil.Process, living_shippers())
 

@@ -35,7 +35,7 @@ def cluster() -> Iterator[Any]:
 def train(experiment: str, at: Mapping[int, Callable[[], Any]] | None = None) -> str:
     """Track `STEPS` steps whose losses are 1/(1+step), and do what `at` says; MLflow's run id."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
-    with lrtrack.track(optimizer, experiment=experiment, norms="off", flush_timeout=60) as run:
+    with lrtrack.track(optimizer, experiment=experiment, norms="off", flush_timeout=300) as run:
         for step in range(STEPS):
             optimizer.step()
             run.log(loss=1 / (1 + step))
