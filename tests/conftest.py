@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import math
@@ -237,7 +238,16 @@ def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
         if chromium is None and not Path(driver.chromium.executable_path).exists():
             pytest.skip("there is no Chromium here: neither the system's nor playwright's own")
-        found = driver.chromium.launch(executable_path=chromium, args=quiet)
+        launch = driver.chromium.launch
+        found = launch(executable_path=chromium, args=quiet, timeout=1000 * PATIENCE)
+        open_page = found.new_page
+
+        def new_page(**options: Any) -> Any:
+            page = open_page(**options)
+            page.set_default_timeout(1000 * PATIENCE)
+            return page
+
+        found.new_page = new_page
         yield found
         found.close()
 
@@ -252,6 +262,23 @@ def within_seconds() -> Callable[[float, Callable[[], bool]], None]:
 def living_shippers(clean_place: Path) -> Callable[[], list[int]]:
     """Ids of the shippers that this test has running."""
     return lambda: shippers(clean_place.parent)
+
+
+@pytest.fixture
+def kill_shippers(living_shippers: Callable[[], list[int]]) -> Callable[[], None]:
+    """Kill the shippers of this test, until none is left.
+
+    Where one has just been started, wait for it first: on a busy machine it takes a while to be
+    there, and would outlive a killing before that.
+    """
+
+    def none_is_left() -> bool:
+        for shipper in living_shippers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(shipper, signal.SIGKILL)
+        return living_shippers() == []
+
+    return lambda: within(PATIENCE, none_is_left)
 
 
 @pytest.fixture

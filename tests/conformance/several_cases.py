@@ -168,11 +168,11 @@ def threads(truth: Truth) -> None:
             optimizer = SGD(task.model.parameters(), lr=0.1 * factor)
 
             def loss() -> torch.Tensor:
-                turn.wait(30)
+                turn.wait(300)
                 return task.loss() * factor
 
             with book.track(optimizer):
-                train(book, optimizer, loss, lambda step: turn.wait(30))
+                train(book, optimizer, loss, lambda step: turn.wait(300))
         except BaseException as error:
             failures.append(error)
             turn.abort()

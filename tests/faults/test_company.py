@@ -135,7 +135,7 @@ def test_a_forked_child_that_outlives_the_training(
     """The run is the parent's, and ends with it; the child's steps are nobody's."""
     process = script(OUTLIVED)
     assert process.stdout is not None
-    process.wait(120)
+    process.wait(300)
     there = stored(store)
     within_seconds(90, lambda: there.status() == "FINISHED")
     losses = there.losses()

@@ -114,6 +114,7 @@ def test_no_room_for_the_delivery_state(
     stored: Callable[[str], Any],
     command_line: Callable[..., Any],
     living_shippers: Callable[[], list[int]],
+    kill_shippers: Callable[[], None],
     journalled: Callable[..., int],
     within_seconds: Callable[..., None],
 ) -> None:
@@ -124,10 +125,9 @@ def test_no_room_for_the_delivery_state(
     within_seconds(60, lambda: journalled("kept", Path(journals)) > 200)
     within_seconds(60, lambda: living_shippers() != [])
     ballast = fill(small_disk)
-    for shipper in living_shippers():
-        os.kill(shipper, signal.SIGKILL)
     os.kill(child, signal.SIGKILL)
     trainings.wait(child)
+    kill_shippers()
     for cursor in Layout(small_disk / "journals").root.glob("runs/*.cursor"):
         cursor.unlink()  # and now another takes its room
     fill(small_disk)
@@ -164,6 +164,7 @@ def test_a_journal_on_a_read_only_disk(
     stored: Callable[[str], Any],
     command_line: Callable[..., Any],
     living_shippers: Callable[[], list[int]],
+    kill_shippers: Callable[[], None],
     journalled: Callable[..., int],
     within_seconds: Callable[..., None],
 ) -> None:
@@ -175,9 +176,7 @@ def test_a_journal_on_a_read_only_disk(
     within_seconds(60, lambda: living_shippers() != [])
     os.kill(child, signal.SIGKILL)
     trainings.wait(child)
-    for shipper in living_shippers():
-        os.kill(shipper, signal.SIGKILL)
-    within_seconds(10, lambda: living_shippers() == [])
+    kill_shippers()
     remount(small_disk, "ro")
     stuck = command_line("sync", LRTRACK_DIR=journals)
     shown = command_line("doctor", LRTRACK_DIR=journals)
