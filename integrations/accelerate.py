@@ -129,7 +129,7 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
                 "LRTrack has no optimizer to observe: call accelerator.init_trackers() after "
                 "accelerator.prepare(optimizer, …), or give LRTrack(optimizer, scheduler)"
             )
-        self._used.update(unwrap(optimizer) for optimizer, _, _ in pairs)
+        self._used.update(_inner(optimizer) for optimizer, _, _ in pairs)
         accelerator = self._accelerator  # kept weakly: it may be abandoned before its run ends
         models = getattr(accelerator(), "_models", ())
         if all(observable("LRTrack", optimizer, models) for optimizer, _, _ in pairs):
@@ -146,11 +146,11 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
         """What is to be observed: the given optimizer, else those prepared since the last run."""
         accelerator = self._accelerator()
         prepared = list(getattr(accelerator, "_optimizers", ()))
-        new = [each for each in prepared if unwrap(each) not in self._used]
+        new = [each for each in prepared if _inner(each) not in self._used]
         given = self._pair[0]
         if given is not None:
-            mine = unwrap(given)
-            if mine not in self._used or not new or any(unwrap(each) is mine for each in new):
+            mine = _inner(given)
+            if mine not in self._used or not new or any(_inner(each) is mine for each in new):
                 return [self._pair]
         return list(_pairs(new or prepared, getattr(accelerator, "_schedulers", ())))
 
@@ -177,6 +177,14 @@ def _init_trackers(tracker: LRTrack) -> FrameType | None:
             return frame
         frame = frame.f_back
     return None
+
+
+def _inner(optimizer: Any) -> Any:
+    """The torch optimizer inside; an engine's own, which has none, as it is."""
+    try:
+        return unwrap(optimizer)
+    except TypeError:
+        return optimizer
 
 
 def _pairs(optimizers: Iterable[Any], schedulers: Iterable[Any]) -> Iterator[tuple[Any, Any, str]]:
