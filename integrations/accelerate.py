@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
 from lrtrack._optional import load
 from lrtrack.capture.accumulation import FixedDivisor
@@ -34,6 +37,10 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
     name this one last: a run that another of them opens in MLflow or W&B is joined. Several
     optimizers have their class's name before their metrics' names.
 
+    A further `init_trackers` is a further training (`find_executable_batch_size`, several trainings
+    in one program): a run that is still open ends as FAILED, and one begins on the optimizers that
+    have been prepared since.
+
     accelerate has trackers in its main process only. Under FSDP2 all processes have to observe:
     use `with lrtrack.track(optimizer, scheduler)` there, with what `prepare` has returned.
 
@@ -54,12 +61,20 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
     name = "lrtrack"
     requires_logging_directory = False
 
+    #: By thread: blocks that have begun, which may outlive their Accelerator and tracker.
+    _begun: ClassVar[dict[int, list[tuple[Callable[[], Any], Blocks]]]] = {}
+
     def __init__(self, optimizer: Any = None, scheduler: Any = None, **options: Any) -> None:
         super().__init__()
         self._blocks = Blocks("LRTrack", options)
         self._pair = (optimizer, scheduler, "")
-        self._accelerator: Any = None
+        self._accelerator: Callable[[], Any] = lambda: None
         self._experiment: str | None = None
+        self._call: FrameType | None = None
+        self._starts = 0
+        self._config: Any = None
+        self._waiting = False
+        self._used: weakref.WeakSet[Any] = weakref.WeakSet()
         self.run: TrackedRun | None = None
 
     @property
@@ -68,19 +83,32 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
         return self.run
 
     def start(self) -> None:
-        """Begin, unless a configuration is still to come."""
-        found = _init_trackers(self)
-        self._accelerator = found.get("self")
-        self._experiment = found.get("project_name")
-        if found.get("config") is None:
+        """Begin, unless a configuration is still to come.
+
+        `init_trackers` appends this object to its trackers each time, and then starts them all:
+        the last of those calls counts, after which other trackers have opened their runs.
+        """
+        call = _init_trackers(self)
+        if call is not None:
+            self._starts = self._starts + 1 if call is self._call else 1
+            self._call = call
+            accelerator = call.f_locals["self"]
+            if self._starts < sum(each is self for each in accelerator.trackers):
+                return
+            self._accelerator = weakref.ref(accelerator)
+            self._experiment = call.f_locals["project_name"]
+        self._config, self._call = None, None
+        self._waiting = call is not None and call.f_locals.get("config") is not None
+        if not self._waiting:
             self._begin({})
 
     def store_init_configuration(self, values: Mapping[str, Any]) -> None:
         """Begin with this configuration."""
-        if self._blocks.runs:
-            warn("LRTrack: the run has begun, so its configuration is not added to.")
-        else:
+        if self._waiting:
+            self._waiting, self._config = False, values
             self._begin(values)
+        elif values is not self._config:
+            warn("LRTrack: the run has begun, so its configuration is not added to.")
 
     def log(self, values: Mapping[str, Any], step: int | None = None, **kwargs: Any) -> None:
         """Record metrics at the optimizer step just done, whatever the loop counts in `step`."""
@@ -92,33 +120,71 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
         self._blocks.leave()
 
     def _begin(self, config: Mapping[str, Any]) -> None:
-        accelerator = self._accelerator
-        optimizers = list(getattr(accelerator, "_optimizers", ()))
-        schedulers = list(getattr(accelerator, "_schedulers", ()))
-        pairs = [self._pair] if self._pair[0] is not None else list(_pairs(optimizers, schedulers))
+        """Begin a run; what is open of a training before this one ends as FAILED."""
+        self._blocks.leave(failed=True)
+        self._end_abandoned()
+        pairs = self._new_pairs()
         if not pairs:
             raise UsageError(
                 "LRTrack has no optimizer to observe: call accelerator.init_trackers() after "
                 "accelerator.prepare(optimizer, …), or give LRTrack(optimizer, scheduler)"
             )
-        models = getattr(accelerator, "_models", ())
+        self._used.update(_inner(optimizer) for optimizer, _, _ in pairs)
+        accelerator = self._accelerator  # kept weakly: it may be abandoned before its run ends
+        models = getattr(accelerator(), "_models", ())
         if all(observable("LRTrack", optimizer, models) for optimizer, _, _ in pairs):
-            found: dict[str, Any] = {"experiment": self._experiment, "config": config}
-            for run in self._blocks.enter(pairs, **found)[:1]:
+            known: dict[str, Any] = {"experiment": self._experiment, "config": config}
+            for run in self._blocks.enter(pairs, **known)[:1]:
                 self.run = run
-            batches = lambda: getattr(accelerator, "gradient_accumulation_steps", 1)  # noqa: E731
-            self._blocks.weight_losses(FixedDivisor(batches))
+            self._blocks.weight_losses(
+                FixedDivisor(lambda: getattr(accelerator(), "gradient_accumulation_steps", 1))
+            )
+            if accelerator() is not None:
+                self._begun[threading.get_ident()].append((accelerator, self._blocks))
+
+    def _new_pairs(self) -> list[tuple[Any, Any, str]]:
+        """What is to be observed: the given optimizer, else those prepared since the last run."""
+        accelerator = self._accelerator()
+        prepared = list(getattr(accelerator, "_optimizers", ()))
+        new = [each for each in prepared if _inner(each) not in self._used]
+        given = self._pair[0]
+        if given is not None:
+            mine = _inner(given)
+            if mine not in self._used or not new or any(_inner(each) is mine for each in new):
+                return [self._pair]
+        return list(_pairs(new or prepared, getattr(accelerator, "_schedulers", ())))
+
+    def _end_abandoned(self) -> None:
+        """End the runs of this thread whose Accelerator no longer exists."""
+        thread = threading.get_ident()
+        open_now = [(owner, blocks) for owner, blocks in self._begun.get(thread, ()) if blocks.runs]
+        if open_now:
+            gc.collect()
+        self._begun[thread] = []
+        for owner, blocks in open_now:
+            if owner() is None:
+                blocks.leave(failed=True)
+            else:
+                self._begun[thread].append((owner, blocks))
 
 
-def _init_trackers(tracker: LRTrack) -> dict[str, Any]:
-    """What `Accelerator.init_trackers` was called with, which it does not tell such trackers."""
+def _init_trackers(tracker: LRTrack) -> FrameType | None:
+    """The call of `Accelerator.init_trackers`, whose arguments such trackers are not given."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         trackers = getattr(frame.f_locals.get("self"), "trackers", ())
         if "project_name" in frame.f_locals and any(each is tracker for each in trackers):
-            return dict(frame.f_locals)
+            return frame
         frame = frame.f_back
-    return {}
+    return None
+
+
+def _inner(optimizer: Any) -> Any:
+    """The torch optimizer inside; an engine's own, which has none, as it is."""
+    try:
+        return unwrap(optimizer)
+    except TypeError:
+        return optimizer
 
 
 def _pairs(optimizers: Iterable[Any], schedulers: Iterable[Any]) -> Iterator[tuple[Any, Any, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import math
@@ -17,12 +18,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
 import torch
 from torch.nn.utils import clip_grad
+
+from lrtrack.tracking.block import track
 
 # Packages beside the tests, which pytest imports one by one.
 for _name in ("wandb_loopback", "postgres"):
@@ -44,6 +47,9 @@ ORIGINALS = {
     "GradScaler.step": lambda: torch.amp.GradScaler.step,
     "ReduceLROnPlateau.step": lambda: torch.optim.lr_scheduler.ReduceLROnPlateau.step,
 }
+#: Seconds after which a test gives up waiting. No test takes as long, even where ten others compete
+#: for each processor: waiting ends with what is waited for.
+PATIENCE = 120.0
 _VENDORS = ("MLFLOW_", "WANDB_", "LRTRACK_", "_MLFLOW_")
 
 
@@ -83,6 +89,8 @@ def _clean_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("lrtrack.settings._own_process", False)  # as a command run here leaves it
     if "mlflow" in sys.modules:  # `set_experiment` is for the whole process
         monkeypatch.setattr("mlflow.tracking.fluent._active_experiment_id", None)
+    # The 10 s that users wait at the end of a block are too few on a busy machine.
+    monkeypatch.setitem(cast("dict[str, Any]", track.__kwdefaults__), "flush_timeout", PATIENCE)
     monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "0.5")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
@@ -105,7 +113,8 @@ def _tidy(folder: Path) -> Iterator[None]:
 
 
 def within(seconds: float, holds: Callable[[], bool]) -> None:
-    """Wait until `holds()`, and fail after `seconds`."""
+    """Wait until `holds()`; fail after `seconds`, or after `PATIENCE` if that is longer."""
+    seconds = max(seconds, PATIENCE)
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, f"did not hold within {seconds} s"
@@ -174,7 +183,7 @@ class Server:
     def answers(self) -> bool:
         """Whether the server is up."""
         try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as reply:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=10) as reply:
                 return bool(reply.status == 200)
         except OSError:
             return False
@@ -229,7 +238,16 @@ def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
         if chromium is None and not Path(driver.chromium.executable_path).exists():
             pytest.skip("there is no Chromium here: neither the system's nor playwright's own")
-        found = driver.chromium.launch(executable_path=chromium, args=quiet)
+        launch = driver.chromium.launch
+        found = launch(executable_path=chromium, args=quiet, timeout=1000 * PATIENCE)
+        open_page = found.new_page
+
+        def new_page(**options: Any) -> Any:
+            page = open_page(**options)
+            page.set_default_timeout(1000 * PATIENCE)
+            return page
+
+        found.new_page = new_page
         yield found
         found.close()
 
@@ -247,6 +265,23 @@ def living_shippers(clean_place: Path) -> Callable[[], list[int]]:
 
 
 @pytest.fixture
+def kill_shippers(living_shippers: Callable[[], list[int]]) -> Callable[[], None]:
+    """Kill the shippers of this test, until none is left.
+
+    Where one has just been started, wait for it first: on a busy machine it takes a while to be
+    there, and would outlive a killing before that.
+    """
+
+    def none_is_left() -> bool:
+        for shipper in living_shippers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(shipper, signal.SIGKILL)
+        return living_shippers() == []
+
+    return lambda: within(PATIENCE, none_is_left)
+
+
+@pytest.fixture
 def command_line(clean_place: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `lrtrack …` as a user would, in a process of its own."""
 
@@ -257,7 +292,7 @@ def command_line(clean_place: Path) -> Callable[..., subprocess.CompletedProcess
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     return run

@@ -56,7 +56,7 @@ class FixedDivisor:
         self._divisor = self._full = 0
 
     def __call__(self, count: int) -> float | None:
-        """What the loss of a step of `count` backward calls is multiplied by; None: nothing."""
+        """What the sum over `count` calls is multiplied by; None without accumulation."""
         divisor = int(self._batches())
         if divisor <= 1:
             return None

@@ -6,6 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 
+def with_closure(closure: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The arguments of `step`, its closure replaced."""
+    if "closure" in kwargs:
+        return args, {**kwargs, "closure": closure}
+    return (args[0], closure, *args[2:]), kwargs
+
+
 class FirstEvaluation:
     """A closure that shows what its first evaluation returned, when the gradients are there."""
 

@@ -72,6 +72,11 @@ def hold(tensor: torch.Tensor) -> Scalar:
     return DeviceScalar(tensor.to(torch.float64 if tensor.is_cuda else torch.float32, copy=True))
 
 
+def hold_number(value: Any) -> Scalar:
+    """As `hold`, of tensors and of other numbers."""
+    return hold(value) if isinstance(value, torch.Tensor) else float(value)
+
+
 def together(value: Scalar) -> Scalar:
     """The value that all processes' parts make, which is a collective where there are parts.
 

@@ -18,7 +18,7 @@ from torch.compiler import is_compiling
 
 from lrtrack.capture import observe
 from lrtrack.capture.accumulation import LossCount
-from lrtrack.capture.closures import FirstEvaluation
+from lrtrack.capture.closures import FirstEvaluation, with_closure
 from lrtrack.capture.evidence import Stepping, Unreached
 from lrtrack.capture.meshes import attendance, is_shared, largest, spread
 from lrtrack.capture.momentum import momentum_of, where_momentum_is
@@ -26,7 +26,7 @@ from lrtrack.capture.nesting import nested
 from lrtrack.capture.norms import group_name, measure
 from lrtrack.capture.notes import Notes, current_notes
 from lrtrack.capture.rates import Rate, given_rate, own_rate
-from lrtrack.capture.scalars import Scalar, add, divide, hold, together
+from lrtrack.capture.scalars import Scalar, add, divide, hold_number, together
 
 #: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
 OnStep = Callable[[int, float, dict[str, Any]], None]
@@ -166,7 +166,7 @@ class StepCapture:
             groups = self._optimizer.param_groups
             first = groups[0]
             rate = first["lr"]
-            metrics["lr"] = rate if type(rate) is float else _number(rate)
+            metrics["lr"] = rate if type(rate) is float else hold_number(rate)
             if len(groups) > 1:
                 self._write_rates(given_rate)
             if self._momentum_moves or first.get(self._momentum_key) is not self._momentum_held:
@@ -218,9 +218,7 @@ class StepCapture:
         # With a closure the gradients do not exist yet: look after its first evaluation.
         seen = partial(self._read_closure, self._here.loss, self._here.count)
         first = FirstEvaluation(closure, partial(observe.quietly, "the closure", seen))
-        if "closure" in kwargs:
-            return args, {**kwargs, "closure": first}
-        return (args[0], first, *args[2:]), kwargs
+        return with_closure(first, args, kwargs)
 
     def _is_inner(self, caller: FrameType) -> bool:
         # torch runs the hooks in `step` and once more where a subclass's `step` calls its parent's.
@@ -260,10 +258,10 @@ class StepCapture:
 
     def _write_rates(self, rate: Rate) -> None:
         groups = self._optimizer.param_groups
-        self._metrics["lr"] = _number(rate(groups[0]))
+        self._metrics["lr"] = hold_number(rate(groups[0]))
         if len(groups) > 1:
             for index, group in enumerate(groups):
-                self._metrics[f"lr/{group_name(group, index)}"] = _number(rate(group))
+                self._metrics[f"lr/{group_name(group, index)}"] = hold_number(rate(group))
 
     def _read_gradients(self, here: Notes) -> None:
         groups = self._optimizer.param_groups
@@ -287,7 +285,7 @@ class StepCapture:
         if loss is not None:
             before = earlier if self.accumulates else None
             self._closure_count = 1 if before is None else 1 + count
-            self._write("loss", add(before, _number(loss)))
+            self._write("loss", add(before, hold_number(loss)))
         elif earlier is not None and here.loss is None:  # a closure that only clips, or logs
             self._closure_count = count
             self._write("loss", earlier)
@@ -310,7 +308,3 @@ def _remove(hooks: MutableMapping[int, Any], own: Callable[..., Any]) -> None:
     for key, hook in list(hooks.items()):
         if hook == own:
             hooks.pop(key, None)
-
-
-def _number(value: Any) -> Scalar:
-    return hold(value) if isinstance(value, torch.Tensor) else float(value)

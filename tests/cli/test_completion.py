@@ -52,7 +52,7 @@ def test_the_script_of_a_shell(command_line, shell: str) -> None:
     assert "_lrtrack_completion" in done.stdout
     assert f"_LRTRACK_COMPLETE={shell}_complete" in done.stdout
     if found is not None:
-        subprocess.run([found, "-n"], input=done.stdout, text=True, check=True, timeout=60)
+        subprocess.run([found, "-n"], input=done.stdout, text=True, check=True, timeout=300)
 
 
 def test_bash_itself(clean_place: Path, tmp_path: Path) -> None:
@@ -72,6 +72,6 @@ def test_bash_itself(clean_place: Path, tmp_path: Path) -> None:
         _lrtrack_completion lrtrack
         echo "${{COMPREPLY[@]}}"
     """
-    done = subprocess.run([bash, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([bash, "-c", script], capture_output=True, text=True, timeout=300)
 
     assert (done.stdout, done.stderr) == ("compare\n", "")

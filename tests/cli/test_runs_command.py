@@ -52,7 +52,7 @@ def on_a_terminal(*arguments: str, **environment: str) -> str:
     except OSError:  # how Linux says that the other side has closed a terminal
         pass
     os.close(ours)
-    assert process.wait(60) == 0
+    assert process.wait(300) == 0
     return shown.decode()
 
 

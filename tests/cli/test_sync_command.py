@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -91,18 +89,16 @@ def test_what_waits_is_delivered_once(command_line, queue, store: str):
 
 
 def test_what_a_killed_trainer_left(
-    command_line, store: str, clean_place: Path, living_shippers, within_seconds
+    command_line, store: str, clean_place: Path, living_shippers, kill_shippers, within_seconds
 ):
     """A trainer killed together with its shipper: every journalled step arrives, run FAILED."""
     command = [sys.executable, "-P", str(TRAINER), "100000", "0.001"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        within_seconds(10, lambda: steps(clean_place) > 200)
-        for shipper in living_shippers():
-            os.kill(shipper, signal.SIGKILL)
+        within_seconds(10, lambda: steps(clean_place) > 200 and living_shippers() != [])
         process.kill()
-    within_seconds(10, lambda: living_shippers() == [])
+    kill_shippers()
     result = command_line("sync")
 
     assert (result.returncode, result.stdout) == (0, "Delivered 1 of 1 runs.\n")

@@ -70,7 +70,7 @@ def scaled(
             if clip is not None:
                 clip_grad_norm_(task.model.parameters(), clip)
             if attempt != bad:
-                truth.step(optimizer, total, scale)
+                truth.step(optimizer, total, scale, parts)
             amp.step(optimizer)
             amp.update()
             if attempt != bad:

@@ -242,7 +242,7 @@ class Scenario:
 
 def start() -> None:
     """Let the processes know of each other."""
-    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+    dist.init_process_group("gloo", timeout=timedelta(seconds=300))
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ def accumulation(truth: Truth) -> None:
                 loss = task.loss() / parts
                 loss.backward()
                 total += loss.item()
-            truth.step(optimizer, total)
+            truth.step(optimizer, total, calls=parts)
             optimizer.step()
             optimizer.zero_grad()
             scheduler.step()
@@ -45,7 +45,7 @@ def accumulation_torso(truth: Truth) -> None:
             loss.backward()
             total += loss.item()
             if batch % 3 == 2:
-                truth.step(optimizer, total)
+                truth.step(optimizer, total, calls=3)
                 optimizer.step()
                 optimizer.zero_grad()
                 total = 0.0
@@ -92,8 +92,25 @@ def two_losses(truth: Truth) -> None:
             penalty = 1e-3 * loss.square()
             loss.backward(retain_graph=True)
             penalty.backward()
-            truth.step(optimizer, number(loss) + number(penalty))
+            truth.step(optimizer, number(loss) + number(penalty), calls=2)
             optimizer.step()
+
+
+@case("accumulation whose last group is incomplete")
+def accumulation_rest(truth: Truth) -> None:
+    """Two epochs of five batches in groups of three: the loss is a sum, and says of how many."""
+    task = Task()
+    optimizer = SGD(task.model.parameters(), lr=0.1)
+    with truth.track(optimizer):
+        for group in (3, 2, 3, 2):
+            total = 0.0
+            for _ in range(group):
+                loss = task.loss() / 3
+                loss.backward()
+                total += loss.item()
+            truth.step(optimizer, total, calls=group)
+            optimizer.step()
+            optimizer.zero_grad()
 
 
 @case("two losses in one call")

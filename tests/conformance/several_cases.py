@@ -40,7 +40,7 @@ class Gan:
             real.backward()
             fake = judge(self.discriminator(made.detach()), zeros)
             fake.backward()
-            discriminator.step(self.of_discriminator, number(real) + number(fake))
+            discriminator.step(self.of_discriminator, number(real) + number(fake), calls=2)
             self.of_discriminator.step()
             self.slower.step()
             if step % 2:
@@ -116,7 +116,7 @@ def untracked(truth: Truth) -> None:
             optimizer.zero_grad()
             loss = task.loss()
             loss.backward()
-            truth.step(optimizer, number(aside) + number(loss))
+            truth.step(optimizer, number(aside) + number(loss), calls=2)
             optimizer.step()
 
 
@@ -168,11 +168,11 @@ def threads(truth: Truth) -> None:
             optimizer = SGD(task.model.parameters(), lr=0.1 * factor)
 
             def loss() -> torch.Tensor:
-                turn.wait(30)
+                turn.wait(300)
                 return task.loss() * factor
 
             with book.track(optimizer):
-                train(book, optimizer, loss, lambda step: turn.wait(30))
+                train(book, optimizer, loss, lambda step: turn.wait(300))
         except BaseException as error:
             failures.append(error)
             turn.abort()

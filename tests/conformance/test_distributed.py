@@ -22,7 +22,7 @@ from .distributed_trainer import STEPS, Training
 
 TRAINER = Path(__file__).with_name("distributed_trainer.py")
 #: Seconds after which a job counts as hanging; torch's own patience in it is 60.
-LIMIT = 150
+LIMIT = 300
 WAYS = ("ddp", "fsdp", "hsdp")
 NORMS = ("global", "group", "layer")
 

@@ -56,7 +56,7 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
         server = request.getfixturevalue("wandb_server")
         read = lambda: of_wandb(server)  # noqa: E731
     options = {"tracker": request.param, "experiment": EXPERIMENT, "name": NAME}
-    return {**options, "flush_timeout": 60.0}, read
+    return {**options, "flush_timeout": 300.0}, read
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["same journal", "other machine"])

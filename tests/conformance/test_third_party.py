@@ -108,7 +108,7 @@ def test_the_tags_in_mlflow(store: str) -> None:
     scheduler = transformers_schedule("linear", optimizer, num_warmup_steps=3)
     with accelerated() as accelerator:
         wrapped, schedule = accelerator.prepare(optimizer, scheduler)
-        with lrtrack.track(wrapped, schedule, experiment="X", flush_timeout=60.0) as run:
+        with lrtrack.track(wrapped, schedule, experiment="X", flush_timeout=300.0) as run:
             wrapped.step()
             schedule.step()
     found = mlflow.MlflowClient(tracking_uri=store).get_run(run.id).data

@@ -235,7 +235,7 @@ def accelerate_accumulates(truth: Truth) -> None:
                     if accelerator.sync_gradients:
                         found = accelerator.clip_grad_norm_(model.parameters(), 0.1)
                         truth.put(grad_norm_preclip=float(found))
-                        truth.step(inner, sum(losses))
+                        truth.step(inner, sum(losses), calls=every)
                         losses.clear()
                     optimizer.step()
                     scheduler.step()

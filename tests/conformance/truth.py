@@ -66,13 +66,14 @@ class Truth:
         self.others.append(found)
         return found
 
-    def step(self, optimizer: Any, loss: Any = None, scale: float = 1.0) -> None:
+    def step(self, optimizer: Any, loss: Any = None, scale: float = 1.0, calls: int = 1) -> None:
         """Write down the step to come: learning rates, norms, loss.
 
         Args:
             optimizer: torch's own.
             loss: a number or a one-element tensor.
             scale: what the gradients are still to be divided by, within the step.
+            calls: of `backward()`, of which the loss is the sum.
         """
         groups = optimizer.param_groups
         self.put(lr=float(groups[0]["lr"]))
@@ -81,7 +82,7 @@ class Truth:
             self.put({f"lr/{n}": float(g["lr"]) for n, g in zip(names, groups, strict=True)})
         self._put_norms(groups, scale)
         if loss is not None:
-            self.put(loss=number(loss))
+            self.put(loss=number(loss), **({"loss_count": float(calls)} if calls > 1 else {}))
         self.steps += 1
 
     def put(self, mapping: dict[str, float] | None = None, **metrics: float) -> None:

@@ -62,7 +62,7 @@ def test_without_ranger(command_line: Command, clean_place: Path) -> None:
         "main(['demo', '--tracker', 'local', '--seeds', '1'], prog_name='lrtrack')\n"
     )
     shown = subprocess.run(
-        [sys.executable, "hidden.py"], capture_output=True, text=True, timeout=120
+        [sys.executable, "hidden.py"], capture_output=True, text=True, timeout=300
     )
 
     assert shown.returncode == 0, shown.stderr

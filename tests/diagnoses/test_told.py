@@ -42,7 +42,7 @@ with lrtrack.track(optimizer, scheduler, tracker="local"):
 def script(*arguments: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """What a user sees of such a program."""
     command = [sys.executable, "-P", *options, "-c", SCRIPT, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def never(training: Any, **options: Any) -> Any:
@@ -117,8 +117,8 @@ def test_read_back(training, request, monkeypatch, tracker: str) -> None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("store"))
     if tracker == "wandb":
         request.getfixturevalue("wandb_server")
-    never(training, tracker=tracker, experiment="x", name="never", flush_timeout=90)
-    stepped(training, tracker=tracker, experiment="x", name="stepped", flush_timeout=90)
+    never(training, tracker=tracker, experiment="x", name="never", flush_timeout=300)
+    stepped(training, tracker=tracker, experiment="x", name="stepped", flush_timeout=300)
     found = {history.run.name: history for history in fetch("x", tracker=tracker)}
 
     assert found["never"].run.diagnoses == (FOUND,)
@@ -134,11 +134,11 @@ def test_mlflow_can_be_searched(training, store, monkeypatch) -> None:
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     client = mlflow.MlflowClient(store)
-    run = never(training, tracker="mlflow", experiment="x", flush_timeout=90)
+    run = never(training, tracker="mlflow", experiment="x", flush_timeout=300)
     number = client.get_experiment_by_name("x").experiment_id
     wanted = "tags.`lrtrack.diagnoses` LIKE '%LR001%'"
     hit = client.search_runs([number], wanted)
-    stepped(training, tracker="mlflow", experiment="x", resume=run.id, flush_timeout=90)
+    stepped(training, tracker="mlflow", experiment="x", resume=run.id, flush_timeout=300)
 
     assert [each.info.run_id for each in hit] == [run.id]
     assert json.loads(hit[0].data.tags["lrtrack.diagnoses"]) == [FOUND]
@@ -154,8 +154,8 @@ def test_blocks_in_one_mlflow_run(training, store, monkeypatch) -> None:
     try:
         mlflow.set_experiment("x")
         with mlflow.start_run() as mine:
-            never(training, prefix="g/", flush_timeout=90)
-            stepped(training, prefix="d/", flush_timeout=90)
+            never(training, prefix="g/", flush_timeout=300)
+            stepped(training, prefix="d/", flush_timeout=300)
     finally:
         mlflow.set_tracking_uri(None)
     tags = mlflow.MlflowClient(store).get_run(mine.info.run_id).data.tags
@@ -165,10 +165,10 @@ def test_blocks_in_one_mlflow_run(training, store, monkeypatch) -> None:
 
 def test_wandb_can_be_filtered(training, wandb_server) -> None:
     """The codes are in the summary, the whole of it in the config; both go when it is no more."""
-    run = never(training, tracker="wandb", experiment="x", flush_timeout=90)
+    run = never(training, tracker="wandb", experiment="x", flush_timeout=300)
     (found,) = wandb_server.runs("tester/x")
     before = found.summary["lrtrack/diagnoses"], found.config["lrtrack"]["diagnoses"]
-    stepped(training, tracker="wandb", experiment="x", resume=run.id, flush_timeout=90)
+    stepped(training, tracker="wandb", experiment="x", resume=run.id, flush_timeout=300)
     (found,) = wandb_server.runs("tester/x")
 
     assert before == ("LR001", [FOUND])

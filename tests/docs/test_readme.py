@@ -59,7 +59,7 @@ def test_programs_run(block: tuple[Path, int, str], store: str, clean_place: Pat
     _, _, text = block
     program = text if re.search(r"^(import|from) ", text, re.M) else PREAMBLE + text
     done = subprocess.run(
-        [sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=240
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=300
     )
 
     assert done.returncode == 0, done.stderr

@@ -30,7 +30,7 @@ def test_the_example(
     monkeypatch.setenv("LRTRACK_TRACKER", "local")
     example = EXAMPLES / f"with_{framework}.py"
     done = subprocess.run(
-        [sys.executable, "-P", str(example)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-P", str(example)], capture_output=True, text=True, timeout=300
     )
     named = re.search(r"lrtrack (runs .*?)\"\"\"", example.read_text(encoding="utf-8"))
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "with_lightning.py"
 def test_lightning(store, command_line) -> None:
     """It trains, and the command that it names compares what it trained, over its seeds."""
     done = subprocess.run(
-        [sys.executable, str(EXAMPLE)], capture_output=True, text=True, timeout=240
+        [sys.executable, str(EXAMPLE)], capture_output=True, text=True, timeout=300
     )
     named = re.search(r"lrtrack (compare .*?)\"\"\"", EXAMPLE.read_text())
     assert done.returncode == 0, done.stderr

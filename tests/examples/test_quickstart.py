@@ -15,7 +15,7 @@ def test_the_example(store, command_line) -> None:
     """It trains, and the command that it names compares what it trained."""
     example = ROOT / "examples" / "quickstart.py"
     done = subprocess.run(
-        [sys.executable, "-P", str(example)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-P", str(example)], capture_output=True, text=True, timeout=300
     )
     named = re.search(r"lrtrack (compare .*?)\"\"\"", example.read_text())
     assert done.returncode == 0, done.stderr
@@ -30,7 +30,7 @@ def test_the_readme(store, command_line) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     code = text.partition("## Quick start")[2].partition("```python\n")[2].partition("```")[0]
     done = subprocess.run(
-        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=120
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=300
     )
     listed = json.loads(command_line("runs", "--experiment", "first", "--format", "json").stdout)
 

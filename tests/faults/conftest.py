@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,11 +21,16 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
+from lrtrack.errors import LRTrackError
+from lrtrack.journal.reader import JournalReader
+
 from .proxy import Proxy
 
 SOAK = os.environ.get("LRTRACK_SOAK", "") == "1"
 TRAINER = Path(__file__).parent / "trainer.py"
 EXPERIMENT = "faults"
+#: Seconds after which a test gives up waiting.
+PATIENCE = 120.0
 
 
 @pytest.fixture
@@ -99,6 +105,14 @@ class Nursery:
         """How many steps a training has made."""
         return int.from_bytes((self.place / f"steps-{name}").read_bytes(), "little")
 
+    def until(self, name: str, steps: int) -> int:
+        """Wait until a training has made so many steps; how many it has made by then."""
+        deadline = time.monotonic() + PATIENCE
+        while self.steps(name) < steps:
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.02)
+        return self.steps(name)
+
     def said(self) -> str:
         """What the trainings have said on stderr."""
         return (self.place / "nursery.log").read_text()
@@ -172,6 +186,22 @@ class Stored:
             assert run is not None
             run_id = run.info.run_id
         return [(m.step, m.value) for m in self.client.get_metric_history(run_id, "loss")]
+
+
+def steps_in(journals: Path) -> dict[str, int]:
+    """How many steps the journals of a directory have, by the run's name."""
+    found = {}
+    for path in journals.glob("runs/*.journal"):
+        with contextlib.suppress(LRTrackError, OSError):  # just begun, or just deleted
+            reader = JournalReader(path)
+            found[reader.run.name] = reader.table()[0].num_rows
+    return found
+
+
+@pytest.fixture
+def journalled(clean_place: Path) -> Callable[..., int]:
+    """`journalled(name, folder)`: how many steps of a training are in its journal."""
+    return lambda name, folder=clean_place / ".lrtrack": steps_in(folder).get(name, 0)
 
 
 @pytest.fixture

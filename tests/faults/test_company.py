@@ -113,7 +113,7 @@ def test_a_clock_that_is_set_back(
     """Steps stay in order, none is lost, and each keeps the time that the clock showed."""
     begun = time.time()
     process = script(CLOCK)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     ended = time.time()
     (history,) = LocalTracker().histories(Query(directory=clean_place / ".lrtrack"))
     shown = history.times + np.where(history.steps < 100, 0.0, 3600.0)
@@ -135,11 +135,11 @@ def test_a_forked_child_that_outlives_the_training(
     """The run is the parent's, and ends with it; the child's steps are nobody's."""
     process = script(OUTLIVED)
     assert process.stdout is not None
-    process.wait(120)
+    process.wait(300)
     there = stored(store)
     within_seconds(90, lambda: there.status() == "FINISHED")
     losses = there.losses()
-    out, _ = process.communicate(timeout=120)  # when the child, which holds the pipe, has ended too
+    out, _ = process.communicate(timeout=300)  # when the child, which holds the pipe, has ended too
 
     assert process.returncode == 0
     assert losses == truth(100)
@@ -162,7 +162,7 @@ def test_threads_that_deliver_keep_others_away(
     locks = [path.name for path in (clean_place / ".lrtrack").rglob("*.lock") if held(path)]
     synced = command_line("sync", "--timeout", "5")
     (clean_place / "stop").touch()
-    said = [process.communicate(timeout=120)[1] for process in processes]
+    said = [process.communicate(timeout=300)[1] for process in processes]
     runs = there.runs()
     losses = {run.info.run_name: there.losses(run.info.run_id) for run in runs}
 

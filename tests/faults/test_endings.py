@@ -61,7 +61,7 @@ def test_each_way_to_end(
     nursery: Callable[..., Any],
     store: str,
     stored: Callable[[str], Any],
-    clean_place: Path,
+    journalled: Callable[..., int],
     within_seconds: Callable[..., None],
 ) -> None:
     """The exit status is what it is without lrtrack; the run's state tells; no step is missing."""
@@ -72,7 +72,7 @@ def test_each_way_to_end(
         child = trainings.train(ending, 0.0, "wait" if signalled else ending, STEPS)
         if signalled:
             within_seconds(30, lambda name=ending: trainings.steps(name) == STEPS)
-            time.sleep(1.0)
+            within_seconds(30, lambda name=ending: journalled(name) == STEPS)
             os.kill(child, signal.Signals[ending])
         found[ending] = trainings.wait(child)
     there = stored(store)
@@ -95,15 +95,14 @@ def test_out_of_memory(
     bounded: Callable[[int], int],
     store: str,
     stored: Callable[[str], Any],
-    clean_place: Path,
+    journalled: Callable[..., int],
     within_seconds: Callable[..., None],
 ) -> None:
     """Where the kernel kills the trainer for its memory, the run is FAILED, its steps kept."""
     trainings = nursery()
     child = trainings.train("eating", 0.001, "eat")
-    time.sleep(1.5)
-    made = trainings.steps("eating")
-    time.sleep(1.0)
+    made = trainings.until("eating", 300)
+    within_seconds(60, lambda: journalled("eating") > made)
     bounded(child)
     trainings.stop("eating")
     status = trainings.wait(child)

@@ -17,7 +17,7 @@ def report(request, served, proxy, monkeypatch, command_line):
     """Ask for a report through the proxy; there are two runs, delivered without trouble."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", served.uri)
     for seed in (0, 1):
-        train(STEPS, seed=seed, flush_timeout=60)
+        train(STEPS, seed=seed, flush_timeout=300)
     command = [*request.param, "--experiment", "faults", "--tracking-uri", proxy.uri, "--no-cache"]
     return lambda: command_line(*command)
 

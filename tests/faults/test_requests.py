@@ -48,7 +48,7 @@ def everything_once(found, steps: int = STEPS) -> None:
 def test_a_lost_answer_makes_no_second_run(served, proxy, stored, cut):
     """The run whose creation was not answered is looked for, and found, instead of made again."""
     proxy.hurt("runs/create", cut=cut)
-    train(STEPS, flush_timeout=60)
+    train(STEPS, flush_timeout=300)
 
     everything_once(stored(served.uri))
     assert [request.status for request in proxy.asked("runs/create")] == [0]
@@ -58,7 +58,7 @@ def test_a_lost_answer_makes_no_second_run(served, proxy, stored, cut):
 def test_every_kind_of_answer_may_be_lost(served, proxy, stored, paths):
     """What the server did unseen is not done twice, whichever request it was."""
     faults = [proxy.hurt(path, cut="before") for path in paths]
-    train(STEPS, flush_timeout=60)
+    train(STEPS, flush_timeout=300)
 
     everything_once(stored(served.uri))
     assert [(fault.path, fault.times) for fault in faults] == [(path, 0) for path in paths]
@@ -67,7 +67,7 @@ def test_every_kind_of_answer_may_be_lost(served, proxy, stored, paths):
 def test_a_lost_batch_is_not_stored_twice(served, proxy, stored):
     """Batches of steps whose answers are lost on the way leave each step once."""
     fault = proxy.hurt("runs/log-batch", times=3, cut="amid", holding=b'"loss"')
-    train(2500, flush_timeout=90)
+    train(2500, flush_timeout=300)
 
     assert fault.times == 0
     everything_once(stored(served.uri), 2500)
@@ -89,7 +89,7 @@ def in_three_seconds() -> str:
 def test_a_server_gets_the_pause_that_it_asks_for(served, proxy, stored, path, status, header):
     """After `Retry-After` nothing at all is asked before that time, and then all is delivered."""
     proxy.hurt(path, status=status, headers={"Retry-After": header})
-    train(STEPS, flush_timeout=60)
+    train(STEPS, flush_timeout=300)
 
     everything_once(stored(served.uri))
     (refused,) = [request for request in proxy.requests if request.status == status]
@@ -102,7 +102,7 @@ def test_troubles_of_the_server_pass(served, proxy, stored):
     statuses = (500, 502, 504, 408)
     for path, status in zip(ASKED[-4:], statuses, strict=True):
         proxy.hurt(path, status=status, body="<html><title>Sorry</title></html>")
-    train(STEPS, flush_timeout=90)
+    train(STEPS, flush_timeout=300)
 
     everything_once(stored(served.uri))
     seen = {request.status for request in proxy.requests}
@@ -190,7 +190,7 @@ def test_in_the_users_process_his_own_requests_stay_mlflows(
     before = {name: text for name, text in os.environ.items() if name.startswith("MLFLOW_")}
     proxy.hurt("runs/create", cut="before")
     with pytest.warns(lrtrack.LRTrackWarning, match="a thread delivers instead"):
-        train(STEPS, flush_timeout=60)
+        train(STEPS, flush_timeout=300)
     proxy.hurt("experiments/search", times=2, cut="before")
     names = [each.name for each in mlflow.MlflowClient(proxy.uri).search_experiments()]
 

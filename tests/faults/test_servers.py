@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -74,30 +72,32 @@ def test_a_server_that_is_away_from_the_middle_on(
 
 
 def test_a_server_that_goes_away_at_the_end(
-    server, stored, monkeypatch, living_shippers, within_seconds
+    server, stored, monkeypatch, living_shippers, kill_shippers, within_seconds
 ):
     """What the last moments left is brought by the shipper of any later run."""
     server.start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     with pytest.warns(lrtrack.LRTrackWarning, match=LATE):
         end = train(STEPS, 0.005, {STEPS - 1: server.stop}, flush_timeout=2)
-    for shipper in living_shippers():
-        os.kill(shipper, signal.SIGKILL)
+    within_seconds(60, lambda: living_shippers() != [])
+    kill_shippers()
     server.start()
-    train(1, experiment="later", flush_timeout=60)
+    train(1, experiment="later", flush_timeout=300)
     within_seconds(60, lambda: stored(server.uri).status() == "FINISHED")
 
     assert end < 2 + 1 + SLACK
     everything_once(stored(server.uri))
 
 
-def test_a_server_that_never_comes(server, monkeypatch, clean_place, living_shippers):
+def test_a_server_that_never_comes(
+    server, monkeypatch, clean_place, living_shippers, kill_shippers, within_seconds
+):
     """Training ends in its time with one warning, and its journal has everything."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     with pytest.warns(lrtrack.LRTrackWarning, match=LATE) as caught:
         end = train(STEPS, flush_timeout=2)
-    for shipper in living_shippers():  # it would have patience for minutes
-        os.kill(shipper, signal.SIGKILL)
+    within_seconds(60, lambda: living_shippers() != [])
+    kill_shippers()  # it would have patience for minutes
     (history,) = LocalTracker().histories(Query(directory=clean_place / ".lrtrack"))
 
     assert len(caught) == 1
@@ -139,7 +139,7 @@ def test_a_server_that_comes_and_goes(server, stored, monkeypatch, repeats, with
         for number in range(count)
         for shift, action in ((150, server.stop), (290, server.start))
     }
-    train(count * 300, 0.01, at, flush_timeout=120)
+    train(count * 300, 0.01, at, flush_timeout=300)
     within_seconds(60, lambda: stored(server.uri).status() == "FINISHED")
 
     everything_once(stored(server.uri), count * 300)
@@ -155,7 +155,7 @@ def test_a_wandb_server_with_troubles_of_its_own(wandb_server, command_line, par
         return (status, {}, "{}") if status else None
 
     wandb_server.fault = trouble
-    wandb_training.train(flush_timeout=60)
+    wandb_training.train(flush_timeout=300)
     command_line("sync")
 
     assert next(answers, None) is None

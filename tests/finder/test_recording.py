@@ -30,7 +30,12 @@ NOTE = "mlflow.note.content"
 def find(training: Any, **options: Any) -> lrtrack.LRFinderResult:
     """A short test of the training, waited for."""
     return lrtrack.find_lr(
-        training.model, training.optimizer, training.step, num_steps=40, flush_timeout=60, **options
+        training.model,
+        training.optimizer,
+        training.step,
+        num_steps=40,
+        flush_timeout=300,
+        **options,
     )
 
 
@@ -121,7 +126,7 @@ def test_mlflow(training, store) -> None:
 
 def test_a_training_has_no_kind_in_mlflow(training, store) -> None:
     """Runs of `track()` look as before, and are read back as trainings."""
-    with lrtrack.track(training.optimizer, experiment="digits", flush_timeout=60):
+    with lrtrack.track(training.optimizer, experiment="digits", flush_timeout=300):
         training.train(2)
 
     (history,) = MlflowTracker().histories(Query("digits", uri=store))
@@ -177,7 +182,7 @@ def step():
     loss.backward()
     return loss
 BEFORE
-result = lrtrack.find_lr(weight, optimizer, step, tracker="wandb", seed=3, flush_timeout=60)
+result = lrtrack.find_lr(weight, optimizer, step, tracker="wandb", seed=3, flush_timeout=300)
 AFTER
 print("RESULT", json.dumps([result.lrs.tolist(), result.losses.tolist(), result.suggestions]))
 """

@@ -288,7 +288,7 @@ def test_two_processes_stop_together(clean_place, local) -> None:
     (clean_place / "train.py").write_text(TORCHRUN)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     done = subprocess.run(
-        [*command, "--nproc-per-node=2", "train.py"], capture_output=True, text=True, timeout=120
+        [*command, "--nproc-per-node=2", "train.py"], capture_output=True, text=True, timeout=300
     )
     told = sorted(part.partition(">")[0].split() for part in done.stdout.split("<")[1:])
 

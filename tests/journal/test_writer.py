@@ -321,7 +321,7 @@ for step in range(100):
     writer.append(step, float(step), {"lr": 0.5})
 writer.flush()
 print("ready", flush=True)
-time.sleep(60)
+time.sleep(600)
 """,
         path,
     )
@@ -344,17 +344,19 @@ warnings.simplefilter("ignore")  # that a process with threads forks
 writer = JournalWriter(path, run)
 writer.append(0, 1.0, {"lr": 0.5})
 writer.flush()
+ready, flushed = os.pipe()
 child = os.fork()
 if child == 0:
     os.close(1), os.close(2)
     writer.append(1, 2.0, {"lr": 9.0})
-    time.sleep(0.6)
+    time.sleep(0.6)  # as long as the writer of the parent takes for a row
     writer.flush()
-    time.sleep(60)
+    os.write(flushed, b".")
+    time.sleep(600)
     os._exit(0)
-time.sleep(1.0)
+os.read(ready, 1)
 print(child, flush=True)
-time.sleep(60)
+time.sleep(600)
 """,
         path,
     )
@@ -393,7 +395,7 @@ writer.amend(39, 39.0, {"val": 1.0})
 before = path.stat().st_size
 time.sleep(0.7)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + 300
 while path.stat().st_size == before and time.monotonic() < deadline:
     time.sleep(0.02)
 writer.append(40, 40.0, {"lr": 0.25})
@@ -402,7 +404,7 @@ print(len(caught), caught[0])
 """,
         path,
     )
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     events = [e.event["event"] for e in JournalReader(path).entries() if e.event]
 
     assert err == ""
@@ -433,7 +435,7 @@ print(*caught, sep="|")
 """,
         path,
     )
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
 
     assert err == ""
     assert out.count("|") == 1
@@ -455,7 +457,7 @@ except Exception as error:
 """,
         path,
     )
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
 
     assert err == ""
     assert out.startswith("JournalError")
@@ -486,7 +488,7 @@ print(*caught, sep="|")
 """,
         path,
     )
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     events = [e.event["event"] for e in JournalReader(path).entries() if e.event]
 
     assert err == ""

@@ -82,7 +82,7 @@ def truth(steps: list[int]) -> list[tuple[int, float]]:
 def test_a_killed_trainer_is_delivered_and_failed(trainer, store, clean_place, within_seconds):
     """After SIGKILL, what was journalled is in MLflow, and the run is FAILED."""
     process = trainer(100_000, 0.002)
-    time.sleep(2)
+    within_seconds(60, lambda: len(journalled(clean_place)) > 200)
     process.kill()
     process.wait()
     within_seconds(30, lambda: status(store) == "FAILED")
@@ -95,14 +95,13 @@ def test_a_killed_trainer_is_delivered_and_failed(trainer, store, clean_place, w
 
 
 def test_a_killed_process_group_is_left_to_sync(
-    trainer, store, clean_place, living_shippers, command_line, within_seconds
+    trainer, store, clean_place, living_shippers, kill_shippers, command_line, within_seconds
 ):
     """Where everything dies at once, `lrtrack sync` delivers the rest."""
     process = trainer(100_000, 0.002)
-    time.sleep(1)
+    within_seconds(60, lambda: len(journalled(clean_place)) > 100 and living_shippers() != [])
     os.kill(process.pid, signal.SIGKILL)
-    for shipper in living_shippers():
-        os.kill(shipper, signal.SIGKILL)
+    kill_shippers()
     process.wait()
     done = command_line("sync")
 
@@ -115,17 +114,16 @@ def test_a_killed_process_group_is_left_to_sync(
 
 
 def test_any_later_run_delivers_what_an_earlier_one_left(
-    trainer, store, clean_place, living_shippers, within_seconds
+    trainer, store, clean_place, living_shippers, kill_shippers, within_seconds
 ):
     """A shipper started for another run takes up what it finds."""
     process = trainer(100_000, 0.002)
-    time.sleep(1)
+    within_seconds(60, lambda: len(journalled(clean_place)) > 100 and living_shippers() != [])
     os.kill(process.pid, signal.SIGKILL)
-    for shipper in living_shippers():
-        os.kill(shipper, signal.SIGKILL)
+    kill_shippers()
     process.wait()
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
-    with lrtrack.track(optimizer, experiment="other", flush_timeout=30):
+    with lrtrack.track(optimizer, experiment="other", flush_timeout=300):
         optimizer.step()
     within_seconds(30, lambda: status(store) == "FAILED")
 
@@ -134,26 +132,27 @@ def test_any_later_run_delivers_what_an_earlier_one_left(
 
 
 def test_a_server_down_at_the_start_costs_one_warning(
-    server, clean_place, monkeypatch, command_line
+    server, clean_place, monkeypatch, command_line, within_seconds
 ):
     """Training goes on, one warning says so, and everything is delivered once it is up."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
-    begun = time.monotonic()
     with pytest.warns(lrtrack.LRTrackWarning, match="cannot deliver at present") as caught:
-        with lrtrack.track(optimizer, experiment="faults", flush_timeout=8):
+        with lrtrack.track(optimizer, experiment="faults", flush_timeout=2):
             for step in range(50):
                 optimizer.zero_grad()
                 (weight * 0.0 + 1.0 / (1 + step)).backward()
                 optimizer.step()
+            within_seconds(60, lambda: len(caught) > 0)
+            begun = time.monotonic()
     took = time.monotonic() - begun
     left = command_line("sync", "--timeout", "15")
     server.start()
     done = command_line("sync")
 
     assert len(caught) == 1
-    assert took < 20
+    assert took < 2 + 60  # requests of MLflow's own would be repeated for longer
     assert left.returncode == 1
     assert "stays in the journals" in left.stderr
     assert done.returncode == 0, done.stderr
@@ -165,7 +164,7 @@ def test_credentials_stay_out_of_everything(server, trainer, clean_place, within
     server.start()
     uri = server.uri.replace("http://", "http://user:hunter2@")
     process = trainer(20, 0.0, MLFLOW_TRACKING_URI=uri)
-    output = process.communicate(timeout=60)
+    output = process.communicate(timeout=300)
     within_seconds(60, lambda: status(server.uri) == "FINISHED")
 
     files = [path for path in (clean_place / ".lrtrack").rglob("*") if path.is_file()]
@@ -182,7 +181,7 @@ def test_where_no_process_starts_a_thread_delivers(store, clean_place, monkeypat
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
     with pytest.warns(lrtrack.LRTrackWarning, match="a thread delivers instead") as caught:
-        with lrtrack.track(optimizer, experiment="faults", flush_timeout=30):
+        with lrtrack.track(optimizer, experiment="faults", flush_timeout=300):
             for step in range(10):
                 optimizer.zero_grad()
                 (weight * 0.0 + 1.0 / (1 + step)).backward()
@@ -201,7 +200,7 @@ def test_a_refusing_tracker_is_not_asked_for_ever(store, clean_place, living_shi
     client.delete_experiment(experiment)
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
     with pytest.warns(lrtrack.LRTrackWarning, match="mlflow experiments restore"):
-        with lrtrack.track(optimizer, experiment="faults", flush_timeout=20):
+        with lrtrack.track(optimizer, experiment="faults", flush_timeout=300):
             optimizer.step()
     within_seconds(20, lambda: living_shippers() == [])
     client.restore_experiment(experiment)

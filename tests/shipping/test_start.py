@@ -12,12 +12,15 @@ import lrtrack
 from lrtrack.shipping import start
 
 
-def test_short_runs_in_a_row_start_one_shipper(store, living_shippers, command_line) -> None:
+def test_short_runs_in_a_row_start_one_shipper(
+    store, living_shippers, command_line, within_seconds
+) -> None:
     """A shipper that is still coming up for one run is not started again for the next."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
     for _ in range(5):
         with lrtrack.track(optimizer, tracker="mlflow", flush_timeout=0):
             optimizer.step()
+    within_seconds(60, lambda: living_shippers() != [])
     started = living_shippers()
     synced = command_line("sync", MLFLOW_TRACKING_URI=store)
 
@@ -35,7 +38,7 @@ def test_a_shipper_that_stands_apart_holds_nothing_of_the_training(
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
     with (clean_place / "open").open("w") as file:
         os.set_inheritable(file.fileno(), True)
-        with lrtrack.track(optimizer, tracker="mlflow", flush_timeout=60):
+        with lrtrack.track(optimizer, tracker="mlflow", flush_timeout=300):
             optimizer.step()
         (shipper,) = map(psutil.Process, living_shippers())
 

@@ -44,7 +44,7 @@ def test_a_block_that_raises_is_a_failed_run(wandb_server):
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.1)
     with pytest.raises(ZeroDivisionError):
-        with lrtrack.track(optimizer, tracker="wandb", experiment="digits", flush_timeout=60):
+        with lrtrack.track(optimizer, tracker="wandb", experiment="digits", flush_timeout=300):
             optimizer.step()
             raise ZeroDivisionError
 

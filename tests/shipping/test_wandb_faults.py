@@ -108,7 +108,7 @@ def test_a_killed_shipper(
     """Whoever comes next asks what is there, also where no cursor tells of it, and goes on."""
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.1)
-    with lrtrack.track(optimizer, tracker="wandb", experiment="digits", flush_timeout=60) as run:
+    with lrtrack.track(optimizer, tracker="wandb", experiment="digits", flush_timeout=300) as run:
         for step in range(50):
             optimizer.step()
             run.log(loss=float(step))

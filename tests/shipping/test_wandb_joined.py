@@ -12,7 +12,7 @@ LOOP = """
 import time, torch, wandb, lrtrack
 optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
 run = wandb.init(project="p", config={"depth": 3}, tags=["mine"])
-with lrtrack.track(optimizer, seed=1, config={"depth": 9, "width": 5}, flush_timeout=60) as tracked:
+with lrtrack.track(optimizer, seed=1, config={"depth": 9, "width": 5}, flush_timeout=99) as tracked:
     assert tracked.id == run.id and wandb.run is run
     for step in range(200):
         optimizer.step()

@@ -35,7 +35,7 @@ def train(losses: list[float], during: Callable[[], None] = lambda: None, **opti
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
     scheduler = ExponentialLR(optimizer, 2.0)
-    with lrtrack.track(optimizer, scheduler, flush_timeout=60.0, **options) as run:
+    with lrtrack.track(optimizer, scheduler, flush_timeout=300.0, **options) as run:
         for loss in losses:
             optimizer.zero_grad()
             (weight * 0.0 + loss).backward()

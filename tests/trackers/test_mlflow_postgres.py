@@ -35,7 +35,7 @@ def cluster() -> Iterator[Any]:
 def train(experiment: str, at: Mapping[int, Callable[[], Any]] | None = None) -> str:
     """Track `STEPS` steps whose losses are 1/(1+step), and do what `at` says; MLflow's run id."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
-    with lrtrack.track(optimizer, experiment=experiment, norms="off", flush_timeout=60) as run:
+    with lrtrack.track(optimizer, experiment=experiment, norms="off", flush_timeout=300) as run:
         for step in range(STEPS):
             optimizer.step()
             run.log(loss=1 / (1 + step))
@@ -77,16 +77,19 @@ def test_a_wrong_password_is_not_repeated_to_the_reader(cluster):
     assert "***" not in said
 
 
-def test_a_database_that_is_down_loses_nothing(cluster, clean_place, command_line, monkeypatch):
+def test_a_database_that_is_down_loses_nothing(
+    cluster, clean_place, command_line, monkeypatch, within_seconds
+):
     """The run waits in its journal with the reason, and arrives when the database is back."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", cluster.uri)
     mlflow.MlflowClient(cluster.uri).search_experiments()
     cluster.stop()
     try:
-        with pytest.warns(lrtrack.LRTrackWarning, match="cannot deliver at present"):
+        with pytest.warns(lrtrack.LRTrackWarning, match="cannot deliver at present") as caught:
             optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
-            with lrtrack.track(optimizer, experiment="late", flush_timeout=8):
+            with lrtrack.track(optimizer, experiment="late", flush_timeout=1):
                 optimizer.step()
+                within_seconds(60, lambda: len(caught) > 0)
         down = command_line("compare", "--experiment", "late")
     finally:
         cluster.start()

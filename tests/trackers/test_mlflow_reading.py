@@ -65,7 +65,7 @@ def test_a_trained_run_comes_back(store):
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=1 / 3)
     rates = []
     with lrtrack.track(
-        optimizer, scheduler, experiment="x", seed=3, norms="off", group="g", flush_timeout=60
+        optimizer, scheduler, experiment="x", seed=3, norms="off", group="g", flush_timeout=300
     ) as run:
         for loss in LOSSES:
             rates.append(optimizer.param_groups[0]["lr"])

@@ -78,7 +78,7 @@ def test_a_joined_run_that_goes_on(store):
         mlflow.set_experiment("x")
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
         with mlflow.start_run() as active:
-            with lrtrack.track(optimizer, flush_timeout=60):
+            with lrtrack.track(optimizer, flush_timeout=300):
                 optimizer.step()
                 optimizer.step()
             (history,) = read(experiment=None)

@@ -27,7 +27,7 @@ sys.exit(7)
 def read(*arguments: str) -> tuple[int, str, int]:
     """Exit status, what was said, and the id of W&B's service, of a program that reads."""
     done = subprocess.run(
-        [sys.executable, "-P", "-c", READ, *arguments], capture_output=True, text=True, timeout=60
+        [sys.executable, "-P", "-c", READ, *arguments], capture_output=True, text=True, timeout=300
     )
     said, service = done.stdout.splitlines()
     return done.returncode, said, int(service)

@@ -28,7 +28,7 @@ def comparison(wandb_server: Any) -> Any:
     """Two tracked steps in the project `x`, read back from the server."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
     with lrtrack.track(
-        optimizer, tracker="wandb", experiment="x", seed=0, norms="off", flush_timeout=60.0
+        optimizer, tracker="wandb", experiment="x", seed=0, norms="off", flush_timeout=300.0
     ) as run:
         for loss in (1.0, 0.5):
             optimizer.step()

@@ -31,7 +31,7 @@ def train(seed: int = 0, **options: Any) -> str:
     """Track six steps with known losses; the run's id."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=1 / 3)
-    given = {"tracker": "wandb", "experiment": "x", "norms": "off", "flush_timeout": 60.0}
+    given = {"tracker": "wandb", "experiment": "x", "norms": "off", "flush_timeout": 300.0}
     with lrtrack.track(optimizer, scheduler, seed=seed, **{**given, **options}) as run:
         for loss in LOSSES:
             optimizer.step()
@@ -203,7 +203,7 @@ import torch, wandb, lrtrack
 optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
 with wandb.init(project="x") as run:
     run.log({"mine": 7.0})
-    with lrtrack.track(optimizer, flush_timeout=60):
+    with lrtrack.track(optimizer, flush_timeout=300):
         for step in range(20):
             optimizer.step()
     run.log({"mine": 8.0})

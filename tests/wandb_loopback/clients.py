@@ -30,7 +30,7 @@ with wandb.init(project="p", id="few", resume=sys.argv[1] if sys.argv[1:] else N
 
 
 def script(
-    server: Loopback, code: str, *arguments: str, timeout: float = 60, **environment: str
+    server: Loopback, code: str, *arguments: str, timeout: float = 300, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run Python code that uses `wandb`, in the current directory."""
     return subprocess.run(
@@ -54,7 +54,7 @@ def look(server: Loopback, code: str, **environment: str) -> subprocess.Complete
 
 
 def command(
-    server: Loopback, *arguments: str, timeout: float = 60, **environment: str
+    server: Loopback, *arguments: str, timeout: float = 300, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `wandb …` as a user would, but with an agent that need not wait 5 s between looks."""
     environment = {"WANDB_SILENT": "false", **environment}
@@ -74,7 +74,7 @@ def clients_left(server: Loopback) -> list[int]:
     return found
 
 
-def all_gone(server: Loopback, seconds: float = 10) -> bool:
+def all_gone(server: Loopback, seconds: float = 300) -> bool:
     """Whether every client is gone, or goes within so many seconds."""
     deadline = time.monotonic() + seconds
     while clients_left(server):

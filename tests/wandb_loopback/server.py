@@ -102,6 +102,7 @@ class Loopback:
             "WANDB_API_KEY": self.api_key,
             "WANDB_ERROR_REPORTING": "false",
             "WANDB_SILENT": "true",
+            "WANDB__SERVICE_WAIT": "300",
             "WANDB_CONFIG_DIR": str(home / "config"),
             "WANDB_CACHE_DIR": str(home / "cache"),
             "WANDB_DATA_DIR": str(home / "data"),

@@ -23,7 +23,7 @@ def train(steps: int = 40, at: dict[int, Any] | None = None, **options: Any) -> 
     weight = torch.nn.Parameter(torch.ones(3))
     optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=steps)
-    given = {"tracker": "wandb", "experiment": "digits", "seed": 1, "flush_timeout": 60.0}
+    given = {"tracker": "wandb", "experiment": "digits", "seed": 1, "flush_timeout": 300.0}
     with lrtrack.track(optimizer, scheduler, **{**given, **options}) as run:
         for step in range(steps):
             optimizer.zero_grad()

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import accelerate
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import StepLR
 
@@ -20,35 +16,7 @@ from lrtrack.errors import LRTrackWarning, UsageError
 from lrtrack.integrations.accelerate import LRTrack
 from lrtrack.records import State
 
-
-@pytest.fixture
-def accelerator() -> Iterator[Callable[..., Any]]:
-    """Make one for the processor; its state, which is one a process, is put back."""
-    yield lambda **given: accelerate.Accelerator(cpu=True, **given)
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-
-
-def prepare(found: Any, task: Any) -> None:
-    """Put what `prepare` returns in the place of what the task has."""
-    task.prepared = found.prepare(task.loader())
-    task.model, task.optimizer, task.scheduler = found.prepare(
-        task.model, task.optimizer, task.scheduler
-    )
-
-
-def train(found: Any, task: Any, clip: float | None = None, each: Any = None) -> None:
-    """accelerate's loop as its documentation has it; `each` is called at the end of a batch."""
-    for number, (inputs, labels) in enumerate(task.prepared):
-        with found.accumulate(task.model):
-            found.backward(task.loss(inputs, labels))
-            if found.sync_gradients and clip is not None:
-                found.clip_grad_norm_(task.model.parameters(), clip)
-            task.optimizer.step()
-            task.scheduler.step()
-            task.optimizer.zero_grad()
-        if each is not None:
-            each(number)
+from .loops import prepare, train
 
 
 @pytest.mark.parametrize(("accumulate", "clip"), [(1, None), (3, 0.5)])
@@ -146,7 +114,7 @@ def test_the_run_of_another_tracker_is_joined(digits, accelerator, store, ours_i
     """accelerate's own for MLflow opens it; where it is named last, if there is a config."""
     import mlflow
 
-    task, ours = digits(), LRTrack(flush_timeout=60.0)
+    task, ours = digits(), LRTrack(flush_timeout=300.0)
     found = accelerator(log_with=["mlflow", ours] if ours_is == "last" else [ours, "mlflow"])
     prepare(found, task)
     found.init_trackers("digits", config={"batch_size": 16} if ours_is == "first" else None)

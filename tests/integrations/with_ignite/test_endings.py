@@ -159,7 +159,7 @@ def test_the_run_of_ignites_own_mlflow_logger_is_joined(digits, store, monkeypat
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     task = digits()
     trainer = trainer_of(task)
-    LRTrack(task.optimizer, task.scheduler, seed=3, flush_timeout=60).attach(trainer)
+    LRTrack(task.optimizer, task.scheduler, seed=3, flush_timeout=300).attach(trainer)
     with MLflowLogger(store) as logger:
         logger.attach_output_handler(
             trainer, Events.ITERATION_COMPLETED(every=4), "train", output_transform=float
@@ -184,7 +184,7 @@ def test_going_on_where_the_user_has_a_run_open(digits, store, monkeypatch) -> N
     client = mlflow.MlflowClient(store)
     task = digits(batches=4)
     trainer = trainer_of(task)
-    LRTrack(task.optimizer, task.scheduler, flush_timeout=60).attach(trainer)
+    LRTrack(task.optimizer, task.scheduler, flush_timeout=300).attach(trainer)
     with mlflow.start_run() as first:
         trainer.run(task.loader(), max_epochs=1)
         trainer.run(task.loader(), max_epochs=2)

@@ -210,7 +210,7 @@ def test_two_processes_under_idist(local, clean_place) -> None:
         program = PARALLEL.replace("PORT", str(free.getsockname()[1]))
     (clean_place / "train.py").write_text(program)
     done = subprocess.run(
-        [sys.executable, "train.py"], capture_output=True, text=True, timeout=120,
+        [sys.executable, "train.py"], capture_output=True, text=True, timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -223,7 +223,7 @@ def test_two_processes_under_idist(local, clean_place) -> None:
 def test_the_example(store, command_line) -> None:
     """Both schedules are compared by the accuracy of their evaluator."""
     done = subprocess.run(
-        [sys.executable, "-P", str(EXAMPLE)], capture_output=True, text=True, timeout=240
+        [sys.executable, "-P", str(EXAMPLE)], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert command_line("sync").returncode == 0

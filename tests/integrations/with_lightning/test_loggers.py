@@ -37,7 +37,7 @@ def test_beside_lightnings_own_monitor(digits, logger, local, steps_of) -> None:
     """It logs the rate alone, by default of each 50th step; both agree, and all is in one run."""
     fit(
         Module(digits(steps=100)),
-        LRTrack(flush_timeout=60.0),
+        LRTrack(flush_timeout=300.0),
         logger=logger,
         callbacks=[LearningRateMonitor()],
     )
@@ -83,7 +83,7 @@ def test_the_run_of_a_training_that_raises(digits, logger) -> None:
             return super().training_step(batch, batch_idx)
 
     with pytest.raises(RuntimeError, match="no more"):
-        fit(Breaking(digits()), LRTrack(flush_timeout=60.0), logger=logger)
+        fit(Breaking(digits()), LRTrack(flush_timeout=300.0), logger=logger)
 
     assert logger.experiment.get_run(logger.run_id).info.status == "FAILED"
     assert sorted(points(logger, "loss")) == [0, 1, 2]
@@ -92,7 +92,7 @@ def test_the_run_of_a_training_that_raises(digits, logger) -> None:
 def test_two_optimizers_share_the_loggers_run(digits, logger) -> None:
     """With their prefixes, and the steps of each counted from 0."""
     module = Adversaries(digits(steps=3))
-    fit(module, LRTrack(flush_timeout=60.0), logger=logger)
+    fit(module, LRTrack(flush_timeout=300.0), logger=logger)
     (run,) = logger.experiment.search_runs([logger.experiment_id])
 
     for name, losses in module.losses.items():

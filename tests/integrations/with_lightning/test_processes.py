@@ -38,7 +38,7 @@ def test_two_processes_write_one_run(store, digits, local, steps_of) -> None:
     losses = train(
         trainer={"strategy": "ddp", "devices": 2, "use_distributed_sampler": False},
         loggers={"MLFlowLogger": {"experiment_name": "digits", "tracking_uri": store}},
-        callback={"flush_timeout": 60.0},
+        callback={"flush_timeout": 300.0},
     )
     (history,) = local()
     found = steps_of(history)
@@ -62,7 +62,7 @@ def test_the_runs_of_both_loggers_are_joined(wandb_server, store) -> None:
             "WandbLogger": {"project": "p"},
             "MLFlowLogger": {"experiment_name": "digits", "tracking_uri": store},
         },
-        callback={"flush_timeout": 60.0},
+        callback={"flush_timeout": 300.0},
     )
     (run,) = wandb_server.runs("tester/p")
     ours = [row for row in run.history if "lrtrack/step" in row]

@@ -109,7 +109,7 @@ def test_a_checkpoint_that_tells_of_no_run(digits, local) -> None:
 def test_in_mlflow(digits, store, monkeypatch) -> None:
     """One run there, with every step once."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    options = {"tracker": "mlflow", "experiment": "digits", "flush_timeout": 60.0}
+    options = {"tracker": "mlflow", "experiment": "digits", "flush_timeout": 300.0}
     broken_off(digits, callback=LRTrack(**options))
     train(Module(digits(**TASK)), LRTrack(**options), LAST)
     client = mlflow.MlflowClient(store)
@@ -131,9 +131,9 @@ def loggers(store: str) -> Iterator[Any]:
 def test_with_a_logger_that_has(same: bool, digits, loggers) -> None:
     """The run is the logger's; a new one begins with the step where the training goes on."""
     first = loggers()
-    broken_off(digits, callback=LRTrack(flush_timeout=60.0), logger=first)
+    broken_off(digits, callback=LRTrack(flush_timeout=300.0), logger=first)
     second = loggers(first.run_id if same else None)
-    train(Module(digits(**TASK)), LRTrack(flush_timeout=60.0), LAST, logger=second)
+    train(Module(digits(**TASK)), LRTrack(flush_timeout=300.0), LAST, logger=second)
     client = first.experiment
     steps = [
         [point.step for point in client.get_metric_history(logger.run_id, "loss")]
@@ -148,7 +148,7 @@ def test_two_optimizers_in_one_run_of_a_logger(digits, loggers) -> None:
     """Each goes on in its own journal of that run."""
     first = loggers()
     for epochs, path, logger in ((1, None, first), (2, LAST, loggers(first.run_id))):
-        callback = LRTrack(flush_timeout=60.0)
+        callback = LRTrack(flush_timeout=300.0)
         train(Adversaries(digits(steps=4)), callback, path, max_epochs=epochs, logger=logger)
     histories = first.experiment.get_metric_history
     names = ("critic/lr", "generator/lr", "critic/loss", "generator/loss")

@@ -242,7 +242,7 @@ def test_several_machines_work_on_one_study(store, command_line, clean_place) ->
     study = optuna.create_study(study_name="s", storage=storage)
     command = [sys.executable, "-P", "-c", WORKER, storage]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=120)[1] for process in both]
+    said = [process.communicate(timeout=300)[1] for process in both]
     listed = json.loads(command_line("runs", "--experiment", "both", "--format", "json").stdout)
 
     assert [process.returncode for process in both] == [0, 0], said
@@ -258,7 +258,7 @@ def test_the_example(store, command_line) -> None:
     """It trains, and the command that it names compares what it trained."""
     example = ROOT / "examples" / "with_optuna.py"
     done = subprocess.run(
-        [sys.executable, "-P", str(example)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-P", str(example)], capture_output=True, text=True, timeout=300
     )
     named = re.search(r"lrtrack (compare .*?)\"\"\"", example.read_text())
     assert done.returncode == 0, done.stderr

@@ -54,7 +54,7 @@ def cluster() -> Iterator[str]:
     address = ray.get_runtime_context().gcs_address
     yield address
     ray.shutdown()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while left := [p.pid for p in psutil.process_iter() if _mentions(p, folder)]:
         assert time.monotonic() < deadline, f"left behind: {left}"
         time.sleep(0.1)

@@ -64,13 +64,13 @@ def test_going_on_beside_the_mlflow_callback(
     import mlflow
 
     given = {**SAVING, "report_to": "mlflow"}
-    ours = LRTrack(flush_timeout=60.0)
+    ours = LRTrack(flush_timeout=300.0)
     with pytest.raises(RuntimeError, match="broken"):
         trainer([ours, Interrupted(8)], **given).train()
     mlflow.end_run()
     if same:
         monkeypatch.setenv("MLFLOW_RUN_ID", ours.run.id)
-    trainer([LRTrack(flush_timeout=60.0)], **given).train(resume_from_checkpoint=True)
+    trainer([LRTrack(flush_timeout=300.0)], **given).train(resume_from_checkpoint=True)
     client = mlflow.MlflowClient(tracking_uri=store)
     experiments = [each.experiment_id for each in client.search_experiments()]
     steps = [

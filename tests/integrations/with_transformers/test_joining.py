@@ -14,7 +14,7 @@ def test_the_run_of_the_mlflow_callback_is_joined(trainer, store, ours_is: str) 
     import mlflow
     from transformers.integrations import MLflowCallback
 
-    ours = LRTrack(flush_timeout=60.0, prefix="lrtrack/")
+    ours = LRTrack(flush_timeout=300.0, prefix="lrtrack/")
     found = trainer(
         [ours] if ours_is == "last" else [ours, MLflowCallback()],
         report_to="mlflow" if ours_is == "last" else "none",
@@ -54,7 +54,7 @@ class Model(torch.nn.Module):
         return {"loss": torch.nn.functional.cross_entropy(self.inner(inputs), labels)}
 
 rows = [{"inputs": torch.ones(4) * at, "labels": torch.tensor(at % 3)} for at in range(40)]
-ours = LRTrack(flush_timeout=60.0)
+ours = LRTrack(flush_timeout=300.0)
 transformers.Trainer(
     Model(),
     transformers.TrainingArguments(
