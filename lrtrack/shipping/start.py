@@ -116,8 +116,9 @@ class Courier:
         before = self._snapshot.credentials
         now = Snapshot.take(self._snapshot.trackers).credentials
         names = [name for name, text in now.items() if before.get(name) != text]
-        verb = "was" if len(names) == 1 else "were"
-        return f"{' and '.join(names)} {verb} set since the run began" if names else ""
+        verb, pronoun = ("was", "it") if len(names) == 1 else ("were", "them")
+        said = f"{' and '.join(names)} {verb} set since the run began; `lrtrack sync` will use "
+        return said + pronoun if names else ""
 
     def queue(self) -> None:
         """See to it that the run, which goes on, is queued, whoever deleted what."""
