@@ -63,9 +63,9 @@ class Difference:
     def __str__(self) -> str:
         """What differs, in words; empty where nothing does."""
         parts = [
-            (self.missing, "not set here, and the training had {}"),
+            (self.missing, "not here, though the training had {}"),
             (self.changed, "not what the training had"),
-            (self.added, "set here, and the training did not have {}"),
+            (self.added, "here, though the training did not have {}"),
         ]
         texts = []
         for names, what in parts:

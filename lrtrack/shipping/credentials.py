@@ -23,6 +23,7 @@ from typing import Any
 from lrtrack import user_state
 from lrtrack.errors import JournalError
 from lrtrack.journal.layout import Layout, host, read_json, write_json
+from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run
 from lrtrack.settings import working_directory
 from lrtrack.trackers.base import Access, Tracker
@@ -151,8 +152,14 @@ def opener(layout: Layout, run: Run) -> Opener:
 
 
 def note_opener(layout: Layout, run: Run, credentials: Mapping[str, str]) -> None:
-    """Note that this process has resumed `run`, whose first record names another one."""
-    path = layout.opener(run.id)
+    """Note that this process resumes `run`, whose first record names another one.
+
+    Nothing is noted while another process writes the run: that one keeps it.
+    """
+    journal, path = layout.journal(run.id), layout.opener(run.id)
+    with contextlib.suppress(JournalError):
+        if journal.exists() and JournalReader(journal).alive():
+            return
     if Opener(run.host, run.credentials) == Opener(host(), credentials):
         path.unlink(missing_ok=True)
         return

@@ -158,12 +158,12 @@ class Hand:
         """
         key = run.id, target.tracker
         lock = Lock(self._layout.delivery_lock(*key))
+        if not _free(lock):
+            owed.add(target.tracker)
+            self._wait_for(key)
+            return True
+        self._busy.pop(key, None)
         try:
-            if not lock.acquire(patience=0.0):
-                owed.add(target.tracker)
-                self._wait_for(key)
-                return True
-            self._busy.pop(key, None)
             tracker = self._trackers(target.tracker)
             admitted = self._admit(run, target, tracker)
             if admitted is None:
@@ -276,3 +276,11 @@ class Hand:
             marker.unlink(missing_ok=True)
             if delivers and JournalReader(self._layout.journal(run_id)).alive():
                 marker.touch(mode=0o600)
+
+
+def _free(lock: Lock) -> bool:
+    """Take the lock of a delivery, unless another process has it, or the disk refuses."""
+    try:
+        return lock.acquire(patience=0.0)
+    except OSError:
+        return False

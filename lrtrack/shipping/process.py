@@ -188,7 +188,7 @@ class Shipper:
 
     def _keeps(self, job: Job) -> bool:
         """Whether the job is still this process's."""
-        job.displaced = not job.lock.kept()
+        job.displaced = job.displaced or not job.lock.kept()
         return self._stays() and not job.displaced
 
     def _later(self, job: Job, error: TrackerUnavailable) -> None:

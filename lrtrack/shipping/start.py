@@ -8,12 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
 from lrtrack.shipping.credentials import Snapshot
-from lrtrack.shipping.lock import held
+from lrtrack.shipping.cursor import Cursor
+from lrtrack.shipping.delivery import WELL
+from lrtrack.shipping.lock import Lock, held
 from lrtrack.shipping.process import Shipper
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
@@ -67,10 +70,23 @@ class Courier:
 
     def start(self, portable: bool) -> None:
         """Begin to ship; `portable` says whether there is anything for another process."""
+        self._forget_refusals()
         if self._objects:
             self._in_thread(self._objects.__getitem__, portable=False)
         self._portable = portable
         self.look()
+
+    def _forget_refusals(self) -> None:
+        """Have a resumed run tried again, whatever its trouble was when it was left."""
+        for tracker in self._snapshot.trackers:
+            path = self._layout.cursor(self._run_id, tracker.name)
+            lock = Lock(self._layout.delivery_lock(self._run_id, tracker.name))
+            with contextlib.suppress(OSError):
+                if path.exists() and lock.acquire():
+                    cursor = Cursor.load(path)
+                    if cursor.error is not None:
+                        replace(cursor, **WELL).save(path)
+                    lock.remove()
 
     def look(self) -> None:
         """See to it that a shipper lives; cheap enough to be called several times a second."""
@@ -100,8 +116,9 @@ class Courier:
         before = self._snapshot.credentials
         now = Snapshot.take(self._snapshot.trackers).credentials
         names = [name for name, text in now.items() if before.get(name) != text]
-        verb = "was" if len(names) == 1 else "were"
-        return f"{' and '.join(names)} {verb} set since the run began" if names else ""
+        verb, pronoun = ("was", "it") if len(names) == 1 else ("were", "them")
+        said = f"{' and '.join(names)} {verb} set since the run began; `lrtrack sync` will use "
+        return said + pronoun if names else ""
 
     def queue(self) -> None:
         """See to it that the run, which goes on, is queued, whoever deleted what."""

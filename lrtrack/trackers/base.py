@@ -87,6 +87,8 @@ class Sink(Protocol):
     Attributes:
         durable: True where what `write` took is stored for good; False where only `close` says
             so. Then a new sink is given the whole run again, and leaves out what is stored.
+        temporary: a sink that has this attribute is told where to keep temporary files; the
+            directory may have to be made.
     """
 
     @property
@@ -143,6 +145,10 @@ class Sink(Protocol):
 @runtime_checkable
 class Tracker(Protocol):
     """A place that runs are written to and read from.
+
+    A tracker may have two things more. `access` is an `Access`, and says what of the environment
+    decides how deliveries authenticate and connect. `renewed(target)` returns the target with this
+    process's settings in place of those of the process that trained, for `lrtrack sync`.
 
     Attributes:
         name: as in `track(tracker=…)` and the registry.

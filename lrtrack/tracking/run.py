@@ -196,9 +196,7 @@ class TrackedRun:
     def _trouble(self, state: Cursor) -> str:
         """What `state` says, without the advice to set what is set by now."""
         news = self._courier.news() if state.refused else ""
-        if not news:
-            return str(state.trouble)
-        return f"{state.error}: {news}, too late for this run; `lrtrack sync` uses it"
+        return f"{state.error}: {news}" if news else str(state.trouble)
 
     def finish(self, timeout: float, later: Collection[str] = ()) -> None:
         """Wait for the delivery of a run whose journal is closed.

@@ -1,0 +1,1 @@
+"""Strangers: hostile files, secrets that leak, credentials that go astray."""

@@ -1,0 +1,314 @@
+"""Credentials belong to the process that opened a run, and to the server they were given for."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import mlflow
+import psutil
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+import lrtrack
+from lrtrack.cli import main
+from lrtrack.errors import LRTrackWarning
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.reader import JournalReader
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.records import Run, State, Target
+from lrtrack.shipping import start
+from lrtrack.shipping.credentials import Snapshot, hashes
+from lrtrack.shipping.start import launch
+from lrtrack.trackers import registry
+
+from .gatekeeper import Gatekeeper
+
+TOKEN, PASSWORD = "token-of-alice", "password-of-bob"
+BEARER = f"Bearer {TOKEN}"
+BASIC = "Basic " + base64.b64encode(f"bob:{PASSWORD}".encode()).decode()
+BOB = {"MLFLOW_TRACKING_USERNAME": "bob", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+NAMES = "MLFLOW_TRACKING_PASSWORD and MLFLOW_TRACKING_USERNAME"
+#: Trains until there is a file `stop`: `python -c TRAINING EXPERIMENT`.
+TRAINING = """
+import sys, time, pathlib, torch, lrtrack
+weight = torch.nn.Parameter(torch.ones(()))
+optimizer = torch.optim.SGD([weight], lr=0.5)
+with lrtrack.track(optimizer, tracker="mlflow", experiment=sys.argv[1], flush_timeout=60):
+    while not pathlib.Path("stop").exists():
+        optimizer.zero_grad(); (weight * 2.0).backward(); optimizer.step(); time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def layout(clean_place: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """The journals of the working directory; the home directory has no credentials."""
+    home = clean_place.parent / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    made = Layout(clean_place / ".lrtrack")
+    made.create()
+    return made
+
+
+@pytest.fixture
+def gate(served) -> Iterator[Callable[[str | None], Gatekeeper]]:
+    """`gate(accepts)`: a server that wants that `Authorization` header; None: it wants none."""
+    with ExitStack() as stack:
+        yield lambda accepts: stack.enter_context(Gatekeeper(served.port, accepts).listening())
+
+
+@pytest.fixture
+def left(layout: Layout, clean_place: Path) -> Callable[..., str]:
+    """`left(uri, **variables)`: a finished run that nobody has delivered, opened with these."""
+
+    def leave(uri: str, experiment: str, **variables: str) -> str:
+        environ = {"HOME": os.environ["HOME"], **variables}
+        run = Run(
+            "a" * 32,
+            "left",
+            cwd=str(clean_place),
+            version="1.0",
+            targets=(Target("mlflow", uri, experiment=experiment),),
+            credentials=hashes([registry.get("mlflow")], environ),
+        )
+        writer = JournalWriter(layout.journal(run.id), run)
+        writer.append(0, 100.0, {"loss": 1.0, "lr": 0.1})
+        writer.close(State.FINISHED)
+        layout.marker(run.id).touch()
+        return run.id
+
+    return leave
+
+
+@pytest.fixture
+def cli() -> Callable[..., Result]:
+    """`cli(command, NAME=value, …)`: run `lrtrack command` with these variables as well."""
+    return lambda *arguments, **variables: CliRunner().invoke(main, arguments, env=variables)
+
+
+def statuses(uri: str, experiment: str) -> list[str]:
+    """How the runs of an experiment stand in the store itself."""
+    client = mlflow.MlflowClient(uri)
+    found = client.get_experiment_by_name(experiment)
+    runs = client.search_runs([found.experiment_id]) if found is not None else []
+    return [run.info.status for run in runs]
+
+
+def optimizer() -> torch.optim.Optimizer:
+    """Something to train."""
+    return torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
+
+
+def test_two_servers_and_two_users(
+    gate, served, layout: Layout, living_shippers, within_seconds, clean_place: Path
+) -> None:
+    """Two trainings in one directory: each server is shown the credentials given for it alone."""
+    alices, bobs = gate(BEARER), gate(BASIC)
+    own = {
+        "alice": {"MLFLOW_TRACKING_URI": alices.uri, "MLFLOW_TRACKING_TOKEN": TOKEN},
+        "bob": {"MLFLOW_TRACKING_URI": bobs.uri.replace("//", f"//bob:{PASSWORD}@")},
+    }
+    trainings = [
+        subprocess.Popen([sys.executable, "-P", "-c", TRAINING, who], env={**os.environ, **these})
+        for who, these in own.items()
+    ]
+    within_seconds(120, lambda: alices.shown.count(BEARER) > 3 and bobs.shown.count(BASIC) > 3)
+    shippers = living_shippers()
+    (clean_place / "stop").touch()
+    codes = [training.wait(120) for training in trainings]
+    within_seconds(60, lambda: layout.queued() == [])
+    files = [path.read_bytes() for path in layout.root.rglob("*") if path.is_file()]
+
+    assert (codes, len(shippers)) == ([0, 0], 2)
+    assert (set(alices.shown), set(bobs.shown)) == ({BEARER}, {BASIC})
+    assert [statuses(served.uri, who) for who in own] == [["FINISHED"], ["FINISHED"]]
+    assert not any(text.encode() in file for text in (TOKEN, PASSWORD) for file in files)
+
+
+def test_a_key_that_is_set_in_a_notebook(gate, served, layout: Layout, cli, monkeypatch) -> None:
+    """The next block uses it; the run before waits for `sync`, and nobody asks to set it again."""
+    bobs = gate(BASIC)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", bobs.uri)
+    monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "5")  # so that the first shipper is still there
+    first, second = optimizer(), optimizer()
+    with (
+        pytest.warns(LRTrackWarning, match=f"{NAMES} were set since the run began"),
+        lrtrack.track(first, tracker="mlflow", experiment="notebook", name="early") as run,
+    ):
+        first.step()
+        for name, text in BOB.items():
+            monkeypatch.setenv(name, text)
+    refused = run._layout.queued()
+    with lrtrack.track(second, tracker="mlflow", experiment="notebook", flush_timeout=60):
+        second.step()
+    delivered = statuses(served.uri, "notebook")
+    told = cli("doctor")
+    synced = cli("sync")
+
+    assert (len(refused), delivered) == (1, ["FINISHED"])
+    assert (
+        f"answers 401 (Unauthorized): {NAMES} are here, though the training did not have them. "
+        "Fix: run `lrtrack sync`"
+    ) in told.stdout
+    assert (synced.exit_code, synced.stdout) == (0, "Delivered 1 of 1 runs.\n")
+    assert statuses(served.uri, "notebook") == ["FINISHED"] * 2
+    assert set(bobs.shown) == {None, BASIC}
+
+
+def test_a_run_whose_credentials_are_gone(gate, served, layout, left, cli) -> None:
+    """It waits, and the message says which; other credentials need a word that they are meant."""
+    bobs = gate(None)
+    left(bobs.uri, "gone", **BOB)
+    without = cli("sync")
+    others = cli("sync", MLFLOW_TRACKING_TOKEN=TOKEN)
+    shown = list(bobs.shown)
+    told = cli("doctor").stdout
+    meant = cli("sync", MLFLOW_TRACKING_TOKEN=TOKEN, MLFLOW_TRACKING_URI=bobs.uri)
+
+    assert (without.exit_code, others.exit_code, shown) == (1, 1, [])
+    missing = f"{NAMES} are not here, though the training had them"
+    fix = (
+        "Fix: restore what the training had, or, if these are for that server, run "
+        f"`MLFLOW_TRACKING_URI={bobs.uri} lrtrack sync`"
+    )
+    here = f"the credentials here may not be meant for {bobs.uri}: {missing}"
+    added = "MLFLOW_TRACKING_TOKEN is here, though the training did not have it"
+    assert f"{here}. {fix}" in without.stderr
+    assert f"{here}. {fix}" in told
+    assert f"{here}; {added}. {fix}" in others.stderr
+    assert (meant.exit_code, set(bobs.shown)) == (0, {BEARER})
+    assert statuses(served.uri, "gone") == ["FINISHED"]
+
+
+def test_the_same_credentials_need_no_word(gate, served, layout, left, cli) -> None:
+    """Whoever has what the training had delivers, whatever server the settings name."""
+    bobs = gate(BASIC)
+    left(bobs.uri, "same", **BOB)
+    done = cli("sync", **BOB, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert (set(bobs.shown), statuses(served.uri, "same")) == ({BASIC}, ["FINISHED"])
+
+
+def test_a_run_without_credentials_gets_nobody_elses(gate, served, layout, left, cli) -> None:
+    """It is delivered without any: neither variables, nor files of the home directory are sent."""
+    open_to_all = gate(None)
+    left(open_to_all.uri, "anonymous")
+    home = Path(os.environ["HOME"])
+    (home / ".mlflow").mkdir()
+    (home / ".mlflow" / "credentials").write_text(
+        f"[mlflow]\nmlflow_tracking_username = bob\nmlflow_tracking_password = {PASSWORD}\n"
+    )
+    (home / ".netrc").write_text(f"default login bob password {PASSWORD}\n")
+    (home / ".netrc").chmod(0o600)
+    done = cli("sync", MLFLOW_TRACKING_TOKEN=TOKEN)
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert set(open_to_all.shown) == {None}
+    assert statuses(served.uri, "anonymous") == ["FINISHED"]
+    assert not layout.temporary.exists()
+
+
+def test_a_proxy_that_was_wrong(
+    served, layout, within_seconds, living_shippers, cli, monkeypatch
+) -> None:
+    """Once it is corrected, `sync` delivers, though a shipper with the wrong one is at work."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", served.uri)
+    monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "60")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    behind = optimizer()
+    with (
+        pytest.warns(LRTrackWarning, match="lrtrack"),
+        lrtrack.track(behind, tracker="mlflow", experiment="proxied", flush_timeout=2),
+    ):
+        behind.step()
+    (shipper,) = living_shippers()
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name)
+    synced = cli("sync")
+    alive = living_shippers()
+    psutil.Process(shipper).terminate()
+    within_seconds(60, lambda: not living_shippers())
+
+    assert (synced.exit_code, synced.stderr) == (0, "")
+    assert alive == [shipper]
+    assert statuses(served.uri, "proxied") == ["FINISHED"]
+
+
+def test_a_mode_that_was_wrong(wandb_server, layout, clean_place: Path, cli) -> None:
+    """What `sync` has counts, not a `WANDB_MODE` in the journal that does not exist."""
+    recorded = {"WANDB_MODE": "onlien", "WANDB_TAGS": "mine", "WANDB__EXECUTABLE": "/bin/false"}
+    target = Target("wandb", wandb_server.url, "team/modes", environment=recorded)
+    run = Run("b" * 32, "mode", cwd=str(clean_place), version="1.0", targets=(target,))
+    writer = JournalWriter(layout.journal(run.id), run)
+    writer.append(0, 100.0, {"loss": 1.0, "lr": 0.1})
+    writer.close(State.FINISHED)
+    layout.marker(run.id).touch()
+    done = cli("sync")
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert layout.queued() == []
+
+
+@pytest.mark.parametrize("by", ["a process", "a thread"])
+def test_a_temporary_directory_that_is_removed(
+    by: str, store, layout: Layout, clean_place: Path, monkeypatch, within_seconds
+) -> None:
+    """A job's own `TMPDIR` is gone before the run ends: it is delivered whole all the same."""
+    job = clean_place / "job"
+    job.mkdir()
+    monkeypatch.setenv("TMPDIR", str(job))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    if by == "a thread":
+        monkeypatch.setattr(start, "launch", lambda layout, snapshot: False)
+        monkeypatch.setattr(start, "warn", lambda message: None)
+    training = optimizer()
+    with lrtrack.track(training, tracker="mlflow", experiment="job", flush_timeout=60) as run:
+        training.step()
+        run.flush()
+        shutil.rmtree(job)
+    client = mlflow.MlflowClient(store)
+    names = [file.path for file in client.list_artifacts(run.id, "lrtrack")]
+
+    assert statuses(store, "job") == ["FINISHED"]
+    assert names == ["lrtrack/history.parquet"]
+    within_seconds(60, lambda: not layout.temporary.exists())
+
+
+def test_a_resumed_run_is_its_new_process_s(
+    gate, layout: Layout, left, monkeypatch, within_seconds, living_shippers, served
+) -> None:
+    """A run is resumed with other credentials: those are used, and not the first process's."""
+    bobs = gate(BASIC)
+    run_id = left(bobs.uri, "resumed", MLFLOW_TRACKING_TOKEN=TOKEN)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", bobs.uri)
+    for name, text in BOB.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "60")
+    first = JournalReader(layout.journal(run_id)).run
+    variables = {**os.environ, "MLFLOW_TRACKING_TOKEN": TOKEN}
+    for name in BOB:
+        del variables[name]
+    assert launch(layout, Snapshot(variables, first.credentials))
+    within_seconds(60, lambda: BEARER in bobs.shown)
+    training = optimizer()
+    with lrtrack.track(training, tracker="mlflow", resume=run_id, flush_timeout=60):
+        training.step()
+        training.step()
+    found = statuses(served.uri, "resumed")
+    for shipper in living_shippers():
+        psutil.Process(shipper).terminate()
+    within_seconds(60, lambda: not living_shippers())
+
+    assert (found, layout.queued()) == (["FINISHED"], [])
