@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -13,12 +15,10 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, StepLR
 
 import lrtrack
-from lrtrack.errors import LRTrackNotice
+from lrtrack.errors import LRTrackNotice, LRTrackWarning
 from lrtrack.records import History
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.mlflow import MlflowTracker
-
-pytestmark = pytest.mark.filterwarnings("ignore::lrtrack.errors.LRTrackNotice")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def train(
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=rate)
     scheduler = schedule(optimizer)
-    with lrtrack.track(optimizer, scheduler, flush_timeout=60.0, **options) as run:
+    with lrtrack.track(optimizer, scheduler, **{"flush_timeout": 60.0, **options}) as run:
         for step in range(steps):
             optimizer.zero_grad()
             (weight * 0.0 + float(step + 1)).backward()
@@ -132,7 +132,7 @@ def test_phases_follow_each_other(opened: Any, store: str, journals: str, monkey
     train(4, config={"a": 1})
     if journals == "unknown":
         monkeypatch.setenv("LRTRACK_DIR", "elsewhere")
-    train(6, exponential, config={"b": 2}, during=lambda: None)
+    train(6, exponential, config={"b": 2})
     run_id = opened.info.run_id
     points = mlflow.MlflowClient().get_metric_history(run_id, "loss")
     data, history = stored(run_id), histories(store)[run_id]
@@ -157,7 +157,7 @@ def test_phases_follow_each_other(opened: Any, store: str, journals: str, monkey
 
 def test_diagnoses_of_all_phases_are_kept_in_order(opened: Any, store: str) -> None:
     """LR003 of a cosine that ran past its end, LR004 of a rate that fell to nothing."""
-    with pytest.warns(lrtrack.errors.LRTrackWarning) as found:
+    with pytest.warns(LRTrackWarning) as found:
         train(40, lambda optimizer: CosineAnnealingLR(optimizer, 10))
         train(40, lambda optimizer: StepLR(optimizer, 2))
     told = [str(each.message)[:5] for each in found if "LR0" in str(each.message)]
@@ -199,19 +199,22 @@ def test_a_checkpoint_says_where_a_block_is(opened: Any, store: str) -> None:
     assert histories(store)[opened.info.run_id].steps.tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_seeds_get_children_in_which_their_phases_follow(opened: Any, store: str) -> None:
+def test_seeds_get_children_in_which_their_phases_follow(opened: Any, store: str, capfd) -> None:
     """The first seed is in the open run, and each other one in a nested run, said once."""
-    with pytest.warns(LRTrackNotice, match="seed 1 follows seed 0") as notices:
-        ids = [
-            train(2, schedule, seed=seed, rate=0.5 + seed)
-            for seed in (0, 1, 2)
-            for schedule in (lambda o: CosineAnnealingLR(o, 100), exponential)
-        ]
+    ids = [
+        train(2, schedule, seed=seed, rate=0.5 + seed)
+        for seed in (0, 1, 2)
+        for schedule in (lambda o: CosineAnnealingLR(o, 100), exponential)
+    ]
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("lrtrack:")]
     found = histories(store)
     parent, client = opened.info.run_id, mlflow.MlflowClient()
     children = [client.get_run(run_id) for run_id in ids[2::2]]
 
-    assert len(notices) == 1
+    assert said == [
+        f"lrtrack: In the open mlflow run {parent}: seed 1 follows seed 0, so it is recorded in a "
+        "child run of its own. To record blocks side by side in one run, give each a prefix."
+    ]
     assert ids == [parent, parent, ids[2], ids[2], ids[4], ids[4]]
     assert len(found) == len(set(ids)) == 3
     assert [each.data.tags["mlflow.parentRunId"] for each in children] == [parent, parent]
@@ -278,3 +281,27 @@ def test_a_block_that_failed_to_begin_is_in_nobodys_way(opened: Any, store: str)
 
     assert train(2) == opened.info.run_id
     assert histories(store)[opened.info.run_id].steps.tolist() == [0, 1]
+
+
+def test_where_a_run_goes_that_nobody_named_is_said_once(store: str, capfd, monkeypatch) -> None:
+    """Not where it was named, and not where the user silences lrtrack's notices."""
+    monkeypatch.setattr("lrtrack.tracking.placement._said", set())
+    monkeypatch.setenv("LRTRACK_TRACKER", "mlflow")
+    train(1, flush_timeout=0.0)
+    monkeypatch.delenv("LRTRACK_TRACKER")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            train(1, flush_timeout=0.0)
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("lrtrack:")]
+    monkeypatch.setattr("lrtrack.tracking.placement._said", set())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LRTrackNotice)
+        train(1)
+
+    assert said == [
+        "lrtrack: No tracker is named and no run joined, so runs go to mlflow (its default store "
+        f"in {Path.cwd()}). To choose: track(tracker=…), LRTRACK_TRACKER, or [tool.lrtrack] in "
+        "pyproject.toml."
+    ]
+    assert "lrtrack:" not in capfd.readouterr().err
