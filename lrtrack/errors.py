@@ -120,7 +120,7 @@ class LRTrackWarning(UserWarning):
 
 
 class LRTrackNotice(UserWarning):
-    """Nothing is wrong, but lrtrack has decided something that its user may want otherwise."""
+    """Names what `notice` prints, for warning filters; nothing raises or issues it."""
 
 
 def unknown(kind: str, given: str, known: Iterable[str]) -> str:
@@ -159,22 +159,29 @@ def warn(message: str) -> None:
     A warning of lrtrack may come up in the middle of an optimizer step, weeks into a training.
     The line of lrtrack that noticed is of no use to anyone: only the `message` is shown.
     """
-    _tell(message, LRTrackWarning)
+    message = shown(message)
+    try:
+        warnings.warn_explicit(message, LRTrackWarning, "lrtrack", 0)
+    except Exception:
+        _print(message)
 
 
 def notice(message: str) -> None:
-    """Say one line on stderr that is no warning; never raises.
+    """Print one line on stderr that is no warning: it is never raised, recorded or counted as one.
 
-    Python's warning filters silence it: `warnings.simplefilter("ignore", LRTrackNotice)`, or
+    The filters that silence warnings silence it, too: `simplefilter("ignore", LRTrackNotice)`, or
     `PYTHONWARNINGS=ignore`.
     """
-    _tell(message, LRTrackNotice)
-
-
-def _tell(message: str, category: type[Warning]) -> None:
     message = shown(message)
-    try:
-        warnings.warn_explicit(message, category, "lrtrack", 0)
-    except Exception:
-        with contextlib.suppress(Exception):
-            print(f"lrtrack: {message}", file=sys.stderr)
+    for action, text, category, module, line in tuple(warnings.filters):
+        matches = (text is None or text.match(message)) and issubclass(LRTrackNotice, category)
+        if matches and (module is None or module.match("lrtrack")) and not line:
+            if action == "ignore":
+                return
+            break
+    _print(message)
+
+
+def _print(message: str) -> None:
+    with contextlib.suppress(Exception):
+        print(f"lrtrack: {message}", file=sys.stderr)

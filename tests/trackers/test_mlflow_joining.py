@@ -59,7 +59,8 @@ def test_the_run_gets_what_a_run_of_lrtracks_has(client, made, store) -> None:
     assert [(p.step, p.value) for p in points["loss"]] == [(0, 3.0), (1, 2.0)]
     assert found.data.metrics["loss_final"] == 2.0
     assert found.data.params["optimizer"] == "my own word"
-    assert found.data.params["scheduler"] == "ExponentialLR"
+    assert found.data.params["lrtrack.optimizer"] == "SGD"
+    assert found.data.params["lrtrack.scheduler"] == "ExponentialLR"
     assert found.data.tags["lrtrack.scheduler.name"] == "ExponentialLR"
     assert "`lrtrack compare --experiment theirs`" in found.data.tags["mlflow.note.content"]
     assert [e.name for e in client.search_experiments(filter_string="name != 'Default'")] == [

@@ -184,12 +184,12 @@ class Writer:
         """Put the columnar file among the run's files, completed by what is there already."""
         file, inside = Path(order["path"]), Path(self._run.dir) / order["name"]
         if order["complete"]:
-            self._join(file, self._rows_on_server())
+            self._join(file, [file, self._rows_on_server()])  # what was there stays as it was
         inside.parent.mkdir(parents=True, exist_ok=True)
         whole = inside.with_name(f".{inside.name}.{os.getpid()}")
         shutil.copy(file, whole)
         if order["shared"] and not order["complete"]:
-            self._join(whole, self._earlier_blocks(inside, order["rows"]))
+            self._join(whole, [self._earlier_blocks(inside, order["rows"]), whole])
         whole.replace(inside)
         self._file = order["name"]
         self._run.save(str(inside), base_path=self._run.dir, policy="now")
@@ -230,14 +230,15 @@ class Writer:
         return rows.scanned(self._on_server())
 
     @staticmethod
-    def _join(file: Path, earlier: Any) -> None:
+    def _join(file: Path, parts: list[Any]) -> None:
+        """Write tables, or files of such, to `file` in one; of one step later parts win."""
         # Imported here: few runs need them, and each has a process of its own.
         from lrtrack.journal.reader import merge
         from lrtrack.trackers import columns
 
-        if earlier is not None:
-            parts = [earlier, columns.read_parquet(file, own=True)]
-            columns.write_parquet(merge([b for part in parts for b in part.to_batches()]), file)
+        tables = [columns.read_parquet(p, own=True) if isinstance(p, Path) else p for p in parts]
+        batches = [batch for table in tables if table is not None for batch in table.to_batches()]
+        columns.write_parquet(merge(batches), file)
 
     def close(self, order: dict[str, Any]) -> Answer:
         """Store the summary, and end the run where lrtrack opened it."""
