@@ -20,7 +20,9 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
+from lrtrack.shipping.credentials import Snapshot
 from lrtrack.shipping.pending import pending
+from lrtrack.trackers import registry
 
 RUN_ID = "feed" * 8
 _SECRETS = {"MLFLOW_TRACKING_TOKEN": "t0ken-of-mine", "WANDB_API_KEY": "a" * 40}
@@ -262,7 +264,9 @@ def test_links_in_a_journal_directory_lead_nowhere(clean_place: Path, command_li
     victim.write_text("precious")
     layout = Layout(clean_place / ".lrtrack")
     layout.create()
-    for path in (layout.log, layout.lock, layout.wake, layout.journal(RUN_ID)):
+    key = Snapshot.take([registry.get("mlflow")]).key
+    names = (layout.shipper_log(key), layout.shipper_lock(key), layout.sync_lock, layout.wake)
+    for path in (*names, layout.journal(RUN_ID)):
         path.symlink_to(victim)
     layout.marker(RUN_ID).touch()
 
