@@ -79,7 +79,8 @@ class Sink(Protocol):
     """The writing half, for one run; called by one thread at a time.
 
     Every method may raise `TrackerUnavailable` (tried again later), `SinkLost` (likewise, from
-    the beginning of the run) or `TrackerError` (given up).
+    the beginning of the run) or `TrackerError` (given up). Where `upload` or `complete` fails, the
+    run is closed without what they store: they are tried again a few times, if that may help.
 
     Attributes:
         durable: True where what `write` took is stored for good; False where only `close` says
@@ -109,6 +110,9 @@ class Sink(Protocol):
             state: how it ended.
             ended: when, in seconds since the epoch.
             summary: run-level metrics by name, such as `loss_final`.
+
+        Raises:
+            PartRefused, PartUnavailable: the run is ended, without a part of this.
         """
         ...
 
