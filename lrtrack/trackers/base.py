@@ -84,11 +84,14 @@ class Sink(Protocol):
 
     Attributes:
         durable: True where what `write` took is stored for good; False where only `close` says
-            so. Then a new sink is given the whole run again, and leaves out what is stored.
+            so. Then a new sink is given the whole run again, and leaves out what is stored. Where
+            `open` makes it False, what was taken before is given again, too.
     """
 
     @property
-    def durable(self) -> bool: ...  # noqa: D102
+    def durable(self) -> bool:
+        """Whether what `write` took is stored for good; see above."""
+        ...
 
     def open(self) -> Remote:
         """Find this run in the tracker, or create it with its tags and params. Idempotent."""
