@@ -188,7 +188,10 @@ class Delivery:
         if sink is None:
             raise TrackerError(f"tracker {self.target.tracker!r} takes no deliveries")
         if not self._opened or self.cursor.closed:  # closed, yet the journal goes on: resumed
+            durable = sink.durable
             remote = sink.open()
+            if durable and not sink.durable:  # who had kept what was delivered is gone
+                self._rewind()
             known = self.cursor.remote_id is not None or remote.fresh
             # A run of which nobody knew that it is there: its cursor is lost, deleted perhaps.
             doubtful = self.cursor.doubtful if known else self._reader.size()

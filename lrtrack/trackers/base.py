@@ -82,17 +82,21 @@ class Sink(Protocol):
     """The writing half, for one run; called by one thread at a time.
 
     Every method may raise `TrackerUnavailable` (tried again later), `SinkLost` (likewise, from
-    the beginning of the run) or `TrackerError` (given up).
+    the beginning of the run) or `TrackerError` (given up). Where `upload` or `complete` fails, the
+    run is closed without what they store: they are tried again a few times, if that may help.
 
     Attributes:
         durable: True where what `write` took is stored for good; False where only `close` says
-            so. Then a new sink is given the whole run again, and leaves out what is stored.
+            so. Then a new sink is given the whole run again, and leaves out what is stored. Where
+            `open` makes it False, what was taken before is given again, too.
         temporary: a sink that has this attribute is told where to keep temporary files; the
             directory may have to be made.
     """
 
     @property
-    def durable(self) -> bool: ...  # noqa: D102
+    def durable(self) -> bool:
+        """Whether what `write` took is stored for good; see above."""
+        ...
 
     def open(self) -> Remote:
         """Find this run in the tracker, or create it with its tags and params. Idempotent."""
@@ -114,6 +118,9 @@ class Sink(Protocol):
             state: how it ended.
             ended: when, in seconds since the epoch.
             summary: run-level metrics by name, such as `loss_final`.
+
+        Raises:
+            PartRefused, PartUnavailable: the run is ended, without a part of this.
         """
         ...
 

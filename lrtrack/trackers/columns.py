@@ -12,12 +12,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lrtrack.trackers import unfolding
+from lrtrack.trackers.per_run import LARGEST, LATEST
 
 #: Where a tracker keeps the file, below a run's artifacts.
 FOLDER = "lrtrack"
 NAME = "history.parquet"
-#: The largest step, and the seconds since the epoch from which on a time is none (year 5138).
-LARGEST, LATEST = 2**53, 1e11
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

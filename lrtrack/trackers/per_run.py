@@ -26,7 +26,6 @@ from lrtrack.errors import (
 from lrtrack.records import History, State
 from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress
-from lrtrack.trackers.columns import LARGEST, LATEST
 
 Item = TypeVar("Item")
 T = TypeVar("T")
@@ -35,6 +34,9 @@ T = TypeVar("T")
 SHOWN = 3
 #: The longest reason, in characters: others decide what it says.
 LONGEST = 200
+
+#: The largest step, and the seconds since the epoch from which on a time is none (year 5138).
+LARGEST, LATEST = 2**53, 1e11
 
 #: Errors that other runs would meet as well: they end the reading.
 _OF_ALL = (TrackerUnavailable, AccessRefused, UsageError)

@@ -92,3 +92,17 @@ def test_a_place_that_this_machine_cannot_write(served, proxy, stored, monkeypat
 
     assert [said in str(warning.message) for warning in caught] == [True]
     assert [run.info.status for run in stored(served.uri).runs()] == ["FINISHED"] * 2
+
+
+def test_a_description_that_is_refused(served, proxy, stored, monkeypatch):
+    """The run is ended with its losses, and the description stays as it was."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
+    proxy.hurt("runs/set-tag", math.inf, status=403, holding=b"mlflow.note.content")
+    with pytest.warns(LRTrackWarning, match="without the outcome"):
+        train(STEPS, flush_timeout=60)
+
+    run = stored(served.uri).only()
+    assert (run.info.status, run.data.metrics["loss_best"]) == (
+        "FINISHED",
+        min(loss for _, loss in truth(STEPS)),
+    )

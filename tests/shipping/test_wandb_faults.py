@@ -140,3 +140,20 @@ def test_a_lost_cursor(wandb_server, living_shippers, command_line, clean_place,
     assert (done.returncode, done.stdout) == (0, "Delivered 1 of 1 runs.\n"), done.stderr
     all_there(wandb_server)
     assert len(wandb_server.runs(PLACE)) == 1
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_a_storage_that_refuses_the_file(wandb_server, monkeypatch, status: int):
+    """The run ends with its rows and losses, and a warning says what W&B does not have."""
+    monkeypatch.setattr("lrtrack.tracking.run._reported", set())
+    wandb_server.fault = lambda method, path, body: (
+        (status, {}, "no") if method == "PUT" and "history.parquet" in path else None
+    )
+    with pytest.warns(LRTrackWarning, match="without lrtrack/history.parquet .W&B's file storage"):
+        train(flush_timeout=120)
+
+    (run,) = wandb_server.runs(PLACE)
+    all_there(wandb_server)
+    assert run.state == "finished"
+    assert "loss_final" in run.summary
+    assert "lrtrack/history.parquet" not in run.files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -92,6 +93,27 @@ def test_blocks_of_one_run_are_kept_apart_by_their_prefixes(client, made, store)
     assert history.metrics["a/loss"].tolist() == [3.0]
     assert history.metrics["b/loss"].tolist() == [2.0]
     assert client.get_run(made).data.metrics["b/loss_final"] == 2.0
+
+
+def test_a_file_that_lacks_a_block_is_not_read(client, made, store, monkeypatch) -> None:
+    """After a refused file the older one is not believed, and the next block's has all steps."""
+    monkeypatch.setattr("lrtrack.tracking.run._reported", set())
+    tracker = MlflowTracker(join=made, uri=store)
+    root = Path(client.get_run(made).info.artifact_uri.removeprefix("file://"))
+    train([3.0], tracker=tracker, prefix="a/")
+    root.joinpath("lrtrack").rename(root / "kept")
+    root.joinpath("lrtrack").write_text("a file, where MLflow wants a directory")
+    with pytest.warns(LRTrackWarning, match="without lrtrack/history.parquet"):
+        train([2.0], tracker=tracker, prefix="b/")
+    root.joinpath("lrtrack").unlink()
+    root.joinpath("kept").rename(root / "lrtrack")
+    (between,) = MlflowTracker().histories(Query("theirs", store))
+    train([1.0], tracker=tracker, prefix="c/")
+    (after,) = MlflowTracker().histories(Query("theirs", store))
+
+    assert between.metrics["b/loss"].tolist() == [2.0]
+    assert [after.metrics[f"{name}/loss"].tolist() for name in "abc"] == [[3.0], [2.0], [1.0]]
+    assert client.get_run(made).data.tags["lrtrack.history.rows"] == "1"
 
 
 def test_the_active_run_is_another_one(client, made, store) -> None:

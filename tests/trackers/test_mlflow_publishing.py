@@ -11,7 +11,7 @@ import pytest
 
 import lrtrack
 from lrtrack.comparing import fetch, publish, publishers
-from lrtrack.errors import TrackerError, UsageError
+from lrtrack.errors import LRTrackWarning, TrackerError, UsageError
 from lrtrack.records import State
 from lrtrack.trackers.memory import MemoryTracker
 
@@ -100,17 +100,19 @@ def test_a_metrics_name_leads_nowhere(store, written):
 
 
 def test_where_it_cannot_be_kept(store, written, clean_place):
-    """The reason is said as an error of lrtrack; the report run does not look finished."""
+    """The report is in the description, and a warning says why its files are not stored."""
     run_id = written(store, [1.0], seed=0, upload=False)
     comparison = lrtrack.compare("x", tracker="mlflow", tracking_uri=store)
     client = mlflow.MlflowClient(tracking_uri=store)
     folder = Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://")).parents[1]
     folder.parent.mkdir(exist_ok=True)
     folder.write_text("a file, where MLflow wants a directory")
-    with pytest.raises(TrackerError, match="Not published: MLflow at sqlite:"):
-        publish(comparison, "mlflow", store)
+    with pytest.warns(LRTrackWarning, match="not stored: MLflow at sqlite:.*Not a directory"):
+        remote = publish(comparison, "mlflow", store)["mlflow"]
 
-    assert [run.info.status for run in runs(store)] == ["FINISHED", "RUNNING"]
+    run = client.get_run(remote.id)
+    assert run.info.status == "FINISHED"
+    assert "could not be stored" in run.data.tags["mlflow.note.content"]
 
 
 def test_a_store_that_may_only_be_read(store, written, capfd):

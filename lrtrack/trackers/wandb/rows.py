@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lrtrack.journal.reader import merge
-from lrtrack.trackers import columns
-from lrtrack.trackers.per_run import number_of, step_of
+from lrtrack.trackers.per_run import LATEST, number_of, step_of
 from lrtrack.trackers.wandb import words
 
 _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -64,7 +63,7 @@ def _time_of(row: Mapping[str, Any]) -> float | None:
     if value is None:
         return 0.0
     when = number_of(value)
-    return when if when is not None and 0 <= when < columns.LATEST else None
+    return when if when is not None and 0 <= when < LATEST else None
 
 
 def with_users_own(table: pa.Table, rows: list[tuple[float, float]], metric: str) -> pa.Table:

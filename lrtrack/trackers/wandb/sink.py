@@ -51,8 +51,8 @@ class WandbSink:
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str] = queue.Queue()
         self._asked: str | None = None
-        token = self._environment.get("WANDB_SERVICE", "") if target.joined else ""
-        self._attached = service.answers(token)
+        self._token = self._environment.get("WANDB_SERVICE", "") if target.joined else ""
+        self._attached = service.answers(self._token)
         # Rows handed to the user's open run offline are in its files, and nobody can be asked.
         self._unasked = target.joined and place.mode(self._environment) == "offline"
 
@@ -68,18 +68,32 @@ class WandbSink:
         return self._attached or self._unasked
 
     def open(self) -> Remote:
-        """Start the process, and find or create the run there."""
+        """Start the process, and find or create the run there.
+
+        Where the user's process turns out to have ended, the sink is not `durable` any more.
+        """
+        self._look_for_service()
+        answer = self._ask_to_open()
+        if answer.get("gone"):
+            self._attached = False
+            if not self._unasked:  # what the service had taken may not have arrived
+                self._again = True
+                self.release()
+                answer = self._ask_to_open()
+        self._again = True
+        return Remote(answer["id"], answer["url"])
+
+    def _ask_to_open(self) -> dict[str, Any]:
         if self._process is None:
             self._process = self._start()
         entity, _, project = (self._target.experiment or "").rpartition("/")
-        joined = self._target.joined
-        found = self._ask(
+        return self._ask(
             "open",
             wait=OPENING + ANSWER,
             id=self._id,
             entity=entity or None,
             project=project or None,
-            joined=joined,
+            joined=self._target.joined,
             attach=self._attached,
             offline=self._unasked,
             again=self._again,
@@ -90,12 +104,10 @@ class WandbSink:
             settings={"program": self._run.source or "python", "host": self._run.host or None},
             timeout=OPENING,
         )
-        if found.get("gone"):  # the user's process ended since
-            self._attached = False
-            if not self._unasked:
-                self._lost(None)
-        self._again = True
-        return Remote(found["id"], found["url"])
+
+    def _look_for_service(self) -> None:
+        """Notice that the user's process, whose service kept the rows, has ended."""
+        self._attached = self._attached and service.answers(self._token)
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
         """Log the records; the process leaves out what the run has already."""
@@ -188,7 +200,7 @@ class WandbSink:
         the next attempt.
         """
         if self._process is None and self.durable and do != "open":
-            self.open()
+            self._reopen()
         process = self._process
         if process is None or process.stdin is None:
             raise SinkLost("the process that writes to W&B is gone")
@@ -206,6 +218,11 @@ class WandbSink:
             return self._ask(do, wait, **order)
         return self._answer(wait)
 
+    def _reopen(self) -> None:
+        self.open()
+        if not self.durable:
+            self._lost(None)
+
     def _answer(self, wait: float) -> dict[str, Any]:
         try:
             line = self._answers.get(timeout=wait)
@@ -219,12 +236,14 @@ class WandbSink:
             raise TrackerError(redact(answer["error"]))  # the run itself may still be ended
         if "error" in answer:
             self.release()
+            self._look_for_service()
             text, again = redact(answer["error"]), TrackerUnavailable if self.durable else SinkLost
             raise TrackerError(text, answer.get("fix", "")) if answer["final"] else again(text)
         return answer
 
     def _lost(self, error: Exception | None) -> None:
         self.release()
+        self._look_for_service()
         kind = TrackerUnavailable if self.durable else SinkLost
         raise kind("the process that writes to W&B has ended") from error
 

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lrtrack.trackers.per_run import step_of
 from lrtrack.trackers.wandb import leaving, place, taken, words
 from lrtrack.trackers.wandb.access import refusal
 
@@ -41,6 +42,8 @@ class Writer:
         self._last_names: set[str] = set()
         self._file: str | None = None
         self._attached = False
+        self._before: dict[str, Any] = {}  # what the service had when this process came
+        self._asked_server = False
         self._superseded: list[Path] = []
 
     def open(self, order: dict[str, Any]) -> Answer:
@@ -78,6 +81,7 @@ class Writer:
             wandb.teardown()
             return False
         self._run, self._attached = run, True
+        self._before = self._service_has()
         self._add(order)
         return True
 
@@ -162,15 +166,15 @@ class Writer:
         W&B's server may not have them yet, and offline there is none: the service itself tells.
         """
         if self._attached:
-            summary = self._service_has()
-            if summary.get(words.STEP) is None:
-                return rows
-            if (at := taken.last(rows, summary)) is not None:
+            last_step = step_of(self._before.get(words.STEP))
+            if last_step is None:
+                return rows  # nobody has written steps to this run yet
+            if (at := taken.last(rows, self._before)) is not None:
                 return rows[at + 1 :]
             if self._run.offline:
-                return [row for row in rows if row[0] > summary[words.STEP]]
-        if not self._run.offline:
-            self._present = self._stored()
+                return [row for row in rows if row[0] > last_step]
+        if not self._run.offline and not self._asked_server:
+            self._asked_server, self._present = True, self._stored()
         return rows
 
     def _define(self, names: dict[str, float]) -> None:

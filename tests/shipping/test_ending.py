@@ -1,0 +1,102 @@
+"""The end of a run is stored whatever else its tracker refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lrtrack.errors import PartRefused, PartUnavailable, SinkLost, TrackerError, TrackerUnavailable
+from lrtrack.journal.reader import JournalReader
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.records import Run, State
+from lrtrack.shipping.ending import ATTEMPTS, Ending
+
+FILE = "lrtrack/history.parquet"
+
+
+class Refusing:
+    """A sink some methods of which raise."""
+
+    durable = True
+
+    def __init__(self, **errors: Exception) -> None:
+        self.errors = errors
+        self.closed: list[tuple[State, dict[str, float]]] = []
+
+    def upload(self, history: Path) -> None:
+        """Take a file, or raise."""
+        self._fail("upload")
+
+    def complete(self, run: Run) -> None:
+        """Take diagnoses, or raise."""
+        self._fail("complete")
+
+    def close(self, state: State, ended: float, summary: dict[str, float]) -> None:
+        """End the run, and raise afterwards."""
+        if not isinstance(self.errors.get("close"), TrackerUnavailable | SinkLost):
+            self.closed.append((state, summary))
+        self._fail("close")
+
+    def _fail(self, name: str) -> None:
+        if name in self.errors:
+            raise self.errors[name]
+
+
+@pytest.fixture
+def ending(tmp_path: Path) -> Ending:
+    """The end of a journalled run of two steps."""
+    path = tmp_path / "run.journal"
+    writer = JournalWriter(path, Run("a" * 32, "mine"))
+    for step, loss in enumerate([2.0, 1.0]):
+        writer.append(step, 10.0 + step, {"loss": loss})
+    writer.close(State.FINISHED, diagnoses=[])
+    return Ending(JournalReader(path))
+
+
+OUTCOME = [(State.FINISHED, {"loss_final": 1.0, "loss_best": 1.0})]
+
+
+@pytest.mark.parametrize(
+    ("errors", "missing"),
+    [
+        ({}, None),
+        ({"upload": TrackerError("no")}, f"{FILE} (no)"),
+        ({"complete": TrackerError("no")}, "the diagnoses (no)"),
+        ({"upload": TrackerError("no"), "complete": TrackerError("no")},
+         f"{FILE} and the diagnoses (no)"),
+        ({"close": PartRefused("no")}, "the outcome (no)"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_for_good_is_missing(ending, errors: Any, missing: str | None) -> None:
+    """The run is ended once, and what its tracker lacks is said."""
+    sink = Refusing(**errors)
+    said = ending.store(sink)
+
+    assert said == missing
+    assert sink.closed == OUTCOME
+
+
+@pytest.mark.parametrize("error", [TrackerUnavailable("busy"), RuntimeError("busy")])
+def test_what_may_be_taken_later_is_tried_again(ending, error: Exception) -> None:
+    """After a few attempts the run is ended without it."""
+    sink = Refusing(upload=error)
+    for _ in range(ATTEMPTS - 1):
+        with pytest.raises(PartUnavailable, match=r"cannot store lrtrack/history.parquet .*busy"):
+            ending.store(sink)
+    said = ending.store(sink)
+
+    assert said is not None
+    assert "busy" in said
+    assert sink.closed == OUTCOME * ATTEMPTS
+
+
+@pytest.mark.parametrize("error", [TrackerUnavailable("away"), SinkLost("gone")])
+def test_a_run_that_cannot_be_ended(ending, error: Exception) -> None:
+    """The tracker's own trouble counts, not that of the file."""
+    sink = Refusing(upload=TrackerError("no"), close=error)
+    with pytest.raises(type(error), match=str(error)):
+        ending.store(sink)
+
+    assert sink.closed == []
