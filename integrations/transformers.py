@@ -166,7 +166,8 @@ def _weight(args: Any, trainer: Any) -> Weight:
     """
     names = _transformers.Trainer.training_step.__code__.co_names
     by_labels = trainer is not None and (
-        getattr(trainer, "model_accepts_loss_kwargs", False) or trainer.compute_loss_func
+        getattr(trainer, "model_accepts_loss_kwargs", False)
+        or getattr(trainer, "compute_loss_func", None)
     )
     if by_labels or "current_gradient_accumulation_steps" in names:
         return exact

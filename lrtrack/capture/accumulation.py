@@ -19,11 +19,13 @@ class LossCount:
         weight: None in plain loops: there `loss` is the sum and `loss_count` is recorded.
         counting: a step's loss came from another number of calls than one, so that from this step
             on each has its count. A loop with one call per step never has the metric.
+        of_closure: calls behind the loss that a step's closure returned, or left.
     """
 
     def __init__(self) -> None:
         self.weight: Weight | None = None
         self.counting = False
+        self.of_closure = 1
 
     @property
     def idle(self) -> bool:

@@ -74,7 +74,6 @@ class StepCapture:
         self.made = 0
         self.accumulates = False
         self.counts = LossCount()
-        self._closure_count = 1
         self._optimizer = optimizer
         self._schedulers = list(nested(scheduler))
         self.stepping = Stepping(self._schedulers, optimizer)
@@ -200,7 +199,7 @@ class StepCapture:
             if self._recording:
                 metrics, loss, count = self._metrics, here.loss, here.count
                 if "loss" in metrics:
-                    count = self._closure_count
+                    count = self.counts.of_closure
                 elif type(loss) is float and self._capture_loss:
                     metrics["loss"] = loss
                     loss = None
@@ -284,10 +283,10 @@ class StepCapture:
             return
         if loss is not None:
             before = earlier if self.accumulates else None
-            self._closure_count = 1 if before is None else 1 + count
+            self.counts.of_closure = 1 if before is None else 1 + count
             self._write("loss", add(before, hold_number(loss)))
         elif earlier is not None and here.loss is None:  # a closure that only clips, or logs
-            self._closure_count = count
+            self.counts.of_closure = count
             self._write("loss", earlier)
 
     def _write(self, name: str, value: Scalar) -> None:
