@@ -35,8 +35,12 @@ class Descriptor:
 
     def __init__(self, path: Path) -> None:
         self._file = io.FileIO(path, "a+", opener=_open_private)
-        status = os.fstat(self._file.fileno())
-        self._identity = (status.st_dev, status.st_ino, self._access())
+        try:
+            status = os.fstat(self._file.fileno())
+            self._identity = (status.st_dev, status.st_ino, self._access())
+        except BaseException:  # an interrupt, whose traceback would keep it open
+            self._file.close()
+            raise
 
     @property
     def number(self) -> int:
