@@ -109,7 +109,7 @@ class Block:
 
     def __init__(self, given: asked.Options) -> None:
         self.suggestions: dict[str, float] = {}
-        self._given = given
+        self._given = given = asked.converted(given)
         self._settings = read()
         self._trackers = asked.trackers(given, self._settings)
         self._tracked: TrackedRun | None = None
@@ -118,7 +118,8 @@ class Block:
         self._courier: Courier | None = None
         self._watches: dict[str, Any] = {}
         self._left: list[Any] = []  # not empty once the block is left
-        self._letting_go = threading.Lock()
+        self._letting_go = threading.RLock()
+        self._has_let_go = False
 
     def __enter__(self) -> TrackedRun:
         """Open the journal, make sure that somebody ships it, and put the hooks in place."""
@@ -218,10 +219,12 @@ class Block:
                     step()
                 except Exception as error:
                     warn(f"lrtrack could not leave a block well: {error!r}")
+            self._has_let_go = True
 
     def _abandon(self, _: Any) -> None:
         """The block was left: whatever its exit has not done is done now."""
-        self.let_go(failed=True)
+        if not self._has_let_go:
+            self.let_go(failed=True)
 
     def _is_abandoned(self) -> bool:
         """Asked by the writer's thread."""
