@@ -12,12 +12,12 @@ import math
 import operator
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 
-from lrtrack.errors import UsageError, clean
+from lrtrack.errors import UsageError, clean, unknown
 from lrtrack.journal.entries import MAX_EVENT, understood
 from lrtrack.journal.frames import Frame, Kind
 from lrtrack.records import Run
@@ -43,7 +43,7 @@ def text(name: str, value: Any, *, empty: bool = True) -> str | None:
         value = os.fspath(value)
     if isinstance(value, bool) or not isinstance(value, str):
         number = None if isinstance(value, bool | bytes) else _whole(value)
-        if number is None:
+        if number is None or abs(number) > _LARGEST:
             raise UsageError(f"{name} must be text, got {_shown(value)}. Fix: give a str.")
         value = str(number)
     value = str.__str__(value)
@@ -54,6 +54,18 @@ def text(name: str, value: Any, *, empty: bool = True) -> str | None:
     if not empty and not value:
         raise UsageError(f"{name} must not be empty.")
     return str(value)
+
+
+def choice(name: str, value: Any, known: Collection[str]) -> str:
+    """The value of an argument that is one of several words.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if isinstance(value, str) and value in known:
+        return str(value)
+    given = value if isinstance(value, str) else _shown(value)
+    raise UsageError(unknown(f"value for {name}", given, known))
 
 
 def integer(name: str, value: Any, least: int = -_LARGEST - 1) -> int:
@@ -186,10 +198,8 @@ def _json(value: Any, path: str, deepest: int) -> Any:
         value = as_mapping(value)
     if isinstance(value, Mapping):
         return {
-            _written(f"a key in {path}", key): _json(
-                inner, f"{path}[{clean(_written(path, key))[:80]!r}]", deepest - 1
-            )
-            for key, inner in value.items()
+            key: _json(inner, f"{path}[{clean(key)[:80]!r}]", deepest - 1)
+            for key, inner in ((_written(f"a key in {path}", k), v) for k, v in value.items())
         }
     if isinstance(value, list | tuple):
         return [_json(inner, f"{path}[{at}]", deepest - 1) for at, inner in enumerate(value)]

@@ -18,7 +18,7 @@ from lrtrack.capture.belonging import foreign
 from lrtrack.capture.describe import describe
 from lrtrack.capture.norms import KINDS
 from lrtrack.capture.optimizers import describe_optimizer, device_of, unwrap, world_size
-from lrtrack.errors import UsageError, unknown
+from lrtrack.errors import UsageError
 from lrtrack.journal.layout import host
 from lrtrack.records import TRAIN, Run, Target
 from lrtrack.schedules import Schedule
@@ -89,8 +89,6 @@ def check_values(options: Options) -> None:
     Raises:
         UsageError: there is one.
     """
-    if options.norms not in KINDS:
-        raise UsageError(unknown("value for norms", str(options.norms), KINDS))
     converted(options)
 
 
@@ -106,6 +104,7 @@ def converted(options: Options) -> Options:
         experiment=arguments.text("experiment", options.experiment),
         name=arguments.text("name", options.name),
         group=arguments.text("group", options.group),
+        norms=arguments.choice("norms", options.norms, KINDS),
         prefix=arguments.text("prefix", options.prefix) or "",
         resume=arguments.run_id("resume", options.resume),
         seed=None if seed is None else arguments.integer("seed", seed),

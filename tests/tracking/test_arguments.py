@@ -38,33 +38,32 @@ class Colour(enum.Enum):
 
 CYCLIC: dict[str, Any] = {}
 CYCLIC["me"] = CYCLIC
-ODD = st.sampled_from(
-    [
+ODD = [
         None, True, 0, -1, 3, 2**70, 10**5000, 0.5, float("nan"), float("inf"), "", "a", "\ud800",
         "*", "../../etc/passwd", b"\xff", Path("a/b"), [], ["a", "b"], {}, {"a": None, 1: 2},
         np.int64(3), np.float64(3), np.str_("a"), np.bool_(True), torch.tensor(3), torch.ones(2),
         torch.ones(2, requires_grad=True) * 2, Colour.RED, Unspeakable(), threading.Lock(), object,
         CYCLIC, {"a": Unspeakable()}, {"a": [{"b": threading.Lock()}]}, {"": "", "\ud800": "b"},
-    ]
-)  # fmt: skip
+]  # fmt: skip
 NAMES = [
     "experiment", "name", "group", "seed", "config", "tags", "prefix", "every", "resume",
-    "flush_timeout", "norms", "tracker",
+    "flush_timeout", "norms",
 ]  # fmt: skip
 
 
 @settings(
     deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(st.dictionaries(st.sampled_from(NAMES), ODD, min_size=1, max_size=3))
-def test_what_the_block_takes_can_be_read(clean_place: Path, options: dict[str, Any]) -> None:
+@given(
+    st.dictionaries(st.sampled_from(NAMES), st.integers(0, len(ODD) - 1), min_size=1, max_size=3)
+)
+def test_what_the_block_takes_can_be_read(clean_place: Path, chosen: dict[str, int]) -> None:
     """Any value of any argument is a clear error before the block, or a run that can be read."""
+    options = {name: ODD[at] for name, at in chosen.items()}  # not all have a text to be shown
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
     before = set(Layout(clean_place / ".lrtrack").journals())
     try:
         block = lrtrack.track(optimizer, **{"tracker": "local", "flush_timeout": 0, **options})
-        if options.get("tracker", "local") != "local":
-            return
         with block:
             optimizer.step()
     except UsageError:
