@@ -129,9 +129,12 @@ class Blocks:
         self._end(error if failed else None)
 
     def _end(self, error: BaseException | None) -> None:
-        self.runs, self._blocks = [], []
-        # What an interrupt keeps from being ended stays in the stack, for the next call.
-        self._stack.__exit__(type(error) if error else None, error, None)
+        blocks, self.runs, self._blocks = self._blocks, [], []
+        try:
+            self._stack.__exit__(type(error) if error else None, error, None)
+        finally:
+            for block in blocks:
+                block.let_go(failed=True)  # of those whose exit was interrupted
         atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:

@@ -37,7 +37,8 @@ _SCALED = "lrtrack.scaled"
 #: How many nodes behind a loss are asked.
 _NODES = 16
 
-_lock = threading.Lock()
+#: Reentrant, as a block may be let go wherever Python collects garbage.
+_lock = threading.RLock()
 #: Whose capture observes which optimizer.
 _watched: dict[int, torch.optim.Optimizer] = {}
 _told: set[str] = set()

@@ -37,8 +37,12 @@ class Descriptor:
         if path.is_symlink():  # in a journal directory from elsewhere: it may lead anywhere
             raise OSError(errno.ELOOP, "a symbolic link in its place", str(path))
         self._file = io.FileIO(path, "a+", opener=_open_private)
-        status = os.fstat(self._file.fileno())
-        self._identity = (status.st_dev, status.st_ino, self._access())
+        try:
+            status = os.fstat(self._file.fileno())
+            self._identity = (status.st_dev, status.st_ino, self._access())
+        except BaseException:  # an interrupt, whose traceback would keep it open
+            self._file.close()
+            raise
 
     @property
     def number(self) -> int:

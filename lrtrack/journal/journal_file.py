@@ -88,7 +88,8 @@ class JournalFile:
         except BaseException:
             file.close()
             raise
-        changed = not file.same_file(self._file)
+        # The number of a file that was deleted is soon that of a new one.
+        changed = fresh or not file.same_file(self._file)
         self._file.close()
         self._file = file
         if changed and self.first:

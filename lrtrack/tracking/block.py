@@ -113,7 +113,7 @@ class Block:
 
     def __init__(self, given: asked.Options) -> None:
         self.suggestions: dict[str, float] = {}
-        self._given = given
+        self._given = given = asked.converted(given)
         self._settings = read()
         self._trackers = asked.trackers(given, self._settings)
         self._tracked: TrackedRun | None = None
@@ -122,7 +122,8 @@ class Block:
         self._courier: Courier | None = None
         self._watches: dict[str, Any] = {}
         self._left: list[Any] = []  # not empty once the block is left
-        self._letting_go = threading.Lock()
+        self._letting_go = threading.RLock()
+        self._has_let_go = False
 
     def __enter__(self) -> TrackedRun:
         """Open the journal, make sure that somebody ships it, and put the hooks in place."""
@@ -132,7 +133,7 @@ class Block:
         try:
             return self._enter()
         except BaseException:
-            self._let_go(State.FAILED)
+            self.let_go(failed=True)
             raise
 
     def _enter(self) -> TrackedRun:
@@ -187,7 +188,7 @@ class Block:
                 self._capture.detach(failed=kind is not None)
             self._end(state, timeout)
         finally:
-            self._let_go(state)
+            self.let_go(failed=kind is not None)
 
     __exit__ = Exit(_exit)
 
@@ -202,14 +203,18 @@ class Block:
         except Exception as trouble:  # the user's own exception, or his results, go first
             warn(f"lrtrack could not end the run well: {trouble!r}")
 
-    def _let_go(self, state: State) -> None:
+    def let_go(self, *, failed: bool) -> None:
         """Do what is left to do, without waiting for it, wherever an exit was interrupted.
 
         Idempotent, as is each part of it, so that whoever is interrupted here can begin anew.
+
+        Args:
+            failed: how the run ended, if its exit has not said so.
         """
+        state = State.FAILED if failed else State.FINISHED
         steps: list[Callable[[], object]] = []
         if self._capture is not None:
-            steps.append(partial(self._capture.detach, failed=state is State.FAILED))
+            steps.append(partial(self._capture.detach, failed=failed))
         if self._tracked is None or self._tracked.ours():
             if self._journal is not None:
                 steps.append(partial(self._journal.close, state, wait=False))
@@ -223,16 +228,18 @@ class Block:
                     step()
                 except Exception as error:
                     warn(f"lrtrack could not leave a block well: {error!r}")
+            self._has_let_go = True
 
     def _abandon(self, _: Any) -> None:
         """The block was left: whatever its exit has not done is done now."""
-        self._let_go(State.FAILED)
+        if not self._has_let_go:
+            self.let_go(failed=True)
 
     def _is_abandoned(self) -> bool:
         """Asked by the writer's thread."""
         if not self._left:
             return False
-        self._let_go(State.FAILED)
+        self.let_go(failed=True)
         return True
 
     def accumulate(self, accumulates: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,10 +12,11 @@ from lrtrack.capture.optimizers import rank
 from lrtrack.capture.scalars import settle
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import overflow
+from lrtrack.journal.frames import PREAMBLE
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
-from lrtrack.records import Run
+from lrtrack.records import Run, State
 from lrtrack.shipping.credentials import note_opener
 from lrtrack.user_state import private_directories
 
@@ -79,23 +81,20 @@ def _open_in(
     # after: a shipper that was about to settle a run resumed here has not seen it so far.
     queue(layout, run)
     path = layout.journal(run.id)
-    writer = JournalWriter(
-        path,
-        run,
-        settle,
-        on_tick,
-        on_rows,
-        partial(queue, layout, run),
-        overflow.Overflow(path),
-        is_abandoned,
-    )
+    writer = None
     try:
+        on_lost, elsewhere = partial(queue, layout, run), overflow.Overflow(path)
+        writer = JournalWriter(
+            path, run, settle, on_tick, on_rows, on_lost, elsewhere, is_abandoned
+        )
         queue(layout, run)
         _ = JournalReader(path).run  # whoever delivers it must be able to read it
+        return writer
     except BaseException:
-        writer.release()
+        if writer is not None:
+            writer.close(State.FAILED, wait=False)
+        _discard_unbegun(layout, run)
         raise
-    return writer
 
 
 def queue(layout: Layout, run: Run) -> None:
@@ -103,6 +102,18 @@ def queue(layout: Layout, run: Run) -> None:
     layout.create()
     if any(target.portable and target.delivers for target in run.targets):
         layout.marker(run.id).touch(mode=0o600)
+
+
+def _discard_unbegun(layout: Layout, run: Run) -> None:
+    """Take a run out of the queue of which there is no word: it would be taken for a broken one."""
+    path = layout.journal(run.id)
+    with contextlib.suppress(OSError):
+        if path.exists() and path.stat().st_size <= len(PREAMBLE):
+            if not PREAMBLE.startswith(path.read_bytes()):
+                return
+            path.unlink()
+        if not path.exists():
+            layout.marker(run.id).unlink(missing_ok=True)
 
 
 def _is_full(error: Exception) -> bool:

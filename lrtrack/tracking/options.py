@@ -18,13 +18,15 @@ from lrtrack.capture.belonging import foreign
 from lrtrack.capture.describe import describe
 from lrtrack.capture.norms import KINDS
 from lrtrack.capture.optimizers import describe_optimizer, device_of, unwrap, world_size
-from lrtrack.errors import UsageError, unknown
+from lrtrack.errors import UsageError
 from lrtrack.journal.layout import Layout, host
 from lrtrack.records import TRAIN, Run
-from lrtrack.schedules import DEEPEST, Schedule, shallow
+from lrtrack.schedules import Schedule
 from lrtrack.settings import Settings, working_directory
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
+from lrtrack.tracking import arguments
+from lrtrack.tracking.arguments import as_mapping as as_mapping
 from lrtrack.tracking.placement import announce, place
 
 #: Where runs go when nobody says otherwise.
@@ -88,16 +90,30 @@ def check_values(options: Options) -> None:
     Raises:
         UsageError: there is one.
     """
-    if options.norms not in KINDS:
-        raise UsageError(unknown("value for norms", str(options.norms), KINDS))
-    if not isinstance(options.every, int) or options.every < 1:
-        raise UsageError(f"every must be a whole number of steps, at least 1; got {options.every}")
-    if options.seed is not None and not isinstance(options.seed, int):
-        raise UsageError(f"seed must be an integer, got {options.seed!r}")
-    if not options.flush_timeout >= 0:
-        raise UsageError(f"flush_timeout is in seconds, at least 0; got {options.flush_timeout}")
-    if not shallow(as_mapping(options.config), DEEPEST // 2):
-        raise UsageError(f"config has more than {DEEPEST // 2} lists and mappings in each other")
+    converted(options)
+
+
+def converted(options: Options) -> Options:
+    """The options, with each value as the kind that it is documented to be.
+
+    Raises:
+        UsageError: a value that cannot be meant.
+    """
+    seed = options.seed
+    return dataclasses.replace(
+        options,
+        experiment=arguments.text("experiment", options.experiment),
+        name=arguments.text("name", options.name),
+        group=arguments.text("group", options.group),
+        norms=arguments.choice("norms", options.norms, KINDS),
+        prefix=arguments.text("prefix", options.prefix) or "",
+        resume=arguments.run_id("resume", options.resume),
+        seed=None if seed is None else arguments.integer("seed", seed),
+        every=arguments.integer("every", options.every, least=1),
+        config=arguments.config(options.config),
+        tags=arguments.tags(options.tags),
+        flush_timeout=arguments.seconds("flush_timeout", options.flush_timeout),
+    )
 
 
 def _check_parameters(optimizer: torch.optim.Optimizer) -> None:
@@ -146,7 +162,7 @@ def identity(options: Options, settings: Settings, found: list[Tracker]) -> Run:
     named = [target.experiment for target in targets if target.experiment]
     schedule = describe(options.scheduler)
     device_type, device_name = device_of(optimizer)
-    return Run(
+    run = Run(
         id=run_id,
         name=options.name or _name(schedule.name, options.seed),
         schedule=schedule,
@@ -154,8 +170,8 @@ def identity(options: Options, settings: Settings, found: list[Tracker]) -> Run:
         experiment=named[0] if named else options.experiment or default,
         group=options.group,
         seed=options.seed,
-        config=as_mapping(options.config),
-        tags={str(key): str(value) for key, value in (options.tags or {}).items()},
+        config=dict(options.config or {}),
+        tags=dict(options.tags or {}),
         prefix=options.prefix,
         device_type=device_type,
         device_name=device_name,
@@ -169,23 +185,8 @@ def identity(options: Options, settings: Settings, found: list[Tracker]) -> Run:
         targets=targets,
         kind=options.kind,
     )
-
-
-def as_mapping(config: Any) -> dict[str, Any]:
-    """`config` as a mapping: a dict, a dataclass, or an `argparse.Namespace`.
-
-    Raises:
-        UsageError: it is none of these.
-    """
-    if config is None:
-        return {}
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return dataclasses.asdict(config)
-    if isinstance(config, Mapping):
-        return dict(config)
-    if hasattr(config, "__dict__") and not isinstance(config, type):
-        return dict(vars(config))
-    raise UsageError(f"config must be a mapping, a dataclass or a namespace, got {config!r}")
+    arguments.require_readable(run)
+    return run
 
 
 def _name(schedule: str, seed: int | None) -> str:

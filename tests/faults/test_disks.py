@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -310,3 +311,52 @@ def test_a_directory_that_cannot_come_back(
     assert trainings.said().count("which was deleted") == 1
     assert "Traceback" not in trainings.said()
     assert root.read_bytes() == b""
+
+
+FULL_AT_THE_END = """
+import os, sys, torch, lrtrack
+optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
+with lrtrack.track(optimizer, flush_timeout=10) as run:
+    for step in range(200):
+        optimizer.step()
+        run.log(loss=step + 1.0)
+        if step == 100:
+            run.flush()
+            with open(sys.argv[1], "ab", buffering=0) as ballast:
+                try:
+                    while ballast.write(bytes(4096)):
+                        pass
+                except OSError:
+                    pass
+        run.log(**{f"m{k}": step * 1.37 + k for k in range(20)})
+"""
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["from the start", "until the end"])
+def test_a_disk_that_stays_full(
+    small_disk: Path,
+    store: str,
+    stored: Callable[[str], Any],
+    command_line: Callable[..., Any],
+    within_seconds: Callable[..., None],
+    begun: bool,
+) -> None:
+    """The run is FINISHED with all its steps, by way of another disk, and the user hears of it."""
+    journals = small_disk / "journals"
+    ballast = fill(small_disk) if not begun else small_disk / "ballast"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", FULL_AT_THE_END, str(ballast)],
+        env={**os.environ, "LRTRACK_DIR": str(journals)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    ballast.unlink()
+    command_line("sync", LRTRACK_DIR=str(journals))
+    there = stored(store)
+    within_seconds(60, lambda: there.status() == "FINISHED")
+
+    assert done.returncode == 0
+    assert ("It is kept in" if begun else "is recorded in") in done.stderr
+    assert there.losses() == truth(200)

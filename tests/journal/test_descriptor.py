@@ -1,0 +1,112 @@
+"""Descriptors that other code of the process closes: its files are never written, nor closed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lrtrack.journal import overflow
+from lrtrack.journal.descriptor import Descriptor
+from lrtrack.journal.reader import JournalReader
+from lrtrack.records import State
+from lrtrack.shipping.lock import Lock, held
+
+
+def steal(path: Path, by: Path) -> int:
+    """Close this process's descriptor of `path`, and open another file under its number."""
+    (number,) = [
+        int(name)
+        for name in os.listdir("/proc/self/fd")  # noqa: PTH208 (numbers, not files)
+        if os.path.realpath(f"/proc/self/fd/{name}") == str(path)
+    ]
+    os.close(number)
+    mine = os.open(by, os.O_RDWR | os.O_CREAT)
+    if mine != number:
+        os.dup2(mine, number)
+        os.close(mine)
+    os.write(number, b"CHECKPOINT")
+    return number
+
+
+def test_a_stolen_number_is_neither_used_nor_closed(tmp_path: Path) -> None:
+    """Whoever has the number now keeps an open file as it was."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    descriptor = Descriptor(ours)
+    number = steal(ours, theirs)
+    with pytest.raises(OSError, match="closed by other code"):
+        _ = descriptor.number
+    descriptor.close()
+    del descriptor
+    os.write(number, b"!")
+    os.close(number)
+
+    assert theirs.read_bytes() == b"CHECKPOINT!"
+    assert ours.read_bytes() == b""
+
+
+@pytest.mark.parametrize("journal", ["there", "deleted"])
+def test_a_journal_whose_descriptor_is_stolen_goes_on(
+    writer, path, rows, tmp_path, run, journal: str
+) -> None:
+    """Its rows go to its own file, opened and locked again; a deleted one is begun anew."""
+    open_one = writer()
+    open_one.append(0, 1.0, {"lr": 0.5})
+    open_one.flush()
+    theirs = tmp_path / "theirs"
+    number = steal(path, theirs)
+    if journal == "deleted":
+        path.unlink()
+    open_one.append(1, 2.0, {"lr": 0.25})
+    open_one.flush()
+    alive = JournalReader(path).alive()
+    open_one.close(State.FINISHED)
+    os.close(number)
+    expected = {0: (1.0, {"lr": 0.5}), 1: (2.0, {"lr": 0.25})}
+    if journal == "deleted":
+        del expected[0]
+
+    assert theirs.read_bytes() == b"CHECKPOINT"
+    assert alive is True
+    assert rows(path) == expected
+    assert JournalReader(path).run == run
+    assert not JournalReader(path).damage
+
+
+def test_a_lock_whose_descriptor_is_stolen_is_taken_anew(tmp_path: Path) -> None:
+    """The other file is not closed, and the lock is held again."""
+    lock = Lock(tmp_path / "lock")
+    lock.acquire()
+    number = steal(tmp_path / "lock", tmp_path / "theirs")
+    kept = lock.kept()
+    during = held(tmp_path / "lock")
+    lock.release()
+    os.write(number, b"!")
+    os.close(number)
+
+    assert (kept, during, held(tmp_path / "lock")) == (True, True, False)
+    assert (tmp_path / "theirs").read_bytes() == b"CHECKPOINT!"
+
+
+@pytest.mark.parametrize("there", [0, 7, 12], ids=["nothing", "a part", "all"])
+def test_what_a_full_disk_refused_is_added_once(writer, path, rows, there: int) -> None:
+    """Killed before, in the middle of or after the merging: each byte is there once."""
+    open_one = writer()
+    open_one.append(0, 1.0, {"lr": 0.5})
+    open_one.close(State.FINISHED)
+    whole = path.read_bytes()
+    entries = list(JournalReader(path).entries())
+    cut = entries[0].end
+    path.write_bytes(whole[:cut])
+    kept = overflow.Overflow(path)
+    for entry in entries[1:]:
+        assert kept.append(whole[entry.start : entry.end])
+    kept.release()
+    rest = len(whole) - cut
+    path.write_bytes(whole[: cut + rest * there // 12])
+    overflow.merge(path)
+    overflow.merge(path)
+
+    assert path.read_bytes() == whole
+    assert rows(path) == {0: (1.0, {"lr": 0.5})}
