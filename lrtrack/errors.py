@@ -171,6 +171,9 @@ def notice(message: str) -> None:
 
     The filters that silence warnings silence it, too: `simplefilter("ignore", LRTrackNotice)`, or
     `PYTHONWARNINGS=ignore`.
+
+    Args:
+        message: one sentence or a few.
     """
     message = shown(message)
     for action, text, category, module, line in tuple(warnings.filters):

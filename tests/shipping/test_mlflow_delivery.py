@@ -123,7 +123,7 @@ def test_an_active_run_is_joined_and_left_open(parts, store) -> None:
     assert status == "RUNNING"
     assert found.info.status == "FINISHED"
     assert found.data.params["scheduler"] == "my own"
-    assert found.data.params["scheduler.gamma"] == "0.5"
+    assert found.data.params["lrtrack.scheduler.gamma"] == "0.5"
     assert found.data.tags["mlflow.note.content"] == "my own words"
     assert found.data.metrics["loss"] == 1.0
 

@@ -75,11 +75,10 @@ def test_the_course_has_the_diagnoses_of_all_phases() -> None:
     assert course.schedule.name == "CosineAnnealingLR -> StepLR"
 
 
-@pytest.mark.parametrize(
-    "data",
-    [None, "x", [1], [{"id": 1, "first": 0}], [{"id": "1"}], [{"id": "1", "first": -1}],
-     [{"id": "1", "first": 1.5}]],
-)  # fmt: skip
+@pytest.mark.parametrize("data", [
+    None, "x", [1], [{"id": 1, "first": 0}], [{"id": "1"}], [{"id": "1", "first": -1}],
+    [{"id": "1", "first": 1.5}],
+])  # fmt: skip
 def test_what_is_no_phase_is_left_out(data: object) -> None:
     """A tracker can hold anything."""
     assert shared_runs.phases_from(data) == ()

@@ -126,7 +126,7 @@ def test_the_run_of_another_tracker_is_joined(digits, accelerator, store, ours_i
 
     assert sorted(steps) == list(range(12))
     assert (run.info.status, run.data.metrics["seen"]) == ("FINISHED", 11.0)
-    assert run.data.params["scheduler"] == "OneCycleLR"
+    assert run.data.params["lrtrack.scheduler"] == "OneCycleLR"
     assert ours.run.id == run.info.run_id
 
 

@@ -173,7 +173,7 @@ def test_the_run_of_ignites_own_mlflow_logger_is_joined(digits, store, monkeypat
     assert (inside, run.info.status) == ("RUNNING", "FINISHED")
     assert sorted(steps) == list(range(12))
     assert "train output" in run.data.metrics
-    assert run.data.params["scheduler"] == "OneCycleLR"
+    assert run.data.params["lrtrack.scheduler"] == "OneCycleLR"
 
 
 def test_going_on_where_the_user_has_a_run_open(digits, store, monkeypatch) -> None:

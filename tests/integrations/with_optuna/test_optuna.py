@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import optuna
 import pytest
 import torch
@@ -267,3 +268,42 @@ def test_the_example(store, command_line) -> None:
 
     assert sum(row["runs"] for row in report["schedules"]) == 8
     assert len(example.read_text().splitlines()) <= 60
+
+
+def test_trials_are_children_of_the_open_run(store, command_line, monkeypatch) -> None:
+    """Each has a nested run of its own; the open one stays as it was, and reports group them."""
+    monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "3")  # the next trial finds the same shipper
+    study = optuna.create_study(study_name="s", sampler=optuna.samplers.RandomSampler(seed=0))
+
+    def objective(trial: optuna.Trial) -> float:
+        weight = torch.nn.Parameter(torch.ones(()))
+        optimizer = torch.optim.SGD([weight], lr=trial.suggest_float("lr", 0.1, 0.5))
+        with track(trial, optimizer, flush_timeout=60.0) as run:
+            for step in range(3 + trial.number):
+                optimizer.zero_grad()
+                (weight * 0.0 + float(step)).backward()
+                optimizer.step()
+        return run.loss() or 0.0
+
+    mlflow.set_tracking_uri(store)
+    try:
+        mlflow.set_experiment("both")
+        with mlflow.start_run(run_name="study") as parent:
+            study.optimize(objective, n_trials=2)
+            mlflow.log_params({"lr": 1, "seed": 2, "optimizer": "mine"})
+    finally:
+        mlflow.set_tracking_uri(None)
+    listed = json.loads(command_line("runs", "--experiment", "both", "--format", "json").stdout)
+    done = command_line("compare", "--experiment", "both", "--format", "json")
+    client = mlflow.MlflowClient(store)
+    children = [client.get_run(trial.user_attrs["lrtrack_run_id"]) for trial in study.trials]
+
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
+    assert [run.info.status for run in children] == ["FINISHED", "FINISHED"]
+    assert not [tag for tag in client.get_run(parent.info.run_id).data.tags if "lrtrack" in tag]
+    assert sorted((row["name"], row["steps"]) for row in listed["runs"]) == [
+        ("trial-0", 3),
+        ("trial-1", 4),
+    ]
+    assert done.returncode == 0, done.stderr
+    assert [row["runs"] for row in json.loads(done.stdout)["schedules"]] == [2]

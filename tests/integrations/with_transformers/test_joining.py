@@ -32,8 +32,9 @@ def test_the_run_of_the_mlflow_callback_is_joined(trainer, store, ours_is: str) 
     assert [point.step for point in sorted(rates, key=lambda p: p.step)] == list(range(12))
     assert sorted(point.step for point in theirs) == [4, 8, 12]
     assert [point.step for point in evaluated] == [12]
-    assert run.data.tags["lrtrack.scheduler.name"] == "OneCycleLR"
-    assert (run.data.params["seed"], run.data.params["scheduler"]) == ("42", "OneCycleLR")
+    assert run.data.tags["lrtrack.lrtrack.scheduler.name"] == "OneCycleLR"
+    assert run.data.params["lrtrack.lrtrack.scheduler"] == "OneCycleLR"
+    assert run.data.params["lrtrack.lrtrack.seed"] == "42"
     assert run.info.status == "FINISHED"
     assert ours.run.id == run.info.run_id
 
