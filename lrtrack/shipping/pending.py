@@ -9,6 +9,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Target
 from lrtrack.shipping.authorization import Authorization, Verdict
+from lrtrack.shipping.credentials import opener
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.waiting import cursors
 
@@ -27,6 +28,7 @@ class Pending:
         error: what stands in the way, if that is known.
         failures: attempts that came to nothing.
         refused: a tracker has said no, so that whoever serves the run has given it up.
+        key: the credentials of the process that opened it.
     """
 
     id: str
@@ -37,6 +39,7 @@ class Pending:
     error: str | None
     failures: int = 0
     refused: bool = False
+    key: str = ""
 
     @property
     def trackers(self) -> tuple[str, ...]:
@@ -74,7 +77,8 @@ def pending(layout: Layout, tried: bool = False) -> list[Pending]:
         left = max([0, *(size - state.offset for _, state in late)])
         refused = any(state.given_up for _, state in late)
         why = _reported(late) if alive else next(filter(None, trouble), None)
-        found.append(Pending(run_id, run.name, targets, left, alive, why, failures, refused))
+        key = opener(layout, run).key
+        found.append(Pending(run_id, run.name, targets, left, alive, why, failures, refused, key))
     return found
 
 

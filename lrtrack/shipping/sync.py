@@ -19,7 +19,7 @@ from lrtrack.settings import claim_process
 from lrtrack.shipping import temporary
 from lrtrack.shipping.authorization import Authorization, Verdict, without_credentials
 from lrtrack.shipping.lock import Lock, held
-from lrtrack.shipping.pending import pending
+from lrtrack.shipping.pending import Pending, pending
 from lrtrack.shipping.process import Shipper
 from lrtrack.trackers import registry
 
@@ -41,9 +41,10 @@ def finish(layout: Layout, timeout: float, log: Callable[[str], None]) -> None:
             return
         time.sleep(0.2)
     left = [run for run in pending(layout) if not run.alive]
-    others = {run.id for run in left if any(v is not Verdict.OWN for _, v in run.late)}
-    if others:
-        watch(layout, deadline - time.monotonic(), others)
+    others = [run for run in left if any(v is not Verdict.OWN for _, v in run.late)]
+    served = [run for run in others if held(layout.shipper_lock(run.key))]
+    if served:
+        _watch(layout, deadline - time.monotonic(), served)
 
 
 def drain(layout: Layout, timeout: float, log: Callable[[str], None]) -> bool:
@@ -97,23 +98,25 @@ def _ship_anonymously(layout: Layout, timeout: float) -> None:
     command = [sys.executable, "-P", "-m", "lrtrack.shipping.sync", str(layout.root), str(timeout)]
     with without_credentials(layout, targets) as environment:
         try:
-            subprocess.run(command, env=environment, timeout=timeout + 60)  # noqa: S603
+            subprocess.run(  # noqa: S603
+                command,
+                env=environment,
+                timeout=timeout + 60,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # what went wrong is in the cursors
+                stderr=subprocess.DEVNULL,
+            )
         except subprocess.TimeoutExpired:
             return
 
 
-def watch(layout: Layout, timeout: float, runs: set[str]) -> None:
-    """Have the shippers at work try everything again, and wait until they have.
-
-    Args:
-        layout: the journal directory.
-        timeout: seconds to wait at most.
-        runs: those that are waited for.
-    """
-    before = {run.id: run.failures for run in pending(layout) if run.id in runs}
+def _watch(layout: Layout, timeout: float, runs: list[Pending]) -> None:
+    """Have the shippers that serve `runs` try everything again, and wait until they have."""
+    before = {run.id: run.failures for run in runs}
+    locks = {layout.shipper_lock(run.key) for run in runs}
     layout.wake.touch()
     deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline and any(map(held, layout.shipper_locks())):
+    while time.monotonic() < deadline and any(map(held, locks)):
         begun = time.monotonic()
         left = [run for run in pending(layout) if run.id in before]
         if all(run.failures > before[run.id] for run in left):

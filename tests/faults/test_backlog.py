@@ -16,6 +16,8 @@ from lrtrack.journal.frames import Kind, decode, encode
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
+from lrtrack.shipping.credentials import Snapshot
+from lrtrack.trackers import registry
 
 
 @pytest.fixture
@@ -34,7 +36,8 @@ def waiting(
     layout = Layout(clean_place / ".lrtrack")
     layout.create()
     target = Target("mlflow", nobody, experiment="faults")
-    first = Run("0" * 32, "waiting", targets=(target,), cwd=str(clean_place))
+    own = Snapshot.take([registry.get("mlflow")]).credentials
+    first = Run("0" * 32, "waiting", targets=(target,), cwd=str(clean_place), credentials=own)
     path = layout.journal(first.id)
     writer = JournalWriter(path, first)
     for step in range(10):

@@ -166,7 +166,9 @@ def test_the_shipper_tells_in_its_log(
     hurt = flipped(recorded.as_run(run_id, store), 2, 33, 3)
     write(layout.journal(run_id), hurt)
     layout.marker(run_id).touch()
-    assert launch(layout, Snapshot(os.environ, {}))
+    assert launch(
+        layout, Snapshot(os.environ, JournalReader(layout.journal(run_id)).run.credentials)
+    )
     within_seconds(60, lambda: layout.queued() == [] and living_shippers() == [])
 
     (log,) = layout.shipper_logs()

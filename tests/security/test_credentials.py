@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +27,7 @@ from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
 from lrtrack.shipping import start
 from lrtrack.shipping.credentials import Snapshot, hashes
+from lrtrack.shipping.lock import Lock
 from lrtrack.shipping.start import launch
 from lrtrack.trackers import registry
 
@@ -167,13 +169,19 @@ def test_a_run_whose_credentials_are_gone(gate, served, layout, left, cli) -> No
     """It waits, and the message says which; other credentials need a word that they are meant."""
     bobs = gate(None)
     left(bobs.uri, "gone", **BOB)
+    busy = Lock(layout.shipper_lock("another key"))  # a shipper that does not serve this run
+    busy.acquire()
+    begun = time.monotonic()
     without = cli("sync")
+    took = time.monotonic() - begun
+    busy.release()
     others = cli("sync", MLFLOW_TRACKING_TOKEN=TOKEN)
     shown = list(bobs.shown)
     told = cli("doctor").stdout
     meant = cli("sync", MLFLOW_TRACKING_TOKEN=TOKEN, MLFLOW_TRACKING_URI=bobs.uri)
 
     assert (without.exit_code, others.exit_code, shown) == (1, 1, [])
+    assert took < 200  # of the 300 s that it would wait for a shipper that serves it
     missing = f"{NAMES} are not here, though the training had them"
     fix = (
         "Fix: restore what the training had, or, if these are for that server, run "
