@@ -114,7 +114,7 @@ def test_an_active_run_is_joined_and_left_open(parts, store) -> None:
     mlflow.set_experiment("users")
     with mlflow.start_run(description="my own words") as mine:
         mlflow.log_param("scheduler", "my own")
-        with lrtrack.track(*parts[:2]) as run:
+        with lrtrack.track(*parts[:2], flush_timeout=60.0) as run:
             loop(*parts, [2.0, 1.0])
         status = mlflow.get_run(mine.info.run_id).info.status
 
