@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lrtrack.journal.layout import Layout
 
 
-@click.command(short_help="Deliver what is still only in journals.")
+@click.command(short_help="Upload runs that are still only in local journals.")
 @click.option(
     "--timeout",
     default=300.0,
