@@ -14,7 +14,7 @@ _COMMANDS = {
     "preview": "Draw schedules before any training.",
     "runs": "List an experiment's runs.",
     "sweep": "Sweep over schedules, with W&B or Ray.",
-    "sync": "Deliver what is still only in journals.",
+    "sync": "Upload runs that are still only in local journals.",
 }
 
 
