@@ -114,6 +114,9 @@ class Ending:
             reason = str(error) if isinstance(error, TrackerError) else redact(repr(error))
             later = isinstance(error, TrackerUnavailable) or not isinstance(error, TrackerError)
             pause = getattr(error, "retry_after", None)
+            if later and pause and self._attempts < ATTEMPTS - 1:
+                self._attempts += 1
+                raise  # whoever asks for a pause is asked nothing else before
             self._failures.append(_Failure(part, reason, later, pause))
 
     def _outcome(self, retry: bool) -> str | None:
