@@ -39,11 +39,13 @@ class _Failure:
         part: what it is.
         reason: why, without credentials.
         later: another attempt may succeed.
+        retry_after: seconds after which the tracker wants to be asked again, if it said so.
     """
 
     part: str
     reason: str
     later: bool
+    retry_after: float | None = None
 
 
 class Ending:
@@ -112,14 +114,18 @@ class Ending:
         except PartRefused as error:
             self._failures.append(_Failure(error.part, str(error), later=False))
         except PartUnavailable as error:
-            self._failures.append(_Failure("the outcome", str(error), later=True))
+            self._failures.append(_Failure("the outcome", str(error), True, error.retry_after))
         except Exception as error:
             if part is None:
                 raise
             # Packages of artifact stores raise errors of their own.
             reason = str(error) if isinstance(error, TrackerError) else redact(repr(error))
             later = isinstance(error, TrackerUnavailable) or not isinstance(error, TrackerError)
-            self._failures.append(_Failure(part, reason, later))
+            pause = getattr(error, "retry_after", None)
+            if later and pause and self._attempts < ATTEMPTS - 1:
+                self._attempts += 1
+                raise  # whoever asks for a pause is asked nothing else before
+            self._failures.append(_Failure(part, reason, later, pause))
 
     def _outcome(self, retry: bool) -> str | None:
         if not self._failures:
@@ -130,7 +136,8 @@ class Ending:
             reasons.setdefault(failure.reason, []).append(failure.part)
         text = "; ".join(f"{' and '.join(parts)} ({why})" for why, parts in reasons.items())
         if retry and self._attempts < ATTEMPTS and any(each.later for each in self._failures):
-            raise PartUnavailable(f"cannot store {text} yet")
+            pauses = [each.retry_after for each in self._failures if each.retry_after]
+            raise PartUnavailable(f"cannot store {text} yet", max(pauses, default=None))
         self._attempts = 0
         return text
 

@@ -151,9 +151,10 @@ class MlflowSink:
         if not self._target.joined:
             with self._turn():
                 self._client.set_terminated(self._id, state.value, when)
+        if isinstance(failure, TrackerUnavailable):
+            raise PartUnavailable(str(failure), failure.retry_after) from failure
         if failure is not None:
-            later = isinstance(failure, TrackerUnavailable)
-            raise (PartUnavailable if later else PartRefused)(str(failure)) from failure
+            raise PartRefused(str(failure)) from failure
 
     def _store_outcome(self, state: State, when: int, summary: Mapping[str, float]) -> None:
         there = self._client.get_run(self._id).data
