@@ -265,6 +265,8 @@ def test_the_plot(tmp_path) -> None:
     assert same is given_axes
     assert axes is not given_axes
     assert axes.get_xscale() == "log"
+    assert not [each for each in axes.get_xticklabels() if "$" in each.get_text()]
+    assert any("10" in each.get_text() for each in axes.get_xticklabels())
     lines = {line.get_label(): line for line in axes.get_lines()}
     assert lines["loss"].get_xdata().tolist() == result.lrs.tolist()
     assert lines["smoothed"].get_ydata().tolist() == result.smoothed.tolist()
