@@ -2,6 +2,9 @@
 
 `register_step_pre_hook` / `register_step_post_hook` and never a patched `step`: schedulers wrap
 `step` themselves, and what hangs on the instance would break pickle and deepcopy.
+
+Longer than other files: all that one step does is kept in one place, and flat, as it is the only
+work on the training thread.
 """
 
 from __future__ import annotations

@@ -41,11 +41,9 @@ def command(timeout: float, adopt: Path | None) -> None:
     could not be delivered.
     """
     from lrtrack import settings
-    from lrtrack.errors import LRTrackError, clean, warn
+    from lrtrack.errors import LRTrackError
     from lrtrack.journal.layout import Layout
-    from lrtrack.shipping.damaged import damaged
-    from lrtrack.shipping.incomplete import incomplete, summarized
-    from lrtrack.shipping.pending import SHOWN, pending
+    from lrtrack.shipping.pending import pending
 
     layout = _adoption.adopt(adopt) if adopt else Layout(settings.read().directory)
     _adoption.name_foreign(layout)
@@ -60,6 +58,16 @@ def command(timeout: float, adopt: Path | None) -> None:
         click.echo(f"Nothing to deliver in {layout.root}.")
         return
     deliver(layout, timeout, len(over))
+    _report(layout, over)
+
+
+def _report(layout: Layout, over: set[str]) -> None:
+    """Say what became of the runs `over`; LRTrackError if something is left."""
+    from lrtrack.errors import LRTrackError, clean, warn
+    from lrtrack.shipping.damaged import damaged
+    from lrtrack.shipping.incomplete import incomplete, summarized
+    from lrtrack.shipping.pending import SHOWN, pending
+
     for run_id, what in damaged(layout).items():
         if run_id in over:
             warn(f"{layout.journal(run_id)} is {what}; what was there is left out.")

@@ -1,10 +1,8 @@
 """Writing one run's journal: the training thread only appends to a list.
 
-A thread of the writer carries the list to the file a few times a second; what reaches the file
-survives the process. Nobody else touches the file: whoever wants something written asks the thread
-and waits, so that Ctrl-C ends the waiting and never a half-done write. Rows for a step may come in
-several parts (`run.log` after the part before was already on disk): a reader merges rows of one
-step, later values win.
+A thread carries the list to the file a few times a second; what reaches the file survives the
+process. Nobody else touches the file: others ask the thread and wait, so that Ctrl-C ends the
+waiting and never a write. A step's rows may come in several parts: for a reader, later values win.
 """
 
 from __future__ import annotations

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Never
 
@@ -17,10 +15,8 @@ import torch
 from lrtrack.capture.accumulation import Weight
 from lrtrack.capture.optimizers import rank, unwrap
 from lrtrack.capture.steps import StepCapture
-from lrtrack.errors import ForeignJournal, JournalError, unknown, warn
-from lrtrack.journal import overflow
-from lrtrack.journal.layout import Layout, read_json
-from lrtrack.journal.reader import JournalReader
+from lrtrack.errors import unknown, warn
+from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import TRAIN, Run, State
 from lrtrack.settings import read
@@ -32,6 +28,7 @@ from lrtrack.tracking import options as asked
 from lrtrack.tracking.diagnosing import Diagnosing, tell
 from lrtrack.tracking.journal_place import open_journal
 from lrtrack.tracking.leaving import Exit, on_left
+from lrtrack.tracking.resuming import continued
 from lrtrack.tracking.run import TrackedRun
 
 #: Seconds to wait for delivery after Ctrl-C: whoever presses it wants the prompt.
@@ -144,7 +141,7 @@ class Block:
         run = asked.identity(given, self._settings, writing)
         run = replace(run, credentials=snapshot.credentials)
         layout = Layout(self._settings.directory)
-        run, recorded, earlier = _continued(layout, run, given.resume)
+        run, recorded, earlier = continued(layout, run, given.resume)
         self._capture = capture = StepCapture(
             unwrap(given.optimizer),
             given.scheduler,
@@ -289,44 +286,6 @@ def _watch(
         if guard is not None:
             watches[target.tracker] = guard  # first, so that it is left in any case
             guard.enter()
-
-
-def _continued(layout: Layout, run: Run, resume: str | None) -> tuple[Run, int, Any]:
-    """The run whose journal is to be continued, the last step in it, and its table of records.
-
-    `run`, -1 and None where there is none.
-    """
-    for path in _candidates(layout, resume) if resume else ():
-        with contextlib.suppress(OSError):  # then the run goes on before what is kept elsewhere
-            overflow.merge(path)
-        try:
-            reader = JournalReader(path)
-            if reader.run.prefix != run.prefix:  # of another optimizer in the same run
-                continue
-            table, _ = reader.table()
-            steps = table["step"]
-            if reader.damage:
-                warn(f"{path} is {reader.damage}; the run goes on without what was there.")
-            return reader.run, int(steps[-1].as_py()) if len(steps) else -1, table
-        except ForeignJournal as error:
-            warn(str(error))
-        except JournalError:
-            continue
-    return run, -1, None
-
-
-def _candidates(layout: Layout, resume: str) -> list[Any]:
-    runs = layout.root / "runs"
-    found = [path for path in runs.glob("*.journal") if path.stem == resume]
-    for cursor in runs.glob("*.cursor"):
-        if (read_json(cursor) or {}).get("remote_id") == resume:
-            found.append(runs / f"{cursor.name.partition('.')[0]}.journal")
-    # Of several phases of one run the latest goes on.
-    return sorted(found, key=_written, reverse=True)
-
-
-def _written(path: Path) -> float:
-    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def _objects(trackers: list[Tracker]) -> dict[str, Tracker]:

@@ -57,21 +57,29 @@ def open_journal(
     try:
         return layout, open_in(layout)
     except (JournalError, OSError) as error:
-        if _is_full(error):
-            for place in private_directories():
-                elsewhere = Layout(place / FOLDER)
-                try:
-                    writer = open_in(elsewhere)
-                except (JournalError, OSError):
-                    continue
-                warn(
-                    f"lrtrack {error}. This run is recorded in {elsewhere.root} instead, and "
-                    f"uploaded from there, if need be by `LRTRACK_DIR={elsewhere.root} lrtrack "
-                    "sync`. Fix: make room, or set LRTRACK_DIR."
-                )
-                return elsewhere, writer
+        if _is_full(error) and (found := _elsewhere(open_in, error)) is not None:
+            return found
         warn(f"lrtrack {error}. Training goes on without a record; set LRTRACK_DIR elsewhere.")
         return layout, None
+
+
+def _elsewhere(
+    open_in: Callable[[Layout], JournalWriter], error: Exception
+) -> tuple[Layout, JournalWriter] | None:
+    """Open the journal on another disk, as this one is full; None where that has no room either."""
+    for place in private_directories():
+        layout = Layout(place / FOLDER)
+        try:
+            writer = open_in(layout)
+        except (JournalError, OSError):
+            continue
+        warn(
+            f"lrtrack {error}. This run is recorded in {layout.root} instead, and uploaded from "
+            f"there, if need be by `LRTRACK_DIR={layout.root} lrtrack sync`. Fix: make room, or "
+            "set LRTRACK_DIR."
+        )
+        return layout, writer
+    return None
 
 
 def _open_in(

@@ -73,7 +73,10 @@ class Job:
 
     def run(self, name: str) -> History:
         """The scenario's one run, as it was recorded."""
-        (found,) = LocalTracker().histories(Query(directory=self.folder / name / "runs"))
+        query = Query(directory=self.folder / name / "runs")
+        with pytest.MonkeyPatch.context() as monkeypatch:  # as the user who ran the job
+            monkeypatch.setenv("XDG_STATE_HOME", str(self.folder / "state"))
+            (found,) = LocalTracker().histories(query)
         return found
 
 
@@ -88,6 +91,7 @@ def torchrun(folder: Path, scenarios: dict[str, dict[str, Any]], **environment: 
     command += [str(TRAINER), str(folder / "scenarios.json")]
     ours = {key: value for key, value in os.environ.items() if "LRTRACK" not in key}
     place = {"HOME": str(folder), "OMP_NUM_THREADS": "1", "LRTRACK_SHIPPER_IDLE": "0.5"}
+    place["XDG_STATE_HOME"] = str(folder / "state")
     process = subprocess.Popen(
         command,
         cwd=folder,

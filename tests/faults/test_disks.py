@@ -350,7 +350,7 @@ def test_a_disk_that_stays_full(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     ballast.unlink()
     command_line("sync", LRTRACK_DIR=str(journals))

@@ -22,10 +22,10 @@ from lrtrack.trackers.base import Remote
 from lrtrack.trackers.mlflow import words
 from lrtrack.trackers.mlflow.blocks import Block, block_of
 from lrtrack.trackers.mlflow.refusals import translated
+from lrtrack.trackers.mlflow.run_lookup import find_or_create
 from lrtrack.trackers.mlflow.steps import columnar, stored
 from lrtrack.trackers.mlflow.store import client, page
 from lrtrack.trackers.mlflow.turns import turn
-from lrtrack.trackers.mlflow.views import experiment_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -75,7 +75,7 @@ class MlflowSink:
         with self._turn():
             fresh = False
             if self._run_id is None:
-                self._run_id, fresh = self._find_or_create()
+                self._run_id, fresh = find_or_create(self._client, self._run, self._target)
             found = self._client.get_run(self._run_id)
             if self._target.joined or self._target.parent:  # it is where its maker has put it
                 name = self._client.get_experiment(found.info.experiment_id).name
@@ -229,51 +229,6 @@ class MlflowSink:
         except ValueError:
             return stored(self._client, found, self._run.prefix)
 
-    def _find_or_create(self) -> tuple[str, bool]:
-        """The run's id, and whether the run was made just now."""
-        experiment_id = self._experiment()
-        # An earlier attempt may have created the run and died before it could say so, or an
-        # earlier phase of the same run.
-        run_id = shared_runs.head(self._target) or self._run.id
-        found = self._client.search_runs(
-            [experiment_id], f"tags.`{words.RUN_ID}` = '{run_id}'", max_results=1
-        )
-        if found:
-            return str(found[0].info.run_id), False
-        tags = {
-            "mlflow.source.name": self._run.source,
-            "mlflow.source.type": "LOCAL",
-            "mlflow.user": _user(),
-            words.RUN_ID: run_id,
-        }
-        if self._target.parent is not None:
-            tags["mlflow.parentRunId"] = self._target.parent
-        started = int(self._run.started * 1000)
-        run = self._client.create_run(experiment_id, started, tags, self._run.name)
-        return str(run.info.run_id), True
-
-    def _experiment(self) -> str:
-        if self._target.experiment_id is not None:
-            return self._target.experiment_id
-        if self._target.parent is not None:
-            return str(self._client.get_run(self._target.parent).info.experiment_id)
-        name = self._target.experiment or "lrtrack"
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
-            exceptions = load("mlflow.exceptions")
-            try:
-                return str(self._client.create_experiment(name, tags=experiment_tags()))
-            except exceptions.MlflowException:  # someone was faster
-                found = self._client.get_experiment_by_name(name)
-                if found is None:
-                    raise
-        if found.lifecycle_stage == "deleted":
-            raise TrackerError(
-                f"experiment {name!r} is deleted; restore it with "
-                f"`mlflow experiments restore -x {found.experiment_id}`, then run `lrtrack sync`"
-            )
-        return str(found.experiment_id)
-
     def _log_all(self, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
         entities = load("mlflow.entities")
         all_params = [entities.Param(name, text) for name, text in params.items()]
@@ -303,12 +258,3 @@ class MlflowSink:
 def _exact(value: float) -> str:
     # Text, as NaN equals NaN there; MLflow's SQL store keeps infinities as the largest number.
     return repr(max(-1.7976931348623157e308, min(1.7976931348623157e308, float(value))))
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # an account without a name, as in some containers
-        return "unknown"

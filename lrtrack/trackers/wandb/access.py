@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lrtrack.trackers.base import Access, origin_of
-from lrtrack.trackers.wandb import place
+from lrtrack.trackers.wandb import login, place
+
+#: What W&B's processes of lrtrack's answer to an order.
+Answer = dict[str, Any]
 
 
 def _files(environ: Mapping[str, str]) -> dict[str, Path]:
@@ -34,3 +38,17 @@ ACCESS = Access(
     ),
     ask_for=lambda target: f"WANDB_BASE_URL={target.uri or place.DEFAULT_URL}",
 )
+
+
+def failure(error: BaseException) -> Answer:
+    """The answer to an order that ended in `error`: whether to try again, and what to do."""
+    import wandb.errors
+
+    text = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    if login.refused(text):
+        return {"error": "W&B refused the API key", "fix": refusal(), "final": True}
+    if "api_key not configured" in text:
+        return {"error": "W&B has no API key", "fix": refusal(), "final": True}
+    refused = any(word in text.lower() for word in ("permission denied", "403"))
+    final = isinstance(error, wandb.errors.UsageError | TypeError) or refused
+    return {"error": f"W&B: {text}", "final": final}

@@ -16,7 +16,7 @@ from lrtrack._optional import load
 from lrtrack.errors import AccessRefused, TrackerUnavailable, UsageError
 from lrtrack.settings import redact
 from lrtrack.trackers.per_run import LeftOut
-from lrtrack.trackers.wandb import leaving, place
+from lrtrack.trackers.wandb import leaving, login, place
 from lrtrack.trackers.wandb.access import refusal
 
 #: Attempts at a request that was answered with 429, and the first pause in seconds.
@@ -49,7 +49,7 @@ def connect(uri: str | None) -> tuple[Any, str | None]:
         TrackerUnavailable: the server does not answer.
     """
     uri = uri or os.environ.get("WANDB_BASE_URL") or place.from_file("base_url")
-    place.check_key(redact(uri) if uri else None)
+    login.check_key(redact(uri) if uri else None)
     wandb = load("wandb")
     leaving.bound()
     with translated(uri):
@@ -146,7 +146,7 @@ def translated(uri: str | None) -> Iterator[None]:
         yield
     except (errors.Error, OSError, ValueError, service_errors()) as error:
         text = first_line(error)
-        if place.refused(text):
+        if login.refused(text):
             raise AccessRefused(f"{where} refused the API key", refusal()) from error
         raise TrackerUnavailable(f"{where}: {text}") from error
 

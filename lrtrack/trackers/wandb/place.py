@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import configparser
-import netrc
 import os
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from lrtrack.errors import UsageError, unknown
 from lrtrack.records import Target
 from lrtrack.schedules import plain
 from lrtrack.settings import redact, working_directory
 from lrtrack.trackers.shared_runs import Phase
-from lrtrack.trackers.wandb import words
+from lrtrack.trackers.wandb import login, words
+from lrtrack.trackers.wandb.login import DEFAULT_URL as DEFAULT_URL
 
 NAME = "wandb"
-DEFAULT_URL = "https://api.wandb.ai"
 
 # Variables that hold credentials, or might: they are never written down.
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER|PROXY|PROXIES|AUTH")
@@ -63,7 +60,7 @@ def own(experiment: str | None, default: str) -> Target:
     entity = asked or found.get("WANDB_ENTITY") or from_file("entity")
     uri = redact(found.get("WANDB_BASE_URL") or from_file("base_url") or "") or None
     if mode(found) == "online":
-        check_key(uri)
+        login.check_key(uri)
     return Target(
         NAME,
         uri,
@@ -256,53 +253,6 @@ def from_file(key: str) -> str | None:
         if value := parser.get("default", key, fallback=None):
             return value
     return None
-
-
-def check_key(uri: str | None) -> None:
-    """See to it that there is an API key, before a training finds out.
-
-    Raises:
-        UsageError: there is none; the message names the command that sets one.
-    """
-    given = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
-    host = urlsplit(uri or DEFAULT_URL).hostname or "api.wandb.ai"
-    if any(os.environ.get(name) for name in given) or _in_netrc(host) or _in_session():
-        return
-    login = "wandb login" + (f" --host {uri}" if uri else "")
-    raise UsageError(
-        f"W&B has no API key for {host} here: run `{login}` or set WANDB_API_KEY. "
-        "WANDB_MODE=offline records without an account."
-    )
-
-
-def refused(text: str) -> bool:
-    """Whether W&B's words say that the API key is wrong.
-
-    Its AuthenticationError says nothing: a server that cannot be reached is one, too.
-    """
-    return any(word in text for word in ("401", "not logged in", "nvalid API key"))
-
-
-def _in_netrc(host: str) -> bool:
-    given = os.environ.get("NETRC")
-    paths = [Path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]
-    for path in paths:
-        try:
-            if netrc.netrc(path.expanduser()).authenticators(host):
-                return True
-        except (OSError, netrc.NetrcParseError):
-            continue
-    return False
-
-
-def _in_session() -> bool:
-    """Whether `wandb.login(key=…)` was called in this process."""
-    wandb = sys.modules.get("wandb")
-    api = getattr(wandb, "api", None)
-    try:
-        return bool(api is not None and api.api_key)
-    except Exception:  # W&B's own trouble is not a missing key
-        return True
 
 
 def _mode_of(run: Any) -> str:

@@ -20,7 +20,8 @@ from lrtrack.errors import TrackerError, TrackerUnavailable, UsageError, warn
 from lrtrack.settings import redact
 from lrtrack.trackers.base import REPORT, Publication, Query, Remote
 from lrtrack.trackers.wandb import place
-from lrtrack.trackers.wandb.writer import FILE_ATTEMPTS, FILE_PAUSE, LOOKS, PAUSE, failure
+from lrtrack.trackers.wandb.access import failure
+from lrtrack.trackers.wandb.writer import FILE_ATTEMPTS, FILE_PAUSE, LOOKS, PAUSE
 
 #: W&B's id of the run: with the same one, W&B goes on with the run that is there.
 ID = "lrtrack-report"

@@ -17,7 +17,7 @@ from lrtrack.schedules.schedule import shallow
 from lrtrack.settings import redact
 from lrtrack.trackers import columns, copies, per_run, shared_runs
 from lrtrack.trackers.base import Progress, Query
-from lrtrack.trackers.wandb import place, rows, words
+from lrtrack.trackers.wandb import login, place, rows, words
 from lrtrack.trackers.wandb.api import (
     connect,
     exists,
@@ -134,7 +134,7 @@ class _Source:
         if not isinstance(error, load("wandb.errors").Error | OSError | service_errors()):
             return  # the data, not the connection
         with translated(self._url):
-            if place.refused(str(error)):
+            if login.refused(str(error)):
                 raise error
             if exists(self._api, self._path, str(found.id)):
                 raise TrackerError(f"W&B does not give its steps: {first_line(error)}") from error

@@ -11,7 +11,7 @@ from typing import Any
 from lrtrack._optional import load
 from lrtrack.errors import TrackerUnavailable
 from lrtrack.settings import redact
-from lrtrack.trackers.wandb import base_url, leaving, place
+from lrtrack.trackers.wandb import base_url, leaving, login, place
 
 
 def start_sweep(config: Mapping[str, Any], project: str | None = None) -> str:
@@ -28,7 +28,7 @@ def start_sweep(config: Mapping[str, Any], project: str | None = None) -> str:
         UsageError: there is no API key.
         TrackerUnavailable: W&B does not answer, or refuses.
     """
-    place.check_key(base_url() or place.from_file("base_url"))
+    login.check_key(base_url() or place.from_file("base_url"))
     wandb = load("wandb")
     leaving.bound()
     entity, _, name = (project or "").rpartition("/")

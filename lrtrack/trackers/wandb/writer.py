@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.trackers.per_run import step_of
-from lrtrack.trackers.wandb import leaving, place, taken, words
-from lrtrack.trackers.wandb.access import refusal
-
-Answer = dict[str, Any]
+from lrtrack.trackers.wandb import leaving, taken, words
+from lrtrack.trackers.wandb.access import Answer, failure
+from lrtrack.trackers.wandb.history_file import earlier_blocks, join
 
 #: Attempts at sending a file, and seconds between them: a run ends without the file if it must.
 #: W&B's own values would keep the run open for a quarter of an hour.
@@ -188,12 +187,13 @@ class Writer:
         """Put the columnar file among the run's files, completed by what is there already."""
         file, inside = Path(order["path"]), Path(self._run.dir) / order["name"]
         if order["complete"]:
-            self._join(file, [file, self._rows_on_server()])  # what was there stays as it was
+            join(file, [file, self._rows_on_server()])  # what was there stays as it was
         inside.parent.mkdir(parents=True, exist_ok=True)
         whole = inside.with_name(f".{inside.name}.{os.getpid()}")
         shutil.copy(file, whole)
         if order["shared"] and not order["complete"]:
-            self._join(whole, [self._earlier_blocks(inside, order["rows"]), whole])
+            ask = None if self._run.offline else self._rows_on_server
+            join(whole, [earlier_blocks(inside, order["rows"], ask), whole])
         whole.replace(inside)
         self._file = order["name"]
         self._run.save(str(inside), base_path=self._run.dir, policy="now")
@@ -212,37 +212,10 @@ class Writer:
             self._run.summary[words.DIAGNOSES] = codes
         return {}
 
-    def _earlier_blocks(self, inside: Path, rows: bool) -> Any:
-        """What other blocks have put into the columnar file of the same run; None: nothing.
-
-        Args:
-            inside: where the file is in the run's directory.
-            rows: whether there are such blocks for certain, whose rows are on the server at least.
-        """
-        from lrtrack.trackers import columns
-
-        if inside.exists():
-            try:
-                return columns.read_parquet(inside, own=True)
-            except ValueError:  # half written by somebody who was killed
-                rows = True
-        return self._rows_on_server() if rows and not self._run.offline else None
-
     def _rows_on_server(self) -> Any:
         from lrtrack.trackers.wandb import rows
 
         return rows.scanned(self._on_server())
-
-    @staticmethod
-    def _join(file: Path, parts: list[Any]) -> None:
-        """Write tables, or files of such, to `file` in one; of one step later parts win."""
-        # Imported here: few runs need them, and each has a process of its own.
-        from lrtrack.journal.reader import merge
-        from lrtrack.trackers import columns
-
-        tables = [columns.read_parquet(p, own=True) if isinstance(p, Path) else p for p in parts]
-        batches = [batch for table in tables if table is not None for batch in table.to_batches()]
-        columns.write_parquet(merge(batches), file)
 
     def close(self, order: dict[str, Any]) -> Answer:
         """Store the summary, and end the run where lrtrack opened it."""
@@ -279,20 +252,6 @@ class Writer:
         stored = self._on_server().lastHistoryStep
         if stored < last:
             raise ConnectionError(f"has rows up to {stored} of {last} in run {self._run.id}")
-
-
-def failure(error: BaseException) -> Answer:
-    """Say whether to try again, and what to do."""
-    import wandb.errors
-
-    text = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-    if place.refused(text):
-        return {"error": "W&B refused the API key", "fix": refusal(), "final": True}
-    if "api_key not configured" in text:
-        return {"error": "W&B has no API key", "fix": refusal(), "final": True}
-    refused = any(word in text.lower() for word in ("permission denied", "403"))
-    final = isinstance(error, wandb.errors.UsageError | TypeError) or refused
-    return {"error": f"W&B: {text}", "final": final}
 
 
 def _orders() -> queue.Queue[dict[str, Any]]:

@@ -1,0 +1,75 @@
+"""Finding the MLflow run of a block, or creating it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lrtrack._optional import load
+from lrtrack.errors import TrackerError
+from lrtrack.records import Run, Target
+from lrtrack.trackers import shared_runs
+from lrtrack.trackers.mlflow import words
+from lrtrack.trackers.mlflow.views import experiment_tags
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def find_or_create(mlflow: MlflowClient, run: Run, target: Target) -> tuple[str, bool]:
+    """The id of the MLflow run for `run`, and whether it was created just now.
+
+    Raises:
+        TrackerError: the experiment is deleted.
+    """
+    experiment_id = _experiment(mlflow, target)
+    # An earlier attempt may have created the run and died before it could say so, or an
+    # earlier phase of the same run.
+    run_id = shared_runs.head(target) or run.id
+    found = mlflow.search_runs(
+        [experiment_id], f"tags.`{words.RUN_ID}` = '{run_id}'", max_results=1
+    )
+    if found:
+        return str(found[0].info.run_id), False
+    tags = {
+        "mlflow.source.name": run.source,
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": _user(),
+        words.RUN_ID: run_id,
+    }
+    if target.parent is not None:
+        tags["mlflow.parentRunId"] = target.parent
+    started = int(run.started * 1000)
+    created = mlflow.create_run(experiment_id, started, tags, run.name)
+    return str(created.info.run_id), True
+
+
+def _experiment(mlflow: MlflowClient, target: Target) -> str:
+    if target.experiment_id is not None:
+        return target.experiment_id
+    if target.parent is not None:
+        return str(mlflow.get_run(target.parent).info.experiment_id)
+    name = target.experiment or "lrtrack"
+    found = mlflow.get_experiment_by_name(name)
+    if found is None:
+        exceptions = load("mlflow.exceptions")
+        try:
+            return str(mlflow.create_experiment(name, tags=experiment_tags()))
+        except exceptions.MlflowException:  # someone was faster
+            found = mlflow.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise TrackerError(
+            f"experiment {name!r} is deleted; restore it with "
+            f"`mlflow experiments restore -x {found.experiment_id}`, then run `lrtrack sync`"
+        )
+    return str(found.experiment_id)
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        return "unknown"
