@@ -10,7 +10,8 @@ import pytest
 
 from lrtrack.errors import LRTrackWarning, UsageError
 from lrtrack.integrations._blocks import Blocks
-from lrtrack.records import State
+from lrtrack.records import State, Target
+from lrtrack.trackers.memory import MemoryTracker
 
 
 def test_a_misspelt_option_is_refused_where_the_callback_is_made() -> None:
@@ -100,12 +101,12 @@ def test_configurations_are_put_together(digits, local) -> None:
 def test_what_breaks_is_a_warning(digits, local) -> None:
     """The training goes on, without a record."""
 
-    class Broken:
-        def __str__(self) -> str:
+    class Broken(MemoryTracker):
+        def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
             raise RuntimeError("odd")
 
     task = digits()
-    blocks = Blocks("LRTrack", {"tracker": "local", "tags": {"odd": Broken()}})
+    blocks = Blocks("LRTrack", {"tracker": Broken()})
     with pytest.warns(LRTrackWarning, match="does not observe this training.*odd"):
         assert blocks.enter([(task.optimizer, task.scheduler, "")]) == []
     blocks.leave()

@@ -164,7 +164,7 @@ def named(journalled, layout: Layout) -> set[str]:
 def test_names_of_runs_on_a_terminal_and_in_files(named: set[str], command_line, layout: Layout):
     """No name becomes a path, steers a terminal, runs in a spreadsheet or a browser."""
     assert {re.sub(r"[0-9a-f]{32}", "ID", name) for name in named} == {
-        "runs", "queue", ".gitignore", "runs/ID.journal", "queue/ID",
+        "runs", "queue", "joined", ".gitignore", "runs/ID.journal", "queue/ID",
     }  # fmt: skip
     asked = ("--tracker", "local", "--experiment", "hostile")
     shown = [command_line("runs", *asked)]
