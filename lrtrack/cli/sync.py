@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--adopt",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="DIR",
     help="Accept the journals in DIR that you did not write, and upload them.",
 )
