@@ -26,7 +26,7 @@ from lrtrack.schedules import DEEPEST
 #: What trackers and readers can hold as an integer.
 _LARGEST = 2**63 - 1
 #: What a run id may look like: MLflow's and lrtrack's are hexadecimal, W&B's the user's choice.
-_RUN_ID = re.compile(r"[^\s/\\*?\[\]\x00-\x1f]{1,128}")
+_RUN_ID = re.compile(r"(?!/)(?!.*(?:^|/)\.{1,2}(?:/|$))[^\s\\*?\[\]\x00-\x1f]{1,256}")
 #: Room in an event for what else it says.
 _MARGIN = 2**16
 
@@ -106,7 +106,7 @@ def run_id(name: str, value: Any) -> str | None:
         UsageError: it cannot be one, such as a path or a pattern.
     """
     found = text(name, value, empty=False)
-    if found is not None and (not _RUN_ID.fullmatch(found) or found in (".", "..")):
+    if found is not None and (not _RUN_ID.fullmatch(found)):
         raise UsageError(
             f"{name} must be a run's id, got {_shown(found)}. Fix: give what `run.id` or "
             "`lrtrack runs` says, not a path or a pattern."

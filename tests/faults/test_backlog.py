@@ -14,6 +14,7 @@ import pytest
 
 from lrtrack.journal.frames import Kind, decode, encode
 from lrtrack.journal.layout import Layout
+from lrtrack.journal.signature import signed
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
 from lrtrack.shipping.credentials import Snapshot
@@ -57,7 +58,7 @@ def renamed(journal: bytes, run_id: str) -> bytes:
     head = next(decode(journal))
     event = json.loads(head.payload)
     event["run"]["id"] = run_id
-    whole = encode(Kind.EVENT, json.dumps(event).encode())
+    whole = encode(Kind.EVENT, json.dumps(event | signed(event["run"])).encode())
     return journal[: head.start] + whole + journal[head.end :]
 
 

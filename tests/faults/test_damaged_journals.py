@@ -20,6 +20,7 @@ from lrtrack.errors import LRTrackWarning
 from lrtrack.journal.frames import PREAMBLE, Kind, encode
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
+from lrtrack.journal.signature import signed
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
 from lrtrack.shipping.credentials import Snapshot
@@ -44,6 +45,7 @@ class Recorded:
         event = json.loads(self.frames[0][HEAD:])
         event["run"]["id"] = event["run"]["name"] = run_id
         event["run"]["targets"][0]["uri"] = uri
+        event |= signed(event["run"])
         return [encode(Kind.EVENT, json.dumps(event).encode()), *self.frames[1:]]
 
 

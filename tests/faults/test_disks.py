@@ -316,7 +316,7 @@ def test_a_directory_that_cannot_come_back(
 FULL_AT_THE_END = """
 import os, sys, torch, lrtrack
 optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
-with lrtrack.track(optimizer, flush_timeout=10) as run:
+with lrtrack.track(optimizer, experiment="faults", flush_timeout=10) as run:
     for step in range(200):
         optimizer.step()
         run.log(loss=step + 1.0)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lrtrack.errors import PartRefused, PartUnavailable, SinkLost, TrackerError, TrackerUnavailable
+from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State
@@ -47,12 +48,12 @@ class Refusing:
 @pytest.fixture
 def ending(tmp_path: Path) -> Ending:
     """The end of a journalled run of two steps."""
-    path = tmp_path / "run.journal"
+    path = tmp_path / f"{'a' * 32}.journal"
     writer = JournalWriter(path, Run("a" * 32, "mine"))
     for step, loss in enumerate([2.0, 1.0]):
         writer.append(step, 10.0 + step, {"loss": loss})
     writer.close(State.FINISHED, diagnoses=[])
-    return Ending(JournalReader(path))
+    return Ending(JournalReader(path), Layout(tmp_path))
 
 
 OUTCOME = [(State.FINISHED, {"loss_final": 1.0, "loss_best": 1.0})]
