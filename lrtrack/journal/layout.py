@@ -187,11 +187,9 @@ def open_regular(path: Path) -> BinaryIO:
     Raises:
         OSError: there is no such file, or it is something else than a regular file.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
+    if not stat.S_ISREG(path.lstat().st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return os.fdopen(descriptor, "rb")
+    return path.open("rb")  # an object from the beginning: Ctrl-C leaves no descriptor behind
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

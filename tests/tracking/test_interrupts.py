@@ -31,10 +31,12 @@ class Interrupter:
 
     Args:
         at: the number of the place where to raise it; None: nowhere.
+        checked: the events at which it may be raised.
     """
 
-    def __init__(self, at: int | None = None) -> None:
+    def __init__(self, at: int | None = None, checked: tuple[str, ...] = CHECKED) -> None:
         self.at = at
+        self.checked = checked
         self.has_raised = False
         self.raised: BaseException | None = None
         self.optimizer: Any = None
@@ -45,7 +47,7 @@ class Interrupter:
         sys.setprofile(self._event)
 
     def _event(self, frame: FrameType, event: str, _: Any) -> None:
-        if event not in CHECKED or not frame.f_code.co_filename.startswith(PACKAGE):
+        if event not in self.checked or not frame.f_code.co_filename.startswith(PACKAGE):
             return
         place = (frame.f_code, frame.f_lasti, event)
         if place not in self.places:
@@ -60,7 +62,8 @@ def interrupted(
     """Enter and leave a block, interrupted at one place; what it raised is kept alive."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
     block = lrtrack.track(optimizer, tracker=tracker, flush_timeout=0.1)
-    interrupter = Interrupter(number)
+    # CPython 3.11 can crash where a profiler raises at `c_return` below `ExitStack.__exit__`.
+    interrupter = Interrupter(number, CHECKED if with_statement else CHECKED[:1])
     try:
         if from_begin:
             interrupter.begin()
@@ -120,7 +123,7 @@ def test_an_interrupt_anywhere_leaves_nothing(
     journals = [JournalReader(path) for path in (clean_place / ".lrtrack/runs").glob("*.journal")]
     ended = [reader.table()[1] is not None for reader in journals]
 
-    assert places > 80
+    assert places > (80 if with_statement else 40)
     assert raised > 0.9 * len(trials)  # Python drops what a generator's end raises, for one
     assert left == {}
     assert not any(reader.alive() for reader in journals)
