@@ -315,6 +315,7 @@ def test_a_resumed_run_is_its_new_process_s(
         training.step()
         training.step()
     found = statuses(served.uri, "resumed")
+    within_seconds(60, lambda: layout.queued() == [])
     for shipper in living_shippers():
         psutil.Process(shipper).terminate()
     within_seconds(60, lambda: not living_shippers())
