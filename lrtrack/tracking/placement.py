@@ -26,7 +26,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.open_runs import Member, OpenRun, open_run
 from lrtrack.journal.reader import Ending, JournalReader, ending_of
 from lrtrack.records import TRAIN, Target
-from lrtrack.settings import working_directory
+from lrtrack.settings import owns_process, working_directory
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
@@ -171,8 +171,11 @@ def _course(reader: JournalReader) -> tuple[Any, int, Ending | None]:
 
 
 def announce(trackers: Sequence[Tracker], targets: Sequence[Target]) -> None:
-    """Say once a process where runs go that nobody has named a tracker for."""
-    if any(target.joined or target.parent for target in targets):
+    """Say once a process where runs go that nobody has named a tracker for.
+
+    Not in lrtrack's own processes: whoever runs `lrtrack demo` has asked for just that.
+    """
+    if owns_process() or any(target.joined or target.parent for target in targets):
         return
     names = (registry.get(name) for name in registry.names())
     hints = [hint for each in names if (hint := getattr(each, "unjoined", lambda: None)())]
