@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -94,7 +95,21 @@ def left_over(done: Interrupter) -> list[str]:
 
 
 @pytest.mark.parametrize("from_begin", [True, False], ids=["enter", "exit after Ctrl-C"])
-@pytest.mark.parametrize("with_statement", [True, False], ids=["with", "ExitStack"])
+@pytest.mark.parametrize(
+    "with_statement",
+    [
+        pytest.param(True, id="with"),
+        pytest.param(
+            False,
+            id="ExitStack",
+            marks=pytest.mark.skipif(
+                "LRTRACK_SOAK" not in os.environ,
+                reason="CPython 3.11 crashes at times where a profiler raises below ExitStack: "
+                "tox -e soak",
+            ),
+        ),
+    ],
+)
 @pytest.mark.parametrize(
     ("tracker", "stride"), [("local", 1), (MemoryTracker(), 5)], ids=["journal", "thread"]
 )
