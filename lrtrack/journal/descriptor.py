@@ -77,6 +77,22 @@ class Descriptor:
             return False
         return self.is_valid() and (status.st_dev, status.st_ino) == self._identity[:2]
 
+    def append(self, data: bytes) -> None:
+        """Append `data` whole or not at all.
+
+        Raises:
+            OSError: the disk refuses it, or the file was closed.
+        """
+        before = os.fstat(self.number).st_size
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self.number, view) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.number, before)
+            raise
+
     def close(self) -> None:
         """Close the file, and no other that has its number by now; idempotent."""
         if self._file.closed:

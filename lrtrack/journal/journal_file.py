@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 
 from lrtrack.errors import JournalError
@@ -49,7 +48,7 @@ class JournalFile:
         """
         if not self._file.is_valid():
             self._reopen()
-        self._append(data)
+        self._file.append(data)
 
     def is_lost(self) -> bool:
         """Whether the open file is no longer the one at its path, or no longer open."""
@@ -93,7 +92,7 @@ class JournalFile:
         self._file.close()
         self._file = file
         if changed and self.first:
-            self._append(self.first)
+            self._file.append(self.first)
 
     def _require_same_run(self) -> None:
         """Refuse a file that somebody has put at the path and that is another run's.
@@ -104,14 +103,3 @@ class JournalFile:
         found = JournalReader(self.path).run.id
         if self.path.stem != found:
             raise JournalError(f"{self.path} was replaced by the journal of the run {found}")
-
-    def _append(self, data: bytes) -> None:
-        before = os.fstat(self._file.number).st_size
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._file.number, view) :]
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file.number, before)
-            raise

@@ -104,14 +104,7 @@ class Overflow:
         if self._part is None:
             return False
         try:
-            before = os.fstat(self._part.number).st_size
-            try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(self._part.number, view) :]
-            except OSError:
-                os.ftruncate(self._part.number, before)
-                raise
+            self._part.append(data)
         except OSError:
             return False
         return True
