@@ -15,7 +15,7 @@ from lrtrack.capture.accumulation import Weight
 from lrtrack.errors import LRTrackError, unknown, warn
 from lrtrack.trackers import registry
 from lrtrack.tracking import TrackedRun, track
-from lrtrack.tracking.block import Block
+from lrtrack.tracking.context import Block
 from lrtrack.tracking.options import Options, as_mapping, check_values
 
 #: What the user of a callback may say: all of `track()`, but what the framework knows itself.

@@ -22,7 +22,7 @@ from lrtrack.integrations._blocks import Blocks
 from lrtrack.journal.layout import host
 from lrtrack.schedules.catalogue import KINDS
 from lrtrack.settings import redact, work_from, working_directory
-from lrtrack.shipping.start import stand_apart
+from lrtrack.shipping.spawn import stand_apart
 from lrtrack.tracking import TrackedRun
 
 tune: Any = load("ray.tune", extra="ray", at_least="2.43")

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 from lrtrack._optional import load
 from lrtrack.capture.accumulation import FixedDivisor
-from lrtrack.capture.belonging import foreign
 from lrtrack.capture.optimizers import unwrap
+from lrtrack.capture.ownership import foreign
 from lrtrack.errors import UsageError, warn
 from lrtrack.integrations._blocks import Blocks, told_apart
-from lrtrack.integrations._engines import observable
+from lrtrack.integrations._unsupported import observable
 from lrtrack.tracking import TrackedRun
 
 _tracking: Any = load("accelerate.tracking", extra="accelerate", at_least="1.8")

@@ -18,8 +18,8 @@ from uuid import uuid4
 
 from lrtrack._optional import load
 from lrtrack.capture.accumulation import FixedDivisor
-from lrtrack.capture.belonging import foreign
 from lrtrack.capture.optimizers import unwrap
+from lrtrack.capture.ownership import foreign
 from lrtrack.errors import MissingPackage, UsageError, warn
 from lrtrack.integrations._blocks import Blocks, told_apart
 from lrtrack.trackers import registry

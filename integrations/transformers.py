@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from lrtrack._optional import load
 from lrtrack.capture.accumulation import FixedDivisor, Weight, exact
 from lrtrack.integrations._blocks import Blocks
-from lrtrack.integrations._engines import observable
+from lrtrack.integrations._unsupported import observable
 from lrtrack.trackers import registry
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.options import DEFAULT_EXPERIMENT

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from lrtrack.errors import LRTrackError, LRTrackWarning
 
 if TYPE_CHECKING:
-    from lrtrack.capture.build import scheduler
     from lrtrack.capture.describe import describe
+    from lrtrack.capture.from_spec import scheduler
     from lrtrack.capture.inverse_sqrt import InverseSqrtLR
     from lrtrack.capture.ranger import ranger
     from lrtrack.capture.simulate import simulate
@@ -57,7 +57,7 @@ _HOME = {
     "describe": "lrtrack.capture.describe",
     "find_lr": "lrtrack.finder",
     "ranger": "lrtrack.capture.ranger",
-    "scheduler": "lrtrack.capture.build",
+    "scheduler": "lrtrack.capture.from_spec",
     "simulate": "lrtrack.capture.simulate",
     "track": "lrtrack.tracking",
 }

@@ -25,7 +25,7 @@ import pytest
 import torch
 from torch.nn.utils import clip_grad
 
-from lrtrack.tracking.block import track
+from lrtrack.tracking.context import track
 
 # Packages beside the tests, which pytest imports one by one.
 for _name in ("wandb_loopback", "postgres"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lrtrack.capture.scalars import scaled
+from lrtrack.capture.device_scalars import scaled
 
 #: Called with the number of backward calls behind a step's loss; returns what the loss is
 #: multiplied by, or None where nobody knows what the losses were divided by.

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from lrtrack.capture.device_scalars import ClippedScalar, DeviceScalar, Scalar, after_clipping
 from lrtrack.capture.norms import EXACT
-from lrtrack.capture.scalars import ClippedScalar, DeviceScalar, Scalar, after_clipping
 
 
 class Clipped:

@@ -20,9 +20,9 @@ import torch
 from torch.optim import lr_scheduler as torch_schedulers
 from torch.optim.swa_utils import SWALR
 
-from lrtrack.capture.functions import function_text
+from lrtrack.capture.function_names import function_text
+from lrtrack.capture.safe_access import MISSING, lookup, number, plain_value, public
 from lrtrack.capture.time_decay import TimeDecayLR
-from lrtrack.capture.values import MISSING, lookup, number, plain_value, public
 from lrtrack.schedules import CONSTANT, JSON, Schedule
 
 #: Where schedulers keep a scheduler that they wrap.

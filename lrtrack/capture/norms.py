@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from lrtrack.capture.meshes import Spread, attendance, is_shared, local, spread, total
-from lrtrack.capture.scalars import Scalar, hold
+from lrtrack.capture.device_scalars import Scalar, hold
+from lrtrack.capture.sharded import Spread, attendance, is_shared, local, spread, total
 
 Group = dict[str, Any]
 #: Groups of an optimizer → metric name → norm.

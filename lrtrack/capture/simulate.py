@@ -20,10 +20,10 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from lrtrack.capture.build import scheduler as build
+from lrtrack.capture.from_spec import scheduler as build
 from lrtrack.capture.inverse_sqrt import InverseSqrtLR
-from lrtrack.capture.nesting import nested
-from lrtrack.capture.standin import stand_in
+from lrtrack.capture.nested_schedulers import nested
+from lrtrack.capture.scheduler_copy import stand_in
 from lrtrack.capture.time_decay import TimeDecayLR
 from lrtrack.errors import UsageError
 

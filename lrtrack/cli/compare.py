@@ -8,8 +8,8 @@ from typing import Literal
 import click
 
 from lrtrack.cli import _options
+from lrtrack.cli._output import FORMATS, show
 from lrtrack.cli._progress import bar
-from lrtrack.cli._shown import FORMATS, show
 from lrtrack.errors import clean
 from lrtrack.trackers.base import REPORT, Remote
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from lrtrack.cli import _options
+from lrtrack.cli._output import FORMATS, show
 from lrtrack.cli._progress import bar
-from lrtrack.cli._shown import FORMATS, show
 
 _METRIC = "val_accuracy"
 #: Seconds to wait at most for the delivery of all runs.
@@ -93,7 +93,7 @@ def _deliver(directory: Path) -> None:
     """Wait until the trackers have every run; what is left is said, and stays in the journals."""
     from lrtrack.cli.sync import deliver
     from lrtrack.journal.layout import Layout
-    from lrtrack.shipping.pending import pending
+    from lrtrack.shipping.undelivered import pending
 
     layout = Layout(directory)
     if waiting := len(pending(layout)):

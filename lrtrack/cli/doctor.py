@@ -71,11 +71,11 @@ def _journals(directory: object) -> int:
 
     from lrtrack.cli._adoption import advice
     from lrtrack.journal.layout import Layout
-    from lrtrack.shipping.damaged import damaged
+    from lrtrack.shipping.corruption import damaged
     from lrtrack.shipping.foreign import foreign
     from lrtrack.shipping.incomplete import incomplete, summarized
     from lrtrack.shipping.lock import held
-    from lrtrack.shipping.pending import SHOWN, pending
+    from lrtrack.shipping.undelivered import SHOWN, pending
 
     layout = Layout(Path(str(directory)))
     click.echo("\nJournals")

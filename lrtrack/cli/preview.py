@@ -66,7 +66,7 @@ def command(
     if chosen == "png" and output is None and sys.stdout.isatty():
         raise click.UsageError("A PNG cannot be shown as text: write it to a file with -o.")
     from lrtrack.capture.simulate import simulate
-    from lrtrack.reports.preview import csvtext, figure, page, preview_of, terminal
+    from lrtrack.reports.preview import csvtext, page, picture, preview_of, terminal
 
     rates = {
         spec: simulate(spec, steps, lr=lr, seconds_per_step=seconds_per_step)[:, 0]
@@ -78,7 +78,7 @@ def command(
     elif chosen == "html":
         _options.deliver(page.render(preview), output)
     elif chosen in ("png", "svg"):
-        _options.deliver(figure.render(preview, "png" if chosen == "png" else "svg"), output)
+        _options.deliver(picture.render(preview, "png" if chosen == "png" else "svg"), output)
     elif output is not None:
         _options.deliver(terminal.text(preview), output)
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lrtrack.cli import _engines, _options
+from lrtrack.cli import _options, _sweep_engines
 
 
 @click.command(short_help="Sweep over schedules, with W&B or Ray.")
@@ -54,7 +54,7 @@ from lrtrack.cli import _engines, _options
     help="Write there instead of to the terminal.",
 )
 @click.option("--start", is_flag=True, help="Register the sweep with W&B.")
-@_engines.options
+@_sweep_engines.options
 def command(
     schedules: tuple[str, ...],
     program: str,
@@ -78,22 +78,22 @@ def command(
     from lrtrack.stats import mode_of
     from lrtrack.sweeps import sweep
 
-    _engines.check(engine, method)
+    _sweep_engines.check(engine, method)
     goal = goal or ("maximize" if mode_of(metric) == "max" else "minimize")
     asked = {
         "method": method,
         "metric": metric,
         "seeds": seeds,
-        "params": dict(map(_engines.pair, params)),
+        "params": dict(map(_sweep_engines.pair, params)),
     }
     if engine == "ray":
         asked |= {"mode": goal[:3], **of_ray}
-        _engines.through_ray(schedules, program, asked, project)
+        _sweep_engines.through_ray(schedules, program, asked, project)
         return
     config = sweep(schedules, program=program, goal=goal, **asked)
     _options.deliver(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), output)
     if start:
-        from lrtrack.trackers.wandb.starting import start_sweep
+        from lrtrack.trackers.wandb.sweeps import start_sweep
 
         click.echo(f"Run on each machine: wandb agent {start_sweep(config, project)}", err=True)
     else:

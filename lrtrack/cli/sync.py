@@ -43,7 +43,7 @@ def command(timeout: float, adopt: Path | None) -> None:
     from lrtrack import settings
     from lrtrack.errors import LRTrackError
     from lrtrack.journal.layout import Layout
-    from lrtrack.shipping.pending import pending
+    from lrtrack.shipping.undelivered import pending
 
     layout = _adoption.adopt(adopt) if adopt else Layout(settings.read().directory)
     _adoption.name_foreign(layout)
@@ -64,9 +64,9 @@ def command(timeout: float, adopt: Path | None) -> None:
 def _report(layout: Layout, over: set[str]) -> None:
     """Say what became of the runs `over`; LRTrackError if something is left."""
     from lrtrack.errors import LRTrackError, clean, warn
-    from lrtrack.shipping.damaged import damaged
+    from lrtrack.shipping.corruption import damaged
     from lrtrack.shipping.incomplete import incomplete, summarized
-    from lrtrack.shipping.pending import SHOWN, pending
+    from lrtrack.shipping.undelivered import SHOWN, pending
 
     for run_id, what in damaged(layout).items():
         if run_id in over:
@@ -87,8 +87,8 @@ def _report(layout: Layout, over: set[str]) -> None:
 
 def deliver(layout: Layout, timeout: float, total: int) -> None:
     """Deliver from a thread, so that progress shows and Ctrl-C works."""
-    from lrtrack.shipping.pending import pending
     from lrtrack.shipping.sync import finish
+    from lrtrack.shipping.undelivered import pending
 
     trouble: list[OSError] = []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrtrack import stats
-from lrtrack.comparing import frames
+from lrtrack.comparing import dataframes
 from lrtrack.reports import formats
 
 if TYPE_CHECKING:
@@ -36,15 +36,15 @@ class Comparison(stats.Comparison):
         return report_of(self).headline
 
     def schedules_frame(self) -> pd.DataFrame:
-        """One row a schedule, best first; see `lrtrack.comparing.frames.schedules_frame`."""
-        return frames.schedules_frame(self)
+        """One row a schedule, best first; see `lrtrack.comparing.dataframes.schedules_frame`."""
+        return dataframes.schedules_frame(self)
 
     def runs_frame(self) -> pd.DataFrame:
-        """One row a run; see `lrtrack.comparing.frames.runs_frame`."""
-        return frames.runs_frame(self)
+        """One row a run; see `lrtrack.comparing.dataframes.runs_frame`."""
+        return dataframes.runs_frame(self)
 
     def histories_frame(self, metrics: str | Sequence[str] | None = None) -> pd.DataFrame:
-        """One row a run and step; see `lrtrack.comparing.frames.histories_frame`.
+        """One row a run and step; see `lrtrack.comparing.dataframes.histories_frame`.
 
         Args:
             metrics: which ones, in this order; None: all.
@@ -52,7 +52,7 @@ class Comparison(stats.Comparison):
         Raises:
             UsageError: no run has one of the metrics.
         """
-        return frames.histories_frame(self, metrics)
+        return dataframes.histories_frame(self, metrics)
 
     def to_markdown(self) -> str:
         """The report as GitHub-flavoured Markdown."""

@@ -7,7 +7,7 @@ suggest.py    learning rates out of the curve
 result.py     what the user gets
 """
 
+from lrtrack.finder.range_test import find_lr
 from lrtrack.finder.result import LRFinderResult
-from lrtrack.finder.sweep import find_lr
 
 __all__ = ["LRFinderResult", "find_lr"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lrtrack._optional import load
 from lrtrack.records import METHOD
-from lrtrack.reports.mpl_figures import use_log_scale
+from lrtrack.reports.matplotlib_setup import use_log_scale
 
 #: Why a range test ended: the loss went up, or the last rate was reached.
 Stopped = Literal["diverged", "end"]

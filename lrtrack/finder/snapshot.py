@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
-from lrtrack.capture.nesting import nested
+from lrtrack.capture.nested_schedulers import nested
 from lrtrack.capture.optimizers import unwrap
 
 _Undo = Callable[[], object]

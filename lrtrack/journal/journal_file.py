@@ -6,9 +6,9 @@ import contextlib
 from pathlib import Path
 
 from lrtrack.errors import JournalError
-from lrtrack.journal.opening import opened
+from lrtrack.journal.open_file import opened
 from lrtrack.journal.reader import JournalReader
-from lrtrack.journal.restoring import restored
+from lrtrack.journal.repair import restored
 
 
 class JournalFile:

@@ -18,10 +18,10 @@ from typing import Any
 
 from lrtrack.errors import JournalError
 from lrtrack.journal.descriptor import Descriptor
-from lrtrack.journal.entries import event_frame
-from lrtrack.journal.frames import PREAMBLE
+from lrtrack.journal.events import event_frame
+from lrtrack.journal.framing import PREAMBLE
 from lrtrack.journal.journal_file import JournalFile
-from lrtrack.journal.opening import opened
+from lrtrack.journal.open_file import opened
 from lrtrack.journal.reader import JournalReader
 from lrtrack.user_state import private_directories
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from lrtrack.errors import ForeignJournal, JournalError
 from lrtrack.journal import signature
-from lrtrack.journal.damage import Damage
-from lrtrack.journal.entries import Entry, understood
-from lrtrack.journal.frames import FORMAT, HEAD, MAGIC, MAX_PAYLOAD, PREAMBLE, cut_off, decode
+from lrtrack.journal.corruption import Damage
+from lrtrack.journal.events import Entry, understood
+from lrtrack.journal.framing import FORMAT, HEAD, MAGIC, MAX_PAYLOAD, PREAMBLE, cut_off, decode
 from lrtrack.journal.layout import open_regular
 from lrtrack.records import Run, State, diagnoses_from, suggestions_from
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrack.journal.rows import Columns, OnRows, Row, Settle, columns_of, encode_rows, sound
+from lrtrack.journal.step_rows import Columns, OnRows, Row, Settle, columns_of, encode_rows, sound
 
 
 class RowQueue:

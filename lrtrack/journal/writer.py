@@ -19,12 +19,12 @@ from typing import Any
 
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import signature
-from lrtrack.journal.entries import event_frame
+from lrtrack.journal.events import event_frame
 from lrtrack.journal.frame_queue import FrameQueue
 from lrtrack.journal.journal_file import JournalFile
 from lrtrack.journal.overflow import Overflow
 from lrtrack.journal.row_queue import RowQueue
-from lrtrack.journal.rows import OnRows, Settle, warm_up
+from lrtrack.journal.step_rows import OnRows, Settle, warm_up
 from lrtrack.records import Run, State
 
 #: Seconds between two writes; rows are promised to be in the file within 1 s.

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.text import Text
 
 from lrtrack.errors import clean
-from lrtrack.reports.characters import MARGIN, SIGNS, STYLES, framed, plot, x_axis
+from lrtrack.reports.axes import STEP
 from lrtrack.reports.curves import AXES, Curves, Panel, curves_of
+from lrtrack.reports.downsampling import means, stretches
+from lrtrack.reports.formatting import number
 from lrtrack.reports.palette import names_of
-from lrtrack.reports.rulers import STEP
 from lrtrack.reports.terminal import width_of
-from lrtrack.reports.thinning import means, stretches
-from lrtrack.reports.wording import number
+from lrtrack.reports.text_plot import MARGIN, SIGNS, STYLES, framed, plot, x_axis
 from lrtrack.stats import Comparison
 
 Values = NDArray[np.float64]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from lrtrack.errors import UsageError
 from lrtrack.records import History, one_by_one
-from lrtrack.reports.rulers import EPOCH, STEP, TIME, Ruler, rulers_of
-from lrtrack.reports.thinning import extremes
+from lrtrack.reports.axes import EPOCH, STEP, TIME, Ruler, rulers_of
+from lrtrack.reports.downsampling import extremes
 from lrtrack.stats import Comparison
 from lrtrack.stats.accumulation import series
 

@@ -49,15 +49,15 @@ def _html(comparison: Comparison, axis: str) -> str:
 
 
 def _png(comparison: Comparison, axis: str) -> bytes:
-    from lrtrack.reports import figures
+    from lrtrack.reports import pictures
 
-    return figures.render(comparison, "png", axis=axis)
+    return pictures.render(comparison, "png", axis=axis)
 
 
 def _svg(comparison: Comparison, axis: str) -> bytes:
-    from lrtrack.reports import figures
+    from lrtrack.reports import pictures
 
-    return figures.render(comparison, "svg", axis=axis)
+    return pictures.render(comparison, "svg", axis=axis)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lrtrack.errors import clean
-from lrtrack.reports.wording import aligned, count, interval, mean_std, number, shortened, some
+from lrtrack.reports.formatting import aligned, count, interval, mean_std, number, shortened, some
 from lrtrack.stats import Comparison, Mode, ScheduleSummary, Verdict
 
 #: More schedules of one verdict are counted, not named.

@@ -30,8 +30,8 @@ def render(report: Report) -> str:
         blocks.append("\n".join(["> [!WARNING]", *(f"> - {escape(w)}" for w in report.warnings)]))
     if report.diagnoses:
         blocks.append("\n".join(["> [!CAUTION]", *(f"> - {escape(d)}" for d in report.diagnoses)]))
-    if report.notes:
-        blocks.append("\n".join(f"- {escape(note)}" for note in report.notes))
+    if report.footnotes:
+        blocks.append("\n".join(f"- {escape(note)}" for note in report.footnotes))
     return "\n\n".join(blocks) + "\n"
 
 

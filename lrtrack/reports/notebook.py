@@ -36,7 +36,7 @@ def render(report: Report) -> str:
         f"<tbody>{rows}</tbody></table></div>"
         f"{_list('Warnings', report.warnings, open_=True)}"
         f"{_list('Diagnoses', report.diagnoses, open_=True)}"
-        f"{_list('How it was computed', report.notes, open_=False)}</div>\n"
+        f"{_list('How it was computed', report.footnotes, open_=False)}</div>\n"
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lrtrack.errors import clean
-from lrtrack.reports.wording import short_labels
+from lrtrack.reports.formatting import short_labels
 from lrtrack.schedules import Schedule
 from lrtrack.stats import Comparison, ScheduleSummary
 

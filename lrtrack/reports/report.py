@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lrtrack.errors import clean
-from lrtrack.reports import diagnosed, notes
-from lrtrack.reports.headline import headline, tested
-from lrtrack.reports.wording import (
+from lrtrack.reports import diagnosis_lines, footnotes
+from lrtrack.reports.formatting import (
     NONE,
     aligned,
     count,
@@ -20,6 +19,7 @@ from lrtrack.reports.wording import (
     short_labels,
     shortened,
 )
+from lrtrack.reports.headline import headline, tested
 from lrtrack.schedules import Schedule
 from lrtrack.stats import Comparison, Reach, ScheduleSummary
 
@@ -41,7 +41,7 @@ class Column:
         number: aligned right and shortened to no other form than the cells' own short one.
         whole: never shortened, though it is text.
         weight: 0: always shown; where room is short, larger weights go first.
-        note: how its figures came about; also in `Report.notes`, and of no use without the column.
+        note: how its figures came about; also in `Report.footnotes`, of no use without the column.
     """
 
     title: str
@@ -76,7 +76,7 @@ class Report:
     headline: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
-    notes: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     shortened: str = ""
     diagnoses: tuple[str, ...] = ()
@@ -100,15 +100,17 @@ def report_of(comparison: Comparison) -> Report:
             _row(comparison, item, name, decimals)
             for item, name in zip(summaries, names, strict=True)
         ),
-        notes=(
-            *notes.flaws(comparison, names),
-            notes.FINAL,
-            *notes.interval(comparison),
+        footnotes=(
+            *footnotes.flaws(comparison, names),
+            footnotes.FINAL,
+            *footnotes.interval(comparison),
             *(item.note for item in columns if item.note),
         ),
         warnings=tuple(clean(f"{item.code}: {item.message}") for item in comparison.warnings),
         shortened="Shortened to fit: --format csv or json has every parameter and figure.",
-        diagnoses=diagnosed.lines(comparison.diagnoses, _schedules_of_runs(comparison, names)),
+        diagnoses=diagnosis_lines.lines(
+            comparison.diagnoses, _schedules_of_runs(comparison, names)
+        ),
     )
 
 
@@ -134,18 +136,18 @@ def _columns(comparison: Comparison, other: str) -> tuple[Column, ...]:
         Column("runs", weight=2),
         Column("final ± std"),
         *(
-            [Column(f"steps to {goal}", weight=3, note=f"steps to {goal}: {notes.REACH}"),
+            [Column(f"steps to {goal}", weight=3, note=f"steps to {goal}: {footnotes.REACH}"),
              Column(f"seconds to {goal}{mark}", weight=9)]
             if comparison.target is not None else []
         ),
         *([Column("95 % CI", weight=7)] if _any(comparison, "ci95") else []),
-        *([Column("IQM", weight=10, note=notes.IQM)] if _any(comparison, "iqm") else []),
+        *([Column("IQM", weight=10, note=footnotes.IQM)] if _any(comparison, "iqm") else []),
         Column("best", weight=5),
         Column("LR peak", weight=4),
         Column("grad norm", weight=6),
-        Column(f"steps/s{mark}", weight=8, note=notes.MIXED if mark else ""),
-        *([Column("P(better)", weight=11, note=notes.better(other))] if several else []),
-        Column(f"p vs {against}", weight=1, note=notes.significance(comparison, other)),
+        Column(f"steps/s{mark}", weight=8, note=footnotes.MIXED if mark else ""),
+        *([Column("P(better)", weight=11, note=footnotes.better(other))] if several else []),
+        Column(f"p vs {against}", weight=1, note=footnotes.significance(comparison, other)),
     )  # fmt: skip
 
 
@@ -212,7 +214,7 @@ def _verdict(comparison: Comparison, item: ScheduleSummary) -> Cell:
     if item.verdict == "too-few-runs":
         base = next(x for x in comparison.schedules if x.verdict in ("best", "baseline"))
         size = f"n={min(tested(item), tested(base))}"
-        return Cell(f"{notes.TOO_FEW} ({size})", size, Tone.FAINT)
+        return Cell(f"{footnotes.TOO_FEW} ({size})", size, Tone.FAINT)
     if item.verdict in ("none", "tie"):
         tied = item.verdict == "tie" and item.final.mean is not None
         return Cell("tie" if tied else NONE, tone=Tone.FAINT)

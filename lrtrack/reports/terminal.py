@@ -89,7 +89,7 @@ def _print(report: Report, console: Console) -> None:
     for line in report.diagnoses:
         console.print(Text("! " + line, "yellow"))
     gone = {column.note for at, column in enumerate(report.columns) if at not in kept}
-    notes = [note for note in report.notes if note not in gone]
+    notes = [note for note in report.footnotes if note not in gone]
     for note in (*notes, *([report.shortened] if shortened and report.shortened else [])):
         console.print(Text(note, "dim"))
 
@@ -196,7 +196,7 @@ def _recoded(report: Report, encoding: str) -> Report:
             tuple(replace(cell, text=recode(cell.text), short=recode(cell.short)) for cell in row)
             for row in report.rows
         ),
-        notes=tuple(map(recode, report.notes)),
+        footnotes=tuple(map(recode, report.footnotes)),
         warnings=tuple(map(recode, report.warnings)),
         diagnoses=tuple(map(recode, report.diagnoses)),
         shortened=recode(report.shortened),

@@ -1,6 +1,5 @@
 """Schedules as values, without torch."""
 
-from lrtrack.schedules.named import spec_of
 from lrtrack.schedules.schedule import (
     CONSTANT,
     DEEPEST,
@@ -11,6 +10,7 @@ from lrtrack.schedules.schedule import (
     shallow,
     text_of,
 )
+from lrtrack.schedules.to_spec import spec_of
 
 __all__ = [
     "CONSTANT",

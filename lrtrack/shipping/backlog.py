@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from lrtrack.journal.frames import PREAMBLE
+from lrtrack.journal.framing import PREAMBLE
 from lrtrack.journal.layout import Layout
 
 #: Seconds that one look may spend on runs that have waited.

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from lrtrack.errors import PartRefused, PartUnavailable, SinkLost, TrackerError, TrackerUnavailable
+from lrtrack.journal import history_table
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import TRAIN, State
@@ -22,13 +23,12 @@ from lrtrack.shipping import temporary
 from lrtrack.shipping.numbering import shifted_table
 from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses
 from lrtrack.stats.summary import final_value
-from lrtrack.trackers import columns
 from lrtrack.trackers.base import Sink
 
 #: Attempts at a part that a tracker may take later; by then the run itself is ended.
 ATTEMPTS = 3
 #: The columnar file as messages name it.
-_FILE = f"{columns.FOLDER}/{columns.NAME}"
+_FILE = f"{history_table.FOLDER}/{history_table.NAME}"
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ class Ending:
         """Store the columnar file; the table as the sink completed it, by earlier steps."""
         try:
             with temporary.folder(self._layout) as folder:
-                path = folder / columns.NAME
-                columns.write_parquet(table, path)
+                path = folder / history_table.NAME
+                history_table.write_parquet(table, path)
                 self._attempt(_FILE, lambda: sink.upload(path))
-                return columns.read_parquet(path, own=True)
+                return history_table.read_parquet(path, own=True)
         except (OSError, ValueError) as error:  # no room for temporary files
             reason = f"temporary files cannot be written ({error})"
             self._failures.append(_Failure(_FILE, reason, later=True))

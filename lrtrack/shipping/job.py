@@ -6,9 +6,9 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from lrtrack.shipping.circuit_breaker import PAUSE, Place
 from lrtrack.shipping.delivery import Delivery
 from lrtrack.shipping.lock import Lock
-from lrtrack.shipping.places import PAUSE, Place
 
 
 @dataclass

@@ -18,10 +18,10 @@ from lrtrack.errors import DiskTrouble, PartUnavailable, TrackerError, TrackerUn
 from lrtrack.journal.layout import Layout
 from lrtrack.records import Target
 from lrtrack.settings import redact
-from lrtrack.shipping.hand import Admit, Hand, anything
+from lrtrack.shipping.circuit_breaker import LONGEST_PAUSE, PATIENT, PAUSE
 from lrtrack.shipping.job import Job
 from lrtrack.shipping.lock import held
-from lrtrack.shipping.places import LONGEST_PAUSE, PATIENT, PAUSE
+from lrtrack.shipping.run_queue import Admit, Hand, anything
 from lrtrack.trackers.base import Tracker
 
 #: Seconds between two looks at the directory.

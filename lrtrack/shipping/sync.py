@@ -19,8 +19,8 @@ from lrtrack.settings import claim_process
 from lrtrack.shipping import temporary
 from lrtrack.shipping.authorization import Authorization, Verdict, without_credentials
 from lrtrack.shipping.lock import Lock, held
-from lrtrack.shipping.pending import Pending, pending
 from lrtrack.shipping.process import Shipper
+from lrtrack.shipping.undelivered import Pending, pending
 from lrtrack.trackers import registry
 
 

@@ -8,15 +8,15 @@ from statistics import fmean, median, median_low
 
 from lrtrack.errors import NothingFound, UsageError, unknown
 from lrtrack.records import History, one_by_one
+from lrtrack.stats.conclusions import Standing, against_reference, few_runs
 from lrtrack.stats.diagnose import told_of
+from lrtrack.stats.fairness import metrics_of, notices
 from lrtrack.stats.groups import fields_of, grouped
-from lrtrack.stats.guards import metrics_of, notices
+from lrtrack.stats.intervals import grad_norm_of, seconds_to_target, spread_of, steps_to_target
 from lrtrack.stats.ranking import Entry, entry_of, ranked
 from lrtrack.stats.result import Comparison, ScheduleSummary
 from lrtrack.stats.significance import LEVEL
-from lrtrack.stats.spread import grad_norm_of, seconds_to_target, spread_of, steps_to_target
 from lrtrack.stats.summary import Mode, mode_of
-from lrtrack.stats.verdicts import Standing, against_reference, few_runs
 
 
 def compare_histories(

@@ -11,7 +11,7 @@ import numpy as np
 from lrtrack.records import History, State, one_by_one
 from lrtrack.stats.groups import Group
 from lrtrack.stats.result import Notice
-from lrtrack.stats.setups import cut, settings_of
+from lrtrack.stats.setup_diff import cut, settings_of
 
 #: Shorter series may well be equal by chance.
 _FEWEST_ALIKE = 10

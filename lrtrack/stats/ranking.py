@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from lrtrack.records import one_by_one
 from lrtrack.stats.groups import Group
+from lrtrack.stats.intervals import spread_of
 from lrtrack.stats.result import Spread
 from lrtrack.stats.significance import Sample
-from lrtrack.stats.spread import spread_of
 from lrtrack.stats.summary import Mode, RunSummary, summarise
 
 #: Means that lie closer, beside the largest of the values, differ by rounding only.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack._optional import load
-from lrtrack.stats.spread import SEED
+from lrtrack.stats.intervals import SEED
 from lrtrack.stats.summary import Mode
 
 #: Below this, two schedules are said to differ.

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.errors import TrackerUnavailable
+from lrtrack.journal import history_table
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.shipping import delivery as shipping
 from lrtrack.shipping.credentials import key_of
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.testing.contract import Contract, records_of, same, table_of, table_of_history
-from lrtrack.trackers import columns
 from lrtrack.trackers.base import Sink, Tracker
 
 #: Steps a batch in these tests, so that short runs take several.
@@ -137,15 +137,15 @@ class Delivering(Contract):
         self.journal(again, later)
         same(remote_id, self.ship(tracker, again), "the run's id")
         self.stored_once(tracker, remote_id, [*earlier, *later[5:]])
-        self._completes_the_file(tracker, again, tmp_path / columns.NAME)
+        self._completes_the_file(tracker, again, tmp_path / history_table.NAME)
 
     def _completes_the_file(self, tracker: Tracker, run: Run, path: Path) -> None:
         table, _ = JournalReader(self.layout.journal(run.id)).table()
-        columns.write_parquet(table, path)
+        history_table.write_parquet(table, path)
         sink = self.sink(tracker, run, run.targets[0].run_id)
         self.patiently(sink.open)
         self.patiently(sink.upload, path)
-        steps = columns.read_parquet(path, own=True)["step"].to_pylist()
+        steps = history_table.read_parquet(path, own=True)["step"].to_pylist()
         same(list(range(15)), steps, "the steps in the file, which `upload` completes in place")
 
     def test_what_the_end_tells_is_kept(self, tracker: Tracker) -> None:

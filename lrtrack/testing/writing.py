@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from lrtrack.errors import SinkLost
+from lrtrack.journal import history_table
 from lrtrack.records import Run, State, StepRecord
 from lrtrack.testing.contract import Contract, records_of, same, table_of, table_of_history
-from lrtrack.trackers import columns
 from lrtrack.trackers.base import Sink, Tracker
 
 
@@ -121,8 +121,8 @@ class Writing(Contract):
         self, sink: Sink, records: list[StepRecord], folder: Path, run: Run | None = None
     ) -> None:
         """What the shipper does at the end of a run."""
-        path = folder / columns.NAME
-        columns.write_parquet(_columns(records), path)
+        path = folder / history_table.NAME
+        history_table.write_parquet(_columns(records), path)
         self.patiently(sink.upload, path)
         if run is not None:
             self.patiently(sink.complete, run)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrtrack.errors import ForeignJournal, JournalError, NothingFound, UsageError, unknown, warn
-from lrtrack.journal import overflow
+from lrtrack.journal import history_table, overflow
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import History, Run, State, Target
 from lrtrack.schedules import text_of
-from lrtrack.trackers import columns, per_run
+from lrtrack.trackers import per_run
 from lrtrack.trackers.base import Progress, Query, Sink
 
 # An operator at the beginning of the value is a mistake, as in `lr=<0.1`.
@@ -112,7 +112,7 @@ def _history(reader: JournalReader, run: Run) -> History:
         state = State.FAILED
         ended = float(table["time"][-1].as_py()) if table.num_rows else run.started
     whole = run if ending is None else ending.completed(run)
-    return History(whole, state, LocalTracker.name, **columns.arrays(table), ended=ended)
+    return History(whole, state, LocalTracker.name, **history_table.arrays(table), ended=ended)
 
 
 def fields(run: Run) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lrtrack.errors import NothingFound, UsageError, unknown
+from lrtrack.journal import history_table
 from lrtrack.records import History, Run, State, StepRecord, Target
-from lrtrack.trackers import columns
 from lrtrack.trackers.base import Progress, Query, Remote
 
 
@@ -137,7 +137,7 @@ class MemorySink:
         with self._tracker._lock:
             stored = self._stored()
             if self._target.continued:
-                columns.write_parquet(columns.table_of(vars(_history(stored))), history)
+                history_table.write_parquet(history_table.table_of(vars(_history(stored))), history)
             stored.uploaded = history.read_bytes()
 
     def release(self) -> None:

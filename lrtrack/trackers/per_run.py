@@ -23,6 +23,7 @@ from lrtrack.errors import (
     clean,
     warn,
 )
+from lrtrack.journal.history_table import MAX_STEP, MAX_TIME
 from lrtrack.records import History, State
 from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress
@@ -34,9 +35,6 @@ T = TypeVar("T")
 SHOWN = 3
 #: The longest reason, in characters: others decide what it says.
 LONGEST = 200
-
-#: The largest step, and the seconds since the epoch from which on a time is none (year 5138).
-LARGEST, LATEST = 2**53, 1e11
 
 #: Errors that other runs would meet as well: they end the reading.
 _OF_ALL = (TrackerUnavailable, AccessRefused, UsageError)
@@ -173,7 +171,7 @@ _END: Any = object()
 def moment(value: Any, default: float = 0.0) -> float:
     """Seconds since the epoch, as dates can show them; `default` for anything else."""
     number = number_of(value)
-    return number if number is not None and 0 <= number < LATEST else default
+    return number if number is not None and 0 <= number < MAX_TIME else default
 
 
 def number_of(value: Any) -> float | None:
@@ -189,7 +187,7 @@ def number_of(value: Any) -> float | None:
 def step_of(value: Any) -> int | None:
     """A step: an integer from 0 on, perhaps written as a float; None for anything else."""
     number = number_of(value)
-    if number is None or not math.isfinite(number) or not 0 <= number < LARGEST:
+    if number is None or not math.isfinite(number) or not 0 <= number < MAX_STEP:
         return None
     return int(number) if number.is_integer() else None
 

@@ -8,7 +8,7 @@ summing.py     the run's figures so far
 diagnosing.py  what the end of the block tells
 """
 
-from lrtrack.tracking.block import track
+from lrtrack.tracking.context import track
 from lrtrack.tracking.run import TrackedRun
 
 __all__ = ["TrackedRun", "track"]

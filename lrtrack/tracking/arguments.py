@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from lrtrack.errors import UsageError, clean, unknown
-from lrtrack.journal.entries import MAX_EVENT, understood
-from lrtrack.journal.frames import Frame, Kind
+from lrtrack.journal.events import MAX_EVENT, understood
+from lrtrack.journal.framing import Frame, Kind
 from lrtrack.records import Run
 from lrtrack.schedules import DEEPEST
 

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 import lrtrack
-from lrtrack.capture.belonging import foreign
 from lrtrack.capture.describe import describe
 from lrtrack.capture.norms import KINDS
 from lrtrack.capture.optimizers import describe_optimizer, device_of, unwrap, world_size
+from lrtrack.capture.ownership import foreign
 from lrtrack.errors import UsageError
 from lrtrack.journal.layout import Layout, host
 from lrtrack.records import TRAIN, Run

@@ -8,16 +8,16 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from lrtrack.capture.steps import OnStep, StepCapture
+from lrtrack.capture.step_capture import OnStep, StepCapture
 from lrtrack.errors import JournalError, UsageError, warn
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run
 from lrtrack.shipping.cursor import Cursor
-from lrtrack.shipping.start import Courier
-from lrtrack.shipping.waiting import cursors, journal_size, wait
-from lrtrack.tracking.given import numbers
-from lrtrack.tracking.summing import Summing
+from lrtrack.shipping.progress import cursors, journal_size, wait
+from lrtrack.shipping.spawn import Courier
+from lrtrack.tracking.live_summary import Summing
+from lrtrack.tracking.user_metrics import numbers
 
 #: How many forks this process is away from its first ancestor: asking the system for the process's
 #: id at each step would take longer.

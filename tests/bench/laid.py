@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lrtrack.journal import history_table
 from lrtrack.records import Run, State, Target
 from lrtrack.schedules import Schedule
-from lrtrack.trackers import columns
 from lrtrack.trackers.mlflow.sink import MlflowSink
-from lrtrack.trackers.wandb import words
+from lrtrack.trackers.wandb import metadata
 
 EXPERIMENT = "laid"
 METRICS = ("lr", "grad_norm", "loss")
@@ -70,8 +70,8 @@ def lay_mlflow(uri: str, database: str | None, runs: int, steps: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for run in runs_of(runs):
             table = history_of(run, steps)
-            path = Path(folder) / columns.NAME
-            columns.write_parquet(table, path)
+            path = Path(folder) / history_table.NAME
+            history_table.write_parquet(table, path)
             sink = MlflowSink(run, target, None)
             remote = sink.open()
             sink.upload(path)
@@ -110,10 +110,10 @@ def lay_wandb(server: Any, runs: int, steps: int) -> None:
     for run in runs_of(runs):
         table = history_of(run, steps)
         content = io.BytesIO()
-        columns.write_parquet(table, content)
+        history_table.write_parquet(table, content)
         last = {name: table[name][-1].as_py() for name in METRICS}
         stored = Stored(server.entity, EXPERIMENT, run.id[-8:], run.name, "finished")
-        stored.raw_config = json.loads(json.dumps({"lrtrack": {"value": words.config(run)}}))
-        stored.summary = {**last, words.STEP: steps - 1}
-        stored.files[f"{columns.FOLDER}/{columns.NAME}"] = content.getvalue()
+        stored.raw_config = json.loads(json.dumps({"lrtrack": {"value": metadata.config(run)}}))
+        stored.summary = {**last, metadata.STEP: steps - 1}
+        stored.files[f"{history_table.FOLDER}/{history_table.NAME}"] = content.getvalue()
         project.runs[stored.id] = stored

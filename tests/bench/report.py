@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from lrtrack.records import History, Run, State
-from lrtrack.reports import figures
+from lrtrack.reports import pictures
 from lrtrack.reports.html import render
 from lrtrack.schedules import Schedule
 from lrtrack.stats import Comparison, compare_histories
@@ -75,7 +75,7 @@ def main(runs: int = 100, steps: int = 10_000, chromium: str | None = None) -> N
     text = render(comparison)
     found: dict[str, float] = {"html": time.perf_counter() - start, "megabytes": len(text) / 1e6}
     start = time.perf_counter()
-    figures.render(comparison, "png")
+    pictures.render(comparison, "png")
     found["png"] = time.perf_counter() - start
     chromium = chromium or shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is not None:

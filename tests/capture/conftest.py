@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from lrtrack.capture.steps import StepCapture
+from lrtrack.capture.step_capture import StepCapture
 
 
 class Seen:

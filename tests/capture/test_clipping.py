@@ -13,7 +13,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lrtrack.capture.steps import StepCapture
+from lrtrack.capture.step_capture import StepCapture
 
 
 class Operations(TorchDispatchMode):

@@ -9,8 +9,8 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 import lrtrack
-from lrtrack.capture.scalars import ClippedScalar, DeviceScalar, settle
-from lrtrack.capture.steps import StepCapture
+from lrtrack.capture.device_scalars import ClippedScalar, DeviceScalar, settle
+from lrtrack.capture.step_capture import StepCapture
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.local import LocalTracker
 

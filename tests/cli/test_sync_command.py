@@ -19,7 +19,7 @@ from lrtrack.records import Run, State, Target
 from lrtrack.schedules import Schedule
 from lrtrack.shipping.credentials import Snapshot
 from lrtrack.shipping.lock import held
-from lrtrack.shipping.start import launch
+from lrtrack.shipping.spawn import launch
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.local import LocalTracker
 

@@ -15,7 +15,7 @@ import pytest
 
 from lrtrack.journal.layout import Layout
 from lrtrack.records import History
-from lrtrack.shipping.pending import pending
+from lrtrack.shipping.undelivered import pending
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.mlflow import MlflowTracker
 

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from lrtrack.journal.frames import Kind, decode, encode
+from lrtrack.journal.framing import Kind, decode, encode
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.signature import signed
 from lrtrack.journal.writer import JournalWriter

@@ -17,15 +17,15 @@ import torch
 
 import lrtrack
 from lrtrack.errors import LRTrackWarning
-from lrtrack.journal.frames import PREAMBLE, Kind, encode
+from lrtrack.journal import history_table
+from lrtrack.journal.framing import PREAMBLE, Kind, encode
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.signature import signed
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
 from lrtrack.shipping.credentials import Snapshot
-from lrtrack.shipping.start import launch
-from lrtrack.trackers import columns
+from lrtrack.shipping.spawn import launch
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.local import LocalTracker
 
@@ -152,7 +152,7 @@ def test_what_is_sound_arrives_and_the_damage_is_told(
         assert (warning in done.stderr) == (places > 0), (what, done.stderr)
         assert (warning in told.stdout) == (places > 0), (what, told.stdout)
         file = stored(store).client.download_artifacts(run.info.run_id, "lrtrack/history.parquet")
-        table = columns.read_parquet(Path(file))
+        table = history_table.read_parquet(Path(file))
         steps, losses = (table[name].to_pylist() for name in ("step", "loss"))
         assert list(zip(steps, losses, strict=True)) == whole, what
     assert told.returncode == 0

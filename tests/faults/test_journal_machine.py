@@ -21,13 +21,13 @@ from hypothesis.stateful import (
 )
 
 from lrtrack.errors import SinkLost, TrackerUnavailable
+from lrtrack.journal import history_table
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.shipping import delivery as delivery_module
 from lrtrack.shipping.delivery import Delivery
-from lrtrack.trackers import columns
 from lrtrack.trackers.base import Remote
 
 RUN = Run("f" * 32, "machine", targets=(Target("store", experiment="x"),))
@@ -91,7 +91,7 @@ class Store:
             raise TrackerUnavailable("no answer")
 
     def upload(self, history: Path) -> None:
-        self.history = columns.read_parquet(history)
+        self.history = history_table.read_parquet(history)
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         self.state = state

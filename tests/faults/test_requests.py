@@ -11,7 +11,7 @@ import mlflow
 import pytest
 
 import lrtrack
-from lrtrack.shipping import start
+from lrtrack.shipping import spawn
 
 from .proxy import Fault
 from .trainer import truth
@@ -185,7 +185,7 @@ def test_in_the_users_process_his_own_requests_stay_mlflows(
     served, proxy, stored, clean_place, monkeypatch
 ):
     """Where a thread delivers, its requests are sent once, and the user's as MLflow sends them."""
-    monkeypatch.setattr(start.sys, "executable", str(clean_place / "no-such-python"))
+    monkeypatch.setattr(spawn.sys, "executable", str(clean_place / "no-such-python"))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     before = {name: text for name, text in os.environ.items() if name.startswith("MLFLOW_")}
     proxy.hurt("runs/create", cut="before")
@@ -207,7 +207,7 @@ def test_a_thread_that_waits_for_an_answer_holds_nothing_up(
     """Where a thread delivers, the block ends in its time, answer or not; `sync` has the rest."""
     proxy.delay = 60.0
     with monkeypatch.context() as patch:
-        patch.setattr(start.sys, "executable", str(clean_place / "no-such-python"))
+        patch.setattr(spawn.sys, "executable", str(clean_place / "no-such-python"))
         with pytest.warns(lrtrack.LRTrackWarning, match="a thread delivers|has not delivered"):
             end = train(STEPS, flush_timeout=1)
     proxy.heal()

@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from lrtrack.errors import JournalError, UsageError
-from lrtrack.journal.frames import PREAMBLE, Kind, encode
+from lrtrack.journal import history_table
+from lrtrack.journal.framing import PREAMBLE, Kind, encode
 from lrtrack.journal.reader import JournalReader
 from lrtrack.schedules import Schedule
 from lrtrack.schedules.spec import parse, write
-from lrtrack.trackers import columns
 
 SAMPLE = Path(__file__).parents[1] / "journal" / "data" / "journal-format-1.journal"
 _FOLDER = tempfile.TemporaryDirectory(prefix="lrtrack-fuzz-")
@@ -60,10 +60,10 @@ def spec(data: bytes) -> None:
 
 def parquet(data: bytes) -> None:
     """A columnar file as a tracker hands it back."""
-    path = Path(_FOLDER.name) / columns.NAME
+    path = Path(_FOLDER.name) / history_table.NAME
     path.write_bytes(data)
     with suppress(ValueError):
-        found = columns.arrays(columns.read_parquet(path))
+        found = history_table.arrays(history_table.read_parquet(path))
         assert (found["steps"] >= 0).all()
 
 
@@ -89,7 +89,7 @@ def seeds() -> Iterator[tuple[str, bytes]]:
             "time": pa.array([float(row) for row in range(rows)], pa.float64()),
             "loss": pa.array([None if row % 3 else 0.5 for row in range(rows)], pa.float64()),
         }
-        columns.write_parquet(pa.table(table), path)
+        history_table.write_parquet(pa.table(table), path)
         yield "parquet", path.read_bytes()
 
 

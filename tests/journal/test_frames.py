@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrtrack.journal.frames import MAGIC, MAX_PAYLOAD, Frame, Kind, decode, encode
+from lrtrack.journal.framing import MAGIC, MAX_PAYLOAD, Frame, Kind, decode, encode
 
 PARTS = st.lists(st.tuples(st.sampled_from(Kind), st.binary(max_size=60)), max_size=6)
 #: Bytes that are no frame's beginning.

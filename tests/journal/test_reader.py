@@ -12,8 +12,8 @@ import pytest
 
 from lrtrack.errors import JournalError
 from lrtrack.journal import reader as reader_module
-from lrtrack.journal.entries import MAX_EVENT
-from lrtrack.journal.frames import PREAMBLE, Kind, encode
+from lrtrack.journal.events import MAX_EVENT
+from lrtrack.journal.framing import PREAMBLE, Kind, encode
 from lrtrack.journal.reader import Ending, JournalReader, merge
 from lrtrack.journal.signature import sign
 from lrtrack.records import Run, State, StepRecord, Target

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lrtrack.errors import JournalError, LRTrackWarning
 from lrtrack.journal import writer as writer_module
-from lrtrack.journal.frames import PREAMBLE
+from lrtrack.journal.framing import PREAMBLE
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import State

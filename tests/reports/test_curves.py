@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from lrtrack.errors import UsageError
 from lrtrack.reports.curves import curves_of
+from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
 from lrtrack.reports.palette import COLOURS, DASHES, looks_of
-from lrtrack.reports.thinning import extremes, highest, lowest, means, stretches
 from lrtrack.schedules import Schedule
 from lrtrack.stats import Comparison, compare_histories
 

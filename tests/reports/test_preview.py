@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrtrack.reports.preview import Curve, Preview, csvtext, figure, page, preview_of, terminal
+from lrtrack.reports.preview import Curve, Preview, csvtext, page, picture, preview_of, terminal
 from lrtrack.reports.preview import thinned as thin
 
 LINE = np.linspace(1.0, 0.0, 101)
@@ -145,23 +145,23 @@ def test_odd_curves_are_drawn(rates: np.ndarray):
     text = terminal.text(preview(odd=rates))
 
     assert any("\u2800" < sign <= "\u28ff" for sign in text)
-    assert figure.render(preview(odd=rates), "png").startswith(b"\x89PNG")
+    assert picture.render(preview(odd=rates), "png").startswith(b"\x89PNG")
 
 
 def test_a_png_has_its_size():
     """8 × 4.5 inches at 144 dots, whatever the labels."""
-    found = figure.render(preview(**{"line " * 60: LINE, "_hidden $a$": FLAT}), "png")
+    found = picture.render(preview(**{"line " * 60: LINE, "_hidden $a$": FLAT}), "png")
 
     assert struct.unpack(">II", found[16:24]) == (1152, 648)
 
 
 def test_an_svg_says_its_labels():
     """Text as text, also where matplotlib would read mathematics or hide a label."""
-    found = figure.render(preview(**{NASTY: LINE, "_flat": FLAT}), "svg")
+    found = picture.render(preview(**{NASTY: LINE, "_flat": FLAT}), "svg")
     texts = [node.text for node in ElementTree.fromstring(found).iter() if node.text]
 
     assert {NASTY, "_flat", "Rates", "step", "learning rate"} <= {text.strip() for text in texts}
-    assert found == figure.render(preview(**{NASTY: LINE, "_flat": FLAT}), "svg")
+    assert found == picture.render(preview(**{NASTY: LINE, "_flat": FLAT}), "svg")
 
 
 class _Page(html.parser.HTMLParser):

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrtrack.errors import clean
+from lrtrack.reports.formatting import mean_std, number, places, rate, short_labels, some
 from lrtrack.reports.report import Tone, report_of
-from lrtrack.reports.wording import mean_std, number, places, rate, short_labels, some
 from lrtrack.schedules import Schedule
 from lrtrack.stats import Spread, compare_histories
 

@@ -15,13 +15,13 @@ import torch
 
 import lrtrack
 from lrtrack.errors import ForeignJournal, LRTrackWarning
-from lrtrack.journal.frames import PREAMBLE, Kind, decode, encode
+from lrtrack.journal.framing import PREAMBLE, Kind, decode, encode
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
 from lrtrack.shipping.credentials import Snapshot
-from lrtrack.shipping.pending import pending
+from lrtrack.shipping.undelivered import pending
 from lrtrack.trackers import registry
 
 RUN_ID = "feed" * 8

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lrtrack.journal import history_table
 from lrtrack.journal.layout import Layout
-from lrtrack.trackers import columns
 
 #: Far more than a command needs, far less than a bomb unfolds to.
 BOUND_MIB = 1500
@@ -82,10 +82,10 @@ def test_whatever_lies_in_the_place_of_the_columnar_file(
     assert command_line("sync").returncode == 0
     client = mlflow.MlflowClient(store)
     experiment = client.get_experiment_by_name("hostile")
-    path = clean_place / columns.NAME
+    path = clean_place / history_table.NAME
     for run in client.search_runs([experiment.experiment_id]):
         HOSTILE[run.info.run_name](path)
-        client.log_artifact(run.info.run_id, str(path), columns.FOLDER)
+        client.log_artifact(run.info.run_id, str(path), history_table.FOLDER)
         if run.info.run_name == "a bomb":
             client.set_tag(run.info.run_id, "lrtrack.history.rows", str(6 * 2**24))
     asked = ("--tracker", "mlflow", "--experiment", "hostile", "--format", "json")
@@ -113,16 +113,16 @@ def test_names_of_columns_are_anything(
     experiment = client.get_experiment_by_name("hostile")
     (run,) = client.search_runs([experiment.experiment_id])
     names = ["\x00", "a\x00b", "\x1b]0;owned\x07", "x" * 10_000, "../../up", ""]
-    path = clean_place / columns.NAME
+    path = clean_place / history_table.NAME
     table(path, **{name: pa.array([1.0, None, 2.0]) for name in names})
-    client.log_artifact(run.info.run_id, str(path), columns.FOLDER)
+    client.log_artifact(run.info.run_id, str(path), history_table.FOLDER)
     for form in ("table", "html"):
         done, _ = measured("compare", "--experiment", "hostile", "--format", form)
 
         assert (done.returncode, done.stderr) == (0, ""), form
         assert "\x1b" not in done.stdout
         assert "\x00" not in done.stdout
-    journals = {"mlflow.db", "mlruns", ".lrtrack", columns.NAME}
+    journals = {"mlflow.db", "mlruns", ".lrtrack", history_table.NAME}
     assert {entry.name for entry in clean_place.iterdir()} <= journals | {"mlartifacts"}
 
 

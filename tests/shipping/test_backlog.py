@@ -15,7 +15,7 @@ from lrtrack.errors import TrackerError, TrackerUnavailable
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
-from lrtrack.shipping.places import AT_HAND
+from lrtrack.shipping.circuit_breaker import AT_HAND
 from lrtrack.shipping.process import OVER, WORKERS, Shipper
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.memory import MemorySink, MemoryTracker

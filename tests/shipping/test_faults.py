@@ -16,7 +16,7 @@ import torch
 
 import lrtrack
 from lrtrack.records import State
-from lrtrack.shipping import start
+from lrtrack.shipping import spawn
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.local import LocalTracker
 
@@ -177,7 +177,7 @@ def test_credentials_stay_out_of_everything(server, trainer, clean_place, within
 
 def test_where_no_process_starts_a_thread_delivers(store, clean_place, monkeypatch):
     """Without permission to start processes, a thread does the work, with one warning."""
-    monkeypatch.setattr(start.sys, "executable", str(clean_place / "no-such-python"))
+    monkeypatch.setattr(spawn.sys, "executable", str(clean_place / "no-such-python"))
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
     with pytest.warns(lrtrack.LRTrackWarning, match="a thread delivers instead") as caught:

@@ -12,7 +12,7 @@ import pytest
 from wandb_loopback.clients import command, script
 from wandb_loopback.training import train
 
-from lrtrack.trackers.wandb import service, taken
+from lrtrack.trackers.wandb import service, uploaded_rows
 
 STEPS = 60
 #: A run of the user's, a block in it, and what happens after step 30.
@@ -109,7 +109,7 @@ ROWS = [[0, 0.0, {"lr": 0.1, "loss": 2.0}], [1, 1.0, {"lr": 0.1, "loss": float("
 )
 def test_the_last_row_taken(summary: dict[str, Any], last: int | None) -> None:
     """A row was taken if the service's summary has all its values, whoever logged later."""
-    assert taken.last(ROWS, summary) == last
+    assert uploaded_rows.last(ROWS, summary) == last
 
 
 def test_only_own_unsynced_directories_are_superseded(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_only_own_unsynced_directories_are_superseded(tmp_path: Path) -> None:
     (tmp_path / f"offline-run-5-{run_id}").symlink_to(tmp_path)
     current = tmp_path / f"offline-run-3-{run_id}"
 
-    assert taken.superseded(current, run_id) == [tmp_path / f"offline-run-1-{run_id}"]
-    assert taken.superseded(current, "../*") == []
+    assert uploaded_rows.superseded(current, run_id) == [tmp_path / f"offline-run-1-{run_id}"]
+    assert uploaded_rows.superseded(current, "../*") == []
 
 
 def test_a_service_that_is_gone(tmp_path: Path) -> None:

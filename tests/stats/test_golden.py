@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from lrtrack.stats.intervals import SEED, interquartile_mean, interval, median_time
 from lrtrack.stats.significance import Sample, holm, p_improvement, p_value
-from lrtrack.stats.spread import SEED, interquartile_mean, interval, median_time
 
 #: As many as Agarwal et al. (2021) have on Atari 100k: 5 runs on 26 games.
 RUNS, TASKS = 5, 26

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
+from lrtrack.stats.intervals import spread_of
 from lrtrack.stats.significance import Sample, p_improvement, p_value
-from lrtrack.stats.spread import spread_of
 
 ANY = st.floats(allow_nan=False, allow_infinity=False)
 WHOLE = st.integers(-1000, 1000)

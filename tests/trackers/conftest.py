@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from lrtrack.journal import history_table
 from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.schedules import Schedule
-from lrtrack.trackers import columns
 from lrtrack.trackers.mlflow.sink import MlflowSink
 
 #: Values that a text or a rounding on the way would change.
@@ -72,7 +72,7 @@ def written(tmp_path: Path) -> Callable[..., str]:
         records = records_of(losses)
         sink.write(records, doubt=False)
         if upload:
-            columns.write_parquet(table_of(records), tmp_path / "history.parquet")
+            history_table.write_parquet(table_of(records), tmp_path / "history.parquet")
             sink.upload(tmp_path / "history.parquet")
         if state is not None:
             sink.close(state, 2000.5, {"loss_final": 0.5, "loss_best": 0.25})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lrtrack.records import Run
 from lrtrack.schedules import CONSTANT, Schedule
 from lrtrack.trackers import shared_runs
-from lrtrack.trackers.mlflow import words
+from lrtrack.trackers.mlflow import metadata
 
 COSINE = Schedule("CosineAnnealingLR", {"T_max": 10})
 STEPS = Schedule("StepLR", {"step_size": 5})
@@ -33,7 +33,7 @@ def test_other_prefixes_have_a_hash(prefix: str) -> None:
     name = f"lrtrack.{scope}.scheduler"
 
     assert scope != prefix.removesuffix("/")
-    assert words.key(name) == name
+    assert metadata.key(name) == name
 
 
 @given(st.lists(st.text("Dd/_-. ä", max_size=5), unique=True, min_size=2, max_size=20))

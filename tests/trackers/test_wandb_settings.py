@@ -10,7 +10,7 @@ import torch
 import lrtrack
 from lrtrack.errors import UsageError
 from lrtrack.records import Target
-from lrtrack.trackers.wandb import place
+from lrtrack.trackers.wandb import destination
 
 
 @pytest.fixture
@@ -49,17 +49,17 @@ def test_modes_that_exist(optimizer, mode: str, monkeypatch) -> None:
     """All that W&B itself takes are taken."""
     monkeypatch.setenv("WANDB_MODE", mode)
 
-    assert place.own(None, "p").environment["WANDB_MODE"] == mode
+    assert destination.own(None, "p").environment["WANDB_MODE"] == mode
 
 
 def test_relative_paths(clean_place: Path, monkeypatch) -> None:
     """What is recorded means the same wherever it is used."""
     monkeypatch.setenv("WANDB_DIR", "out")
     monkeypatch.setenv("WANDB_CACHE_DIR", "/cache")
-    found = place.environment()
+    found = destination.environment()
 
     assert found == {"WANDB_DIR": str(clean_place / "out"), "WANDB_CACHE_DIR": "/cache"}
-    assert place.environment({"WANDB_DIR": "out"}) == {"WANDB_DIR": "out"}
+    assert destination.environment({"WANDB_DIR": "out"}) == {"WANDB_DIR": "out"}
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def test_the_service_of_the_user_s_process(service: str, joined: bool, kept: boo
     """A run that was joined is attached to through that process's service, on this machine only."""
     target = Target("wandb", joined=joined, environment={"WANDB_SERVICE": service})
 
-    assert place.recorded(target) == ({"WANDB_SERVICE": service} if kept else {})
+    assert destination.recorded(target) == ({"WANDB_SERVICE": service} if kept else {})
 
 
 def test_variables_out_of_a_journal() -> None:
     """Only what a training would have written counts: no key, no command, nothing but W&B's."""
-    found = place.recorded(
+    found = destination.recorded(
         Target(
             "wandb",
             environment={

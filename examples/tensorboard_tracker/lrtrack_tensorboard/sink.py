@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lrtrack.errors import TrackerError
+from lrtrack.journal import history_table
 from lrtrack.records import Run, State, StepRecord, Target
-from lrtrack.trackers import columns
 from lrtrack.trackers.base import Remote
 from lrtrack_tensorboard import events
 from lrtrack_tensorboard.writer import Writer
@@ -42,11 +42,11 @@ class TensorBoardSink:
 
     def upload(self, history: Path) -> None:
         if self._target.continued:
-            whole = columns.table_of(events.arrays(events.read(self._folder).points))
-            columns.write_parquet(whole, history)
-        draft = self._folder / f"{columns.NAME}.new"
+            whole = history_table.table_of(events.arrays(events.read(self._folder).points))
+            history_table.write_parquet(whole, history)
+        draft = self._folder / f"{history_table.NAME}.new"
         draft.write_bytes(history.read_bytes())
-        draft.replace(self._folder / columns.NAME)
+        draft.replace(self._folder / history_table.NAME)
 
     def complete(self, run: Run) -> None:
         self._writer.note(run=run.to_dict())

@@ -11,14 +11,14 @@ import hashlib
 from html import escape
 from importlib.resources import files
 
+from lrtrack.reports.axes import STEP
 from lrtrack.reports.curves import Curves, curves_of
-from lrtrack.reports.html.board import leaderboard, strip
-from lrtrack.reports.html.parts import alerts, controls, items, legend, section
+from lrtrack.reports.html.fragments import alerts, controls, items, legend, section
+from lrtrack.reports.html.leaderboard import leaderboard, strip
 from lrtrack.reports.html.payload import payload_of
 from lrtrack.reports.html.runs import runs_table
 from lrtrack.reports.palette import COLOURS, DARK, looks_of, names_of
 from lrtrack.reports.report import report_of
-from lrtrack.reports.rulers import STEP
 from lrtrack.stats import Comparison
 
 _SCRIPTS = ("chart.js", "page.js", "controls.js")
@@ -72,7 +72,7 @@ def _body(comparison: Comparison, curves: Curves, axis: str) -> str:
         "<noscript><p>The curves need JavaScript.</p></noscript>",
         *(f'<p class="note">{escape(why)}</p>' for why in curves.absent.values()),
     ]
-    how = (*report.notes, *_HOW, _ON_TIME)
+    how = (*report.footnotes, *_HOW, _ON_TIME)
     return "\n".join(
         [
             "<main><header><div>",

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack.errors import clean
+from lrtrack.reports.axes import STEP
 from lrtrack.reports.curves import AXES, Bundle, Curves, Line, Panel
+from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
+from lrtrack.reports.formatting import number
 from lrtrack.reports.palette import DASHES, Look
-from lrtrack.reports.rulers import STEP
-from lrtrack.reports.thinning import extremes, highest, lowest, means, stretches
-from lrtrack.reports.wording import number
 from lrtrack.stats import Comparison
 
 #: Points that all runs of a panel have together, and what one line has at least and at most:

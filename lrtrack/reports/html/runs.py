@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from lrtrack.errors import clean
 from lrtrack.records import History
-from lrtrack.reports.diagnosed import codes
-from lrtrack.reports.html.parts import swatch
+from lrtrack.reports.diagnosis_lines import codes
+from lrtrack.reports.formatting import NONE, number
+from lrtrack.reports.html.fragments import swatch
 from lrtrack.reports.palette import Look
-from lrtrack.reports.wording import NONE, number
 from lrtrack.settings import redact
 from lrtrack.stats import Comparison, RunSummary
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrack.reports.characters import spans
+from lrtrack.reports.text_plot import spans
 from lrtrack.schedules.catalogue import stages_of
 
 Rates = NDArray[np.float64]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 
 from lrtrack.reports.preview import SUMMARY, Preview
-from lrtrack.reports.preview.figure import render as draw
+from lrtrack.reports.preview.picture import render as draw
 
 _STYLE = """
 :root { color-scheme: light; }

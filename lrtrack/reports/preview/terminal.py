@@ -10,9 +10,9 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from lrtrack.reports.characters import MARGIN, SIGNS, STYLES, framed, plot, x_axis
 from lrtrack.reports.preview import SUMMARY, Preview, rate_text
 from lrtrack.reports.terminal import WIDTH, width_of
+from lrtrack.reports.text_plot import MARGIN, SIGNS, STYLES, framed, plot, x_axis
 
 #: Rows of the plot, and the least characters across.
 _ROWS, _LEAST = 17, 20

@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lrtrack.records import TRAIN, History, Run, State
-from lrtrack.stats.diagnose import course, stepping
-from lrtrack.stats.diagnose.case import Case, Found
-from lrtrack.stats.diagnose.evidence import Evidence
-from lrtrack.stats.diagnose.figures import Figures
+from lrtrack.stats.diagnose import scheduler_rules, training_rules
+from lrtrack.stats.diagnose.observations import Evidence
+from lrtrack.stats.diagnose.rule import Case, Found
+from lrtrack.stats.diagnose.running_statistics import Figures
 
 __all__ = ["Evidence", "Figures", "Found", "diagnose", "diagnoses_of", "told_of"]
 
@@ -37,7 +37,11 @@ def diagnose(
     if run.kind != TRAIN:
         return ()
     case = Case(run.schedule, figures, state is State.FINISHED, evidence)
-    found = [each for rule in (*stepping.RULES, *course.RULES) if (each := rule(case)) is not None]
+    found = [
+        each
+        for rule in (*scheduler_rules.RULES, *training_rules.RULES)
+        if (each := rule(case)) is not None
+    ]
     if run.prefix:
         found = [{**each, "prefix": run.prefix} for each in found]
     return tuple(sorted(found, key=lambda each: each["code"]))

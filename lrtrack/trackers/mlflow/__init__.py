@@ -23,7 +23,7 @@ from typing import Any
 from lrtrack.records import History, Run, Target
 from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
-from lrtrack.trackers.mlflow.access import ACCESS
+from lrtrack.trackers.mlflow.client_settings import ACCESS
 
 
 class MlflowTracker:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from lrtrack.errors import TrackerError, warn
 from lrtrack.settings import redact
 from lrtrack.trackers.base import REPORT, Publication, Query, Remote
-from lrtrack.trackers.mlflow import words
+from lrtrack.trackers.mlflow import metadata
+from lrtrack.trackers.mlflow.errors import patiently
 from lrtrack.trackers.mlflow.reading import experiment_of, own_target
-from lrtrack.trackers.mlflow.refusals import patiently
 from lrtrack.trackers.mlflow.store import existing, page, quiet
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def publish(publication: Publication, query: Query) -> Remote:
         return experiment_id, _find_or_create(mlflow, experiment_id)
 
     def finish(stored: bool) -> None:
-        mlflow.set_tag(run_id, words.NOTE, words.report_note(publication, stored=stored))
+        mlflow.set_tag(run_id, metadata.NOTE, metadata.report_note(publication, stored=stored))
         mlflow.set_terminated(run_id, "FINISHED")
 
     with quiet():
@@ -64,10 +64,10 @@ def _store_files(
 
 
 def _find_or_create(mlflow: MlflowClient, experiment_id: str) -> str:
-    wanted = f"tags.`{words.KIND}` = '{words.REPORT_KIND}'"
+    wanted = f"tags.`{metadata.KIND}` = '{metadata.REPORT_KIND}'"
     found = mlflow.search_runs([experiment_id], wanted, max_results=1)
     if found:
         return str(found[0].info.run_id)
-    tags = {words.KIND: words.REPORT_KIND, "mlflow.source.name": "lrtrack compare --publish"}
+    tags = {metadata.KIND: metadata.REPORT_KIND, "mlflow.source.name": "lrtrack compare --publish"}
     run = mlflow.create_run(experiment_id, tags=tags, run_name=REPORT)
     return str(run.info.run_id)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from lrtrack.errors import NothingFound, UsageError, unknown, warn
+from lrtrack.journal import history_table
 from lrtrack.records import TRAIN, History, Run, State, Target, suggestions_from
 from lrtrack.settings import redact
-from lrtrack.trackers import columns, copies, per_run
+from lrtrack.trackers import cache, per_run
 from lrtrack.trackers.base import Progress, Query
-from lrtrack.trackers.mlflow import words
-from lrtrack.trackers.mlflow.blocks import content_of
-from lrtrack.trackers.mlflow.refusals import patiently, translated
-from lrtrack.trackers.mlflow.steps import FILE, columnar, from_api, joined, stored
+from lrtrack.trackers.mlflow import metadata
+from lrtrack.trackers.mlflow.errors import patiently, translated
+from lrtrack.trackers.mlflow.shared_run import content_of
+from lrtrack.trackers.mlflow.step_points import FILE, columnar, from_api, joined, stored
 from lrtrack.trackers.mlflow.store import existing, page, quiet
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
             )
         finally:
             source.complain()
-    copies.prune()
+    cache.prune()
 
 
 def _named(found: Any) -> str:
@@ -131,7 +132,7 @@ class _Source:
         ):
             more = patiently(self.uri, lambda: from_api(self.mlflow, info.run_id, [metric]))
             more = self._sound(found, more)
-            arrays = columns.arrays(joined(columns.table_of(arrays), more))
+            arrays = history_table.arrays(joined(history_table.table_of(arrays), more))
         history = History(
             run,
             _STATES.get(info.status, State.FAILED),
@@ -151,30 +152,30 @@ class _Source:
 
     def _arrays(self, found: Any, run: Run) -> dict[str, Any]:
         """The run's steps: out of a copy, else of its columnar file, else of the metric API."""
-        rows = _integer(found.data.tags.get(words.HISTORY_ROWS))
+        rows = _integer(found.data.tags.get(metadata.HISTORY_ROWS))
         if rows is None or found.info.status in ("RUNNING", "SCHEDULED"):
             return self._stored(found, run)
         info = found.info
         about = (info.experiment_id, info.run_id, info.status, info.end_time, rows)
-        copy = copies.place_of("mlflow", _shown(self.mlflow), *about)
-        arrays = copies.kept(copy) if self.query.cache else None
+        copy = cache.place_of("mlflow", _shown(self.mlflow), *about)
+        arrays = cache.kept(copy) if self.query.cache else None
         if arrays is not None:
             return arrays
         table = self._columnar(found, rows)
         if table is None:
             return self._stored(found, run)
         if self.query.cache:
-            copies.keep(table, copy)
-            arrays = copies.kept(copy)
-        return arrays or columns.arrays(table)
+            cache.keep(table, copy)
+            arrays = cache.kept(copy)
+        return arrays or history_table.arrays(table)
 
     def _stored(self, found: Any, run: Run) -> dict[str, Any]:
         table = patiently(self.uri, lambda: stored(self.mlflow, found, run.prefix))
-        return columns.arrays(self._sound(found, table))
+        return history_table.arrays(self._sound(found, table))
 
     def _sound(self, found: Any, table: pa.Table) -> pa.Table:
         """The table without rows at negative or immense steps or times."""
-        sound, count = columns.sound_rows(table)
+        sound, count = history_table.sound_rows(table)
         if count:
             reason = "their step or time is negative, or larger than any real one"
             self.left_out.note_rows(lambda: _named(found), count, reason)
@@ -230,15 +231,15 @@ def run_from(found: Any, experiment: str | None) -> Run:
         world_size=_integer(tags.get("lrtrack.world_size")) or 1,
         version=tags.get("lrtrack.version", ""),
         started=per_run.moment((found.info.start_time or 0) / 1000),
-        kind=tags.get(words.KIND, TRAIN),
+        kind=tags.get(metadata.KIND, TRAIN),
         suggestions=suggestions_from(
             {
-                k[len(words.SUGGESTION) :]: v
+                k[len(metadata.SUGGESTION) :]: v
                 for k, v in tags.items()
-                if k.startswith(words.SUGGESTION)
+                if k.startswith(metadata.SUGGESTION)
             }
         ),
-        diagnoses=words.diagnoses_of(tags),
+        diagnoses=metadata.diagnoses_of(tags),
     )
 
 

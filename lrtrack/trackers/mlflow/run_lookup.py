@@ -8,7 +8,7 @@ from lrtrack._optional import load
 from lrtrack.errors import TrackerError
 from lrtrack.records import Run, Target
 from lrtrack.trackers import shared_runs
-from lrtrack.trackers.mlflow import words
+from lrtrack.trackers.mlflow import metadata
 from lrtrack.trackers.mlflow.views import experiment_tags
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def find_or_create(mlflow: MlflowClient, run: Run, target: Target) -> tuple[str,
     # earlier phase of the same run.
     run_id = shared_runs.head(target) or run.id
     found = mlflow.search_runs(
-        [experiment_id], f"tags.`{words.RUN_ID}` = '{run_id}'", max_results=1
+        [experiment_id], f"tags.`{metadata.RUN_ID}` = '{run_id}'", max_results=1
     )
     if found:
         return str(found[0].info.run_id), False
@@ -34,7 +34,7 @@ def find_or_create(mlflow: MlflowClient, run: Run, target: Target) -> tuple[str,
         "mlflow.source.name": run.source,
         "mlflow.source.type": "LOCAL",
         "mlflow.user": _user(),
-        words.RUN_ID: run_id,
+        metadata.RUN_ID: run_id,
     }
     if target.parent is not None:
         tags["mlflow.parentRunId"] = target.parent

@@ -14,18 +14,19 @@ import pyarrow as pa
 
 from lrtrack._optional import load
 from lrtrack.errors import PartRefused, PartUnavailable, TrackerError, TrackerUnavailable
+from lrtrack.journal import history_table
 from lrtrack.journal.reader import merge
 from lrtrack.records import TRAIN, Run, State, StepRecord, Target
 from lrtrack.settings import redact
-from lrtrack.trackers import columns, shared_runs
+from lrtrack.trackers import shared_runs
 from lrtrack.trackers.base import Remote
-from lrtrack.trackers.mlflow import words
-from lrtrack.trackers.mlflow.blocks import Block, block_of
-from lrtrack.trackers.mlflow.refusals import translated
+from lrtrack.trackers.mlflow import metadata
+from lrtrack.trackers.mlflow.errors import translated
 from lrtrack.trackers.mlflow.run_lookup import find_or_create
-from lrtrack.trackers.mlflow.steps import columnar, stored
+from lrtrack.trackers.mlflow.shared_run import Block, block_of
+from lrtrack.trackers.mlflow.step_points import columnar, stored
 from lrtrack.trackers.mlflow.store import client, page
-from lrtrack.trackers.mlflow.turns import turn
+from lrtrack.trackers.mlflow.throttle import turn
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,7 +88,7 @@ class MlflowSink:
                     if found.data.tags.get(n) != t}  # fmt: skip
             self._shown = block.course
             if self._may_describe(block, found.data.tags):
-                tags[words.NOTE] = words.note(self._shown)
+                tags[metadata.NOTE] = metadata.note(self._shown)
             self._log_all(missing, tags)
             for name in block.stale(found.data.tags):
                 self._client.delete_tag(self._id, name)
@@ -102,7 +103,7 @@ class MlflowSink:
         return block_of(self._run, self._target, found.data.tags, self._last_step)
 
     def _last_step(self) -> int:
-        history = self._client.get_metric_history(self._id, words.key(f"{self._run.prefix}lr"))
+        history = self._client.get_metric_history(self._id, metadata.key(f"{self._run.prefix}lr"))
         return max((metric.step for metric in history), default=-1)
 
     def _may_describe(self, block: Block, tags: Mapping[str, str]) -> bool:
@@ -110,17 +111,17 @@ class MlflowSink:
 
         Whatever else is there is somebody's own words.
         """
-        text, phases = tags.get(words.NOTE), block.phases
+        text, phases = tags.get(metadata.NOTE), block.phases
         if text is None:
             return True
         at = [each["id"] for each in phases].index(self._run.id)
         earlier = [shared_runs.alone(self._run, phases[0])] if at else []
         earlier += [shared_runs.course(self._run, phases[:n]) for n in range(2, at + 1)]
-        return any(words.is_ours(text, run) for run in earlier)
+        return any(metadata.is_ours(text, run) for run in earlier)
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
         """Store metrics, 1000 a call."""
-        points = words.metric_points(list(records))
+        points = metadata.metric_points(list(records))
         with self._turn():
             if not doubt:
                 self._there.clear()
@@ -159,14 +160,16 @@ class MlflowSink:
     def _store_outcome(self, state: State, when: int, summary: Mapping[str, float]) -> None:
         there = self._client.get_run(self._id).data
         self._log_points(
-            [(words.key(n), v, when, 0) for n, v in summary.items() if there.metrics.get(n) != v]
+            [(metadata.key(n), v, when, 0) for n, v in summary.items() if there.metrics.get(n) != v]
         )
-        if self._run.kind == TRAIN and words.is_ours(there.tags.get(words.NOTE, ""), self._shown):
-            self._client.set_tag(self._id, words.NOTE, self._note(state, summary))
+        if self._run.kind == TRAIN and metadata.is_ours(
+            there.tags.get(metadata.NOTE, ""), self._shown
+        ):
+            self._client.set_tag(self._id, metadata.NOTE, self._note(state, summary))
 
     def _note(self, state: State, summary: Mapping[str, float]) -> str:
         final, best = (summary.get(f"{self._run.prefix}loss_{name}") for name in ("final", "best"))
-        return words.note(self._shown, words.outcome(self._steps, state, final, best))
+        return metadata.note(self._shown, metadata.outcome(self._steps, state, final, best))
 
     def complete(self, run: Run) -> None:
         """Store the tags that the run has by now, and its note where nobody has changed it."""
@@ -177,11 +180,11 @@ class MlflowSink:
             run = replace(run, experiment=self._run.experiment)
             course = shared_runs.course(run, block.phases)
             if self._target.joined or len(block.phases) > 1:
-                course = words.joined(there, course, phased=len(block.phases) > 1)
+                course = metadata.joined(there, course, phased=len(block.phases) > 1)
             wanted = block.tags(there, course)
             tags = {name: text for name, text in wanted.items() if there.get(name) != text}
-            if there.get(words.NOTE) == words.note(self._shown):
-                tags[words.NOTE] = words.note(course)
+            if there.get(metadata.NOTE) == metadata.note(self._shown):
+                tags[metadata.NOTE] = metadata.note(course)
             self._log_all({}, tags)
 
     def release(self) -> None:
@@ -192,25 +195,25 @@ class MlflowSink:
         with self._turn(), tempfile.TemporaryDirectory(dir=history.parent) as folder:
             found = self._client.get_run(self._id)
             tags = found.data.tags
-            whole = columns.read_parquet(history, own=True)
+            whole = history_table.read_parquet(history, own=True)
             if self._target.continued:
                 whole = stored(self._client, found, self._run.prefix)
-                columns.write_parquet(whole, history)
-            if (self._target.joined or self._target.phases) and words.HISTORY_ROWS in tags:
+                history_table.write_parquet(whole, history)
+            if (self._target.joined or self._target.phases) and metadata.HISTORY_ROWS in tags:
                 parts = [self._earlier_blocks(found), whole]
                 whole = merge([b for part in parts for b in part.to_batches()])
             self._steps = int(whole["step"][-1].as_py()) + 1
-            path = Path(folder) / columns.NAME
-            columns.write_parquet(whole, path)
-            if self._target.joined or words.HISTORY_ROWS in tags:
+            path = Path(folder) / history_table.NAME
+            history_table.write_parquet(whole, path)
+            if self._target.joined or metadata.HISTORY_ROWS in tags:
                 # An older file lacks these steps: nobody may read it if this one is refused.
-                self._client.set_tag(self._id, words.HISTORY_ROWS, words.NO_HISTORY)
+                self._client.set_tag(self._id, metadata.HISTORY_ROWS, metadata.NO_HISTORY)
             self._log_artifact(path, found.info.artifact_uri)
-            self._client.set_tag(self._id, words.HISTORY_ROWS, str(whole.num_rows))
+            self._client.set_tag(self._id, metadata.HISTORY_ROWS, str(whole.num_rows))
 
     def _log_artifact(self, path: Path, root: str) -> None:
         try:
-            self._client.log_artifact(self._id, str(path), columns.FOLDER)
+            self._client.log_artifact(self._id, str(path), history_table.FOLDER)
         except OSError as error:
             if error.errno not in _REFUSED_PATH or not self._client.tracking_uri.startswith("http"):
                 raise
@@ -222,7 +225,7 @@ class MlflowSink:
 
     def _earlier_blocks(self, found: Any) -> pa.Table:
         """What other blocks of the run have stored; from the metrics where the file lacks some."""
-        if found.data.tags[words.HISTORY_ROWS] == words.NO_HISTORY:
+        if found.data.tags[metadata.HISTORY_ROWS] == metadata.NO_HISTORY:
             return stored(self._client, found, self._run.prefix)
         try:
             return columnar(self._client, self._id)

@@ -20,7 +20,7 @@ from urllib.request import Request, urlopen
 from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerUnavailable
 from lrtrack.settings import owns_process, redact
-from lrtrack.trackers.mlflow.refusals import TIMEOUT, TIMEOUT_VARIABLE, translated
+from lrtrack.trackers.mlflow.errors import TIMEOUT, TIMEOUT_VARIABLE, translated
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

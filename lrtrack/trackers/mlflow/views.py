@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from lrtrack.trackers.mlflow.words import SCHEDULE
+from lrtrack.trackers.mlflow.metadata import SCHEDULE
 
 #: Where MLflow keeps saved views, which its runs page lists under "Views".
 _VIEW = "mlflow.sharedViewState."

@@ -27,9 +27,9 @@ from lrtrack.records import History, Run, Target
 from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
 from lrtrack.trackers.shared_runs import Phase
-from lrtrack.trackers.wandb import place
-from lrtrack.trackers.wandb.access import ACCESS
-from lrtrack.trackers.wandb.guard import Guard
+from lrtrack.trackers.wandb import destination
+from lrtrack.trackers.wandb.client_settings import ACCESS
+from lrtrack.trackers.wandb.open_run import Guard
 
 
 class WandbTracker:
@@ -81,16 +81,16 @@ class WandbTracker:
         """
         run = self._open()
         if run is not None:
-            return place.joined(run)
-        return place.own(experiment, default)
+            return destination.joined(run)
+        return destination.own(experiment, default)
 
     def child(self, target: Target) -> Target:
         """A run beside the open one of `target`, in its group, which lrtrack opens and closes."""
-        return place.child(self._open(), target)
+        return destination.child(self._open(), target)
 
     def earlier(self, prefix: str) -> tuple[int, tuple[Phase, ...]]:
         """The first step of a new block in the open run, and the phases before it there."""
-        return place.earlier(self._open(), prefix)
+        return destination.earlier(self._open(), prefix)
 
     def apart(self, experiment: str | None, default: str = "lrtrack") -> Target:
         """A new run whatever is active; without a word of the project, in the active run's.
@@ -99,7 +99,9 @@ class WandbTracker:
             UsageError: it would go online, and there is no API key.
         """
         run = self._open()
-        return place.apart(None if run is None else place.joined(run), experiment, default)
+        return destination.apart(
+            None if run is None else destination.joined(run), experiment, default
+        )
 
     def watch(self, gate: Path, deliver: Callable[[], None]) -> Guard | None:
         """Guard the step counter of the user's active run, to be called where one is joined."""
@@ -108,11 +110,11 @@ class WandbTracker:
 
     def renewed(self, target: Target) -> Target:
         """The target with this process's own settings, for whoever delivers the run later."""
-        return place.renewed(target)
+        return destination.renewed(target)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """The writing half for `run`; None where W&B is switched off."""
-        if place.mode(place.recorded(target)) == "disabled":
+        if destination.mode(destination.recorded(target)) == "disabled":
             return None
         from lrtrack.trackers.wandb.sink import WandbSink
 

@@ -16,8 +16,8 @@ from lrtrack._optional import load
 from lrtrack.errors import AccessRefused, TrackerUnavailable, UsageError
 from lrtrack.settings import redact
 from lrtrack.trackers.per_run import LeftOut
-from lrtrack.trackers.wandb import leaving, login, place
-from lrtrack.trackers.wandb.access import refusal
+from lrtrack.trackers.wandb import destination, login, shutdown
+from lrtrack.trackers.wandb.client_settings import refusal
 
 #: Attempts at a request that was answered with 429, and the first pause in seconds.
 ATTEMPTS, PAUSE = 5, 1.0
@@ -38,7 +38,9 @@ def status() -> str:
     api, uri = connect(None)
     with translated(uri):
         viewer = api.viewer
-    return f"{redact(uri or place.DEFAULT_URL)} answers, as {viewer.username or viewer.entity}"
+    return (
+        f"{redact(uri or destination.DEFAULT_URL)} answers, as {viewer.username or viewer.entity}"
+    )
 
 
 def connect(uri: str | None) -> tuple[Any, str | None]:
@@ -48,20 +50,20 @@ def connect(uri: str | None) -> tuple[Any, str | None]:
         UsageError: there is no API key.
         TrackerUnavailable: the server does not answer.
     """
-    uri = uri or os.environ.get("WANDB_BASE_URL") or place.from_file("base_url")
+    uri = uri or os.environ.get("WANDB_BASE_URL") or destination.from_file("base_url")
     login.check_key(redact(uri) if uri else None)
     wandb = load("wandb")
-    leaving.bound()
+    shutdown.bound()
     with translated(uri):
         return wandb.Api(overrides={"base_url": uri} if uri else None, timeout=30), uri
 
 
 def project_of(experiment: str | None, api: Any) -> tuple[str, str]:
     """Entity and project: those that `experiment` names, else those of W&B's own settings."""
-    known = place.environment()
+    known = destination.environment()
     named, _, project = (experiment or "").rpartition("/")
     entity = named or known.get("WANDB_ENTITY") or api.default_entity or ""
-    project = project or known.get("WANDB_PROJECT") or place.from_file("project") or "lrtrack"
+    project = project or known.get("WANDB_PROJECT") or destination.from_file("project") or "lrtrack"
     return entity, project
 
 
@@ -141,7 +143,7 @@ def patiently(ask: Callable[[], T]) -> T:
 def translated(uri: str | None) -> Iterator[None]:
     """Turn W&B's exceptions into lrtrack's."""
     errors = load("wandb.errors")
-    where = f"W&B at {redact(uri or place.DEFAULT_URL)}"
+    where = f"W&B at {redact(uri or destination.DEFAULT_URL)}"
     try:
         yield
     except (errors.Error, OSError, ValueError, service_errors()) as error:

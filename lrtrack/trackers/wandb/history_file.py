@@ -20,11 +20,11 @@ def earlier_blocks(
         certain: whether there are such blocks for certain, whose rows are on the server at least.
         rows_on_server: fetches those rows; None: there is no server.
     """
-    from lrtrack.trackers import columns
+    from lrtrack.journal import history_table
 
     if inside.exists():
         try:
-            return columns.read_parquet(inside, own=True)
+            return history_table.read_parquet(inside, own=True)
         except ValueError:  # half written by somebody who was killed
             certain = True
     return rows_on_server() if certain and rows_on_server is not None else None
@@ -33,9 +33,9 @@ def earlier_blocks(
 def join(file: Path, parts: list[Path | pa.Table | None]) -> None:
     """Write tables, or files of such, to `file` in one; of one step later parts win."""
     # Imported here: few runs need them, and each has a process of its own.
+    from lrtrack.journal import history_table
     from lrtrack.journal.reader import merge
-    from lrtrack.trackers import columns
 
-    tables = [columns.read_parquet(p, own=True) if isinstance(p, Path) else p for p in parts]
+    tables = [history_table.read_parquet(p, own=True) if isinstance(p, Path) else p for p in parts]
     batches = [batch for table in tables if table is not None for batch in table.to_batches()]
-    columns.write_parquet(merge(batches), file)
+    history_table.write_parquet(merge(batches), file)

@@ -19,8 +19,8 @@ from typing import Any
 from lrtrack.errors import TrackerError, TrackerUnavailable, UsageError, warn
 from lrtrack.settings import redact
 from lrtrack.trackers.base import REPORT, Publication, Query, Remote
-from lrtrack.trackers.wandb import place
-from lrtrack.trackers.wandb.access import failure
+from lrtrack.trackers.wandb import destination
+from lrtrack.trackers.wandb.client_settings import failure
 from lrtrack.trackers.wandb.writer import FILE_ATTEMPTS, FILE_PAUSE, LOOKS, PAUSE
 
 #: W&B's id of the run: with the same one, W&B goes on with the run that is there.
@@ -41,11 +41,11 @@ def publish(publication: Publication, query: Query) -> Remote:
     Raises:
         UsageError: there is no API key, or W&B is switched off.
     """
-    target = place.apart(None, query.experiment, "lrtrack")
+    target = destination.apart(None, query.experiment, "lrtrack")
     environment = dict(target.environment)
     if query.uri:
         environment["WANDB_BASE_URL"] = query.uri
-    if place.mode(environment) == "disabled":
+    if destination.mode(environment) == "disabled":
         raise UsageError("W&B is switched off by WANDB_MODE or WANDB_DISABLED.")
     entity, _, project = (target.experiment or "").rpartition("/")
     with tempfile.TemporaryDirectory(prefix="lrtrack-") as folder:
@@ -71,7 +71,7 @@ def publish(publication: Publication, query: Query) -> Remote:
 
 def _ask(environment: dict[str, str], **order: Any) -> dict[str, Any]:
     """Have the order done by a process of its own."""
-    kept = {name: text for name, text in os.environ.items() if not place.of_another_run(name)}
+    kept = {name: text for name, text in os.environ.items() if not destination.of_another_run(name)}
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "lrtrack.trackers.wandb.publishing"],

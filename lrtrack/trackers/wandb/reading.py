@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerError, unknown
+from lrtrack.journal import history_table
 from lrtrack.records import TRAIN, History, Run, State, diagnoses_from, suggestions_from
 from lrtrack.schedules.schedule import shallow
 from lrtrack.settings import redact
-from lrtrack.trackers import columns, copies, per_run, shared_runs
+from lrtrack.trackers import cache, per_run, shared_runs
 from lrtrack.trackers.base import Progress, Query
-from lrtrack.trackers.wandb import login, place, rows, words
+from lrtrack.trackers.wandb import destination, history_rows, login, metadata
 from lrtrack.trackers.wandb.api import (
     connect,
     exists,
@@ -50,11 +51,11 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     left_out = per_run.LeftOut()
     with translated(uri):
         runs = _runs(api, entity, project, wanted, left_out)
-    source = _Source(api, uri or place.DEFAULT_URL, query, f"{entity}/{project}", left_out)
+    source = _Source(api, uri or destination.DEFAULT_URL, query, f"{entity}/{project}", left_out)
     yield from per_run.read_each(
         runs, source.history, _named, left_out, workers=WORKERS, progress=progress
     )
-    copies.prune()
+    cache.prune()
 
 
 def _runs(
@@ -118,7 +119,7 @@ class _Source:
         history = History(
             run,
             state,
-            place.NAME,
+            destination.NAME,
             **arrays,
             url=str(found.url) if found.url else None,
             ended=None if state is State.RUNNING else ended,
@@ -145,38 +146,40 @@ class _Source:
         copy = None
         if self._copies and state is not State.RUNNING:
             about = (found.id, found.state, *(_attribute(found, name) for name in _CHANGES))
-            copy = copies.place_of("wandb", redact(self._url), run.experiment, *about)
-            arrays = copies.kept(copy)
+            copy = cache.place_of("wandb", redact(self._url), run.experiment, *about)
+            arrays = cache.kept(copy)
             if arrays is not None:
                 return arrays
         table = patiently(lambda: self._columnar(found, run))
         if table is None:
-            table = patiently(lambda: rows.scanned(found, self._on_odd(found)))
+            table = patiently(lambda: history_rows.scanned(found, self._on_odd(found)))
         metric = self._metric
         if metric is not None and not {metric, run.prefix + metric} & set(table.column_names):
-            own = patiently(lambda: rows.users_rows(found, metric, self._on_odd(found)))
-            table = rows.with_users_own(table, own, metric)
+            own = patiently(lambda: history_rows.users_rows(found, metric, self._on_odd(found)))
+            table = history_rows.with_users_own(table, own, metric)
             copy = None  # the next question may be another
         if copy is None or not table.num_rows:
-            return columns.arrays(table)
-        copies.keep(table, copy)
-        return copies.kept(copy) or columns.arrays(table)
+            return history_table.arrays(table)
+        cache.keep(table, copy)
+        return cache.kept(copy) or history_table.arrays(table)
 
-    def _on_odd(self, found: Any) -> rows.OnOdd:
+    def _on_odd(self, found: Any) -> history_rows.OnOdd:
         return lambda count, why: self._left_out.note_rows(lambda: _named(found), count, why)
 
     def _columnar(self, found: Any, run: Run) -> pa.Table | None:
         """The columnar file; None where it is missing, torn or not of the whole run."""
         summary = found.summary_metrics
-        last = summary.get(words.STEP) if isinstance(summary, Mapping) else None
-        file = next(iter(found.files([f"{columns.FOLDER}/{columns.NAME}"])), None)
+        last = summary.get(metadata.STEP) if isinstance(summary, Mapping) else None
+        file = next(iter(found.files([f"{history_table.FOLDER}/{history_table.NAME}"])), None)
         if file is None or not file.size:  # W&B's answer to an unknown name has been both
             return None
         with tempfile.TemporaryDirectory() as folder:
             try:
                 with file.download(folder, replace=True):
                     pass
-                table = columns.read_parquet(Path(folder) / columns.FOLDER / columns.NAME)
+                table = history_table.read_parquet(
+                    Path(folder) / history_table.FOLDER / history_table.NAME
+                )
             except (ValueError, OSError):
                 return None
         return table if table.num_rows and _is_whole(table, last, found) else None
@@ -184,11 +187,14 @@ class _Source:
 
 def run_from(found: Any, path: str) -> Run:
     """A run's identity out of its config; what in it makes no sense is left out."""
-    described = words.blocks(found.config[words.CONFIG])
+    described = metadata.blocks(found.config[metadata.CONFIG])
     fields: Mapping[str, Any] = next(iter(described.values()))
     schedule, optimizer = shared_runs.together(
         {
-            shared_runs.scope_of(prefix): (words.schedule_from(block), _mapping(block, "optimizer"))
+            shared_runs.scope_of(prefix): (
+                metadata.schedule_from(block),
+                _mapping(block, "optimizer"),
+            )
             for prefix, block in described.items()
         }
     )
@@ -197,7 +203,7 @@ def run_from(found: Any, path: str) -> Run:
     diagnoses = [diagnoses_from(block.get("diagnoses")) for block in described.values()]
     config = {
         **_mapping(fields, "config"),
-        **{name: value for name, value in found.config.items() if name != words.CONFIG},
+        **{name: value for name, value in found.config.items() if name != metadata.CONFIG},
     }
     return Run(
         id=str(fields.get("run_id") or found.id),
@@ -225,7 +231,7 @@ def run_from(found: Any, path: str) -> Run:
 
 def _is_whole(table: pa.Table, last: Any, found: Any) -> bool:
     """Whether a columnar file has all that the blocks of a run have recorded."""
-    described = words.blocks(found.config[words.CONFIG])
+    described = metadata.blocks(found.config[metadata.CONFIG])
     phases = [shared_runs.phases_from(block.get("phases")) for block in described.values()]
     begins = min((block[1]["first"] for block in phases if len(block) > 1), default=1)
     steps, names = table["step"], table.column_names
@@ -240,7 +246,7 @@ def _mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _is_ours(found: Any) -> bool:
     config = found.config
-    return isinstance(config, Mapping) and isinstance(config.get(words.CONFIG), Mapping)
+    return isinstance(config, Mapping) and isinstance(config.get(metadata.CONFIG), Mapping)
 
 
 def _named(found: Any) -> str:
@@ -254,7 +260,7 @@ def _state_of(found: Any) -> State:
 
 
 def _started(found: Any) -> float:
-    return per_run.moment(found.config[words.CONFIG].get("started"))
+    return per_run.moment(found.config[metadata.CONFIG].get("started"))
 
 
 def _attribute(found: Any, name: str) -> Any:

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.errors import PartRefused, SinkLost, TrackerError, TrackerUnavailable
+from lrtrack.journal import history_table
 from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.settings import redact
-from lrtrack.trackers import columns, shared_runs
+from lrtrack.trackers import shared_runs
 from lrtrack.trackers.base import Remote
-from lrtrack.trackers.wandb import place, service, words
+from lrtrack.trackers.wandb import destination, metadata, service
 
 #: Seconds that W&B may take to open a run, and that any answer is waited for at one attempt.
 OPENING, ANSWER = 30.0, 30.0
@@ -45,7 +46,7 @@ class WandbSink:
     def __init__(self, run: Run, target: Target, remote_id: str | None) -> None:
         self._run = run
         self._target = target
-        self._environment = place.recorded(target)
+        self._environment = destination.recorded(target)
         self._id = remote_id or target.run_id or shared_runs.head(target) or run.id
         self._again = remote_id is not None or target.continued
         self._process: subprocess.Popen[str] | None = None
@@ -54,7 +55,7 @@ class WandbSink:
         self._token = self._environment.get("WANDB_SERVICE", "") if target.joined else ""
         self._attached = service.answers(self._token)
         # Rows handed to the user's open run offline are in its files, and nobody can be asked.
-        self._unasked = target.joined and place.mode(self._environment) == "offline"
+        self._unasked = target.joined and destination.mode(self._environment) == "offline"
 
     @property
     def durable(self) -> bool:
@@ -99,7 +100,7 @@ class WandbSink:
             again=self._again,
             rewritten=self._id == self._run.id and not self._target.continued,
             config=self._config(),
-            tags=words.tags(self._run),
+            tags=metadata.tags(self._run),
             told=self._told(),
             settings={"program": self._run.source or "python", "host": self._run.host or None},
             timeout=OPENING,
@@ -117,7 +118,7 @@ class WandbSink:
     def upload(self, history: Path) -> None:
         """Put the columnar file among the run's files."""
         if self._asked != "close":  # else it is there already, and the run is being ended
-            name = f"{columns.FOLDER}/{columns.NAME}"
+            name = f"{history_table.FOLDER}/{history_table.NAME}"
             complete = self._target.continued
             shared = self._target.joined or bool(self._target.phases)
             rows = complete or bool(self._target.phases)
@@ -128,10 +129,10 @@ class WandbSink:
         """Say what the run has found out, in its config and its notes."""
         if self._asked == "close":  # it is there already
             return
-        told = words.notes(run, self._target)
+        told = metadata.notes(run, self._target)
         notes = told if "WANDB_NOTES" not in self._environment else None
-        config = {words.CONFIG: words.config(run, self._target)}
-        self._ask("complete", config=config, notes=notes, codes=words.codes(run))
+        config = {metadata.CONFIG: metadata.config(run, self._target)}
+        self._ask("complete", config=config, notes=notes, codes=metadata.codes(run))
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         """End the run where lrtrack opened it, and wait until W&B's server has everything.
@@ -157,13 +158,13 @@ class WandbSink:
 
     def _config(self) -> dict[str, Any]:
         """The run's config; in a run of the user's nothing but lrtrack's one key."""
-        own = {words.CONFIG: words.config(self._run, self._target)}
+        own = {metadata.CONFIG: metadata.config(self._run, self._target)}
         return own if self._target.joined else {**self._run.config, **own}
 
     def _told(self) -> dict[str, Any]:
         """Arguments of `wandb.init` that the environment may have decided already."""
         environ = self._environment
-        found = {"notes": words.notes(self._run, self._target)}
+        found = {"notes": metadata.notes(self._run, self._target)}
         found = {} if "WANDB_NOTES" in environ else found
         if "WANDB_NAME" not in environ:
             found["name"] = self._run.name
@@ -172,7 +173,9 @@ class WandbSink:
         return found
 
     def _start(self) -> subprocess.Popen[str]:
-        mine = {name: text for name, text in os.environ.items() if not place.of_another_run(name)}
+        mine = {
+            name: text for name, text in os.environ.items() if not destination.of_another_run(name)
+        }
         temporary = {}
         if self.temporary is not None:
             self.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)

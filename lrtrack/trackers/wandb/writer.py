@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.trackers.per_run import step_of
-from lrtrack.trackers.wandb import leaving, taken, words
-from lrtrack.trackers.wandb.access import Answer, failure
+from lrtrack.trackers.wandb import metadata, shutdown, uploaded_rows
+from lrtrack.trackers.wandb.client_settings import Answer, failure
 from lrtrack.trackers.wandb.history_file import earlier_blocks, join
 
 #: Attempts at sending a file, and seconds between them: a run ends without the file if it must.
@@ -63,8 +63,8 @@ class Writer:
             if again and not self._run.offline:
                 self._present = self._stored()
             if order["rewritten"] and self._run.offline:
-                self._superseded = taken.superseded(Path(self._run.dir).parent, order["id"])
-        self._run.define_metric(words.STEP, hidden=True)
+                self._superseded = uploaded_rows.superseded(Path(self._run.dir).parent, order["id"])
+        self._run.define_metric(metadata.STEP, hidden=True)
         return {"id": self._run.id, "url": self._run.url, "gone": gone}
 
     def _attach(self, order: dict[str, Any]) -> bool:
@@ -119,14 +119,14 @@ class Writer:
             settings=settings,
             **told,
         )
-        leaving.bound(started=True)
+        shutdown.bound(started=True)
         if self._joined:
             self._add(order)
 
     def _stored(self) -> dict[int, set[str]]:
         """Which metrics the server has at which steps."""
         shared = self._run.settings.mode == "shared"
-        return (taken.stored_at_rest if shared else taken.stored)(self._on_server)
+        return (uploaded_rows.stored_at_rest if shared else uploaded_rows.stored)(self._on_server)
 
     def _on_server(self) -> Any:
         """The run as W&B's server has it."""
@@ -150,8 +150,8 @@ class Writer:
             fresh = {name: value for name, value in metrics.items() if name not in known}
             if fresh:
                 self._define(fresh)
-                self._run.log({**fresh, words.STEP: step, "_timestamp": when})
-        if self._attached and self._last >= 0 and self._service_has().get(words.STEP) is None:
+                self._run.log({**fresh, metadata.STEP: step, "_timestamp": when})
+        if self._attached and self._last >= 0 and self._service_has().get(metadata.STEP) is None:
             raise ConnectionError(f"run {self._run.id} takes no rows")
         return {}
 
@@ -165,10 +165,10 @@ class Writer:
         W&B's server may not have them yet, and offline there is none: the service itself tells.
         """
         if self._attached:
-            last_step = step_of(self._before.get(words.STEP))
+            last_step = step_of(self._before.get(metadata.STEP))
             if last_step is None:
                 return rows  # nobody has written steps to this run yet
-            if (at := taken.last(rows, self._before)) is not None:
+            if (at := uploaded_rows.last(rows, self._before)) is not None:
                 return rows[at + 1 :]
             if self._run.offline:
                 return [row for row in rows if row[0] > last_step]
@@ -178,10 +178,10 @@ class Writer:
 
     def _define(self, names: dict[str, float]) -> None:
         for name in names:
-            pattern = words.defined(name)
+            pattern = metadata.defined(name)
             if pattern not in self._defined:
                 self._defined.add(pattern)
-                self._run.define_metric(pattern, step_metric=words.STEP)
+                self._run.define_metric(pattern, step_metric=metadata.STEP)
 
     def upload(self, order: dict[str, Any]) -> Answer:
         """Put the columnar file among the run's files, completed by what is there already."""
@@ -204,18 +204,18 @@ class Writer:
         self._run.config.update(order["config"], allow_val_change=True)
         if order["notes"] is not None and not self._joined:
             self._run.notes = order["notes"]
-        there = self._run.summary.get(words.DIAGNOSES)
+        there = self._run.summary.get(metadata.DIAGNOSES)
         # Other blocks of a joined run have codes of their own.
         earlier = str(there or "").split() if self._joined else []
         codes = " ".join(dict.fromkeys([*earlier, *order["codes"]]))
         if codes != (there or ""):
-            self._run.summary[words.DIAGNOSES] = codes
+            self._run.summary[metadata.DIAGNOSES] = codes
         return {}
 
     def _rows_on_server(self) -> Any:
-        from lrtrack.trackers.wandb import rows
+        from lrtrack.trackers.wandb import history_rows
 
-        return rows.scanned(self._on_server())
+        return history_rows.scanned(self._on_server())
 
     def close(self, order: dict[str, Any]) -> Answer:
         """Store the summary, and end the run where lrtrack opened it."""

@@ -72,7 +72,7 @@ def _mentions(process: psutil.Process, text: str) -> bool:
 @pytest.fixture
 def train(clean_place):
     """The program's function, which Ray's workers get as it is."""
-    from lrtrack.cli._program import function_of
+    from lrtrack.cli._training_script import function_of
 
     shutil.copy(PROGRAM, clean_place / "train.py")
     before = list(sys.path)
@@ -182,7 +182,7 @@ def test_a_sweep_goes_on_after_a_failure(swept, local, clean_place) -> None:
 
 DRIVER = """
 import sys, ray
-from lrtrack.cli._program import function_of
+from lrtrack.cli._training_script import function_of
 from lrtrack.integrations.ray import sweep
 ray.init(address=sys.argv[1], log_to_driver=False)
 sweep(function_of("train.py"), ["cosine"], seeds=1, name="s", storage_path="ray", tracker="local",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from lrtrack.journal.frames import PREAMBLE, Kind, encode
+from lrtrack.journal.framing import PREAMBLE, Kind, encode
 from lrtrack.records import Run, Target
 from lrtrack.schedules import Schedule
 

@@ -1,0 +1,70 @@
+"""A copy of a scheduler that can be stepped while the user's own stays as it is."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+
+from lrtrack.capture.ownership import optimizers_of
+from lrtrack.errors import UsageError
+
+
+def stand_in(scheduler: Any) -> tuple[Any, list[dict[str, Any]]]:
+    """Copy a scheduler onto an optimizer that has the param groups' settings, and no parameters.
+
+    Returns:
+        The copy, and the param groups whose `lr` it moves.
+
+    Raises:
+        UsageError: it has no optimizer that could be found, or cannot be copied.
+    """
+    name = type(scheduler).__name__
+    optimizers = list(optimizers_of(scheduler))
+    if not optimizers:
+        raise UsageError(f"{name} has no optimizer in .optimizer, so it cannot be simulated")
+    memo: dict[int, Any] = {}
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for optimizer in optimizers:
+        own = optimizer.param_groups
+        if id(own) not in groups:
+            groups[id(own)] = [_settings(group) for group in own]
+        memo[id(optimizer)] = _StandIn(optimizer, groups[id(own)])
+    try:
+        return copy.deepcopy(scheduler, memo), next(iter(groups.values()))
+    except Exception as error:
+        raise UsageError(f"{name} cannot be copied, so it cannot be simulated: {error}") from error
+
+
+def _settings(group: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in group.items() if key != "params"}
+    return {**copy.deepcopy(kept), "params": [_parameter()]}
+
+
+def _parameter() -> torch.nn.Parameter:
+    return torch.nn.Parameter(torch.zeros(()))
+
+
+class _StandIn(torch.optim.SGD):
+    """Has the groups that a scheduler moves; its steps do nothing."""
+
+    def __init__(self, original: Any, groups: list[dict[str, Any]]) -> None:
+        super().__init__([_parameter()], lr=0.0)
+        self.defaults = dict(getattr(original, "defaults", {}))
+        self.param_groups = groups
+        self._original = original
+
+        def step() -> None:
+            """Looks as torch expects, when it checks that optimizer and scheduler take turns."""
+
+        step._wrapped_by_lr_sched = True  # type: ignore[attr-defined]
+        self.step = step  # type: ignore[method-assign, assignment]
+        self._opt_called = True
+
+    def __getattr__(self, name: str) -> Any:
+        """What a scheduler reads off its optimizer besides; nothing that could change it."""
+        value = getattr(self.__dict__.get("_original"), name)
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise AttributeError(name)

@@ -1,0 +1,312 @@
+"""One optimizer's steps, seen through its own step hooks.
+
+`register_step_pre_hook` / `register_step_post_hook` and never a patched `step`: schedulers wrap
+`step` themselves, and what hangs on the instance would break pickle and deepcopy.
+
+Longer than other files: all that one step does is kept in one place, and flat, as it is the only
+work on the training thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, MutableMapping
+from functools import partial
+from sys import _getframe
+from types import FrameType
+from typing import Any
+
+import torch
+from torch.compiler import is_compiling
+
+from lrtrack.capture import torch_patches
+from lrtrack.capture.accumulation import LossCount
+from lrtrack.capture.closures import FirstEvaluation, with_closure
+from lrtrack.capture.device_scalars import Scalar, add, divide, hold_number, together
+from lrtrack.capture.effective_lr import Rate, given_rate, own_rate
+from lrtrack.capture.momentum import momentum_of, where_momentum_is
+from lrtrack.capture.nested_schedulers import nested
+from lrtrack.capture.norms import group_name, measure
+from lrtrack.capture.observations import Stepping, Unreached
+from lrtrack.capture.sharded import attendance, is_shared, largest, spread
+from lrtrack.capture.thread_state import Notes, current_notes
+
+#: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
+OnStep = Callable[[int, float, dict[str, Any]], None]
+
+
+class StepCapture:
+    """Observes an optimizer and its scheduler between `attach` and `detach`.
+
+    Attributes:
+        step: the step just done, from 0; -1 before the first.
+        on_step: gets each recorded step.
+        made: steps made since `attach`.
+        accumulates: a step's closure has the last of several micro-batches: its loss is added to
+            what was seen since the step before.
+        counts: what becomes of the number of backward calls behind a loss.
+        stepping: how the scheduler is stepped.
+        unreached: param groups without a gradient so far.
+
+    Args:
+        optimizer: whose steps are counted.
+        scheduler: looked through for a plateau schedule and for cycled momentum.
+        on_step: see above; may be set later.
+        on_plateau: gets each value given to a `ReduceLROnPlateau` in `scheduler`.
+        norms: as in `track()`.
+        model: names the parameters for `norms="layer"`.
+        every: record each k-th step, beginning with the first.
+        capture_loss: whether losses are recorded.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Any = None,
+        *,
+        on_step: OnStep = lambda step, time, metrics: None,
+        on_plateau: Callable[[float], None] = lambda value: None,
+        norms: str = "global",
+        model: torch.nn.Module | None = None,
+        every: int = 1,
+        capture_loss: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.step = -1
+        self.made = 0
+        self.accumulates = False
+        self.counts = LossCount()
+        self._optimizer = optimizer
+        self._schedulers = list(nested(scheduler))
+        self.stepping = Stepping(self._schedulers, optimizer)
+        self._counting = self.stepping.scheduler
+        self.unreached = Unreached(optimizer.param_groups)
+        self._waiting = self.unreached.waiting
+        self.on_step = on_step
+        self._on_plateau = on_plateau
+        self._measure = measure(norms, model)
+        self._measuring = norms != "off"
+        self._wholly = norms == "global"
+        self._key = id(optimizer)
+        self._every = every
+        self._capture_loss = capture_loss
+        self._clock = clock
+        self._momentum_at_start = momentum_of(optimizer.param_groups)
+        self._momentum_key, self._momentum_held = where_momentum_is(optimizer.param_groups)
+        self._momentum_moves = any(getattr(s, "cycle_momentum", False) for s in self._schedulers)
+        self._metrics: dict[str, Any] = {}
+        self._here = current_notes()
+        self._own_rate = own_rate(optimizer)
+        self._agreed = every == 1
+        self._recording = False
+        self._skipped = False
+        self._under_way: FrameType | None = None
+        self._inner_steps = 0
+
+    def attach(self) -> None:
+        """Put the hooks in place."""
+        try:
+            if self._shared():
+                attendance.enter(self)
+            torch_patches.start(self, self._optimizer)
+            self._optimizer.register_step_pre_hook(self._before)
+            self._optimizer.register_step_post_hook(self._after)
+            for scheduler in self._schedulers:
+                if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                    torch_patches.listen_to_plateau(scheduler, self._on_plateau)
+        except BaseException:
+            self.detach(failed=True)
+            raise
+
+    def detach(self, failed: bool = False) -> None:
+        """Take everything out again; `failed` where an exception ends the block. Idempotent.
+
+        Nothing is needed for that but the capture itself, as an interrupt may come between putting
+        something in place and keeping what takes it out.
+        """
+        for scheduler in self._schedulers:
+            torch_patches.stop_listening(scheduler, self._on_plateau)
+        _remove(getattr(self._optimizer, "_optimizer_step_post_hooks", {}), self._after)
+        _remove(getattr(self._optimizer, "_optimizer_step_pre_hooks", {}), self._before)
+        torch_patches.stop(self)
+        attendance.leave(self, failed)
+        torch_patches.quietly("the param groups", self.unreached.look_now)
+        self._under_way = None
+
+    # What runs at each step is set out flat: between torch's own operations its code and data have
+    # left the processor's caches, so that every function called costs as much as ten warm ones.
+    def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        self._here = here = current_notes()
+        if here.away or is_compiling():
+            return None
+        caller = _getframe(1)
+        if self._under_way is not None and self._is_inner(caller):
+            return None
+        self._under_way, self._inner_steps = caller, 0
+        if here.used and here.stepping != self._key:
+            here.clear()
+        here.used, here.stepping = True, self._key
+        metrics: dict[str, Any] = {}
+        self._metrics, self._skipped = metrics, False
+        if (at := getattr(self._counting, "last_epoch", None)) != (stepping := self.stepping).at:
+            if self.made and type(at) is int and at - 1 == stepping.at:
+                stepping.at, stepping.moved_at = at, self.made
+                stepping.moves += 1
+            else:
+                torch_patches.quietly("the scheduler", stepping.move, self.made)
+        if "found_inf" in self._optimizer.__dict__:
+            torch_patches.quietly("the gradient scaler", self._read_scaler)
+        if not self._agreed:
+            self._agreed = True
+            torch_patches.quietly("which steps to record", self._agree)
+        reached = self._every == 1 or (self.step + 1) % self._every == 0
+        self._recording = reached and not self._skipped
+        if not self._recording:
+            return None
+        try:
+            groups = self._optimizer.param_groups
+            first = groups[0]
+            rate = first["lr"]
+            metrics["lr"] = rate if type(rate) is float else hold_number(rate)
+            if len(groups) > 1:
+                self._write_rates(given_rate)
+            if self._momentum_moves or first.get(self._momentum_key) is not self._momentum_held:
+                self._read_momentum()
+        except Exception as error:
+            torch_patches.not_observed("the learning rate", error)
+        if kwargs or len(args) > 1:
+            closure = kwargs.get("closure") or (*args, None, None)[1]
+            if callable(closure):
+                return self._look_inside(closure, args, kwargs)
+        if self._measuring:
+            try:
+                self._read_gradients(here)
+            except Exception as error:
+                torch_patches.not_observed("the gradients", error)
+        return None
+
+    def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if self._under_way is None:  # not seen by `_before`
+            return
+        if self._inner_steps:
+            self._inner_steps -= 1
+            return
+        self._under_way = None
+        here = self._here
+        if not self._skipped:
+            self.step += 1
+            self.made += 1
+            if self._waiting:
+                torch_patches.quietly("the param groups", self.unreached.look, self.made)
+            if self._recording:
+                metrics, loss, count = self._metrics, here.loss, here.count
+                if "loss" in metrics:
+                    count = self.counts.of_closure
+                elif type(loss) is float and self._capture_loss:
+                    metrics["loss"] = loss
+                    loss = None
+                try:
+                    if loss is not None or here.preclip is not None or self._own_rate is not None:
+                        self._complete(here)
+                    if (count != 1 or not self.counts.idle) and "loss" in metrics:
+                        torch_patches.quietly("the accumulation", self.counts.add, metrics, count)
+                    self.on_step(self.step, self._clock(), metrics)
+                except Exception as error:
+                    torch_patches.not_observed("a step", error)
+        here.used, here.stepping = True, None
+
+    def _look_inside(self, closure: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        # With a closure the gradients do not exist yet: look after its first evaluation.
+        seen = partial(self._read_closure, self._here.loss, self._here.count)
+        first = FirstEvaluation(closure, partial(torch_patches.quietly, "the closure", seen))
+        return with_closure(first, args, kwargs)
+
+    def _is_inner(self, caller: FrameType) -> bool:
+        # torch runs the hooks in `step` and once more where a subclass's `step` calls its parent's.
+        # A step under way whose frame has left the stack has raised.
+        frame: FrameType | None = caller
+        while frame is not None and frame is not self._under_way:
+            frame = frame.f_back
+        if frame is None:
+            return False
+        self._inner_steps += 1
+        return True
+
+    def _read_scaler(self) -> None:
+        # A fused optimizer is called by a GradScaler in any case, and skips the step by itself.
+        # To know what it will do, this step alone has to wait for its device.
+        found = self._optimizer.found_inf  # type: ignore[attr-defined]
+        self._skipped = isinstance(found, torch.Tensor) and bool(found.item())
+
+    def _agree(self) -> None:
+        # Norms of sharded gradients are taken by all processes at the same steps; but a run may
+        # be resumed, and only one of them find its journal.
+        meshes = {spread(parameter) for parameter in self._shared()}
+        if meshes:
+            attendance.require(meshes)
+            self.step = largest(self.step, sorted(meshes, key=str))
+
+    def _shared(self) -> list[torch.Tensor]:
+        groups = self._optimizer.param_groups
+        return [p for group in groups for p in group["params"] if is_shared(p)]
+
+    def _read_momentum(self) -> None:
+        momentum = momentum_of(self._optimizer.param_groups)
+        if momentum is not None:
+            self._momentum_moves = self._momentum_moves or momentum != self._momentum_at_start
+            if self._momentum_moves:
+                self._metrics["momentum"] = momentum
+
+    def _write_rates(self, rate: Rate) -> None:
+        groups = self._optimizer.param_groups
+        self._metrics["lr"] = hold_number(rate(groups[0]))
+        if len(groups) > 1:
+            for index, group in enumerate(groups):
+                self._metrics[f"lr/{group_name(group, index)}"] = hold_number(rate(group))
+
+    def _read_gradients(self, here: Notes) -> None:
+        groups = self._optimizer.param_groups
+        scale = getattr(self._optimizer, "grad_scale", None)
+        if here.clipped is not None and self._wholly and scale is None:
+            known = here.clipped.norm(groups)
+            if known is not None:
+                self._metrics["grad_norm"] = known
+                return
+        found = self._measure(groups)
+        if isinstance(scale, torch.Tensor):  # a fused optimizer unscales within its step
+            found = {name: divide(norm, scale) for name, norm in found.items()}
+        self._metrics.update(found)
+
+    def _read_closure(self, earlier: Scalar | None, count: int, loss: Any) -> None:
+        here = current_notes()
+        if self._measuring:
+            self._read_gradients(here)
+        if not self._capture_loss:
+            return
+        if loss is not None:
+            before = earlier if self.accumulates else None
+            self.counts.of_closure = 1 if before is None else 1 + count
+            self._write("loss", add(before, hold_number(loss)))
+        elif earlier is not None and here.loss is None:  # a closure that only clips, or logs
+            self.counts.of_closure = count
+            self._write("loss", earlier)
+
+    def _write(self, name: str, value: Scalar) -> None:
+        self._metrics[name] = together(value)
+
+    def _complete(self, here: Notes) -> None:
+        """Write what is not there, or not a number, in most steps."""
+        metrics, loss = self._metrics, here.loss
+        if here.preclip is not None:
+            torch_patches.quietly("the clipping", self._write, "grad_norm_preclip", here.preclip)
+        if loss is not None and self._capture_loss and "loss" not in metrics:
+            torch_patches.quietly("the loss", self._write, "loss", loss)
+        if self._own_rate is not None:
+            torch_patches.quietly("the learning rate", self._write_rates, self._own_rate)
+
+
+def _remove(hooks: MutableMapping[int, Any], own: Callable[..., Any]) -> None:
+    for key, hook in list(hooks.items()):
+        if hook == own:
+            hooks.pop(key, None)

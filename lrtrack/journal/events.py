@@ -1,0 +1,148 @@
+"""What frames hold, trusting nothing in them: a checksum tells of accidents, not of intent."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lrtrack.journal.framing import Frame, Kind, encode
+from lrtrack.records import StepRecord
+from lrtrack.schedules import shallow
+
+#: No honest event is larger. JSON takes many times its room in memory.
+MAX_EVENT = 32 * 2**20
+#: Places of fields in the tables of Arrow's messages (`Message.fbs`).
+_HEADER, _LENGTH, _COMPRESSION = 2, 0, 3
+_VALUE = 8
+#: Before each message: a mark, and the length of what says what it is.
+_HEAD = struct.Struct("<Ii")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A frame, understood: an event's mapping or a table of rows.
+
+    Attributes:
+        start, end: byte offsets in the file.
+    """
+
+    start: int
+    end: int
+    event: dict[str, Any] | None = None
+    rows: pa.RecordBatch | None = None
+
+    def records(self) -> list[StepRecord]:
+        """The rows as records, values absent from a row left out."""
+        if self.rows is None:
+            return []
+        names = self.rows.schema.names[2:]
+        steps, times, *columns = (column.to_pylist() for column in self.rows.columns)
+        return [
+            StepRecord(
+                step, when, {n: v for n, v in zip(names, values, strict=True) if v is not None}
+            )
+            for step, when, *values in zip(steps, times, *columns, strict=True)
+        ]
+
+
+def event_frame(name: str, data: Mapping[str, Any]) -> bytes:
+    """A frame that holds an event; `data` must be what JSON can hold."""
+    payload = json.dumps({"event": name, "time": time.time(), **data}).encode()
+    return encode(Kind.EVENT, payload)
+
+
+def understood(frame: Frame) -> Entry | None:
+    """A frame's content; None where a sound frame holds nonsense (not written by lrtrack)."""
+    try:
+        if frame.kind is Kind.EVENT:
+            event = _event(frame.payload)
+            return None if event is None else Entry(frame.start, frame.end, event=event)
+        rows = _rows(frame.payload)
+        return None if rows is None else Entry(frame.start, frame.end, rows=rows)
+    except (ValueError, RecursionError, StopIteration, pa.ArrowException, OSError, struct.error):
+        return None
+
+
+def _event(payload: bytes) -> dict[str, Any] | None:
+    if len(payload) > MAX_EVENT:
+        return None
+    event = json.loads(payload)
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return None
+    return event if shallow(event) else None
+
+
+def _rows(payload: bytes) -> pa.RecordBatch | None:
+    """The rows of a complete Arrow stream, which is judged before Arrow unfolds anything."""
+    end = _HEAD.size + _HEAD.unpack_from(payload)[1]
+    schema = _schema(payload[:end])
+    body = pa.ipc.read_message(pa.py_buffer(payload)[end:])
+    if schema is None or body.type != "record batch":
+        return None
+    if not _holds(body, len(schema)):
+        return None
+    batch = pa.ipc.read_record_batch(body, schema)
+    batch.validate(full=True)
+    steps, times = batch["step"], batch["time"]
+    if not len(steps) or steps.null_count or times.null_count:
+        return None
+    # From buffers: `to_numpy` asks for pandas each time, which takes longer than all of this.
+    numbers, seconds = (
+        np.frombuffer(column.buffers()[1], kind, len(column))
+        for column, kind in ((steps, np.int64), (times, np.float64))
+    )
+    return batch if (numbers >= 0).all() and np.isfinite(seconds).all() else None
+
+
+@lru_cache(maxsize=4)
+def _schema(message: bytes) -> pa.Schema | None:
+    """The schema of rows; None of anything else. Most frames of a run have the same one."""
+    schema = pa.ipc.read_schema(pa.py_buffer(message))
+    names = schema.names
+    numeric = [pa.int64()] + [pa.float64()] * (len(names) - 1)
+    if names[:2] != ["step", "time"] or schema.types != numeric or len(set(names)) < len(names):
+        return None
+    return schema
+
+
+def _holds(message: pa.Message, columns: int) -> bool:
+    """Whether a record batch brings all values that it promises, uncompressed and side by side.
+
+    A compressed one may unfold to any size, and one whose columns share their bytes, too.
+    """
+    table = message.metadata.to_pybytes()
+    batch = _inner(table, _field(table, _inner(table, 0), _HEADER))
+    if _field(table, batch, _COMPRESSION):
+        return False
+    at = _field(table, batch, _LENGTH)
+    rows = _read("<q", table, at) if at else 0
+    return 0 <= rows * columns * _VALUE <= int(message.body.size)
+
+
+def _field(table: bytes, at: int, index: int) -> int:
+    """Where field `index` of the flatbuffers table at `at` is; 0 where the table lacks it."""
+    directory = at - _read("<i", table, at)
+    place = 4 + 2 * index
+    if place >= _read("<H", table, directory):
+        return 0
+    offset = _read("<H", table, directory + place)
+    return at + offset if offset else 0
+
+
+def _inner(table: bytes, at: int) -> int:
+    """The table to which the offset at `at` points."""
+    return at + _read("<I", table, at)
+
+
+def _read(form: str, table: bytes, at: int) -> int:
+    if at < 0:
+        raise ValueError("an offset that points out of the message")
+    return int(struct.unpack_from(form, table, at)[0])

@@ -1,0 +1,98 @@
+"""Pieces of the page: names, swatches, lists, switches and the legend."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from lrtrack.reports.axes import EPOCH, STEP, TIME
+from lrtrack.reports.curves import Curves
+from lrtrack.reports.palette import DASHES, Look
+from lrtrack.reports.report import Report
+
+#: Where a name may be broken: `Cosine|Annealing|LR(|step_size=|30`.
+_JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[(\[=,])(?=\S)")
+
+
+def swatch(look: Look) -> str:
+    """A piece of a schedule's line."""
+    dashes = " ".join(f"{3 * part:g}" for part in DASHES[look.dash])
+    attribute = f' stroke-dasharray="{dashes}"' if dashes else ""
+    return (
+        f'<svg class="swatch c{look.colour}" viewBox="0 0 26 10" aria-hidden="true">'
+        f'<path d="M1 5H25"{attribute}/></svg>'
+    )
+
+
+def named(name: str, look: Look) -> str:
+    """A schedule's name with its line before it."""
+    return f'<div class="named">{swatch(look)}<span>{breakable(name)}</span></div>'
+
+
+def breakable(name: str) -> str:
+    """A schedule's name, escaped, that may be broken between its words and parameters."""
+    return "<wbr>".join(map(escape, _JOINTS.split(name)))
+
+
+def section(title: str, content: str) -> str:
+    """A heading and what is below it; nothing where there is nothing."""
+    return f"<section><h2>{escape(title)}</h2>\n{content}\n</section>" if content else ""
+
+
+def items(lines: Iterable[str]) -> str:
+    """One paragraph a line."""
+    return "\n".join(f'<p class="note">{escape(line)}</p>' for line in lines)
+
+
+def alerts(report: Report) -> str:
+    """Warnings and diagnoses, where readers cannot miss them."""
+    return _alerts(report.warnings, "alerts") + _alerts(report.diagnoses, "alerts found")
+
+
+def _alerts(lines: Sequence[str], kind: str) -> str:
+    listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<ul class="{kind}">{listed}</ul>' if lines else ""
+
+
+def controls(curves: Curves, axis: str) -> str:
+    """Switches for axis, scales and smoothing."""
+    names = {STEP: "step", TIME: "seconds", EPOCH: "epoch"}
+    axes = [(key, name, key in curves.rulers) for key, name in names.items()]
+    scales = [("linear", "linear", True), ("log", "log", True)]
+    return (
+        '<div class="tools">'
+        + _choice("axis", "x axis", axes, axis)
+        + _choice("x-scale", "x scale", scales, "linear")
+        + _choice("y-scale", "y scale", [("auto", "auto", True), *scales], "auto")
+        + '<label class="slide">smoothing <input id="smooth" type="range" min="0" max="10" '
+        'step="0.5" value="1" autocomplete="off">'
+        '<output id="smooth-value" for="smooth">1 %</output></label>'
+        '<button type="button" id="unzoom" hidden>Whole range</button></div>'
+    )
+
+
+def _choice(name: str, title: str, options: Sequence[tuple[str, str, bool]], chosen: str) -> str:
+    inputs = "".join(
+        f'<label><input type="radio" name="{name}" value="{value}" autocomplete="off"'
+        f"{' checked' if value == chosen else ''}{'' if there else ' disabled'}>{text}</label>"
+        for value, text, there in options
+    )
+    return f'<fieldset class="choice"><legend>{title}</legend>{inputs}</fieldset>'
+
+
+def legend(names: Sequence[str], looks: Sequence[Look]) -> str:
+    """A button a schedule, which switches it in all panels at once."""
+    keys = "".join(
+        f'<button type="button" class="key" data-s="{at}" aria-pressed="true" '
+        f'title="{escape(name)}">{swatch(look)}<span>{escape(name)}</span></button>'
+        for at, (name, look) in enumerate(zip(names, looks, strict=True))
+    )
+    return (
+        f'<div class="legend">{keys}</div><div class="tools">'
+        '<button type="button" id="all">All</button>'
+        '<button type="button" id="none">None</button>'
+        '<button type="button" id="best">Best 5</button>'
+        '<span class="note">Click a schedule to switch it in all panels, double-click to see it '
+        "alone. Drag across a panel to zoom, double-click it to see everything.</span></div>"
+    )

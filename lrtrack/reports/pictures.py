@@ -1,0 +1,151 @@
+"""A comparison as a picture: PNG or SVG, by matplotlib without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lrtrack.reports import matplotlib_setup
+from lrtrack.reports.axes import STEP
+from lrtrack.reports.curves import AXES, Bundle, Curves, Panel, curves_of, drawable
+from lrtrack.reports.downsampling import extremes, highest, lowest, stretches
+from lrtrack.reports.palette import COLOURS, DASHES, Look, looks_of, names_of
+from lrtrack.reports.report import Report, report_of
+from lrtrack.stats import Comparison, ScheduleSummary
+
+#: Schedules that a picture shows, the best ones, and characters of a name.
+MOST, _LONG = 16, 48
+_POINTS = 1200
+_WIDTH, _PANEL, _ROW = 11.0, 2.0, 0.26
+
+
+def render(comparison: Comparison, form: matplotlib_setup.Form, *, axis: str = STEP) -> bytes:
+    """The picture's bytes: curves with their bands, and final values with their intervals.
+
+    At most `MOST` schedules are drawn, the best; the picture says so. The same comparison gives
+    the same bytes.
+
+    Raises:
+        UsageError: the runs do not say where they stand on `axis`.
+    """
+    curves = curves_of(comparison)
+    curves.need(axis)
+    return matplotlib_setup.render(lambda: _figure(comparison, curves, axis), form)
+
+
+def _figure(comparison: Comparison, curves: Curves, axis: str) -> Any:
+    shown = comparison.schedules[:MOST]
+    looks = looks_of(comparison.schedules)[: len(shown)]
+    names = [_cut(name) for name in names_of(comparison)[: len(shown)]]
+    board = 0.9 + _ROW * len(shown)
+    height = 1.3 + _PANEL * len(curves.panels) + board
+    figure = matplotlib_setup.new_figure(_WIDTH, height)
+    ratios = [_PANEL] * len(curves.panels) + [board]
+    grid = figure.add_gridspec(len(ratios), 1, height_ratios=ratios)
+    first = None
+    for at, panel in enumerate(curves.panels):
+        axes = figure.add_subplot(grid[at], sharex=first)
+        first = first or axes
+        _draw_panel(axes, panel, curves, looks, axis)
+        axes.tick_params(labelbottom=at == len(curves.panels) - 1)
+    axes.set_xlabel(AXES[axis])
+    _draw_board(figure.add_subplot(grid[-1]), shown, names, looks, comparison.metric)
+    _write_title(figure, report_of(comparison), len(comparison.schedules))
+    return figure
+
+
+def _write_title(figure: Any, report: Report, schedules: int) -> None:
+    said = report.headline
+    if schedules > MOST:
+        said += f" Drawn: the best {MOST} of {schedules} schedules."
+    lines = [_cut(report.title, 130), *_wrapped(said, 125)]
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11)
+
+
+def _draw_panel(axes: Any, panel: Panel, curves: Curves, looks: Sequence[Look], axis: str) -> None:
+    shown = panel.bundles[: len(looks)]
+    # the best on top
+    for bundle, look in reversed(list(zip(shown, looks, strict=True))):
+        if bundle is not None:
+            _draw_bundle(axes, bundle, curves, look, axis)
+    if panel.wide:
+        matplotlib_setup.use_log_scale(axes)
+    axes.set_title(panel.title, loc="left", fontsize=10)
+    axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axis == STEP:
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _draw_bundle(axes: Any, bundle: Bundle, curves: Curves, look: Look, axis: str) -> None:
+    colour = COLOURS[look.colour]
+    for line in () if bundle.counted else bundle.lines:  # all diverged: what there was
+        kept = extremes(line.values, _POINTS)
+        where = curves.places(axis, (line.run,), line.steps[kept])
+        axes.plot(where, line.values[kept], color=colour, linewidth=0.8, alpha=0.6)
+    if not bundle.counted:
+        return
+    kept = extremes(bundle.mean, _POINTS)
+    where = curves.places(axis, bundle.counted, bundle.steps[kept])
+    axes.plot(
+        where,
+        bundle.mean[kept],
+        color=colour,
+        linestyle=(0, DASHES[look.dash]) if look.dash else "-",
+        linewidth=1.4,
+        marker="o" if np.isfinite(bundle.mean[kept]).sum() == 1 else "",
+        markersize=4,
+    )
+    if len(bundle.counted) > 1 and not bundle.flat:
+        starts = stretches(bundle.steps.size, _POINTS // 2)
+        low, high = lowest(bundle.low, starts), highest(bundle.high, starts)
+        where = curves.places(axis, bundle.counted, bundle.steps[starts])
+        axes.fill_between(where, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _draw_board(
+    axes: Any,
+    shown: Sequence[ScheduleSummary],
+    names: Sequence[str],
+    looks: Sequence[Look],
+    metric: str,
+) -> None:
+    """Final values: dots for the runs, a stroke for the mean, a bar for the interval."""
+    for row, (item, look) in enumerate(zip(shown, looks, strict=True)):
+        colour = COLOURS[look.colour]
+        if item.final.ci95 is not None and all(map(drawable, item.final.ci95)):
+            axes.plot(item.final.ci95, (row, row), color=colour, linewidth=6, alpha=0.35,
+                      solid_capstyle="butt")  # fmt: skip
+        values = [value for value in item.final.values if drawable(value)]
+        axes.plot(values, [row] * len(values), "o", color=colour, markersize=4, alpha=0.7)
+        if drawable(item.final.mean):
+            axes.plot(item.final.mean, row, "|", color=colour, markersize=14, markeredgewidth=2)
+        # a piece of the schedule's own line beside its name
+        axes.plot((-0.045, -0.01), (row, row), color=colour, linewidth=1.8, clip_on=False,
+                  linestyle=(0, DASHES[look.dash]) if look.dash else "-",
+                  transform=axes.get_yaxis_transform())  # fmt: skip
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.tick_params(axis="y", length=0, pad=40)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_title(f"final {_cut(metric)}: runs (dots), mean (stroke), 95 % interval (bar)",
+                   loc="left", fontsize=10)  # fmt: skip
+    axes.grid(visible=True, axis="x", color="#DDDDDD", linewidth=0.6)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _cut(text: str, most: int = _LONG) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        word = _cut(word, width)
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines

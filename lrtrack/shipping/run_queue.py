@@ -1,0 +1,286 @@
+"""What a shipper has at hand: of a long queue, living runs and a few that are over a place."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+from lrtrack.errors import ForeignJournal, LRTrackError
+from lrtrack.journal.layout import Layout, host
+from lrtrack.journal.reader import JournalReader
+from lrtrack.records import Run, Target
+from lrtrack.shipping.backlog import Backlog
+from lrtrack.shipping.circuit_breaker import Place
+from lrtrack.shipping.credentials import opener
+from lrtrack.shipping.cursor import Cursor
+from lrtrack.shipping.delivery import Delivery
+from lrtrack.shipping.job import Job
+from lrtrack.shipping.lock import Lock
+from lrtrack.trackers.base import Tracker
+
+#: Seconds after which nobody waits any more for a journal to be put back.
+LOST = 10.0
+#: Attempts in a row that came to nothing, after which one who tries once only leaves a place.
+ENOUGH = 16
+#: Seconds between two attempts at a run that another process delivers, and after which one who
+#: tries once only leaves it to that process.
+BUSY, BUSY_ENOUGH = 0.5, 60.0
+
+#: Decides how this process may deliver a run to a target; None: not at all.
+Admit = Callable[[Run, Target, Tracker], Target | None]
+
+
+def anything(run: Run, target: Target, tracker: Tracker) -> Target | None:
+    """Admit every run, as its target says."""
+    return target
+
+
+class Hand:
+    """Takes runs up from the queue, and puts them away; for the arguments see `Shipper`.
+
+    Attributes:
+        jobs: deliveries at hand, by run and tracker.
+        places: where they go.
+        backlog: what of the queue is still to be looked at.
+        over: the one run of this hand, if it has only one, is settled.
+        yielding: runs that are over are left to `lrtrack sync`, which is at work.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        trackers: Callable[[str], Tracker],
+        only: str | None,
+        serves: Callable[[Target], bool],
+        once: bool,
+        log: Callable[[str], None],
+        key: str | None = None,
+        admit: Admit = anything,
+    ) -> None:
+        self.jobs: dict[tuple[str, str], Job] = {}
+        self.places: dict[tuple[str, str | None], Place] = {}
+        self.backlog = Backlog(layout, only)
+        self.over = False
+        self.yielding = False
+        self._layout = layout
+        self._trackers = trackers
+        self._only = only
+        self._serves = serves
+        self._once = once
+        self._log = log
+        self._key = key
+        self._admit = admit
+        self._busy: dict[tuple[str, str], float] = {}  # run and tracker → since when
+        self._owed: dict[str, set[str]] = {}  # run → trackers that have not all of it
+        self._left: set[str] = set()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether runs wait that there is room for."""
+        room = any(place.waiting and place.room for place in self.places.values())
+        return room or bool(self.backlog)
+
+    @property
+    def expecting(self) -> bool:
+        """Whether another process delivers what this one wants, and will leave it soon."""
+        now = time.monotonic()
+        return any(now - since < BUSY_ENOUGH for since in self._busy.values())
+
+    def try_again(self) -> None:
+        """Forget all pauses and refusals."""
+        self.backlog.again(self._left)
+        self._left = set()
+        for place in self.places.values():
+            place.answered()
+        for job in self.jobs.values():
+            job.forget_pauses()
+
+    def take_up(self) -> None:
+        """Take up what is new in the queue, and what there is room for."""
+        self.backlog.look()
+        for run_id in self.backlog.take():
+            self._take(run_id)
+        for place in self.places.copy().values():
+            if self._once and place.unanswered >= ENOUGH:
+                place.waiting.clear()  # one attempt at each would take hours, and tell nothing new
+            for run_id in place.next():
+                self._take(run_id)
+
+    def _take(self, run_id: str) -> None:
+        self._left.discard(run_id)
+        try:
+            reader = JournalReader(self._layout.journal(run_id))
+            run, alive = reader.run, reader.alive()
+        except (LRTrackError, OSError) as error:
+            foreign = isinstance(error, ForeignJournal)  # which waiting does not change
+            if self._once or foreign or not self.backlog.may_come(run_id):
+                self._left.add(run_id)
+                self._log(f"{run_id}: left alone: {error}")
+            return
+        if not self._serves_run(run, alive):
+            return
+        delivers, owed = False, self._owed.setdefault(run_id, set())
+        for target in filter(self._serves, run.targets):
+            if (run_id, target.tracker) not in self.jobs:
+                owed.discard(target.tracker)
+                delivers = self._begin(run, target, alive, owed) or delivers
+        self.settle(run_id, delivers)
+
+    def _serves_run(self, run: Run, alive: bool) -> bool:
+        """Whether this process is the one to deliver `run`, as far as its targets do not decide."""
+        if self._only is not None:
+            return True
+        if self._once:
+            return not alive  # whoever writes it sees to its deliveries
+        if not self._opened_for_me(run):
+            return False  # another shipper's, or `lrtrack sync`'s
+        if self.yielding and not alive:
+            self.backlog.later(run.id, BUSY)
+            return False
+        return True
+
+    def _opened_for_me(self, run: Run) -> bool:
+        """Whether the process that opened `run` had this one's credentials, on this machine."""
+        if self._key is None:
+            return True
+        opened = opener(self._layout, run)
+        return opened.host in ("", host()) and opened.key == self._key
+
+    def _begin(self, run: Run, target: Target, alive: bool, owed: set[str]) -> bool:
+        """Have a delivery at hand, if it is this process's and there is something to deliver.
+
+        Args:
+            owed: gets the tracker's name if it has not all of the run.
+
+        Returns:
+            Whether the tracker takes deliveries.
+        """
+        key = run.id, target.tracker
+        lock = Lock(self._layout.delivery_lock(*key))
+        if not _free(lock):
+            owed.add(target.tracker)
+            self._wait_for(key)
+            return True
+        self._busy.pop(key, None)
+        try:
+            tracker = self._trackers(target.tracker)
+            admitted = self._admit(run, target, tracker)
+            if admitted is None:
+                owed.add(target.tracker)
+                lock.remove()
+                return True
+            delivery = Delivery(self._layout, run.id, admitted, tracker)
+            needed, takes = delivery.needed and not delivery.complete, delivery.needed
+        except (LRTrackError, OSError) as error:
+            owed.add(target.tracker)
+            self._leave(run.id, target, error)
+            lock.remove()
+            return False
+        if needed:
+            owed.add(target.tracker)
+        if not needed or not self._have(delivery, lock, alive):
+            lock.remove()
+        return takes
+
+    def _wait_for(self, key: tuple[str, str]) -> None:
+        """Come back to a delivery that another process has in its hands."""
+        since = self._busy.setdefault(key, time.monotonic())
+        if self._once and time.monotonic() - since > BUSY_ENOUGH:
+            self._left.add(key[0])
+            self._log(f"{key[0]}: left to another process, which is delivering it")
+        else:
+            self.backlog.later(key[0], BUSY)
+
+    def _have(self, delivery: Delivery, lock: Lock, alive: bool) -> bool:
+        """Have a delivery at hand, or let it wait for room; whether it is at hand."""
+        target, run_id = delivery.target, delivery.run_id
+        place = self.places.setdefault((target.tracker, target.uri), Place())
+        place.waiting.pop(run_id, None)
+        if alive or place.room:
+            self.jobs[run_id, target.tracker] = Job(delivery, place, lock, alive)
+            place.over += not alive
+            return True
+        place.waiting[run_id] = None
+        return False
+
+    def _leave(self, run_id: str, target: Target, error: Exception) -> None:
+        """Leave a delivery that cannot even begin, with word of it for those who wait."""
+        self._left.add(run_id)
+        path = self._layout.cursor(run_id, target.tracker)
+        cursor = Cursor.load(path)
+        cursor.error, cursor.refused = str(error), None
+        cursor.given_up, cursor.failures = True, cursor.failures + 1
+        with contextlib.suppress(OSError):
+            cursor.save(path)
+        self._log(f"{run_id}: not to {target.tracker}: {error}")
+
+    def count(self) -> None:
+        """See how all that is at hand stands."""
+        for place in self.places.values():
+            place.over = place.living = place.busy = 0
+        for job in self.jobs.values():
+            job.look()
+            if job.resumed and not self._opened_for_me(job.delivery.run):
+                job.displaced = True
+            job.place.living += job.alive
+            job.place.over += not job.alive
+            job.place.busy += not job.alive and job.future is not None
+
+    def put_away(self, key: tuple[str, str], let_go: Callable[[Job], object]) -> None:
+        """Put a job away that is done, or that others must not wait for.
+
+        Args:
+            key: its run and tracker.
+            let_go: lets go of a job, which may take a while.
+        """
+        job, (run_id, tracker) = self.jobs[key], key
+        if job.future is not None:
+            return
+        if job.complete:
+            self._owed.get(run_id, set()).discard(tracker)
+        elif job.lost_at is not None and self._only is None:
+            if time.monotonic() - job.lost_at < LOST:
+                return
+            self._left.add(run_id)
+            self._log(f"{run_id}: left alone: its journal is gone")
+        elif job.displaced or (self.yielding and not job.alive):
+            self.backlog.later(run_id, BUSY)
+        elif job.given_up and not job.alive:
+            self._left.add(run_id)
+        elif job.last and not job.alive:
+            job.place.waiting[run_id] = None
+        else:
+            return
+        let_go(job)
+        del self.jobs[key]
+        job.place.over -= not job.alive
+        self.settle(run_id)
+
+    def settle(self, run_id: str, delivers: bool = True) -> None:
+        """Take a run off the queue once no tracker waits for anything of it.
+
+        Args:
+            delivers: there was, or will be if the run goes on, something to deliver.
+        """
+        if self._owed.get(run_id):
+            return
+        self._owed.pop(run_id, None)
+        if self._only is not None:
+            self.over = True
+            return
+        marker = self._layout.marker(run_id)
+        # A process that resumes the run opens its journal first and queues it then: either it is
+        # seen to be at work here, or what it queues comes after.
+        with contextlib.suppress(LRTrackError, OSError):
+            marker.unlink(missing_ok=True)
+            if delivers and JournalReader(self._layout.journal(run_id)).alive():
+                marker.touch(mode=0o600)
+
+
+def _free(lock: Lock) -> bool:
+    """Take the lock of a delivery, unless another process has it, or the disk refuses."""
+    try:
+        return lock.acquire(patience=0.0)
+    except OSError:
+        return False

@@ -1,0 +1,87 @@
+"""What is undelivered in a journal directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lrtrack.errors import ForeignJournal, JournalError
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.reader import JournalReader
+from lrtrack.records import Target
+from lrtrack.shipping.authorization import Authorization, Verdict
+from lrtrack.shipping.credentials import opener
+from lrtrack.shipping.cursor import Cursor
+from lrtrack.shipping.progress import cursors
+
+#: Runs that are named to people, of however many.
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A run of which something is still only in its journal.
+
+    Attributes:
+        late: where it has yet to go, and how this process may bring it there.
+        left: bytes of the journal not delivered everywhere.
+        alive: the run goes on.
+        error: what stands in the way, if that is known.
+        failures: attempts that came to nothing.
+        refused: a tracker has said no, so that whoever serves the run has given it up.
+        key: the credentials of the process that opened it.
+    """
+
+    id: str
+    name: str
+    late: tuple[tuple[Target, Verdict], ...]
+    left: int
+    alive: bool
+    error: str | None
+    failures: int = 0
+    refused: bool = False
+    key: str = ""
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """Names of the trackers where it has yet to go."""
+        return tuple(target.tracker for target, _ in self.late)
+
+
+def pending(layout: Layout, tried: bool = False) -> list[Pending]:
+    """Runs with something undelivered, oldest first; broken journals among them.
+
+    Args:
+        layout: the journal directory.
+        tried: this process has just tried to deliver them.
+    """
+    authorization = Authorization(layout)
+    found = []
+    for run_id in layout.queued():
+        try:
+            reader = JournalReader(layout.journal(run_id))
+            run, alive, size = reader.run, reader.alive(), reader.size()
+        except ForeignJournal:  # `lrtrack.shipping.foreign` lists those
+            continue
+        except (JournalError, OSError) as error:
+            found.append(Pending(run_id, "?", (), 0, False, str(error)))
+            continue
+        states = zip(run.targets, cursors(layout, run_id, run.targets), strict=True)
+        late = [
+            (target, state)
+            for target, state in states
+            if target.delivers and not (state.closed and state.offset >= size)
+        ]
+        trouble = (authorization.trouble(run, target, state, tried) for target, state in late)
+        targets = tuple((target, authorization.verdict(run, target)) for target, _ in late)
+        failures = sum(state.failures for _, state in late)
+        left = max([0, *(size - state.offset for _, state in late)])
+        refused = any(state.given_up for _, state in late)
+        why = _reported(late) if alive else next(filter(None, trouble), None)
+        key = opener(layout, run).key
+        found.append(Pending(run_id, run.name, targets, left, alive, why, failures, refused, key))
+    return found
+
+
+def _reported(late: list[tuple[Target, Cursor]]) -> str | None:
+    """What the process that serves a living run says of its trouble."""
+    return next((state.trouble for _, state in late if state.error), None)

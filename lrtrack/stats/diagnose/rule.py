@@ -1,0 +1,57 @@
+"""What a rule is given, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from lrtrack.schedules import Schedule
+from lrtrack.stats.diagnose.observations import Evidence
+from lrtrack.stats.diagnose.running_statistics import Figures
+from lrtrack.stats.diagnose.schedule_length import Length, length_of
+
+#: A diagnosis: `"code"`, `"message"`, `"hint"`.
+Found = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run, as rules see it.
+
+    Attributes:
+        finished: it came to its own end: no exception, no Ctrl-C, not killed, not going on.
+        evidence: None where only the records are known.
+    """
+
+    schedule: Schedule
+    figures: Figures
+    finished: bool
+    evidence: Evidence | None
+
+    @property
+    def name(self) -> str:
+        """The schedule's name."""
+        return self.schedule.name
+
+    @cached_property
+    def length(self) -> Length | None:
+        """The schedule's length, where its parameters say one."""
+        return length_of(self.schedule)
+
+
+def told(code: str, message: str, hint: str) -> Found:
+    """A diagnosis."""
+    return {"code": code, "message": message, "hint": hint}
+
+
+def share(part: int, whole: int) -> str:
+    """`12 %`; never `0 %` of something, nor `100 %` of less than all."""
+    percent = 100.0 * part / whole
+    if 0.0 < percent < 1.0:
+        return "under 1 %"
+    return f"{percent:.0f} %" if part == whole or percent < 99.5 else "over 99 %"
+
+
+def many(number: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

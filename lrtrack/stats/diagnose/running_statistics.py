@@ -1,0 +1,188 @@
+"""What a run's records come to, added up part by part: a long run is never read back for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrtrack.records import History
+from lrtrack.schedules import Schedule
+from lrtrack.stats.diagnose import thresholds
+from lrtrack.stats.diagnose.plateau import Plateau
+from lrtrack.stats.diagnose.schedule_length import After, length_of
+from lrtrack.stats.spikes import WINDOW, spike_ratios
+
+Floats = NDArray[np.float64]
+#: Metric name → values, shape (n,), and which are there, shape (n,), None where all are.
+Columns = Mapping[str, tuple[Floats, NDArray[np.bool_] | None]]
+
+#: Binary exponents of float64, with room for the smallest.
+_EXPONENTS, _OFFSET = 2200, 1100
+
+
+class Bad:
+    """The first loss that was not finite.
+
+    Attributes:
+        lr, grad_norm: of the step before; NaN where there is none.
+        later: further losses since, and `spoilt` how many of them are not finite either.
+    """
+
+    def __init__(self, step: int, value: float, before: tuple[float, float]) -> None:
+        self.step = step
+        self.value = value
+        self.lr, self.grad_norm = before
+        self.later = self.spoilt = 0
+
+
+class Figures:
+    """Running figures of one run's records.
+
+    Args:
+        schedule: says what its records can be asked.
+        prefix: what stands before the names of its metrics.
+
+    Attributes:
+        recorded: steps with a learning rate.
+        peak: the largest learning rate of any group; 0 before the first.
+        still: no learning rate of any group has ever changed.
+        losses: how many there are.
+        bad: the first that is not finite.
+        clipped: steps in which clipping changed the norm.
+        spikes: gradient norms far above those before, the largest `largest` times as large.
+        plateau: what a plateau schedule made of its metric.
+        risen: how far a cosine came up again from its bottom; 0 while it has not.
+    """
+
+    def __init__(self, schedule: Schedule, prefix: str = "") -> None:
+        self.recorded = self.losses = self.clipped = self.spikes = 0
+        self.peak = self.largest = self.risen = 0.0
+        self.still = True
+        self.bad: Bad | None = None
+        self.plateau = Plateau.of(schedule)
+        length = length_of(schedule)
+        self._cosine = length if length is not None and length.after is After.RISES else None
+        self._prefix = prefix
+        self._zeros = 0
+        self._exponents = np.zeros(_EXPONENTS, dtype=np.int64)
+        self._first: Floats | None = None
+        self._high = 0.0
+        self._bottomed = False
+        self._before = (np.nan, np.nan)
+        self._norms: Floats = np.empty(0)
+
+    @classmethod
+    def of(cls, history: History) -> Figures:
+        """The figures of a whole history."""
+        figures = cls(history.run.schedule, history.run.prefix)
+        present = history.present
+        columns = {name: (values, present[name]) for name, values in history.metrics.items()}
+        figures.add(history.steps, columns)
+        return figures
+
+    def add(self, steps: NDArray[np.int64], columns: Columns) -> None:
+        """Take further records, in step order; a step may come again with other metrics."""
+        lr = self._column(columns, "lr")
+        norm = self._column(columns, "grad_norm")
+        loss = self._column(columns, "loss")
+        made = ~np.isnan(lr)
+        if made.any():
+            self._add_rates(self._rates(columns)[:, made])
+            self._add_norms(norm[made], self._column(columns, "grad_norm_preclip")[made])
+        if "loss" in {name.removeprefix(self._prefix) for name in columns}:
+            self._add_losses(steps, loss, lr, norm, self._there(columns, "loss"))
+        if self.plateau is not None:
+            given = self._column(columns, "plateau_metric")
+            self.plateau.add(given[self._there(columns, "plateau_metric")])
+        if made.any():
+            last = int(np.flatnonzero(made)[-1])
+            self._before = float(lr[last]), float(norm[last])
+
+    def near_zero(self) -> int:
+        """Steps whose learning rate was 0, or under a millionth of the peak."""
+        if not self.peak > 0.0:
+            return self._zeros
+        least = int(np.frexp(thresholds.NEAR_ZERO * self.peak)[1]) + _OFFSET
+        return self._zeros + int(self._exponents[:least].sum())
+
+    def _column(self, columns: Columns, name: str) -> Floats:
+        """A metric's values, NaN where there are none."""
+        found = columns.get(self._prefix + name)
+        if found is None:
+            size = next((values.size for values, _ in columns.values()), 0)
+            return np.full(size, np.nan)
+        values, present = found
+        return values if present is None else np.where(present, values, np.nan)
+
+    def _there(self, columns: Columns, name: str) -> Any:
+        found = columns.get(self._prefix + name)
+        if found is None:
+            return np.zeros(next((v.size for v, _ in columns.values()), 0), dtype=bool)
+        return np.ones(found[0].size, dtype=bool) if found[1] is None else found[1]
+
+    def _rates(self, columns: Columns) -> Floats:
+        """Learning rates of all groups, shape (groups, n): the first's alone where it is one."""
+        groups = sorted(name for name in columns if name.startswith(f"{self._prefix}lr/"))
+        names = [name.removeprefix(self._prefix) for name in groups] or ["lr"]
+        return np.stack([self._column(columns, name) for name in names])
+
+    def _add_rates(self, rates: Floats) -> None:
+        """Take learning rates, shape (groups, n), n > 0; NaN where a group is not there yet."""
+        first = self._first = rates[:, 0] if self._first is None else self._first
+        same = first.shape == rates[:, 0].shape and np.array_equal(
+            rates, np.broadcast_to(first[:, None], rates.shape), equal_nan=True
+        )
+        self.still = self.still and same
+        # A group that is switched off says nothing while another one trains.
+        top = np.fmax.reduce(rates, axis=0)
+        self.recorded += top.size
+        self.peak = max(self.peak, float(top.max()))
+        above = top > 0.0
+        self._zeros += int(top.size - np.count_nonzero(above))
+        exponents = np.frexp(top[above & np.isfinite(top)])[1] + _OFFSET
+        self._exponents += np.bincount(exponents, minlength=_EXPONENTS)
+        if self._cosine is not None:
+            self._add_cosine(top, self._cosine.floor)
+
+    def _add_cosine(self, top: Floats, floor: float) -> None:
+        high = np.maximum.accumulate(np.maximum(top, self._high)) - floor
+        self._high = float(high[-1]) + floor
+        if not self._bottomed:
+            at = np.flatnonzero(top - floor <= thresholds.BOTTOM * high)
+            if not at.size:
+                return
+            self._bottomed, top = True, top[at[0] :]
+        self.risen = max(self.risen, float(top.max()) - floor)
+
+    def _add_norms(self, norms: Floats, preclip: Floats) -> None:
+        self.clipped += int(np.count_nonzero(preclip * (1.0 - thresholds.ROUNDING) > norms))
+        norms = norms[~np.isnan(norms)]
+        known = self._norms.size
+        joined = np.concatenate((self._norms, norms))
+        ratios = spike_ratios(joined)[known:]
+        if ratios.any():
+            self.spikes += int(np.count_nonzero(ratios))
+            self.largest = max(self.largest, float(ratios.max()))
+        self._norms = joined[-WINDOW:]
+
+    def _add_losses(
+        self, steps: NDArray[np.int64], loss: Floats, lr: Floats, norm: Floats, there: Any
+    ) -> None:
+        at = np.flatnonzero(there)
+        finite = np.isfinite(loss[at])
+        self.losses += at.size
+        if self.bad is not None and (finite & (steps[at] == self.bad.step)).any():
+            self.bad = None  # the user has given a better one for that step
+        if self.bad is None and not finite.all():
+            first = int(np.flatnonzero(~finite)[0])
+            row = int(at[first])
+            made = np.flatnonzero(~np.isnan(lr[:row]))
+            before = (lr[made[-1]], norm[made[-1]]) if made.size else self._before
+            self.bad = Bad(int(steps[row]), float(loss[row]), (float(before[0]), float(before[1])))
+            at, finite = at[first + 1 :], finite[first + 1 :]
+        if self.bad is not None:
+            self.bad.later += at.size
+            self.bad.spoilt += int(np.count_nonzero(~finite))

@@ -1,0 +1,56 @@
+"""What decides how W&B's client connects and authenticates: variables and files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lrtrack.trackers.base import Access, origin_of
+from lrtrack.trackers.wandb import destination, login
+
+#: What W&B's processes of lrtrack's answer to an order.
+Answer = dict[str, Any]
+
+
+def _files(environ: Mapping[str, str]) -> dict[str, Path]:
+    home = Path(environ.get("HOME") or "/nonexistent")
+    config = Path(environ.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb")
+    return {"~/.config/wandb/settings": config / "settings"}
+
+
+def refusal() -> str:
+    """What to do where the server refuses the API key, given what is set here."""
+    if os.environ.get("WANDB_API_KEY"):
+        return "the server does not know the key in WANDB_API_KEY; correct or unset it"
+    return "run `wandb login --relogin`, or set WANDB_API_KEY"
+
+
+ACCESS = Access(
+    decides=lambda name, value: destination.is_secret(name),
+    is_path=destination.is_path,
+    files=_files,
+    sends=lambda name, target: destination.is_secret(name) and "PROXY" not in name,
+    origin=lambda target: origin_of(target.uri or destination.DEFAULT_URL),
+    home=lambda environ: origin_of(
+        environ.get("WANDB_BASE_URL")
+        or destination.from_file("base_url")
+        or destination.DEFAULT_URL
+    ),
+    ask_for=lambda target: f"WANDB_BASE_URL={target.uri or destination.DEFAULT_URL}",
+)
+
+
+def failure(error: BaseException) -> Answer:
+    """The answer to an order that ended in `error`: whether to try again, and what to do."""
+    import wandb.errors
+
+    text = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    if login.refused(text):
+        return {"error": "W&B refused the API key", "fix": refusal(), "final": True}
+    if "api_key not configured" in text:
+        return {"error": "W&B has no API key", "fix": refusal(), "final": True}
+    refused = any(word in text.lower() for word in ("permission denied", "403"))
+    final = isinstance(error, wandb.errors.UsageError | TypeError) or refused
+    return {"error": f"W&B: {text}", "final": final}

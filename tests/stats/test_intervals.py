@@ -1,0 +1,150 @@
+"""Spread over runs, intervals and times to a target."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from lrtrack.stats import Spread, summarise
+from lrtrack.stats.intervals import (
+    SEED,
+    grad_norm_of,
+    interval,
+    median_time,
+    seconds_to_target,
+    spread_of,
+    steps_to_target,
+)
+
+FLOATS = st.floats(-1e12, 1e12, allow_subnormal=False)
+
+
+def test_two_values():
+    """Mean, sample deviation and median; two runs are too few for an interval."""
+    expected = Spread(2.0, math.sqrt(2.0), 2.0, None, 1.0, 3.0, (3.0, 1.0))
+
+    assert expected == spread_of([3.0, 1.0])
+
+
+def test_one_value():
+    """One run has no deviation."""
+    assert Spread(3.0, None, 3.0, None, 3.0, 3.0, (3.0,)) == spread_of([3.0])
+
+
+def test_no_value():
+    """Runs without values leave only their places."""
+    assert Spread(None, None, None, None, None, None, (None, None)) == spread_of([None, None])
+
+
+def test_missing_values_keep_their_place():
+    """A run without a value is left out of the statistics, not out of the values."""
+    found = spread_of([1.0, None, 3.0])
+
+    assert found.mean == 2.0
+    assert found.values == (1.0, None, 3.0)
+
+
+def test_equal_values_give_themselves():
+    """Runs that all end alike have an interval without width, and no warning."""
+    assert interval(np.array([0.5] * 4)) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("sample", [[0.1, 0.2, 0.4], [1.0, 1.0, 2.0, 7.0], [3.0, -1.0, 2.0, 8.0]])
+def test_the_interval_is_scipys(sample):
+    """The interval is the BCa bootstrap of scipy on the sorted values."""
+    rng = np.random.default_rng(SEED)
+    found = stats.bootstrap((np.sort(sample),), np.mean, method="BCa", rng=rng)
+
+    assert pytest.approx(tuple(found.confidence_interval), rel=1e-15) == interval(np.array(sample))
+
+
+def test_rounding_leads_out_of_no_interval():
+    """The mean of three times 0.4 is more than 0.4 by the last digit, and yet no end of one."""
+    assert np.mean([0.4] * 3) > 0.4
+    assert interval(np.array([0.1, 0.2, 0.4]))[1] == 0.4
+
+
+@pytest.mark.parametrize(
+    "sample", [[0.0, 0.0, 1e-300], [1.0, 1.0, 1.0 + 2e-16], [1e308, 1e308, -1e308]]
+)
+def test_degenerate_values_give_an_interval_or_none(sample):
+    """Where BCa is not defined, nothing but finite, ordered ends come out, and no warning."""
+    found = interval(np.array(sample))
+
+    assert found is None or min(sample) <= found[0] <= found[1] <= max(sample)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(FLOATS, min_size=3, max_size=7), st.randoms())
+def test_order_changes_nothing_but_values(sample, random):
+    """Shuffled runs give the same figures, and an interval within the runs' own range."""
+    shuffled = random.sample(sample, len(sample))
+    one, other = spread_of(sample), spread_of(shuffled)
+
+    assert Spread(**{**vars(one), "values": tuple(shuffled)}) == other
+    assert one.ci95 is not None
+    slack = 1e-9 * max(abs(one.min), abs(one.max))
+    assert one.min - slack <= one.ci95[0] <= one.ci95[1] <= one.max + slack
+
+
+def test_gradient_norms_are_pooled(make_history):
+    """Median, 95th percentile and maximum are over all finite norms of all runs."""
+    parts = [[*range(1, 51), math.nan], [math.inf, *range(51, 102)]]
+    found = grad_norm_of([make_history({"grad_norm": part}) for part in parts])
+
+    assert (found.median, found.p95, found.max) == (51.0, 96.0, 101.0)
+
+
+def test_median_time_of_runs_that_all_reach():
+    """Without censoring it is the plain median, for odd and for even counts."""
+    assert median_time([3.0, 10.0, 4.0], []) == 4.0
+    assert median_time([100.0, 120.0], []) == 110.0
+
+
+def test_median_time_with_censoring():
+    """Runs that end early weigh on those left; under half reached, there is no median."""
+    assert median_time([4.0, 6.0], [5.0]) == 6.0
+    assert median_time([3.0, 4.0], [10.0]) == 4.0
+    assert median_time([3.0], [10.0, 10.0]) is None
+    assert median_time([], []) is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=9))
+def test_median_time_is_the_median(times):
+    """Where every run reaches the target, Kaplan and Meier agree with the plain median."""
+    assert np.median(times) == median_time([float(time) for time in times], [])
+
+
+def test_a_diverged_run_stays_at_risk(make_history):
+    """A run that diverged early would never have reached the target: it is not censored early."""
+    histories = [
+        make_history({"loss": [9.0, math.nan]}, seed=0),
+        make_history({"loss": [9.0, 9.0, 9.0, 1.0]}, seed=1),
+        make_history({"loss": [9.0] * 5 + [1.0]}, seed=2),
+    ]
+    runs = [summarise(history, "loss", "min", 1.0) for history in histories]
+
+    assert (steps_to_target(runs).reached, steps_to_target(runs).median) == (2, 5.0)
+    assert seconds_to_target(runs).median == 5.0
+
+
+def test_a_run_without_the_metric_says_nothing_of_the_target(make_history):
+    """It neither reached the target nor is known to need longer."""
+    histories = [
+        make_history({"loss": [1.0]}, seed=0),
+        make_history({"lr": [0.1] * 9}, seed=1),
+        make_history({"lr": [0.1] * 9}, seed=2),
+    ]
+    found = steps_to_target([summarise(history, "loss", "min", 1.0) for history in histories])
+
+    assert (found.reached, found.median) == (1, 0.0)
+
+
+def test_the_interquartile_mean_needs_four_values():
+    """Of eight values the middle four count; of three there is none."""
+    assert spread_of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 70.0, 80.0]).iqm == 4.5
+    assert spread_of([1.0, 2.0, 3.0]).iqm is None
