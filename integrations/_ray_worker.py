@@ -18,7 +18,7 @@ import torch
 import lrtrack
 from lrtrack._optional import load
 from lrtrack.errors import UsageError, warn
-from lrtrack.integrations._blocks import Blocks
+from lrtrack.integrations._callback_runs import CallbackRuns
 from lrtrack.journal.layout import host
 from lrtrack.schedules.catalogue import KINDS
 from lrtrack.settings import redact, work_from, working_directory
@@ -135,7 +135,7 @@ def with_tracking(train: Callable[..., Any], **options: Any) -> Callable[..., An
     """
     if isinstance(train, type) or not callable(train):
         raise TypeError(f"with_tracking() takes a function, as Ray Tune's, not {train!r}")
-    Blocks("with_tracking", options)  # for its checks
+    CallbackRuns("with_tracking", options)  # for its checks
     driver = _Driver.here()
 
     @functools.wraps(train)

@@ -15,7 +15,7 @@ from lrtrack.capture.accumulation import FixedDivisor
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import UsageError, warn
-from lrtrack.integrations._blocks import Blocks, told_apart
+from lrtrack.integrations._callback_runs import CallbackRuns, distinct_prefixes
 from lrtrack.integrations._unsupported import observable
 from lrtrack.tracking import TrackedRun
 
@@ -62,11 +62,11 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
     requires_logging_directory = False
 
     #: By thread: blocks that have begun, which may outlive their Accelerator and tracker.
-    _begun: ClassVar[dict[int, list[tuple[Callable[[], Any], Blocks]]]] = {}
+    _begun: ClassVar[dict[int, list[tuple[Callable[[], Any], CallbackRuns]]]] = {}
 
     def __init__(self, optimizer: Any = None, scheduler: Any = None, **options: Any) -> None:
         super().__init__()
-        self._blocks = Blocks("LRTrack", options)
+        self._blocks = CallbackRuns("LRTrack", options)
         self._pair = (optimizer, scheduler, "")
         self._accelerator: Callable[[], Any] = lambda: None
         self._experiment: str | None = None
@@ -191,7 +191,7 @@ def _pairs(optimizers: Iterable[Any], schedulers: Iterable[Any]) -> Iterator[tup
     """Each optimizer, the scheduler that moves it, and what its metrics begin with."""
     optimizers = list(optimizers)
     inners = [unwrap(optimizer) for optimizer in optimizers]
-    prefixes = told_apart(type(inner).__name__ for inner in inners)
+    prefixes = distinct_prefixes(type(inner).__name__ for inner in inners)
     for optimizer, inner, prefix in zip(optimizers, inners, prefixes, strict=True):
         fitting = [each for each in schedulers if foreign(optimizer, each) is None]
         if not fitting and hasattr(inner.step, "_wrapped_by_lr_sched"):  # torch's own mark

@@ -17,10 +17,10 @@ from typing import Any, Self
 from lrtrack._optional import load
 from lrtrack.capture.describe import OPENERS, READERS, describe
 from lrtrack.errors import UsageError, unknown, warn
-from lrtrack.integrations._blocks import DEFAULTS, Blocks
+from lrtrack.integrations._callback_runs import CallbackRuns, options_of
 from lrtrack.settings import read
 from lrtrack.tracking import TrackedRun
-from lrtrack.tracking.options import Options, check, check_belonging, trackers
+from lrtrack.tracking.options import Options, check, check_ownership, trackers
 
 _PACKAGE = {"extra": "ignite", "package": "pytorch-ignite", "at_least": "0.5.2"}
 _engine: Any = load("ignite.engine", **_PACKAGE)
@@ -56,10 +56,10 @@ class LRTrack:
         self._optimizers = dict(optimizer) if isinstance(optimizer, Mapping) else {"": optimizer}
         schedulers = _by_name(scheduler, self._optimizers)
         self._schedulers = {name: _for_track(schedulers.get(name)) for name in self._optimizers}
-        self._blocks = {name: Blocks("LRTrack", options) for name in self._optimizers}
-        self._options = Options(None, None, **{**DEFAULTS, **options})
+        self._blocks = {name: CallbackRuns("LRTrack", options) for name in self._optimizers}
+        self._options = options_of("LRTrack", options)
         for name, each in self._optimizers.items():
-            check_belonging(each, schedulers.get(name))
+            check_ownership(each, schedulers.get(name))
             check(replace(self._options, optimizer=each, scheduler=self._schedulers[name]))
         #: The last run of each optimizer, or what a checkpoint says of it.
         self._last: dict[str, TrackedRun | Mapping[str, Any]] = {}

@@ -21,7 +21,7 @@ from lrtrack.capture.accumulation import FixedDivisor
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import MissingPackage, UsageError, warn
-from lrtrack.integrations._blocks import Blocks, told_apart
+from lrtrack.integrations._callback_runs import CallbackRuns, distinct_prefixes
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
 from lrtrack.trackers.mlflow import MlflowTracker
@@ -77,7 +77,7 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        self._blocks = Blocks("LRTrack", options)
+        self._blocks = CallbackRuns("LRTrack", options)
         self._tracker = options.get("tracker")
         self._tracked: Sequence[TrackedRun] = ()
         self._state: Mapping[str, Any] = {}
@@ -253,7 +253,7 @@ def _prefixes(optimizers: list[Any], trainer: Any, module: Any) -> list[str]:
     if len(set(trained)) < len(trained):
         trained = [None] * len(trained)
     classes = [type(unwrap(each)).__name__ for each in optimizers]
-    return told_apart(a or b or c for a, b, c in zip(named, trained, classes, strict=True))
+    return distinct_prefixes(a or b or c for a, b, c in zip(named, trained, classes, strict=True))
 
 
 def _trained(optimizer: Any, module: Any) -> str | None:

@@ -25,7 +25,7 @@ from lrtrack._optional import load
 from lrtrack.errors import UsageError
 from lrtrack.schedules.catalogue import stages_of
 from lrtrack.schedules.spec import Choice, Range, write_value
-from lrtrack.sweeps import decided, opened
+from lrtrack.sweeps import fill_in, open_parameters
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.placement import as_child
 
@@ -62,25 +62,26 @@ def suggest_schedule(trial: Any, schedules: Sequence[str] | str, name: str = "sc
     texts = [schedules] if isinstance(schedules, str) else list(schedules)
     if not texts:
         raise UsageError("suggest_schedule() needs at least one spec.")
-    read = [(text, stages_of(text)) for text in dict.fromkeys(texts)]
-    mine = vars(trial).setdefault(_OF_SCHEDULES, set())
-    mine.add(name)
-    text = trial.suggest_categorical(name, [text for text, _ in read])
-    before = "" if name == "schedule" else f"{name}."
+    specs = [(text, stages_of(text)) for text in dict.fromkeys(texts)]
+    schedule_params = vars(trial).setdefault(_OF_SCHEDULES, set())
+    schedule_params.add(name)
+    text = trial.suggest_categorical(name, [text for text, _ in specs])
+    param_prefix = "" if name == "schedule" else f"{name}."
     chosen: dict[tuple[int, str], Any] = {}
-    for each in opened(read):
-        if each.text == text:
-            called = f"{before}{each.group}.{each.name}"
-            mine.add(called)
-            chosen[each.stage.at, each.name] = _suggested(trial, called, each.value)
-    return decided(dict(read)[text], chosen)
+    for parameter in open_parameters(specs):
+        if parameter.text == text:
+            param_name = f"{param_prefix}{parameter.group}.{parameter.name}"
+            schedule_params.add(param_name)
+            value = _suggest_value(trial, param_name, parameter.value)
+            chosen[parameter.stage.at, parameter.name] = value
+    return fill_in(dict(specs)[text], chosen)
 
 
-def _suggested(trial: Any, name: str, value: Range | Choice) -> Any:
+def _suggest_value(trial: Any, name: str, value: Range | Choice) -> Any:
     if isinstance(value, Choice):
         # Optuna's storages keep plain values only: lists go there as text.
-        known = {_plain(each): each for each in value.values}
-        return known[trial.suggest_categorical(name, list(known))]
+        values = {_plain(choice): choice for choice in value.values}
+        return values[trial.suggest_categorical(name, list(values))]
     if isinstance(value.low, int) and isinstance(value.high, int):
         return trial.suggest_int(name, value.low, value.high, log=value.log)
     return trial.suggest_float(name, value.low, value.high, log=value.log)

@@ -34,7 +34,7 @@ from lrtrack.integrations._ray_worker import report, track, with_tracking
 from lrtrack.schedules.catalogue import stages_of
 from lrtrack.schedules.spec import Choice, Range
 from lrtrack.stats import mode_of
-from lrtrack.sweeps import check_names, expanded, further_params, opened
+from lrtrack.sweeps import check_names, expand, open_parameters, read_params
 
 __all__ = ["Lines", "report", "search_space", "sweep", "track", "with_tracking"]
 
@@ -79,18 +79,19 @@ def search_space(
         raise UsageError(unknown("method", method, METHODS))
     if not schedules or seeds < 1:
         raise UsageError("A sweep needs at least one schedule and one seed.")
-    read = [(text, stages_of(text)) for text in schedules]
+    specs = [(text, stages_of(text)) for text in schedules]
     texts = {name: value for name, value in (params or {}).items() if isinstance(value, str)}
-    further = {**(params or {}), **further_params(texts)}
+    extra_params = {**(params or {}), **read_params(texts)}
     space: dict[str, Any] = {"seed": tune.grid_search(list(range(seeds)))}
     if method == "grid":
-        space["schedule"] = tune.grid_search(expanded(read))
+        space["schedule"] = tune.grid_search(expand(specs))
     else:
-        space["schedule"] = tune.choice([text for text, _ in read])
-        for each in opened(read):
-            space.setdefault(each.group, {})[each.name] = _domain(each.value, each.name, method)
-    check_names(space, further)
-    return space | {name: _domain(value, name, method) for name, value in further.items()}
+        space["schedule"] = tune.choice([text for text, _ in specs])
+        for parameter in open_parameters(specs):
+            domain = _domain(parameter.value, parameter.name, method)
+            space.setdefault(parameter.group, {})[parameter.name] = domain
+    check_names(space, extra_params)
+    return space | {name: _domain(value, name, method) for name, value in extra_params.items()}
 
 
 def _domain(value: Any, name: str, method: str) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from lrtrack._optional import load
 from lrtrack.capture.accumulation import FixedDivisor, Weight, exact
-from lrtrack.integrations._blocks import Blocks
+from lrtrack.integrations._callback_runs import CallbackRuns
 from lrtrack.integrations._unsupported import observable
 from lrtrack.trackers import registry
 from lrtrack.tracking import TrackedRun
@@ -54,11 +54,11 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
     """
 
     #: By thread: which callback has begun there, and its blocks, which may outlive it.
-    _begun: ClassVar[dict[int, tuple[weakref.ref[LRTrack], Blocks]]] = {}
+    _begun: ClassVar[dict[int, tuple[weakref.ref[LRTrack], CallbackRuns]]] = {}
 
     def __init__(self, **options: Any) -> None:
         self._options = options
-        self._blocks = Blocks("LRTrack", options)
+        self._blocks = CallbackRuns("LRTrack", options)
         self._waiting = False
         self._told_by_others = False
         self._kept: dict[str, Any] = {}

@@ -116,7 +116,7 @@ def test_a_loss_that_was_put_right(training, track, told) -> None:
                 parameter.grad.nan_to_num_(0.0)
             task.optimizer.step()
             if step == 3:
-                run._journal.flush()  # the record is in the file by now
+                run._recording.write_to_disk()  # the record is in the file by now
                 run.log(loss=1.0)
 
     assert told() == {}

@@ -21,7 +21,7 @@ FILE = "lrtrack/history.parquet"
 @pytest.fixture(autouse=True)
 def first_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing has been reported in this process yet."""
-    monkeypatch.setattr("lrtrack.tracking.run._reported", set())
+    monkeypatch.setattr("lrtrack.tracking.upload_monitor._reported", set())
 
 
 def ended_well(found) -> None:

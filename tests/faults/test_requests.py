@@ -142,7 +142,7 @@ def test_a_slow_server_holds_nothing_up(served, proxy, stored, within_seconds):
     """With answers after 2 s each, the block ends in its time, and all arrives, once."""
     proxy.delay = 2.0
     begun = time.monotonic()
-    with pytest.warns(lrtrack.LRTrackWarning, match="has not delivered everything"):
+    with pytest.warns(lrtrack.LRTrackWarning, match="Upload is still running"):
         end = train(STEPS, pause=0.02, flush_timeout=1)
     took = time.monotonic() - begun
     proxy.delay = 2.0
@@ -208,7 +208,7 @@ def test_a_thread_that_waits_for_an_answer_holds_nothing_up(
     proxy.delay = 60.0
     with monkeypatch.context() as patch:
         patch.setattr(spawn.sys, "executable", str(clean_place / "no-such-python"))
-        with pytest.warns(lrtrack.LRTrackWarning, match="a thread delivers|has not delivered"):
+        with pytest.warns(lrtrack.LRTrackWarning, match="a thread delivers|is still running"):
             end = train(STEPS, flush_timeout=1)
     proxy.heal()
     done = command_line("sync")

@@ -22,7 +22,7 @@ from .training import SLACK, train
 
 STEPS = 200
 #: What the user is told, once: the shipper may not even have found out yet.
-LATE = "cannot deliver at present|has not delivered everything"
+LATE = "cannot upload at the moment|Upload is still running"
 
 #: Holds a SQLite store for itself: `locker PATH`, until its input ends.
 LOCKER = """

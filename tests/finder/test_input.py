@@ -25,16 +25,16 @@ from lrtrack.errors import UsageError
         ({"start": 0.0}, "start must be a learning rate above 0"),
         ({"start": -1e-3}, "start must be"),
         ({"start": math.nan}, "start must be"),
-        ({"num_steps": 9}, "num_steps must be a whole number, at least 10; got 9"),
-        ({"num_steps": 20.0}, "num_steps must be a whole number"),
+        ({"num_steps": 9}, "num_steps must be an integer, at least 10; got 9"),
+        ({"num_steps": 20.0}, "num_steps must be an integer"),
         ({"mode": "lin"}, "Unknown mode 'lin'. Did you mean 'linear'"),
         ({"smoothing": 1.0}, r"smoothing must be in \[0, 1\)"),
         ({"smoothing": -0.1}, r"smoothing must be in \[0, 1\)"),
         ({"smoothing": math.nan}, r"smoothing must be in \[0, 1\)"),
         ({"stop_factor": 1.0}, "stop_factor must be above 1"),
-        ({"record": True, "tracker": "mlfow"}, "Did you mean 'mlflow'"),
-        ({"record": True, "seed": "1"}, "seed must be an integer"),
-        ({"record": True, "config": 3}, "config must be a mapping"),
+        ({"record": True, "track": {"tracker": "mlfow"}}, "Did you mean 'mlflow'"),
+        ({"record": True, "track": {"seed": "1"}}, "seed must be an integer"),
+        ({"record": True, "track": {"config": 3}}, "config must be a mapping"),
     ],
 )
 def test_values_that_cannot_be(training, equal, options, message) -> None:
@@ -58,7 +58,10 @@ def test_values_that_cannot_be(training, equal, options, message) -> None:
         ({"scheduler": 3}, r"as scheduler an object with a step\(\) method, got int"),
         ({"start": "1e-7"}, "start must be a number, got '1e-7'"),
         ({"smoothing": True}, "smoothing must be a number, got True"),
-        ({"sped": 1}, "Unknown option 'sped'. Did you mean 'seed'"),
+        ({"sped": 1}, "unexpected keyword argument 'sped'"),
+        ({"track": {"sped": 1}}, "Unknown option in track 'sped'. Did you mean 'seed'"),
+        ({"track": {"every": 2}}, "Unknown option in track 'every'"),
+        ({"track": "local"}, "track must be a mapping .* got str"),
     ],
 )
 def test_arguments_of_the_wrong_kind(training, change, message) -> None:

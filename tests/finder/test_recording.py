@@ -27,15 +27,15 @@ from lrtrack.trackers.wandb import WandbTracker
 NOTE = "mlflow.note.content"
 
 
-def find(training: Any, **options: Any) -> lrtrack.LRFinderResult:
-    """A short test of the training, waited for."""
+def find(training: Any, record: bool = True, **track: Any) -> lrtrack.LRFinderResult:
+    """Run a short range test on the training and wait for its upload."""
     return lrtrack.find_lr(
         training.model,
         training.optimizer,
         training.step,
         num_steps=40,
-        flush_timeout=300,
-        **options,
+        record=record,
+        track={"flush_timeout": 300, **track},
     )
 
 
@@ -86,7 +86,7 @@ def test_a_test_that_fails(training, local) -> None:
         return training.step()
 
     with pytest.raises(StopIteration):
-        lrtrack.find_lr(training.model, training.optimizer, step, tracker="local")
+        lrtrack.find_lr(training.model, training.optimizer, step, track={"tracker": "local"})
 
     (history,) = local()
     assert (history.state, history.run.kind, history.run.suggestions) == ("FAILED", "find", {})
@@ -182,7 +182,8 @@ def step():
     loss.backward()
     return loss
 BEFORE
-result = lrtrack.find_lr(weight, optimizer, step, tracker="wandb", seed=3, flush_timeout=300)
+track = {"tracker": "wandb", "seed": 3, "flush_timeout": 300}
+result = lrtrack.find_lr(weight, optimizer, step, track=track)
 AFTER
 print("RESULT", json.dumps([result.lrs.tolist(), result.losses.tolist(), result.suggestions]))
 """

@@ -276,7 +276,7 @@ def step():
     loss = parallel(inputs).square().mean()
     loss.backward()
     return loss
-result = lrtrack.find_lr(parallel, opt, step, tracker="local", flush_timeout=0)
+result = lrtrack.find_lr(parallel, opt, step, track={"tracker": "local", "flush_timeout": 0})
 equal = all(map(torch.equal, before, model.parameters()))
 print(f"<{rank} {len(result.lrs)} {result.suggestion} {result.stopped} {equal}>", flush=True)
 torch.distributed.destroy_process_group()

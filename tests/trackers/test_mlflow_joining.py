@@ -97,7 +97,7 @@ def test_blocks_of_one_run_are_kept_apart_by_their_prefixes(client, made, store)
 
 def test_a_file_that_lacks_a_block_is_not_read(client, made, store, monkeypatch) -> None:
     """After a refused file the older one is not believed, and the next block's has all steps."""
-    monkeypatch.setattr("lrtrack.tracking.run._reported", set())
+    monkeypatch.setattr("lrtrack.tracking.upload_monitor._reported", set())
     tracker = MlflowTracker(join=made, uri=store)
     root = Path(client.get_run(made).info.artifact_uri.removeprefix("file://"))
     train([3.0], tracker=tracker, prefix="a/")
@@ -140,5 +140,5 @@ def test_the_address_is_kept_without_credentials() -> None:
 
 def test_a_run_that_is_not_there_is_a_warning(store) -> None:
     """Training goes on; the journal has the steps."""
-    with pytest.warns(LRTrackWarning, match="cannot deliver.*not found"):
+    with pytest.warns(LRTrackWarning, match="cannot upload.*not found"):
         train([3.0], tracker=MlflowTracker(join="0" * 32, uri=store))

@@ -107,9 +107,9 @@ def test_what_is_sensible_is_converted(
     ("options", "message"),
     [
         ({"seed": True}, "seed must be an integer"),
-        ({"seed": 2**70}, "seed must be an integer, of 64 bits at most"),
+        ({"seed": 2**70}, "seed must be an integer, of at most 64 bits"),
         ({"tags": ["a"]}, "tags must be a mapping"),
-        ({"flush_timeout": None}, "flush_timeout is in seconds"),
+        ({"flush_timeout": None}, "flush_timeout must be a number of seconds"),
         ({"resume": "*"}, "resume must be a run's id"),
         ({"name": b"a"}, "name must be text"),
         ({"name": "\ud800"}, "no valid Unicode"),

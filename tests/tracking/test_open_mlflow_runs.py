@@ -275,7 +275,7 @@ def test_a_block_that_failed_to_begin_is_in_nobodys_way(opened: Any, store: str)
     weight = torch.nn.Parameter(torch.ones(()))
     block = lrtrack.track(torch.optim.SGD([weight], lr=0.5))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lrtrack.tracking.context.StepCapture", None)
+        patch.setattr("lrtrack.tracking.recording.StepCapture", None)
         with pytest.raises(TypeError):
             block.__enter__()
 

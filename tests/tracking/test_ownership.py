@@ -120,7 +120,7 @@ def test_another_optimizers_scheduler_is_refused(name):
     """Before any training, however deep it is nested, naming both."""
     optimizer, scheduler, shown = FOREIGN[name](sgd())
 
-    with pytest.raises(UsageError, match=rf"the {shown} moves .* of another optimizer .*SGD"):
+    with pytest.raises(UsageError, match=rf"The {shown} changes .* of another optimizer .*SGD"):
         lrtrack.track(optimizer, scheduler, tracker="local")
 
 
