@@ -158,14 +158,14 @@ def test_a_step_that_steps_the_scheduler(training, equal) -> None:
         training.optimizer.param_groups[0]["lr"] *= 0.9
         return loss
 
-    with pytest.raises(UsageError, match=r"leave scheduler\.step\(\) out"):
+    with pytest.raises(UsageError, match=r"Fix: remove scheduler\.step\(\)"):
         lrtrack.find_lr(training.model, training.optimizer, step, record=False)
     assert equal(training.state(), before)
 
 
 def test_a_step_without_backward(training) -> None:
     """No gradients, no steps: said at the first one."""
-    with pytest.raises(UsageError, match=r"has to call loss.backward\(\)"):
+    with pytest.raises(UsageError, match=r"call loss.backward\(\)"):
         lrtrack.find_lr(training.model, training.optimizer, lambda: 1.0, record=False)
 
 
@@ -187,7 +187,7 @@ def test_parameters_without_a_shape() -> None:
     """A lazy module is to be run once before."""
     model = torch.nn.LazyLinear(1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(UsageError, match="parameters without a shape yet"):
+    with pytest.raises(UsageError, match="parameters without a shape"):
         lrtrack.find_lr(model, optimizer, lambda: 0.0, record=False)
 
 

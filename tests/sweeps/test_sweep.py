@@ -90,11 +90,11 @@ def test_two_open_schedules_of_one_name_do_not_mix():
     ("arguments", "why"),
     [
         ({"schedules": []}, "at least one"),
-        ({"schedules": ["onecycle(max_lr=0.1..0.3)"]}, "cannot hold the range onecycle.max_lr"),
+        ({"schedules": ["onecycle(max_lr=0.1..0.3)"]}, "cannot use the range onecycle.max_lr"),
         ({"schedules": ["cosin(T_max=3)"]}, "Did you mean 'cosine'"),
-        ({"schedules": ["cosine"], "params": {"lr": "0.1..0.3"}}, "cannot hold a range for lr"),
-        ({"schedules": ["cosine"], "params": {"seed": "3"}}, "seed is decided"),
-        ({"schedules": ["cosine"], "params": {"a b": "3"}}, "needs a name"),
+        ({"schedules": ["cosine"], "params": {"lr": "0.1..0.3"}}, "cannot use a range for lr"),
+        ({"schedules": ["cosine"], "params": {"seed": "3"}}, "already sets seed"),
+        ({"schedules": ["cosine"], "params": {"a b": "3"}}, "is not a parameter name"),
     ],
 )
 def test_what_no_sweep_can_hold_is_refused(arguments, why):
