@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from lrtrack.errors import NothingFound, UsageError
+from lrtrack.fields import flatten, text_of
 from lrtrack.records import Run, State, StepRecord
-from lrtrack.schedules import Schedule, text_of
+from lrtrack.schedules import Schedule
 from lrtrack.testing.contract import Contract, records_of, same, table_of, table_of_history
 from lrtrack.trackers.base import Tracker
 
@@ -186,15 +187,5 @@ def _known(run: Run, fields: tuple[str, ...]) -> dict[str, Any]:
         elif isinstance(value, str | int | None):
             found[name] = value
         else:
-            found |= {f"{name}.{key}": text for key, text in _dotted(value)}
-    return found
-
-
-def _dotted(value: Any, before: str = "") -> list[tuple[str, str]]:
-    found = []
-    for key, inner in value.items():
-        if isinstance(inner, dict):
-            found += _dotted(inner, f"{before}{key}.")
-        else:
-            found.append((f"{before}{key}", text_of(inner)))
+            found |= {key: text_of(inner) for key, inner in flatten(value, f"{name}.").items()}
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
+from lrtrack.filters import Filter
 from lrtrack.records import History, Run, State, StepRecord, Target
 
 #: Called with (done, total) while histories are fetched.
@@ -38,7 +39,9 @@ class Query:
     Attributes:
         experiment: MLflow experiment, W&B `[ENTITY/]PROJECT`; None: all there is (local only).
         uri: the tracker's address; None: the tracker's own default.
-        filters: expressions in the tracker's own filter language, all of which must hold.
+        filters: conditions that must all hold. A tracker may return more runs than these select;
+            `lrtrack.filters.select` is applied to what it returns.
+        raw_filters: expressions in the tracker's own filter language, all of which must hold.
         directory: where journals live.
         metric: what will be asked of the histories, in case the tracker keeps it elsewhere than
             lrtrack's own records.
@@ -47,7 +50,8 @@ class Query:
 
     experiment: str | None = None
     uri: str | None = None
-    filters: Sequence[str] = ()
+    filters: Sequence[Filter] = ()
+    raw_filters: Sequence[str] = ()
     directory: Path = field(default_factory=lambda: Path(".lrtrack"))
     metric: str | None = None
     cache: bool = True

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lrtrack.errors import NothingFound, UsageError, unknown
+from lrtrack.errors import NothingFound, unknown
+from lrtrack.filters import no_raw_filters, select
 from lrtrack.journal import history_table
 from lrtrack.records import History, Run, State, StepRecord, Target
 from lrtrack.trackers.base import Progress, Query, Remote
@@ -69,10 +70,9 @@ class MemoryTracker:
 
         Raises:
             NothingFound: no such experiment.
-            UsageError: filters, which this tracker has not.
+            UsageError: a filter on a field that no run has, or in a language of a tracker's own.
         """
-        if query.filters:
-            raise UsageError("The memory tracker knows no filters.")
+        no_raw_filters(self.name, query.raw_filters)
         with self._lock:
             kept = sorted(self.stored.values(), key=lambda stored: stored.run.started)[::-1]
             if query.experiment is not None:
@@ -80,11 +80,12 @@ class MemoryTracker:
                 if query.experiment not in known:
                     raise NothingFound(unknown("experiment", query.experiment, known))
                 kept = [stored for stored in kept if stored.experiment == query.experiment]
-            found = [_history(stored) for stored in kept]
-        for done, history in enumerate(found, start=1):
+            histories = [_history(stored) for stored in kept]
+        histories = select(histories, query.filters, History.fields)
+        for done, history in enumerate(histories, start=1):
             yield history
             if progress is not None:
-                progress(done, len(found))
+                progress(done, len(histories))
 
 
 class MemorySink:
