@@ -16,8 +16,8 @@ from lrtrack.capture.accumulation import FixedDivisor, Weight, exact
 from lrtrack.integrations._blocks import Blocks
 from lrtrack.integrations._unsupported import observable
 from lrtrack.trackers import registry
+from lrtrack.trackers.base import DEFAULT_EXPERIMENT
 from lrtrack.tracking import TrackedRun
-from lrtrack.tracking.options import DEFAULT_EXPERIMENT
 
 _transformers: Any = load("transformers", extra="transformers", at_least="4.50")
 

@@ -14,6 +14,7 @@ from lrtrack.records import History
 from lrtrack.settings import redact
 from lrtrack.trackers import per_run, registry
 from lrtrack.trackers.base import Progress, Query, Tracker
+from lrtrack.trackers.hooks import TakesSharedUri
 
 #: Filters as users write them.
 Filters = str | Filter | Sequence[str | Filter]
@@ -52,12 +53,11 @@ def fetch(
         metric=metric,
         cache=cache,
     )
-    trackers = registry.resolve(tracker or found.tracker or "mlflow")
+    trackers = registry.resolve(tracker)
     runs: dict[str, History] = {}
     absent: list[NothingFound] = []
     for source in trackers:
-        addressed = source.name == "mlflow" or len(trackers) == 1
-        own = query if addressed else replace(query, uri=None)
+        own = query if takes_uri(source, trackers) else replace(query, uri=None)
         try:
             histories = list(_sound(source, own, progress))
             for history in select(histories, query.filters, History.fields):
@@ -69,6 +69,14 @@ def fetch(
     if len(absent) == len(trackers):
         raise absent[0] if len(absent) == 1 else NothingFound(" ".join(map(str, absent)))
     return list(runs.values())
+
+
+def takes_uri(tracker: object, trackers: Sequence[Tracker]) -> bool:
+    """Whether `tracking_uri` is meant for `tracker`, which is one of `trackers`.
+
+    A single tracker takes it; of several, those do that say so.
+    """
+    return len(trackers) == 1 or isinstance(tracker, TakesSharedUri)
 
 
 def _sound(source: Tracker, query: Query, progress: Progress | None) -> Iterator[History]:

@@ -11,7 +11,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import History, Run, State, Target
 from lrtrack.trackers import per_run
-from lrtrack.trackers.base import Progress, Query, Sink
+from lrtrack.trackers.base import DEFAULT_EXPERIMENT, Progress, Query, Sink
 
 
 class LocalTracker:
@@ -28,7 +28,7 @@ class LocalTracker:
         """The journals need nobody's answer."""
         return "the journals below"
 
-    def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
+    def target(self, experiment: str | None, default: str = DEFAULT_EXPERIMENT) -> Target:
         """Runs are told apart by the experiment's name alone."""
         return Target(self.name, experiment=experiment or default, delivers=False)
 
@@ -47,17 +47,21 @@ class LocalTracker:
         # By the start, as other trackers do; of equal ones the journal written last goes first.
         runs = sorted(_runs(query), key=lambda pair: -pair[1].started)
         if query.experiment is not None:
-            known = {run.experiment or "lrtrack" for _, run in runs}
+            known = {_experiment(run) for _, run in runs}
             if query.experiment not in known:
                 where = f"in the journals under {query.directory}"
                 raise NothingFound(f"{unknown('experiment', query.experiment, known)} ({where})")
-            runs = [pair for pair in runs if (pair[1].experiment or "lrtrack") == query.experiment]
+            runs = [pair for pair in runs if _experiment(pair[1]) == query.experiment]
         # How a run ended is known once its journal is read to the end: `compare` asks then.
         filters = [condition for condition in query.filters if condition.field != "state"]
         runs = select(runs, filters, lambda pair: pair[1].fields(tracker=self.name))
         yield from per_run.read_each(
             runs, _read, lambda pair: str(pair[0].path), per_run.LeftOut(), progress=progress
         )
+
+
+def _experiment(run: Run) -> str:
+    return run.experiment or DEFAULT_EXPERIMENT
 
 
 def _read(pair: tuple[JournalReader, Run]) -> History:

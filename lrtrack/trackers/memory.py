@@ -13,7 +13,7 @@ from lrtrack.errors import NothingFound, unknown
 from lrtrack.filters import no_raw_filters, select
 from lrtrack.journal import history_table
 from lrtrack.records import History, Run, State, StepRecord, Target
-from lrtrack.trackers.base import Progress, Query, Remote
+from lrtrack.trackers.base import DEFAULT_EXPERIMENT, Progress, Query, Remote
 
 
 @dataclass
@@ -57,7 +57,7 @@ class MemoryTracker:
         """How many runs there are."""
         return f"{len(self.stored)} runs in this process"
 
-    def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
+    def target(self, experiment: str | None, default: str = DEFAULT_EXPERIMENT) -> Target:
         """Runs are told apart by the experiment's name alone."""
         return Target(self.name, experiment=experiment or default, portable=self.portable)
 
@@ -145,7 +145,7 @@ class MemorySink:
         """Nothing to let go of."""
 
     def _stored(self) -> StoredRun:
-        experiment = self._target.experiment or self._run.experiment or "lrtrack"
+        experiment = self._target.experiment or self._run.experiment or DEFAULT_EXPERIMENT
         return self._tracker.stored.setdefault(self._id, StoredRun(self._run, experiment))
 
 

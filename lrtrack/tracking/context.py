@@ -24,6 +24,7 @@ from lrtrack.shipping.credentials import Snapshot
 from lrtrack.shipping.spawn import Courier
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
+from lrtrack.trackers.hooks import GuardsOpenRuns, RunGuard
 from lrtrack.tracking import options as asked
 from lrtrack.tracking.exit_guard import Exit, on_left
 from lrtrack.tracking.journal_location import open_journal
@@ -117,7 +118,7 @@ class Block:
         self._capture: StepCapture | None = None
         self._journal: JournalWriter | None = None
         self._courier: Courier | None = None
-        self._watches: dict[str, Any] = {}
+        self._watches: dict[str, RunGuard] = {}
         self._left: list[Any] = []  # not empty once the block is left
         self._letting_go = threading.RLock()
         self._has_let_go = False
@@ -276,13 +277,17 @@ class Block:
 
 
 def _watch(
-    trackers: list[Tracker], run: Run, layout: Layout, tracked: TrackedRun, watches: dict[str, Any]
+    trackers: list[Tracker],
+    run: Run,
+    layout: Layout,
+    tracked: TrackedRun,
+    watches: dict[str, RunGuard],
 ) -> None:
     """Begin those trackers' guards of the user's own runs that have one, by tracker name."""
     for tracker, target in zip(trackers, run.targets, strict=True):
-        watch = getattr(tracker, "watch", None)
-        gate = layout.gate(run.id, target.tracker)
-        guard = watch(gate, tracked.deliver) if watch is not None and target.joined else None
+        if not target.joined or not isinstance(tracker, GuardsOpenRuns):
+            continue
+        guard = tracker.watch(layout.gate(run.id, target.tracker), tracked.deliver)
         if guard is not None:
             watches[target.tracker] = guard  # first, so that it is left in any case
             guard.enter()
