@@ -91,7 +91,7 @@ def publish(
 
 
 def _resolved(tracker: registry.Spec | None) -> list[Tracker]:
-    return registry.resolve(tracker)
+    return registry.resolve(tracker or None)
 
 
 def publication_of(comparison: Comparison, axis: str = "step") -> Publication:

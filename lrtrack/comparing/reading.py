@@ -53,7 +53,7 @@ def fetch(
         metric=metric,
         cache=cache,
     )
-    trackers = registry.resolve(tracker)
+    trackers = registry.resolve(tracker or None)
     runs: dict[str, History] = {}
     absent: list[NothingFound] = []
     for source in trackers:

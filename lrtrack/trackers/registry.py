@@ -45,13 +45,14 @@ def get(name: str) -> Tracker:
 def resolve(spec: Spec | None) -> list[Tracker]:
     """Trackers for a name, several names joined by commas, a tracker object, or a list of these.
 
-    None, and an empty list: what the settings say, else `DEFAULT_TRACKER`.
+    None stands for what the settings say, else `DEFAULT_TRACKER`.
 
     Raises:
         UsageError: a name is unknown, something is neither name nor tracker, or two objects have
             one name.
     """
-    spec = spec or settings.read().tracker or DEFAULT_TRACKER
+    if spec is None:
+        spec = settings.read().tracker or DEFAULT_TRACKER
     found: list[Tracker] = []
     for part in spec if isinstance(spec, list | tuple) else [spec]:
         if isinstance(part, str):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +50,12 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     api, uri = connect(query.uri)
     entity, project = project_of(query.experiment, api)
     left_out = per_run.LeftOut()
-    with translated(uri):
-        runs = _selected(partial(_runs, api, entity, project), query, left_out)
+
+    def search(wanted: Mapping[str, Any]) -> list[Any]:
+        with translated(uri):
+            return _runs(api, entity, project, wanted, left_out)
+
+    runs = _selected(search, query)
     source = _Source(api, uri or destination.DEFAULT_URL, query, f"{entity}/{project}", left_out)
     yield from per_run.read_each(
         runs, source.history, _named, left_out, workers=WORKERS, progress=progress
@@ -60,19 +63,15 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     cache.prune()
 
 
-def _selected(
-    runs_of: Callable[[Mapping[str, Any], per_run.LeftOut], list[Any]],
-    query: Query,
-    left_out: per_run.LeftOut,
-) -> list[Any]:
+def _selected(search: Callable[[Mapping[str, Any]], list[Any]], query: Query) -> list[Any]:
     """The runs for which the query's filters hold."""
     raw = [server_filter(text) for text in query.raw_filters]
     narrowing = narrowing_filters(query.filters)
-    runs = runs_of({"$and": [*raw, *narrowing]} if raw or narrowing else {}, left_out)
+    runs = search({"$and": [*raw, *narrowing]} if raw or narrowing else {})
     # A narrowed search that finds nothing cannot tell a field that no run has from a value that
     # none has: `select` does, on all runs.
     if narrowing and not runs:
-        runs = runs_of({"$and": raw} if raw else {}, left_out)
+        runs = search({"$and": raw} if raw else {})
     return select(runs, query.filters, _fields)
 
 
