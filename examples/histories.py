@@ -11,10 +11,10 @@ def main() -> None:
     comparison = lrtrack.compare("quickstart")
     print(comparison.schedules_frame()[["schedule", "runs", "final_mean", "final_std"]])
 
-    # One row a run and step, in columns such as schedule, seed, step and the metric itself.
+    # One row per run and step, in columns such as label, seed, step and the metric itself.
     losses = comparison.histories_frame("loss")
     last = losses[losses["step"] >= losses["step"].max() - 50]
-    jitter = last.groupby(["schedule", "run_id"])["loss"].std().groupby("schedule").mean()
+    jitter = last.groupby(["label", "run_id"])["loss"].std().groupby("label").mean()
     print("\nHow much the loss still moves in the last 50 steps:")
     print(jitter.sort_values().to_string())
     losses.to_csv("losses.csv", index=False)

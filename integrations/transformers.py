@@ -16,8 +16,8 @@ from lrtrack.capture.accumulation import FixedDivisor, Weight, exact
 from lrtrack.integrations._callback_runs import CallbackRuns
 from lrtrack.integrations._unsupported import is_observable
 from lrtrack.trackers import registry
+from lrtrack.trackers.base import DEFAULT_EXPERIMENT
 from lrtrack.tracking import TrackedRun
-from lrtrack.tracking.options import DEFAULT_EXPERIMENT
 
 _transformers: Any = load("transformers", extra="transformers", at_least="4.50")
 

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from lrtrack.schedules import CONSTANT, JSON, Schedule, plain
+from lrtrack.fields import JSON, flatten, plain
+from lrtrack.schedules import CONSTANT, Schedule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,6 +134,45 @@ class Run:
     kind: str = TRAIN
     suggestions: Mapping[str, float] = field(default_factory=dict)
     diagnoses: tuple[Mapping[str, str], ...] | None = None
+
+    def fields(self, **known: JSON) -> dict[str, JSON]:
+        """The run as one flat mapping: what filters, groups, data frames and reports ask for.
+
+        Args:
+            known: what a tracker knows of the run besides: `state`, `tracker`, `url`, and its own
+                `run_id`.
+
+        Returns:
+            `name`, `schedule` (its name), `seed`, `group`, `experiment`, `kind`, `prefix`,
+            `device.type`, `device.name`, `world_size`, `host`, `version`, `started` (seconds since
+            the epoch), `run_id`, then `scheduler.…` (with `scheduler.id`), `optimizer.…`,
+            `config.…` and `tags.…`, nested ones with dots. A field that is not known is missing.
+        """
+        own = {
+            "run_id": self.id,
+            "name": self.name,
+            "schedule": self.schedule.name,
+            "seed": self.seed,
+            "group": self.group,
+            "experiment": self.experiment,
+            "kind": self.kind,
+            "prefix": self.prefix or None,
+            "device.type": self.device_type or None,
+            "device.name": self.device_name or None,
+            "world_size": self.world_size,
+            "host": self.host or None,
+            "version": self.version or None,
+            "started": self.started,
+            **known,
+        }
+        return {
+            **{name: value for name, value in own.items() if value is not None},
+            **flatten(self.schedule.to_dict(), "scheduler.", lists=True),
+            "scheduler.id": self.schedule.id,
+            **flatten(self.optimizer, "optimizer."),
+            **flatten(self.config, "config."),
+            **flatten(self.tags, "tags."),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping; the inverse of `from_dict`."""
@@ -266,6 +306,12 @@ class History:
     def id(self) -> str:
         """The id that people use: the tracker's own, which `TrackedRun.id` gave them."""
         return self.remote_id or self.run.id
+
+    def fields(self) -> dict[str, JSON]:
+        """The fields of the run, with its `state`, `tracker`, `url` and the tracker's `run_id`."""
+        return self.run.fields(
+            run_id=self.id, state=str(self.state), tracker=self.tracker, url=self.url
+        )
 
     def series(self, metric: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Steps and values at which `metric` (without the run's prefix) was recorded.

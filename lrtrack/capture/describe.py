@@ -23,7 +23,8 @@ from torch.optim.swa_utils import SWALR
 from lrtrack.capture.function_names import function_text
 from lrtrack.capture.safe_access import MISSING, lookup, number, plain_value, public
 from lrtrack.capture.time_decay import TimeDecayLR
-from lrtrack.schedules import CONSTANT, JSON, Schedule
+from lrtrack.fields import JSON
+from lrtrack.schedules import CONSTANT, Schedule
 
 #: Where schedulers keep a scheduler that they wrap.
 INNER = ("scheduler", "lr_scheduler")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lrtrack.capture.safe_access import MISSING, plain_value, public
-from lrtrack.schedules import JSON
+from lrtrack.fields import JSON
 
 #: State that some callables carry beside their parameters.
 _STATE = {"training"}

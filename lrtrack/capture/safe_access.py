@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from lrtrack.schedules import JSON
+from lrtrack.fields import JSON
 
 
 class _Missing(Enum):

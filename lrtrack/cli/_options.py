@@ -29,7 +29,8 @@ def tracker_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 
 def sources(function: F) -> F:
-    """Add `--experiment`, `--tracker`, `--tracking-uri`, `--filter` and `--no-cache`."""
+    """Add `--experiment`, `--tracker`, `--tracking-uri`, `--filter`, `--filter-raw` and
+    `--no-cache`."""
     for option in reversed(
         (
             click.option("--experiment", metavar="NAME", help="MLflow experiment or W&B project."),
@@ -46,8 +47,15 @@ def sources(function: F) -> F:
                 "--filter",
                 "filters",
                 multiple=True,
+                metavar='"FIELD OP VALUE"',
+                help='Only runs that match, for example "seed < 5". Repeatable.',
+            ),
+            click.option(
+                "--filter-raw",
+                "filter_raw",
+                multiple=True,
                 metavar="EXPR",
-                help="Only runs for which this holds, in the tracker's own language. Repeatable.",
+                help="The same in the tracker's own filter language. Repeatable.",
             ),
             click.option(
                 "--no-cache",

@@ -54,7 +54,7 @@ def command(
     form = _options.asked(None, output, FORMATS, opened=opened)
     settings.claim_process()
     found = settings.read()
-    names = [each.name for each in registry.resolve(tracker or found.tracker or "mlflow")]
+    names = [each.name for each in registry.resolve(tracker or None)]
     _train(experiment, tracker, seeds)
     _deliver(found.directory)
     with bar("Reading runs") as progress:

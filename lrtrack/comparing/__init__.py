@@ -14,7 +14,7 @@ from pathlib import Path
 from lrtrack import settings, stats
 from lrtrack.comparing.comparison import Comparison
 from lrtrack.comparing.publishing import publish, publishers
-from lrtrack.comparing.reading import fetch
+from lrtrack.comparing.reading import Filters, fetch
 from lrtrack.records import TRAIN
 from lrtrack.trackers.base import Progress, Tracker
 
@@ -30,7 +30,8 @@ def compare(
     mode: stats.Mode | None = None,
     target: float | None = None,
     group_by: str | Sequence[str] = "schedule",
-    filters: Sequence[str] = (),
+    filters: Filters = (),
+    filter_raw: str | Sequence[str] = (),
     baseline: str | None = None,
     directory: str | Path | None = None,
     cache: bool = True,
@@ -48,7 +49,9 @@ def compare(
             metric's name (large for accuracies, scores and the like).
         target: a value of the metric; the result then says when runs reached it.
         group_by: `schedule`, `name`, or fields such as `optimizer.lr`, comma-joined.
-        filters: expressions in the tracker's own filter language.
+        filters: which runs, as `"seed < 5"` or `["config.data = cifar10", "state = FINISHED"]`,
+            all of which must hold; see `lrtrack.filters.Filter`.
+        filter_raw: the same in the tracker's own language: MLflow's search expressions, W&B's JSON.
         baseline: name, id or label of the schedule to test against instead of the best.
         directory: where journals live; None: as in `track()`.
         cache: whether copies of finished runs on this machine may be used.
@@ -57,7 +60,8 @@ def compare(
     Raises:
         NothingFound: no such experiment, no runs, or none with the metric.
         TrackerUnavailable: a tracker cannot be reached.
-        UsageError: a tracker, field, mode or baseline that does not exist.
+        UsageError: a tracker, field, mode or baseline that does not exist, or a filter that cannot
+            be read.
     """
     experiment = experiment or settings.read().experiment
     histories = fetch(
@@ -65,6 +69,7 @@ def compare(
         tracker=tracker,
         tracking_uri=tracking_uri,
         filters=filters,
+        filter_raw=filter_raw,
         metric=metric,
         directory=directory,
         cache=cache,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from lrtrack._optional import load
 from lrtrack.errors import UsageError, unknown
+from lrtrack.fields import flatten
 from lrtrack.stats import Comparison, RunSummary
 
 if TYPE_CHECKING:
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 
     from lrtrack.records import History
 
+#: The columns of a step that say which run it belongs to.
+_WHICH = ("run_id", "label", "schedule", "seed")
+#: The fields that say which run a row is about.
+_IDENTITY = (
+    "run_id", "name", "schedule", "seed", "group", "device.type", "device.name", "state",
+    "tracker", "url", "started",
+)  # fmt: skip
+_SETTINGS = ("scheduler.", "optimizer.", "config.", "tags.")
 #: Figures of a run that are arrays, or that stand among the columns that say which run it is.
 _LEFT_OUT = ("run_id", "seed")
 #: How figures that may be missing are kept, by their annotation.
@@ -32,7 +41,7 @@ def schedules_frame(comparison: Comparison) -> pd.DataFrame:
     `run_ids` and `seeds` hold a mapping and lists. Times are in seconds; what has no value is NaN
     or None.
     """
-    frame = _frame([_flat(item) for item in comparison.to_dict()["schedules"]])
+    frame = _frame([_row(item) for item in comparison.to_dict()["schedules"]])
     nowhere = [name for name in frame if name != "id" and frame[name].isna().all()]
     return frame.astype(dict.fromkeys(nowhere, "float64"))
 
@@ -40,14 +49,14 @@ def schedules_frame(comparison: Comparison) -> pd.DataFrame:
 def runs_frame(comparison: Comparison) -> pd.DataFrame:
     """One row a run, schedule by schedule, best first, and by seed.
 
-    First which run it is: `run_id` (the tracker's own), `name`, `schedule` (the label of its
-    group), `schedule_id`, `seed`, `group`, `device`, `state`, `tracker`, `url`, `started` (seconds
-    since the epoch). Then every figure of `lrtrack.stats.RunSummary`: `steps`, `final`, `best`, …
-    Last `scheduler.…`, `optimizer.…`, `config.…` and `tags.…`, NaN or None where a run has no such
-    parameter.
+    First `label`, that of the run's group, and the fields of `History.fields()` that say which run
+    it is: `run_id` (the tracker's own), `name`, `schedule` (its name), `seed`, `group`,
+    `device.type`, `device.name`, `state`, `tracker`, `url`, `started` (seconds since the epoch).
+    Then every figure of `lrtrack.stats.RunSummary`: `steps`, `final`, `best`, … Last `scheduler.…`,
+    `optimizer.…`, `config.…` and `tags.…`. A field that a run lacks is NaN or None.
     """
     rows = [
-        _identity(history, label) | _figures(figures) | _settings(history)
+        {"label": label} | _identity(history) | _figures(figures) | _settings(history)
         for label, figures, history in zip(
             _labels(comparison), comparison.runs, comparison.histories, strict=True
         )
@@ -65,9 +74,10 @@ def histories_frame(
 ) -> pd.DataFrame:
     """One row a run and step, in the order of `runs_frame`: ready for `groupby` and plotting.
 
-    Columns: `run_id`, `schedule` (the label of its group), `seed`, `step` (optimizer steps before
-    this one), `time` (seconds since the epoch), `seconds` (since the run's first record), then one
-    a metric, without the run's prefix; NaN where a step has no value, and where it is NaN.
+    Columns: `run_id`, `label` (that of its group), `schedule` (its name), `seed`, `step` (optimizer
+    steps before this one), `time` (seconds since the epoch), `seconds` (since the run's first
+    record), then one per metric, without the run's prefix; NaN where a step has no value, and where
+    it is NaN.
 
     Args:
         comparison: whose runs.
@@ -78,7 +88,7 @@ def histories_frame(
     """
     names = _metrics(comparison.histories, metrics)
     parts: dict[str, list[Any]] = {
-        name: [] for name in ("run_id", "schedule", "seed", "step", "time", "seconds", *names)
+        name: [] for name in (*_WHICH, "step", "time", "seconds", *names)
     }
     for label, history in zip(_labels(comparison), comparison.histories, strict=True):
         columns = {name: history.name_of(name) for name in names}
@@ -86,7 +96,8 @@ def histories_frame(
         kept = np.logical_or.reduce(shown) if shown else np.zeros(history.steps.size, dtype=bool)
         size, times = int(kept.sum()), history.times[kept]
         parts["run_id"].append(np.full(size, history.id, dtype=object))
-        parts["schedule"].append(np.full(size, label, dtype=object))
+        parts["label"].append(np.full(size, label, dtype=object))
+        parts["schedule"].append(np.full(size, history.run.schedule.name, dtype=object))
         parts["seed"].append(np.full(size, history.run.seed, dtype=object))
         parts["step"].append(history.steps[kept])
         parts["time"].append(times)
@@ -97,7 +108,7 @@ def histories_frame(
     frame: pd.DataFrame = load("pandas").DataFrame(
         {n: np.concatenate(p) if p else [] for n, p in parts.items()}
     )
-    return frame.astype({"run_id": "str", "schedule": "str", "seed": "Int64"})
+    return frame.astype({"run_id": "str", "label": "str", "schedule": "str", "seed": "Int64"})
 
 
 def _labels(comparison: Comparison) -> list[str]:
@@ -118,21 +129,9 @@ def _metrics(histories: Sequence[History], asked: str | Sequence[str] | None) ->
     return names
 
 
-def _identity(history: History, label: str) -> dict[str, Any]:
-    run = history.run
-    return {
-        "run_id": history.id,
-        "name": run.name,
-        "schedule": label,
-        "schedule_id": run.schedule.id,
-        "seed": run.seed,
-        "group": run.group,
-        "device": run.device_name or run.device_type,
-        "state": str(history.state),
-        "tracker": history.tracker,
-        "url": history.url,
-        "started": run.started,
-    }
+def _identity(history: History) -> dict[str, Any]:
+    row = history.fields()
+    return {name: row.get(name) for name in _IDENTITY}
 
 
 def _figures(figures: RunSummary) -> dict[str, Any]:
@@ -141,39 +140,19 @@ def _figures(figures: RunSummary) -> dict[str, Any]:
 
 
 def _settings(history: History) -> dict[str, Any]:
-    run = history.run
-    return {
-        **{f"scheduler.{key}": value for key, value in _dotted(run.schedule.to_dict())},
-        **{f"optimizer.{key}": value for key, value in run.optimizer.items()},
-        **{f"config.{key}": value for key, value in _dotted(run.config)},
-        **{f"tags.{key}": value for key, value in run.tags.items()},
-    }
+    return {n: value for n, value in history.fields().items() if n.startswith(_SETTINGS)}
 
 
-def _dotted(data: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Inner mappings by dotted keys, those in lists by their place: `schedulers.0.name`."""
-    for key, value in data.items():
-        inner: Any = value
-        if isinstance(value, list | tuple) and any(isinstance(part, Mapping) for part in value):
-            inner = {str(place): part for place, part in enumerate(value)}
-        if isinstance(inner, Mapping):
-            yield from _dotted(inner, f"{before}{key}.")
-        else:
-            yield before + key, value
-
-
-def _flat(item: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """One level of a schedule's mapping: inner mappings by joined keys, intervals by their ends."""
-    found: dict[str, Any] = {}
-    for key, value in item.items():
-        if key.startswith("ci"):
+def _row(schedule: Mapping[str, Any]) -> dict[str, Any]:
+    """One schedule's mapping on one level: intervals by their ends, parameters as they are."""
+    figures: dict[str, Any] = {}
+    for name, value in flatten({**schedule, "params": None}, separator="_").items():
+        if name.rpartition("_")[2].startswith("ci"):
             low, high = value or (None, None)
-            found |= {f"{before}{key}_low": low, f"{before}{key}_high": high}
-        elif isinstance(value, Mapping) and key != "params":
-            found |= _flat(value, f"{before}{key}_")
+            figures |= {f"{name}_low": low, f"{name}_high": high}
         else:
-            found[before + key] = value
-    return found
+            figures[name] = value
+    return figures | {"params": schedule["params"]}
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lrtrack import settings
+from lrtrack.comparing.reading import takes_uri
 from lrtrack.errors import LRTrackError, TrackerError, UsageError
 from lrtrack.reports import formats
 from lrtrack.stats import Comparison
 from lrtrack.trackers import registry
-from lrtrack.trackers.base import Publication, Publisher, Query, Remote, Tracker
+from lrtrack.trackers.base import Publication, Query, Remote, Tracker
+from lrtrack.trackers.hooks import Publisher
 
 if TYPE_CHECKING:
     from lrtrack.reports.report import Report
@@ -34,8 +35,10 @@ def publishers(tracker: registry.Spec | None = None) -> list[Publisher]:
     found: list[Publisher] = [each for each in trackers if isinstance(each, Publisher)]
     if not found:
         names = " and ".join(repr(each.name) for each in trackers)
+        installed = map(registry.get, registry.names())
+        keepers = " and ".join(each.name for each in installed if isinstance(each, Publisher))
         raise UsageError(
-            f"Nothing can be published to {names}: only mlflow and wandb keep reports. "
+            f"Nothing can be published to {names}: {keepers} keep reports. "
             "Write a file instead, with --output report.md or Comparison.save()."
         )
     return found
@@ -68,13 +71,13 @@ def publish(
         TrackerError: a tracker cannot be reached, refuses, or lacks the experiment; the others
             have got theirs.
     """
-    trackers, alone = publishers(tracker), len(_resolved(tracker)) == 1
+    trackers, every = publishers(tracker), _resolved(tracker)
     publication = publication_of(comparison, axis)
     done: dict[str, Remote] = {}
     failed: list[LRTrackError] = []
     for each in trackers:
-        addressed = each.name == "mlflow" or alone  # as `fetch` has it
-        query = Query(experiment=comparison.experiment, uri=tracking_uri if addressed else None)
+        uri = tracking_uri if takes_uri(each, every) else None
+        query = Query(experiment=comparison.experiment, uri=uri)
         try:
             done[each.name] = each.publish(publication, query)
         except LRTrackError as error:
@@ -88,7 +91,7 @@ def publish(
 
 
 def _resolved(tracker: registry.Spec | None) -> list[Tracker]:
-    return registry.resolve(tracker or settings.read().tracker or "mlflow")
+    return registry.resolve(tracker or None)
 
 
 def publication_of(comparison: Comparison, axis: str = "step") -> Publication:

@@ -6,16 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lrtrack import settings
 from lrtrack.errors import LRTrackError, NothingFound, TrackerError
+from lrtrack.filters import Filter, filters_of, select
+from lrtrack.records import History
 from lrtrack.settings import redact
 from lrtrack.trackers import per_run, registry
 from lrtrack.trackers.base import Progress, Query, Tracker
+from lrtrack.trackers.hooks import TakesSharedUri
 
-if TYPE_CHECKING:
-    from lrtrack.records import History
+#: Filters as users write them.
+Filters = str | Filter | Sequence[str | Filter]
 
 
 def fetch(
@@ -23,7 +25,8 @@ def fetch(
     *,
     tracker: str | Tracker | Sequence[str | Tracker] | None = None,
     tracking_uri: str | None = None,
-    filters: Sequence[str] = (),
+    filters: Filters = (),
+    filter_raw: str | Sequence[str] = (),
     metric: str | None = None,
     directory: str | Path | None = None,
     cache: bool = True,
@@ -37,25 +40,27 @@ def fetch(
     Raises:
         NothingFound: no tracker has the experiment.
         TrackerUnavailable: a tracker cannot be reached.
-        UsageError: a tracker that does not exist, or a filter it does not understand.
+        UsageError: a tracker that does not exist, a filter that cannot be read, or one on a field
+            that no run has.
     """
     found = settings.read()
     query = Query(
         experiment=experiment or found.experiment,
         uri=tracking_uri,
-        filters=tuple(filters),
+        filters=filters_of(filters),
+        raw_filters=(filter_raw,) if isinstance(filter_raw, str) else tuple(filter_raw),
         directory=found.directory if directory is None else Path(directory).expanduser(),
         metric=metric,
         cache=cache,
     )
-    trackers = registry.resolve(tracker or found.tracker or "mlflow")
+    trackers = registry.resolve(tracker or None)
     runs: dict[str, History] = {}
     absent: list[NothingFound] = []
     for source in trackers:
-        addressed = source.name == "mlflow" or len(trackers) == 1
-        own = query if addressed else replace(query, uri=None)
+        own = query if takes_uri(source, trackers) else replace(query, uri=None)
         try:
-            for history in _sound(source, own, progress):
+            histories = list(_sound(source, own, progress))
+            for history in select(histories, query.filters, History.fields):
                 known = runs.get(history.run.id)
                 if known is None or history.steps.size > known.steps.size:
                     runs[history.run.id] = history
@@ -64,6 +69,14 @@ def fetch(
     if len(absent) == len(trackers):
         raise absent[0] if len(absent) == 1 else NothingFound(" ".join(map(str, absent)))
     return list(runs.values())
+
+
+def takes_uri(tracker: object, trackers: Sequence[Tracker]) -> bool:
+    """Whether `tracking_uri` is meant for `tracker`, which is one of `trackers`.
+
+    A single tracker takes it; of several, those do that say so.
+    """
+    return len(trackers) == 1 or isinstance(tracker, TakesSharedUri)
 
 
 def _sound(source: Tracker, query: Query, progress: Progress | None) -> Iterator[History]:

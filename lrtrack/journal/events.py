@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lrtrack.fields import shallow
 from lrtrack.journal.framing import Frame, Kind, encode
 from lrtrack.records import StepRecord
-from lrtrack.schedules import shallow
 
 #: No honest event is larger. JSON takes many times its room in memory.
 MAX_EVENT = 32 * 2**20

@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 
 from lrtrack.errors import clean
+from lrtrack.fields import JSON, text_of
 from lrtrack.reports.diagnosis_lines import codes
 from lrtrack.reports.runs import RunRow
-from lrtrack.schedules import JSON, text_of
 from lrtrack.stats import Comparison, RunSummary, ScheduleSummary, Spread
 
 #: What spreadsheets take for the start of a formula.

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
-from lrtrack.schedules import JSON, Schedule, text_of
+from lrtrack.fields import JSON, text_of
+from lrtrack.schedules import Schedule
 from lrtrack.stats import Spread
 
 #: What stands where there is no value.

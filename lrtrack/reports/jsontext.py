@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from lrtrack.fields import JSON
 from lrtrack.reports.runs import RunRow
-from lrtrack.schedules import JSON
 from lrtrack.stats import Comparison
 
 

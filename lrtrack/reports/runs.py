@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from lrtrack.errors import clean
+from lrtrack.fields import JSON, plain
 from lrtrack.records import FIND, METHOD, TRAIN, History, State
 from lrtrack.reports.diagnosis_lines import codes, lines
 from lrtrack.reports.formatting import NONE, count, number, short_labels
 from lrtrack.reports.report import Cell, Column, Report, Tone
-from lrtrack.schedules import JSON, plain
 from lrtrack.stats import mode_of, summarise
 from lrtrack.stats.diagnose import diagnoses_of
 

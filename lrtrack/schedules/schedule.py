@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
-#: What a parameter may be: text, number, truth value, None, or lists and mappings of these.
-JSON = Any
+from lrtrack.fields import DEEPEST, JSON, flatten, plain, shallow, text_of
 
 CONSTANT = "constant"
-#: Lists and mappings inside each other; more is nobody's configuration, and too much for Python.
-DEEPEST = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,48 +87,14 @@ class Schedule:
         Lists of schedules are opened (`schedulers.0.name`); every other value is written as
         JSON, text as it is.
         """
-        return dict(_flatten(self.to_dict()))
+        values = flatten(self.to_dict(), lists=True)
+        return {name: text_of(value) for name, value in values.items()}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Schedule) and self.spec == other.spec
 
     def __hash__(self) -> int:
         return hash(self.spec)
-
-
-def text_of(value: JSON) -> str:
-    """A value as tags and params show it: text as it is, the rest as Python writes JSON."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(plain(value), ensure_ascii=False, sort_keys=True)
-
-
-def plain(value: JSON) -> JSON:
-    """Copy `value` into what strict JSON can hold; NaN and infinities become text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    return str(value)
-
-
-def shallow(value: JSON, deepest: int = DEEPEST) -> bool:
-    """Whether no more than `deepest` lists and mappings lie inside each other in `value`."""
-    layer = [value]
-    for _ in range(deepest + 1):
-        layer = [
-            inner
-            for outer in layer
-            if isinstance(outer, dict | list | tuple)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not layer:
-            return True
-    return False
 
 
 def _canonical(value: JSON) -> JSON:
@@ -163,16 +124,3 @@ def _shown(value: JSON) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(_shown(inner) for inner in value)}]"
     return text_of(value)
-
-
-def _flatten(data: Mapping[str, JSON], before: str = "") -> list[tuple[str, str]]:
-    found = []
-    for name, value in data.items():
-        key = before + name
-        if isinstance(value, Mapping) and value:
-            found += _flatten(value, f"{key}.")
-        elif isinstance(value, list | tuple) and any(_is_schedule(inner) for inner in value):
-            found += _flatten({str(at): inner for at, inner in enumerate(value)}, f"{key}.")
-        else:
-            found.append((key, text_of(value)))
-    return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lrtrack.errors import UsageError
+from lrtrack.fields import JSON
 from lrtrack.schedules.catalogue import KINDS, LASTS
-from lrtrack.schedules.schedule import CONSTANT, JSON, Schedule, label_of
+from lrtrack.schedules.schedule import CONSTANT, Schedule, label_of
 from lrtrack.schedules.spec import Stage, write
 
 _CHAIN = "SequentialLR"

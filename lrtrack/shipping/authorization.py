@@ -26,7 +26,8 @@ from lrtrack.shipping import temporary
 from lrtrack.shipping.credentials import NETRC, absolute, accesses, hashes, netrc_of, opener
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.trackers import registry
-from lrtrack.trackers.base import Access, Tracker, origin_of
+from lrtrack.trackers.base import Tracker, origin_of
+from lrtrack.trackers.hooks import Access, RenewsTargets
 
 
 class Verdict(StrEnum):
@@ -104,8 +105,7 @@ class Authorization:
         """The target with this process's own settings; None where it may not deliver there."""
         if self.verdict(run, target) is not Verdict.OWN:
             return None
-        renewed = getattr(tracker, "renewed", None)
-        return target if renewed is None else renewed(target)
+        return tracker.renewed(target) if isinstance(tracker, RenewsTargets) else target
 
     def trouble(self, run: Run, target: Target, state: Cursor, tried: bool = False) -> str | None:
         """Why the delivery does not go on, and what to do; None where nothing is known.

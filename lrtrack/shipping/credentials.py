@@ -26,7 +26,8 @@ from lrtrack.journal.layout import Layout, host, read_json, write_json
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run
 from lrtrack.settings import working_directory
-from lrtrack.trackers.base import Access, Tracker
+from lrtrack.trackers.base import Tracker
+from lrtrack.trackers.hooks import Access, HasAccess
 
 #: Hexadecimal digits of a hash that is kept: enough to tell values apart.
 DIGITS, KEY_DIGITS = 16, 12
@@ -92,8 +93,7 @@ def netrc_of(environ: Mapping[str, str]) -> Path:
 
 def accesses(trackers: Iterable[Tracker]) -> list[Access]:
     """What decides deliveries, for those of the trackers that authenticate."""
-    found = (getattr(tracker, "access", None) for tracker in trackers)
-    return [access for access in found if isinstance(access, Access)]
+    return [tracker.access for tracker in trackers if isinstance(tracker, HasAccess)]
 
 
 @dataclass(frozen=True)

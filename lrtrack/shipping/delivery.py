@@ -18,6 +18,7 @@ from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.ending import Ending
 from lrtrack.shipping.numbering import counts_from_zero, shifted
 from lrtrack.trackers.base import Sink, Tracker
+from lrtrack.trackers.hooks import KeepsTemporaryFiles
 from lrtrack.trackers.shared_runs import before
 
 #: Steps handed to a tracker at once: enough to fill its requests, few enough to see progress.
@@ -64,10 +65,11 @@ class Delivery:
         self._gate = layout.gate(run_id, target.tracker)
         self._shift: int | None = None
         self.cursor = Cursor.load(self._path)
-        self._sink = tracker.sink(self._reader.run, target, self.cursor.remote_id)
+        sink = tracker.sink(self._reader.run, target, self.cursor.remote_id)
         self._ending = Ending(self._reader, layout)
-        if hasattr(self._sink, "temporary"):
-            vars(self._sink)["temporary"] = temporary.path_of(layout)
+        if sink is not None and isinstance(sink, KeepsTemporaryFiles):
+            sink.temporary = temporary.path_of(layout)
+        self._sink = sink
         self._opened = False
         told = self.cursor
         if not told.closed and not self._reader.stands(told.offset, told.skip):

@@ -24,6 +24,7 @@ from lrtrack.shipping.numbering import shifted_table
 from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses
 from lrtrack.stats.summary import final_value
 from lrtrack.trackers.base import Sink
+from lrtrack.trackers.hooks import CompletesRuns
 
 #: Attempts at a part that a tracker may take later; by then the run itself is ended.
 ATTEMPTS = 3
@@ -82,9 +83,8 @@ class Ending:
         last = float(table["time"][-1].as_py()) if table.num_rows else run.started
         if table.num_rows:
             table = self._upload(sink, shifted_table(table, first))
-        complete = getattr(sink, "complete", None)  # sinks of third parties may not have it
-        if end is not None and end.tells and complete is not None:
-            self._attempt("the diagnoses", lambda: complete(run))
+        if end is not None and end.tells and isinstance(sink, CompletesRuns):
+            self._attempt("the diagnoses", lambda: sink.complete(run))
         # Without an end in the journal, the training process was killed.
         state, ended = (end.state, end.time) if end else (State.FAILED, last)
         # The losses of a range test are not the outcome of a training.

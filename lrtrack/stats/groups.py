@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from lrtrack.errors import UsageError, unknown
+from lrtrack.errors import UsageError
+from lrtrack.fields import JSON, names_of, resolve, text_of, unknown_field
 from lrtrack.records import History
-from lrtrack.schedules import JSON, Schedule, text_of
+from lrtrack.schedules import Schedule
 
-_PLAIN_FIELDS = ("schedule", "name", "seed", "group", "device", "optimizer", "tracker", "state")
+#: What runs are grouped by under two names of their own: the schedule with its parameters, and the
+#: schedule's name. Every other name is a field.
+_SCHEDULES = {"schedule": "scheduler.id", "name": "scheduler.name"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ class Group:
 def fields_of(group_by: str | Sequence[str]) -> tuple[str, ...]:
     """Read `"schedule,optimizer.lr"` or a sequence of such texts.
 
+    `schedule` groups by the schedule with its parameters, `name` by its name alone; every other
+    name is a field of `History.fields()`, or a bare one of `lrtrack.fields.resolve`.
+
     Raises:
         UsageError: no field is named.
     """
@@ -68,12 +74,12 @@ def grouped(histories: Iterable[History], fields: Sequence[str]) -> list[Group]:
         UsageError: no run has one of the fields.
     """
     ordered = sorted(histories, key=_order)
-    for name in fields:
-        if all(value_of(history, name) is None for history in ordered):
-            raise UsageError(unknown("field to group by", name, known_fields(ordered)))
+    rows = [history.fields() for history in ordered]
+    names = [_field(name, names_of(rows)) for name in fields]
     parts: dict[tuple[str | None, ...], list[History]] = {}
-    for history in ordered:
-        parts.setdefault(tuple(value_of(history, name) for name in fields), []).append(history)
+    for history, row in zip(ordered, rows, strict=True):
+        key = tuple(text_of(row[name]) if name in row else None for name in names)
+        parts.setdefault(key, []).append(history)
     return sorted(
         (Group(tuple(fields), _label(fields, key, runs[0]), tuple(runs))
          for key, runs in parts.items()),
@@ -81,55 +87,11 @@ def grouped(histories: Iterable[History], fields: Sequence[str]) -> list[Group]:
     )  # fmt: skip
 
 
-def value_of(history: History, name: str) -> str | None:
-    """What field `name` holds for a run, as text; None where the run has no such field.
-
-    `schedule`, `name`, `seed`, `group`, `device`, `optimizer`, `tracker`, `state`;
-    `scheduler.max_lr`, `scheduler.schedulers.0.gamma`; `optimizer.lr`; `config.KEY`, `tags.KEY`,
-    and a bare key, first of the config, then of the tags.
-    """
-    value = fields_with_values(history).get(name)
-    return None if value is None else text_of(value)
-
-
-def known_fields(histories: Iterable[History]) -> set[str]:
-    """All names that `value_of` knows for at least one of the runs."""
-    return {
-        name
-        for history in histories
-        for name, value in fields_with_values(history).items()
-        if value is not None
-    }
-
-
-def fields_with_values(history: History) -> dict[str, JSON]:
-    """All fields of a run that can be grouped by."""
-    run = history.run
-    config = _flat(run.config)
-    plain_values = (
-        run.schedule.id, run.schedule.name, run.seed, run.group, run.device_name or run.device_type,
-        run.optimizer.get("name"), history.tracker, str(history.state),
-    )  # fmt: skip
-    return {
-        **run.tags,
-        **config,
-        **{f"tags.{key}": value for key, value in run.tags.items()},
-        **{f"config.{key}": value for key, value in config.items()},
-        **{f"optimizer.{key}": value for key, value in run.optimizer.items()},
-        **{f"scheduler.{key}": value for key, value in run.schedule.flat().items()},
-        "scheduler.id": run.schedule.id,
-        **dict(zip(_PLAIN_FIELDS, plain_values, strict=True)),
-    }
-
-
-def _flat(config: Mapping[str, JSON], before: str = "") -> dict[str, JSON]:
-    """Inner mappings by dotted keys, beside the mappings themselves."""
-    flat: dict[str, JSON] = {}
-    for key, value in config.items():
-        flat[before + key] = value
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{before}{key}."))
-    return flat
+def _field(name: str, known: Collection[str]) -> str:
+    field = resolve(_SCHEDULES.get(name, name), known)
+    if field is None:
+        raise unknown_field("group by", name, {*known, *_SCHEDULES})
+    return field
 
 
 def _order(history: History) -> tuple[bool, int, float, str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
-from lrtrack.schedules import JSON, plain
+from lrtrack.fields import JSON, plain
 from lrtrack.stats.summary import Mode, RunSummary
 
 if TYPE_CHECKING:

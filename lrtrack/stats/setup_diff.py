@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from lrtrack.fields import text_of
 from lrtrack.records import History
-from lrtrack.schedules import text_of
-from lrtrack.stats.groups import Group, fields_with_values
+from lrtrack.stats.groups import Group
 from lrtrack.stats.result import Notice
 
 _SHOWN = 5
@@ -73,10 +73,8 @@ def settings_of(history: History) -> dict[str, str]:
     """A run's settings other than its seed and its schedule, the innermost of nested ones."""
     return {
         name: text_of(value)
-        for name, value in fields_with_values(history).items()
-        if name.startswith(("optimizer.", "config."))
-        and name != "config.seed"
-        and not isinstance(value, Mapping)
+        for name, value in history.fields().items()
+        if name.startswith(("optimizer.", "config.")) and name != "config.seed"
     }
 
 

@@ -39,8 +39,8 @@ class Contract:
         uri: the tracker's address for reading; None: where it looks by itself.
         reads: whether the tracker reads back what was written to it.
         follows: whether runs that are not over are read back, too.
-        filter: an expression of the tracker's own that holds for the runs of seed 0 and for no
-            others; None: the tracker has no filters, and says so by a `UsageError`.
+        raw_filter: an expression in the tracker's own filter language that holds for the runs of
+            seed 0 alone; None: it has no such language, and says so by a `UsageError`.
         resolution: seconds by which the times of steps may be off.
         keeps: of a run's identity, what is read back as it was.
         heavy: packages that may not be loaded before the tracker writes or reads.
@@ -52,7 +52,7 @@ class Contract:
     uri: str | None = None
     reads = True
     follows = True
-    filter: str | None = None
+    raw_filter: str | None = None
     resolution = 0.0
     keeps: tuple[str, ...] = (
         "name", "schedule", "optimizer", "seed", "group", "config", "tags", "prefix",

@@ -20,6 +20,7 @@ from lrtrack.shipping.credentials import key_of
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.testing.contract import Contract, records_of, same, table_of, table_of_history
 from lrtrack.trackers.base import Sink, Tracker
+from lrtrack.trackers.hooks import CompletesRuns
 
 #: Steps a batch in these tests, so that short runs take several.
 BATCH = 10
@@ -181,7 +182,10 @@ class _Unanswered:
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Any:
         """A sink that breaks off."""
         sink = self._tracker.sink(run, target, remote_id)
-        return None if sink is None else _Breaking(sink, self._whole)
+        if sink is None:
+            return None
+        completes = isinstance(sink, CompletesRuns)
+        return (_BreakingCompletion if completes else _Breaking)(sink, self._whole)
 
 
 class _Breaking:
@@ -193,16 +197,16 @@ class _Breaking:
         self._broken: set[Any] = set()
 
     def __getattr__(self, name: str) -> Any:
-        asked = getattr(self._sink, name)
+        method = getattr(self._sink, name)
         if name not in ("open", "upload", "complete", "close"):
-            return asked
+            return method
 
-        def carried_out(*arguments: Any) -> Any:
-            answer = asked(*arguments)
+        def carry_out(*arguments: Any) -> Any:
+            answer = method(*arguments)
             self._once(name)
             return answer
 
-        return carried_out
+        return carry_out
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
         """Store the records, or the first half of them, and break off the first time."""
@@ -217,3 +221,11 @@ class _Breaking:
         if what not in self._broken:
             self._broken.add(what)
             raise TrackerUnavailable("the answer was lost")
+
+
+class _BreakingCompletion(_Breaking):
+    """The same for a sink that completes runs: protocols do not see what `__getattr__` gives."""
+
+    def complete(self, run: Run) -> None:
+        """Complete the run, and break off the first time."""
+        self.__getattr__("complete")(run)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from lrtrack.errors import NothingFound, UsageError
-from lrtrack.records import Run, State, StepRecord
-from lrtrack.schedules import Schedule, text_of
+from lrtrack.fields import flatten, text_of
+from lrtrack.filters import filters_of, select
+from lrtrack.records import History, Run, State, StepRecord
+from lrtrack.schedules import Schedule
 from lrtrack.testing.contract import Contract, records_of, same, table_of, table_of_history
 from lrtrack.trackers.base import Tracker
 
@@ -130,18 +132,32 @@ class Reading(Contract):
             raise AssertionError(f"{asked!r} is not there; expected NothingFound")
 
     def test_filters(self, tracker: Tracker) -> None:
-        """A filter lets through the runs for which it holds; where there are none, that is said."""
+        """A tracker may narrow what it reads by a filter, but leaves out no run that passes."""
         for seed in range(2):
             self.written(tracker, records_of(), seed=seed)
-        if self.filter is not None:
-            found = [history.run.seed for history in self.read(tracker, filters=[self.filter])]
-            same([0], found, f"the seeds of the runs for which {self.filter} holds")
-        for filters in ([] if self.filter is not None else ["seed = 0"], ["= nonsense ="]):
+        for text in ("seed = 0", "seed < 1", "state = FINISHED", "name ~ .", "tags.none != 1"):
+            (condition,) = filters_of(text)
+            expected = [h.id for h in select(self.read(tracker), [condition], History.fields)]
+            histories = self.read(tracker, filters=[condition])
+            passing = [history.id for history in select(histories, [condition], History.fields)]
+            same(expected, passing, f"the runs for which {condition} holds")
+
+    def test_raw_filters(self, tracker: Tracker) -> None:
+        """The tracker's own filter language selects runs; a tracker without one says so."""
+        for seed in range(2):
+            self.written(tracker, records_of(), seed=seed)
+        if self.raw_filter is not None:
+            histories = self.read(tracker, raw_filters=[self.raw_filter])
+            seeds = [history.run.seed for history in histories]
+            same([0], seeds, f"the seeds of the runs for which {self.raw_filter} holds")
+        refused = [] if self.raw_filter is not None else ["seed = 0"]
+        for expression in (*refused, "= nonsense ="):
             try:
-                found = [history.run.seed for history in self.read(tracker, filters=filters)]
+                histories = self.read(tracker, raw_filters=[expression])
             except UsageError:
                 continue
-            same([], filters, f"expected a UsageError; read {found} with the filters")
+            seeds = [history.run.seed for history in histories]
+            same([], [expression], f"expected a UsageError; read {seeds} with the raw filter")
 
     def test_hostile_names(self, tracker: Tracker) -> None:
         """Nothing that people call their runs and metrics breaks out or is mixed up."""
@@ -186,15 +202,5 @@ def _known(run: Run, fields: tuple[str, ...]) -> dict[str, Any]:
         elif isinstance(value, str | int | None):
             found[name] = value
         else:
-            found |= {f"{name}.{key}": text for key, text in _dotted(value)}
-    return found
-
-
-def _dotted(value: Any, before: str = "") -> list[tuple[str, str]]:
-    found = []
-    for key, inner in value.items():
-        if isinstance(inner, dict):
-            found += _dotted(inner, f"{before}{key}.")
-        else:
-            found.append((f"{before}{key}", text_of(inner)))
+            found |= {key: text_of(inner) for key, inner in flatten(value, f"{name}.").items()}
     return found

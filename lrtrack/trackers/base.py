@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
+from lrtrack.filters import Filter
 from lrtrack.records import History, Run, State, StepRecord, Target
+
+#: The experiment of a run for which neither the user nor the tracker's settings name one.
+DEFAULT_EXPERIMENT = "lrtrack"
 
 #: Called with (done, total) while histories are fetched.
 Progress = Callable[[int, int], None]
@@ -38,7 +42,9 @@ class Query:
     Attributes:
         experiment: MLflow experiment, W&B `[ENTITY/]PROJECT`; None: all there is (local only).
         uri: the tracker's address; None: the tracker's own default.
-        filters: expressions in the tracker's own filter language, all of which must hold.
+        filters: conditions that must all hold. A tracker may return more runs than these select;
+            `lrtrack.filters.select` is applied to what it returns.
+        raw_filters: expressions in the tracker's own filter language, all of which must hold.
         directory: where journals live.
         metric: what will be asked of the histories, in case the tracker keeps it elsewhere than
             lrtrack's own records.
@@ -47,7 +53,8 @@ class Query:
 
     experiment: str | None = None
     uri: str | None = None
-    filters: Sequence[str] = ()
+    filters: Sequence[Filter] = ()
+    raw_filters: Sequence[str] = ()
     directory: Path = field(default_factory=lambda: Path(".lrtrack"))
     metric: str | None = None
     cache: bool = True
@@ -82,15 +89,13 @@ class Sink(Protocol):
     """The writing half, for one run; called by one thread at a time.
 
     Every method may raise `TrackerUnavailable` (tried again later), `SinkLost` (likewise, from
-    the beginning of the run) or `TrackerError` (given up). Where `upload` or `complete` fails, the
-    run is closed without what they store: they are tried again a few times, if that may help.
+    the beginning of the run) or `TrackerError` (given up). Where `upload` fails, the run is closed
+    without the file: it is tried again a few times, if that may help.
 
     Attributes:
         durable: True where what `write` took is stored for good; False where only `close` says
             so. Then a new sink is given the whole run again, and leaves out what is stored. Where
             `open` makes it False, what was taken before is given again, too.
-        temporary: a sink that has this attribute is told where to keep temporary files; the
-            directory may have to be made.
     """
 
     @property
@@ -124,18 +129,6 @@ class Sink(Protocol):
         """
         ...
 
-    def complete(self, run: Run) -> None:
-        """Store the tags and the description anew, of a run that has found out more. Idempotent.
-
-        Called before `close`, for runs whose end tells of `suggestions` or `diagnoses` (none of
-        which may be the news, where the run was continued); a sink without this method has all the
-        rest of such a run.
-
-        Args:
-            run: as it is known now.
-        """
-        ...
-
     def upload(self, history: Path) -> None:
         """Store the columnar file `history` as `lrtrack/history.parquet`. Idempotent.
 
@@ -153,9 +146,7 @@ class Sink(Protocol):
 class Tracker(Protocol):
     """A place that runs are written to and read from.
 
-    A tracker may have two things more. `access` is an `Access`, and says what of the environment
-    decides how deliveries authenticate and connect. `renewed(target)` returns the target with this
-    process's settings in place of those of the process that trained, for `lrtrack sync`.
+    What a tracker may have besides is in `lrtrack.trackers.hooks`.
 
     Attributes:
         name: as in `track(tracker=…)` and the registry.
@@ -207,36 +198,6 @@ class Tracker(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Access:
-    """What of a process's environment decides how a tracker is reached, and as whom.
-
-    A tracker whose deliveries authenticate has one as its attribute `access`. Nothing here may
-    import the vendor's package: it is asked in the training process.
-
-    Attributes:
-        decides: whether a variable (name, value) matters: a credential, a certificate, a profile.
-            Not what is recorded with each run.
-        is_path: whether a variable of that name holds a path, which must not depend on the working
-            directory.
-        files: given the environment, the files that matter, by the names that people know them by.
-        sends: whether the variable or file of that name is sent to the server of a target,
-            whichever server that is.
-        origin: the server that a target names, as `scheme://host:port`; None where nothing is sent
-            to a server that the target alone names, as with a file.
-        home: given the environment, the origin that these settings themselves name.
-        ask_for: what to set so that `home` is the target's origin, as an assignment.
-    """
-
-    decides: Callable[[str, str], bool]
-    is_path: Callable[[str], bool]
-    files: Callable[[Mapping[str, str]], Mapping[str, Path]]
-    sends: Callable[[str, Target], bool]
-    origin: Callable[[Target], str | None]
-    home: Callable[[Mapping[str, str]], str | None]
-    ask_for: Callable[[Target], str]
-
-
 def origin_of(url: str) -> str | None:
     """`scheme://host:port` of `url`, by which servers are told apart; None where it names none."""
     try:
@@ -248,30 +209,3 @@ def origin_of(url: str) -> str | None:
         return None
     scheme = parts.scheme.partition("+")[0]
     return f"{scheme}://{parts.hostname}" + (f":{port}" if port else "")
-
-
-@runtime_checkable
-class Publisher(Protocol):
-    """What a tracker may do besides: keep reports beside the runs that they are about.
-
-    A protocol of its own, so that trackers of others need not have it.
-    """
-
-    name: str
-
-    def publish(self, publication: Publication, query: Query) -> Remote:
-        """Put a report into the experiment's run called `REPORT`; made where it is missing.
-
-        What was published of the same metric before is replaced. Nothing that reads histories may
-        take that run for a training.
-
-        Args:
-            publication: the report.
-            query: the experiment, and where it is.
-
-        Raises:
-            NothingFound: no such experiment.
-            TrackerUnavailable: the tracker cannot be reached.
-            TrackerError: the tracker refuses.
-        """
-        ...

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lrtrack.errors import NothingFound, UsageError, unknown
+from lrtrack.errors import NothingFound, unknown
+from lrtrack.filters import no_raw_filters, select
 from lrtrack.journal import history_table
 from lrtrack.records import History, Run, State, StepRecord, Target
-from lrtrack.trackers.base import Progress, Query, Remote
+from lrtrack.trackers.base import DEFAULT_EXPERIMENT, Progress, Query, Remote
 
 
 @dataclass
@@ -56,7 +57,7 @@ class MemoryTracker:
         """How many runs there are."""
         return f"{len(self.stored)} runs in this process"
 
-    def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
+    def target(self, experiment: str | None, default: str = DEFAULT_EXPERIMENT) -> Target:
         """Runs are told apart by the experiment's name alone."""
         return Target(self.name, experiment=experiment or default, portable=self.portable)
 
@@ -69,10 +70,9 @@ class MemoryTracker:
 
         Raises:
             NothingFound: no such experiment.
-            UsageError: filters, which this tracker has not.
+            UsageError: a filter on a field that no run has, or in a language of a tracker's own.
         """
-        if query.filters:
-            raise UsageError("The memory tracker knows no filters.")
+        no_raw_filters(self.name, query.raw_filters)
         with self._lock:
             kept = sorted(self.stored.values(), key=lambda stored: stored.run.started)[::-1]
             if query.experiment is not None:
@@ -80,11 +80,12 @@ class MemoryTracker:
                 if query.experiment not in known:
                     raise NothingFound(unknown("experiment", query.experiment, known))
                 kept = [stored for stored in kept if stored.experiment == query.experiment]
-            found = [_history(stored) for stored in kept]
-        for done, history in enumerate(found, start=1):
+            histories = [_history(stored) for stored in kept]
+        histories = select(histories, query.filters, History.fields)
+        for done, history in enumerate(histories, start=1):
             yield history
             if progress is not None:
-                progress(done, len(found))
+                progress(done, len(histories))
 
 
 class MemorySink:
@@ -144,7 +145,7 @@ class MemorySink:
         """Nothing to let go of."""
 
     def _stored(self) -> StoredRun:
-        experiment = self._target.experiment or self._run.experiment or "lrtrack"
+        experiment = self._target.experiment or self._run.experiment or DEFAULT_EXPERIMENT
         return self._tracker.stored.setdefault(self._id, StoredRun(self._run, experiment))
 
 

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import entry_points
 
+from lrtrack import settings
 from lrtrack.errors import UsageError, unknown
 from lrtrack.trackers.base import Tracker
 
 GROUP = "lrtrack.trackers"
+
+#: The tracker where no argument, setting or open run names another.
+DEFAULT_TRACKER = "mlflow"
 
 #: What `track(tracker=…)` takes.
 Spec = str | Tracker | Sequence[str | Tracker]
@@ -38,13 +42,17 @@ def get(name: str) -> Tracker:
     raise UsageError(unknown("tracker", name, names()))
 
 
-def resolve(spec: Spec) -> list[Tracker]:
+def resolve(spec: Spec | None) -> list[Tracker]:
     """Trackers for a name, several names joined by commas, a tracker object, or a list of these.
+
+    None stands for what the settings say, else `DEFAULT_TRACKER`.
 
     Raises:
         UsageError: a name is unknown, something is neither name nor tracker, or two objects have
             one name.
     """
+    if spec is None:
+        spec = settings.read().tracker or DEFAULT_TRACKER
     found: list[Tracker] = []
     for part in spec if isinstance(spec, list | tuple) else [spec]:
         if isinstance(part, str):

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 from lrtrack.errors import UsageError, clean, unknown
+from lrtrack.fields import DEEPEST
 from lrtrack.journal.events import MAX_EVENT, understood
 from lrtrack.journal.framing import Frame, Kind
 from lrtrack.records import Run
-from lrtrack.schedules import DEEPEST
 
 #: The largest integer that trackers and readers can hold.
 _LARGEST = 2**63 - 1

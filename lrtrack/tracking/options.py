@@ -24,13 +24,10 @@ from lrtrack.records import TRAIN, Run
 from lrtrack.schedules import Schedule
 from lrtrack.settings import Settings, working_directory
 from lrtrack.trackers import registry
-from lrtrack.trackers.base import Tracker
+from lrtrack.trackers.base import DEFAULT_EXPERIMENT, Tracker
 from lrtrack.tracking import arguments
 from lrtrack.tracking.arguments import as_mapping as as_mapping
 from lrtrack.tracking.placement import announce, place
-
-#: Where runs go by default.
-DEFAULT_TRACKER, DEFAULT_EXPERIMENT = "mlflow", "lrtrack"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +149,7 @@ def trackers(options: Options, settings: Settings) -> list[Tracker]:
     if options.tracker is not None:
         return registry.resolve(options.tracker)
     active = [tracker for tracker in map(registry.get, registry.names()) if tracker.active()]
-    return active or registry.resolve(settings.tracker or DEFAULT_TRACKER)
+    return active or registry.resolve(settings.tracker)
 
 
 def identity(options: Options, settings: Settings, active_trackers: list[Tracker]) -> Run:

@@ -16,7 +16,7 @@ known from the journal directory; of blocks that it does not know, the tracker t
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,12 @@ from lrtrack.settings import owns_process, working_directory
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
+from lrtrack.trackers.hooks import (
+    HintsAtOpenRuns,
+    KnowsPhases,
+    OpensChildRuns,
+    OpensSeparateRuns,
+)
 from lrtrack.trackers.shared_runs import listed, phase_of
 
 if TYPE_CHECKING:
@@ -84,7 +90,8 @@ def place(options: Options, tracker: Tracker, layout: Layout, run_id: str, defau
 
 def _other_kind(options: Options, tracker: Tracker, default: str) -> Target:
     # A run of another kind would mix its figures with those of a training that is joined.
-    target = (getattr(tracker, "apart", None) or tracker.target)(options.experiment, default)
+    decide = tracker.apart if isinstance(tracker, OpensSeparateRuns) else tracker.target
+    target = decide(options.experiment, default)
     if target.joined:
         raise UsageError(
             f"The tracker {tracker.name!r} has a run of yours open and no room for another one: "
@@ -100,7 +107,7 @@ def _seat(
 ) -> Target:
     """The place of a block among those that are in an open run, and its entry in their list."""
     members = [each for each in run.members if each.recorded(layout) or each.is_open(layout)]
-    make_child: Callable[[Target], Target] | None = getattr(tracker, "child", None)
+    make_child = tracker.child if isinstance(tracker, OpensChildRuns) else None
     trial = _apart.get()
     head = None if trial and make_child else _continued(members, options, layout)
     if head is None and make_child is None and members:  # a tracker that has no children
@@ -110,9 +117,8 @@ def _seat(
     if child and make_child is not None:
         _say(options, tracker, target, members, trial)
         target = dataclasses.replace(make_child(target), portable=tracker.portable)
-    known = getattr(tracker, "earlier", None)
-    if head is None and not child and known is not None:
-        first, phases = known(options.prefix)
+    if head is None and not child and isinstance(tracker, KnowsPhases):
+        first, phases = tracker.earlier(options.prefix)
         target = dataclasses.replace(target, first=first, phases=tuple(phases))
     if head is not None:
         chain = [each for each in members if each.head == head.head]
@@ -177,8 +183,12 @@ def announce(trackers: Sequence[Tracker], targets: Sequence[Target]) -> None:
     """
     if owns_process() or any(target.joined or target.parent for target in targets):
         return
-    names = (registry.get(name) for name in registry.names())
-    hints = [hint for each in names if (hint := getattr(each, "unjoined", lambda: None)())]
+    installed = (registry.get(name) for name in registry.names())
+    hints = [
+        hint
+        for tracker in installed
+        if isinstance(tracker, HintsAtOpenRuns) and (hint := tracker.unjoined())
+    ]
     places = [
         f"{tracker.name} ({target.uri or f'its default store in {working_directory()}'})"
         for tracker, target in zip(trackers, targets, strict=True)

@@ -22,6 +22,7 @@ from lrtrack.records import TRAIN, Run, State
 from lrtrack.shipping.credentials import Snapshot
 from lrtrack.shipping.spawn import Courier
 from lrtrack.trackers.base import Tracker
+from lrtrack.trackers.hooks import GuardsOpenRuns, RunGuard
 from lrtrack.tracking.journal_location import open_journal
 from lrtrack.tracking.live_diagnoses import LiveDiagnoses, print_diagnoses
 from lrtrack.tracking.live_summary import LiveSummary
@@ -69,7 +70,7 @@ class Recording:
         self._fork_count = _fork_count
         self._journal: JournalWriter | None = None
         self._uploads: UploadMonitor | None = None
-        self._open_run_guards: dict[str, Any] = {}
+        self._open_run_guards: dict[str, RunGuard] = {}
         self._summary: LiveSummary | None = None
         self._tracker_id: str | None = None
         self._last_time: float | None = None
@@ -262,9 +263,10 @@ class Recording:
     def _guard_open_runs(self) -> None:
         """Have trackers notice when the user ends an open run that this run was joined to."""
         for tracker, target in zip(self._trackers, self.run.targets, strict=True):
-            watch = getattr(tracker, "watch", None)
+            if not target.joined or not isinstance(tracker, GuardsOpenRuns):
+                continue
             gate = self._layout.gate(self.run.id, target.tracker)
-            guard = watch(gate, self._upload_now) if watch is not None and target.joined else None
+            guard = tracker.watch(gate, self._upload_now)
             if guard is not None:
                 self._open_run_guards[target.tracker] = guard  # first, so it is always left
                 guard.enter()

@@ -20,7 +20,8 @@ def test_histories(small):
     expected = pd.DataFrame(
         {
             "run_id": ["a", "a", "b", "b", "c", "c", "c"],
-            "schedule": ["CosineAnnealingLR(T_max=2)"] * 4 + [label] * 3,
+            "label": ["CosineAnnealingLR(T_max=2)"] * 4 + [label] * 3,
+            "schedule": ["CosineAnnealingLR"] * 4 + ["SequentialLR"] * 3,
             "seed": pd.array([0, 0, 1, 1, None, None, None], dtype="Int64"),
             "step": [0, 1, 0, 1, 0, 1, 2],
             "time": [100.0, 100.5, 100.0, 100.5, 100.0, 100.5, 101.0],
@@ -29,7 +30,7 @@ def test_histories(small):
             "lr": [0.1] * 7,
             "val_loss": [nan, 0.7, nan, nan, nan, nan, nan],
         }
-    ).astype({"run_id": "str", "schedule": "str"})
+    ).astype({"run_id": "str", "label": "str", "schedule": "str"})
 
     pd.testing.assert_frame_equal(expected, small.histories_frame())
 
@@ -39,7 +40,8 @@ def test_steps_without_the_metrics_asked_for_are_left_out(small, asked):
     """What is asked for decides columns and rows."""
     frame = small.histories_frame(asked)
 
-    assert list(frame) == ["run_id", "schedule", "seed", "step", "time", "seconds", "val_loss"]
+    columns = ["run_id", "label", "schedule", "seed", "step", "time", "seconds", "val_loss"]
+    assert list(frame) == columns
     assert frame[["run_id", "step", "val_loss"]].to_numpy().tolist() == [["a", 1, 0.7]]
 
 
@@ -61,8 +63,10 @@ def test_runs(small):
     """Identity, figures and settings of each run, with types that hold missing values."""
     frame = small.runs_frame()
 
-    assert list(frame)[:11] == ["run_id", "name", "schedule", "schedule_id", "seed", "group",
-                                "device", "state", "tracker", "url", "started"]  # fmt: skip
+    assert list(frame)[:12] == [
+        "label", "run_id", "name", "schedule", "seed", "group", "device.type", "device.name",
+        "state", "tracker", "url", "started",
+    ]  # fmt: skip
     assert frame["run_id"].tolist() == ["a", "b", "c"]
     assert frame["name"].tolist() == ["run a", "run b", "run c"]
     assert frame["url"].tolist() == ["http://host/a", "http://host/b", "http://host/c"]

@@ -236,7 +236,14 @@ FAULTS: dict[str, list[type[Tracker]]] = {
     ],
     "other_experiments_are_left_alone": [with_query(experiment=None)],
     "an_unknown_experiment_is_named": [with_query(experiment=None)],
-    "filters": [with_query(filters=())],
+    "filters": [
+        of_class(
+            histories=lambda self, query, progress=None: (
+                [] if query.filters else MemoryTracker.histories(self, query, progress)
+            )
+        )
+    ],
+    "raw_filters": [with_query(raw_filters=())],
     "hostile_names": [with_run(group=lambda run: (run.group or "").replace("\n", " "))],
     "hostile_metrics": [with_metrics(lambda name, value: (name.replace(" ", "_"), value))],
     "what_was_trained_is_read_back": [

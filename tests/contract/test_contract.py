@@ -23,8 +23,6 @@ class TestMemory(TrackerContract):
 class TestLocal(TrackerContract):
     """The journals themselves."""
 
-    filter = "seed=0"
-
     @pytest.fixture
     def tracker(self) -> LocalTracker:
         return LocalTracker()

@@ -14,7 +14,7 @@ from lrtrack.trackers.mlflow import MlflowTracker
 class TestMlflow(TrackerContract):
     """An embedded SQLite store."""
 
-    filter = "params.seed = '0'"
+    raw_filter = "params.seed = '0'"
 
     @pytest.fixture
     def tracker(self, store: str, monkeypatch: pytest.MonkeyPatch) -> MlflowTracker:

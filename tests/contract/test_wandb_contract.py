@@ -24,7 +24,7 @@ class Chosen(Protocols, Delivering):
 class TestWandb(TrackerContract if "LRTRACK_SOAK" in os.environ else Chosen):  # type: ignore[misc]
     """A server on the loopback, whose rows come some time after its client has taken them."""
 
-    filter = "config.lrtrack.value.seed = 0"
+    raw_filter = "config.lrtrack.value.seed = 0"
     follows = False
 
     @pytest.fixture

@@ -51,12 +51,12 @@ def test_the_columnar_file_is_kept(tracker, sink, tmp_path):
 
 
 def test_unknown_experiments_and_filters(tracker, sink):
-    """The nearest experiment is offered; filters are refused; no experiment means all."""
+    """The nearest experiment is offered; raw filters are refused; no experiment means all."""
     sink.open()
     with pytest.raises(NothingFound, match="Unknown experiment 'Y'"):
         list(tracker.histories(Query("Y")))
-    with pytest.raises(UsageError, match="no filters"):
-        list(tracker.histories(Query("X", filters=["a=1"])))
+    with pytest.raises(UsageError, match="no filter language"):
+        list(tracker.histories(Query("X", raw_filters=["a=1"])))
 
     assert len(list(tracker.histories(Query()))) == 1
     assert list(MemoryTracker().histories(Query())) == []

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrtrack.schedules import Schedule, label_of, text_of
+from lrtrack.fields import text_of
+from lrtrack.schedules import Schedule, label_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 FRACTIONS = st.floats().filter(lambda number: not number.is_integer())

@@ -255,8 +255,8 @@ def test_mistakes_over_http(server, written):
     """Wrong filters and experiments are told as for an embedded store, and so is a dead server."""
     server.start()
     written(server.uri, upload=False)
-    with pytest.raises(UsageError, match="cannot read the filter"):
-        read(server.uri, filters=["seed is one"])
+    with pytest.raises(UsageError, match="cannot read the --filter-raw"):
+        read(server.uri, raw_filters=["seed is one"])
     with pytest.raises(NothingFound, match="Unknown experiment 'y'"):
         read(server.uri, experiment="y")
     server.stop()

@@ -52,14 +52,14 @@ def test_a_reader_that_stops_early(store, written):
     assert [t for t in threading.enumerate() if t.name.startswith("lrtrack")] == []
 
 
-def test_filters_are_mlflows_own(store, written):
-    """All filters must hold; they are MLflow's own."""
+def test_raw_filters_are_mlflows_own(store, written):
+    """Raw filters are MLflow's own search expressions, and all of them must hold."""
     written(store, seed=0)
     kept = written(store, seed=1, config={"depth": 2})
     written(store, seed=1, config={"depth": 3})
 
     filters = ["params.seed = '1'", "params.depth = '2' and metrics.loss_final < 0.6"]
-    assert [history.id for history in read(filters=filters)] == [kept]
+    assert [history.id for history in read(raw_filters=filters)] == [kept]
 
 
 @pytest.mark.parametrize("bad", ["seed is one", "params.seed", "params.seed = '1' or 1 = 1"])
@@ -67,8 +67,8 @@ def test_a_filter_that_mlflow_cannot_read(store, written, bad):
     """A filter that MLflow refuses is the user's mistake."""
     written(store)
 
-    with pytest.raises(UsageError, match="cannot read the filter"):
-        read(filters=[bad])
+    with pytest.raises(UsageError, match="cannot read the --filter-raw"):
+        read(raw_filters=[bad])
 
 
 def test_a_joined_run_that_goes_on(store):

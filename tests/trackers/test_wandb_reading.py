@@ -118,17 +118,17 @@ def test_a_broken_copy_is_no_copy(wandb_server, cache: Path):
     assert same(history.metrics["loss"], np.array(LOSSES))
 
 
-def test_filters_are_the_servers_work(wandb_server):
-    """`FIELD OP VALUE` and W&B's own JSON are sent with the question."""
+def test_raw_filters_are_the_servers_work(wandb_server):
+    """Raw filters, as `FIELD OP VALUE` or W&B's own JSON, are sent to the server."""
     train(seed=0, group="a")
     kept = train(seed=1, group="b")
 
-    assert [history.id for history in read(filters=["group=b"])] == [kept]
-    assert [history.id for history in read(filters=['{"group": "b"}'])] == [kept]
-    with pytest.raises(UsageError, match="Cannot read the filter"):
-        read(filters=["group is b"])
+    assert [history.id for history in read(raw_filters=["group=b"])] == [kept]
+    assert [history.id for history in read(raw_filters=['{"group": "b"}'])] == [kept]
+    with pytest.raises(UsageError, match="Cannot read the --filter-raw"):
+        read(raw_filters=["group is b"])
     with pytest.raises(UsageError, match="as JSON"):
-        read(filters=["{group: b}"])
+        read(raw_filters=["{group: b}"])
 
 
 def test_newest_first_with_progress(wandb_server):

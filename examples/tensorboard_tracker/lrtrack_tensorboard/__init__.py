@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from lrtrack.errors import NothingFound, UsageError, unknown
+from lrtrack.errors import NothingFound, unknown
+from lrtrack.filters import no_raw_filters
 from lrtrack.records import History, Run, Target
 from lrtrack.trackers.base import Progress, Query, Sink
 
@@ -37,8 +38,7 @@ class TensorBoardTracker:
         """Read an experiment's runs back, newest first; of all experiments without a name."""
         from lrtrack_tensorboard.reading import histories
 
-        if query.filters:
-            raise UsageError("The tensorboard tracker knows no filters.")
+        no_raw_filters(self.name, query.raw_filters)
         root = Path(query.uri) if query.uri else logdir()
         known = _experiments(root)
         if query.experiment is None:

@@ -37,6 +37,7 @@ class MlflowTracker:
 
     name = "mlflow"
     portable = True
+    takes_shared_uri = True
     access = ACCESS
 
     def __init__(self, join: str | None = None, uri: str | None = None) -> None:

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from lrtrack.records import Target
 from lrtrack.settings import redact
-from lrtrack.trackers.base import Access, origin_of
+from lrtrack.trackers.base import origin_of
+from lrtrack.trackers.hooks import Access
 
 #: MLflow's own variables, its databases' and its artifact stores'.
 _DECIDES = re.compile(

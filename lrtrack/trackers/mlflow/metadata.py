@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lrtrack.fields import flatten, text_of
 from lrtrack.records import FIND, METHOD, TRAIN, Run, State, StepRecord, diagnoses_from
-from lrtrack.schedules import CONSTANT, Schedule, text_of
+from lrtrack.schedules import CONSTANT, Schedule
 from lrtrack.trackers.base import Publication
 
 RUN_ID = "lrtrack.run_id"
@@ -154,7 +155,7 @@ def params(run: Run, before: str = "") -> dict[str, str]:
     if before:
         found = {f"{before}{name}": value for name, value in found.items()}
     else:
-        found |= {name: value for name, value in _dotted("", run.config) if name not in found}
+        found |= {name: value for name, value in flatten(run.config).items() if name not in found}
     return {key(name): text_of(value)[:_PARAM_LENGTH] for name, value in found.items()}
 
 
@@ -256,13 +257,6 @@ def schedule_from(found: Mapping[str, str]) -> Schedule:
 
 def _named(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": "?", **optimizer}
-
-
-def _dotted(prefix: str, value: Any) -> list[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        dot = f"{prefix}." if prefix else ""
-        return [pair for name, inner in value.items() for pair in _dotted(f"{dot}{name}", inner)]
-    return [(prefix, value)] if prefix else []
 
 
 def _code(text: str) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from lrtrack.errors import NothingFound, UsageError, unknown, warn
+from lrtrack.fields import JSON
+from lrtrack.filters import select
 from lrtrack.journal import history_table
 from lrtrack.records import TRAIN, History, Run, State, Target, suggestions_from
 from lrtrack.settings import redact
 from lrtrack.trackers import cache, per_run
 from lrtrack.trackers.base import Progress, Query
-from lrtrack.trackers.mlflow import metadata
+from lrtrack.trackers.mlflow import metadata, search
 from lrtrack.trackers.mlflow.errors import patiently, translated
 from lrtrack.trackers.mlflow.shared_run import content_of
 from lrtrack.trackers.mlflow.step_points import FILE, columnar, from_api, joined, stored
@@ -42,7 +45,7 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     uri = query.uri or own_target().uri
     mlflow = existing(uri)
     experiment = patiently(uri, lambda: experiment_of(mlflow, query))
-    runs = patiently(uri, lambda: _runs(mlflow, query, experiment.experiment_id))
+    runs = patiently(uri, lambda: _runs(mlflow, query, experiment))
     left_out = per_run.LeftOut()
     source = _Source(mlflow, uri, experiment.name, query, left_out)
     with quiet():
@@ -88,16 +91,40 @@ def experiment_of(mlflow: MlflowClient, query: Query) -> Any:
     return found
 
 
-def _runs(mlflow: MlflowClient, query: Query, experiment_id: str) -> list[Any]:
-    wanted = " and ".join(["tags.`lrtrack.version` != ''", *query.filters])
+def _runs(mlflow: MlflowClient, query: Query, experiment: Any) -> list[Any]:
+    """The runs for which the query's filters hold."""
+    expressions = search.expressions(query.filters)
+    runs = _search(mlflow, experiment.experiment_id, expressions, query.raw_filters)
+    fields = partial(_fields, mlflow, experiment.name)
+    # A narrowed search that finds nothing cannot tell a field that no run has from a value that
+    # none has: `select` does, on all runs.
+    if expressions and not runs:
+        runs = _search(mlflow, experiment.experiment_id, (), query.raw_filters)
+    return select(runs, query.filters, fields)
+
+
+def _fields(mlflow: MlflowClient, experiment: str, found: Any) -> dict[str, JSON]:
+    info = found.info
+    return run_from(found, experiment).fields(
+        run_id=info.run_id,
+        state=str(_STATES.get(info.status, State.FAILED)),
+        tracker="mlflow",
+        url=page(mlflow.tracking_uri, info.experiment_id, info.run_id),
+    )
+
+
+def _search(
+    mlflow: MlflowClient, experiment_id: str, expressions: Sequence[str], raw: Sequence[str]
+) -> list[Any]:
+    wanted = " and ".join(["tags.`lrtrack.version` != ''", *expressions, *raw])
     runs: list[Any] = []
     token = None
     while True:
         try:
             found = mlflow.search_runs([experiment_id], wanted, max_results=_PAGE, page_token=token)
         except Exception as error:
-            if getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE" and query.filters:
-                raise UsageError(f"MLflow cannot read the filter: {error}") from error
+            if getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE" and raw:
+                raise UsageError(f"MLflow cannot read the --filter-raw: {error}") from error
             raise
         runs += found
         token = found.token

@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lrtrack.fields import JSON, plain, text_of
 from lrtrack.records import Run, Target
-from lrtrack.schedules import JSON, Schedule, plain, text_of
+from lrtrack.schedules import Schedule
 from lrtrack.trackers import shared_runs
 from lrtrack.trackers.mlflow import metadata
 from lrtrack.trackers.shared_runs import Phase

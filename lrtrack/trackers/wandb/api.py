@@ -7,13 +7,15 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar, cast
 
 from lrtrack._optional import load
 from lrtrack.errors import AccessRefused, TrackerUnavailable, UsageError
+from lrtrack.filters import Filter
+from lrtrack.records import State
 from lrtrack.settings import redact
 from lrtrack.trackers.per_run import LeftOut
 from lrtrack.trackers.wandb import destination, login, shutdown
@@ -73,11 +75,11 @@ def server_filter(text: str) -> dict[str, Any]:
         try:
             return dict(json.loads(text))
         except ValueError as error:
-            raise UsageError(f"Cannot read the filter {text!r} as JSON: {error}") from error
+            raise UsageError(f"Cannot read the --filter-raw {text!r} as JSON: {error}") from error
     match = _COMPARE.fullmatch(text)
     if match is None:
         raise UsageError(
-            f"Cannot read the filter {text!r}: write FIELD OP VALUE with one of "
+            f"Cannot read the --filter-raw {text!r}: write FIELD OP VALUE with one of "
             f"{' '.join(_SIGNS)}, for instance state=finished or config.lr<0.1, or W&B's JSON"
         )
     field, sign, value = match.groups()
@@ -86,6 +88,28 @@ def server_filter(text: str) -> dict[str, Any]:
     except ValueError:
         wanted = value.strip("'\"")
     return {field: wanted if sign in ("=", "==") else {_SIGNS[sign]: wanted}}
+
+
+def narrowing_filters(filters: Iterable[Filter]) -> list[dict[str, Any]]:
+    """The conditions that W&B's server can narrow a search by; it finds at least what they select.
+
+    All others are left to `lrtrack.filters.select`: where a run's config stands depends on who
+    opened the run, and on how many blocks share it.
+    """
+    narrowing: list[dict[str, Any]] = []
+    for condition in filters:
+        value = condition.value
+        if not isinstance(value, str):
+            continue
+        if condition.field == "state" and condition.op in ("=", "!="):
+            finished = value.upper() == State.FINISHED
+            if condition.op == "=" and finished:
+                narrowing.append({"state": "finished"})
+            elif finished or condition.op == "=":
+                narrowing.append({"state": {"$ne": "finished"}})
+        elif condition.field == "name" and condition.op == "=":
+            narrowing.append({"display_name": value})
+    return narrowing
 
 
 def listed(runs: Any, left_out: LeftOut) -> list[Any]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lrtrack.trackers.base import Access, origin_of
+from lrtrack.trackers.base import origin_of
+from lrtrack.trackers.hooks import Access
 from lrtrack.trackers.wandb import destination, login
 
 #: What W&B's processes of lrtrack's answer to an order.

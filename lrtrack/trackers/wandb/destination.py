@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.errors import UsageError, unknown
+from lrtrack.fields import plain
 from lrtrack.records import Target
-from lrtrack.schedules import plain
 from lrtrack.settings import redact, working_directory
 from lrtrack.trackers.shared_runs import Phase
 from lrtrack.trackers.wandb import login, metadata

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lrtrack.fields import plain, text_of
 from lrtrack.records import FIND, TRAIN, Run, Target
-from lrtrack.schedules import CONSTANT, Schedule, plain, text_of
+from lrtrack.schedules import CONSTANT, Schedule
 from lrtrack.trackers import shared_runs
 from lrtrack.trackers.shared_runs import Phase
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerError, unknown
+from lrtrack.fields import JSON, shallow
+from lrtrack.filters import select
 from lrtrack.journal import history_table
 from lrtrack.records import TRAIN, History, Run, State, diagnoses_from, suggestions_from
-from lrtrack.schedules.schedule import shallow
 from lrtrack.settings import redact
 from lrtrack.trackers import cache, per_run, shared_runs
 from lrtrack.trackers.base import Progress, Query
@@ -24,6 +25,7 @@ from lrtrack.trackers.wandb.api import (
     exists,
     first_line,
     listed,
+    narrowing_filters,
     patiently,
     project_of,
     server_filter,
@@ -47,15 +49,40 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     """
     api, uri = connect(query.uri)
     entity, project = project_of(query.experiment, api)
-    wanted = {"$and": [server_filter(text) for text in query.filters]} if query.filters else {}
     left_out = per_run.LeftOut()
-    with translated(uri):
-        runs = _runs(api, entity, project, wanted, left_out)
+
+    def search(wanted: Mapping[str, Any]) -> list[Any]:
+        with translated(uri):
+            return _runs(api, entity, project, wanted, left_out)
+
+    runs = _selected(search, query)
     source = _Source(api, uri or destination.DEFAULT_URL, query, f"{entity}/{project}", left_out)
     yield from per_run.read_each(
         runs, source.history, _named, left_out, workers=WORKERS, progress=progress
     )
     cache.prune()
+
+
+def _selected(search: Callable[[Mapping[str, Any]], list[Any]], query: Query) -> list[Any]:
+    """The runs for which the query's filters hold."""
+    raw = [server_filter(text) for text in query.raw_filters]
+    narrowing = narrowing_filters(query.filters)
+    runs = search({"$and": [*raw, *narrowing]} if raw or narrowing else {})
+    # A narrowed search that finds nothing cannot tell a field that no run has from a value that
+    # none has: `select` does, on all runs.
+    if narrowing and not runs:
+        runs = search({"$and": raw} if raw else {})
+    return select(runs, query.filters, _fields)
+
+
+def _fields(found: Any) -> dict[str, JSON]:
+    try:
+        run = run_from(found, "")
+        state = str(_state_of(found))
+    except Exception:  # a run that cannot be read is reported when it is read
+        return {}
+    url = str(found.url) if found.url else None
+    return run.fields(run_id=str(found.id), state=state, tracker=destination.NAME, url=url)
 
 
 def _runs(

@@ -1,0 +1,287 @@
+"""Filters of runs: `FIELD OP VALUE`, with one meaning for every tracker.
+
+Trackers may narrow what they fetch by a filter, in their own language; `select` decides.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from lrtrack._optional import load
+from lrtrack.errors import UsageError, warn
+from lrtrack.fields import JSON, TEXT, names_of, resolve, text_of, unknown_field
+
+T = TypeVar("T")
+
+#: What a value in a filter may be.
+Value = str | int | float | bool | None
+
+OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "~")
+_ORDERED: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+_QUOTED = r""""(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`"""
+_FILTER = re.compile(
+    rf"\s*(?P<field>{_QUOTED}|[^\s=!<>~\"'`]+)\s*(?P<op>!=|<=|>=|==|=|<|>|~)\s*(?P<value>.*?)\s*",
+    re.DOTALL,
+)
+_TEXT_VALUE = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'""", re.DOTALL)
+_INTEGER = re.compile(r"[+-]?\d{1,300}", re.ASCII)
+_NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[iI]nf(inity)?)", re.ASCII)
+_WORDS: dict[str, Value] = {"true": True, "false": False, "null": None}
+# A tracker's own language: MLflow joins conditions by `and`, and W&B's filters are JSON.
+_JOINED = re.compile(r"\s(and|or)\s+\S+\s*([=!<>~]|like\b|ilike\b|in\b)", re.IGNORECASE)
+_VENDOR = re.compile(r"(params?|parameters?|metrics?|attr(ibute)?s?|tag|summary(_metrics)?)\.")
+_LONGEST_PATTERN = 1000
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One condition on a field of a run: `seed < 5`, `config.data = "CIFAR 10"`, `name ~ ^warm`.
+
+    A value is a number, `true`, `false`, `null`, or text. Text may be quoted with `"` or `'`, a
+    quote inside it is doubled; quoted text is never a number. A field with spaces is quoted as a
+    whole.
+
+    How values compare:
+
+    - With a number, fields that are numbers compare as numbers, and so does text that reads as
+      one, as MLflow keeps all params as text. Any other value differs, and is neither smaller nor
+      larger.
+    - `true` and `false` equal truth values, and text that reads so.
+    - A run without the field has `null` there: of all other values, only `!=` selects it.
+    - All else compares as text, the way tags show it; ids and names always do (`lrtrack.fields.
+      TEXT`). States are written in any case.
+    - `~` searches the text for a regular expression in RE2's syntax, which takes linear time.
+
+    Attributes:
+        field: the field's name, as the user wrote it; see `lrtrack.fields.resolve`.
+        op: one of `OPERATORS`.
+        value: what to compare with; of `~` the pattern.
+    """
+
+    field: str
+    op: str
+    value: Value
+
+    def __post_init__(self) -> None:
+        if self.op not in OPERATORS:
+            raise UsageError(f"Unknown operator {self.op!r}. Available: {' '.join(OPERATORS)}.")
+        if isinstance(self.value, float) and math.isnan(self.value):
+            object.__setattr__(self, "value", "nan")  # as text, it equals itself
+        if self.op == "~":
+            _check_pattern(self.value)
+        if self.op in _ORDERED and (self.value is None or isinstance(self.value, bool)):
+            raise UsageError(
+                f"{text_of(self.value)} has no order: {self}. Fix: use = or !=, or quote the value."
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Filter:
+        """Read `FIELD OP VALUE`.
+
+        Raises:
+            UsageError: the text is no such condition; the message names the tracker's own language
+                where the text looks like that.
+        """
+        match = _FILTER.fullmatch(text)
+        if match is None or text.lstrip().startswith("{"):
+            raise _unreadable(text, f"it is not FIELD OP VALUE, with OP one of {_OPS}")
+        field, op, value = match["field"], match["op"].replace("==", "="), match["value"]
+        if field[0] not in "\"'`" and (vendor := _VENDOR.match(field)):
+            raise _unreadable(text, f"fields do not begin with {vendor[0]}", _OWN_FIELDS)
+        field = _unquoted(field)
+        if not field:
+            raise _unreadable(text, "the field has no name")
+        if not value or value[0] in "=!<>~":
+            raise _unreadable(text, f"a value must follow {op}; quote a value such as {value!r}")
+        if value[0] in "\"'":
+            if _TEXT_VALUE.fullmatch(value) is None:
+                raise _unreadable(text, "the value does not end at its closing quote")
+            return cls(field, op, _unquoted(value))
+        if _JOINED.search(value):
+            raise _unreadable(text, "a filter is one condition", "give --filter once for each, ")
+        return cls(field, op, value if op == "~" else _value_of(value))
+
+    def __str__(self) -> str:
+        field = self.field
+        bare = re.fullmatch(r"[^\s=!<>~\"'`]+", field) and not _VENDOR.match(field)
+        if not bare or field.startswith("{"):
+            field = _quoted(field)
+        value = _quoted(self.value) if isinstance(self.value, str) else _text(self.value)
+        return f"{field} {self.op} {value}"
+
+    def holds(self, value: JSON) -> bool:
+        """Whether a run passes that has `value` in the field; None where it lacks the field."""
+        if self.op == "!=":
+            return not self._equals(value)
+        if self.op == "=":
+            return self._equals(value)
+        if value is None:
+            return False
+        if self.op == "~":
+            return _search(str(self.value), text_of(value))
+        compare = _ORDERED[self.op]
+        if _is_number(self.value) and self.field not in TEXT:
+            number = _number_of(value)
+            return number is not None and compare(number, self.value)
+        return compare(self._text(value), self._text(self.value))
+
+    def _equals(self, value: JSON) -> bool:
+        if self.value is None or value is None:
+            return (value is None or value == "null") and self.value is None
+        if self.field in TEXT:
+            return self._text(value) == self._text(self.value)
+        if isinstance(self.value, bool):
+            return _text(value).lower() == text_of(self.value)
+        if _is_number(self.value):
+            number = _number_of(value)
+            return number is not None and number == self.value
+        return _text(value) == self.value
+
+    def _text(self, value: JSON) -> str:
+        text = _text(value)
+        return text.upper() if self.field == "state" else text
+
+
+def filters_of(filters: str | Filter | Iterable[str | Filter]) -> tuple[Filter, ...]:
+    """Read one filter or several, as text or already read.
+
+    Raises:
+        UsageError: one of them cannot be read.
+    """
+    items = [filters] if isinstance(filters, str | Filter) else filters
+    return tuple(item if isinstance(item, Filter) else Filter.parse(item) for item in items)
+
+
+def select(
+    items: Iterable[T],
+    filters: Sequence[Filter],
+    fields_of: Callable[[T], Mapping[str, JSON]],
+) -> list[T]:
+    """Keep the items for which all filters hold, in their order.
+
+    Args:
+        items: runs, in any form.
+        filters: all must hold.
+        fields_of: the fields of an item, as `Run.fields` names them.
+
+    Raises:
+        UsageError: no run passes, and none has one of the fields; or a field is ambiguous.
+    """
+    every = list(items)
+    if not filters or not every:
+        return every
+    rows = [fields_of(item) for item in every]
+    known = names_of(rows)
+    tests = [(condition, resolve(condition.field, known)) for condition in filters]
+    kept = [
+        item
+        for item, row in zip(every, rows, strict=True)
+        if all(_exact(test, name).holds(row.get(name) if name else None) for test, name in tests)
+    ]
+    for condition, name in tests:
+        if name is not None:
+            continue
+        if not kept:
+            raise unknown_field("filter by", condition.field, known)
+        warn(f"No run has the field {condition.field!r}, so {condition} holds for all of them")
+    return kept
+
+
+def no_raw_filters(tracker: str, filters: Sequence[str]) -> None:
+    """Refuse filters in a tracker's own language, for a tracker that has none.
+
+    Raises:
+        UsageError: there are any.
+    """
+    if filters:
+        raise UsageError(
+            f"The {tracker} tracker has no filter language of its own. Fix: use --filter (in "
+            'Python, filters=), for example "seed < 5", instead of --filter-raw.'
+        )
+
+
+def _exact(condition: Filter, name: str | None) -> Filter:
+    """The condition on the field's full name, which decides whether it compares as text."""
+    if name is None or name == condition.field:
+        return condition
+    return Filter(name, condition.op, condition.value)
+
+
+_OPS = " ".join(OPERATORS)
+_OWN_FIELDS = "write config.NAME, tags.NAME, scheduler.NAME or optimizer.NAME, "
+
+
+def _unreadable(text: str, reason: str, fix: str = "") -> UsageError:
+    fix = fix or 'write for example "seed < 5" or "scheduler.name = StepLR", '
+    return UsageError(
+        f"Cannot read the filter {text!r}: {reason}. Fix: {fix}or use --filter-raw (in Python, "
+        "filter_raw=) for the tracker's own language."
+    )
+
+
+def _value_of(text: str) -> Value:
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        # A literal beyond all floats is no number that a run could have.
+        return number if math.isfinite(number) or "i" in text.lower() else text
+    return text
+
+
+def _is_number(value: JSON) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number_of(value: JSON) -> int | float | None:
+    """A number, or text that reads as one; None for anything else."""
+    if isinstance(value, str):
+        value = _value_of(value.strip())
+    return value if _is_number(value) else None
+
+
+def _text(value: JSON) -> str:
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else text_of(value)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _unquoted(text: str) -> str:
+    quote = text[0]
+    return text[1:-1].replace(quote * 2, quote) if quote in "\"'`" else text
+
+
+def _check_pattern(pattern: Value) -> None:
+    if not isinstance(pattern, str):
+        raise UsageError(f"~ takes a regular expression as text, not {pattern!r}.")
+    if len(pattern) > _LONGEST_PATTERN:
+        raise UsageError(
+            f"The regular expression has {len(pattern):,} characters; the limit is "
+            f"{_LONGEST_PATTERN:,}."
+        )
+    _search(pattern, "")
+
+
+def _search(pattern: str, text: str) -> bool:
+    # RE2, as Arrow has it: no pattern takes more than linear time, which Python's `re` may.
+    array = load("pyarrow").array([text])
+    try:
+        return bool(load("pyarrow.compute").match_substring_regex(array, pattern)[0].as_py())
+    except ValueError as error:
+        reason = str(error).partition("\n")[0].removeprefix("Invalid regular expression: ")
+        raise UsageError(
+            f"Cannot read the regular expression {pattern!r}: {reason}. Fix: use RE2 syntax, which "
+            "has no look-around and no back-references."
+        ) from error

@@ -1,0 +1,226 @@
+"""Optional parts of a tracker or a sink, each a protocol that lrtrack looks for with `isinstance`.
+
+A tracker has a hook by having its method or attribute; no base class is needed.
+
+| Hook | Lets a tracker |
+| --- | --- |
+| `Publisher` | keep reports beside the runs |
+| `HasAccess` | say which variables and files decide how it is reached |
+| `RenewsTargets` | deliver with the settings of the process that delivers |
+| `OpensSeparateRuns` | open a run of its own while the user has one open |
+| `OpensChildRuns` | open child runs of the user's open run |
+| `KnowsPhases` | say what an open run holds already |
+| `GuardsOpenRuns` | watch the user's open run while lrtrack records into it |
+| `HintsAtOpenRuns` | point to an open run that was not joined |
+| `TakesSharedUri` | receive `tracking_uri` when several trackers are read |
+| `CompletesRuns` (sink) | store what is only known at a run's end |
+| `KeepsTemporaryFiles` (sink) | keep temporary files where lrtrack removes them |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from lrtrack.records import Run, Target
+from lrtrack.trackers.base import Publication, Query, Remote
+from lrtrack.trackers.shared_runs import Phase
+
+
+@runtime_checkable
+class Publisher(Protocol):
+    """A tracker that keeps reports beside the runs they are about: `lrtrack compare --publish`."""
+
+    name: str
+
+    def publish(self, publication: Publication, query: Query) -> Remote:
+        """Put a report into the experiment's run called `REPORT`, which is created if missing.
+
+        An earlier report on the same metric is replaced. Nothing that reads histories may take
+        that run for a training.
+
+        Args:
+            publication: the report.
+            query: the experiment, and where it is.
+
+        Raises:
+            NothingFound: there is no such experiment.
+            TrackerUnavailable: the tracker cannot be reached.
+            TrackerError: the tracker refuses.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Access:
+    """Which parts of a process's environment decide how a tracker is reached, and as whom.
+
+    Nothing here may import the vendor's package: it is called in the training process.
+
+    Attributes:
+        decides: whether a variable (name, value) matters: a credential, a certificate, a profile.
+            False for what is recorded with each run.
+        is_path: whether a variable of that name holds a path, which must not depend on the working
+            directory.
+        files: given the environment, the files that matter, by the names users know them by.
+        sends: whether the variable or file of that name is sent to the server of a target,
+            whichever server that is.
+        origin: the server that a target names, as `scheme://host:port`; None where nothing is sent
+            to a server that the target alone names, as with a file.
+        home: given the environment, the origin that these settings themselves name.
+        ask_for: what to set so that `home` is the target's origin, as an assignment.
+    """
+
+    decides: Callable[[str, str], bool]
+    is_path: Callable[[str], bool]
+    files: Callable[[Mapping[str, str]], Mapping[str, Path]]
+    sends: Callable[[str, Target], bool]
+    origin: Callable[[Target], str | None]
+    home: Callable[[Mapping[str, str]], str | None]
+    ask_for: Callable[[Target], str]
+
+
+@runtime_checkable
+class HasAccess(Protocol):
+    """A tracker whose deliveries authenticate.
+
+    Read in the training process, which records a salted hash of what matters, and again before
+    each delivery, which must run as the same user.
+    """
+
+    access: Access
+
+
+@runtime_checkable
+class RenewsTargets(Protocol):
+    """A tracker whose targets carry settings of the process that trained."""
+
+    def renewed(self, target: Target) -> Target:
+        """The target with this process's settings instead; called by `lrtrack sync`."""
+        ...
+
+
+@runtime_checkable
+class OpensSeparateRuns(Protocol):
+    """A tracker that can open a run of its own although the user has one open."""
+
+    def apart(self, experiment: str | None, default: str) -> Target:
+        """A new run, whatever is active; called in the training process by `find_lr()`.
+
+        Args:
+            experiment: what the user asked for; None: the experiment of the active run.
+            default: where it goes when neither the user nor the tracker's settings say.
+        """
+        ...
+
+
+@runtime_checkable
+class OpensChildRuns(Protocol):
+    """A tracker that can open child runs of the user's open run."""
+
+    def child(self, target: Target) -> Target:
+        """A child of the open run of `target`, which lrtrack opens and closes.
+
+        Called in the training process, where a block cannot share the open run: its seed or name
+        differs, another block is still recording there, or it is a trial of a study.
+        """
+        ...
+
+
+@runtime_checkable
+class KnowsPhases(Protocol):
+    """A tracker that knows, in the training process, what the user's open run holds already."""
+
+    def earlier(self, prefix: str) -> tuple[int, tuple[Phase, ...]]:
+        """Blocks of an earlier process in the open run; called for the first block that joins it.
+
+        Args:
+            prefix: the metric prefix of the new block.
+
+        Returns:
+            The step at which the new block begins, and the phases before it, see `shared_runs`.
+        """
+        ...
+
+
+class RunGuard(Protocol):
+    """What `GuardsOpenRuns.watch` returns; all of it is called on the training thread."""
+
+    def enter(self) -> None:
+        """Begin, when the block is entered."""
+        ...
+
+    def tick(self) -> None:
+        """Called after each recorded optimizer step; must take no time."""
+        ...
+
+    def leave(self) -> bool:
+        """End, with the block; whether deliveries may begin now. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class GuardsOpenRuns(Protocol):
+    """A tracker that watches what the user logs while lrtrack records into the same run."""
+
+    def watch(self, gate: Path, deliver: Callable[[], None]) -> RunGuard | None:
+        """A guard of the user's active run; called when a block joins one.
+
+        Args:
+            gate: a file that keeps deliveries to this run back while it exists.
+            deliver: delivers everything recorded so far, and waits for it a while.
+        """
+        ...
+
+
+@runtime_checkable
+class HintsAtOpenRuns(Protocol):
+    """A tracker that can notice an open run of the user's that lrtrack does not join."""
+
+    def unjoined(self) -> str | None:
+        """Which run is open but not joined, and how to join it; None where there is none.
+
+        Called once a process, in the notice of where runs go when no tracker is named.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesSharedUri(Protocol):
+    """A tracker that `tracking_uri` is meant for when several trackers are read at once.
+
+    A tracker that is read alone always receives it.
+    """
+
+    takes_shared_uri: bool
+
+
+@runtime_checkable
+class CompletesRuns(Protocol):
+    """A sink that stores what is only known at a run's end."""
+
+    def complete(self, run: Run) -> None:
+        """Store tags and description again, of a run that knows more by now. Idempotent.
+
+        Called before `Sink.close`, for runs that end with `suggestions` or `diagnoses` (none of
+        which may be the news, where the run was continued). Where it fails, the run is closed
+        without what it stores: it is tried again a few times, if that may help.
+
+        Args:
+            run: as it is known now.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsTemporaryFiles(Protocol):
+    """A sink that writes temporary files.
+
+    Attributes:
+        temporary: set before `Sink.open` to the directory for them, which may have to be created.
+            lrtrack removes it.
+    """
+
+    temporary: Path | None
