@@ -162,6 +162,6 @@ def test_an_optimizer_without_parameters_is_refused():
     empty = torch.optim.SGD([{"params": []}], lr=0.1)
     partly = torch.optim.SGD([{"params": []}, {"params": [torch.nn.Parameter(torch.ones(()))]}])
 
-    with pytest.raises(UsageError, match="the SGD has no parameters"):
+    with pytest.raises(UsageError, match="The SGD has no parameters"):
         lrtrack.track(empty, tracker="local")
     assert lrtrack.track(partly, tracker="local") is not None
