@@ -1,4 +1,4 @@
-"""What all callbacks share: options checked early, and runs that end however the training ends."""
+"""All callbacks check their options early and end their runs however the training ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lrtrack.trackers.memory import MemoryTracker
 
 
 def test_a_misspelt_option_is_refused_where_the_callback_is_made() -> None:
-    """Not hours later, when the training begins; the nearest name is given."""
+    """A misspelt option is an error when the callback is created, with the nearest name."""
     with pytest.raises(TypeError, match=r"LRTrack\(\): .*'experimnt'.*experiment"):
         CallbackRuns("LRTrack", {"experimnt": "x"})
 
@@ -25,13 +25,13 @@ def test_a_misspelt_option_is_refused_where_the_callback_is_made() -> None:
     [({"tracker": "mlfow"}, "mlflow"), ({"norms": "all"}, "global"), ({"every": 0}, "at least 1")],
 )
 def test_a_value_that_does_not_exist_is_refused_there_too(options, said) -> None:
-    """With those that exist."""
+    """An invalid value is an error when the callback is created, with the valid values."""
     with pytest.raises(UsageError, match=said):
         CallbackRuns("LRTrack", options)
 
 
 def test_a_training_that_went_on_elsewhere_ends_as_failed(digits, local) -> None:
-    """A callback that begins again has not heard how its last training ended."""
+    """When a callback begins again, a run that is still open ends as FAILED."""
     task, blocks = digits(), CallbackRuns("LRTrack", {"tracker": "local"})
     for _ in range(2):
         blocks.enter([(task.optimizer, task.scheduler, "")])
@@ -44,7 +44,7 @@ def test_a_training_that_went_on_elsewhere_ends_as_failed(digits, local) -> None
 
 
 def test_the_end_of_the_program_ends_the_run(local) -> None:
-    """All steps are there, though the block was never left."""
+    """A run that is open at the end of the program ends as FAILED with all its steps."""
     program = """
 import torch
 from lrtrack.integrations._callback_runs import CallbackRuns
@@ -67,7 +67,7 @@ raise SystemExit(3)
 def test_ctrl_c_does_not_wait_for_a_server_that_is_away(
     local, living_shippers, kill_shippers, within_seconds
 ) -> None:
-    """Nobody hears of it before the program ends; an hour of patience is not for that."""
+    """After Ctrl-C, the program does not wait for an unreachable server."""
     program = """
 import torch
 from lrtrack.integrations._callback_runs import CallbackRuns
@@ -89,7 +89,7 @@ raise KeyboardInterrupt
 
 
 def test_configurations_are_put_together(digits, local) -> None:
-    """What the user says comes first, key by key."""
+    """The user's config replaces the framework's, key by key."""
     task = digits()
     blocks = CallbackRuns("LRTrack", {"tracker": "local", "config": {"depth": 2}})
     blocks.enter([(task.optimizer, task.scheduler, "")], config={"depth": 9, "width": 8})
@@ -99,7 +99,7 @@ def test_configurations_are_put_together(digits, local) -> None:
 
 
 def test_what_breaks_is_a_warning(digits, local) -> None:
-    """The training goes on, without a record."""
+    """An unexpected error is a warning, and training continues without a record."""
 
     class Broken(MemoryTracker):
         def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
@@ -115,7 +115,7 @@ def test_what_breaks_is_a_warning(digits, local) -> None:
 
 
 def test_the_users_prefix_comes_before_the_optimizers_own(digits, local) -> None:
-    """As several optimizers in one callback need both."""
+    """The user's prefix comes before the prefix of the optimizer."""
     task, blocks = digits(), CallbackRuns("LRTrack", {"tracker": "local", "prefix": "fold1/"})
     blocks.enter([(task.optimizer, task.scheduler, "generator/")])
     task.loss(*next(task.batches())).backward()
@@ -127,7 +127,7 @@ def test_the_users_prefix_comes_before_the_optimizers_own(digits, local) -> None
 
 
 def test_an_option_that_is_none_says_nothing(digits, local) -> None:
-    """What the framework knows then counts; what its user has said comes first."""
+    """An option of None leaves the value to the framework."""
     task, blocks = digits(), CallbackRuns("LRTrack", {"tracker": None, "seed": 3, "group": None})
     blocks.enter([(task.optimizer, None, "")], tracker="local", seed=5, group="g")
     task.optimizer.step()
@@ -138,7 +138,7 @@ def test_an_option_that_is_none_says_nothing(digits, local) -> None:
 
 
 def test_each_block_goes_on_with_its_own_run(digits, local) -> None:
-    """Or begins a new one, where there is none to go on with."""
+    """Each optimizer resumes its own run, or begins a new one if there is none."""
     tasks, ids = [digits(), digits()], []
     for again in (False, True):
         blocks = CallbackRuns("LRTrack", {"tracker": "local"})
