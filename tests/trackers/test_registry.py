@@ -86,7 +86,7 @@ def test_what_names_no_tracker_is_refused(spec):
 
 
 @pytest.mark.usefixtures("plugin")
-@pytest.mark.parametrize(("name", "why"), [("broken", "cannot be loaded"), ("odd", "no tracker")])
+@pytest.mark.parametrize(("name", "why"), [("broken", "Cannot load"), ("odd", "no tracker")])
 def test_a_broken_plugin_is_named(name: str, why: str):
     """Somebody else's package that fails is an error that names it; the others still work."""
     with pytest.raises(UsageError, match=f"'{name}'.* {why}"):
