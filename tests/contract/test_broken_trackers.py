@@ -182,7 +182,9 @@ FAULTS: dict[str, list[type[Tracker]]] = {
     "no_run_is_active": [of_class(active=lambda self: True)],
     "active_imports_nothing": [of_class(active=imports)],
     "status_is_one_line": [of_class(status=lambda self: "well\nvery well")],
-    "target_names_the_experiment": [of_class(target=lambda self, e, d="x": Target(self.name, experiment=d))],
+    "target_names_the_experiment": [
+        of_class(target=lambda self, e, d="x": Target(self.name, experiment=d))
+    ],
     "target_needs_no_network": [of_class(target=asks)],
     "target_survives_the_journal": [
         of_class(target=lambda self, e, d="x": Target("memory", "http://me:pw@host/", e or d))
