@@ -1,1 +1,1 @@
-"""Small real loops that know the truth, and what trackers say of them."""
+"""Small real training loops that record their own expected values, compared with the trackers'."""

@@ -34,7 +34,7 @@ def scaler() -> GradScaler:
 
 
 def spoil(task: Task) -> None:
-    """Make a gradient infinite, as an overflow does."""
+    """Makes a gradient infinite, as an overflow does."""
     next(iter(task.model.parameters())).grad[0] = math.inf
 
 
@@ -98,7 +98,7 @@ add(
 
 @case("scaler that is switched off")
 def switched_off(truth: Truth) -> None:
-    """`GradScaler(enabled=False)` hands everything on."""
+    """`GradScaler(enabled=False)` passes everything through."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     amp = GradScaler("cpu", enabled=False)
@@ -114,7 +114,7 @@ def switched_off(truth: Truth) -> None:
 
 @case("a scaled loss that is divided afterwards")
 def divided_after(truth: Truth) -> None:
-    """`scaler.scale(loss) / k`: what backward is called on is no longer what scale returned."""
+    """With `scaler.scale(loss) / k`, backward runs on another tensor than `scale` returned."""
     task, amp = Task(), scaler()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer):
@@ -129,7 +129,9 @@ def divided_after(truth: Truth) -> None:
 
 @case("two scaled losses that are added up")
 def added_up(truth: Truth) -> None:
-    """`(scale(a) + scale(b)).backward()`; losses that are 32-bit sums, exact in their own type."""
+    """With `(scale(a) + scale(b)).backward()`, the losses are 32-bit sums that are exact in their
+    type.
+    """
     task, amp = Task(), scaler()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer):
@@ -144,7 +146,7 @@ def added_up(truth: Truth) -> None:
 
 @case("several losses scaled in one call")
 def scaled_list(truth: Truth) -> None:
-    """`scaler.scale([a, b])`, and backward of the list."""
+    """`scaler.scale([a, b])` and backward of the list record both losses."""
     task, amp = Task(), scaler()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer):
@@ -159,7 +161,7 @@ def scaled_list(truth: Truth) -> None:
 
 @case("one scaler for two optimizers")
 def two_optimizers(truth: Truth) -> None:
-    """One of them skips a step, the other does not: neither takes the other's loss."""
+    """One optimizer skips a step and the other does not; neither gets the other's loss."""
     other, amp = truth.another("other"), scaler()
     tasks = Task(), Task()
     optimizers = [SGD(task.model.parameters(), lr=0.1) for task in tasks]
@@ -179,7 +181,7 @@ def two_optimizers(truth: Truth) -> None:
 
 @case("scaler's scale that falls")
 def falling_scale(truth: Truth) -> None:
-    """Two skips in a row, then steps at a quarter of the scale, with scheduler and all."""
+    """Two skips in a row, then steps at a quarter of the scale, with a scheduler."""
     task, amp = Task(), scaler()
     optimizer = Adam(task.model.parameters(), fused=True)
     scheduler = StepLR(optimizer, 1, gamma=0.5)
@@ -198,7 +200,7 @@ def falling_scale(truth: Truth) -> None:
 
 
 def autocast(truth: Truth, amp: GradScaler | None) -> None:
-    """Forward in bfloat16, gradients in float32."""
+    """Autocast runs forward in bfloat16, with float32 gradients."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer):
@@ -221,7 +223,7 @@ add("autocast with a scaler", lambda truth: autocast(truth, scaler()))
 
 @case("autocast whose loss is bfloat16")
 def half_loss(truth: Truth) -> None:
-    """A loss in half precision is recorded as it is."""
+    """A loss in half precision is recorded unchanged."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
 

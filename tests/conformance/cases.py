@@ -1,13 +1,13 @@
 """The table of cases.
 
-A case is a function that trains a little inside `lrtrack.track` and writes down what is true. To
-add one, in any file `<family>_cases.py` of this folder (`conftest.py` imports them all):
+A case is a function that trains a little inside `lrtrack.track` and records the expected values. To
+add one, write in any file `<family>_cases.py` of this folder (`conftest.py` imports them all):
 
     @case("sgd with momentum")
     def sgd_with_momentum(truth: Truth) -> None:
         task = Task()
         optimizer = SGD(task.model.parameters(), lr=0.1, momentum=0.9)
-        with truth.track(optimizer):                # `lrtrack.track`, with what the suite adds
+        with truth.track(optimizer):                # `lrtrack.track`, with the suite's options
             for _ in range(STEPS):
                 optimizer.zero_grad()
                 loss = task.loss()
@@ -16,13 +16,13 @@ add one, in any file `<family>_cases.py` of this folder (`conftest.py` imports t
                 optimizer.step()
 
 Rows of a table are added with `add("optimizer SGD", partial(loop, row))`. Parameters of `case` and
-`add`: `needs="timm"` (or several names) skips the case, with a reason, where a package is absent.
-`truth.put(momentum=0.9)` writes down another metric of the step to come, `truth.after(…)` one of
-the step just done; `truth.another("d")` is a second run of the same case. Whatever the trackers
-have beyond that, or lack, or have twice, fails the case. So does a diagnosis that is not declared:
-`told="LR001"` (or several codes) for a case whose loop has the mistake, `other.told = (…)` for one
-of its further runs. Every case begins with the seed 0, in an empty working directory of the suite,
-with warnings as errors, and without an open run.
+`add`: `needs="timm"` (or several names) skips the case, with a reason, where a package is missing.
+`truth.put(momentum=0.9)` expects another metric at the next step, `truth.after(…)` at the step just
+done; `truth.another("d")` is a second run of the same case. A case fails if the trackers have
+anything more, less or twice. It also fails on a diagnosis that is not declared: `told="LR001"` (or
+several codes) declares those of a loop with a mistake, `other.told = (…)` those of a further run.
+Every case starts with seed 0, in an empty working directory of the suite, with warnings as errors,
+and without an open run.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ Loop = Callable[[Truth], None]
 
 @dataclass(frozen=True)
 class Case:
-    """One loop.
+    """One training loop.
 
     Attributes:
         name: its test id, and the name of its run.
-        loop: trains, and writes down the truth.
-        needs: packages, or programs, without which it is skipped.
-        told: codes of the diagnoses that its first run is to have.
+        loop: trains, and records the expected values.
+        needs: packages or programs without which the case is skipped.
+        told: codes of the diagnoses that its first run must have.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Case:
 
     @property
     def missing(self) -> list[str]:
-        """What it needs and is not here."""
+        """Returns the required packages and programs that are missing here."""
         return [name for name in self.needs if not (_importable(name) or shutil.which(name))]
 
 
@@ -73,13 +73,13 @@ Words = str | tuple[str, ...]
 
 
 def add(name: str, loop: Loop, needs: Words = (), told: Words = ()) -> None:
-    """Put a case into the table."""
+    """Adds a case to the table."""
     assert name not in CASES, f"two cases are called {name!r}"
     CASES[name] = Case(name, loop, _several(needs), _several(told))
 
 
 def case(name: str, needs: Words = (), told: Words = ()) -> Callable[[Loop], Loop]:
-    """Put the decorated function into the table."""
+    """Adds the decorated function to the table."""
 
     def register(loop: Loop) -> Loop:
         add(name, loop, needs, told)

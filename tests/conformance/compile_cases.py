@@ -1,7 +1,7 @@
-"""`torch.compile`: of the model, of the backward pass, of the step.
+"""`torch.compile` of the model, of the backward pass, and of the step.
 
-Inside a compiled function torch runs neither hooks nor Python: what is compiled is not seen. The
-same holds, for the same reason, for what a CUDA graph replays; that needs a GPU and has no case.
+Inside a compiled function torch runs neither hooks nor Python, so compiled calls are invisible. The
+same holds for what a CUDA graph replays; that needs a GPU and has no case.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from .truth import Truth
 
 @contextmanager
 def compiler() -> Iterator[Callable[..., Any]]:
-    """`torch.compile`, with nothing left of it afterwards; it warns about its own insides."""
+    """`torch.compile`, cleaned up afterwards; its internal warnings are ignored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch._dynamo.reset()
         yield torch.compile
         torch._dynamo.reset()
-        from torch._inductor import async_compile  # not before somebody compiles: seconds
+        from torch._inductor import async_compile  # imported only here, because it takes seconds
 
-        async_compile.shutdown_compile_workers()  # inductor's; else they live as long as we do
+        async_compile.shutdown_compile_workers()  # inductor's own, which never ends
 
 
 def compiled_model(backend: str, truth: Truth) -> None:
-    """Everything is seen but the forward pass, which nobody looks at."""
+    """With a compiled model, everything is recorded: the forward pass is not observed anyway."""
     task = Task()
     optimizer = Adam(task.model.parameters())
     scheduler = StepLR(optimizer, 2, gamma=0.5)
@@ -51,7 +51,7 @@ add("torch.compile of the model, by inductor", partial(compiled_model, "inductor
 
 @case("torch.compile of the loss")
 def compiled_loss(truth: Truth) -> None:
-    """The function compiled gives the loss; backward and step are plain."""
+    """With a compiled loss function, backward and step are ordinary."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with compiler() as compile_, truth.track(optimizer):
@@ -61,7 +61,7 @@ def compiled_loss(truth: Truth) -> None:
 
 @case("torch.compile of the backward pass")
 def compiled_backward(truth: Truth) -> None:
-    """`backward()` inside a compiled function is not seen, so there is no loss but a given one."""
+    """`backward()` inside a compiled function is invisible, so only a given loss is recorded."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     inputs, targets = task.batch()
@@ -85,10 +85,10 @@ def compiled_backward(truth: Truth) -> None:
 
 @case("torch.compile of the step")
 def compiled_step(truth: Truth) -> None:
-    """A compiled step is not seen: no record of it is made, and it does what it does."""
+    """A compiled step is invisible: it is not recorded, and it works as without lrtrack."""
     task, twin = Task(), Task()
     twin.model.load_state_dict(task.model.state_dict())
-    optimizer, bare = (SGD(each.model.parameters(), lr=0.1) for each in (task, twin))
+    optimizer, bare = (SGD(problem.model.parameters(), lr=0.1) for problem in (task, twin))
     with compiler() as compile_, truth.track(optimizer):
         step = compile_(lambda: optimizer.step(), backend="eager")
         for _ in range(STEPS):
@@ -100,4 +100,4 @@ def compiled_step(truth: Truth) -> None:
         twin.loss().backward()
         bare.step()
     pairs = zip(task.model.parameters(), twin.model.parameters(), strict=True)
-    assert all(torch.equal(mine, his) for mine, his in pairs)
+    assert all(torch.equal(tracked_weight, his) for tracked_weight, his in pairs)

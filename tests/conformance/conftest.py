@@ -1,6 +1,6 @@
-"""One delivery for all cases: W&B needs a process a run, and two seconds for each.
+"""Delivers all cases at once, because W&B needs a process and two seconds for each run.
 
-Every file `*_cases.py` of this folder is a family of cases, and imported here.
+Every file `*_cases.py` of this folder is a family of cases and is imported here.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ for _file in sorted(Path(__file__).parent.glob("*_cases.py")):
 def delivered(
     request: pytest.FixtureRequest, long_place: Callable[[], Any], mlflow_database: Path
 ) -> Delivered:
-    """Every case that a test asks for, run and delivered to both trackers."""
-    found = Delivered()
-    # Spawned workers start it, and it outlives them: it is not to be taken for a client of W&B.
+    """Every case that a test needs, trained and delivered to both trackers."""
+    results = Delivered()
+    # Spawned workers start it and it outlives them, so it must not count as a client of W&B.
     resource_tracker.ensure_running()
     with long_place() as place, Loopback() as server, pytest.MonkeyPatch.context() as patch:
         database = place / "mlflow.db"
@@ -39,9 +39,9 @@ def delivered(
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(place / "inductor"))
         for case in chosen(request.session.items):
             if not case.missing:
-                found.run(case)
-        found.deliver()
-        found.ask(store, server)
+                results.run(case)
+        results.deliver()
+        results.ask(store, server)
         assert all_gone(server)
         assert server.errors == []
-    return found
+    return results

@@ -1,4 +1,4 @@
-"""All loops run, all runs delivered at once, and the trackers asked what they have."""
+"""Trains all cases, delivers their runs at once, and reads the trackers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .cases import Case
 from .truth import EXPERIMENT, RUN_LEVEL, Truth
 
 TRACKERS = ("mlflow", "wandb")
-#: W&B's user on the loopback server.
+#: The project of W&B's user on the loopback server.
 PLACE = f"tester/{EXPERIMENT}"
-#: MLflow's SQL store keeps infinities as the largest number there is.
+#: MLflow's SQL store keeps infinities as the largest finite number.
 _LARGEST = sys.float_info.max
 
 Points = dict[str, dict[int, float]]
@@ -27,11 +27,11 @@ Points = dict[str, dict[int, float]]
 
 @dataclass
 class Delivered:
-    """What the loops say, and what the trackers say.
+    """What the loops expect, and what the trackers have.
 
     Attributes:
         truths: case name → its runs.
-        failures: case name → why its loop did not come to its end.
+        failures: case name → why its loop failed.
         found: tracker → run name → metric → step → value.
         told: tracker → run name → codes of its diagnoses.
     """
@@ -42,7 +42,7 @@ class Delivered:
     told: dict[str, dict[str, set[str]]] = field(default_factory=dict)
 
     def run(self, case: Case) -> None:
-        """Run a case's loop; whatever happens is told by the case's own tests."""
+        """Runs a case's loop; a failure is reported by the case's own tests."""
         truth = Truth(case.name)
         truth.told = case.told
         torch.manual_seed(0)
@@ -53,56 +53,58 @@ class Delivered:
         self.truths[case.name] = [truth, *truth.others]
 
     def deliver(self) -> None:
-        """Bring everything to the trackers, by the shipper that is at work or without one.
+        """Delivers everything, with or without the help of a running shipper.
 
         `sync` makes one attempt at each run; on a busy machine W&B's client may need another.
         """
         code = "from lrtrack.cli import main; main(prog_name='lrtrack')"
         command = [sys.executable, "-P", "-c", code, "sync", "--timeout", "900"]
         for _ in range(5):
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode == 0:
+            sync = subprocess.run(command, capture_output=True, text=True)
+            if sync.returncode == 0:
                 return
-        raise AssertionError(done.stdout + done.stderr)
+        raise AssertionError(sync.stdout + sync.stderr)
 
     def ask(self, store: str, server: Any) -> None:
-        """Read back every run's own points, past the columnar file."""
+        """Reads back every run's own points, without the columnar file."""
         self.found = {"mlflow": of_mlflow(store), "wandb": of_wandb(server)}
         self.told = {"mlflow": told_in_mlflow(store), "wandb": told_in_wandb(server)}
 
 
 def of_mlflow(store: str) -> dict[str, Points]:
-    """Every point of every metric, through the metric API."""
+    """Returns every point of every metric, through the metric API."""
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=store)
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    found: dict[str, Points] = {}
+    runs_by_name: dict[str, Points] = {}
     for run in client.search_runs([experiment.experiment_id], max_results=5000):
-        points = found[_new(found, run.info.run_name)] = {}
+        points = runs_by_name[_new(runs_by_name, run.info.run_name)] = {}
         for name in run.data.metrics:
             history = client.get_metric_history(run.info.run_id, name)
-            pairs = [(each.step, _infinite(each.value)) for each in history]
+            pairs = [(point.step, _infinite(point.value)) for point in history]
             if not name.endswith(RUN_LEVEL):
                 points[name] = _once(name, pairs)
-    return found
+    return runs_by_name
 
 
 def of_wandb(server: Any) -> dict[str, Points]:
-    """Every row that lrtrack sent, as the server has it."""
-    found: dict[str, Points] = {}
+    """Returns every row that lrtrack sent, as the server has it."""
+    runs_by_name: dict[str, Points] = {}
     for run in server.runs(PLACE):
         pairs: dict[str, list[tuple[int, float]]] = {}
         for row in run.history:
             for name, value in row.items():
                 if "lrtrack/step" in row and not name.startswith(("_", "lrtrack/")):
                     pairs.setdefault(name, []).append((row["lrtrack/step"], float(value)))
-        found[_new(found, run.name)] = {n: _once(n, each) for n, each in pairs.items()}
-    return found
+        runs_by_name[_new(runs_by_name, run.name)] = {
+            n: _once(n, points) for n, points in pairs.items()
+        }
+    return runs_by_name
 
 
 def told_in_mlflow(store: str) -> dict[str, set[str]]:
-    """The codes in every run's tag; a run that was not diagnosed has none."""
+    """Returns the codes in every run's tag; a run without a diagnosis has none."""
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=store)
@@ -110,14 +112,15 @@ def told_in_mlflow(store: str) -> dict[str, set[str]]:
     runs = client.search_runs([experiment.experiment_id], max_results=5000)
     return {
         run.info.run_name: {
-            each["code"] for each in json.loads(run.data.tags.get("lrtrack.diagnoses", "[]"))
+            diagnosis["code"]
+            for diagnosis in json.loads(run.data.tags.get("lrtrack.diagnoses", "[]"))
         }
         for run in runs
     }
 
 
 def told_in_wandb(server: Any) -> dict[str, set[str]]:
-    """The codes in every run's summary; a run that was not diagnosed, or is sound, has none."""
+    """Returns the codes in every run's summary; a run without a diagnosis has none."""
     return {
         run.name: set(run.summary.get("lrtrack/diagnoses", "").split())
         for run in server.runs(PLACE)
@@ -125,11 +128,11 @@ def told_in_wandb(server: Any) -> dict[str, set[str]]:
 
 
 def expected(truths: Iterable[Truth]) -> dict[str, dict[str, Any]]:
-    """The truth, run by run, each metric as exact as it can be.
+    """Returns the expected values by run, each metric as exact as possible.
 
     Learning rates and losses are copied, so they are equal. A norm is a sum over squares in the
-    gradients' own precision, which is the user's choice and 7 digits for float32: 1e-6 is what a
-    sum of a few hundred numbers keeps of them.
+    gradients' own precision, which is the user's choice and 7 digits for float32: a sum of a few
+    hundred numbers keeps about 1e-6 of them.
     """
     runs: dict[str, dict[str, Any]] = {}
     for truth in truths:
@@ -142,7 +145,7 @@ def expected(truths: Iterable[Truth]) -> dict[str, dict[str, Any]]:
 
 
 def chosen(items: Iterable[pytest.Item]) -> list[Case]:
-    """The cases of the tests that are to run, in the table's order."""
+    """Returns the cases of the selected tests, in the table's order."""
     cases = [getattr(item, "callspec", None) for item in items]
     named = {c.params["case"].name: c.params["case"] for c in cases if c and "case" in c.params}
     return list(named.values())

@@ -1,9 +1,9 @@
-"""What torchrun starts in the tests: one process of small distributed trainings, one by one.
+"""Run by torchrun in the tests: one process of small distributed trainings, one after the other.
 
     python -m torch.distributed.run … distributed_trainer.py SCENARIOS.json
 
-Each process notes what it finds true by itself, in `<scenario's folder>/<rank>.json`. The runs go
-to `<scenario's folder>/runs`, unless the scenario says otherwise.
+Each process writes its own expected values to `<scenario's folder>/<rank>.json`. The runs go to
+`<scenario's folder>/runs`, unless the scenario says otherwise.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ STEPS, ROWS = 6, 16
 
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
-    """The whole batch, of which each process takes its share."""
+    """Returns the whole batch, of which each process takes a part."""
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(ROWS, 6, generator=generator)
     return inputs, torch.randn(ROWS, 1, generator=generator)
 
 
 def network() -> torch.nn.Module:
-    """Odd sizes, so that the shards are uneven and one process has nothing of the last bias."""
+    """A network of odd sizes, so that shards are uneven and one process has none of the last
+    bias.
+    """
     torch.manual_seed(0)
     return torch.nn.Sequential(
         torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3), torch.nn.Linear(3, 1)
@@ -44,7 +46,7 @@ def network() -> torch.nn.Module:
 
 
 def distribute(model: torch.nn.Module, way: str) -> torch.nn.Module:
-    """The model over all processes."""
+    """Distributes the model over all processes."""
     if way in ("alone", "accelerate"):
         return model
     if way == "ddp":
@@ -55,18 +57,18 @@ def distribute(model: torch.nn.Module, way: str) -> torch.nn.Module:
 
 
 def full(tensor: Any) -> torch.Tensor:
-    """The whole of a tensor that may be a DTensor."""
+    """Returns the whole of a tensor that may be a DTensor."""
     whole = getattr(tensor, "full_tensor", None)
     return torch.as_tensor(whole() if whole is not None else tensor).detach()
 
 
 def norm(gradients: list[Any]) -> float:
-    """The L2 norm over all elements of whole gradients, in double precision."""
-    return float(torch.cat([full(each).double().flatten() for each in gradients]).norm())
+    """Returns the L2 norm over all elements of whole gradients, in double precision."""
+    return float(torch.cat([full(gradient).double().flatten() for gradient in gradients]).norm())
 
 
 class Training:
-    """One process of a training; `step` is an ordinary loop's."""
+    """One process of a training; `step` is an ordinary training step."""
 
     def __init__(self, way: str, clip: float | None = None, look: bool = True) -> None:
         self.clip, self.look = clip, look
@@ -86,12 +88,12 @@ class Training:
             self.model, self.optimizer, self.scheduler = wrapped
 
     def share(self) -> None:
-        """Keep this process's part of the batch."""
+        """Keeps this process's part of the batch."""
         size, rank = dist.get_world_size(), dist.get_rank()
-        self.inputs, self.targets = (each.chunk(size)[rank] for each in data())
+        self.inputs, self.targets = (tensor.chunk(size)[rank] for tensor in data())
 
     def step(self) -> None:
-        """One iteration."""
+        """Runs one iteration and returns its expected values."""
         self.optimizer.zero_grad()
         loss = torch.nn.functional.mse_loss(self.model(self.inputs), self.targets)
         loss.backward()
@@ -106,7 +108,7 @@ class Training:
         self.scheduler.step()
 
     def norms(self) -> dict[str, float]:
-        """What is true of the gradients: of all, of each param group, of each parameter."""
+        """Returns the true gradient norms: over all, of each param group, of each parameter."""
         groups = [g["params"] for g in self.optimizer.param_groups]
         found = {f"grad_norm/{at}": norm([p.grad for p in each]) for at, each in enumerate(groups)}
         found |= {f"grad_norm/{name}": norm([p.grad]) for name, p in self.parameters.items()}
@@ -114,7 +116,9 @@ class Training:
 
 
 class Handmade:
-    """Parameters that are shared in several ways at once, and gradients that one process lacks."""
+    """Parameters that are sharded in several ways at once, with gradients that one process
+    lacks.
+    """
 
     def __init__(self) -> None:
         line, grid = init_device_mesh("cpu", (2,)), init_device_mesh("cpu", (2, 1))
@@ -144,11 +148,11 @@ class Handmade:
         self.truth: list[dict[str, float]] = []
 
     def step(self) -> None:
-        """A step with the gradients as they are."""
+        """Runs a step with the gradients as they are."""
         found = {f"grad_norm/{name}": norm([each]) for name, each in self.gradients.items()}
         found["grad_norm"] = norm(list(self.gradients.values()))
         losses = [self.model.get_parameter(name).sum() for name in ("sharded", "plain")]
-        for loss in losses:  # of the first, each process has a part
+        for loss in losses:  # each process has a part of the first
             loss.backward()
         found["loss"] = sum(float(full(loss)) for loss in losses)
         self.truth.append(found | {"lr": 0.1, "loss_count": 2.0})
@@ -159,7 +163,7 @@ class Handmade:
 
 
 def collectives(training: Any) -> int:
-    """How many collectives an optimizer step begins."""
+    """Returns how many collectives an optimizer step starts."""
     from torch.distributed.tensor.debug import CommDebugMode
 
     with CommDebugMode() as seen:
@@ -168,16 +172,16 @@ def collectives(training: Any) -> int:
 
 
 class Scenario:
-    """One training as the tests want it.
+    """One training as a test needs it.
 
     Attributes:
-        folder: where what is true goes.
+        folder: where the expected values go.
         way: how the model is distributed.
         track: options of `track()`.
         only: ranks that use `track()`.
-        late: `track()` is open before the processes know of each other.
+        late: `track()` is entered before the process group is initialized.
         fail: rank and step at which an exception is raised.
-        elsewhere: ranks whose runs go to a place of their own; "nowhere": to none at all.
+        elsewhere: ranks whose runs go to a place of their own; "nowhere": to an unwritable one.
     """
 
     ids: dict[str, str] = {}  # noqa: RUF012 (one a process, on purpose)
@@ -190,7 +194,7 @@ class Scenario:
         self.found: dict[str, Any] = {"training": given.get("training", {})}
 
     def run(self) -> None:
-        """Train, and write down what is true."""
+        """Trains, and writes the expected values."""
         os.environ["LRTRACK_DIR"] = str(self.place())
         training = self.training()
         if self.track.get("norms") == "layer":
@@ -215,13 +219,13 @@ class Scenario:
         (self.folder / f"{self.rank}.json").write_text(json.dumps(self.found))
 
     def training(self) -> Any:
-        """The training, before its first step."""
+        """Returns the training before its first step."""
         if self.way == "handmade":
             return Handmade()
         return Training("alone" if self.late else self.way, **self.given.get("training", {}))
 
     def place(self) -> Path:
-        """Where this process keeps its runs."""
+        """Sets where this process keeps its runs."""
         other = self.given.get("elsewhere", {}).get(str(self.rank))
         if other == "nowhere":
             return Path("/dev/null/nowhere")
@@ -229,7 +233,7 @@ class Scenario:
         return base / (other or "runs")
 
     def loop(self, training: Any) -> None:
-        """What stands in the `with` block."""
+        """The body of the `with` block."""
         if self.late:
             start()
             training.model = DistributedDataParallel(training.model)
@@ -241,12 +245,12 @@ class Scenario:
 
 
 def start() -> None:
-    """Let the processes know of each other."""
+    """Initializes the process group."""
     dist.init_process_group("gloo", timeout=timedelta(seconds=300))
 
 
 def main() -> None:
-    """Run the scenarios in the file that is named."""
+    """Runs the scenarios in the file named on the command line."""
     torch.set_num_threads(1)
     scenarios = [Scenario(**each) for each in json.loads(Path(sys.argv[1]).read_text())]
     if not scenarios[0].late:

@@ -1,4 +1,4 @@
-"""What the optimizer gets: clipped gradients, groups, frozen parameters."""
+"""Gradients that the optimizer receives: clipped ones, param groups, frozen parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .truth import Truth, norm
 
 
 def clipped(truth: Truth, max_norm: float, **options: Any) -> None:
-    """Clip every second step, as `grad_norm_preclip` is for steps with clipping only."""
+    """Clips every second step: `grad_norm_preclip` exists only for steps with clipping."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     kind = options.get("norm_type", 2.0)
@@ -41,7 +41,9 @@ add("clip_grad_norm_ by the largest", lambda truth: clipped(truth, 0.05, norm_ty
 
 @case("clip_grad_value_")
 def clipped_values(truth: Truth) -> None:
-    """The norm is that of the clipped values; there is no norm before clipping."""
+    """With clipping by value, the norm is that of the clipped gradients, without a pre-clip
+    norm.
+    """
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer):
@@ -56,7 +58,7 @@ def clipped_values(truth: Truth) -> None:
 
 @case("several groups without names")
 def unnamed(truth: Truth) -> None:
-    """Each group's learning rate under its index, on a schedule of its own."""
+    """Each unnamed group's learning rate is recorded under its index, on its own schedule."""
     task = Task()
     first, second = layers(task)
     optimizer = SGD([{"params": first}, {"params": second, "lr": 0.5}], lr=0.1)
@@ -67,7 +69,7 @@ def unnamed(truth: Truth) -> None:
 
 @case("several groups, some with names")
 def named(truth: Truth) -> None:
-    """A group's name where it has one, else its index."""
+    """A group's rate is recorded under its name, or under its index without one."""
     task = Task()
     first, second = layers(task)
     groups = [
@@ -82,7 +84,7 @@ def named(truth: Truth) -> None:
 
 @case("parameters given with their names")
 def named_parameters(truth: Truth) -> None:
-    """`SGD(model.named_parameters())`, which torch notes in the groups."""
+    """`SGD(model.named_parameters())` makes torch store parameter names in the groups."""
     task = Task()
     optimizer = SGD(task.model.named_parameters(), lr=0.1)
     with truth.track(optimizer):
@@ -91,7 +93,7 @@ def named_parameters(truth: Truth) -> None:
 
 @case("a group added in mid-training")
 def group_added(truth: Truth) -> None:
-    """From the next step on it counts, and the groups have learning rates of their own."""
+    """A group added in mid-training counts from the next step on."""
     task = Task()
     first, second = layers(task)
     optimizer = SGD(first, lr=0.1)
@@ -106,7 +108,7 @@ def group_added(truth: Truth) -> None:
 
 @case("frozen parameters")
 def frozen(truth: Truth) -> None:
-    """They have no gradients; one thaws in mid-training, another freezes."""
+    """Frozen parameters have no gradients; one is unfrozen in mid-training, another is frozen."""
     task = Task()
     first, second = layers(task)
     for parameter in first:

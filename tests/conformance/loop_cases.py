@@ -1,4 +1,4 @@
-"""Loops as people write them: accumulation, several losses, odd backward passes, evaluation."""
+"""Loops as people write them: accumulation, several losses, unusual backward passes, evaluation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .truth import Truth, number
 
 @case("gradient accumulation")
 def accumulation(truth: Truth) -> None:
-    """With loss/k, the losses of the parts add up to the mean."""
+    """With loss/k, the losses of the micro-batches add up to their mean."""
     task, parts = Task(), 4
     optimizer = SGD(task.model.parameters(), lr=0.1)
     scheduler = StepLR(optimizer, 2)
@@ -35,7 +35,7 @@ def accumulation(truth: Truth) -> None:
 
 @case("accumulation that ends in the middle")
 def accumulation_torso(truth: Truth) -> None:
-    """What was accumulated after the last step is nobody's."""
+    """Losses accumulated after the last step belong to no step."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     total = 0.0
@@ -53,7 +53,7 @@ def accumulation_torso(truth: Truth) -> None:
 
 @case("zero_grad(set_to_none=False)")
 def zeros(truth: Truth) -> None:
-    """Gradients that are zeros, of a layer that the loss does not reach, count as zeros."""
+    """Zero gradients, of a layer that the loss does not reach, count as zeros."""
     task = Task()
     idle = torch.nn.Parameter(torch.ones(3))
     idle.grad = torch.zeros(3)
@@ -69,7 +69,7 @@ def zeros(truth: Truth) -> None:
 
 @case("zero_grad never called")
 def never_zeroed(truth: Truth) -> None:
-    """Gradients pile up, losses do not: each step has used its own."""
+    """When gradients are never zeroed they add up, while each step has only its own loss."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.01)
     with truth.track(optimizer):
@@ -98,7 +98,9 @@ def two_losses(truth: Truth) -> None:
 
 @case("accumulation whose last group is incomplete")
 def accumulation_rest(truth: Truth) -> None:
-    """Two epochs of five batches in groups of three: the loss is a sum, and says of how many."""
+    """Two epochs of five batches in groups of three: the loss is a sum, and its count is
+    recorded.
+    """
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer):
@@ -115,7 +117,7 @@ def accumulation_rest(truth: Truth) -> None:
 
 @case("two losses in one call")
 def two_at_once(truth: Truth) -> None:
-    """`torch.autograd.backward` of a list."""
+    """`torch.autograd.backward` of a list adds up its losses."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer):
@@ -129,7 +131,7 @@ def two_at_once(truth: Truth) -> None:
 
 @case("a loss with one element in a list")
 def one_element(truth: Truth) -> None:
-    """A tensor of shape (1,) is a scalar, too."""
+    """A loss of shape (1,) counts as a scalar."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer):
@@ -138,7 +140,7 @@ def one_element(truth: Truth) -> None:
 
 @case("a loss of many elements", told="LR010")
 def vector_loss(truth: Truth) -> None:
-    """`backward(gradient=…)` of a vector: there is no one loss, so none is made up."""
+    """`backward(gradient=…)` of a vector has no single loss, so none is recorded."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer):
@@ -152,7 +154,7 @@ def vector_loss(truth: Truth) -> None:
 
 @case("gradients by torch.autograd.grad")
 def by_grad(truth: Truth) -> None:
-    """Nobody calls backward: the user says what the loss is."""
+    """Without a call of backward, only the loss that the user logs is recorded."""
     task = Task()
     weights = list(task.model.parameters())
     optimizer = SGD(weights, lr=0.1)
@@ -168,7 +170,7 @@ def by_grad(truth: Truth) -> None:
 
 @case("a gradient penalty")
 def penalty(truth: Truth) -> None:
-    """Second derivatives: `autograd.grad` within the loss is no loss of its own."""
+    """With second derivatives, `autograd.grad` within the loss adds no loss."""
     task = Task()
     weights = list(task.model.parameters())
     optimizer = Adam(weights)
@@ -183,7 +185,7 @@ def penalty(truth: Truth) -> None:
 
 
 def checkpointed(truth: Truth, reentrant: bool) -> None:
-    """Activations computed anew in the backward pass, which may call backward again."""
+    """Activation checkpointing recomputes in the backward pass and may call backward again."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
 
@@ -200,7 +202,7 @@ add("checkpointing that enters backward again", lambda truth: checkpointed(truth
 
 @case("a step without gradients", told=("LR008", "LR010"))
 def nothing(truth: Truth) -> None:
-    """A step is a step: its learning rate is there, norm and loss are not."""
+    """A step without gradients has a learning rate, but neither norm nor loss."""
     optimizer = SGD([torch.nn.Parameter(torch.ones(3))], lr=0.1)
     with truth.track(optimizer):
         for _ in range(STEPS):
@@ -210,7 +212,7 @@ def nothing(truth: Truth) -> None:
 
 @case("evaluation in between")
 def evaluation(truth: Truth) -> None:
-    """Forward passes without backward, with and without gradients; what is logged is there."""
+    """Forward passes without backward add nothing, and what is logged in evaluation is recorded."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer) as run:
@@ -228,7 +230,7 @@ def evaluation(truth: Truth) -> None:
 
 @case("a backward pass that fails")
 def failed_backward(truth: Truth) -> None:
-    """Its loss, and gradients that were given up, are in no record."""
+    """The loss and the discarded gradients of a failed backward are in no record."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
 
@@ -253,7 +255,9 @@ def failed_backward(truth: Truth) -> None:
 
 @case("a step inside backward")
 def inside_backward(truth: Truth) -> None:
-    """Each gradient is used as soon as it is there, and freed: the loss is this backward's."""
+    """With the optimizer in backward, each gradient is used and freed at once; the loss is
+    recorded.
+    """
     weight = torch.nn.Parameter(torch.randn(5))
     optimizer = SGD([weight], lr=0.1)
     loss: Any = None
@@ -272,7 +276,7 @@ def inside_backward(truth: Truth) -> None:
 
 @case("optimizer state loaded in the block")
 def state_loaded(truth: Truth) -> None:
-    """Rolling back to a checkpoint does not take the hooks away."""
+    """Loading a checkpoint into the optimizer leaves the hooks in place."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1, momentum=0.9)
     scheduler = StepLR(optimizer, 1, gamma=0.5)

@@ -1,6 +1,6 @@
-"""Every optimizer of torch that runs on the processor, in its variants.
+"""Every torch optimizer that runs on the CPU, in its variants.
 
-`capturable=True` is not among them: torch refuses it for parameters in host memory.
+`capturable=True` is missing: torch refuses it for parameters in host memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .truth import Truth
 
 @dataclass(frozen=True)
 class Row:
-    """One variant of an optimizer: its arguments beside the parameters, and what it trains."""
+    """One variant of an optimizer: its arguments, and what it trains."""
 
     options: dict[str, Any]
     task: Callable[[], Task] = Task
@@ -29,7 +29,7 @@ class Row:
 
 
 def tensor(value: float) -> torch.Tensor:
-    """A learning rate as a tensor, which schedulers fill anew instead of replacing it."""
+    """A learning rate as a tensor, which schedulers update in place."""
     return torch.tensor(value, dtype=torch.float32)
 
 
@@ -90,13 +90,13 @@ ROWS: dict[str, dict[str, Row]] = {
 
 
 def known() -> list[str]:
-    """Names of all optimizers that this torch has."""
-    found = [c for c in vars(optim).values() if isinstance(c, type)]
-    return sorted(c.__name__ for c in found if issubclass(c, optim.Optimizer))
+    """Returns the names of all optimizers of this torch."""
+    classes = [c for c in vars(optim).values() if isinstance(c, type)]
+    return sorted(c.__name__ for c in classes if issubclass(c, optim.Optimizer))
 
 
 def loop(name: str, row: Row, truth: Truth) -> None:
-    """Train with one optimizer, by a closure where the row says so."""
+    """Trains with one optimizer, with a closure where the row asks for one."""
     task = row.task()
     optimizer = getattr(optim, name)(task.model.parameters(), **row.options)
     with truth.track(optimizer), warnings.catch_warnings():
@@ -117,7 +117,7 @@ for _name, _variants in ROWS.items():
 
 @case("closure given by its name")
 def closure_by_name(truth: Truth) -> None:
-    """`step(closure=…)`, whose returned loss is another than that of backward."""
+    """`step(closure=…)` records the returned loss, which is not the one of backward."""
     task = Task()
     optimizer = optim.SGD(task.model.parameters(), lr=0.1)
 
@@ -135,7 +135,7 @@ def closure_by_name(truth: Truth) -> None:
 
 @case("closure that returns nothing")
 def closure_returns_nothing(truth: Truth) -> None:
-    """The loss is the one that backward was called on."""
+    """If the closure returns nothing, the loss is the one of backward."""
     task = Task()
     optimizer = optim.Adam(task.model.parameters())
 
@@ -152,7 +152,7 @@ def closure_returns_nothing(truth: Truth) -> None:
 
 @case("subclass that calls its parent's step")
 def subclass(truth: Truth) -> None:
-    """A user's own optimizer: one record a step, though torch runs the hooks twice."""
+    """A user's subclass has one record a step, although torch runs the hooks twice."""
 
     class Noisy(optim.SGD):
         def step(self, closure: Any = None) -> Any:
@@ -168,7 +168,7 @@ def subclass(truth: Truth) -> None:
 
 @case("parameters of several types")
 def several_types(truth: Truth) -> None:
-    """float32, float64 and bfloat16 gradients add up to one norm."""
+    """Gradients in float32, float64 and bfloat16 add up to one norm."""
     weights = [
         torch.nn.Parameter(torch.randn(5).to(dtype))
         for dtype in (torch.float32, torch.float64, torch.bfloat16)

@@ -1,4 +1,4 @@
-"""Trainings that end and go on: in the same run, no step twice, no step lost."""
+"""Resumed trainings: one run, no step twice, no step lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).with_name("resumed.py")
 
 @case("resume in the same process")
 def same_process(truth: Truth) -> None:
-    """Back to a checkpoint in the middle: steps made since are made again, but stay recorded."""
+    """After a return to a checkpoint, steps are made again but keep their first record."""
     task = Task()
     optimizer = Adam(task.model.parameters(), lr=0.01)
     scheduler = CosineAnnealingLR(optimizer, 20)
@@ -33,20 +33,20 @@ def same_process(truth: Truth) -> None:
         def after(step: int) -> None:
             scheduler.step()
             if step == 2:
-                saved.extend(copy.deepcopy(each.state_dict()) for each in [*parts, run])
+                saved.extend(copy.deepcopy(piece.state_dict()) for piece in [*parts, run])
 
         train(truth, optimizer, task.loss, after)
     truth.roll_back(3)
     with truth.track(optimizer, scheduler, resume=saved[-1]["id"]) as again:
-        for each, state in zip([*parts, again], saved, strict=True):
-            each.load_state_dict(state)
+        for piece, state in zip([*parts, again], saved, strict=True):
+            piece.load_state_dict(state)
         train(truth, optimizer, task.loss, lambda step: scheduler.step())
     assert again.step == 2 + STEPS
 
 
 @case("resume without a state")
 def without_state(truth: Truth) -> None:
-    """A run that is only continued counts on from its last step."""
+    """A run that is continued without a checkpoint counts on from its last step."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1, momentum=0.9)
     scheduler = OneCycleLR(optimizer, 0.2, total_steps=3 * STEPS + 1, cycle_momentum=False)
@@ -59,7 +59,7 @@ def without_state(truth: Truth) -> None:
 
 @case("resume with every second step")
 def thinned(truth: Truth) -> None:
-    """The grid of `every` is that of the run, wherever it is taken up."""
+    """With `every`, the grid of recorded steps belongs to the run, wherever it is resumed."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer, every=4) as run:
@@ -71,13 +71,13 @@ def thinned(truth: Truth) -> None:
 
 
 def new_process(truth: Truth, die_at: int) -> None:
-    """One process after the other; a batch depends on its step alone, so rows must agree."""
+    """One process after the other; a batch depends only on its step, so the rows must agree."""
     folder = Path.cwd() / truth.name.replace(" ", "-")
     folder.mkdir()
     place = {"LRTRACK_DIR": str(Path.cwd() / ".lrtrack"), "RUN_NAME": truth.name}
-    statuses, made = [], []
+    statuses, expected_rows = [], []
     for steps, death in ((7, die_at), (12, -1)):
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-P", str(SCRIPT), str(steps), str(death)],
             cwd=folder,
             env={**os.environ, **place},
@@ -85,15 +85,15 @@ def new_process(truth: Truth, die_at: int) -> None:
             text=True,
             timeout=300,
         )
-        assert done.stderr == ""
-        statuses.append(done.returncode)
-        rows = [json.loads(line) for line in done.stdout.splitlines()]
-        made.append([row.pop("step") for row in rows])
-        for step, row in zip(made[-1], rows, strict=True):
+        assert process.stderr == ""
+        statuses.append(process.returncode)
+        rows = [json.loads(line) for line in process.stdout.splitlines()]
+        expected_rows.append([row.pop("step") for row in rows])
+        for step, row in zip(expected_rows[-1], rows, strict=True):
             for name, value in row.items():
                 assert truth.points.setdefault(name, {}).setdefault(step, value) == value
     last = die_at if die_at >= 0 else 7
-    assert (statuses, made) == (
+    assert (statuses, expected_rows) == (
         [-9 if die_at >= 0 else 0, 0],
         [list(range(last)), list(range(6 if last > 5 else 3, 12))],
     )

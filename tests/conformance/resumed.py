@@ -1,7 +1,7 @@
-"""A training in a process of its own that goes on where it was: `resumed.py STEPS [DIE_AT]`.
+"""A training in its own process that resumes: `resumed.py STEPS [DIE_AT]`.
 
-Keeps `checkpoint.pt` in the working directory up to date after every third step. Prints, a line a
-step, what is true of it: JSON. Kills itself, as a cluster does, before step DIE_AT.
+Updates `checkpoint.pt` in the working directory after every third step. Prints the expected values
+of each step as a line of JSON. Kills itself before step DIE_AT, as a cluster does.
 """
 
 import json
@@ -18,7 +18,7 @@ CHECKPOINT = Path("checkpoint.pt")
 
 
 def main(steps: int, die_at: int) -> None:
-    """Train until `steps` steps are made in all."""
+    """Trains until `steps` steps are made in all."""
     torch.manual_seed(0)
     model = torch.nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -27,14 +27,14 @@ def main(steps: int, die_at: int) -> None:
     name, resume = os.environ["RUN_NAME"], state["run"]["id"] if state else None
     options = {"experiment": "conformance", "name": name, "resume": resume}
     with lrtrack.track(optimizer, scheduler, flush_timeout=0, **options) as run:
-        for each in (model, optimizer, scheduler) if state else ():
-            each.load_state_dict(state[type(each).__name__])
+        for part in (model, optimizer, scheduler) if state else ():
+            part.load_state_dict(state[type(part).__name__])
         if state:
             run.load_state_dict(state["run"])
         for step in range(run.step + 1, steps):
             if step == die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
-            torch.manual_seed(step)  # the batch depends on the step alone
+            torch.manual_seed(step)  # the batch depends only on the step
             optimizer.zero_grad()
             loss = (model(torch.randn(8, 4)) - 1).square().mean()
             loss.backward()

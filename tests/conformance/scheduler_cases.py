@@ -1,4 +1,4 @@
-"""Every scheduler of torch, stepped each step and each epoch, nested, and in odd ways."""
+"""Every torch scheduler, stepped each step and each epoch, nested, and in unusual ways."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .truth import Truth
 
 Build = Callable[[Optimizer], Any]
 
-#: Steps of an epoch, where schedulers are stepped once each.
+#: Steps in an epoch, where schedulers are stepped once an epoch.
 EPOCH = 2
 
 
@@ -50,7 +50,7 @@ def chained(optimizer: Optimizer) -> ChainedScheduler:
 
 
 def sequence(optimizer: Optimizer) -> SequentialLR:
-    """A warmup, then a cosine."""
+    """A warm-up, then a cosine."""
     parts = [LinearLR(optimizer, 0.1, total_iters=2), CosineAnnealingLR(optimizer, T_max=4)]
     return SequentialLR(optimizer, parts, [2])
 
@@ -77,7 +77,7 @@ ROWS: dict[str, Build] = {
 
 
 def known() -> list[str]:
-    """Names of all schedulers that this torch has."""
+    """Returns the names of all schedulers of this torch."""
     base = lr_scheduler.LRScheduler
     found = [c for room in (lr_scheduler, swa_utils) for c in vars(room).values()]
     classes = {c for c in found if isinstance(c, type) and issubclass(c, base)}
@@ -86,7 +86,7 @@ def known() -> list[str]:
 
 
 def advance(truth: Truth, scheduler: Any) -> None:
-    """Step the scheduler, with a metric where it wants one."""
+    """Steps the scheduler, with a metric where it takes one."""
     if isinstance(scheduler, ReduceLROnPlateau):
         value = 1.0 / truth.steps
         scheduler.step(value)
@@ -95,17 +95,17 @@ def advance(truth: Truth, scheduler: Any) -> None:
         scheduler.step()
 
 
-def loop(build: Build, each: int, truth: Truth) -> None:
-    """Train, and step the scheduler after every `each` steps."""
+def loop(build: Build, period: int, truth: Truth) -> None:
+    """Trains, and steps the scheduler after every `period` steps."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1, momentum=0.9)
-    with warnings.catch_warnings():  # a sequence restarts its parts, and a chain warns of it
+    with warnings.catch_warnings():  # a sequence restarts its parts, and a chain warns about that
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
         scheduler = build(optimizer)
     cycles = getattr(scheduler, "cycle_momentum", False)
 
     def after(step: int) -> None:
-        if (step + 1) % each == 0:
+        if (step + 1) % period == 0:
             advance(truth, scheduler)
 
     def loss() -> torch.Tensor:
@@ -140,7 +140,7 @@ for _name, _build in NESTED.items():
 
 @case("SWALR after a cosine")
 def swa(truth: Truth) -> None:
-    """Two schedulers take turns; the averaged model is updated beside."""
+    """Two schedulers take turns while an averaged model is updated."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     averaged = swa_utils.AveragedModel(task.model)
@@ -159,7 +159,7 @@ def swa(truth: Truth) -> None:
 
 @case("OneCycleLR moves the betas")
 def cycled_betas(truth: Truth) -> None:
-    """With Adam the momentum is the first of the betas."""
+    """With Adam, the momentum is the first of the betas."""
     task = Task()
     optimizer = Adam(task.model.parameters())
     scheduler = OneCycleLR(optimizer, 0.01, total_steps=STEPS)
@@ -174,7 +174,7 @@ def cycled_betas(truth: Truth) -> None:
 
 @case("OneCycleLR that leaves the momentum")
 def onecycle_without_momentum(truth: Truth) -> None:
-    """A momentum that nothing moves is no metric."""
+    """A momentum that no scheduler moves is not recorded."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1, momentum=0.9)
     scheduler = OneCycleLR(optimizer, 0.2, total_steps=STEPS + 1, cycle_momentum=False)
@@ -184,7 +184,7 @@ def onecycle_without_momentum(truth: Truth) -> None:
 
 @case("a tensor lr under a schedule")
 def tensor_lr(truth: Truth) -> None:
-    """The scheduler fills the tensor anew; each record keeps what the step used."""
+    """The scheduler updates the tensor in place; each record keeps the value that its step used."""
     task = Task()
     optimizer = Adam(task.model.parameters(), lr=torch.tensor(0.01))
     scheduler = ExponentialLR(optimizer, 0.5)
@@ -204,7 +204,7 @@ def lambda_of_groups(truth: Truth) -> None:
 
 @case("restarts stepped in fractions of an epoch")
 def fractions(truth: Truth) -> None:
-    """`step(epoch + i / n)`, as the documentation of warm restarts has it."""
+    """`step(epoch + i / n)`, as in the documentation of warm restarts."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     scheduler = CosineAnnealingWarmRestarts(optimizer, T_0=2)
@@ -214,7 +214,7 @@ def fractions(truth: Truth) -> None:
 
 @case("plateau inside a block of several groups")
 def plateau_of_groups(truth: Truth) -> None:
-    """Two groups with bounds of their own; the metric is a tensor, given by name."""
+    """Two groups with different bounds; the metric is a tensor, passed by name."""
     task = Task()
     layers = [task.model[0], task.model[2]]
     optimizer = SGD([{"params": list(layer.parameters())} for layer in layers], lr=0.1)
@@ -231,7 +231,7 @@ def plateau_of_groups(truth: Truth) -> None:
 
 @case("scheduler stepped before the optimizer", told="LR005")
 def scheduler_first(truth: Truth) -> None:
-    """torch warns and goes on; the record has what each step used."""
+    """With the scheduler stepped first, torch warns, and the record has what each step used."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     scheduler = StepLR(optimizer, 1, gamma=0.5)
@@ -248,7 +248,7 @@ def scheduler_first(truth: Truth) -> None:
 
 @case("scheduler never stepped", told="LR001")
 def never_stepped(truth: Truth) -> None:
-    """The learning rate stays where the scheduler's constructor put it."""
+    """A scheduler that is never stepped leaves the rate where its constructor put it."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     scheduler = LinearLR(optimizer, 0.1)
@@ -258,7 +258,9 @@ def never_stepped(truth: Truth) -> None:
 
 @case("scheduler stepped several times a step", told="LR012")
 def several_times(truth: Truth) -> None:
-    """As when there are several processes, or epochs counted double."""
+    """A scheduler stepped several times a step, as with several processes or doubly counted
+    epochs.
+    """
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     scheduler = StepLR(optimizer, 2, gamma=0.5)
@@ -268,7 +270,7 @@ def several_times(truth: Truth) -> None:
 
 @case("learning rate set by hand")
 def by_hand(truth: Truth) -> None:
-    """No scheduler at all: the loop writes into the groups."""
+    """Without a scheduler, the loop writes into the groups."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1, momentum=0.9)
 

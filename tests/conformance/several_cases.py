@@ -18,7 +18,7 @@ from .truth import EXPERIMENT, Truth, number
 
 
 class Gan:
-    """A generator and a discriminator of numbers, and the usual loop over both."""
+    """A generator and a discriminator of numbers, with the usual loop over both."""
 
     def __init__(self) -> None:
         self.generator = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU())
@@ -30,22 +30,22 @@ class Gan:
         self.slower = ExponentialLR(self.of_discriminator, 0.9)
 
     def train(self, generator: Truth, discriminator: Truth) -> None:
-        """Two steps of the discriminator for each of the generator."""
+        """Makes two steps of the discriminator for each of the generator."""
         judge = torch.nn.functional.binary_cross_entropy_with_logits
         ones, zeros = torch.ones(16, 1), torch.zeros(16, 1)
         for step in range(2 * STEPS):
             self.of_discriminator.zero_grad()
-            made = self.generator(torch.randn(16, 2))
+            samples = self.generator(torch.randn(16, 2))
             real = judge(self.discriminator(torch.randn(16, 1) + 3), ones)
             real.backward()
-            fake = judge(self.discriminator(made.detach()), zeros)
+            fake = judge(self.discriminator(samples.detach()), zeros)
             fake.backward()
             discriminator.step(self.of_discriminator, number(real) + number(fake), calls=2)
             self.of_discriminator.step()
             self.slower.step()
             if step % 2:
                 self.of_generator.zero_grad()
-                loss = judge(self.discriminator(made), ones)
+                loss = judge(self.discriminator(samples), ones)
                 loss.backward()
                 generator.step(self.of_generator, loss)
                 self.of_generator.step()
@@ -53,7 +53,7 @@ class Gan:
 
 @case("a GAN in two runs")
 def gan_in_two_runs(truth: Truth) -> None:
-    """Each optimizer has its own losses, however they alternate."""
+    """Two optimizers that alternate in separate runs each have their own losses."""
     gan, other = Gan(), truth.another("discriminator")
     with (
         truth.track(gan.of_generator, prefix="g/"),
@@ -64,13 +64,13 @@ def gan_in_two_runs(truth: Truth) -> None:
 
 @contextmanager
 def users_runs(name: str) -> Iterator[None]:
-    """A run of the user's own, in MLflow and in W&B."""
+    """The user's own runs, in MLflow and in W&B."""
     import mlflow
     import wandb
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-        wandb.teardown()  # of what an earlier test has made it read, such as the server's address
+        wandb.teardown()  # settings that an earlier test made it read, such as the server's address
         try:
             with mlflow.start_run(run_name=name), wandb.init(project=EXPERIMENT, name=name):
                 yield
@@ -80,7 +80,7 @@ def users_runs(name: str) -> Iterator[None]:
 
 @case("a GAN in one run")
 def gan_in_one_run(truth: Truth) -> None:
-    """Two blocks in the run that the user has opened, each under its prefix."""
+    """Two blocks in the user's open run, each under its prefix."""
     gan, other = Gan(), truth.beside()
     with (
         users_runs(truth.name),
@@ -104,9 +104,9 @@ def one_after_the_other(truth: Truth) -> None:
 
 @case("an optimizer that is not tracked steps in between")
 def untracked(truth: Truth) -> None:
-    """Its steps are not counted; losses count until the next step that is tracked."""
+    """Steps of an untracked optimizer are not counted; losses count until the next tracked step."""
     task, other = Task(), Task()
-    optimizer, quiet = (SGD(each.model.parameters(), lr=0.1) for each in (task, other))
+    optimizer, quiet = (SGD(problem.model.parameters(), lr=0.1) for problem in (task, other))
     with truth.track(optimizer):
         for _ in range(STEPS):
             quiet.zero_grad()
@@ -122,7 +122,7 @@ def untracked(truth: Truth) -> None:
 
 @case("one backward for two optimizers")
 def shared_backward(truth: Truth) -> None:
-    """The loss belongs to the step that comes first: it has been used then."""
+    """A shared loss belongs to the first step after it."""
     task, other = Task(), truth.another("second")
     other.told = ("LR010",)
     first = SGD(task.model[0].parameters(), lr=0.1)
@@ -141,7 +141,7 @@ def shared_backward(truth: Truth) -> None:
 
 @case("one optimizer in two blocks")
 def two_blocks(truth: Truth) -> None:
-    """Both blocks have everything."""
+    """Two blocks around one optimizer both record everything."""
     task, other = Task(), truth.another("again")
     optimizer = SGD(task.model.parameters(), lr=0.1)
     scheduler = StepLR(optimizer, 2)
@@ -158,7 +158,7 @@ def two_blocks(truth: Truth) -> None:
 
 @case("two trainings in two threads")
 def threads(truth: Truth) -> None:
-    """They run step by step beside each other, and neither hears of the other."""
+    """Two threads train step by step in parallel without affecting each other."""
     other, turn = truth.another("thread"), threading.Barrier(2)
     failures: list[BaseException] = []
 
@@ -187,7 +187,9 @@ def threads(truth: Truth) -> None:
 
 @case("two blocks, one after the other")
 def consecutive(truth: Truth) -> None:
-    """A loss left over from the first block does not get into the second, which counts anew."""
+    """A loss left over from the first block does not count in the second, which starts at step
+    0.
+    """
     task, other = Task(), truth.another("second")
     optimizer: Any = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer):

@@ -1,4 +1,4 @@
-"""Several processes, started by the real torchrun, over gloo: one run, and the global numbers."""
+"""Several processes started by torchrun over gloo give one run with the global numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lrtrack.trackers.local import LocalTracker
 from .distributed_trainer import STEPS, Training
 
 TRAINER = Path(__file__).with_name("distributed_trainer.py")
-#: Seconds after which a job counts as hanging; torch's own patience in it is 60.
+#: Seconds after which a job counts as hanging; torch's own limit in it is 60.
 LIMIT = 300
 WAYS = ("ddp", "fsdp", "hsdp")
 NORMS = ("global", "group", "layer")
@@ -49,7 +49,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
         "elsewhere": {"1": "empty"},
     },
     "mlflow": {"way": "fsdp", "track": {"tracker": "mlflow", "experiment": "X"}},
-    # Only rank 0 observes, a mistake that must not stop the job.
+    # Only rank 0 observes, which is a mistake that must not stop the job.
     "alone": {"way": "fsdp", "only": [0], "training": {"clip": 0.5, "look": False}},
     "together again": {"way": "fsdp"},
 }
@@ -59,29 +59,29 @@ if ACCELERATE:
 
 
 class Job:
-    """What a torchrun has left behind."""
+    """The results of a torchrun job."""
 
-    def __init__(self, folder: Path, done: subprocess.CompletedProcess[str]) -> None:
+    def __init__(self, folder: Path, process: subprocess.CompletedProcess[str]) -> None:
         self.folder = folder
-        self.returncode, self.errors = done.returncode, done.stderr
+        self.returncode, self.errors = process.returncode, process.stderr
 
     def said(self, name: str, rank: int = 0) -> dict[str, Any]:
-        """What a process found true."""
+        """Returns the expected values of a process."""
         path = self.folder / name / f"{rank}.json"
         assert path.exists(), self.errors
         return dict(json.loads(path.read_text()))
 
     def run(self, name: str) -> History:
-        """The scenario's one run, as it was recorded."""
+        """The scenario's only run, as recorded."""
         query = Query(directory=self.folder / name / "runs")
         with pytest.MonkeyPatch.context() as monkeypatch:  # as the user who ran the job
             monkeypatch.setenv("XDG_STATE_HOME", str(self.folder / "state"))
-            (found,) = LocalTracker().histories(query)
-        return found
+            (history,) = LocalTracker().histories(query)
+        return history
 
 
 def torchrun(folder: Path, scenarios: dict[str, dict[str, Any]], **environment: str) -> Job:
-    """Run scenarios in two processes; nothing of them is left afterwards."""
+    """Runs scenarios in two processes and makes sure that no process is left."""
     listed = [{"folder": str(folder / name), **each} for name, each in scenarios.items()]
     for name in scenarios:
         (folder / name).mkdir(parents=True)
@@ -111,17 +111,17 @@ def torchrun(folder: Path, scenarios: dict[str, dict[str, Any]], **environment: 
 
 
 def started_in(folder: Path) -> list[psutil.Process]:
-    """Living processes of a job: torchrun and its workers."""
-    found = []
+    """Returns the living processes of a job: torchrun and its workers."""
+    processes = []
     for process in psutil.process_iter(["cmdline"]):
         if any(str(folder / "scenarios.json") == part for part in process.info["cmdline"] or []):
-            found.append(process)
-    return found
+            processes.append(process)
+    return processes
 
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Job:
-    """All the scenarios that come to their end, in one job: a process takes seconds to start."""
+    """All scenarios that end normally, in one job, because a process takes seconds to start."""
     folder = tmp_path_factory.mktemp("job")
     store = folder / "mlflow.db"
     store.write_bytes(mlflow_database.read_bytes())
@@ -130,10 +130,10 @@ def job(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Job:
 
 @pytest.fixture(scope="module")
 def single() -> Callable[..., list[dict[str, float]]]:
-    """What is true of the training in one process, on the whole batch."""
+    """Returns the expected values of the training in one process, on the whole batch."""
 
-    def train(**given: Any) -> list[dict[str, float]]:
-        training = Training("alone", **given)
+    def train(**options: Any) -> list[dict[str, float]]:
+        training = Training("alone", **options)
         for _ in range(STEPS):
             training.step()
         return training.truth
@@ -142,35 +142,35 @@ def single() -> Callable[..., list[dict[str, float]]]:
 
 
 def test_the_job_comes_to_its_end(job: Job) -> None:
-    """No process waits for another that does not come."""
+    """No process waits forever for another."""
     assert job.returncode == 0, job.errors
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("norms", NORMS)
 def test_one_run_with_the_global_norms(job: Job, single: Any, way: str, norms: str) -> None:
-    """Rank 0 alone writes; norms are those of the whole batch's gradients, the loss is its own."""
+    """Rank 0 alone writes, with the norms of the whole batch's gradients and its own loss."""
     run, truth, whole = job.run(f"{way} {norms}"), job.said(f"{way} {norms}")["truth"], single()
-    wanted = {"lr", "lr/0", "lr/1", "loss", "grad_norm"}
+    names = {"lr", "lr/0", "lr/1", "loss", "grad_norm"}
     parts = {name for name in truth[0] if name.startswith("grad_norm/")}
     of_groups = {"grad_norm/0", "grad_norm/1"}
-    wanted |= {"global": set(), "group": of_groups, "layer": parts - of_groups}[norms]
+    names |= {"global": set(), "group": of_groups, "layer": parts - of_groups}[norms]
 
-    assert wanted == set(run.metrics)
+    assert names == set(run.metrics)
     assert (run.run.world_size, run.state) == (2, State.FINISHED)
     assert list(range(STEPS)) == list(run.steps)
-    for name in wanted - {"lr/0", "lr/1"}:
+    for name in names - {"lr/0", "lr/1"}:
         exact = 0 if name in ("lr", "loss") else 1e-6
         expected = pytest.approx([step[name] for step in truth], rel=exact, abs=0)
         assert expected == list(run.metrics[name])
-    for name in wanted - {"loss", "lr/0", "lr/1"}:
+    for name in names - {"loss", "lr/0", "lr/1"}:
         expected = pytest.approx([step[name.replace("module.", "")] for step in whole], rel=1e-5)
         assert expected == list(run.metrics[name])
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_norm_before_clipping(job: Job, way: str) -> None:
-    """`clip_grad_norm_` finds a DTensor under FSDP2, whose whole value is recorded."""
+    """Under FSDP2 `clip_grad_norm_` returns a DTensor, whose whole value is recorded."""
     run, truth = job.run(f"{way} clip"), job.said(f"{way} clip")["truth"]
 
     for name in ("grad_norm_preclip", "grad_norm"):
@@ -180,7 +180,7 @@ def test_the_norm_before_clipping(job: Job, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_weights_are_bit_equal(job: Job, way: str) -> None:
-    """Every process ends with the weights that it has without lrtrack."""
+    """Every process ends with the same weights as without lrtrack."""
     for rank in range(2):
         bare = job.said(f"{way} bare", rank)["weights"]
         clipped = job.said(f"{way} clip bare", rank)["weights"]
@@ -191,12 +191,12 @@ def test_weights_are_bit_equal(job: Job, way: str) -> None:
 
 @pytest.mark.parametrize(("scenario", "expected"), [("ddp clip", 0), ("fsdp clip", 1)])
 def test_collectives_do_not_grow_with_the_model(job: Job, scenario: str, expected: int) -> None:
-    """One for all sharded gradients of a mesh; none where each process has them whole."""
+    """All sharded gradients of a mesh need one collective, and unsharded ones need none."""
     assert [expected] * 2 == [job.said(scenario, rank)["collectives"] for rank in range(2)]
 
 
 def test_ways_of_sharing_may_be_mixed(job: Job) -> None:
-    """Plain tensors, copies, shards over several meshes, unfinished sums, missing gradients."""
+    """Plain tensors, copies, shards over several meshes, partial sums and missing gradients mix."""
     run, truth = job.run("handmade"), job.said("handmade")["truth"]
     names = set(truth[0]) - {"grad_norm/lacking"}  # of which rank 0 has nothing
 
@@ -207,7 +207,7 @@ def test_ways_of_sharing_may_be_mixed(job: Job) -> None:
 
 
 def test_no_norms(job: Job) -> None:
-    """`norms="off"` leaves the norm that the user's own clipping found."""
+    """With `norms="off"`, the norm that the user's own clipping found is still recorded."""
     run, truth = job.run("off"), job.said("off")["truth"]
     expected = pytest.approx([step["grad_norm_preclip"] for step in truth], rel=1e-6, abs=0)
 
@@ -216,7 +216,7 @@ def test_no_norms(job: Job) -> None:
 
 
 def test_every_second_step(job: Job) -> None:
-    """All processes leave out the same steps."""
+    """With `every=2`, all processes skip the same steps."""
     run, truth = job.run("every"), job.said("every")["truth"]
     expected = pytest.approx([step["grad_norm"] for step in truth[::2]], rel=1e-6, abs=0)
 
@@ -225,7 +225,7 @@ def test_every_second_step(job: Job) -> None:
 
 
 def test_a_run_that_only_rank_0_can_resume(job: Job) -> None:
-    """The others take part in the steps that rank 0 records."""
+    """The other ranks take part in the steps that rank 0 records in a resumed run."""
     run = job.run("first")
     truth = [*job.said("first")["truth"], *job.said("resumed")["truth"]]
     expected = pytest.approx([step["grad_norm"] for step in truth[::2]], rel=1e-6, abs=0)
@@ -236,14 +236,18 @@ def test_a_run_that_only_rank_0_can_resume(job: Job) -> None:
 
 
 def test_an_unwritable_directory_of_rank_0(job: Job) -> None:
-    """It costs the record; rank 0 goes on to take part in what the others do."""
+    """An unwritable directory of rank 0 costs the record, and rank 0 still joins the
+    collectives.
+    """
     assert job.said("unwritable")["step"] == STEPS - 1
     assert job.said("fsdp bare")["weights"] == job.said("unwritable")["weights"]
     assert job.errors.count("Training goes on without a record") == 1
 
 
 def test_a_block_on_rank_0_alone(job: Job) -> None:
-    """Norms of shards need everybody: without the others there are none, and a word about it."""
+    """A block on rank 0 alone records no norms of shards, and warns, because they need all
+    ranks.
+    """
     run, truth = job.run("alone"), job.said("alone")["truth"]
 
     assert {"lr", "lr/0", "lr/1", "loss", "grad_norm_preclip"} == set(run.metrics)
@@ -255,7 +259,7 @@ def test_a_block_on_rank_0_alone(job: Job) -> None:
 
 @pytest.mark.skipif(not ACCELERATE, reason="needs accelerate")
 def test_accelerate(job: Job, single: Any) -> None:
-    """Its scheduler moves once for each process, and is read as it is at each step."""
+    """accelerate's scheduler moves once for each process, and its rate is read at each step."""
     run, truth, whole = job.run("accelerate"), job.said("accelerate")["truth"], single()
     norms = pytest.approx([step["grad_norm"] for step in whole[:1]], rel=1e-5)
 
@@ -267,7 +271,7 @@ def test_accelerate(job: Job, single: Any) -> None:
 
 
 def test_one_run_in_mlflow(job: Job, within_seconds: Any) -> None:
-    """The tracker, too, has one run, with the number of processes."""
+    """MLflow has one run with the number of processes."""
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{job.folder / 'mlflow.db'}")
@@ -282,7 +286,7 @@ def test_one_run_in_mlflow(job: Job, within_seconds: Any) -> None:
 
 
 def test_open_before_the_processes_know_of_each_other(tmp_path: Path) -> None:
-    """torchrun's variables tell rank and number of processes until the group is there."""
+    """Until the process group exists, torchrun's variables give rank and world size."""
     job = torchrun(tmp_path / "job", {"late": {"way": "ddp", "late": True}})
     run = job.run("late")
 
@@ -293,7 +297,9 @@ def test_open_before_the_processes_know_of_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_fails(tmp_path: Path, rank: int) -> None:
-    """The job ends as it would without lrtrack; what was recorded until then is there."""
+    """A job in which a process fails ends as without lrtrack, with everything recorded until
+    then.
+    """
     job = torchrun(tmp_path / "job", {"fails": {"way": "fsdp", "fail": [rank, 3]}})
     run = job.run("fails")
 

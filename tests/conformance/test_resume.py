@@ -1,4 +1,4 @@
-"""A run that goes on elsewhere: other process, other machine, other journal, same run."""
+"""A run resumed elsewhere, in another process, machine or journal, stays one run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ NAME = "the run"
 
 
 def train(run: Any, optimizer: Any, scheduler: Any, until: int, seed: int = 0) -> dict[int, float]:
-    """Train up to step `until`, and return the losses; another seed is another order of data."""
+    """Trains up to step `until` and returns the losses; another seed gives another order of
+    data.
+    """
     losses = {}
     while run.step < until:
         torch.manual_seed(seed + run.step)
@@ -34,7 +36,7 @@ def train(run: Any, optimizer: Any, scheduler: Any, until: int, seed: int = 0) -
 
 
 def parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    """What an optimizer trains."""
+    """The parameters that an optimizer trains."""
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
@@ -47,7 +49,7 @@ def made() -> tuple[Any, Any]:
 
 @pytest.fixture(params=TRACKERS)
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """One tracker: what to track with, and how to read the only run back."""
+    """One tracker: the options to track with, and a function that reads the only run back."""
     if request.param == "mlflow":
         store = request.getfixturevalue("store")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
@@ -62,7 +64,7 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
 @pytest.mark.parametrize("kept", [True, False], ids=["same journal", "other machine"])
 @pytest.mark.parametrize("seed", [0, 50], ids=["same data", "other data"])
 def test_from_a_checkpoint(place: Any, kept: bool, seed: int) -> None:
-    """After a delivered, finished run: no step twice, none lost, first values stay."""
+    """After a delivered, finished run, no step is there twice or lost, and first values stay."""
     options, read = place
     optimizer, scheduler = made()
     with lrtrack.track(optimizer, scheduler, **options) as run:
@@ -71,7 +73,7 @@ def test_from_a_checkpoint(place: Any, kept: bool, seed: int) -> None:
         weights = [p.detach().clone() for p in parameters(optimizer)]
         first |= train(run, optimizer, scheduler, 5)
     if not kept:
-        Path(".lrtrack").rename("elsewhere")  # at once: a shipper may still write there
+        Path(".lrtrack").rename("elsewhere")  # in one step, because a shipper may still write there
     optimizer, scheduler = made()
     for parameter, weight in zip(parameters(optimizer), weights, strict=True):
         parameter.data.copy_(weight)

@@ -1,4 +1,4 @@
-"""What the trackers say of other people's schedulers and optimizers: names, parameters, ids."""
+"""Names, parameters and ids of third-party schedulers and optimizers in the trackers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .third_party_cases import (
 )
 from .third_party_optimizer_cases import accelerated
 
-#: transformers' schedules: what else `get_scheduler` is given, and the parameter that it changes.
+#: transformers' schedules: further arguments of `get_scheduler`, and the parameter that changes.
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     **dict.fromkeys(
         ("linear", "cosine", "cosine_with_restarts", "polynomial", "constant_with_warmup",
@@ -38,7 +38,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def sgd() -> torch.optim.Optimizer:
-    """An optimizer of one parameter."""
+    """An optimizer with one parameter."""
     return SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)
 
 
@@ -47,13 +47,15 @@ def timm() -> Iterator[Any]:
     """timm's schedulers."""
     if importlib.util.find_spec("timm") is None:
         pytest.skip("needs timm")
-    with timm_schedulers() as found:
-        yield found
+    with timm_schedulers() as schedulers:
+        yield schedulers
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_transformers_parameters_are_the_schedules(name: str) -> None:
-    """Each has its value under its own name, and another value makes another schedule."""
+    """Each parameter of a transformers schedule is recorded by name, and changing it changes the
+    id.
+    """
     pytest.importorskip("transformers", reason="needs transformers")
     changed, parameter = CHANGES[name]
     before = describe(transformers_schedule(name, sgd()))
@@ -66,7 +68,7 @@ def test_transformers_parameters_are_the_schedules(name: str) -> None:
 
 
 def test_transformers_schedules_differ() -> None:
-    """No two of them are taken for one."""
+    """All transformers schedules have different ids."""
     pytest.importorskip("transformers", reason="needs transformers")
     ids = [describe(transformers_schedule(name, sgd())).id for name in TRANSFORMERS]
 
@@ -75,31 +77,31 @@ def test_transformers_schedules_differ() -> None:
 
 @pytest.mark.parametrize("name", TIMM)
 def test_timm_parameters_are_the_schedules(timm: Any, name: str) -> None:
-    """Everything that it is given is read, whatever the training has done meanwhile."""
-    given = {**TIMM[name], "t_in_epochs": False}
-    scheduler = timm_schedule(timm, name, sgd(), **given)
+    """Every argument of a timm scheduler is recorded, whatever the training has done since."""
+    arguments = {**TIMM[name], "t_in_epochs": False}
+    scheduler = timm_schedule(timm, name, sgd(), **arguments)
     before = describe(scheduler)
     scheduler.step_update(3)
-    other = describe(timm_schedule(timm, name, sgd(), **{**given, "warmup_t": 1}))
+    other = describe(timm_schedule(timm, name, sgd(), **{**arguments, "warmup_t": 1}))
 
     assert name == before.name
-    assert given == {key: before.params[key] for key in given}
+    assert arguments == {key: before.params[key] for key in arguments}
     assert before == describe(scheduler)
     assert before.id != other.id
 
 
 def test_timm_plateau_shows_what_it_carries(timm: Any) -> None:
-    """Its settings are kept in one of torch's schedulers alone."""
-    given = {"patience_t": 3, "decay_rate": 0.5, "warmup_t": 1}
-    found = describe(timm_schedule(timm, "PlateauLRScheduler", sgd(), **given)).flat()
+    """timm's plateau scheduler keeps its settings in the torch scheduler that it wraps."""
+    arguments = {"patience_t": 3, "decay_rate": 0.5, "warmup_t": 1}
+    params = describe(timm_schedule(timm, "PlateauLRScheduler", sgd(), **arguments)).flat()
 
-    assert found["lr_scheduler.name"] == "ReduceLROnPlateau"
-    assert (found["lr_scheduler.patience"], found["lr_scheduler.factor"]) == ("3", "0.5")
-    assert found["warmup_t"] == "1"
+    assert params["lr_scheduler.name"] == "ReduceLROnPlateau"
+    assert (params["lr_scheduler.patience"], params["lr_scheduler.factor"]) == ("3", "0.5")
+    assert params["warmup_t"] == "1"
 
 
 def test_the_tags_in_mlflow(store: str) -> None:
-    """What people see of a schedule of transformers' in the tracker, wrapped by accelerate."""
+    """A transformers schedule wrapped by accelerate has readable tags in MLflow."""
     pytest.importorskip("transformers", reason="needs transformers")
     pytest.importorskip("accelerate", reason="needs accelerate")
     import mlflow
@@ -111,20 +113,20 @@ def test_the_tags_in_mlflow(store: str) -> None:
         with lrtrack.track(wrapped, schedule, experiment="X", flush_timeout=300.0) as run:
             wrapped.step()
             schedule.step()
-    found = mlflow.MlflowClient(tracking_uri=store).get_run(run.id).data
+    data = mlflow.MlflowClient(tracking_uri=store).get_run(run.id).data
 
-    assert found.tags["lrtrack.scheduler.name"] == "LambdaLR"
-    assert found.tags["lrtrack.scheduler.num_warmup_steps"] == "3"
-    assert found.tags["lrtrack.scheduler.num_training_steps"] == "6"
-    assert found.tags["lrtrack.scheduler.lr_lambda"].endswith(
+    assert data.tags["lrtrack.scheduler.name"] == "LambdaLR"
+    assert data.tags["lrtrack.scheduler.num_warmup_steps"] == "3"
+    assert data.tags["lrtrack.scheduler.num_training_steps"] == "6"
+    assert data.tags["lrtrack.scheduler.lr_lambda"].endswith(
         "linear_schedule_with_warmup_lr_lambda(num_training_steps=6, num_warmup_steps=3)"
     )
-    assert found.params["scheduler.num_warmup_steps"] == "3"
-    assert found.params["optimizer"] == "SGD"
+    assert data.params["scheduler.num_warmup_steps"] == "3"
+    assert data.params["optimizer"] == "SGD"
 
 
 def test_what_schedule_free_optimizers_count_is_no_hyper_parameter() -> None:
-    """Their groups hold both."""
+    """Counters of schedule-free optimizers, which share the groups, are no hyper-parameters."""
     module = pytest.importorskip("schedulefree", reason="needs schedulefree")
     optimizer = module.AdamWScheduleFree([torch.nn.Parameter(torch.ones(2))], warmup_steps=3)
     before = describe_optimizer(optimizer)
@@ -138,20 +140,20 @@ def test_what_schedule_free_optimizers_count_is_no_hyper_parameter() -> None:
 
 
 def test_what_an_optimizer_wraps_is_named() -> None:
-    """Lookahead and SAM are nothing without the optimizer inside."""
+    """The optimizer inside Lookahead and SAM is recorded too."""
     module = pytest.importorskip("pytorch_optimizer", reason="needs pytorch-optimizer")
     parameters = [torch.nn.Parameter(torch.ones(2))]
     lookahead, sam = module.Lookahead(SGD(parameters, lr=0.1)), module.SAM(parameters, SGD, lr=0.1)
-    found = [describe_optimizer(unwrap(each)) for each in (lookahead, sam)]
+    descriptions = [describe_optimizer(unwrap(wrapper)) for wrapper in (lookahead, sam)]
 
-    assert [(each["name"], each["optimizer"], each["lr"]) for each in found] == [
+    assert [(wrapper["name"], wrapper["optimizer"], wrapper["lr"]) for wrapper in descriptions] == [
         ("Lookahead", "SGD", 0.1),
         ("SAM", "SGD", 0.1),
     ]
 
 
 def test_an_optimizer_that_only_looks_like_one_is_unwrapped() -> None:
-    """accelerate's wrapper is a subclass of torch's optimizer, and has no hooks."""
+    """accelerate's wrapper, a subclass of torch's optimizer without hooks, is unwrapped."""
     pytest.importorskip("accelerate", reason="needs accelerate")
     optimizer = sgd()
     with accelerated() as accelerator:
@@ -162,18 +164,20 @@ def test_an_optimizer_that_only_looks_like_one_is_unwrapped() -> None:
 
 
 def test_nothing_of_them_is_imported_by_lrtrack() -> None:
-    """A framework is known by what its objects carry."""
+    """lrtrack imports no framework: it recognizes their objects by their attributes."""
     names = ("transformers", "timm", "pytorch_optimizer", "schedulefree", "accelerate")
     code = "import sys, lrtrack; lrtrack.track; lrtrack.describe(None); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in process.stdout.split()}
 
     assert "torch" in loaded
     assert loaded.isdisjoint(names)
 
 
 def test_timm_leaves_nothing(timm: Any) -> None:
-    """Its schedulers come without the package's own initialisation, and are taken out again."""
+    """timm's schedulers are loaded without the package's initialisation, and unloaded again."""
     inside = {name for name in sys.modules if name.startswith("timm")}
     with timm_schedulers() as again:
         module = again.CosineLRScheduler.__module__

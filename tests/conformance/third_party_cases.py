@@ -1,4 +1,4 @@
-"""Other people's schedulers, optimizers and wrappers, used as their own documentation has it."""
+"""Third-party schedulers, optimizers and wrappers, used as their documentation shows."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TIMM: dict[str, dict[str, Any]] = {
 
 
 def transformers_schedule(name: str, optimizer: torch.optim.Optimizer, **changed: Any) -> Any:
-    """A scheduler of transformers'; its optimization module alone is imported."""
+    """A transformers scheduler; only the optimization module is imported."""
     get_scheduler = importlib.import_module("transformers.optimization").get_scheduler
     return get_scheduler(name, optimizer, **{**TRANSFORMERS[name], **changed})
 
@@ -56,12 +56,11 @@ def transformers_schedule(name: str, optimizer: torch.optim.Optimizer, **changed
 def timm_schedulers() -> Iterator[Any]:
     """The real package `timm.scheduler`.
 
-    `import timm` needs torchvision, which does not exist for every build of torch, and which the
-    schedulers do not use: so they are imported without running `timm/__init__`, and taken out
-    again.
+    `import timm` needs torchvision, which does not exist for every build of torch and which the
+    schedulers do not use. So they are imported without running `timm/__init__`, and unloaded again.
     """
     before = {
-        name: found for name, found in sys.modules.items() if name.partition(".")[0] == "timm"
+        name: module for name, module in sys.modules.items() if name.partition(".")[0] == "timm"
     }
     spec = importlib.util.find_spec("timm")
     assert spec is not None
@@ -78,11 +77,11 @@ def _of_timm() -> list[str]:
     return [name for name in sys.modules if name.partition(".")[0] == "timm"]
 
 
-def timm_schedule(schedulers: Any, name: str, optimizer: Any, **given: Any) -> Any:
-    """A scheduler of timm's; the plateau one says that it will go."""
+def timm_schedule(schedulers: Any, name: str, optimizer: Any, **arguments: Any) -> Any:
+    """A timm scheduler; the plateau one prints that it is deprecated."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PlateauLRScheduler is deprecated", FutureWarning)
-        return getattr(schedulers, name)(optimizer, **given)
+        return getattr(schedulers, name)(optimizer, **arguments)
 
 
 def iterate(truth: Truth, task: Task, optimizer: Any) -> torch.Tensor:
@@ -96,7 +95,7 @@ def iterate(truth: Truth, task: Task, optimizer: Any) -> torch.Tensor:
 
 
 def with_transformers(name: str, truth: Truth) -> None:
-    """A schedule that is stepped at each step, of a metric where it wants one."""
+    """A schedule that is stepped at each step, with a metric where it takes one."""
     task = Task()
     optimizer = AdamW(task.model.parameters(), lr=0.1)
     scheduler = transformers_schedule(name, optimizer)
@@ -113,7 +112,7 @@ for _name in TRANSFORMERS:
 
 
 def with_timm(name: str, of_epochs: bool, truth: Truth) -> None:
-    """A schedule that is told the epoch, or how many updates there were."""
+    """A schedule that is given the epoch, or the number of updates."""
     task = Task()
     groups = [
         {"params": [p], "lr_scale": 1 / (1 + at)}
@@ -121,8 +120,8 @@ def with_timm(name: str, of_epochs: bool, truth: Truth) -> None:
     ]
     optimizer = SGD(groups, lr=0.1)
     with timm_schedulers() as schedulers:
-        given = {**TIMM[name], "t_in_epochs": of_epochs}
-        scheduler = timm_schedule(schedulers, name, optimizer, **given)
+        arguments = {**TIMM[name], "t_in_epochs": of_epochs}
+        scheduler = timm_schedule(schedulers, name, optimizer, **arguments)
         with truth.track(optimizer, scheduler):
             for update in range(1, STEPS + 1):
                 iterate(truth, task, optimizer)
@@ -138,12 +137,12 @@ for _name in TIMM:
 
 @case("timm PlateauLRScheduler", needs="timm")
 def timm_plateau(truth: Truth) -> None:
-    """It carries torch's own, whose metric is recorded."""
+    """timm's plateau scheduler wraps torch's, whose metric is recorded."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with timm_schedulers() as schedulers:
-        given = {"patience_t": 0, "decay_rate": 0.5, "warmup_t": 1, "warmup_lr_init": 0.01}
-        scheduler = timm_schedule(schedulers, "PlateauLRScheduler", optimizer, **given)
+        arguments = {"patience_t": 0, "decay_rate": 0.5, "warmup_t": 1, "warmup_lr_init": 0.01}
+        scheduler = timm_schedule(schedulers, "PlateauLRScheduler", optimizer, **arguments)
         with truth.track(optimizer, scheduler):
             for epoch in range(1, STEPS + 1):
                 iterate(truth, task, optimizer)

@@ -1,4 +1,4 @@
-"""Other people's optimizers, and wrappers around optimizers, used as their documentation has it."""
+"""Third-party optimizers, and wrappers around optimizers, used as their documentation shows."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from .truth import Truth, norm
 
 
 def bent(truth: Truth, optimizer: Any, task: Task, used: Callable[[], float]) -> None:
-    """A loop with an optimizer that bends its learning rate; `used` tells it after a step."""
+    """A loop with an optimizer that changes its effective rate; `used` returns it after a step."""
     with truth.track(optimizer):
         for _ in range(STEPS):
             iterate(truth, task, optimizer)
             truth.after(lr=used())
 
 
-def with_schedule_free(package: str, name: str, given: dict[str, Any], truth: Truth) -> None:
-    """The rate used is the one by which z, the fast iterate, follows the optimizer's gradient."""
+def with_schedule_free(package: str, name: str, arguments: dict[str, Any], truth: Truth) -> None:
+    """The recorded rate is the one by which the fast iterate z follows the optimizer's gradient."""
     task = Task(bias=False)
     optimizer = getattr(importlib.import_module(package), name)(
-        task.model.parameters(), lr=0.1, **given
+        task.model.parameters(), lr=0.1, **arguments
     )
     optimizer.train()
     parameter = next(task.model.parameters())
@@ -40,11 +40,11 @@ def with_schedule_free(package: str, name: str, given: dict[str, Any], truth: Tr
         for at in range(STEPS):
             before = optimizer.state[parameter].get("z", parameter).detach().clone()
             iterate(truth, task, optimizer)
-            # these optimizers turn their gradients into the direction of the step in place
+            # these optimizers replace their gradients by the direction of the step
             moved, along = before - optimizer.state[parameter]["z"], parameter.grad
             measured = float((moved * along).sum() / (along * along).sum())
             rate = optimizer.param_groups[0].get("scheduled_lr")
-            rate = 0.1 * min(1.0, (at + 1) / given["warmup_steps"]) if rate is None else rate
+            rate = 0.1 * min(1.0, (at + 1) / arguments["warmup_steps"]) if rate is None else rate
             truth.after(lr=rate)
 
             assert pytest.approx(rate, rel=1e-3, abs=1e-9) == measured
@@ -68,7 +68,7 @@ for _name in ("ScheduleFreeSGD", "ScheduleFreeAdamW"):
 
 @case("schedule-free with a closure", needs="schedulefree")
 def schedule_free_closure(truth: Truth) -> None:
-    """The first evaluation gives loss and norm, and the step its own warm-up."""
+    """The first evaluation gives loss and norm, and the step has its own warm-up."""
     module, task = importlib.import_module("schedulefree"), Task()
     optimizer = module.AdamWScheduleFreeClosure(task.model.parameters(), lr=0.1, warmup_steps=4)
     with truth.track(optimizer):
@@ -87,7 +87,7 @@ def schedule_free_closure(truth: Truth) -> None:
 
 @case("schedule-free wrapper", needs="schedulefree")
 def schedule_free_wrapper(truth: Truth) -> None:
-    """A wrapper that is no optimizer and carries one in `.base`, with a schedule of torch's."""
+    """A wrapper that is no optimizer and holds one in `.base`, with a torch schedule."""
     module, task = importlib.import_module("schedulefree"), Task()
     base = SGD(task.model.parameters(), lr=0.1)
     optimizer, scheduler = module.ScheduleFreeWrapper(base), StepLR(base, 2, gamma=0.5)
@@ -99,7 +99,7 @@ def schedule_free_wrapper(truth: Truth) -> None:
 
 
 def with_wrapper(wrap: str, truth: Truth) -> None:
-    """An optimizer of pytorch-optimizer's around one of torch's: one record a step."""
+    """A pytorch-optimizer wrapper around a torch optimizer has one record a step."""
     module, task = importlib.import_module("pytorch_optimizer"), Task(bias=False)
     optimizer = getattr(module, wrap)(AdamW(task.model.parameters(), lr=0.1))
     scheduler = StepLR(optimizer, 2, gamma=0.5)
@@ -129,29 +129,29 @@ def ranger(truth: Truth) -> None:
 
 @case("pytorch-optimizer Ranger21", needs="pytorch_optimizer")
 def ranger21(truth: Truth) -> None:
-    """It warms up and cools down by itself, whatever its groups say."""
+    """Ranger21 warms up and cools down by itself, whatever its groups say."""
     task, rate, floor = Task(), 0.1, 0.001
     optimizer = importlib.import_module("pytorch_optimizer").Ranger21(
         task.model.parameters(), num_iterations=STEPS, lr=rate,
         num_warm_up_iterations=2, num_warm_down_iterations=2, warm_down_min_lr=floor,
     )  # fmt: skip
-    done = iter(range(1, STEPS + 1))
+    counter = iter(range(1, STEPS + 1))
 
     def used() -> float:
-        step = next(done)
-        found = rate * min(1.0, step / 2)
+        step = next(counter)
+        used_rate = rate * min(1.0, step / 2)
         if step >= STEPS - 2:
-            found = max(rate - (rate - floor) * min((step + 1 - (STEPS - 2)) / 3, 1.0), floor)
+            used_rate = max(rate - (rate - floor) * min((step + 1 - (STEPS - 2)) / 3, 1.0), floor)
 
-        assert found == optimizer.current_lr
-        return found
+        assert used_rate == optimizer.current_lr
+        return used_rate
 
     bent(truth, optimizer, task, used)
 
 
 @case("pytorch-optimizer Ranger21 with a scheduler", needs="pytorch_optimizer")
 def ranger21_scheduled(truth: Truth) -> None:
-    """Its own schedule switched off, the groups' learning rates are what is used."""
+    """With its own schedule off, Ranger21 uses the groups' learning rates."""
     module, task = importlib.import_module("pytorch_optimizer"), Task()
     optimizer = module.Ranger21(
         task.model.parameters(), num_iterations=STEPS, lr=0.1, disable_lr_scheduler=True
@@ -165,7 +165,7 @@ def ranger21_scheduled(truth: Truth) -> None:
 
 @case("pytorch-optimizer SAM", needs="pytorch_optimizer")
 def sam(truth: Truth) -> None:
-    """Two evaluations a step, one record: the closure's, whose gradients make the step."""
+    """SAM evaluates twice a step and has one record, with the gradients of the step."""
     module, task = importlib.import_module("pytorch_optimizer"), Task()
     optimizer = module.SAM(task.model.parameters(), SGD, lr=0.1)
     scheduler = StepLR(optimizer, 2, gamma=0.5)
@@ -189,13 +189,13 @@ def sam(truth: Truth) -> None:
 
 
 @contextmanager
-def accelerated(**given: Any) -> Iterator[Any]:
-    """An `Accelerator` for the processor; its state, which is one a process, is put back."""
+def accelerated(**arguments: Any) -> Iterator[Any]:
+    """An `Accelerator` for the CPU; its state, one per process, is restored."""
     accelerate = importlib.import_module("accelerate")
     state = importlib.import_module("accelerate.state")
     with warnings.catch_warnings():
         try:
-            yield accelerate.Accelerator(cpu=True, **given)
+            yield accelerate.Accelerator(cpu=True, **arguments)
         finally:
             state.AcceleratorState._reset_state(reset_partial_state=True)
             state.GradientState._reset_state()
@@ -203,7 +203,7 @@ def accelerated(**given: Any) -> Iterator[Any]:
 
 @case("accelerate", needs="accelerate")
 def with_accelerate(truth: Truth) -> None:
-    """Everything that `prepare` gives is a wrapper."""
+    """Everything that `prepare` returns is a wrapper."""
     task = Task()
     inner = AdamW(task.model.parameters(), lr=0.1)
     with accelerated() as accelerator:
@@ -233,8 +233,8 @@ def accelerate_accumulates(truth: Truth) -> None:
                     accelerator.backward(loss)
                     losses.append(float(loss.detach() / every))
                     if accelerator.sync_gradients:
-                        found = accelerator.clip_grad_norm_(model.parameters(), 0.1)
-                        truth.put(grad_norm_preclip=float(found))
+                        preclip_norm = accelerator.clip_grad_norm_(model.parameters(), 0.1)
+                        truth.put(grad_norm_preclip=float(preclip_norm))
                         truth.step(inner, sum(losses), calls=every)
                         losses.clear()
                     optimizer.step()

@@ -1,4 +1,4 @@
-"""What a loop itself finds to be true of its steps, by other means than lrtrack's."""
+"""The expected values of a loop's steps, computed independently of lrtrack."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import lrtrack
 
 EXPERIMENT = "conformance"
-#: Metrics of the run as a whole, which are no step's.
+#: Metrics of the whole run, which belong to no step.
 RUN_LEVEL = ("loss_final", "loss_best")
 
 
@@ -22,9 +22,9 @@ class Truth:
         name: the run's name in the trackers.
         points: metric name → step → value.
         steps: how many steps were made.
-        recorded: steps up to this one were made before, and stay as they are.
+        recorded: steps before this one exist already and keep their values.
         others: further runs and blocks of the same case.
-        told: codes of the diagnoses that the run is to have.
+        told: codes of the diagnoses that the run must have.
     """
 
     def __init__(self, name: str) -> None:
@@ -40,7 +40,9 @@ class Truth:
         self._layers: dict[int, str] = {}
 
     def track(self, optimizer: Any, scheduler: Any = None, **options: Any) -> Any:
-        """`lrtrack.track`, the run named, delivered later; its options say what will be true."""
+        """`lrtrack.track` with the run's name, delivered later; its options decide what is
+        expected.
+        """
         self._norms = options.get("norms", "global")
         self._every = options.get("every", 1)
         self.prefix = options.get("prefix", "")
@@ -50,30 +52,30 @@ class Truth:
         return lrtrack.track(optimizer, scheduler, **{**given, **options})
 
     def another(self, suffix: str) -> Truth:
-        """The truth of a second run; call its `track`."""
-        found = Truth(f"{self.name} {suffix}")
-        self.others.append(found)
-        return found
+        """Returns the expectations of a second run; call its `track`."""
+        other = Truth(f"{self.name} {suffix}")
+        self.others.append(other)
+        return other
 
     def roll_back(self, steps: int) -> None:
-        """Go back to where so many steps were made; what was recorded since stays."""
+        """Returns to where `steps` steps were made; what was recorded since stays."""
         self.recorded = self.steps - 1
         self.steps = steps
 
     def beside(self) -> Truth:
-        """The truth of another block in the same run, under another prefix."""
-        found = Truth(self.name)
-        self.others.append(found)
-        return found
+        """Returns the expectations of another block in the same run, under another prefix."""
+        other = Truth(self.name)
+        self.others.append(other)
+        return other
 
     def step(self, optimizer: Any, loss: Any = None, scale: float = 1.0, calls: int = 1) -> None:
-        """Write down the step to come: learning rates, norms, loss.
+        """Records the step to come: learning rates, norms, loss.
 
         Args:
-            optimizer: torch's own.
+            optimizer: a torch optimizer.
             loss: a number or a one-element tensor.
-            scale: what the gradients are still to be divided by, within the step.
-            calls: of `backward()`, of which the loss is the sum.
+            scale: by what the gradients will still be divided within the step.
+            calls: how many calls of `backward()` the loss is the sum of.
         """
         groups = optimizer.param_groups
         self.put(lr=float(groups[0]["lr"]))
@@ -86,12 +88,12 @@ class Truth:
         self.steps += 1
 
     def put(self, mapping: dict[str, float] | None = None, **metrics: float) -> None:
-        """Write down metrics of the step to come; of one that exists, the newest value."""
+        """Records metrics of the step to come; a second value replaces the first."""
         if self.steps % self._every == 0 and self.steps > self.recorded:
             self._put(self.steps, {**(mapping or {}), **metrics})
 
     def after(self, mapping: dict[str, float] | None = None, **metrics: float) -> None:
-        """Write down metrics of the step just done, recorded or not: `run.log` and plateau."""
+        """Records metrics of the step just done, as `run.log` and plateau schedulers do."""
         self._put(max(0, self.steps - 1), {**(mapping or {}), **metrics})
 
     def _put(self, step: int, metrics: dict[str, float]) -> None:
@@ -101,27 +103,34 @@ class Truth:
     def _put_norms(self, groups: list[dict[str, Any]], scale: float) -> None:
         if self._norms == "off":
             return
-        kept = [[p for p in group["params"] if p.grad is not None] for group in groups]
-        if any(kept):
-            self.put(grad_norm=norm(p.grad for each in kept for p in each) / scale)
+        gradients_of_groups = [
+            [p for p in group["params"] if p.grad is not None] for group in groups
+        ]
+        if any(gradients_of_groups):
+            self.put(
+                grad_norm=norm(p.grad for gradients in gradients_of_groups for p in gradients)
+                / scale
+            )
         if self._norms == "group":
-            for index, (group, each) in enumerate(zip(groups, kept, strict=True)):
-                if each:
+            for index, (group, gradients) in enumerate(
+                zip(groups, gradients_of_groups, strict=True)
+            ):
+                if gradients:
                     name = f"grad_norm/{group.get('name', index)}"
-                    self.put({name: norm(p.grad for p in each) / scale})
+                    self.put({name: norm(p.grad for p in gradients) / scale})
         if self._norms == "layer":
-            for parameter in (p for each in kept for p in each):
+            for parameter in (p for gradients in gradients_of_groups for p in gradients):
                 name = f"grad_norm/{self._layers[id(parameter)]}"
                 self.put({name: norm([parameter.grad]) / scale})
 
 
 def number(value: Any) -> float:
-    """A float, also of a one-element tensor that needs gradients."""
+    """Returns a float, also of a one-element tensor that requires gradients."""
     return float(value.detach()) if isinstance(value, torch.Tensor) else float(value)
 
 
 def norm(gradients: Iterable[torch.Tensor]) -> float:
-    """The L2 norm over all elements, summed up in double precision by Python itself."""
+    """Returns the L2 norm over all elements, summed in double precision by Python itself."""
     numbers: list[float] = []
     for gradient in gradients:
         dense = gradient.detach().to_dense() if gradient.layout is not torch.strided else gradient

@@ -16,7 +16,7 @@ from .truth import Truth
 
 
 def recorded(truth: Truth, **options: Any) -> None:
-    """Two groups on a schedule, with the options given."""
+    """Two groups on a schedule, with the given options."""
     task = Task()
     first, second = layers(task)
     optimizer = SGD([{"params": first, "name": "body"}, {"params": second, "lr": 0.3}], lr=0.1)
@@ -38,7 +38,7 @@ add("a prefix and norms of layers", partial(recorded, prefix="student/", norms="
 
 @case("norms of layers, sparse")
 def sparse_layers(truth: Truth) -> None:
-    """The embedding's norm is the one of its rows added up."""
+    """The norm of a sparse embedding's gradient is that of its summed rows."""
     task = SparseTask()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer, norms="layer", model=task.model):
@@ -47,7 +47,7 @@ def sparse_layers(truth: Truth) -> None:
 
 @case("every third step, by closure")
 def every_closure(truth: Truth) -> None:
-    """The loss of a step that is left out counts in none."""
+    """The loss of a step that `every` skips counts in no other step."""
     task = Task()
     optimizer = Adam(task.model.parameters())
     with truth.track(optimizer, every=3):
@@ -56,7 +56,7 @@ def every_closure(truth: Truth) -> None:
 
 @case("losses left alone")
 def no_loss(truth: Truth) -> None:
-    """`capture_loss=False`: only what the user logs himself is there."""
+    """With `capture_loss=False`, only what the user logs is recorded."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer, capture_loss=False) as run:
@@ -73,7 +73,7 @@ def no_loss(truth: Truth) -> None:
 
 @case("run.log(loss=…)")
 def given_loss(truth: Truth) -> None:
-    """What the user gives after the step replaces what was captured."""
+    """A loss logged after the step replaces the captured one."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer) as run:
@@ -88,7 +88,7 @@ def given_loss(truth: Truth) -> None:
 
 @case("run.log of other things")
 def logged(truth: Truth) -> None:
-    """Before the first step at 0; twice at one step, the later one; numbers of all kinds."""
+    """Values logged before the first step are at 0, and the later of two values wins."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer) as run:
@@ -105,7 +105,7 @@ def logged(truth: Truth) -> None:
 
 @case("run.log at steps that are left out")
 def logged_between(truth: Truth) -> None:
-    """With `every=4` an evaluation is at its own step all the same."""
+    """With `every=4`, an evaluation is still recorded at its own step."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     with truth.track(optimizer, every=4) as run:
@@ -119,7 +119,7 @@ def logged_between(truth: Truth) -> None:
 
 @case("losses that are not finite", told="LR006")
 def odd_losses(truth: Truth) -> None:
-    """NaN and the infinities are recorded as such, and so are the norms they lead to."""
+    """NaN and infinite losses are recorded as such, and so are the norms that follow."""
     weight = torch.nn.Parameter(torch.ones(3))
     optimizer = SGD([weight], lr=0.0)
     factors = iter([1.0, math.nan, math.inf, -math.inf, 2.0, 3.0])
@@ -129,7 +129,7 @@ def odd_losses(truth: Truth) -> None:
 
 @case("gradients that are not finite", told="LR006")
 def odd_gradients(truth: Truth) -> None:
-    """The loss is fine and the gradient is not."""
+    """The loss is finite and the gradient is not."""
     weight = torch.nn.Parameter(torch.zeros(3))
     optimizer = SGD([weight], lr=0.0)
     with truth.track(optimizer, norms="group"):
@@ -138,7 +138,7 @@ def odd_gradients(truth: Truth) -> None:
 
 @case("gradients very large and very small")
 def odd_sizes(truth: Truth) -> None:
-    """Squares of float64 gradients neither overflow nor vanish where the numbers are usual."""
+    """Squares of float64 gradients neither overflow nor vanish for usual numbers."""
     weight = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
     optimizer = SGD([weight], lr=0.0)
     factors = iter([1e100, 1e-100, 1e30, 1e-30, 1e10, 1e-10])
@@ -148,7 +148,7 @@ def odd_sizes(truth: Truth) -> None:
 
 @case("a plateau's metric that is not finite")
 def odd_plateau(truth: Truth) -> None:
-    """The value given to the scheduler is recorded at the step just done."""
+    """The value given to the plateau scheduler is recorded at the step just done."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     scheduler = ReduceLROnPlateau(optimizer, patience=0)
@@ -165,7 +165,7 @@ def odd_plateau(truth: Truth) -> None:
 
 @case("a block that raises")
 def raises(truth: Truth) -> None:
-    """What was recorded until then arrives."""
+    """When the block raises, everything recorded until then arrives."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     try:
@@ -178,7 +178,7 @@ def raises(truth: Truth) -> None:
 
 @case("many steps")
 def many(truth: Truth) -> None:
-    """More steps than any batch of the delivery takes at once."""
+    """A run with more steps than any delivery batch arrives complete."""
     weight = torch.nn.Parameter(torch.randn(4))
     optimizer = SGD([weight], lr=1e-3)
     scheduler = StepLR(optimizer, 100, gamma=0.9)

@@ -17,16 +17,16 @@ from .truth import Truth
 
 
 def batches(task: Task) -> TensorDataset:
-    """Two batches of eight rows, given to workers as they are."""
+    """Two batches of eight rows, passed to workers unchanged."""
     return TensorDataset(*task.batch())
 
 
 def epochs(truth: Truth, task: Task, loader: Any) -> None:
-    """Three epochs, whose workers start anew within the block."""
+    """Three epochs whose workers start anew within the block."""
     optimizer = SGD(task.model.parameters(), lr=0.1)
     scheduler = StepLR(optimizer, 1, gamma=0.5)
     with truth.track(optimizer, scheduler), warnings.catch_warnings():
-        # Python 3.12 on: lrtrack's journal has a thread, as much of torch has
+        # since Python 3.12: lrtrack's journal has a thread, as has torch
         warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
         for _ in range(3):
             for inputs, targets in loader:
@@ -39,7 +39,7 @@ def epochs(truth: Truth, task: Task, loader: Any) -> None:
 
 
 def workers(method: str, persistent: bool, truth: Truth) -> None:
-    """Two workers, by the method of starting them."""
+    """Two workers, for each method of starting them."""
     task = Task()
     loader = DataLoader(
         batches(task),
@@ -57,7 +57,7 @@ add("DataLoader workers by spawn", partial(workers, "spawn", True))
 
 
 class Learned(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """A dataset that trains something itself, in the worker: with the very optimizer, too."""
+    """A dataset that trains in the worker, even with the tracked optimizer."""
 
     def __init__(self, task: Task, optimizer: torch.optim.Optimizer) -> None:
         self._rows = batches(task)
@@ -76,7 +76,7 @@ class Learned(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 @case("DataLoader workers that train, too")
 def training_workers(truth: Truth) -> None:
-    """What a forked copy of the training does is not of the run."""
+    """Steps of a forked copy of the training do not belong to the run."""
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     loader = DataLoader(

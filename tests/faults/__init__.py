@@ -1,1 +1,1 @@
-"""Everything that can go wrong around a training, done to real processes and real servers."""
+"""Fault tests: real trainings, servers and disks, with everything that can go wrong around them."""

@@ -1,7 +1,7 @@
-"""What the fault tests share: how often they try, trainers in processes, what arrived.
+"""Fixtures of the fault tests: repetitions, training processes, and what a store has received.
 
-`LRTRACK_SOAK=1` (`tox -e soak`) repeats as often as the promises say; without it, as often as
-every change can wait for.
+With `LRTRACK_SOAK=1` (`tox -e soak`) the tests repeat as often as the documented promises say;
+without it, only as often as every change can wait for.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ PATIENCE = 120.0
 
 @pytest.fixture
 def repeats() -> Callable[[int, int], int]:
-    """`repeats(few, many)`: `few`, or `many` in a soak."""
+    """`repeats(few, many)` returns `few`, or `many` in a soak run."""
     return lambda few, many: many if SOAK else few
 
 
 @pytest.fixture
 def trainer(clean_place: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start `trainer.py` in its own session, past its first step; killed when the test is over.
+    """Starts `trainer.py` in its own session and returns after its first step; kills it at the end.
 
     `trainer(steps, pause, ending="return", script=…, **environment)`.
     """
@@ -70,16 +70,16 @@ def trainer(clean_place: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
         process.communicate()
 
 
-class Nursery:
-    """A process that starts trainings fast; see `nursery.py`."""
+class ForkServer:
+    """A process that starts trainings quickly: see `fork_server.py`."""
 
     def __init__(self, place: Path, **environment: str) -> None:
         self.place = place
-        # Not in safe-path mode: it imports its neighbour `trainer`.
+        # Not in safe-path mode, because it imports its neighbour `trainer`.
         safe = {name: text for name, text in os.environ.items() if name != "PYTHONSAFEPATH"}
-        with (place / "nursery.log").open("ab") as log:
+        with (place / "fork_server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(TRAINER.with_name("nursery.py"))],
+                [sys.executable, str(TRAINER.with_name("fork_server.py"))],
                 cwd=place,
                 env={**safe, **environment},
                 stdin=subprocess.PIPE,
@@ -90,23 +90,23 @@ class Nursery:
             )
 
     def train(self, name: str, pause: float, ending: str = "return", steps: int = 10**9) -> int:
-        """Start a training; the process id of it, past its first step."""
+        """Starts a training and returns its process id after its first step."""
         return self._ask(f"train {name} {pause} {ending} {steps}")
 
     def stop(self, name: str) -> None:
-        """Have a training end its loop."""
+        """Makes a training end its loop."""
         (self.place / f"stop-{name}").touch()
 
     def wait(self, training: int) -> int:
-        """The exit status of a training, when it has ended."""
+        """Waits for a training to end and returns its exit status."""
         return self._ask(f"wait {training}")
 
     def steps(self, name: str) -> int:
-        """How many steps a training has made."""
+        """Returns how many steps a training has made."""
         return int.from_bytes((self.place / f"steps-{name}").read_bytes(), "little")
 
     def until(self, name: str, steps: int) -> int:
-        """Wait until a training has made so many steps; how many it has made by then."""
+        """Waits until a training has made `steps` steps; returns how many it has made by then."""
         deadline = time.monotonic() + PATIENCE
         while self.steps(name) < steps:
             assert time.monotonic() < deadline, self.said()
@@ -114,8 +114,8 @@ class Nursery:
         return self.steps(name)
 
     def said(self) -> str:
-        """What the trainings have said on stderr."""
-        return (self.place / "nursery.log").read_text()
+        """Returns what the trainings have printed on stderr."""
+        return (self.place / "fork_server.log").read_text()
 
     def _ask(self, line: str) -> int:
         assert self._process.stdin is not None
@@ -127,35 +127,35 @@ class Nursery:
         return int(answer)
 
     def close(self) -> None:
-        """Kill it with all that it has started."""
+        """Kills the process and everything it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 
 
 @pytest.fixture
-def nursery(clean_place: Path) -> Iterator[Callable[..., Nursery]]:
-    """`nursery(**environment)` starts one in the working directory, for this test."""
-    started: list[Nursery] = []
+def fork_server(clean_place: Path) -> Iterator[Callable[..., ForkServer]]:
+    """`fork_server(**environment)` starts a fork server in the working directory for this test."""
+    started: list[ForkServer] = []
 
-    def begin(**environment: str) -> Nursery:
-        started.append(Nursery(clean_place, **environment))
+    def begin(**environment: str) -> ForkServer:
+        started.append(ForkServer(clean_place, **environment))
         return started[-1]
 
     yield begin
-    for each in started:
-        each.close()
+    for process in started:
+        process.close()
 
 
 class Stored:
-    """What a tracking store has of the experiment."""
+    """The contents of the experiment in a tracking store."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.client = mlflow.MlflowClient(uri)
 
     def runs(self) -> list[Run]:
-        """Its runs, oldest first."""
+        """Returns the experiment's runs, oldest first."""
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             return []
@@ -163,24 +163,24 @@ class Stored:
         return list(self.client.search_runs([experiment.experiment_id], order_by=order))
 
     def only(self) -> Run | None:
-        """The only run; None before it is there."""
+        """Returns the only run, or None before it exists."""
         runs = self.runs()
         assert len(runs) <= 1
         return runs[0] if runs else None
 
     def status(self) -> str | None:
-        """How the only run stands."""
+        """Returns the status of the only run."""
         run = self.only()
         return run.info.status if run else None
 
     def named(self, name: str) -> Run | None:
-        """The run of that name; None before it is there."""
-        found = [run for run in self.runs() if run.info.run_name == name]
-        assert len(found) <= 1
-        return found[0] if found else None
+        """Returns the run of that name, or None before it exists."""
+        runs = [run for run in self.runs() if run.info.run_name == name]
+        assert len(runs) <= 1
+        return runs[0] if runs else None
 
     def losses(self, run_id: str | None = None) -> list[tuple[int, float]]:
-        """(step, loss) as stored, duplicates among them, of a run or of the only one."""
+        """Returns (step, loss) as stored, including duplicates, of one run or of the only one."""
         if run_id is None:
             run = self.only()
             assert run is not None
@@ -189,33 +189,33 @@ class Stored:
 
 
 def steps_in(journals: Path) -> dict[str, int]:
-    """How many steps the journals of a directory have, by the run's name."""
-    found = {}
+    """Returns the number of steps in the journals of a directory, by run name."""
+    counts = {}
     for path in journals.glob("runs/*.journal"):
-        with contextlib.suppress(LRTrackError, OSError):  # just begun, or just deleted
+        with contextlib.suppress(LRTrackError, OSError):  # just started, or just deleted
             reader = JournalReader(path)
-            found[reader.run.name] = reader.table()[0].num_rows
-    return found
+            counts[reader.run.name] = reader.table()[0].num_rows
+    return counts
 
 
 @pytest.fixture
 def journalled(clean_place: Path) -> Callable[..., int]:
-    """`journalled(name, folder)`: how many steps of a training are in its journal."""
+    """`journalled(name, folder)` returns how many steps of a training are in its journal."""
     return lambda name, folder=clean_place / ".lrtrack": steps_in(folder).get(name, 0)
 
 
 @pytest.fixture
 def stored() -> Callable[[str], Stored]:
-    """`stored(uri)` reads what arrived there."""
+    """`stored(uri)` reads what has arrived in that store."""
     return Stored
 
 
 @pytest.fixture
 def proxy(served: Any) -> Iterator[Proxy]:
-    """A proxy in front of the file's `mlflow server`, which has nothing of the experiment yet."""
-    found = Proxy(served.port)
-    yield found
-    found.stop()
+    """A proxy in front of the module's `mlflow server`, whose experiment is still empty."""
+    server = Proxy(served.port)
+    yield server
+    server.stop()
     client = mlflow.MlflowClient(served.uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:

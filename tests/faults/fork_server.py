@@ -1,8 +1,8 @@
-"""Trainings that start fast: one process that has loaded torch forks one for each.
+"""Starts trainings quickly: one process that has loaded torch forks a child for each.
 
-Reads from stdin, a line each: `train NAME PAUSE ENDING STEPS` starts one and prints its process id
-when it is past its first step; `wait PID` prints its exit status as `subprocess` has it. A training
-keeps the number of its steps in the file `steps-NAME`, and ends its loop when there is `stop-NAME`.
+Reads commands from stdin, one a line: `train NAME PAUSE ENDING STEPS` starts a training and prints
+its process id after its first step; `wait PID` prints its exit status as `subprocess` reports it. A
+training writes its number of steps to the file `steps-NAME`, and ends when `stop-NAME` exists.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import lrtrack.tracking  # noqa: F401
 
 
 def train(name: str, pause: float, ending: str, steps: int) -> int:
-    """Fork a training; its process id, once it has made a step."""
-    ready, begun = os.pipe()
+    """Forks a training and returns its process id once it has made a step."""
+    ready, started = os.pipe()
     child = os.fork()
     if child:
-        os.close(begun)
+        os.close(started)
         os.read(ready, 1)
         os.close(ready)
         return child
-    # whatever whoever started the tests has switched off, as `nohup` does
+    # in case the program that runs the tests has switched signals off, as `nohup` does
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for each in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     sys.stdin.close()
     sys.stdout = sys.stderr
     progress = os.open(f"steps-{name}", os.O_RDWR | os.O_CREAT, 0o600)
@@ -40,7 +40,7 @@ def train(name: str, pause: float, ending: str, steps: int) -> int:
     def told(step: int) -> bool:
         os.pwrite(progress, struct.pack("<q", step + 1), 0)
         if step == 0:
-            os.write(begun, b".")
+            os.write(started, b".")
         return step % 20 > 0 or not stop.exists()
 
     trainer.main(steps, pause, ending, name, told)
@@ -48,7 +48,7 @@ def train(name: str, pause: float, ending: str, steps: int) -> int:
 
 
 def ended(child: int) -> int:
-    """Wait for a training; its exit status, negative where a signal ended it."""
+    """Waits for a training and returns its exit status, negative if a signal ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 

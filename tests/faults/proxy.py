@@ -1,4 +1,4 @@
-"""A loopback HTTP proxy between lrtrack and a real server, which delays, refuses and hangs up."""
+"""A loopback HTTP proxy between lrtrack and a real server that delays, refuses and disconnects."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, NamedTuple
 
-#: Headers that are about one connection, and not about what it carries.
+#: Headers that belong to one connection and are not forwarded.
 _HOP = ("connection", "keep-alive", "transfer-encoding", "content-length")
 
 
 class Request(NamedTuple):
-    """A request that came: when, which, and how it was answered (0: it was hung up on)."""
+    """A request: when it came, for what, and the status it got (0: the connection was closed)."""
 
     time: float
     method: str
@@ -28,15 +28,15 @@ class Request(NamedTuple):
 
 @dataclass
 class Fault:
-    """What is done to the next `times` requests that have `path` in theirs.
+    """What happens to the next `times` requests whose URL contains `path`.
 
     Attributes:
-        status: answered in place of the server, which never hears of the request.
-        headers: of that answer; what can be called is called then.
-        body: of that answer.
-        holding: only where the request itself has this in it.
-        cut: the server gets the request and does it; the client is hung up on before the answer,
-            or in the middle of it.
+        status: the answer sent in place of the server, which never sees the request.
+        headers: headers of that answer; a callable is called at that moment.
+        body: the body of that answer.
+        holding: applies only to requests that contain these bytes.
+        cut: the server handles the request, but the client is disconnected before the answer, or
+            in the middle of it.
     """
 
     path: str
@@ -49,12 +49,12 @@ class Fault:
 
 
 class Proxy:
-    """Forwards to a server on a loopback port, but for its faults.
+    """Forwards requests to a server on a loopback port, apart from its faults.
 
     Attributes:
-        delay: seconds before each answer, after the server has given it.
-        requests: all that came, in order.
-        whim: says what is done to a request for a path that no fault is for.
+        delay: seconds to wait before each answer, after the server has given it.
+        requests: all requests, in order.
+        whim: decides what happens to a request that no fault applies to.
     """
 
     def __init__(self, port: int) -> None:
@@ -71,14 +71,14 @@ class Proxy:
         self._thread.start()
 
     def hurt(self, path: str, times: float = 1, **what: Any) -> Fault:
-        """Do something to the next `times` requests for `path`: see `Fault`."""
+        """Applies a fault to the next `times` requests for `path`: see `Fault`."""
         fault = Fault(path, times, **what)
         with self._lock:
             self._faults.append(fault)
         return fault
 
     def heal(self) -> None:
-        """Forward everything from now on, what is being delayed too, and forget what came."""
+        """Forwards everything from now on, including delayed answers, and forgets past requests."""
         with self._lock:
             self._healed.set()
             self._healed = threading.Event()
@@ -87,22 +87,22 @@ class Proxy:
             self.whim, self.delay = None, 0.0
 
     def asked(self, path: str) -> list[Request]:
-        """The requests that have `path` in theirs."""
+        """Returns the requests whose URL contains `path`."""
         with self._lock:
             return [request for request in self.requests if path in request.path]
 
     def stop(self) -> None:
-        """Stop to listen, and hang up."""
+        """Stops listening and closes all connections."""
         self._listener.shutdown()
         self._listener.server_close()
         self._thread.join()
 
     def linger(self) -> None:
-        """Wait as long as an answer is to be delayed."""
+        """Waits as long as an answer is to be delayed."""
         self._healed.wait(self.delay)
 
     def fault_for(self, path: str, body: bytes) -> Fault | None:
-        """What is to be done to this request; counted."""
+        """Returns the fault that applies to this request, and counts it."""
         with self._lock:
             for fault in self._faults:
                 if fault.path in path and fault.holding in body and fault.times > 0:
@@ -110,15 +110,15 @@ class Proxy:
                     return fault
             return self.whim(path) if self.whim is not None else None
 
-    def note(self, begun: float, method: str, path: str, status: int) -> None:
-        """Remember a request."""
+    def note(self, started: float, method: str, path: str, status: int) -> None:
+        """Records a request."""
         with self._lock:
-            self.requests.append(Request(begun, method, path, status))
+            self.requests.append(Request(started, method, path, status))
 
     def forward(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
-        """What the server answers."""
+        """Returns the server's answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self._upstream, timeout=60)
         try:
             connection.request(method, path, body, dict(headers))
@@ -137,7 +137,7 @@ class _Listener(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients are killed, and hang up."""
+        """Prints nothing: clients are killed and disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -145,16 +145,16 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Listener
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Print nothing."""
+        """Prints nothing."""
 
     def _serve(self) -> None:
-        proxy, begun = self.server.proxy, time.monotonic()
+        proxy, started = self.server.proxy, time.monotonic()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = proxy.fault_for(self.path, body)
         if fault is not None and fault.status:
-            proxy.note(begun, self.command, self.path, fault.status)
-            told = {k: str(v() if callable(v) else v) for k, v in fault.headers.items()}
-            self._answer(fault.status, told, fault.body.encode())
+            proxy.note(started, self.command, self.path, fault.status)
+            answer_headers = {k: str(v() if callable(v) else v) for k, v in fault.headers.items()}
+            self._answer(fault.status, answer_headers, fault.body.encode())
             return
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
         try:
@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             status, answered, content = 0, {}, b""
         proxy.linger()
         cut = status == 0 or (fault is not None and bool(fault.cut))
-        proxy.note(begun, self.command, self.path, 0 if cut else status)
+        proxy.note(started, self.command, self.path, 0 if cut else status)
         if cut:
             amid = fault is not None and fault.cut == "amid"
             self._hang_up(lambda: self._answer(status, answered, content, half=True), amid)
@@ -187,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
             begin()
             self.wfile.flush()
         self.close_connection = True
-        # A reset, and not an end: what a router does that forgets a connection.
+        # A reset instead of an end, as from a router that has forgotten the connection.
         with contextlib.suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()

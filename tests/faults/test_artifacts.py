@@ -1,4 +1,4 @@
-"""Artifact stores that refuse the columnar file: the run is ended all the same, with its losses."""
+"""Artifact stores that refuse the columnar file: the run still ends, with its losses."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ FILE = "lrtrack/history.parquet"
 
 @pytest.fixture(autouse=True)
 def first_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing has been reported in this process yet."""
+    """Makes this process forget which refusals it has reported."""
     monkeypatch.setattr("lrtrack.tracking.run._reported", set())
 
 
-def ended_well(found) -> None:
-    """The only run is finished, with every step and its losses."""
-    run = found.only()
+def ended_well(delivered) -> None:
+    """Asserts that the only run is finished, with every step and its final losses."""
+    run = delivered.only()
     assert run.info.status == "FINISHED"
-    assert found.losses() == truth(STEPS)
+    assert delivered.losses() == truth(STEPS)
     assert run.data.metrics["loss_best"] == min(loss for _, loss in truth(STEPS))
     assert "lrtrack.diagnoses" in run.data.tags
     assert f"{STEPS} steps" in run.data.tags["mlflow.note.content"]
@@ -45,7 +45,9 @@ def ended_well(found) -> None:
 def test_a_server_that_refuses_files(
     served, proxy, stored, command_line, monkeypatch, answer, times, uploads, said
 ):
-    """One warning says what to do; reports read the metrics, and nothing is left to deliver."""
+    """A server that refuses files causes one warning with a fix, and the run is complete without
+    them.
+    """
     monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
     proxy.hurt("mlflow-artifacts", times=times, status=answer)
     with pytest.warns(LRTrackWarning, match=f"without {FILE}") as caught:
@@ -63,14 +65,14 @@ def test_a_server_that_refuses_files(
 
 
 def test_a_server_that_refuses_files_for_a_moment(served, proxy, stored, monkeypatch):
-    """A file that is taken at the second attempt is there, and nobody is warned."""
+    """A file that is accepted at the second attempt is stored, without a warning."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
     proxy.hurt("mlflow-artifacts", status=503)
     train(STEPS, flush_timeout=60)
 
-    found = stored(served.uri)
-    ended_well(found)
-    assert found.only().data.tags["lrtrack.history.rows"] == str(STEPS)
+    delivered = stored(served.uri)
+    ended_well(delivered)
+    assert delivered.only().data.tags["lrtrack.history.rows"] == str(STEPS)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,9 @@ def test_a_server_that_refuses_files_for_a_moment(served, proxy, stored, monkeyp
     ],
 )
 def test_a_place_that_this_machine_cannot_write(served, proxy, stored, monkeypatch, root, said):
-    """The first run's warning says what to install or to change; a second run adds none."""
+    """An artifact store without client support causes one warning with a fix, and none for later
+    runs.
+    """
     if root.startswith("s3:") and importlib.util.find_spec("boto3") is not None:
         pytest.skip("boto3 is installed here")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", served.uri)
@@ -95,7 +99,7 @@ def test_a_place_that_this_machine_cannot_write(served, proxy, stored, monkeypat
 
 
 def test_a_description_that_is_refused(served, proxy, stored, monkeypatch):
-    """The run is ended with its losses, and the description stays as it was."""
+    """A run whose description is refused still ends with its losses."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
     proxy.hurt("runs/set-tag", math.inf, status=403, holding=b"mlflow.note.content")
     with pytest.warns(LRTrackWarning, match="without the outcome"):

@@ -1,4 +1,4 @@
-"""Thousands of journals waiting for a place that is away: runs that begin now do not notice."""
+"""Thousands of journals wait for a server that is down, and new runs are not affected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lrtrack.trackers import registry
 
 @pytest.fixture
 def nobody() -> str:
-    """The address of a server that is not there."""
+    """The address of a server that does not exist."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -33,7 +33,7 @@ def nobody() -> str:
 def waiting(
     clean_place: Path, nobody: str, repeats: Callable[[int, int], int]
 ) -> tuple[Layout, list[str]]:
-    """A journal directory with a long queue to that server; the ids of its runs."""
+    """A journal directory with a long queue for that server; returns the ids of its runs."""
     layout = Layout(clean_place / ".lrtrack")
     layout.create()
     target = Target("mlflow", nobody, experiment="faults")
@@ -54,7 +54,7 @@ def waiting(
 
 
 def renamed(journal: bytes, run_id: str) -> bytes:
-    """The journal of a run of another id, which its first frame tells."""
+    """Returns the journal of a run under another id, which is in its first frame."""
     head = next(decode(journal))
     event = json.loads(head.payload)
     event["run"]["id"] = run_id
@@ -63,28 +63,28 @@ def renamed(journal: bytes, run_id: str) -> bytes:
 
 
 def test_a_run_that_begins_now(
-    nursery: Callable[..., Any],
+    fork_server: Callable[..., Any],
     waiting: tuple[Layout, list[str]],
     store: str,
     stored: Callable[[str], Any],
     living_shippers: Callable[[], list[int]],
     within_seconds: Callable[..., None],
 ) -> None:
-    """It is delivered as it goes on, by a shipper that keeps few files open; the others wait on."""
+    """A new run is delivered while it trains, by a shipper that keeps few files open."""
     layout, ids = waiting
-    trainings = nursery()
+    trainings = fork_server()
     child = trainings.train("now", 0.005)
-    there = stored(store)
-    within_seconds(90, lambda: there.only() is not None and len(there.losses()) > 100)
+    delivered = stored(store)
+    within_seconds(90, lambda: delivered.only() is not None and len(delivered.losses()) > 100)
     (shipper,) = living_shippers()
     files = psutil.Process(shipper).num_fds()
     trainings.stop("now")
     status = trainings.wait(child)
-    within_seconds(90, lambda: there.status() == "FINISHED")
+    within_seconds(90, lambda: delivered.status() == "FINISHED")
 
     assert status == 0
     assert files < 200
-    assert there.losses() == [(step, step + 1.0) for step in range(trainings.steps("now"))]
+    assert delivered.losses() == [(step, step + 1.0) for step in range(trainings.steps("now"))]
     assert set(layout.queued()) >= set(ids)
     psutil.Process(shipper).terminate()
 
@@ -92,15 +92,15 @@ def test_a_run_that_begins_now(
 def test_the_command_line(
     waiting: tuple[Layout, list[str]], command_line: Callable[..., Any], nobody: str
 ) -> None:
-    """`doctor` and `sync` say how many wait and why, on a page, and end."""
+    """`doctor` and `sync` report how many runs wait and why, in a short text, and end."""
     _, ids = waiting
-    shown = command_line("doctor")
+    doctor = command_line("doctor")
     synced = command_line("sync", "--timeout", "60")
 
-    assert shown.returncode == 1
-    assert f"  undelivered    {len(ids)}\n" in shown.stdout
-    assert f"and {len(ids) - 20:,} more\n" in shown.stdout
-    assert shown.stdout.count("\n") < 60
+    assert doctor.returncode == 1
+    assert f"  undelivered    {len(ids)}\n" in doctor.stdout
+    assert f"and {len(ids) - 20:,} more\n" in doctor.stdout
+    assert doctor.stdout.count("\n") < 60
     assert (synced.returncode, synced.stdout) == (1, f"Delivered 0 of {len(ids)} runs.\n")
     assert f"): MLflow at {nobody}: cannot be reached" in synced.stderr.splitlines()[0]
     assert synced.stderr.count("\n") == 22

@@ -1,4 +1,4 @@
-"""Trainings that share a directory, a process or a wrong clock: each has its own, once."""
+"""Trainings that share a directory, a process or a wrong clock each keep their own steps."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ trainer.main(10**9, 0.005, name=sys.argv[1], told=lambda step: not Path("stop").
 
 
 def truth(steps: int) -> list[tuple[int, float]]:
-    """(step, loss) of a training of `trainer.py`."""
+    """Returns (step, loss) of a training of `trainer.py`."""
     return [(step, float(step + 1)) for step in range(steps)]
 
 
 @pytest.fixture
 def script(clean_place: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Run a script that knows `trainer`, in a process of its own."""
+    """Runs a script that can import `trainer`, in its own process."""
 
     def run(text: str, *arguments: str) -> subprocess.Popen[str]:
         code = text.format(folder=str(Path(__file__).parent))
@@ -81,26 +81,28 @@ def script(clean_place: Path) -> Callable[..., subprocess.Popen[str]]:
 
 
 def test_two_trainers_in_one_directory(
-    nursery: Callable[..., Any],
+    fork_server: Callable[..., Any],
     store: str,
     stored: Callable[[str], Any],
     living_shippers: Callable[[], list[int]],
     within_seconds: Callable[..., None],
 ) -> None:
-    """One shipper serves both; that one is killed does not touch the other."""
-    trainings = nursery()
+    """One shipper serves two trainings, and killing one does not affect the other."""
+    trainings = fork_server()
     killed, other = trainings.train("killed", 0.004), trainings.train("other", 0.004)
-    there = stored(store)
-    within_seconds(90, lambda: len(there.runs()) == 2)
+    delivered = stored(store)
+    within_seconds(90, lambda: len(delivered.runs()) == 2)
     shippers = living_shippers()
     os.kill(killed, signal.SIGKILL)
     trainings.wait(killed)
-    within_seconds(90, lambda: there.named("killed").info.status == "FAILED")
-    state = there.named("other").info.status
+    within_seconds(90, lambda: delivered.named("killed").info.status == "FAILED")
+    state = delivered.named("other").info.status
     trainings.stop("other")
     status = trainings.wait(other)
-    within_seconds(90, lambda: there.named("other").info.status == "FINISHED")
-    losses = {name: there.losses(there.named(name).info.run_id) for name in ("killed", "other")}
+    within_seconds(90, lambda: delivered.named("other").info.status == "FINISHED")
+    losses = {
+        name: delivered.losses(delivered.named(name).info.run_id) for name in ("killed", "other")
+    }
 
     assert (len(shippers), state, status) == (1, "RUNNING", 0)
     assert losses["other"] == truth(trainings.steps("other"))
@@ -110,20 +112,20 @@ def test_two_trainers_in_one_directory(
 def test_a_clock_that_is_set_back(
     script: Callable[..., Any], store: str, stored: Callable[[str], Any], clean_place: Path
 ) -> None:
-    """Steps stay in order, none is lost, and each keeps the time that the clock showed."""
-    begun = time.time()
+    """When the clock is set back, steps stay in order and keep the times that the clock showed."""
+    started = time.time()
     process = script(CLOCK)
     _, err = process.communicate(timeout=300)
     ended = time.time()
     (history,) = LocalTracker().histories(Query(directory=clean_place / ".lrtrack"))
-    shown = history.times + np.where(history.steps < 100, 0.0, 3600.0)
+    clock = history.times + np.where(history.steps < 100, 0.0, 3600.0)
 
     assert process.returncode == 0, err
-    assert sorted(stored(store).losses()) == truth(200)  # MLflow puts them in order of time
+    assert sorted(stored(store).losses()) == truth(200)  # MLflow sorts them by time
     assert history.steps.tolist() == list(range(200))
-    assert begun < shown[0]
-    assert shown[-1] < ended
-    assert np.all(np.diff(shown) >= 0)
+    assert started < clock[0]
+    assert clock[-1] < ended
+    assert np.all(np.diff(clock) >= 0)
 
 
 def test_a_forked_child_that_outlives_the_training(
@@ -132,18 +134,22 @@ def test_a_forked_child_that_outlives_the_training(
     stored: Callable[[str], Any],
     within_seconds: Callable[..., None],
 ) -> None:
-    """The run is the parent's, and ends with it; the child's steps are nobody's."""
+    """A run belongs to the parent process and ends with it; steps of a forked child are not
+    recorded.
+    """
     process = script(OUTLIVED)
     assert process.stdout is not None
     process.wait(300)
-    there = stored(store)
-    within_seconds(90, lambda: there.status() == "FINISHED")
-    losses = there.losses()
-    out, _ = process.communicate(timeout=300)  # when the child, which holds the pipe, has ended too
+    delivered = stored(store)
+    within_seconds(90, lambda: delivered.status() == "FINISHED")
+    losses = delivered.losses()
+    out, _ = process.communicate(
+        timeout=300
+    )  # when the child, which holds the pipe open, has ended too
 
     assert process.returncode == 0
     assert losses == truth(100)
-    assert there.losses() == losses
+    assert delivered.losses() == losses
     assert out.count("done") == 2
 
 
@@ -155,19 +161,19 @@ def test_threads_that_deliver_keep_others_away(
     command_line: Callable[..., Any],
     within_seconds: Callable[..., None],
 ) -> None:
-    """Two trainings without processes deliver each its own run; `sync` does not join in."""
+    """Two trainings that deliver from threads each deliver their own run, and `sync` stays out."""
     processes = [script(ALONE, name) for name in ("one", "two")]
-    there = stored(store)
-    within_seconds(60, lambda: len(there.runs()) == 2)
+    delivered = stored(store)
+    within_seconds(60, lambda: len(delivered.runs()) == 2)
     locks = [path.name for path in (clean_place / ".lrtrack").rglob("*.lock") if held(path)]
     synced = command_line("sync", "--timeout", "5")
     (clean_place / "stop").touch()
-    said = [process.communicate(timeout=300)[1] for process in processes]
-    runs = there.runs()
-    losses = {run.info.run_name: there.losses(run.info.run_id) for run in runs}
+    outputs = [process.communicate(timeout=300)[1] for process in processes]
+    runs = delivered.runs()
+    losses = {run.info.run_name: delivered.losses(run.info.run_id) for run in runs}
 
     assert [name.partition(".")[2] for name in locks] == ["mlflow.lock", "mlflow.lock"]
     assert (synced.returncode, synced.stderr) == (0, "Going on, and left to the shipper: 2.\n")
-    assert [text.count("a thread delivers instead") for text in said] == [1, 1]
+    assert [text.count("a thread delivers instead") for text in outputs] == [1, 1]
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     assert {name: truth(len(each)) for name, each in losses.items()} == losses

@@ -1,4 +1,4 @@
-"""Journals that a bad disk, a power cut or a stranger changed: what is sound arrives, once."""
+"""Journals damaged by a bad disk, a power cut or another user: intact records arrive, once."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ HEAD = 13
 
 @dataclass(frozen=True)
 class Recorded:
-    """A real run's journal, cut into its frames."""
+    """The journal of a real run, split into its frames."""
 
     frames: list[bytes]
     steps: list[list[int]]
 
     def as_run(self, run_id: str, uri: str) -> list[bytes]:
-        """The frames of the same run under another id, which goes to `uri`."""
+        """Returns the frames of the same run under another id, with `uri` as its tracker."""
         event = json.loads(self.frames[0][HEAD:])
         event["run"]["id"] = event["run"]["name"] = run_id
         event["run"]["targets"][0]["uri"] = uri
@@ -51,7 +51,7 @@ class Recorded:
 
 @pytest.fixture(scope="module")
 def recorded(long_place: Callable[[], Any], mlflow_database: Path) -> Iterator[Recorded]:
-    """A training of some seconds, so that its rows are in many frames."""
+    """A training of some seconds, so that its rows are spread over many frames."""
     with long_place() as place:
         shutil.copy(mlflow_database, place / "mlflow.db")
         weight = torch.nn.Parameter(torch.ones(()))
@@ -71,24 +71,24 @@ def recorded(long_place: Callable[[], Any], mlflow_database: Path) -> Iterator[R
 
 
 def flipped(frames: list[bytes], at: int, byte: int, bit: int) -> list[bytes]:
-    """The frames, with one bit of one of them turned over."""
+    """Returns the frames with one bit of one of them flipped."""
     hurt = bytearray(frames[at])
     hurt[byte] ^= 1 << bit
     return [*frames[:at], bytes(hurt), *frames[at + 1 :]]
 
 
 def write(path: Path, frames: list[bytes]) -> None:
-    """A journal of these frames."""
+    """Writes a journal of these frames."""
     path.write_bytes(PREAMBLE + b"".join(frames))
 
 
-#: What was done, to the frames of a journal; which of them are lost by it; how many places are
-#: told of.
+#: The damaged frames, the numbers of the lost frames, and how many damaged places are
+#: reported.
 Damage = tuple[str, list[bytes], set[int], int]
 
 
 def damages(frames: list[bytes], seed: int) -> Iterator[Damage]:
-    """Everything that may befall a journal behind its first frame."""
+    """Yields every kind of damage behind a journal's first frame."""
     chance = random.Random(seed)
     end = len(frames) - 1
     for field, byte in {"magic": 0, "kind": 4, "length": 5, "high length": 8, "crc": 10}.items():
@@ -115,53 +115,53 @@ def damages(frames: list[bytes], seed: int) -> Iterator[Damage]:
 def test_what_is_sound_arrives_and_the_damage_is_told(
     recorded: Recorded, store: str, stored, command_line, clean_place: Path, repeats
 ):
-    """`lrtrack sync` brings every frame that is whole, once, and names each damaged journal.
+    """`lrtrack sync` delivers every intact frame once, and names each damaged journal.
 
-    A torn tail is no damage: that is how a killed run looks.
+    An incomplete last frame is no damage, because a killed run leaves one.
     """
     layout = Layout(clean_place / ".lrtrack")
     layout.create()
     expected: dict[str, tuple[str, set[int], int, str]] = {}
     for seed in range(repeats(1, 10)):
-        for number, found in enumerate(damages(recorded.frames, seed)):
-            what, hurt, lost, places = found
+        for number, damage in enumerate(damages(recorded.frames, seed)):
+            what, hurt, lost, places = damage
             run_id = f"{seed:016x}{number:016x}"
             first = recorded.as_run(run_id, store)[0]
             write(layout.journal(run_id), [first, *hurt[1:]])
             layout.marker(run_id).touch()
-            kept = {
+            intact = {
                 step for at, steps in enumerate(recorded.steps) for step in steps if at not in lost
             }
             ended = "FAILED" if len(recorded.frames) - 1 in lost else "FINISHED"
-            expected[run_id] = f"seed {seed}: {what}", kept, places, ended
-    done = command_line("sync")
-    told = command_line("doctor")
+            expected[run_id] = f"seed {seed}: {what}", intact, places, ended
+    sync = command_line("sync")
+    doctor = command_line("doctor")
 
     assert len(recorded.frames) > 6
-    assert (done.returncode, done.stdout) == (
+    assert (sync.returncode, sync.stdout) == (
         0,
         f"Delivered {len(expected)} of {len(expected)} runs.\n",
-    ), done.stderr
+    ), sync.stderr
     runs = {run.info.run_name: run for run in stored(store).runs()}
-    for run_id, (what, kept, places, ended) in expected.items():
+    for run_id, (what, intact, places, ended) in expected.items():
         run = runs[run_id]
         warning = f"{layout.journal(run_id)} is damaged in {places} place"
-        whole = [(step, float(step + 1)) for step in sorted(kept)]
+        whole = [(step, float(step + 1)) for step in sorted(intact)]
         assert sorted(stored(store).losses(run.info.run_id)) == whole, what
         assert run.info.status == ended, what
-        assert (warning in done.stderr) == (places > 0), (what, done.stderr)
-        assert (warning in told.stdout) == (places > 0), (what, told.stdout)
+        assert (warning in sync.stderr) == (places > 0), (what, sync.stderr)
+        assert (warning in doctor.stdout) == (places > 0), (what, doctor.stdout)
         file = stored(store).client.download_artifacts(run.info.run_id, "lrtrack/history.parquet")
         table = history_table.read_parquet(Path(file))
         steps, losses = (table[name].to_pylist() for name in ("step", "loss"))
         assert list(zip(steps, losses, strict=True)) == whole, what
-    assert told.returncode == 0
+    assert doctor.returncode == 0
 
 
 def test_the_shipper_tells_in_its_log(
     recorded: Recorded, store: str, stored, clean_place: Path, within_seconds, living_shippers
 ):
-    """Where nobody waits for a sync, the log beside the journals says what was left out."""
+    """When nobody waits for a sync, the log beside the journals says what was left out."""
     layout = Layout(clean_place / ".lrtrack")
     layout.create()
     run_id = "a" * 32
@@ -175,43 +175,43 @@ def test_the_shipper_tells_in_its_log(
 
     (log,) = layout.shipper_logs()
     lost = set(recorded.steps[2])
-    kept = [(step, float(step + 1)) for step in range(STEPS) if step not in lost]
-    assert stored(store).losses() == kept
+    expected = [(step, float(step + 1)) for step in range(STEPS) if step not in lost]
+    assert stored(store).losses() == expected
     size = len(recorded.frames[2])
     assert f"{run_id}: its journal is damaged in 1 place ({size:,} bytes)" in log.read_text()
 
 
 def test_the_local_tracker_tells(recorded: Recorded, command_line, clean_place: Path):
-    """A comparison of journals says which of them lacks something, and compares the rest."""
+    """A comparison of journals names those that are damaged, and compares the rest."""
     layout = Layout(clean_place / ".lrtrack")
     layout.create()
     hurt = flipped(recorded.as_run("b" * 32, "sqlite:///none.db"), 1, 60, 0)
     path = layout.journal("b" * 32)
     write(path, hurt)
-    done = command_line("compare", "--tracker", "local", "--experiment", "faults")
+    compare = command_line("compare", "--tracker", "local", "--experiment", "faults")
     with pytest.warns(LRTrackWarning, match="damaged in 1 place"):
         (history,) = LocalTracker().histories(Query(directory=layout.root))
 
-    assert done.returncode == 0
-    assert f"Warning: {path} is damaged in 1 place" in done.stderr
+    assert compare.returncode == 0
+    assert f"Warning: {path} is damaged in 1 place" in compare.stderr
     assert history.steps.tolist() == [s for s in range(STEPS) if s not in recorded.steps[1]]
 
 
 def test_a_run_that_lost_its_beginning_is_named(
     recorded: Recorded, store: str, command_line, clean_place: Path
 ):
-    """Nobody knows where it belongs: that is said, with status 1, and the file is kept."""
+    """A journal without its first frame is reported with exit status 1, and the file is kept."""
     layout = Layout(clean_place / ".lrtrack")
     layout.create()
     path = layout.journal("c" * 32)
     write(path, flipped(recorded.frames, 0, 30, 0))
     content = path.read_bytes()
     layout.marker("c" * 32).touch()
-    done = command_line("sync")
+    sync = command_line("sync")
 
-    assert done.returncode == 1
-    assert f"{path} says nothing about its run: damaged in 1 place" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert sync.returncode == 1
+    assert f"{path} says nothing about its run: damaged in 1 place" in sync.stderr
+    assert "Traceback" not in sync.stderr
     assert path.read_bytes() == content
 
 
@@ -233,10 +233,10 @@ CURSORS: dict[str, str | bytes] = {
 
 
 def test_cursors_that_make_no_sense(store: str, stored, command_line, clean_place: Path):
-    """Whatever stands in a cursor, the tracker is asked what it has, and nothing comes twice."""
+    """With a nonsensical cursor, the tracker is asked what it has, and nothing arrives twice."""
     layout = Layout(clean_place / ".lrtrack")
     layout.create()
-    steps = 1200  # more than go out at once
+    steps = 1200  # more than one batch
     for number, name in enumerate(CURSORS):
         target = Target("mlflow", store, experiment="faults")
         run = Run(f"{number:032x}", name, experiment="faults", targets=(target,), version="1")
@@ -250,16 +250,16 @@ def test_cursors_that_make_no_sense(store: str, stored, command_line, clean_plac
         content = text.encode() if isinstance(text, str) else text
         layout.cursor(f"{number:032x}", "mlflow").write_bytes(content)
         layout.marker(f"{number:032x}").touch()
-    seen = command_line("doctor")
+    doctor = command_line("doctor")
     second = command_line("sync")
 
     assert first.returncode == 0, first.stderr
-    assert "Traceback" not in seen.stderr
+    assert "Traceback" not in doctor.stderr
     assert (second.returncode, second.stderr) == (0, "")
     assert second.stdout == f"Delivered {len(CURSORS)} of {len(CURSORS)} runs.\n"
     runs = stored(store).runs()
     assert sorted(run.info.run_name for run in runs) == sorted(CURSORS)
     whole = [(step, float(step + 1)) for step in range(steps)]
     for run in runs:
-        found = stored(store).losses(run.info.run_id)
-        assert (sorted(found), run.info.status) == (whole, "FINISHED"), run.info.run_name
+        losses = stored(store).losses(run.info.run_id)
+        assert (sorted(losses), run.info.status) == (whole, "FINISHED"), run.info.run_name

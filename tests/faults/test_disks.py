@@ -1,4 +1,6 @@
-"""Disks that are full, read-only or emptied under a training: it goes on, and nothing is lost."""
+"""Disks that are full, read-only or emptied during a training: it continues, and nothing is
+lost.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ DELETED = (".", "runs", "queue", "shipper-*.lock", "runs/*.journal", "runs/*.cur
 
 
 def truth(steps: int) -> list[tuple[int, float]]:
-    """(step, loss) of a training of `trainer.py`."""
+    """Returns (step, loss) of a training of `trainer.py`."""
     return [(step, float(step + 1)) for step in range(steps)]
 
 
@@ -31,26 +33,26 @@ def small_disk(clean_place: Path) -> Iterator[Path]:
     """A file system of half a megabyte."""
     disk = clean_place / "disk"
     disk.mkdir()
-    made = subprocess.run(
+    mkfs = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "lrtrack", str(disk)],
         capture_output=True,
         text=True,
         check=False,
     )
-    if made.returncode:
-        pytest.skip(f"a file system cannot be mounted here: {made.stderr.strip()}")
+    if mkfs.returncode:
+        pytest.skip(f"a file system cannot be mounted here: {mkfs.stderr.strip()}")
     yield disk
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def warnings(said: str) -> list[str]:
-    """What lrtrack has warned of, but for the training itself, and for how long delivery took."""
-    lines = [line for line in said.splitlines() if "LRTrackWarning: lrtrack" in line]
+def warnings(stderr: str) -> list[str]:
+    """Returns lrtrack's warnings, except for the duration of the delivery, which varies."""
+    lines = [line for line in stderr.splitlines() if "LRTrackWarning: lrtrack" in line]
     return [line for line in lines if "has not delivered everything within" not in line]
 
 
 def fill(disk: Path) -> Path:
-    """Take all the room that a disk has; the file that takes it."""
+    """Fills a disk with one file, and returns the file."""
     ballast = disk / "ballast"
     with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
         while file.write(bytes(2**12)):
@@ -59,7 +61,9 @@ def fill(disk: Path) -> Path:
 
 
 def remount(disk: Path, how: str) -> None:
-    """Make the disk `ro` or `rw`; one that was just written by a killed process is busy a while."""
+    """Remounts the disk `ro` or `rw`; after a killed process has written to it, it is busy for a
+    while.
+    """
     command = ["mount", "-o", f"remount,{how}", str(disk)]
     for _ in range(100):
         if subprocess.run(command, capture_output=True).returncode == 0:
@@ -69,26 +73,28 @@ def remount(disk: Path, how: str) -> None:
 
 
 def delete(root: Path, what: str) -> None:
-    """Delete a journal directory or something in it, in one step for whoever writes to it."""
+    """Deletes a journal directory or something in it, in one step for any process that writes
+    there.
+    """
     for path in [root] if what == "." else list(root.glob(what)):
-        gone = root.parent / f"gone-{time.monotonic_ns()}"
+        moved = root.parent / f"gone-{time.monotonic_ns()}"
         with contextlib.suppress(FileNotFoundError):  # replaced at this moment
-            path.rename(gone)
-            if gone.is_dir():
-                shutil.rmtree(gone)
+            path.rename(moved)
+            if moved.is_dir():
+                shutil.rmtree(moved)
             else:
-                gone.unlink()
+                moved.unlink()
 
 
 def test_a_disk_that_is_full_for_a_while(
-    nursery: Callable[..., Any],
+    fork_server: Callable[..., Any],
     small_disk: Path,
     store: str,
     stored: Callable[[str], Any],
     within_seconds: Callable[..., None],
 ) -> None:
-    """Training goes on with one warning; when there is room again, all steps are delivered once."""
-    trainings = nursery(LRTRACK_DIR=str(small_disk / "journals"))
+    """A full disk causes one warning, and once there is room, all steps are delivered once."""
+    trainings = fork_server(LRTRACK_DIR=str(small_disk / "journals"))
     child = trainings.train("full", 0.003)
     trainings.until("full", 200)
     ballast = fill(small_disk)
@@ -99,17 +105,17 @@ def test_a_disk_that_is_full_for_a_while(
     trainings.until("full", trainings.steps("full") + 100)
     trainings.stop("full")
     status = trainings.wait(child)
-    there = stored(store)
-    within_seconds(60, lambda: there.status() == "FINISHED")
+    delivered = stored(store)
+    within_seconds(60, lambda: delivered.status() == "FINISHED")
 
     assert status == 0
     assert during - before > 100
     assert trainings.said().count("lrtrack cannot write") == 1
-    assert there.losses() == truth(trainings.steps("full"))
+    assert delivered.losses() == truth(trainings.steps("full"))
 
 
 def test_no_room_for_the_delivery_state(
-    nursery: Callable[..., Any],
+    fork_server: Callable[..., Any],
     small_disk: Path,
     store: str,
     stored: Callable[[str], Any],
@@ -119,9 +125,9 @@ def test_no_room_for_the_delivery_state(
     journalled: Callable[..., int],
     within_seconds: Callable[..., None],
 ) -> None:
-    """What cannot be kept of a delivery is not sent twice, and not given up."""
+    """A delivery whose state cannot be stored sends nothing twice and gives nothing up."""
     journals = str(small_disk / "journals")
-    trainings = nursery(LRTRACK_DIR=journals)
+    trainings = fork_server(LRTRACK_DIR=journals)
     child = trainings.train("kept", 0.001)
     within_seconds(60, lambda: journalled("kept", Path(journals)) > 200)
     within_seconds(60, lambda: living_shippers() != [])
@@ -130,7 +136,7 @@ def test_no_room_for_the_delivery_state(
     trainings.wait(child)
     kill_shippers()
     for cursor in Layout(small_disk / "journals").root.glob("runs/*.cursor"):
-        cursor.unlink()  # and now another takes its room
+        cursor.unlink()  # now something else fills the disk
     fill(small_disk)
     full = command_line("sync", LRTRACK_DIR=journals)
     ballast.unlink()
@@ -147,7 +153,7 @@ def test_no_room_for_the_delivery_state(
 def test_a_disk_that_is_read_only_from_the_start(
     trainer: Callable[..., Any], small_disk: Path, store: str, stored: Callable[[str], Any]
 ) -> None:
-    """Training goes on without a record, and says where to look."""
+    """On a disk that is read-only from the start, training runs without a record and says why."""
     remount(small_disk, "ro")
     process = trainer(20, 0.0, LRTRACK_DIR=str(small_disk / "journals"))
     _, err = process.communicate(timeout=300)
@@ -159,7 +165,7 @@ def test_a_disk_that_is_read_only_from_the_start(
 
 
 def test_a_journal_on_a_read_only_disk(
-    nursery: Callable[..., Any],
+    fork_server: Callable[..., Any],
     small_disk: Path,
     store: str,
     stored: Callable[[str], Any],
@@ -169,9 +175,11 @@ def test_a_journal_on_a_read_only_disk(
     journalled: Callable[..., int],
     within_seconds: Callable[..., None],
 ) -> None:
-    """`sync` says what is in the way, `doctor` still shows what waits, and later all arrives."""
+    """On a read-only disk `sync` names the obstacle, `doctor` still lists the queue, and all
+    arrives later.
+    """
     journals = str(small_disk / "journals")
-    trainings = nursery(LRTRACK_DIR=journals)
+    trainings = fork_server(LRTRACK_DIR=journals)
     child = trainings.train("stuck", 0.001)
     within_seconds(60, lambda: journalled("stuck", Path(journals)) > 100)
     within_seconds(60, lambda: living_shippers() != [])
@@ -180,7 +188,7 @@ def test_a_journal_on_a_read_only_disk(
     kill_shippers()
     remount(small_disk, "ro")
     stuck = command_line("sync", LRTRACK_DIR=journals)
-    shown = command_line("doctor", LRTRACK_DIR=journals)
+    doctor = command_line("doctor", LRTRACK_DIR=journals)
     remount(small_disk, "rw")
     free = command_line("sync", LRTRACK_DIR=journals)
     losses = stored(store).losses()
@@ -188,25 +196,25 @@ def test_a_journal_on_a_read_only_disk(
     assert (stuck.returncode, stuck.stdout) == (1, "")
     assert "Read-only file system" in stuck.stderr
     assert "Traceback" not in stuck.stderr
-    assert shown.returncode == 1
-    assert "stuck to mlflow" in shown.stdout
+    assert doctor.returncode == 1
+    assert "stuck to mlflow" in doctor.stdout
     assert (free.returncode, free.stdout) == (0, "Delivered 1 of 1 runs.\n")
     assert losses == truth(len(losses))
 
 
 def test_a_directory_that_takes_no_new_files_for_a_while(
-    nursery: Callable[..., Any],
+    fork_server: Callable[..., Any],
     store: str,
     stored: Callable[[str], Any],
     clean_place: Path,
     within_seconds: Callable[..., None],
 ) -> None:
-    """The delivery waits where its state cannot be kept, and then goes on from there."""
+    """A delivery whose state cannot be written waits, and continues where it was."""
     runs = clean_place / ".lrtrack" / "runs"
     runs.mkdir(mode=0o700, parents=True)
     if subprocess.run(["chattr", "-i", str(runs)], capture_output=True, check=False).returncode:
         pytest.skip("this file system, or this user, cannot make a directory immutable")
-    trainings = nursery()
+    trainings = fork_server()
     child = trainings.train("immutable", 0.003)
     within_seconds(90, lambda: stored(store).status() == "RUNNING")
     try:
@@ -217,45 +225,45 @@ def test_a_directory_that_takes_no_new_files_for_a_while(
     time.sleep(1.0)
     trainings.stop("immutable")
     status = trainings.wait(child)
-    there = stored(store)
-    within_seconds(60, lambda: there.status() == "FINISHED")
+    delivered = stored(store)
+    within_seconds(60, lambda: delivered.status() == "FINISHED")
 
     assert status == 0
-    assert there.losses() == truth(trainings.steps("immutable"))
+    assert delivered.losses() == truth(trainings.steps("immutable"))
 
 
 def test_journals_deleted_under_a_run(
-    nursery: Callable[..., Any],
+    fork_server: Callable[..., Any],
     store: str,
     stored: Callable[[str], Any],
     clean_place: Path,
     journalled: Callable[..., int],
     within_seconds: Callable[..., None],
 ) -> None:
-    """Whatever is deleted comes back, private as it was, and each step is delivered once."""
+    """Deleted journals are restored with private permissions, and each step is delivered once."""
     root = clean_place / ".lrtrack"
-    trainings = nursery()
+    trainings = fork_server()
     child = trainings.train("deleted", 0.003)
-    there = stored(store)
-    within_seconds(90, lambda: there.status() == "RUNNING")
+    delivered = stored(store)
+    within_seconds(90, lambda: delivered.status() == "RUNNING")
     for what in DELETED:
         delete(root, what)
-        made = trainings.steps("deleted")
-        within_seconds(60, lambda made=made: journalled("deleted") > made + 300)
+        steps = trainings.steps("deleted")
+        within_seconds(60, lambda steps=steps: journalled("deleted") > steps + 300)
     journals = list((root / "runs").glob("*.journal"))
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (root, root / "runs", *journals)]
     trainings.stop("deleted")
     status = trainings.wait(child)
-    within_seconds(60, lambda: there.status() == "FINISHED")
+    within_seconds(60, lambda: delivered.status() == "FINISHED")
 
     assert status == 0
     assert modes == [0o700, 0o700, 0o600]
-    assert there.losses() == truth(trainings.steps("deleted"))
+    assert delivered.losses() == truth(trainings.steps("deleted"))
     assert warnings(trainings.said()) == []
 
 
 def test_everything_deleted_and_the_shipper_killed(
-    nursery: Callable[..., Any],
+    fork_server: Callable[..., Any],
     store: str,
     stored: Callable[[str], Any],
     repeats: Callable[[int, int], int],
@@ -263,42 +271,44 @@ def test_everything_deleted_and_the_shipper_killed(
     living_shippers: Callable[[], list[int]],
     within_seconds: Callable[..., None],
 ) -> None:
-    """A shipper that knows nothing of what was delivered asks, and makes no second run."""
-    trainings = nursery()
+    """A shipper without any delivery state asks the tracker, and creates no second run."""
+    trainings = fork_server()
     child = trainings.train("forgotten", 0.0005)
-    there = stored(store)
-    within_seconds(90, lambda: there.status() == "RUNNING")
+    delivered = stored(store)
+    within_seconds(90, lambda: delivered.status() == "RUNNING")
     for _ in range(repeats(2, 20)):
         within_seconds(60, lambda: living_shippers() != [])
-        # more than one batch is there
+        # more than one batch has arrived
         trainings.until("forgotten", trainings.steps("forgotten") + 2000)
         for shipper in living_shippers():
             os.kill(shipper, signal.SIGKILL)
         delete(clean_place / ".lrtrack", ".")
     trainings.stop("forgotten")
     status = trainings.wait(child)
-    within_seconds(120, lambda: there.status() == "FINISHED")
+    within_seconds(120, lambda: delivered.status() == "FINISHED")
 
     assert status == 0
     assert trainings.steps("forgotten") > 1000
-    assert there.losses() == truth(trainings.steps("forgotten"))
+    assert delivered.losses() == truth(trainings.steps("forgotten"))
 
 
 def test_a_directory_that_cannot_come_back(
-    nursery: Callable[..., Any],
+    fork_server: Callable[..., Any],
     store: str,
     stored: Callable[[str], Any],
     clean_place: Path,
     within_seconds: Callable[..., None],
 ) -> None:
-    """A file in its place costs one warning and the record, and not the training."""
+    """A file in the place of the journal directory costs one warning and the record, not the
+    training.
+    """
     root = clean_place / ".lrtrack"
-    trainings = nursery()
+    trainings = fork_server()
     child = trainings.train("homeless", 0.003)
     within_seconds(90, lambda: stored(store).status() == "RUNNING")
     while root.is_dir():
         delete(root, ".")
-        with contextlib.suppress(OSError):  # it has come back already
+        with contextlib.suppress(OSError):  # it has been restored already
             root.touch(exist_ok=False)
     before = trainings.steps("homeless")
     during = trainings.until("homeless", before + 500)
@@ -341,10 +351,10 @@ def test_a_disk_that_stays_full(
     within_seconds: Callable[..., None],
     begun: bool,
 ) -> None:
-    """The run is FINISHED with all its steps, by way of another disk, and the user hears of it."""
+    """A run on a disk that stays full is FINISHED with all its steps, and the user is warned."""
     journals = small_disk / "journals"
     ballast = fill(small_disk) if not begun else small_disk / "ballast"
-    done = subprocess.run(
+    trainer = subprocess.run(
         [sys.executable, "-P", "-c", FULL_AT_THE_END, str(ballast)],
         env={**os.environ, "LRTRACK_DIR": str(journals)},
         capture_output=True,
@@ -354,9 +364,9 @@ def test_a_disk_that_stays_full(
     )
     ballast.unlink()
     command_line("sync", LRTRACK_DIR=str(journals))
-    there = stored(store)
-    within_seconds(60, lambda: there.status() == "FINISHED")
+    delivered = stored(store)
+    within_seconds(60, lambda: delivered.status() == "FINISHED")
 
-    assert done.returncode == 0
-    assert ("It is kept in" if begun else "is recorded in") in done.stderr
-    assert there.losses() == truth(200)
+    assert trainer.returncode == 0
+    assert ("It is kept in" if begun else "is recorded in") in trainer.stderr
+    assert delivered.losses() == truth(200)

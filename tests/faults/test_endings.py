@@ -1,4 +1,4 @@
-"""However a training ends, it ends as it would have, and all it recorded is delivered."""
+"""However a training ends, its exit status is its own and everything recorded is delivered."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 STEPS = 300
 
-#: How it ends → the trainer's exit status and the run's state, as MLflow has them of its own runs.
+#: Ending → the trainer's exit status and the run's state, as MLflow sets it for its own runs.
 ENDINGS: dict[str, tuple[int, str]] = {
     "return": (0, "FINISHED"),
     "exception": (1, "FAILED"),
@@ -30,7 +30,9 @@ GROUPS = Path("/sys/fs/cgroup")
 
 @pytest.fixture
 def bounded(clean_place: Path) -> Iterator[Callable[[int], int]]:
-    """`bounded(pid)` lets a process have little more memory than it has; else it is killed."""
+    """`bounded(pid)` limits a process to little more memory than it has, after which it is
+    killed.
+    """
     second = (GROUPS / "cgroup.controllers").exists()
     group = (GROUPS if second else GROUPS / "memory") / f"lrtrack-{os.getpid()}"
     try:
@@ -51,22 +53,22 @@ def bounded(clean_place: Path) -> Iterator[Callable[[int], int]]:
     raise AssertionError(f"{group} is still in use")
 
 
-def over(there: Any) -> dict[str, str]:
-    """Names and states of the runs that have ended."""
-    states = {run.info.run_name: run.info.status for run in there.runs()}
+def over(delivered: Any) -> dict[str, str]:
+    """Returns names and states of the runs that have ended."""
+    states = {run.info.run_name: run.info.status for run in delivered.runs()}
     return {name: state for name, state in states.items() if state != "RUNNING"}
 
 
 def test_each_way_to_end(
-    nursery: Callable[..., Any],
+    fork_server: Callable[..., Any],
     store: str,
     stored: Callable[[str], Any],
     journalled: Callable[..., int],
     within_seconds: Callable[..., None],
 ) -> None:
-    """The exit status is what it is without lrtrack; the run's state tells; no step is missing."""
-    trainings = nursery(LRTRACK_SHIPPER_IDLE="5")
-    found = {}
+    """Every way to end keeps its exit status, sets the run's state, and loses no step."""
+    trainings = fork_server(LRTRACK_SHIPPER_IDLE="5")
+    statuses = {}
     for ending in ENDINGS:
         signalled = ending.startswith("SIG")
         child = trainings.train(ending, 0.0, "wait" if signalled else ending, STEPS)
@@ -74,15 +76,15 @@ def test_each_way_to_end(
             within_seconds(30, lambda name=ending: trainings.steps(name) == STEPS)
             within_seconds(30, lambda name=ending: journalled(name) == STEPS)
             os.kill(child, signal.Signals[ending])
-        found[ending] = trainings.wait(child)
-    there = stored(store)
-    within_seconds(60, lambda: len(over(there)) == len(ENDINGS))
-    states = over(there)
+        statuses[ending] = trainings.wait(child)
+    delivered = stored(store)
+    within_seconds(60, lambda: len(over(delivered)) == len(ENDINGS))
+    states = over(delivered)
 
-    assert {each: (status, states[each]) for each, status in found.items()} == ENDINGS
-    for ending in found:
-        losses = there.losses(there.named(ending).info.run_id)
-        # who leaves without a word to anybody takes with him the part of a second before
+    assert {each: (status, states[each]) for each, status in statuses.items()} == ENDINGS
+    for ending in statuses:
+        losses = delivered.losses(delivered.named(ending).info.run_id)
+        # a process that exits at once loses the part of a second that is not in its journal yet
         least = 0 if ending == "os._exit" else STEPS
         assert losses == [(step, float(step + 1)) for step in range(max(least, len(losses)))], (
             ending,
@@ -91,24 +93,24 @@ def test_each_way_to_end(
 
 
 def test_out_of_memory(
-    nursery: Callable[..., Any],
+    fork_server: Callable[..., Any],
     bounded: Callable[[int], int],
     store: str,
     stored: Callable[[str], Any],
     journalled: Callable[..., int],
     within_seconds: Callable[..., None],
 ) -> None:
-    """Where the kernel kills the trainer for its memory, the run is FAILED, its steps kept."""
-    trainings = nursery()
+    """A trainer that the kernel kills for its memory leaves a FAILED run with its steps."""
+    trainings = fork_server()
     child = trainings.train("eating", 0.001, "eat")
-    made = trainings.until("eating", 300)
-    within_seconds(60, lambda: journalled("eating") > made)
+    steps = trainings.until("eating", 300)
+    within_seconds(60, lambda: journalled("eating") > steps)
     bounded(child)
     trainings.stop("eating")
     status = trainings.wait(child)
-    there = stored(store)
-    within_seconds(60, lambda: there.status() == "FAILED")
+    delivered = stored(store)
+    within_seconds(60, lambda: delivered.status() == "FAILED")
 
-    losses = there.losses()
+    losses = delivered.losses()
     assert status == -signal.SIGKILL
-    assert losses == [(step, float(step + 1)) for step in range(max(made, len(losses)))]
+    assert losses == [(step, float(step + 1)) for step in range(max(steps, len(losses)))]

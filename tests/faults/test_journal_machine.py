@@ -1,4 +1,4 @@
-"""Any order of writing, dying, shipping and forgetting: what is stored is what was journalled."""
+"""In any order of writing, dying and delivering, the store ends up with what was journalled."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Point = tuple[int, str, str]
 
 
 def values(table: pa.Table) -> dict[int, dict[str, float]]:
-    """What a table has at each step."""
+    """Returns the metrics that a table has at each step."""
     return {
         row["step"]: {
             name: value
@@ -50,14 +50,15 @@ def values(table: pa.Table) -> dict[int, dict[str, float]]:
 
 
 class Killed(BaseException):
-    """The shipper dies here."""
+    """The shipper dies at this point."""
 
 
 class Store:
-    """A tracker that keeps every point it is given, duplicates among them, as MLflow does.
+    """A tracker that keeps every point it receives, duplicates included, as MLflow does.
 
-    `ailing` says what goes wrong at the next write: `"answer"` stores it and is not heard,
-    `"half"` stores the first half only, `"kill"` stores it and takes the shipper with it.
+    `ailing` is the fault of the next write: `"answer"` stores it and loses the answer, `"half"`
+    stores
+    the first half only, `"kill"` stores it and kills the shipper.
     """
 
     name = "store"
@@ -78,11 +79,11 @@ class Store:
         return Remote(RUN.id)
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
-        found = [(r.step, name, repr(value)) for r in records for name, value in r.metrics.items()]
+        points = [(r.step, name, repr(value)) for r in records for name, value in r.metrics.items()]
         if doubt:
-            found = [point for point in found if point not in self.points]
+            points = [point for point in points if point not in self.points]
         ailing, self.ailing = self.ailing, None
-        self.points += found[: len(found) // 2] if ailing == "half" else found
+        self.points += points[: len(points) // 2] if ailing == "half" else points
         if ailing == "kill":
             raise Killed
         if ailing == "lost":
@@ -101,7 +102,7 @@ class Store:
 
 
 class JournalMachine(RuleBasedStateMachine):
-    """The real writer, reader, cursor and delivery, against a model of lists."""
+    """The real writer, reader, cursor and delivery, against a model made of lists."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,9 +115,13 @@ class JournalMachine(RuleBasedStateMachine):
         self.writer: JournalWriter | None = None
         self.delivery: Delivery | None = None
         self.step = -1
-        self.waiting: dict[int, dict[str, float]] = {}  # what no flush has brought to the file
+        self.waiting: dict[
+            int, dict[str, float]
+        ] = {}  # rows that no flush has written to the file yet
         self.kept: dict[int, dict[str, float]] = {}
-        self.told: set[Point] = set()  # all values that the file ever had, replaced ones too
+        self.told: set[Point] = (
+            set()
+        )  # all values that were ever in the file, replaced ones included
         self.ended = False
 
     @initialize()
@@ -169,24 +174,26 @@ class JournalMachine(RuleBasedStateMachine):
     @rule()
     @precondition(lambda self: self.writer is not None)
     def kill_the_trainer(self) -> None:
-        """What was not in the file is lost, what was is not; the next one goes on behind it."""
+        """Rows outside the file are lost, rows inside are kept, and the next writer appends to
+        them.
+        """
         assert self.writer is not None
         self.writer.release()
-        found = JournalReader(self.path).table()[0]  # its own thread may have written the rest
+        table = JournalReader(self.path).table()[0]  # its own thread may have written the rest
         self.writer = None
-        there = {(s, n): v for s, m in values(found).items() for n, v in m.items()}
+        present = {(s, n): v for s, m in values(table).items() for n, v in m.items()}
         for step, metrics in self.kept.items():
             for name, value in metrics.items():
                 newer = self.waiting.get(step, {}).get(name, value)
-                assert there[step, name] in (value, newer)
-        self.waiting = values(found)
+                assert present[step, name] in (value, newer)
+        self.waiting = values(table)
         self._settle()
         self.step = max(self.kept, default=-1)
 
     @rule(cut=st.binary(max_size=12))
     @precondition(lambda self: self.writer is None and not self.ended)
     def tear_the_tail(self, cut: bytes) -> None:
-        """A killed writer may have left the beginning of a frame."""
+        """A killed writer may leave an incomplete frame."""
         head = b"\xabLRJ\x02\xff\xff\x00\x00" + cut
         with self.path.open("ab") as file:
             file.write(head)
@@ -207,27 +214,27 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule()
     def ship(self) -> None:
-        """One batch."""
+        """Delivers one batch."""
         self._ship(None)
 
     @rule()
     def ship_unheard(self) -> None:
-        """One batch, of which the tracker's answer is lost."""
+        """Delivers one batch whose answer is lost."""
         self._ship("answer")
 
     @rule()
     def ship_half(self) -> None:
-        """One batch, which the tracker breaks off."""
+        """Delivers one batch of which the tracker stores half."""
         self._ship("half")
 
     @rule()
     def ship_and_die(self) -> None:
-        """One batch, which the shipper does not live to note."""
+        """Delivers one batch, after which the shipper dies before it moves the cursor."""
         self._ship("kill")
 
     @rule()
     def ship_to_a_sink_that_is_lost(self) -> None:
-        """One batch, after which all has to be brought anew."""
+        """Delivers one batch, after which everything must be delivered again."""
         self._ship("lost")
 
     def _ship(self, ailing: str | None) -> None:
@@ -248,7 +255,9 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(content=st.sampled_from([b"", b"{", b'{"offset": -1}', b'{"offset": "1"}', b"[]"]))
     def corrupt_the_cursor(self, content: bytes) -> None:
-        """As a disk does; whoever has read it before still knows it, so he goes as well."""
+        """Damages the cursor as a disk can; a process that has read it before is replaced as
+        well.
+        """
         self.delivery = None
         if self.cursor.exists():
             self.cursor.write_bytes(content)
@@ -265,7 +274,7 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.delivery is None or self.delivery.damage is None
 
     def teardown(self) -> None:
-        """In the end all of it is there, with the last word on each value."""
+        """In the end everything has arrived, with the last value of each metric."""
         try:
             if self.writer is not None:
                 self.end()
@@ -296,7 +305,7 @@ class JournalMachine(RuleBasedStateMachine):
 
 @contextmanager
 def small_batches() -> Iterator[None]:
-    """Batches of a few steps, so that their borders fall everywhere."""
+    """Sends batches of a few steps, so that their borders fall everywhere."""
     before, delivery_module.BATCH = delivery_module.BATCH, 4
     try:
         yield
@@ -305,7 +314,9 @@ def small_batches() -> Iterator[None]:
 
 
 def test_any_order_of_events(repeats) -> None:
-    """Whatever happens in whatever order: nothing twice, nothing invented, in the end all of it."""
+    """In any order of events nothing arrives twice, nothing is invented, and in the end all is
+    there.
+    """
     chosen = settings(
         max_examples=repeats(80, 3000),
         stateful_step_count=50,

@@ -1,4 +1,4 @@
-"""Reading runs back from a server in trouble: the whole of it, or a clear word of why not."""
+"""Reading runs from a server in trouble gives the whole report or a clear error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORMS = [("runs", "--format", "json"), ("compare", "--format", "json")]
 
 @pytest.fixture(params=FORMS, ids=lambda form: form[0])
 def report(request, served, proxy, monkeypatch, command_line):
-    """Ask for a report through the proxy; there are two runs, delivered without trouble."""
+    """Makes a report through the proxy, of two runs that were delivered without trouble."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", served.uri)
     for seed in (0, 1):
         train(STEPS, seed=seed, flush_timeout=300)
@@ -23,13 +23,13 @@ def report(request, served, proxy, monkeypatch, command_line):
 
 
 def figures(report: str) -> list[object]:
-    """What a report says of losses; times are in milliseconds where there is no file."""
-    found = json.loads(report)
-    return [(row["final"], row["steps"]) for row in found.get("schedules", found["runs"])]
+    """Returns the losses of a report; without the columnar file, times are in milliseconds."""
+    data = json.loads(report)
+    return [(row["final"], row["steps"]) for row in data.get("schedules", data["runs"])]
 
 
 def test_a_report_does_not_mind_a_moment_of_trouble(report, proxy):
-    """One refused or lost answer of each kind changes nothing in the report, nor says anything."""
+    """One refused or lost answer of each kind neither changes the report nor causes a message."""
     calm = report()
     proxy.hurt("experiments/get-by-name", status=429, headers={"Retry-After": "1"})
     proxy.hurt("runs/search", cut="amid")
@@ -59,13 +59,13 @@ def test_a_report_does_not_mind_a_moment_of_trouble(report, proxy):
     ],
 )
 def test_no_half_report(report, proxy, path, what, said):
-    """Where some of it cannot be read, there is one line of why, exit status 1 and no report."""
+    """A report that cannot be read completely is one line of explanation and exit status 1."""
     proxy.hurt("mlflow-artifacts", times=float("inf"), status=404)
     proxy.hurt(path, times=float("inf"), **what)
-    done = report()
+    process = report()
 
-    last = done.stderr.splitlines()[-1]
-    assert (done.returncode, done.stdout) == (1, "")
+    last = process.stderr.splitlines()[-1]
+    assert (process.returncode, process.stdout) == (1, "")
     assert last.startswith("Error: MLflow at ")
     assert said in last
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in process.stderr

@@ -1,4 +1,4 @@
-"""Requests that are delayed, refused or left without an answer: all arrives, and arrives once."""
+"""Requests that are delayed, refused or lost: everything arrives, and arrives once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .trainer import truth
 from .training import SLACK, train
 
 STEPS = 40
-#: What a run's delivery asks of a server, in order.
+#: The requests that the delivery of a run makes, in order.
 ASKED = (
     "experiments/get-by-name",
     "experiments/create",
@@ -34,19 +34,19 @@ ASKED = (
 
 @pytest.fixture(autouse=True)
 def through_the_proxy(proxy, monkeypatch):
-    """All of lrtrack's requests go through the proxy."""
+    """Sends all of lrtrack's requests through the proxy."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", proxy.uri)
 
 
-def everything_once(found, steps: int = STEPS) -> None:
-    """One finished run has each step once."""
-    assert [run.info.status for run in found.runs()] == ["FINISHED"]
-    assert found.losses() == truth(steps)
+def everything_once(delivered, steps: int = STEPS) -> None:
+    """Asserts that there is one finished run with each step once."""
+    assert [run.info.status for run in delivered.runs()] == ["FINISHED"]
+    assert delivered.losses() == truth(steps)
 
 
 @pytest.mark.parametrize("cut", ["before", "amid"])
 def test_a_lost_answer_makes_no_second_run(served, proxy, stored, cut):
-    """The run whose creation was not answered is looked for, and found, instead of made again."""
+    """A run whose creation was not answered is found again instead of created twice."""
     proxy.hurt("runs/create", cut=cut)
     train(STEPS, flush_timeout=300)
 
@@ -56,7 +56,7 @@ def test_a_lost_answer_makes_no_second_run(served, proxy, stored, cut):
 
 @pytest.mark.parametrize("paths", [ASKED[:3], ASKED[3:6], ASKED[6:]], ids=lambda paths: paths[0])
 def test_every_kind_of_answer_may_be_lost(served, proxy, stored, paths):
-    """What the server did unseen is not done twice, whichever request it was."""
+    """A request whose answer was lost is not repeated if the server carried it out."""
     faults = [proxy.hurt(path, cut="before") for path in paths]
     train(STEPS, flush_timeout=300)
 
@@ -65,7 +65,7 @@ def test_every_kind_of_answer_may_be_lost(served, proxy, stored, paths):
 
 
 def test_a_lost_batch_is_not_stored_twice(served, proxy, stored):
-    """Batches of steps whose answers are lost on the way leave each step once."""
+    """Batches of steps whose answers are lost leave each step once."""
     fault = proxy.hurt("runs/log-batch", times=3, cut="amid", holding=b'"loss"')
     train(2500, flush_timeout=300)
 
@@ -74,7 +74,7 @@ def test_a_lost_batch_is_not_stored_twice(served, proxy, stored):
 
 
 def in_three_seconds() -> str:
-    """A date, as HTTP writes it, of whole seconds."""
+    """Returns an HTTP date three whole seconds ahead."""
     return formatdate(time.time() + 3.999, usegmt=True)
 
 
@@ -87,7 +87,7 @@ def in_three_seconds() -> str:
     ],
 )
 def test_a_server_gets_the_pause_that_it_asks_for(served, proxy, stored, path, status, header):
-    """After `Retry-After` nothing at all is asked before that time, and then all is delivered."""
+    """After `Retry-After` no request is sent before that time, and then everything is delivered."""
     proxy.hurt(path, status=status, headers={"Retry-After": header})
     train(STEPS, flush_timeout=300)
 
@@ -98,15 +98,15 @@ def test_a_server_gets_the_pause_that_it_asks_for(served, proxy, stored, path, s
 
 
 def test_troubles_of_the_server_pass(served, proxy, stored):
-    """Whatever a server or a gateway says of its own trouble, it is asked again."""
+    """Any error on the side of a server or gateway is retried."""
     statuses = (500, 502, 504, 408)
     for path, status in zip(ASKED[-4:], statuses, strict=True):
         proxy.hurt(path, status=status, body="<html><title>Sorry</title></html>")
     train(STEPS, flush_timeout=300)
 
     everything_once(stored(served.uri))
-    seen = {request.status for request in proxy.requests}
-    assert set(statuses) <= seen
+    statuses_seen = {request.status for request in proxy.requests}
+    assert set(statuses) <= statuses_seen
 
 
 @pytest.mark.parametrize(
@@ -121,30 +121,31 @@ def test_troubles_of_the_server_pass(served, proxy, stored):
 def test_what_a_server_refuses_for_good(
     served, proxy, stored, command_line, living_shippers, within_seconds, status, body, message
 ):
-    """The warning says what to do, nobody asks again, and `lrtrack sync` delivers when it is done.
+    """A final refusal is one warning with a fix, no further request, and delivery by `lrtrack
+    sync`.
 
-    In JSON that is not MLflow's, too, as proxies answer that ask for a token.
+    This includes JSON that is not MLflow's, as from proxies that ask for a token.
     """
     proxy.hurt("/api/", times=float("inf"), status=status, body=body)
     with pytest.warns(lrtrack.LRTrackWarning, match=message):
         train(STEPS, flush_timeout=30)
     within_seconds(20, lambda: living_shippers() == [])
-    asked = len(proxy.requests)
+    requests = len(proxy.requests)
     proxy.heal()
-    done = command_line("sync")
+    sync = command_line("sync")
 
-    assert asked == 1
-    assert done.returncode == 0, done.stderr
+    assert requests == 1
+    assert sync.returncode == 0, sync.stderr
     everything_once(stored(served.uri))
 
 
 def test_a_slow_server_holds_nothing_up(served, proxy, stored, within_seconds):
-    """With answers after 2 s each, the block ends in its time, and all arrives, once."""
+    """With 2 s before each answer, the block ends in time and everything arrives once."""
     proxy.delay = 2.0
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.warns(lrtrack.LRTrackWarning, match="has not delivered everything"):
         end = train(STEPS, pause=0.02, flush_timeout=1)
-    took = time.monotonic() - begun
+    took = time.monotonic() - start
     proxy.delay = 2.0
     within_seconds(120, lambda: stored(served.uri).status() == "FINISHED")
 
@@ -169,22 +170,22 @@ def test_a_server_that_does_what_it_likes(served, proxy, stored, repeats, comman
     for number in range(rounds):
         train(1200, flush_timeout=240, experiment=f"round {number}")
     proxy.whim = None
-    done = command_line("sync")
+    sync = command_line("sync")
 
-    assert done.returncode == 0, done.stderr
+    assert sync.returncode == 0, sync.stderr
     client = mlflow.MlflowClient(served.uri)
     for number in range(rounds):
         experiment = client.get_experiment_by_name(f"round {number}")
         (run,) = client.search_runs([experiment.experiment_id])
         assert run.info.status == "FINISHED"
-        found = stored(served.uri).losses(run.info.run_id)
-        assert found == truth(1200), f"seed {seed}, round {number}"
+        losses = stored(served.uri).losses(run.info.run_id)
+        assert losses == truth(1200), f"seed {seed}, round {number}"
 
 
 def test_in_the_users_process_his_own_requests_stay_mlflows(
     served, proxy, stored, clean_place, monkeypatch
 ):
-    """Where a thread delivers, its requests are sent once, and the user's as MLflow sends them."""
+    """A delivery thread sends its requests once, and leaves the user's own requests to MLflow."""
     monkeypatch.setattr(spawn.sys, "executable", str(clean_place / "no-such-python"))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     before = {name: text for name, text in os.environ.items() if name.startswith("MLFLOW_")}
@@ -192,7 +193,7 @@ def test_in_the_users_process_his_own_requests_stay_mlflows(
     with pytest.warns(lrtrack.LRTrackWarning, match="a thread delivers instead"):
         train(STEPS, flush_timeout=300)
     proxy.hurt("experiments/search", times=2, cut="before")
-    names = [each.name for each in mlflow.MlflowClient(proxy.uri).search_experiments()]
+    names = [experiment.name for experiment in mlflow.MlflowClient(proxy.uri).search_experiments()]
 
     everything_once(stored(served.uri))
     assert len(proxy.asked("runs/create")) == 1
@@ -204,15 +205,17 @@ def test_in_the_users_process_his_own_requests_stay_mlflows(
 def test_a_thread_that_waits_for_an_answer_holds_nothing_up(
     served, proxy, stored, clean_place, monkeypatch, command_line
 ):
-    """Where a thread delivers, the block ends in its time, answer or not; `sync` has the rest."""
+    """A delivery thread lets the block end in time with or without an answer; `sync` delivers the
+    rest.
+    """
     proxy.delay = 60.0
     with monkeypatch.context() as patch:
         patch.setattr(spawn.sys, "executable", str(clean_place / "no-such-python"))
         with pytest.warns(lrtrack.LRTrackWarning, match="a thread delivers|has not delivered"):
             end = train(STEPS, flush_timeout=1)
     proxy.heal()
-    done = command_line("sync")
+    sync = command_line("sync")
 
     assert end < 1 + 1 + SLACK
-    assert done.returncode == 0, done.stderr
+    assert sync.returncode == 0, sync.stderr
     everything_once(stored(served.uri))

@@ -1,4 +1,4 @@
-"""Servers and databases that are away, locked or started again: the block ends, all arrives."""
+"""Servers and databases that are down, locked or restarted: the block ends, everything arrives."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .trainer import truth
 from .training import SLACK, train
 
 STEPS = 200
-#: What the user is told, once: the shipper may not even have found out yet.
+#: The user sees this once: the shipper may not even have noticed the fault yet.
 LATE = "cannot deliver at present|has not delivered everything"
 
-#: Holds a SQLite store for itself: `locker PATH`, until its input ends.
+#: Locks a SQLite store until its input ends: `locker PATH`.
 LOCKER = """
 import sqlite3, sys
 with sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30) as store:
@@ -36,7 +36,7 @@ with sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30) as store:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Another process is writing to the store, and does not come to an end."""
+    """Another process is writing to the store and does not finish."""
     command = [sys.executable, "-c", LOCKER, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as it:
         assert it.stdout is not None
@@ -45,16 +45,18 @@ def locked(path: Path) -> Iterator[None]:
         it.communicate()
 
 
-def everything_once(found, steps: int = STEPS) -> None:
-    """One finished run has each step once."""
-    assert [run.info.status for run in found.runs()] == ["FINISHED"]
-    assert found.losses() == truth(steps)
+def everything_once(delivered, steps: int = STEPS) -> None:
+    """Asserts that there is one finished run with each step once."""
+    assert [run.info.status for run in delivered.runs()] == ["FINISHED"]
+    assert delivered.losses() == truth(steps)
 
 
 def test_a_server_that_is_away_from_the_middle_on(
     server, stored, monkeypatch, repeats, within_seconds
 ):
-    """The block ends in its time; when the server is back, the shipper itself goes on."""
+    """When a server goes down during a training, the block ends in time and the shipper delivers
+    later.
+    """
     server.start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     away = {
@@ -74,7 +76,7 @@ def test_a_server_that_is_away_from_the_middle_on(
 def test_a_server_that_goes_away_at_the_end(
     server, stored, monkeypatch, living_shippers, kill_shippers, within_seconds
 ):
-    """What the last moments left is brought by the shipper of any later run."""
+    """Steps that were left at the end are delivered by the shipper of any later run."""
     server.start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     with pytest.warns(lrtrack.LRTrackWarning, match=LATE):
@@ -92,12 +94,14 @@ def test_a_server_that_goes_away_at_the_end(
 def test_a_server_that_never_comes(
     server, monkeypatch, clean_place, living_shippers, kill_shippers, within_seconds
 ):
-    """Training ends in its time with one warning, and its journal has everything."""
+    """With a server that never answers, training ends in time with one warning and a full
+    journal.
+    """
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     with pytest.warns(lrtrack.LRTrackWarning, match=LATE) as caught:
         end = train(STEPS, flush_timeout=2)
     within_seconds(60, lambda: living_shippers() != [])
-    kill_shippers()  # it would have patience for minutes
+    kill_shippers()  # it would wait for minutes
     (history,) = LocalTracker().histories(Query(directory=clean_place / ".lrtrack"))
 
     assert len(caught) == 1
@@ -109,7 +113,7 @@ def test_a_server_that_never_comes(
 def test_a_locked_database(
     shape, store, server, stored, clean_place, monkeypatch, repeats, within_seconds
 ):
-    """While another writer holds the store, training goes on and ends; then all arrives."""
+    """While another writer locks the store, training ends; then everything arrives."""
     path, uri = clean_place / "mlflow.db", store
     if shape == "behind a server":
         server.start()
@@ -128,7 +132,7 @@ def test_a_locked_database(
 
 
 def test_a_server_that_comes_and_goes(server, stored, monkeypatch, repeats, within_seconds):
-    """Through one stop after another, each step arrives once."""
+    """Through one restart after another, each step arrives once."""
     count = repeats(0, 10)
     if not count:
         pytest.skip("takes minutes")
@@ -147,7 +151,7 @@ def test_a_server_that_comes_and_goes(server, stored, monkeypatch, repeats, with
 
 @pytest.mark.parametrize("part", ["graphql", "file_stream"])
 def test_a_wandb_server_with_troubles_of_its_own(wandb_server, command_line, part):
-    """After some answers of 500 and 503 each row is there, once."""
+    """After some answers of 500 and 503 from W&B, each row is there once."""
     answers = iter([500, 503, 500])
 
     def trouble(method: str, path: str, body: str) -> tuple[int, dict[str, str], str] | None:

@@ -1,7 +1,8 @@
-"""A small training in a process of its own, to be hurt: `trainer.py STEPS PAUSE [ENDING]`.
+"""A small training in its own process, as a victim: `trainer.py STEPS PAUSE [ENDING]`.
 
-Prints `ready` after the first step. The loss says which step it is of (`loss`); `truth` is what a
-tracker must have. `ENDING` is what happens after the last step, inside the block: see `_end`.
+Prints `ready` after the first step. The loss identifies the step (`loss`); `truth` is what a
+tracker
+must have. `ENDING` is what happens after the last step, inside the block: see `_end`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ EXPERIMENT = "faults"
 
 
 def truth(steps: int) -> list[tuple[int, float]]:
-    """(step, loss) of a run of so many steps."""
+    """Returns (step, loss) of a run with that many steps."""
     return [(step, loss(step)) for step in range(steps)]
 
 
 def loss(step: int) -> float:
-    """The loss of a step: a whole number, which float32 keeps exactly."""
+    """Returns the loss of a step: a whole number, which float32 holds exactly."""
     return float(step + 1)
 
 
@@ -32,7 +33,7 @@ def main(
     name: str = "hurt",
     told: Callable[[int], bool] = lambda step: True,
 ) -> None:
-    """Train; `told` hears of each step, and says whether to go on."""
+    """Trains; calls `told` after each step, which returns whether to continue."""
     import torch
 
     import lrtrack
@@ -57,7 +58,7 @@ def main(
 
 
 def _end(ending: str) -> None:
-    """Leave the block as `ending` says; `return` leaves it as usual."""
+    """Leaves the block as `ending` says; `return` leaves it normally."""
     if ending == "exception":
         raise RuntimeError("the training went wrong")
     if ending == "sys.exit":
@@ -67,7 +68,7 @@ def _end(ending: str) -> None:
     if ending == "MemoryError":
         resource.setrlimit(resource.RLIMIT_AS, (2**30, resource.RLIM_INFINITY))
         bytearray(2**40)
-    if ending == "eat":  # far more than the test allows it, and little enough for any machine
+    if ending == "eat":  # far more than the test allows, and little enough for any machine
         _hoard.append(bytes(range(256)) * 2**20)
     if ending == "wait":
         time.sleep(600)

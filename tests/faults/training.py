@@ -1,4 +1,4 @@
-"""The same small training as `trainer.py`, in the test's own process."""
+"""The same small training as `trainer.py`, in the process of the test."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import lrtrack
 
 from .trainer import EXPERIMENT, loss
 
-#: What a busy machine may take beyond a promised time. Whoever waits for a tracker instead waits
-#: for longer still: a request alone may take two minutes.
+#: How far a busy machine may exceed a promised time. Waiting for a tracker takes longer
+#: still: a single request may take two minutes.
 SLACK = 60.0
 
 
@@ -23,7 +23,9 @@ def train(
     at: Mapping[int, Callable[[], Any]] | None = None,
     **options: Any,
 ) -> float:
-    """Track `steps` steps, and do what `at` says after some; the seconds that the end took."""
+    """Tracks `steps` steps and runs `at` after some; returns the seconds that the end of the block
+    took.
+    """
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
     with lrtrack.track(optimizer, **{"experiment": EXPERIMENT, "seed": 0, **options}):

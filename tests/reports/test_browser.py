@@ -59,7 +59,7 @@ def open_page(browser: Any, report: Path) -> Iterator[OpenPage]:
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: said.append(request.url))
         page.goto(report.as_uri())
-        page.wait_for_function("document.body.dataset.drawn > 0")
+        page.wait_for_selector("body[data-drawn]")  # no function: the page forbids eval
         return page
 
     yield start

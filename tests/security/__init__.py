@@ -1,1 +1,1 @@
-"""Strangers: hostile files, secrets that leak, credentials that go astray."""
+"""Security tests: hostile files, leaking secrets, and credentials sent to the wrong server."""

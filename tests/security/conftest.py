@@ -1,4 +1,4 @@
-"""Runs that wait for their delivery, and the command line under a bound on memory."""
+"""Runs that wait for delivery, and the command line under a memory limit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lrtrack.records import Run, State, Target
 from lrtrack.schedules import Schedule
 
 EXPERIMENT = "hostile"
-#: Runs the command line, under a limit that keeps this machine alive, and says what it took.
+#: Runs the command line under a limit that keeps this machine alive, and prints its peak memory.
 _MEASURED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, 12 * 2**30))
@@ -33,20 +33,22 @@ finally:
 @pytest.fixture
 def layout(clean_place: Path) -> Layout:
     """The journals of the working directory."""
-    found = Layout(clean_place / ".lrtrack")
-    found.create()
-    return found
+    journals = Layout(clean_place / ".lrtrack")
+    journals.create()
+    return journals
 
 
 @pytest.fixture
 def journalled(layout: Layout, clean_place: Path) -> Callable[..., str]:
-    """`journalled(number, name, uri, …)` leaves a finished run of three steps; its id."""
+    """`journalled(number, name, uri, …)` writes a finished run of three steps and returns its
+    id.
+    """
 
     def write(number: int, name: str, uri: str | None = None, **fields: Any) -> str:
         target = Target("mlflow", uri, experiment=EXPERIMENT)
-        told = {"experiment": EXPERIMENT, "targets": (target,), "version": "1.0", **fields}
+        fields_of_run = {"experiment": EXPERIMENT, "targets": (target,), "version": "1.0", **fields}
         schedule = Schedule("StepLR", {"step_size": 30})
-        run = Run(f"{number:032x}", name, schedule, cwd=str(clean_place), **told)
+        run = Run(f"{number:032x}", name, schedule, cwd=str(clean_place), **fields_of_run)
         writer = JournalWriter(layout.journal(run.id), run)
         for step, loss in enumerate([3.0, 2.0, 1.0 + number]):
             writer.append(step, 100.0 + step, {"loss": loss, "lr": 0.1})
@@ -59,18 +61,18 @@ def journalled(layout: Layout, clean_place: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def measured(clean_place: Path) -> Callable[..., tuple[subprocess.CompletedProcess[str], int]]:
-    """Run `lrtrack …` in a process of its own; what came out, and its peak of memory in MiB."""
+    """Runs `lrtrack …` in its own process; returns its output and its peak memory in MiB."""
 
     def run(*arguments: str) -> tuple[subprocess.CompletedProcess[str], int]:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-P", "-c", _MEASURED, *arguments],
             env=os.environ,
             capture_output=True,
             text=True,
             timeout=300,
         )
-        said, _, peak = done.stderr.rpartition("peak ")
-        done.stderr = said
-        return done, int(peak.split()[0])
+        stderr, _, peak = process.stderr.rpartition("peak ")
+        process.stderr = stderr
+        return process, int(peak.split()[0])
 
     return run

@@ -1,4 +1,4 @@
-"""A loopback proxy that asks for credentials and remembers which ones it was shown."""
+"""A loopback proxy that demands credentials and records which ones it receives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Gatekeeper:
-    """Forwards to a server on a loopback port whoever has the right `Authorization` header.
+    """Forwards requests that carry the right `Authorization` header to a server on a loopback port.
 
     Attributes:
         uri: where it listens.
@@ -27,7 +27,7 @@ class Gatekeeper:
 
     @contextmanager
     def listening(self) -> Iterator[Gatekeeper]:
-        """Answer requests for as long as the block lasts."""
+        """Answers requests while the block lasts."""
         thread = threading.Thread(target=self._listener.serve_forever, args=(0.02,))
         thread.start()
         try:
@@ -42,10 +42,10 @@ class Gatekeeper:
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
-                shown = self.headers["Authorization"]
+                header = self.headers["Authorization"]
                 body = self.rfile.read(int(self.headers["Content-Length"] or 0))
-                gatekeeper.shown.append(shown)
-                if gatekeeper._accepts is not None and shown != gatekeeper._accepts:
+                gatekeeper.shown.append(header)
+                if gatekeeper._accepts is not None and header != gatekeeper._accepts:
                     self._reply(401, "text/plain", b"")
                     return
                 server = http.client.HTTPConnection("127.0.0.1", gatekeeper._upstream, timeout=60)

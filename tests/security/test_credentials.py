@@ -1,4 +1,4 @@
-"""Credentials belong to the process that opened a run, and to the server they were given for."""
+"""Credentials belong to the process that opened a run and to the server they were given for."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BEARER = f"Bearer {TOKEN}"
 BASIC = "Basic " + base64.b64encode(f"bob:{PASSWORD}".encode()).decode()
 BOB = {"MLFLOW_TRACKING_USERNAME": "bob", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
 NAMES = "MLFLOW_TRACKING_PASSWORD and MLFLOW_TRACKING_USERNAME"
-#: Trains until there is a file `stop`: `python -c TRAINING EXPERIMENT`.
+#: Trains until the file `stop` exists: `python -c TRAINING EXPERIMENT`.
 TRAINING = """
 import sys, time, pathlib, torch, lrtrack
 weight = torch.nn.Parameter(torch.ones(()))
@@ -55,21 +55,23 @@ def layout(clean_place: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     home = clean_place.parent / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
-    made = Layout(clean_place / ".lrtrack")
-    made.create()
-    return made
+    journals = Layout(clean_place / ".lrtrack")
+    journals.create()
+    return journals
 
 
 @pytest.fixture
 def gate(served) -> Iterator[Callable[[str | None], Gatekeeper]]:
-    """`gate(accepts)`: a server that wants that `Authorization` header; None: it wants none."""
+    """`gate(accepts)` is a server that demands that `Authorization` header, or none for None."""
     with ExitStack() as stack:
         yield lambda accepts: stack.enter_context(Gatekeeper(served.port, accepts).listening())
 
 
 @pytest.fixture
 def left(layout: Layout, clean_place: Path) -> Callable[..., str]:
-    """`left(uri, **variables)`: a finished run that nobody has delivered, opened with these."""
+    """`left(uri, **variables)` is a finished, undelivered run that was opened with these
+    variables.
+    """
 
     def leave(uri: str, experiment: str, **variables: str) -> str:
         environ = {"HOME": os.environ["HOME"], **variables}
@@ -92,27 +94,31 @@ def left(layout: Layout, clean_place: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def cli() -> Callable[..., Result]:
-    """`cli(command, NAME=value, …)`: run `lrtrack command` with these variables as well."""
+    """`cli(command, NAME=value, …)` runs `lrtrack command` with these variables as well."""
     return lambda *arguments, **variables: CliRunner().invoke(main, arguments, env=variables)
 
 
 def statuses(uri: str, experiment: str) -> list[str]:
-    """How the runs of an experiment stand in the store itself."""
+    """Returns the states of an experiment's runs, read from the store itself."""
     client = mlflow.MlflowClient(uri)
-    found = client.get_experiment_by_name(experiment)
-    runs = client.search_runs([found.experiment_id]) if found is not None else []
+    experiment_found = client.get_experiment_by_name(experiment)
+    runs = (
+        client.search_runs([experiment_found.experiment_id]) if experiment_found is not None else []
+    )
     return [run.info.status for run in runs]
 
 
 def optimizer() -> torch.optim.Optimizer:
-    """Something to train."""
+    """An optimizer with one parameter."""
     return torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
 
 
 def test_two_servers_and_two_users(
     gate, served, layout: Layout, living_shippers, within_seconds, clean_place: Path
 ) -> None:
-    """Two trainings in one directory: each server is shown the credentials given for it alone."""
+    """With two trainings in one directory, each server receives only the credentials given for
+    it.
+    """
     alices, bobs = gate(BEARER), gate(BASIC)
     own = {
         "alice": {"MLFLOW_TRACKING_URI": alices.uri, "MLFLOW_TRACKING_TOKEN": TOKEN},
@@ -136,10 +142,10 @@ def test_two_servers_and_two_users(
 
 
 def test_a_key_that_is_set_in_a_notebook(gate, served, layout: Layout, cli, monkeypatch) -> None:
-    """The next block uses it; the run before waits for `sync`, and nobody asks to set it again."""
+    """A new key is used by the next block; the run before waits for `sync` and is reported."""
     bobs = gate(BASIC)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", bobs.uri)
-    monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "5")  # so that the first shipper is still there
+    monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "5")  # so that the first shipper is still running
     first, second = optimizer(), optimizer()
     with (
         pytest.warns(LRTrackWarning, match=f"{NAMES} were set since the run began"),
@@ -152,35 +158,37 @@ def test_a_key_that_is_set_in_a_notebook(gate, served, layout: Layout, cli, monk
     with lrtrack.track(second, tracker="mlflow", experiment="notebook", flush_timeout=60):
         second.step()
     delivered = statuses(served.uri, "notebook")
-    told = cli("doctor")
+    doctor = cli("doctor")
     synced = cli("sync")
 
     assert (len(refused), delivered) == (1, ["FINISHED"])
     assert (
         f"answers 401 (Unauthorized): {NAMES} are here, though the training did not have them. "
         "Fix: run `lrtrack sync`"
-    ) in told.stdout
+    ) in doctor.stdout
     assert (synced.exit_code, synced.stdout) == (0, "Delivered 1 of 1 runs.\n")
     assert statuses(served.uri, "notebook") == ["FINISHED"] * 2
     assert set(bobs.shown) == {None, BASIC}
 
 
 def test_a_run_whose_credentials_are_gone(gate, served, layout, left, cli) -> None:
-    """It waits, and the message says which; other credentials need a word that they are meant."""
+    """A run whose credentials are gone waits; other credentials are used only for a named
+    server.
+    """
     bobs = gate(None)
     left(bobs.uri, "gone", **BOB)
     busy = Lock(layout.shipper_lock("another key"))  # a shipper that does not serve this run
     busy.acquire()
-    begun = time.monotonic()
+    start = time.monotonic()
     without = cli("sync")
-    took = time.monotonic() - begun
+    took = time.monotonic() - start
     busy.release()
     others = cli("sync", MLFLOW_TRACKING_TOKEN=TOKEN)
-    shown = list(bobs.shown)
-    told = cli("doctor").stdout
-    meant = cli("sync", MLFLOW_TRACKING_TOKEN=TOKEN, MLFLOW_TRACKING_URI=bobs.uri)
+    headers = list(bobs.shown)
+    doctor = cli("doctor").stdout
+    named_server = cli("sync", MLFLOW_TRACKING_TOKEN=TOKEN, MLFLOW_TRACKING_URI=bobs.uri)
 
-    assert (without.exit_code, others.exit_code, shown) == (1, 1, [])
+    assert (without.exit_code, others.exit_code, headers) == (1, 1, [])
     assert took < 200  # of the 300 s that it would wait for a shipper that serves it
     missing = f"{NAMES} are not here, though the training had them"
     fix = (
@@ -190,24 +198,28 @@ def test_a_run_whose_credentials_are_gone(gate, served, layout, left, cli) -> No
     here = f"the credentials here may not be meant for {bobs.uri}: {missing}"
     added = "MLFLOW_TRACKING_TOKEN is here, though the training did not have it"
     assert f"{here}. {fix}" in without.stderr
-    assert f"{here}. {fix}" in told
+    assert f"{here}. {fix}" in doctor
     assert f"{here}; {added}. {fix}" in others.stderr
-    assert (meant.exit_code, set(bobs.shown)) == (0, {BEARER})
+    assert (named_server.exit_code, set(bobs.shown)) == (0, {BEARER})
     assert statuses(served.uri, "gone") == ["FINISHED"]
 
 
 def test_the_same_credentials_need_no_word(gate, served, layout, left, cli) -> None:
-    """Whoever has what the training had delivers, whatever server the settings name."""
+    """A process with the training's own credentials delivers, whichever server its settings
+    name.
+    """
     bobs = gate(BASIC)
     left(bobs.uri, "same", **BOB)
-    done = cli("sync", **BOB, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    sync = cli("sync", **BOB, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
 
-    assert (done.exit_code, done.stderr) == (0, "")
+    assert (sync.exit_code, sync.stderr) == (0, "")
     assert (set(bobs.shown), statuses(served.uri, "same")) == ({BASIC}, ["FINISHED"])
 
 
 def test_a_run_without_credentials_gets_nobody_elses(gate, served, layout, left, cli) -> None:
-    """It is delivered without any: neither variables, nor files of the home directory are sent."""
+    """A run opened without credentials is delivered without variables or files of the home
+    directory.
+    """
     open_to_all = gate(None)
     left(open_to_all.uri, "anonymous")
     home = Path(os.environ["HOME"])
@@ -217,9 +229,9 @@ def test_a_run_without_credentials_gets_nobody_elses(gate, served, layout, left,
     )
     (home / ".netrc").write_text(f"default login bob password {PASSWORD}\n")
     (home / ".netrc").chmod(0o600)
-    done = cli("sync", MLFLOW_TRACKING_TOKEN=TOKEN)
+    sync = cli("sync", MLFLOW_TRACKING_TOKEN=TOKEN)
 
-    assert (done.exit_code, done.stderr) == (0, "")
+    assert (sync.exit_code, sync.stderr) == (0, "")
     assert set(open_to_all.shown) == {None}
     assert statuses(served.uri, "anonymous") == ["FINISHED"]
     assert not layout.temporary.exists()
@@ -228,7 +240,9 @@ def test_a_run_without_credentials_gets_nobody_elses(gate, served, layout, left,
 def test_a_proxy_that_was_wrong(
     served, layout, within_seconds, living_shippers, cli, monkeypatch
 ) -> None:
-    """Once it is corrected, `sync` delivers, though a shipper with the wrong one is at work."""
+    """After a wrong proxy is corrected, `sync` delivers although a shipper still uses the wrong
+    one.
+    """
     monkeypatch.setenv("MLFLOW_TRACKING_URI", served.uri)
     monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "60")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
@@ -255,7 +269,7 @@ def test_a_proxy_that_was_wrong(
 
 
 def test_a_mode_that_was_wrong(wandb_server, layout, clean_place: Path, cli) -> None:
-    """What `sync` has counts, not a `WANDB_MODE` in the journal that does not exist."""
+    """`sync` uses its own `WANDB_MODE` instead of an invalid one in the journal."""
     recorded = {"WANDB_MODE": "onlien", "WANDB_TAGS": "mine", "WANDB__EXECUTABLE": "/bin/false"}
     target = Target("wandb", wandb_server.url, "team/modes", environment=recorded)
     run = Run("b" * 32, "mode", cwd=str(clean_place), version="1.0", targets=(target,))
@@ -263,9 +277,9 @@ def test_a_mode_that_was_wrong(wandb_server, layout, clean_place: Path, cli) -> 
     writer.append(0, 100.0, {"loss": 1.0, "lr": 0.1})
     writer.close(State.FINISHED)
     layout.marker(run.id).touch()
-    done = cli("sync")
+    sync = cli("sync")
 
-    assert (done.exit_code, done.stderr) == (0, "")
+    assert (sync.exit_code, sync.stderr) == (0, "")
     assert layout.queued() == []
 
 
@@ -273,7 +287,7 @@ def test_a_mode_that_was_wrong(wandb_server, layout, clean_place: Path, cli) -> 
 def test_a_temporary_directory_that_is_removed(
     by: str, store, layout: Layout, clean_place: Path, monkeypatch, within_seconds
 ) -> None:
-    """A job's own `TMPDIR` is gone before the run ends: it is delivered whole all the same."""
+    """A run whose `TMPDIR` is removed before it ends is still delivered completely."""
     job = clean_place / "job"
     job.mkdir()
     monkeypatch.setenv("TMPDIR", str(job))
@@ -297,7 +311,7 @@ def test_a_temporary_directory_that_is_removed(
 def test_a_resumed_run_is_its_new_process_s(
     gate, layout: Layout, left, monkeypatch, within_seconds, living_shippers, served
 ) -> None:
-    """A run is resumed with other credentials: those are used, and not the first process's."""
+    """A run resumed with other credentials is delivered with those of the new process."""
     bobs = gate(BASIC)
     run_id = left(bobs.uri, "resumed", MLFLOW_TRACKING_TOKEN=TOKEN)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", bobs.uri)
@@ -314,10 +328,10 @@ def test_a_resumed_run_is_its_new_process_s(
     with lrtrack.track(training, tracker="mlflow", resume=run_id, flush_timeout=60):
         training.step()
         training.step()
-    found = statuses(served.uri, "resumed")
+    states = statuses(served.uri, "resumed")
     within_seconds(60, lambda: layout.queued() == [])
     for shipper in living_shippers():
         psutil.Process(shipper).terminate()
     within_seconds(60, lambda: not living_shippers())
 
-    assert (found, layout.queued()) == (["FINISHED"], [])
+    assert (states, layout.queued()) == (["FINISHED"], [])

@@ -1,4 +1,4 @@
-"""A journal is data: one that this user did not write decides nothing until it is accepted."""
+"""A journal that this user did not write has no effect until the user accepts it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SECRETS = {"MLFLOW_TRACKING_TOKEN": "t0ken-of-mine", "WANDB_API_KEY": "a" * 40}
 
 @pytest.fixture
 def recording_server() -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """A server that refuses everything; its address, and the headers of all requests to it."""
+    """A server that refuses everything; yields its address and the headers of all its requests."""
     requests: list[dict[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -56,7 +56,7 @@ def recording_server() -> Iterator[tuple[str, list[dict[str, str]]]]:
 
 @pytest.fixture
 def planted(layout: Layout, clean_place: Path) -> Callable[..., Path]:
-    """`planted(tracker, uri, **environment)` leaves a stranger's journal, queued; its path."""
+    """`planted(tracker, uri, **environment)` queues a foreign journal and returns its path."""
 
     def plant(tracker: str, uri: str | None = None, **environment: str) -> Path:
         target = Target(tracker, uri, experiment="x", environment=environment)
@@ -73,7 +73,9 @@ def planted(layout: Layout, clean_place: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def code(clean_place: Path) -> tuple[Path, Path]:
-    """A directory that runs code where it is on Python's path, and the file that shows it did."""
+    """A directory that runs code when it is on Python's path, and the file that the code
+    creates.
+    """
     folder, proof = clean_place / "evil", clean_place / "OWNED"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(f"open({str(proof)!r}, 'w')")
@@ -81,7 +83,7 @@ def code(clean_place: Path) -> tuple[Path, Path]:
 
 
 def train(steps: int = 3, **options: Any) -> lrtrack.TrackedRun:
-    """Track a small training."""
+    """Tracks a small training."""
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
     with lrtrack.track(optimizer, **options) as run:
@@ -95,7 +97,7 @@ def train(steps: int = 3, **options: Any) -> lrtrack.TrackedRun:
 def test_sync_runs_no_code_that_a_journal_names(
     planted: Callable[..., Path], code: tuple[Path, Path], command_line: Any
 ) -> None:
-    """A stranger's journal is named and left alone by sync and doctor, and its code never runs."""
+    """sync and doctor name a foreign journal, leave it alone, and never run its code."""
     planted("wandb", PYTHONPATH=str(code[0]), WANDB_MODE="offline")
 
     synced, checked = command_line("sync", "--timeout", "30"), command_line("doctor")
@@ -114,7 +116,9 @@ def test_no_request_is_sent_to_a_server_that_a_journal_names(
     command_line: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither sync nor a training in the same directory contacts a stranger's MLflow server."""
+    """Neither sync nor a training in the same directory contacts a foreign journal's MLflow
+    server.
+    """
     uri, requests = recording_server
     for name, value in _SECRETS.items():
         monkeypatch.setenv(name, value)
@@ -132,7 +136,7 @@ def test_adopting_shows_where_it_sends_what(
     command_line: Any,
     layout: Layout,
 ) -> None:
-    """`sync --adopt` prints each destination, and the journal is delivered like the user's own."""
+    """`sync --adopt` prints each destination and delivers the journal like the user's own."""
     uri, requests = recording_server
     path = planted("mlflow", uri)
 
@@ -151,7 +155,7 @@ def test_adopting_runs_no_code_either(
     command_line: Any,
     layout: Layout,
 ) -> None:
-    """Variables of an accepted journal pass the filter that they would have passed when written."""
+    """Variables of an accepted journal pass the same filter as when a journal is written."""
     planted("wandb", PYTHONPATH=str(code[0]), LD_PRELOAD="/x.so", WANDB_MODE="offline")
 
     command_line("sync", "--timeout", "60", "--adopt", str(layout.root))
@@ -167,7 +171,9 @@ def test_credentials_are_not_sent_to_the_server_of_an_accepted_journal(
     layout: Layout,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A token that was given for another server stays here, whatever the journal says."""
+    """A token given for another server is never sent to the server that an accepted journal
+    names.
+    """
     uri, requests = recording_server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     for name, value in _SECRETS.items():
@@ -181,7 +187,7 @@ def test_credentials_are_not_sent_to_the_server_of_an_accepted_journal(
 
 @pytest.mark.parametrize("place", ["target", "name", "id"])
 def test_a_signed_record_that_was_changed_does_not_count(layout: Layout, place: str) -> None:
-    """Whatever is changed in the first record of the user's own journal, it is foreign then."""
+    """The user's own journal is foreign after any change in its first record."""
     run = Run(RUN_ID, "mine", targets=(Target("mlflow", "http://127.0.0.1:9", "x"),))
     JournalWriter(layout.journal(RUN_ID), run).close(State.FINISHED)
     path = layout.journal(RUN_ID)
@@ -202,7 +208,7 @@ def test_a_signed_record_that_was_changed_does_not_count(layout: Layout, place: 
 
 
 def test_a_later_record_does_not_redirect_a_journal(layout: Layout) -> None:
-    """An unsigned record after a damaged signed one does not take its place."""
+    """An unsigned record after a damaged signed one does not replace it."""
     path = layout.journal(RUN_ID)
     JournalWriter(path, Run(RUN_ID, "mine")).close(State.FINISHED)
     event = {"event": "resume", "time": 3.0, "run": Run(RUN_ID, "stranger's").to_dict()}
@@ -220,7 +226,7 @@ def test_a_later_record_does_not_redirect_a_journal(layout: Layout) -> None:
 def test_an_accepted_journal_that_changes_is_foreign_again(
     planted: Callable[..., Path],
 ) -> None:
-    """What is accepted is one record, not everything that will lie at its path."""
+    """Accepting a journal covers its current first record, not a later file at the same path."""
     path = planted("mlflow", "http://127.0.0.1:9")
     JournalReader(path).adopt()
     assert JournalReader(path).run.name == "innocent"
@@ -232,7 +238,7 @@ def test_an_accepted_journal_that_changes_is_foreign_again(
 
 
 def test_resuming_does_not_use_a_foreign_journal(planted: Callable[..., Path]) -> None:
-    """A run that is resumed by the id of a stranger's journal leaves that journal as it is."""
+    """Resuming by the id of a foreign journal leaves that journal unchanged."""
     path = planted("local")
     before = path.read_bytes()
 
@@ -246,7 +252,7 @@ def test_resuming_does_not_use_a_foreign_journal(planted: Callable[..., Path]) -
 def test_local_reports_leave_a_foreign_journal_out(
     planted: Callable[..., Path], command_line: Any
 ) -> None:
-    """Reports over the local journals warn of a stranger's once, and show the others."""
+    """Local reports warn once about foreign journals and show the others."""
     train(tracker="local", experiment="x", name="mine")
     planted("local")
 
@@ -259,7 +265,7 @@ def test_local_reports_leave_a_foreign_journal_out(
 
 
 def test_links_in_a_journal_directory_lead_nowhere(clean_place: Path, command_line: Any) -> None:
-    """Files outside it are neither written nor read through a planted journal directory."""
+    """Links in a journal directory give no access to files outside it, for reading or writing."""
     victim = clean_place / "victim"
     victim.write_text("precious")
     layout = Layout(clean_place / ".lrtrack")
@@ -280,7 +286,7 @@ def test_links_in_a_journal_directory_lead_nowhere(clean_place: Path, command_li
 def test_a_named_pipe_in_the_place_of_a_journal_stops_nobody(
     layout: Layout, command_line: Any
 ) -> None:
-    """A reader never waits for somebody to write into a pipe that it takes for a file."""
+    """A named pipe in the place of a journal blocks no reader."""
     os.mkfifo(layout.journal(RUN_ID))
     os.mkfifo(layout.cursor(RUN_ID, "mlflow"))
     layout.marker(RUN_ID).touch()
@@ -295,7 +301,7 @@ def test_a_named_pipe_in_the_place_of_a_journal_stops_nobody(
 def test_a_journal_written_with_another_key_is_foreign(
     layout: Layout, clean_place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another user's journals, signed with their key, are not this user's."""
+    """Journals signed with another user's key are foreign."""
     monkeypatch.setenv("XDG_STATE_HOME", str(clean_place / "somebody else"))
     JournalWriter(layout.journal(RUN_ID), Run(RUN_ID, "theirs")).close(State.FINISHED)
     assert JournalReader(layout.journal(RUN_ID)).run.name == "theirs"
@@ -307,7 +313,7 @@ def test_a_journal_written_with_another_key_is_foreign(
 
 
 def test_a_directory_without_journals_is_refused(command_line: Any, clean_place: Path) -> None:
-    """`--adopt` says what kind of directory it takes."""
+    """`--adopt` explains what kind of directory it needs."""
     refused = command_line("sync", "--adopt", str(clean_place))
 
     assert refused.returncode == 2

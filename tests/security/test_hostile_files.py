@@ -1,4 +1,4 @@
-"""Files and names from strangers: bounded memory, clear words, nothing that runs or escapes."""
+"""Hostile files and names: bounded memory, clear messages, nothing executed, nothing escapes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ import pytest
 from lrtrack.journal import history_table
 from lrtrack.journal.layout import Layout
 
-#: Far more than a command needs, far less than a bomb unfolds to.
+#: Far more than a command needs, and far less than a decompression bomb expands to.
 BOUND_MIB = 1500
 
 
 def bomb(path: Path) -> None:
-    """Hundreds of millions of values of nothing, 2.4 GB, in a megabyte or two."""
+    """A Parquet file of one or two megabytes that expands to 2.4 GB of nulls."""
     rows = 2**24
     zeros = pa.table(
         {
@@ -40,7 +40,7 @@ def bomb(path: Path) -> None:
 
 
 def table(path: Path, **changed: pa.Array) -> None:
-    """A step history of three steps, with some of its columns changed."""
+    """A step history of three steps, with some columns replaced."""
     sound = {
         "step": pa.array([0, 1, 2], pa.int64()),
         "time": pa.array([100.0, 101.0, 102.0]),
@@ -56,7 +56,7 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
 
 
-#: What lies in the tracker in the place of a run's columnar file.
+#: What lies in the tracker in place of a run's columnar file.
 HOSTILE: dict[str, Callable[[Path], None]] = {
     "a bomb": bomb,
     "no Parquet": lambda path: path.write_bytes(b"PAR1" + b"\x00" * 99 + b"PAR1"),
@@ -76,7 +76,7 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
 def test_whatever_lies_in_the_place_of_the_columnar_file(
     journalled, store: str, command_line, measured, clean_place: Path
 ):
-    """It is named, the metrics themselves are read instead, and memory stays what it was."""
+    """A bad columnar file is named, the metrics are read from the API, and memory stays bounded."""
     for number, name in enumerate(HOSTILE):
         journalled(number, name, store)
     assert command_line("sync").returncode == 0
@@ -88,25 +88,27 @@ def test_whatever_lies_in_the_place_of_the_columnar_file(
         client.log_artifact(run.info.run_id, str(path), history_table.FOLDER)
         if run.info.run_name == "a bomb":
             client.set_tag(run.info.run_id, "lrtrack.history.rows", str(6 * 2**24))
-    asked = ("--tracker", "mlflow", "--experiment", "hostile", "--format", "json")
-    done, peak = measured("runs", *asked)
+    arguments = ("--tracker", "mlflow", "--experiment", "hostile", "--format", "json")
+    runs, peak = measured("runs", *arguments)
 
-    assert done.returncode == 0, done.stderr
-    found = {run["name"]: run["final"] for run in json.loads(done.stdout)["runs"]}
-    assert found == {name: 1.0 + number for number, name in enumerate(HOSTILE)}
+    assert runs.returncode == 0, runs.stderr
+    finals = {run["name"]: run["final"] for run in json.loads(runs.stdout)["runs"]}
+    assert finals == {name: 1.0 + number for number, name in enumerate(HOSTILE)}
     assert re.search(
         rf"Warning: run \w+: lrtrack/history\.parquet: .* \(and {len(HOSTILE) - 1} more\); "
         "reading its metrics one by one",
-        done.stderr,
+        runs.stderr,
     )
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in runs.stderr
     assert peak < BOUND_MIB
 
 
 def test_names_of_columns_are_anything(
     journalled, store: str, command_line, measured, clean_place: Path
 ):
-    """NUL, escapes and kilobytes in a metric's name hurt nobody who asks for another one."""
+    """Metric names with NUL, escape codes or kilobytes of text do not affect reports on other
+    metrics.
+    """
     journalled(0, "named", store)
     assert command_line("sync").returncode == 0
     client = mlflow.MlflowClient(store)
@@ -117,11 +119,11 @@ def test_names_of_columns_are_anything(
     table(path, **{name: pa.array([1.0, None, 2.0]) for name in names})
     client.log_artifact(run.info.run_id, str(path), history_table.FOLDER)
     for form in ("table", "html"):
-        done, _ = measured("compare", "--experiment", "hostile", "--format", form)
+        compare, _ = measured("compare", "--experiment", "hostile", "--format", form)
 
-        assert (done.returncode, done.stderr) == (0, ""), form
-        assert "\x1b" not in done.stdout
-        assert "\x00" not in done.stdout
+        assert (compare.returncode, compare.stderr) == (0, ""), form
+        assert "\x1b" not in compare.stdout
+        assert "\x00" not in compare.stdout
     journals = {"mlflow.db", "mlruns", ".lrtrack", history_table.NAME}
     assert {entry.name for entry in clean_place.iterdir()} <= journals | {"mlartifacts"}
 
@@ -144,41 +146,41 @@ NAMES = [
 ]
 
 
-#: What a spreadsheet runs; a negative number is none.
+#: How text begins that a spreadsheet executes; a negative number is harmless.
 FORMULA = re.compile(r"[=+@\t\r]|-(?!\d+(\.\d+)?(e-?\d+)?$)")
 
 
 def steering(text: str) -> list[str]:
-    """What in `text` steers a terminal or turns the order of what is read."""
+    """Returns the characters of `text` that control a terminal or change the reading direction."""
     return [c for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl")]
 
 
 @pytest.fixture
 def named(journalled, layout: Layout) -> set[str]:
-    """Runs with all these names, that cannot be delivered; all files below the journals' folder."""
+    """Runs with all these names that cannot be delivered; returns all files below the journals."""
     for number, name in enumerate(NAMES):
         journalled(number, name, "http://127.0.0.1:9", group=name, config={"who": name})
     return {str(path.relative_to(layout.root)) for path in layout.root.rglob("*")}
 
 
 def test_names_of_runs_on_a_terminal_and_in_files(named: set[str], command_line, layout: Layout):
-    """No name becomes a path, steers a terminal, runs in a spreadsheet or a browser."""
+    """No run name becomes a path, controls a terminal, or executes in a spreadsheet or browser."""
     assert {re.sub(r"[0-9a-f]{32}", "ID", name) for name in named} == {
         "runs", "queue", "joined", ".gitignore", "runs/ID.journal", "queue/ID",
     }  # fmt: skip
-    asked = ("--tracker", "local", "--experiment", "hostile")
-    shown = [command_line("runs", *asked)]
-    shown += [command_line("compare", *asked, "--group-by", "who")]
-    shown += [command_line("compare", *asked, "--group-by", "who", "--format", "markdown")]
-    texts = [command_line("runs", *asked, "--format", "csv")]
-    texts += [command_line("compare", *asked, "--group-by", "who", "--format", "csv")]
-    data = command_line("runs", *asked, "--format", "json")
-    page = command_line("compare", *asked, "--group-by", "who", "--format", "html")
+    arguments = ("--tracker", "local", "--experiment", "hostile")
+    tables = [command_line("runs", *arguments)]
+    tables += [command_line("compare", *arguments, "--group-by", "who")]
+    tables += [command_line("compare", *arguments, "--group-by", "who", "--format", "markdown")]
+    texts = [command_line("runs", *arguments, "--format", "csv")]
+    texts += [command_line("compare", *arguments, "--group-by", "who", "--format", "csv")]
+    data = command_line("runs", *arguments, "--format", "json")
+    page = command_line("compare", *arguments, "--group-by", "who", "--format", "html")
 
-    for done in (*shown, *texts, data, page):
-        assert (done.returncode, done.stderr) == (0, "")
-        assert steering(done.stdout) == []
-    markdown = shown[-1].stdout
+    for result in (*tables, *texts, data, page):
+        assert (result.returncode, result.stderr) == (0, "")
+        assert steering(result.stdout) == []
+    markdown = tables[-1].stdout
     assert "<script>" not in markdown
     assert r"\[click\]" in markdown
     for text in texts:
@@ -189,18 +191,18 @@ def test_names_of_runs_on_a_terminal_and_in_files(named: set[str], command_line,
 
 
 def test_names_of_runs_in_messages(named: set[str], command_line, layout: Layout, monkeypatch):
-    """`lrtrack doctor` and `lrtrack sync` name runs that wait without being steered by them."""
+    """`lrtrack doctor` and `lrtrack sync` print waiting runs without control characters."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    told = command_line("doctor")
-    done = command_line("sync", "--timeout", "20")
+    doctor = command_line("doctor")
+    sync = command_line("sync", "--timeout", "20")
 
-    assert (told.returncode, told.stderr) == (1, "")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert steering(told.stdout + done.stdout + done.stderr) == []
-    assert told.stdout.count("to mlflow: ") == len(NAMES)
-    assert done.stderr.count("(000000") == len(NAMES)
+    assert (doctor.returncode, doctor.stderr) == (1, "")
+    assert sync.returncode == 1
+    assert "Traceback" not in sync.stderr
+    assert steering(doctor.stdout + sync.stdout + sync.stderr) == []
+    assert doctor.stdout.count("to mlflow: ") == len(NAMES)
+    assert sync.stderr.count("(000000") == len(NAMES)
 
 
 @pytest.mark.parametrize(
@@ -219,10 +221,10 @@ def test_names_of_runs_in_messages(named: set[str], command_line, layout: Layout
     ids=lambda spec: spec[:12].encode("unicode_escape").decode(),
 )
 def test_specs_without_end(spec: str, command_line):
-    """A schedule nobody meant is wrong usage: one short message, and status 2."""
-    done = command_line("preview", spec, "--steps", "10")
+    """An absurd schedule is a usage error: one short message and exit status 2."""
+    preview = command_line("preview", spec, "--steps", "10")
 
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr) < 1500
-    assert steering(done.stderr) == []
+    assert preview.returncode == 2, preview.stderr
+    assert "Traceback" not in preview.stderr
+    assert len(preview.stderr) < 1500
+    assert steering(preview.stderr) == []

@@ -15,7 +15,7 @@ import pytest
 from lrtrack.journal.layout import Layout
 
 PASSWORD, TOKEN, USER = "hunter2-pass", "t0ken-of-mine", "alice-the-user"
-#: Trains three steps; what goes wrong there is a warning.
+#: Trains three steps; a fault in the training is a warning.
 _TRAINS = """
 import torch, lrtrack
 weight = torch.nn.Parameter(torch.ones(()))
@@ -29,46 +29,52 @@ print(run.id, run.url, repr(run))
 
 @pytest.fixture
 def trained(clean_place: Path) -> Callable[..., str]:
-    """`trained(tracker, wait)`: everything that a small training printed."""
+    """`trained(tracker, wait)` returns everything that a small training printed."""
 
     def train(tracker: str, wait: float) -> str:
         code = _TRAINS.replace("TRACKER", repr(tracker)).replace("WAIT", str(wait))
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-P", "-c", code],
             env=os.environ,
             capture_output=True,
             text=True,
             timeout=300,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
+        assert process.returncode == 0, process.stderr
+        return process.stdout + process.stderr
 
     return train
 
 
 @pytest.fixture
 def outputs(command_line, clean_place: Path) -> Callable[..., str]:
-    """`outputs(tracker)`: what each command says, and the report that one of them writes."""
+    """`outputs(tracker)` returns the output of each command, and the report that one of them
+    writes.
+    """
 
     def collect(tracker: str) -> str:
-        asked = ("--tracker", tracker, "--experiment", "secrets")
-        commands = [("doctor",), ("sync", "--timeout", "20"), ("compare", *asked, "-o", "r.html")]
-        said = ""
+        arguments = ("--tracker", tracker, "--experiment", "secrets")
+        commands = [
+            ("doctor",),
+            ("sync", "--timeout", "20"),
+            ("compare", *arguments, "-o", "r.html"),
+        ]
+        text = ""
         for command in commands:
-            done = command_line(*command)
-            said += done.stdout + done.stderr
-        return said
+            process = command_line(*command)
+            text += process.stdout + process.stderr
+        return text
 
     return collect
 
 
 def kept(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder`."""
+    """Returns every file below `folder`."""
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def leaks(secrets: tuple[str, ...], said: str, files: dict[str, bytes]) -> list[str]:
-    """Where a secret is to be seen."""
+    """Returns the places where a secret is visible."""
     places = {"what was printed": said.encode(), **files}
     return [
         f"{secret} in {place}"
@@ -86,18 +92,18 @@ def test_a_server_that_is_up(
     uri = server.uri.replace("http://", f"http://{USER}:{PASSWORD}@")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", TOKEN)
-    said = trained("mlflow", 60.0)
+    printed = trained("mlflow", 60.0)
     within_seconds(60, lambda: living_shippers() == [])
-    said += outputs("mlflow")
+    printed += outputs("mlflow")
     server.stop()
     with sqlite3.connect(server.folder / "server.db") as database:
         runs = database.execute("SELECT count(*) FROM runs").fetchone()[0]
     database.close()
 
-    assert runs == 1, said
-    assert (clean_place / "r.html").exists(), said
+    assert runs == 1, printed
+    assert (clean_place / "r.html").exists(), printed
     files = kept(clean_place) | kept(server.folder)
-    assert leaks((PASSWORD, TOKEN, USER), said, files) == []
+    assert leaks((PASSWORD, TOKEN, USER), printed, files) == []
 
 
 @pytest.mark.parametrize(
@@ -116,20 +122,20 @@ def test_a_server_that_is_down(
     uri: str, environment: dict[str, str], trained, outputs, clean_place: Path, monkeypatch,
     living_shippers, kill_shippers, within_seconds,
 ):  # fmt: skip
-    """Errors name the server, never the credentials, on the terminal and in the shipper's log."""
+    """Errors name the server, never its credentials, on the terminal and in the shipper's log."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    said = trained("mlflow", 3.0)
+    printed = trained("mlflow", 3.0)
     within_seconds(60, lambda: living_shippers() != [])
     kill_shippers()
-    said += outputs("mlflow")
+    printed += outputs("mlflow")
 
-    assert "127.0.0.1" in said
+    assert "127.0.0.1" in printed
     assert Layout(clean_place / ".lrtrack").queued() != []
-    assert "Traceback" not in said
-    assert leaks((PASSWORD, TOKEN, USER), said, kept(clean_place)) == []
+    assert "Traceback" not in printed
+    assert leaks((PASSWORD, TOKEN, USER), printed, kept(clean_place)) == []
 
 
 def test_wandb_keeps_its_key(
@@ -137,17 +143,17 @@ def test_wandb_keeps_its_key(
 ):
     """W&B's key is in no journal, log, run or report, whether its server answers or not."""
     key = os.environ["WANDB_API_KEY"]
-    said = trained("wandb", 60.0)
+    printed = trained("wandb", 60.0)
     within_seconds(60, lambda: living_shippers() == [])
-    said += outputs("wandb")
+    printed += outputs("wandb")
 
     assert len(key) > 10
-    assert (clean_place / "r.html").exists(), said
-    assert leaks((key,), said, kept(clean_place)) == []
+    assert (clean_place / "r.html").exists(), printed
+    assert leaks((key,), printed, kept(clean_place)) == []
 
 
 def test_the_shipper_listens_on_no_port(store: str, living_shippers, within_seconds):
-    """Nobody can talk to it: it only asks."""
+    """The shipper listens on no port."""
     import torch
 
     import lrtrack
@@ -162,7 +168,7 @@ def test_the_shipper_listens_on_no_port(store: str, living_shippers, within_seco
         run.flush()
         (shipper,) = living_shippers()
         family = [psutil.Process(shipper), *psutil.Process(shipper).children(recursive=True)]
-        states = [c.status for each in family for c in each.net_connections(kind="inet")]
+        states = [c.status for process in family for c in process.net_connections(kind="inet")]
 
     assert psutil.CONN_LISTEN not in states
     assert psutil.CONN_NONE not in states  # a UDP port
