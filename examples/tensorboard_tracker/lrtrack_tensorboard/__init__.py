@@ -5,17 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from lrtrack.trackers import (
-    History,
-    NothingFound,
-    Progress,
-    Query,
-    Run,
-    Sink,
-    Target,
-    no_raw_filters,
-    unknown,
-)
+from lrtrack.errors import NothingFound, unknown
+from lrtrack.trackers import History, Progress, Query, Run, Sink, Target, no_raw_filters
 
 
 class TensorBoardTracker:
