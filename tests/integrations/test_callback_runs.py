@@ -1,4 +1,4 @@
-"""All callbacks check their options early and end their runs however the training ends."""
+"""Behaviour that all callbacks share: early option checks, and runs that always end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lrtrack.trackers.memory import MemoryTracker
 
 
 def test_a_misspelt_option_is_refused_where_the_callback_is_made() -> None:
-    """A misspelt option is an error when the callback is created, with the nearest name."""
+    """A misspelt option is refused where the callback is made, with the nearest name."""
     with pytest.raises(TypeError, match=r"LRTrack\(\): .*'experimnt'.*experiment"):
         CallbackRuns("LRTrack", {"experimnt": "x"})
 
@@ -25,13 +25,13 @@ def test_a_misspelt_option_is_refused_where_the_callback_is_made() -> None:
     [({"tracker": "mlfow"}, "mlflow"), ({"norms": "all"}, "global"), ({"every": 0}, "at least 1")],
 )
 def test_a_value_that_does_not_exist_is_refused_there_too(options, said) -> None:
-    """An invalid value is an error when the callback is created, with the valid values."""
+    """An invalid value is refused where the callback is made, with the valid ones."""
     with pytest.raises(UsageError, match=said):
         CallbackRuns("LRTrack", options)
 
 
 def test_a_training_that_went_on_elsewhere_ends_as_failed(digits, local) -> None:
-    """When a callback begins again, a run that is still open ends as FAILED."""
+    """A run whose training ended unseen is FAILED when the callback starts again."""
     task, blocks = digits(), CallbackRuns("LRTrack", {"tracker": "local"})
     for _ in range(2):
         blocks.enter([(task.optimizer, task.scheduler, "")])
@@ -44,7 +44,7 @@ def test_a_training_that_went_on_elsewhere_ends_as_failed(digits, local) -> None
 
 
 def test_the_end_of_the_program_ends_the_run(local) -> None:
-    """A run that is open at the end of the program ends as FAILED with all its steps."""
+    """The end of the program ends an open run with all its steps."""
     program = """
 import torch
 from lrtrack.integrations._callback_runs import CallbackRuns
@@ -57,17 +57,17 @@ for _ in range(3):
     optimizer.step()
 raise SystemExit(3)
 """
-    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True)
+    process = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True)
     (history,) = local()
 
-    assert (done.returncode, done.stderr) == (3, "")
+    assert (process.returncode, process.stderr) == (3, "")
     assert (history.steps.tolist(), history.state) == ([0, 1, 2], State.FAILED)
 
 
 def test_ctrl_c_does_not_wait_for_a_server_that_is_away(
     local, living_shippers, kill_shippers, within_seconds
 ) -> None:
-    """After Ctrl-C, the program does not wait for an unreachable server."""
+    """After Ctrl-C the program does not wait for a server that is down."""
     program = """
 import torch
 from lrtrack.integrations._callback_runs import CallbackRuns
@@ -78,18 +78,18 @@ optimizer.step()
 raise KeyboardInterrupt
 """
     away = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-P", "-c", program], capture_output=True, text=True, env=away, timeout=300
     )
     within_seconds(60, lambda: living_shippers() != [])
-    kill_shippers()  # it would go on trying for ten minutes
+    kill_shippers()  # otherwise it would retry for ten minutes
 
-    assert "KeyboardInterrupt" in done.stderr
+    assert "KeyboardInterrupt" in process.stderr
     assert [history.state for history in local()] == [State.FAILED]
 
 
 def test_configurations_are_put_together(digits, local) -> None:
-    """The user's config replaces the framework's, key by key."""
+    """Configurations are merged key by key, with the user's values first."""
     task = digits()
     blocks = CallbackRuns("LRTrack", {"tracker": "local", "config": {"depth": 2}})
     blocks.enter([(task.optimizer, task.scheduler, "")], config={"depth": 9, "width": 8})
@@ -99,7 +99,7 @@ def test_configurations_are_put_together(digits, local) -> None:
 
 
 def test_what_breaks_is_a_warning(digits, local) -> None:
-    """An unexpected error is a warning, and training continues without a record."""
+    """A fault in the callback is a warning, and the training continues without a record."""
 
     class Broken(MemoryTracker):
         def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
@@ -115,7 +115,7 @@ def test_what_breaks_is_a_warning(digits, local) -> None:
 
 
 def test_the_users_prefix_comes_before_the_optimizers_own(digits, local) -> None:
-    """The user's prefix comes before the prefix of the optimizer."""
+    """The user's prefix comes before the optimizer's own."""
     task, blocks = digits(), CallbackRuns("LRTrack", {"tracker": "local", "prefix": "fold1/"})
     blocks.enter([(task.optimizer, task.scheduler, "generator/")])
     task.loss(*next(task.batches())).backward()
@@ -127,7 +127,7 @@ def test_the_users_prefix_comes_before_the_optimizers_own(digits, local) -> None
 
 
 def test_an_option_that_is_none_says_nothing(digits, local) -> None:
-    """An option of None leaves the value to the framework."""
+    """An option that is None leaves the framework's value; any other value replaces it."""
     task, blocks = digits(), CallbackRuns("LRTrack", {"tracker": None, "seed": 3, "group": None})
     blocks.enter([(task.optimizer, None, "")], tracker="local", seed=5, group="g")
     task.optimizer.step()
@@ -138,7 +138,7 @@ def test_an_option_that_is_none_says_nothing(digits, local) -> None:
 
 
 def test_each_block_goes_on_with_its_own_run(digits, local) -> None:
-    """Each optimizer resumes its own run, or begins a new one if there is none."""
+    """Each block resumes its own run, or starts a new one if there is none."""
     tasks, ids = [digits(), digits()], []
     for again in (False, True):
         blocks = CallbackRuns("LRTrack", {"tracker": "local"})
