@@ -28,7 +28,7 @@ def numbers(metrics: Mapping[str, Any], prefix: str, rejected: set[str]) -> dict
         except (TypeError, ValueError, RuntimeError):
             if name not in rejected:
                 rejected.add(name)
-                warn(f"Metric {name!r} is skipped: {str(value)[:80]!r} is not a number.")
+                warn(f"Metric {name!r} is not a number: {str(value)[:80]!r} is skipped.")
     return columns
 
 

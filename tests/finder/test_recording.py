@@ -259,7 +259,7 @@ def test_a_tracker_that_can_only_join(training, equal) -> None:
             return Target(self.name, run_id="his", joined=True, portable=False)
 
     before = training.state()
-    with pytest.raises(UsageError, match="'memory' has a run of yours open and no room"):
+    with pytest.raises(UsageError, match="'memory' has a run of yours open and cannot open"):
         find(training, tracker=Joining())
     assert equal(training.state(), before)
 

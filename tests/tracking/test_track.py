@@ -211,7 +211,7 @@ for _ in range(60):
     [
         ({"tracker": "mlfow"}, UsageError, "Did you mean 'mlflow'.*There is: .*local, mlflow"),
         ({"norms": "globl"}, UsageError, "Did you mean 'global'.*group, layer, off"),
-        ({"norms": "layer"}, UsageError, "needs model="),
+        ({"norms": "layer"}, UsageError, "Fix: pass model="),
         ({"expermient": "x"}, TypeError, "unexpected keyword argument 'expermient'"),
         ({"every": 0}, UsageError, "at least 1"),
         ({"seed": "one"}, UsageError, "seed must be an integer"),
