@@ -60,8 +60,7 @@ class LRTrack:
         self._options = options_of("LRTrack", options)
         for name, one_optimizer in self._optimizers.items():
             check_ownership(one_optimizer, schedulers.get(name))
-            scheduler = self._schedulers[name]
-            check(replace(self._options, optimizer=one_optimizer, scheduler=scheduler))
+            check(replace(self._options, optimizer=one_optimizer, scheduler=self._schedulers[name]))
         #: The last run of each optimizer, or its state from a checkpoint.
         self._last: dict[str, TrackedRun | Mapping[str, Any]] = {}
         self._loaded = False
@@ -83,8 +82,7 @@ class LRTrack:
         """Record the runs of the trainer `engine`; in a `with` statement, until its end.
 
         Raises:
-            TypeError: it is not an engine.
-            RuntimeError: this object is attached already.
+            TypeError, RuntimeError: it is not an engine; this object is attached already.
         """
         if not isinstance(engine, Engine):
             raise TypeError(f"attach() expects an Ignite engine, got {type(engine).__name__}.")
@@ -117,16 +115,13 @@ class LRTrack:
     ) -> Any:
         """Log an evaluator's metrics at the optimizer step that the trainer has just done.
 
-        The method is that of Ignite's own loggers without `global_step_transform`, as the step is
-        known. It returns Ignite's handle, whose `remove()` detaches the handler.
+        As in Ignite's own loggers; the handle that it returns detaches the handler by `remove()`.
 
         Args:
-            engine: the evaluator.
-            event_name: the event at which to log.
+            engine, event_name: the evaluator, and the event at which to log.
             tag: put before each name with a slash: `validation/accuracy`.
             metric_names: a list, or `"all"`, which is the default if nothing else is selected.
-            output_transform: turns the engine's output into a number or a dict of numbers.
-            state_attributes: attributes of the engine's state to log.
+            output_transform, state_attributes: as in Ignite's own loggers.
         """
         if metric_names is None and output_transform is None and state_attributes is None:
             metric_names = "all"
@@ -151,9 +146,7 @@ class LRTrack:
             raise TypeError(f"state_dict should be a mapping, got {type(state_dict).__name__}.")
         runs = state_dict.get("runs")
         if not isinstance(runs, Mapping) or not all(map(_is_state, runs.values())):
-            raise ValueError(
-                "state_dict is no state of LRTrack: it needs 'runs' with 'id' and 'step' for each."
-            )
+            raise ValueError("This is no state of LRTrack: it lacks 'runs' with 'id' and 'step'.")
         if unknown_names := set(runs) - set(self._runs_by_name):
             raise ValueError(unknown("optimizer", min(unknown_names), self._runs_by_name))
         self._last, self._loaded = dict(runs), True
@@ -208,9 +201,8 @@ class LRTrack:
     def _raised(self, engine: Any, error: BaseException) -> None:
         """End the runs, and let the exception take the way it would take without this handler.
 
-        Ignite raises an exception itself if it has no handler, else it leaves that to the handlers.
-        Another handler may swallow an exception inside an epoch, and then the training continues;
-        if it raises the exception, Ignite calls the handlers once more.
+        Ignite raises an exception itself only if it has no handler. Another handler may swallow it
+        inside an epoch, so that training continues; if it raises it, Ignite calls all once more.
         """
         handlers = [handler for handler, _, _ in engine._event_handlers[Events.EXCEPTION_RAISED]]
         alone = all(isinstance(getattr(h, "__self__", None), LRTrack) for h in handlers)
@@ -226,11 +218,8 @@ class LRTrack:
                 blocks.leave(failed)
                 self._last[name] = run
         engine = self._engine
-        handlers = {
-            Events.TERMINATE: self._terminated,
-            Events.COMPLETED: self._completed,
-            Events.EXCEPTION_RAISED: self._raised,
-        }
+        handlers = {Events.TERMINATE: self._terminated, Events.COMPLETED: self._completed}
+        handlers[Events.EXCEPTION_RAISED] = self._raised
         for event, handler in handlers.items():
             if engine is not None and engine.has_event_handler(handler, event):
                 engine.remove_event_handler(handler, event)
@@ -255,10 +244,7 @@ def _by_name(scheduler: Any, optimizers: Mapping[str, Any]) -> Mapping[str, Any]
             raise UsageError(unknown("optimizer", str(min(unknown_names)), optimizers))
         return scheduler
     if scheduler is not None and list(optimizers) != [""]:
-        raise TypeError(
-            "Several optimizers need their schedulers by name. Fix: pass a mapping with the same "
-            "names."
-        )
+        raise TypeError("Several schedulers need names. Fix: pass a mapping with the same names.")
     return {"": scheduler}
 
 
