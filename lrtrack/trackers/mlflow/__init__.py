@@ -71,7 +71,7 @@ class MlflowTracker:
             return Target(self.name, uri, run_id=os.environ["MLFLOW_RUN_ID"], joined=True)
         return _new(self.name, uri, experiment, default)
 
-    def apart(self, experiment: str | None, default: str = "lrtrack") -> Target:
+    def separate_target(self, experiment: str | None, default: str = "lrtrack") -> Target:
         """A new run whatever is active; without a word of the experiment, in the active run's."""
         uri = _current_uri(sys.modules.get("mlflow"))
         run = active_run()
@@ -79,7 +79,7 @@ class MlflowTracker:
             return Target(self.name, uri, experiment_id=run.info.experiment_id)
         return _new(self.name, uri, experiment, default)
 
-    def child(self, target: Target) -> Target:
+    def child_target(self, target: Target) -> Target:
         """A run nested in the open one of `target`, which lrtrack opens and closes."""
         return Target(self.name, target.uri, parent=target.run_id)
 

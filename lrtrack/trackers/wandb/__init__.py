@@ -54,7 +54,7 @@ class WandbTracker:
     def _open(self) -> Any:
         return active_run() if self._run is None or _is_over(self._run) else self._run
 
-    def unjoined(self) -> str | None:
+    def open_run_hint(self) -> str | None:
         """Which run is open in this process and not joined, and how to join it; None: none."""
         run = None if self._open() is not None else _other_run()
         if run is None:
@@ -84,15 +84,15 @@ class WandbTracker:
             return destination.joined(run)
         return destination.own(experiment, default)
 
-    def child(self, target: Target) -> Target:
+    def child_target(self, target: Target) -> Target:
         """A run beside the open one of `target`, in its group, which lrtrack opens and closes."""
         return destination.child(self._open(), target)
 
-    def earlier(self, prefix: str) -> tuple[int, tuple[Phase, ...]]:
+    def earlier_phases(self, prefix: str) -> tuple[int, tuple[Phase, ...]]:
         """The first step of a new block in the open run, and the phases before it there."""
         return destination.earlier(self._open(), prefix)
 
-    def apart(self, experiment: str | None, default: str = "lrtrack") -> Target:
+    def separate_target(self, experiment: str | None, default: str = "lrtrack") -> Target:
         """A new run whatever is active; without a word of the project, in the active run's.
 
         Raises:
@@ -103,12 +103,12 @@ class WandbTracker:
             None if run is None else destination.joined(run), experiment, default
         )
 
-    def watch(self, gate: Path, deliver: Callable[[], None]) -> Guard | None:
+    def guard(self, gate: Path, deliver: Callable[[], None]) -> Guard | None:
         """Guard the step counter of the user's active run, to be called where one is joined."""
         run = self._open()
         return None if run is None else Guard(run, gate, deliver)
 
-    def renewed(self, target: Target) -> Target:
+    def renew_target(self, target: Target) -> Target:
         """The target with this process's own settings, for whoever delivers the run later."""
         return destination.renewed(target)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
         with translated(uri):
             return _runs(api, entity, project, wanted, left_out)
 
-    runs = _selected(search, query)
+    runs = _selected(search, query, f"{entity}/{project}")
     source = _Source(api, uri or destination.DEFAULT_URL, query, f"{entity}/{project}", left_out)
     yield from per_run.read_each(
         runs, source.history, _named, left_out, workers=WORKERS, progress=progress
@@ -63,7 +64,9 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     cache.prune()
 
 
-def _selected(search: Callable[[Mapping[str, Any]], list[Any]], query: Query) -> list[Any]:
+def _selected(
+    search: Callable[[Mapping[str, Any]], list[Any]], query: Query, path: str
+) -> list[Any]:
     """The runs for which the query's filters hold."""
     raw = [server_filter(text) for text in query.raw_filters]
     narrowing = narrowing_filters(query.filters)
@@ -72,12 +75,12 @@ def _selected(search: Callable[[Mapping[str, Any]], list[Any]], query: Query) ->
     # none has: `select` does, on all runs.
     if narrowing and not runs:
         runs = search({"$and": raw} if raw else {})
-    return select(runs, query.filters, _fields)
+    return select(runs, query.filters, partial(_fields, path))
 
 
-def _fields(found: Any) -> dict[str, JSON]:
+def _fields(path: str, found: Any) -> dict[str, JSON]:
     try:
-        run = run_from(found, "")
+        run = run_from(found, path)
         state = str(_state_of(found))
     except Exception:  # a run that cannot be read is reported when it is read
         return {}
