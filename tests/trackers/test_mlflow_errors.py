@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from lrtrack.trackers.mlflow.errors import seconds
+from lrtrack.trackers.mlflow.errors import retry_after_seconds
 
 
 @pytest.mark.parametrize(
@@ -28,11 +28,11 @@ from lrtrack.trackers.mlflow.errors import seconds
 )
 def test_retry_after(header: str | None, expected: float | None):
     """Seconds and dates are understood; a date that is over asks for nothing; the rest is noise."""
-    assert seconds(header) == expected
+    assert retry_after_seconds(header) == expected
 
 
 def test_retry_after_a_date():
     """A date to come is so many seconds away."""
-    found = seconds(formatdate(time.time() + 100, usegmt=True))
+    found = retry_after_seconds(formatdate(time.time() + 100, usegmt=True))
 
     assert found == pytest.approx(100, abs=2)

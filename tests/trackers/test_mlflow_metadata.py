@@ -194,10 +194,10 @@ def test_the_description():
     ("given", "told"),
     [
         ((1, State.FINISHED, None, None), " 1 step."),
-        ((2, State.FAILED, None, None), " 2 steps, broken off."),
+        ((2, State.FAILED, None, None), " 2 steps, stopped early."),
         (
             (2, State.FAILED, float("nan"), 0.5),
-            " 2 steps, broken off; final loss nan (mean of the last 5 %), best 0.5.",
+            " 2 steps, stopped early; final loss nan (mean of the last 5 %), best 0.5.",
         ),
     ],
 )
@@ -207,7 +207,7 @@ def test_how_a_run_ended(given: tuple, told: str):
     ended = metadata.outcome(*given)
 
     assert ended == told
-    assert metadata.is_ours(metadata.note(run, ended), run)
+    assert metadata.is_generated(metadata.note(run, ended), run)
 
 
 @pytest.mark.parametrize("more", ["", "my words", " 3 steps, and a note."])
@@ -217,8 +217,8 @@ def test_descriptions_that_somebody_changed_are_his(more: str):
     note = metadata.note(run)
     changed = (more, note + more, more + note, note.replace(", seed 0.", f", seed 0.{more}"))
 
-    assert metadata.is_ours(note, run)
-    assert [metadata.is_ours(text, run) for text in changed if text != note] == (
+    assert metadata.is_generated(note, run)
+    assert [metadata.is_generated(text, run) for text in changed if text != note] == (
         [False] * (4 if more else 1)
     )
 

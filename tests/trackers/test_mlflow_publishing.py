@@ -128,7 +128,7 @@ def test_a_store_that_may_only_be_read(store, written, capfd):
 
 def test_trackers_that_keep_no_reports(store, written):
     """Alone they are an error that says what to do; beside others they are left out."""
-    with pytest.raises(UsageError, match=r"'local' and 'memory': only mlflow and wandb"):
+    with pytest.raises(UsageError, match=r"'local' and 'memory': mlflow and wandb"):
         publishers(["local", MemoryTracker()])
 
     assert [each.name for each in publishers("local,mlflow")] == ["mlflow"]
@@ -146,7 +146,7 @@ def test_an_experiment_that_is_gone(store, written):
 @pytest.mark.parametrize(
     ("state", "told"),
     [(State.FINISHED, " 2 steps; final loss 0.5 (mean of the last 5 %), best 0.25."),
-     (State.FAILED, " 2 steps, broken off; final loss 0.5 (mean of the last 5 %), best 0.25."),
+     (State.FAILED, " 2 steps, stopped early; final loss 0.5 (mean of the last 5 %), best 0.25."),
      (None, "")],
 )  # fmt: skip
 def test_descriptions_of_runs(store, written, state, told):

@@ -10,8 +10,8 @@ import pytest
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from lrtrack.errors import TrackerError, TrackerUnavailable
-from lrtrack.trackers.mlflow.errors import translated
-from lrtrack.trackers.mlflow.throttle import turn
+from lrtrack.trackers.mlflow.errors import translate_errors
+from lrtrack.trackers.mlflow.throttle import writer_slot
 
 
 def most_at_once(uri: str, together: int) -> int:
@@ -21,7 +21,7 @@ def most_at_once(uri: str, together: int) -> int:
 
     def write(_: int) -> None:
         nonlocal inside, most
-        with turn(uri):
+        with writer_slot(uri):
             with lock:
                 inside += 1
                 most = max(most, inside)
@@ -49,13 +49,13 @@ def test_a_server_takes_as_many_as_come():
 
 def test_two_stores_do_not_wait_for_each_other():
     """A turn at one database is none at another."""
-    with turn("sqlite:///one.db"), ThreadPoolExecutor(1) as pool:
+    with writer_slot("sqlite:///one.db"), ThreadPoolExecutor(1) as pool:
         assert pool.submit(most_at_once, "sqlite:///two.db", 1).result(timeout=300) == 1
 
 
 def test_a_turn_ends_with_an_exception():
     """Whoever fails lets the next one in."""
-    with pytest.raises(ZeroDivisionError), turn("sqlite:///three.db"):
+    with pytest.raises(ZeroDivisionError), writer_slot("sqlite:///three.db"):
         raise ZeroDivisionError
 
     assert most_at_once("sqlite:///three.db", 1) == 1
@@ -74,7 +74,7 @@ def test_which_bad_requests_may_go_well_later(text: str, kind: str):
     """MLflow calls every trouble of its database a bad request; some of it passes."""
     later = kind == "later"
     with pytest.raises(TrackerUnavailable if later else TrackerError) as caught:
-        with translated(None):
+        with translate_errors(None):
             raise mlflow.exceptions.MlflowException(text, error_code=BAD_REQUEST)
 
     assert isinstance(caught.value, TrackerUnavailable) is later

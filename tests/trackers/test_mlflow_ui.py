@@ -11,7 +11,7 @@ import pytest
 from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.schedules import Schedule
 from lrtrack.trackers.mlflow.sink import MlflowSink
-from lrtrack.trackers.mlflow.store import page as run_page
+from lrtrack.trackers.mlflow.store import run_url
 
 #: Milliseconds that a page of MLflow's may take on a busy machine.
 PATIENCE = 60_000
@@ -81,7 +81,7 @@ def test_the_runs_look_right(browser, server, written):
     page.get_by_text("lrtrack: by final loss").first.wait_for()
     page.wait_for_function(SHOWN, arg=NAMES[::-1])
 
-    own = run_page(server.uri, experiment, run)
+    own = run_url(server.uri, experiment, run)
     page.goto(own)
     page.get_by_role("heading", name=NAMES[0]).wait_for()
     page.get_by_text("final loss 0.4 (mean of the last 5 %)").first.wait_for()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lrtrack.errors import LRTrackWarning
-from lrtrack.trackers.wandb.open_run import PATIENCE, Guard
+from lrtrack.trackers.wandb.open_run import PATIENCE, OpenRunWatcher
 
 
 class OpenRun:
@@ -40,7 +40,7 @@ def guarded(tmp_path: Path):
     """A guarded run: (run, gate, guard, clock, deliveries)."""
     run, gate, clock = OpenRun(), tmp_path / "gate", Clock()
     delivered: list[bool] = []
-    guard = Guard(run, gate, lambda: delivered.append(gate.exists()), clock)
+    guard = OpenRunWatcher(run, gate, lambda: delivered.append(gate.exists()), clock)
     guard.enter()
     yield run, gate, guard, clock, delivered
     guard.leave()
@@ -121,7 +121,7 @@ def test_the_run_is_as_it_was_afterwards(guarded):
 
 def test_without_the_seams_nothing_is_kept_back(tmp_path: Path):
     """A W&B that looks different inside is joined all the same."""
-    guard = Guard(object(), tmp_path / "gate", lambda: None)
+    guard = OpenRunWatcher(object(), tmp_path / "gate", lambda: None)
     guard.enter()
 
     assert not (tmp_path / "gate").exists()

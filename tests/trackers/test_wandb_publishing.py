@@ -113,7 +113,7 @@ def test_without_the_right_to_write(wandb_server, small):
 
 def test_a_server_that_is_away(wandb_server, small, monkeypatch):
     """Where nobody answers, that is said after a while."""
-    monkeypatch.setattr(publishing, "_PATIENCE", 3.0)
+    monkeypatch.setattr(publishing, "_TIMEOUT", 3.0)
     wandb_server.down()
     with pytest.raises(TrackerError, match="Not published: W&B has not answered for 3 s"):
         publish(small, "wandb")

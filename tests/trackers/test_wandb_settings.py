@@ -49,7 +49,7 @@ def test_modes_that_exist(optimizer, mode: str, monkeypatch) -> None:
     """All that W&B itself takes are taken."""
     monkeypatch.setenv("WANDB_MODE", mode)
 
-    assert destination.own(None, "p").environment["WANDB_MODE"] == mode
+    assert destination.new_target(None, "p").environment["WANDB_MODE"] == mode
 
 
 def test_relative_paths(clean_place: Path, monkeypatch) -> None:
@@ -76,12 +76,12 @@ def test_the_service_of_the_user_s_process(service: str, joined: bool, kept: boo
     """A run that was joined is attached to through that process's service, on this machine only."""
     target = Target("wandb", joined=joined, environment={"WANDB_SERVICE": service})
 
-    assert destination.recorded(target) == ({"WANDB_SERVICE": service} if kept else {})
+    assert destination.recorded_environment(target) == ({"WANDB_SERVICE": service} if kept else {})
 
 
 def test_variables_out_of_a_journal() -> None:
     """Only what a training would have written counts: no key, no command, nothing but W&B's."""
-    found = destination.recorded(
+    found = destination.recorded_environment(
         Target(
             "wandb",
             environment={

@@ -9,9 +9,9 @@ from typing import Any
 READ = """
 import os, signal, sys
 import lrtrack
-from lrtrack.trackers.wandb import leaving
+from lrtrack.trackers.wandb import shutdown
 from wandb.sdk import wandb_setup
-leaving.PATIENCE = 0.5
+shutdown.TIMEOUT = 0.5
 try:
     lrtrack.compare("nowhere", tracker="wandb")
 except lrtrack.LRTrackError as error:
