@@ -1,4 +1,4 @@
-"""The user's own W&B steps stay his: who counts himself is told from who lets W&B count."""
+"""The step numbers of a user's open W&B run stay intact, with and without `step=`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lrtrack.trackers.wandb.open_run import PATIENCE, OpenRunWatcher
 
 
 class OpenRun:
-    """The seams of a `wandb.Run` that a guard touches, and what was logged through them."""
+    """The parts of a `wandb.Run` that the watcher uses, with a list of logged rows."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[Any, int | None, bool | None]] = []
@@ -27,7 +27,7 @@ class OpenRun:
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -36,49 +36,49 @@ class Clock:
 
 
 @pytest.fixture
-def guarded(tmp_path: Path):
-    """A guarded run: (run, gate, guard, clock, deliveries)."""
+def watched(tmp_path: Path):
+    """A watched run: (run, gate, watcher, clock, deliveries)."""
     run, gate, clock = OpenRun(), tmp_path / "gate", Clock()
     delivered: list[bool] = []
-    guard = OpenRunWatcher(run, gate, lambda: delivered.append(gate.exists()), clock)
-    guard.enter()
-    yield run, gate, guard, clock, delivered
-    guard.leave()
+    watcher = OpenRunWatcher(run, gate, lambda: delivered.append(gate.exists()), clock)
+    watcher.enter()
+    yield run, gate, watcher, clock, delivered
+    watcher.leave()
     for hook in run._teardown_hooks:
         hook.call()
 
 
-def test_nothing_is_delivered_before_his_first_row(guarded):
-    """The gate names the process that keeps it closed."""
-    _, gate, *_ = guarded
+def test_nothing_is_uploaded_before_the_users_first_row(watched):
+    """Before the user's first row, the gate is closed and names the process."""
+    _, gate, *_ = watched
 
     assert gate.read_text() == str(os.getpid())
 
 
-def test_a_row_without_a_step_opens_the_gate(guarded):
-    """Who lets W&B count gets lrtrack's rows at once; his row goes through as it was."""
-    run, gate, guard, *_ = guarded
+def test_a_row_without_a_step_opens_the_gate(watched):
+    """A row without a step opens the gate and is logged unchanged."""
+    run, gate, watcher, *_ = watched
     run.log({"mine": 1})
 
     assert not gate.exists()
     assert run.rows == [({"mine": 1}, None, None)]
-    assert guard.leave() is True
+    assert watcher.leave() is True
 
 
-def test_a_row_with_a_step_keeps_it_closed_until_the_end(guarded):
-    """Nothing comes between his rows: delivery is after the last one, which is made whole."""
-    run, gate, guard, clock, delivered = guarded
+def test_a_row_with_a_step_keeps_it_closed_until_the_end(watched):
+    """After a row with a step, lrtrack uploads only when the run finishes."""
+    run, gate, watcher, clock, delivered = watched
     run.log({"mine": 1}, step=0)
     clock.now = 2 * PATIENCE
-    guard.tick()
+    watcher.tick()
     run.log({"mine": 2})
-    left = guard.leave()
+    may_continue = watcher.leave()
     closed = gate.exists()
     run.log({"late": 3}, step=7)
     for hook in run._teardown_hooks:
         hook.call()
 
-    assert (left, closed, delivered) == (False, True, [False])
+    assert (may_continue, closed, delivered) == (False, True, [False])
     assert run.rows == [
         ({"mine": 1}, 0, None),
         ({"mine": 2}, None, None),
@@ -87,22 +87,22 @@ def test_a_row_with_a_step_keeps_it_closed_until_the_end(guarded):
     ]
 
 
-def test_who_logs_nothing_is_not_waited_for(guarded):
-    """After a minute without a row of his own the gate opens."""
-    _, gate, guard, clock, _ = guarded
-    guard.tick()
+def test_the_gate_opens_without_any_row(watched):
+    """The gate opens if the user logs nothing for a minute."""
+    _, gate, watcher, clock, _ = watched
+    watcher.tick()
     before = gate.exists()
     clock.now = PATIENCE + 1
-    guard.tick()
+    watcher.tick()
 
     assert (before, gate.exists()) == (True, False)
 
 
-def test_a_late_step_is_warned_about(guarded):
-    """Where numbers are taken already, the user hears of it once, and no more are taken."""
-    run, gate, guard, clock, _ = guarded
+def test_a_late_step_is_warned_about(watched):
+    """A first `step=` after lrtrack's rows causes one warning and closes the gate."""
+    run, gate, watcher, clock, _ = watched
     clock.now = PATIENCE + 1
-    guard.tick()
+    watcher.tick()
     with pytest.warns(LRTrackWarning, match="step numbers already") as caught:
         run.log({"mine": 1}, step=3)
         run.log({"mine": 2}, step=4)
@@ -111,18 +111,18 @@ def test_a_late_step_is_warned_about(guarded):
     assert gate.exists()
 
 
-def test_the_run_is_as_it_was_afterwards(guarded):
-    """No attribute of ours is left on the user's run."""
-    run, _, guard, *_ = guarded
-    guard.leave()
+def test_the_run_is_unchanged_afterwards(watched):
+    """The watcher leaves no attribute on the user's run."""
+    run, _, watcher, *_ = watched
+    watcher.leave()
 
     assert "_log" not in vars(run)
 
 
-def test_without_the_seams_nothing_is_kept_back(tmp_path: Path):
-    """A W&B that looks different inside is joined all the same."""
-    guard = OpenRunWatcher(object(), tmp_path / "gate", lambda: None)
-    guard.enter()
+def test_an_unknown_version_is_not_held_back(tmp_path: Path):
+    """A run of another W&B version, which cannot be watched, is not held back."""
+    watcher = OpenRunWatcher(object(), tmp_path / "gate", lambda: None)
+    watcher.enter()
 
     assert not (tmp_path / "gate").exists()
-    assert guard.leave() is True
+    assert watcher.leave() is True

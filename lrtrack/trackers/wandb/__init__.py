@@ -62,7 +62,8 @@ class WandbTracker:
             return None
         return (
             f"The W&B run {run.name or run.id} is open but not joined, because it is not "
-            "wandb.run. Fix: to join it, use track(…, tracker=lrtrack.trackers.wandb.WandbTracker(run))."
+            "wandb.run. Fix: to join it, use "
+            "track(…, tracker=lrtrack.trackers.wandb.WandbTracker(run))."
         )
 
     def status(self) -> str:

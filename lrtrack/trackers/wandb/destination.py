@@ -100,10 +100,10 @@ def child_target(run: Any, parent: Target) -> Target:
     If the open run has no group, the new run's group is named after the open run's id. The open run
     itself does not change.
     """
-    kept = {name: text for name, text in parent.environment.items() if name not in _OF_ONE_RUN}
-    kept["WANDB_RUN_GROUP"] = str(getattr(run, "group", None) or parent.run_id)
+    variables = {name: text for name, text in parent.environment.items() if name not in _OF_ONE_RUN}
+    variables["WANDB_RUN_GROUP"] = str(getattr(run, "group", None) or parent.run_id)
     return replace(
-        parent, run_id=None, url=None, joined=False, parent=parent.run_id, environment=kept
+        parent, run_id=None, url=None, joined=False, parent=parent.run_id, environment=variables
     )
 
 
@@ -140,8 +140,8 @@ def separate_target(active: Target | None, experiment: str | None, default: str)
     else:
         target = replace(new_target(experiment, default), environment=active.environment)
         target = replace(target, delivers=active.delivers)
-    kept = {name: text for name, text in target.environment.items() if name not in _OF_ONE_RUN}
-    return replace(target, run_id=None, environment=kept)
+    variables = {name: text for name, text in target.environment.items() if name not in _OF_ONE_RUN}
+    return replace(target, run_id=None, environment=variables)
 
 
 def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -80,9 +80,9 @@ class OpenRunWatcher:
 
     def _warn_of_taken_steps(self) -> None:
         warn(
-            "wandb.log(step=…) was called after lrtrack's rows had already taken step numbers of W&B, "
-            "which drops rows below its counter. Fix: log once before the block or early in it, "
-            "or give your metrics their own step metric with run.define_metric()."
+            "wandb.log(step=…) was called when rows of lrtrack had taken step numbers already, and "
+            "W&B drops rows below its counter. Fix: log once before the block or early in it, or "
+            "give your metrics their own step metric with run.define_metric()."
         )
 
     def _hook(self) -> bool:
