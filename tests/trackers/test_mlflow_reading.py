@@ -198,15 +198,15 @@ def test_a_killed_run_counts_as_failed(store, written):
 
 
 def test_a_run_without_a_step(store, written):
-    """A run that ended before its first step is there, empty."""
+    """A run that ended before its first step is read as an empty history."""
     written(store, [], upload=False)
     (history,) = read()
 
     assert (history.steps.size, dict(history.metrics)) == (0, {})
 
 
-def test_metrics_that_the_user_logged_himself(store, written):
-    """A metric that only MLflow knows is fetched when it is asked for."""
+def test_metrics_that_only_the_user_logged(store, written):
+    """A metric that only the user logged is fetched if the query names it."""
     run_id = written(store, LOSSES)
     client = mlflow.MlflowClient(store)
     for step, value in ((1, 0.5), (4, 0.25), (20, math.inf)):
@@ -220,8 +220,8 @@ def test_metrics_that_the_user_logged_himself(store, written):
     assert "test_accuracy" not in read(metric="loss")[0].metrics
 
 
-def test_hostile_params_are_texts(store, written):
-    """A param that Python cannot parse is a text, not a crash."""
+def test_params_that_cannot_be_parsed(store, written):
+    """A param that cannot be parsed is read as text."""
     config = {"deep": "[" * 5000, "long": "1" * 5000, "half": '{"a": '}
     written(store, config=config)
     (history,) = read()
@@ -229,8 +229,8 @@ def test_hostile_params_are_texts(store, written):
     assert history.run.config == config
 
 
-def test_over_http_the_same_is_read(server, written, clean_place, capfd):
-    """A server gives the same as an embedded store, by both ways, and a page for each run."""
+def test_reading_over_http(server, written, clean_place, capfd):
+    """A tracking server gives the same histories as an embedded store, and a page for each run."""
     server.start()
     run_id = written(server.uri, [None, *LOSSES])
     (before,) = read(server.uri)
@@ -252,7 +252,7 @@ def test_over_http_the_same_is_read(server, written, clean_place, capfd):
 
 
 def test_mistakes_over_http(server, written):
-    """Wrong filters and experiments are told as for an embedded store, and so is a dead server."""
+    """Over HTTP, wrong filters and experiments and a stopped server are the usual errors."""
     server.start()
     written(server.uri, upload=False)
     with pytest.raises(UsageError, match="cannot read the --filter-raw"):

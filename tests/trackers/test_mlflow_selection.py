@@ -34,11 +34,11 @@ def test_other_runs_of_the_experiment_are_left_out(store, written):
 def test_newest_first_with_progress(store, written):
     """Runs come newest first, and progress is reported for each."""
     ids = {started: written(store, started=started) for started in (30.0, 10.0, 40.0, 20.0)}
-    seen = []
-    found = read(progress=lambda *told: seen.append(told))
+    progress = []
+    histories = read(progress=lambda *counts: progress.append(counts))
 
-    assert [history.id for history in found] == [ids[s] for s in (40.0, 30.0, 20.0, 10.0)]
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [history.id for history in histories] == [ids[s] for s in (40.0, 30.0, 20.0, 10.0)]
+    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_a_reader_that_stops_early(store, written):

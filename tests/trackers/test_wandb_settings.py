@@ -63,7 +63,7 @@ def test_relative_paths(clean_place: Path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "joined", "kept"),
+    ("service", "joined", "accepted"),
     [
         ("3-123-unix-/tmp/socket", True, True),
         ("3-123-tcp-localhost-4567", True, True),
@@ -72,11 +72,13 @@ def test_relative_paths(clean_place: Path, monkeypatch) -> None:
         ("anything", True, False),
     ],
 )
-def test_the_service_of_the_users_process(service: str, joined: bool, kept: bool) -> None:
+def test_the_service_of_the_users_process(service: str, joined: bool, accepted: bool) -> None:
     """A joined run is attached to through its process's service, and only on this machine."""
     target = Target("wandb", joined=joined, environment={"WANDB_SERVICE": service})
 
-    assert destination.recorded_environment(target) == ({"WANDB_SERVICE": service} if kept else {})
+    assert destination.recorded_environment(target) == (
+        {"WANDB_SERVICE": service} if accepted else {}
+    )
 
 
 def test_variables_from_a_journal() -> None:

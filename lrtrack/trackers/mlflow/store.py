@@ -1,4 +1,4 @@
-"""Clients for an MLflow store, found alike from any process."""
+"""Clients for an MLflow store, which every process resolves in the same way."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
 from lrtrack.trackers.shared_runs import Phase
 from lrtrack.trackers.wandb import destination
 from lrtrack.trackers.wandb.client_settings import ACCESS
-from lrtrack.trackers.wandb.open_run import OpenRunWatcher
+from lrtrack.trackers.wandb.open_run import OpenRunGuard
 
 
 class WandbTracker:
@@ -105,10 +105,10 @@ class WandbTracker:
             None if run is None else destination.open_target(run), experiment, default
         )
 
-    def watch(self, gate: Path, deliver: Callable[[], None]) -> OpenRunWatcher | None:
+    def watch(self, gate: Path, deliver: Callable[[], None]) -> OpenRunGuard | None:
         """Protect the step numbers of the user's active run; called when such a run is joined."""
         run = self._open()
-        return None if run is None else OpenRunWatcher(run, gate, deliver)
+        return None if run is None else OpenRunGuard(run, gate, deliver)
 
     def renewed(self, target: Target) -> Target:
         """The target with the settings of this process, for an upload by another process."""

@@ -22,7 +22,7 @@ from lrtrack.errors import warn
 PATIENCE = 60.0
 
 
-class OpenRunWatcher:
+class OpenRunGuard:
     """Watches the rows that the user logs while lrtrack has joined their run.
 
     Args:

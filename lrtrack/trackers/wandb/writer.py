@@ -42,7 +42,7 @@ class Writer:
         self._file: str | None = None
         self._attached = False
         self._initial_summary: dict[str, Any] = {}  # the service's, when this process attached
-        self._asked_server = False
+        self._fetched_stored = False
         self._superseded: list[Path] = []
 
     def open(self, command: dict[str, Any]) -> Reply:
@@ -179,8 +179,8 @@ class Writer:
                 return rows[last + 1 :]
             if self._run.offline:
                 return [row for row in rows if row[0] > last_step]
-        if not self._run.offline and not self._asked_server:
-            self._asked_server, self._stored = True, self._fetch_stored()
+        if not self._run.offline and not self._fetched_stored:
+            self._fetched_stored, self._stored = True, self._fetch_stored()
         return rows
 
     def _define(self, names: dict[str, float]) -> None:
