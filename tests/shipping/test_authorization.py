@@ -382,5 +382,5 @@ def test_wandb_that_is_switched_off_here(layout: Layout, monkeypatch) -> None:
     """A run is not taken for delivered because the process that delivers has W&B switched off."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
 
-    with pytest.raises(lrtrack.LRTrackError, match="switched off here, by WANDB_MODE"):
+    with pytest.raises(lrtrack.LRTrackError, match="switched off by WANDB_MODE"):
         WANDB.renew_target(Target("wandb"))  # type: ignore[attr-defined]
