@@ -90,7 +90,7 @@ def place(options: Options, tracker: Tracker, layout: Layout, run_id: str, defau
 
 def _place_range_test(options: Options, tracker: Tracker, default: str) -> Target:
     # Joining a training's run would mix the values of a range test with its metrics.
-    decide = tracker.apart if isinstance(tracker, OpensSeparateRuns) else tracker.target
+    decide = tracker.separate_target if isinstance(tracker, OpensSeparateRuns) else tracker.target
     target = decide(options.experiment, default)
     if target.joined:
         raise UsageError(
@@ -107,7 +107,7 @@ def _place_in_open_run(
 ) -> Target:
     """Place a block among those of an open run, and add it to their list."""
     members = [m for m in run.members if m.recorded(layout) or m.is_open(layout)]
-    make_child = tracker.child if isinstance(tracker, OpensChildRuns) else None
+    make_child = tracker.child_target if isinstance(tracker, OpensChildRuns) else None
     is_trial = _as_child.get()
     head = None if is_trial and make_child else _block_to_continue(members, options, layout)
     if head is None and make_child is None and members:  # a tracker without child runs
@@ -118,7 +118,7 @@ def _place_in_open_run(
         _report_child(options, tracker, target, members, is_trial)
         target = dataclasses.replace(make_child(target), portable=tracker.portable)
     if head is None and not child and isinstance(tracker, KnowsPhases):
-        first, phases = tracker.earlier(options.prefix)
+        first, phases = tracker.earlier_phases(options.prefix)
         target = dataclasses.replace(target, first=first, phases=tuple(phases))
     if head is not None:
         chain = [member for member in members if member.head == head.head]
@@ -188,7 +188,7 @@ def announce(trackers: Sequence[Tracker], targets: Sequence[Target]) -> None:
     hints = [
         hint
         for tracker in installed
-        if isinstance(tracker, HintsAtOpenRuns) and (hint := tracker.unjoined())
+        if isinstance(tracker, HintsAtOpenRuns) and (hint := tracker.open_run_hint())
     ]
     places = [
         f"{tracker.name} ({target.uri or f'its default store in {working_directory()}'})"

@@ -266,7 +266,7 @@ class Recording:
             if not target.joined or not isinstance(tracker, GuardsOpenRuns):
                 continue
             gate = self._layout.gate(self.run.id, target.tracker)
-            guard = tracker.watch(gate, self._upload_now)
+            guard = tracker.guard(gate, self._upload_now)
             if guard is not None:
                 self._open_run_guards[target.tracker] = guard  # first, so it is always left
                 guard.enter()
