@@ -11,7 +11,7 @@ from lrtrack.capture.step_capture import StepCapture
 from lrtrack.errors import warn
 from lrtrack.journal import history_table
 from lrtrack.records import Run, State
-from lrtrack.stats.diagnose import Evidence, Figures, Found, diagnose
+from lrtrack.stats.diagnose import Diagnosis, Observations, RunningStatistics, diagnose
 
 
 class Diagnosing:
@@ -30,7 +30,7 @@ class Diagnosing:
         self._run = run
         self._capture = capture
         self._loss_wanted = loss_wanted
-        self._figures = Figures(run.schedule, run.prefix)
+        self._figures = RunningStatistics(run.schedule, run.prefix)
         if earlier is not None and earlier.num_rows:
             found = history_table.arrays(earlier)
             metrics, present = found["metrics"], found["present"]
@@ -40,14 +40,14 @@ class Diagnosing:
         """Take rows on their way into the journal."""
         self._figures.add(steps, metrics)
 
-    def found(self, state: State) -> tuple[Found, ...]:
+    def found(self, state: State) -> tuple[Diagnosis, ...]:
         """All that is to be told, when the hooks are out and all rows were taken."""
         return diagnose(self._run, self._figures, state, self._evidence())
 
-    def _evidence(self) -> Evidence:
+    def _evidence(self) -> Observations:
         capture, stepping = self._capture, self._capture.stepping
         several = {steps: often for steps, often in stepping.jumps.items() if steps > 1}
-        return Evidence(
+        return Observations(
             steps=capture.made,
             total=capture.step + 1,
             begun=stepping.begun,
@@ -64,7 +64,7 @@ class Diagnosing:
         )
 
 
-def tell(found: Sequence[Found]) -> None:
+def tell(found: Sequence[Diagnosis]) -> None:
     """One line each on stderr, the way that lrtrack warns: Python's filters can switch them off."""
     for each in found:
         about = f" ({each['prefix']})" if "prefix" in each else ""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lrtrack.journal.reader import JournalReader
 from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses
-from lrtrack.stats.summary import FINAL_SHARE
+from lrtrack.stats.summary import final_count, loss_metrics, mean_of_last
 
 #: So many losses before those that are asked for say what is a usual `loss_count`.
 _CONTEXT = 1000
@@ -60,21 +60,15 @@ class Summing:
         if not self._losses:
             return None
         if last is None:
-            count = math.ceil(FINAL_SHARE * len(self._losses))
+            count = final_count(len(self._losses))
         else:
             count = len(self._steps) - bisect_right(self._steps, self.step - last)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return float(self._means(None if last is None else count)[-max(count, 1) :].mean())
+        return mean_of_last(self._means(None if last is None else count), count)
 
     def summary(self) -> dict[str, float]:
         """The last values, and what a tracker shows of a run's loss when it is over."""
-        found, loss = dict(self.last), self.loss()
-        if loss is not None:
-            losses = self._means()
-            finite = losses[np.isfinite(losses)]
-            found[f"{self._loss}_final"] = loss
-            found[f"{self._loss}_best"] = float(finite.min()) if finite.size else math.nan
-        return found
+        prefix = self._loss.removesuffix(LOSS)
+        return {**self.last, **loss_metrics(self._means(), prefix)}
 
     def _add(self, rows: pa.RecordBatch) -> None:
         if len(rows):
