@@ -1,4 +1,4 @@
-"""The contract of all trackers, kept by this one: `pytest test_tracker.py`."""
+"""The TensorBoard tracker keeps the contract of all trackers: `pytest test_tracker.py`."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -10,7 +10,7 @@ from lrtrack_tensorboard import TensorBoardTracker, events, logdir
 
 
 class TestTensorBoard(TrackerContract):
-    """Event files in a folder of the test's own."""
+    """Event files in a temporary folder."""
 
     @pytest.fixture
     def tracker(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TensorBoardTracker:
@@ -18,8 +18,8 @@ class TestTensorBoard(TrackerContract):
         return TensorBoardTracker()
 
     def points(self, tracker: TensorBoardTracker, remote_id: str) -> dict[str, list[int]]:
-        """What histories cannot show: whether a value lies in the files twice."""
-        found = defaultdict(list)
+        """Steps of all stored values, which show whether a value is in the files twice."""
+        steps = defaultdict(list)
         for name, step, _, _ in events.read(logdir() / remote_id).points:
-            found[name].append(step)
-        return found
+            steps[name].append(step)
+        return steps

@@ -28,7 +28,7 @@ _AXES = ("step", "time", "epoch")
     default="schedule",
     show_default=True,
     metavar="FIELD[,FIELD…]",
-    help="schedule, name, or fields such as scheduler.max_lr, optimizer.lr or a config key.",
+    help="schedule, name (of the schedule), or fields such as optimizer.lr or a config key.",
 )
 @click.option(
     "--baseline", metavar="SCHEDULE", help="Test against this schedule instead of the best."

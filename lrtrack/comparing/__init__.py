@@ -1,9 +1,9 @@
 """`compare()`: read runs back from trackers and compare their schedules.
 
-reading.py     an experiment's runs from one or several trackers
+reading.py     reads an experiment's runs from one or several trackers
 comparison.py  what `compare()` returns: a `lrtrack.stats.Comparison` that can be shown and saved
-frames.py      its figures and steps as pandas frames
-publishing.py  putting its report where the runs are
+dataframes.py  its figures and steps as pandas data frames
+publishing.py  stores its report where the runs are
 """
 
 from __future__ import annotations
@@ -37,31 +37,33 @@ def compare(
     cache: bool = True,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Compare the schedules of an experiment's trainings, best first; range tests are left out.
+    """Compare the schedules of an experiment's trainings, best first, without range tests.
 
     Args:
-        experiment: None: the one that `pyproject.toml` names, else the tracker's own default.
-        tracker: a name, names joined by commas, a tracker object, or a list of these; None: what
-            `LRTRACK_TRACKER` or `pyproject.toml` says, else MLflow.
-        tracking_uri: where the tracker is, of several trackers MLflow; None: its own default.
-        metric: what is compared: its mean over the last 5 % of a run's records.
-        mode: whether small (`"min"`) or large (`"max"`) values are good; None: decided by the
+        experiment: the experiment's name; None: the one in `pyproject.toml`, else the tracker's
+            own default.
+        tracker: a name, names joined by commas, a tracker object, or a list of these; None: the
+            one in `LRTRACK_TRACKER` or `pyproject.toml`, else MLflow.
+        tracking_uri: the tracker's address; with several trackers, MLflow's. None: its default.
+        metric: the metric to compare, by its mean over the last 5 % of a run's records.
+        mode: whether small (`"min"`) or large (`"max"`) values are better; None: decided by the
             metric's name (large for accuracies, scores and the like).
-        target: a value of the metric; the result then says when runs reached it.
-        group_by: `schedule`, `name`, or fields such as `optimizer.lr`, comma-joined.
-        filters: which runs, as `"seed < 5"` or `["config.data = cifar10", "state = FINISHED"]`,
-            all of which must hold; see `lrtrack.filters.Filter`.
-        filter_raw: the same in the tracker's own language: MLflow's search expressions, W&B's JSON.
-        baseline: name, id or label of the schedule to test against instead of the best.
-        directory: where journals live; None: as in `track()`.
+        target: a value of the metric; the result then reports when runs reached it.
+        group_by: `schedule` (with its parameters), `name` (the schedule's name alone), or fields
+            of `History.fields()` such as `optimizer.lr`, joined by commas.
+        filters: conditions that runs must meet, such as `"seed < 5"` or
+            `["config.data = cifar10", "state = FINISHED"]`; see `lrtrack.filters.Filter`.
+        filter_raw: conditions in the tracker's own language: MLflow's search expressions, or JSON
+            for W&B.
+        baseline: name, id or label of the schedule to test against instead of the best one.
+        directory: the journal directory; None: as in `track()`.
         cache: whether copies of finished runs on this machine may be used.
         progress: called with (done, total) while runs are fetched.
 
     Raises:
-        NothingFound: no such experiment, no runs, or none with the metric.
+        NothingFound: there is no such experiment, it has no runs, or none has the metric.
         TrackerUnavailable: a tracker cannot be reached.
-        UsageError: a tracker, field, mode or baseline that does not exist, or a filter that cannot
-            be read.
+        UsageError: a tracker, field, mode or baseline does not exist, or a filter is invalid.
     """
     experiment = experiment or settings.read().experiment
     histories = fetch(
@@ -75,7 +77,7 @@ def compare(
         cache=cache,
         progress=progress,
     )
-    found = stats.compare_histories(
+    comparison = stats.compare_histories(
         [history for history in histories if history.run.kind == TRAIN],
         experiment=experiment,
         metric=metric,
@@ -84,4 +86,4 @@ def compare(
         group_by=group_by,
         baseline=baseline,
     )
-    return Comparison.of(found)
+    return Comparison.of(comparison)

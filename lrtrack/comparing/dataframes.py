@@ -1,4 +1,4 @@
-"""A comparison's figures and steps as pandas frames."""
+"""The figures and steps of a comparison as pandas data frames."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ _IDENTITY = (
     "tracker", "url", "started",
 )  # fmt: skip
 _SETTINGS = ("scheduler.", "optimizer.", "config.", "tags.")
-#: Figures of a run that are arrays, or that stand among the columns that say which run it is.
-_LEFT_OUT = ("run_id", "seed")
-#: How figures that may be missing are kept, by their annotation.
-_KINDS = {"int | None": "Int64", "float | None": "float64"}
+#: Figures that are among the fields that say which run it is.
+_IN_IDENTITY = ("run_id", "seed")
+#: The dtypes of figures that may be missing, by their annotation.
+_DTYPES = {"int | None": "Int64", "float | None": "float64"}
 
 
 def schedules_frame(comparison: Comparison) -> pd.DataFrame:
-    """One row a schedule, best first, with every figure of a `lrtrack.stats.ScheduleSummary`.
+    """One row per schedule, best first, with every figure of a `lrtrack.stats.ScheduleSummary`.
 
     The names are those of `to_dict()`, joined by underscores as in the CSV format: `final_mean`,
-    `grad_norm_p95`; the ends of an interval are `…_low` and `…_high`. `params`, `…_values`,
-    `run_ids` and `seeds` hold a mapping and lists. Times are in seconds; what has no value is NaN
-    or None.
+    `grad_norm_p95`; the ends of an interval are `…_low` and `…_high`. `params` holds a mapping, and
+    `…_values`, `run_ids` and `seeds` hold lists. Times are in seconds; a missing value is NaN or
+    None.
     """
     frame = _frame([_row(item) for item in comparison.to_dict()["schedules"]])
-    nowhere = [name for name in frame if name != "id" and frame[name].isna().all()]
-    return frame.astype(dict.fromkeys(nowhere, "float64"))
+    empty = [name for name in frame if name != "id" and frame[name].isna().all()]
+    return frame.astype(dict.fromkeys(empty, "float64"))
 
 
 def runs_frame(comparison: Comparison) -> pd.DataFrame:
-    """One row a run, schedule by schedule, best first, and by seed.
+    """One row per run: by schedule, best first, and by seed.
 
     First `label`, that of the run's group, and the fields of `History.fields()` that say which run
     it is: `run_id` (the tracker's own), `name`, `schedule` (its name), `seed`, `group`,
@@ -61,18 +61,18 @@ def runs_frame(comparison: Comparison) -> pd.DataFrame:
             _labels(comparison), comparison.runs, comparison.histories, strict=True
         )
     ]
-    kinds = {"seed": "Int64"} | {
-        field.name: _KINDS[str(field.type)]
+    dtypes = {"seed": "Int64"} | {
+        field.name: _DTYPES[str(field.type)]
         for field in fields(RunSummary)
-        if str(field.type) in _KINDS
+        if str(field.type) in _DTYPES
     }
-    return _frame(rows).astype(kinds if rows else {})
+    return _frame(rows).astype(dtypes if rows else {})
 
 
 def histories_frame(
     comparison: Comparison, metrics: str | Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """One row a run and step, in the order of `runs_frame`: ready for `groupby` and plotting.
+    """One row per run and step, in the order of `runs_frame`, ready for `groupby` and plotting.
 
     Columns: `run_id`, `label` (that of its group), `schedule` (its name), `seed`, `step` (optimizer
     steps before this one), `time` (seconds since the epoch), `seconds` (since the run's first
@@ -80,11 +80,11 @@ def histories_frame(
     it is NaN.
 
     Args:
-        comparison: whose runs.
-        metrics: which ones, in this order; None: all. Steps that have none of them are left out.
+        comparison: the comparison.
+        metrics: the metrics, in this order; None: all. Steps without any of them are dropped.
 
     Raises:
-        UsageError: no run has one of the metrics.
+        UsageError: a metric is in no run.
     """
     names = _metrics(comparison.histories, metrics)
     parts: dict[str, list[Any]] = {
@@ -92,19 +92,19 @@ def histories_frame(
     }
     for label, history in zip(_labels(comparison), comparison.histories, strict=True):
         columns = {name: history.name_of(name) for name in names}
-        shown = [history.present[found] for found in columns.values() if found is not None]
-        kept = np.logical_or.reduce(shown) if shown else np.zeros(history.steps.size, dtype=bool)
-        size, times = int(kept.sum()), history.times[kept]
+        masks = [history.present[column] for column in columns.values() if column is not None]
+        rows = np.logical_or.reduce(masks) if masks else np.zeros(history.steps.size, dtype=bool)
+        size, times = int(rows.sum()), history.times[rows]
         parts["run_id"].append(np.full(size, history.id, dtype=object))
         parts["label"].append(np.full(size, label, dtype=object))
         parts["schedule"].append(np.full(size, history.run.schedule.name, dtype=object))
         parts["seed"].append(np.full(size, history.run.seed, dtype=object))
-        parts["step"].append(history.steps[kept])
+        parts["step"].append(history.steps[rows])
         parts["time"].append(times)
         parts["seconds"].append(times - (history.times[0] if history.times.size else 0.0))
-        for name, found in columns.items():
-            empty = np.full(size, np.nan)
-            parts[name].append(empty if found is None else history.metrics[found][kept])
+        for name, column in columns.items():
+            missing = np.full(size, np.nan)
+            parts[name].append(missing if column is None else history.metrics[column][rows])
     frame: pd.DataFrame = load("pandas").DataFrame(
         {n: np.concatenate(p) if p else [] for n, p in parts.items()}
     )
@@ -116,13 +116,13 @@ def _labels(comparison: Comparison) -> list[str]:
     return [item.label for item in comparison.schedules for _ in item.run_ids]
 
 
-def _metrics(histories: Sequence[History], asked: str | Sequence[str] | None) -> list[str]:
+def _metrics(histories: Sequence[History], metrics: str | Sequence[str] | None) -> list[str]:
     known = dict.fromkeys(
         name.removeprefix(history.run.prefix) for history in histories for name in history.metrics
     )
-    if asked is None:
+    if metrics is None:
         return list(known)
-    names = [asked] if isinstance(asked, str) else list(dict.fromkeys(asked))
+    names = [metrics] if isinstance(metrics, str) else list(dict.fromkeys(metrics))
     for name in names:
         if all(history.name_of(name) is None for history in histories):
             raise UsageError(unknown("metric", name, known))
@@ -135,7 +135,7 @@ def _identity(history: History) -> dict[str, Any]:
 
 
 def _figures(figures: RunSummary) -> dict[str, Any]:
-    names = [field.name for field in fields(figures) if field.name not in _LEFT_OUT]
+    names = [field.name for field in fields(figures) if field.name not in _IN_IDENTITY]
     return {name: getattr(figures, name) for name in names}
 
 
@@ -144,7 +144,7 @@ def _settings(history: History) -> dict[str, Any]:
 
 
 def _row(schedule: Mapping[str, Any]) -> dict[str, Any]:
-    """One schedule's mapping on one level: intervals by their ends, parameters as they are."""
+    """Flatten one schedule's mapping: an interval becomes its ends, `params` stays a mapping."""
     figures: dict[str, Any] = {}
     for name, value in flatten({**schedule, "params": None}, separator="_").items():
         if name.rpartition("_")[2].startswith("ci"):
@@ -156,7 +156,7 @@ def _row(schedule: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as a frame, the columns in the order of their first appearance."""
+    """A frame of rows, with the columns in the order of their first appearance."""
     names = list(dict.fromkeys(chain.from_iterable(rows)))
     columns = {name: [row.get(name) for row in rows] for name in names}
     frame: pd.DataFrame = load("pandas").DataFrame(columns)

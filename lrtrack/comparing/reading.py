@@ -34,22 +34,21 @@ def fetch(
 ) -> list[History]:
     """Read an experiment's runs from one or several trackers, each run once.
 
-    Where several trackers have a run, the one with more of its steps is believed. `metric` is
-    what will be asked of the histories: some trackers fetch no more than they must.
+    If several trackers have a run, it is taken from the one with most steps. The arguments are
+    those of `compare()`; `metric` lets trackers fetch no more than they must.
 
     Raises:
         NothingFound: no tracker has the experiment.
         TrackerUnavailable: a tracker cannot be reached.
-        UsageError: a tracker that does not exist, a filter that cannot be read, or one on a field
-            that no run has.
+        UsageError: a tracker does not exist, a filter is invalid, or no run has its field.
     """
-    found = settings.read()
+    defaults = settings.read()
     query = Query(
-        experiment=experiment or found.experiment,
+        experiment=experiment or defaults.experiment,
         uri=tracking_uri,
         filters=filters_of(filters),
         raw_filters=(filter_raw,) if isinstance(filter_raw, str) else tuple(filter_raw),
-        directory=found.directory if directory is None else Path(directory).expanduser(),
+        directory=defaults.directory if directory is None else Path(directory).expanduser(),
         metric=metric,
         cache=cache,
     )
@@ -61,10 +60,10 @@ def fetch(
         try:
             histories = list(_sound(source, own, progress))
             for history in select(histories, query.filters, History.fields):
-                known = runs.get(history.run.id)
-                if known is None or history.steps.size > known.steps.size:
+                other = runs.get(history.run.id)
+                if other is None or history.steps.size > other.steps.size:
                     runs[history.run.id] = history
-        except NothingFound as error:  # another of the trackers may well have it
+        except NothingFound as error:  # another tracker may have it
             absent.append(error)
     if len(absent) == len(trackers):
         raise absent[0] if len(absent) == 1 else NothingFound(" ".join(map(str, absent)))
@@ -80,24 +79,24 @@ def takes_uri(tracker: object, trackers: Sequence[Tracker]) -> bool:
 
 
 def _sound(source: Tracker, query: Query, progress: Progress | None) -> Iterator[History]:
-    """A tracker's histories; of third parties' trackers those that are what they should be.
+    """Read a tracker's histories, and skip malformed ones, as third-party trackers may have.
 
     Raises:
-        TrackerError: the tracker fails in some way of its own.
+        TrackerError: the tracker raised an unexpected error.
     """
     left_out = per_run.LeftOut()
     try:
         for history in source.histories(query, progress):
             name = partial(_named, history)
-            kept = left_out.attempt(name, partial(per_run.checked, history))
-            if kept is not None:
-                yield kept
+            checked = left_out.attempt(name, partial(per_run.checked, history))
+            if checked is not None:
+                yield checked
     except (LRTrackError, GeneratorExit):
         raise
     except Exception as error:
-        what = redact(f"{type(error).__name__}: {error}".partition("\n")[0])
+        reason = redact(f"{type(error).__name__}: {error}".partition("\n")[0])
         raise TrackerError(
-            f"The tracker {source.name!r} failed to read its runs: {what}"
+            f"The tracker {source.name!r} failed to read its runs: {reason}"
         ) from error
     left_out.report()
 

@@ -1,6 +1,6 @@
-"""The contract that trackers keep, as tests that third-party trackers run with pytest.
+"""The contract of trackers, as pytest tests that third-party trackers inherit.
 
-A tracker of your own passes if this file of your tests does:
+Your tracker keeps the contract if these tests pass:
 
     import pytest
     from lrtrack.testing import TrackerContract
@@ -10,15 +10,14 @@ A tracker of your own passes if this file of your tests does:
         def tracker(self, tmp_path):
             return MyTracker(tmp_path / "store")
 
-What a tracker may be unable to do is said by attributes of the class, see `Contract`: whatever is
-not said is asked for. Tests of what a tracker has not (a writing half, other processes, filters)
-are skipped.
+If your tracker cannot do something, set the class attribute for it, see `Contract`. Tests of parts
+that a tracker lacks (a writing half, writing from another process) are skipped.
 
-contract.py   what a subclass may say, and what all tests use
-protocol.py   what can be asked without writing anything
-writing.py    the writing half by itself
-delivering.py the writing half as the shipper uses it, which may be killed at any moment
-reading.py    what is read back
+contract.py   the attributes that a subclass may set, and helpers of all tests
+protocol.py   names, targets and status, without writing anything
+writing.py    the methods of a sink
+delivering.py a sink under the shipper, which may be killed at any moment
+reading.py    histories
 training.py   real trainings under `track()`
 """
 
@@ -26,7 +25,7 @@ from __future__ import annotations
 
 from lrtrack._optional import load
 
-load("pytest")  # first: without it, its name and the line that installs it
+load("pytest")  # first, for the error that says how to install it
 
 from lrtrack.testing.contract import Contract  # noqa: E402
 from lrtrack.testing.delivering import Delivering  # noqa: E402
@@ -41,5 +40,5 @@ __all__ = ["Contract", "TrackerContract"]
 class TrackerContract(Protocols, Writing, Delivering, Reading, Training):
     """All tests; a subclass whose name begins with `Test` supplies the fixture `tracker`.
 
-    The fixture's tracker may have runs in it already: each test makes an experiment of its own.
+    The tracker may contain other runs: each test uses a new experiment.
     """

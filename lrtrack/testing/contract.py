@@ -1,4 +1,4 @@
-"""What a subclass of the contract may say of its tracker, and what all tests use."""
+"""The base class of the contract: attributes that a subclass may set, and helpers of all tests."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ _skip: Callable[[str], Never] = load("pytest").skip
 
 
 class Contract:
-    """What is common to all tests of the contract.
+    """The attributes that a subclass may set, and what all tests use.
 
     Attributes:
-        within: what stands before the experiments' names, such as a W&B `"ENTITY/"`.
-        uri: the tracker's address for reading; None: where it looks by itself.
-        reads: whether the tracker reads back what was written to it.
-        follows: whether runs that are not over are read back, too.
+        within: a prefix of all experiment names, such as a W&B `"ENTITY/"`.
+        uri: the tracker's address for reading; None: its own default.
+        reads: whether the tracker can read runs back.
+        follows: whether it reads runs back that have not ended.
         raw_filter: an expression in the tracker's own filter language that holds for the runs of
             seed 0 alone; None: it has no such language, and says so by a `UsageError`.
-        resolution: seconds by which the times of steps may be off.
-        keeps: of a run's identity, what is read back as it was.
-        heavy: packages that may not be loaded before the tracker writes or reads.
-        patience: seconds to wait at most for anything.
-        experiment: the test's own experiment.
+        resolution: the largest error of the times of steps, in seconds.
+        keeps: the attributes of a run that are read back unchanged.
+        heavy: packages that must not be imported before the tracker writes or reads.
+        patience: the longest wait for anything, in seconds.
+        experiment: the experiment of the current test.
     """
 
     within = ""
@@ -63,22 +63,22 @@ class Contract:
     experiment: str
 
     def points(self, tracker: Tracker, remote_id: str) -> Mapping[str, Sequence[float]] | None:
-        """How many values the store really has: metric → steps, one for each value it holds.
+        """The values that the store itself holds: metric to steps, one step per stored value.
 
-        Histories show each step once, whatever is stored: only the store itself can tell that
-        something is there twice. None: it cannot be asked.
+        Histories show each step once, so that duplicates are visible only in the store. Return
+        None if the store cannot be queried.
 
         Args:
-            tracker: the fixture's.
-            remote_id: what `Sink.open` returned.
+            tracker: the tracker of the fixture.
+            remote_id: the id that `Sink.open` returned.
         """
         return None
 
     @_autouse
     def contract_place(self, tracker: Tracker, tmp_path: Path, monkeypatch: Any) -> Iterator[None]:
-        """A journal directory and an experiment of the test's own; no shipper is left at work.
+        """A new journal directory and experiment for each test; waits until no shipper runs.
 
-        After the tracker, so that what writes to it is gone before the tracker is.
+        It depends on the tracker, so that everything that writes to it is torn down first.
         """
         self.experiment = f"{self.within}contract-{uuid.uuid4().hex[:12]}"
         self.layout = Layout(tmp_path / "journals")
@@ -92,34 +92,34 @@ class Contract:
             sink.release()
         for delivery in self._deliveries:
             delivery.release()
-        self.wait(lambda: not any(map(held, self.layout.shipper_locks())), "the shipper to leave")
+        self.wait(lambda: not any(map(held, self.layout.shipper_locks())), "the shipper to exit")
 
-    def wait(self, holds: Callable[[], bool], what: str) -> None:
-        """Wait until `holds()`; the error says that it was `what` that was waited for."""
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until `condition()` holds; fails with a message that names `what`."""
         deadline = time.monotonic() + self.patience
-        while not holds():
+        while not condition():
             if time.monotonic() > deadline:
-                raise AssertionError(f"waited {self.patience:g} s in vain for {what}")
+                raise AssertionError(f"waited {self.patience:g} s for {what}")
             time.sleep(0.02)
 
-    def patiently(self, ask: Callable[..., T], *arguments: Any) -> T:
-        """Call `ask` with `arguments` as the shipper does: again, while it is told “later”."""
+    def patiently(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Call `call` with `arguments` as the shipper does, until the tracker is available."""
         deadline = time.monotonic() + self.patience
         while True:
             try:
-                return ask(*arguments)
+                return call(*arguments)
             except TrackerUnavailable as error:
-                whole = isinstance(getattr(ask, "__self__", None), Delivery)
+                whole = isinstance(getattr(call, "__self__", None), Delivery)
                 if isinstance(error, SinkLost) and not whole:
-                    raise  # asking this sink again is of no use: a delivery begins anew
+                    raise  # retrying this sink does not help: a delivery makes a new one
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
 
     def run(self, tracker: Tracker, **fields: Any) -> Run:
-        """A run towards the `tracker`, as `track()` would describe one, but for `fields`."""
+        """A run for the `tracker`, as `track()` would describe it, with some `fields` replaced."""
         target = replace(tracker.target(self.experiment, "lrtrack"), portable=tracker.portable)
-        given: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "id": uuid.uuid4().hex,
             "name": "a run",
             "schedule": Schedule("StepLR", {"step_size": 30, "gamma": 0.1}),
@@ -138,15 +138,15 @@ class Contract:
             "source": "contract.py",
             "targets": (target,),
         }
-        return Run(**{**given, **fields})
+        return Run(**{**defaults, **fields})
 
     def sink(self, tracker: Tracker, run: Run, remote_id: str | None = None) -> Sink:
-        """The writing half for `run`; the test is skipped where there is none.
+        """The writing half for `run`; skips the test if the tracker has none.
 
         Args:
-            tracker: the fixture's.
-            run: what is to be written.
-            remote_id: what `Sink.open` returned before.
+            tracker: the tracker of the fixture.
+            run: the run to write.
+            remote_id: the id that `Sink.open` returned before.
         """
         sink = tracker.sink(run, run.targets[0], remote_id)
         if sink is None:
@@ -164,10 +164,10 @@ class Contract:
         """Write a run's journal.
 
         Args:
-            run: whose.
+            run: the run.
             records: its steps.
             state: how it ended; None: its process was killed.
-            **ending: what only its end knows: `suggestions`, `diagnoses`.
+            **ending: `suggestions` or `diagnoses`, which are recorded at the end.
         """
         writer = JournalWriter(self.layout.journal(run.id), run)
         for record in records:
@@ -179,62 +179,62 @@ class Contract:
             writer.close(state, **ending)
 
     def delivery(self, tracker: Tracker, run: Run) -> Delivery:
-        """What the shipper makes of a `run` towards the `tracker` that it takes up."""
-        found = Delivery(self.layout, run.id, run.targets[0], tracker)
-        self._deliveries.append(found)
-        return found
+        """The delivery of `run` to the `tracker`, as the shipper makes it."""
+        delivery = Delivery(self.layout, run.id, run.targets[0], tracker)
+        self._deliveries.append(delivery)
+        return delivery
 
     def ship(self, tracker: Tracker, run: Run) -> str:
-        """Deliver the journal of `run` to its end; the id that the `tracker` gave it."""
+        """Deliver the whole journal of `run`; returns the tracker's id of the run."""
         delivery = self.delivery(tracker, run)
         while delivery.needed and self.patiently(delivery.advance):
             pass
         return delivery.cursor.remote_id or run.id
 
     def written(self, tracker: Tracker, records: Sequence[StepRecord], **fields: Any) -> Run:
-        """A finished run with these `records` and `fields`, delivered to the `tracker`."""
+        """Write a finished run with these `records` and `fields`, and deliver it."""
         run = self.run(tracker, **fields)
         self.journal(run, records)
         self.ship(tracker, run)
         return run
 
     def query(self, **changes: Any) -> Query:
-        """What reads the test's experiment, never from a copy; with `changes`."""
-        given = {"experiment": self.experiment, "uri": self.uri, "directory": self.layout.root}
-        return Query(**{**given, "cache": False, **changes})
+        """The query of the test's experiment, which uses no cached copies; with `changes`."""
+        defaults = {"experiment": self.experiment, "uri": self.uri, "directory": self.layout.root}
+        return Query(**{**defaults, "cache": False, **changes})
 
     def read(self, tracker: Tracker, **changes: Any) -> list[History]:
-        """What the `tracker` has in the test's experiment, or under a query with `changes`.
+        """Read the test's experiment back, or what a query with `changes` selects.
 
-        The test is skipped where it cannot read.
+        Skips the test if the tracker cannot read.
         """
-        self.needs(self.reads, "this tracker reads nothing back")
+        self.needs(self.reads, "this tracker cannot read runs back")
         return self.patiently(lambda: list(tracker.histories(self.query(**changes))))
 
     def only(self, tracker: Tracker) -> History:
-        """The single run that the `tracker` has in the test's experiment."""
-        found = self.read(tracker)
-        same(1, len(found), "runs in the experiment")
-        return found[0]
+        """Read back the only run of the test's experiment."""
+        histories = self.read(tracker)
+        same(1, len(histories), "runs in the experiment")
+        return histories[0]
 
     def stored_once(self, tracker: Tracker, remote_id: str, records: Sequence[StepRecord]) -> None:
-        """Fail unless the run `remote_id` of the `tracker` has these `records`, each value once."""
+        """Fail unless the tracker's run `remote_id` holds these `records`, each value once."""
         if self.reads:
             same(table_of(records), table_of_history(self.only(tracker)), "the steps")
         points = self.points(tracker, remote_id)
         if points is not None:
             expected = {name: sorted(steps) for name, steps in table_of(records).items()}
-            found = {name: sorted(points.get(name, ())) for name in expected}
-            same(expected, found, "the steps of all values in the store")
+            actual = {name: sorted(points.get(name, ())) for name in expected}
+            same(expected, actual, "the steps of all values in the store")
 
-    def needs(self, able: bool, why_not: str) -> None:
-        """Skip the test unless the tracker is `able` to do something; else say `why_not`."""
+    def needs(self, able: bool, reason: str) -> None:
+        """Skip the test for `reason` unless the tracker is `able` to do what it tests."""
         if not able:
-            _skip(why_not)
+            _skip(reason)
 
 
 def records_of(count: int = 8, first: int = 0, **more: float) -> list[StepRecord]:
-    """Records from step `first` on, a third of a second apart, of values that no rounding keeps."""
+    """Records from step `first`, a third of a second apart, whose values no rounding preserves."""
     began = time.time() - count
     return [
         StepRecord(step, began + step / 3, {"lr": 0.1 / (1 + step), "loss": 1 / (3 + step), **more})
@@ -243,26 +243,26 @@ def records_of(count: int = 8, first: int = 0, **more: float) -> list[StepRecord
 
 
 def table_of(records: Sequence[StepRecord]) -> Table:
-    """Records as a table, later values of a step in the place of earlier ones."""
-    found: Table = {}
+    """Records as a table, in which a step's later values replace its earlier ones."""
+    table: Table = {}
     for record in records:
         for name, value in record.metrics.items():
-            found.setdefault(name, {})[record.step] = repr(float(value))
-    return found
+            table.setdefault(name, {})[record.step] = repr(float(value))
+    return table
 
 
 def table_of_history(history: History) -> Table:
-    """A history as such a table; what no step has is left out."""
-    found: Table = {}
+    """A history as a table, without metrics that no step has."""
+    table: Table = {}
     for name, values in history.metrics.items():
         mask = np.asarray(history.present[name])
         pairs = zip(history.steps[mask].tolist(), values[mask].tolist(), strict=True)
-        found[name] = {step: repr(float(value)) for step, value in pairs}
-    return {name: column for name, column in found.items() if column}
+        table[name] = {step: repr(float(value)) for step, value in pairs}
+    return {name: column for name, column in table.items() if column}
 
 
 def same(expected: Any, actual: Any, what: str) -> None:
-    """Fail with what differs, whether or not pytest rewrites this file's assertions."""
+    """Fail with the difference, whether or not pytest rewrites the assertions of this file."""
     if expected == actual:
         return
     if isinstance(expected, dict) and isinstance(actual, dict):

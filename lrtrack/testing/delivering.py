@@ -1,4 +1,4 @@
-"""The writing half as the shipper uses it: journals in, and anything may break on the way."""
+"""The writing half under the shipper, which may be interrupted at any moment."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from lrtrack.testing.contract import Contract, records_of, same, table_of, table
 from lrtrack.trackers.base import Sink, Tracker
 from lrtrack.trackers.hooks import CompletesRuns
 
-#: Steps a batch in these tests, so that short runs take several.
+#: Steps per batch in these tests, so that short runs take several batches.
 BATCH = 10
 
-# A shipper that is killed when its second batch is stored and nobody has heard of it.
+# A shipper that is killed when its second batch is stored, but before the cursor is.
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -52,17 +52,17 @@ while dying.advance():
 
 
 class Delivering(Contract):
-    """Exactly once, in order, whatever breaks between the journal and the store."""
+    """Steps are stored exactly once, in order, whatever fails between journal and store."""
 
     def test_a_whole_run_arrives(self, tracker: Tracker, monkeypatch: Any) -> None:
-        """Several batches and the end of a run: all steps, each once."""
+        """A run of several batches is stored with all steps, each once."""
         monkeypatch.setattr(shipping, "BATCH", BATCH)
         run, records = self.run(tracker), records_of(35)
         self.journal(run, records)
         self.stored_once(tracker, self.ship(tracker, run), records)
 
     def test_every_answer_is_lost_once(self, tracker: Tracker, monkeypatch: Any) -> None:
-        """A request that was carried out, of which nobody heard, is not carried out twice."""
+        """A request whose answer is lost is retried without storing anything twice."""
         monkeypatch.setattr(shipping, "BATCH", BATCH)
         run, records = self.run(tracker), records_of(35)
         self.sink(tracker, run)
@@ -71,7 +71,7 @@ class Delivering(Contract):
         self.stored_once(tracker, remote_id, records)
 
     def test_half_a_batch_is_stored(self, tracker: Tracker, monkeypatch: Any) -> None:
-        """Of a batch that broke off in the middle, the rest is stored and no more."""
+        """If half of a batch was stored, a retry stores the other half only."""
         monkeypatch.setattr(shipping, "BATCH", BATCH)
         run, records = self.run(tracker), records_of(35)
         self.sink(tracker, run)
@@ -79,8 +79,8 @@ class Delivering(Contract):
         remote_id = self.ship(_Unanswered(tracker, whole=False), run)
         self.stored_once(tracker, remote_id, records)
 
-    def test_a_new_sink_goes_on(self, tracker: Tracker, monkeypatch: Any) -> None:
-        """A run may be put away in the middle, and taken up by another sink; more than once."""
+    def test_a_new_sink_continues(self, tracker: Tracker, monkeypatch: Any) -> None:
+        """A new sink continues where another one was released, also several times."""
         monkeypatch.setattr(shipping, "BATCH", BATCH)
         run, records = self.run(tracker), records_of(35)
         self.sink(tracker, run)
@@ -92,7 +92,7 @@ class Delivering(Contract):
         self.stored_once(tracker, self.ship(tracker, run), records)
 
     def test_the_state_of_a_delivery_is_lost(self, tracker: Tracker, monkeypatch: Any) -> None:
-        """Without its cursor a run begins anew, and the tracker is asked what it has of it."""
+        """Without its cursor a delivery starts again, and stores only what the tracker lacks."""
         monkeypatch.setattr(shipping, "BATCH", BATCH)
         run, records = self.run(tracker), records_of(35)
         self.sink(tracker, run)
@@ -103,8 +103,8 @@ class Delivering(Contract):
         self.stored_once(tracker, first, records)
 
     def test_its_process_is_killed(self, tracker: Tracker) -> None:
-        """Another process brings to its end what a killed one began."""
-        self.needs(tracker.portable, "only this very object writes")
+        """Another process completes the delivery of a process that was killed."""
+        self.needs(tracker.portable, "only this object can write")
         run, records = self.run(tracker), records_of(35)
         self.sink(tracker, run)
         self.journal(run, records)
@@ -118,16 +118,16 @@ class Delivering(Contract):
         self.stored_once(tracker, cursor.remote_id or "", records)
 
     def test_a_killed_training_has_failed(self, tracker: Tracker) -> None:
-        """What its journal has is delivered; nobody was left to say how it ended."""
+        """The steps of a killed training are delivered, and its run is FAILED."""
         run, records = self.run(tracker), records_of()
         self.journal(run, records, state=None)
         self.ship(tracker, run)
-        found = self.only(tracker)
-        same(State.FAILED, found.state, "the state")
-        same(table_of(records), table_of_history(found), "the steps")
+        history = self.only(tracker)
+        same(State.FAILED, history.state, "the state")
+        same(table_of(records), table_of_history(history), "the steps")
 
-    def test_it_is_gone_on_with_elsewhere(self, tracker: Tracker, tmp_path: Path) -> None:
-        """A journal of another machine adds to the run; steps that are there stay as they are."""
+    def test_a_run_is_continued_on_another_machine(self, tracker: Tracker, tmp_path: Path) -> None:
+        """A journal of another machine appends to the run without changing earlier steps."""
         first, earlier = self.run(tracker), records_of(10)
         self.sink(tracker, first)
         self.journal(first, earlier)
@@ -149,17 +149,17 @@ class Delivering(Contract):
         steps = history_table.read_parquet(path, own=True)["step"].to_pylist()
         same(list(range(15)), steps, "the steps in the file, which `upload` completes in place")
 
-    def test_what_the_end_tells_is_kept(self, tracker: Tracker) -> None:
-        """Diagnoses of a training and suggestions of a range test are known at the end only."""
-        told = {"code": "LR004", "message": "too “small”\n", "hint": "end earlier"}
+    def test_diagnoses_and_suggestions_are_kept(self, tracker: Tracker) -> None:
+        """Diagnoses and suggestions, which are known only at the end of a run, are read back."""
+        diagnosis = {"code": "LR004", "message": "too “small”\n", "hint": "end earlier"}
         run, find = self.run(tracker), self.run(tracker, kind="find")
-        self.journal(run, records_of(), diagnoses=[told])
+        self.journal(run, records_of(), diagnoses=[diagnosis])
         self.journal(find, records_of(), suggestions={"minimum": 1 / 3})
-        for each in (run, find):
-            self.ship(tracker, each)
-        found = {history.run.kind: history.run for history in self.read(tracker)}
-        same((told,), found["train"].diagnoses, "the diagnoses")
-        same({"minimum": 1 / 3}, found["find"].suggestions, "the suggestions")
+        for block in (run, find):
+            self.ship(tracker, block)
+        runs = {history.run.kind: history.run for history in self.read(tracker)}
+        same((diagnosis,), runs["train"].diagnoses, "the diagnoses")
+        same({"minimum": 1 / 3}, runs["find"].suggestions, "the suggestions")
 
     def _python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-P", *arguments]
@@ -167,7 +167,7 @@ class Delivering(Contract):
 
 
 class _Unanswered:
-    """A tracker whose requests are carried out, wholly or by half, and then break off once each."""
+    """A tracker whose requests each fail once after they were carried out, wholly or by half."""
 
     portable = False
 
@@ -180,7 +180,7 @@ class _Unanswered:
         return getattr(self._tracker, name)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Any:
-        """A sink that breaks off."""
+        """A sink whose answers are lost."""
         sink = self._tracker.sink(run, target, remote_id)
         if sink is None:
             return None
@@ -209,7 +209,7 @@ class _Breaking:
         return carry_out
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
-        """Store the records, or the first half of them, and break off the first time."""
+        """Store the records, or the first half of them, and fail the first time."""
         first = records[0].step
         if not self._whole and first not in self._broken:
             self._sink.write(records[: len(records) // 2], doubt)
@@ -227,5 +227,5 @@ class _BreakingCompletion(_Breaking):
     """The same for a sink that completes runs: protocols do not see what `__getattr__` gives."""
 
     def complete(self, run: Run) -> None:
-        """Complete the run, and break off the first time."""
+        """Complete the run, and fail the first time."""
         self.__getattr__("complete")(run)

@@ -1,4 +1,4 @@
-"""What can be asked of a tracker without writing anything."""
+"""Names, targets and status of a tracker: everything that needs no writing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lrtrack.testing.contract import Contract, same
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
 
-_ASKED = """
+_IMPORTS = """
 import sys
 from lrtrack.trackers import registry
 tracker = registry.get(sys.argv[1])
@@ -29,68 +29,68 @@ class Protocols(Contract):
     """Attributes, names, `active()`, `status()` and `target()`."""
 
     def test_it_is_a_tracker(self, tracker: Tracker) -> None:
-        """It has all that the protocol `Tracker` asks for, and a name that options can hold."""
+        """The tracker implements the protocol `Tracker`, and options can hold its name."""
         same(True, isinstance(tracker, Tracker) and not isinstance(tracker, type), "a Tracker")
         same(True, re.fullmatch(r"[\w.-]+", tracker.name) is not None, f"name {tracker.name!r}")
         same(True, isinstance(tracker.portable, bool), "portable is True or False")
 
-    def test_a_portable_one_is_found_by_its_name(self, tracker: Tracker) -> None:
-        """Other processes make it anew through the entry-point group `lrtrack.trackers`."""
-        self.needs(tracker.portable, "only this very object writes")
+    def test_a_portable_tracker_is_found_by_its_name(self, tracker: Tracker) -> None:
+        """Other processes can create a portable tracker from the entry point of its name."""
+        self.needs(tracker.portable, "only this object can write")
         same(type(tracker), type(registry.get(tracker.name)), f"the tracker {tracker.name!r}")
 
-    def test_active_says_yes_or_no(self, tracker: Tracker) -> None:
-        """Nobody has opened a run here."""
+    def test_no_run_is_active(self, tracker: Tracker) -> None:
+        """`active()` is False while the user has no run open."""
         same(False, tracker.active(), "active()")
 
     def test_active_imports_nothing(self, tracker: Tracker) -> None:
-        """Every program that calls `track()` asks all trackers."""
+        """`active()` imports no module, as every `track()` calls it for all trackers."""
         before = set(sys.modules)
         tracker.active()
         same([], sorted(set(sys.modules) - before), "modules that active() has loaded")
 
-    def test_being_asked_costs_no_heavy_import(self, tracker: Tracker) -> None:
-        """Programs that use another tracker load this one, too, but not what it needs to write."""
-        self.needs(tracker.portable, "only this very object writes")
-        command = [sys.executable, "-P", "-c", _ASKED, tracker.name, *self.heavy]
+    def test_loading_it_imports_no_heavy_package(self, tracker: Tracker) -> None:
+        """Loading the tracker imports no heavy package, as every program loads all trackers."""
+        self.needs(tracker.portable, "only this object can write")
+        command = [sys.executable, "-P", "-c", _IMPORTS, tracker.name, *self.heavy]
         done = subprocess.run(command, capture_output=True, text=True, timeout=self.patience)  # noqa: S603
         same((0, ["[]", "[]"]), (done.returncode, done.stdout.split("\n")[:2]), done.stderr)
 
     def test_status_is_one_line(self, tracker: Tracker) -> None:
-        """It is one row of what `lrtrack doctor` prints."""
-        said = self.patiently(tracker.status)
-        same(1, len(said.splitlines()), f"lines of {said!r}")
+        """`status()` is one line, as `lrtrack doctor` prints it in a table."""
+        status = self.patiently(tracker.status)
+        same(1, len(status.splitlines()), f"lines of {status!r}")
 
-    def test_target_says_where(self, tracker: Tracker) -> None:
-        """What the user asked for, else the default."""
-        asked = tracker.target("an experiment", "the default")
-        silent = tracker.target(None, "the default")
-        same((tracker.name, "an experiment"), (asked.tracker, asked.experiment), "what was asked")
-        same((tracker.name, "the default"), (silent.tracker, silent.experiment), "the default")
+    def test_target_names_the_experiment(self, tracker: Tracker) -> None:
+        """A run goes to the experiment that the user names, else to the default one."""
+        named = tracker.target("an experiment", "the default")
+        default = tracker.target(None, "the default")
+        same((tracker.name, "an experiment"), (named.tracker, named.experiment), "as named")
+        same((tracker.name, "the default"), (default.tracker, default.experiment), "the default")
 
     def test_target_needs_no_network(self, tracker: Tracker, monkeypatch: Any) -> None:
-        """It is called in the training process, before the first step."""
-        asked: list[Any] = []
+        """`target()` uses no network, as it delays the first step of the training."""
+        requests: list[Any] = []
 
-        def looked_up(*about: Any, **_: Any) -> list[Any]:
-            asked.append(about)
+        def resolve(*host: Any, **_: Any) -> list[Any]:
+            requests.append(host)
             return []
 
         for name in ("connect", "connect_ex", "sendto"):
-            monkeypatch.setattr(_Socket, name, lambda self, *about: asked.append(about))
+            monkeypatch.setattr(_Socket, name, lambda self, *to: requests.append(to))
         monkeypatch.setattr(socket, "socket", _Socket)
-        monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
         tracker.target(self.experiment, "lrtrack")
-        same([], asked, "what was asked of the network")
+        same([], requests, "requests to the network")
 
-    def test_target_can_be_written_down(self, tracker: Tracker) -> None:
-        """The journal has it, for the shipper: nothing is lost on the way, and nothing secret."""
+    def test_target_survives_the_journal(self, tracker: Tracker) -> None:
+        """The journal stores the target for the shipper, complete and without credentials."""
         run = self.run(tracker)
         again = Run.from_dict(run.to_dict())
         uri = run.targets[0].uri
-        same(run.targets, again.targets, "what the journal says of the target")
+        same(run.targets, again.targets, "the target in the journal")
         same(uri, redact(uri) if uri else uri, "the address without credentials")
 
 
 class _Socket(socket.socket):
-    """A socket class whose methods may be replaced: those of the original one may not."""
+    """A socket class whose methods can be replaced, unlike those of the built-in one."""

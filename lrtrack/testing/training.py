@@ -1,4 +1,4 @@
-"""Real trainings under `track()`: what is read back equals what was trained."""
+"""Real trainings under `track()`: the steps that are read back equal those of the training."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ STEPS = 12
 
 
 class _Loop:
-    """A small training that knows what it did.
+    """A small training that records its own rates and losses.
 
     Attributes:
-        truth: `lr` and `loss` by step, as the loop itself saw them.
+        truth: `lr` and `loss` by step, as the loop itself computed them.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -30,7 +30,7 @@ class _Loop:
         self.truth: dict[str, dict[int, str]] = {"lr": {}, "loss": {}}
 
     def step(self, number: int) -> None:
-        """One step of an ordinary training."""
+        """Train one step."""
         self.optimizer.zero_grad()
         loss = (self._inputs @ self._weight).square().mean()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own
@@ -41,25 +41,25 @@ class _Loop:
 
 
 class Training(Contract):
-    """`with lrtrack.track(…, tracker=…)`, and `histories()` afterwards."""
+    """Trainings under `with lrtrack.track(…, tracker=…)`, read back by `histories()`."""
 
-    def test_what_was_trained_is_read_back(self, tracker: Tracker) -> None:
-        """Rate and loss of each step, to the last bit, under the id that the run gave."""
+    def test_a_training_is_read_back(self, tracker: Tracker) -> None:
+        """The rate and loss of each step come back to the last bit, under the id of the run."""
         loop = _Loop()
         with self._tracked(tracker, loop, seed=3) as run:
             for number in range(STEPS):
                 loop.step(number)
             run.log(val_loss=0.25)
             run_id = run.id
-        found = self.only(tracker)
-        table = table_of_history(found)
+        history = self.only(tracker)
+        table = table_of_history(history)
         same(loop.truth, {name: table.get(name) for name in loop.truth}, "the steps")
-        same({STEPS - 1: "0.25"}, table.get("val_loss"), "what was logged by hand")
-        same((run_id, 3, State.FINISHED), (found.id, found.run.seed, found.state), "the run")
-        same("StepLR", found.run.schedule.name, "the schedule")
+        same({STEPS - 1: "0.25"}, table.get("val_loss"), "the metric that the user logged")
+        same((run_id, 3, State.FINISHED), (history.id, history.run.seed, history.state), "the run")
+        same("StepLR", history.run.schedule.name, "the schedule")
 
-    def test_delivered_on_the_way(self, tracker: Tracker) -> None:
-        """A step that is flushed, and amended after that, is one step."""
+    def test_a_training_that_flushes(self, tracker: Tracker) -> None:
+        """A step that is changed after it was flushed is stored once."""
         loop = _Loop()
         with self._tracked(tracker, loop) as run:
             for number in range(STEPS):
@@ -70,10 +70,10 @@ class Training(Contract):
                     loop.truth["loss"][number] = "9.5"
         table = table_of_history(self.only(tracker))
         same(loop.truth, {name: table.get(name) for name in loop.truth}, "the steps")
-        same({4: "4.0", 9: "9.0"}, table.get("val_loss"), "what was logged by hand")
+        same({4: "4.0", 9: "9.0"}, table.get("val_loss"), "the metric that the user logged")
 
     def test_a_training_that_raises(self, tracker: Tracker) -> None:
-        """It has FAILED, and the steps until then are there; the exception is the training's."""
+        """A training that raises is FAILED, and keeps its steps; its exception is not changed."""
         loop = _Loop()
         try:
             with self._tracked(tracker, loop):
@@ -82,11 +82,11 @@ class Training(Contract):
                 raise ZeroDivisionError("somewhere in the training")
         except ZeroDivisionError:
             pass
-        found = self.only(tracker)
-        same((State.FAILED, 5), (found.state, len(found.steps)), "state and steps")
+        history = self.only(tracker)
+        same((State.FAILED, 5), (history.state, len(history.steps)), "state and steps")
 
-    def test_a_training_that_goes_on(self, tracker: Tracker) -> None:
-        """`resume=` appends to the run, and steps that were there already stay as they were."""
+    def test_a_training_that_resumes(self, tracker: Tracker) -> None:
+        """`resume=` appends to the run, and does not change the steps that it has already."""
         loop = _Loop()
         with self._tracked(tracker, loop) as run:
             for number in range(8):
@@ -102,7 +102,7 @@ class Training(Contract):
         same(expected, {name: table.get(name) for name in expected}, "the steps")
 
     def test_two_trainings_at_once(self, tracker: Tracker) -> None:
-        """Two optimizers under two prefixes: each its own metrics, in a run of its own."""
+        """Two trainings with two prefixes, side by side, are two runs with their own metrics."""
         loops = [_Loop(seed) for seed in range(2)]
         with (
             self._tracked(tracker, loops[0], seed=0, prefix="g/"),
@@ -111,17 +111,17 @@ class Training(Contract):
             for number in range(STEPS):
                 for loop in loops:
                     loop.step(number)
-        found = {history.run.seed: history for history in self.read(tracker)}
-        same({0, 1}, set(found), "the seeds")
+        histories = {history.run.seed: history for history in self.read(tracker)}
+        same({0, 1}, set(histories), "the seeds")
         for seed, prefix in enumerate(("g/", "d/")):
-            table = table_of_history(found[seed])
+            table = table_of_history(histories[seed])
             truth = loops[seed].truth
             same(
                 truth, {name: table.get(prefix + name) for name in truth}, f"the steps of {prefix}"
             )
-            same(prefix, found[seed].run.prefix, "the prefix")
+            same(prefix, histories[seed].run.prefix, "the prefix")
 
     def _tracked(self, tracker: Tracker, loop: _Loop, **options: Any) -> Any:
-        self.needs(self.reads, "this tracker reads nothing back")
-        given = {"experiment": self.experiment, "flush_timeout": self.patience, **options}
-        return lrtrack.track(loop.optimizer, loop.scheduler, tracker=tracker, **given)
+        self.needs(self.reads, "this tracker cannot read runs back")
+        options = {"experiment": self.experiment, "flush_timeout": self.patience, **options}
+        return lrtrack.track(loop.optimizer, loop.scheduler, tracker=tracker, **options)

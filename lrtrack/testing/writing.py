@@ -1,4 +1,4 @@
-"""The writing half by itself: what `lrtrack.trackers.base.Sink` promises."""
+"""The writing half of a tracker: each method of `lrtrack.trackers.Sink`."""
 
 from __future__ import annotations
 
@@ -16,32 +16,30 @@ from lrtrack.trackers.hooks import CompletesRuns
 
 
 class Writing(Contract):
-    """Each method of a sink, called as the shipper may call it."""
+    """The methods of a sink, called in each order in which the shipper may call them."""
 
-    def test_open_finds_what_it_made(self, tracker: Tracker) -> None:
-        """A run is made once, by whichever sink, and whether or not its id was kept."""
+    def test_open_finds_the_run_it_created(self, tracker: Tracker) -> None:
+        """A run is created once, whichever sink opens it, and even if its id was lost."""
         run = self.run(tracker)
         sink = self.sink(tracker, run)
         first = self.patiently(sink.open)
         same(first.id, self.patiently(sink.open).id, "the id, opened twice")
         sink.release()
-        for known in (first.id, None):
-            later = self.sink(tracker, run, known)
-            found = self.patiently(later.open)
-            same(first.id, found.id, f"the id, opened by another sink that knew {known}")
-            same(False, found.fresh, "a run that was there before is fresh")
+        for remote_id in (first.id, None):
+            later = self.sink(tracker, run, remote_id)
+            remote = self.patiently(later.open)
+            same(first.id, remote.id, f"the id, opened by another sink that knew {remote_id}")
+            same(False, remote.fresh, "a run that existed before is fresh")
             later.release()
 
-    def test_an_address_is_one(self, tracker: Tracker) -> None:
-        """Ids are text, and an address is one that browsers open."""
+    def test_ids_and_urls(self, tracker: Tracker) -> None:
+        """An id is text, and a URL is absolute."""
         remote = self.patiently(self.sink(tracker, self.run(tracker)).open)
         same(True, isinstance(remote.id, str) and remote.id != "", f"the id {remote.id!r} is text")
-        same(True, remote.url is None or "://" in remote.url, f"the address {remote.url!r}")
+        same(True, remote.url is None or "://" in remote.url, f"the URL {remote.url!r}")
 
-    def test_what_is_written_in_doubt_is_stored_once(
-        self, tracker: Tracker, tmp_path: Path
-    ) -> None:
-        """Records that may be there are left out if they are, and stored if they are not."""
+    def test_records_in_doubt_are_stored_once(self, tracker: Tracker, tmp_path: Path) -> None:
+        """Records in doubt are skipped if they are stored already, and stored if not."""
         run, records = self.run(tracker), records_of(12)
         sink = self.sink(tracker, run)
         remote = self.patiently(sink.open)
@@ -52,8 +50,8 @@ class Writing(Contract):
         self._finish(sink, records, tmp_path)
         self.stored_once(tracker, remote.id, records)
 
-    def test_the_end_may_be_told_twice(self, tracker: Tracker, tmp_path: Path) -> None:
-        """Each method that ends a run changes nothing when it is called once more."""
+    def test_a_run_may_be_ended_twice(self, tracker: Tracker, tmp_path: Path) -> None:
+        """Calling the methods that end a run a second time changes nothing."""
         run, records = self.run(tracker), records_of()
         sink = self.sink(tracker, run)
         remote = self.patiently(sink.open)
@@ -61,7 +59,7 @@ class Writing(Contract):
         self._finish(sink, records, tmp_path, run)
         try:
             self._finish(sink, records, tmp_path, run)
-        except SinkLost:  # whoever says so is given the whole run again
+        except SinkLost:  # then a new sink receives the whole run again
             sink.release()
             sink = self.sink(tracker, run, remote.id)
             self.patiently(sink.open)
@@ -71,12 +69,12 @@ class Writing(Contract):
         sink.release()
         self.stored_once(tracker, remote.id, records)
 
-    def test_a_sink_that_was_never_opened_is_let_go(self, tracker: Tracker) -> None:
-        """The shipper may leave before it gets to a run."""
+    def test_a_sink_may_be_released_unopened(self, tracker: Tracker) -> None:
+        """A sink can be released before it was opened, as when the shipper exits early."""
         self.sink(tracker, self.run(tracker)).release()
 
     def test_a_step_is_amended(self, tracker: Tracker, tmp_path: Path) -> None:
-        """A later record of a step adds metrics to it, and replaces those that it had."""
+        """A later record of a step adds metrics, and replaces values that it has already."""
         run, records = self.run(tracker), records_of(6)
         late = StepRecord(5, records[5].time, {"loss": 7.5, "val_loss": 0.25})
         sink = self.sink(tracker, run)
@@ -86,24 +84,24 @@ class Writing(Contract):
         self.patiently(sink.write, [late], True)
         self._finish(sink, [*records, late], tmp_path)
         if self.reads:
-            found = self.only(tracker)
-            same(7.5, float(found.series("loss")[1][-1]), "the loss of the last step")
-            same([5], found.series("val_loss")[0].tolist(), "the steps with a val_loss")
+            history = self.only(tracker)
+            same(7.5, float(history.series("loss")[1][-1]), "the loss of the last step")
+            same([5], history.series("val_loss")[0].tolist(), "the steps with a val_loss")
 
-    def test_a_run_that_goes_on_is_seen(self, tracker: Tracker) -> None:
-        """What was written can be read at once, and again when there is more of it."""
-        self.needs(self.reads and self.follows, "runs that are not over are not read back")
+    def test_a_running_run_is_read(self, tracker: Tracker) -> None:
+        """The steps of a running run can be read at any time."""
+        self.needs(self.reads and self.follows, "this tracker reads only runs that have ended")
         run, records = self.run(tracker), records_of(10)
         sink = self.sink(tracker, run)
         self.patiently(sink.open)
         for count in (6, 10):
             self.patiently(sink.write, records[count - 6 : count], count > 6)
-            found = self.only(tracker)
-            same((State.RUNNING, None), (found.state, found.ended), "how the run stands")
-            same(table_of(records[:count]), table_of_history(found), "the steps so far")
+            history = self.only(tracker)
+            same((State.RUNNING, None), (history.state, history.ended), "state and end")
+            same(table_of(records[:count]), table_of_history(history), "the steps so far")
 
     def test_two_runs_at_once(self, tracker: Tracker, tmp_path: Path) -> None:
-        """What is written to two runs by turns goes to each its own."""
+        """Records that are written to two runs in turn stay apart."""
         pairs = []
         for seed in range(2):
             run = self.run(tracker, seed=seed)
@@ -115,13 +113,13 @@ class Writing(Contract):
         for sink, records, _ in pairs:
             self._finish(sink, records, tmp_path)
         if self.reads:
-            found = {history.run.seed: history.steps.tolist() for history in self.read(tracker)}
-            same({0: list(range(8)), 1: list(range(1, 9))}, found, "the steps, by seed")
+            steps = {history.run.seed: history.steps.tolist() for history in self.read(tracker)}
+            same({0: list(range(8)), 1: list(range(1, 9))}, steps, "the steps, by seed")
 
     def _finish(
         self, sink: Sink, records: list[StepRecord], folder: Path, run: Run | None = None
     ) -> None:
-        """What the shipper does at the end of a run."""
+        """End a run as the shipper does."""
         path = folder / history_table.NAME
         history_table.write_parquet(_columns(records), path)
         self.patiently(sink.upload, path)

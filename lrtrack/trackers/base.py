@@ -14,6 +14,9 @@ from lrtrack.records import History, Run, State, StepRecord, Target
 #: The experiment of a run for which neither the user nor the tracker's settings name one.
 DEFAULT_EXPERIMENT = "lrtrack"
 
+#: The name of the run that holds an experiment's published reports.
+REPORT = "lrtrack report"
+
 #: Called with (done, total) while histories are fetched.
 Progress = Callable[[int, int], None]
 
@@ -24,9 +27,9 @@ class Remote:
 
     Attributes:
         id: the tracker's own run id.
-        url: where people look at it; None where there is no page.
-        fresh: the run was made at this moment, so that nothing of it can be there yet.
-        first: the run's step at which this block begins; None: where its target says.
+        url: the run's page; None where there is none.
+        fresh: whether the run was created by this call, so that it cannot hold anything yet.
+        first: the run's step at which this block begins; None: the step that its target names.
     """
 
     id: str
@@ -37,17 +40,18 @@ class Remote:
 
 @dataclass(frozen=True)
 class Query:
-    """What to read back.
+    """Which runs to read back.
 
     Attributes:
-        experiment: MLflow experiment, W&B `[ENTITY/]PROJECT`; None: all there is (local only).
+        experiment: MLflow experiment, W&B `[ENTITY/]PROJECT`; None: all experiments (local), or
+            the tracker's default.
         uri: the tracker's address; None: the tracker's own default.
-        filters: conditions that must all hold. A tracker may return more runs than these select;
+        filters: conditions that must all hold. A tracker may return more runs than these select:
             `lrtrack.filters.select` is applied to what it returns.
-        raw_filters: expressions in the tracker's own filter language, all of which must hold.
+        raw_filters: expressions in the tracker's own filter language, which must all hold.
         directory: where journals live.
-        metric: what will be asked of the histories, in case the tracker keeps it elsewhere than
-            lrtrack's own records.
+        metric: the metric that will be read from the histories, in case the tracker keeps it
+            outside of lrtrack's own records.
         cache: whether copies of finished runs on this machine may be used.
     """
 
@@ -60,19 +64,15 @@ class Query:
     cache: bool = True
 
 
-#: The name of the run that keeps an experiment's published reports.
-REPORT = "lrtrack report"
-
-
 @dataclass(frozen=True)
 class Publication:
-    """A comparison's report, to be kept where its runs are.
+    """A comparison's report, to be stored where its runs are.
 
     Attributes:
-        metric: what was compared.
-        folder: a name made of `metric` that is safe for files: each metric's report has its own.
-        headline: one sentence that says what came out.
-        markdown: the report for descriptions, with what matters most.
+        metric: the metric that was compared.
+        folder: a name made from `metric` that is safe for files; each metric has its own.
+        headline: the result in one sentence.
+        markdown: the report for descriptions, with the most important columns.
         page: the whole report as HTML.
         files: file name to content.
     """
@@ -86,21 +86,21 @@ class Publication:
 
 
 class Sink(Protocol):
-    """The writing half, for one run; called by one thread at a time.
+    """The writing half of a tracker, for one run; called by one thread at a time.
 
-    Every method may raise `TrackerUnavailable` (tried again later), `SinkLost` (likewise, from
-    the beginning of the run) or `TrackerError` (given up). Where `upload` fails, the run is closed
-    without the file: it is tried again a few times, if that may help.
+    Every method may raise `TrackerUnavailable` (lrtrack tries again later), `SinkLost` (likewise,
+    from the beginning of the run) or `TrackerError` (lrtrack gives up). If `upload` fails, the run
+    is closed without the file, and the upload is retried a few times if that may help.
 
     Attributes:
-        durable: True where what `write` took is stored for good; False where only `close` says
-            so. Then a new sink is given the whole run again, and leaves out what is stored. Where
-            `open` makes it False, what was taken before is given again, too.
+        durable: True where everything that `write` accepted is stored for good. False where only
+            `close` makes it so: then a new sink receives the whole run again and skips what is
+            stored. If `open` sets it to False, earlier records are sent again, too.
     """
 
     @property
     def durable(self) -> bool:
-        """Whether what `write` took is stored for good; see above."""
+        """Whether everything that `write` accepted is stored for good; see above."""
         ...
 
     def open(self) -> Remote:
@@ -108,19 +108,20 @@ class Sink(Protocol):
         ...
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
-        """Store the records' metrics; with `doubt`, store only what is not there already.
+        """Store the records' metrics.
 
         Args:
-            records: in order of their steps; a step may come again, with further or other values.
-            doubt: an earlier attempt at these records ended without an answer.
+            records: in order of their steps; a step may appear again, with more or other values.
+            doubt: whether an earlier attempt at these records got no answer; then only what is
+                not stored already may be stored.
         """
         ...
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
-        """Store the run-level metrics, and end the run where lrtrack opened it. Idempotent.
+        """Store the run-level metrics, and end the run if lrtrack opened it. Idempotent.
 
         Args:
-            state: how it ended.
+            state: how the run ended.
             ended: when, in seconds since the epoch.
             summary: run-level metrics by name, such as `loss_final`.
 
@@ -132,13 +133,13 @@ class Sink(Protocol):
     def upload(self, history: Path) -> None:
         """Store the columnar file `history` as `lrtrack/history.parquet`. Idempotent.
 
-        Where the run is continued from another journal, the file is first completed, in place, by
-        the steps that are stored already.
+        For a run that is continued from another journal, first add the steps that are stored
+        already to the file, in place.
         """
         ...
 
     def release(self) -> None:
-        """Let go of processes and connections; nothing is asked of this sink any more."""
+        """Free processes and connections; the last call to this sink."""
         ...
 
 
@@ -146,19 +147,19 @@ class Sink(Protocol):
 class Tracker(Protocol):
     """A place that runs are written to and read from.
 
-    What a tracker may have besides is in `lrtrack.trackers.hooks`.
+    Optional methods and attributes are in `lrtrack.trackers.hooks`.
 
     Attributes:
         name: as in `track(tracker=…)` and the registry.
-        portable: True where a `Sink` can be made in another process from `Run` and `Target`
-            alone; False where this very object must do the writing.
+        portable: True where another process can make a `Sink` from `Run` and `Target` alone; False
+            where this very object must write.
     """
 
     name: str
     portable: bool
 
     def active(self) -> bool:
-        """Whether the user has a run open here, which new blocks join. Imports nothing."""
+        """Whether the user has a run open here, which new blocks join. Must import nothing."""
         ...
 
     def status(self) -> str:
@@ -166,21 +167,21 @@ class Tracker(Protocol):
         ...
 
     def target(self, experiment: str | None, default: str) -> Target:
-        """Decide, in the training process, where a new run goes. No network.
+        """Decide, in the training process, where a new run goes. Must not use the network.
 
         Args:
-            experiment: what the user asked for in so many words.
-            default: where it goes when neither he nor the tracker's own settings say.
+            experiment: the experiment that the user named; None if they named none.
+            default: the experiment if the tracker's own settings name none either.
         """
         ...
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
-        """The writing half for `run`; None where the journal itself is the store.
+        """Make the writing half for `run`; None where the journal itself is the store.
 
         Args:
-            run: what is to be written.
+            run: the run to write.
             target: where to, as `target` decided it in the training process.
-            remote_id: what `Sink.open` returned before; None at the first time.
+            remote_id: the id that `Sink.open` returned before; None the first time.
         """
         ...
 
@@ -188,18 +189,18 @@ class Tracker(Protocol):
         """Read runs back, newest first.
 
         Args:
-            query: which ones.
+            query: which runs.
             progress: called with (done, total) while they are fetched.
 
         Raises:
-            NothingFound: no such experiment; the message names the nearest ones.
+            NothingFound: there is no such experiment; the message names the nearest ones.
             TrackerUnavailable: the tracker cannot be reached.
         """
         ...
 
 
 def origin_of(url: str) -> str | None:
-    """`scheme://host:port` of `url`, by which servers are told apart; None where it names none."""
+    """The server that a URL names, as `scheme://host:port`; None if it names none."""
     try:
         parts = urlsplit(url.strip())
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -1,4 +1,4 @@
-"""The local tracker: the journals themselves, written by every run anyway."""
+"""The local tracker: the journals themselves, which every run writes."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from lrtrack.trackers.base import DEFAULT_EXPERIMENT, Progress, Query, Sink
 
 
 class LocalTracker:
-    """Reads journals; writes nothing, as the journal is the store."""
+    """Reads journals. It writes nothing, as the journal is the store."""
 
     name = "local"
     portable = True
 
     def active(self) -> bool:
-        """Never: nobody opens a journal by hand."""
+        """Always False: users cannot open a journal."""
         return False
 
     def status(self) -> str:
-        """The journals need nobody's answer."""
+        """Refers to the list of journals, which `lrtrack doctor` prints below."""
         return "the journals below"
 
     def target(self, experiment: str | None, default: str = DEFAULT_EXPERIMENT) -> Target:
-        """Runs are told apart by the experiment's name alone."""
+        """A journal in the journal directory, under the experiment's name."""
         return Target(self.name, experiment=experiment or default, delivers=False)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
-        """None: nothing is to be delivered."""
+        """None, as there is nothing to deliver."""
         return None
 
     def histories(self, query: Query, progress: Progress | None = None) -> Iterator[History]:
-        """Read the journals of an experiment, newest first; broken ones are named and left out.
+        """Read the journals of an experiment, newest first; warn about those that are broken.
 
         Raises:
-            NothingFound: no such experiment.
-            UsageError: a filter on a field that no run has, or in a language of a tracker's own.
+            NothingFound: there is no such experiment.
+            UsageError: a filter names a field that no run has, or there is a raw filter.
         """
         no_raw_filters(self.name, query.raw_filters)
-        # By the start, as other trackers do; of equal ones the journal written last goes first.
+        # By start time, as in other trackers; on a tie, the journal written last comes first.
         runs = sorted(_runs(query), key=lambda pair: -pair[1].started)
         if query.experiment is not None:
             known = {_experiment(run) for _, run in runs}
@@ -52,7 +52,7 @@ class LocalTracker:
                 where = f"in the journals under {query.directory}"
                 raise NothingFound(f"{unknown('experiment', query.experiment, known)} ({where})")
             runs = [pair for pair in runs if _experiment(pair[1]) == query.experiment]
-        # How a run ended is known once its journal is read to the end: `compare` asks then.
+        # The state is at the end of a journal; `fetch` filters the histories by it.
         filters = [condition for condition in query.filters if condition.field != "state"]
         runs = select(runs, filters, lambda pair: pair[1].fields(tracker=self.name))
         yield from per_run.read_each(
@@ -84,10 +84,10 @@ def _runs(query: Query) -> Iterator[tuple[JournalReader, Run]]:
             foreign.append(error)
         except JournalError as error:
             warn(f"{error}; it is left out")
-        except Exception as error:  # any file may lie in that directory
+        except Exception as error:  # the directory may hold any file
             warn(f"cannot read {path}: {error!r}; it is left out")
     if foreign:
-        others = f" (and {len(foreign) - 1} others like it)" if len(foreign) > 1 else ""
+        others = f" (and {len(foreign) - 1} other journals like it)" if len(foreign) > 1 else ""
         warn(f"{foreign[0]}{others}")
 
 
@@ -98,7 +98,7 @@ def _history(reader: JournalReader, run: Run) -> History:
         state, ended = ending.state, ending.time
     elif alive:
         state, ended = State.RUNNING, None
-    else:  # killed before it could write how it ended
+    else:  # killed before it could record its end
         state = State.FAILED
         ended = float(table["time"][-1].as_py()) if table.num_rows else run.started
     whole = run if ending is None else ending.completed(run)

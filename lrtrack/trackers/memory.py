@@ -1,4 +1,4 @@
-"""A tracker in this process's memory: for tests, notebooks and as an example of a tracker."""
+"""A tracker in this process's memory, for tests and notebooks, and as the smallest example."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lrtrack.trackers.base import DEFAULT_EXPERIMENT, Progress, Query, Remote
 
 @dataclass
 class StoredRun:
-    """What the tracker holds of one run.
+    """One run as the tracker stores it.
 
     Attributes:
-        steps: step to its record; records of one step are merged.
-        summary: run-level metrics, as given at the end.
+        steps: step to its record; records of the same step are merged.
+        summary: the run-level metrics of its end.
         uploaded: the bytes of `lrtrack/history.parquet`.
     """
 
@@ -39,7 +39,7 @@ class MemoryTracker:
     """Keeps runs in this object: `track(tracker=MemoryTracker())`.
 
     Attributes:
-        stored: run id to what is kept of it, oldest first.
+        stored: run id to the stored run, oldest first.
     """
 
     name = "memory"
@@ -50,15 +50,15 @@ class MemoryTracker:
         self._lock = threading.Lock()
 
     def active(self) -> bool:
-        """Never: there is nothing here that a user could open."""
+        """Always False: users cannot open a run here."""
         return False
 
     def status(self) -> str:
-        """How many runs there are."""
+        """The number of runs."""
         return f"{len(self.stored)} runs in this process"
 
     def target(self, experiment: str | None, default: str = DEFAULT_EXPERIMENT) -> Target:
-        """Runs are told apart by the experiment's name alone."""
+        """A run in this object, under the experiment's name."""
         return Target(self.name, experiment=experiment or default, portable=self.portable)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> MemorySink:
@@ -69,8 +69,8 @@ class MemoryTracker:
         """Read the runs of an experiment, newest first.
 
         Raises:
-            NothingFound: no such experiment.
-            UsageError: a filter on a field that no run has, or in a language of a tracker's own.
+            NothingFound: there is no such experiment.
+            UsageError: a filter names a field that no run has, or there is a raw filter.
         """
         no_raw_filters(self.name, query.raw_filters)
         with self._lock:
@@ -98,20 +98,20 @@ class MemorySink:
         self._run = run
         self._target = target
         self._id = target.run_id or run.id
-        self._earlier: frozenset[int] = frozenset()  # steps of the part continued here
+        self._earlier: frozenset[int] = frozenset()  # steps from before this run was continued
 
     def open(self) -> Remote:
         """Find the run, or create it."""
         with self._tracker._lock:
             fresh = self._id not in self._tracker.stored
             stored = self._stored()
-            stored.state, stored.ended = State.RUNNING, None  # of a resumed one again
+            stored.state, stored.ended = State.RUNNING, None  # also when a run is resumed
             if self._target.continued:
                 self._earlier = self._earlier or frozenset(stored.steps)
         return Remote(self._id, fresh=fresh)
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
-        """Store records; writing one twice changes nothing, so `doubt` needs no question."""
+        """Store records; `doubt` does not matter, as writing one twice changes nothing."""
         with self._tracker._lock:
             steps = self._stored().steps
             for record in records:
@@ -122,19 +122,19 @@ class MemorySink:
                 steps[record.step] = StepRecord(record.step, before.time, merged)
 
     def complete(self, run: Run) -> None:
-        """Keep the run as it is known now."""
+        """Store the run as it is known now."""
         with self._tracker._lock:
             self._stored().run = run
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
-        """Store how and when the run ended, and its run-level metrics."""
+        """Store the run's state, end time and run-level metrics."""
         with self._tracker._lock:
             stored = self._stored()
             stored.state, stored.ended = state, ended
             stored.summary.update(summary)
 
     def upload(self, history: Path) -> None:
-        """Keep the columnar file's bytes; of a run that is continued here, all that is stored."""
+        """Store the columnar file; for a continued run, with the steps from before."""
         with self._tracker._lock:
             stored = self._stored()
             if self._target.continued:
@@ -142,7 +142,7 @@ class MemorySink:
             stored.uploaded = history.read_bytes()
 
     def release(self) -> None:
-        """Nothing to let go of."""
+        """Nothing to free."""
 
     def _stored(self) -> StoredRun:
         experiment = self._target.experiment or self._run.experiment or DEFAULT_EXPERIMENT

@@ -1,8 +1,8 @@
-"""Reading many runs, any of which may be odd: none of them hides the others.
+"""Reading many runs, of which some may be malformed.
 
-Whoever may write to an experiment decides what a run's fields hold. Every reader does its work on
-one run through `read_each` or `LeftOut.attempt`: what goes wrong there leaves out that run, with a
-warning that names it, unless all runs would fail alike.
+Anyone who can write to an experiment decides what its runs contain. Readers therefore do all work
+on one run through `read_each` or `LeftOut.attempt`: an error there skips that run, with a warning
+that names it. Only errors that every run would meet end the reading.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from lrtrack.trackers.base import Progress
 Item = TypeVar("Item")
 T = TypeVar("T")
 
-#: Runs that a warning names, of however many.
+#: The most runs that one warning names.
 SHOWN = 3
-#: The longest reason, in characters: others decide what it says.
+#: The longest reason in a warning, in characters; its text comes from outside.
 LONGEST = 200
 
-#: Errors that other runs would meet as well: they end the reading.
-_OF_ALL = (TrackerUnavailable, AccessRefused, UsageError)
+#: Errors that every run would meet: they end the reading.
+_FATAL = (TrackerUnavailable, AccessRefused, UsageError)
 
 
 class OddRun(ValueError):
-    """What a run holds makes no sense; the message says what and why."""
+    """A run is malformed; the message says in what way."""
 
 
 @dataclass
 class LeftOut:
-    """What was left out while runs were read; safe to use from several threads.
+    """Runs and rows that were skipped while reading; safe to use from several threads.
 
     Attributes:
-        runs: runs that could not be read, with the reason.
-        rows: runs some rows of which could not be read, with the reason.
-        read: how many runs could be read.
-        refusal: the first error by which the tracker itself refused a run.
+        runs: the runs that could not be read, with the reason.
+        rows: the runs of which some rows could not be read, with the reason.
+        read: the number of runs that could be read.
+        refusal: the first error with which the tracker itself refused a run.
     """
 
     runs: list[str] = field(default_factory=list)
@@ -64,23 +64,23 @@ class LeftOut:
     def attempt(
         self, name: Callable[[], str], read: Callable[[], T], *, counted: bool = True
     ) -> T | None:
-        """Do something with one run; None, and a note of why, where that fails.
+        """Call `read` for one run; where it fails, record the reason and return None.
 
         Args:
-            name: what people know the run by.
+            name: returns the name that users know the run by.
             read: the work.
-            counted: whether the run counts as read after it.
+            counted: whether the run counts as read when it succeeds.
 
         Raises:
-            TrackerUnavailable, AccessRefused, UsageError: other runs would fail alike.
+            TrackerUnavailable, AccessRefused, UsageError: every other run would fail, too.
         """
         try:
             value = read()
-        except _OF_ALL:
+        except _FATAL:
             raise
-        except Exception as error:  # untrusted data, read by three vendors' libraries
+        except Exception as error:  # libraries of three vendors, on data from outside
             with self._lock:
-                self.runs.append(f"{_named(name)}: {_reason(error)}")
+                self.runs.append(f"{_name_of(name)}: {_reason(error)}")
                 if isinstance(error, TrackerError) and self.refusal is None:
                     self.refusal = error
             return None
@@ -89,16 +89,16 @@ class LeftOut:
         return value
 
     def note_rows(self, name: Callable[[], str], count: int, reason: str) -> None:
-        """Note that `count` rows of a run were left out, the first for this `reason`."""
+        """Record that `count` rows of a run were skipped, the first of them for `reason`."""
         rows = "a row" if count == 1 else f"{count:,} rows"
         with self._lock:
-            self.rows.append(f"{rows} of {_named(name)}: {_short(reason)}")
+            self.rows.append(f"{rows} of {_name_of(name)}: {_short(reason)}")
 
     def report(self) -> None:
-        """Warn about everything that was left out, in at most two lines.
+        """Warn about everything that was skipped, in at most two lines.
 
         Raises:
-            TrackerError: the tracker refused every single run.
+            TrackerError: the tracker refused every run.
         """
         if self.refusal is not None and not self.read:
             raise self.refusal
@@ -119,16 +119,16 @@ def read_each(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> Iterator[T]:
-    """Read runs in order, several at a time, and leave out those that cannot be read.
+    """Read runs in order, several at a time, and skip those that cannot be read.
 
-    No more than a few runs are read ahead of the caller.
+    Only a few runs are read ahead of the caller.
 
     Args:
         items: the runs as the tracker lists them.
-        read: reads one; called from several threads.
-        name: what people know a run by.
-        left_out: takes what goes wrong; reported when the last run was read.
-        workers: threads; 0: this one.
+        read: reads one run; called from several threads.
+        name: returns the name that users know a run by.
+        left_out: records what is skipped; reported after the last run.
+        workers: the number of threads; 0: the calling thread.
         progress: called with (done, total).
     """
     source = (_directly if workers == 0 else _in_threads)(
@@ -150,18 +150,18 @@ def _directly(items: Sequence[Any], read: Callable[[Any], T], workers: int) -> A
 
 
 def _in_threads(items: Sequence[Any], read: Callable[[Any], T], workers: int) -> Any:
-    waiting: deque[Future[T]] = deque()
-    coming = iter(items)
+    pending: deque[Future[T]] = deque()
+    remaining = iter(items)
     with ThreadPoolExecutor(workers, thread_name_prefix="lrtrack-read") as pool:
         try:
             while True:
-                while len(waiting) < 4 * workers and (item := next(coming, _END)) is not _END:
-                    waiting.append(pool.submit(read, item))
-                if not waiting:
+                while len(pending) < 4 * workers and (item := next(remaining, _END)) is not _END:
+                    pending.append(pool.submit(read, item))
+                if not pending:
                     return
-                yield waiting.popleft().result()
+                yield pending.popleft().result()
         finally:
-            for future in waiting:
+            for future in pending:
                 future.cancel()
 
 
@@ -169,13 +169,13 @@ _END: Any = object()
 
 
 def moment(value: Any, default: float = 0.0) -> float:
-    """Seconds since the epoch, as dates can show them; `default` for anything else."""
+    """Seconds since the epoch that a date can show; `default` for anything else."""
     number = number_of(value)
     return number if number is not None and 0 <= number < MAX_TIME else default
 
 
 def number_of(value: Any) -> float | None:
-    """A JSON number as a float; None for anything else, and for integers beyond all floats."""
+    """A JSON number as a float; None for anything else, and for integers too large for a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -185,7 +185,7 @@ def number_of(value: Any) -> float | None:
 
 
 def step_of(value: Any) -> int | None:
-    """A step: an integer from 0 on, perhaps written as a float; None for anything else."""
+    """A step: an integer of at least 0, also if written as a float; None for anything else."""
     number = number_of(value)
     if number is None or not math.isfinite(number) or not 0 <= number < MAX_STEP:
         return None
@@ -193,17 +193,17 @@ def step_of(value: Any) -> int | None:
 
 
 def integer_of(value: Any) -> int | None:
-    """An integer of 64 bits; None for anything else."""
+    """An integer that fits into 64 bits; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if abs(value) < 2**63 else None
 
 
 def checked(history: History) -> History:
-    """`history`, whose fields are what reports take them for.
+    """Return `history` after checking the types and shapes that reports rely on.
 
     Raises:
-        OddRun: they are not.
+        OddRun: one of them is wrong.
     """
     if not isinstance(history, History):
         raise OddRun(f"it is a {type(history).__name__}")
@@ -213,19 +213,19 @@ def checked(history: History) -> History:
         raise OddRun("its id, name, device or state is not text")
     if run.seed is not None and integer_of(run.seed) is None:
         raise OddRun("its seed is not an integer")
-    if not all(isinstance(each, Mapping) for each in (run.config, run.tags, run.optimizer)):
+    if not all(isinstance(data, Mapping) for data in (run.config, run.tags, run.optimizer)):
         raise OddRun("its config, tags or optimizer is not a mapping")
     shape = history.steps.shape
     columns = (history.times, *history.metrics.values(), *history.present.values())
     if len(shape) != 1 or history.steps.dtype.kind not in "iu":
         raise OddRun("its steps are not integers")
     if any(column.shape != shape for column in columns):
-        raise OddRun("its metrics have not one value a step")
-    _ = run.schedule.id, run.schedule.label  # what every report asks for
+        raise OddRun("its metrics do not have one value per step")
+    _ = run.schedule.id, run.schedule.label  # every report reads these
     return history
 
 
-def _named(name: Callable[[], str]) -> str:
+def _name_of(name: Callable[[], str]) -> str:
     try:
         return clean(redact(name()))[:LONGEST]
     except Exception:

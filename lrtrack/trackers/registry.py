@@ -1,4 +1,4 @@
-"""Tracker names → trackers, through the entry-point group `lrtrack.trackers`."""
+"""Trackers by name, through the entry-point group `lrtrack.trackers`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ GROUP = "lrtrack.trackers"
 #: The tracker where no argument, setting or open run names another.
 DEFAULT_TRACKER = "mlflow"
 
-#: What `track(tracker=…)` takes.
+#: What `track(tracker=…)` accepts.
 Spec = str | Tracker | Sequence[str | Tracker]
 
 
 def names() -> list[str]:
-    """Names of all trackers installed here."""
+    """The names of all trackers installed here."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
@@ -29,13 +29,13 @@ def get(name: str) -> Tracker:
     """The tracker called `name`.
 
     Raises:
-        UsageError: there is none, or its package cannot be loaded.
+        UsageError: there is no such tracker, or its package cannot be loaded.
     """
     for entry in entry_points(group=GROUP, name=name):
         try:
             tracker = entry.load()()
-        except Exception as error:  # somebody else's package: whatever it raises
-            raise UsageError(f"Tracker {name!r} cannot be loaded: {error}") from error
+        except Exception as error:  # a third-party package may raise anything
+            raise UsageError(f"Cannot load the tracker {name!r}: {error}") from error
         if not isinstance(tracker, Tracker) or isinstance(tracker, type):
             raise UsageError(f"{entry.value} is registered as {name!r} but is no tracker.")
         return tracker
@@ -43,32 +43,34 @@ def get(name: str) -> Tracker:
 
 
 def resolve(spec: Spec | None) -> list[Tracker]:
-    """Trackers for a name, several names joined by commas, a tracker object, or a list of these.
+    """The trackers for a name, several names joined by commas, a tracker object, or a list.
 
-    None stands for what the settings say, else `DEFAULT_TRACKER`.
+    None stands for the tracker that the settings name, else for `DEFAULT_TRACKER`.
 
     Raises:
-        UsageError: a name is unknown, something is neither name nor tracker, or two objects have
-            one name.
+        UsageError: a name is unknown, an item is neither a name nor a tracker, there is no item,
+            or two objects have one name.
     """
     if spec is None:
         spec = settings.read().tracker or DEFAULT_TRACKER
-    found: list[Tracker] = []
-    for part in spec if isinstance(spec, list | tuple) else [spec]:
-        if isinstance(part, str):
-            found += [get(name.strip()) for name in part.split(",") if name.strip()]
-        elif isinstance(part, Tracker) and not isinstance(part, type):
-            found.append(part)
+    trackers: list[Tracker] = []
+    for item in spec if isinstance(spec, list | tuple) else [spec]:
+        if isinstance(item, str):
+            trackers += [get(name.strip()) for name in item.split(",") if name.strip()]
+        elif isinstance(item, Tracker) and not isinstance(item, type):
+            trackers.append(item)
         else:
             raise UsageError(
-                f"tracker must be a name ({', '.join(names())}) or a tracker object, not {part!r}"
+                f"tracker must be a name ({', '.join(names())}) or a tracker object, not {item!r}"
             )
-    if not found:
-        raise UsageError(f"tracker names no tracker. There is: {', '.join(names())}.")
-    single: dict[str, Tracker] = {}
-    for tracker in found:
-        known = single.setdefault(tracker.name, tracker)
-        # Of portable ones it does not matter which: they are made anew where they write.
-        if known is not tracker and not (known.portable and tracker.portable):
-            raise UsageError(f"Two trackers are called {tracker.name!r}; give one another name.")
-    return list(single.values())
+    if not trackers:
+        raise UsageError(f"No tracker given. Available: {', '.join(names())}.")
+    by_name: dict[str, Tracker] = {}
+    for tracker in trackers:
+        first = by_name.setdefault(tracker.name, tracker)
+        # Two portable trackers of one name are the same: both are made anew where they write.
+        if first is not tracker and not (first.portable and tracker.portable):
+            raise UsageError(
+                f"Two trackers are called {tracker.name!r}. Fix: give one of them another name."
+            )
+    return list(by_name.values())

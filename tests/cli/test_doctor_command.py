@@ -121,7 +121,7 @@ def test_a_broken_tracker_does_not_hide_the_others(command_line, tmp_path: Path,
 
     assert result.returncode == 0
     assert row(result.stdout, "abc") == (
-        "not usable: Tracker 'abc' cannot be loaded: No module named 'someone_missing'"
+        "not usable: Cannot load the tracker 'abc': No module named 'someone_missing'"
     )
     assert f"{store} answers, 1 experiment\n" in result.stdout
 

@@ -1,4 +1,4 @@
-"""A small comparison whose every number is known."""
+"""A small comparison with known numbers."""
 
 from __future__ import annotations
 

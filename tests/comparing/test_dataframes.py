@@ -1,4 +1,4 @@
-"""The frames of a comparison, cell by cell."""
+"""The data frames of a comparison, cell by cell."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ nan = np.nan
 
 
 def test_histories(small):
-    """One row a run and step, in the order of the runs, the metrics without the run's prefix."""
+    """`histories_frame` has one row per run and step, and metrics without the run's prefix."""
     label = small.schedules[1].label
     expected = pd.DataFrame(
         {
@@ -35,10 +35,10 @@ def test_histories(small):
     pd.testing.assert_frame_equal(expected, small.histories_frame())
 
 
-@pytest.mark.parametrize("asked", ["val_loss", ["val_loss"]])
-def test_steps_without_the_metrics_asked_for_are_left_out(small, asked):
-    """What is asked for decides columns and rows."""
-    frame = small.histories_frame(asked)
+@pytest.mark.parametrize("metrics", ["val_loss", ["val_loss"]])
+def test_only_the_requested_metrics(small, metrics):
+    """The requested metrics are the only columns, and steps without any of them are dropped."""
+    frame = small.histories_frame(metrics)
 
     columns = ["run_id", "label", "schedule", "seed", "step", "time", "seconds", "val_loss"]
     assert list(frame) == columns
@@ -46,7 +46,7 @@ def test_steps_without_the_metrics_asked_for_are_left_out(small, asked):
 
 
 def test_a_recorded_nan_keeps_its_row(small):
-    """A loss that is not a number is a record, unlike a missing one."""
+    """A step whose loss is NaN keeps its row, unlike a step without a loss."""
     frame = small.histories_frame(["loss"])
 
     assert frame["step"].tolist() == [0, 1, 0, 1, 0, 1, 2]
@@ -54,13 +54,13 @@ def test_a_recorded_nan_keeps_its_row(small):
 
 
 def test_an_unknown_metric(small):
-    """The nearest name is said."""
+    """A metric that no run has is an error with the nearest name."""
     with pytest.raises(UsageError, match="Unknown metric 'los'"):
         small.histories_frame(["lr", "los"])
 
 
 def test_runs(small):
-    """Identity, figures and settings of each run, with types that hold missing values."""
+    """`runs_frame` has the identity and figures of each run, with dtypes for missing values."""
     frame = small.runs_frame()
 
     assert list(frame)[:12] == [
@@ -81,7 +81,7 @@ def test_runs(small):
 
 
 def test_settings_of_runs(small):
-    """Parameters are columns with dotted names, those of inner schedules and mappings too."""
+    """Parameters are columns with dotted names, also those of inner schedules and mappings."""
     first, second, third = small.runs_frame().to_dict("records")
 
     assert (first["scheduler.name"], first["scheduler.T_max"]) == ("CosineAnnealingLR", 2)
@@ -95,7 +95,7 @@ def test_settings_of_runs(small):
 
 
 def test_schedules(small):
-    """One row a schedule, with the figures of `to_dict` under the names of the CSV format."""
+    """`schedules_frame` has one row per schedule, with the column names of the CSV format."""
     frame = small.schedules_frame()
     header = next(csv.reader(io.StringIO(small.to_csv())))
     best = small.schedules[0]

@@ -28,11 +28,17 @@ and without an open run.
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from .truth import Truth
+
+TRACKERS = ("mlflow", "wandb")
+#: Trackers that the rows of large tables go to. W&B needs two seconds for each run, and all rows of
+#: a table give it the same kinds of metrics; `tox -e soak` sends them there too.
+TABLE_TRACKERS = TRACKERS if os.environ.get("LRTRACK_SOAK", "") == "1" else TRACKERS[:1]
 
 #: Optimizer steps of a usual case: enough for every schedule here to move.
 STEPS = 6
@@ -49,12 +55,14 @@ class Case:
         loop: trains, and records the expected values.
         needs: packages or programs without which the case is skipped.
         told: codes of the diagnoses that its first run must have.
+        trackers: where its runs go.
     """
 
     name: str
     loop: Loop
     needs: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    trackers: tuple[str, ...] = TRACKERS
 
     @property
     def missing(self) -> list[str]:
@@ -72,10 +80,16 @@ CASES: dict[str, Case] = {}
 Words = str | tuple[str, ...]
 
 
-def add(name: str, loop: Loop, needs: Words = (), told: Words = ()) -> None:
+def add(
+    name: str,
+    loop: Loop,
+    needs: Words = (),
+    told: Words = (),
+    trackers: tuple[str, ...] = TRACKERS,
+) -> None:
     """Adds a case to the table."""
     assert name not in CASES, f"two cases are called {name!r}"
-    CASES[name] = Case(name, loop, _several(needs), _several(told))
+    CASES[name] = Case(name, loop, _several(needs), _several(told), trackers)
 
 
 def case(name: str, needs: Words = (), told: Words = ()) -> Callable[[Loop], Loop]:

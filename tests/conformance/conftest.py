@@ -15,7 +15,8 @@ import pytest
 from wandb_loopback import Loopback
 from wandb_loopback.clients import all_gone
 
-from .delivered import TRACKERS, Delivered, chosen
+from .cases import TRACKERS
+from .delivered import Delivered, chosen
 
 for _file in sorted(Path(__file__).parent.glob("*_cases.py")):
     importlib.import_module(f"{__package__}.{_file.stem}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import traceback
@@ -16,7 +17,6 @@ import torch
 from .cases import Case
 from .truth import EXPERIMENT, RUN_LEVEL, Truth
 
-TRACKERS = ("mlflow", "wandb")
 #: The project of W&B's user on the loopback server.
 PLACE = f"tester/{EXPERIMENT}"
 #: MLflow's SQL store keeps infinities as the largest finite number.
@@ -46,6 +46,7 @@ class Delivered:
         truth = Truth(case.name)
         truth.told = case.told
         torch.manual_seed(0)
+        os.environ["LRTRACK_TRACKER"] = ",".join(case.trackers)
         try:
             case.loop(truth)
         except (Exception, pytest.fail.Exception):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import optim
 
-from .cases import STEPS, add, case
+from .cases import STEPS, TABLE_TRACKERS, add, case
 from .tasks import ComplexTask, SparseTask, Task, train, train_by_closure
 from .truth import Truth
 
@@ -112,7 +112,7 @@ def loop(name: str, row: Row, truth: Truth) -> None:
 for _name, _variants in ROWS.items():
     if hasattr(optim, _name):  # Muon came with torch 2.9
         for _variant, _row in _variants.items():
-            add(f"{_name} {_variant}", partial(loop, _name, _row))
+            add(f"{_name} {_variant}", partial(loop, _name, _row), trackers=TABLE_TRACKERS)
 
 
 @case("closure given by its name")

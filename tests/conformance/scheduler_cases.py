@@ -28,7 +28,7 @@ from torch.optim.lr_scheduler import (
 )
 from torch.optim.swa_utils import SWALR
 
-from .cases import STEPS, add, case
+from .cases import STEPS, TABLE_TRACKERS, add, case
 from .tasks import Task, train
 from .truth import Truth
 
@@ -118,8 +118,8 @@ def loop(build: Build, period: int, truth: Truth) -> None:
 
 
 for _name, _build in ROWS.items():
-    add(f"{_name} each step", partial(loop, _build, 1))
-    add(f"{_name} each epoch", partial(loop, _build, EPOCH))
+    add(f"{_name} each step", partial(loop, _build, 1), trackers=TABLE_TRACKERS)
+    add(f"{_name} each epoch", partial(loop, _build, EPOCH), trackers=TABLE_TRACKERS)
 
 NESTED: dict[str, Build] = {
     "a chain of a sequence": lambda o: ChainedScheduler(
@@ -135,7 +135,7 @@ NESTED: dict[str, Build] = {
     ),
 }
 for _name, _build in NESTED.items():
-    add(f"nested: {_name}", partial(loop, _build, 1))
+    add(f"nested: {_name}", partial(loop, _build, 1), trackers=TABLE_TRACKERS)
 
 
 @case("SWALR after a cosine")

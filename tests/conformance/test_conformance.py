@@ -9,12 +9,16 @@ import pytest
 
 from . import optimizer_cases, scheduler_cases
 from .cases import CASES, Case
-from .delivered import TRACKERS, Delivered, expected
+from .delivered import Delivered, expected
 from .truth import Truth
 
+#: Every case with each tracker that its runs go to.
+PAIRS = [(case, tracker) for case in CASES.values() for tracker in case.trackers]
 
-@pytest.mark.parametrize("tracker", TRACKERS)
-@pytest.mark.parametrize("case", CASES.values(), ids=lambda case: case.name.replace(" ", "-"))
+
+@pytest.mark.parametrize(
+    ("case", "tracker"), PAIRS, ids=[f"{c.name.replace(' ', '-')}-{t}" for c, t in PAIRS]
+)
 def test_what_arrives(case: Case, tracker: str, request: pytest.FixtureRequest) -> None:
     """Every run has exactly the expected metrics at their steps, and the expected diagnoses."""
     if case.missing:

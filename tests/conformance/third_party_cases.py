@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.optim import SGD, AdamW
 
-from .cases import STEPS, add, case
+from .cases import STEPS, TABLE_TRACKERS, add, case
 from .tasks import Task
 from .truth import Truth
 
@@ -108,7 +108,12 @@ def with_transformers(name: str, truth: Truth) -> None:
 
 
 for _name in TRANSFORMERS:
-    add(f"transformers {_name}", partial(with_transformers, _name), needs="transformers")
+    add(
+        f"transformers {_name}",
+        partial(with_transformers, _name),
+        needs="transformers",
+        trackers=TABLE_TRACKERS,
+    )
 
 
 def with_timm(name: str, of_epochs: bool, truth: Truth) -> None:
@@ -131,8 +136,18 @@ def with_timm(name: str, of_epochs: bool, truth: Truth) -> None:
 
 
 for _name in TIMM:
-    add(f"timm {_name} of epochs", partial(with_timm, _name, True), needs="timm")
-    add(f"timm {_name} of updates", partial(with_timm, _name, False), needs="timm")
+    add(
+        f"timm {_name} of epochs",
+        partial(with_timm, _name, True),
+        needs="timm",
+        trackers=TABLE_TRACKERS,
+    )
+    add(
+        f"timm {_name} of updates",
+        partial(with_timm, _name, False),
+        needs="timm",
+        trackers=TABLE_TRACKERS,
+    )
 
 
 @case("timm PlateauLRScheduler", needs="timm")

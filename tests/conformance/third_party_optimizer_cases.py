@@ -14,7 +14,7 @@ import torch
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import StepLR
 
-from .cases import STEPS, add, case
+from .cases import STEPS, TABLE_TRACKERS, add, case
 from .tasks import Task
 from .third_party_cases import iterate
 from .truth import Truth, norm
@@ -60,10 +60,10 @@ for _name, _given in (
 ):
     _which = " ".join([_name, *(f"{key}={value}" for key, value in _given.items())])
     _loop = partial(with_schedule_free, "schedulefree", _name, _given)
-    add(f"schedule-free {_which}", _loop, needs="schedulefree")
+    add(f"schedule-free {_which}", _loop, needs="schedulefree", trackers=TABLE_TRACKERS)
 for _name in ("ScheduleFreeSGD", "ScheduleFreeAdamW"):
     _loop = partial(with_schedule_free, "pytorch_optimizer", _name, {"warmup_steps": 4})
-    add(f"pytorch-optimizer {_name}", _loop, needs="pytorch_optimizer")
+    add(f"pytorch-optimizer {_name}", _loop, needs="pytorch_optimizer", trackers=TABLE_TRACKERS)
 
 
 @case("schedule-free with a closure", needs="schedulefree")
@@ -111,7 +111,12 @@ def with_wrapper(wrap: str, truth: Truth) -> None:
 
 
 for _name in ("Lookahead", "OrthoGrad", "TRAC", "ScheduleFreeWrapper"):
-    add(f"pytorch-optimizer {_name}", partial(with_wrapper, _name), needs="pytorch_optimizer")
+    add(
+        f"pytorch-optimizer {_name}",
+        partial(with_wrapper, _name),
+        needs="pytorch_optimizer",
+        trackers=TABLE_TRACKERS,
+    )
 
 
 @case("pytorch-optimizer Ranger", needs="pytorch_optimizer")

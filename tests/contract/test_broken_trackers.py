@@ -1,4 +1,4 @@
-"""The contract suite can fail: trackers with one fault each, and the test that finds it."""
+"""Each test of the contract finds the fault that it is about, in a tracker with that fault."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from lrtrack.trackers.memory import MemorySink, MemoryTracker
 
 
 class Sinking(MemoryTracker):
-    """A tracker whose sinks are of another class.
+    """A tracker whose sinks have another class.
 
     Attributes:
-        points: run id → metric → steps, one for each value that was stored.
+        points: run id to metric to steps, one step per stored value.
     """
 
     made: type[MemorySink] = MemorySink
@@ -41,13 +41,13 @@ class Sinking(MemoryTracker):
 
 
 def with_sink(**methods: Any) -> type[Tracker]:
-    """A tracker whose sinks have these methods in place of their own."""
+    """A tracker whose sinks have these methods instead of their own."""
     made = type("Sink", (MemorySink,), methods)
     return type("Broken", (Sinking,), {"made": made})
 
 
 def with_records(change: Callable[[StepRecord], StepRecord]) -> type[Tracker]:
-    """A tracker that stores something else than it is given."""
+    """A tracker that changes records before it stores them."""
 
     def write(self: Any, records: Sequence[StepRecord], doubt: bool) -> None:
         MemorySink.write(self, [change(record) for record in records], doubt)
@@ -56,17 +56,17 @@ def with_records(change: Callable[[StepRecord], StepRecord]) -> type[Tracker]:
 
 
 def with_metrics(change: Callable[[str, float], tuple[str, float] | None]) -> type[Tracker]:
-    """Likewise, of each metric by itself."""
+    """A tracker that changes metrics before it stores them; None drops one."""
 
     def changed(record: StepRecord) -> StepRecord:
-        found = [change(name, value) for name, value in record.metrics.items()]
-        return replace(record, metrics=dict(filter(None, found)))
+        metrics = [change(name, value) for name, value in record.metrics.items()]
+        return replace(record, metrics=dict(filter(None, metrics)))
 
     return with_records(changed)
 
 
 def with_history(change: Callable[[History], History]) -> type[Tracker]:
-    """A tracker that reads back something else than it has."""
+    """A tracker that changes histories when it reads them back."""
 
     def histories(self: Any, query: Query, progress: Any = None) -> Iterator[History]:
         yield from map(change, MemoryTracker.histories(self, query, progress))
@@ -75,16 +75,17 @@ def with_history(change: Callable[[History], History]) -> type[Tracker]:
 
 
 def with_run(**fields: Callable[[Run], Any]) -> type[Tracker]:
-    """A tracker that forgets who a run was."""
+    """A tracker that changes the identity of runs when it reads them back."""
     return with_history(
-        lambda found: replace(
-            found, run=replace(found.run, **{name: of(found.run) for name, of in fields.items()})
+        lambda history: replace(
+            history,
+            run=replace(history.run, **{name: of(history.run) for name, of in fields.items()}),
         )
     )
 
 
 def with_query(**changes: Any) -> type[Tracker]:
-    """A tracker that does not listen to what is asked of it."""
+    """A tracker that ignores parts of the query."""
 
     def histories(self: Any, query: Query, progress: Any = None) -> Iterator[History]:
         return MemoryTracker.histories(self, replace(query, **changes), progress)
@@ -93,7 +94,7 @@ def with_query(**changes: Any) -> type[Tracker]:
 
 
 def appending(looks: bool) -> type[Tracker]:
-    """A tracker that appends, and looks for what is there only if `looks`."""
+    """A tracker that appends values, and skips stored ones only if `looks`."""
 
     def write(self: Any, records: Sequence[StepRecord], doubt: bool) -> None:
         points = self._tracker.points.setdefault(self._id, {})
@@ -114,25 +115,25 @@ def narrow(name: str, value: float) -> tuple[str, float]:
 
 
 def positive(name: str, value: float) -> tuple[str, float] | None:
-    """A metric that is left out where it is small."""
+    """A metric without its small values."""
     return (name, value) if value > 0.03 else None
 
 
 def first_wins(self: Any, records: Sequence[StepRecord], doubt: bool) -> None:
-    """A `write` that leaves a step as it is once it is there."""
-    there = self._stored().steps
-    MemorySink.write(self, [record for record in records if record.step not in there], doubt)
+    """A `write` that never changes a stored step."""
+    steps = self._stored().steps
+    MemorySink.write(self, [record for record in records if record.step not in steps], doubt)
 
 
 def imports(self: Any) -> bool:
-    """An `active` that loads something."""
+    """An `active` that imports a module."""
     name = f"loaded_{uuid.uuid4().hex}"
     sys.modules[name] = types.ModuleType(name)
     return False
 
 
 def asks(self: Any, experiment: str | None, default: str = "lrtrack") -> Target:
-    """A `target` that asks the network first."""
+    """A `target` that uses the network."""
     with contextlib.suppress(OSError):
         urllib.request.urlopen("http://127.0.0.1:9/", timeout=0.1)
     return MemoryTracker.target(self, experiment, default)
@@ -146,27 +147,27 @@ def closes(self: Any, state: State, ended: float, summary: Mapping[str, float]) 
 
 
 def makes_another(self: Any) -> Remote:
-    """An `open` that makes a run each time it is called."""
+    """An `open` that creates a run each time it is called."""
     self._id = f"{self._run.id}-{len(self._tracker.stored)}"
     return MemorySink.open(self)
 
 
 def one_for_all(self: Any) -> Remote:
-    """An `open` that mixes runs of one name up."""
+    """An `open` that confuses runs of the same name."""
     self._id = self._run.name
     return MemorySink.open(self)
 
 
 def keeps(self: Any, history: Path) -> None:
-    """An `upload` that leaves the file as it is."""
+    """An `upload` that does not complete the file."""
     self._stored().uploaded = history.read_bytes()
 
 
 def goes_over(self: Any) -> Remote:
-    """An `open` that forgets what a run had which is gone on with."""
-    found = MemorySink.open(self)
+    """An `open` that forgets the earlier steps of a continued run."""
+    remote = MemorySink.open(self)
     self._earlier = frozenset()
-    return found
+    return remote
 
 
 def of_class(**attributes: Any) -> type[Tracker]:
@@ -174,38 +175,40 @@ def of_class(**attributes: Any) -> type[Tracker]:
     return type("Broken", (Sinking,), attributes)
 
 
-#: Test → trackers that it finds out.
+#: Test to trackers with a fault that it finds.
 FAULTS: dict[str, list[type[Tracker]]] = {
     "it_is_a_tracker": [of_class(name="two,names"), of_class(portable=None)],
-    "a_portable_one_is_found_by_its_name": [of_class(portable=True, name="local")],
-    "active_says_yes_or_no": [of_class(active=lambda self: True)],
+    "a_portable_tracker_is_found_by_its_name": [of_class(portable=True, name="local")],
+    "no_run_is_active": [of_class(active=lambda self: True)],
     "active_imports_nothing": [of_class(active=imports)],
     "status_is_one_line": [of_class(status=lambda self: "well\nvery well")],
-    "target_says_where": [of_class(target=lambda self, e, d="x": Target(self.name, experiment=d))],
+    "target_names_the_experiment": [
+        of_class(target=lambda self, e, d="x": Target(self.name, experiment=d))
+    ],
     "target_needs_no_network": [of_class(target=asks)],
-    "target_can_be_written_down": [
+    "target_survives_the_journal": [
         of_class(target=lambda self, e, d="x": Target("memory", "http://me:pw@host/", e or d))
     ],
-    "open_finds_what_it_made": [with_sink(open=makes_another)],
-    "what_is_written_in_doubt_is_stored_once": [appending(looks=False)],
-    "the_end_may_be_told_twice": [with_sink(close=closes)],
+    "open_finds_the_run_it_created": [with_sink(open=makes_another)],
+    "records_in_doubt_are_stored_once": [appending(looks=False)],
+    "a_run_may_be_ended_twice": [with_sink(close=closes)],
     "a_step_is_amended": [with_sink(write=first_wins)],
     "two_runs_at_once": [with_sink(open=one_for_all)],
     "a_whole_run_arrives": [with_metrics(positive)],
     "every_answer_is_lost_once": [appending(looks=False)],
     "half_a_batch_is_stored": [appending(looks=False)],
-    "a_new_sink_goes_on": [with_sink(open=makes_another)],
+    "a_new_sink_continues": [with_sink(open=makes_another)],
     "the_state_of_a_delivery_is_lost": [appending(looks=False), with_sink(open=makes_another)],
     "a_killed_training_has_failed": [with_history(lambda h: replace(h, state=State.FINISHED))],
-    "it_is_gone_on_with_elsewhere": [with_sink(open=goes_over), with_sink(upload=keeps)],
-    "what_the_end_tells_is_kept": [with_sink(complete=lambda self, run: None)],
+    "a_run_is_continued_on_another_machine": [with_sink(open=goes_over), with_sink(upload=keeps)],
+    "diagnoses_and_suggestions_are_kept": [with_sink(complete=lambda self, run: None)],
     "values_are_kept_to_the_last_bit": [
         with_metrics(narrow),
         with_metrics(lambda name, value: None if math.isnan(value) else (name, value)),
         with_metrics(lambda name, value: (name, min(value, sys.float_info.max))),
         with_metrics(lambda name, value: (name, value + 0.0)),
     ],
-    "a_value_that_is_not_there_is_no_nan": [
+    "a_missing_value_differs_from_nan": [
         with_history(lambda h: replace(h, present=dict.fromkeys(h.metrics, h.steps >= 0))),
         with_history(lambda h: replace(h, present={n: ~np.isnan(v) for n, v in h.metrics.items()})),
     ],
@@ -217,13 +220,13 @@ FAULTS: dict[str, list[type[Tracker]]] = {
         with_records(lambda record: replace(record, time=float(int(record.time)))),
         with_history(lambda h: replace(h, ended=None)),
     ],
-    "a_run_is_who_it_was": [
+    "the_identity_of_a_run_is_kept": [
         with_run(schedule=lambda run: replace(run.schedule, params={})),
         with_run(config=lambda run: {**run.config, "inner": {}}),
         with_run(group=lambda run: None),
     ],
-    "how_a_run_ended": [with_history(lambda h: replace(h, state=State.FINISHED))],
-    "ids_are_those_that_users_have": [with_history(lambda h: replace(h, remote_id="1"))],
+    "states_are_kept": [with_history(lambda h: replace(h, state=State.FINISHED))],
+    "ids_are_those_of_tracked_runs": [with_history(lambda h: replace(h, remote_id="1"))],
     "the_newest_comes_first": [
         of_class(
             histories=lambda self, query, progress=None: reversed(
@@ -231,8 +234,8 @@ FAULTS: dict[str, list[type[Tracker]]] = {
             )
         )
     ],
-    "progress_is_told": [
-        of_class(histories=lambda self, query, told=None: MemoryTracker.histories(self, query))
+    "progress_is_reported": [
+        of_class(histories=lambda self, query, progress=None: MemoryTracker.histories(self, query))
     ],
     "other_experiments_are_left_alone": [with_query(experiment=None)],
     "an_unknown_experiment_is_named": [with_query(experiment=None)],
@@ -246,18 +249,18 @@ FAULTS: dict[str, list[type[Tracker]]] = {
     "raw_filters": [with_query(raw_filters=())],
     "hostile_names": [with_run(group=lambda run: (run.group or "").replace("\n", " "))],
     "hostile_metrics": [with_metrics(lambda name, value: (name.replace(" ", "_"), value))],
-    "what_was_trained_is_read_back": [
+    "a_training_is_read_back": [
         with_metrics(lambda name, value: (name, round(value, 6))),
         with_history(lambda h: replace(h, remote_id="1")),
     ],
-    "delivered_on_the_way": [with_sink(write=first_wins)],
+    "a_training_that_flushes": [with_sink(write=first_wins)],
     "a_training_that_raises": [with_history(lambda h: replace(h, state=State.FINISHED))],
     "two_trainings_at_once": [with_run(prefix=lambda run: "")],
 }  # fmt: skip
 CASES = [(test, at) for test, broken in FAULTS.items() for at in range(len(broken))]
 
 
-class Found(TrackerContract):
+class Uncollected(TrackerContract):
     """The contract without pytest's collection: its tests are called one by one."""
 
     patience = 5.0
@@ -269,35 +272,35 @@ class Found(TrackerContract):
 
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Call a test of the contract on a tracker, between what its fixture does."""
-    left = []
+    """Call a test of the contract on a tracker, inside of its fixture."""
+    fixtures = []
 
     def run(test: str, tracker: Tracker) -> None:
-        contract = Found()
-        place = inspect.unwrap(Found.contract_place)  # the function below the fixture
+        contract = Uncollected()
+        place = inspect.unwrap(Uncollected.contract_place)  # the function below the fixture
         work = place(contract, tracker, tmp_path, monkeypatch)
         next(work)
-        left.append(work)
+        fixtures.append(work)
         method = getattr(contract, f"test_{test}")
-        known = {"tracker": tracker, "tmp_path": tmp_path, "monkeypatch": monkeypatch}
-        method(**{name: known[name] for name in inspect.signature(method).parameters})
+        arguments = {"tracker": tracker, "tmp_path": tmp_path, "monkeypatch": monkeypatch}
+        method(**{name: arguments[name] for name in inspect.signature(method).parameters})
 
     yield run
-    for work in left:
+    for work in fixtures:
         next(work, None)
 
 
 @pytest.mark.parametrize(("test", "at"), CASES)
 def test_a_fault_is_found(call: Callable[..., None], test: str, at: int) -> None:
-    """The test that is about it fails, with a word of what was expected."""
+    """A tracker with a fault fails the test about it, with a message of what was expected."""
     with pytest.raises(AssertionError, match="expected"):
         call(test, FAULTS[test][at]())
 
 
 @pytest.mark.parametrize("test", FAULTS)
-def test_what_is_sound_is_let_pass(call: Callable[..., None], test: str) -> None:
-    """Without the fault, the same tests hold: of a tracker that appends and looks."""
+def test_a_correct_tracker_passes(call: Callable[..., None], test: str) -> None:
+    """A tracker without a fault passes the same tests."""
     try:
         call(test, appending(looks=True)())
     except pytest.skip.Exception:
-        assert test == "a_portable_one_is_found_by_its_name"
+        assert test == "a_portable_tracker_is_found_by_its_name"

@@ -1,4 +1,4 @@
-"""The contract suite that ships in `lrtrack.testing`, run on what needs nothing but lrtrack."""
+"""The memory tracker and the local tracker keep the contract of `lrtrack.testing`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lrtrack.trackers.memory import MemoryTracker
 
 
 class TestMemory(TrackerContract):
-    """This process's memory."""
+    """The memory tracker keeps the contract."""
 
     @pytest.fixture
     def tracker(self) -> MemoryTracker:
@@ -21,7 +21,7 @@ class TestMemory(TrackerContract):
 
 
 class TestLocal(TrackerContract):
-    """The journals themselves."""
+    """The local tracker keeps the contract, except for the writing half that it lacks."""
 
     @pytest.fixture
     def tracker(self) -> LocalTracker:
@@ -29,7 +29,7 @@ class TestLocal(TrackerContract):
 
 
 def test_without_pytest() -> None:
-    """Whoever lacks pytest is told what to install."""
+    """Without pytest, importing `lrtrack.testing` says how to install it."""
     code = "import sys; sys.modules['pytest'] = None; import lrtrack.testing"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
 

@@ -1,4 +1,4 @@
-"""The contract suite, run on MLflow."""
+"""The MLflow tracker keeps the contract of `lrtrack.testing`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lrtrack.trackers.mlflow import MlflowTracker
 
 
 class TestMlflow(TrackerContract):
-    """An embedded SQLite store."""
+    """The MLflow tracker keeps the contract with an embedded SQLite store."""
 
     raw_filter = "params.seed = '0'"
 

@@ -1,4 +1,4 @@
-"""One small training on the digits as a plain loop, which frameworks are held against."""
+"""One small training on the digits as a plain loop, with which frameworks are compared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCH, STEPS = 16, 12
 
 
 class Digits:
-    """The training that every framework is given: the same data, weights and schedule.
+    """The training that every framework gets: the same data, weights and schedule.
 
     Attributes:
         model, optimizer, scheduler: fresh, from seed 0.
@@ -44,20 +44,20 @@ class Digits:
         )
 
     def loader(self) -> torch.utils.data.DataLoader[Any]:
-        """Batches of `BATCH` rows, in order."""
+        """Returns batches of `BATCH` rows, in order."""
         dataset = torch.utils.data.TensorDataset(*self.rows)
         return torch.utils.data.DataLoader(dataset, batch_size=BATCH)
 
     def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The same batches, without a loader."""
+        """Yields the same batches, without a loader."""
         yield from zip(self.rows[0].split(BATCH), self.rows[1].split(BATCH), strict=True)
 
     def loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The loss of one batch."""
+        """Returns the loss of one batch."""
         return cross_entropy(self.model(inputs), labels)
 
     def plain(self, accumulate: int = 1, clip: float | None = None) -> History:
-        """Train in a plain loop, and return what lrtrack recorded of it."""
+        """Trains in a plain loop and returns what lrtrack recorded."""
         place = Path("plain")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("LRTRACK_DIR", str(place.absolute()))
@@ -76,28 +76,28 @@ class Digits:
 
 @pytest.fixture
 def digits() -> type[Digits]:
-    """For tests that make their own."""
+    """Makes further trainings of this kind."""
     return Digits
 
 
 @pytest.fixture
 def local(clean_place: Path) -> Callable[[], list[History]]:
-    """All runs in the working directory's journals, newest first."""
+    """Returns all runs in the working directory's journals, newest first."""
     return lambda: list(LocalTracker().histories(Query(directory=clean_place / ".lrtrack")))
 
 
 @pytest.fixture
 def steps_of() -> Callable[[History], dict[str, dict[int, float]]]:
-    """A history as metric → step → value, to be compared with `==` or `pytest.approx`.
+    """Returns a history as metric → step → value, to be compared with `==` or `pytest.approx`.
 
-    Without `loss_count`, which frameworks that divide the loss by themselves make superfluous.
+    `loss_count` is left out: frameworks that divide the loss themselves make it redundant.
     """
 
     def table(history: History) -> dict[str, dict[int, float]]:
-        found = {}
+        metrics = {}
         for name in sorted(history.metrics.keys() - {"loss_count"}):
             steps, values = history.series(name)
-            found[name] = dict(zip(steps.tolist(), np.asarray(values).tolist(), strict=True))
-        return found
+            metrics[name] = dict(zip(steps.tolist(), np.asarray(values).tolist(), strict=True))
+        return metrics
 
     return table

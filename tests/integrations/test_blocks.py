@@ -1,4 +1,4 @@
-"""What all callbacks share: options checked early, and runs that end however the training ends."""
+"""Behaviour that all callbacks share: early option checks, and runs that always end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lrtrack.trackers.memory import MemoryTracker
 
 
 def test_a_misspelt_option_is_refused_where_the_callback_is_made() -> None:
-    """Not hours later, when the training begins; the nearest name is given."""
+    """A misspelt option is refused where the callback is made, with the nearest name."""
     with pytest.raises(TypeError, match=r"LRTrack\(\): .*'experimnt'.*experiment"):
         Blocks("LRTrack", {"experimnt": "x"})
 
@@ -25,13 +25,13 @@ def test_a_misspelt_option_is_refused_where_the_callback_is_made() -> None:
     [({"tracker": "mlfow"}, "mlflow"), ({"norms": "all"}, "global"), ({"every": 0}, "at least 1")],
 )
 def test_a_value_that_does_not_exist_is_refused_there_too(options, said) -> None:
-    """With those that exist."""
+    """An invalid value is refused where the callback is made, with the valid ones."""
     with pytest.raises(UsageError, match=said):
         Blocks("LRTrack", options)
 
 
 def test_a_training_that_went_on_elsewhere_ends_as_failed(digits, local) -> None:
-    """A callback that begins again has not heard how its last training ended."""
+    """A run whose training ended unseen is FAILED when the callback starts again."""
     task, blocks = digits(), Blocks("LRTrack", {"tracker": "local"})
     for _ in range(2):
         blocks.enter([(task.optimizer, task.scheduler, "")])
@@ -44,7 +44,7 @@ def test_a_training_that_went_on_elsewhere_ends_as_failed(digits, local) -> None
 
 
 def test_the_end_of_the_program_ends_the_run(local) -> None:
-    """All steps are there, though the block was never left."""
+    """The end of the program ends an open run with all its steps."""
     program = """
 import torch
 from lrtrack.integrations._blocks import Blocks
@@ -57,17 +57,17 @@ for _ in range(3):
     optimizer.step()
 raise SystemExit(3)
 """
-    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True)
+    process = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True)
     (history,) = local()
 
-    assert (done.returncode, done.stderr) == (3, "")
+    assert (process.returncode, process.stderr) == (3, "")
     assert (history.steps.tolist(), history.state) == ([0, 1, 2], State.FAILED)
 
 
 def test_ctrl_c_does_not_wait_for_a_server_that_is_away(
     local, living_shippers, kill_shippers, within_seconds
 ) -> None:
-    """Nobody hears of it before the program ends; an hour of patience is not for that."""
+    """After Ctrl-C the program does not wait for a server that is down."""
     program = """
 import torch
 from lrtrack.integrations._blocks import Blocks
@@ -78,18 +78,18 @@ optimizer.step()
 raise KeyboardInterrupt
 """
     away = {**os.environ, "MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-P", "-c", program], capture_output=True, text=True, env=away, timeout=300
     )
     within_seconds(60, lambda: living_shippers() != [])
-    kill_shippers()  # it would go on trying for ten minutes
+    kill_shippers()  # otherwise it would retry for ten minutes
 
-    assert "KeyboardInterrupt" in done.stderr
+    assert "KeyboardInterrupt" in process.stderr
     assert [history.state for history in local()] == [State.FAILED]
 
 
 def test_configurations_are_put_together(digits, local) -> None:
-    """What the user says comes first, key by key."""
+    """Configurations are merged key by key, with the user's values first."""
     task = digits()
     blocks = Blocks("LRTrack", {"tracker": "local", "config": {"depth": 2}})
     blocks.enter([(task.optimizer, task.scheduler, "")], config={"depth": 9, "width": 8})
@@ -99,7 +99,7 @@ def test_configurations_are_put_together(digits, local) -> None:
 
 
 def test_what_breaks_is_a_warning(digits, local) -> None:
-    """The training goes on, without a record."""
+    """A fault in the callback is a warning, and the training continues without a record."""
 
     class Broken(MemoryTracker):
         def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
@@ -115,7 +115,7 @@ def test_what_breaks_is_a_warning(digits, local) -> None:
 
 
 def test_the_users_prefix_comes_before_the_optimizers_own(digits, local) -> None:
-    """As several optimizers in one callback need both."""
+    """The user's prefix comes before the optimizer's own."""
     task, blocks = digits(), Blocks("LRTrack", {"tracker": "local", "prefix": "fold1/"})
     blocks.enter([(task.optimizer, task.scheduler, "generator/")])
     task.loss(*next(task.batches())).backward()
@@ -127,7 +127,7 @@ def test_the_users_prefix_comes_before_the_optimizers_own(digits, local) -> None
 
 
 def test_an_option_that_is_none_says_nothing(digits, local) -> None:
-    """What the framework knows then counts; what its user has said comes first."""
+    """An option that is None leaves the framework's value; any other value replaces it."""
     task, blocks = digits(), Blocks("LRTrack", {"tracker": None, "seed": 3, "group": None})
     blocks.enter([(task.optimizer, None, "")], tracker="local", seed=5, group="g")
     task.optimizer.step()
@@ -138,7 +138,7 @@ def test_an_option_that_is_none_says_nothing(digits, local) -> None:
 
 
 def test_each_block_goes_on_with_its_own_run(digits, local) -> None:
-    """Or begins a new one, where there is none to go on with."""
+    """Each block resumes its own run, or starts a new one if there is none."""
     tasks, ids = [digits(), digits()], []
     for again in (False, True):
         blocks = Blocks("LRTrack", {"tracker": "local"})

@@ -1,4 +1,4 @@
-"""MLflow's plugin: tags about the machine, only where they are asked for and torch is loaded."""
+"""MLflow's plugin adds machine tags only where they are enabled and torch is loaded."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ print(json.dumps(found))
 
 @pytest.fixture
 def installed(tmp_path: Path) -> dict[str, str]:
-    """An environment in which lrtrack's entry points for MLflow are those of `pyproject.toml`."""
+    """An environment in which lrtrack's MLflow entry points are those of `pyproject.toml`."""
     entries = tomllib.loads(PYPROJECT.read_text())["project"]["entry-points"][GROUP]
     folder = tmp_path / "site" / "lrtrack_plugin-0.dist-info"
     folder.mkdir(parents=True)
@@ -63,43 +63,45 @@ def installed(tmp_path: Path) -> dict[str, str]:
 
 
 def test_the_runs_that_mlflow_begins(installed, store) -> None:
-    """Off there is nothing, nor without torch, which stays out; on, what the machine has."""
-    done = subprocess.run(
+    """A disabled plugin adds nothing and does not load torch; an enabled one tags the machine."""
+    process = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", PROGRAM],
         env={**installed, "MLFLOW_TRACKING_URI": store},
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    assert process.returncode == 0, process.stderr
+    tags = json.loads(process.stdout.splitlines()[-1])
 
     nothing = ("without torch", "off", "broken")
-    assert {name: found[name] for name in nothing} == {name: {} for name in nothing}
-    assert (found["torch"], found["started"]) == (False, False)
-    assert found["on"] == found["file"]
-    assert found["on"]["lrtrack.machine.torch"] == torch.__version__
-    assert found["on"]["lrtrack.machine.cpus"] == str(len(os.sched_getaffinity(0)))
-    assert found["on"]["lrtrack.machine.cpu"]
+    assert {name: tags[name] for name in nothing} == {name: {} for name in nothing}
+    assert (tags["torch"], tags["started"]) == (False, False)
+    assert tags["on"] == tags["file"]
+    assert tags["on"]["lrtrack.machine.torch"] == torch.__version__
+    assert tags["on"]["lrtrack.machine.cpus"] == str(len(os.sched_getaffinity(0)))
+    assert tags["on"]["lrtrack.machine.cpu"]
 
 
 def test_the_plugin_loads_nothing(clean_place) -> None:
-    """It is loaded at every `import mlflow`: beyond lrtrack itself, only this one small file."""
+    """`import mlflow` loads only this one small file of lrtrack beyond the package itself."""
     code = (
         "import json, sys, typing, lrtrack, lrtrack.integrations; before = set(sys.modules);"
         "import lrtrack.integrations.mlflow as plugin; plugin.MachineTags().in_context();"
         "print(json.dumps(sorted(set(sys.modules) - before)))"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
 
-    assert json.loads(done.stdout) == ["lrtrack.integrations.mlflow"]
+    assert json.loads(process.stdout) == ["lrtrack.integrations.mlflow"]
 
 
 def test_a_machine_that_tells_nothing(monkeypatch) -> None:
-    """Whatever cannot be found out is left out; nothing is raised into the user's program."""
+    """Facts that cannot be determined are left out, and nothing is raised into the user's
+    program.
+    """
     monkeypatch.setitem(sys.modules, "torch", object())
     monkeypatch.setenv("LRTRACK_MLFLOW_TAGS", "perhaps")
     provider = MachineTags()
@@ -117,7 +119,7 @@ def test_a_machine_that_tells_nothing(monkeypatch) -> None:
 
 
 def test_several_gpus_alike(monkeypatch) -> None:
-    """As people would say it."""
+    """Several equal GPUs are counted in one tag."""
     monkeypatch.setattr(
         "lrtrack.integrations.mlflow._models", lambda: ["NVIDIA H100", "NVIDIA H100", "NVIDIA T4"]
     )
@@ -127,7 +129,7 @@ def test_several_gpus_alike(monkeypatch) -> None:
 
 @pytest.mark.parametrize(("said", "expected"), [("1", True), ("On", True), ("0", False)])
 def test_the_variable_comes_before_the_file(said, expected, clean_place) -> None:
-    """As with every other setting."""
+    """The environment variable overrides the configuration file."""
     for written in ("true", "false"):
         Path("pyproject.toml").write_text(f"[tool.lrtrack]\nmlflow_tags = {written}\n")
         assert read({"LRTRACK_MLFLOW_TAGS": said}, clean_place).mlflow_tags is expected
@@ -135,7 +137,7 @@ def test_the_variable_comes_before_the_file(said, expected, clean_place) -> None
 
 
 def test_a_switch_is_on_or_off(clean_place) -> None:
-    """Anything else is told, with what may be said."""
+    """A value other than on or off is reported with the valid ones."""
     with pytest.raises(UsageError, match=r"LRTRACK_MLFLOW_TAGS must be one of 1, true.*'perhaps'"):
         read({"LRTRACK_MLFLOW_TAGS": "perhaps"}, clean_place)
     Path("pyproject.toml").write_text('[tool.lrtrack]\nmlflow_tags = "yes"\n')

@@ -1,4 +1,4 @@
-"""Copies of finished runs: what they hold, and what becomes of bad and of old ones."""
+"""Copies of finished runs: their content, damaged copies, and the limit on their size."""
 
 from __future__ import annotations
 
@@ -27,67 +27,67 @@ TABLE = pa.table(
 
 @pytest.fixture
 def copy() -> Path:
-    """Where a copy of `TABLE` lies."""
+    """The path of a copy of `TABLE`."""
     path = cache.place_of("mlflow", "somewhere", "run")
     cache.keep(TABLE, path)
     return path
 
 
 def history_of(path: Path) -> History:
-    """The history that a copy holds."""
+    """Read the history in a copy."""
     arrays = cache.kept(path)
     assert arrays is not None
     return History(Run("id", "name"), State.FINISHED, "mlflow", **arrays)
 
 
-def test_a_copy_says_what_was_kept(copy):
-    """Values, steps without one, NaN and infinities, whatever a metric is called."""
-    found = history_of(copy)
-    wanted = history_table.arrays(TABLE)
+def test_a_copy_holds_the_whole_table(copy):
+    """A copy keeps values, missing values, NaN and infinities, whatever a metric is called."""
+    history = history_of(copy)
+    expected = history_table.arrays(TABLE)
 
-    assert list(found.metrics) == list(wanted["metrics"])
-    np.testing.assert_array_equal(found.steps, wanted["steps"])
-    np.testing.assert_array_equal(found.times, wanted["times"])
-    for name in wanted["metrics"]:
-        np.testing.assert_array_equal(found.metrics[name], wanted["metrics"][name])
-        np.testing.assert_array_equal(found.present[name], wanted["present"][name])
-    assert repr(history_table.table_of(vars(found)).to_pydict()) == repr(TABLE.to_pydict())
+    assert list(history.metrics) == list(expected["metrics"])
+    np.testing.assert_array_equal(history.steps, expected["steps"])
+    np.testing.assert_array_equal(history.times, expected["times"])
+    for name in expected["metrics"]:
+        np.testing.assert_array_equal(history.metrics[name], expected["metrics"][name])
+        np.testing.assert_array_equal(history.present[name], expected["present"][name])
+    assert repr(history_table.table_of(vars(history)).to_pydict()) == repr(TABLE.to_pydict())
 
 
-def test_a_copy_stays_readable_after_rest_and_deletion(copy):
-    """What lets go of its memory has its values again, even when the file is gone."""
+def test_a_copy_stays_readable_after_its_memory_is_released(copy):
+    """A history can be read again after its memory was released, even if the file is deleted."""
     histories = [history_of(copy)]
     copy.unlink()
-    seen = [each.metrics["loss"].tolist() for each in one_by_one(histories) for _ in range(2)]
+    losses = [item.metrics["loss"].tolist() for item in one_by_one(histories) for _ in range(2)]
 
-    assert seen == [pytest.approx([1.0, math.nan, math.inf], nan_ok=True)] * 2
+    assert losses == [pytest.approx([1.0, math.nan, math.inf], nan_ok=True)] * 2
     assert histories[0].steps.tolist() == [0, 2, 5]
 
 
 def test_a_copy_cannot_be_written_through(copy):
-    """The arrays are for reading: nobody changes a copy by accident."""
+    """The arrays of a copy are read-only, so that no code changes it by accident."""
     with pytest.raises(ValueError, match="read-only"):
         history_of(copy).metrics["loss"][0] = 2.0
 
 
 @pytest.mark.parametrize("content", [b"", b"not a copy", b"ARROW1\0\0 cut short"])
-def test_what_is_no_copy_is_none(copy, content: bytes):
-    """A file of something else is as good as none."""
+def test_a_damaged_copy_is_ignored(copy, content: bytes):
+    """A file with other content counts as no copy."""
     copy.write_bytes(content)
 
     assert cache.kept(copy) is None
 
 
-def test_a_cut_copy_is_none(copy):
-    """Half a file is as good as none."""
+def test_a_truncated_copy_is_ignored(copy):
+    """A truncated file counts as no copy."""
     content = copy.read_bytes()
     copy.write_bytes(content[: len(content) // 2])
 
     assert cache.kept(copy) is None
 
 
-def test_a_place_that_cannot_be_written_is_none(clean_place, monkeypatch):
-    """Where a file stands in the way, nothing is kept and nothing is raised."""
+def test_a_cache_that_cannot_be_written_is_not_used(clean_place, monkeypatch):
+    """If the cache directory cannot be created, there are no copies and no errors."""
     (clean_place / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(clean_place / "file"))
     path = cache.place_of("mlflow", "run")
@@ -97,13 +97,13 @@ def test_a_place_that_cannot_be_written_is_none(clean_place, monkeypatch):
 
 
 def test_copies_are_the_users_own(copy):
-    """Nobody else can read the directory; no half-written file is left in it."""
+    """Other users cannot read the directory, and no half-written file stays in it."""
     assert copy.parent.stat().st_mode & 0o077 == 0
     assert [path.name for path in copy.parent.iterdir()] == [copy.name]
 
 
-def test_the_longest_unused_go_first(copy):
-    """Over the limit, the copies that were asked for last stay."""
+def test_the_least_recently_used_copies_are_deleted(copy):
+    """Over the limit, the most recently used copies are kept."""
     size = copy.stat().st_size
     paths = [cache.place_of("wandb", number) for number in range(3)]
     for age, path in enumerate(paths):

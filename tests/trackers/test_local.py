@@ -1,4 +1,4 @@
-"""The local tracker: journals read back as runs, whole, filtered, and whatever became of them."""
+"""The local tracker reads journals back as runs, also those of killed and broken runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lrtrack.schedules import Schedule
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.local import LocalTracker
 
-#: Writes two steps, says so once they are on disk, and then waits to be killed.
+#: Writes two steps, prints `ready` once they are on disk, and waits to be killed.
 KILLABLE = """
 import sys
 from pathlib import Path
@@ -39,9 +39,9 @@ sys.stdin.read()
 @pytest.fixture
 def layout(clean_place: Path) -> Layout:
     """An empty journal directory."""
-    found = Layout(clean_place / ".lrtrack")
-    found.create()
-    return found
+    layout = Layout(clean_place / ".lrtrack")
+    layout.create()
+    return layout
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def journal(layout: Layout) -> Callable[..., Run]:
     def write(state: State = State.FINISHED, losses=(1.0, 0.5), **fields) -> Run:
         nonlocal count
         count += 1
-        given = {"id": f"{count:032x}", "name": f"run{count}", "started": float(count)}
-        run = Run(**{**given, "experiment": "x", **fields})
+        defaults = {"id": f"{count:032x}", "name": f"run{count}", "started": float(count)}
+        run = Run(**{**defaults, "experiment": "x", **fields})
         writer = JournalWriter(layout.journal(run.id), run)
         for step, loss in enumerate(losses):
             writer.append(step, 100.0 + step, {"loss": loss, "lr": 0.1})
@@ -64,18 +64,18 @@ def journal(layout: Layout) -> Callable[..., Run]:
 
 
 def read(layout: Layout, *filters: str, experiment: str | None = "x") -> list[History]:
-    """The histories that a query finds."""
+    """Read the histories of an experiment."""
     query = Query(experiment, filters=filters_of(filters), directory=layout.root)
     return list(LocalTracker().histories(query))
 
 
-def names(found: list[History]) -> list[str]:
+def names(histories: list[History]) -> list[str]:
     """The names of runs, in order."""
-    return [history.run.name for history in found]
+    return [history.run.name for history in histories]
 
 
-def test_a_run_comes_back_as_it_was(layout, journal):
-    """Identity, steps, values and times are equal to what was written."""
+def test_a_run_is_read_back_unchanged(layout, journal):
+    """The identity, steps, values and times of a run equal those that were written."""
     schedule = Schedule("StepLR", {"step_size": 3})
     run = journal(
         State.FAILED, (1 / 3, math.nan, -math.inf), schedule=schedule, seed=3, group="g",
@@ -92,7 +92,7 @@ def test_a_run_comes_back_as_it_was(layout, journal):
 
 
 def test_newest_first(layout, journal):
-    """By when runs started, not by when their journals were last written."""
+    """Runs are ordered by when they started, not by when their journals were written."""
     for started in (20.0, 30.0, 10.0):
         journal(name=f"at {started:.0f}", started=started)
 
@@ -100,18 +100,18 @@ def test_newest_first(layout, journal):
 
 
 def test_progress_counts_each_run(layout, journal):
-    """Whoever watches is told of every run, the last one too."""
+    """Progress is reported for every run, including the last one."""
     journal()
     journal()
-    seen = []
+    reports = []
     query = Query("x", directory=layout.root)
-    list(LocalTracker().histories(query, lambda done, total: seen.append((done, total))))
+    list(LocalTracker().histories(query, lambda done, total: reports.append((done, total))))
 
-    assert seen == [(1, 2), (2, 2)]
+    assert reports == [(1, 2), (2, 2)]
 
 
-def test_experiments_are_told_apart(layout, journal):
-    """A run without an experiment is in `lrtrack`; without a question, all are given."""
+def test_experiments_are_separate(layout, journal):
+    """A run without an experiment is in `lrtrack`; a query without one reads all runs."""
     journal(name="a", experiment="a")
     journal(name="none", experiment=None)
 
@@ -121,7 +121,7 @@ def test_experiments_are_told_apart(layout, journal):
 
 
 def test_an_unknown_experiment(layout, journal):
-    """The nearest name, all names, and where was looked."""
+    """An unknown experiment is an error with the nearest name, all names and the directory."""
     journal(experiment="digits")
     with pytest.raises(NothingFound) as caught:
         read(layout, experiment="digts")
@@ -132,15 +132,15 @@ def test_an_unknown_experiment(layout, journal):
     )
 
 
-def test_no_directory_is_no_run(clean_place: Path):
-    """Where nothing was tracked there is nothing, and nothing is made."""
+def test_a_missing_directory_has_no_runs(clean_place: Path):
+    """Without a journal directory there are no runs, and reading does not create it."""
     assert read(Layout(clean_place / ".lrtrack"), experiment=None) == []
     assert list(clean_place.iterdir()) == []
 
 
 @pytest.fixture
 def varied(journal) -> None:
-    """Three runs that differ in everything a filter may ask."""
+    """Three runs that differ in every field that the filters use."""
     step = Schedule("StepLR", {"step_size": 30, "gamma": 0.1})
     journal(name="a", seed=0, optimizer={"name": "SGD", "lr": 0.1}, schedule=step, group="g")
     journal(name="b", seed=1, optimizer={"name": "SGD", "lr": 0.01}, config={"net": {"depth": 2}})
@@ -148,7 +148,7 @@ def varied(journal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("filters", "found"),
+    ("filters", "selected"),
     [
         (["seed=0"], "a"),
         (["seed == 0"], "a"),
@@ -170,13 +170,13 @@ def varied(journal) -> None:
     ],
 )
 @pytest.mark.usefixtures("varied")
-def test_filters(layout, filters, found):
+def test_filters(layout, filters, selected):
     """All filters must hold; numbers compare as numbers, and a bare name is a key of the config."""
-    assert "".join(names(read(layout, *filters))) == found
+    assert "".join(names(read(layout, *filters))) == selected
 
 
-def test_the_id_of_a_schedule_is_a_text(layout, journal):
-    """Eight hex digits may look like a number that is infinite, or equal to another one."""
+def test_ids_of_schedules_compare_as_text(layout, journal):
+    """An id that looks like a number selects its own schedule only."""
     four, other = (journal(schedule=Schedule("StepLR", {"step_size": size})) for size in (4, 229))
 
     assert (four.schedule.id, other.schedule.id) == ("9e269648", "8e692984")
@@ -185,7 +185,7 @@ def test_the_id_of_a_schedule_is_a_text(layout, journal):
 
 
 def test_not_a_number_is_equal_to_itself(layout, journal):
-    """A config value that is NaN is found by its name, as any other."""
+    """A config value that is NaN is selected by `nan`."""
     run = journal(config={"decay": math.nan})
     journal(config={"decay": 0.5})
 
@@ -195,7 +195,7 @@ def test_not_a_number_is_equal_to_itself(layout, journal):
 @pytest.mark.parametrize("bad", ["seed", "=1", "seed=", "lr=<0.1", "a b = 1", ""])
 @pytest.mark.usefixtures("varied")
 def test_filters_that_cannot_be_read(layout, bad):
-    """What is wrong is repeated, with an example of what would be right."""
+    """The error repeats the invalid filter, and says how to write it."""
     with pytest.raises(UsageError) as caught:
         read(layout, bad)
 
@@ -204,14 +204,14 @@ def test_filters_that_cannot_be_read(layout, bad):
 
 
 @pytest.mark.usefixtures("varied")
-def test_a_filter_by_a_field_that_no_run_has(layout):
-    """A misspelt field is a mistake, not an empty result."""
+def test_a_filter_on_a_field_that_no_run_has(layout):
+    """A misspelt field is an error rather than an empty result."""
     with pytest.raises(UsageError, match=r"Unknown field to filter by 'sed'. Did you mean 'seed'"):
         read(layout, "sed=1")
 
 
 def test_a_killed_run_is_failed(layout, journal):
-    """A run whose process was killed is FAILED, and ended with its last step."""
+    """A run whose process was killed is FAILED, and ends with its last step."""
     path = layout.journal("f" * 32)
     with subprocess.Popen(
         [sys.executable, "-c", KILLABLE, str(path)],
@@ -219,17 +219,17 @@ def test_a_killed_run_is_failed(layout, journal):
     ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        (living,) = read(layout, experiment="lrtrack")
+        (running,) = read(layout, experiment="lrtrack")
         os.kill(process.pid, signal.SIGKILL)
     (killed,) = read(layout, experiment="lrtrack")
 
-    assert (living.state, living.ended) == (State.RUNNING, None)
+    assert (running.state, running.ended) == (State.RUNNING, None)
     assert (killed.state, killed.ended) == (State.FAILED, 11.0)
-    assert living.steps.tolist() == killed.steps.tolist() == [0, 1]
+    assert running.steps.tolist() == killed.steps.tolist() == [0, 1]
 
 
-def test_a_torn_journal_gives_what_is_whole(layout, journal):
-    """Half a frame at the end costs that frame: without a word of its end, the run failed."""
+def test_a_torn_journal_keeps_its_whole_frames(layout, journal):
+    """A journal that is cut in its last frame loses that frame, so the run counts as failed."""
     path = layout.journal(journal().id)
     path.write_bytes(path.read_bytes()[:-3])
     (history,) = read(layout)
@@ -239,7 +239,7 @@ def test_a_torn_journal_gives_what_is_whole(layout, journal):
 
 
 def test_a_run_without_steps(layout, journal):
-    """A run that ended before its first step is there, empty."""
+    """A run that ended before its first step is read back without steps."""
     journal(losses=())
     (history,) = read(layout)
 
@@ -255,22 +255,22 @@ def test_a_run_without_steps(layout, journal):
         (b"lrtrack journal 99\n", "written by a later lrtrack: upgrade"),
     ],
 )
-def test_a_broken_journal_is_left_out_with_a_warning(layout, journal, content, why):
-    """One file that is no journal is named, and the others are read."""
+def test_a_broken_journal_is_skipped_with_a_warning(layout, journal, content, why):
+    """A file that is no journal is named in a warning, and the other journals are read."""
     kept = journal()
     broken = layout.journal("b" * 32)
     broken.write_bytes(content)
     with pytest.warns(LRTrackWarning) as caught:
-        found = read(layout)
+        histories = read(layout)
 
     (warning,) = caught
-    assert names(found) == [kept.name]
+    assert names(histories) == [kept.name]
     assert str(broken) in str(warning.message)
     assert str(warning.message).endswith(f"{why}; it is left out")
 
 
-def test_files_with_other_names_are_not_looked_at(layout, journal):
-    """Only lrtrack's own names are read: editors and file managers leave things behind."""
+def test_files_with_other_names_are_ignored(layout, journal):
+    """Files that editors and file managers leave in the directory are ignored."""
     kept = journal()
     (layout.root / "runs" / "copy of a.journal").write_bytes(b"rubbish")
 

@@ -1,4 +1,4 @@
-"""Odd runs and rows are left out, with a warning that names them, and hide no other run."""
+"""Malformed runs and rows are skipped with a warning, and all other runs are read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ROW = {"_step": 0, "_timestamp": 1.0, "lrtrack/step": 0, "loss": 1.0, "lr": 0.1}
 
 
 def wandb_run(**changes: Any) -> Any:
-    """A run as W&B's client gives it."""
+    """A run as W&B's client returns it."""
     fields = {
         "id": "a", "name": "first", "group": None, "state": "finished", "url": "http://x",
         "config": {"lrtrack": CONFIG, "depth": 3}, "summary_metrics": {"lrtrack/step": 0},
@@ -47,7 +47,7 @@ def wandb_run(**changes: Any) -> Any:
 
 
 def read_wandb(*runs: Any, metric: str | None = None) -> list[History]:
-    """Read runs as the reader does, without a server."""
+    """Read runs as the W&B reader does, without a server."""
     left_out = per_run.LeftOut()
     query = Query(experiment="p", metric=metric, cache=False)
     source = wandb_reading._Source(None, "http://127.0.0.1:1", query, "e/p", left_out)
@@ -62,7 +62,7 @@ def read_wandb(*runs: Any, metric: str | None = None) -> list[History]:
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_anything_in_place_of_a_field_of_a_wandb_run(name: str, value: Any) -> None:
-    """The other run is always read, and the odd one is read, too, or named in a warning."""
+    """A run with any value in any field is read or named in a warning; others are read."""
     if name in ROW:
         odd = wandb_run(rows=[{**ROW, name: value}])
     elif name in ("name", "group", "state", "url", "config", "summary_metrics", "id"):
@@ -82,12 +82,12 @@ def test_anything_in_place_of_a_field_of_a_wandb_run(name: str, value: Any) -> N
 @given(st.dictionaries(st.text(), st.text(), max_size=3), st.integers(), st.integers())
 @settings(max_examples=80, deadline=None)
 def test_anything_in_an_mlflow_run(texts: dict[str, str], started: int, ended: int) -> None:
-    """Whatever tags, params and times say, a run's identity is one that reports can show."""
+    """Reports can show the identity of an MLflow run with any tags, params and times."""
     keys = ("seed", "lrtrack.world_size", "lrtrack.scheduler.spec", "lrtrack.diagnoses")
     tags = texts | dict(zip(keys, texts.values(), strict=False))
     info = SimpleNamespace(run_id="a", run_name=None, start_time=started, end_time=ended)
-    found = SimpleNamespace(info=info, data=SimpleNamespace(tags=tags, params=tags))
-    run = mlflow_reading.run_from(found, "x")
+    mlflow_run = SimpleNamespace(info=info, data=SimpleNamespace(tags=tags, params=tags))
+    run = mlflow_reading.run_from(mlflow_run, "x")
 
     assert 0 <= run.started < 1e11
     assert run.schedule.id
@@ -101,8 +101,8 @@ def test_anything_in_an_mlflow_run(texts: dict[str, str], started: int, ended: i
         *[("_timestamp", value) for value in ("yesterday", [1], {"a": 1}, 1e300, math.nan)],
     ],
 )
-def test_a_row_that_makes_no_sense(field: str, value: Any) -> None:
-    """The run is there without that row, and the warning says which run and why."""
+def test_a_malformed_row_is_skipped(field: str, value: Any) -> None:
+    """A malformed row is skipped, with a warning that names the run and the reason."""
     rows = [ROW, {**ROW, "lrtrack/step": 1}, {**ROW, "lrtrack/step": 2, field: value}]
     with pytest.warns(LRTrackWarning, match=f"a row of 'first' \\(a\\): {field} is ") as caught:
         (history,) = read_wandb(wandb_run(rows=rows))
@@ -112,7 +112,7 @@ def test_a_row_that_makes_no_sense(field: str, value: Any) -> None:
 
 
 def test_many_odd_runs_are_one_warning() -> None:
-    """The first few are named, and the others counted."""
+    """One warning names the first few malformed runs and counts the others."""
     odd = [wandb_run(id=f"odd{at}", state={"a": 1}) for at in range(9)]
     with pytest.warns(LRTrackWarning, match="Left out 9 runs .*odd0.*odd2.*and 6 more") as caught:
         histories = read_wandb(*odd, wandb_run(id="b"))
@@ -121,8 +121,8 @@ def test_many_odd_runs_are_one_warning() -> None:
     assert len(caught) == 1
 
 
-def test_what_all_runs_would_meet_ends_the_reading() -> None:
-    """A server that is away, or refuses the key or every single run, is an error."""
+def test_an_error_of_the_tracker_ends_the_reading() -> None:
+    """A server that is down, or refuses the key or every run, is an error."""
 
     def fails(error: Exception) -> Any:
         def read(run: str) -> str:
@@ -138,7 +138,7 @@ def test_what_all_runs_would_meet_ends_the_reading() -> None:
 
 
 def test_runs_are_read_a_few_ahead() -> None:
-    """A thousand runs are not read before the first is used."""
+    """Only a few runs are read before the first one is used."""
     begun: list[int] = []
     left_out = per_run.LeftOut()
     histories = per_run.read_each(
@@ -153,7 +153,7 @@ def test_runs_are_read_a_few_ahead() -> None:
 
 
 class Odd(MemoryTracker):
-    """A third party's tracker, which gives what is no history, and then fails."""
+    """A third-party tracker that returns something else than a history, and then fails."""
 
     name = "odd"
 
@@ -162,7 +162,7 @@ class Odd(MemoryTracker):
         self.fails = fails
 
     def histories(self, query: Query, progress: Any = None) -> Any:
-        """One that is none, and one."""
+        """Yield something else, then a history."""
         yield {"not": "a history"}
         yield from read_wandb(wandb_run())
         if self.fails:
@@ -170,17 +170,17 @@ class Odd(MemoryTracker):
 
 
 def test_trackers_of_third_parties(clean_place) -> None:
-    """What is no history is left out; a tracker that fails is an error and no traceback."""
+    """What is no history is skipped, and an error in a third-party tracker is reported."""
     with pytest.warns(LRTrackWarning, match="Left out a run that cannot be read"):
-        found = fetch("p", tracker=Odd(fails=False))
+        histories = fetch("p", tracker=Odd(fails=False))
 
-    assert [history.remote_id for history in found] == ["a"]
+    assert [history.remote_id for history in histories] == ["a"]
     with pytest.raises(TrackerError, match="tracker 'odd' failed to read its runs: KeyError"):
         fetch("p", tracker=Odd(fails=True))
 
 
 def test_odd_runs_on_a_real_server(wandb_server) -> None:
-    """W&B's client cannot make an object of one run, and another is deleted meanwhile."""
+    """Runs that W&B's client cannot read, and one deleted meanwhile, are skipped."""
     project = wandb_server.store.made_project("tester", "p")
     odd: dict[str, dict[str, Any]] = {
         "good": {}, "gone": {}, "list": {"summary": [1]}, "text": {"raw_config": "x"},
@@ -199,7 +199,7 @@ def test_odd_runs_on_a_real_server(wandb_server) -> None:
 
     wandb_server.fault = delete
     with pytest.warns(LRTrackWarning, match="Left out 3 runs") as caught:
-        found = list(WandbTracker().histories(Query(experiment="p", cache=False)))
+        histories = list(WandbTracker().histories(Query(experiment="p", cache=False)))
 
-    assert [history.remote_id for history in found] == ["good"]
+    assert [history.remote_id for history in histories] == ["good"]
     assert all(f"({name})" in str(caught[0].message) for name in ("gone", "list", "state"))

@@ -1,4 +1,4 @@
-"""Blocks that share a run: their names there, and what they are together."""
+"""Blocks that share a run: their scopes, their phases, and the run they form together."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ STEPS = Schedule("StepLR", {"step_size": 5})
     [("", ""), ("D/", "D"), ("gan/D/", "gan/D"), ("D_", "D_"), ("critic-1/", "critic-1")],
 )
 def test_plain_prefixes_are_scopes(prefix: str, scope: str) -> None:
-    """Without the slash at their end."""
+    """The scope of a plain prefix is the prefix without its trailing slash."""
     assert shared_runs.scope_of(prefix) == scope
 
 
 @pytest.mark.parametrize("prefix", ["scheduler/", "seed/x/", "phase2/", "a.b/", "D", "ä/", "//"])
 def test_other_prefixes_have_a_hash(prefix: str) -> None:
-    """As plain, they would be a name of lrtrack's own, or another prefix's scope."""
+    """A prefix that is reserved, or could be taken for another one, gets a hash in its scope."""
     scope = shared_runs.scope_of(prefix)
     name = f"lrtrack.{scope}.scheduler"
 
@@ -38,13 +38,13 @@ def test_other_prefixes_have_a_hash(prefix: str) -> None:
 
 @given(st.lists(st.text("Dd/_-. ä", max_size=5), unique=True, min_size=2, max_size=20))
 def test_different_prefixes_have_different_scopes(prefixes: list[str]) -> None:
-    """Whatever they are made of."""
-    for one, other in combinations(prefixes, 2):
-        assert shared_runs.scope_of(one) != shared_runs.scope_of(other)
+    """Two different prefixes never have the same scope."""
+    for first, second in combinations(prefixes, 2):
+        assert shared_runs.scope_of(first) != shared_runs.scope_of(second)
 
 
 def test_a_chain_names_its_parts_in_order() -> None:
-    """Equal ones in a row are one; a single one is itself; of nonsense nothing is taken."""
+    """A chain joins schedules in order, merges equal neighbours, and drops what is no schedule."""
     parts = [COSINE.to_dict(), COSINE.to_dict(), None, {"T_max": 3}, STEPS.to_dict()]
     chain = shared_runs.chain(parts)
 
@@ -54,16 +54,16 @@ def test_a_chain_names_its_parts_in_order() -> None:
     assert shared_runs.chain([None]) == Schedule(CONSTANT)
 
 
-def test_of_very_many_phases_the_first_and_the_latest_are_listed() -> None:
-    """Each once, in the order of their steps."""
+def test_long_lists_of_phases_are_shortened() -> None:
+    """Of very many phases, the first and the latest are listed, each once and in order."""
     phases = [{"id": str(at), "first": 10 * at} for at in range(40)]
-    found = shared_runs.listed([*reversed(phases), phases[3]])
+    listed = shared_runs.listed([*reversed(phases), phases[3]])
 
-    assert [each["first"] for each in found] == [0, *range(250, 400, 10)]
+    assert [phase["first"] for phase in listed] == [0, *range(250, 400, 10)]
 
 
 def test_the_course_has_the_diagnoses_of_all_phases() -> None:
-    """In order, with those of the block itself at the end."""
+    """The whole run has the diagnoses of all its phases, in order."""
     early = ({"code": "LR003", "message": "m", "hint": "h"},)
     late = ({"code": "LR004", "message": "m", "hint": "h"},)
     first = Run("1" * 32, "a", COSINE, diagnoses=early)
@@ -79,6 +79,6 @@ def test_the_course_has_the_diagnoses_of_all_phases() -> None:
     None, "x", [1], [{"id": 1, "first": 0}], [{"id": "1"}], [{"id": "1", "first": -1}],
     [{"id": "1", "first": 1.5}],
 ])  # fmt: skip
-def test_what_is_no_phase_is_left_out(data: object) -> None:
-    """A tracker can hold anything."""
+def test_malformed_phases_are_dropped(data: object) -> None:
+    """Phases that a tracker returns malformed are dropped."""
     assert shared_runs.phases_from(data) == ()

@@ -6,16 +6,14 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from lrtrack.errors import NothingFound, unknown
-from lrtrack.filters import no_raw_filters
-from lrtrack.records import History, Run, Target
-from lrtrack.trackers.base import Progress, Query, Sink
+from lrtrack.trackers import History, Progress, Query, Run, Sink, Target, no_raw_filters
 
 
 class TensorBoardTracker:
-    """A folder an experiment, in it one a run: `EXPERIMENT/NAME-ID`, as TensorBoard shows it."""
+    """One folder per experiment, and in it one per run: `EXPERIMENT/NAME-ID`."""
 
     name = "tensorboard"
-    portable = True  # all that a sink needs is in `Run` and `Target`
+    portable = True  # `Run` and `Target` hold everything that a sink needs
 
     def active(self) -> bool:
         return False
@@ -24,18 +22,18 @@ class TensorBoardTracker:
         return f"{logdir()}, {len(_experiments(logdir()))} experiments"
 
     def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
-        """The folder as the training process sees it; the shipper works in another directory."""
+        """The folder as an absolute path, as the shipper works in another directory."""
         return Target(self.name, str(logdir()), experiment or default)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
-        """The writing half; torch is imported here, where somebody writes to this tracker."""
+        """The writing half; importing it here loads torch only in processes that write."""
         from lrtrack_tensorboard.sink import TensorBoardSink
 
         own = f"{_quoted(target.experiment or 'lrtrack')}/{_quoted(run.name)[:60]}-{run.id[:8]}"
         return TensorBoardSink(run, target, remote_id or target.run_id or own)
 
     def histories(self, query: Query, progress: Progress | None = None) -> Iterator[History]:
-        """Read an experiment's runs back, newest first; of all experiments without a name."""
+        """Read the runs of an experiment back, newest first; None: those of all experiments."""
         from lrtrack_tensorboard.reading import histories
 
         no_raw_filters(self.name, query.raw_filters)
@@ -56,5 +54,5 @@ def _experiments(root: Path) -> dict[str, Path]:
     return {unquote(path.name): path for path in root.glob("*") if path.is_dir()}
 
 
-def _quoted(name: str) -> str:  # as one folder, whatever is in it
+def _quoted(name: str) -> str:  # the name of one folder, also for names with slashes or dots
     return quote(name, safe=" ").replace(".", "%2E" if not name.strip(".") else ".")

@@ -1,23 +1,22 @@
-"""Histories out of a folder of event files."""
+"""Reading histories from folders of event files."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from lrtrack.records import History, Run, State
-from lrtrack.trackers.base import Progress
+from lrtrack.trackers import History, Progress, Run, State
 from lrtrack_tensorboard import events
 
 
 def histories(root: Path, experiments: list[Path], progress: Progress | None) -> Iterator[History]:
-    """All runs in these folders, newest first."""
+    """Read all runs in these folders, newest first."""
     folders = [folder for experiment in experiments for folder in experiment.iterdir()]
     stored = [(folder, events.read(folder)) for folder in folders if folder.is_dir()]
     runs = [
-        (Run.from_dict(found.notes["run"]), folder, found)
-        for folder, found in stored
-        if "run" in found.notes  # else it is somebody else's
+        (Run.from_dict(contents.notes["run"]), folder, contents)
+        for folder, contents in stored
+        if "run" in contents.notes  # otherwise lrtrack did not write it
     ]
-    runs.sort(key=lambda each: each[0].started, reverse=True)
+    runs.sort(key=lambda item: item[0].started, reverse=True)
     for done, (run, folder, (points, notes)) in enumerate(runs, start=1):
         state = State(notes["state"])
         yield History(

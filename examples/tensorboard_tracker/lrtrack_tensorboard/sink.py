@@ -1,42 +1,39 @@
-"""Writing one run: event files are appended to and never changed, so each value goes in once."""
+"""Writing one run: event files are only appended to, so each value must be written once."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lrtrack.errors import TrackerError
-from lrtrack.journal import history_table
-from lrtrack.records import Run, State, StepRecord, Target
-from lrtrack.trackers.base import Remote
+from lrtrack.trackers import Remote, Run, State, StepRecord, Target, TrackerError, history_table
 from lrtrack_tensorboard import events
 from lrtrack_tensorboard.writer import Writer
 
 
 class TensorBoardSink:
-    """One run's folder; see `lrtrack.trackers.base.Sink` for what each method promises."""
+    """One run's folder; `lrtrack.trackers.Sink` documents the methods."""
 
-    durable = True  # `write` ends when the system has it: a killed shipper takes nothing along
+    durable = True  # `write` returns when the file is flushed, so killing the shipper loses nothing
 
     def __init__(self, run: Run, target: Target, name: str) -> None:
         self._run, self._target, self._name = run, target, name
         self._folder = Path(target.uri or "runs", name)
         self._writer = Writer(self._folder)
-        self._stays: set[tuple[str, int]] | None = None  # of a run that is gone on with elsewhere
+        self._stored: set[tuple[str, int]] | None = None  # from before this run was continued
 
     def open(self) -> Remote:
         points, notes = events.read(self._folder)
         if self._target.continued and not notes:
             raise TrackerError(f"there is no run {self._name!r} in {self._target.uri}")
-        if self._stays is None:
-            self._stays = {point[:2] for point in points} if self._target.continued else set()
+        if self._stored is None:
+            self._stored = {point[:2] for point in points} if self._target.continued else set()
         self._writer.note(state=State.RUNNING, **({} if notes else {"run": self._run.to_dict()}))
         return Remote(self._name, fresh=not notes)
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
-        there = {point[:3] for point in events.read(self._folder).points} if doubt else set()
+        written = {point[:3] for point in events.read(self._folder).points} if doubt else set()
         for record in records:
             for name, value in record.metrics.items():
                 point = (name, record.step, repr(float(value)))  # as text, NaN equals NaN
-                if point not in there and point[:2] not in (self._stays or ()):
+                if point not in written and point[:2] not in (self._stored or ()):
                     self._writer.scalar(name, value, record.step, record.time)
         self._writer.flush()
 

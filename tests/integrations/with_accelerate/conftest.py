@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState, GradientState
 
 @pytest.fixture
 def accelerator() -> Iterator[Callable[..., Any]]:
-    """Make one for the processor; its state, which is one a process, is put back."""
-    yield lambda **given: accelerate.Accelerator(cpu=True, **given)
+    """Makes Accelerators for the CPU and restores their state, which is global to the process."""
+    yield lambda **options: accelerate.Accelerator(cpu=True, **options)
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()

@@ -1,4 +1,4 @@
-"""accelerate's loop."""
+"""accelerate's training loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def prepare(found: Any, task: Any) -> None:
-    """Put what `prepare` returns in the place of what the task has."""
+    """Replaces the task's objects by what `prepare` returns."""
     task.prepared = found.prepare(task.loader())
     task.model, task.optimizer, task.scheduler = found.prepare(
         task.model, task.optimizer, task.scheduler
@@ -14,7 +14,7 @@ def prepare(found: Any, task: Any) -> None:
 
 
 def train(found: Any, task: Any, clip: float | None = None, each: Any = None) -> None:
-    """accelerate's loop as its documentation has it; `each` is called at the end of a batch."""
+    """accelerate's loop as in its documentation; `each` is called at the end of a batch."""
     for number, (inputs, labels) in enumerate(task.prepared):
         with found.accumulate(task.model):
             found.backward(task.loss(inputs, labels))

@@ -1,4 +1,4 @@
-"""accelerate's loop with the tracker, held against the same training as a plain loop."""
+"""accelerate's loop with the tracker, compared with the same training as a plain loop."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from .loops import prepare, train
 def test_records_equal_those_of_a_plain_loop(
     digits, accelerator, local, steps_of, accumulate: int, clip: float | None, way: str
 ) -> None:
-    """To the last bit, as its tracker and in a block around what `prepare` returned."""
+    """Records equal those of a plain loop bit for bit, as a tracker and in a block."""
     plain = digits(batches=12 * accumulate).plain(accumulate, clip)
     task = digits(batches=12 * accumulate)
     with_it = {"log_with": LRTrack(tracker="local")} if way == "log_with" else {}
-    found = accelerator(gradient_accumulation_steps=accumulate, **with_it)
-    prepare(found, task)
+    accelerated = accelerator(gradient_accumulation_steps=accumulate, **with_it)
+    prepare(accelerated, task)
     if way == "log_with":
-        found.init_trackers("digits")
-        train(found, task, clip)
-        found.end_training()
+        accelerated.init_trackers("digits")
+        train(accelerated, task, clip)
+        accelerated.end_training()
     else:
         with lrtrack.track(task.optimizer, task.scheduler, tracker="local"):
-            train(found, task, clip)
+            train(accelerated, task, clip)
     (history,) = local()
 
     assert steps_of(history) == steps_of(plain)
@@ -46,21 +46,21 @@ def test_records_equal_those_of_a_plain_loop(
 
 
 def test_weights_are_the_same_without(digits, accelerator) -> None:
-    """Bit for bit: nothing of the training is changed."""
+    """Weights are bit-equal with and without lrtrack."""
     weights = []
     for with_it in ({}, {"log_with": LRTrack(tracker="local", norms="group")}):
-        task, found = digits(), accelerator(**with_it)
-        prepare(found, task)
-        found.init_trackers("digits")
-        train(found, task, clip=0.5)
-        found.end_training()
+        task, accelerated = digits(), accelerator(**with_it)
+        prepare(accelerated, task)
+        accelerated.init_trackers("digits")
+        train(accelerated, task, clip=0.5)
+        accelerated.end_training()
         weights.append(torch.cat([p.detach().flatten() for p in task.model.parameters()]))
 
     assert torch.equal(*weights)
 
 
 def test_half_precision(digits, accelerator, local, steps_of) -> None:
-    """Losses and norms are those of the bfloat16 pass."""
+    """In bfloat16, losses and norms are those of the bfloat16 pass."""
     task, losses = digits(), []
     for inputs, labels in task.batches():
         with torch.autocast("cpu", torch.bfloat16):
@@ -72,33 +72,37 @@ def test_half_precision(digits, accelerator, local, steps_of) -> None:
         task.scheduler.step()
         task.optimizer.zero_grad()
     task = digits()
-    found = accelerator(mixed_precision="bf16", log_with=LRTrack(tracker="local"))
-    prepare(found, task)
-    found.init_trackers("digits")
-    train(found, task)
-    found.end_training()
+    accelerated = accelerator(mixed_precision="bf16", log_with=LRTrack(tracker="local"))
+    prepare(accelerated, task)
+    accelerated.init_trackers("digits")
+    train(accelerated, task)
+    accelerated.end_training()
     (history,) = local()
 
     assert list(steps_of(history)["loss"].values()) == losses
 
 
 def test_what_accelerate_is_told_is_in_the_run(digits, accelerator, local, steps_of) -> None:
-    """Project, configuration and metrics, at the optimizer steps that they follow."""
+    """Project, configuration and metrics given to accelerate are in the run, at their steps."""
     plain, task = digits().plain(), digits()
-    found = accelerator(log_with=LRTrack(tracker="local", seed=3, config={"depth": 2, "width": 8}))
-    prepare(found, task)
-    found.init_trackers("my-project", config={"batch_size": 16, "depth": 9})
-    run = found.get_tracker("lrtrack", unwrap=True)
+    accelerated = accelerator(
+        log_with=LRTrack(tracker="local", seed=3, config={"depth": 2, "width": 8})
+    )
+    prepare(accelerated, task)
+    accelerated.init_trackers("my-project", config={"batch_size": 16, "depth": 9})
+    run = accelerated.get_tracker("lrtrack", unwrap=True)
 
     def log(number: int) -> None:
         if number % 4 == 3:
             rate = task.scheduler.get_last_lr()[0]
-            found.log({"val_loss": 1.0 / number, "lr": rate, "note": "text"}, step=number // 4)
+            accelerated.log(
+                {"val_loss": 1.0 / number, "lr": rate, "note": "text"}, step=number // 4
+            )
 
     with pytest.warns(LRTrackWarning, match="'note' is not a number"):
-        train(found, task, each=log)
-    found.end_training()
-    found.log({"val_loss": 9.0})
+        train(accelerated, task, each=log)
+    accelerated.end_training()
+    accelerated.log({"val_loss": 9.0})
     (history,) = local()
     steps = steps_of(history)
 
@@ -111,15 +115,17 @@ def test_what_accelerate_is_told_is_in_the_run(digits, accelerator, local, steps
 
 @pytest.mark.parametrize("ours_is", ["last", "first"])
 def test_the_run_of_another_tracker_is_joined(digits, accelerator, store, ours_is: str) -> None:
-    """accelerate's own for MLflow opens it; where it is named last, if there is a config."""
+    """The run of accelerate's own MLflow tracker is joined; if that comes last, with a config."""
     import mlflow
 
-    task, ours = digits(), LRTrack(flush_timeout=300.0)
-    found = accelerator(log_with=["mlflow", ours] if ours_is == "last" else [ours, "mlflow"])
-    prepare(found, task)
-    found.init_trackers("digits", config={"batch_size": 16} if ours_is == "first" else None)
-    train(found, task, each=lambda number: found.log({"seen": number}, step=number))
-    found.end_training()
+    task, tracker = digits(), LRTrack(flush_timeout=300.0)
+    accelerated = accelerator(
+        log_with=["mlflow", tracker] if ours_is == "last" else [tracker, "mlflow"]
+    )
+    prepare(accelerated, task)
+    accelerated.init_trackers("digits", config={"batch_size": 16} if ours_is == "first" else None)
+    train(accelerated, task, each=lambda number: accelerated.log({"seen": number}, step=number))
+    accelerated.end_training()
     client = mlflow.MlflowClient(tracking_uri=store)
     (run,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
     steps = [point.step for point in client.get_metric_history(run.info.run_id, "lr")]
@@ -127,25 +133,25 @@ def test_the_run_of_another_tracker_is_joined(digits, accelerator, store, ours_i
     assert sorted(steps) == list(range(12))
     assert (run.info.status, run.data.metrics["seen"]) == ("FINISHED", 11.0)
     assert run.data.params["lrtrack.scheduler"] == "OneCycleLR"
-    assert ours.run.id == run.info.run_id
+    assert tracker.run.id == run.info.run_id
 
 
 def test_several_optimizers(digits, accelerator, local) -> None:
-    """Each with its own scheduler, and its class before its metrics' names."""
+    """Each of several optimizers has its own scheduler, and its class as prefix."""
     first, second = digits(), digits()
     second.optimizer = torch.optim.SGD(second.model.parameters(), lr=0.5)
     second.scheduler = StepLR(second.optimizer, 5)
-    found = accelerator(log_with=LRTrack(tracker="local", prefix="fold1/"))
+    accelerated = accelerator(log_with=LRTrack(tracker="local", prefix="fold1/"))
     for task in (first, second):
-        prepare(found, task)
-    found.init_trackers("digits")
+        prepare(accelerated, task)
+    accelerated.init_trackers("digits")
     for inputs, labels in first.batches():
         for task in (first, second):
-            found.backward(task.loss(inputs, labels))
+            accelerated.backward(task.loss(inputs, labels))
             task.optimizer.step()
             task.scheduler.step()
             task.optimizer.zero_grad()
-    found.end_training()
+    accelerated.end_training()
     schedules = {
         name: history.run.schedule.name
         for history in local()
@@ -157,45 +163,45 @@ def test_several_optimizers(digits, accelerator, local) -> None:
 
 
 def test_trackers_begun_before_there_is_an_optimizer(digits, accelerator, local) -> None:
-    """The order is told at once; an optimizer that the tracker was given will do."""
-    found = accelerator(log_with=LRTrack(tracker="local"))
+    """Starting trackers before there is an optimizer is reported at once, unless one was given."""
+    accelerated = accelerator(log_with=LRTrack(tracker="local"))
     with pytest.raises(UsageError, match=r"after accelerator\.prepare"):
-        found.init_trackers("digits")
+        accelerated.init_trackers("digits")
     task = digits()
-    found = accelerator(log_with=LRTrack(task.optimizer, task.scheduler, tracker="local"))
-    found.init_trackers("digits", config={"depth": 1})
-    prepare(found, task)
-    train(found, task)
-    found.end_training()
+    accelerated = accelerator(log_with=LRTrack(task.optimizer, task.scheduler, tracker="local"))
+    accelerated.init_trackers("digits", config={"depth": 1})
+    prepare(accelerated, task)
+    train(accelerated, task)
+    accelerated.end_training()
 
     assert [(h.run.schedule.name, len(h.steps)) for h in local()] == [("OneCycleLR", 12)]
 
 
 def test_a_scheduler_that_was_not_prepared(digits, accelerator, local, steps_of) -> None:
-    """Its rates are there; that it is unknown is told."""
+    """A scheduler that was not prepared is reported, and its rates are recorded."""
     task = digits()
-    found = accelerator(log_with=LRTrack(tracker="local"))
-    task.model, task.optimizer = found.prepare(task.model, task.optimizer)
-    task.prepared = found.prepare(task.loader())
+    accelerated = accelerator(log_with=LRTrack(tracker="local"))
+    task.model, task.optimizer = accelerated.prepare(task.model, task.optimizer)
+    task.prepared = accelerated.prepare(task.loader())
     with pytest.warns(LRTrackWarning, match=r"SGD has a scheduler that did not go through prepare"):
-        found.init_trackers("digits")
-    train(found, task)
-    found.end_training()
+        accelerated.init_trackers("digits")
+    train(accelerated, task)
+    accelerated.end_training()
 
     assert len(set(steps_of(local()[0])["lr"].values())) == 12
 
 
 def test_an_engine_that_cannot_be_observed(digits, accelerator, local) -> None:
-    """The training goes on, and it is said what is not recorded."""
+    """An engine that cannot be observed is reported, and the training continues."""
     from accelerate.utils.deepspeed import DeepSpeedOptimizerWrapper
 
-    accelerator()  # its optimizers want one to be there
+    accelerator()  # its optimizers need one
     optimizer = DeepSpeedOptimizerWrapper(digits().optimizer)
-    found = accelerator(log_with=LRTrack(optimizer))
+    accelerated = accelerator(log_with=LRTrack(optimizer))
     with pytest.warns(LRTrackWarning, match="DeepSpeed"):
-        found.init_trackers("digits")
-    found.log({"val_loss": 1.0})
-    found.end_training()
+        accelerated.init_trackers("digits")
+    accelerated.log({"val_loss": 1.0})
+    accelerated.end_training()
 
     assert local() == []
 
@@ -248,21 +254,23 @@ torch.distributed.destroy_process_group()
 
 
 def test_two_processes(clean_place, local, steps_of) -> None:
-    """One run from the main process; accelerate's way to step schedulers is no mistake."""
+    """Two processes give one run, and accelerate's way of stepping schedulers causes no
+    diagnosis.
+    """
     pytest.importorskip("transformers", reason="needs transformers")
     program = Path("train.py")
     program.write_text(DISTRIBUTED)
     command = [sys.executable, "-P", "-m", "torch.distributed.run"]
     command += ["--standalone", "--nproc-per-node=2", str(program)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    found = {history.run.name: history for history in local()}
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    histories = {history.run.name: history for history in local()}
 
-    assert done.returncode == 0, done.stderr
-    assert {name: h.run.world_size for name, h in found.items()} == {
+    assert process.returncode == 0, process.stderr
+    assert {name: h.run.world_size for name, h in histories.items()} == {
         "accelerate": 2,
         "transformers": 2,
     }
-    assert all(history.steps.tolist() == list(range(16)) for history in found.values())
-    assert all(history.run.diagnoses == () for history in found.values())
-    assert steps_of(found["accelerate"])["rank"] == {15: 0.0}
-    assert "LRTrack" not in done.stderr
+    assert all(history.steps.tolist() == list(range(16)) for history in histories.values())
+    assert all(history.run.diagnoses == () for history in histories.values())
+    assert steps_of(histories["accelerate"])["rank"] == {15: 0.0}
+    assert "LRTrack" not in process.stderr

@@ -16,7 +16,7 @@ from .loops import prepare, train
 
 
 class Loop:
-    """A training that runs out of memory in its fourth step, until the batches are small."""
+    """A training that runs out of memory in its fourth step until the batches are small."""
 
     def __init__(self, digits: Callable[..., Any], **options: Any) -> None:
         self.digits = digits
@@ -24,7 +24,7 @@ class Loop:
         self.tasks: list[Any] = []
 
     def __call__(self, found: Any, batch_size: int) -> None:
-        """Prepare a fresh task, begin the trackers, and train."""
+        """Prepares a new task, starts the trackers, and trains."""
         task = self.digits()
         self.tasks.append(task)
         prepare(found, task)
@@ -38,26 +38,28 @@ class Loop:
 
 
 def told(histories: list[Any]) -> list[tuple[State, int]]:
-    """State and number of steps of each run, oldest first."""
-    return [(each.state, each.steps.size) for each in reversed(histories)]
+    """Returns state and number of steps of each run, oldest first."""
+    return [(history.state, history.steps.size) for history in reversed(histories)]
 
 
 @pytest.mark.parametrize("options", [{}, {"config": {"batch_size": 16}}])
 @pytest.mark.parametrize("freed", [True, False])
 def test_a_smaller_batch_is_tried(digits, accelerator, local, options, freed: bool) -> None:
-    """The failed attempt is FAILED; the one that succeeds is recorded, by its own optimizer."""
-    found = accelerator(log_with=LRTrack(tracker="local"))
+    """With `find_executable_batch_size`, the failed attempt is FAILED and the good one is
+    recorded.
+    """
+    accelerated = accelerator(log_with=LRTrack(tracker="local"))
     loop, attempts = Loop(digits, **options), []
 
     @find_executable_batch_size(starting_batch_size=16, reduce_batch_size_fn=lambda: 8)
     def attempt(batch_size: int) -> None:
         attempts.append(batch_size)
         if freed:
-            found.free_memory()
-        loop(found, batch_size)
+            accelerated.free_memory()
+        loop(accelerated, batch_size)
 
     attempt()
-    found.end_training()
+    accelerated.end_training()
     first, second = reversed(local())
 
     assert attempts == [16, 8]
@@ -68,47 +70,47 @@ def test_a_smaller_batch_is_tried(digits, accelerator, local, options, freed: bo
 
 @pytest.mark.parametrize("ended", [True, False])
 def test_two_trainings_in_one_program(digits, accelerator, local, ended: bool) -> None:
-    """Each has its run; one that nobody has ended, ends as FAILED when the next begins."""
+    """Each training has its run; one that was not ended is FAILED when the next starts."""
     tracker = LRTrack(tracker="local")
-    found, loop = accelerator(log_with=tracker), Loop(digits, config={"depth": 1})
+    accelerated, loop = accelerator(log_with=tracker), Loop(digits, config={"depth": 1})
     runs = []
     for _ in range(3):
-        loop(found, 8)
-        found.log({"val_loss": 1.0})
+        loop(accelerated, 8)
+        accelerated.log({"val_loss": 1.0})
         runs.append(tracker.run)
         if ended:
-            found.end_training()
-    found.end_training()
+            accelerated.end_training()
+    accelerated.end_training()
 
     assert len({run.id for run in runs}) == 3
     state = State.FINISHED if ended else State.FAILED
     assert told(local()) == [(state, 12), (state, 12), (State.FINISHED, 12)]
-    assert all(each.series("val_loss")[0].tolist() == [11] for each in local())
+    assert all(history.series("val_loss")[0].tolist() == [11] for history in local())
 
 
 @pytest.mark.parametrize("same", [True, False])
 def test_a_new_accelerator(digits, accelerator, local, same: bool) -> None:
-    """With the same tracker or a fresh one: the first training is over when it is abandoned."""
+    """With a new Accelerator the first training ends, with the same tracker or a new one."""
     tracker = LRTrack(tracker="local")
     loop = Loop(digits, config={"depth": 1})
 
     def attempt(batch_size: int) -> Any:
-        found = accelerator(log_with=tracker if same else LRTrack(tracker="local"))
-        loop(found, batch_size)
-        return found
+        accelerated = accelerator(log_with=tracker if same else LRTrack(tracker="local"))
+        loop(accelerated, batch_size)
+        return accelerated
 
     with pytest.raises(RuntimeError, match="out of memory"):
         attempt(16)
-    found = attempt(8)
-    states = [each.state for each in reversed(local())]
-    found.end_training()
+    accelerated = attempt(8)
+    states = [history.state for history in reversed(local())]
+    accelerated.end_training()
 
     assert states == [State.FAILED, State.RUNNING]
     assert told(local()) == [(State.FAILED, 4), (State.FINISHED, 12)]
 
 
 def test_two_accelerators_at_a_time(digits, accelerator, local) -> None:
-    """As long as both are there, both trainings are recorded."""
+    """Two Accelerators at a time both have their trainings recorded."""
     loop = Loop(digits)
     first, second = (accelerator(log_with=LRTrack(tracker="local")) for _ in range(2))
     loop(first, 8)
@@ -121,16 +123,16 @@ def test_two_accelerators_at_a_time(digits, accelerator, local) -> None:
 
 
 def test_an_optimizer_that_was_given(digits, accelerator, local) -> None:
-    """It is observed as long as it is the one that is trained."""
-    given = digits()
-    found = accelerator(log_with=LRTrack(given.optimizer, given.scheduler, tracker="local"))
-    prepare(found, given)
-    found.init_trackers("digits")
-    train(found, given)
-    found.end_training()
+    """An optimizer given to the tracker is observed as long as it is the one that is trained."""
+    task = digits()
+    accelerated = accelerator(log_with=LRTrack(task.optimizer, task.scheduler, tracker="local"))
+    prepare(accelerated, task)
+    accelerated.init_trackers("digits")
+    train(accelerated, task)
+    accelerated.end_training()
     loop = Loop(digits)
-    loop(found, 8)
-    found.end_training()
+    loop(accelerated, 8)
+    accelerated.end_training()
 
     assert told(local()) == [(State.FINISHED, 12), (State.FINISHED, 12)]
-    assert isinstance(found, accelerate.Accelerator)
+    assert isinstance(accelerated, accelerate.Accelerator)

@@ -1,4 +1,4 @@
-"""How a run ends, however Ignite's engine ends, and how it is gone on with."""
+"""How a run ends and resumes, however Ignite's engine ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .trainers import same, trainer_of
 
 @pytest.mark.parametrize("skip", [False, True])
 def test_a_training_that_is_terminated_has_finished(skip, digits, local) -> None:
-    """With COMPLETED or without."""
+    """A terminated training is FINISHED, with or without the COMPLETED event."""
     task = digits()
     trainer = trainer_of(task)
     LRTrack(task.optimizer, task.scheduler, tracker="local").attach(trainer)
@@ -25,9 +25,9 @@ def test_a_training_that_is_terminated_has_finished(skip, digits, local) -> None
         Events.ITERATION_COMPLETED(once=7), lambda: trainer.terminate(skip_completed=skip)
     )
     trainer.run(task.loader())
-    (found,) = local()
+    (history,) = local()
 
-    assert (found.steps.tolist(), found.state) == (list(range(7)), State.FINISHED)
+    assert (history.steps.tolist(), history.state) == (list(range(7)), State.FINISHED)
 
 
 def failing(task, at, error):
@@ -44,7 +44,7 @@ def failing(task, at, error):
 @pytest.mark.parametrize("error", [ValueError("the data end here"), KeyboardInterrupt()])
 @pytest.mark.parametrize("handlers", [1, 2])
 def test_an_exception_goes_on_unchanged(handlers, error, digits, local) -> None:
-    """Ignite swallows one that somebody listens to; the runs are FAILED, with all steps."""
+    """An exception passes through unchanged, and the runs are FAILED with all their steps."""
     task = digits()
     trainer = failing(task, 5, error)
     for _ in range(handlers):
@@ -53,22 +53,23 @@ def test_an_exception_goes_on_unchanged(handlers, error, digits, local) -> None:
         trainer.run(task.loader())
 
     assert raised.value is error
-    for found in local():
-        assert (found.steps.tolist(), found.state) == ([0, 1, 2, 3], State.FAILED)
+    for history in local():
+        assert (history.steps.tolist(), history.state) == ([0, 1, 2, 3], State.FAILED)
     assert len(local()) == handlers
 
 
 @pytest.mark.parametrize("first", [False, True])
 def test_who_else_listens_to_exceptions_decides(first, digits, local) -> None:
-    """Raised by somebody else's handler it is raised, swallowed it stays, and the training ends
-    as it would have.
+    """Another handler decides whether an exception is raised or swallowed, and the training ends as
+    it
+    would without lrtrack.
     """
     for raises in (True, False):
-        task, heard = digits(batches=6), []
+        task, exceptions = digits(batches=6), []
         trainer = failing(task, 3, ValueError("one bad batch"))
 
-        def listen(engine, error, raises=raises, heard=heard):
-            heard.append(str(error))
+        def listen(engine, error, raises=raises, exceptions=exceptions):
+            exceptions.append(str(error))
             if raises:
                 raise error
 
@@ -84,10 +85,10 @@ def test_who_else_listens_to_exceptions_decides(first, digits, local) -> None:
         if raises:
             with pytest.raises(ValueError, match="one bad batch"):
                 trainer.run(task.loader(), max_epochs=2)
-            assert heard == ["one bad batch"] * 2
+            assert exceptions == ["one bad batch"] * 2
         else:
             trainer.run(task.loader(), max_epochs=2)
-            assert heard == ["one bad batch"]
+            assert exceptions == ["one bad batch"]
     swallowed, raised = local()
 
     assert (raised.steps.tolist(), raised.state) == ([0, 1], State.FAILED)
@@ -96,7 +97,7 @@ def test_who_else_listens_to_exceptions_decides(first, digits, local) -> None:
 
 
 def test_an_interrupted_engine_goes_on_in_its_run(digits, local) -> None:
-    """`interrupt()` is a pause."""
+    """An engine that continues after `interrupt()` continues its run."""
     expected = digits().plain()
     task = digits()
     trainer = trainer_of(task)
@@ -111,7 +112,7 @@ def test_an_interrupted_engine_goes_on_in_its_run(digits, local) -> None:
 
 
 def test_an_engine_that_goes_on_after_its_end(digits, local) -> None:
-    """More epochs are more steps of the same run; a training from its beginning is another run."""
+    """More epochs are more steps of the same run; a training from the beginning is another run."""
     task = digits(batches=4)
     trainer = trainer_of(task)
     LRTrack(task.optimizer, task.scheduler, tracker="local").attach(trainer)
@@ -126,15 +127,15 @@ def test_an_engine_that_goes_on_after_its_end(digits, local) -> None:
 
 
 def test_a_checkpoint_goes_on_in_the_same_run(digits, local, clean_place) -> None:
-    """Of a training that was cut down, in new objects: no step twice, none left out."""
+    """A training resumed from a checkpoint in new objects has every step once."""
     expected = digits().plain()
 
     def made():
         task = digits()
         trainer = trainer_of(task)
         handler = LRTrack(task.optimizer, task.scheduler, tracker="local")
-        kept = {"model": task.model, "optimizer": task.optimizer, "scheduler": task.scheduler}
-        return task, trainer, {**kept, "trainer": trainer, "lrtrack": handler.attach(trainer)}
+        checkpoint = {"model": task.model, "optimizer": task.optimizer, "scheduler": task.scheduler}
+        return task, trainer, {**checkpoint, "trainer": trainer, "lrtrack": handler.attach(trainer)}
 
     task, trainer, objects = made()
     saved = Checkpoint(objects, DiskSaver(clean_place / "saved"), n_saved=None)
@@ -144,15 +145,15 @@ def test_a_checkpoint_goes_on_in_the_same_run(digits, local, clean_place) -> Non
     task, trainer, objects = made()
     Checkpoint.load_objects(objects, clean_place / "saved" / "checkpoint_5.pt")
     trainer.run(task.loader())
-    (found,) = local()
+    (history,) = local()
 
-    assert found.steps.tolist() == expected.steps.tolist()
-    np.testing.assert_allclose(found.metrics["lr"], expected.metrics["lr"])
-    assert found.state is State.FINISHED
+    assert history.steps.tolist() == expected.steps.tolist()
+    np.testing.assert_allclose(history.metrics["lr"], expected.metrics["lr"])
+    assert history.state is State.FINISHED
 
 
 def test_the_run_of_ignites_own_mlflow_logger_is_joined(digits, store, monkeypatch) -> None:
-    """Both write to it, and the logger ends it."""
+    """The run of Ignite's own MLflow logger is joined, and the logger ends it."""
     import mlflow
     from ignite.handlers.mlflow_logger import MLflowLogger
 
@@ -177,7 +178,7 @@ def test_the_run_of_ignites_own_mlflow_logger_is_joined(digits, store, monkeypat
 
 
 def test_going_on_where_the_user_has_a_run_open(digits, store, monkeypatch) -> None:
-    """In the same one no step twice; in another one what is new, and nothing into the old one."""
+    """In the same open run no step is repeated; in another one, only new steps are recorded."""
     import mlflow
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
@@ -191,8 +192,8 @@ def test_going_on_where_the_user_has_a_run_open(digits, store, monkeypatch) -> N
     with mlflow.start_run() as second:
         trainer.run(task.loader(), max_epochs=3)
 
-    found = [
+    steps_found = [
         sorted(point.step for point in client.get_metric_history(run.info.run_id, "lr"))
         for run in (first, second)
     ]
-    assert found == [list(range(8)), list(range(8, 12))]
+    assert steps_found == [list(range(8)), list(range(8, 12))]

@@ -1,4 +1,4 @@
-"""Ignite's trainers record what a plain loop does."""
+"""Ignite's trainers record the same as a plain loop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "with_ignite.py"
 
 
 def test_the_records_are_those_of_a_plain_loop(digits, local) -> None:
-    """Learning rate, momentum, loss and norms of each step, over two epochs; weights bit-equal."""
+    """Rate, momentum, loss and norms equal those of a plain loop, and weights are bit-equal."""
     plain, task, bare = (digits(steps=12, batches=6) for _ in range(3))
     plain.rows = tuple(torch.cat([rows, rows]) for rows in plain.rows)
     expected = plain.plain()
@@ -40,19 +40,19 @@ def test_the_records_are_those_of_a_plain_loop(digits, local) -> None:
     assert handler.attach(trainer) is handler
     trainer.run(task.loader(), max_epochs=2)
     trainer_of(bare).run(bare.loader(), max_epochs=2)
-    (found,) = local()
+    (history,) = local()
 
-    same(found, expected)
-    assert found.state is State.FINISHED
+    same(history, expected)
+    assert history.state is State.FINISHED
     assert (handler.run, handler.runs) == (None, [])
-    for ours, theirs in zip(task.model.parameters(), bare.model.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
-    # nothing is left of the handler's ears, but the one for the next run
+    for weight, plain_weight in zip(task.model.parameters(), bare.model.parameters(), strict=True):
+        assert torch.equal(weight, plain_weight)
+    # of the handler, only the listener for the next run is left
     assert Events.EXCEPTION_RAISED not in trainer._event_handlers
 
 
 def test_accumulation(digits, local) -> None:
-    """A record for each optimizer step, with the mean of the accumulated losses."""
+    """With accumulation there is one record per optimizer step, with the mean loss."""
     expected = digits(steps=6, batches=12).plain(accumulate=2)
     task = digits(steps=6, batches=12)
     trainer = trainer_of(task, gradient_accumulation_steps=2)
@@ -63,7 +63,7 @@ def test_accumulation(digits, local) -> None:
 
 
 def test_clipping_in_bfloat16(digits, local) -> None:
-    """A process function of one's own, with autocast: the norm before and after, the real loss."""
+    """A custom process function with autocast records both norms and the real loss."""
     task, losses = digits(), []
 
     def update(engine, batch):
@@ -78,15 +78,15 @@ def test_clipping_in_bfloat16(digits, local) -> None:
 
     LRTrack(task.optimizer, task.scheduler, tracker="local").attach(trainer := Engine(update))
     trainer.run(task.loader())
-    (found,) = local()
+    (history,) = local()
 
-    assert found.metrics["loss"].tolist() == losses
-    assert found.metrics["grad_norm_preclip"].min() > 0.25
-    np.testing.assert_allclose(found.metrics["grad_norm"], 0.25, rtol=1e-4)
+    assert history.metrics["loss"].tolist() == losses
+    assert history.metrics["grad_norm_preclip"].min() > 0.25
+    np.testing.assert_allclose(history.metrics["grad_norm"], 0.25, rtol=1e-4)
 
 
 def test_the_last_evaluation_is_in_time(digits, local) -> None:
-    """What others do in COMPLETED, however they were attached, is still the run's."""
+    """Metrics logged in COMPLETED, by any handler, still belong to the run."""
     task = digits()
     trainer = trainer_of(task)
     evaluator = create_supervised_evaluator(task.model, metrics={"accuracy": Accuracy()})
@@ -99,11 +99,11 @@ def test_the_last_evaluation_is_in_time(digits, local) -> None:
     )
     trainer.add_event_handler(Events.COMPLETED, lambda: evaluator.run(task.loader()))
     trainer.run(task.loader())
-    (found,) = local()
+    (history,) = local()
     with pytest.warns(lrtrack.LRTrackWarning, match="no open run for test/accuracy"):
         evaluator.run(task.loader())
 
-    assert {name: found.metrics[name][-1] for name in found.metrics if "test" in name} == {
+    assert {name: history.metrics[name][-1] for name in history.metrics if "test" in name} == {
         "test/accuracy": evaluator.state.metrics["accuracy"],
         "test/pairs/left": 1.0,
         "test/pairs/right": 2.0,
@@ -111,7 +111,7 @@ def test_the_last_evaluation_is_in_time(digits, local) -> None:
 
 
 def test_several_optimizers(digits, local) -> None:
-    """By name, as for Ignite's own loggers: a run for each, with its name before its metrics."""
+    """Each named optimizer has a run of its own, with its name before its metrics."""
     tasks = {"generator": digits(), "critic": digits()}
 
     def update(engine, batch):
@@ -128,16 +128,16 @@ def test_several_optimizers(digits, local) -> None:
         tracker="local",
     ).attach(trainer)
     trainer.run(digits().loader())
-    found = {next(iter(h.metrics)).partition("/")[0]: h for h in local()}
+    histories = {next(iter(h.metrics)).partition("/")[0]: h for h in local()}
 
-    assert sorted(found) == ["critic", "generator"]
-    assert [found[name].run.schedule.name for name in tasks] == ["constant", "OneCycleLR"]
-    assert len(set(found["critic"].metrics["critic/lr"])) > 3
-    assert {history.state for history in found.values()} == {State.FINISHED}
+    assert sorted(histories) == ["critic", "generator"]
+    assert [histories[name].run.schedule.name for name in tasks] == ["constant", "OneCycleLR"]
+    assert len(set(histories["critic"].metrics["critic/lr"])) > 3
+    assert {history.state for history in histories.values()} == {State.FINISHED}
 
 
 def test_a_context_manager(digits, local) -> None:
-    """After its block the engine's runs are the user's own business."""
+    """After its block, a context manager leaves the engine's runs alone."""
     task = digits(steps=20)
     trainer = trainer_of(task)
     with LRTrack(task.optimizer, task.scheduler, tracker="local").attach(trainer) as handler:
@@ -145,14 +145,14 @@ def test_a_context_manager(digits, local) -> None:
         trainer.run(task.loader())
     handler.detach()
     trainer.run(task.loader())
-    (found,) = local()
+    (history,) = local()
 
-    assert (found.steps.tolist(), found.state) == (list(range(5)), State.FINISHED)
+    assert (history.steps.tolist(), history.state) == (list(range(5)), State.FINISHED)
     assert trainer.state.iteration == 20
 
 
 def test_mistakes_are_told_where_they_are_made(digits) -> None:
-    """Before any training; the message says what would be right."""
+    """Mistakes are errors where they are made, before any training, with the fix."""
     task, other = digits(), digits()
     foreign = ignite_schedulers.PiecewiseLinear(other.optimizer, "lr", [(0, 0.1)])
     handler = LRTrack(task.optimizer)
@@ -204,32 +204,32 @@ if __name__ == "__main__":
 
 
 def test_two_processes_under_idist(local, clean_place) -> None:
-    """One run, with the number of processes."""
+    """Two processes give one run with the number of processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         program = PARALLEL.replace("PORT", str(free.getsockname()[1]))
     (clean_place / "train.py").write_text(program)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "train.py"], capture_output=True, text=True, timeout=300,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (found,) = local()
+    assert process.returncode == 0, process.stderr
+    (history,) = local()
 
-    assert (found.run.world_size, found.steps.tolist()) == (2, list(range(5)))
-    assert found.state is State.FINISHED
+    assert (history.run.world_size, history.steps.tolist()) == (2, list(range(5)))
+    assert history.state is State.FINISHED
 
 
 def test_the_example(store, command_line) -> None:
-    """Both schedules are compared by the accuracy of their evaluator."""
-    done = subprocess.run(
+    """The example's command compares both schedules by the evaluator's accuracy."""
+    process = subprocess.run(
         [sys.executable, "-P", str(EXAMPLE)], capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     assert command_line("sync").returncode == 0
-    asked = EXAMPLE.read_text().partition("lrtrack ")[2].partition('"""')[0].split()
-    asked += ["--metric", "validation/accuracy", "--mode", "max", "--format", "json"]
-    compared = json.loads(command_line(*asked).stdout)
+    command = EXAMPLE.read_text().partition("lrtrack ")[2].partition('"""')[0].split()
+    command += ["--metric", "validation/accuracy", "--mode", "max", "--format", "json"]
+    compared = json.loads(command_line(*command).stdout)
 
     assert {row["schedule"]: row["runs"] for row in compared["schedules"]} == {
         "ConcatScheduler": 2,

@@ -38,7 +38,9 @@ def ignites_own(optimizer):
 
 @pytest.mark.parametrize("kind", ["cosine", "cyclical", "piecewise", "concat"])
 def test_ignites_own_schedulers(kind, digits, local) -> None:
-    """The rate that each step used, the schedule's name and parameters, and no false alarm."""
+    """Ignite's schedulers record each step's rate, their name and parameters, without a
+    diagnosis.
+    """
     task, used = digits(), []
     scheduler = ignites_own(task.optimizer)[kind]
     described = lrtrack.describe(scheduler)
@@ -49,17 +51,17 @@ def test_ignites_own_schedulers(kind, digits, local) -> None:
     )
     LRTrack(task.optimizer, scheduler, tracker="local").attach(trainer)
     trainer.run(task.loader())
-    (found,) = local()
+    (history,) = local()
 
-    assert found.metrics["lr"].tolist() == used
+    assert history.metrics["lr"].tolist() == used
     assert len(set(used)) > 3
-    assert found.run.schedule == described == lrtrack.describe(scheduler)
-    assert found.run.schedule.name == type(scheduler).__name__
-    assert found.run.diagnoses == ()
+    assert history.run.schedule == described == lrtrack.describe(scheduler)
+    assert history.run.schedule.name == type(scheduler).__name__
+    assert history.run.diagnoses == ()
 
 
 def test_how_ignites_schedulers_are_described(digits) -> None:
-    """Wrappers of torch's are as torch's; parts of a whole are told with all they have."""
+    """Wrappers of torch schedulers are described as torch's; composed ones with all their parts."""
     optimizer = torch.optim.SGD(digits().model.parameters(), lr=0.1)
     own, describe = ignite_schedulers, lrtrack.describe
     warm = own.create_lr_scheduler_with_warmup(ExponentialLR(optimizer, 0.9), 0.0, 5)
@@ -83,7 +85,7 @@ def test_how_ignites_schedulers_are_described(digits) -> None:
 
 
 def test_a_description_stays_the_same_over_the_cycles(digits) -> None:
-    """Though Ignite multiplies a cycle's values in place."""
+    """A description is constant although Ignite multiplies a cycle's values in place."""
     optimizer, own = digits().optimizer, ignite_schedulers
     growing = own.CosineAnnealingScheduler(
         optimizer, "lr", 0.2, 0.01, 4, cycle_mult=1.5, start_value_mult=0.7, end_value_mult=0.3
@@ -100,7 +102,7 @@ def test_a_description_stays_the_same_over_the_cycles(digits) -> None:
 
 
 def test_a_plateau_schedule_on_an_evaluators_metric(digits, local) -> None:
-    """The metric that it was given is there, at the trainer's step, as are the evaluator's own."""
+    """The metric given to a plateau schedule is recorded at the trainer's step."""
     task = digits(batches=4)
     trainer = create_supervised_trainer(task.model, task.optimizer, cross_entropy)
     evaluator = create_supervised_evaluator(task.model, metrics={"accuracy": Accuracy()})
@@ -118,11 +120,11 @@ def test_a_plateau_schedule_on_an_evaluators_metric(digits, local) -> None:
         accuracies.append(evaluator.state.metrics["accuracy"])
 
     trainer.run(task.loader(), max_epochs=3)
-    (found,) = local()
+    (history,) = local()
     removable.remove()
 
     at = [3, 7, 11]
     for name in ("plateau_metric", "val/accuracy"):
-        assert np.flatnonzero(found.present[name]).tolist() == at
-        assert found.metrics[name][at].tolist() == accuracies
-    assert found.metrics["lr"][-1] == pytest.approx(found.metrics["lr"][0] / 10)
+        assert np.flatnonzero(history.present[name]).tolist() == at
+        assert history.metrics[name][at].tolist() == accuracies
+    assert history.metrics["lr"][-1] == pytest.approx(history.metrics["lr"][0] / 10)

@@ -1,4 +1,4 @@
-"""What the tests train with, and compare."""
+"""Trainers for the tests, and comparisons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 
 def trainer_of(task, **options):
-    """Ignite's own supervised trainer; the schedule is stepped after each optimizer step."""
+    """Ignite's supervised trainer, with the schedule stepped after each optimizer step."""
     trainer = create_supervised_trainer(task.model, task.optimizer, cross_entropy, **options)
     every = options.get("gradient_accumulation_steps", 1)
     trainer.add_event_handler(
@@ -20,10 +20,10 @@ def trainer_of(task, **options):
     return trainer
 
 
-def same(found, expected):
-    """Records are equal, but for when they were made."""
-    assert found.steps.tolist() == expected.steps.tolist()
-    assert sorted(found.metrics) == sorted(expected.metrics)
+def same(history, expected):
+    """Asserts that two runs have equal records, apart from their times."""
+    assert history.steps.tolist() == expected.steps.tolist()
+    assert sorted(history.metrics) == sorted(expected.metrics)
     for name in expected.metrics:
-        np.testing.assert_array_equal(found.metrics[name], expected.metrics[name], name)
-    assert found.run.schedule == expected.run.schedule
+        np.testing.assert_array_equal(history.metrics[name], expected.metrics[name], name)
+    assert history.run.schedule == expected.run.schedule

@@ -1,1 +1,1 @@
-"""Lightning: the callback, held against plain loops."""
+"""Lightning's callback, compared with plain loops."""

@@ -1,4 +1,4 @@
-"""Trainings as Lightning wants them written."""
+"""Trainings in the form that Lightning expects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 
 from lrtrack.integrations.lightning import LRTrack
 
-#: A Trainer that leaves nothing and says nothing.
+#: A Trainer that writes and prints nothing.
 QUIET: dict[str, Any] = {
     "accelerator": "cpu",
     "logger": False,
@@ -20,7 +20,7 @@ QUIET: dict[str, Any] = {
     "enable_progress_bar": False,
     "enable_model_summary": False,
 }
-#: Lightning's own advice, and its use of torch's insides.
+#: Lightning's own advice, and its use of torch's private parts.
 NOISE = [
     pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers"),
     pytest.mark.filterwarnings("ignore:The number of training batches"),
@@ -29,7 +29,7 @@ NOISE = [
 
 
 class Module(lightning.LightningModule):
-    """The training of `Digits`, as Lightning wants it written."""
+    """The training of `Digits` as a Lightning module."""
 
     def __init__(self, task: Any) -> None:
         super().__init__()
@@ -37,24 +37,24 @@ class Module(lightning.LightningModule):
         self.task = task
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """The loss of a batch."""
+        """Returns the loss of a batch."""
         return self.task.loss(*batch)
 
     def configure_optimizers(self) -> Any:
-        """One optimizer, whose scheduler moves at each step."""
+        """Returns one optimizer, whose scheduler moves at each step."""
         scheduler = {"scheduler": self.task.scheduler, "interval": "step"}
         return {"optimizer": self.task.optimizer, "lr_scheduler": scheduler}
 
 
 class Manual(Module):
-    """The same in a loop of its own."""
+    """The same with manual optimization."""
 
     def __init__(self, task: Any) -> None:
         super().__init__(task)
         self.automatic_optimization = False
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """All that a plain loop does."""
+        """Does everything that a plain loop does."""
         optimizer = self.optimizers()
         optimizer.zero_grad()
         self.manual_backward(self.task.loss(*batch))
@@ -63,7 +63,7 @@ class Manual(Module):
 
 
 class Adversaries(lightning.LightningModule):
-    """Two networks, two optimizers, one of them without a schedule, in a loop of its own."""
+    """Two networks and two optimizers, one without a schedule, with manual optimization."""
 
     def __init__(self, task: Any, closures: bool = False) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Adversaries(lightning.LightningModule):
         self.losses: dict[str, list[float]] = {"generator": [], "critic": []}
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        """Each optimizer steps on a loss of its own."""
+        """Steps each optimizer on its own loss."""
         made = self.generator(batch[1][:, None].float().expand(-1, 4) / 9)
         critic, generator = self.optimizers()
         lies = cross_entropy(self.critic(made.detach()).mT, torch.zeros(1).long())
@@ -95,14 +95,14 @@ class Adversaries(lightning.LightningModule):
             optimizer.step()
 
     def configure_optimizers(self) -> Any:
-        """The critic's first, whose rate stays as it is."""
+        """Returns the critic's optimizer first, whose rate is constant."""
         critic = torch.optim.Adam(self.critic.parameters(), lr=0.01)
         generator = torch.optim.Adam(self.generator.parameters(), lr=0.02)
         return [critic, generator], [ExponentialLR(generator, 0.5)]
 
 
 def fit(module: Any, callback: Any = None, **options: Any) -> Any:
-    """Train one epoch; returns the callback."""
+    """Trains one epoch and returns the callback."""
     callback = callback or LRTrack(tracker="local")
     callbacks = [callback, *options.pop("callbacks", [])]
     trainer = lightning.Trainer(**{**QUIET, "max_epochs": 1, "callbacks": callbacks, **options})

@@ -21,20 +21,20 @@ pytestmark = NOISE
 
 @pytest.fixture
 def logger(store: str) -> Iterator[Any]:
-    """An MLflow logger on a store of the test's own."""
+    """An MLflow logger on a store of its own."""
     yield MLFlowLogger("digits", tracking_uri=store)
     mlflow.set_tracking_uri(None)  # the logger sets it for the whole process
 
 
 def points(logger: Any, name: str) -> dict[int, float]:
-    """What a metric of the logger's run has."""
-    found = logger.experiment.get_metric_history(logger.run_id, name)
-    assert len({point.step for point in found}) == len(found)
-    return {point.step: point.value for point in found}
+    """Returns the points of a metric in the logger's run."""
+    history = logger.experiment.get_metric_history(logger.run_id, name)
+    assert len({point.step for point in history}) == len(history)
+    return {point.step: point.value for point in history}
 
 
 def test_beside_lightnings_own_monitor(digits, logger, local, steps_of) -> None:
-    """It logs the rate alone, by default of each 50th step; both agree, and all is in one run."""
+    """The LearningRateMonitor's rates, of each 50th step, agree with lrtrack's in the same run."""
     fit(
         Module(digits(steps=100)),
         LRTrack(flush_timeout=300.0),
@@ -58,23 +58,27 @@ def test_beside_lightnings_own_monitor(digits, logger, local, steps_of) -> None:
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_with_accumulation_the_monitor_logs_each_batch(accumulate, digits, local, steps_of) -> None:
-    """Under the number of the step to come, and asked for every step; lrtrack has a step once."""
+    """With accumulation the monitor logs each batch at the next step's number; lrtrack logs it
+    once.
+    """
     logger, monitor = CSVLogger("csv"), LearningRateMonitor("step", log_momentum=True)
     module = Module(digits(steps=6, batches=6 * accumulate))
     options = {"accumulate_grad_batches": accumulate, "log_every_n_steps": 1}
     fit(module, logger=logger, callbacks=[monitor], **options)
     rows = list(csv.DictReader((Path(logger.log_dir) / "metrics.csv").read_text().splitlines()))
-    found = steps_of(local()[0])
+    steps = steps_of(local()[0])
 
     assert sorted(rows[0]) == ["lr-SGD", "lr-SGD-momentum", "step"]
     assert [int(row["step"]) for row in rows] == [s for s in range(6) for _ in range(accumulate)]
     for row in rows:
-        assert float(row["lr-SGD"]) == found["lr"][int(row["step"])]
-        assert float(row["lr-SGD-momentum"]) == found["momentum"][int(row["step"])]
+        assert float(row["lr-SGD"]) == steps["lr"][int(row["step"])]
+        assert float(row["lr-SGD-momentum"]) == steps["momentum"][int(row["step"])]
 
 
 def test_the_run_of_a_training_that_raises(digits, logger) -> None:
-    """The logger says FAILED; what was recorded until then is there."""
+    """The run of a training that raises is FAILED by the logger, with everything recorded until
+    then.
+    """
 
     class Breaking(Module):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -90,7 +94,7 @@ def test_the_run_of_a_training_that_raises(digits, logger) -> None:
 
 
 def test_two_optimizers_share_the_loggers_run(digits, logger) -> None:
-    """With their prefixes, and the steps of each counted from 0."""
+    """Two optimizers share the logger's run under their prefixes, each counted from 0."""
     module = Adversaries(digits(steps=3))
     fit(module, LRTrack(flush_timeout=300.0), logger=logger)
     (run,) = logger.experiment.search_runs([logger.experiment_id])
@@ -101,7 +105,7 @@ def test_two_optimizers_share_the_loggers_run(digits, logger) -> None:
 
 
 def test_a_tracker_that_is_asked_for_comes_first(digits, logger, local) -> None:
-    """The logger's run is left alone."""
+    """With a tracker named explicitly, the logger's run is left alone."""
     fit(Module(digits(steps=2)), LRTrack(tracker="local"), logger=logger)
 
     assert logger.experiment.get_run(logger.run_id).data.metrics == {}
@@ -109,7 +113,7 @@ def test_a_tracker_that_is_asked_for_comes_first(digits, logger, local) -> None:
 
 
 def test_trainers_of_other_loggers_go_where_track_goes(digits, local, monkeypatch) -> None:
-    """Here where a variable says, as Lightning's CSV files are no run to be joined."""
+    """With loggers that have no joinable run, the run goes where `track()` would put it."""
     monkeypatch.setenv("LRTRACK_TRACKER", "local")
     fit(Module(digits(steps=2)), LRTrack(experiment="mine"), logger=CSVLogger("csv"))
     (history,) = local()

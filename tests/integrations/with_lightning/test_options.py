@@ -1,4 +1,4 @@
-"""What the callback takes from its user and the Trainer, and what it says it cannot see."""
+"""What the callback takes from the user and the Trainer, and what it reports as not observed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = NOISE
 
 
 def test_what_a_user_logs_himself(digits, local) -> None:
-    """`callback.run` is the open run."""
+    """Metrics logged through `callback.run` go into the open run."""
 
     class Logging(Module):
         def on_train_batch_end(self, *_: Any) -> None:
@@ -35,8 +35,8 @@ def test_what_a_user_logs_himself(digits, local) -> None:
 
 
 def test_the_seed_is_that_of_seed_everything(digits, local, monkeypatch) -> None:
-    """Which Lightning keeps in a variable; `norms="layer"` needs no model."""
-    monkeypatch.setenv("PL_GLOBAL_SEED", "")  # to be put back after the test
+    """The seed is the one of `seed_everything`, and `norms="layer"` needs no model."""
+    monkeypatch.setenv("PL_GLOBAL_SEED", "")  # restored after the test
     lightning.seed_everything(11, verbose=False)
     fit(Module(digits(steps=1)), LRTrack(tracker="local", norms="layer"))
     (history,) = local()
@@ -46,14 +46,14 @@ def test_the_seed_is_that_of_seed_everything(digits, local, monkeypatch) -> None
 
 
 def test_fast_dev_run_records_nothing(digits, local) -> None:
-    """As Lightning's own loggers, and the callbacks that write to them."""
+    """`fast_dev_run` records nothing, like Lightning's own loggers."""
     fit(Module(digits()), fast_dev_run=True)
 
     assert local() == []
 
 
 def test_a_trainer_without_an_optimizer_says_that_nothing_is_observed(digits, local) -> None:
-    """And trains on."""
+    """A Trainer without an optimizer is reported as not observed, and trains."""
 
     class Idle(Module):
         def configure_optimizers(self) -> None:
@@ -67,7 +67,7 @@ def test_a_trainer_without_an_optimizer_says_that_nothing_is_observed(digits, lo
 
 
 def test_an_engine_that_steps_by_itself_is_said_not_to_be_observed(digits, local) -> None:
-    """As DeepSpeed's does, by Lightning's own mark of such strategies."""
+    """An engine that steps by itself, such as DeepSpeed's, is reported as not observed."""
 
     class EngineStrategy(lightning.strategies.SingleDeviceStrategy):
         handles_gradient_accumulation = True
@@ -79,7 +79,7 @@ def test_an_engine_that_steps_by_itself_is_said_not_to_be_observed(digits, local
 
 
 def test_a_mistake_is_said_before_the_training(digits) -> None:
-    """Where the callback is made, or where the first step would be; no step is made."""
+    """A mistake is an error where the callback is made, or before the first step."""
     with pytest.raises(TypeError, match=r"LRTrack\(\).*experiment"):
         LRTrack(experimnt="x")
     task = digits()
@@ -98,7 +98,7 @@ def test_a_mistake_is_said_before_the_training(digits) -> None:
     ids=["none", "an old one"],
 )
 def test_without_a_lightning_that_is_supported(setting: str, said: str) -> None:
-    """The import says what to install; no package comes without its name."""
+    """Without a supported Lightning, the import says which package to install."""
     program = f"""
 import sys
 import lrtrack._optional
@@ -109,7 +109,7 @@ try:
 except lrtrack.LRTrackError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True)
+    process = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True)
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert said in done.stdout
+    assert (process.returncode, process.stderr) == (0, "")
+    assert said in process.stdout

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own: on two processors at once, and into a W&B run."""
+"""Trainings in their own processes: on two CPUs at once, and into a W&B run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SCRIPT = Path(__file__).with_name("trainer.py")
 
 
 def train(**given: Any) -> list[float]:
-    """Run the script; the losses of its first process."""
+    """Runs the script and returns the losses of its first process."""
     options = {"task": {}, "callback": {}, "trainer": {}, "loggers": {}, **given}
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-P", str(SCRIPT), json.dumps(options)],
         env={**os.environ, "PYTHONWARNINGS": "ignore::FutureWarning"},
         stdin=subprocess.DEVNULL,
@@ -26,14 +26,14 @@ def train(**given: Any) -> list[float]:
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr
-    assert "LRTrackWarning" not in done.stderr
-    losses: list[float] = json.loads(done.stdout.splitlines()[-1])
+    assert process.returncode == 0, process.stderr
+    assert "LRTrackWarning" not in process.stderr
+    losses: list[float] = json.loads(process.stdout.splitlines()[-1])
     return losses
 
 
 def test_two_processes_write_one_run(store, digits, local, steps_of) -> None:
-    """Rates and norms are those of both halves of a batch together; the loss is the first one's."""
+    """Two processes write one run with global rates and norms, and the first one's loss."""
     expected = steps_of(digits().plain())
     losses = train(
         trainer={"strategy": "ddp", "devices": 2, "use_distributed_sampler": False},
@@ -41,22 +41,24 @@ def test_two_processes_write_one_run(store, digits, local, steps_of) -> None:
         callback={"flush_timeout": 300.0},
     )
     (history,) = local()
-    found = steps_of(history)
+    steps = steps_of(history)
     client = mlflow.MlflowClient(store)
     (run,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
 
     assert history.run.world_size == 2
-    assert found["lr"] == expected["lr"]
-    assert found["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-5)
-    assert found["loss"] == dict(enumerate(losses))
+    assert steps["lr"] == expected["lr"]
+    assert steps["grad_norm"] == pytest.approx(expected["grad_norm"], rel=1e-5)
+    assert steps["loss"] == dict(enumerate(losses))
     points = client.get_metric_history(run.info.run_id, "loss")
-    assert {point.step: point.value for point in points} == found["loss"]
+    assert {point.step: point.value for point in points} == steps["loss"]
     assert run.info.status == "FINISHED"
     assert run.data.tags["lrtrack.world_size"] == "2"
 
 
 def test_the_runs_of_both_loggers_are_joined(wandb_server, store) -> None:
-    """Each has all steps, and Lightning's own rows where they were."""
+    """The runs of both loggers are joined: each has all steps, and Lightning's rows are
+    unchanged.
+    """
     losses = train(
         loggers={
             "WandbLogger": {"project": "p"},
@@ -65,13 +67,13 @@ def test_the_runs_of_both_loggers_are_joined(wandb_server, store) -> None:
         callback={"flush_timeout": 300.0},
     )
     (run,) = wandb_server.runs("tester/p")
-    ours = [row for row in run.history if "lrtrack/step" in row]
-    theirs = [row for row in run.history if "trainer/global_step" in row]
+    rows = [row for row in run.history if "lrtrack/step" in row]
+    lightning_rows = [row for row in run.history if "trainer/global_step" in row]
     client = mlflow.MlflowClient(store)
     (other,) = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
 
-    assert [(row["lrtrack/step"], row["loss"]) for row in ours] == list(enumerate(losses))
-    assert [(row["trainer/global_step"], row["mine"]) for row in theirs] == [
+    assert [(row["lrtrack/step"], row["loss"]) for row in rows] == list(enumerate(losses))
+    assert [(row["trainer/global_step"], row["mine"]) for row in lightning_rows] == [
         (step, losses[step]) for step in (3, 7, 11)
     ]
     assert run.state == "finished"

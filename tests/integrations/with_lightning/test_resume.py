@@ -1,4 +1,4 @@
-"""`trainer.fit(ckpt_path=…)` goes on in the run that the checkpoint tells of."""
+"""`trainer.fit(ckpt_path=…)` continues the run that the checkpoint names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lrtrack.records import State
 from .modules import NOISE, QUIET, Adversaries, Module
 
 pytestmark = [*NOISE, pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists")]
-#: Three epochs of four batches; a checkpoint after each.
+#: Three epochs of four batches, with a checkpoint after each.
 TASK = {"steps": 12, "batches": 4}
 LAST = "kept/last.ckpt"
 
@@ -26,7 +26,7 @@ class Breaking(Module):
     """Raises in the middle of the second epoch."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """The loss of a batch, or none."""
+        """Returns the loss of a batch, or raises."""
         if self.global_step == 6:
             raise RuntimeError("no more")
         return super().training_step(batch, batch_idx)
@@ -35,15 +35,15 @@ class Breaking(Module):
 def trainer(*callbacks: Any, **options: Any) -> Any:
     """A Trainer that keeps its last checkpoint."""
     keeping = ModelCheckpoint("kept", save_last=True)
-    given = {**QUIET, "max_epochs": 3, "enable_checkpointing": True, **options}
-    return lightning.Trainer(**given, callbacks=[*callbacks, keeping])
+    settings = {**QUIET, "max_epochs": 3, "enable_checkpointing": True, **options}
+    return lightning.Trainer(**settings, callbacks=[*callbacks, keeping])
 
 
 def train(module: Any, callback: Any = None, ckpt_path: str | None = None, **options: Any) -> Any:
-    """Train, with new objects as a new process has them; the Trainer."""
-    made = trainer(callback or LRTrack(tracker="local"), **options)
-    made.fit(module, module.task.loader(), ckpt_path=ckpt_path)
-    return made
+    """Trains with new objects, as in a new process, and returns the Trainer."""
+    trainer_used = trainer(callback or LRTrack(tracker="local"), **options)
+    trainer_used.fit(module, module.task.loader(), ckpt_path=ckpt_path)
+    return trainer_used
 
 
 def broken_off(digits: Any, **options: Any) -> None:
@@ -53,7 +53,7 @@ def broken_off(digits: Any, **options: Any) -> None:
 
 
 def test_the_same_run_goes_on(digits, local, steps_of) -> None:
-    """With all that a training without a break has, and no step twice."""
+    """A resumed training has everything that an uninterrupted one has, and no step twice."""
     broken_off(digits)
     (before,) = local()
     train(Module(digits(**TASK)), ckpt_path=LAST)
@@ -67,7 +67,7 @@ def test_the_same_run_goes_on(digits, local, steps_of) -> None:
 
 
 def test_each_of_several_runs_goes_on(digits, local) -> None:
-    """In its own run, found by its place among the optimizers."""
+    """Each of several runs is resumed, found by its place among the optimizers."""
     for epochs, path in ((1, None), (3, LAST)):
         train(Adversaries(digits(steps=4)), ckpt_path=path, max_epochs=epochs)
 
@@ -77,27 +77,27 @@ def test_each_of_several_runs_goes_on(digits, local) -> None:
 
 
 def test_a_fit_that_is_gone_on_with(digits, local) -> None:
-    """The same Trainer, allowed more epochs, is the same training; another Trainer is not."""
+    """More epochs with the same Trainer are the same training; another Trainer starts a new one."""
     module = Module(digits(**TASK))
     callback = LRTrack(tracker="local")
-    made = train(module, callback, max_epochs=1)
-    made.fit_loop.max_epochs = 2
-    made.fit(module, module.task.loader())
-    made.test(Judged(module.task), module.task.loader(), ckpt_path=LAST, verbose=False)
+    first = train(module, callback, max_epochs=1)
+    first.fit_loop.max_epochs = 2
+    first.fit(module, module.task.loader())
+    first.test(Judged(module.task), module.task.loader(), ckpt_path=LAST, verbose=False)
     train(Module(digits(**TASK)), callback, max_epochs=1)
 
     assert [history.steps.tolist() for history in local()] == [[*range(4)], [*range(8)]]
 
 
 class Judged(Module):
-    """Can be tested."""
+    """A module that can be tested."""
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Nothing to be tested."""
+        """Tests nothing."""
 
 
 def test_a_checkpoint_that_tells_of_no_run(digits, local) -> None:
-    """Is gone on with in a new one, whose steps are counted from 0."""
+    """A checkpoint that names no run continues in a new one, counted from 0."""
     module = Module(digits(**TASK))
     trainer(max_epochs=1).fit(module, module.task.loader())
     train(Module(digits(**TASK)), ckpt_path=LAST)
@@ -107,7 +107,7 @@ def test_a_checkpoint_that_tells_of_no_run(digits, local) -> None:
 
 
 def test_in_mlflow(digits, store, monkeypatch) -> None:
-    """One run there, with every step once."""
+    """In MLflow, a resumed training is one run with every step once."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     options = {"tracker": "mlflow", "experiment": "digits", "flush_timeout": 300.0}
     broken_off(digits, callback=LRTrack(**options))
@@ -122,14 +122,14 @@ def test_in_mlflow(digits, store, monkeypatch) -> None:
 
 @pytest.fixture
 def loggers(store: str) -> Iterator[Any]:
-    """Makes MLflow loggers on a store of the test's own."""
+    """Makes MLflow loggers on a store of their own."""
     yield lambda run_id=None: MLFlowLogger("digits", tracking_uri=store, run_id=run_id)
     mlflow.set_tracking_uri(None)  # a logger sets it for the whole process
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["its run", "a run of its own"])
 def test_with_a_logger_that_has(same: bool, digits, loggers) -> None:
-    """The run is the logger's; a new one begins with the step where the training goes on."""
+    """With a logger the run is the logger's; a new one starts at the step of the checkpoint."""
     first = loggers()
     broken_off(digits, callback=LRTrack(flush_timeout=300.0), logger=first)
     second = loggers(first.run_id if same else None)
@@ -145,7 +145,7 @@ def test_with_a_logger_that_has(same: bool, digits, loggers) -> None:
 
 
 def test_two_optimizers_in_one_run_of_a_logger(digits, loggers) -> None:
-    """Each goes on in its own journal of that run."""
+    """Two optimizers in one run of a logger each continue their own journal."""
     first = loggers()
     for epochs, path, logger in ((1, None, first), (2, LAST, loggers(first.run_id))):
         callback = LRTrack(flush_timeout=300.0)

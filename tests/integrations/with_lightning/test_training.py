@@ -1,4 +1,4 @@
-"""`trainer.fit` records what a plain loop does, bit for bit."""
+"""`trainer.fit` records the same as a plain loop, bit for bit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = NOISE
 
 @pytest.mark.parametrize("module", [Module, Manual])
 def test_records_equal_those_of_a_plain_loop(module, digits, local, steps_of) -> None:
-    """In automatic and in manual optimization; the run is described as there."""
+    """Automatic and manual optimization record the same run as a plain loop."""
     expected = digits().plain()
     fit(module(digits()))
     (history,) = local()
@@ -32,7 +32,7 @@ def test_records_equal_those_of_a_plain_loop(module, digits, local, steps_of) ->
 
 @pytest.mark.parametrize("clip", [None, 0.5])
 def test_accumulated_batches_count_in_one_step(clip, digits, local, steps_of) -> None:
-    """Its loss is the mean; with the Trainer's clipping the norms are those before and after."""
+    """Accumulated batches count in one step, with the mean loss and both clipping norms."""
     expected = digits(steps=6, batches=12).plain(accumulate=2, clip=clip)
     module = Module(digits(steps=6, batches=12))
     fit(module, accumulate_grad_batches=2, gradient_clip_val=clip)
@@ -42,7 +42,7 @@ def test_accumulated_batches_count_in_one_step(clip, digits, local, steps_of) ->
 
 
 def test_the_batches_left_at_the_end_of_an_epoch_make_a_step(digits, local) -> None:
-    """Lightning divides each by as many as ever; the recorded loss is the mean all the same."""
+    """The batches left at the end of an epoch make a step with their mean loss."""
     task, losses = digits(steps=3, batches=5), []
 
     class Noting(Module):
@@ -59,7 +59,7 @@ def test_the_batches_left_at_the_end_of_an_epoch_make_a_step(digits, local) -> N
 
 
 def test_a_module_that_steps_at_every_second_batch_itself(digits, local) -> None:
-    """The gradients of the others are thrown away by Lightning: their losses count in no step."""
+    """If a module steps at every second batch, the losses of the other batches count in no step."""
     task, losses = digits(steps=4, batches=8), []
 
     class Rarely(Module):
@@ -82,7 +82,7 @@ def test_a_module_that_steps_at_every_second_batch_itself(digits, local) -> None
 
 
 def test_clipping_by_value(digits, local) -> None:
-    """The norm is that of what the optimizer receives."""
+    """With clipping by value, the norm is that of the gradients that the optimizer receives."""
     task, norms = digits(), []
 
     class Noting(Module):
@@ -111,7 +111,7 @@ def _mixed(kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("options", [{"precision": "bf16-mixed"}, _mixed("16-mixed")])
 def test_mixed_precision(options, digits, local) -> None:
-    """Losses and norms are the unscaled ones; a step that the scaler skips leaves no record."""
+    """In mixed precision, losses and norms are unscaled, and a skipped step leaves no record."""
     task, losses, norms = digits(steps=6, batches=12), [], []
     scaled = "plugins" in options
 
@@ -137,7 +137,7 @@ def test_mixed_precision(options, digits, local) -> None:
 
 @pytest.mark.parametrize("closures", [False, True])
 def test_two_optimizers_have_a_run_each(closures, digits, local) -> None:
-    """Named by the networks that they train, in one group; each with its own losses."""
+    """Two optimizers have a run each, named by their networks and in one group."""
     module = Adversaries(digits(steps=3), closures)
     fit(module)
     runs = {history.run.prefix: history for history in local()}
@@ -154,12 +154,12 @@ def test_two_optimizers_have_a_run_each(closures, digits, local) -> None:
 
 
 def test_a_scheduler_s_name_comes_before_that_of_the_network(digits, local) -> None:
-    """Optimizers that have neither are told apart by class and number, as Lightning does it."""
+    """Optimizers without names are numbered by class, as Lightning does it."""
 
     class Shared(Manual):
         def configure_optimizers(self) -> Any:
-            made = [torch.optim.SGD(self.parameters(), lr=rate) for rate in (0.1, 0.2, 0.3)]
-            return made, [{"scheduler": ExponentialLR(made[0], 0.9), "name": "slow"}]
+            optimizers = [torch.optim.SGD(self.parameters(), lr=rate) for rate in (0.1, 0.2, 0.3)]
+            return optimizers, [{"scheduler": ExponentialLR(optimizers[0], 0.9), "name": "slow"}]
 
         def training_step(self, batch: Any, batch_idx: int) -> None:
             for optimizer in self.optimizers():
@@ -176,7 +176,7 @@ def test_a_scheduler_s_name_comes_before_that_of_the_network(digits, local) -> N
 
 
 def test_two_schedulers_of_one_optimizer_are_described_as_one(digits, local) -> None:
-    """And the metric that a plateau schedule is given is recorded."""
+    """Two schedulers of one optimizer are described as one, and a plateau's metric is recorded."""
     task = digits(steps=2)
 
     class Both(Module):
@@ -195,14 +195,14 @@ def test_two_schedulers_of_one_optimizer_are_described_as_one(digits, local) -> 
     fit(Both(task))
     (history,) = local()
     schedule = history.run.schedule
-    inner = [each["name"] for each in schedule.params["schedulers"]]
+    inner = [inner_schedule["name"] for inner_schedule in schedule.params["schedulers"]]
 
     assert (schedule.name, inner) == ("Schedulers", ["OneCycleLR", "ReduceLROnPlateau"])
     assert history.series("plateau_metric")[1].tolist() == [0.5]
 
 
 def test_an_optimizer_that_is_lightnings_own_wrapper(digits, local) -> None:
-    """Lightning takes it from configure_optimizers; its inner one is observed."""
+    """LightningOptimizer wrappers from configure_optimizers are unwrapped."""
     from lightning.pytorch.core.optimizer import LightningOptimizer
 
     class Wrapping(Module):
@@ -216,7 +216,7 @@ def test_an_optimizer_that_is_lightnings_own_wrapper(digits, local) -> None:
 
 
 def test_lbfgs_takes_many_evaluations_for_one_step(digits, local) -> None:
-    """Its record has the loss of the first, which the closure returned."""
+    """LBFGS evaluates many times a step; the record has the loss of the first evaluation."""
     task, losses = digits(steps=2), []
 
     class Second(Module):
@@ -236,20 +236,20 @@ def test_lbfgs_takes_many_evaluations_for_one_step(digits, local) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2, "gradient_clip_val": 0.1}])
 def test_training_is_the_same_with_and_without(options, digits) -> None:
-    """Weights, optimizer and random numbers, bit for bit."""
-    found = []
+    """Weights, optimizer and random numbers are bit-equal with and without lrtrack."""
+    states = []
     for callbacks in ([], [LRTrack(tracker="local", norms="layer")]):
         module = Module(digits(steps=24))
         trainer = lightning.Trainer(**QUIET, max_epochs=1, callbacks=callbacks, **options)
         trainer.fit(module, module.task.loader())
         task = module.task
-        found.append([task.model.state_dict(), task.optimizer.state_dict(), torch.get_rng_state()])
+        states.append([task.model.state_dict(), task.optimizer.state_dict(), torch.get_rng_state()])
 
-    torch.testing.assert_close(*found, rtol=0, atol=0)
+    torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
 def test_a_training_that_raises_ends_as_failed(digits, local) -> None:
-    """The exception goes on unchanged; what was recorded is there."""
+    """A training that raises is FAILED, and the exception passes through unchanged."""
 
     class Breaking(Module):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -267,13 +267,14 @@ def test_a_training_that_raises_ends_as_failed(digits, local) -> None:
 
 
 def test_the_sanity_check_and_validation_are_no_training(digits, local, steps_of) -> None:
-    """They change no record; validate() and test() open no run."""
+    """The sanity check, validate() and test() change no record and open no run."""
 
     class Validating(Module):
         def validation_step(self, batch: Any, batch_idx: int) -> None:
             assert (callback.run is None) is self.trainer.sanity_checking
 
         def test_step(self, batch: Any, batch_idx: int) -> None:
+            """Tests nothing."""
             assert callback.run is None
 
     expected = digits().plain()

@@ -1,7 +1,7 @@
-"""A training in a process of its own, or in several: `trainer.py OPTIONS`, which are JSON.
+"""A training in one process or several: `trainer.py OPTIONS`, with OPTIONS as JSON.
 
 `task`, `callback` and `trainer` are keyword options of these; `loggers` maps class names to theirs.
-Several processes share each batch. The first one prints the losses that it saw: a JSON list.
+Several processes share each batch. The first one prints its losses as a JSON list.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ from lrtrack.integrations.lightning import LRTrack
 
 
 def load(path: Path) -> Any:
-    """A file beside the tests as a module: they are no package of a running program."""
+    """Loads a file beside the tests as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -27,7 +27,7 @@ def load(path: Path) -> Any:
 
 
 def main(given: dict[str, Any]) -> None:
-    """Train."""
+    """Trains."""
     here = Path(__file__).parent
     digits, modules = load(here.parent / "conftest.py"), load(here / "modules.py")
     seen = []
@@ -35,7 +35,7 @@ def main(given: dict[str, Any]) -> None:
     class Noting(modules.Module):  # type: ignore[misc, name-defined]
         def training_step(self, batch: Any, batch_idx: int) -> Any:
             part = slice(self.global_rank, None, self.trainer.world_size)
-            loss = super().training_step([each[part] for each in batch], batch_idx)
+            loss = super().training_step([tensor[part] for tensor in batch], batch_idx)
             seen.append(loss.item())
             self.log("mine", loss)
             return loss

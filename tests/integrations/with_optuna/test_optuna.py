@@ -1,4 +1,4 @@
-"""Schedules as Optuna's suggestions, trials as runs, pruning by the tracked loss."""
+"""Schedules as Optuna's suggestions, trials as runs, and pruning by the tracked loss."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SPECS = [
 
 @pytest.fixture(autouse=True)
 def quiet() -> None:
-    """Optuna tells of each trial."""
+    """Silences Optuna's line for each trial."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
@@ -40,18 +40,18 @@ def optimizer() -> torch.optim.Optimizer:
 
 
 def built(spec: str) -> list[float]:
-    """The learning rates that a spec makes, which must be complete."""
+    """Returns the learning rates of a spec, which must be complete."""
     return lrtrack.simulate(lrtrack.scheduler(optimizer(), spec, total_steps=12), 12)[:, 0].tolist()
 
 
 def suggestion(specs, **values: object):
-    """What is suggested to a trial with these values, and the trial's parameters."""
+    """Returns what is suggested to a trial with these values, and the trial's parameters."""
     trial = optuna.trial.FixedTrial(values)
     return suggest_schedule(trial, specs), trial.params
 
 
 def test_only_the_chosen_schedules_parameters_are_suggested() -> None:
-    """Under readable names; what comes out is complete, and builds what was meant."""
+    """Only the chosen schedule's parameters are suggested, under readable names."""
     values = {"onecycle.max_lr": 0.25, "onecycle.pct_start": 0.4, "warmup.total_iters": 3}
     spec, params = suggestion(SPECS, schedule=SPECS[0], **values)
     same = lr_scheduler.OneCycleLR(optimizer(), 0.25, total_steps=12, pct_start=0.4)
@@ -66,7 +66,7 @@ def test_only_the_chosen_schedules_parameters_are_suggested() -> None:
 
 
 def test_chains_lists_and_fixed_schedules() -> None:
-    """Every stage of a chain is decided; a schedule with nothing open stays as it is."""
+    """Every stage of a chain is decided, and a schedule with nothing open stays as it is."""
     chain = {"warmup.total_iters": 4, "multistep.milestones": "[6, 9]"}
     spec, params = suggestion(SPECS, schedule=SPECS[1], **chain)
 
@@ -76,15 +76,17 @@ def test_chains_lists_and_fixed_schedules() -> None:
 
 
 def test_distributions_are_those_that_were_written() -> None:
-    """Logarithmic, of whole numbers, alternatives; the same in every trial of a study."""
+    """Distributions are logarithmic, integer or categorical as written, equal in all trials."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     trials = [study.ask() for _ in range(30)]
     for trial in trials:
         built(suggest_schedule(trial, SPECS))
-    found = {name: each for trial in trials for name, each in trial.distributions.items()}
+    distributions = {
+        name: distribution for trial in trials for name, distribution in trial.distributions.items()
+    }
     categories = optuna.distributions.CategoricalDistribution
 
-    assert found == {
+    assert distributions == {
         "schedule": categories(SPECS),
         "onecycle.max_lr": optuna.distributions.FloatDistribution(0.01, 0.3, log=True),
         "onecycle.pct_start": categories([0.2, 0.4]),
@@ -94,7 +96,7 @@ def test_distributions_are_those_that_were_written() -> None:
 
 
 def test_schedules_of_one_kind_and_several_in_one_trial_do_not_mix() -> None:
-    """Each has names of its own."""
+    """Schedules of one kind, and several in one trial, have parameter names of their own."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     names = set()
     for trial in [study.ask() for _ in range(20)]:
@@ -116,7 +118,7 @@ def test_schedules_of_one_kind_and_several_in_one_trial_do_not_mix() -> None:
     ],
 )
 def test_a_bad_spec_is_refused_before_anything_is_suggested(specs, said) -> None:
-    """Whichever of the list would have been chosen."""
+    """A bad spec is refused before anything is suggested, whichever would be chosen."""
     trial = optuna.create_study().ask()
     with pytest.raises(UsageError, match=said):
         suggest_schedule(trial, specs)
@@ -125,7 +127,7 @@ def test_a_bad_spec_is_refused_before_anything_is_suggested(specs, said) -> None
 
 
 def losing(trial: optuna.Trial, digits, spoilt: float | None = None) -> float:
-    """A training whose rate says how well it goes, and that may be spoilt."""
+    """A training whose rate decides how well it goes, and that can be spoilt."""
     task = digits()
     trial.suggest_int("seed", 0, 9)
     spec = suggest_schedule(trial, ["constant(factor={1.0, 0.001})"])
@@ -139,13 +141,13 @@ def losing(trial: optuna.Trial, digits, spoilt: float | None = None) -> float:
             if spoilt is not None:
                 run.log(loss=spoilt)
             prune(trial, run, every=4)
-    found = run.loss()
-    assert found is not None
-    return found
+    loss = run.loss()
+    assert loss is not None
+    return loss
 
 
 def test_a_hopeless_trial_is_pruned_and_its_run_failed(digits, local) -> None:
-    """What Optuna got is the mean of the last losses; runs and trials know each other."""
+    """A hopeless trial is pruned by the mean of its last losses, and its run is FAILED."""
     study = optuna.create_study(
         study_name="s", pruner=optuna.pruners.MedianPruner(n_startup_trials=1)
     )
@@ -168,11 +170,11 @@ def test_a_hopeless_trial_is_pruned_and_its_run_failed(digits, local) -> None:
         ("trial-0", "s", 3),
         ("trial-1", "s", 3),
     ]
-    assert whole.run.config == {}  # the schedule tells the rest
+    assert whole.run.config == {}  # the schedule implies the rest
 
 
 def test_a_loss_that_is_not_a_number_is_pruned(digits, local) -> None:
-    """Optuna gets the NaN, and its pruner decides."""
+    """A NaN loss is passed to Optuna, whose pruner decides."""
     study = optuna.create_study(
         pruner=optuna.pruners.ThresholdPruner(upper=100.0),
         sampler=optuna.samplers.RandomSampler(seed=0),
@@ -184,7 +186,7 @@ def test_a_loss_that_is_not_a_number_is_pruned(digits, local) -> None:
 
 
 def test_a_study_that_maximizes_is_not_pruned_by_a_loss(digits, local) -> None:
-    """Its best trials would go first: said instead."""
+    """A study that maximizes is not pruned by a loss, with a warning."""
     study = optuna.create_study(direction="maximize")
     with pytest.raises(UsageError, match="this study maximizes"):
         study.optimize(lambda trial: losing(trial, digits), n_trials=1)
@@ -193,7 +195,7 @@ def test_a_study_that_maximizes_is_not_pruned_by_a_loss(digits, local) -> None:
 
 
 def test_the_best_trial_can_be_run_again(digits, local) -> None:
-    """As Optuna's own tutorials do it: with a frozen trial, outside of any study's loop."""
+    """The best trial can be run again as a frozen trial outside of a study's loop."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.optimize(lambda trial: losing(trial, digits), n_trials=1)
 
@@ -202,7 +204,7 @@ def test_the_best_trial_can_be_run_again(digits, local) -> None:
 
 
 def test_training_is_not_changed(digits) -> None:
-    """With one seed, the weights are bit-equal with and without."""
+    """With one seed, weights are bit-equal with and without lrtrack."""
     bare, tracked = digits(), digits()
     bare.plain()
     trial = optuna.create_study().ask()
@@ -215,7 +217,7 @@ def test_training_is_not_changed(digits) -> None:
             prune(trial, run, every=2)
 
     states = zip(bare.model.state_dict().values(), tracked.model.state_dict().values(), strict=True)
-    assert all(torch.equal(left, right) for left, right in states)
+    assert all(torch.equal(weight, right) for weight, right in states)
 
 
 WORKER = """
@@ -243,10 +245,10 @@ def test_several_machines_work_on_one_study(store, command_line, clean_place) ->
     study = optuna.create_study(study_name="s", storage=storage)
     command = [sys.executable, "-P", "-c", WORKER, storage]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=300)[1] for process in both]
+    outputs = [process.communicate(timeout=300)[1] for process in both]
     listed = json.loads(command_line("runs", "--experiment", "both", "--format", "json").stdout)
 
-    assert [process.returncode for process in both] == [0, 0], said
+    assert [process.returncode for process in both] == [0, 0], outputs
     trials = study.get_trials()
     assert sorted(row["name"] for row in listed["runs"]) == [f"trial-{n}" for n in range(6)]
     assert {row["tracker_id"] for row in listed["runs"]} == {
@@ -256,13 +258,13 @@ def test_several_machines_work_on_one_study(store, command_line, clean_place) ->
 
 
 def test_the_example(store, command_line) -> None:
-    """It trains, and the command that it names compares what it trained."""
+    """The example trains, and the command that it prints compares its runs."""
     example = ROOT / "examples" / "with_optuna.py"
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-P", str(example)], capture_output=True, text=True, timeout=300
     )
     named = re.search(r"lrtrack (compare .*?)\"\"\"", example.read_text())
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     assert named is not None
     report = json.loads(command_line(*named[1].split(), "--format", "json").stdout)
 
@@ -271,7 +273,7 @@ def test_the_example(store, command_line) -> None:
 
 
 def test_trials_are_children_of_the_open_run(store, command_line, monkeypatch) -> None:
-    """Each has a nested run of its own; the open one stays as it was, and reports group them."""
+    """Trials are nested runs of the open MLflow run, which stays as it was."""
     monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "3")  # the next trial finds the same shipper
     study = optuna.create_study(study_name="s", sampler=optuna.samplers.RandomSampler(seed=0))
 
@@ -294,7 +296,7 @@ def test_trials_are_children_of_the_open_run(store, command_line, monkeypatch) -
     finally:
         mlflow.set_tracking_uri(None)
     listed = json.loads(command_line("runs", "--experiment", "both", "--format", "json").stdout)
-    done = command_line("compare", "--experiment", "both", "--format", "json")
+    compare = command_line("compare", "--experiment", "both", "--format", "json")
     client = mlflow.MlflowClient(store)
     children = [client.get_run(trial.user_attrs["lrtrack_run_id"]) for trial in study.trials]
 
@@ -305,5 +307,5 @@ def test_trials_are_children_of_the_open_run(store, command_line, monkeypatch) -
         ("trial-0", 3),
         ("trial-1", 4),
     ]
-    assert done.returncode == 0, done.stderr
-    assert [row["runs"] for row in json.loads(done.stdout)["schedules"]] == [2]
+    assert compare.returncode == 0, compare.stderr
+    assert [row["runs"] for row in json.loads(compare.stdout)["schedules"]] == [2]

@@ -1,4 +1,4 @@
-"""Twelve steps down a parabola, for the sweeps of `test_ray.py`; may stumble once on its way."""
+"""Twelve steps down a parabola, for the sweeps of `test_ray.py`; can fail once."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Weight(torch.nn.Module):
 
 
 def train(config: dict[str, Any]) -> None:
-    """Every schedule and seed has losses of its own."""
+    """Trains; every schedule and seed has losses of its own."""
     weight = Weight(1.0 + config["seed"])
     opt = torch.optim.SGD(weight.parameters(), lr=0.1)
     sched = lrtrack.scheduler(opt, config, total_steps=12)
-    kept = {"opt": opt, "sched": sched, "model": weight} if config.get("keep") else None
-    with track(opt, sched, checkpoint=kept) as run:
+    checkpoint = {"opt": opt, "sched": sched, "model": weight} if config.get("keep") else None
+    with track(opt, sched, checkpoint=checkpoint) as run:
         for step in range(run.step + 1, 12):
             opt.zero_grad()
             weight.value.square().backward()

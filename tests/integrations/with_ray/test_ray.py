@@ -1,4 +1,4 @@
-"""Sweeps on a real cluster of this machine: trials as runs, stopped, interrupted, gone on with."""
+"""Sweeps on a real local cluster: trials as runs, stopped, interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lrtrack.errors import NothingFound, UsageError
 from lrtrack.records import State
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported
-os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # else there is one in the user's home
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # otherwise there is one in the user's home
 
 import ray
 from ray import cloudpickle
@@ -47,16 +47,16 @@ PROGRAM = Path(__file__).with_name("ray_program.py")
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[str]:
-    """Ray on this machine, for all tests; nothing of it is left afterwards."""
-    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets have short paths only
+    """Ray on this machine for all tests, without any process left afterwards."""
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # sockets need short paths
     assert "RAY_ADDRESS" not in os.environ, "tests have a cluster of their own"
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
     address = ray.get_runtime_context().gcs_address
     yield address
     ray.shutdown()
     deadline = time.monotonic() + 300
-    while left := [p.pid for p in psutil.process_iter() if _mentions(p, folder)]:
-        assert time.monotonic() < deadline, f"left behind: {left}"
+    while remaining := [p.pid for p in psutil.process_iter() if _mentions(p, folder)]:
+        assert time.monotonic() < deadline, f"left behind: {remaining}"
         time.sleep(0.1)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -71,7 +71,7 @@ def _mentions(process: psutil.Process, text: str) -> bool:
 
 @pytest.fixture
 def train(clean_place):
-    """The program's function, which Ray's workers get as it is."""
+    """The program's function, which Ray's workers receive as it is."""
     from lrtrack.cli._training_script import function_of
 
     shutil.copy(PROGRAM, clean_place / "train.py")
@@ -82,7 +82,7 @@ def train(clean_place):
 
 @pytest.fixture
 def swept(train, clean_place):
-    """Run a sweep that keeps to itself."""
+    """Runs a sweep that prints nothing."""
 
     def run(schedules, **options):
         defaults = {"storage_path": clean_place / "ray", "verbose": 0, "tracker": "local"}
@@ -92,11 +92,13 @@ def swept(train, clean_place):
 
 
 def test_every_trial_is_delivered_though_its_worker_is_gone(swept, store, within_seconds) -> None:
-    """Ray kills a worker's children as it leaves: the shipper must not be one.
+    """Every trial is delivered although Ray kills its worker.
 
-    Nobody waits at the end of a block here, so that most is delivered when no worker is left.
+    Ray kills a worker's children, so the shipper must not be one. Nobody waits at the end of a
+    block
+    here, so that most is delivered when no worker is left.
     """
-    found = swept(
+    results = swept(
         ["onecycle(max_lr=0.3)", "warmup(steps=3) -> cosine"],
         params={"width": "4"},
         tracker="mlflow",
@@ -111,10 +113,10 @@ def test_every_trial_is_delivered_though_its_worker_is_gone(swept, store, within
             return False
         return len(runs) == 2 and all(run.state is State.FINISHED for run in runs)
 
-    assert found.num_errors == 0
+    assert results.num_errors == 0
     within_seconds(90, arrived)
     runs = {history.run.name: history for history in fetch("rays")}
-    for result in found:
+    for result in results:
         history = runs[f"train_{result.metrics['trial_id']}"]
         assert history.metrics["loss"][-1] == result.metrics["loss_final"]
         assert history.steps.tolist() == list(range(12))
@@ -122,19 +124,23 @@ def test_every_trial_is_delivered_though_its_worker_is_gone(swept, store, within
         assert history.run.config == {"width": 4}
         assert result.metrics["val_loss"] == history.series("val_loss")[1][0]
         assert result.metrics["step"] == 12
-    assert found.get_best_result("loss_final", "min").metrics["loss_final"] == min(
+    assert results.get_best_result("loss_final", "min").metrics["loss_final"] == min(
         history.metrics["loss"][-1] for history in runs.values()
     )
 
 
 def test_random_configurations_run_with_all_seeds(swept, local) -> None:
-    """What is drawn is drawn once for all of a configuration's seeds."""
-    found = swept(["onecycle(max_lr=0.01..0.3 log)", "cosine"], method="random", samples=1, seeds=2)
-    drawn = {(each.config["schedule"], each.config["onecycle"]["max_lr"]) for each in found}
+    """A random configuration is drawn once for all its seeds."""
+    results = swept(
+        ["onecycle(max_lr=0.01..0.3 log)", "cosine"], method="random", samples=1, seeds=2
+    )
+    configurations = {
+        (result.config["schedule"], result.config["onecycle"]["max_lr"]) for result in results
+    }
 
-    assert (len(found), found.num_errors, len(drawn)) == (2, 0, 1)
+    assert (len(results), results.num_errors, len(configurations)) == (2, 0, 1)
     assert sorted(history.run.seed for history in local()) == [0, 1]
-    assert all(history.run.config == {} for history in local())  # the schedule tells the rest
+    assert all(history.run.config == {} for history in local())  # the schedule implies the rest
 
 
 class Impatient(FIFOScheduler):
@@ -147,7 +153,7 @@ class Impatient(FIFOScheduler):
 def test_a_trial_that_a_scheduler_stops_is_failed_with_all_its_steps(
     swept, local, within_seconds
 ) -> None:
-    """Ray takes it for done, and reports show that it did not come to its end."""
+    """A trial that a scheduler stops is FAILED with all its steps, though Ray calls it done."""
     (result,) = swept(["constant"], scheduler=Impatient())
     within_seconds(30, lambda: local()[0].state is not State.RUNNING)  # its worker may take a while
     (history,) = local()
@@ -159,11 +165,13 @@ def test_a_trial_that_a_scheduler_stops_is_failed_with_all_its_steps(
 
 
 def test_a_sweep_goes_on_after_a_failure(swept, local, clean_place) -> None:
-    """The failed trial goes on in its own run from its checkpoint; the others are not run again."""
+    """A failed trial continues in its own run from its checkpoint; finished ones are not
+    repeated.
+    """
     params = {"keep": "true", "stumble": f"'{clean_place / 'stumbled'}'", "how": "raise"}
     schedules = ["constant", "cosine"]
     first = swept(schedules, params=params)
-    (failed,) = (each for each in first if each.error is not None)
+    (failed,) = (result for result in first if result.error is not None)
     before = {history.run.name: history for history in local()}
     again = swept(schedules, params=params, resume=True)
     runs = {history.run.name: history for history in local()}
@@ -191,12 +199,12 @@ sweep(function_of("train.py"), ["cosine"], seeds=1, name="s", storage_path="ray"
 
 
 def _noted_since(moment: float) -> bool:
-    """Whether Ray has written since then how far the sweep is."""
+    """Returns whether Ray has saved the sweep's progress since then."""
     return any(path.stat().st_mtime > moment for path in Path("ray/s").glob("experiment_state*"))
 
 
 def test_a_killed_sweep_goes_on(swept, local, cluster, clean_place, within_seconds) -> None:
-    """The program that drives it was killed, and its trials with it: nothing is made twice."""
+    """After the driver and its trials were killed, a resumed sweep repeats no step."""
     stumbled = clean_place / "stumbled"
     command = [sys.executable, "-P", "-c", DRIVER, cluster, str(stumbled)]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -206,16 +214,16 @@ def test_a_killed_sweep_goes_on(swept, local, cluster, clean_place, within_secon
     driver.wait()
     within_seconds(60, lambda: local()[0].state is State.FAILED)
     (before,) = local()
-    found = swept(["cosine"], resume=True)
+    results = swept(["cosine"], resume=True)
     (after,) = local()
 
-    assert (found.num_errors, len(found)) == (0, 1)
+    assert (results.num_errors, len(results)) == (0, 1)
     assert (before.run.id, before.steps.tolist()) == (after.run.id, list(range(9)))
     assert (after.state, after.steps.tolist()) == (State.FINISHED, list(range(12)))
 
 
 def distributed(config) -> None:
-    """Two processes of Ray Train, one parameter each way."""
+    """Two processes of Ray Train, with one parameter each."""
     import ray.train.torch
     import torch
 
@@ -229,7 +237,7 @@ def distributed(config) -> None:
 
 
 def test_ray_train_writes_one_run(local) -> None:
-    """From rank 0, and where the driver's own would go."""
+    """Ray Train writes one run, from rank 0, where the driver's own would go."""
     from ray.train import ScalingConfig
     from ray.train.torch import TorchTrainer
 
@@ -252,9 +260,9 @@ def test_ray_train_writes_one_run(local) -> None:
 
 
 def test_the_command(train, clean_place, monkeypatch) -> None:
-    """One line for each trial, and the command that compares them; a failed trial is told."""
+    """The command prints a line for each trial, also for failed ones, and the compare command."""
     monkeypatch.setenv("LRTRACK_TRACKER", "local")
-    asked = [
+    arguments = [
         "sweep",
         "--engine",
         "ray",
@@ -265,17 +273,17 @@ def test_the_command(train, clean_place, monkeypatch) -> None:
         "--storage",
         "ray",
     ]
-    asked += ["--project", "asked", "--metric", "val_loss", "--schedule"]
-    done = CliRunner().invoke(main, [*asked, "cosine"])
-    assert done.exit_code == 0, done.stderr
-    told, following = done.stderr.splitlines()
+    arguments += ["--project", "asked", "--metric", "val_loss", "--schedule"]
+    result = CliRunner().invoke(main, [*arguments, "cosine"])
+    assert result.exit_code == 0, result.stderr
+    line, following = result.stderr.splitlines()
     command = [*following.partition("lrtrack ")[2].split(), "--format", "json"]
     compared = json.loads(CliRunner().invoke(main, command).stdout)
     stumbling = ["--param", f"stumble='{clean_place / 'x'}'", "--param", "how=raise"]
-    failed = CliRunner().invoke(main, [*asked, "constant", *stumbling])
+    failed = CliRunner().invoke(main, [*arguments, "constant", *stumbling])
 
-    assert done.stdout == ""
-    assert re.fullmatch(r"\[1/1\] cosine, seed 0: val_loss 0\.\d+", told)
+    assert result.stdout == ""
+    assert re.fullmatch(r"\[1/1\] cosine, seed 0: val_loss 0\.\d+", line)
     assert following == "Next: lrtrack compare --experiment asked --metric val_loss"
     assert compared["schedules"][0]["schedule"] == "CosineAnnealingLR"
     assert (failed.exit_code, failed.stdout) == (1, "")
@@ -285,7 +293,7 @@ def test_the_command(train, clean_place, monkeypatch) -> None:
 
 
 def test_the_example(command_line, monkeypatch) -> None:
-    """It trains, on the cluster that is there, and its command compares what it trained."""
+    """The example trains on the running cluster, and its command compares its runs."""
     monkeypatch.setenv("LRTRACK_TRACKER", "local")
     monkeypatch.setenv("HOME", str(Path.cwd()))
     monkeypatch.setattr(ray, "init", lambda **options: None)

@@ -1,4 +1,4 @@
-"""What of Ray's sweeps needs no cluster: spaces, mistakes, what travels to workers."""
+"""The parts of Ray sweeps that need no cluster: spaces, mistakes, and what is pickled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [
 
 
 def test_a_grid_space_and_a_random_one() -> None:
-    """Everything a grid has is listed; under random, ranges are Ray's own domains."""
+    """A grid lists all its points; a random space has Ray's own domains."""
     specs = ["onecycle(max_lr={0.1, 0.3})", "cosine(T_max=9)"]
     grid = search_space(specs, seeds=2, params={"lr": "{1, 2}", "momentum": "0.9"})
     specs = ["onecycle(max_lr=0.01..0.3 log, pct_start={0.2, 0.3})", "cosine(T_max=5..9)"]
@@ -65,7 +65,7 @@ def test_a_grid_space_and_a_random_one() -> None:
     ],
 )
 def test_what_no_sweep_can_hold_is_refused(arguments, said) -> None:
-    """Before any trial begins, and before there is a cluster."""
+    """A space that no sweep can hold is refused before any trial and without a cluster."""
     before = ray.is_initialized()
     with pytest.raises(UsageError, match=said):
         sweep(print, **arguments)
@@ -88,32 +88,32 @@ def test_what_no_sweep_can_hold_is_refused(arguments, said) -> None:
     ],
 )
 def test_mistakes_on_the_command_line(clean_place, monkeypatch, arguments, said) -> None:
-    """Exit status 2, what was wrong, no traceback; no cluster is needed to find out."""
+    """A mistake on the command line is exit status 2 with a message, without a cluster."""
     monkeypatch.setattr("sys.path", list(sys.path))
     (clean_place / "broken.py").write_text("import no_such_module_at_all\n")
     functions = "def train(config):\n    pass\n\ndef _none():\n    pass\n"
     (clean_place / "train.py").write_text(functions)
-    asked = ["sweep", "--engine", "ray", "--schedule", "cosine", *arguments]
-    done = CliRunner().invoke(main, asked)
+    command = ["sweep", "--engine", "ray", "--schedule", "cosine", *arguments]
+    result = CliRunner().invoke(main, command)
 
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
 
 
 def test_no_credentials_travel(monkeypatch) -> None:
-    """What Ray keeps of a function, on disk too, has no password in it."""
+    """A pickled function, which Ray also keeps on disk, contains no password."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:geheim@host/")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "geheim")
     monkeypatch.setenv("WANDB_API_KEY", "geheim")
     monkeypatch.setenv("WANDB_PROJECT", "offen")
-    kept = cloudpickle.dumps(with_tracking(lambda config: None))
+    pickled = cloudpickle.dumps(with_tracking(lambda config: None))
 
-    assert b"offen" in kept
-    assert b"geheim" not in kept
+    assert b"offen" in pickled
+    assert b"geheim" not in pickled
 
 
 def test_on_another_machine_journals_lie_where_there_is_room(monkeypatch, tmp_path) -> None:
-    """In its own home, where the driver's directories are not; a store of its own is told."""
+    """On another machine, journals go to that machine's home, and a private store is reported."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LRTRACK_DIR", "")
     monkeypatch.setattr("lrtrack.shipping.spawn._apart", False)
@@ -129,7 +129,7 @@ def test_on_another_machine_journals_lie_where_there_is_room(monkeypatch, tmp_pa
 
 
 def test_outside_of_ray_it_is_plain_tracking(digits, local) -> None:
-    """A function can be tried out by calling it."""
+    """Outside of Ray, a tracked function can be called for a trial run."""
     task = digits()
     with track(task.optimizer, task.scheduler, tracker="local", name="tried") as run:
         for inputs, labels in task.batches():
@@ -142,6 +142,6 @@ def test_outside_of_ray_it_is_plain_tracking(digits, local) -> None:
 
 
 def test_only_functions_can_be_wrapped() -> None:
-    """A class of Ray's has no place for it."""
+    """Only functions can be wrapped, not Ray's classes."""
     with pytest.raises(TypeError, match="takes a function"):
         with_tracking(tune.Trainable)

@@ -14,10 +14,10 @@ from .trainers import Model, Trainer
 
 @pytest.fixture
 def trainer(digits: Any) -> Iterator[Callable[..., Any]]:
-    """Make a Trainer for a task; accelerate's state, which is one a process, is put back."""
+    """Makes Trainers for a task and restores accelerate's state, which is global to the process."""
 
     def make(
-        callbacks: list[Any], task: Any = None, model: Any = None, rows: Any = None, **given: Any
+        callbacks: list[Any], task: Any = None, model: Any = None, rows: Any = None, **options: Any
     ) -> Any:
         task = task or digits()
         arguments = transformers.TrainingArguments(
@@ -31,11 +31,11 @@ def trainer(digits: Any) -> Iterator[Callable[..., Any]]:
                 "logging_strategy": "no",
                 "disable_tqdm": True,
                 "dataloader_pin_memory": False,
-                **given,
+                **options,
             }
         )
         rows = rows or [{"inputs": x, "labels": y} for x, y in zip(*task.rows, strict=True)]
-        found = Trainer(
+        made_trainer = Trainer(
             model or Model(task.model),
             arguments,
             train_dataset=rows,
@@ -43,8 +43,8 @@ def trainer(digits: Any) -> Iterator[Callable[..., Any]]:
             optimizers=(None, None) if model else (task.optimizer, task.scheduler),
             callbacks=callbacks,
         )
-        found.remove_callback(transformers.PrinterCallback)
-        return found
+        made_trainer.remove_callback(transformers.PrinterCallback)
+        return made_trainer
 
     yield make
     AcceleratorState._reset_state(reset_partial_state=True)

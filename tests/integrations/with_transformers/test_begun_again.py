@@ -1,4 +1,4 @@
-"""A training that runs out of memory, and is begun again with smaller batches."""
+"""A training that runs out of memory and starts again with smaller batches."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from lrtrack.records import State
 
 
 def test_auto_find_batch_size(digits, trainer, local) -> None:
-    """The attempt that failed is FAILED; the one that succeeds is recorded from its first step."""
-    made = trainer(
+    """The failed attempt is FAILED, and the good one is recorded from its first step."""
+    trainer_used = trainer(
         [LRTrack(tracker="local")], auto_find_batch_size=True, per_device_train_batch_size=32
     )
-    step, sizes = made.training_step, []
+    step, sizes = trainer_used.training_step, []
 
     def training_step(model, inputs, *rest):
         sizes.append(len(inputs["labels"]))
@@ -19,8 +19,8 @@ def test_auto_find_batch_size(digits, trainer, local) -> None:
             raise RuntimeError("CUDA out of memory.")
         return step(model, inputs, *rest)
 
-    made.training_step = training_step
-    made.train()
+    trainer_used.training_step = training_step
+    trainer_used.train()
     first, second = reversed(local())
     steps = len(sizes) - 4
 
@@ -31,11 +31,11 @@ def test_auto_find_batch_size(digits, trainer, local) -> None:
 
 
 def test_two_trainings_of_one_trainer(digits, trainer, local) -> None:
-    """Each has a run of its own."""
+    """Two trainings of one Trainer have a run each."""
     task = digits(steps=24, batches=12)
-    made = trainer([LRTrack(tracker="local")], task)
-    made.train()
-    made.train()
+    trainer_used = trainer([LRTrack(tracker="local")], task)
+    trainer_used.train()
+    trainer_used.train()
 
     assert [history.state for history in local()] == [State.FINISHED] * 2
     assert [history.steps.size for history in local()] == [12, 12]

@@ -1,4 +1,4 @@
-"""A training that goes on from a checkpoint goes on in its run."""
+"""A training that resumes from a checkpoint continues its run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lrtrack.records import State
 from .trainers import Interrupted
 
 
-def interrupt(trainer: Any, **given: Any) -> None:
-    """Train 12 steps with a checkpoint after each third, but break before the ninth."""
+def interrupt(trainer: Any, **options: Any) -> None:
+    """Trains 12 steps with a checkpoint after every third, and breaks before the ninth."""
     with pytest.raises(RuntimeError, match="broken"):
-        trainer([LRTrack(tracker="local"), Interrupted(8)], **given).train()
+        trainer([LRTrack(tracker="local"), Interrupted(8)], **options).train()
 
 
 SAVING = {"save_strategy": "steps", "save_steps": 3, "max_grad_norm": 0.5}
@@ -28,7 +28,9 @@ SAVING = {"save_strategy": "steps", "save_steps": 3, "max_grad_norm": 0.5}
 def test_a_training_goes_on_in_its_run(
     digits, trainer, local, steps_of, clean_place, restore: bool, moved: bool
 ) -> None:
-    """From its checkpoint, wherever that is now: each step once, and as in one go."""
+    """A resumed training has each step once, as without a break, even if the checkpoint was
+    moved.
+    """
     plain = digits().plain(clip=0.5)
     interrupt(trainer, **SAVING)
     place = Path("out/checkpoint-6")
@@ -47,7 +49,9 @@ def test_a_training_goes_on_in_its_run(
 
 
 def test_a_checkpoint_of_a_training_without_the_callback(trainer, local, steps_of) -> None:
-    """A run of its own, whose steps are numbered as the Trainer's."""
+    """A checkpoint without the callback's state starts a new run with the Trainer's step
+    numbers.
+    """
     with pytest.raises(RuntimeError, match="broken"):
         trainer([Interrupted(8)], **SAVING).train()
     trainer([LRTrack(tracker="local")], **SAVING).train(resume_from_checkpoint=True)
@@ -60,19 +64,19 @@ def test_a_checkpoint_of_a_training_without_the_callback(trainer, local, steps_o
 def test_going_on_beside_the_mlflow_callback(
     trainer, store, monkeypatch: pytest.MonkeyPatch, same: bool
 ) -> None:
-    """Ours follow it into another run, at the right steps; in the same run each is there once."""
+    """Beside the MLflow callback, a resumed run is followed, and each step is recorded once."""
     import mlflow
 
-    given = {**SAVING, "report_to": "mlflow"}
-    ours = LRTrack(flush_timeout=300.0)
+    options = {**SAVING, "report_to": "mlflow"}
+    callback = LRTrack(flush_timeout=300.0)
     with pytest.raises(RuntimeError, match="broken"):
-        trainer([ours, Interrupted(8)], **given).train()
+        trainer([callback, Interrupted(8)], **options).train()
     mlflow.end_run()
     if same:
-        monkeypatch.setenv("MLFLOW_RUN_ID", ours.run.id)
-    trainer([LRTrack(flush_timeout=300.0)], **given).train(resume_from_checkpoint=True)
+        monkeypatch.setenv("MLFLOW_RUN_ID", callback.run.id)
+    trainer([LRTrack(flush_timeout=300.0)], **options).train(resume_from_checkpoint=True)
     client = mlflow.MlflowClient(tracking_uri=store)
-    experiments = [each.experiment_id for each in client.search_experiments()]
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     steps = [
         sorted(point.step for point in client.get_metric_history(run.info.run_id, "lr"))
         for run in client.search_runs(experiments, order_by=["start_time"])

@@ -1,4 +1,4 @@
-"""transformers' Trainer with the callback, held against the same training as a plain loop."""
+"""transformers' Trainer with the callback, compared with the same training as a plain loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .trainers import Interrupted
 def test_records_equal_those_of_a_plain_loop(
     digits, trainer, local, steps_of, accumulate: int, clip: float | None
 ) -> None:
-    """To the last bit, the Trainer's own accumulation and clipping included."""
+    """Records equal those of a plain loop bit for bit, with accumulation and clipping."""
     plain = digits(batches=12 * accumulate).plain(accumulate, clip)
     trainer(
         [LRTrack(tracker="local")],
@@ -33,14 +33,14 @@ def test_records_equal_those_of_a_plain_loop(
         run_name="mine",
     ).train()
     (history,) = local()
-    found, expected = steps_of(history), steps_of(plain)
-    if clip is None:  # later releases look at the norm by clipping at infinity
-        found.pop("grad_norm_preclip", None)
-        norms = found["grad_norm"], expected.pop("grad_norm")
-        expected["grad_norm"] = found["grad_norm"]
+    steps, expected = steps_of(history), steps_of(plain)
+    if clip is None:  # later releases measure the norm by clipping at infinity
+        steps.pop("grad_norm_preclip", None)
+        norms = steps["grad_norm"], expected.pop("grad_norm")
+        expected["grad_norm"] = steps["grad_norm"]
         assert norms[1] == pytest.approx(norms[0], rel=1e-6)
 
-    assert found == expected
+    assert steps == expected
     assert history.run.schedule == plain.run.schedule
     assert (history.run.seed, history.run.name, history.state) == (7, "mine", State.FINISHED)
     assert history.run.config["gradient_accumulation_steps"] == accumulate
@@ -49,18 +49,18 @@ def test_records_equal_those_of_a_plain_loop(
 
 
 def test_weights_are_the_same_without(digits, trainer) -> None:
-    """Bit for bit: nothing of the training is changed."""
-    found = []
+    """Weights are bit-equal with and without lrtrack."""
+    states = []
     for callbacks in ([], [LRTrack(tracker="local", norms="layer")]):
         task = digits()
         trainer(callbacks, task, max_grad_norm=0.5).train()
-        found.append(torch.cat([p.detach().flatten() for p in task.model.parameters()]))
+        states.append(torch.cat([p.detach().flatten() for p in task.model.parameters()]))
 
-    assert torch.equal(*found)
+    assert torch.equal(*states)
 
 
 def test_what_the_user_says_comes_first(trainer, local) -> None:
-    """Before what the Trainer knows; in the configuration key by key."""
+    """The user's options override what the Trainer knows, in the configuration key by key."""
     config = {"num_train_epochs": 99, "depth": 3}
     trainer([LRTrack(tracker="local", seed=1, name="n", config=config)], seed=7).train()
     (history,) = local()
@@ -71,12 +71,12 @@ def test_what_the_user_says_comes_first(trainer, local) -> None:
 
 
 def test_evaluations_are_recorded_at_the_step_they_follow(trainer, local, steps_of) -> None:
-    """And one before the training at its beginning; not what they cost, nor one afterwards."""
-    found = trainer(
+    """Evaluations are recorded at the step they follow, without their cost."""
+    trainer_used = trainer(
         [LRTrack(tracker="local")], eval_strategy="steps", eval_steps=4, eval_on_start=True
     )
-    found.train()
-    found.evaluate()
+    trainer_used.train()
+    trainer_used.evaluate()
     (history,) = local()
     steps = steps_of(history)
 
@@ -86,7 +86,7 @@ def test_evaluations_are_recorded_at_the_step_they_follow(trainer, local, steps_
 
 
 def test_another_trainer_ends_the_run_of_one_that_broke(trainer, local) -> None:
-    """As FAILED: an exception reaches no callback. One around it goes on."""
+    """Another Trainer ends the run of one that broke as FAILED; a surrounding one continues."""
 
     class Inner(transformers.TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -97,9 +97,9 @@ def test_another_trainer_ends_the_run_of_one_that_broke(trainer, local) -> None:
         broken = [LRTrack(tracker="local", name="broken"), Interrupted(4, KeyboardInterrupt)]
         trainer(broken).train()
     trainer([LRTrack(tracker="local", name="outer"), Inner()]).train()
-    found = {history.run.name: (history.state, len(history.steps)) for history in local()}
+    runs = {history.run.name: (history.state, len(history.steps)) for history in local()}
 
-    assert found == {
+    assert runs == {
         "broken": (State.FAILED, 4),
         "outer": (State.FINISHED, 12),
         "inner": (State.FINISHED, 12),
@@ -107,7 +107,7 @@ def test_another_trainer_ends_the_run_of_one_that_broke(trainer, local) -> None:
 
 
 def test_a_model_of_transformers(trainer, local, steps_of) -> None:
-    """Built from a configuration, with the Trainer's own optimizer, schedule and param groups."""
+    """A transformers model is recorded with the Trainer's optimizer, schedule and param groups."""
     torch.manual_seed(0)
     small = {"n_layer": 1, "n_head": 2, "n_embd": 16, "n_positions": 16, "vocab_size": 32}
     model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**small))
@@ -133,19 +133,23 @@ def test_a_model_of_transformers(trainer, local, steps_of) -> None:
 
 
 def test_a_training_that_cannot_be_observed_goes_on(digits, trainer, local) -> None:
-    """With DeepSpeed's optimizer, or none, it is said what is not recorded."""
+    """A training with DeepSpeed's optimizer, or none, continues and reports what is not
+    recorded.
+    """
     from accelerate.utils.deepspeed import DeepSpeedOptimizerWrapper
 
-    found = trainer([])
+    trainer_used = trainer([])
     callback = LRTrack(tracker="local")
     for optimizer, said in (
         (None, "no optimizer"),
         (DeepSpeedOptimizerWrapper(digits().optimizer), "DeepSpeed"),
     ):
-        callback.on_train_begin(found.args, found.state, found.control)
+        callback.on_train_begin(trainer_used.args, trainer_used.state, trainer_used.control)
         with pytest.warns(LRTrackWarning, match=said):
-            callback.on_epoch_begin(found.args, found.state, found.control, optimizer=optimizer)
-        callback.on_train_end(found.args, found.state, found.control)
+            callback.on_epoch_begin(
+                trainer_used.args, trainer_used.state, trainer_used.control, optimizer=optimizer
+            )
+        callback.on_train_end(trainer_used.args, trainer_used.state, trainer_used.control)
 
     assert (callback.run, local()) == (None, [])
 
@@ -154,19 +158,19 @@ def test_a_training_that_cannot_be_observed_goes_on(digits, trainer, local) -> N
     ("options", "error"), [({"experimnt": "x"}, TypeError), ({"tracker": "mlfow"}, UsageError)]
 )
 def test_a_mistake_is_told_before_the_training(options, error) -> None:
-    """Where the callback is made."""
+    """A mistake is an error where the callback is made."""
     with pytest.raises(error):
         LRTrack(**options)
 
 
 def test_an_old_release_is_refused(clean_place) -> None:
-    """With the oldest that is supported, and the line that installs it."""
+    """An old release is refused with the oldest supported one and the line that installs it."""
     metadata = clean_place / "transformers-4.30.0.dist-info" / "METADATA"
     metadata.parent.mkdir()
     metadata.write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 4.30.0\n")
     code = f"import sys; sys.path.insert(0, {str(clean_place)!r})\n"
     code += "import lrtrack.integrations.transformers"
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    process = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
 
-    assert "lrtrack supports 4.50 and later" in done.stderr
-    assert "pip install -U 'lrtrack[transformers]' 'transformers>=4.50'" in done.stderr
+    assert "lrtrack supports 4.50 and later" in process.stderr
+    assert "pip install -U 'lrtrack[transformers]' 'transformers>=4.50'" in process.stderr

@@ -1,4 +1,4 @@
-"""What the tests train with: the digits' network in the Trainer's shape, and interruptions."""
+"""The digits' network in the Trainer's shape, and interrupted trainings."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import transformers
 
 
 class Model(torch.nn.Module):
-    """The digits' network, in the shape that the Trainer knows."""
+    """The digits' network in the shape that the Trainer expects."""
 
     def __init__(self, inner: torch.nn.Module) -> None:
         super().__init__()
         self.inner = inner
 
     def forward(self, inputs: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
-        """The loss of a batch."""
+        """Returns the loss of a batch."""
         return {"loss": torch.nn.functional.cross_entropy(self.inner(inputs), labels)}
 
 
 class Trainer(transformers.Trainer):
-    """It leaves the rows in their order."""
+    """A Trainer that keeps the rows in order."""
 
     def _get_train_sampler(self, *_: Any) -> None:
         return None
@@ -34,6 +34,6 @@ class Interrupted(transformers.TrainerCallback):
         self.at, self.error = at, error
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Break, if it is time."""
+        """Raises at the given step."""
         if state.global_step == self.at:
             raise self.error("broken")

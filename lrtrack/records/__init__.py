@@ -1,0 +1,25 @@
+"""The data that travels between the parts of lrtrack, without any behaviour of its own.
+
+run.py      `Run` (what a `with` block is), `Target` (where it goes), `State`, `StepRecord`
+history.py  `History`: a run with its steps, read back from a tracker
+parsing.py  rebuilding these from journals and trackers, whose content is not trusted
+"""
+
+from lrtrack.records.history import History, one_by_one
+from lrtrack.records.parsing import DIAGNOSIS, diagnoses_from, suggestions_from
+from lrtrack.records.run import FIND, METHOD, TRAIN, Run, State, StepRecord, Target
+
+__all__ = [
+    "DIAGNOSIS",
+    "FIND",
+    "METHOD",
+    "TRAIN",
+    "History",
+    "Run",
+    "State",
+    "StepRecord",
+    "Target",
+    "diagnoses_from",
+    "one_by_one",
+    "suggestions_from",
+]
