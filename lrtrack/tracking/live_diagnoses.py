@@ -11,7 +11,7 @@ from lrtrack.capture.step_capture import StepCapture
 from lrtrack.errors import warn
 from lrtrack.journal import history_table
 from lrtrack.records import Run, State
-from lrtrack.stats.diagnose import Evidence, Figures, Found, diagnose
+from lrtrack.stats.diagnose import Diagnosis, Observations, RunningStatistics, diagnose
 
 
 class LiveDiagnoses:
@@ -30,7 +30,7 @@ class LiveDiagnoses:
         self._run = run
         self._capture = capture
         self._loss_wanted = loss_wanted
-        self._figures = Figures(run.schedule, run.prefix)
+        self._figures = RunningStatistics(run.schedule, run.prefix)
         if earlier is not None and earlier.num_rows:
             arrays = history_table.arrays(earlier)
             metrics, present = arrays["metrics"], arrays["present"]
@@ -40,14 +40,14 @@ class LiveDiagnoses:
         """Add rows that are about to be written to the journal."""
         self._figures.add(steps, metrics)
 
-    def at_end(self, state: State) -> tuple[Found, ...]:
+    def at_end(self, state: State) -> tuple[Diagnosis, ...]:
         """Diagnose the run, after the hooks were removed and all rows were added."""
         return diagnose(self._run, self._figures, state, self._evidence())
 
-    def _evidence(self) -> Evidence:
+    def _evidence(self) -> Observations:
         capture, stepping = self._capture, self._capture.stepping
         repeats = {steps: count for steps, count in stepping.jumps.items() if steps > 1}
-        return Evidence(
+        return Observations(
             steps=capture.made,
             total=capture.step + 1,
             begun=stepping.begun,
@@ -64,7 +64,7 @@ class LiveDiagnoses:
         )
 
 
-def print_diagnoses(diagnoses: Sequence[Found]) -> None:
+def print_diagnoses(diagnoses: Sequence[Diagnosis]) -> None:
     """Warn once per diagnosis, so that Python's warning filters can switch them off."""
     for diagnosis in diagnoses:
         prefix = f" ({diagnosis['prefix']})" if "prefix" in diagnosis else ""

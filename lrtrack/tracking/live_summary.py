@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lrtrack.journal.reader import JournalReader
 from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses
-from lrtrack.stats.summary import FINAL_SHARE
+from lrtrack.stats.summary import final_count, loss_metrics, mean_of_last
 
 #: How many earlier losses are used to find the usual `loss_count`.
 _CONTEXT = 1000
@@ -60,21 +60,15 @@ class LiveSummary:
         if not self._losses:
             return None
         if last is None:
-            count = math.ceil(FINAL_SHARE * len(self._losses))
+            count = final_count(len(self._losses))
         else:
             count = len(self._steps) - bisect_right(self._steps, self.step - last)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return float(self._means(None if last is None else count)[-max(count, 1) :].mean())
+        return mean_of_last(self._means(None if last is None else count), count)
 
     def summary(self) -> dict[str, float]:
         """The last values, with `loss_final` and `loss_best`."""
-        values, loss = dict(self.last), self.loss()
-        if loss is not None:
-            losses = self._means()
-            finite = losses[np.isfinite(losses)]
-            values[f"{self._loss}_final"] = loss
-            values[f"{self._loss}_best"] = float(finite.min()) if finite.size else math.nan
-        return values
+        prefix = self._loss.removesuffix(LOSS)
+        return {**self.last, **loss_metrics(self._means(), prefix)}
 
     def _add(self, rows: pa.RecordBatch) -> None:
         if len(rows):

@@ -19,7 +19,7 @@ from lrtrack.journal.reader import JournalReader
 
 NEVER = "StepLR was never stepped: the learning rate stayed at 0.01 for all 6 optimizer steps."
 HINT = (
-    "call scheduler.step() after optimizer.step() (once an epoch where the schedule counts epochs)"
+    "call scheduler.step() after optimizer.step(), or once per epoch if the schedule counts epochs"
 )
 FOUND = {"code": "LR001", "message": NEVER, "hint": HINT}
 LINE = f"LR001: {NEVER} Fix: {HINT}."
