@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from lrtrack.errors import UsageError
 from lrtrack.reports import chart
-from lrtrack.reports.curves import curves_of
+from lrtrack.reports.document import Document
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
 
@@ -28,9 +28,7 @@ def compared(*histories):
 
 def lines(comparison, width=80, axis="step", dotted=False, unicode=True) -> list[str]:
     """The chart as text."""
-    found = chart.lines_of(
-        comparison, curves_of(comparison), width, axis=axis, dotted=dotted, unicode=unicode
-    )
+    found = chart.lines_of(Document(comparison), width, axis=axis, dotted=dotted, unicode=unicode)
     return [line.plain.rstrip() for line in found]
 
 

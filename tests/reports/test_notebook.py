@@ -70,7 +70,7 @@ def test_all_of_the_report_is_shown(browser, comparison):
 
 def test_diagnoses_are_shown():
     """They stand under their own heading; without any there is none."""
-    plain = Report("t", "h", (Column("a"),), ((Cell("x", tone=Tone.BAD),),))
+    plain = Report("t", "h", (Column("a", Cell),), ((Cell("x", tone=Tone.BAD),),))
     told = notebook.render(replace(plain, diagnoses=("LR001: <never> stepped",)))
 
     assert "Diagnoses" not in notebook.render(plain)
