@@ -131,7 +131,7 @@ def _draw_board(
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.tick_params(axis="y", length=0, pad=40)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_title(f"final {_cut(metric)}: runs (dots), mean (stroke), 95 % interval (bar)",
+    axes.set_title(f"final {_cut(metric)}: runs (dots), mean (tick), 95 % CI (bar)",
                    loc="left", fontsize=10)  # fmt: skip
     axes.grid(visible=True, axis="x", color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right", "left"]].set_visible(False)

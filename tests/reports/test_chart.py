@@ -127,7 +127,7 @@ def test_only_where_there_is_room(run_of, terminal, monkeypatch, rows, columns, 
     monkeypatch.delenv("COLUMNS", raising=False)
     comparison = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5]))
     file, said = terminal(rows, columns)
-    chart.write(comparison, file, used=10)
+    chart.write(Document(comparison), file, used=10)
 
     assert ("loss by step" in said()) == drawn
 
@@ -137,7 +137,7 @@ def test_an_axis_that_is_not_there(run_of, tmp_path):
     comparison = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5]))
     with (tmp_path / "out").open("w") as file:
         with pytest.raises(UsageError, match="There is no epoch axis"):
-            chart.write(comparison, file, used=10, axis="epoch")
-        chart.write(comparison, file, used=10)
+            chart.write(Document(comparison), file, used=10, axis="epoch")
+        chart.write(Document(comparison), file, used=10)
 
     assert (tmp_path / "out").read_text() == ""

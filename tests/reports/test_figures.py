@@ -67,7 +67,7 @@ def test_names_are_no_mathematics_and_may_be_chinese(run_of):
 def test_of_many_schedules_the_best_are_drawn(run_of):
     """A picture stays readable, and says what it leaves out."""
     runs = [run_of(Schedule("StepLR", {"k": k}), 0, loss=[1.0 + k]) for k in range(60)]
-    said = texts(pictures.render(compared(*runs), "svg"))
+    said = texts(pictures.render(Document(compared(*runs)), "svg"))
 
     assert [text for text in said if text.startswith("StepLR(") and text.endswith(")")] == [
         f"StepLR(k={k})" for k in range(pictures.MOST)
@@ -106,9 +106,9 @@ def test_epochs_only_where_there_are_some(run_of):
     """The axis is named; asked for without epochs, it is an error that says what to do."""
     known = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5], config={"steps_per_epoch": 1}))
 
-    assert "epoch" in texts(pictures.render(known, "svg", axis="epoch"))
+    assert "epoch" in texts(pictures.render(Document(known), "svg", axis="epoch"))
     with pytest.raises(UsageError, match="steps_per_epoch"):
-        pictures.render(compared(run_of(CONSTANT, 0, loss=[1.0])), "svg", axis="epoch")
+        pictures.render(Document(compared(run_of(CONSTANT, 0, loss=[1.0]))), "svg", axis="epoch")
 
 
 def test_no_global_figure_is_made(comparison):

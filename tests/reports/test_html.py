@@ -213,7 +213,8 @@ def test_diagnoses_and_warnings_stand_at_the_top(run_of):
     )
     diagnosis = {"code": "LR001", "message": "<i>never</i> stepped.", "hint": "Do."}
     run_id = comparison.runs[1].run_id
-    page = Page(render(replace(comparison, diagnoses=({**diagnosis, "run_id": run_id},))))
+    diagnosed = replace(comparison, diagnoses=({**diagnosis, "run_id": run_id},))
+    page = Page(render(Document(diagnosed)))
 
     assert any("<i>never</i> stepped." in words for words in page.words)
     assert page.words.count("LR001") == 1

@@ -64,7 +64,7 @@ def test_all_of_the_report_is_shown(browser, comparison):
     assert page.locator("details[open] li").all_text_contents() == [
         *report.warnings, *report.diagnoses
     ]  # fmt: skip
-    assert page.locator("details:not([open]) li").all_text_contents() == list(report.notes)
+    assert page.locator("details:not([open]) li").all_text_contents() == list(report.footnotes)
     assert page.evaluate("document.documentElement.scrollWidth") <= 700
 
 
