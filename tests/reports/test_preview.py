@@ -35,8 +35,8 @@ def test_what_is_said_of_curves():
     found = preview_of(rates, 0.25, 0.5)
 
     assert found.title == "Learning rate over 1,000 steps, initial rate 0.25"
-    assert [note.partition(":")[0] for note in found.footnotes] == ["plateau", "time"]
-    assert "0.5 s a step" in found.footnotes[1]
+    assert [note.partition(":")[0] for note in found.notes] == ["plateau", "time"]
+    assert "0.5 s a step" in found.notes[1]
     assert found.curves[1].summary == ("0", "0.25", "998", "0.1235")
     assert preview_of({"constant": np.ones(1)}, 1, 1).notes == []
 
