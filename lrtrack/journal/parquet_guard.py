@@ -1,9 +1,15 @@
-"""How large a Parquet file becomes in memory, found out before any of it is unfolded.
+"""A bound on the memory that a Parquet file takes, checked before any of it is decompressed.
 
-A few kilobytes may say that they hold billions of rows, or pages of gigabytes: compression and
-run lengths make that possible, and Arrow takes each size as it is told. So the footer's numbers and
-every page's own are looked at first. Strangers' files come this way: whoever may write to a
-tracker may put another one in the place of ours.
+Anyone who can write to a tracker can replace a run's `history.parquet` by another file. A few
+kilobytes can expand to gigabytes through compression and run lengths, and Arrow allocates whatever
+size a page declares. So this module checks the footer's counts and the size in every page header.
+
+The footer alone, which is all that pyarrow exposes, is not enough: Arrow does not compare its sizes
+with those of the pages. Measured with pyarrow 25 on a file of 13 kB whose footer declares 1000 rows
+and 9 kB of uncompressed data: with pages that really expand to 128 MiB, reading it allocates
+256 MiB; with page headers that declare 2 GiB, it allocates 4 GiB. pyarrow has no access to page
+headers and no limit on a memory pool. Therefore the page headers are read here, with as much of
+Thrift's compact protocol as they use.
 """
 
 from __future__ import annotations
@@ -14,114 +20,123 @@ from typing import Any, BinaryIO
 
 #: 2 GiB of values: ten million steps of 26 metrics.
 MAX_VALUES = 2**28
-#: No honest file unfolds to more than so many times its own size, or than the first so many bytes:
-#: the times of its steps alone take some bytes a row.
+#: A step history expands to at most RATIO times the file's size, or to FREE bytes if that is more:
+#: the times of the steps alone take several bytes a row.
 RATIO, FREE = 1000, 256 * 2**20
-#: Arrow cuts its pages at 1 MiB.
+#: Arrow ends a page at 1 MiB when it writes one.
 MAX_PAGE = 64 * 2**20
-#: A page's header has some numbers in it, and the least and the largest value.
-_HEADER = 2**14
-_VALUE = 8
+#: The most bytes of a page header: a few integers, and the smallest and the largest value.
+_MAX_HEADER = 2**14
+_VALUE_BYTES = 8
+
+# Types and field ids of Thrift's compact protocol, as in parquet.thrift.
+_BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY = (1, 2), 3, (4, 5, 6), 7, 8
+_LISTS, _STRUCT = (9, 10), 12
+_UNCOMPRESSED_SIZE, _COMPRESSED_SIZE = 2, 3
 
 
 def check(path: Path, metadata: Any) -> None:
-    """See to it that reading the file takes no more memory than a step history may.
+    """Refuse a file that would take more memory than a step history may.
 
     Args:
-        metadata: the file's footer, a `pyarrow.parquet.FileMetaData`.
+        path: the file.
+        metadata: its footer, a `pyarrow.parquet.FileMetaData`.
 
     Raises:
-        ValueError: it would, or its pages cannot be told.
+        ValueError: it would take too much, or its page headers cannot be read.
     """
-    groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     rows = sum(group.num_rows for group in groups)
     values = rows * metadata.num_columns
     size = path.stat().st_size
     if rows != metadata.num_rows or any(group.num_rows < 0 for group in groups):
         raise ValueError("its footer contradicts itself")
-    if values > MAX_VALUES or values * _VALUE > FREE + RATIO * size:
-        raise ValueError(f"{size:,} bytes that unfold to {values:,} values")
+    if values > MAX_VALUES or values * _VALUE_BYTES > FREE + RATIO * size:
+        raise ValueError(f"its {size:,} bytes expand to {values:,} values, which is too many")
     with path.open("rb") as file:
         for group in groups:
-            for chunk in (group.column(at) for at in range(group.num_columns)):
+            for chunk in (group.column(index) for index in range(group.num_columns)):
                 if chunk.num_values != group.num_rows:
                     raise ValueError("its footer contradicts itself")
-                for unfolded in _pages(file, chunk):
-                    if not 0 <= unfolded <= MAX_PAGE:
-                        raise ValueError(f"a page that unfolds to {unfolded:,} bytes")
+                for page_size in _page_sizes(file, chunk):
+                    if not 0 <= page_size <= MAX_PAGE:
+                        raise ValueError(
+                            f"a page expands to {page_size:,} bytes, which is too many"
+                        )
 
 
-def _pages(file: BinaryIO, chunk: Any) -> Iterator[int]:
-    """The unfolded size of each page of a column chunk, as the page itself says it."""
+def _page_sizes(file: BinaryIO, chunk: Any) -> Iterator[int]:
+    """The uncompressed size of each page of a column chunk, in bytes, as its header declares it."""
     begin, dictionary = chunk.data_page_offset, chunk.dictionary_page_offset
     if dictionary is not None and 0 < dictionary < begin:
         begin = dictionary
-    at, end = begin, begin + (chunk.total_compressed_size if chunk.num_values else 0)
-    while at < end:
-        if at < 0:
-            raise ValueError("a page before the file's beginning")
-        file.seek(at)
-        header = _Thrift(file.read(_HEADER))
+    offset, end = begin, begin + (chunk.total_compressed_size if chunk.num_values else 0)
+    while offset < end:
+        if offset < 0:
+            raise ValueError("a page before the beginning of the file")
+        file.seek(offset)
+        header = _Thrift(file.read(_MAX_HEADER))
         try:
-            fields = header.struct()
+            integers = header.struct()
         except (IndexError, RecursionError):
             raise ValueError("a page without a readable header") from None
-        unfolded, folded = fields.get(2), fields.get(3)
-        if unfolded is None or folded is None or folded < 0:
-            raise ValueError("a page without its sizes")
-        yield unfolded
-        at += header.at + folded
+        uncompressed = integers.get(_UNCOMPRESSED_SIZE)
+        compressed = integers.get(_COMPRESSED_SIZE)
+        if uncompressed is None or compressed is None or compressed < 0:
+            raise ValueError("a page header without sizes")
+        yield uncompressed
+        offset += header.position + compressed
 
 
 class _Thrift:
-    """Thrift's compact protocol, as far as a page's header uses it.
+    """Reads Thrift's compact protocol, as much of it as page headers use.
 
     Raises:
-        IndexError: it goes on beyond the bytes given.
+        IndexError: the data ends too early.
     """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self.at = 0
+        self.position = 0
 
     def struct(self) -> dict[int, int]:
-        """Read a struct; its whole numbers by their field's id."""
-        found: dict[int, int] = {}
+        """Read a struct and return its integers by field id."""
+        integers: dict[int, int] = {}
         field = 0
         while head := self._byte():
             delta, kind = head >> 4, head & 0x0F
-            field = field + delta if delta else self._number()
+            field = field + delta if delta else self._integer()
             value = self._value(kind)
-            if kind in (4, 5, 6):
-                found[field] = value
-        return found
+            if kind in _INTEGERS:
+                integers[field] = value
+        return integers
 
     def _value(self, kind: int) -> int:
-        if kind in (4, 5, 6):
-            return self._number()
-        if kind == 3:
+        if kind in _INTEGERS:
+            return self._integer()
+        if kind == _BYTE:
             return self._byte()
-        if kind == 7:
+        if kind == _DOUBLE:
             self._skip(8)
-        elif kind == 8:
+        elif kind == _BINARY:
             self._skip(self._varint())
-        elif kind in (9, 10):
+        elif kind in _LISTS:
             head = self._byte()
             for _ in range(head >> 4 if head >> 4 < 15 else self._varint()):
-                self._byte() if head & 0x0F in (1, 2) else self._value(head & 0x0F)
-        elif kind == 12:
+                self._byte() if head & 0x0F in _BOOLEANS else self._value(head & 0x0F)
+        elif kind == _STRUCT:
             self.struct()
-        elif kind not in (1, 2):  # a truth value stands in the kind itself
+        elif kind not in _BOOLEANS:  # a boolean field has its value in the type
             raise IndexError
         return 0
 
     def _byte(self) -> int:
-        self.at += 1
-        return self._data[self.at - 1]
+        self.position += 1
+        return self._data[self.position - 1]
 
     def _skip(self, count: int) -> None:
-        self.at += count
-        if self.at > len(self._data):
+        self.position += count
+        if self.position > len(self._data):
             raise IndexError
 
     def _varint(self) -> int:
@@ -131,6 +146,6 @@ class _Thrift:
             shift += 7
         return value | byte << shift
 
-    def _number(self) -> int:
-        folded = self._varint()
-        return folded >> 1 ^ -(folded & 1)
+    def _integer(self) -> int:
+        zigzag = self._varint()
+        return zigzag >> 1 ^ -(zigzag & 1)

@@ -136,14 +136,14 @@ def test_more_than_a_history_may_take(tmp_path: Path, monkeypatch):
     path = tmp_path / "h.parquet"
     history_table.write_parquet(table(list(range(5000)), loss=[0.5] * 5000), path)
     monkeypatch.setattr(parquet_guard, "MAX_VALUES", 14_999)
-    with pytest.raises(ValueError, match="bytes that unfold to 15,000 values"):
+    with pytest.raises(ValueError, match="bytes expand to 15,000 values"):
         history_table.read_parquet(path)
     assert history_table.read_parquet(path, own=True).num_rows == 5000
     monkeypatch.setattr(parquet_guard, "MAX_VALUES", 15_000)
     assert history_table.read_parquet(path).num_rows == 5000
     monkeypatch.setattr(parquet_guard, "FREE", 1000)
     monkeypatch.setattr(parquet_guard, "RATIO", 0)
-    with pytest.raises(ValueError, match="bytes that unfold to 15,000 values"):
+    with pytest.raises(ValueError, match="bytes expand to 15,000 values"):
         history_table.read_parquet(path)
 
 
@@ -157,7 +157,7 @@ def test_a_page_that_is_too_large(tmp_path: Path, monkeypatch, version: str, dic
     monkeypatch.setattr(parquet_guard, "MAX_PAGE", 50_000)
     assert history_table.read_parquet(path).num_rows == 5000
     monkeypatch.setattr(parquet_guard, "MAX_PAGE", 30_000)
-    with pytest.raises(ValueError, match=r"a page that unfolds to [34]\d,\d{3} bytes"):
+    with pytest.raises(ValueError, match=r"a page expands to [34]\d,\d{3} bytes"):
         history_table.read_parquet(path)
 
 

@@ -1,6 +1,6 @@
-"""A real PostgreSQL of the tests' own, which asks for a password.
+"""A real PostgreSQL for tests, which requires a password.
 
-As `tests/wandb_loopback`, `tests/conftest.py` loads it by its path; then every test can write
+`tests/conftest.py` loads it by its path, like `tests/wandb_loopback`, so that every test can write
 `from postgres import running`.
 """
 
@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-#: With signs that have to be quoted in a URI.
+#: Has characters that must be quoted in a URI.
 SECRET = "hunter2@%/:"
 
 
 class Cluster:
-    """A PostgreSQL of the tests' own, on a loopback port, with the database `mlflow`."""
+    """A PostgreSQL on a loopback port, with the user `mlflow`."""
 
     def __init__(self, programs: Path, folder: Path, user: dict[str, Any]) -> None:
         self._programs, self._folder, self._user = programs, folder, user
@@ -36,16 +36,16 @@ class Cluster:
         self.uri = self.uri_with(SECRET)
 
     def uri_with(self, password: str) -> str:
-        """The store's URI for somebody who gives this password."""
-        return f"postgresql+psycopg2://mlflow:{quote(password, safe='')}@{self.place}"
+        """The store's URI with this password."""
+        return f"postgresql+psycopg2://mlflow:{quote(password, safe='')}@{self.address}"
 
     @property
-    def place(self) -> str:
-        """Where the database is."""
+    def address(self) -> str:
+        """Host, port and database."""
         return f"127.0.0.1:{self.port}/postgres"
 
     def create(self) -> None:
-        """Make the files; every connection needs the password."""
+        """Create the files; every connection needs the password."""
         secret = self._folder / "secret"
         secret.write_text(SECRET)
         secret.chmod(0o644)
@@ -55,7 +55,7 @@ class Cluster:
         secret.unlink()
 
     def start(self) -> None:
-        """Start, and wait until it takes connections."""
+        """Start the server, and wait until it accepts connections."""
         command = [str(self._programs / "postgres"), "-D", str(self._folder / "data")]
         command += ["-p", str(self.port), "-h", "127.0.0.1", "-k", str(self._folder), "-F"]
         with (self._folder / "log").open("ab") as log:
@@ -67,7 +67,7 @@ class Cluster:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End it at once, whoever is connected."""
+        """Stop the server immediately, even with open connections."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(300)
@@ -75,32 +75,38 @@ class Cluster:
 
 
 class Missing(Exception):
-    """There is no PostgreSQL here, or nobody to run it as."""
+    """PostgreSQL is not installed, or there is no account to run it."""
 
 
 @contextmanager
 def running() -> Iterator[Cluster]:
-    """A running cluster, gone at the end; raises `Missing` where there can be none."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    """Run a cluster during the block.
+
+    Raises:
+        Missing: PostgreSQL cannot run here.
+    """
+    initdbs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     which = shutil.which("initdb")
-    if not found and which is None:
+    if not initdbs and which is None:
         raise Missing("PostgreSQL is not installed")
-    programs = found[-1].parent if found else Path(str(which)).parent
+    programs = initdbs[-1].parent if initdbs else Path(str(which)).parent
     user: dict[str, Any] = {}
-    if os.geteuid() == 0:  # which PostgreSQL refuses to run as
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         try:
             account = pwd.getpwnam("postgres")
         except KeyError:
-            raise Missing("PostgreSQL does not run as root, and has no account") from None
+            raise Missing(
+                "PostgreSQL does not run as root, and there is no account for it"
+            ) from None
         user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     folder = Path(tempfile.mkdtemp(prefix="lrtrack-postgres-"))
     if user:
         os.chown(folder, user["user"], user["group"])
-    made = Cluster(programs, folder, user)
+    cluster = Cluster(programs, folder, user)
     try:
-        made.create()
-        made.start()
-        yield made
+        cluster.create()
+        cluster.start()
+        yield cluster
     finally:
-        made.stop()
+        cluster.stop()
         shutil.rmtree(folder)

@@ -109,7 +109,7 @@ ROWS = [[0, 0.0, {"lr": 0.1, "loss": 2.0}], [1, 1.0, {"lr": 0.1, "loss": float("
 )
 def test_the_last_row_taken(summary: dict[str, Any], last: int | None) -> None:
     """A row was taken if the service's summary has all its values, whoever logged later."""
-    assert uploaded_rows.last(ROWS, summary) == last
+    assert uploaded_rows.last_accepted(ROWS, summary) == last
 
 
 def test_only_own_unsynced_directories_are_superseded(tmp_path: Path) -> None:
@@ -121,13 +121,15 @@ def test_only_own_unsynced_directories_are_superseded(tmp_path: Path) -> None:
     (tmp_path / f"offline-run-5-{run_id}").symlink_to(tmp_path)
     current = tmp_path / f"offline-run-3-{run_id}"
 
-    assert uploaded_rows.superseded(current, run_id) == [tmp_path / f"offline-run-1-{run_id}"]
-    assert uploaded_rows.superseded(current, "../*") == []
+    assert uploaded_rows.superseded_folders(current, run_id) == [
+        tmp_path / f"offline-run-1-{run_id}"
+    ]
+    assert uploaded_rows.superseded_folders(current, "../*") == []
 
 
 def test_a_service_that_is_gone(tmp_path: Path) -> None:
     """Neither a missing socket nor a closed port answers."""
-    assert not service.answers("")
-    assert not service.answers(f"3-1-unix-{tmp_path / 'socket'}")
-    assert not service.answers("3-1-tcp-localhost-1")
-    assert service.answers("9-another-form")
+    assert not service.is_running("")
+    assert not service.is_running(f"3-1-unix-{tmp_path / 'socket'}")
+    assert not service.is_running("3-1-tcp-localhost-1")
+    assert service.is_running("9-another-form")

@@ -1,4 +1,4 @@
-"""Runs put into MLflow directly: what one file of the tracker writes, another one reads."""
+"""Fixtures that write runs into MLflow directly."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.schedules import Schedule
 from lrtrack.trackers.mlflow.sink import MlflowSink
 
-#: Values that a text or a rounding on the way would change.
+#: Values that a conversion to text or rounding would change.
 LOSSES = (1.0, 1 / 3, math.nan, math.inf, -math.inf, 1e-300, -0.0, 5e-324)
 
 
 def records_of(losses: Sequence[float | None]) -> list[StepRecord]:
-    """A record a step, at thirds of seconds; None: that step has no loss."""
+    """Records of steps a third of a second apart; a step whose loss is None has no loss."""
     return [
         StepRecord(step, 1000.0 + step / 3, {"lr": 0.1**step} | _some("loss", loss))
         for step, loss in enumerate(losses)
@@ -32,21 +32,21 @@ def _some(name: str, value: float | None) -> dict[str, float]:
 
 
 def table_of(records: Sequence[StepRecord]) -> pa.Table:
-    """The columnar history of these records."""
+    """The columnar history of some records."""
     names = list(dict.fromkeys(name for record in records for name in record.metrics))
-    columns_ = {name: [record.metrics.get(name) for record in records] for name in names}
+    columns = {name: [record.metrics.get(name) for record in records] for name in names}
     return pa.table(
         {
             "step": pa.array([record.step for record in records], pa.int64()),
             "time": pa.array([record.time for record in records], pa.float64()),
-            **{name: pa.array(values, pa.float64()) for name, values in columns_.items()},
+            **{name: pa.array(values, pa.float64()) for name, values in columns.items()},
         }
     )
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[..., str]:
-    """A function that writes one run to the store `uri` as the shipper would; MLflow's run id."""
+    """A function that writes one run to the store `uri` and returns MLflow's run id."""
     count = 0
 
     def write(
@@ -58,7 +58,7 @@ def written(tmp_path: Path) -> Callable[..., str]:
     ) -> str:
         nonlocal count
         count += 1
-        given: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "id": f"{count:032x}",
             "name": f"run {count}",
             "schedule": Schedule("StepLR", {"step_size": 3}),
@@ -66,7 +66,7 @@ def written(tmp_path: Path) -> Callable[..., str]:
             "version": "1.0",
             "started": float(count),
         }
-        run = Run(**given | fields)
+        run = Run(**defaults | fields)
         sink = MlflowSink(run, Target("mlflow", uri, experiment=run.experiment), None)
         remote = sink.open()
         records = records_of(losses)

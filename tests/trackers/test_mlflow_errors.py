@@ -1,4 +1,4 @@
-"""Which refusals of MLflow's pass, and how long a server asks to be left alone."""
+"""How long a server's `Retry-After` header asks a client to wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from lrtrack.trackers.mlflow.errors import seconds
+from lrtrack.trackers.mlflow.errors import retry_after_seconds
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ from lrtrack.trackers.mlflow.errors import seconds
     ],
 )
 def test_retry_after(header: str | None, expected: float | None):
-    """Seconds and dates are understood; a date that is over asks for nothing; the rest is noise."""
-    assert seconds(header) == expected
+    """A `Retry-After` header may hold seconds or a date, and other texts are ignored."""
+    assert retry_after_seconds(header) == expected
 
 
 def test_retry_after_a_date():
-    """A date to come is so many seconds away."""
-    found = seconds(formatdate(time.time() + 100, usegmt=True))
+    """A future date in `Retry-After` becomes the seconds until then."""
+    delay = retry_after_seconds(formatdate(time.time() + 100, usegmt=True))
 
-    assert found == pytest.approx(100, abs=2)
+    assert delay == pytest.approx(100, abs=2)

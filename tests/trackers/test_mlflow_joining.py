@@ -1,4 +1,4 @@
-"""A run that somebody else has made and will end, though it is not MLflow's active one."""
+"""MLflow runs that another program created and will end, although they are not active."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from lrtrack.trackers.mlflow import MlflowTracker
 
 @pytest.fixture
 def client(store: str) -> mlflow.MlflowClient:
-    """A client that has set nothing for the rest of the process."""
+    """A client for the store; the process's own tracking URI stays unset."""
     return mlflow.MlflowClient(store)
 
 
 @pytest.fixture
-def made(client: mlflow.MlflowClient) -> str:
-    """A running run in the experiment `theirs`, with a param and a description; its id."""
+def run_id(client: mlflow.MlflowClient) -> str:
+    """The id of a running run in the experiment `theirs`, with a param."""
     run = client.create_run(client.create_experiment("theirs"), run_name="mine")
-    client.log_param(run.info.run_id, "optimizer", "my own word")
+    client.log_param(run.info.run_id, "optimizer", "my value")
     return run.info.run_id
 
 
 def train(losses: list[float], during: Callable[[], None] = lambda: None, **options: Any) -> str:
-    """Steps of a growing rate whose losses are given; the id that the run was said to have."""
+    """Track steps with these losses and a growing learning rate; return the run's id."""
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
     scheduler = ExponentialLR(optimizer, 2.0)
@@ -46,60 +46,62 @@ def train(losses: list[float], during: Callable[[], None] = lambda: None, **opti
         return run.id
 
 
-def test_the_run_gets_what_a_run_of_lrtracks_has(client, made, store) -> None:
-    """Steps, tags and file; name, params and status of its maker stay."""
-    said = train([3.0, 2.0], tracker=MlflowTracker(join=made, uri=store), name="not this one")
-    found = client.get_run(made)
-    points = {n: client.get_metric_history(made, n) for n in ("lr", "loss")}
+def test_a_joined_run_gets_steps_tags_and_file(client, run_id, store) -> None:
+    """A joined run gets steps, tags and a file, and keeps its name, params and status."""
+    reported_id = train(
+        [3.0, 2.0], tracker=MlflowTracker(join=run_id, uri=store), name="not this one"
+    )
+    run = client.get_run(run_id)
+    points = {n: client.get_metric_history(run_id, n) for n in ("lr", "loss")}
     (history,) = MlflowTracker().histories(Query("theirs", store))
 
-    assert (said, history.id) == (made, made)
+    assert (reported_id, history.id) == (run_id, run_id)
     assert history.metrics["loss"].tolist() == [3.0, 2.0]
-    assert (found.info.run_name, found.info.status) == ("mine", "RUNNING")
+    assert (run.info.run_name, run.info.status) == ("mine", "RUNNING")
     assert [(p.step, p.value) for p in points["lr"]] == [(0, 0.5), (1, 1.0)]
     assert [(p.step, p.value) for p in points["loss"]] == [(0, 3.0), (1, 2.0)]
-    assert found.data.metrics["loss_final"] == 2.0
-    assert found.data.params["optimizer"] == "my own word"
-    assert found.data.params["lrtrack.optimizer"] == "SGD"
-    assert found.data.params["lrtrack.scheduler"] == "ExponentialLR"
-    assert found.data.tags["lrtrack.scheduler.name"] == "ExponentialLR"
-    assert "`lrtrack compare --experiment theirs`" in found.data.tags["mlflow.note.content"]
+    assert run.data.metrics["loss_final"] == 2.0
+    assert run.data.params["optimizer"] == "my value"
+    assert run.data.params["lrtrack.optimizer"] == "SGD"
+    assert run.data.params["lrtrack.scheduler"] == "ExponentialLR"
+    assert run.data.tags["lrtrack.scheduler.name"] == "ExponentialLR"
+    assert "`lrtrack compare --experiment theirs`" in run.data.tags["mlflow.note.content"]
     assert [e.name for e in client.search_experiments(filter_string="name != 'Default'")] == [
         "theirs"
     ]
 
 
-def test_a_run_that_is_ended_meanwhile_is_delivered_all_the_same(client, made, store) -> None:
-    """And stays ended, at the time and in the state that its maker said."""
+def test_a_run_that_ends_during_training_is_complete(client, run_id, store) -> None:
+    """A run that its owner ends during training still gets all data and stays ended."""
     train(
         [3.0, 2.0],
-        lambda: client.set_terminated(made, "KILLED", end_time=1234),
-        tracker=MlflowTracker(join=made, uri=store),
+        lambda: client.set_terminated(run_id, "KILLED", end_time=1234),
+        tracker=MlflowTracker(join=run_id, uri=store),
     )
-    found = client.get_run(made)
+    run = client.get_run(run_id)
 
-    assert (found.info.status, found.info.end_time) == ("KILLED", 1234)
-    assert found.data.metrics["loss_final"] == 2.0
-    assert found.data.tags["lrtrack.history.rows"] == "2"
+    assert (run.info.status, run.info.end_time) == ("KILLED", 1234)
+    assert run.data.metrics["loss_final"] == 2.0
+    assert run.data.tags["lrtrack.history.rows"] == "2"
 
 
-def test_blocks_of_one_run_are_kept_apart_by_their_prefixes(client, made, store) -> None:
-    """As two optimizers are; the file has both."""
-    tracker = MlflowTracker(join=made, uri=store)
+def test_prefixes_separate_the_blocks_of_a_run(client, run_id, store) -> None:
+    """Blocks with different prefixes share one run, and its file has the steps of both."""
+    tracker = MlflowTracker(join=run_id, uri=store)
     for prefix, loss in (("a/", 3.0), ("b/", 2.0)):
         train([loss], tracker=tracker, prefix=prefix)
     (history,) = MlflowTracker().histories(Query("theirs", store))
 
     assert history.metrics["a/loss"].tolist() == [3.0]
     assert history.metrics["b/loss"].tolist() == [2.0]
-    assert client.get_run(made).data.metrics["b/loss_final"] == 2.0
+    assert client.get_run(run_id).data.metrics["b/loss_final"] == 2.0
 
 
-def test_a_file_that_lacks_a_block_is_not_read(client, made, store, monkeypatch) -> None:
-    """After a refused file the older one is not believed, and the next block's has all steps."""
+def test_a_file_that_lacks_a_block_is_not_read(client, run_id, store, monkeypatch) -> None:
+    """After a failed upload the older file is not read, and the next block's file has all steps."""
     monkeypatch.setattr("lrtrack.tracking.run._reported", set())
-    tracker = MlflowTracker(join=made, uri=store)
-    root = Path(client.get_run(made).info.artifact_uri.removeprefix("file://"))
+    tracker = MlflowTracker(join=run_id, uri=store)
+    root = Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://"))
     train([3.0], tracker=tracker, prefix="a/")
     root.joinpath("lrtrack").rename(root / "kept")
     root.joinpath("lrtrack").write_text("a file, where MLflow wants a directory")
@@ -113,24 +115,24 @@ def test_a_file_that_lacks_a_block_is_not_read(client, made, store, monkeypatch)
 
     assert between.metrics["b/loss"].tolist() == [2.0]
     assert [after.metrics[f"{name}/loss"].tolist() for name in "abc"] == [[3.0], [2.0], [1.0]]
-    assert client.get_run(made).data.tags["lrtrack.history.rows"] == "1"
+    assert client.get_run(run_id).data.tags["lrtrack.history.rows"] == "1"
 
 
-def test_the_active_run_is_another_one(client, made, store) -> None:
-    """What was asked for is joined; nothing is written to the run that happens to be open."""
+def test_the_active_run_is_another_one(client, run_id, store) -> None:
+    """The requested run is joined, and nothing is written to the active one."""
     mlflow.set_tracking_uri(store)
     try:
         with mlflow.start_run() as active:
-            train([3.0], tracker=MlflowTracker(join=made, uri=store))
+            train([3.0], tracker=MlflowTracker(join=run_id, uri=store))
     finally:
         mlflow.set_tracking_uri(None)
 
     assert client.get_run(active.info.run_id).data.metrics == {}
-    assert client.get_run(made).data.metrics["loss"] == 3.0
+    assert client.get_run(run_id).data.metrics["loss"] == 3.0
 
 
 def test_the_address_is_kept_without_credentials() -> None:
-    """Those are found again in the variable that MLflow keeps them in."""
+    """The tracker stores a URI without credentials, which MLflow's variable holds."""
     tracker = MlflowTracker(join="0" * 32, uri="http://me:hunter2@127.0.0.1:9")
     target = tracker.target("ignored")
 
@@ -138,7 +140,7 @@ def test_the_address_is_kept_without_credentials() -> None:
     assert "hunter2" not in repr(vars(tracker))
 
 
-def test_a_run_that_is_not_there_is_a_warning(store) -> None:
-    """Training goes on; the journal has the steps."""
+def test_a_missing_run_is_a_warning(store) -> None:
+    """A missing run causes a warning, and training continues."""
     with pytest.warns(LRTrackWarning, match="cannot deliver.*not found"):
         train([3.0], tracker=MlflowTracker(join="0" * 32, uri=store))

@@ -1,4 +1,4 @@
-"""What MLflow is given to show: names it accepts, texts it holds, nothing that breaks a table."""
+"""Tags, params and descriptions: names that MLflow accepts, and texts of a valid length."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lrtrack.trackers.mlflow.views import experiment_tags
 @settings(max_examples=300)
 @given(st.text(max_size=400) | st.text("./a", max_size=12))
 def test_every_name_becomes_one_that_mlflow_accepts(name: str):
-    """Whatever a parameter group or a config key is called."""
+    """Any name of a param group or a config key becomes one that MLflow accepts."""
     key = metadata.key(name)
 
     _validate_metric_name(key)
@@ -28,7 +28,7 @@ def test_every_name_becomes_one_that_mlflow_accepts(name: str):
 
 
 def test_names_that_mlflow_accepts_stay():
-    """The contract's own names are not touched."""
+    """Names that MLflow accepts do not change."""
     for name in ("grad_norm/layer.0.weight", "lr/head", "loss", "a-b c:d"):
         assert metadata.key(name) == name
 
@@ -50,14 +50,14 @@ def test_names_that_mlflow_accepts_stay():
     ],
 )
 def test_names_that_look_like_paths(name: str, key: str):
-    """MLflow takes names for paths, and would refuse the run over one that leads elsewhere."""
+    """Names that MLflow would refuse as paths are normalized."""
     _validate_metric_name(metadata.key(name))
 
     assert metadata.key(name) == key
 
 
 def test_nested_schedules_as_tags_and_params():
-    """A schedule inside a schedule has dotted names."""
+    """The parameters of a nested schedule have dotted names."""
     inner = [{"name": "LinearLR", "total_iters": 5}, {"name": "CosineAnnealingLR", "T_max": 9}]
     run = Run("1" * 32, "r", Schedule("SequentialLR", {"milestones": [5], "schedulers": inner}))
     tags, params = metadata.tags(run), metadata.params(run)
@@ -70,8 +70,8 @@ def test_nested_schedules_as_tags_and_params():
     assert params["scheduler.schedulers.0.total_iters"] == "5"
 
 
-def test_config_keys_are_dotted_and_never_hide_ours():
-    """The user's config stands beside lrtrack's params, which go first."""
+def test_config_keys_are_dotted_and_never_hide_those_of_lrtrack():
+    """Config keys get dotted names, and lrtrack's params win if names collide."""
     run = Run("1" * 32, "r", config={"model": {"depth": 3}, "seed": 99, "flag": True}, seed=1)
 
     assert metadata.params(run) == {
@@ -84,7 +84,7 @@ def test_config_keys_are_dotted_and_never_hide_ours():
 
 
 def test_long_values_are_cut_to_mlflows_limits():
-    """A param of a megabyte must not cost the whole run."""
+    """Long values are cut to MLflow's limits, so that the run is not refused."""
     run = Run("1" * 32, "r", config={"text": "x" * 10**6}, tags={"text": "y" * 10**6})
 
     assert len(metadata.params(run)["text"]) == 6000
@@ -93,7 +93,7 @@ def test_long_values_are_cut_to_mlflows_limits():
 
 @pytest.mark.parametrize("spec", ["", "{", "[]", "7", '{"name": 7}', '{"a": 1}'])
 def test_hostile_specs_fall_back_to_the_name(spec: str):
-    """A tag that someone edited does not stop the report."""
+    """A spec that cannot be parsed leaves a schedule with its name."""
     tags = {"lrtrack.scheduler.spec": spec, "lrtrack.scheduler.name": "StepLR"}
 
     assert metadata.schedule_from(tags) == Schedule("StepLR")
@@ -113,7 +113,7 @@ def test_hostile_specs_fall_back_to_the_name(spec: str):
     ],
 )
 def test_hostile_values(spec: str, label: str):
-    """Numbers that JSON does not have, or Python refuses, end in a schedule with an id."""
+    """A spec with extreme values still gives a schedule with an id."""
     tags = {"lrtrack.scheduler.spec": spec, "lrtrack.scheduler.name": "StepLR"}
     schedule = metadata.schedule_from(tags)
 
@@ -122,16 +122,19 @@ def test_hostile_values(spec: str, label: str):
 
 
 def test_schedules_too_long_for_a_tag_stay_different():
-    """Of two long lists of milestones MLflow keeps the beginnings; they are not one schedule."""
+    """Two schedules that are cut to the same text keep different ids."""
     one, two = (Schedule("MultiStepLR", {"at": [*range(3000), end]}) for end in (4000, 5000))
-    found = [metadata.schedule_from(metadata.tags(Run("1" * 32, "r", each))) for each in (one, two)]
+    schedules = [
+        metadata.schedule_from(metadata.tags(Run("1" * 32, "r", schedule)))
+        for schedule in (one, two)
+    ]
 
-    assert [schedule.name for schedule in found] == ["MultiStepLR", "MultiStepLR"]
-    assert [schedule.params for schedule in found] == [{"id": one.id}, {"id": two.id}]
+    assert [schedule.name for schedule in schedules] == ["MultiStepLR", "MultiStepLR"]
+    assert [schedule.params for schedule in schedules] == [{"id": one.id}, {"id": two.id}]
 
 
 @pytest.mark.parametrize(
-    ("config", "found"),
+    ("config", "expected"),
     [
         ({"a": {"b": {"c": [1, {"d": 2}]}}}, {"a.b.c": '[1, {"d": 2}]'}),
         ({"a": {}, "b": []}, {"a": "{}", "b": "[]"}),
@@ -140,16 +143,16 @@ def test_schedules_too_long_for_a_tag_stay_different():
         ({"what?": 1, "é": 2}, {"what_": "1", "é": "2"}),
     ],
 )
-def test_config_keys(config: dict, found: dict):
-    """Inner mappings are dotted; lrtrack's own names are not to be had; values are JSON."""
+def test_config_keys(config: dict, expected: dict):
+    """Nested config becomes dotted names with JSON values, except names of lrtrack."""
     run = Run("1" * 32, "r", optimizer={"name": "SGD", "lr": 0.5}, config=config)
     own = {"scheduler": "constant", "optimizer": "SGD", "optimizer.lr": "0.5"}
 
-    assert metadata.params(run) == own | found
+    assert metadata.params(run) == own | expected
 
 
 def test_tags_and_params_of_every_kind_of_value():
-    """Texts as they are, all else as Python writes JSON."""
+    """Tags hold strings unchanged and other values as JSON."""
     params = {"flag": True, "none": None, "list": [30, 60], "rate": 1e-3, "text": "cos", "n": 3}
     tags = metadata.tags(Run("1" * 32, "r", Schedule("X", params)))
 
@@ -164,8 +167,8 @@ def test_tags_and_params_of_every_kind_of_value():
     assert metadata.schedule_from(tags) == Schedule("X", params)
 
 
-def test_users_tags_go_beside_ours():
-    """What the user calls something is kept, also where it is a number."""
+def test_tags_of_the_user():
+    """The user's tags stand beside those of lrtrack."""
     tags = metadata.tags(Run("1" * 32, "r", tags={"team": "blue"}, group="g", prefix="d/", seed=3))
 
     assert tags["lrtrack.schedule"] == f"constant {Schedule('constant').id}"
@@ -175,7 +178,7 @@ def test_users_tags_go_beside_ours():
 
 
 def test_the_description():
-    """One paragraph: the schedule with its parameters, optimizer, device, seed, how it ended."""
+    """The description names schedule, optimizer, device, seed and how the run ended."""
     run = Run(
         "1" * 32, "r", Schedule("StepLR", {"step_size": 3}), {"name": "SGD", "lr": 0.5},
         experiment="digits", device_type="cuda", device_name="NVIDIA H100", seed=4, version="1.0",
@@ -191,40 +194,40 @@ def test_the_description():
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("arguments", "text"),
     [
         ((1, State.FINISHED, None, None), " 1 step."),
-        ((2, State.FAILED, None, None), " 2 steps, broken off."),
+        ((2, State.FAILED, None, None), " 2 steps, stopped early."),
         (
             (2, State.FAILED, float("nan"), 0.5),
-            " 2 steps, broken off; final loss nan (mean of the last 5 %), best 0.5.",
+            " 2 steps, stopped early; final loss nan (mean of the last 5 %), best 0.5.",
         ),
     ],
 )
-def test_how_a_run_ended(given: tuple, told: str):
-    """What there is to say, and lrtrack knows its own words again."""
+def test_how_a_run_ended(arguments: tuple, text: str):
+    """The description says how the run ended, and lrtrack recognizes its own text."""
     run = Run("1" * 32, "r", seed=0)
-    ended = metadata.outcome(*given)
+    ended = metadata.outcome(*arguments)
 
-    assert ended == told
-    assert metadata.is_ours(metadata.note(run, ended), run)
+    assert ended == text
+    assert metadata.is_generated(metadata.note(run, ended), run)
 
 
 @pytest.mark.parametrize("more", ["", "my words", " 3 steps, and a note."])
-def test_descriptions_that_somebody_changed_are_his(more: str):
-    """Before, behind or in the middle: whatever was added makes it his own."""
+def test_edited_descriptions_are_the_users(more: str):
+    """A description with any addition counts as the user's own."""
     run = Run("1" * 32, "r", seed=0)
     note = metadata.note(run)
     changed = (more, note + more, more + note, note.replace(", seed 0.", f", seed 0.{more}"))
 
-    assert metadata.is_ours(note, run)
-    assert [metadata.is_ours(text, run) for text in changed if text != note] == (
+    assert metadata.is_generated(note, run)
+    assert [metadata.is_generated(text, run) for text in changed if text != note] == (
         [False] * (4 if more else 1)
     )
 
 
 def test_the_description_cannot_be_broken_by_names():
-    """Backticks, markup, HTML and quotes stay inside their words; the length is bounded."""
+    """Special characters in names are escaped in the description, whose length is limited."""
     run = Run(
         "1" * 32, "r", Schedule("A`|B"), experiment="it's; rm", device_name="x*y*\n<b>|[z](u)"
     )
@@ -239,10 +242,10 @@ def test_the_description_cannot_be_broken_by_names():
 
 
 def test_the_note_of_a_report():
-    """The report itself; where it is longer than MLflow takes, its headline."""
-    given = {"metric": "m", "folder": "m", "page": "", "files": {}}
-    short = Publication(headline="A < B", markdown="# all of it\n", **given)
-    long = Publication(headline="A < B", markdown="x" * 9000, **given)
+    """The description holds the report, or its headline if the report is too long."""
+    fields = {"metric": "m", "folder": "m", "page": "", "files": {}}
+    short = Publication(headline="A < B", markdown="# all of it\n", **fields)
+    long = Publication(headline="A < B", markdown="x" * 9000, **fields)
     where = "\nThe report's files are among the artifacts, under `m`.\n"
 
     assert metadata.report_note(short) == f"# all of it\n{where}"
@@ -250,7 +253,7 @@ def test_the_note_of_a_report():
 
 
 def test_tags_of_a_new_experiment():
-    """Its kind, and saved views as MLflow's pages keep them, within the limit of a tag."""
+    """A new experiment gets its kind and two saved views, each within the limit of a tag."""
     tags = experiment_tags()
     views = [json.loads(tags[name]) for name in tags if "sharedViewState" in name]
 

@@ -1,4 +1,4 @@
-"""MLflow on a real PostgreSQL, which asks for a password."""
+"""MLflow on a real PostgreSQL that requires a password."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ STEPS = 300
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A running cluster; the tests are skipped where there is no PostgreSQL."""
+    """A running cluster; tests are skipped if PostgreSQL is not installed."""
     pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
     with ExitStack() as stack:
         try:
-            found = stack.enter_context(running())
+            cluster_ = stack.enter_context(running())
         except Missing as error:
             pytest.skip(str(error))
-        yield found
+        yield cluster_
 
 
 def train(experiment: str, at: Mapping[int, Callable[[], Any]] | None = None) -> str:
-    """Track `STEPS` steps whose losses are 1/(1+step), and do what `at` says; MLflow's run id."""
+    """Track `STEPS` steps with losses 1/(1+step), and call `at[step]`; return MLflow's run id."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
     with lrtrack.track(optimizer, experiment=experiment, norms="off", flush_timeout=300) as run:
         for step in range(STEPS):
@@ -47,7 +47,7 @@ def train(experiment: str, at: Mapping[int, Callable[[], Any]] | None = None) ->
 def test_every_step_is_in_the_database_and_the_password_nowhere_else(
     cluster, clean_place, monkeypatch
 ):
-    """All steps are there, read back alike, and no journal, log, tag or param has the password."""
+    """The database has every step, and no journal, log, tag or param has the password."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", cluster.uri)
     monkeypatch.setenv("LRTRACK_DIR", str(clean_place / "journals"))
     run_id = train("digits")
@@ -67,20 +67,20 @@ def test_every_step_is_in_the_database_and_the_password_nowhere_else(
 
 
 def test_a_wrong_password_is_not_repeated_to_the_reader(cluster):
-    """The database's refusal is told at once, with the address and without the password."""
+    """The error for a wrong password shows the address but not the password."""
     with pytest.raises(TrackerUnavailable) as caught:
         list(MlflowTracker().histories(Query("x", cluster.uri_with("*******"))))
 
-    said = str(caught.value)
-    assert said.startswith(f"MLflow at postgresql+psycopg2://{cluster.place}: ")
-    assert 'password authentication failed for user "mlflow"' in said
-    assert "***" not in said
+    message = str(caught.value)
+    assert message.startswith(f"MLflow at postgresql+psycopg2://{cluster.address}: ")
+    assert 'password authentication failed for user "mlflow"' in message
+    assert "***" not in message
 
 
 def test_a_database_that_is_down_loses_nothing(
     cluster, clean_place, command_line, monkeypatch, within_seconds
 ):
-    """The run waits in its journal with the reason, and arrives when the database is back."""
+    """A run tracked while the database is down is uploaded once it is back."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", cluster.uri)
     mlflow.MlflowClient(cluster.uri).search_experiments()
     cluster.stop()
@@ -105,7 +105,7 @@ def test_a_database_that_is_down_loses_nothing(
 
 
 def test_a_database_that_starts_again_in_the_middle(cluster, monkeypatch, within_seconds):
-    """A restart under a run costs nothing: each step is there once, in the order made."""
+    """After restarts of the database during a run, each step is stored once and in order."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", cluster.uri)
     client = mlflow.MlflowClient(cluster.uri)
 
@@ -121,15 +121,15 @@ def test_a_database_that_starts_again_in_the_middle(cluster, monkeypatch, within
     run_id = train(
         "restarted", {100: lambda: within_seconds(60, begun), 150: restart, 250: restart}
     )
-    found = mlflow.MlflowClient(cluster.uri)
+    reader = mlflow.MlflowClient(cluster.uri)
 
-    assert found.get_run(run_id).info.status == "FINISHED"
-    stored = [(m.step, m.value) for m in found.get_metric_history(run_id, "loss")]
+    assert reader.get_run(run_id).info.status == "FINISHED"
+    stored = [(m.step, m.value) for m in reader.get_metric_history(run_id, "loss")]
     assert stored == [(step, 1 / (1 + step)) for step in range(STEPS)]
 
 
 def test_a_server_whose_database_starts_again(cluster, server, monkeypatch, within_seconds):
-    """The same behind `mlflow server`, which answers with errors meanwhile."""
+    """No step is lost if the database behind `mlflow server` restarts during a run."""
     server.backend = cluster.uri
     server.start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)

@@ -1,4 +1,4 @@
-"""Reports put into a real MLflow store, beside the runs that they are about."""
+"""Reports stored in a real MLflow store, beside the runs that they compare."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTE = "mlflow.note.content"
 
 
 def runs(store: str) -> list[Any]:
-    """All runs of the experiment `x`, the oldest first."""
+    """All runs of the experiment `x`, oldest first."""
     client = mlflow.MlflowClient(tracking_uri=store)
     (number,) = [e.experiment_id for e in client.search_experiments() if e.name == "x"]
     return client.search_runs([number], order_by=["attributes.start_time ASC"])
@@ -32,17 +32,17 @@ def artifact(store: str, run: Any, name: str) -> str:
 
 
 def test_the_report_run(store, written):
-    """Name, kind, description and files; it has no tag of a training, and no metric or param."""
+    """The report's run has a name, a kind, a description and files, but no metrics or params."""
     written(store, [1.0, 0.5], seed=0)
     comparison = lrtrack.compare("x", tracker="mlflow", tracking_uri=store)
-    said: list[tuple[str, str]] = []
-    done = publish(
-        comparison, "mlflow", store, on_published=lambda name, run: said.append((name, run.id))
+    published: list[tuple[str, str]] = []
+    remotes = publish(
+        comparison, "mlflow", store, on_published=lambda name, run: published.append((name, run.id))
     )
     (report,) = [run for run in runs(store) if run.info.run_name == "lrtrack report"]
 
-    assert said == [("mlflow", report.info.run_id)]
-    assert done["mlflow"].id == report.info.run_id
+    assert published == [("mlflow", report.info.run_id)]
+    assert remotes["mlflow"].id == report.info.run_id
     assert report.info.status == "FINISHED"
     assert {k: v for k, v in report.data.tags.items() if k.startswith("lrtrack.")} == {
         "lrtrack.kind": "report"
@@ -55,8 +55,8 @@ def test_the_report_run(store, written):
     assert artifact(store, report, "loss/report.html") == comparison.to_html()
 
 
-def test_a_report_is_no_training(store, written):
-    """Neither `compare` nor `runs` sees it, and the next report says the same."""
+def test_a_report_is_not_a_training_run(store, written):
+    """A published report is not read as a training run."""
     run_id = written(store, [1.0, 0.5], seed=0)
     before = lrtrack.compare("x", tracker="mlflow", tracking_uri=store)
     publish(before, "mlflow", store)
@@ -67,7 +67,7 @@ def test_a_report_is_no_training(store, written):
 
 
 def test_published_again(store, written):
-    """The same run has the newest report; that of another metric stays beside it."""
+    """A second report replaces the first in the same run, and reports of other metrics stay."""
     written(store, [1.0, 0.5], seed=0)
     for metric in ("lr", "loss"):
         publish(lrtrack.compare("x", tracker="mlflow", tracking_uri=store, metric=metric),
@@ -84,23 +84,23 @@ def test_published_again(store, written):
 
 
 def test_a_metrics_name_leads_nowhere(store, written):
-    """Files stay below the run, whatever the metric is called."""
+    """A metric's name cannot place files outside the run's artifacts."""
     name = "../../val/<b>"
     written(store, [1.0], seed=0)
     client = mlflow.MlflowClient(tracking_uri=store)
     comparison = lrtrack.compare("x", tracker="mlflow", tracking_uri=store)
     object.__setattr__(comparison, "metric", name)
-    done = publish(comparison, "mlflow", store)
-    top = client.list_artifacts(done["mlflow"].id)
+    remotes = publish(comparison, "mlflow", store)
+    top = client.list_artifacts(remotes["mlflow"].id)
 
     assert [entry.path for entry in top] == ["_val_b_"]
-    assert [entry.path for entry in client.list_artifacts(done["mlflow"].id, "_val_b_")] == [
+    assert [entry.path for entry in client.list_artifacts(remotes["mlflow"].id, "_val_b_")] == [
         f"_val_b_/report.{suffix}" for suffix in ("csv", "html", "json", "md", "png")
     ]
 
 
-def test_where_it_cannot_be_kept(store, written, clean_place):
-    """The report is in the description, and a warning says why its files are not stored."""
+def test_files_that_cannot_be_stored(store, written, clean_place):
+    """If files cannot be stored, the description has the report and a warning says why."""
     run_id = written(store, [1.0], seed=0, upload=False)
     comparison = lrtrack.compare("x", tracker="mlflow", tracking_uri=store)
     client = mlflow.MlflowClient(tracking_uri=store)
@@ -116,7 +116,7 @@ def test_where_it_cannot_be_kept(store, written, clean_place):
 
 
 def test_a_store_that_may_only_be_read(store, written, capfd):
-    """The database's own words are the reason, and MLflow shows no traceback beside them."""
+    """A read-only store is an error with the database's reason and without a traceback."""
     written(store, [1.0], seed=0)
     comparison = lrtrack.compare("x", tracker="mlflow", tracking_uri=store)
     path = store.removeprefix("sqlite:///")
@@ -126,16 +126,16 @@ def test_a_store_that_may_only_be_read(store, written, capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_trackers_that_keep_no_reports(store, written):
-    """Alone they are an error that says what to do; beside others they are left out."""
-    with pytest.raises(UsageError, match=r"'local' and 'memory': only mlflow and wandb"):
+def test_trackers_that_store_no_reports(store, written):
+    """Trackers that store no reports are an error alone, and are skipped beside others."""
+    with pytest.raises(UsageError, match=r"'local' and 'memory': mlflow and wandb"):
         publishers(["local", MemoryTracker()])
 
-    assert [each.name for each in publishers("local,mlflow")] == ["mlflow"]
+    assert [tracker.name for tracker in publishers("local,mlflow")] == ["mlflow"]
 
 
 def test_an_experiment_that_is_gone(store, written):
-    """What one tracker lacks is said with the nearest names."""
+    """A report for an unknown experiment is an error that names it."""
     written(store, [1.0], seed=0, experiment="y")
     comparison = lrtrack.compare("y", tracker="mlflow", tracking_uri=store)
     object.__setattr__(comparison, "experiment", "yy")
@@ -144,21 +144,23 @@ def test_an_experiment_that_is_gone(store, written):
 
 
 @pytest.mark.parametrize(
-    ("state", "told"),
+    ("state", "outcome"),
     [(State.FINISHED, " 2 steps; final loss 0.5 (mean of the last 5 %), best 0.25."),
-     (State.FAILED, " 2 steps, broken off; final loss 0.5 (mean of the last 5 %), best 0.25."),
+     (State.FAILED, " 2 steps, stopped early; final loss 0.5 (mean of the last 5 %), best 0.25."),
      (None, "")],
 )  # fmt: skip
-def test_descriptions_of_runs(store, written, state, told):
-    """They say how the run ended once it has; `written` gives these run-level metrics."""
+def test_descriptions_of_runs(store, written, state, outcome):
+    """The description of a finished run says how it ended."""
     run_id = written(store, [1.0, 0.5], seed=0, state=state)
     note = mlflow.MlflowClient(tracking_uri=store).get_run(run_id).data.tags[NOTE]
 
-    assert note.startswith(f"**`StepLR(step_size=3)`** with `?` on cpu, seed 0.{told} Tracked by")
+    assert note.startswith(
+        f"**`StepLR(step_size=3)`** with `?` on cpu, seed 0.{outcome} Tracked by"
+    )
 
 
-def test_a_description_that_somebody_wrote_stays(store, written):
-    """Also where he wrote it while the run was going on."""
+def test_a_description_of_the_user_stays(store, written):
+    """A description that the user wrote during the run stays."""
     run_id = written(store, [1.0, 0.5], state=None, id="f" * 32)
     client = mlflow.MlflowClient(tracking_uri=store)
     client.set_tag(run_id, NOTE, "mine")

@@ -1,4 +1,4 @@
-"""What was tracked is read back from MLflow, bit for bit, whichever way it is read."""
+"""Runs read back from MLflow, from their files and from the metric API."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def read(uri: str | None = None, progress=None, **query) -> list[History]:
     return list(MlflowTracker().histories(Query(**query), progress))
 
 
-def same(left: np.ndarray, right) -> bool:
-    """Equal to the last bit, NaN included."""
-    return left.tobytes() == np.array(right, dtype=left.dtype).tobytes()
+def same(actual: np.ndarray, expected) -> bool:
+    """Whether arrays are equal to the last bit, NaN included."""
+    return actual.tobytes() == np.array(expected, dtype=actual.dtype).tobytes()
 
 
 def artifact(run_id: str) -> Path:
-    """Where the columnar file lies below the working directory, or a server's."""
-    (found,) = Path.cwd().parent.rglob(f"{run_id}/artifacts/lrtrack/history.parquet")
-    return found
+    """The columnar file below the working directory or a server's directory."""
+    (path,) = Path.cwd().parent.rglob(f"{run_id}/artifacts/lrtrack/history.parquet")
+    return path
 
 
 def harmed(path: Path, harm: str) -> None:
-    """Lose, tear or shorten a columnar file, or put something else there."""
+    """Delete, truncate, shorten or replace a columnar file."""
     if harm == "missing":
         path.unlink()
     elif harm == "torn":
@@ -59,7 +59,7 @@ def harmed(path: Path, harm: str) -> None:
 
 
 def test_a_trained_run_comes_back(store):
-    """Steps, rates and losses of a training are what they were, with all that the run said."""
+    """A tracked run is read back with its steps, learning rates, losses and description."""
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.1)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=1 / 3)
@@ -83,7 +83,7 @@ def test_a_trained_run_comes_back(store):
 
 
 def test_the_identity_of_a_run(store, written):
-    """Everything that MLflow keeps of a run's identity is read back equal."""
+    """Everything that MLflow stores about a run is read back unchanged."""
     run = Run(
         id="ab" * 16,
         name="mine",
@@ -109,7 +109,7 @@ def test_the_identity_of_a_run(store, written):
 
 
 def test_the_columnar_file_is_exact(store, written):
-    """Values, gaps and times come back bit for bit."""
+    """The columnar file gives values, gaps and times back bit for bit."""
     written(store, [None, *LOSSES, -0.0])
     (history,) = read()
 
@@ -121,8 +121,8 @@ def test_the_columnar_file_is_exact(store, written):
 
 
 @pytest.mark.parametrize("harm", ["missing", "torn", "short", "foreign"])
-def test_the_metric_api_says_the_same(store, written, harm):
-    """A file that is lost, torn or not of the whole run is not believed, which is said once."""
+def test_the_metric_api_gives_the_same_steps(store, written, harm):
+    """If the file is missing, damaged or incomplete, the metric API gives the same steps."""
     run_id = written(store, [None, *LOSSES])
     (before,) = read()
     harmed(artifact(run_id), harm)
@@ -143,7 +143,7 @@ def test_the_metric_api_says_the_same(store, written, harm):
 
 
 def test_a_finished_run_is_fetched_once(store, written):
-    """A second reading needs the columnar file no more; without the cache it does."""
+    """A finished run is read from the cache, unless the cache is off."""
     run_id = written(store, LOSSES)
     (first,) = read()
     harmed(artifact(run_id), "missing")
@@ -161,7 +161,7 @@ def test_a_finished_run_is_fetched_once(store, written):
 
 
 def test_many_lost_files_are_one_warning(store, written):
-    """Where the artifact store is gone, the report is not drowned in warnings."""
+    """Many missing files cause one warning."""
     for _ in range(3):
         artifact(written(store)).unlink()
     with pytest.warns(LRTrackWarning, match=r"\(and 2 more\)") as caught:
@@ -172,7 +172,7 @@ def test_many_lost_files_are_one_warning(store, written):
 
 
 def test_a_running_run(store, written):
-    """A run that goes on is read as far as it is there, without a warning."""
+    """A running run is read up to its latest step, without a warning."""
     run_id = written(store, [3.0, 2.0], state=None, upload=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -184,29 +184,29 @@ def test_a_running_run(store, written):
 
 @pytest.mark.parametrize("state", [State.FINISHED, State.FAILED])
 def test_states(store, written, state):
-    """How a run ended is read back."""
+    """A run's final state is read back."""
     written(store, state=state)
 
     assert [history.state for history in read()] == [state]
 
 
-def test_a_killed_run_of_mlflows_counts_as_failed(store, written):
-    """MLflow's KILLED, which lrtrack never writes, is a failure."""
+def test_a_killed_run_counts_as_failed(store, written):
+    """A run in MLflow's state KILLED is read as failed."""
     mlflow.MlflowClient(store).set_terminated(written(store), "KILLED")
 
     assert [history.state for history in read()] == [State.FAILED]
 
 
 def test_a_run_without_a_step(store, written):
-    """A run that ended before its first step is there, empty."""
+    """A run that ended before its first step is read as an empty history."""
     written(store, [], upload=False)
     (history,) = read()
 
     assert (history.steps.size, dict(history.metrics)) == (0, {})
 
 
-def test_metrics_that_the_user_logged_himself(store, written):
-    """A metric that only MLflow knows is fetched when it is asked for."""
+def test_metrics_that_only_the_user_logged(store, written):
+    """A metric that only the user logged is fetched if the query names it."""
     run_id = written(store, LOSSES)
     client = mlflow.MlflowClient(store)
     for step, value in ((1, 0.5), (4, 0.25), (20, math.inf)):
@@ -220,8 +220,8 @@ def test_metrics_that_the_user_logged_himself(store, written):
     assert "test_accuracy" not in read(metric="loss")[0].metrics
 
 
-def test_hostile_params_are_texts(store, written):
-    """A param that Python cannot parse is a text, not a crash."""
+def test_params_that_cannot_be_parsed(store, written):
+    """A param that cannot be parsed is read as text."""
     config = {"deep": "[" * 5000, "long": "1" * 5000, "half": '{"a": '}
     written(store, config=config)
     (history,) = read()
@@ -229,8 +229,8 @@ def test_hostile_params_are_texts(store, written):
     assert history.run.config == config
 
 
-def test_over_http_the_same_is_read(server, written, clean_place, capfd):
-    """A server gives the same as an embedded store, by both ways, and a page for each run."""
+def test_reading_over_http(server, written, clean_place, capfd):
+    """A tracking server gives the same histories as an embedded store, and a page for each run."""
     server.start()
     run_id = written(server.uri, [None, *LOSSES])
     (before,) = read(server.uri)
@@ -252,7 +252,7 @@ def test_over_http_the_same_is_read(server, written, clean_place, capfd):
 
 
 def test_mistakes_over_http(server, written):
-    """Wrong filters and experiments are told as for an embedded store, and so is a dead server."""
+    """Over HTTP, wrong filters and experiments and a stopped server are the usual errors."""
     server.start()
     written(server.uri, upload=False)
     with pytest.raises(UsageError, match="cannot read the --filter-raw"):

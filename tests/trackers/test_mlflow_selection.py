@@ -1,4 +1,4 @@
-"""Which runs of an MLflow store are read: experiments, filters, order."""
+"""The runs that are read from an MLflow store: experiments, filters, order."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ def read(progress=None, **query) -> list[History]:
 
 
 def test_other_runs_of_the_experiment_are_left_out(store, written):
-    """Runs that lrtrack did not write, and deleted ones, are no histories."""
-    kept = written(store)
+    """Deleted runs, and runs that lrtrack did not write, are not read."""
+    run_id = written(store)
     client = mlflow.MlflowClient(store)
     client.create_run(client.get_experiment_by_name("x").experiment_id)
     client.delete_run(written(store))
 
-    assert [history.id for history in read()] == [kept]
+    assert [history.id for history in read()] == [run_id]
 
 
 def test_newest_first_with_progress(store, written):
-    """Runs come newest first, however long each takes to read, and each one is told."""
+    """Runs come newest first, and progress is reported for each."""
     ids = {started: written(store, started=started) for started in (30.0, 10.0, 40.0, 20.0)}
-    seen = []
-    found = read(progress=lambda *told: seen.append(told))
+    progress = []
+    histories = read(progress=lambda *counts: progress.append(counts))
 
-    assert [history.id for history in found] == [ids[s] for s in (40.0, 30.0, 20.0, 10.0)]
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [history.id for history in histories] == [ids[s] for s in (40.0, 30.0, 20.0, 10.0)]
+    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_a_reader_that_stops_early(store, written):
-    """Whoever takes only the newest run leaves no thread behind."""
+    """Reading only the newest run leaves no thread behind."""
     written(store)
     newest = written(store)
     histories = MlflowTracker().histories(Query("x"))
@@ -55,16 +55,16 @@ def test_a_reader_that_stops_early(store, written):
 def test_raw_filters_are_mlflows_own(store, written):
     """Raw filters are MLflow's own search expressions, and all of them must hold."""
     written(store, seed=0)
-    kept = written(store, seed=1, config={"depth": 2})
+    run_id = written(store, seed=1, config={"depth": 2})
     written(store, seed=1, config={"depth": 3})
 
     filters = ["params.seed = '1'", "params.depth = '2' and metrics.loss_final < 0.6"]
-    assert [history.id for history in read(raw_filters=filters)] == [kept]
+    assert [history.id for history in read(raw_filters=filters)] == [run_id]
 
 
 @pytest.mark.parametrize("bad", ["seed is one", "params.seed", "params.seed = '1' or 1 = 1"])
 def test_a_filter_that_mlflow_cannot_read(store, written, bad):
-    """A filter that MLflow refuses is the user's mistake."""
+    """A raw filter that MLflow cannot read is a usage error."""
     written(store)
 
     with pytest.raises(UsageError, match="cannot read the --filter-raw"):
@@ -72,7 +72,7 @@ def test_a_filter_that_mlflow_cannot_read(store, written, bad):
 
 
 def test_a_joined_run_that_goes_on(store):
-    """A run that its owner has not ended is read, as it stands, from within."""
+    """A joined run that is still open can be read."""
     mlflow.set_tracking_uri(store)
     try:
         mlflow.set_experiment("x")
@@ -92,22 +92,22 @@ def test_a_joined_run_that_goes_on(store):
     assert history.metrics["lr"].tolist() == [0.1, 0.1]
 
 
-def test_without_an_experiment_mlflows_own_is_meant(store, written, monkeypatch):
-    """Reading looks where a new run would go: MLflow's variables, else `lrtrack`."""
+def test_the_default_experiment(store, written, monkeypatch):
+    """Without an experiment, the one that new runs would go to is read."""
     ids = {name: written(store, experiment=name) for name in ("lrtrack", "a", "b")}
     number = mlflow.MlflowClient(store).get_experiment_by_name("b").experiment_id
-    found = [read(experiment=None)]
+    results = [read(experiment=None)]
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", number)
-    found.append(read(experiment=None))
+    results.append(read(experiment=None))
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "a")
-    found.append(read(experiment=None))
+    results.append(read(experiment=None))
 
-    assert [history.id for (history,) in found] == [ids["lrtrack"], ids["b"], ids["a"]]
-    assert [history.run.experiment for (history,) in found] == ["lrtrack", "b", "a"]
+    assert [history.id for (history,) in results] == [ids["lrtrack"], ids["b"], ids["a"]]
+    assert [history.run.experiment for (history,) in results] == ["lrtrack", "b", "a"]
 
 
 def test_an_unknown_experiment_names_the_nearest(store, written):
-    """A typing error is told from an empty experiment."""
+    """An unknown experiment is an error that suggests the nearest name."""
     written(store, experiment="digits")
 
     with pytest.raises(NothingFound) as caught:
@@ -115,8 +115,8 @@ def test_an_unknown_experiment_names_the_nearest(store, written):
     assert "Unknown experiment 'digts'. Did you mean 'digits'? There is: " in str(caught.value)
 
 
-def test_a_deleted_experiment_says_how_to_get_it_back(store, written):
-    """MLflow's way back is named, with the experiment's number."""
+def test_a_deleted_experiment_names_the_fix(store, written):
+    """The error for a deleted experiment names the command that restores it."""
     written(store)
     client = mlflow.MlflowClient(store)
     number = client.get_experiment_by_name("x").experiment_id

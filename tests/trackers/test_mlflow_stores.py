@@ -1,4 +1,4 @@
-"""Which MLflow store is read, and that reading makes none."""
+"""Which MLflow store is read; reading never creates one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def read(uri: str | None = None) -> list[History]:
     return list(MlflowTracker().histories(Query("x", uri)))
 
 
-def test_a_database_that_is_none():
-    """A file that is something else is said to be so, at once."""
+def test_a_file_that_is_no_database():
+    """A file that is no database is an error that says so."""
     Path("text.db").write_text("hello")
 
     with pytest.raises(TrackerError, match="file is not a database"):
@@ -30,7 +30,7 @@ def test_a_database_that_is_none():
 
 
 def test_a_database_of_another_version_is_left_as_it_is(store, written):
-    """Reading migrates nothing; MLflow's own words say what to do."""
+    """Reading does not migrate an old database, and the error names MLflow's command."""
     written(store)
     shutil.copy("mlflow.db", "old.db")
     with closing(sqlite3.connect("old.db")) as database, database:
@@ -43,7 +43,7 @@ def test_a_database_of_another_version_is_left_as_it_is(store, written):
 
 
 def test_a_database_without_its_driver():
-    """What cannot be opened is named, without the password."""
+    """The error for a missing driver shows the address without the password."""
     with pytest.raises(TrackerError) as caught:
         read("mysql+nodriver://user:hunter2@127.0.0.1:9/mlflow")
 
@@ -54,60 +54,60 @@ def test_a_database_without_its_driver():
 @pytest.mark.parametrize(
     "uri", [None, "sqlite:///mlflow.db", "sqlite:///no/such.db", "./nowhere", "file:nowhere"]
 )
-def test_reading_makes_no_store(clean_place, uri):
-    """Where there is none, that is said, and the directory stays as it was."""
+def test_reading_creates_no_store(clean_place, uri):
+    """Reading a missing store is an error, and creates no file."""
     with pytest.raises(NothingFound, match="no store there yet"):
         read(uri)
-    said = status(uri)
+    line = status(uri)
 
-    assert said.startswith("file:///" if "nowhere" in str(uri) else "sqlite:///")
-    assert said.endswith(": no store there yet")
+    assert line.startswith("file:///" if "nowhere" in str(uri) else "sqlite:///")
+    assert line.endswith(": no store there yet")
     assert list(clean_place.iterdir()) == []
 
 
-@pytest.mark.parametrize("there", ["empty.db", "folder"])
-def test_an_empty_place_is_no_store_yet(clean_place, there):
-    """An empty file or folder is not filled by reading it."""
+@pytest.mark.parametrize("path", ["empty.db", "folder"])
+def test_an_empty_file_or_folder_is_no_store(clean_place, path):
+    """Reading an empty file or folder leaves it empty."""
     (clean_place / "empty.db").touch()
     (clean_place / "folder").mkdir()
     with pytest.raises(NothingFound, match="no store there yet"):
-        read(f"sqlite:///{there}" if "." in there else there)
+        read(f"sqlite:///{path}" if "." in path else path)
 
     assert (clean_place / "empty.db").read_bytes() == b""
     assert list((clean_place / "folder").iterdir()) == []
 
 
 def test_a_relative_store_is_the_working_directorys(store, written, clean_place, monkeypatch):
-    """A notebook that changes its directory reads the store of the new one."""
-    kept = written(store)
+    """A relative store is resolved against the current working directory."""
+    run_id = written(store)
     other = clean_place / "other"
     other.mkdir()
 
-    assert [history.id for history in read("sqlite:///mlflow.db")] == [kept]
+    assert [history.id for history in read("sqlite:///mlflow.db")] == [run_id]
     monkeypatch.chdir(other)
     for uri in (None, "sqlite:///mlflow.db"):
         with pytest.raises(NothingFound, match=r"other/mlflow\.db: no store there yet"):
             read(uri)
-    assert [history.id for history in read("sqlite:///../mlflow.db")] == [kept]
+    assert [history.id for history in read("sqlite:///../mlflow.db")] == [run_id]
 
 
 @pytest.mark.parametrize("name", ["a b", "ü#", "50%41?"])
 def test_a_directory_with_an_odd_name(store, written, clean_place, monkeypatch, name):
-    """Blanks, signs and other alphabets in the path lead to the store that is there."""
-    kept = written(store)
+    """A store is found in a directory whose name has spaces, signs or other alphabets."""
+    run_id = written(store)
     odd = clean_place / name
     odd.mkdir()
     shutil.copy(clean_place / "mlflow.db", odd / "mlflow.db")
     monkeypatch.chdir(odd)
 
     for uri in (None, "sqlite:///mlflow.db"):
-        assert [history.id for history in read(uri)] == [kept]
+        assert [history.id for history in read(uri)] == [run_id]
     assert [path.name for path in odd.iterdir()] == ["mlflow.db"]
 
 
 @pytest.mark.parametrize("name", ["a b", "ü#"])
-def test_reading_makes_no_directory_beside(store, written, clean_place, monkeypatch, name):
-    """MLflow makes a directory of the path as it is written in a URI: `a%20b` beside `a b`."""
+def test_reading_creates_no_quoted_directory(store, written, clean_place, monkeypatch, name):
+    """Reading does not create a directory with the quoted name, as MLflow would."""
     written(store)
     (clean_place / name).mkdir()
     shutil.copy(clean_place / "mlflow.db", clean_place / name / "mlflow.db")
@@ -119,7 +119,7 @@ def test_reading_makes_no_directory_beside(store, written, clean_place, monkeypa
 
 
 def test_a_folder_of_files_as_store(written, clean_place, monkeypatch):
-    """MLflow's older store of plain files is read in the same way."""
+    """MLflow's older store of plain files can be read."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     run_id = written("./files", [1.0, 0.5])
     (by_path,) = read("./files")

@@ -1,4 +1,4 @@
-"""Writers take turns at a database, and its troubles that pass are not taken for refusals."""
+"""The limit on concurrent writers to a database, and its temporary errors."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import pytest
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from lrtrack.errors import TrackerError, TrackerUnavailable
-from lrtrack.trackers.mlflow.errors import translated
-from lrtrack.trackers.mlflow.throttle import turn
+from lrtrack.trackers.mlflow.errors import translate_errors
+from lrtrack.trackers.mlflow.throttle import writer_slot
 
 
 def most_at_once(uri: str, together: int) -> int:
-    """How many of three times `together` writers were inside at once; those meet there."""
+    """The most concurrent writers among 3 × `together`; `together` writers wait for each other."""
     inside, most, lock = 0, 0, threading.Lock()
     meeting = threading.Barrier(together, timeout=300)
 
     def write(_: int) -> None:
         nonlocal inside, most
-        with turn(uri):
+        with writer_slot(uri):
             with lock:
                 inside += 1
                 most = max(most, inside)
@@ -35,27 +35,27 @@ def most_at_once(uri: str, together: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("uri", "most"), [("sqlite:///turns.db", 1), ("postgresql+psycopg2://127.0.0.1/turns", 8)]
+    ("uri", "most"), [("sqlite:///limited.db", 1), ("postgresql+psycopg2://127.0.0.1/limited", 8)]
 )
-def test_writers_take_turns(uri: str, most: int):
-    """SQLite has one writer, other databases fewer than MLflow has connections."""
+def test_concurrent_writers_are_limited(uri: str, most: int):
+    """SQLite gets one writer at a time, and other databases eight."""
     assert most_at_once(uri, most) == most
 
 
-def test_a_server_takes_as_many_as_come():
-    """Whoever writes through a server waits for nobody here."""
+def test_a_server_has_no_limit():
+    """The writers to a tracking server are not limited."""
     assert most_at_once("http://127.0.0.1:9", 16) >= 16
 
 
 def test_two_stores_do_not_wait_for_each_other():
-    """A turn at one database is none at another."""
-    with turn("sqlite:///one.db"), ThreadPoolExecutor(1) as pool:
+    """Writers to different databases do not wait for each other."""
+    with writer_slot("sqlite:///one.db"), ThreadPoolExecutor(1) as pool:
         assert pool.submit(most_at_once, "sqlite:///two.db", 1).result(timeout=300) == 1
 
 
-def test_a_turn_ends_with_an_exception():
-    """Whoever fails lets the next one in."""
-    with pytest.raises(ZeroDivisionError), turn("sqlite:///three.db"):
+def test_an_exception_releases_the_slot():
+    """A writer that fails releases its slot."""
+    with pytest.raises(ZeroDivisionError), writer_slot("sqlite:///three.db"):
         raise ZeroDivisionError
 
     assert most_at_once("sqlite:///three.db", 1) == 1
@@ -64,17 +64,17 @@ def test_a_turn_ends_with_an_exception():
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("QueuePool limit of size 5 (Background on … https://sqlalche.me/e/21/3o7r)", "later"),
-        ("connection already closed (Background … https://sqlalche.me/e/20/rvf5)", "later"),
-        ("no such column (Background on this error at: https://sqlalche.me/e/20/f405)", "never"),
-        ("Invalid value for parameter 'key'", "never"),
+        ("QueuePool limit of size 5 (Background on … https://sqlalche.me/e/21/3o7r)", "temporary"),
+        ("connection already closed (Background … https://sqlalche.me/e/20/rvf5)", "temporary"),
+        ("no such column (Background on this error at: https://sqlalche.me/e/20/f405)", "final"),
+        ("Invalid value for parameter 'key'", "final"),
     ],
 )
-def test_which_bad_requests_may_go_well_later(text: str, kind: str):
-    """MLflow calls every trouble of its database a bad request; some of it passes."""
-    later = kind == "later"
-    with pytest.raises(TrackerUnavailable if later else TrackerError) as caught:
-        with translated(None):
+def test_which_bad_requests_are_temporary(text: str, kind: str):
+    """Temporary errors of a database are recognized, although MLflow reports bad requests."""
+    temporary = kind == "temporary"
+    with pytest.raises(TrackerUnavailable if temporary else TrackerError) as caught:
+        with translate_errors(None):
             raise mlflow.exceptions.MlflowException(text, error_code=BAD_REQUEST)
 
-    assert isinstance(caught.value, TrackerUnavailable) is later
+    assert isinstance(caught.value, TrackerUnavailable) is temporary

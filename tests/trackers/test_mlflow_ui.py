@@ -1,4 +1,4 @@
-"""What people see in MLflow's own pages, in a real browser."""
+"""MLflow's pages of tracked runs in a real browser."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.schedules import Schedule
 from lrtrack.trackers.mlflow.sink import MlflowSink
-from lrtrack.trackers.mlflow.store import page as run_page
+from lrtrack.trackers.mlflow.store import run_url
 
-#: Milliseconds that a page of MLflow's may take on a busy machine.
+#: Milliseconds to wait for a page on a busy machine.
 PATIENCE = 60_000
-#: Of MLflow's own: it asks for accounts that the server has not, and resizes while it is resized.
+#: MLflow's own errors: a request for accounts that the server lacks, and resize events.
 NOISE = ("/ajax-api/2.0/mlflow/users/current", "ResizeObserver loop completed")
 NAMES = ["OneCycleLR-seed0", "OneCycleLR-seed1", "StepLR-seed0", "StepLR-seed1"]
 
-#: Whether just these runs are listed, from top to bottom: the grid's elements are in any order.
+#: Whether exactly these runs are listed from top to bottom; the DOM order is arbitrary.
 SHOWN = """names => {
     const links = [...document.querySelectorAll("[role=row] a")].filter(
         link => link.textContent.includes("-seed"));
@@ -31,7 +31,7 @@ SHOWN = """names => {
 
 @pytest.fixture
 def written(server: Any) -> Callable[[], tuple[str, str]]:
-    """A function that writes the four runs to the server's database; experiment and first run."""
+    """A function that writes four runs and returns the ids of the experiment and the first run."""
     uri = f"sqlite:///{server.folder / 'server.db'}"
 
     def write() -> tuple[str, str]:
@@ -58,21 +58,21 @@ def written(server: Any) -> Callable[[], tuple[str, str]]:
                 doubt=False,
             )
             sink.close(State.FINISHED, 1030.0, {"loss_final": 0.1 * (4 - place), "loss_best": 0.0})
-        found = sink._client.get_experiment_by_name("digits")
-        return found.experiment_id, ids[0]
+        experiment = sink._client.get_experiment_by_name("digits")
+        return experiment.experiment_id, ids[0]
 
     return write
 
 
 def test_the_runs_look_right(browser, server, written):
-    """Names and columns in the table, in the order of the final loss; then one run's own pages."""
+    """MLflow's table lists the runs by final loss, and a run's pages show its metrics."""
     experiment, run = written()
     server.start()
     page, errors = browser.new_page(viewport={"width": 1500, "height": 1200}), []
     page.set_default_timeout(PATIENCE)
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda said: errors.append(f"{said.text} {said.location.get('url')}")
-            if said.type == "error" else None)  # fmt: skip
+    page.on("console", lambda line: errors.append(f"{line.text} {line.location.get('url')}")
+            if line.type == "error" else None)  # fmt: skip
 
     page.goto(f"{server.uri}/#/experiments/{experiment}/runs"
               "?workflowType=machine_learning&viewStateShareKey=lrtrack")  # fmt: skip
@@ -81,7 +81,7 @@ def test_the_runs_look_right(browser, server, written):
     page.get_by_text("lrtrack: by final loss").first.wait_for()
     page.wait_for_function(SHOWN, arg=NAMES[::-1])
 
-    own = run_page(server.uri, experiment, run)
+    own = run_url(server.uri, experiment, run)
     page.goto(own)
     page.get_by_role("heading", name=NAMES[0]).wait_for()
     page.get_by_text("final loss 0.4 (mean of the last 5 %)").first.wait_for()

@@ -1,4 +1,4 @@
-"""The user's own W&B steps stay his: who counts himself is told from who lets W&B count."""
+"""The step numbers of a user's open W&B run stay intact, with and without `step=`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from lrtrack.errors import LRTrackWarning
-from lrtrack.trackers.wandb.open_run import PATIENCE, Guard
+from lrtrack.trackers.wandb.open_run import PATIENCE, OpenRunGuard
 
 
 class OpenRun:
-    """The seams of a `wandb.Run` that a guard touches, and what was logged through them."""
+    """The parts of a `wandb.Run` that the guard uses, with a list of logged rows."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[Any, int | None, bool | None]] = []
@@ -27,7 +27,7 @@ class OpenRun:
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -40,7 +40,7 @@ def guarded(tmp_path: Path):
     """A guarded run: (run, gate, guard, clock, deliveries)."""
     run, gate, clock = OpenRun(), tmp_path / "gate", Clock()
     delivered: list[bool] = []
-    guard = Guard(run, gate, lambda: delivered.append(gate.exists()), clock)
+    guard = OpenRunGuard(run, gate, lambda: delivered.append(gate.exists()), clock)
     guard.enter()
     yield run, gate, guard, clock, delivered
     guard.leave()
@@ -48,15 +48,15 @@ def guarded(tmp_path: Path):
         hook.call()
 
 
-def test_nothing_is_delivered_before_his_first_row(guarded):
-    """The gate names the process that keeps it closed."""
+def test_nothing_is_uploaded_before_the_users_first_row(guarded):
+    """Before the user's first row, the gate is closed and names the process."""
     _, gate, *_ = guarded
 
     assert gate.read_text() == str(os.getpid())
 
 
 def test_a_row_without_a_step_opens_the_gate(guarded):
-    """Who lets W&B count gets lrtrack's rows at once; his row goes through as it was."""
+    """A row without a step opens the gate and is logged unchanged."""
     run, gate, guard, *_ = guarded
     run.log({"mine": 1})
 
@@ -66,19 +66,19 @@ def test_a_row_without_a_step_opens_the_gate(guarded):
 
 
 def test_a_row_with_a_step_keeps_it_closed_until_the_end(guarded):
-    """Nothing comes between his rows: delivery is after the last one, which is made whole."""
+    """After a row with a step, lrtrack uploads only when the run finishes."""
     run, gate, guard, clock, delivered = guarded
     run.log({"mine": 1}, step=0)
     clock.now = 2 * PATIENCE
     guard.tick()
     run.log({"mine": 2})
-    left = guard.leave()
+    may_continue = guard.leave()
     closed = gate.exists()
     run.log({"late": 3}, step=7)
     for hook in run._teardown_hooks:
         hook.call()
 
-    assert (left, closed, delivered) == (False, True, [False])
+    assert (may_continue, closed, delivered) == (False, True, [False])
     assert run.rows == [
         ({"mine": 1}, 0, None),
         ({"mine": 2}, None, None),
@@ -87,8 +87,8 @@ def test_a_row_with_a_step_keeps_it_closed_until_the_end(guarded):
     ]
 
 
-def test_who_logs_nothing_is_not_waited_for(guarded):
-    """After a minute without a row of his own the gate opens."""
+def test_the_gate_opens_without_any_row(guarded):
+    """The gate opens if the user logs nothing for a minute."""
     _, gate, guard, clock, _ = guarded
     guard.tick()
     before = gate.exists()
@@ -99,7 +99,7 @@ def test_who_logs_nothing_is_not_waited_for(guarded):
 
 
 def test_a_late_step_is_warned_about(guarded):
-    """Where numbers are taken already, the user hears of it once, and no more are taken."""
+    """A first `step=` after lrtrack's rows causes one warning and closes the gate."""
     run, gate, guard, clock, _ = guarded
     clock.now = PATIENCE + 1
     guard.tick()
@@ -111,17 +111,17 @@ def test_a_late_step_is_warned_about(guarded):
     assert gate.exists()
 
 
-def test_the_run_is_as_it_was_afterwards(guarded):
-    """No attribute of ours is left on the user's run."""
+def test_the_run_is_unchanged_afterwards(guarded):
+    """The guard leaves no attribute on the user's run."""
     run, _, guard, *_ = guarded
     guard.leave()
 
     assert "_log" not in vars(run)
 
 
-def test_without_the_seams_nothing_is_kept_back(tmp_path: Path):
-    """A W&B that looks different inside is joined all the same."""
-    guard = Guard(object(), tmp_path / "gate", lambda: None)
+def test_an_unknown_version_is_not_held_back(tmp_path: Path):
+    """A run of another W&B version, which cannot be guarded, is not held back."""
+    guard = OpenRunGuard(object(), tmp_path / "gate", lambda: None)
     guard.enter()
 
     assert not (tmp_path / "gate").exists()

@@ -1,4 +1,4 @@
-"""Reports put into a W&B project, beside the runs that they are about."""
+"""Reports stored in a W&B project, beside the runs that they compare."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lrtrack.trackers.wandb import publishing
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache directory of the test's own."""
+    """Use a separate cache directory."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -38,7 +38,7 @@ def comparison(wandb_server: Any) -> Any:
 
 @pytest.fixture
 def small() -> Any:
-    """A comparison of one run that was never in W&B, of the project `x`."""
+    """A comparison of one run of the project `x` that is not in W&B."""
     tracker = MemoryTracker()
     sink = tracker.sink(Run("a" * 32, "r"), tracker.target("x"), None)
     sink.open()
@@ -47,20 +47,20 @@ def small() -> Any:
 
 
 def report_run(server: Any) -> Any:
-    """The project's run that keeps reports."""
-    (found,) = [run for run in server.runs("tester/x") if run.job_type == "report"]
-    return found
+    """The project's run that stores reports."""
+    (report,) = [run for run in server.runs("tester/x") if run.job_type == "report"]
+    return report
 
 
 def test_a_panel_and_files(wandb_server, comparison):
-    """The page is logged as an HTML panel, the files are the run's, and it is no training."""
-    done = publish(comparison, "wandb")["wandb"]
+    """A report is an HTML panel with files, and is not read as a training run."""
+    remote = publish(comparison, "wandb")["wandb"]
     report = report_run(wandb_server)
     (row,) = [row for row in report.history if "report/loss" in row]
     page = report.files[row["report/loss"]["path"]].decode()
 
-    assert (report.name, report.id, report.state) == ("lrtrack report", done.id, "finished")
-    assert done.url == f"{wandb_server.url}/tester/x/runs/{report.id}"
+    assert (report.name, report.id, report.state) == ("lrtrack report", remote.id, "finished")
+    assert remote.url == f"{wandb_server.url}/tester/x/runs/{report.id}"
     assert report.notes == comparison.headline
     assert row["report/loss"]["_type"] == "html-file"
     assert page == comparison.to_html()
@@ -74,7 +74,7 @@ def test_a_panel_and_files(wandb_server, comparison):
 
 
 def test_published_again(wandb_server, small):
-    """The same run goes on: the newest panel is the last one, and the earlier one stays."""
+    """A second report is added to the same run after the first one."""
     first = publish(small, "wandb")["wandb"]
     second = publish(small, "wandb")["wandb"]
     rows = [row for row in report_run(wandb_server).history if "report/loss" in row]
@@ -84,7 +84,7 @@ def test_published_again(wandb_server, small):
 
 
 def test_a_report_run_that_was_deleted(wandb_server, small):
-    """W&B never gives its id again, so the report gets the next one."""
+    """If the report run was deleted, the report gets a run with the next id."""
 
     def gone(method: str, path: str, body: str) -> Any:
         text = "run tester/x/lrtrack-report was previously created and deleted"
@@ -92,13 +92,13 @@ def test_a_report_run_that_was_deleted(wandb_server, small):
         return (409, {}, json.dumps(answer)) if '"name":"lrtrack-report"' in body else None
 
     wandb_server.fault = gone
-    done = publish(small, "wandb")["wandb"]
+    remote = publish(small, "wandb")["wandb"]
 
-    assert done.id == report_run(wandb_server).id == "lrtrack-report-2"
+    assert remote.id == report_run(wandb_server).id == "lrtrack-report-2"
 
 
 def test_without_the_right_to_write(wandb_server, small):
-    """A server that refuses is an error with its reason, and not asked for minutes."""
+    """A server that refuses the report is an error with the reason, without long retries."""
 
     def refuse(method: str, path: str, body: str) -> Any:
         answer = {"errors": [{"message": "permission denied"}], "data": {"upsertBucket": None}}
@@ -112,15 +112,15 @@ def test_without_the_right_to_write(wandb_server, small):
 
 
 def test_a_server_that_is_away(wandb_server, small, monkeypatch):
-    """Where nobody answers, that is said after a while."""
-    monkeypatch.setattr(publishing, "_PATIENCE", 3.0)
+    """A server that does not answer is an error after the time limit."""
+    monkeypatch.setattr(publishing, "_TIMEOUT", 3.0)
     wandb_server.down()
     with pytest.raises(TrackerError, match="Not published: W&B has not answered for 3 s"):
         publish(small, "wandb")
 
 
 def test_switched_off(wandb_server, small, monkeypatch):
-    """Nothing is published where W&B is disabled, and that is said."""
+    """Publishing to a disabled W&B is an error."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
     with pytest.raises(TrackerError, match="switched off"):
         publish(small, "wandb")

@@ -1,4 +1,4 @@
-"""What was tracked is read back from W&B, whichever way it is read."""
+"""Runs read back from W&B, from their files and from their rows."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ LOSSES = [1.0, 1 / 3, math.nan, math.inf, -math.inf, 1e-300]
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache directory of the test's own."""
+    """A separate cache directory."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 def train(seed: int = 0, **options: Any) -> str:
-    """Track six steps with known losses; the run's id."""
+    """Track six steps with the losses `LOSSES`; return the run's id."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=1 / 3)
-    given = {"tracker": "wandb", "experiment": "x", "norms": "off", "flush_timeout": 300.0}
-    with lrtrack.track(optimizer, scheduler, seed=seed, **{**given, **options}) as run:
+    defaults = {"tracker": "wandb", "experiment": "x", "norms": "off", "flush_timeout": 300.0}
+    with lrtrack.track(optimizer, scheduler, seed=seed, **{**defaults, **options}) as run:
         for loss in LOSSES:
             optimizer.step()
             run.log(loss=loss)
@@ -45,19 +45,19 @@ def read(**query: Any) -> list[History]:
     return list(WandbTracker().histories(Query(**{"experiment": "x", **query})))
 
 
-def same(left: np.ndarray, right: np.ndarray) -> bool:
-    """Equal, NaN included."""
-    return np.array_equal(left, right, equal_nan=True)
+def same(actual: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether arrays are equal, NaN included."""
+    return np.array_equal(actual, expected, equal_nan=True)
 
 
 def downloads(server: Any) -> list[str]:
-    """What was asked of the server to get histories."""
-    asked = ("download", "HistoryKeys", "RunHistoryKeys", "RunParquetHistory", "HistoryPage")
-    return [name for name in server.operations() if name in asked]
+    """The server operations that fetched histories."""
+    fetching = ("download", "HistoryKeys", "RunHistoryKeys", "RunParquetHistory", "HistoryPage")
+    return [name for name in server.operations() if name in fetching]
 
 
 def test_the_columnar_file(wandb_server):
-    """Steps, rates and losses as they were, with the run's identity."""
+    """The columnar file gives steps, learning rates, losses and the run's description back."""
     run_id = train(seed=3, config={"depth": 2}, group="g", tags={"who": "me"})
     (history,) = read()
 
@@ -75,8 +75,8 @@ def test_the_columnar_file(wandb_server):
 
 
 @pytest.mark.parametrize("harm", ["missing", "torn"])
-def test_every_row_where_the_file_is_not_whole(wandb_server, harm: str):
-    """A file that is lost or torn is not believed; the rows say the same."""
+def test_rows_replace_a_damaged_file(wandb_server, harm: str):
+    """If the file is missing or damaged, the run's rows give the same steps."""
     train()
     (before,) = read(cache=False)
     (run,) = wandb_server.runs("tester/x")
@@ -92,23 +92,23 @@ def test_every_row_where_the_file_is_not_whole(wandb_server, harm: str):
 
 
 def test_a_finished_run_is_fetched_once(wandb_server):
-    """The second report reads this machine's copy; a broken copy is no copy."""
+    """A finished run is read from the cache, unless the cache is off."""
     train()
     (first,) = read()
-    once = len(downloads(wandb_server))
+    after_first = len(downloads(wandb_server))
     (second,) = read()
-    twice = len(downloads(wandb_server))
+    after_second = len(downloads(wandb_server))
     (third,) = read(cache=False)
 
-    assert once > 0
-    assert twice == once
-    assert len(downloads(wandb_server)) > twice
+    assert after_first > 0
+    assert after_second == after_first
+    assert len(downloads(wandb_server)) > after_second
     assert same(first.metrics["loss"], second.metrics["loss"])
     assert same(first.metrics["loss"], third.metrics["loss"])
 
 
-def test_a_broken_copy_is_no_copy(wandb_server, cache: Path):
-    """What lies in the cache is believed only where it is a history."""
+def test_a_damaged_copy_is_ignored(wandb_server, cache: Path):
+    """A damaged copy in the cache is ignored."""
     train()
     read()
     (copy,) = cache.rglob("*.arrow")
@@ -118,13 +118,13 @@ def test_a_broken_copy_is_no_copy(wandb_server, cache: Path):
     assert same(history.metrics["loss"], np.array(LOSSES))
 
 
-def test_raw_filters_are_the_servers_work(wandb_server):
+def test_the_server_applies_raw_filters(wandb_server):
     """Raw filters, as `FIELD OP VALUE` or W&B's own JSON, are sent to the server."""
     train(seed=0, group="a")
-    kept = train(seed=1, group="b")
+    run_id = train(seed=1, group="b")
 
-    assert [history.id for history in read(raw_filters=["group=b"])] == [kept]
-    assert [history.id for history in read(raw_filters=['{"group": "b"}'])] == [kept]
+    assert [history.id for history in read(raw_filters=["group=b"])] == [run_id]
+    assert [history.id for history in read(raw_filters=['{"group": "b"}'])] == [run_id]
     with pytest.raises(UsageError, match="Cannot read the --filter-raw"):
         read(raw_filters=["group is b"])
     with pytest.raises(UsageError, match="as JSON"):
@@ -132,17 +132,19 @@ def test_raw_filters_are_the_servers_work(wandb_server):
 
 
 def test_newest_first_with_progress(wandb_server):
-    """Runs come newest first, and each one is told."""
+    """Runs come newest first, and progress is reported for each."""
     ids = [train(seed=seed) for seed in range(3)]
-    seen: list[tuple[int, int]] = []
-    found = WandbTracker().histories(Query(experiment="x"), lambda *told: seen.append(told))
+    progress: list[tuple[int, int]] = []
+    histories = WandbTracker().histories(
+        Query(experiment="x"), lambda *counts: progress.append(counts)
+    )
 
-    assert [history.id for history in found] == ids[::-1]
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert [history.id for history in histories] == ids[::-1]
+    assert progress == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_an_unknown_project_says_what_exists(wandb_server):
-    """The nearest name is offered."""
+    """An unknown project is an error that suggests the nearest name."""
     train()
 
     with pytest.raises(NothingFound, match=r"Unknown project 'xx'.*'x'"):
@@ -152,7 +154,7 @@ def test_an_unknown_project_says_what_exists(wandb_server):
 
 
 def test_without_a_key(wandb_server, monkeypatch):
-    """The command that sets one is named."""
+    """Without an API key, the error names the command that sets one."""
     monkeypatch.delenv("WANDB_API_KEY")
 
     with pytest.raises(UsageError, match="wandb login"):
@@ -160,21 +162,21 @@ def test_without_a_key(wandb_server, monkeypatch):
 
 
 def test_a_wrong_key(wandb_server, monkeypatch):
-    """It is told from a server that is down."""
+    """A wrong API key is an error of its own, distinct from a server that is down."""
     monkeypatch.setenv("WANDB_API_KEY", "f" * 40)
 
     with pytest.raises(TrackerError, match="refused the API key"):
         read()
 
 
-def test_patience_is_shown_where_it_is_asked_for(wandb_server):
-    """A 429 costs time, and nothing else."""
+def test_requests_are_retried_after_status_429(wandb_server):
+    """Requests are retried after status 429."""
     train()
     answers = iter([True, True])
 
     def busy(method: str, path: str, body: str) -> Any:
-        asked = "Runs" in body or "runs(" in body
-        return (429, {"Retry-After": "0"}, "{}") if asked and next(answers, False) else None
+        lists_runs = "Runs" in body or "runs(" in body
+        return (429, {"Retry-After": "0"}, "{}") if lists_runs and next(answers, False) else None
 
     wandb_server.fault = busy
     (history,) = read()
@@ -182,13 +184,13 @@ def test_patience_is_shown_where_it_is_asked_for(wandb_server):
     assert same(history.metrics["loss"], np.array(LOSSES))
 
 
-def test_hostile_words_stay_words(wandb_server, cache: Path):
-    """A config that anyone can edit makes no path, no crash and no other run's schedule."""
+def test_a_manipulated_config(wandb_server, cache: Path):
+    """A manipulated config causes no crash, and its run id is not used as a path."""
     train()
     (run,) = wandb_server.runs("tester/x")
-    told = run.raw_config["lrtrack"]["value"]
-    told.update(run_id="../../etc/x", device="odd", optimizer=[1], seed="one", tags=7)
-    told.update(started="now", world_size="many", scheduler={"spec": "{", "name": ["x"]})
+    config = run.raw_config["lrtrack"]["value"]
+    config.update(run_id="../../etc/x", device="odd", optimizer=[1], seed="one", tags=7)
+    config.update(started="now", world_size="many", scheduler={"spec": "{", "name": ["x"]})
     (history,) = read()
 
     assert history.run.id == "../../etc/x"
@@ -197,7 +199,7 @@ def test_hostile_words_stay_words(wandb_server, cache: Path):
 
 
 def test_the_users_own_metric(wandb_server, command_line, clean_place):
-    """What he logged into the run that was joined can be compared too."""
+    """A metric that the user logged into a joined run can be compared."""
     code = """
 import torch, wandb, lrtrack
 optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
@@ -210,19 +212,19 @@ with wandb.init(project="x") as run:
 """
     from wandb_loopback.clients import script
 
-    done = script(wandb_server, code)
+    process = script(wandb_server, code)
     (history,) = read(metric="mine")
-    shown = command_line("compare", "--tracker", "wandb", "--experiment", "x", "--metric", "mine",
+    report = command_line("compare", "--tracker", "wandb", "--experiment", "x", "--metric", "mine",
                          "--format", "json")  # fmt: skip
 
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     assert history.series("mine")[1].tolist() == [7.0, 8.0]
     assert history.steps.tolist() == list(range(20))
-    assert json.loads(shown.stdout)["schedules"][0]["final"]["mean"] == 8.0
+    assert json.loads(report.stdout)["schedules"][0]["final"]["mean"] == 8.0
 
 
 def test_a_server_that_is_down(wandb_server):
-    """The message says which one."""
+    """The error for a server that is down names the server."""
     wandb_server.down()
 
     with pytest.raises(TrackerUnavailable, match=wandb_server.url):

@@ -1,4 +1,4 @@
-"""What of W&B's variables and settings files is taken over, refused, or made absolute."""
+"""Which of W&B's variables and settings are used, refused, or made absolute."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lrtrack.trackers.wandb import destination
 
 @pytest.fixture
 def optimizer(clean_place: Path, monkeypatch: pytest.MonkeyPatch) -> torch.optim.Optimizer:
-    """Something to train, where W&B has a key."""
+    """An optimizer, with an API key for W&B set."""
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     return torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
 
 
 def test_a_mode_that_does_not_exist(optimizer, clean_place: Path, monkeypatch) -> None:
-    """A spelling mistake is found at the `with`, before any training, and leaves no journal."""
+    """An invalid W&B mode is an error before the training, and leaves no journal."""
     monkeypatch.setenv("WANDB_MODE", "onlien")
 
     with (
@@ -33,7 +33,7 @@ def test_a_mode_that_does_not_exist(optimizer, clean_place: Path, monkeypatch) -
 
 
 def test_a_mode_in_a_settings_file(optimizer, clean_place: Path) -> None:
-    """The message says that it is the file that has the mistake."""
+    """The error for an invalid mode in a settings file says that the file has it."""
     (clean_place / "wandb").mkdir()
     (clean_place / "wandb" / "settings").write_text("[default]\nmode = of\n")
 
@@ -46,24 +46,24 @@ def test_a_mode_in_a_settings_file(optimizer, clean_place: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["online", "offline", "shared", "disabled", "dryrun", "run"])
 def test_modes_that_exist(optimizer, mode: str, monkeypatch) -> None:
-    """All that W&B itself takes are taken."""
+    """Every mode that W&B accepts is accepted."""
     monkeypatch.setenv("WANDB_MODE", mode)
 
-    assert destination.own(None, "p").environment["WANDB_MODE"] == mode
+    assert destination.new_target(None, "p").environment["WANDB_MODE"] == mode
 
 
 def test_relative_paths(clean_place: Path, monkeypatch) -> None:
-    """What is recorded means the same wherever it is used."""
+    """Relative paths are recorded as absolute ones."""
     monkeypatch.setenv("WANDB_DIR", "out")
     monkeypatch.setenv("WANDB_CACHE_DIR", "/cache")
-    found = destination.environment()
+    variables = destination.environment()
 
-    assert found == {"WANDB_DIR": str(clean_place / "out"), "WANDB_CACHE_DIR": "/cache"}
+    assert variables == {"WANDB_DIR": str(clean_place / "out"), "WANDB_CACHE_DIR": "/cache"}
     assert destination.environment({"WANDB_DIR": "out"}) == {"WANDB_DIR": "out"}
 
 
 @pytest.mark.parametrize(
-    ("service", "joined", "kept"),
+    ("service", "joined", "accepted"),
     [
         ("3-123-unix-/tmp/socket", True, True),
         ("3-123-tcp-localhost-4567", True, True),
@@ -72,16 +72,18 @@ def test_relative_paths(clean_place: Path, monkeypatch) -> None:
         ("anything", True, False),
     ],
 )
-def test_the_service_of_the_user_s_process(service: str, joined: bool, kept: bool) -> None:
-    """A run that was joined is attached to through that process's service, on this machine only."""
+def test_the_service_of_the_users_process(service: str, joined: bool, accepted: bool) -> None:
+    """A joined run is attached to through its process's service, and only on this machine."""
     target = Target("wandb", joined=joined, environment={"WANDB_SERVICE": service})
 
-    assert destination.recorded(target) == ({"WANDB_SERVICE": service} if kept else {})
+    assert destination.recorded_environment(target) == (
+        {"WANDB_SERVICE": service} if accepted else {}
+    )
 
 
-def test_variables_out_of_a_journal() -> None:
-    """Only what a training would have written counts: no key, no command, nothing but W&B's."""
-    found = destination.recorded(
+def test_variables_from_a_journal() -> None:
+    """Of the variables in a journal, only harmless ones of W&B are used."""
+    variables = destination.recorded_environment(
         Target(
             "wandb",
             environment={
@@ -97,4 +99,4 @@ def test_variables_out_of_a_journal() -> None:
         )
     )
 
-    assert found == {"WANDB_NAME": "mine"}
+    assert variables == {"WANDB_NAME": "mine"}

@@ -48,7 +48,7 @@ BESIDE = """
 from lrtrack.trackers.wandb import WandbTracker
 run = wandb.init(project="p", id="gan", name="mine", reinit="create_new")
 assert wandb.run is None
-print(WandbTracker().unjoined())
+print(WandbTracker().open_run_hint())
 assert block(2, StepLR, 100, prefix="D/", tracker=WandbTracker(run)).id == "gan"
 assert block(2, ExponentialLR, 0.5, prefix="G/", tracker=WandbTracker(run)).id == "gan"
 run.finish()
@@ -122,7 +122,7 @@ def test_a_run_that_is_not_wandb_run_is_named_and_can_be_joined(wandb_server, co
     (row,) = json.loads(listed.stdout)["runs"]
 
     assert done.returncode == 0, done.stderr
-    assert "The W&B run mine is open and is not joined" in done.stdout
+    assert "The W&B run mine is open but not joined" in done.stdout
     assert ours["D"]["scheduler"]["name"] == "StepLR"
     assert ours["G"]["scheduler"]["name"] == "ExponentialLR"
     assert "scheduler" not in ours

@@ -1,28 +1,29 @@
-"""MLflow: written to through `log_batch`, read back through the columnar file.
+"""MLflow: runs are written through `log_batch` and read back from a columnar file.
 
-words.py       tags, params, the description: what people see of a run
-views.py       what they see of an experiment
-access.py      which variables and files decide how a server is reached, and as whom
-store.py       finding the store: URIs, credentials, clients
-refusals.py    sending each request once, and telling later from never
-turns.py       waiting for a database that others write to
-sink.py        writing one run
-blocks.py      several blocks in one run
-reading.py     reading an experiment
-steps.py       reading one run's steps
-publishing.py  keeping a report beside the runs
+destination.py      the store and experiment that a run goes to
+client_settings.py  the variables and files that decide how MLflow's client connects
+store.py            clients for a store: URIs, credentials, reachability
+errors.py           requests sent once, and MLflow's exceptions as temporary or final errors
+throttle.py         a limit on the runs that write to one database at a time
+metadata.py         tags, params and the description of a run
+views.py            tags of a new experiment, with saved views
+sink.py             writing one run
+run_lookup.py       finding or creating the MLflow run
+shared_run.py       several blocks in one run
+reading.py          reading an experiment
+search.py           filters in MLflow's search language
+step_points.py      reading the steps of one run
+publishing.py       storing a report beside the runs
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
-from typing import Any
 
 from lrtrack.records import History, Run, Target
 from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
+from lrtrack.trackers.mlflow import destination
 from lrtrack.trackers.mlflow.client_settings import ACCESS
 
 
@@ -30,12 +31,12 @@ class MlflowTracker:
     """MLflow's tracking store, wherever `MLFLOW_TRACKING_URI` or MLflow's defaults say it is.
 
     Args:
-        join: id of a run that somebody else has made and will close, though it is not MLflow's
-            active one: what loggers of frameworks have.
-        uri: the store that has it; None: as above.
+        join: id of a run that another program created and will close, although it is not MLflow's
+            active run; loggers of frameworks have such runs.
+        uri: the store of that run; None: as above.
     """
 
-    name = "mlflow"
+    name = destination.NAME
     portable = True
     takes_shared_uri = True
     access = ACCESS
@@ -46,80 +47,47 @@ class MlflowTracker:
 
     def active(self) -> bool:
         """Whether `mlflow.start_run()` is open on this thread."""
-        return active_run() is not None
+        return destination.active_run() is not None
 
     def status(self) -> str:
         """The store that new runs would go to, and how many experiments it has."""
         from lrtrack.trackers.mlflow.reading import status
 
-        return status(_current_uri(sys.modules.get("mlflow")))
+        return status(destination.current_uri())
 
     def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
-        """The user's active run, else a new run in `experiment` or where MLflow itself would go.
+        """The user's active run, else a new run in `experiment` or in MLflow's own default.
 
-        MLflow is only asked where the user has imported it already: the training process need
-        not pay for the import.
+        MLflow itself is asked only if the user has already imported it, to spare the training
+        process the import.
         """
-        module = sys.modules.get("mlflow")
-        uri = self._uri or _current_uri(module)
+        uri = self._uri or destination.current_uri()
         if self._join is not None:
             return Target(self.name, uri, run_id=self._join, joined=True)
-        run = active_run()
-        if run is not None:
-            return Target(self.name, uri, run_id=run.info.run_id, joined=True)
-        if os.environ.get("MLFLOW_RUN_ID"):  # as `mlflow.start_run()` would, in a project
-            return Target(self.name, uri, run_id=os.environ["MLFLOW_RUN_ID"], joined=True)
-        return _new(self.name, uri, experiment, default)
+        return destination.default_target(experiment, default, uri)
 
-    def apart(self, experiment: str | None, default: str = "lrtrack") -> Target:
-        """A new run whatever is active; without a word of the experiment, in the active run's."""
-        uri = _current_uri(sys.modules.get("mlflow"))
-        run = active_run()
-        if run is not None and experiment is None:
-            return Target(self.name, uri, experiment_id=run.info.experiment_id)
-        return _new(self.name, uri, experiment, default)
+    def separate_target(self, experiment: str | None, default: str = "lrtrack") -> Target:
+        """A new run even if one is active; by default in the active run's experiment."""
+        return destination.separate_target(experiment, default)
 
-    def child(self, target: Target) -> Target:
-        """A run nested in the open one of `target`, which lrtrack opens and closes."""
+    def child_target(self, target: Target) -> Target:
+        """A run nested in the open run of `target`; lrtrack opens and closes it."""
         return Target(self.name, target.uri, parent=target.run_id)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
-        """The writing half for `run`."""
+        """The sink that writes `run`."""
         from lrtrack.trackers.mlflow.sink import MlflowSink
 
         return MlflowSink(run, target, remote_id)
 
     def histories(self, query: Query, progress: Progress | None = None) -> Iterator[History]:
-        """Read an experiment's runs that lrtrack wrote, newest first."""
+        """Read the runs that lrtrack wrote into an experiment, newest first."""
         from lrtrack.trackers.mlflow.reading import read
 
         return read(query, progress)
 
     def publish(self, publication: Publication, query: Query) -> Remote:
-        """Put a report among the artifacts of the experiment's run `lrtrack report`."""
+        """Store a report among the artifacts of the experiment's run `lrtrack report`."""
         from lrtrack.trackers.mlflow.publishing import publish
 
         return publish(publication, query)
-
-
-def active_run() -> Any:
-    """The run that the user has open on this thread; None without one, or without MLflow."""
-    module = sys.modules.get("mlflow")
-    return module.active_run() if module is not None and hasattr(module, "active_run") else None
-
-
-def _new(tracker: str, uri: str | None, experiment: str | None, default: str) -> Target:
-    """A new run in `experiment`, or where MLflow's own variables say."""
-    name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
-    number = None if name else os.environ.get("MLFLOW_EXPERIMENT_ID")
-    return Target(tracker, uri, name or (None if number else default), number)
-
-
-def _current_uri(module: Any) -> str | None:
-    # `get_tracking_uri` knows what `set_tracking_uri` said; None leaves the default to MLflow,
-    # which has to look at the working directory for it.
-    if module is not None and hasattr(module, "is_tracking_uri_set"):
-        uri = module.get_tracking_uri() if module.is_tracking_uri_set() else None
-    else:
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or None
-    return redact(uri) if uri else None

@@ -1,4 +1,4 @@
-"""What decides how MLflow's client connects and authenticates: variables and files."""
+"""The variables and files that decide how MLflow's client connects and authenticates."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lrtrack.settings import redact
 from lrtrack.trackers.base import origin_of
 from lrtrack.trackers.hooks import Access
 
-#: MLflow's own variables, its databases' and its artifact stores'.
-_DECIDES = re.compile(
+#: Variables of MLflow, of its databases and of its artifact stores.
+_CONNECTION = re.compile(
     r"MLFLOW_|AZURE_|GOOGLE_|GCLOUD_|GCS_|DATABRICKS_|MYSQL_|PG[A-Z]+$"
     r"|AWS_(?!BATCH_JOB_|EXECUTION_ENV$)"
 )
-#: Recorded with each run, or without any effect on where a delivery goes and as whom.
+#: Recorded with each run, or without effect on the server and the account of an upload.
 _PER_RUN = {
     *("MLFLOW_RUN_ID", "MLFLOW_RUN_NAME", "MLFLOW_RUN_CONTEXT"),
     *("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"),
@@ -34,13 +34,14 @@ _PATHS = re.compile(
     r"|AZURE_(FEDERATED_TOKEN_FILE|CLIENT_CERTIFICATE_PATH|CONFIG_DIR)|DATABRICKS_CONFIG_FILE"
     r"|PG(PASSFILE|SERVICEFILE|SYSCONFDIR|SSLCERT|SSLKEY|SSLROOTCERT|SSLCRL)"
 )
-#: What MLflow sends, or signs with, whichever server it talks to.
+#: Credentials that MLflow sends to any server, or signs its requests with.
 _SENT_TO_SERVERS = re.compile(
     r"MLFLOW_TRACKING_(TOKEN|USERNAME|PASSWORD|AUTH|AWS_SIGV4|CLIENT_CERT_PATH|URI)"
     rf"|{re.escape(_CREDENTIALS)}"
 )
-#: Files, and Databricks, whose address comes with the credentials themselves.
-_NOBODY_ELSES = {"", "file", "sqlite", "databricks", "databricks-uc", "uc"}
+#: Stores that get no credentials from the variables: files, and Databricks, whose credentials
+#: come together with its address.
+_WITHOUT_CREDENTIALS = {"", "file", "sqlite", "databricks", "databricks-uc", "uc"}
 _SENT_TO_DATABASES = {
     "postgresql": re.compile(rf"PG(PASSWORD|USER|SSLCERT|SSLKEY)|{_URI}"),
     "mysql": re.compile(rf"MYSQL_PWD|{_URI}"),
@@ -50,8 +51,8 @@ _SENT_TO_DATABASES = {
 
 def _decides(name: str, value: str) -> bool:
     if name == _URI:
-        return redact(value) != value  # the rest of it is recorded with each run
-    return name not in _PER_RUN and _DECIDES.match(name) is not None
+        return redact(value) != value  # without credentials, the URI is recorded with each run
+    return name not in _PER_RUN and _CONNECTION.match(name) is not None
 
 
 def _files(environ: Mapping[str, str]) -> dict[str, Path]:
@@ -66,17 +67,17 @@ def _files(environ: Mapping[str, str]) -> dict[str, Path]:
 
 def _sends(name: str, target: Target) -> bool:
     scheme = _scheme(target)
-    sent = _SENT_TO_DATABASES.get(scheme, _SENT_TO_SERVERS)
-    return scheme not in _NOBODY_ELSES and sent.fullmatch(name) is not None
+    credentials = _SENT_TO_DATABASES.get(scheme, _SENT_TO_SERVERS)
+    return scheme not in _WITHOUT_CREDENTIALS and credentials.fullmatch(name) is not None
 
 
 def _scheme(target: Target) -> str:
-    """How the target's URI begins, as whoever opens it will read it."""
+    """The scheme of the target's URI, without the name of a driver."""
     return urlsplit((target.uri or "").strip()).scheme.partition("+")[0]
 
 
 def _origin(target: Target) -> str | None:
-    if _scheme(target) in _NOBODY_ELSES:
+    if _scheme(target) in _WITHOUT_CREDENTIALS:
         return None
     return origin_of(target.uri or "") or target.uri
 
@@ -85,17 +86,17 @@ def _home(environ: Mapping[str, str]) -> str | None:
     return origin_of(environ.get(_URI, ""))
 
 
-def refusal(status: int) -> str:
-    """What to do where the server refuses with that HTTP status, given what is set here."""
-    may = "that the server knows" if status == 401 else "that may do this"
+def credentials_fix(status: int) -> str:
+    """How to fix credentials that the server refused with HTTP status 401 or 403."""
+    condition = "that the server knows" if status == 401 else "that may do this"
     user, password = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
     present = [name for name in (user, password, "MLFLOW_TRACKING_TOKEN") if os.environ.get(name)]
     if present in ([user], [password]):
         (missing,) = {user, password} - set(present)
-        return f"set {missing}, too"
+        return f"set {missing} too"
     if present:
-        return f"the credentials in {' and '.join(present)} are not accepted; use ones {may}"
-    return f"set {user} and {password}, or MLFLOW_TRACKING_TOKEN, to credentials {may}"
+        return f"the credentials in {' and '.join(present)} are not accepted; use ones {condition}"
+    return f"set {user} and {password}, or MLFLOW_TRACKING_TOKEN, to credentials {condition}"
 
 
 ACCESS = Access(

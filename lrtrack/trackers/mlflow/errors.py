@@ -1,7 +1,7 @@
-"""What MLflow's refusals mean: later, or never. And that each request is sent once.
+"""MLflow's exceptions as temporary or final errors, and requests that are sent only once.
 
-By itself MLflow sends again what was not answered, even "create a run", of which the server then
-has two. lrtrack asks what is there before it sends anything again.
+MLflow retries every request that was not answered, even "create a run", which then creates two.
+lrtrack switches these retries off and asks what the server has before it sends anything again.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from typing import Any, TypeVar
 from lrtrack._optional import load
 from lrtrack.errors import AccessRefused, TrackerError, TrackerUnavailable
 from lrtrack.settings import redact
-from lrtrack.trackers.mlflow.client_settings import refusal
+from lrtrack.trackers.mlflow.client_settings import credentials_fix
 
-#: Seconds that a server may take for an answer, where the user has not said otherwise.
+#: Seconds to wait for an answer of a server, unless the user has set another limit.
 TIMEOUT = 20
 TIMEOUT_VARIABLE = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-#: Seconds between attempts to read, and the longest pause that a reader keeps for a server.
-PAUSES = (0.5, 1.0, 2.0)
-LONGEST = 30.0
+#: Seconds between attempts to read, and the longest pause that a server may ask a reader for.
+RETRY_PAUSES = (0.5, 1.0, 2.0)
+MAX_PAUSE = 30.0
 
-#: Codes after which the same request would fail again.
-_FINAL = {
+#: Codes of errors that the same request would meet again.
+_FINAL_CODES = {
     "BAD_REQUEST",
     "INVALID_PARAMETER_VALUE",
     "INVALID_STATE",
@@ -43,21 +43,21 @@ _FINAL = {
     "UNAUTHENTICATED",
     "ENDPOINT_NOT_FOUND",
 }
-_ACCESS = ("PERMISSION_DENIED", "UNAUTHENTICATED")
+_ACCESS_CODES = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 _FINAL_STATUS = ("401", "403", "404")
-#: The client's errors that are none of its own making: all others would come again.
-_LATER_STATUS = (408, 409, 425, 429, 499)
-#: What SQLAlchemy raises for a database that cannot be reached, and may be later.
-_DATABASE_LATER = ("OperationalError", "InterfaceError", "TimeoutError")
-#: The same in the text that MLflow makes of it, and calls a bad request: SQLAlchemy's own numbers.
-_LATER_TEXT = re.compile(r"sqlalche\.me/e/\d+/(3o7r|e3q8|rvf5)\b")
-#: What MLflow says of an answer that is not its own server's.
-_FOREIGN = re.compile(r"failed with error code \d+ != \d+\. Response body: '(.*)", re.DOTALL)
-_ADVICE = {
-    404: "look whether this is the address of an MLflow server",
-    413: "raise the limit for uploads of the proxy before the server (client_max_body_size)",
+#: Statuses 4xx that are temporary; all others would come again.
+_TEMPORARY_STATUS = (408, 409, 425, 429, 499)
+#: SQLAlchemy's exceptions for a database that cannot be reached at the moment.
+_TEMPORARY_DATABASE_ERRORS = ("OperationalError", "InterfaceError", "TimeoutError")
+#: The same errors in a message of MLflow's, which calls them bad requests: SQLAlchemy's numbers.
+_TEMPORARY_TEXT = re.compile(r"sqlalche\.me/e/\d+/(3o7r|e3q8|rvf5)\b")
+#: MLflow's message for an answer that did not come from an MLflow server.
+_FOREIGN_ANSWER = re.compile(r"failed with error code \d+ != \d+\. Response body: '(.*)", re.DOTALL)
+_STATUS_FIXES = {
+    404: "check that this is the address of an MLflow server",
+    413: "raise the upload limit of the proxy in front of the server (client_max_body_size)",
 }
-#: The packages of artifact stores, by the module that MLflow misses.
+#: The packages of artifact stores, by the module that MLflow fails to import.
 _PACKAGES = {
     "google": "google-cloud-storage",
     "azure": "azure-storage-blob azure-identity",
@@ -65,95 +65,107 @@ _PACKAGES = {
     "pyarrow": "pyarrow",
 }
 
-#: The function through which MLflow sends all that goes to its server.
+#: The function through which MLflow sends every request to its server.
 _SENDER = "_get_http_response_with_retries"
 _lock = threading.Lock()
 
 T = TypeVar("T")
 
 
-class Answer:
-    """What the server said last: nothing, before it has."""
+class LastResponse:
+    """Status and `Retry-After` of the last response; None before the first one."""
 
     status: int | None = None
     retry_after: float | None = None
 
-    def note(self, response: Any) -> None:
-        """Keep what tells whether, and when, to ask again."""
+    def record(self, response: Any) -> None:
+        """Keep what decides whether, and when, to send the request again."""
         self.status = int(response.status_code)
-        self.retry_after = seconds(response.headers.get("Retry-After"))
+        self.retry_after = retry_after_seconds(response.headers.get("Retry-After"))
 
 
-_answer: ContextVar[Answer | None] = ContextVar("lrtrack_mlflow_answer", default=None)
+_last_response: ContextVar[LastResponse | None] = ContextVar(
+    "lrtrack_mlflow_response", default=None
+)
 
 
 @contextmanager
-def send_once() -> Iterator[Answer]:
-    """Send each request of this thread to MLflow's server once, for as long as the block lasts.
+def send_once() -> Iterator[LastResponse]:
+    """Send each request of this thread to MLflow's server once, without retries, in the block.
 
-    What the user's own code sends, before, after and on other threads, is left as it is.
+    Requests of the user's own code, before, after and on other threads, do not change.
 
     Yields:
-        What came of the last request.
+        The last response, updated with each request.
     """
-    _listen()
-    answer = Answer()
-    token = _answer.set(answer)
+    _patch_sender()
+    response = LastResponse()
+    token = _last_response.set(response)
     try:
-        yield answer
+        yield response
     finally:
-        _answer.reset(token)
+        _last_response.reset(token)
 
 
 @contextmanager
-def translated(uri: str | None) -> Iterator[None]:
-    """Send once, and turn MLflow's exceptions into lrtrack's two kinds: later, or never."""
+def translate_errors(uri: str | None) -> Iterator[None]:
+    """Send each request once, and raise MLflow's exceptions as temporary or final ones of lrtrack.
+
+    Raises:
+        TrackerUnavailable: a temporary failure.
+        AccessRefused: the server refuses the credentials.
+        TrackerError: any other final failure.
+    """
     exceptions = load("mlflow.exceptions")
     where = f"MLflow at {redact(uri)}" if uri else "MLflow's default store"
-    with send_once() as answer:
+    with send_once() as response:
         try:
             yield
-        except (exceptions.MlflowException, OSError) as error:  # artifacts: those of requests
-            message = f"{where}: {redact(_reason(error, answer))}"
-            if _final(error, answer):
-                refused = answer.status in (401, 403) or _code(error) in _ACCESS
-                refusal_kind = AccessRefused if refused else TrackerError
-                raise refusal_kind(message, _fix(error, answer)) from error
-            raise TrackerUnavailable(message, answer.retry_after) from error
-        except ModuleNotFoundError as error:  # a database's or a cloud's own package
-            raise TrackerError(f"{where} {_needs(error)}") from error
+        except (
+            exceptions.MlflowException,
+            OSError,
+        ) as error:  # OSError: from `requests`, for files
+            message = f"{where}: {redact(_describe(error, response))}"
+            if _is_final(error, response):
+                refused = response.status in (401, 403) or _code(error) in _ACCESS_CODES
+                error_type = AccessRefused if refused else TrackerError
+                raise error_type(message, _fix(error, response)) from error
+            raise TrackerUnavailable(message, response.retry_after) from error
+        except ModuleNotFoundError as error:  # the package of a database or a cloud
+            raise TrackerError(f"{where} {_missing_package(error)}") from error
         except Exception as error:
             if not type(error).__module__.startswith("sqlalchemy"):
                 raise
-            later = type(error).__name__ in _DATABASE_LATER
-            kind = TrackerUnavailable if later else TrackerError
-            raise kind(f"{where}: {redact(_reason(error, answer))}") from error
+            temporary = type(error).__name__ in _TEMPORARY_DATABASE_ERRORS
+            kind = TrackerUnavailable if temporary else TrackerError
+            raise kind(f"{where}: {redact(_describe(error, response))}") from error
 
 
-def patiently(uri: str | None, ask: Callable[[], T]) -> T:
-    """What `ask` returns; asked again a few times where the tracker may answer later.
+def with_retries(uri: str | None, request: Callable[[], T]) -> T:
+    """Return the result of `request`, retried a few times after temporary failures.
 
-    Only for what may be asked twice. A server that wants a pause gets it, unless that is longer
-    than anybody would wait for.
+    Only for requests that may be sent twice. A pause that the server asks for is kept, up to
+    `MAX_PAUSE` seconds.
 
     Raises:
-        TrackerUnavailable: it did not answer; TrackerError: it refuses.
+        TrackerUnavailable: the server does not answer, or asks for a longer pause.
+        TrackerError: the server refuses the request.
     """
-    for pause in PAUSES:
+    for pause in RETRY_PAUSES:
         try:
-            with translated(uri):
-                return ask()
+            with translate_errors(uri):
+                return request()
         except TrackerUnavailable as error:
-            wanted = error.retry_after or 0.0
-            if wanted > LONGEST:
-                raise TrackerUnavailable(f"{error}; try again in {wanted:.0f} s", wanted) from error
-            time.sleep(max(pause, wanted))
-    with translated(uri):
-        return ask()
+            wait = error.retry_after or 0.0
+            if wait > MAX_PAUSE:
+                raise TrackerUnavailable(f"{error}; try again in {wait:.0f} s", wait) from error
+            time.sleep(max(pause, wait))
+    with translate_errors(uri):
+        return request()
 
 
-def seconds(header: str | None) -> float | None:
-    """How long a `Retry-After` says to wait: seconds or a date; None where it says nothing."""
+def retry_after_seconds(header: str | None) -> float | None:
+    """Seconds to wait by a `Retry-After` header, which holds seconds or a date; None: no number."""
     text = (header or "").strip()
     if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
         return float(text)
@@ -165,8 +177,8 @@ def seconds(header: str | None) -> float | None:
     return max(0.0, (aware - datetime.now(UTC)).total_seconds())
 
 
-def _listen() -> None:
-    """Be the one through whom MLflow sends; anybody but `send_once` notices nothing."""
+def _patch_sender() -> None:
+    """Wrap the function that sends MLflow's requests; only `send_once` changes what it does."""
     rest = load("mlflow.utils.rest_utils")
     with _lock:
         original = getattr(rest, _SENDER, None)
@@ -174,54 +186,54 @@ def _listen() -> None:
             return
         signature = inspect.signature(original)
         if not {"max_retries", "raise_on_status", "kwargs"} <= set(signature.parameters):
-            return  # another MLflow: what `store` puts into the environment has to do
+            return  # another version of MLflow: only the variables that `store` sets apply
 
         @functools.wraps(original)
         def send(*args: Any, **kwargs: Any) -> Any:
-            answer = _answer.get()
-            if answer is None:
+            last = _last_response.get()
+            if last is None:
                 return original(*args, **kwargs)
             bound = signature.bind(*args, **kwargs)
-            # A status is an answer, and not worth an exception that does not tell its headers.
+            # An exception for the status would hide the response's headers.
             bound.arguments.update(max_retries=0, raise_on_status=False)
             if TIMEOUT_VARIABLE not in os.environ:
                 bound.arguments.setdefault("kwargs", {})["timeout"] = TIMEOUT
-            answer.status = answer.retry_after = None
+            last.status = last.retry_after = None
             response = original(*bound.args, **bound.kwargs)
-            answer.note(response)
+            last.record(response)
             return response
 
         vars(send)["lrtrack"] = True
         setattr(rest, _SENDER, send)
 
 
-def _needs(error: ModuleNotFoundError) -> str:
-    """What a missing driver of a database or an artifact store is called, and how to get it."""
+def _missing_package(error: ModuleNotFoundError) -> str:
+    """Which package of a database or an artifact store is missing, and how to install it."""
     module = (error.name or "").partition(".")[0]
-    advice = f". Fix: pip install {_PACKAGES.get(module, module)}" if module else ""
-    return f"needs a package that is not installed here ({error}){advice}"
+    fix = f". Fix: pip install {_PACKAGES.get(module, module)}" if module else ""
+    return f"needs a package that is not installed here ({error}){fix}"
 
 
-def _reason(error: BaseException, answer: Answer) -> str:
-    """What went wrong, without the wrappings of three libraries around a refused connection."""
+def _describe(error: BaseException, response: LastResponse) -> str:
+    """The cause of an error, without the layers that three libraries put around it."""
     text = str(error).strip()
-    status = answer.status or 0
-    foreign = _FOREIGN.search(text)
+    status = response.status or 0
+    foreign = _FOREIGN_ANSWER.search(text)
     if foreign is not None and status in set(HTTPStatus):
-        said = foreign[1].rstrip("'").strip()
-        shown = "" if said.startswith("<") or not said else f", {said.splitlines()[0][:200]!r}"
-        text = f"answers {status} ({HTTPStatus(status).phrase}){shown}"
-    advice = _ADVICE.get(status, "") if _code(error) != "RESOURCE_DOES_NOT_EXIST" else ""
-    return _plain(text, error)[:500] + (f": {advice}" if advice else "")
+        body = foreign[1].rstrip("'").strip()
+        quoted = "" if body.startswith("<") or not body else f", {body.splitlines()[0][:200]!r}"
+        text = f"answers {status} ({HTTPStatus(status).phrase}){quoted}"
+    fix = _STATUS_FIXES.get(status, "") if _code(error) != "RESOURCE_DOES_NOT_EXIST" else ""
+    return _first_cause(text, error)[:500] + (f". Fix: {fix}" if fix else "")
 
 
-def _fix(error: BaseException, answer: Answer) -> str:
-    """What to do about credentials that were refused; empty where they were not."""
-    asked = answer.status in (401, 403) and _code(error) != "RESOURCE_DOES_NOT_EXIST"
-    return refusal(answer.status or 0) if asked else ""
+def _fix(error: BaseException, response: LastResponse) -> str:
+    """How to fix refused credentials; empty if they were not refused."""
+    refused = response.status in (401, 403) and _code(error) != "RESOURCE_DOES_NOT_EXIST"
+    return credentials_fix(response.status or 0) if refused else ""
 
 
-def _plain(text: str, error: BaseException) -> str:
+def _first_cause(text: str, error: BaseException) -> str:
     system = re.search(r"\[Errno -?\d+\] ([^\"')]+)", text)
     if "failed with exception" in text and system is not None:
         return f"cannot be reached ({system[1].strip()})"
@@ -235,15 +247,15 @@ def _code(error: Any) -> str:
     return str(getattr(error, "error_code", ""))
 
 
-def _final(error: BaseException, answer: Answer) -> bool:
-    """Whether the same request would be refused again."""
+def _is_final(error: BaseException, response: LastResponse) -> bool:
+    """Whether the same request would fail again."""
     text = str(error)
-    if _LATER_TEXT.search(text):
+    if _TEMPORARY_TEXT.search(text):
         return False
-    status = answer.status or 0
-    if status >= 500 or status in _LATER_STATUS:
-        return _code(error) == "INVALID_STATE"  # which MLflow sends as if it were its own trouble
-    if _code(error) in _FINAL or 400 <= status < 500:  # other servers' answers have no code
+    status = response.status or 0
+    if status >= 500 or status in _TEMPORARY_STATUS:
+        return _code(error) == "INVALID_STATE"  # MLflow sends it with a status 5xx
+    if _code(error) in _FINAL_CODES or 400 <= status < 500:  # other servers send no code
         return True
     return any(f"error code {final}" in text or f"error {final}" in text
                for final in _FINAL_STATUS)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Keeping a report beside the runs that it is about."""
+"""Storing a report in MLflow, beside the runs that it compares."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING
 from lrtrack.errors import TrackerError, warn
 from lrtrack.settings import redact
 from lrtrack.trackers.base import REPORT, Publication, Query, Remote
-from lrtrack.trackers.mlflow import metadata
-from lrtrack.trackers.mlflow.errors import patiently
-from lrtrack.trackers.mlflow.reading import experiment_of, own_target
-from lrtrack.trackers.mlflow.store import existing, page, quiet
+from lrtrack.trackers.mlflow import destination, metadata
+from lrtrack.trackers.mlflow.errors import with_retries
+from lrtrack.trackers.mlflow.reading import find_experiment
+from lrtrack.trackers.mlflow.store import open_existing, quiet, run_url
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
 def publish(publication: Publication, query: Query) -> Remote:
-    """Put the report into the experiment's run of that name, and its words into the description.
+    """Store the report in the experiment's run `lrtrack report`, and its text in the description.
 
-    The run has no tag `lrtrack.version`, by which trainings are found, and so is never read as one.
-    All of it may be done twice, and is, where an answer was lost.
+    The run has no tag `lrtrack.version`, by which training runs are found, so it is never read as
+    one. Every request may be sent twice, and is sent again if an answer was lost.
     """
-    uri = query.uri or own_target().uri
-    mlflow = existing(uri)
+    uri = query.uri or destination.default_target().uri
+    mlflow = open_existing(uri)
 
     def begin() -> tuple[str, str]:
-        experiment_id = str(experiment_of(mlflow, query).experiment_id)
+        experiment_id = str(find_experiment(mlflow, query).experiment_id)
         return experiment_id, _find_or_create(mlflow, experiment_id)
 
     def finish(stored: bool) -> None:
@@ -36,38 +36,38 @@ def publish(publication: Publication, query: Query) -> Remote:
         mlflow.set_terminated(run_id, "FINISHED")
 
     with quiet():
-        experiment_id, run_id = patiently(uri, begin)
-        refusal = _store_files(mlflow, uri, run_id, publication)
-        patiently(uri, lambda: finish(refusal is None))
-    if refusal is not None:
+        experiment_id, run_id = with_retries(uri, begin)
+        failure = _store_files(mlflow, uri, run_id, publication)
+        with_retries(uri, lambda: finish(failure is None))
+    if failure is not None:
         warn(
             f"The report is in the description of the MLflow run {run_id}, but its files are not "
-            f"stored: {refusal}. Write them with --output."
+            f"stored: {failure}. Fix: write them to disk with --output."
         )
-    return Remote(run_id, page(mlflow.tracking_uri, experiment_id, run_id))
+    return Remote(run_id, run_url(mlflow.tracking_uri, experiment_id, run_id))
 
 
 def _store_files(
     mlflow: MlflowClient, uri: str | None, run_id: str, publication: Publication
 ) -> str | None:
-    """Store the report's files; why the artifact store does not take them, None where it does."""
+    """Store the report's files; return why that failed, or None."""
     with tempfile.TemporaryDirectory(prefix="lrtrack-") as folder:
         for name, content in publication.files.items():
             (Path(folder) / name).write_bytes(content)
         try:
-            patiently(uri, lambda: mlflow.log_artifacts(run_id, folder, publication.folder))
+            with_retries(uri, lambda: mlflow.log_artifacts(run_id, folder, publication.folder))
         except TrackerError as error:
             return str(error)
-        except Exception as error:  # packages of artifact stores raise errors of their own
+        except Exception as error:  # each artifact store's package has its own exceptions
             return redact(repr(error))
     return None
 
 
 def _find_or_create(mlflow: MlflowClient, experiment_id: str) -> str:
-    wanted = f"tags.`{metadata.KIND}` = '{metadata.REPORT_KIND}'"
-    found = mlflow.search_runs([experiment_id], wanted, max_results=1)
-    if found:
-        return str(found[0].info.run_id)
+    condition = f"tags.`{metadata.KIND}` = '{metadata.REPORT_KIND}'"
+    runs = mlflow.search_runs([experiment_id], condition, max_results=1)
+    if runs:
+        return str(runs[0].info.run_id)
     tags = {metadata.KIND: metadata.REPORT_KIND, "mlflow.source.name": "lrtrack compare --publish"}
     run = mlflow.create_run(experiment_id, tags=tags, run_name=REPORT)
     return str(run.info.run_id)

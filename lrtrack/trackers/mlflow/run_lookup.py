@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 def find_or_create(mlflow: MlflowClient, run: Run, target: Target) -> tuple[str, bool]:
-    """The id of the MLflow run for `run`, and whether it was created just now.
+    """Return the id of the MLflow run for `run`, and whether this call created it.
 
     Raises:
         TrackerError: the experiment is deleted.
     """
     experiment_id = _experiment(mlflow, target)
-    # An earlier attempt may have created the run and died before it could say so, or an
-    # earlier phase of the same run.
+    # The run exists if an earlier attempt created it and ended before it could report the id, or
+    # if an earlier phase of the same run created it.
     run_id = shared_runs.head(target) or run.id
-    found = mlflow.search_runs(
+    runs = mlflow.search_runs(
         [experiment_id], f"tags.`{metadata.RUN_ID}` = '{run_id}'", max_results=1
     )
-    if found:
-        return str(found[0].info.run_id), False
+    if runs:
+        return str(runs[0].info.run_id), False
     tags = {
         "mlflow.source.name": run.source,
         "mlflow.source.type": "LOCAL",
@@ -49,21 +49,21 @@ def _experiment(mlflow: MlflowClient, target: Target) -> str:
     if target.parent is not None:
         return str(mlflow.get_run(target.parent).info.experiment_id)
     name = target.experiment or "lrtrack"
-    found = mlflow.get_experiment_by_name(name)
-    if found is None:
+    experiment = mlflow.get_experiment_by_name(name)
+    if experiment is None:
         exceptions = load("mlflow.exceptions")
         try:
             return str(mlflow.create_experiment(name, tags=experiment_tags()))
-        except exceptions.MlflowException:  # someone was faster
-            found = mlflow.get_experiment_by_name(name)
-            if found is None:
+        except exceptions.MlflowException:  # another process was faster
+            experiment = mlflow.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-    if found.lifecycle_stage == "deleted":
+    if experiment.lifecycle_stage == "deleted":
         raise TrackerError(
-            f"experiment {name!r} is deleted; restore it with "
-            f"`mlflow experiments restore -x {found.experiment_id}`, then run `lrtrack sync`"
+            f"experiment {name!r} is deleted. Fix: restore it with "
+            f"`mlflow experiments restore -x {experiment.experiment_id}`, then run `lrtrack sync`"
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _user() -> str:

@@ -1,4 +1,4 @@
-"""Filters in MLflow's search language, to narrow what is fetched."""
+"""Filters translated into MLflow's search language, so that fewer runs are fetched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's steps as a table: out of its columnar file, or as the metric API has them."""
+"""The steps of a run as a table, from its columnar file or from the metric API."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ from lrtrack.journal.reader import merge
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: The columnar file below a run's artifacts.
+#: The columnar file, relative to a run's artifacts.
 FILE = f"{history_table.FOLDER}/{history_table.NAME}"
-#: Run-level metrics, which no step has.
-_OWN = ("loss_final", "loss_best")
+#: Run-level metrics, which belong to no step.
+_RUN_LEVEL = ("loss_final", "loss_best")
 
 
-def columnar(mlflow: MlflowClient, run_id: str, root: str = "") -> pa.Table:
-    """The columnar file of a run.
+def download_history(mlflow: MlflowClient, run_id: str, root: str = "") -> pa.Table:
+    """Download and read the columnar file of a run.
 
     Args:
-        root: where the run's artifacts are, if that is known.
+        mlflow: a client of the store.
+        run_id: MLflow's run id.
+        root: the URI of the run's artifacts, if it is known.
 
     Raises:
-        TrackerUnavailable: it is there, and cannot be had at present.
-        Exception: what MLflow, or pyarrow, raises otherwise.
+        TrackerUnavailable: the file exists but cannot be downloaded at present.
+        Exception: any other error of MLflow or pyarrow.
     """
     with tempfile.TemporaryDirectory() as folder:
         if root and urlsplit(root).scheme in ("", "file", "mlflow-artifacts"):
-            # MLflow's client asks for the run twice, and for its models, before each file.
-            with suppress(Exception):  # then as MLflow does it, whose error counts
+            # With a run id, MLflow requests the run twice, and its models, before each file.
+            with suppress(Exception):  # the call with the run id below reports the error
                 fetch = load("mlflow.artifacts").download_artifacts
                 uri = mlflow.tracking_uri
                 path = fetch(artifact_uri=f"{root}/{FILE}", dst_path=folder, tracking_uri=uri)
@@ -47,26 +49,26 @@ def columnar(mlflow: MlflowClient, run_id: str, root: str = "") -> pa.Table:
         try:
             path = mlflow.download_artifacts(run_id, FILE, folder)
         except Exception as error:
-            # Of any failure at all, MLflow says that there is no such file.
+            # MLflow reports any failure at all as a missing file.
             if FILE in [file.path for file in mlflow.list_artifacts(run_id, history_table.FOLDER)]:
-                raise TrackerUnavailable(f"{FILE} of run {run_id} does not arrive") from error
+                raise TrackerUnavailable(f"{FILE} of run {run_id} cannot be downloaded") from error
             raise
         return history_table.read_parquet(Path(path))
 
 
-def stored(mlflow: MlflowClient, found: Any, prefix: str) -> pa.Table:
-    """Every step of a run, as the metric API has it."""
-    names = [name for name in found.data.metrics if not _run_level(name, prefix)]
-    return from_api(mlflow, found.info.run_id, names)
+def fetch_steps(mlflow: MlflowClient, mlflow_run: Any, prefix: str) -> pa.Table:
+    """Fetch every step of a run from the metric API."""
+    names = [name for name in mlflow_run.data.metrics if not _is_run_level(name, prefix)]
+    return fetch_metrics(mlflow, mlflow_run.info.run_id, names)
 
 
-def from_api(mlflow: MlflowClient, run_id: str, names: list[str]) -> pa.Table:
-    """These metrics of a run, as the metric API has them."""
+def fetch_metrics(mlflow: MlflowClient, run_id: str, names: list[str]) -> pa.Table:
+    """Fetch some metrics of a run from the metric API."""
     points: dict[int, dict[str, float]] = {}
     times: dict[int, float] = {}
     for name in names:
         for metric in mlflow.get_metric_history(run_id, name):
-            points.setdefault(metric.step, {})[name] = _infinite(metric.value)
+            points.setdefault(metric.step, {})[name] = _restore_infinity(metric.value)
             times.setdefault(metric.step, metric.timestamp / 1000)
     steps = sorted(points)
     return pa.table(
@@ -78,16 +80,16 @@ def from_api(mlflow: MlflowClient, run_id: str, names: list[str]) -> pa.Table:
     )
 
 
-def _infinite(value: float) -> float:
-    # MLflow's SQL store keeps infinities as the largest number there is.
+def _restore_infinity(value: float) -> float:
+    # MLflow's SQL store keeps infinities as the largest float64.
     return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
-def joined(table: pa.Table, extra: pa.Table) -> pa.Table:
-    """Two tables of one run in one."""
+def merge_tables(table: pa.Table, extra: pa.Table) -> pa.Table:
+    """Merge two tables of one run."""
     return merge([batch for part in (table, extra) for batch in part.to_batches()])
 
 
-def _run_level(name: str, prefix: str) -> bool:
-    # Other blocks of the same run have their own, under other prefixes.
-    return name.startswith("system/") or name.removeprefix(prefix).rpartition("/")[2] in _OWN
+def _is_run_level(name: str, prefix: str) -> bool:
+    # Other blocks of the same run have theirs under other prefixes.
+    return name.startswith("system/") or name.removeprefix(prefix).rpartition("/")[2] in _RUN_LEVEL

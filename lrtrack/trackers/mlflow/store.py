@@ -1,4 +1,4 @@
-"""Finding MLflow's store from any process."""
+"""Clients for an MLflow store, which every process resolves in the same way."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ from urllib.request import Request, urlopen
 from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerUnavailable
 from lrtrack.settings import owns_process, redact
-from lrtrack.trackers.mlflow.errors import TIMEOUT, TIMEOUT_VARIABLE, translated
+from lrtrack.trackers.mlflow.errors import TIMEOUT, TIMEOUT_VARIABLE, translate_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: The databases that MLflow keeps stores in, as their URIs begin.
+#: Matches the beginning of a database's URI.
 _DATABASE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")
-#: Seconds that a server may take to accept a connection from someone who waits for it.
-_PATIENCE = 5.0
+#: Seconds to wait for a connection while the user waits.
+_CONNECT_TIMEOUT = 5.0
 
 _directory_lock = threading.Lock()
 
 
 @contextmanager
 def working_directory(path: str | None) -> Iterator[None]:
-    """Work in `path` for a moment: MLflow resolves relative stores against the process's own.
+    """Change the working directory to `path` during the block.
 
-    All of lrtrack's own paths are absolute, so other threads do not notice.
+    MLflow resolves relative stores against the working directory. All paths of lrtrack itself are
+    absolute, so its other threads are not affected.
     """
     with _directory_lock:
         before = Path.cwd()
@@ -50,55 +51,55 @@ def working_directory(path: str | None) -> Iterator[None]:
 
 
 def client(uri: str | None, cwd: str | None) -> MlflowClient:
-    """A client for the store at `uri`, as a process in `cwd` would find it.
+    """Return a client for the store at `uri`, resolved as a process in `cwd` would.
 
     Args:
-        uri: without credentials; None for MLflow's default there.
-        cwd: against which a relative or default store is resolved; None: this process's.
+        uri: without credentials; None: MLflow's default.
+        cwd: the directory for a relative or default store; None: this process's.
 
     Raises:
         TrackerUnavailable, TrackerError: the store cannot be opened.
     """
-    # All that decides which store it is: a notebook may change its directory or the variable.
+    # The cache key has everything that decides the store: a notebook may change its directory or
+    # the variable.
     return _client(uri, cwd or str(Path.cwd()), os.environ.get("MLFLOW_TRACKING_URI"))
 
 
 @lru_cache(maxsize=64)
 def _client(uri: str | None, cwd: str, _environment: str | None) -> MlflowClient:
-    _tune()
+    _set_client_defaults()
     mlflow = load("mlflow")
-    _less_talk()
-    with translated(uri), working_directory(cwd):
-        found = _absolute(uri or _default(mlflow))
-        if owns_process() and _DATABASE.match(found):
-            # A database that is down would hold up all other runs for a minute and a half.
+    _quiet_loggers()
+    with translate_errors(uri), working_directory(cwd):
+        absolute = _absolute(uri or _default(mlflow))
+        if owns_process() and _DATABASE.match(absolute):
+            # A database that is down would otherwise block all other runs for 90 seconds.
             databases: Any = load("mlflow.store.db.utils")
             databases.MAX_RETRY_COUNT = 1
-        return mlflow.MlflowClient(tracking_uri=found)
+        return mlflow.MlflowClient(tracking_uri=absolute)
 
 
-def existing(uri: str | None) -> MlflowClient:
-    """A client for a store to be read: where there is none, none is made.
+def open_existing(uri: str | None) -> MlflowClient:
+    """Return a client that reads a store, without creating a missing one.
 
     Raises:
-        NothingFound: no store there yet.
+        NothingFound: there is no store yet.
         TrackerUnavailable, TrackerError: the store cannot be opened.
     """
-    _tune()
-    with translated(uri):
-        found = _absolute(uri or _default(load("mlflow")))
-        if _absent(found):
+    _set_client_defaults()
+    with translate_errors(uri):
+        absolute = _absolute(uri or _default(load("mlflow")))
+        if _is_missing(absolute):
             raise NothingFound(
-                f"{redact(found)}: no store there yet. Go to the directory where the training "
-                "ran, or say where the store is with --tracking-uri or MLFLOW_TRACKING_URI."
+                f"{redact(absolute)}: no store there yet. Fix: change to the directory where you "
+                "trained, or name the store with --tracking-uri or MLFLOW_TRACKING_URI."
             )
-        _knock(found)
+        _check_reachable(absolute)
     return client(uri, str(Path.cwd()))
 
 
-#: What MLflow is told to keep to itself: a progress bar for each file, and addresses that may have
-#: credentials in them.
-_QUIET = {
+#: Switch off a progress bar for each file, and printed addresses, which may contain credentials.
+_QUIET_VARIABLES = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
@@ -106,10 +107,10 @@ _QUIET = {
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without MLflow's own words where the user has not asked for them; errors are raised."""
-    added = [name for name in _QUIET if name not in os.environ]
-    os.environ.update({name: _QUIET[name] for name in added})
-    log = logging.getLogger("mlflow.store.db.utils")  # it logs what it raises, with a traceback
+    """Suppress MLflow's output during the block, unless the user asked for it."""
+    added = [name for name in _QUIET_VARIABLES if name not in os.environ]
+    os.environ.update({name: _QUIET_VARIABLES[name] for name in added})
+    log = logging.getLogger("mlflow.store.db.utils")  # it logs each exception with a traceback
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
@@ -120,18 +121,18 @@ def quiet() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def page(uri: str, experiment_id: str, run_id: str) -> str | None:
-    """Where people look at a run; None for a store without a server."""
+def run_url(uri: str, experiment_id: str, run_id: str) -> str | None:
+    """The address of a run's page; None for a store without a server."""
     if not uri.startswith(("http://", "https://")):
         return None
-    place = f"{redact(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
-    # Without it, MLflow 3 shows the run among evaluations of chat bots; others ignore it.
-    return f"{place}?workflowType=machine_learning"
+    address = f"{redact(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    # Without the parameter, MLflow 3 shows the run as one of GenAI; other versions ignore it.
+    return f"{address}?workflowType=machine_learning"
 
 
 def _default(mlflow: Any) -> str:
-    # MLflow puts what `set_tracking_uri` was told into the variable, for its child processes; a
-    # run without a URI was started by someone who had set neither.
+    # `set_tracking_uri` also sets the variable, for child processes. A run without a URI was
+    # started with neither of them, so the variable must not count here.
     saved = os.environ.pop("MLFLOW_TRACKING_URI", None)
     try:
         return str(mlflow.get_tracking_uri())
@@ -141,7 +142,7 @@ def _default(mlflow: Any) -> str:
 
 
 def _absolute(uri: str) -> str:
-    """Resolve a store against the working directory, and give it its credentials back."""
+    """Resolve a store against the working directory, and restore its credentials."""
     environment = os.environ.get("MLFLOW_TRACKING_URI", "")
     if environment and redact(environment) == uri:
         uri = environment
@@ -161,13 +162,13 @@ def _absolute_sqlite(uri: str) -> str:
     if not url.database or url.database == ":memory:" or "uri" in url.query:
         return uri
     url = url.set(database=str(Path.cwd() / url.database))
-    # Quoted only where it must be: beside the file, MLflow makes a directory of the quoted name.
+    # Quote the path only if necessary: MLflow also creates a directory of the quoted name.
     plain = f"{url.drivername}:///{url.database}"
     return plain if make_url(plain) == url else str(url.render_as_string(hide_password=False))
 
 
-def _absent(uri: str) -> bool:
-    """Whether an absolute `uri` is a place on this machine where opening a store would make it."""
+def _is_missing(uri: str) -> bool:
+    """Whether opening the store at an absolute `uri` would create it on this machine."""
     if uri.startswith("file:"):
         folder = Path(unquote(urlsplit(uri).path))
         return not folder.is_dir() or not any(folder.iterdir())
@@ -179,8 +180,8 @@ def _absent(uri: str) -> bool:
     return False
 
 
-def _knock(uri: str) -> None:
-    """Fail at once where nobody answers: MLflow itself would try for minutes."""
+def _check_reachable(uri: str) -> None:
+    """Fail immediately if the store does not answer; MLflow itself would retry for minutes."""
     if _DATABASE.match(uri):
         sqlalchemy = load("sqlalchemy")
         engine = sqlalchemy.create_engine(uri)
@@ -190,33 +191,34 @@ def _knock(uri: str) -> None:
             engine.dispose()
     elif uri.startswith(("http://", "https://")):
         try:
-            urlopen(Request(redact(uri), method="HEAD"), timeout=_PATIENCE).close()  # noqa: S310
+            urlopen(Request(redact(uri), method="HEAD"), timeout=_CONNECT_TIMEOUT).close()  # noqa: S310
         except (OSError, ValueError, HTTPException) as error:
-            # Any answer is for MLflow to understand, and a slow one is for MLflow to wait for.
-            nobody: tuple[type[OSError], ...] = (ConnectionError,)
+            # Any response, and a slow one, is left to MLflow; only a failed connection counts.
+            unreachable: tuple[type[OSError], ...] = (ConnectionError,)
             reason: object = error
-            if isinstance(error, URLError):  # before the connection stood
-                reason, nobody = error.reason, (*nobody, TimeoutError, socket.gaierror)
-            if isinstance(reason, nobody):
-                said = getattr(reason, "strerror", None) or str(reason)
+            if isinstance(error, URLError):  # before the connection was established
+                reason = error.reason
+                unreachable = (*unreachable, TimeoutError, socket.gaierror)
+            if isinstance(reason, unreachable):
+                cause = getattr(reason, "strerror", None) or str(reason)
                 raise TrackerUnavailable(
-                    f"MLflow at {redact(uri)}: cannot be reached ({said})"
+                    f"MLflow at {redact(uri)}: cannot be reached ({cause})"
                 ) from error
 
 
-def _tune() -> None:
-    # By default MLflow tries seven times, two minutes each: lrtrack has its own patience, between
-    # attempts and without holding up other runs. Here for the threads that MLflow starts.
+def _set_client_defaults() -> None:
+    # By default MLflow tries seven times, two minutes each. lrtrack retries by itself, without
+    # blocking other runs. Variables also reach the threads that MLflow starts.
     if owns_process():
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
         os.environ.setdefault(TIMEOUT_VARIABLE, str(TIMEOUT))
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        # It would print the address with the credentials in it.
+        # MLflow would print the address together with the credentials in it.
         os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
-def _less_talk() -> None:
-    # Database migrations at the first use of a store are not news to someone who trains.
+def _quiet_loggers() -> None:
+    # Messages about database migrations at the first use of a store are noise in a training log.
     for name in ("alembic", "mlflow.store.db.utils", "mlflow.tracking"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,7 +1,7 @@
-"""Taking turns at a database, which many runs are delivered to at the same time.
+"""A limit on how many runs are written to one database at the same time.
 
-SQLite has one writer: the others would wait inside MLflow, each with one of its connections, and
-try again after ever longer pauses. Of other databases MLflow has 15 connections at once.
+SQLite allows one writer: the others would wait inside MLflow, each holding one of its connections,
+and retry after ever longer pauses. MLflow opens at most 15 connections to other databases.
 """
 
 from __future__ import annotations
@@ -10,21 +10,22 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: Runs written at the same time, by how the store's URI begins; a server looks after itself.
-_AT_ONCE = {"sqlite": 1, "postgresql": 8, "mysql": 8, "mssql": 8}
+#: The most runs written at a time, by the beginning of the store's URI. A tracking server, which
+#: is not listed, limits its own writers.
+_MAX_WRITERS = {"sqlite": 1, "postgresql": 8, "mysql": 8, "mssql": 8}
 
 _lock = threading.Lock()
-_turns: dict[str, threading.Semaphore] = {}
+_slots: dict[str, threading.Semaphore] = {}
 
 
 @contextmanager
-def turn(uri: str) -> Iterator[None]:
-    """Wait until the store at `uri` takes another writer, and be that writer for a moment."""
-    limit = next((n for name, n in _AT_ONCE.items() if uri.startswith(name)), None)
+def writer_slot(uri: str) -> Iterator[None]:
+    """Wait until the store at `uri` takes another writer, and hold a slot during the block."""
+    limit = next((n for name, n in _MAX_WRITERS.items() if uri.startswith(name)), None)
     if limit is None:
         yield
         return
     with _lock:
-        mine = _turns.setdefault(uri, threading.Semaphore(limit))
-    with mine:
+        slots = _slots.setdefault(uri, threading.Semaphore(limit))
+    with slots:
         yield

@@ -1,6 +1,6 @@
-"""What an experiment is made with, so that MLflow's pages show trainings as trainings.
+"""Tags of a new experiment, so that MLflow's pages show training runs with useful columns.
 
-Only for experiments that lrtrack itself creates: how the user's own look is up to him.
+Only experiments that lrtrack itself creates get them; those of the user stay as they are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from lrtrack.trackers.mlflow.metadata import SCHEDULE
 
-#: Where MLflow keeps saved views, which its runs page lists under "Views".
+#: The tag prefix of MLflow's saved views, which its runs page lists under "Views".
 _VIEW = "mlflow.sharedViewState."
 _SORTED: Mapping[str, Any] = {
     "orderByKey": "metrics.`loss_final`",
@@ -34,9 +34,9 @@ _GROUPED: Mapping[str, Any] = {
 
 
 def experiment_tags() -> dict[str, str]:
-    """Tags of a new experiment: its kind, and two saved views of its runs."""
+    """Tags of a new experiment: its kind and two saved views of its runs."""
     return {
-        # Without it, some releases of MLflow 3 open the experiment as one of GenAI.
+        # Without this, some releases of MLflow 3 open the experiment as one of GenAI.
         "mlflow.experimentKind": "custom_model_development",
         **_view("lrtrack", "lrtrack: by final loss", _SORTED),
         **_view("lrtrack-groups", "lrtrack: grouped by schedule", _GROUPED),
@@ -45,5 +45,5 @@ def experiment_tags() -> dict[str, str]:
 
 def _view(key: str, name: str, state: Mapping[str, Any]) -> dict[str, str]:
     now = int(time.time() * 1000)
-    told = {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
-    return {_VIEW + key: json.dumps(told)}
+    view = {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+    return {_VIEW + key: json.dumps(view)}

@@ -1,46 +1,47 @@
-"""Weights & Biases: each run written by a process of its own, read back through `wandb.Api`.
+"""Weights & Biases: a separate process writes each run; `wandb.Api` reads runs back.
 
-place.py    where a run goes, out of the environment and W&B's settings files
-access.py   which variables and files decide how the server is reached, and as whom
-words.py    config, tags, notes: what people see
-writer.py   the process that holds one W&B run: the only place that calls `wandb.init`
-guard.py    keeping the step counter of a user's own run as he wants it
-service.py  the service of the user's process, which holds his open runs
-taken.py    what W&B has of a run already
-sink.py     the other end of that process: what the shipper calls
-api.py      asking W&B's API
-reading.py  reading a project
-rows.py     history rows as columns
-starting.py registering a sweep
-publishing.py keeping a report beside the runs
+destination.py      the server and project that a run goes to
+client_settings.py  the variables and files that decide how W&B's client connects
+login.py            whether there is an API key
+metadata.py         config, tags and notes of a run
+sink.py             the sink, which starts and drives a writer process
+writer.py           the writer process, which holds one W&B run
+open_run.py         waiting with uploads until the user's own steps in an open run are safe
+service.py          the W&B service of the user's process, which holds its open runs
+shutdown.py         a limit on the wait for W&B's service when Python ends
+uploaded_rows.py    the rows that W&B has already
+history_file.py     the columnar file of a run with several blocks
+api.py              requests to W&B's API
+reading.py          reading a project
+history_rows.py     history rows as columns
+sweeps.py           registering a sweep
+publishing.py       storing a report beside the runs
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from lrtrack.records import History, Run, Target
-from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
 from lrtrack.trackers.shared_runs import Phase
 from lrtrack.trackers.wandb import destination
 from lrtrack.trackers.wandb.client_settings import ACCESS
-from lrtrack.trackers.wandb.open_run import Guard
+from lrtrack.trackers.wandb.open_run import OpenRunGuard
 
 
 class WandbTracker:
-    """Weights & Biases, wherever W&B's own environment variables and settings files say.
+    """Weights & Biases, wherever W&B's environment variables and settings files say.
 
     Args:
-        run: a run of the user's that is to be joined though it is not `wandb.run`, as one that
-            `wandb.init(reinit="create_new")` has opened; None: `wandb.run`, if that is open.
+        run: an open run to join although it is not `wandb.run`, for example one opened by
+            `wandb.init(reinit="create_new")`; None: `wandb.run`, if that is open.
     """
 
-    name = "wandb"
+    name = destination.NAME
     portable = True
     access = ACCESS
 
@@ -54,80 +55,81 @@ class WandbTracker:
     def _open(self) -> Any:
         return active_run() if self._run is None or _is_over(self._run) else self._run
 
-    def unjoined(self) -> str | None:
-        """Which run is open in this process and not joined, and how to join it; None: none."""
+    def open_run_hint(self) -> str | None:
+        """A message if a run is open in this process but not joined, with the way to join it."""
         run = None if self._open() is not None else _other_run()
         if run is None:
             return None
         return (
-            f"The W&B run {run.name or run.id} is open and is not joined, because it is not "
-            "wandb.run. To join it: track(…, tracker=lrtrack.trackers.wandb.WandbTracker(run))."
+            f"The W&B run {run.name or run.id} is open but not joined, because it is not "
+            "wandb.run. Fix: to join it, use "
+            "track(…, tracker=lrtrack.trackers.wandb.WandbTracker(run))."
         )
 
     def status(self) -> str:
-        """The server that new runs would go to, and whose account is used there."""
+        """The server that new runs would go to, and the account there."""
         from lrtrack.trackers.wandb.api import status
 
         return status()
 
     def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
-        """The user's active run, else a new run in `experiment` or where W&B itself would go.
+        """The user's active run, else a new run in `experiment` or in W&B's own default project.
 
-        W&B is only asked where the user has imported it already: the training process need not
-        pay for the import.
+        W&B itself is asked only if the user has already imported it, to spare the training process
+        the import.
 
         Raises:
-            UsageError: runs would go online, and there is no API key.
+            UsageError: the run would go online, but there is no API key.
         """
         run = self._open()
         if run is not None:
-            return destination.joined(run)
-        return destination.own(experiment, default)
+            return destination.open_target(run)
+        return destination.new_target(experiment, default)
 
-    def child(self, target: Target) -> Target:
-        """A run beside the open one of `target`, in its group, which lrtrack opens and closes."""
-        return destination.child(self._open(), target)
+    def child_target(self, target: Target) -> Target:
+        """A run in the same group as the open run of `target`; lrtrack opens and closes it."""
+        return destination.child_target(self._open(), target)
 
-    def earlier(self, prefix: str) -> tuple[int, tuple[Phase, ...]]:
-        """The first step of a new block in the open run, and the phases before it there."""
-        return destination.earlier(self._open(), prefix)
+    def earlier_phases(self, prefix: str) -> tuple[int, tuple[Phase, ...]]:
+        """The first step of a new block in the open run, and the phases before it."""
+        return destination.resume_point(self._open(), prefix)
 
-    def apart(self, experiment: str | None, default: str = "lrtrack") -> Target:
-        """A new run whatever is active; without a word of the project, in the active run's.
+    def separate_target(self, experiment: str | None, default: str = "lrtrack") -> Target:
+        """A new run even if one is active; by default in the active run's project.
 
         Raises:
-            UsageError: it would go online, and there is no API key.
+            UsageError: the run would go online, but there is no API key.
         """
         run = self._open()
-        return destination.apart(
-            None if run is None else destination.joined(run), experiment, default
+        return destination.separate_target(
+            None if run is None else destination.open_target(run), experiment, default
         )
 
-    def watch(self, gate: Path, deliver: Callable[[], None]) -> Guard | None:
-        """Guard the step counter of the user's active run, to be called where one is joined."""
+    def guard(self, gate: Path, deliver: Callable[[], None]) -> OpenRunGuard | None:
+        """Protect the step numbers of the user's active run; called when such a run is joined."""
         run = self._open()
-        return None if run is None else Guard(run, gate, deliver)
+        return None if run is None else OpenRunGuard(run, gate, deliver)
 
-    def renewed(self, target: Target) -> Target:
-        """The target with this process's own settings, for whoever delivers the run later."""
-        return destination.renewed(target)
+    def renew_target(self, target: Target) -> Target:
+        """The target with the settings of this process, for an upload by another process."""
+        return destination.refreshed_target(target)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
-        """The writing half for `run`; None where W&B is switched off."""
-        if destination.mode(destination.recorded(target)) == "disabled":
+        """The sink that writes `run`; None if W&B is switched off."""
+        if destination.mode(destination.recorded_environment(target)) == "disabled":
             return None
         from lrtrack.trackers.wandb.sink import WandbSink
 
         return WandbSink(run, target, remote_id)
 
     def histories(self, query: Query, progress: Progress | None = None) -> Iterator[History]:
-        """Read a project's runs that lrtrack wrote, newest first."""
+        """Read the runs that lrtrack wrote into a project, newest first."""
         from lrtrack.trackers.wandb.reading import read
 
         return read(query, progress)
 
     def publish(self, publication: Publication, query: Query) -> Remote:
-        """Put a report into the project's run `lrtrack report`, as a panel and as files."""
+        """Store a report in the project's run `lrtrack report`, as a panel and as files."""
         from lrtrack.trackers.wandb.publishing import publish
 
         return publish(publication, query)
@@ -144,14 +146,9 @@ def _is_over(run: Any) -> bool:
 
 
 def _other_run() -> Any:
-    """The latest run that is open in this process without being `wandb.run`; None: none."""
+    """The latest run that is open in this process but is not `wandb.run`; None: there is none."""
     try:
         setup = vars(sys.modules["wandb.sdk.wandb_setup"])["_singleton"]
         return setup.most_recent_active_run
-    except (AttributeError, KeyError):  # W&B is not loaded, or is not as expected inside
+    except (AttributeError, KeyError):  # W&B is not loaded, or another version of it
         return None
-
-
-def base_url() -> str | None:
-    """The server's address as the environment has it, without credentials."""
-    return redact(os.environ.get("WANDB_BASE_URL", "")) or None

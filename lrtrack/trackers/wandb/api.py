@@ -1,4 +1,4 @@
-"""Asking W&B's API: finding it, its filters, its patience, and what its errors mean."""
+"""Requests to W&B's API: connection, filters, retries and errors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lrtrack.records import State
 from lrtrack.settings import redact
 from lrtrack.trackers.per_run import LeftOut
 from lrtrack.trackers.wandb import destination, login, shutdown
-from lrtrack.trackers.wandb.client_settings import refusal
+from lrtrack.trackers.wandb.client_settings import api_key_fix
 
-#: Attempts at a request that was answered with 429, and the first pause in seconds.
+#: Attempts at a request that gets status 429, and the first pause in seconds.
 ATTEMPTS, PAUSE = 5, 1.0
-_jitter = random.Random()  # noqa: S311 (a reader may sit in a notebook that trains)
+_jitter = random.Random()  # noqa: S311 (separate: the training's random state must not change)
 _COMPARE = re.compile(r"\s*([\w./-]+)\s*(!=|<=|>=|==?|<|>)\s*(.+?)\s*")
 _SIGNS = {"!=": "$ne", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte", "=": "$eq", "==": "$eq"}
 
@@ -31,14 +31,14 @@ T = TypeVar("T")
 
 
 def status() -> str:
-    """The server, and whose account is used there.
+    """Describe the server and the account there.
 
     Raises:
-        TrackerError: it does not answer, or refuses.
+        TrackerError: the server does not answer, or refuses the key.
         UsageError: there is no API key.
     """
     api, uri = connect(None)
-    with translated(uri):
+    with translate_errors(uri):
         viewer = api.viewer
     return (
         f"{redact(uri or destination.DEFAULT_URL)} answers, as {viewer.username or viewer.entity}"
@@ -46,48 +46,55 @@ def status() -> str:
 
 
 def connect(uri: str | None) -> tuple[Any, str | None]:
-    """W&B's API, and the server's address; None for W&B's own.
+    """Return W&B's API and the server's address, which is None for W&B's own server.
 
     Raises:
         UsageError: there is no API key.
         TrackerUnavailable: the server does not answer.
     """
-    uri = uri or os.environ.get("WANDB_BASE_URL") or destination.from_file("base_url")
+    uri = uri or os.environ.get("WANDB_BASE_URL") or destination.settings_value("base_url")
     login.check_key(redact(uri) if uri else None)
     wandb = load("wandb")
-    shutdown.bound()
-    with translated(uri):
+    shutdown.limit_wait()
+    with translate_errors(uri):
         return wandb.Api(overrides={"base_url": uri} if uri else None, timeout=30), uri
 
 
 def project_of(experiment: str | None, api: Any) -> tuple[str, str]:
-    """Entity and project: those that `experiment` names, else those of W&B's own settings."""
-    known = destination.environment()
-    named, _, project = (experiment or "").rpartition("/")
-    entity = named or known.get("WANDB_ENTITY") or api.default_entity or ""
-    project = project or known.get("WANDB_PROJECT") or destination.from_file("project") or "lrtrack"
+    """Entity and project that `experiment` names, else those of W&B's settings."""
+    environment = destination.environment()
+    entity, _, project = (experiment or "").rpartition("/")
+    entity = entity or environment.get("WANDB_ENTITY") or api.default_entity or ""
+    project = (
+        project
+        or environment.get("WANDB_PROJECT")
+        or destination.settings_value("project")
+        or "lrtrack"
+    )
     return entity, project
 
 
 def server_filter(text: str) -> dict[str, Any]:
-    """A filter as W&B's server takes it: its own JSON, or `FIELD OP VALUE`."""
+    """Convert `FIELD OP VALUE`, or JSON in W&B's filter language, to a filter of W&B's server."""
     if text.lstrip().startswith("{"):
         try:
             return dict(json.loads(text))
         except ValueError as error:
-            raise UsageError(f"Cannot read the --filter-raw {text!r} as JSON: {error}") from error
+            raise UsageError(
+                f"Cannot read the --filter-raw {text!r} as JSON: {error}. Fix: write valid JSON."
+            ) from error
     match = _COMPARE.fullmatch(text)
     if match is None:
         raise UsageError(
-            f"Cannot read the --filter-raw {text!r}: write FIELD OP VALUE with one of "
-            f"{' '.join(_SIGNS)}, for instance state=finished or config.lr<0.1, or W&B's JSON"
+            f"Cannot read the --filter-raw {text!r}. Fix: write FIELD OP VALUE, where OP is one of "
+            f"{' '.join(_SIGNS)}, for example state=finished or config.lr<0.1, or W&B's JSON."
         )
     field, sign, value = match.groups()
     try:
-        wanted = json.loads(value)
+        operand = json.loads(value)
     except ValueError:
-        wanted = value.strip("'\"")
-    return {field: wanted if sign in ("=", "==") else {_SIGNS[sign]: wanted}}
+        operand = value.strip("'\"")
+    return {field: operand if sign in ("=", "==") else {_SIGNS[sign]: operand}}
 
 
 def narrowing_filters(filters: Iterable[Filter]) -> list[dict[str, Any]]:
@@ -112,50 +119,53 @@ def narrowing_filters(filters: Iterable[Filter]) -> list[dict[str, Any]]:
     return narrowing
 
 
-def listed(runs: Any, left_out: LeftOut) -> list[Any]:
-    """All runs of W&B's pages; its client makes objects of a whole page, or of none of its runs.
+def list_runs(runs: Any, left_out: LeftOut) -> list[Any]:
+    """Fetch all runs of W&B's pages.
+
+    W&B's client fails on a whole page if it cannot read one of its runs, so runs are converted one
+    by one here.
 
     Args:
-        runs: what `wandb.Api().runs()` returned.
-        left_out: takes the runs of which no object can be made.
+        runs: the result of `wandb.Api().runs()`.
+        left_out: collects the runs that cannot be read.
     """
-    whole = runs.convert_objects
+    convert_page = runs.convert_objects
 
     def one_by_one() -> list[Any]:
         page = runs.last_response["project"]["runs"]
         edges = page["edges"]
-        found: list[Any] = []
+        converted: list[Any] = []
         try:
             for edge in edges:
                 page["edges"] = [edge]
                 node = edge["node"]
                 name = partial("{displayName!r} ({name})".format_map, node)
-                found += left_out.attempt(name, whole, counted=False) or []
+                converted += left_out.attempt(name, convert_page, counted=False) or []
         finally:
             page["edges"] = edges
-        return found
+        return converted
 
     def convert() -> list[Any]:
         try:
-            known = bool(runs.last_response["project"]["runs"]["edges"])
-        except (AttributeError, KeyError, TypeError):  # no such project, or another wandb
-            known = False
-        return one_by_one() if known else list(whole())
+            has_edges = bool(runs.last_response["project"]["runs"]["edges"])
+        except (AttributeError, KeyError, TypeError):  # no such project, or another version
+            has_edges = False
+        return one_by_one() if has_edges else list(convert_page())
 
     runs.convert_objects = convert
     return list(runs)
 
 
 def exists(api: Any, path: str, run_id: str) -> bool:
-    """Whether W&B has the run, asked anew."""
+    """Ask the server whether it has the run, bypassing the client's cache."""
     return bool(list(api.runs(path, filters={"name": run_id}, per_page=1, lazy=False)))
 
 
-def patiently(ask: Callable[[], T]) -> T:
-    """Ask again, after growing pauses, where the server asks for patience."""
+def with_retries(request: Callable[[], T]) -> T:
+    """Return the result of `request`, retried after growing pauses on status 429."""
     for attempt in range(ATTEMPTS):
         try:
-            return ask()
+            return request()
         except Exception as error:
             if "429" not in str(error) or attempt == ATTEMPTS - 1:
                 raise
@@ -164,21 +174,26 @@ def patiently(ask: Callable[[], T]) -> T:
 
 
 @contextmanager
-def translated(uri: str | None) -> Iterator[None]:
-    """Turn W&B's exceptions into lrtrack's."""
+def translate_errors(uri: str | None) -> Iterator[None]:
+    """Raise W&B's exceptions as lrtrack's.
+
+    Raises:
+        AccessRefused: the server refuses the API key.
+        TrackerUnavailable: any other failure.
+    """
     errors = load("wandb.errors")
     where = f"W&B at {redact(uri or destination.DEFAULT_URL)}"
     try:
         yield
     except (errors.Error, OSError, ValueError, service_errors()) as error:
         text = first_line(error)
-        if login.refused(text):
-            raise AccessRefused(f"{where} refused the API key", refusal()) from error
+        if login.is_refusal(text):
+            raise AccessRefused(f"{where} refused the API key", api_key_fix()) from error
         raise TrackerUnavailable(f"{where}: {text}") from error
 
 
 def service_errors() -> type[Exception]:
-    """What W&B's service raises for its own troubles, by the version of wandb."""
+    """The exception that W&B's service raises, which depends on the version of wandb."""
     with suppress(Exception):
         module = load("wandb.sdk.lib.service.service_connection")
         return cast("type[Exception]", module.WandbApiFailedError)
@@ -186,6 +201,6 @@ def service_errors() -> type[Exception]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line without credentials."""
+    """The first line of an error's message, without credentials."""
     text = str(error).strip()
     return redact(text.splitlines()[0] if text else repr(error))[:500]

@@ -1,4 +1,4 @@
-"""What decides how W&B's client connects and authenticates: variables and files."""
+"""The variables and files that decide how W&B's client connects and authenticates."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lrtrack.trackers.base import origin_of
 from lrtrack.trackers.hooks import Access
 from lrtrack.trackers.wandb import destination, login
 
-#: What W&B's processes of lrtrack's answer to an order.
-Answer = dict[str, Any]
+#: The reply of a writer process to a command.
+Reply = dict[str, Any]
 
 
 def _files(environ: Mapping[str, str]) -> dict[str, Path]:
@@ -21,8 +21,8 @@ def _files(environ: Mapping[str, str]) -> dict[str, Path]:
     return {"~/.config/wandb/settings": config / "settings"}
 
 
-def refusal() -> str:
-    """What to do where the server refuses the API key, given what is set here."""
+def api_key_fix() -> str:
+    """How to fix an API key that the server refused, or that is missing."""
     if os.environ.get("WANDB_API_KEY"):
         return "the server does not know the key in WANDB_API_KEY; correct or unset it"
     return "run `wandb login --relogin`, or set WANDB_API_KEY"
@@ -36,22 +36,22 @@ ACCESS = Access(
     origin=lambda target: origin_of(target.uri or destination.DEFAULT_URL),
     home=lambda environ: origin_of(
         environ.get("WANDB_BASE_URL")
-        or destination.from_file("base_url")
+        or destination.settings_value("base_url")
         or destination.DEFAULT_URL
     ),
     ask_for=lambda target: f"WANDB_BASE_URL={target.uri or destination.DEFAULT_URL}",
 )
 
 
-def failure(error: BaseException) -> Answer:
-    """The answer to an order that ended in `error`: whether to try again, and what to do."""
+def failure(error: BaseException) -> Reply:
+    """The reply to a command that raised `error`, with the fix and whether the error is final."""
     import wandb.errors
 
     text = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-    if login.refused(text):
-        return {"error": "W&B refused the API key", "fix": refusal(), "final": True}
+    if login.is_refusal(text):
+        return {"error": "W&B refused the API key", "fix": api_key_fix(), "final": True}
     if "api_key not configured" in text:
-        return {"error": "W&B has no API key", "fix": refusal(), "final": True}
+        return {"error": "W&B has no API key", "fix": api_key_fix(), "final": True}
     refused = any(word in text.lower() for word in ("permission denied", "403"))
     final = isinstance(error, wandb.errors.UsageError | TypeError) or refused
     return {"error": f"W&B: {text}", "final": final}

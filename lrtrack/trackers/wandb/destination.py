@@ -1,4 +1,4 @@
-"""Where a W&B run goes: environment variables, W&B's settings files, an open run."""
+"""The server and project that a W&B run goes to: variables, settings files, or an open run."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from lrtrack.trackers.wandb.login import DEFAULT_URL as DEFAULT_URL
 
 NAME = "wandb"
 
-# Variables that hold credentials, or might: they are never written down.
+# Variables that hold credentials, or might: they are never stored.
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER|PROXY|PROXIES|AUTH")
-# Those that name something to run, and are nobody's but the process's that has them.
+# Variables that name a program to run: valid only in the process that has them.
 _COMMAND = re.compile(r"EXECUTABLE|SERVICE_TRANSPORT|LAUNCH")
 _SERVICE = re.compile(r"\d+-\d+-(unix-/[^\0]+|tcp-localhost-\d+)")
-# What only means something to the very process that has it.
-_FLEETING = ("WANDB_SERVICE", "WANDB_RESUME", "WANDB_RUN_ID")
-# What means one run, or its part in a sweep, and is not for another run beside it.
+# Variables that have a meaning only in the process that has them.
+_PROCESS_ONLY = ("WANDB_SERVICE", "WANDB_RESUME", "WANDB_RUN_ID")
+# Variables about one run, or its part in a sweep; no other run may get them.
 _OF_ONE_RUN = (
     *("WANDB_SERVICE", "WANDB_NAME", "WANDB_NOTES", "WANDB_SWEEP_ID"),
     *("WANDB_SWEEP_PARAM_PATH", "WANDB_RUN_GROUP", "WANDB_JOB_TYPE"),
 )
-# What says where a run goes and what it is called: the same, whoever delivers it.
+# Variables about a run's destination and name: the same in every process that uploads it.
 _OF_THE_RUN = (
     *_OF_ONE_RUN,
     *("WANDB_BASE_URL", "WANDB_ENTITY", "WANDB_PROJECT", "WANDB_TAGS", "WANDB_DIR"),
@@ -47,176 +47,178 @@ _MODES = {
 }
 
 
-def own(experiment: str | None, default: str) -> Target:
-    """A new run: in `experiment`, written `[ENTITY/]PROJECT`, or where W&B itself would go.
+def new_target(experiment: str | None, default: str) -> Target:
+    """A new run in `experiment`, written `[ENTITY/]PROJECT`, or in W&B's own default project.
 
     Raises:
-        UsageError: it would go online, and there is no API key; or W&B knows no such mode.
+        UsageError: the run would go online without an API key, or W&B's mode is not valid.
     """
-    found = environment()
-    check_mode(found)
-    asked, _, project = (experiment or "").rpartition("/")
-    project = project or found.get("WANDB_PROJECT") or from_file("project") or default
-    entity = asked or found.get("WANDB_ENTITY") or from_file("entity")
-    uri = redact(found.get("WANDB_BASE_URL") or from_file("base_url") or "") or None
-    if mode(found) == "online":
+    variables = environment()
+    check_mode(variables)
+    owner, _, project = (experiment or "").rpartition("/")
+    project = project or variables.get("WANDB_PROJECT") or settings_value("project") or default
+    entity = owner or variables.get("WANDB_ENTITY") or settings_value("entity")
+    uri = redact(variables.get("WANDB_BASE_URL") or settings_value("base_url") or "") or None
+    if mode(variables) == "online":
         login.check_key(uri)
     return Target(
         NAME,
         uri,
         experiment=f"{entity}/{project}" if entity else project,
         run_id=os.environ.get("WANDB_RUN_ID") or None,
-        environment=found,
-        delivers=mode(found) != "disabled",
+        environment=variables,
+        delivers=mode(variables) != "disabled",
     )
 
 
-def joined(run: Any) -> Target:
-    """The run that the user has open, to be written from outside his process if possible."""
-    found = environment() | {"WANDB_MODE": _mode_of(run)}
+def open_target(run: Any) -> Target:
+    """The run that the user has open; another process writes to it if possible."""
+    variables = environment() | {"WANDB_MODE": _mode_of(run)}
     service = os.environ.get("WANDB_SERVICE")
     if service:
-        found["WANDB_SERVICE"] = service
+        variables["WANDB_SERVICE"] = service
     server = getattr(getattr(run, "settings", None), "base_url", None)
     if isinstance(server, str) and server.rstrip("/") != DEFAULT_URL:
-        found["WANDB_BASE_URL"] = redact(server)  # perhaps an argument of `wandb.init`
+        variables["WANDB_BASE_URL"] = redact(server)  # may be an argument of `wandb.init`
     project = getattr(run, "project", None) or "uncategorized"
     entity = getattr(run, "entity", None)
     return Target(
         NAME,
-        redact(found.get("WANDB_BASE_URL", "")) or None,
+        redact(variables.get("WANDB_BASE_URL", "")) or None,
         experiment=f"{entity}/{project}" if entity else project,
         run_id=run.id,
         url=getattr(run, "url", None),
         joined=True,
-        environment=found,
-        delivers=mode(found) != "disabled",
+        environment=variables,
+        delivers=mode(variables) != "disabled",
     )
 
 
-def child(run: Any, parent: Target) -> Target:
-    """A new run beside the open `run` of `parent`, in one group with it.
+def child_target(run: Any, parent: Target) -> Target:
+    """A new run in the group of the open `run` of `parent`.
 
-    That is the open run's own group, or a group with its id for a name: the open run itself is not
-    changed.
+    If the open run has no group, the new run's group is named after the open run's id. The open run
+    itself does not change.
     """
-    kept = {name: text for name, text in parent.environment.items() if name not in _OF_ONE_RUN}
-    kept["WANDB_RUN_GROUP"] = str(getattr(run, "group", None) or parent.run_id)
+    variables = {name: text for name, text in parent.environment.items() if name not in _OF_ONE_RUN}
+    variables["WANDB_RUN_GROUP"] = str(getattr(run, "group", None) or parent.run_id)
     return replace(
-        parent, run_id=None, url=None, joined=False, parent=parent.run_id, environment=kept
+        parent, run_id=None, url=None, joined=False, parent=parent.run_id, environment=variables
     )
 
 
-def earlier(run: Any, prefix: str) -> tuple[int, tuple[Phase, ...]]:
-    """What a run that was resumed has of lrtrack's already, as its own process knows it.
+def resume_point(run: Any, prefix: str) -> tuple[int, tuple[Phase, ...]]:
+    """Find the first step of a new block in a resumed run, from the data in this process.
 
     Args:
         run: the run that the user has open.
         prefix: of the block.
 
     Returns:
-        The step at which a new block begins, and the phases before it.
+        The first step of the new block, and the phases before it.
     """
     if not getattr(run, "resumed", False):
         return 0, ()
-    found = plain(dict(run.config)).get(metadata.CONFIG)
-    block = metadata.blocks(found).get(prefix)
+    config = plain(dict(run.config)).get(metadata.CONFIG)
+    block = metadata.blocks_of(config).get(prefix)
     last = run.summary.get(metadata.STEP)
     if block is None or not isinstance(last, int | float) or not 0 <= last < 2**53:
         return 0, ()
     return int(last) + 1, metadata.phases_from(block, str(run.id))
 
 
-def apart(active: Target | None, experiment: str | None, default: str) -> Target:
-    """A new run that takes nothing of the one that is active, or that the variables speak of.
+def separate_target(active: Target | None, experiment: str | None, default: str) -> Target:
+    """A new run that shares no name, group or sweep with the active run or with the variables.
 
     Raises:
-        UsageError: it would go online, and there is no API key.
+        UsageError: the run would go online, but there is no API key.
     """
     if active is None:
-        target = own(experiment, default)
+        target = new_target(experiment, default)
     elif experiment is None:
         target = replace(active, run_id=None, url=None, joined=False)
     else:
-        target = replace(own(experiment, default), environment=active.environment)
+        target = replace(new_target(experiment, default), environment=active.environment)
         target = replace(target, delivers=active.delivers)
-    kept = {name: text for name, text in target.environment.items() if name not in _OF_ONE_RUN}
-    return replace(target, run_id=None, environment=kept)
+    variables = {name: text for name, text in target.environment.items() if name not in _OF_ONE_RUN}
+    return replace(target, run_id=None, environment=variables)
 
 
 def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
-    """W&B's variables as this process has them, without credentials and commands.
+    """W&B's variables without credentials and commands.
 
     Args:
-        environ: another set of variables, such as one out of a journal; None: this process's,
-            with its relative paths made absolute.
+        environ: variables, for example from a journal; None: those of this process, with relative
+            paths made absolute.
     """
-    own = environ is None
-    found = {
+    from_process = environ is None
+    variables = {
         name: redact(value)
         for name, value in (os.environ if environ is None else environ).items()
         if name.startswith("WANDB_")
         and isinstance(value, str)
         and value
-        and name not in _FLEETING
+        and name not in _PROCESS_ONLY
         and not is_secret(name)
         and not _COMMAND.search(name)
     }
-    paths = [name for name in found if own and is_path(name)]
-    return found | {name: str(working_directory() / found[name]) for name in paths}
+    paths = [name for name in variables if from_process and is_path(name)]
+    return variables | {name: str(working_directory() / variables[name]) for name in paths}
 
 
-def recorded(target: Target) -> dict[str, str]:
-    """The variables that the training process had, out of a target that a journal describes.
+def recorded_environment(target: Target) -> dict[str, str]:
+    """The W&B variables of the training process, which a journal recorded in `target`.
 
-    They pass the same filter as when they were written: whoever can write a journal must not be
-    able to have code run, or credentials go elsewhere.
+    They pass the same filter as when they were written: someone who can write a journal must not be
+    able to run code or to redirect credentials.
     """
-    found = environment(target.environment)
-    found.pop("WANDB_BASE_URL", None)
-    if target.uri:  # which alone says what the run's server is
-        found["WANDB_BASE_URL"] = target.uri
+    variables = environment(target.environment)
+    variables.pop("WANDB_BASE_URL", None)
+    if target.uri:  # it alone decides the run's server
+        variables["WANDB_BASE_URL"] = target.uri
     service = target.environment.get("WANDB_SERVICE")
     if target.joined and isinstance(service, str) and _SERVICE.fullmatch(service):
-        found["WANDB_SERVICE"] = service
-    return found
+        variables["WANDB_SERVICE"] = service
+    return variables
 
 
-def renewed(target: Target) -> Target:
-    """The target with this process's settings in place of those of the process that trained.
+def refreshed_target(target: Target) -> Target:
+    """The target with this process's settings in place of those of the training process.
 
-    What says where the run goes and what it is called stays. A mode that the training had stays
-    unless this process sets one: a run that was meant to be offline is not uploaded unasked.
+    Destination and name of the run stay. The training's mode stays too, unless this process sets
+    one: an offline run is not uploaded unless the user asks for it.
 
     Raises:
-        UsageError: W&B is switched off in this process, or has a mode that does not exist.
+        UsageError: W&B is switched off in this process, or its mode is not valid.
     """
-    mine, theirs = environment(), recorded(target)
-    found = {name: text for name, text in mine.items() if name not in _OF_THE_RUN}
-    found |= {name: text for name, text in theirs.items() if name in _OF_THE_RUN}
-    found["WANDB_BASE_URL"] = target.uri or DEFAULT_URL
-    check_mode(mine)
-    if mode(mine) == "disabled":
-        raise UsageError("W&B is switched off here, by WANDB_MODE or WANDB_DISABLED; unset it")
-    before = theirs.get("WANDB_MODE", "")
-    if not (mine.get("WANDB_MODE") or from_file("mode")) and before in _MODES:
-        found["WANDB_MODE"] = before
-    return replace(target, environment=found)
+    current, recorded = environment(), recorded_environment(target)
+    merged = {name: text for name, text in current.items() if name not in _OF_THE_RUN}
+    merged |= {name: text for name, text in recorded.items() if name in _OF_THE_RUN}
+    merged["WANDB_BASE_URL"] = target.uri or DEFAULT_URL
+    check_mode(current)
+    if mode(current) == "disabled":
+        raise UsageError(
+            "W&B is switched off by WANDB_MODE or WANDB_DISABLED. Fix: unset this variable."
+        )
+    recorded_mode = recorded.get("WANDB_MODE", "")
+    if not (current.get("WANDB_MODE") or settings_value("mode")) and recorded_mode in _MODES:
+        merged["WANDB_MODE"] = recorded_mode
+    return replace(target, environment=merged)
 
 
 def is_secret(name: str) -> bool:
-    """Whether a variable of W&B's holds credentials, or might."""
+    """Whether a W&B variable holds credentials, or might."""
     prefix = "WANDB_"
     return name.startswith(prefix) and _SECRET.search(name.removeprefix(prefix)) is not None
 
 
 def is_path(name: str) -> bool:
-    """Whether a variable of W&B's holds a path."""
+    """Whether a W&B variable holds a path."""
     return name in _PATHS
 
 
-def of_another_run(name: str) -> bool:
-    """Whether a variable of this process may speak of the run for which it was started."""
+def is_run_variable(name: str) -> bool:
+    """Whether a variable of this process may describe the run that the process was started for."""
     return name.startswith("WANDB_") and not is_secret(name)
 
 
@@ -224,15 +226,15 @@ def mode(environ: Mapping[str, str]) -> str:
     """`online`, `offline`, `shared` or `disabled`."""
     if environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes"):
         return "disabled"
-    asked = environ.get("WANDB_MODE") or from_file("mode") or "online"
-    return _MODES.get(asked, asked)
+    name = environ.get("WANDB_MODE") or settings_value("mode") or "online"
+    return _MODES.get(name, name)
 
 
 def check_mode(environ: Mapping[str, str]) -> None:
-    """Refuse a mode that W&B does not know, before a training finds out.
+    """Refuse an invalid mode before the training starts.
 
     Raises:
-        UsageError: there is none of that name; the message lists those that exist.
+        UsageError: W&B has no such mode; the message lists the valid ones.
     """
     if mode(environ) in _MODES:
         return
@@ -240,8 +242,14 @@ def check_mode(environ: Mapping[str, str]) -> None:
     raise UsageError(unknown(f"value of {where}", mode(environ), _MODES))
 
 
-def from_file(key: str) -> str | None:
-    """A value of W&B's settings files: the working directory's, else the user's."""
+def base_url() -> str | None:
+    """The server's address from variables or settings files, without credentials."""
+    url = os.environ.get("WANDB_BASE_URL") or settings_value("base_url") or ""
+    return redact(url) or None
+
+
+def settings_value(key: str) -> str | None:
+    """A value from W&B's settings files: the working directory's, else the user's."""
     folder = Path(os.environ.get("WANDB_DIR") or ".")
     home = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
     for path in (folder / "wandb" / "settings", folder / ".wandb" / "settings", home / "settings"):
@@ -259,5 +267,5 @@ def _mode_of(run: Any) -> str:
     settings = getattr(run, "settings", None)
     if getattr(run, "disabled", False):
         return "disabled"
-    found = str(getattr(settings, "mode", "online"))
-    return _MODES.get(found, found)
+    name = str(getattr(settings, "mode", "online"))
+    return _MODES.get(name, name)

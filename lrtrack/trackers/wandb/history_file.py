@@ -11,28 +11,28 @@ if TYPE_CHECKING:
 
 
 def earlier_blocks(
-    inside: Path, certain: bool, rows_on_server: Callable[[], pa.Table] | None
+    file: Path, expected: bool, fetch_rows: Callable[[], pa.Table] | None
 ) -> pa.Table | None:
-    """What other blocks have put into the columnar file of the same run; None: nothing.
+    """The steps of other blocks in the columnar file of the same run; None: there are none.
 
     Args:
-        inside: where the file is in the run's directory.
-        certain: whether there are such blocks for certain, whose rows are on the server at least.
-        rows_on_server: fetches those rows; None: there is no server.
+        file: the file in the run's directory.
+        expected: whether there are such blocks for certain; at least the server has their rows.
+        fetch_rows: fetches these rows from the server; None: there is no server.
     """
     from lrtrack.journal import history_table
 
-    if inside.exists():
+    if file.exists():
         try:
-            return history_table.read_parquet(inside, own=True)
-        except ValueError:  # half written by somebody who was killed
-            certain = True
-    return rows_on_server() if certain and rows_on_server is not None else None
+            return history_table.read_parquet(file, own=True)
+        except ValueError:  # a process was killed while it wrote the file
+            expected = True
+    return fetch_rows() if expected and fetch_rows is not None else None
 
 
 def join(file: Path, parts: list[Path | pa.Table | None]) -> None:
-    """Write tables, or files of such, to `file` in one; of one step later parts win."""
-    # Imported here: few runs need them, and each has a process of its own.
+    """Merge tables, or files with tables, into `file`; for the same step, later parts win."""
+    # Imported here because few runs need it, and each run has its own process.
     from lrtrack.journal import history_table
     from lrtrack.journal.reader import merge
 

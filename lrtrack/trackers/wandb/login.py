@@ -1,4 +1,4 @@
-"""Whether there is an API key for a W&B server, and whether the server accepts it."""
+"""Whether there is an API key for a W&B server, and whether an error means a refused key."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ DEFAULT_URL = "https://api.wandb.ai"
 
 
 def check_key(uri: str | None) -> None:
-    """See to it that there is an API key, before a training finds out.
+    """Check before the training starts that there is an API key.
 
     Raises:
         UsageError: there is none; the message names the command that sets one.
     """
-    given = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
+    variables = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
     host = urlsplit(uri or DEFAULT_URL).hostname or "api.wandb.ai"
-    if any(os.environ.get(name) for name in given) or _in_netrc(host) or _in_session():
+    if any(os.environ.get(name) for name in variables) or _in_netrc(host) or _in_session():
         return
     login = "wandb login" + (f" --host {uri}" if uri else "")
     raise UsageError(
-        f"W&B has no API key for {host} here: run `{login}` or set WANDB_API_KEY. "
-        "WANDB_MODE=offline records without an account."
+        f"W&B has no API key for {host}. Fix: run `{login}`, set WANDB_API_KEY, or record without "
+        "an account by WANDB_MODE=offline."
     )
 
 
-def refused(text: str) -> bool:
-    """Whether W&B's words say that the API key is wrong.
+def is_refusal(text: str) -> bool:
+    """Whether an error message of W&B means that the API key is wrong.
 
-    Its AuthenticationError says nothing: a server that cannot be reached is one, too.
+    W&B's AuthenticationError does not mean it: W&B also raises it if the server is unreachable.
     """
     return any(word in text for word in ("401", "not logged in", "nvalid API key"))
 
 
 def _in_netrc(host: str) -> bool:
-    given = os.environ.get("NETRC")
-    paths = [Path(given)] if given else [Path.home() / ".netrc", Path.home() / "_netrc"]
+    custom = os.environ.get("NETRC")
+    paths = [Path(custom)] if custom else [Path.home() / ".netrc", Path.home() / "_netrc"]
     for path in paths:
         try:
             if netrc.netrc(path.expanduser()).authenticators(host):
@@ -56,5 +56,5 @@ def _in_session() -> bool:
     api = getattr(wandb, "api", None)
     try:
         return bool(api is not None and api.api_key)
-    except Exception:  # W&B's own trouble is not a missing key
+    except Exception:  # a failure inside W&B does not mean a missing key
         return True

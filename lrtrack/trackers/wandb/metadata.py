@@ -1,4 +1,4 @@
-"""What people see of a run in W&B: config, tags, notes, metric definitions."""
+"""Config, tags, notes and metric definitions of a run in W&B."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from lrtrack.schedules import CONSTANT, Schedule
 from lrtrack.trackers import shared_runs
 from lrtrack.trackers.shared_runs import Phase
 
-#: The one config key under which everything of lrtrack's stands.
+#: The config key that holds all config of lrtrack.
 CONFIG = "lrtrack"
-#: The metric against which W&B draws all others of lrtrack's.
+#: The step metric: W&B plots all other metrics of lrtrack against it.
 STEP = "lrtrack/step"
-#: The summary key of the diagnoses' codes: what people filter by.
+#: The summary key of the diagnoses' codes, by which users can filter runs.
 DIAGNOSES = "lrtrack/diagnoses"
 _TAG_LENGTH = 64  # W&B refuses longer ones
 
 
 def config(run: Run, target: Target | None = None) -> dict[str, Any]:
-    """What stands under the config key `lrtrack`: CONTRACT §3's, and what reading needs.
+    """The value of the config key `lrtrack`: documented fields, and those that reading needs.
 
-    In a run that the user opened, a block with the prefix `D/` has its own under `lrtrack.D`; see
-    `scope_of` for other prefixes.
+    In a run that the user opened, a block with the prefix `D/` has its config under `lrtrack.D`;
+    see `scope_of` for other prefixes.
 
     Args:
         run: the block.
-        target: where it goes, and which phases are before it; None: a run of its own.
+        target: its destination and the phases before it; None: the block has a run for itself.
     """
     phases = () if target is None else phases_of(run, target)
-    found = _block(shared_runs.course(run, phases), phases)
+    fields = _block(shared_runs.course(run, phases), phases)
     if target is not None and target.parent is not None:
-        found["parent"] = target.parent
+        fields["parent"] = target.parent
     scope = shared_runs.scope_of(run.prefix) if target is not None and target.joined else ""
     if scope:
         common = ("version", "device", "world_size", "started")
-        found = {**{name: found[name] for name in common}, scope: found}
-    return dict(plain(found))
+        fields = {**{name: fields[name] for name in common}, scope: fields}
+    return dict(plain(fields))
 
 
 def phases_of(run: Run, target: Target) -> tuple[Phase, ...]:
-    """The phases of the run's course, this block the last; none where it is alone."""
+    """The phases of the run, this block last; empty if the block is alone."""
     if not target.phases:
         return ()
     return shared_runs.listed((*target.phases, shared_runs.phase_of(run, target.first)))
@@ -51,15 +51,15 @@ def phases_of(run: Run, target: Target) -> tuple[Phase, ...]:
 def _block(run: Run, phases: Sequence[Phase]) -> dict[str, Any]:
     schedule = run.schedule
     scheduler = {**schedule.to_dict(), "id": schedule.id, "spec": schedule.spec}
-    # W&B adds new keys to those that an earlier phase has written, and removes none.
-    gone = set(phases[0].get("scheduler") or ()) if len(phases) > 1 else set()
-    found = {
+    # W&B never removes keys that an earlier phase wrote, so they are set to None.
+    obsolete = set(phases[0].get("scheduler") or ()) if len(phases) > 1 else set()
+    fields = {
         "version": run.version,
         "run_id": phases[0]["id"] if phases else run.id,
         "device": {"type": run.device_type, "name": run.device_name},
         "world_size": run.world_size,
         "optimizer": dict(run.optimizer),
-        "scheduler": {**dict.fromkeys(gone - scheduler.keys()), **scheduler},
+        "scheduler": {**dict.fromkeys(obsolete - scheduler.keys()), **scheduler},
         "seed": run.seed,
         "group": run.group,
         "prefix": run.prefix,
@@ -68,83 +68,83 @@ def _block(run: Run, phases: Sequence[Phase]) -> dict[str, Any]:
         "started": run.started,
     }
     if phases:
-        said = ("id", "first", "scheduler", "optimizer")
-        found["phases"] = [{name: each.get(name) for name in said} for each in phases]
+        names = ("id", "first", "scheduler", "optimizer")
+        fields["phases"] = [{name: phase.get(name) for name in names} for phase in phases]
     if run.kind != TRAIN:
-        found |= {"kind": run.kind, "suggestion": dict(run.suggestions)}
+        fields |= {"kind": run.kind, "suggestion": dict(run.suggestions)}
     if run.diagnoses is not None:
-        found["diagnoses"] = [dict(each) for each in run.diagnoses]
-    return found
+        fields["diagnoses"] = [dict(diagnosis) for diagnosis in run.diagnoses]
+    return fields
 
 
-def blocks(found: Any) -> dict[str, Mapping[str, Any]]:
-    """The blocks that a config describes under `lrtrack`, by their prefixes.
+def blocks_of(config: Any) -> dict[str, Mapping[str, Any]]:
+    """The blocks that the value of the config key `lrtrack` describes, by prefix.
 
-    That without a scope is first where it is there; it is the only one of a run of lrtrack's own.
+    The block without a scope comes first if there is one. A run that lrtrack opened has no other.
     """
-    if not isinstance(found, Mapping):
+    if not isinstance(config, Mapping):
         return {}
     scoped = {
         str(block["prefix"]): block
-        for scope, block in sorted(found.items())
+        for scope, block in sorted(config.items())
         if isinstance(block, Mapping)
         and isinstance(block.get("prefix"), str)
         and scope == shared_runs.scope_of(block["prefix"])
     }
-    if scoped and "scheduler" not in found:
+    if scoped and "scheduler" not in config:
         return scoped
-    return {str(found.get("prefix") or ""): found, **scoped}
+    return {str(config.get("prefix") or ""): config, **scoped}
 
 
 def phases_from(block: Mapping[str, Any], run_id: str) -> tuple[Phase, ...]:
-    """The phases of a block in a config; one, of a block that was alone so far."""
-    found = shared_runs.phases_from(block.get("phases"))
-    if not found:
+    """The phases of a block in a config, or one phase for a block that lists none."""
+    phases = shared_runs.phases_from(block.get("phases"))
+    if not phases:
         alone = {"id": str(block.get("run_id") or run_id), "first": 0}
         schedule = schedule_from(block)
-        found = ({**alone, "scheduler": schedule.to_dict(), "optimizer": block.get("optimizer")},)
-    last = {**found[-1], "diagnoses": block.get("diagnoses")}  # those of all phases
-    return (*found[:-1], last)
+        phases = ({**alone, "scheduler": schedule.to_dict(), "optimizer": block.get("optimizer")},)
+    last = {**phases[-1], "diagnoses": block.get("diagnoses")}  # those of all phases
+    return (*phases[:-1], last)
 
 
 def tags(run: Run) -> list[str]:
-    """W&B tags: the scheduler's name, the device type, the user's own."""
+    """W&B tags: the scheduler's name, the device type and the user's own."""
     own = [f"{name}:{text_of(value)}" for name, value in run.tags.items()]
-    found = dict.fromkeys([run.schedule.name, run.device_type, *own])
-    return [tag[:_TAG_LENGTH] for tag in found if tag.strip()]
+    names = dict.fromkeys([run.schedule.name, run.device_type, *own])
+    return [tag[:_TAG_LENGTH] for tag in names if tag.strip()]
 
 
 def codes(run: Run) -> list[str]:
     """The codes of a run's diagnoses."""
-    return list(dict.fromkeys(each["code"] for each in run.diagnoses or ()))
+    return list(dict.fromkeys(diagnosis["code"] for diagnosis in run.diagnoses or ()))
 
 
 def notes(run: Run, target: Target) -> str:
     """The run's description."""
     where = f" --experiment {target.experiment}" if target.experiment else ""
     if run.kind == FIND:
-        rates = ", ".join(f"{rate:.4g} ({way})" for way, rate in run.suggestions.items())
-        told = f" It suggests a learning rate of {rates}." if rates else ""
-        return f"A learning-rate range test by lrtrack {run.version}; no training.{told}"
+        rates = ", ".join(f"{rate:.4g} ({name})" for name, rate in run.suggestions.items())
+        suggestion = f" It suggests a learning rate of {rates}." if rates else ""
+        return f"A learning-rate range test by lrtrack {run.version}; no training.{suggestion}"
     return (
         f"{run.schedule.label} on {run.device_name or run.device_type}, tracked by lrtrack "
         f"{run.version} at every optimizer step. Compare: lrtrack compare --tracker wandb{where}"
     )
 
 
-def defined(name: str) -> str:
-    """The name under which a metric's step metric is defined: one for all of `grad_norm/…`."""
+def metric_pattern(name: str) -> str:
+    """The pattern that defines a metric's step metric: `grad_norm/*` for all `grad_norm/…`."""
     head, slash, _ = name.rpartition("/")
     return f"{head}/*" if slash else name
 
 
-def schedule_from(found: Mapping[str, Any]) -> Schedule:
-    """The schedule that a run's config describes; a constant one where it does not."""
-    told = found.get("scheduler")
-    told = told if isinstance(told, Mapping) else {}
+def schedule_from(block: Mapping[str, Any]) -> Schedule:
+    """The schedule that a run's config describes; a constant one if it describes none."""
+    scheduler = block.get("scheduler")
+    scheduler = scheduler if isinstance(scheduler, Mapping) else {}
     try:
-        schedule = Schedule.from_spec(str(told["spec"]))
-        _ = schedule.id, schedule.label, schedule.flat()  # what a report will ask of it
+        schedule = Schedule.from_spec(str(scheduler["spec"]))
+        _ = schedule.id, schedule.label, schedule.flat()  # all that reports use must work
     except (KeyError, ValueError, RecursionError):
-        return Schedule(str(told.get("name", CONSTANT)))
+        return Schedule(str(scheduler.get("name", CONSTANT)))
     return schedule

@@ -1,10 +1,10 @@
-"""Keeping the step counter of a user's own W&B run as he wants it.
+"""Protecting the user's own step numbers in an open W&B run that lrtrack joins.
 
-W&B numbers a run's rows with one counter: a row without `step=` takes the next number, and a row
-with a `step=` below the counter is dropped. Rows of lrtrack take numbers, too. That is right for a
-user who lets W&B count, and would cost one who passes `step=` himself his data. So nothing is
-written until it is known which of the two he is; to the latter's run nothing is written until he
-finishes it, after his last row.
+W&B numbers the rows of a run with one counter: a row without `step=` takes the next number, and a
+row with a `step=` below the counter is dropped. Rows of lrtrack take numbers as well. That is
+harmless if the user lets W&B count, but would lose the data of a user who passes `step=`. So
+nothing is uploaded until the user's first row shows which of the two it is. If the user passes
+`step=`, nothing is uploaded until they finish the run, after their last row.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any
 
 from lrtrack.errors import warn
 
-#: Seconds without any row of the user's own, after which he is taken to log none.
+#: Seconds without any row of the user, after which lrtrack assumes that they log none.
 PATIENCE = 60.0
 
 
-class Guard:
-    """Watches the user's own rows while his run is joined.
+class OpenRunGuard:
+    """Watches the rows that the user logs while lrtrack has joined their run.
 
     Args:
         run: the run that the user has open.
-        gate: the file whose presence keeps deliveries to this run back.
-        deliver: brings to the run whatever is recorded by now, waiting for it a while.
-        clock: seconds, monotonic.
+        gate: a file; as long as it exists, nothing is uploaded to this run.
+        deliver: uploads what is recorded so far, and waits for it up to a limit.
+        clock: monotonic time in seconds.
     """
 
     def __init__(
@@ -48,21 +48,21 @@ class Guard:
         self._log: Any = getattr(run, "_log", None)
 
     def enter(self) -> None:
-        """Begin to watch; deliveries wait until this is clear."""
+        """Start to watch; uploads wait until the user's way of counting is known."""
         if self._log is None or not self._hook():
-            return  # a W&B without these seams: deliver, as nothing can be known
+            return  # another version of W&B: upload, since the rows cannot be watched
         self._gate.write_text(str(os.getpid()))
         self._run._log = self._watched
 
     def tick(self) -> None:
-        """Let deliveries begin where the user has logged nothing for long."""
+        """Let uploads start if the user has logged nothing for `PATIENCE` seconds."""
         if not self._explicit and self._clock() - self._begun > PATIENCE:
             self._gate.unlink(missing_ok=True)
 
     def leave(self) -> bool:
-        """End watching, with the block; whether deliveries may go on now."""
+        """Stop watching at the end of the block; return whether uploads may continue."""
         getattr(self._run, "__dict__", {}).pop("_log", None)
-        if self._explicit:  # before W&B's own exit hook, where nobody calls finish()
+        if self._explicit:  # runs before W&B's own exit hook, if nobody calls finish()
             atexit.register(self._finishing)
         else:
             self._gate.unlink(missing_ok=True)
@@ -75,18 +75,18 @@ class Guard:
             self._explicit = True
             if not self._gate.exists():
                 self._gate.write_text(str(os.getpid()))
-                self._say_it()
+                self._warn_of_taken_steps()
         self._log(data, step, commit)
 
-    def _say_it(self) -> None:
+    def _warn_of_taken_steps(self) -> None:
         warn(
-            "wandb.log(step=…) came when lrtrack's rows had taken W&B's step numbers already; W&B "
-            "drops rows below its counter. Log once before or early in the block, or give your "
-            "metrics an axis of their own with run.define_metric()."
+            "wandb.log(step=…) was called when rows of lrtrack had taken step numbers already, and "
+            "W&B drops rows below its counter. Fix: log once before the block or early in it, or "
+            "give your metrics their own step metric with run.define_metric()."
         )
 
     def _hook(self) -> bool:
-        """Be called when the run is being finished, before W&B takes no more rows."""
+        """Register a hook that runs when the run finishes, while W&B still accepts rows."""
         try:
             from wandb.sdk.wandb_run import TeardownHook, TeardownStage
 
@@ -99,8 +99,8 @@ class Guard:
         atexit.unregister(self._finishing)
         getattr(self._run, "__dict__", {}).pop("_log", None)
         try:
-            self._log({}, None, True)  # his last row is whole before ours come
+            self._log({}, None, True)  # complete the user's last row before lrtrack's rows
             self._gate.unlink(missing_ok=True)
             self._deliver()
-        except Exception as error:  # the user's wandb.finish() goes on whatever happens here
-            warn(f"lrtrack could not deliver to the W&B run at its end: {error!r}")
+        except Exception as error:  # a failure here must not break the user's wandb.finish()
+            warn(f"lrtrack could not upload to the W&B run when it finished: {error!r}")

@@ -1,7 +1,7 @@
-"""Keeping a report beside the runs that it is about.
+"""Storing a report in W&B, beside the runs that it compares.
 
-`publish` starts `python -m lrtrack.trackers.wandb.publishing`: a W&B run needs a process of its
-own, as `writer.py` says. The order comes on stdin as JSON, the answer is one line on stdout.
+`publish` starts `python -m lrtrack.trackers.wandb.publishing`, because a W&B run needs its own
+process; `writer.py` says why. The command comes on stdin as JSON, the reply is a line on stdout.
 """
 
 from __future__ import annotations
@@ -21,37 +21,39 @@ from lrtrack.settings import redact
 from lrtrack.trackers.base import REPORT, Publication, Query, Remote
 from lrtrack.trackers.wandb import destination
 from lrtrack.trackers.wandb.client_settings import failure
-from lrtrack.trackers.wandb.writer import FILE_ATTEMPTS, FILE_PAUSE, LOOKS, PAUSE
+from lrtrack.trackers.wandb.writer import CHECKS, FILE_ATTEMPTS, FILE_PAUSE, PAUSE
 
-#: W&B's id of the run: with the same one, W&B goes on with the run that is there.
+#: W&B's id of the run. W&B resumes the existing run with this id.
 ID = "lrtrack-report"
-#: Ids tried in all: W&B never gives a deleted run's id again.
+#: The number of ids to try: W&B never accepts the id of a deleted run again.
 _ATTEMPTS = 10
-#: Seconds that W&B may take in all.
-_PATIENCE = 300.0
+#: Seconds to wait for the process.
+_TIMEOUT = 300.0
 _PAGE = "panel.html"
 
 
 def publish(publication: Publication, query: Query) -> Remote:
-    """Log the report's page as a panel, and put its files among the run's.
+    """Log the report's page as a panel, and store its files with the run.
 
-    The run has no config key `lrtrack`, by which trainings are found. W&B keeps the panels of
-    earlier times under their steps.
+    The run has no config key `lrtrack`, by which training runs are found. W&B keeps the panels of
+    earlier reports at their steps.
 
     Raises:
         UsageError: there is no API key, or W&B is switched off.
     """
-    target = destination.apart(None, query.experiment, "lrtrack")
+    target = destination.separate_target(None, query.experiment, "lrtrack")
     environment = dict(target.environment)
     if query.uri:
         environment["WANDB_BASE_URL"] = query.uri
     if destination.mode(environment) == "disabled":
-        raise UsageError("W&B is switched off by WANDB_MODE or WANDB_DISABLED.")
+        raise UsageError(
+            "W&B is switched off by WANDB_MODE or WANDB_DISABLED. Fix: unset this variable."
+        )
     entity, _, project = (target.experiment or "").rpartition("/")
     with tempfile.TemporaryDirectory(prefix="lrtrack-") as folder:
         for name, content in {**publication.files, _PAGE: publication.page.encode()}.items():
             (Path(folder) / name).write_bytes(content)
-        answer = _ask(
+        reply = _run_in_process(
             environment,
             entity=entity or None,
             project=project,
@@ -61,64 +63,66 @@ def publish(publication: Publication, query: Query) -> Remote:
             panel=f"report/{publication.metric}",
             notes=publication.headline,
         )
-    if answer["missing"]:
+    if reply["missing"]:
         warn(
-            f"The report is in the W&B run {answer['id']}, but W&B's file storage did not take "
-            f"{', '.join(answer['missing'])}. Fix: allow uploads from here, or use --output."
+            f"The report is in the W&B run {reply['id']}, but W&B's file storage did not take "
+            f"{', '.join(reply['missing'])}. Fix: allow uploads from here, or use --output."
         )
-    return Remote(answer["id"], answer["url"])
+    return Remote(reply["id"], reply["url"])
 
 
-def _ask(environment: dict[str, str], **order: Any) -> dict[str, Any]:
-    """Have the order done by a process of its own."""
-    kept = {name: text for name, text in os.environ.items() if not destination.of_another_run(name)}
+def _run_in_process(environment: dict[str, str], **command: Any) -> dict[str, Any]:
+    """Run the command in a separate process, and return its reply."""
+    inherited = {
+        name: text for name, text in os.environ.items() if not destination.is_run_variable(name)
+    }
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-P", "-m", "lrtrack.trackers.wandb.publishing"],
-            env=kept | environment,
-            input=json.dumps(order),
+            env=inherited | environment,
+            input=json.dumps(command),
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
         )
     except subprocess.TimeoutExpired:
-        raise TrackerUnavailable(f"W&B has not answered for {_PATIENCE:.0f} s") from None
+        raise TrackerUnavailable(f"W&B has not answered for {_TIMEOUT:.0f} s") from None
     try:
-        answer: dict[str, Any] = json.loads(done.stdout)
+        reply: dict[str, Any] = json.loads(process.stdout)
     except ValueError:
-        said = done.stderr.strip().splitlines()[-1:] or ["without a word"]
-        raise TrackerError(f"the process that writes to W&B ended: {redact(said[0])}") from None
-    if "error" in answer:
-        kind = TrackerError if answer["final"] else TrackerUnavailable
-        raise kind(redact(answer["error"]))
-    return answer
+        lines = process.stderr.strip().splitlines()[-1:] or ["without a message"]
+        raise TrackerError(f"the process that writes to W&B ended: {redact(lines[0])}") from None
+    if "error" in reply:
+        kind = TrackerError if reply["final"] else TrackerUnavailable
+        raise kind(redact(reply["error"]))
+    return reply
 
 
-def _done(order: dict[str, Any]) -> dict[str, Any]:
-    """Do the order: this is the other process."""
+def _execute(command: dict[str, Any]) -> dict[str, Any]:
+    """Execute the command, in the separate process."""
     import wandb
 
-    run = _opened(order)
-    page = (Path(order["from_"]) / _PAGE).read_text(encoding="utf-8")
-    run.log({order["panel"]: wandb.Html(page, inject=False)})
-    inside = Path(run.dir) / order["folder"]
+    run = _open(command)
+    page = (Path(command["from_"]) / _PAGE).read_text(encoding="utf-8")
+    run.log({command["panel"]: wandb.Html(page, inject=False)})
+    inside = Path(run.dir) / command["folder"]
     inside.mkdir(parents=True, exist_ok=True)
-    for name in order["files"]:
-        shutil.copy(Path(order["from_"]) / name, inside / name)
+    for name in command["files"]:
+        shutil.copy(Path(command["from_"]) / name, inside / name)
         run.save(str(inside / name), base_path=run.dir, policy="now")
-    found = {"id": run.id, "url": run.url}
+    reply = {"id": run.id, "url": run.url}
     online = not run.offline
     run.finish()
-    names = [f"{order['folder']}/{name}" for name in order["files"]]
-    return {**found, "missing": _missing(run, names) if online else []}
+    names = [f"{command['folder']}/{name}" for name in command["files"]]
+    return {**reply, "missing": _missing(run, names) if online else []}
 
 
 def _missing(run: Any, names: list[str]) -> list[str]:
-    """Which files W&B does not have: its client gives up on uploads without a word."""
+    """Find the files that W&B does not have: its client drops failed uploads without an error."""
     import wandb
 
-    for _ in range(LOOKS):
+    for _ in range(CHECKS):
         stored = wandb.Api().run(f"{run.entity}/{run.project}/{run.id}").files(names)
         missing = set(names) - {file.name for file in stored if file.size}
         if not missing:
@@ -127,8 +131,8 @@ def _missing(run: Any, names: list[str]) -> list[str]:
     return sorted(missing)
 
 
-def _opened(order: dict[str, Any]) -> Any:
-    """The project's report run, gone on with or new."""
+def _open(command: dict[str, Any]) -> Any:
+    """Resume or create the project's report run."""
     import wandb
 
     settings = wandb.Settings(
@@ -141,10 +145,10 @@ def _opened(order: dict[str, Any]) -> Any:
             return wandb.init(
                 id=ID if attempt == 1 else f"{ID}-{attempt}",
                 name=REPORT,
-                entity=order["entity"],
-                project=order["project"],
+                entity=command["entity"],
+                project=command["project"],
                 job_type="report",
-                notes=order["notes"],
+                notes=command["notes"],
                 resume="allow",
                 settings=settings,
             )
@@ -155,14 +159,14 @@ def _opened(order: dict[str, Any]) -> Any:
 
 
 def main() -> None:
-    """Answer one order."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever W&B prints is not the answer
+    """Execute one command."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what W&B prints must not mix with the reply
     try:
-        answer = _done(json.load(sys.stdin))
-    except BaseException as error:  # W&B raises KeyboardInterrupt and SystemExit at times
-        answer = failure(error)
-    print(json.dumps(answer), file=answers, flush=True)
+        reply = _execute(json.load(sys.stdin))
+    except BaseException as error:  # W&B may raise KeyboardInterrupt and SystemExit
+        reply = failure(error)
+    print(json.dumps(reply), file=replies, flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,76 +25,78 @@ from lrtrack.trackers.wandb.api import (
     connect,
     exists,
     first_line,
-    listed,
+    list_runs,
     narrowing_filters,
-    patiently,
     project_of,
     server_filter,
     service_errors,
-    translated,
+    translate_errors,
+    with_retries,
 )
 
-#: Runs fetched at a time: W&B's servers count requests.
+#: Runs fetched concurrently; W&B's servers limit the rate of requests.
 WORKERS = 6
 _PAGE = 200
-#: What changes in W&B when a finished run does.
-_CHANGES = ("heartbeatAt", "historyLineCount")
+#: Attributes that change in W&B if a finished run changes.
+_VERSION_ATTRIBUTES = ("heartbeatAt", "historyLineCount")
 _STATES = {"finished": State.FINISHED, "running": State.RUNNING, "pending": State.RUNNING}
 
 
 def read(query: Query, progress: Progress | None) -> Iterator[History]:
-    """Histories of the runs that lrtrack wrote into a project, newest first.
+    """Read the runs that lrtrack wrote into a project, newest first.
 
-    The columnar file is taken where it is whole, and every row is asked for where it is not;
-    W&B's sampled history never is.
+    Steps come from the columnar file if it is complete, else from all rows of the run, never from
+    W&B's sampled history.
     """
     api, uri = connect(query.uri)
     entity, project = project_of(query.experiment, api)
     left_out = per_run.LeftOut()
 
-    def search(wanted: Mapping[str, Any]) -> list[Any]:
-        with translated(uri):
-            return _runs(api, entity, project, wanted, left_out)
+    def search(filters: Mapping[str, Any]) -> list[Any]:
+        with translate_errors(uri):
+            return _runs(api, entity, project, filters, left_out)
 
-    runs = _selected(search, query)
+    runs = _selected(search, query, f"{entity}/{project}")
     source = _Source(api, uri or destination.DEFAULT_URL, query, f"{entity}/{project}", left_out)
     yield from per_run.read_each(
-        runs, source.history, _named, left_out, workers=WORKERS, progress=progress
+        runs, source.history, _label, left_out, workers=WORKERS, progress=progress
     )
     cache.prune()
 
 
-def _selected(search: Callable[[Mapping[str, Any]], list[Any]], query: Query) -> list[Any]:
-    """The runs for which the query's filters hold."""
+def _selected(
+    search: Callable[[Mapping[str, Any]], list[Any]], query: Query, path: str
+) -> list[Any]:
+    """The runs that the query's filters select."""
     raw = [server_filter(text) for text in query.raw_filters]
     narrowing = narrowing_filters(query.filters)
     runs = search({"$and": [*raw, *narrowing]} if raw or narrowing else {})
-    # A narrowed search that finds nothing cannot tell a field that no run has from a value that
-    # none has: `select` does, on all runs.
+    # An empty result does not show whether no run has the field or no run has the value. `select`
+    # finds out, if it sees all runs.
     if narrowing and not runs:
         runs = search({"$and": raw} if raw else {})
-    return select(runs, query.filters, _fields)
+    return select(runs, query.filters, partial(_fields, path))
 
 
-def _fields(found: Any) -> dict[str, JSON]:
+def _fields(path: str, wandb_run: Any) -> dict[str, JSON]:
     try:
-        run = run_from(found, "")
-        state = str(_state_of(found))
+        run = run_from(wandb_run, path)
+        state = str(_state_of(wandb_run))
     except Exception:  # a run that cannot be read is reported when it is read
         return {}
-    url = str(found.url) if found.url else None
-    return run.fields(run_id=str(found.id), state=state, tracker=destination.NAME, url=url)
+    url = str(wandb_run.url) if wandb_run.url else None
+    return run.fields(run_id=str(wandb_run.id), state=state, tracker=destination.NAME, url=url)
 
 
 def _runs(
-    api: Any, entity: str, project: str, wanted: Mapping[str, Any], left_out: per_run.LeftOut
+    api: Any, entity: str, project: str, filters: Mapping[str, Any], left_out: per_run.LeftOut
 ) -> list[Any]:
     try:
-        found = patiently(
-            lambda: listed(
+        runs = with_retries(
+            lambda: list_runs(
                 api.runs(
                     f"{entity}/{project}",
-                    filters=dict(wanted),
+                    filters=dict(filters),
                     order="-created_at",
                     per_page=_PAGE,
                     lazy=False,
@@ -106,16 +109,16 @@ def _runs(
             raise
         names: list[str] = []
         with suppress(Exception):  # an unknown entity has no list of projects
-            names = [each.name for each in api.projects(entity)]
-        told = f"entity {entity!r}; your own is {api.default_entity!r}"
-        raise NothingFound(f"{unknown('project', project, names)} (W&B: {told})") from error
-    ours = [run for run in found if _is_ours(run)]
-    # By when they began: W&B only knows when they were delivered, which may be days later.
-    return sorted(ours, key=_started, reverse=True)
+            names = [existing.name for existing in api.projects(entity)]
+        where = f"entity {entity!r}; your own is {api.default_entity!r}"
+        raise NothingFound(f"{unknown('project', project, names)} (W&B: {where})") from error
+    tracked = [run for run in runs if _is_tracked(run)]
+    # W&B's own time is that of the upload, which may be days after the run began.
+    return sorted(tracked, key=_started, reverse=True)
 
 
 class _Source:
-    """Fetches runs, one by one, from several threads."""
+    """Fetches histories of runs, from several threads."""
 
     def __init__(
         self, api: Any, url: str, query: Query, path: str, left_out: per_run.LeftOut
@@ -123,23 +126,23 @@ class _Source:
         self._api = api
         self._url = url
         self._metric = query.metric
-        self._copies = query.cache
+        self._use_cache = query.cache
         self._path = path
         self._left_out = left_out
 
-    def history(self, found: Any) -> History:
-        """One run with its steps.
+    def history(self, wandb_run: Any) -> History:
+        """Fetch one run with its steps.
 
         Raises:
-            TrackerUnavailable, AccessRefused: other runs would fail alike.
-            TrackerError: this run cannot be read.
+            TrackerUnavailable, AccessRefused: all other runs would fail too.
+            TrackerError: only this run cannot be read.
         """
-        run = run_from(found, self._path)
-        state = _state_of(found)
+        run = run_from(wandb_run, self._path)
+        state = _state_of(wandb_run)
         try:
-            arrays = self._arrays(found, run, state)
+            arrays = self._arrays(wandb_run, run, state)
         except Exception as error:
-            self._judge(found, error)
+            self._raise_shared_failure(wandb_run, error)
             raise
         times = arrays["times"]
         ended = per_run.moment(float(times[-1]), run.started) if len(times) else run.started
@@ -148,57 +151,65 @@ class _Source:
             state,
             destination.NAME,
             **arrays,
-            url=str(found.url) if found.url else None,
+            url=str(wandb_run.url) if wandb_run.url else None,
             ended=None if state is State.RUNNING else ended,
-            remote_id=str(found.id),
+            remote_id=str(wandb_run.id),
         )
         return per_run.checked(history)
 
-    def _judge(self, found: Any, error: Exception) -> None:
-        """Raise what ends the whole reading: where it is not this run alone that fails.
+    def _raise_shared_failure(self, wandb_run: Any, error: Exception) -> None:
+        """Raise an exception that tells a failure of one run from one of all runs.
 
-        W&B's client raises the same for a run that is deleted and for a server that is away.
+        W&B's client raises the same for a deleted run and for a server that does not answer.
         """
         if not isinstance(error, load("wandb.errors").Error | OSError | service_errors()):
-            return  # the data, not the connection
-        with translated(self._url):
-            if login.refused(str(error)):
+            return  # the data are invalid; the connection works
+        with translate_errors(self._url):
+            if login.is_refusal(str(error)):
                 raise error
-            if exists(self._api, self._path, str(found.id)):
-                raise TrackerError(f"W&B does not give its steps: {first_line(error)}") from error
+            if exists(self._api, self._path, str(wandb_run.id)):
+                raise TrackerError(f"W&B does not return its steps: {first_line(error)}") from error
         raise TrackerError("it was deleted while the runs were read") from error
 
-    def _arrays(self, found: Any, run: Run, state: State) -> dict[str, Any]:
-        """The run's steps: out of a copy, else of its columnar file, else of its rows."""
+    def _arrays(self, wandb_run: Any, run: Run, state: State) -> dict[str, Any]:
+        """Get a run's steps from the cache, its columnar file or, failing both, its rows."""
         copy = None
-        if self._copies and state is not State.RUNNING:
-            about = (found.id, found.state, *(_attribute(found, name) for name in _CHANGES))
-            copy = cache.place_of("wandb", redact(self._url), run.experiment, *about)
+        if self._use_cache and state is not State.RUNNING:
+            version = (
+                wandb_run.id,
+                wandb_run.state,
+                *(_attribute(wandb_run, name) for name in _VERSION_ATTRIBUTES),
+            )
+            copy = cache.place_of("wandb", redact(self._url), run.experiment, *version)
             arrays = cache.kept(copy)
             if arrays is not None:
                 return arrays
-        table = patiently(lambda: self._columnar(found, run))
+        table = with_retries(lambda: self._from_file(wandb_run, run))
         if table is None:
-            table = patiently(lambda: history_rows.scanned(found, self._on_odd(found)))
+            table = with_retries(
+                lambda: history_rows.fetch_steps(wandb_run, self._on_odd(wandb_run))
+            )
         metric = self._metric
         if metric is not None and not {metric, run.prefix + metric} & set(table.column_names):
-            own = patiently(lambda: history_rows.users_rows(found, metric, self._on_odd(found)))
-            table = history_rows.with_users_own(table, own, metric)
-            copy = None  # the next question may be another
+            rows = with_retries(
+                lambda: history_rows.fetch_user_metric(wandb_run, metric, self._on_odd(wandb_run))
+            )
+            table = history_rows.add_user_metric(table, rows, metric)
+            copy = None  # the next query may ask for another metric
         if copy is None or not table.num_rows:
             return history_table.arrays(table)
         cache.keep(table, copy)
         return cache.kept(copy) or history_table.arrays(table)
 
-    def _on_odd(self, found: Any) -> history_rows.OnOdd:
-        return lambda count, why: self._left_out.note_rows(lambda: _named(found), count, why)
+    def _on_odd(self, wandb_run: Any) -> history_rows.OnOdd:
+        return lambda count, why: self._left_out.note_rows(lambda: _label(wandb_run), count, why)
 
-    def _columnar(self, found: Any, run: Run) -> pa.Table | None:
-        """The columnar file; None where it is missing, torn or not of the whole run."""
-        summary = found.summary_metrics
+    def _from_file(self, wandb_run: Any, run: Run) -> pa.Table | None:
+        """Read the columnar file; None if it is missing, damaged or incomplete."""
+        summary = wandb_run.summary_metrics
         last = summary.get(metadata.STEP) if isinstance(summary, Mapping) else None
-        file = next(iter(found.files([f"{history_table.FOLDER}/{history_table.NAME}"])), None)
-        if file is None or not file.size:  # W&B's answer to an unknown name has been both
+        file = next(iter(wandb_run.files([f"{history_table.FOLDER}/{history_table.NAME}"])), None)
+        if file is None or not file.size:  # W&B reports a missing file in either way
             return None
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -209,32 +220,32 @@ class _Source:
                 )
             except (ValueError, OSError):
                 return None
-        return table if table.num_rows and _is_whole(table, last, found) else None
+        return table if table.num_rows and _is_complete(table, last, wandb_run) else None
 
 
-def run_from(found: Any, path: str) -> Run:
-    """A run's identity out of its config; what in it makes no sense is left out."""
-    described = metadata.blocks(found.config[metadata.CONFIG])
-    fields: Mapping[str, Any] = next(iter(described.values()))
+def run_from(wandb_run: Any, path: str) -> Run:
+    """Read the description of a run from its config; invalid fields are left out."""
+    blocks = metadata.blocks_of(wandb_run.config[metadata.CONFIG])
+    fields: Mapping[str, Any] = next(iter(blocks.values()))
     schedule, optimizer = shared_runs.together(
         {
             shared_runs.scope_of(prefix): (
                 metadata.schedule_from(block),
                 _mapping(block, "optimizer"),
             )
-            for prefix, block in described.items()
+            for prefix, block in blocks.items()
         }
     )
     device = _mapping(fields, "device")
-    group = found.group or fields.get("group")
-    diagnoses = [diagnoses_from(block.get("diagnoses")) for block in described.values()]
+    group = wandb_run.group or fields.get("group")
+    diagnoses = [diagnoses_from(block.get("diagnoses")) for block in blocks.values()]
     config = {
         **_mapping(fields, "config"),
-        **{name: value for name, value in found.config.items() if name != metadata.CONFIG},
+        **{name: value for name, value in wandb_run.config.items() if name != metadata.CONFIG},
     }
     return Run(
-        id=str(fields.get("run_id") or found.id),
-        name=str(found.name or ""),
+        id=str(fields.get("run_id") or wandb_run.id),
+        name=str(wandb_run.name or ""),
         schedule=schedule,
         optimizer={str(name): value for name, value in optimizer.items() if shallow(value)},
         experiment=path,
@@ -247,7 +258,7 @@ def run_from(found: Any, path: str) -> Run:
         device_name=str(device.get("name", "")),
         world_size=per_run.integer_of(fields.get("world_size")) or 1,
         version=str(fields.get("version", "")),
-        started=_started(found),
+        started=_started(wandb_run),
         kind=str(fields.get("kind") or TRAIN),
         suggestions=suggestions_from(fields.get("suggestion")),
         diagnoses=None
@@ -256,14 +267,14 @@ def run_from(found: Any, path: str) -> Run:
     )
 
 
-def _is_whole(table: pa.Table, last: Any, found: Any) -> bool:
-    """Whether a columnar file has all that the blocks of a run have recorded."""
-    described = metadata.blocks(found.config[metadata.CONFIG])
-    phases = [shared_runs.phases_from(block.get("phases")) for block in described.values()]
-    begins = min((block[1]["first"] for block in phases if len(block) > 1), default=1)
+def _is_complete(table: pa.Table, last: Any, wandb_run: Any) -> bool:
+    """Whether a columnar file has all steps and learning rates of the run's blocks."""
+    blocks = metadata.blocks_of(wandb_run.config[metadata.CONFIG])
+    phases = [shared_runs.phases_from(block.get("phases")) for block in blocks.values()]
+    second_begins = min((block[1]["first"] for block in phases if len(block) > 1), default=1)
     steps, names = table["step"], table.column_names
-    inside = steps[-1].as_py() == last and steps[0].as_py() < max(begins, 1)
-    return bool(inside and all(f"{prefix}lr" in names for prefix in described))
+    spans_all = steps[-1].as_py() == last and steps[0].as_py() < max(second_begins, 1)
+    return bool(spans_all and all(f"{prefix}lr" in names for prefix in blocks))
 
 
 def _mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -271,24 +282,24 @@ def _mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _is_ours(found: Any) -> bool:
-    config = found.config
+def _is_tracked(wandb_run: Any) -> bool:
+    config = wandb_run.config
     return isinstance(config, Mapping) and isinstance(config.get(metadata.CONFIG), Mapping)
 
 
-def _named(found: Any) -> str:
-    return f"{found.name!r} ({found.id})"
+def _label(wandb_run: Any) -> str:
+    return f"{wandb_run.name!r} ({wandb_run.id})"
 
 
-def _state_of(found: Any) -> State:
-    if not isinstance(found.state, str):
-        raise per_run.OddRun(f"its state is {found.state!r}")
-    return _STATES.get(found.state, State.FAILED)
+def _state_of(wandb_run: Any) -> State:
+    if not isinstance(wandb_run.state, str):
+        raise per_run.OddRun(f"its state is {wandb_run.state!r}")
+    return _STATES.get(wandb_run.state, State.FAILED)
 
 
-def _started(found: Any) -> float:
-    return per_run.moment(found.config[metadata.CONFIG].get("started"))
+def _started(wandb_run: Any) -> float:
+    return per_run.moment(wandb_run.config[metadata.CONFIG].get("started"))
 
 
-def _attribute(found: Any, name: str) -> Any:
-    return getattr(found, "_attrs", {}).get(name)
+def _attribute(wandb_run: Any, name: str) -> Any:
+    return getattr(wandb_run, "_attrs", {}).get(name)

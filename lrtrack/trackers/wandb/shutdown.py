@@ -1,8 +1,8 @@
-"""Letting go of W&B's service in time.
+"""A limit on the wait for W&B's service when Python ends.
 
-W&B's client starts a process, its service, and waits for it when Python ends, however long that
-takes. Now and then the service misses the word to leave (wandb 0.31: one of about fifty programs
-that only read) and the program never ends.
+W&B's client starts a service process, and waits for it without limit when Python ends. Now and then
+the service misses the request to stop (wandb 0.31: in about one of fifty programs that only read),
+and the program never ends.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from typing import Any
 
 from lrtrack._optional import load
 
-#: Seconds that a service has to leave by itself; it takes well under one.
-PATIENCE = 10.0
+#: Seconds that a service has to end by itself; it usually takes well under one.
+TIMEOUT = 10.0
 
 
-def bound(*, started: bool = False) -> None:
-    """See to it that W&B's service is not waited for without end when this process ends.
+def limit_wait(*, started: bool = False) -> None:
+    """Limit the wait for W&B's service when this process ends.
 
-    A service that runs already is the user's and stays as it is, unless `started` says that it
-    is lrtrack's own. Where W&B's insides are not as expected, nothing changes.
+    Nothing changes for a version of W&B with other internals.
+
+    Args:
+        started: whether lrtrack itself started a service that already runs. Any other running
+            service is the user's, and does not change.
     """
     with contextlib.suppress(Exception):
         setup = load("wandb.sdk.wandb_setup").singleton()
@@ -33,7 +36,7 @@ def bound(*, started: bool = False) -> None:
 
 
 class _Service:
-    """W&B's handle on its service, whose `join` ends."""
+    """W&B's handle on its service, with a limit on `join`."""
 
     def __init__(self, handle: Any, process: subprocess.Popen[bytes]) -> None:
         self._handle = handle
@@ -43,11 +46,11 @@ class _Service:
         return getattr(self._handle, name)
 
     def join(self) -> int:
-        """Wait until the service has ended, and end it if that takes too long."""
-        if load("wandb").run is not None:  # a run of the user's, which may still be uploading
+        """Wait until the service ends, and kill it after `TIMEOUT` seconds."""
+        if load("wandb").run is not None:  # the user's run may still be uploading
             return int(self._process.wait())
         try:
-            return self._process.wait(PATIENCE)
+            return self._process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

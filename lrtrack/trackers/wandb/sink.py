@@ -1,4 +1,4 @@
-"""Writing one run to W&B: the master's end of the process that holds the run."""
+"""The sink that writes one run to W&B: it starts a writer process and sends it commands."""
 
 from __future__ import annotations
 
@@ -21,134 +21,135 @@ from lrtrack.trackers import shared_runs
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.wandb import destination, metadata, service
 
-#: Seconds that W&B may take to open a run, and that any answer is waited for at one attempt.
-OPENING, ANSWER = 30.0, 30.0
-#: Orders without which a run can be ended all the same.
+#: Seconds to wait for W&B to open a run, and for any reply at one attempt.
+OPEN_TIMEOUT, REPLY_TIMEOUT = 30.0, 30.0
+#: Commands whose failure does not prevent the end of a run.
 _OPTIONAL = ("upload", "complete")
 _NOT_STORED = (
-    "W&B's file storage did not take it. Fix: allow uploads from here to that storage; "
-    "debug-internal.log of the run, under ./wandb, says what it answered"
+    "W&B's file storage did not accept it. Fix: allow uploads from this machine to that storage; "
+    "its response is in the run's debug-internal.log under ./wandb"
 )
 
 
 class WandbSink:
-    """The writing half for one run; its process starts with `open` and ends with `close`.
+    """Writes one run; its process starts with `open` and ends with `close`.
 
     Args:
         run: the run to write.
-        target: where it goes, as the training process decided.
-        remote_id: W&B's run id, where the run was opened before.
+        target: its destination, as the training process decided.
+        remote_id: W&B's run id if the run was opened before.
     """
 
-    #: Where the process may keep temporary files; None: where the system says.
+    #: The process's directory for temporary files; None: the system's.
     temporary: Path | None = None
 
     def __init__(self, run: Run, target: Target, remote_id: str | None) -> None:
         self._run = run
         self._target = target
-        self._environment = destination.recorded(target)
+        self._environment = destination.recorded_environment(target)
         self._id = remote_id or target.run_id or shared_runs.head(target) or run.id
         self._again = remote_id is not None or target.continued
         self._process: subprocess.Popen[str] | None = None
-        self._answers: queue.Queue[str] = queue.Queue()
-        self._asked: str | None = None
+        self._replies: queue.Queue[str] = queue.Queue()
+        self._pending: str | None = None
         self._token = self._environment.get("WANDB_SERVICE", "") if target.joined else ""
-        self._attached = service.answers(self._token)
-        # Rows handed to the user's open run offline are in its files, and nobody can be asked.
-        self._unasked = target.joined and destination.mode(self._environment) == "offline"
+        self._attached = service.is_running(self._token)
+        # The rows of a user's offline run are in its files, and no server can be asked for them.
+        self._joined_offline = target.joined and destination.mode(self._environment) == "offline"
 
     @property
     def durable(self) -> bool:
-        """Whether rows that were taken are kept for good.
+        """Whether accepted rows are safe.
 
-        W&B's client takes rows long before its server has them, so a run of its own is delivered
-        again from its beginning and rows that the server has are left out. The service of a user's
-        open run keeps what it has taken like the user's own rows, and W&B's server may not show
-        them for long: asking the server and writing again would store steps twice.
+        W&B's client accepts rows long before its server has them. So after a failure, a run that
+        lrtrack opened is uploaded again from its beginning, without the rows that the server has.
+        The service of a user's open run keeps accepted rows like the user's own, but the server may
+        show them much later: uploading again what the server lacks would store steps twice.
         """
-        return self._attached or self._unasked
+        return self._attached or self._joined_offline
 
     def open(self) -> Remote:
-        """Start the process, and find or create the run there.
+        """Start the process, which finds or creates the run.
 
-        Where the user's process turns out to have ended, the sink is not `durable` any more.
+        If the user's process has ended, the sink is no longer `durable`.
         """
         self._look_for_service()
-        answer = self._ask_to_open()
-        if answer.get("gone"):
+        reply = self._request_open()
+        if reply.get("gone"):
             self._attached = False
-            if not self._unasked:  # what the service had taken may not have arrived
+            if not self._joined_offline:  # rows that the service accepted may not have arrived
                 self._again = True
                 self.release()
-                answer = self._ask_to_open()
+                reply = self._request_open()
         self._again = True
-        return Remote(answer["id"], answer["url"])
+        return Remote(reply["id"], reply["url"])
 
-    def _ask_to_open(self) -> dict[str, Any]:
+    def _request_open(self) -> dict[str, Any]:
         if self._process is None:
             self._process = self._start()
         entity, _, project = (self._target.experiment or "").rpartition("/")
-        return self._ask(
+        return self._request(
             "open",
-            wait=OPENING + ANSWER,
+            wait=OPEN_TIMEOUT + REPLY_TIMEOUT,
             id=self._id,
             entity=entity or None,
             project=project or None,
             joined=self._target.joined,
             attach=self._attached,
-            offline=self._unasked,
+            offline=self._joined_offline,
             again=self._again,
             rewritten=self._id == self._run.id and not self._target.continued,
             config=self._config(),
             tags=metadata.tags(self._run),
-            told=self._told(),
+            init=self._init_arguments(),
             settings={"program": self._run.source or "python", "host": self._run.host or None},
-            timeout=OPENING,
+            timeout=OPEN_TIMEOUT,
         )
 
     def _look_for_service(self) -> None:
-        """Notice that the user's process, whose service kept the rows, has ended."""
-        self._attached = self._attached and service.answers(self._token)
+        """Check whether the user's process, whose service holds the run, still runs."""
+        self._attached = self._attached and service.is_running(self._token)
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
-        """Log the records; the process leaves out what the run has already."""
+        """Log the records; the process leaves out rows that the run already has."""
         rows = [(record.step, record.time, dict(record.metrics)) for record in records]
-        self._ask("write", rows=rows, doubt=doubt and self.durable)
+        self._request("write", rows=rows, doubt=doubt and self.durable)
 
     def upload(self, history: Path) -> None:
-        """Put the columnar file among the run's files."""
-        if self._asked != "close":  # else it is there already, and the run is being ended
+        """Store the columnar file with the run's files."""
+        if self._pending != "close":  # else it is stored already, and the run is ending
             name = f"{history_table.FOLDER}/{history_table.NAME}"
             complete = self._target.continued
             shared = self._target.joined or bool(self._target.phases)
             rows = complete or bool(self._target.phases)
-            self._ask("upload", path=str(history), name=name, complete=complete, shared=shared,
+            self._request("upload", path=str(history), name=name, complete=complete, shared=shared,
                       rows=rows)  # fmt: skip
 
     def complete(self, run: Run) -> None:
-        """Say what the run has found out, in its config and its notes."""
-        if self._asked == "close":  # it is there already
+        """Update the run's config, notes and diagnoses."""
+        if self._pending == "close":  # they are stored already
             return
-        told = metadata.notes(run, self._target)
-        notes = told if "WANDB_NOTES" not in self._environment else None
+        notes = None
+        if "WANDB_NOTES" not in self._environment:
+            notes = metadata.notes(run, self._target)
         config = {metadata.CONFIG: metadata.config(run, self._target)}
-        self._ask("complete", config=config, notes=notes, codes=metadata.codes(run))
+        self._request("complete", config=config, notes=notes, codes=metadata.codes(run))
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
-        """End the run where lrtrack opened it, and wait until W&B's server has everything.
+        """End the run if lrtrack opened it, and wait until W&B's server has everything.
 
         Raises:
-            PartRefused: W&B has all of it but the columnar file.
+            PartRefused: W&B has everything except the columnar file.
         """
         code = 0 if state is State.FINISHED else 1
-        answer = self._ask("close", summary=dict(summary), exit_code=code)
+        reply = self._request("close", summary=dict(summary), exit_code=code)
         self.release()
-        if answer.get("missing"):
-            raise PartRefused(_NOT_STORED, answer["missing"])
+        if reply.get("missing"):
+            raise PartRefused(_NOT_STORED, reply["missing"])
 
     def release(self) -> None:
-        """End the process; what it has not sent is delivered by the next one."""
-        process, self._process, self._asked = self._process, None, None
+        """End the process; the next one uploads what it has not sent."""
+        process, self._process, self._pending = self._process, None, None
         if process is None:
             return
         assert process.stdin is not None
@@ -157,24 +158,24 @@ class WandbSink:
         process.wait()
 
     def _config(self) -> dict[str, Any]:
-        """The run's config; in a run of the user's nothing but lrtrack's one key."""
+        """The run's config; in a run that the user opened, only the key `lrtrack`."""
         own = {metadata.CONFIG: metadata.config(self._run, self._target)}
         return own if self._target.joined else {**self._run.config, **own}
 
-    def _told(self) -> dict[str, Any]:
-        """Arguments of `wandb.init` that the environment may have decided already."""
-        environ = self._environment
-        found = {"notes": metadata.notes(self._run, self._target)}
-        found = {} if "WANDB_NOTES" in environ else found
-        if "WANDB_NAME" not in environ:
-            found["name"] = self._run.name
+    def _init_arguments(self) -> dict[str, Any]:
+        """Arguments of `wandb.init`, except those that the environment sets."""
+        arguments: dict[str, Any] = {}
+        if "WANDB_NOTES" not in self._environment:
+            arguments["notes"] = metadata.notes(self._run, self._target)
+        if "WANDB_NAME" not in self._environment:
+            arguments["name"] = self._run.name
         if self._run.group is not None:
-            found["group"] = self._run.group
-        return found
+            arguments["group"] = self._run.group
+        return arguments
 
     def _start(self) -> subprocess.Popen[str]:
-        mine = {
-            name: text for name, text in os.environ.items() if not destination.of_another_run(name)
+        inherited = {
+            name: text for name, text in os.environ.items() if not destination.is_run_variable(name)
         }
         temporary = {}
         if self.temporary is not None:
@@ -182,67 +183,67 @@ class WandbSink:
             temporary["TMPDIR"] = str(self.temporary)
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "lrtrack.trackers.wandb.writer"],
-            env=mine | self._environment | temporary,
+            env=inherited | self._environment | temporary,
             cwd=self._run.cwd if Path(self._run.cwd).is_dir() else None,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
         )
-        self._answers = queue.Queue()
+        self._replies = queue.Queue()
         reader = threading.Thread(
-            target=_read, args=(process, self._answers), name="lrtrack-wandb", daemon=True
+            target=_read, args=(process, self._replies), name="lrtrack-wandb", daemon=True
         )
         reader.start()
         return process
 
-    def _ask(self, do: str, wait: float = ANSWER, **order: Any) -> dict[str, Any]:
-        """Give an order and wait for its answer.
+    def _request(self, do: str, wait: float = REPLY_TIMEOUT, **arguments: Any) -> dict[str, Any]:
+        """Send a command and wait for its reply.
 
-        An order that was not answered in time is not given again: its answer is waited for at
-        the next attempt.
+        A command without a reply in time is not sent again: the next attempt waits for its reply.
         """
         if self._process is None and self.durable and do != "open":
             self._reopen()
         process = self._process
         if process is None or process.stdin is None:
             raise SinkLost("the process that writes to W&B is gone")
-        while self._asked not in (None, do):
-            self._answer(wait)
-        if self._asked is None:
+        while self._pending not in (None, do):
+            self._reply(wait)
+        if self._pending is None:
             try:
-                process.stdin.write(json.dumps({"do": do, **order}) + "\n")
+                process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
                 process.stdin.flush()
             except (OSError, ValueError) as error:  # broken, or closed by `release`
                 self._lost(error)
-            self._asked = do
-        elif do == "write":  # answered are other rows, perhaps: these go out again
-            self._answer(wait)
-            return self._ask(do, wait, **order)
-        return self._answer(wait)
+            self._pending = do
+        elif do == "write":  # the reply may be for other rows, so these are sent again
+            self._reply(wait)
+            return self._request(do, wait, **arguments)
+        return self._reply(wait)
 
     def _reopen(self) -> None:
         self.open()
         if not self.durable:
             self._lost(None)
 
-    def _answer(self, wait: float) -> dict[str, Any]:
+    def _reply(self, wait: float) -> dict[str, Any]:
         try:
-            line = self._answers.get(timeout=wait)
+            line = self._replies.get(timeout=wait)
         except queue.Empty:
             raise TrackerUnavailable(f"W&B has not answered for {wait:.0f} s") from None
         if not line:
             self._lost(None)
-        asked, self._asked = self._asked, None
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer and asked in _OPTIONAL:
-            raise TrackerError(redact(answer["error"]))  # the run itself may still be ended
-        if "error" in answer:
+        command, self._pending = self._pending, None
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply and command in _OPTIONAL:
+            raise TrackerError(redact(reply["error"]))  # the run can still be ended
+        if "error" in reply:
             self.release()
             self._look_for_service()
-            text, again = redact(answer["error"]), TrackerUnavailable if self.durable else SinkLost
-            raise TrackerError(text, answer.get("fix", "")) if answer["final"] else again(text)
-        return answer
+            text = redact(reply["error"])
+            temporary = TrackerUnavailable if self.durable else SinkLost
+            raise TrackerError(text, reply.get("fix", "")) if reply["final"] else temporary(text)
+        return reply
 
     def _lost(self, error: Exception | None) -> None:
         self.release()
@@ -251,9 +252,9 @@ class WandbSink:
         raise kind("the process that writes to W&B has ended") from error
 
 
-def _read(process: subprocess.Popen[str], into: queue.Queue[str]) -> None:
+def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
     assert process.stdout is not None
-    with process.stdout as answers:
-        for line in answers:
-            into.put(line)
-    into.put("")  # the process has ended
+    with process.stdout as replies:
+        for line in replies:
+            lines.put(line)
+    lines.put("")  # the process has ended

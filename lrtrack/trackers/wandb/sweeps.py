@@ -11,32 +11,39 @@ from typing import Any
 from lrtrack._optional import load
 from lrtrack.errors import TrackerUnavailable
 from lrtrack.settings import redact
-from lrtrack.trackers.wandb import base_url, destination, login, shutdown
+from lrtrack.trackers.wandb import destination, login, shutdown
 
 
 def start_sweep(config: Mapping[str, Any], project: str | None = None) -> str:
-    """Register a sweep.
+    """Register a sweep with W&B.
 
     Args:
-        config: as `lrtrack.sweeps.sweep` returns it.
-        project: `[ENTITY/]PROJECT`; None: where W&B's own settings say.
+        config: the sweep's configuration, from `lrtrack.sweeps.sweep`.
+        project: `[ENTITY/]PROJECT`; None: the one in W&B's settings.
 
     Returns:
-        What `wandb agent` takes: `ENTITY/PROJECT/SWEEP`.
+        The sweep's path for `wandb agent`: `ENTITY/PROJECT/SWEEP`.
 
     Raises:
         UsageError: there is no API key.
-        TrackerUnavailable: W&B does not answer, or refuses.
+        TrackerUnavailable: W&B does not answer, or refuses the sweep.
     """
-    login.check_key(base_url() or destination.from_file("base_url"))
+    login.check_key(destination.base_url())
     wandb = load("wandb")
-    shutdown.bound()
+    shutdown.limit_wait()
     entity, _, name = (project or "").rpartition("/")
-    name = name or os.environ.get("WANDB_PROJECT") or destination.from_file("project") or "lrtrack"
+    name = (
+        name
+        or os.environ.get("WANDB_PROJECT")
+        or destination.settings_value("project")
+        or "lrtrack"
+    )
     entity = entity or os.environ.get("WANDB_ENTITY") or wandb.Api().default_entity
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # W&B prints; results alone go to stdout
+        with contextlib.redirect_stdout(
+            sys.stderr
+        ):  # W&B prints to stdout, which is only for results
             sweep = wandb.sweep(dict(config), project=name, entity=entity or None)
-    except Exception as error:  # W&B raises whatever its parts do
+    except Exception as error:  # W&B raises many kinds of exceptions
         raise TrackerUnavailable(f"W&B did not take the sweep: {redact(str(error))}") from error
     return "/".join(part for part in (entity, name, str(sweep)) if part)

@@ -1,4 +1,4 @@
-"""What W&B has of a run already, so that an interrupted delivery writes no step twice."""
+"""The rows of a run that W&B already has, so that a repeated upload writes no step twice."""
 
 from __future__ import annotations
 
@@ -11,56 +11,56 @@ from typing import Any
 
 from lrtrack.trackers.wandb import metadata
 
-#: Seconds between two looks at a run in shared mode, until they show the same, and how many looks
-#: there are at most.
-REST, LOOKS = 1.5, 12
+#: Seconds between two requests for a run in shared mode, until both show the same rows, and the
+#: most requests.
+PAUSE, ATTEMPTS = 1.5, 12
 
 
-def stored(find: Callable[[], Any]) -> dict[int, set[str]]:
-    """Which metrics the server has at which steps.
+def metrics_by_step(fetch_run: Callable[[], Any]) -> dict[int, set[str]]:
+    """The names of the metrics that the server has at each step.
 
     Args:
-        find: the run as the server has it.
+        fetch_run: fetches the run from the server.
     """
-    found: dict[int, set[str]] = {}
-    for row in find().scan_history(use_cache=False):
+    names: dict[int, set[str]] = {}
+    for row in fetch_run().scan_history(use_cache=False):
         if isinstance(row.get(metadata.STEP), int):
-            found.setdefault(row[metadata.STEP], set()).update(row)
-    return found
+            names.setdefault(row[metadata.STEP], set()).update(row)
+    return names
 
 
-def stored_at_rest(find: Callable[[], Any]) -> dict[int, set[str]]:
-    """As `stored`, once nothing arrives any more that an earlier process has sent.
+def settled_metrics_by_step(fetch_run: Callable[[], Any]) -> dict[int, set[str]]:
+    """The result of `metrics_by_step`, once no more rows arrive from an earlier process.
 
-    In shared mode W&B appends whatever comes; elsewhere a row sent twice replaces itself.
+    In shared mode W&B appends every row; in other modes a row that is sent twice replaces itself.
 
     Raises:
-        ConnectionError: something arrives all the time.
+        ConnectionError: rows keep arriving.
     """
-    latest = stored(find)
-    for _ in range(LOOKS):
-        time.sleep(REST)
-        before, latest = latest, stored(find)
+    latest = metrics_by_step(fetch_run)
+    for _ in range(ATTEMPTS):
+        time.sleep(PAUSE)
+        before, latest = latest, metrics_by_step(fetch_run)
         if before == latest:
             return latest
-    raise ConnectionError("the run still receives rows from elsewhere")
+    raise ConnectionError("the run still receives rows from another process")
 
 
-def last(rows: list[Any], summary: dict[str, Any]) -> int | None:
-    """Which of `rows` W&B's service took last, by the values in its summary.
+def last_accepted(rows: list[Any], summary: dict[str, Any]) -> int | None:
+    """Find the last row that W&B's service accepted, by the values in its summary.
 
     Args:
-        rows: (step, time, metrics), in order.
-        summary: the latest value of each metric; other blocks may have logged after this one.
+        rows: (step, time, metrics) in order.
+        summary: the latest value of each metric; other blocks may have logged later.
 
     Returns:
-        The index; None where the summary shows none of these rows.
+        The index of the row; None if the summary matches none of them.
     """
     matches = [
-        at for at, (_, _, metrics) in enumerate(rows)
+        index for index, (_, _, metrics) in enumerate(rows)
         if metrics and all(_same(summary.get(name), value) for name, value in metrics.items())
     ]  # fmt: skip
-    exact = [at for at in matches if rows[at][0] == summary.get(metadata.STEP)]
+    exact = [index for index in matches if rows[index][0] == summary.get(metadata.STEP)]
     return max(exact or matches, default=None)
 
 
@@ -72,11 +72,11 @@ def _same(stored: Any, value: float) -> bool:
     return number == value or (math.isnan(number) and math.isnan(value))
 
 
-def superseded(folder: Path, run_id: str) -> list[Path]:
-    """Directories of earlier attempts at an offline run that `folder` has all rows of.
+def superseded_folders(folder: Path, run_id: str) -> list[Path]:
+    """Directories of earlier attempts at an offline run, all of whose rows are in `folder` too.
 
-    Were both synced, W&B would get each step twice. Only directories of lrtrack's own ids, which
-    nothing else has, and none that W&B has synced already.
+    If both were synced, W&B would get each step twice. Only directories with an id of lrtrack are
+    listed, which no other program uses, and none that W&B has already synced.
     """
     if re.fullmatch(r"[0-9a-f]{32}", run_id) is None:
         return []

@@ -1,8 +1,8 @@
 """`python -m lrtrack.trackers.wandb.writer`: the process that holds one W&B run.
 
-W&B keeps one run, one service and one set of environment variables a process, takes as long as it
-likes to finish a run, and may not be interrupted there: so each run gets a process, which its
-master can end. Orders come on stdin as JSON, one a line; each is answered by one line on stdout.
+W&B keeps one run, one service and one set of environment variables per process, may take very long
+to finish a run, and must not be interrupted meanwhile. So each run has a process, which the sink
+can end. Commands come on stdin as JSON, one per line; the reply to each is one line on stdout.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 
 from lrtrack.trackers.per_run import step_of
 from lrtrack.trackers.wandb import metadata, shutdown, uploaded_rows
-from lrtrack.trackers.wandb.client_settings import Answer, failure
+from lrtrack.trackers.wandb.client_settings import Reply, failure
 from lrtrack.trackers.wandb.history_file import earlier_blocks, join
 
-#: Attempts at sending a file, and seconds between them: a run ends without the file if it must.
+#: Attempts to upload a file, and seconds between them; after that the run ends without the file.
 #: W&B's own values would keep the run open for a quarter of an hour.
 FILE_ATTEMPTS, FILE_PAUSE = 5, 5.0
-#: Looks for a file that was sent, and seconds between two: W&B may list it a little later.
-LOOKS, PAUSE = 3, 1.0
+#: Checks for an uploaded file, and seconds between them: W&B may list it a little later.
+CHECKS, PAUSE = 3, 1.0
 
 
 class Writer:
@@ -36,62 +36,64 @@ class Writer:
         self._run: Any = None
         self._joined = False
         self._defined: set[str] = set()
-        self._present: dict[int, set[str]] = {}
+        self._stored: dict[int, set[str]] = {}
         self._last = -1
         self._last_names: set[str] = set()
         self._file: str | None = None
         self._attached = False
-        self._before: dict[str, Any] = {}  # what the service had when this process came
-        self._asked_server = False
+        self._initial_summary: dict[str, Any] = {}  # the service's, when this process attached
+        self._fetched_stored = False
         self._superseded: list[Path] = []
 
-    def open(self, order: dict[str, Any]) -> Answer:
-        """Create, continue or attach to the run; says its id, page and W&B directory.
+    def open(self, command: dict[str, Any]) -> Reply:
+        """Create the run, resume it or attach to it; reply with its id and page.
 
-        Where the user's open run cannot be attached to, the answer has `gone`, and online nothing
-        is opened: what its service has taken is to be asked for first.
+        If the user's open run no longer exists, the reply has `gone`. Online, nothing is opened
+        then: the server must first be asked which rows the service sent.
         """
-        self._joined, gone = order["joined"], False
-        if self._joined and order["attach"]:
-            gone = not self._attach(order)
-            if gone and not order["offline"]:
-                return {"id": order["id"], "url": None, "gone": True}
+        self._joined, gone = command["joined"], False
+        if self._joined and command["attach"]:
+            gone = not self._attach(command)
+            if gone and not command["offline"]:
+                return {"id": command["id"], "url": None, "gone": True}
         if not self._attached:
-            self._init(order)
-            # It may be there already though nobody remembers: a lost cursor tells nothing.
-            again = order["again"] or (self._run.resumed and not self._joined)
+            self._init(command)
+            # The run may exist although the cursor that recorded it is lost.
+            again = command["again"] or (self._run.resumed and not self._joined)
             if again and not self._run.offline:
-                self._present = self._stored()
-            if order["rewritten"] and self._run.offline:
-                self._superseded = uploaded_rows.superseded(Path(self._run.dir).parent, order["id"])
+                self._stored = self._fetch_stored()
+            if command["rewritten"] and self._run.offline:
+                self._superseded = uploaded_rows.superseded_folders(
+                    Path(self._run.dir).parent, command["id"]
+                )
         self._run.define_metric(metadata.STEP, hidden=True)
         return {"id": self._run.id, "url": self._run.url, "gone": gone}
 
-    def _attach(self, order: dict[str, Any]) -> bool:
-        """Write to the run that is open in the user's process, through that process's service."""
+    def _attach(self, command: dict[str, Any]) -> bool:
+        """Attach to the run that is open in the user's process, through that process's service."""
         import wandb
 
         try:
             attach: Any = vars(wandb)["_attach"]
-            run = attach(attach_id=order["id"])
+            run = attach(attach_id=command["id"])
         except Exception as error:
-            print(f"cannot attach to run {order['id']}: {error}", file=sys.stderr)
+            print(f"cannot attach to run {command['id']}: {error}", file=sys.stderr)
             os.environ.pop("WANDB_SERVICE", None)
             wandb.teardown()
             return False
         self._run, self._attached = run, True
-        self._before = self._service_has()
-        self._add(order)
+        self._initial_summary = self._service_summary()
+        self._describe(command)
         return True
 
-    def _add(self, order: dict[str, Any]) -> None:
-        """Say in the user's run what lrtrack adds to it."""
-        self._run.config.update(order["config"], allow_val_change=True)
-        mine = [tag for tag in order["tags"] if tag not in (self._run.tags or ())]
-        if mine:
-            self._run.tags = (*(self._run.tags or ()), *mine)
+    def _describe(self, command: dict[str, Any]) -> None:
+        """Add lrtrack's config and tags to the user's run."""
+        self._run.config.update(command["config"], allow_val_change=True)
+        missing = [tag for tag in command["tags"] if tag not in (self._run.tags or ())]
+        if missing:
+            self._run.tags = (*(self._run.tags or ()), *missing)
 
-    def _init(self, order: dict[str, Any]) -> None:
+    def _init(self, command: dict[str, Any]) -> None:
         import wandb
 
         os.environ.pop("WANDB_SERVICE", None)
@@ -100,187 +102,192 @@ class Writer:
             silent=True,
             disable_git=True,
             save_code=False,
-            x_disable_stats=True,  # this process's load is not the training's
+            x_disable_stats=True,  # this process's load is not that of the training
             x_file_transfer_retry_max=FILE_ATTEMPTS,
             x_file_transfer_retry_wait_max_seconds=FILE_PAUSE,
-            init_timeout=order["timeout"],
-            **order["settings"],
+            init_timeout=command["timeout"],
+            **command["settings"],
         )
         if settings.mode == "shared" and self._joined:  # others may still write to it
             settings.x_primary = settings.x_update_finish_state = False
-        told = {} if self._joined else order["told"]
+        arguments = {} if self._joined else command["init"]
         self._run = wandb.init(
-            id=order["id"],
-            entity=order["entity"],
-            project=order["project"],
+            id=command["id"],
+            entity=command["entity"],
+            project=command["project"],
             resume="must" if self._joined else "allow",
-            config=None if self._joined else order["config"],
-            tags=None if self._joined else order["tags"],
+            config=None if self._joined else command["config"],
+            tags=None if self._joined else command["tags"],
             settings=settings,
-            **told,
+            **arguments,
         )
-        shutdown.bound(started=True)
+        shutdown.limit_wait(started=True)
         if self._joined:
-            self._add(order)
+            self._describe(command)
 
-    def _stored(self) -> dict[int, set[str]]:
-        """Which metrics the server has at which steps."""
-        shared = self._run.settings.mode == "shared"
-        return (uploaded_rows.stored_at_rest if shared else uploaded_rows.stored)(self._on_server)
+    def _fetch_stored(self) -> dict[int, set[str]]:
+        """The names of the metrics that the server has at each step."""
+        if self._run.settings.mode == "shared":
+            return uploaded_rows.settled_metrics_by_step(self._on_server)
+        return uploaded_rows.metrics_by_step(self._on_server)
 
     def _on_server(self) -> Any:
-        """The run as W&B's server has it."""
+        """Fetch the run from W&B's server."""
         import wandb
 
         run = self._run
         return wandb.Api().run(f"{run.entity}/{run.project}/{run.id}")
 
-    def write(self, order: dict[str, Any]) -> Answer:
-        """Log rows of (step, time, metrics); what was logged before is left out."""
-        rows = self._not_taken(order["rows"]) if order["doubt"] else order["rows"]
+    def write(self, command: dict[str, Any]) -> Reply:
+        """Log rows of (step, time, metrics), without those that were logged before."""
+        rows = self._not_accepted(command["rows"]) if command["doubt"] else command["rows"]
         for step, when, metrics in rows:
-            known = self._present.get(step, set())
+            names = self._stored.get(step, set())
             if step < self._last:
                 continue
             if step == self._last:
-                known = known | self._last_names
+                names = names | self._last_names
             else:
                 self._last, self._last_names = step, set()
             self._last_names.update(metrics)
-            fresh = {name: value for name, value in metrics.items() if name not in known}
+            fresh = {name: value for name, value in metrics.items() if name not in names}
             if fresh:
                 self._define(fresh)
                 self._run.log({**fresh, metadata.STEP: step, "_timestamp": when})
-        if self._attached and self._last >= 0 and self._service_has().get(metadata.STEP) is None:
-            raise ConnectionError(f"run {self._run.id} takes no rows")
+        if (
+            self._attached
+            and self._last >= 0
+            and self._service_summary().get(metadata.STEP) is None
+        ):
+            raise ConnectionError(f"run {self._run.id} does not accept rows")
         return {}
 
-    def _service_has(self) -> dict[str, Any]:
-        """The run's summary; answered once everything sent before is taken, in every mode."""
+    def _service_summary(self) -> dict[str, Any]:
+        """The run's summary; the service returns it after it has accepted all earlier rows."""
         return dict(self._run.summary._as_dict())
 
-    def _not_taken(self, rows: list[Any]) -> list[Any]:
-        """The rows that an earlier attempt, whose answer was lost, did not hand to the service.
+    def _not_accepted(self, rows: list[Any]) -> list[Any]:
+        """The rows that the service did not accept in an earlier attempt, whose reply was lost.
 
-        W&B's server may not have them yet, and offline there is none: the service itself tells.
+        The service's summary shows them. W&B's server may get them later or, offline, never.
         """
         if self._attached:
-            last_step = step_of(self._before.get(metadata.STEP))
+            last_step = step_of(self._initial_summary.get(metadata.STEP))
             if last_step is None:
-                return rows  # nobody has written steps to this run yet
-            if (at := uploaded_rows.last(rows, self._before)) is not None:
-                return rows[at + 1 :]
+                return rows  # this run has no steps yet
+            if (last := uploaded_rows.last_accepted(rows, self._initial_summary)) is not None:
+                return rows[last + 1 :]
             if self._run.offline:
                 return [row for row in rows if row[0] > last_step]
-        if not self._run.offline and not self._asked_server:
-            self._asked_server, self._present = True, self._stored()
+        if not self._run.offline and not self._fetched_stored:
+            self._fetched_stored, self._stored = True, self._fetch_stored()
         return rows
 
     def _define(self, names: dict[str, float]) -> None:
         for name in names:
-            pattern = metadata.defined(name)
+            pattern = metadata.metric_pattern(name)
             if pattern not in self._defined:
                 self._defined.add(pattern)
                 self._run.define_metric(pattern, step_metric=metadata.STEP)
 
-    def upload(self, order: dict[str, Any]) -> Answer:
-        """Put the columnar file among the run's files, completed by what is there already."""
-        file, inside = Path(order["path"]), Path(self._run.dir) / order["name"]
-        if order["complete"]:
-            join(file, [file, self._rows_on_server()])  # what was there stays as it was
-        inside.parent.mkdir(parents=True, exist_ok=True)
-        whole = inside.with_name(f".{inside.name}.{os.getpid()}")
+    def upload(self, command: dict[str, Any]) -> Reply:
+        """Store the columnar file with the run's files, merged with stored steps."""
+        file, destination = Path(command["path"]), Path(self._run.dir) / command["name"]
+        if command["complete"]:
+            join(file, [file, self._rows_on_server()])  # stored rows take precedence
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        whole = destination.with_name(f".{destination.name}.{os.getpid()}")
         shutil.copy(file, whole)
-        if order["shared"] and not order["complete"]:
-            ask = None if self._run.offline else self._rows_on_server
-            join(whole, [earlier_blocks(inside, order["rows"], ask), whole])
-        whole.replace(inside)
-        self._file = order["name"]
-        self._run.save(str(inside), base_path=self._run.dir, policy="now")
+        if command["shared"] and not command["complete"]:
+            fetch = None if self._run.offline else self._rows_on_server
+            join(whole, [earlier_blocks(destination, command["rows"], fetch), whole])
+        whole.replace(destination)
+        self._file = command["name"]
+        self._run.save(str(destination), base_path=self._run.dir, policy="now")
         return {}
 
-    def complete(self, order: dict[str, Any]) -> Answer:
-        """Store config, notes and codes of a run that has found out more."""
-        self._run.config.update(order["config"], allow_val_change=True)
-        if order["notes"] is not None and not self._joined:
-            self._run.notes = order["notes"]
-        there = self._run.summary.get(metadata.DIAGNOSES)
-        # Other blocks of a joined run have codes of their own.
-        earlier = str(there or "").split() if self._joined else []
-        codes = " ".join(dict.fromkeys([*earlier, *order["codes"]]))
-        if codes != (there or ""):
+    def complete(self, command: dict[str, Any]) -> Reply:
+        """Update config, notes and diagnosis codes of the run."""
+        self._run.config.update(command["config"], allow_val_change=True)
+        if command["notes"] is not None and not self._joined:
+            self._run.notes = command["notes"]
+        stored = self._run.summary.get(metadata.DIAGNOSES)
+        # Other blocks of a joined run have their own codes.
+        earlier = str(stored or "").split() if self._joined else []
+        codes = " ".join(dict.fromkeys([*earlier, *command["codes"]]))
+        if codes != (stored or ""):
             self._run.summary[metadata.DIAGNOSES] = codes
         return {}
 
     def _rows_on_server(self) -> Any:
         from lrtrack.trackers.wandb import history_rows
 
-        return history_rows.scanned(self._on_server())
+        return history_rows.fetch_steps(self._on_server())
 
-    def close(self, order: dict[str, Any]) -> Answer:
-        """Store the summary, and end the run where lrtrack opened it."""
+    def close(self, command: dict[str, Any]) -> Reply:
+        """Store the summary, and end the run if lrtrack opened it."""
         run = self._run
-        run.summary.update(order["summary"])
+        run.summary.update(command["summary"])
         if self._attached:
-            self._service_has()
+            self._service_summary()
             return {}
         last = -1 if run.offline or run.settings.mode == "shared" else run.step - 1
-        run.finish(exit_code=order["exit_code"])
+        run.finish(exit_code=command["exit_code"])
         for folder in self._superseded:
             shutil.rmtree(folder, ignore_errors=True)
         if last >= 0:
-            self._check(last)
+            self._check_last_row(last)
             if self._file is not None and not self._has_file(self._file):
                 return {"missing": self._file}
         return {}
 
     def _has_file(self, name: str) -> bool:
-        """Whether W&B has the file: its client gives up on uploads without a word."""
-        for _ in range(LOOKS):
+        """Whether W&B has the file: its client drops failed uploads without an error."""
+        for _ in range(CHECKS):
             try:
                 file = next(iter(self._on_server().files([name])), None)
-            except Exception as error:  # the run is ended: the answer is not worth a failure
-                print(f"cannot look for {name}: {error}", file=sys.stderr)
+            except Exception as error:  # the run has ended, so this is no reason to fail
+                print(f"cannot check for {name}: {error}", file=sys.stderr)
                 return True
             if file is not None and file.size:
                 return True
             time.sleep(PAUSE)
         return False
 
-    def _check(self, last: int) -> None:
-        """See to it that W&B has the run's last row: its client gives up without a word."""
+    def _check_last_row(self, last: int) -> None:
+        """Check that W&B has the run's last row: its client drops rows without an error."""
         stored = self._on_server().lastHistoryStep
         if stored < last:
-            raise ConnectionError(f"has rows up to {stored} of {last} in run {self._run.id}")
+            raise ConnectionError(f"run {self._run.id} has rows up to {stored} of {last}")
 
 
-def _orders() -> queue.Queue[dict[str, Any]]:
-    """Orders as they come; without a master nothing may go on, so this process ends."""
-    found: queue.Queue[dict[str, Any]] = queue.Queue()
+def _commands() -> queue.Queue[dict[str, Any]]:
+    """Commands as they arrive; the process exits when its stdin is closed."""
+    commands: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def read() -> None:
         for line in sys.stdin:
-            found.put(json.loads(line))
+            commands.put(json.loads(line))
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
-    return found
+    return commands
 
 
 def main() -> None:
-    """Answer orders until the run is closed."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever W&B prints goes to the log
-    writer, orders = Writer(), _orders()
+    """Execute commands until the run is closed."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what W&B prints goes to the log
+    writer, commands = Writer(), _commands()
     while True:
-        order = orders.get()
+        command = commands.get()
         try:
-            answer = getattr(writer, order["do"])(order)
-        except BaseException as error:  # W&B raises KeyboardInterrupt and SystemExit at times
-            answer = failure(error)
-        print(json.dumps(answer), file=answers, flush=True)
-        if order["do"] == "close" and "error" not in answer:
-            os._exit(0)  # W&B's own exit hooks would wait for what a joined run's owner does
+            reply = getattr(writer, command["do"])(command)
+        except BaseException as error:  # W&B may raise KeyboardInterrupt and SystemExit
+            reply = failure(error)
+        print(json.dumps(reply), file=replies, flush=True)
+        if command["do"] == "close" and "error" not in reply:
+            os._exit(0)  # W&B's exit hooks would wait for the owner of a joined run
 
 
 if __name__ == "__main__":
