@@ -13,6 +13,7 @@ uploaded_rows.py    the rows that W&B has already
 history_file.py     the columnar file of a run with several blocks
 api.py              requests to W&B's API
 reading.py          reading a project
+description.py      the description of a run, read back from its config
 history_rows.py     history rows as columns
 sweeps.py           registering a sweep
 publishing.py       storing a report beside the runs
