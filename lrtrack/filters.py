@@ -1,6 +1,7 @@
 """Filters of runs: `FIELD OP VALUE`, with one meaning for every tracker.
 
-Trackers may narrow what they fetch by a filter, in their own language; `select` decides.
+A tracker may translate a filter into its own language to fetch less; `select` then decides which of
+the fetched runs pass.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lrtrack.fields import JSON, TEXT, names_of, resolve, text_of, unknown_field
 
 T = TypeVar("T")
 
-#: What a value in a filter may be.
+#: The types of a value in a filter.
 Value = str | int | float | bool | None
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "~")
@@ -35,7 +36,7 @@ _TEXT_VALUE = re.compile(r""""(?:[^"]|"")*"|'(?:[^']|'')*'""", re.DOTALL)
 _INTEGER = re.compile(r"[+-]?\d{1,300}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[iI]nf(inity)?)", re.ASCII)
 _WORDS: dict[str, Value] = {"true": True, "false": False, "null": None}
-# A tracker's own language: MLflow joins conditions by `and`, and W&B's filters are JSON.
+# Signs of a tracker's own language: conditions joined by `and`, and the names of its entities.
 _JOINED = re.compile(r"\s(and|or)\s+\S+\s*([=!<>~]|like\b|ilike\b|in\b)", re.IGNORECASE)
 _VENDOR = re.compile(r"(params?|parameters?|metrics?|attr(ibute)?s?|tag|summary(_metrics)?)\.")
 _LONGEST_PATTERN = 1000
@@ -45,25 +46,25 @@ _LONGEST_PATTERN = 1000
 class Filter:
     """One condition on a field of a run: `seed < 5`, `config.data = "CIFAR 10"`, `name ~ ^warm`.
 
-    A value is a number, `true`, `false`, `null`, or text. Text may be quoted with `"` or `'`, a
-    quote inside it is doubled; quoted text is never a number. A field with spaces is quoted as a
-    whole.
+    A value is a number, `true`, `false`, `null`, or text. Text may be quoted with `"` or `'`, where
+    a quote inside is doubled; quoted text is never a number. A field name with spaces is quoted as
+    a whole.
 
-    How values compare:
+    Values compare as follows:
 
-    - With a number, fields that are numbers compare as numbers, and so does text that reads as
-      one, as MLflow keeps all params as text. Any other value differs, and is neither smaller nor
-      larger.
-    - `true` and `false` equal truth values, and text that reads so.
-    - A run without the field has `null` there: of all other values, only `!=` selects it.
-    - All else compares as text, the way tags show it; ids and names always do (`lrtrack.fields.
-      TEXT`). States are written in any case.
-    - `~` searches the text for a regular expression in RE2's syntax, which takes linear time.
+    - A number compares with numbers, and with text that reads as a number, as MLflow stores params
+      as text. Every other value is unequal to a number, and neither smaller nor larger.
+    - `true` and `false` equal truth values, and text that reads as one.
+    - A run without the field has the value `null`. It equals `null` only; with any other value,
+      `!=` selects the run and every other operator does not.
+    - Everything else compares as the text that tags show. Ids and names always compare as text
+      (`lrtrack.fields.TEXT`). Upper and lower case matter, except in `state`.
+    - `~` searches the text for a regular expression in RE2 syntax, in linear time.
 
     Attributes:
         field: the field's name, as the user wrote it; see `lrtrack.fields.resolve`.
         op: one of `OPERATORS`.
-        value: what to compare with; of `~` the pattern.
+        value: the value to compare with; for `~` the pattern.
     """
 
     field: str
@@ -87,26 +88,28 @@ class Filter:
         """Read `FIELD OP VALUE`.
 
         Raises:
-            UsageError: the text is no such condition; the message names the tracker's own language
-                where the text looks like that.
+            UsageError: the text is no such condition; the message also names the option for the
+                tracker's own language.
         """
         match = _FILTER.fullmatch(text)
         if match is None or text.lstrip().startswith("{"):
-            raise _unreadable(text, f"it is not FIELD OP VALUE, with OP one of {_OPS}")
+            raise _unreadable(text, f"it is not FIELD OP VALUE with one of {_OPS}")
         field, op, value = match["field"], match["op"].replace("==", "="), match["value"]
         if field[0] not in "\"'`" and (vendor := _VENDOR.match(field)):
-            raise _unreadable(text, f"fields do not begin with {vendor[0]}", _OWN_FIELDS)
+            raise _unreadable(text, f"no field begins with {vendor[0]!r}", _OWN_FIELDS)
         field = _unquoted(field)
         if not field:
             raise _unreadable(text, "the field has no name")
-        if not value or value[0] in "=!<>~":
-            raise _unreadable(text, f"a value must follow {op}; quote a value such as {value!r}")
+        if not value:
+            raise _unreadable(text, f"there is no value after {op}")
+        if value[0] in "=!<>~":
+            raise _unreadable(text, f"{op}{value[0]} is no operator", "quote the value, ")
         if value[0] in "\"'":
             if _TEXT_VALUE.fullmatch(value) is None:
                 raise _unreadable(text, "the value does not end at its closing quote")
             return cls(field, op, _unquoted(value))
         if _JOINED.search(value):
-            raise _unreadable(text, "a filter is one condition", "give --filter once for each, ")
+            raise _unreadable(text, "it has several conditions", "repeat --filter for each, ")
         return cls(field, op, value if op == "~" else _value_of(value))
 
     def __str__(self) -> str:
@@ -118,7 +121,11 @@ class Filter:
         return f"{field} {self.op} {value}"
 
     def holds(self, value: JSON) -> bool:
-        """Whether a run passes that has `value` in the field; None where it lacks the field."""
+        """Whether the condition holds for a field's value.
+
+        Args:
+            value: the value of the field in a run; None if the run lacks the field.
+        """
         if self.op == "!=":
             return not self._equals(value)
         if self.op == "=":
@@ -151,7 +158,7 @@ class Filter:
 
 
 def filters_of(filters: str | Filter | Iterable[str | Filter]) -> tuple[Filter, ...]:
-    """Read one filter or several, as text or already read.
+    """Read one filter or several; items that are read already stay as they are.
 
     Raises:
         UsageError: one of them cannot be read.
@@ -169,11 +176,11 @@ def select(
 
     Args:
         items: runs, in any form.
-        filters: all must hold.
-        fields_of: the fields of an item, as `Run.fields` names them.
+        filters: the conditions, all of which must hold.
+        fields_of: returns the fields of an item, under the names of `Run.fields`.
 
     Raises:
-        UsageError: no run passes, and none has one of the fields; or a field is ambiguous.
+        UsageError: a field is ambiguous, or no run passes because none has one of the fields.
     """
     every = list(items)
     if not filters or not every:
@@ -234,7 +241,7 @@ def _value_of(text: str) -> Value:
         return int(text)
     if _NUMBER.fullmatch(text):
         number = float(text)
-        # A literal beyond all floats is no number that a run could have.
+        # A literal beyond the range of floats stays text, as no run can have such a number.
         return number if math.isfinite(number) or "i" in text.lower() else text
     return text
 
@@ -275,7 +282,7 @@ def _check_pattern(pattern: Value) -> None:
 
 
 def _search(pattern: str, text: str) -> bool:
-    # RE2, as Arrow has it: no pattern takes more than linear time, which Python's `re` may.
+    # Arrow uses RE2, which takes linear time; Python's `re` may take exponential time.
     array = load("pyarrow").array([text])
     try:
         return bool(load("pyarrow.compute").match_substring_regex(array, pattern)[0].as_py())

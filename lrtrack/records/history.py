@@ -86,7 +86,7 @@ class History:
 
 
 def one_by_one(histories: Iterable[History]) -> Iterator[History]:
-    """Iterate over histories, of which only the current one has to be in memory."""
+    """Iterate over `histories`, of which only the current one has to be in memory."""
     for history in histories:
         yield history
         history.release_memory()

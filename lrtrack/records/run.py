@@ -85,7 +85,10 @@ class Target:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Target:
-        """Rebuild a target; keys of later versions are ignored.
+        """Rebuild a target.
+
+        Args:
+            data: the target's entry in `Run.to_dict`; keys of later versions are ignored.
 
         Raises:
             TypeError: the mapping does not describe a target.

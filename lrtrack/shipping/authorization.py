@@ -105,7 +105,7 @@ class Authorization:
         """The target with this process's own settings; None where it may not deliver there."""
         if self.verdict(run, target) is not Verdict.OWN:
             return None
-        return tracker.renewed(target) if isinstance(tracker, RenewsTargets) else target
+        return tracker.renew_target(target) if isinstance(tracker, RenewsTargets) else target
 
     def trouble(self, run: Run, target: Target, state: Cursor, tried: bool = False) -> str | None:
         """Why the delivery does not go on, and what to do; None where nothing is known.

@@ -185,14 +185,14 @@ class Contract:
         return delivery
 
     def ship(self, tracker: Tracker, run: Run) -> str:
-        """Deliver the whole journal of `run`; returns the tracker's id of the run."""
+        """Deliver the whole journal of `run` to the `tracker`; returns its id there."""
         delivery = self.delivery(tracker, run)
         while delivery.needed and self.patiently(delivery.advance):
             pass
         return delivery.cursor.remote_id or run.id
 
     def written(self, tracker: Tracker, records: Sequence[StepRecord], **fields: Any) -> Run:
-        """Write a finished run with these `records` and `fields`, and deliver it."""
+        """Write a finished run with `records` and `fields`, and deliver it to the `tracker`."""
         run = self.run(tracker, **fields)
         self.journal(run, records)
         self.ship(tracker, run)
@@ -204,7 +204,7 @@ class Contract:
         return Query(**{**defaults, "cache": False, **changes})
 
     def read(self, tracker: Tracker, **changes: Any) -> list[History]:
-        """Read the test's experiment back, or what a query with `changes` selects.
+        """Read the test's experiment back from the `tracker`, or a query with `changes`.
 
         Skips the test if the tracker cannot read.
         """
@@ -212,13 +212,13 @@ class Contract:
         return self.patiently(lambda: list(tracker.histories(self.query(**changes))))
 
     def only(self, tracker: Tracker) -> History:
-        """Read back the only run of the test's experiment."""
+        """Read the only run of the test's experiment back from the `tracker`."""
         histories = self.read(tracker)
         same(1, len(histories), "runs in the experiment")
         return histories[0]
 
     def stored_once(self, tracker: Tracker, remote_id: str, records: Sequence[StepRecord]) -> None:
-        """Fail unless the tracker's run `remote_id` holds these `records`, each value once."""
+        """Fail unless the run `remote_id` of the `tracker` holds `records`, each value once."""
         if self.reads:
             same(table_of(records), table_of_history(self.only(tracker)), "the steps")
         points = self.points(tracker, remote_id)
@@ -234,7 +234,13 @@ class Contract:
 
 
 def records_of(count: int = 8, first: int = 0, **more: float) -> list[StepRecord]:
-    """Records from step `first`, a third of a second apart, whose values no rounding preserves."""
+    """Records a third of a second apart, with values that no rounding preserves.
+
+    Args:
+        count: the number of records.
+        first: the step of the first one.
+        **more: further metrics, by name.
+    """
     began = time.time() - count
     return [
         StepRecord(step, began + step / 3, {"lr": 0.1 / (1 + step), "loss": 1 / (3 + step), **more})
@@ -243,7 +249,7 @@ def records_of(count: int = 8, first: int = 0, **more: float) -> list[StepRecord
 
 
 def table_of(records: Sequence[StepRecord]) -> Table:
-    """Records as a table, in which a step's later values replace its earlier ones."""
+    """The `records` as a table, in which a step's later values replace its earlier ones."""
     table: Table = {}
     for record in records:
         for name, value in record.metrics.items():
@@ -252,7 +258,7 @@ def table_of(records: Sequence[StepRecord]) -> Table:
 
 
 def table_of_history(history: History) -> Table:
-    """A history as a table, without metrics that no step has."""
+    """A `history` as a table, without metrics that no step has."""
     table: Table = {}
     for name, values in history.metrics.items():
         mask = np.asarray(history.present[name])
@@ -262,7 +268,12 @@ def table_of_history(history: History) -> Table:
 
 
 def same(expected: Any, actual: Any, what: str) -> None:
-    """Fail with the difference, whether or not pytest rewrites the assertions of this file."""
+    """Fail unless two values are equal, whether or not pytest rewrites assertions here.
+
+    Args:
+        expected, actual: the values.
+        what: what they are, for the message.
+    """
     if expected == actual:
         return
     if isinstance(expected, dict) and isinstance(actual, dict):

@@ -200,7 +200,7 @@ class Tracker(Protocol):
 
 
 def origin_of(url: str) -> str | None:
-    """The server that a URL names, as `scheme://host:port`; None if it names none."""
+    """The server that `url` names, as `scheme://host:port`; None if it names none."""
     try:
         parts = urlsplit(url.strip())
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -97,7 +97,7 @@ class HasAccess(Protocol):
 class RenewsTargets(Protocol):
     """A tracker whose targets carry settings of the process that trained."""
 
-    def renewed(self, target: Target) -> Target:
+    def renew_target(self, target: Target) -> Target:
         """The target with this process's settings instead; called by `lrtrack sync`."""
         ...
 
@@ -106,7 +106,7 @@ class RenewsTargets(Protocol):
 class OpensSeparateRuns(Protocol):
     """A tracker that can open a run of its own although the user has one open."""
 
-    def apart(self, experiment: str | None, default: str) -> Target:
+    def separate_target(self, experiment: str | None, default: str) -> Target:
         """A new run, whatever is active; called in the training process by `find_lr()`.
 
         Args:
@@ -120,7 +120,7 @@ class OpensSeparateRuns(Protocol):
 class OpensChildRuns(Protocol):
     """A tracker that can open child runs of the user's open run."""
 
-    def child(self, target: Target) -> Target:
+    def child_target(self, target: Target) -> Target:
         """A child of the open run of `target`, which lrtrack opens and closes.
 
         Called in the training process, where a block cannot share the open run: its seed or name
@@ -133,7 +133,7 @@ class OpensChildRuns(Protocol):
 class KnowsPhases(Protocol):
     """A tracker that knows, in the training process, what the user's open run holds already."""
 
-    def earlier(self, prefix: str) -> tuple[int, tuple[Phase, ...]]:
+    def earlier_phases(self, prefix: str) -> tuple[int, tuple[Phase, ...]]:
         """Blocks of an earlier process in the open run; called for the first block that joins it.
 
         Args:
@@ -146,7 +146,7 @@ class KnowsPhases(Protocol):
 
 
 class RunGuard(Protocol):
-    """What `GuardsOpenRuns.watch` returns; all of it is called on the training thread."""
+    """What `GuardsOpenRuns.guard` returns; all of it is called on the training thread."""
 
     def enter(self) -> None:
         """Begin, when the block is entered."""
@@ -165,7 +165,7 @@ class RunGuard(Protocol):
 class GuardsOpenRuns(Protocol):
     """A tracker that watches what the user logs while lrtrack records into the same run."""
 
-    def watch(self, gate: Path, deliver: Callable[[], None]) -> RunGuard | None:
+    def guard(self, gate: Path, deliver: Callable[[], None]) -> RunGuard | None:
         """A guard of the user's active run; called when a block joins one.
 
         Args:
@@ -179,7 +179,7 @@ class GuardsOpenRuns(Protocol):
 class HintsAtOpenRuns(Protocol):
     """A tracker that can notice an open run of the user's that lrtrack does not join."""
 
-    def unjoined(self) -> str | None:
+    def open_run_hint(self) -> str | None:
         """Which run is open but not joined, and how to join it; None where there is none.
 
         Called once a process, in the notice of where runs go when no tracker is named.

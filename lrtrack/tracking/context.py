@@ -287,7 +287,7 @@ def _watch(
     for tracker, target in zip(trackers, run.targets, strict=True):
         if not target.joined or not isinstance(tracker, GuardsOpenRuns):
             continue
-        guard = tracker.watch(layout.gate(run.id, target.tracker), tracked.deliver)
+        guard = tracker.guard(layout.gate(run.id, target.tracker), tracked.deliver)
         if guard is not None:
             watches[target.tracker] = guard  # first, so that it is left in any case
             guard.enter()

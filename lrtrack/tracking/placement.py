@@ -90,7 +90,7 @@ def place(options: Options, tracker: Tracker, layout: Layout, run_id: str, defau
 
 def _other_kind(options: Options, tracker: Tracker, default: str) -> Target:
     # A run of another kind would mix its figures with those of a training that is joined.
-    decide = tracker.apart if isinstance(tracker, OpensSeparateRuns) else tracker.target
+    decide = tracker.separate_target if isinstance(tracker, OpensSeparateRuns) else tracker.target
     target = decide(options.experiment, default)
     if target.joined:
         raise UsageError(
@@ -107,7 +107,7 @@ def _seat(
 ) -> Target:
     """The place of a block among those that are in an open run, and its entry in their list."""
     members = [each for each in run.members if each.recorded(layout) or each.is_open(layout)]
-    make_child = tracker.child if isinstance(tracker, OpensChildRuns) else None
+    make_child = tracker.child_target if isinstance(tracker, OpensChildRuns) else None
     trial = _apart.get()
     head = None if trial and make_child else _continued(members, options, layout)
     if head is None and make_child is None and members:  # a tracker that has no children
@@ -118,7 +118,7 @@ def _seat(
         _say(options, tracker, target, members, trial)
         target = dataclasses.replace(make_child(target), portable=tracker.portable)
     if head is None and not child and isinstance(tracker, KnowsPhases):
-        first, phases = tracker.earlier(options.prefix)
+        first, phases = tracker.earlier_phases(options.prefix)
         target = dataclasses.replace(target, first=first, phases=tuple(phases))
     if head is not None:
         chain = [each for each in members if each.head == head.head]
@@ -187,7 +187,7 @@ def announce(trackers: Sequence[Tracker], targets: Sequence[Target]) -> None:
     hints = [
         hint
         for tracker in installed
-        if isinstance(tracker, HintsAtOpenRuns) and (hint := tracker.unjoined())
+        if isinstance(tracker, HintsAtOpenRuns) and (hint := tracker.open_run_hint())
     ]
     places = [
         f"{tracker.name} ({target.uri or f'its default store in {working_directory()}'})"

@@ -92,6 +92,10 @@ def test_a_file_that_cannot_be_written(lrtrack, digits):
         ((*LOCAL[2:], "--tracker", "locl"), 2, "Unknown tracker 'locl'. Did you mean 'local'?"),
         ((*LOCAL[2:], "--mode", "least"), 2, "least"),
         ((*LOCAL[2:], "--filter", "seed=9"), 1, "There are no runs to compare"),
+        ((*LOCAL[2:], "--filter", "params.seed = '0'"), 2, "or use --filter-raw"),
+        ((*LOCAL[2:], "--filter", "device = cpu"), 2, "write device.type or device.name instead"),
+        ((*LOCAL[2:], "--filter-raw", "seed=9"), 2, "has no filter language of its own"),
+        ((*LOCAL[2:], "--group-by", "device"), 2, "write device.type or device.name instead"),
     ],
 )
 def test_bad_input(lrtrack, digits, arguments, status, message):

@@ -44,7 +44,7 @@ def test_every_tracker_is_offered(command_line) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_of_a_shell(command_line, shell: str) -> None:
-    """The script that the README's line evaluates, of each shell, in the shell's own grammar."""
+    """The completion script of each shell is valid in that shell's grammar."""
     done = command_line(_LRTRACK_COMPLETE=f"{shell}_source")
     found = shutil.which(shell)
 

@@ -223,7 +223,7 @@ def test_wandbs_variables_of_another_run(monkeypatch) -> None:
              "NOTES": "his", "SWEEP_ID": "s", "SWEEP_PARAM_PATH": "x"}  # fmt: skip
     for name, text in given.items():
         monkeypatch.setenv(f"WANDB_{name}", text)
-    target = WandbTracker().apart(None, "lrtrack")
+    target = WandbTracker().separate_target(None, "lrtrack")
 
     assert (target.experiment, target.run_id, target.joined) == ("e/p", None, False)
     assert sorted(target.environment) == ["WANDB_ENTITY", "WANDB_MODE", "WANDB_PROJECT"]

@@ -363,9 +363,9 @@ def test_wandb_settings_of_another_process(layout: Layout, monkeypatch) -> None:
     target = Target("wandb", "http://server", "team/project", environment=recorded)
     monkeypatch.setenv("WANDB_NAME", "another")
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", "9")
-    renewed = WANDB.renewed(target)  # type: ignore[attr-defined]
+    renewed = WANDB.renew_target(target)  # type: ignore[attr-defined]
     monkeypatch.setenv("WANDB_MODE", "online")
-    online = WANDB.renewed(target)  # type: ignore[attr-defined]
+    online = WANDB.renew_target(target)  # type: ignore[attr-defined]
 
     kept = {
         "WANDB_BASE_URL": "http://server",
@@ -383,4 +383,4 @@ def test_wandb_that_is_switched_off_here(layout: Layout, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
 
     with pytest.raises(lrtrack.LRTrackError, match="switched off by WANDB_MODE"):
-        WANDB.renewed(Target("wandb"))  # type: ignore[attr-defined]
+        WANDB.renew_target(Target("wandb"))  # type: ignore[attr-defined]

@@ -48,7 +48,7 @@ BESIDE = """
 from lrtrack.trackers.wandb import WandbTracker
 run = wandb.init(project="p", id="gan", name="mine", reinit="create_new")
 assert wandb.run is None
-print(WandbTracker().unjoined())
+print(WandbTracker().open_run_hint())
 assert block(2, StepLR, 100, prefix="D/", tracker=WandbTracker(run)).id == "gan"
 assert block(2, ExponentialLR, 0.5, prefix="G/", tracker=WandbTracker(run)).id == "gan"
 run.finish()

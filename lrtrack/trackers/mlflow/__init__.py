@@ -67,11 +67,11 @@ class MlflowTracker:
             return Target(self.name, uri, run_id=self._join, joined=True)
         return destination.default_target(experiment, default, uri)
 
-    def apart(self, experiment: str | None, default: str = "lrtrack") -> Target:
+    def separate_target(self, experiment: str | None, default: str = "lrtrack") -> Target:
         """A new run even if one is active; by default in the active run's experiment."""
         return destination.separate_target(experiment, default)
 
-    def child(self, target: Target) -> Target:
+    def child_target(self, target: Target) -> Target:
         """A run nested in the open run of `target`; lrtrack opens and closes it."""
         return Target(self.name, target.uri, parent=target.run_id)
 

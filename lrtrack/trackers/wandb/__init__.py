@@ -56,7 +56,7 @@ class WandbTracker:
     def _open(self) -> Any:
         return active_run() if self._run is None or _is_over(self._run) else self._run
 
-    def unjoined(self) -> str | None:
+    def open_run_hint(self) -> str | None:
         """A message if a run is open in this process but not joined, with the way to join it."""
         run = None if self._open() is not None else _other_run()
         if run is None:
@@ -87,15 +87,15 @@ class WandbTracker:
             return destination.open_target(run)
         return destination.new_target(experiment, default)
 
-    def child(self, target: Target) -> Target:
+    def child_target(self, target: Target) -> Target:
         """A run in the same group as the open run of `target`; lrtrack opens and closes it."""
         return destination.child_target(self._open(), target)
 
-    def earlier(self, prefix: str) -> tuple[int, tuple[Phase, ...]]:
+    def earlier_phases(self, prefix: str) -> tuple[int, tuple[Phase, ...]]:
         """The first step of a new block in the open run, and the phases before it."""
         return destination.resume_point(self._open(), prefix)
 
-    def apart(self, experiment: str | None, default: str = "lrtrack") -> Target:
+    def separate_target(self, experiment: str | None, default: str = "lrtrack") -> Target:
         """A new run even if one is active; by default in the active run's project.
 
         Raises:
@@ -106,14 +106,14 @@ class WandbTracker:
             None if run is None else destination.open_target(run), experiment, default
         )
 
-    def watch(self, gate: Path, deliver: Callable[[], None]) -> OpenRunGuard | None:
+    def guard(self, gate: Path, deliver: Callable[[], None]) -> OpenRunGuard | None:
         """Protect the step numbers of the user's active run; called when such a run is joined."""
         run = self._open()
         return None if run is None else OpenRunGuard(run, gate, deliver)
 
-    def renewed(self, target: Target) -> Target:
+    def renew_target(self, target: Target) -> Target:
         """The target with the settings of this process, for an upload by another process."""
-        return destination.refreshed_target(target)
+        return destination.renewed_target(target)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """The sink that writes `run`; None if W&B is switched off."""

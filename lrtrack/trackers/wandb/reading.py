@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
         with translate_errors(uri):
             return _runs(api, entity, project, filters, left_out)
 
-    runs = _selected(search, query)
+    runs = _selected(search, query, f"{entity}/{project}")
     source = _Source(api, uri or destination.DEFAULT_URL, query, f"{entity}/{project}", left_out)
     yield from per_run.read_each(
         runs, source.history, label, left_out, workers=WORKERS, progress=progress
@@ -63,7 +64,9 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     cache.prune()
 
 
-def _selected(search: Callable[[Mapping[str, Any]], list[Any]], query: Query) -> list[Any]:
+def _selected(
+    search: Callable[[Mapping[str, Any]], list[Any]], query: Query, path: str
+) -> list[Any]:
     """The runs that the query's filters select."""
     raw = [server_filter(text) for text in query.raw_filters]
     narrowing = narrowing_filters(query.filters)
@@ -72,12 +75,12 @@ def _selected(search: Callable[[Mapping[str, Any]], list[Any]], query: Query) ->
     # finds out, if it sees all runs.
     if narrowing and not runs:
         runs = search({"$and": raw} if raw else {})
-    return select(runs, query.filters, _fields)
+    return select(runs, query.filters, partial(_fields, path))
 
 
-def _fields(wandb_run: Any) -> dict[str, JSON]:
+def _fields(path: str, wandb_run: Any) -> dict[str, JSON]:
     try:
-        run = run_from(wandb_run, "")
+        run = run_from(wandb_run, path)
         state = str(state_of(wandb_run))
     except Exception:  # a run that cannot be read is reported when it is read
         return {}
