@@ -71,7 +71,7 @@ def test_an_exception_releases_the_slot():
     ],
 )
 def test_which_bad_requests_are_temporary(text: str, kind: str):
-    """Temporary errors of a database are recognized, although MLflow reports bad requests."""
+    """Temporary database errors are recognized although MLflow reports them as bad requests."""
     temporary = kind == "temporary"
     with pytest.raises(TrackerUnavailable if temporary else TrackerError) as caught:
         with translate_errors(None):

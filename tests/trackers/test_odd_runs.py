@@ -51,7 +51,7 @@ def read_wandb(*runs: Any, metric: str | None = None) -> list[History]:
     left_out = per_run.LeftOut()
     query = Query(experiment="p", metric=metric, cache=False)
     source = wandb_reading._Source(None, "http://127.0.0.1:1", query, "e/p", left_out)
-    return list(per_run.read_each(runs, source.history, wandb_reading._named, left_out))
+    return list(per_run.read_each(runs, source.history, wandb_reading.label, left_out))
 
 
 @given(

@@ -162,7 +162,7 @@ def test_without_a_key(wandb_server, monkeypatch):
 
 
 def test_a_wrong_key(wandb_server, monkeypatch):
-    """A wrong API key is an error of its own, distinct from a server that is down."""
+    """A wrong API key is reported as such, not as a server that is down."""
     monkeypatch.setenv("WANDB_API_KEY", "f" * 40)
 
     with pytest.raises(TrackerError, match="refused the API key"):

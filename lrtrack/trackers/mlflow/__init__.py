@@ -11,6 +11,7 @@ sink.py             writing one run
 run_lookup.py       finding or creating the MLflow run
 shared_run.py       several blocks in one run
 reading.py          reading an experiment
+description.py      the description of a run, read back from its tags and params
 search.py           filters in MLflow's search language
 step_points.py      reading the steps of one run
 publishing.py       storing a report beside the runs

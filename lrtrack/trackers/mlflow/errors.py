@@ -109,7 +109,7 @@ def send_once() -> Iterator[LastResponse]:
 
 @contextmanager
 def translate_errors(uri: str | None) -> Iterator[None]:
-    """Send each request once, and raise MLflow's exceptions as temporary or final ones of lrtrack.
+    """Send each request once, and translate MLflow's exceptions into those of lrtrack.
 
     Raises:
         TrackerUnavailable: a temporary failure.
@@ -121,10 +121,8 @@ def translate_errors(uri: str | None) -> Iterator[None]:
     with send_once() as response:
         try:
             yield
-        except (
-            exceptions.MlflowException,
-            OSError,
-        ) as error:  # OSError: from `requests`, for files
+        except (exceptions.MlflowException, OSError) as error:
+            # OSError comes from `requests`, when files are transferred.
             message = f"{where}: {redact(_describe(error, response))}"
             if _is_final(error, response):
                 refused = response.status in (401, 403) or _code(error) in _ACCESS_CODES
@@ -165,7 +163,7 @@ def with_retries(uri: str | None, request: Callable[[], T]) -> T:
 
 
 def retry_after_seconds(header: str | None) -> float | None:
-    """Seconds to wait by a `Retry-After` header, which holds seconds or a date; None: no number."""
+    """The seconds that a `Retry-After` header, seconds or a date, asks for; None: it is invalid."""
     text = (header or "").strip()
     if re.fullmatch(r"\d+(\.\d*)?", text, re.ASCII):
         return float(text)

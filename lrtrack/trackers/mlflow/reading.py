@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,13 @@ from lrtrack.errors import NothingFound, UsageError, unknown, warn
 from lrtrack.fields import JSON
 from lrtrack.filters import select
 from lrtrack.journal import history_table
-from lrtrack.records import TRAIN, History, Run, State, suggestions_from
+from lrtrack.records import History, Run, State
 from lrtrack.settings import redact
 from lrtrack.trackers import cache, per_run
 from lrtrack.trackers.base import Progress, Query
 from lrtrack.trackers.mlflow import destination, metadata, search
+from lrtrack.trackers.mlflow.description import integer_from, run_from
 from lrtrack.trackers.mlflow.errors import translate_errors, with_retries
-from lrtrack.trackers.mlflow.shared_run import content_of
 from lrtrack.trackers.mlflow.step_points import (
     FILE,
     download_history,
@@ -185,7 +185,7 @@ class _Source:
 
     def _arrays(self, mlflow_run: Any, run: Run) -> dict[str, Any]:
         """Get a run's steps from the cache, its columnar file or, failing both, the metric API."""
-        rows = _integer(mlflow_run.data.tags.get(metadata.HISTORY_ROWS))
+        rows = integer_from(mlflow_run.data.tags.get(metadata.HISTORY_ROWS))
         if rows is None or mlflow_run.info.status in ("RUNNING", "SCHEDULED"):
             return self._from_metric_api(mlflow_run, run)
         info = mlflow_run.info
@@ -241,43 +241,3 @@ def status(uri: str | None) -> str:
     with translate_errors(uri):
         count = len(mlflow.search_experiments())
     return f"{_address(mlflow)} answers, {count} experiment{'' if count == 1 else 's'}"
-
-
-def run_from(mlflow_run: Any, experiment: str | None) -> Run:
-    """Read the description of a run from its tags and params."""
-    tags: Mapping[str, str] = mlflow_run.data.tags
-    params: Mapping[str, str] = mlflow_run.data.params
-    content = content_of(tags, params)
-    return Run(
-        id=content.id or mlflow_run.info.run_id,
-        name=mlflow_run.info.run_name or "",
-        schedule=content.schedule,
-        optimizer=content.optimizer,
-        experiment=experiment,
-        group=tags.get("lrtrack.group"),
-        seed=_integer(content.seed),
-        config=content.config,
-        tags={k: v for k, v in tags.items() if not k.startswith(("lrtrack.", "mlflow."))},
-        prefix=content.prefix,
-        device_type=tags.get("lrtrack.device.type", ""),
-        device_name=tags.get("lrtrack.device.name", ""),
-        world_size=_integer(tags.get("lrtrack.world_size")) or 1,
-        version=tags.get("lrtrack.version", ""),
-        started=per_run.moment((mlflow_run.info.start_time or 0) / 1000),
-        kind=tags.get(metadata.KIND, TRAIN),
-        suggestions=suggestions_from(
-            {
-                k[len(metadata.SUGGESTION) :]: v
-                for k, v in tags.items()
-                if k.startswith(metadata.SUGGESTION)
-            }
-        ),
-        diagnoses=metadata.diagnoses_of(tags),
-    )
-
-
-def _integer(text: str | None) -> int | None:
-    try:
-        return None if text is None else per_run.integer_of(int(text))
-    except ValueError:
-        return None

@@ -13,6 +13,7 @@ uploaded_rows.py    the rows that W&B has already
 history_file.py     the columnar file of a run with several blocks
 api.py              requests to W&B's API
 reading.py          reading a project
+description.py      the description of a run, read back from its config
 history_rows.py     history rows as columns
 sweeps.py           registering a sweep
 publishing.py       storing a report beside the runs
@@ -112,7 +113,7 @@ class WandbTracker:
 
     def renew_target(self, target: Target) -> Target:
         """The target with the settings of this process, for an upload by another process."""
-        return destination.refreshed_target(target)
+        return destination.renewed_target(target)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """The sink that writes `run`; None if W&B is switched off."""

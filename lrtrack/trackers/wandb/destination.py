@@ -182,7 +182,7 @@ def recorded_environment(target: Target) -> dict[str, str]:
     return variables
 
 
-def refreshed_target(target: Target) -> Target:
+def renewed_target(target: Target) -> Target:
     """The target with this process's settings in place of those of the training process.
 
     Destination and name of the run stay. The training's mode stays too, unless this process sets

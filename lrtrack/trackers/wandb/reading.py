@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerError, unknown
-from lrtrack.fields import JSON, shallow
+from lrtrack.fields import JSON
 from lrtrack.filters import select
 from lrtrack.journal import history_table
-from lrtrack.records import TRAIN, History, Run, State, diagnoses_from, suggestions_from
+from lrtrack.records import History, Run, State
 from lrtrack.settings import redact
 from lrtrack.trackers import cache, per_run, shared_runs
 from lrtrack.trackers.base import Progress, Query
@@ -33,13 +33,13 @@ from lrtrack.trackers.wandb.api import (
     translate_errors,
     with_retries,
 )
+from lrtrack.trackers.wandb.description import is_tracked, label, run_from, started_at, state_of
 
 #: Runs fetched concurrently; W&B's servers limit the rate of requests.
 WORKERS = 6
 _PAGE = 200
 #: Attributes that change in W&B if a finished run changes.
 _VERSION_ATTRIBUTES = ("heartbeatAt", "historyLineCount")
-_STATES = {"finished": State.FINISHED, "running": State.RUNNING, "pending": State.RUNNING}
 
 
 def read(query: Query, progress: Progress | None) -> Iterator[History]:
@@ -59,7 +59,7 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     runs = _selected(search, query, f"{entity}/{project}")
     source = _Source(api, uri or destination.DEFAULT_URL, query, f"{entity}/{project}", left_out)
     yield from per_run.read_each(
-        runs, source.history, _label, left_out, workers=WORKERS, progress=progress
+        runs, source.history, label, left_out, workers=WORKERS, progress=progress
     )
     cache.prune()
 
@@ -81,7 +81,7 @@ def _selected(
 def _fields(path: str, wandb_run: Any) -> dict[str, JSON]:
     try:
         run = run_from(wandb_run, path)
-        state = str(_state_of(wandb_run))
+        state = str(state_of(wandb_run))
     except Exception:  # a run that cannot be read is reported when it is read
         return {}
     url = str(wandb_run.url) if wandb_run.url else None
@@ -112,9 +112,9 @@ def _runs(
             names = [existing.name for existing in api.projects(entity)]
         where = f"entity {entity!r}; your own is {api.default_entity!r}"
         raise NothingFound(f"{unknown('project', project, names)} (W&B: {where})") from error
-    tracked = [run for run in runs if _is_tracked(run)]
+    tracked = [run for run in runs if is_tracked(run)]
     # W&B's own time is that of the upload, which may be days after the run began.
-    return sorted(tracked, key=_started, reverse=True)
+    return sorted(tracked, key=started_at, reverse=True)
 
 
 class _Source:
@@ -138,7 +138,7 @@ class _Source:
             TrackerError: only this run cannot be read.
         """
         run = run_from(wandb_run, self._path)
-        state = _state_of(wandb_run)
+        state = state_of(wandb_run)
         try:
             arrays = self._arrays(wandb_run, run, state)
         except Exception as error:
@@ -202,7 +202,7 @@ class _Source:
         return cache.kept(copy) or history_table.arrays(table)
 
     def _on_odd(self, wandb_run: Any) -> history_rows.OnOdd:
-        return lambda count, why: self._left_out.note_rows(lambda: _label(wandb_run), count, why)
+        return lambda count, why: self._left_out.note_rows(lambda: label(wandb_run), count, why)
 
     def _from_file(self, wandb_run: Any, run: Run) -> pa.Table | None:
         """Read the columnar file; None if it is missing, damaged or incomplete."""
@@ -223,50 +223,6 @@ class _Source:
         return table if table.num_rows and _is_complete(table, last, wandb_run) else None
 
 
-def run_from(wandb_run: Any, path: str) -> Run:
-    """Read the description of a run from its config; invalid fields are left out."""
-    blocks = metadata.blocks_of(wandb_run.config[metadata.CONFIG])
-    fields: Mapping[str, Any] = next(iter(blocks.values()))
-    schedule, optimizer = shared_runs.together(
-        {
-            shared_runs.scope_of(prefix): (
-                metadata.schedule_from(block),
-                _mapping(block, "optimizer"),
-            )
-            for prefix, block in blocks.items()
-        }
-    )
-    device = _mapping(fields, "device")
-    group = wandb_run.group or fields.get("group")
-    diagnoses = [diagnoses_from(block.get("diagnoses")) for block in blocks.values()]
-    config = {
-        **_mapping(fields, "config"),
-        **{name: value for name, value in wandb_run.config.items() if name != metadata.CONFIG},
-    }
-    return Run(
-        id=str(fields.get("run_id") or wandb_run.id),
-        name=str(wandb_run.name or ""),
-        schedule=schedule,
-        optimizer={str(name): value for name, value in optimizer.items() if shallow(value)},
-        experiment=path,
-        group=str(group) if group else None,
-        seed=per_run.integer_of(fields.get("seed")),
-        config={str(name): value for name, value in config.items() if shallow(value)},
-        tags={str(name): str(value) for name, value in _mapping(fields, "tags").items()},
-        prefix=str(fields.get("prefix") or ""),
-        device_type=str(device.get("type", "")),
-        device_name=str(device.get("name", "")),
-        world_size=per_run.integer_of(fields.get("world_size")) or 1,
-        version=str(fields.get("version", "")),
-        started=_started(wandb_run),
-        kind=str(fields.get("kind") or TRAIN),
-        suggestions=suggestions_from(fields.get("suggestion")),
-        diagnoses=None
-        if all(block is None for block in diagnoses)
-        else tuple(diagnosis for block in diagnoses for diagnosis in block or ()),
-    )
-
-
 def _is_complete(table: pa.Table, last: Any, wandb_run: Any) -> bool:
     """Whether a columnar file has all steps and learning rates of the run's blocks."""
     blocks = metadata.blocks_of(wandb_run.config[metadata.CONFIG])
@@ -275,30 +231,6 @@ def _is_complete(table: pa.Table, last: Any, wandb_run: Any) -> bool:
     steps, names = table["step"], table.column_names
     spans_all = steps[-1].as_py() == last and steps[0].as_py() < max(second_begins, 1)
     return bool(spans_all and all(f"{prefix}lr" in names for prefix in blocks))
-
-
-def _mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = fields.get(name)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _is_tracked(wandb_run: Any) -> bool:
-    config = wandb_run.config
-    return isinstance(config, Mapping) and isinstance(config.get(metadata.CONFIG), Mapping)
-
-
-def _label(wandb_run: Any) -> str:
-    return f"{wandb_run.name!r} ({wandb_run.id})"
-
-
-def _state_of(wandb_run: Any) -> State:
-    if not isinstance(wandb_run.state, str):
-        raise per_run.OddRun(f"its state is {wandb_run.state!r}")
-    return _STATES.get(wandb_run.state, State.FAILED)
-
-
-def _started(wandb_run: Any) -> float:
-    return per_run.moment(wandb_run.config[metadata.CONFIG].get("started"))
 
 
 def _attribute(wandb_run: Any, name: str) -> Any:
