@@ -13,7 +13,7 @@ STEPS, BATCH = 400, 64
 
 
 def main() -> None:
-    """Test the range of rates, then train under the one that it suggests."""
+    """Run the range test, then train with the rate that it suggests."""
     torch.manual_seed(0)
     digits = load_digits()
     inputs, labels = torch.tensor(digits.data / 16).float(), torch.tensor(digits.target)
@@ -23,17 +23,17 @@ def main() -> None:
     opt = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
     def batch() -> torch.Tensor:
-        """Forward and backward on one batch: all that the finder needs to know."""
+        """Run forward and backward on one batch and return the loss."""
         chosen = train[torch.randint(len(train), (BATCH,))]
         loss = cross_entropy(model(inputs[chosen]), labels[chosen])
         loss.backward()
         return loss
 
-    found = lrtrack.find_lr(model, opt, batch, experiment="lr-finder", seed=0)
-    print(f"suggested learning rate: {found.suggestion:.3g}")
-    found.plot().figure.savefig("lr_finder.png")
+    result = lrtrack.find_lr(model, opt, batch, track={"experiment": "lr-finder", "seed": 0})
+    print(f"suggested learning rate: {result.suggestion:.3g}")
+    result.plot().figure.savefig("lr_finder.png")
 
-    sched = torch.optim.lr_scheduler.OneCycleLR(opt, found.suggestion, total_steps=STEPS)
+    sched = torch.optim.lr_scheduler.OneCycleLR(opt, result.suggestion, total_steps=STEPS)
     with lrtrack.track(opt, sched, experiment="lr-finder", seed=0) as run:
         for _ in range(STEPS):
             opt.zero_grad()
@@ -41,9 +41,9 @@ def main() -> None:
             opt.step()
             sched.step()
         with torch.no_grad():
-            right = model(inputs[held_out]).argmax(dim=1) == labels[held_out]
-        run.log(val_accuracy=right.float().mean())
-    print(f"held-out accuracy: {right.float().mean():.3f}")
+            correct = model(inputs[held_out]).argmax(dim=1) == labels[held_out]
+        run.log(val_accuracy=correct.float().mean())
+    print(f"held-out accuracy: {correct.float().mean():.3f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What of the Ray integration runs in Ray's workers, and what it takes with it there."""
+"""The part of the Ray integration that runs in Ray's workers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import torch
 import lrtrack
 from lrtrack._optional import load
 from lrtrack.errors import UsageError, warn
-from lrtrack.integrations._blocks import Blocks
+from lrtrack.integrations._callback_runs import CallbackRuns
 from lrtrack.journal.layout import host
 from lrtrack.schedules.catalogue import KINDS
 from lrtrack.settings import redact, work_from, working_directory
@@ -28,19 +28,19 @@ from lrtrack.tracking import TrackedRun
 tune: Any = load("ray.tune", extra="ray", at_least="2.43")
 
 #: Variables that say where runs go, and hold no credentials.
-_HANDED_ON = (
+_PASSED_ON = (
     *("LRTRACK_DIR", "LRTRACK_TRACKER", "LRTRACK_SHIPPER_IDLE"),
-    "XDG_STATE_HOME",  # whose key signs journals: the driver reads them, too
+    "XDG_STATE_HOME",  # holds the key that signs journals, which the driver must read
     *("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"),
     *("WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_BASE_URL", "WANDB_DIR"),
 )
-#: The file of a checkpoint.
+#: The file name of a checkpoint's state.
 _STATE = "state.pt"
 
 
 @dataclass(frozen=True)
 class _Driver:
-    """The program that starts the sweep: where runs of its own would go."""
+    """The program that starts the sweep: where its own runs would go."""
 
     directory: str
     host: str
@@ -48,94 +48,95 @@ class _Driver:
 
     @classmethod
     def here(cls) -> _Driver:
-        found = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
-        open_ones = {name: value for name, value in found.items() if redact(value) == value}
-        return cls(str(working_directory()), host(), open_ones)
+        variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        public = {name: value for name, value in variables.items() if redact(value) == value}
+        return cls(str(working_directory()), host(), public)
 
-    def stand_in(self) -> None:
-        """Have this process, a worker of Ray's, find what the driver would."""
+    def apply(self) -> None:
+        """Make this process, a Ray worker, use the driver's directories and settings."""
         stand_apart()
         os.environ.update(self.environment)
-        place = Path(self.directory)
-        work_from(place if os.access(place, os.W_OK | os.X_OK) else Path.home())
+        directory = Path(self.directory)
+        work_from(directory if os.access(directory, os.W_OK | os.X_OK) else Path.home())
         journals = Path(self.environment.get("LRTRACK_DIR", "")).expanduser()
         try:
             (working_directory() / journals).mkdir(parents=True, exist_ok=True)
-        except OSError:  # a path of the driver's machine: this one has its own
+        except OSError:  # the path only exists on the driver's machine
             os.environ.pop("LRTRACK_DIR", None)
         uri = os.environ.get("MLFLOW_TRACKING_URI", "")
         tracker = os.environ.get("LRTRACK_TRACKER", "mlflow")
         if host() != self.host and "mlflow" in tracker and not uri.startswith("http"):
             warn(
-                f"this trial runs on {host()} and the sweep was started on {self.host}: its run "
-                "goes to a store on this machine. Have MLFLOW_TRACKING_URI name a server that both "
-                "reach."
+                f"This trial runs on {host()}, but the sweep was started on {self.host}: its run "
+                "goes to a store on this machine. Fix: set MLFLOW_TRACKING_URI to a server that "
+                "both can reach."
             )
 
 
 @dataclass
 class _Trial:
-    """What a worker of Ray's knows of its trial."""
+    """A trial, in its Ray worker."""
 
     config: Mapping[str, Any]
     options: Mapping[str, Any]
     runs: list[TrackedRun] = field(default_factory=list)
-    kept: dict[str, Any] = field(default_factory=dict)
+    checkpointed: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
 
     @functools.cached_property
     def context(self) -> Any:
-        """Of Ray Tune; None in a worker of Ray Train."""
+        """The context of Ray Tune; None in a worker of Ray Train."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             context = tune.get_context()
-            # In older releases Ray Train's workers are part of a trial, too, and have ranks.
-            alone = context.get_trial_id() is not None and context.get_world_rank() is None
-            return context if alone else None
+            # In older releases Ray Train's workers are part of a trial, too, but have ranks.
+            is_tune = context.get_trial_id() is not None and context.get_world_rank() is None
+            return context if is_tune else None
 
-    def found(self) -> dict[str, Any]:
-        """The options of `lrtrack.track()` that Ray knows, with what the user said before."""
-        config = {key: value for key, value in self.config.items() if not _decides(key, value)}
+    def track_options(self) -> dict[str, Any]:
+        """The options of `lrtrack.track()` that Ray knows, updated with the user's."""
+        items = self.config.items()
+        config = {key: value for key, value in items if not _is_schedule_key(key, value)}
         seed = config.pop("seed", None)
-        found: dict[str, Any] = {"config": config}
+        options: dict[str, Any] = {"config": config}
         if isinstance(seed, int):
-            found["seed"] = seed
+            options["seed"] = seed
         if self.context is not None:
-            found["name"] = self.context.get_trial_name()
-            found["group"] = self.context.get_experiment_name()
-            found["tags"] = {"ray.trial_id": self.context.get_trial_id()}
-        return {**found, **self.options}
+            options["name"] = self.context.get_trial_name()
+            options["group"] = self.context.get_experiment_name()
+            options["tags"] = {"ray.trial_id": self.context.get_trial_id()}
+        return {**options, **self.options}
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds."""
-        kept = {name: each.state_dict() for name, each in self.kept.items()}
-        return {"runs": [run.state_dict() for run in self.runs], "kept": kept}
+        """The state that a checkpoint holds."""
+        states = {name: item.state_dict() for name, item in self.checkpointed.items()}
+        return {"runs": [run.state_dict() for run in self.runs], "kept": states}
 
 
 _trial: ContextVar[_Trial | None] = ContextVar("lrtrack_ray_trial", default=None)
 
 
-def _decides(key: str, value: Any) -> bool:
-    """Whether a key of a trial's config only says what its schedule is."""
-    kind = key if key in KINDS else key.rpartition("_")[0]  # as `group_of` calls it
+def _is_schedule_key(key: str, value: Any) -> bool:
+    """Whether a key of a trial's config only describes its schedule."""
+    kind = key if key in KINDS else key.rpartition("_")[0]  # named by `group_of`
     return key == "schedule" or (isinstance(value, Mapping) and kind in KINDS)
 
 
 def with_tracking(train: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """`train` for Ray's workers, with its runs going where this program's would.
+    """Wrap `train` for Ray's workers, so that its runs go where this program's runs go.
 
     Args:
-        train: a function for `tune.Tuner` or `TorchTrainer`; Ray's `tune.with_resources` goes
-            around the result, `tune.with_parameters` inside of it.
-        **options: of `lrtrack.track()`, for all `track()` blocks in `train`.
+        train: a function for `tune.Tuner` or `TorchTrainer`. Apply Ray's `tune.with_resources` to
+            the result, and `tune.with_parameters` to `train`.
+        **options: options of `lrtrack.track()`, for all `track()` blocks in `train`.
 
     Raises:
-        TypeError: it is no function, or an option does not exist.
-        UsageError: an option has a value that does not exist.
+        TypeError: `train` is not a function, or an option does not exist.
+        UsageError: an option has an invalid value.
     """
     if isinstance(train, type) or not callable(train):
-        raise TypeError(f"with_tracking() takes a function, as Ray Tune's, not {train!r}")
-    Blocks("with_tracking", options)  # for its checks
+        raise TypeError(f"with_tracking() takes a function, as Ray Tune does, not {train!r}.")
+    CallbackRuns("with_tracking", options)  # checks the options
     driver = _Driver.here()
 
     @functools.wraps(train)
@@ -148,7 +149,7 @@ def with_tracking(train: Callable[..., Any], **options: Any) -> Callable[..., An
 def _run(
     train: Callable[..., Any], driver: _Driver, options: Mapping[str, Any], config: tuple[Any, ...]
 ) -> Any:
-    driver.stand_in()
+    driver.apply()
     token = _trial.set(_Trial(config[0] if config else {}, options))
     try:
         return train(*config)
@@ -165,18 +166,18 @@ def track(
     checkpoint: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[TrackedRun]:
-    """`lrtrack.track()` inside of a function that `with_tracking` or `sweep` runs.
+    """`lrtrack.track()` inside a function that `with_tracking` or `sweep` runs.
 
-    Unless `options` say otherwise, the run's name is the trial's, its group the sweep's name, its
-    seed and config those of the trial. When the block ends well, Ray Tune gets the run's
-    `summary()` as the trial's result: `loss_final`, `loss_best` and the last value of all that was
-    recorded or logged (`run.log(val_loss=…)`). Outside of Ray it is `lrtrack.track()`.
+    By default the run has the trial's name, seed and config, and its group is the sweep's name.
+    When the block ends without an exception, Ray Tune gets the run's `summary()` as the trial's
+    result: `loss_final`, `loss_best` and the last value of each recorded or logged metric
+    (`run.log(val_loss=…)`). Outside Ray it is the same as `lrtrack.track()`.
 
     Args:
         optimizer, scheduler: as for `lrtrack.track()`.
-        checkpoint: what makes up the training, by name: objects with `state_dict()` and
-            `load_state_dict()`. `report` then keeps them, and a trial that was interrupted goes on
-            from there in the same run: begin the loop at `run.step + 1`.
+        checkpoint: the parts of the training by name, objects with `state_dict()` and
+            `load_state_dict()`. `report` saves them, and an interrupted trial resumes from there
+            in the same run: begin the loop at `run.step + 1`.
         **options: as for `lrtrack.track()`.
 
     Raises:
@@ -187,12 +188,12 @@ def track(
         with lrtrack.track(optimizer, scheduler, **options) as run:
             yield run
         return
-    found, before = trial.found(), _restored(trial, checkpoint or {})
-    if before is not None:
-        found["resume"] = before["id"]
-    with lrtrack.track(optimizer, scheduler, **{**found, **options}) as run:
-        if before is not None:
-            run.load_state_dict(before)
+    defaults, run_state = trial.track_options(), _restore(trial, checkpoint or {})
+    if run_state is not None:
+        defaults["resume"] = run_state["id"]
+    with lrtrack.track(optimizer, scheduler, **{**defaults, **options}) as run:
+        if run_state is not None:
+            run.load_state_dict(run_state)
         trial.runs.append(run)
         yield run
     if trial.context is not None:
@@ -200,39 +201,39 @@ def track(
         tune.report(trial.metrics)
 
 
-def _restored(trial: _Trial, checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Put back what the trial's last checkpoint has; what it says of this block's run."""
-    trial.kept |= checkpoint
+def _restore(trial: _Trial, checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Restore the trial's last checkpoint, and return the state of this block's run in it."""
+    trial.checkpointed |= checkpoint
     saved = tune.get_checkpoint() if trial.context is not None and checkpoint else None
     if saved is None:
         return None
     with saved.as_directory() as folder:
-        # Ray's own files beside it are pickles, too: whoever writes there may run what he likes.
+        # Ray's own files beside it are pickles, too: whoever can write there can run any code.
         state = torch.load(Path(folder) / _STATE, weights_only=False, map_location="cpu")
-    for name, each in checkpoint.items():
-        each.load_state_dict(state["kept"][name])
-    at = len(trial.runs)
-    return dict(state["runs"][at]) if at < len(state["runs"]) else None
+    for name, item in checkpoint.items():
+        item.load_state_dict(state["kept"][name])
+    index = len(trial.runs)
+    return dict(state["runs"][index]) if index < len(state["runs"]) else None
 
 
 def report(run: TrackedRun, *, every: int) -> None:
-    """Tell Ray Tune, at each `every`-th step, how the trial goes; elsewhere do nothing.
+    """Report the trial's metrics to Ray Tune at each `every`-th step; outside Ray do nothing.
 
-    To be called after each optimizer step. The metrics are those of `track`, with `loss` as the
-    mean over the last `every` steps, and `step`, the number of steps made, which schedulers may
-    take for their time (`time_attr="step"`). At other steps nothing is read, so that no GPU is
-    waited for. Where a scheduler of Ray's stops the trial, Ray leaves from here by `SystemExit`,
-    and the run is FAILED: it did not come to its end.
+    Call it after each optimizer step. The metrics are those of `track`, with `loss` as the mean
+    over the last `every` steps, and `step`, the number of steps so far, which schedulers can use as
+    their time (`time_attr="step"`). At other steps it reads nothing, so it does not wait for a GPU.
+    If a scheduler of Ray stops the trial, Ray raises `SystemExit` here, and the run is FAILED, as
+    it was not completed.
 
     Args:
-        run: what `track` gave.
+        run: the run that `track` returned.
         every: steps between two reports.
 
     Raises:
         UsageError: `every` is under 1.
     """
     if every < 1:
-        raise UsageError(f"every is a number of steps, at least 1; got {every}")
+        raise UsageError(f"every is a number of steps, at least 1; got {every}.")
     trial = _trial.get()
     if trial is None or trial.context is None or run.step < 0 or (run.step + 1) % every:
         return
@@ -240,7 +241,7 @@ def report(run: TrackedRun, *, every: int) -> None:
     loss = run.loss(last=every)
     if loss is not None:
         trial.metrics["loss"] = loss
-    if not trial.kept:
+    if not trial.checkpointed:
         tune.report(trial.metrics)
         return
     with tempfile.TemporaryDirectory() as folder:

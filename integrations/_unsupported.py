@@ -1,4 +1,4 @@
-"""Ways to train of which little or nothing can be observed, told of before they begin."""
+"""Detects kinds of training that lrtrack cannot observe, and warns before they begin."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from lrtrack.capture.optimizers import rank
 from lrtrack.errors import warn
 
 
-def observable(who: str, optimizer: Any, models: Iterable[Any] = ()) -> bool:
-    """Whether an optimizer's steps can be seen; a warning says what cannot.
+def is_observable(callback: str, optimizer: Any, models: Iterable[Any] = ()) -> bool:
+    """Whether the steps of an optimizer can be observed; a warning says what cannot.
 
     Args:
-        who: the callback's name.
-        optimizer: what the framework has for one.
-        models: what is trained.
+        callback: the callback's name, for messages.
+        optimizer: the framework's optimizer; None: it has none.
+        models: the models that are trained.
     """
     if optimizer is None:
-        _tell(
-            f"{who}: this training has no optimizer of its own, so nothing of it is observed. Hand "
-            "the optimizer over that it steps, or use `with lrtrack.track(optimizer, scheduler)`."
+        _warn_once(
+            f"{callback}: this training has no optimizer of its own, so nothing is recorded. "
+            "Fix: pass its optimizer, or use `with lrtrack.track(optimizer, scheduler)`."
         )
         return False
     if any("DeepSpeed" in kind.__name__ for kind in type(optimizer).__mro__):
-        _tell(
-            f"{who}: DeepSpeed's engine steps its optimizer itself, in parts, so neither learning "
-            "rates, gradient norms nor losses of this training are observed. DDP and FSDP2 are."
+        _warn_once(
+            f"{callback}: DeepSpeed's engine steps its optimizer itself, in parts, so learning "
+            "rates, gradient norms and losses are not recorded. Fix: use DDP or FSDP2."
         )
         return False
-    if any(map(_in_shards, models)):
-        _tell(
-            f"{who}: under FSDP1, grad_norm is that of rank 0's shard, and the norm before "
-            "clipping is not observed. Under FSDP2 (fsdp_version 2) both are global."
+    if any(map(_has_fsdp1, models)):
+        _warn_once(
+            f"{callback}: under FSDP1, grad_norm is that of rank 0's shard, and the norm before "
+            "clipping is not recorded. Fix: use FSDP2 (fsdp_version 2), where both are global."
         )
     return True
 
 
-def _in_shards(model: Any) -> bool:
+def _has_fsdp1(model: Any) -> bool:
     if not isinstance(model, torch.nn.Module) or not torch.distributed.is_available():
         return False
     from torch.distributed.fsdp import FullyShardedDataParallel
@@ -47,6 +47,6 @@ def _in_shards(model: Any) -> bool:
     return any(isinstance(module, FullyShardedDataParallel) for module in model.modules())
 
 
-def _tell(message: str) -> None:
-    if rank() == 0:  # once, not once a process
+def _warn_once(message: str) -> None:
+    if rank() == 0:  # not once per process
         warn(message)

@@ -15,14 +15,14 @@ from lrtrack.capture.accumulation import FixedDivisor
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import UsageError, warn
-from lrtrack.integrations._blocks import Blocks, told_apart
-from lrtrack.integrations._unsupported import observable
+from lrtrack.integrations._callback_runs import CallbackRuns, distinct_prefixes
+from lrtrack.integrations._unsupported import is_observable
 from lrtrack.tracking import TrackedRun
 
 _tracking: Any = load("accelerate.tracking", extra="accelerate", at_least="1.8")
 
-#: Measured at each step already; loops log the rate when the scheduler has moved it on.
-_OURS = ("lr", "grad_norm", "grad_norm_preclip", "momentum")
+#: Recorded at each step already; loops log the rate after the scheduler has changed it.
+_RECORDED = ("lr", "grad_norm", "grad_norm_preclip", "momentum")
 
 
 class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
@@ -32,41 +32,41 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
         model, optimizer, scheduler = accelerator.prepare(model, optimizer, scheduler)
         accelerator.init_trackers("experiment", config={"batch_size": 64})
 
-    `init_trackers`, after `prepare`, begins the run, `end_training` ends it, and what
-    `accelerator.log` is given is recorded at the optimizer step just done. Of several trackers
-    name this one last: a run that another of them opens in MLflow or W&B is joined. Several
-    optimizers have their class's name before their metrics' names.
+    Call `init_trackers` after `prepare`: it begins the run, and `end_training` ends it. Metrics
+    passed to `accelerator.log` are recorded at the optimizer step just done. List this tracker
+    last, so that it can join a run that another one opens in MLflow or W&B. With several
+    optimizers, each one's class name is the prefix of its metrics.
 
-    A further `init_trackers` is a further training (`find_executable_batch_size`, several trainings
-    in one program): a run that is still open ends as FAILED, and one begins on the optimizers that
-    have been prepared since.
+    Each further `init_trackers` begins a further training (`find_executable_batch_size`, several
+    trainings in one program): a run that is still open ends as FAILED, and a new one records the
+    optimizers that were prepared since.
 
-    accelerate has trackers in its main process only. Under FSDP2 all processes have to observe:
-    use `with lrtrack.track(optimizer, scheduler)` there, with what `prepare` has returned.
+    accelerate has trackers in its main process only. Under FSDP2 all processes must record: use
+    `with lrtrack.track(optimizer, scheduler)` there, with the objects that `prepare` returned.
 
     Attributes:
         run: the run of the (first) optimizer, open or ended; None before.
 
     Args:
-        optimizer: what is observed, with `scheduler`; None: all that is prepared.
-        scheduler: the optimizer's.
-        **options: those of `lrtrack.track()`. Where nothing is said, `init_trackers` gives
-            `experiment` and `config`.
+        optimizer: the optimizer to record; None: all prepared ones.
+        scheduler: its scheduler.
+        **options: options of `lrtrack.track()`. By default `experiment` and `config` are those of
+            `init_trackers`.
 
     Raises:
-        TypeError: an option that does not exist.
-        UsageError: a value that does not exist; by `init_trackers`, that nothing is prepared.
+        TypeError: an option does not exist.
+        UsageError: an option has an invalid value; by `init_trackers`, if nothing is prepared.
     """
 
     name = "lrtrack"
     requires_logging_directory = False
 
-    #: By thread: blocks that have begun, which may outlive their Accelerator and tracker.
-    _begun: ClassVar[dict[int, list[tuple[Callable[[], Any], Blocks]]]] = {}
+    #: Runs that have begun, by thread; they may outlive their Accelerator and tracker.
+    _begun: ClassVar[dict[int, list[tuple[Callable[[], Any], CallbackRuns]]]] = {}
 
     def __init__(self, optimizer: Any = None, scheduler: Any = None, **options: Any) -> None:
         super().__init__()
-        self._blocks = Blocks("LRTrack", options)
+        self._blocks = CallbackRuns("LRTrack", options)
         self._pair = (optimizer, scheduler, "")
         self._accelerator: Callable[[], Any] = lambda: None
         self._experiment: str | None = None
@@ -79,21 +79,21 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
 
     @property
     def tracker(self) -> TrackedRun | None:
-        """What `accelerator.get_tracker("lrtrack", unwrap=True)` returns: the run."""
+        """The run, as `accelerator.get_tracker("lrtrack", unwrap=True)` returns it."""
         return self.run
 
     def start(self) -> None:
-        """Begin, unless a configuration is still to come.
+        """Begin, unless the configuration is set afterwards.
 
-        `init_trackers` appends this object to its trackers each time, and then starts them all:
-        the last of those calls counts, after which other trackers have opened their runs.
+        `init_trackers` appends this object to its trackers each time and then starts all of them.
+        Only the last of these calls begins the run, as other trackers have opened theirs by then.
         """
         call = _init_trackers(self)
         if call is not None:
             self._starts = self._starts + 1 if call is self._call else 1
             self._call = call
             accelerator = call.f_locals["self"]
-            if self._starts < sum(each is self for each in accelerator.trackers):
+            if self._starts < sum(tracker is self for tracker in accelerator.trackers):
                 return
             self._accelerator = weakref.ref(accelerator)
             self._experiment = call.f_locals["project_name"]
@@ -108,33 +108,33 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
             self._waiting, self._config = False, values
             self._begin(values)
         elif values is not self._config:
-            warn("LRTrack: the run has begun, so its configuration is not added to.")
+            warn("LRTrack: this configuration is ignored, as the run has already begun.")
 
     def log(self, values: Mapping[str, Any], step: int | None = None, **kwargs: Any) -> None:
-        """Record metrics at the optimizer step just done, whatever the loop counts in `step`."""
+        """Record metrics at the optimizer step just done; the loop's own `step` is ignored."""
         for run in self._blocks.runs[:1]:
-            run.log({name: value for name, value in values.items() if name not in _OURS})
+            run.log({name: value for name, value in values.items() if name not in _RECORDED})
 
     def finish(self) -> None:
         """End the run."""
         self._blocks.leave()
 
     def _begin(self, config: Mapping[str, Any]) -> None:
-        """Begin a run; what is open of a training before this one ends as FAILED."""
+        """Begin a run; one that an earlier training left open ends as FAILED."""
         self._blocks.leave(failed=True)
         self._end_abandoned()
         pairs = self._new_pairs()
         if not pairs:
             raise UsageError(
-                "LRTrack has no optimizer to observe: call accelerator.init_trackers() after "
-                "accelerator.prepare(optimizer, …), or give LRTrack(optimizer, scheduler)"
+                "LRTrack has no optimizer to record. Fix: call accelerator.init_trackers() after "
+                "accelerator.prepare(optimizer, …), or pass LRTrack(optimizer, scheduler)."
             )
         self._used.update(_inner(optimizer) for optimizer, _, _ in pairs)
-        accelerator = self._accelerator  # kept weakly: it may be abandoned before its run ends
+        accelerator = self._accelerator  # a weak reference: it may be deleted before its run ends
         models = getattr(accelerator(), "_models", ())
-        if all(observable("LRTrack", optimizer, models) for optimizer, _, _ in pairs):
-            known: dict[str, Any] = {"experiment": self._experiment, "config": config}
-            for run in self._blocks.enter(pairs, **known)[:1]:
+        if all(is_observable("LRTrack", optimizer, models) for optimizer, _, _ in pairs):
+            defaults: dict[str, Any] = {"experiment": self._experiment, "config": config}
+            for run in self._blocks.enter(pairs, **defaults)[:1]:
                 self.run = run
             self._blocks.weight_losses(
                 FixedDivisor(lambda: getattr(accelerator(), "gradient_accumulation_steps", 1))
@@ -143,14 +143,14 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
                 self._begun[threading.get_ident()].append((accelerator, self._blocks))
 
     def _new_pairs(self) -> list[tuple[Any, Any, str]]:
-        """What is to be observed: the given optimizer, else those prepared since the last run."""
+        """The optimizers to record: the user's, else those prepared since the last run."""
         accelerator = self._accelerator()
         prepared = list(getattr(accelerator, "_optimizers", ()))
-        new = [each for each in prepared if _inner(each) not in self._used]
-        given = self._pair[0]
-        if given is not None:
-            mine = _inner(given)
-            if mine not in self._used or not new or any(_inner(each) is mine for each in new):
+        new = [optimizer for optimizer in prepared if _inner(optimizer) not in self._used]
+        user_optimizer = self._pair[0]
+        if user_optimizer is not None:
+            inner = _inner(user_optimizer)
+            if inner not in self._used or not new or any(_inner(o) is inner for o in new):
                 return [self._pair]
         return list(_pairs(new or prepared, getattr(accelerator, "_schedulers", ())))
 
@@ -173,7 +173,7 @@ def _init_trackers(tracker: LRTrack) -> FrameType | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         trackers = getattr(frame.f_locals.get("self"), "trackers", ())
-        if "project_name" in frame.f_locals and any(each is tracker for each in trackers):
+        if "project_name" in frame.f_locals and any(other is tracker for other in trackers):
             return frame
         frame = frame.f_back
     return None
@@ -188,16 +188,16 @@ def _inner(optimizer: Any) -> Any:
 
 
 def _pairs(optimizers: Iterable[Any], schedulers: Iterable[Any]) -> Iterator[tuple[Any, Any, str]]:
-    """Each optimizer, the scheduler that moves it, and what its metrics begin with."""
+    """Each optimizer with the scheduler that changes it and the prefix of its metrics."""
     optimizers = list(optimizers)
     inners = [unwrap(optimizer) for optimizer in optimizers]
-    prefixes = told_apart(type(inner).__name__ for inner in inners)
+    prefixes = distinct_prefixes(type(inner).__name__ for inner in inners)
     for optimizer, inner, prefix in zip(optimizers, inners, prefixes, strict=True):
-        fitting = [each for each in schedulers if foreign(optimizer, each) is None]
-        if not fitting and hasattr(inner.step, "_wrapped_by_lr_sched"):  # torch's own mark
+        matching = [s for s in schedulers if foreign(optimizer, s) is None]
+        if not matching and hasattr(inner.step, "_wrapped_by_lr_sched"):  # set by torch
             warn(
                 f"LRTrack: the {type(inner).__name__} has a scheduler that did not go through "
-                "prepare(), so that its name and parameters are not known; its learning rates are "
-                "recorded. Prepare it, or give LRTrack(optimizer, scheduler)."
+                "prepare(), so its name and parameters are unknown; its learning rates are still "
+                "recorded. Fix: prepare it, or pass LRTrack(optimizer, scheduler)."
             )
-        yield optimizer, next(iter(fitting), None), prefix if len(optimizers) > 1 else ""
+        yield optimizer, next(iter(matching), None), prefix if len(optimizers) > 1 else ""

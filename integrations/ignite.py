@@ -1,11 +1,11 @@
-"""PyTorch Ignite: a handler that is attached to a trainer, and tracks what the trainer trains.
+"""PyTorch Ignite: a handler to attach to a trainer, which records the trainer's optimizer.
 
     LRTrack(optimizer, scheduler).attach(trainer)
     trainer.run(loader, max_epochs=10)
 
 The scheduler may be torch's or Ignite's own: `CosineAnnealingScheduler`, `PiecewiseLinear`,
-`create_lr_scheduler_with_warmup(…)`, `LRScheduler(…)`, …; it stays attached as Ignite says.
-`lrtrack.describe()` knows Ignite's once this module is imported.
+`create_lr_scheduler_with_warmup(…)`, `LRScheduler(…)`, …; attach it to the trainer as usual.
+`lrtrack.describe()` can read Ignite's schedulers once this module is imported.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, Self
 from lrtrack._optional import load
 from lrtrack.capture.describe import OPENERS, READERS, describe
 from lrtrack.errors import UsageError, unknown, warn
-from lrtrack.integrations._blocks import DEFAULTS, Blocks
+from lrtrack.integrations._callback_runs import CallbackRuns, options_of
 from lrtrack.settings import read
 from lrtrack.tracking import TrackedRun
-from lrtrack.tracking.options import Options, check, check_belonging, trackers
+from lrtrack.tracking.options import Options, check, check_ownership, trackers
 
 _PACKAGE = {"extra": "ignite", "package": "pytorch-ignite", "at_least": "0.5.2"}
 _engine: Any = load("ignite.engine", **_PACKAGE)
@@ -33,45 +33,45 @@ Engine, Events = _engine.Engine, _engine.Events
 class LRTrack:
     """Records learning rate, gradient norms and loss at each optimizer step of a trainer.
 
-    A run begins with the engine's run and ends with it: FINISHED, also after `terminate()`, or
-    FAILED where an exception ends it. An engine that is interrupted keeps its run open for when it
-    goes on. One that goes on after its end (`engine.state.iteration` is not 0) goes on in the same
-    run, also in a new process with `Checkpoint`: `to_save={"lrtrack": handler, …}`, and
-    `Checkpoint.load_objects` before `trainer.run`. Attach it before or after other handlers: it
-    sees to it that it comes last in COMPLETED.
+    A run begins and ends with the engine's run: as FINISHED, also after `terminate()`, or as
+    FAILED after an exception. An interrupted engine keeps its run open until it resumes. An engine
+    that resumes after its end (`engine.state.iteration` is not 0) continues the same run. For that
+    in a new process, use `Checkpoint`: `to_save={"lrtrack": handler, …}`, and
+    `Checkpoint.load_objects` before `trainer.run`. You can attach it before or after other
+    handlers: it always runs last in COMPLETED.
 
     Args:
-        optimizer: what the trainer steps, or several by name, as for Ignite's loggers; then the
-            name and a slash come before the metrics of each.
+        optimizer: the trainer's optimizer, or several by name, as for Ignite's loggers; then the
+            name and a slash are the prefix of each one's metrics.
         scheduler: torch's or Ignite's own, or several by their optimizers' names; None means a
             constant schedule.
         **options: as for `lrtrack.track()`.
 
     Raises:
-        TypeError: no optimizer or scheduler, or an option that does not exist.
-        UsageError: a value that does not exist, or a scheduler of another optimizer.
+        TypeError: the optimizer or scheduler is not one, or an option does not exist.
+        UsageError: an option has an invalid value, or the scheduler belongs to another optimizer.
     """
 
     def __init__(self, optimizer: Any, scheduler: Any = None, **options: Any) -> None:
         self._optimizers = dict(optimizer) if isinstance(optimizer, Mapping) else {"": optimizer}
         schedulers = _by_name(scheduler, self._optimizers)
         self._schedulers = {name: _for_track(schedulers.get(name)) for name in self._optimizers}
-        self._blocks = {name: Blocks("LRTrack", options) for name in self._optimizers}
-        self._options = Options(None, None, **{**DEFAULTS, **options})
-        for name, each in self._optimizers.items():
-            check_belonging(each, schedulers.get(name))
-            check(replace(self._options, optimizer=each, scheduler=self._schedulers[name]))
-        #: The last run of each optimizer, or what a checkpoint says of it.
+        self._runs_by_name = {name: CallbackRuns("LRTrack", options) for name in self._optimizers}
+        self._options = options_of("LRTrack", options)
+        for name, one_optimizer in self._optimizers.items():
+            check_ownership(one_optimizer, schedulers.get(name))
+            check(replace(self._options, optimizer=one_optimizer, scheduler=self._schedulers[name]))
+        #: The last run of each optimizer, or its state from a checkpoint.
         self._last: dict[str, TrackedRun | Mapping[str, Any]] = {}
         self._loaded = False
         self._engine: Any = None
-        self._seen: int | None = None
-        self._told = False
+        self._last_error: int | None = None
+        self._warned = False
 
     @property
     def runs(self) -> list[TrackedRun]:
         """The open runs, in the order of the optimizers; none before and after the training."""
-        return [run for blocks in self._blocks.values() for run in blocks.runs]
+        return [run for blocks in self._runs_by_name.values() for run in blocks.runs]
 
     @property
     def run(self) -> TrackedRun | None:
@@ -79,21 +79,23 @@ class LRTrack:
         return next(iter(self.runs), None)
 
     def attach(self, engine: Any) -> Self:
-        """Track the runs of the trainer `engine` from now on; as a context manager, until it ends.
+        """Record the runs of the trainer `engine`; in a `with` statement, until its end.
 
         Raises:
-            TypeError, RuntimeError: no engine; attached already.
+            TypeError, RuntimeError: it is not an engine; this object is attached already.
         """
         if not isinstance(engine, Engine):
-            raise TypeError(f"attach() expects an Ignite engine, got {type(engine).__name__}")
+            raise TypeError(f"attach() expects an Ignite engine, got {type(engine).__name__}.")
         if self._engine is not None:
-            raise RuntimeError("this LRTrack is attached already; detach() it, or make another one")
+            raise RuntimeError(
+                "This LRTrack is attached already. Fix: detach() it or create another."
+            )
         self._engine = engine
         engine.add_event_handler(Events.STARTED, self._started)
         return self
 
     def detach(self) -> None:
-        """Hear no more of the engine; a run that is open ends here, FINISHED. Idempotent."""
+        """Stop recording the engine; an open run ends as FINISHED. Idempotent."""
         self._detach(failed=False)
 
     def __enter__(self) -> Self:
@@ -113,15 +115,13 @@ class LRTrack:
     ) -> Any:
         """Log an evaluator's metrics at the optimizer step that the trainer has just done.
 
-        As of Ignite's own loggers, but for `global_step_transform`, as the step is known; returns
-        Ignite's handle, whose `remove()` takes it out again.
+        As in Ignite's own loggers; the handle that it returns detaches the handler by `remove()`.
 
         Args:
-            engine, event_name: the evaluator, and when.
-            tag: with a slash it comes before each name: `validation/accuracy`.
-            metric_names: a list, or `"all"`; all where nothing else is asked for either.
-            output_transform: makes a number, or a dict of numbers, of the engine's output.
-            state_attributes: attributes of the engine's state to log.
+            engine, event_name: the evaluator, and the event at which to log.
+            tag: put before each name with a slash: `validation/accuracy`.
+            metric_names: a list, or `"all"`, which is the default if nothing else is selected.
+            output_transform, state_attributes: as in Ignite's own loggers.
         """
         if metric_names is None and output_transform is None and state_attributes is None:
             metric_names = "all"
@@ -129,67 +129,67 @@ class LRTrack:
         return engine.add_event_handler(event_name, handler, self, event_name)
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints: which runs these are, and how many steps they have made."""
-        known = {name: _state(last) for name, last in self._last.items()}
-        for name, blocks in self._blocks.items():
+        """The runs' ids and numbers of steps, for checkpoints."""
+        states = {name: _state(last) for name, last in self._last.items()}
+        for name, blocks in self._runs_by_name.items():
             for run in blocks.runs:
-                known[name] = run.state_dict()
-        return {"runs": known}
+                states[name] = run.state_dict()
+        return {"runs": states}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on in the runs of a checkpoint, and count from there.
+        """Resume the runs of a checkpoint, at its steps.
 
         Raises:
-            TypeError, ValueError: not what `state_dict()` has returned.
+            TypeError, ValueError: it is not a result of `state_dict()`.
         """
         if not isinstance(state_dict, Mapping):
-            raise TypeError(f"state_dict should be a mapping, got {type(state_dict).__name__}")
+            raise TypeError(f"state_dict should be a mapping, got {type(state_dict).__name__}.")
         runs = state_dict.get("runs")
-        if not isinstance(runs, Mapping) or not all(_is_state(each) for each in runs.values()):
-            raise ValueError("this is no state of LRTrack: 'runs' with 'id' and 'step' of each")
-        if strange := set(runs) - set(self._blocks):
-            raise ValueError(unknown("optimizer", min(strange), self._blocks))
+        if not isinstance(runs, Mapping) or not all(map(_is_state, runs.values())):
+            raise ValueError("This is no state of LRTrack: it lacks 'runs' with 'id' and 'step'.")
+        if unknown_names := set(runs) - set(self._runs_by_name):
+            raise ValueError(unknown("optimizer", min(unknown_names), self._runs_by_name))
         self._last, self._loaded = dict(runs), True
         for name, state in runs.items():
-            for run in self._blocks[name].runs:
+            for run in self._runs_by_name[name].runs:
                 run.load_state_dict(state)
 
     def log(self, metrics: Mapping[str, Any]) -> None:
         """Record `metrics` at the step just done, in all open runs; see `TrackedRun.log`."""
         for run in self.runs:
             run.log(metrics)
-        if not self.runs and metrics and not self._told:
-            self._told = True
+        if not self.runs and metrics and not self._warned:
+            self._warned = True
             warn(
-                f"lrtrack has no open run for {', '.join(metrics)}: an evaluator's metrics are "
-                "recorded while the trainer runs (its own COMPLETED is still in time)"
+                f"lrtrack has no open run for {', '.join(metrics)}. Fix: run the evaluator while "
+                "the trainer runs, at the latest in its COMPLETED event."
             )
 
     def _started(self, engine: Any) -> None:
         self._leave(failed=True)
-        goes_on = self._loaded or engine.state.iteration > 0
-        states = {name: _state(last) for name, last in self._last.items() if goes_on}
+        resumes = self._loaded or engine.state.iteration > 0
+        states = {name: _state(last) for name, last in self._last.items() if resumes}
         joined = _joined(self._options) if states else set()
-        self._last, self._loaded, self._seen = {}, False, None
+        self._last, self._loaded, self._last_error = {}, False, None
         try:
-            for name, blocks in self._blocks.items():
+            for name, blocks in self._runs_by_name.items():
                 prefix = f"{name}/" if name else ""
-                known = states.get(name)
-                # Not in a run that is over, where the user has opened another one.
-                again = [known["id"]] if known and joined <= {known["id"]} else []
+                state = states.get(name)
+                # If the user has opened another run, the earlier one is not resumed.
+                resume = [state["id"]] if state and joined <= {state["id"]} else []
                 pair = (self._optimizers[name], self._schedulers[name], prefix)
-                for run in blocks.enter([pair], again):
-                    if known is not None:
-                        run.load_state_dict(known)
+                for run in blocks.enter([pair], resume):
+                    if state is not None:
+                        run.load_state_dict(state)
         except BaseException:
             self._leave(failed=True)
             raise
         engine.add_event_handler(Events.TERMINATE, self._terminated)
         engine.add_event_handler(Events.COMPLETED, self._completed)
-        # First, as the handlers of others may raise; see `_raised`.
+        # Must come first, as other handlers may raise; see `_raised`.
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._raised)
-        hearing = engine._event_handlers[Events.EXCEPTION_RAISED]
-        hearing.insert(0, hearing.pop())
+        handlers = engine._event_handlers[Events.EXCEPTION_RAISED]
+        handlers.insert(0, handlers.pop())
 
     def _completed(self) -> None:
         self._leave(failed=False)
@@ -199,28 +199,28 @@ class LRTrack:
             self._leave(failed=False)
 
     def _raised(self, engine: Any, error: BaseException) -> None:
-        """End the runs, and let the exception go where it would have gone without this handler.
+        """End the runs, and let the exception take the way it would take without this handler.
 
-        Where nobody hears of an exception, Ignite raises it, else it leaves that to those who do.
-        If somebody else does, he may well swallow one that comes up inside an epoch, and the
-        training goes on; if he raises it, Ignite asks once more.
+        Ignite raises an exception itself only if it has no handler. Another handler may swallow it
+        inside an epoch, so that training continues; if it raises it, Ignite calls all once more.
         """
-        heard = [handler for handler, _, _ in engine._event_handlers[Events.EXCEPTION_RAISED]]
-        alone = all(isinstance(getattr(each, "__self__", None), LRTrack) for each in heard)
-        if alone or self._seen == id(error) or not isinstance(error, Exception):
+        handlers = [handler for handler, _, _ in engine._event_handlers[Events.EXCEPTION_RAISED]]
+        alone = all(isinstance(getattr(h, "__self__", None), LRTrack) for h in handlers)
+        if alone or self._last_error == id(error) or not isinstance(error, Exception):
             self._leave(failed=True)
-        self._seen = id(error)
-        if alone and heard[-1] == self._raised:
+        self._last_error = id(error)
+        if alone and handlers[-1] == self._raised:
             raise error
 
     def _leave(self, failed: bool) -> None:
-        for name, blocks in reversed(self._blocks.items()):
+        for name, blocks in reversed(self._runs_by_name.items()):
             for run in blocks.runs:
                 blocks.leave(failed)
                 self._last[name] = run
-        engine, end = self._engine, Events.EXCEPTION_RAISED
-        ours = {Events.TERMINATE: self._terminated, Events.COMPLETED: self._completed}
-        for event, handler in {**ours, end: self._raised}.items():
+        engine = self._engine
+        handlers = {Events.TERMINATE: self._terminated, Events.COMPLETED: self._completed}
+        handlers[Events.EXCEPTION_RAISED] = self._raised
+        for event, handler in handlers.items():
             if engine is not None and engine.has_event_handler(handler, event):
                 engine.remove_event_handler(handler, event)
                 if not engine._event_handlers[event]:
@@ -240,16 +240,16 @@ class _Output(_loggers.BaseOutputHandler):  # type: ignore[misc]
 
 def _by_name(scheduler: Any, optimizers: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(scheduler, Mapping):
-        if strange := set(scheduler) - set(optimizers):
-            raise UsageError(unknown("optimizer", str(min(strange)), optimizers))
+        if unknown_names := set(scheduler) - set(optimizers):
+            raise UsageError(unknown("optimizer", str(min(unknown_names)), optimizers))
         return scheduler
     if scheduler is not None and list(optimizers) != [""]:
-        raise TypeError("several optimizers need their schedulers in a mapping with the same names")
+        raise TypeError("Several schedulers need names. Fix: pass a mapping with the same names.")
     return {"": scheduler}
 
 
 def _joined(options: Options) -> set[str | None]:
-    """Ids of the runs of the user's that would be joined."""
+    """Ids of the user's open runs, which would be joined."""
     targets = [tracker.target(None, "") for tracker in trackers(options, read())]
     return {target.run_id for target in targets if target.joined}
 
@@ -263,27 +263,27 @@ def _is_state(state: Any) -> bool:
 
 
 def _for_track(scheduler: Any) -> Any:
-    """A scheduler as `track()` takes it: nothing calls `step()` of those that Ignite moves."""
+    """A scheduler as `track()` takes it: Ignite does not call `step()` of its own ones."""
     if isinstance(scheduler, _schedulers.ReduceLROnPlateauScheduler):
         return scheduler.scheduler
-    ours = (_schedulers.BaseParamScheduler, _schedulers.ParamGroupScheduler)
-    return describe(scheduler) if isinstance(scheduler, ours) else scheduler
+    ignite_classes = (_schedulers.BaseParamScheduler, _schedulers.ParamGroupScheduler)
+    return describe(scheduler) if isinstance(scheduler, ignite_classes) else scheduler
 
 
-def _cycled(name: str, factor: str) -> Callable[[Any], Any]:
-    """Reads a value that is multiplied in place after each cycle, as it was in the first."""
+def _first_cycle(name: str, factor: str) -> Callable[[Any], Any]:
+    """Reads a value as it was in the first cycle: Ignite multiplies it in place after each one."""
 
     def read(scheduler: Any) -> Any:
         value, cycles = getattr(scheduler, name), scheduler.cycle
         # The start is multiplied before the warm-up that ends a cycle, the rest after it.
         cycles += name == "start_value" and scheduler.event_index > scheduler.cycle_size
-        found = float(f"{value / getattr(scheduler, factor) ** cycles:.12g}")
-        return round(found) if isinstance(value, int) else found
+        first = float(f"{value / getattr(scheduler, factor) ** cycles:.12g}")
+        return round(first) if isinstance(value, int) else first
 
     return read
 
 
-# Around CosineAnnealingWarmRestarts there is one wrapper more.
+# CosineAnnealingWarmRestarts has one more wrapper.
 OPENERS[_schedulers.LRScheduler] = lambda s: getattr(
     s.lr_scheduler, "_lr_scheduler", s.lr_scheduler
 )
@@ -293,8 +293,8 @@ READERS[_schedulers.PiecewiseLinear] = {
     "milestones_values": lambda s: [list(pair) for pair in zip(s.milestones, s.values, strict=True)]
 }
 READERS[_schedulers.CyclicalScheduler] = {
-    "start_value": _cycled("start_value", "start_value_mult"),
-    "end_value": _cycled("end_value", "end_value_mult"),
-    "cycle_size": _cycled("cycle_size", "cycle_mult"),
-    "warmup_duration": _cycled("warmup_duration", "cycle_mult"),
+    "start_value": _first_cycle("start_value", "start_value_mult"),
+    "end_value": _first_cycle("end_value", "end_value_mult"),
+    "cycle_size": _first_cycle("cycle_size", "cycle_mult"),
+    "warmup_duration": _first_cycle("warmup_duration", "cycle_mult"),
 }

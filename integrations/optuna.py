@@ -10,8 +10,8 @@
                 prune(trial, run, every=50)
         return run.loss()
 
-Each process of a study on several machines does the same: Optuna's storage hands out the trials,
-and all runs are in one group, which has the study's name.
+For a study on several machines, run this on each: Optuna's storage distributes the trials, and all
+runs are in one group with the study's name.
 """
 
 from __future__ import annotations
@@ -25,62 +25,63 @@ from lrtrack._optional import load
 from lrtrack.errors import UsageError
 from lrtrack.schedules.catalogue import stages_of
 from lrtrack.schedules.spec import Choice, Range, write_value
-from lrtrack.sweeps import decided, opened
+from lrtrack.sweeps import fill_in, open_parameters
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.placement import as_child
 
 optuna: Any = load("optuna", extra="optuna", at_least="4.0")
 
-#: The user attribute of a trial that has its run's id.
+#: The user attribute of a trial that holds the id of its run.
 RUN_ID = "lrtrack_run_id"
 
-#: The attribute of a trial object that has the names of parameters that make up its schedules: not
-#: all kinds of trials are hashable.
+#: The attribute of a trial object that holds the names of its schedules' parameters: not all
+#: kinds of trials are hashable.
 _OF_SCHEDULES = "_lrtrack_of_schedules"
 
 
 def suggest_schedule(trial: Any, schedules: Sequence[str] | str, name: str = "schedule") -> str:
-    """Suggest one of several schedules, with values for what it leaves open.
+    """Suggest one of several schedules, with values for its open parameters.
 
-    The study has the parameters `schedule` (which of the specs) and `onecycle.max_lr` and the
-    like, of which only those of the chosen schedule are suggested. Where several specs have open
-    parameters of one kind of schedule, its name is followed by four hex digits of the spec's.
+    The study has the parameter `schedule` (the spec) and parameters such as `onecycle.max_lr`, of
+    which only those of the chosen schedule are suggested. If several specs have open parameters
+    for the same kind of schedule, four hex digits of the spec's hash follow the name.
 
     Args:
-        trial: Optuna's.
-        schedules: specs; ranges (`0.01..0.3 log`, of whole numbers where both ends are) and
-            alternatives (`{0.1, 0.3}`) are open. Keep the list the same for a whole study.
-        name: of the parameter that chooses; another one than `schedule` also stands before the
-            others' names, so that a trial may have several schedules.
+        trial: the Optuna trial.
+        schedules: specs, possibly with ranges (`0.01..0.3 log`, of integers if both ends are) and
+            alternatives (`{0.1, 0.3}`). Keep the list the same for a whole study.
+        name: the name of the parameter `schedule`. Any other name is also put before the names of
+            the schedule's parameters, so that a trial can have several schedules.
 
     Returns:
-        A spec with nothing open, for `lrtrack.scheduler(opt, spec, total_steps=…)`.
+        A spec without open parameters, for `lrtrack.scheduler(opt, spec, total_steps=…)`.
 
     Raises:
-        UsageError: a spec cannot be read, or there is none.
+        UsageError: a spec cannot be parsed, or the list is empty.
     """
     texts = [schedules] if isinstance(schedules, str) else list(schedules)
     if not texts:
         raise UsageError("suggest_schedule() needs at least one spec.")
-    read = [(text, stages_of(text)) for text in dict.fromkeys(texts)]
-    mine = vars(trial).setdefault(_OF_SCHEDULES, set())
-    mine.add(name)
-    text = trial.suggest_categorical(name, [text for text, _ in read])
-    before = "" if name == "schedule" else f"{name}."
+    specs = [(text, stages_of(text)) for text in dict.fromkeys(texts)]
+    schedule_params = vars(trial).setdefault(_OF_SCHEDULES, set())
+    schedule_params.add(name)
+    text = trial.suggest_categorical(name, [text for text, _ in specs])
+    param_prefix = "" if name == "schedule" else f"{name}."
     chosen: dict[tuple[int, str], Any] = {}
-    for each in opened(read):
-        if each.text == text:
-            called = f"{before}{each.group}.{each.name}"
-            mine.add(called)
-            chosen[each.stage.at, each.name] = _suggested(trial, called, each.value)
-    return decided(dict(read)[text], chosen)
+    for parameter in open_parameters(specs):
+        if parameter.text == text:
+            param_name = f"{param_prefix}{parameter.group}.{parameter.name}"
+            schedule_params.add(param_name)
+            value = _suggest_value(trial, param_name, parameter.value)
+            chosen[parameter.stage.at, parameter.name] = value
+    return fill_in(dict(specs)[text], chosen)
 
 
-def _suggested(trial: Any, name: str, value: Range | Choice) -> Any:
+def _suggest_value(trial: Any, name: str, value: Range | Choice) -> Any:
     if isinstance(value, Choice):
-        # Optuna's storages keep plain values only: lists go there as text.
-        known = {_plain(each): each for each in value.values}
-        return known[trial.suggest_categorical(name, list(known))]
+        # Optuna's storages hold plain values only, so lists are stored as text.
+        values = {_plain(choice): choice for choice in value.values}
+        return values[trial.suggest_categorical(name, list(values))]
     if isinstance(value.low, int) and isinstance(value.high, int):
         return trial.suggest_int(name, value.low, value.high, log=value.log)
     return trial.suggest_float(name, value.low, value.high, log=value.log)
@@ -94,16 +95,15 @@ def _plain(value: Any) -> Any:
 def track(
     trial: Any, optimizer: Any, scheduler: Any = None, **options: Any
 ) -> Iterator[TrackedRun]:
-    """`lrtrack.track()` for a trial: its run has the trial's number, parameters and study.
+    """`lrtrack.track()` for a trial: the run has the trial's number, parameters and study.
 
-    Unless `options` say otherwise, the run's name is `trial-<number>`, its group the study's name,
-    its seed the parameter `seed` where the trial has one, and its config the other parameters but
-    those that `suggest_schedule` has suggested, which the schedule itself tells. At the end the
-    trial has the user attribute `lrtrack_run_id`. A pruned trial's run is FAILED, which reports
-    show as unfinished and never drop.
+    By default the run's name is `trial-<number>`, its group the study's name, its seed the trial's
+    parameter `seed`, if any, and its config the other parameters, except those suggested by
+    `suggest_schedule`, which the schedule itself contains. At the end the trial has the user
+    attribute `lrtrack_run_id`. The run of a pruned trial is FAILED; reports show it as unfinished.
 
     Args:
-        trial: Optuna's.
+        trial: the Optuna trial.
         optimizer, scheduler: as for `lrtrack.track()`.
         **options: as for `lrtrack.track()`.
 
@@ -113,7 +113,7 @@ def track(
     study = getattr(trial, "study", None)
     params = {k: v for k, v in trial.params.items() if k not in vars(trial).get(_OF_SCHEDULES, ())}
     seed = params.pop("seed", None)
-    found = {
+    defaults = {
         "name": f"trial-{trial.number}",
         "group": None if study is None else study.study_name,
         "seed": seed if isinstance(seed, int) else None,
@@ -121,7 +121,7 @@ def track(
     }
     run: TrackedRun | None = None
     try:
-        block = lrtrack.track(optimizer, scheduler, **{**found, **options})
+        block = lrtrack.track(optimizer, scheduler, **{**defaults, **options})
         with ExitStack() as stack:
             with as_child():
                 run = stack.enter_context(block)
@@ -132,30 +132,30 @@ def track(
 
 
 def prune(trial: Any, run: TrackedRun, *, every: int) -> None:
-    """Report the tracked loss to Optuna at each `every`-th step; leave if the trial is hopeless.
+    """Report the recorded loss to Optuna at each `every`-th step, and prune hopeless trials.
 
-    To be called after each optimizer step. What is reported, under the number of the step just
-    done, is the mean loss of the last `every` steps; at other steps nothing is read, so that no
-    GPU is waited for. A loss that is not finite is reported as it is: Optuna's pruners prune it.
+    Call it after each optimizer step. It reports the mean loss of the last `every` steps under the
+    number of the step just done. At other steps it reads nothing, so it does not wait for a GPU. A
+    loss that is not finite is reported as it is: Optuna's pruners prune it.
 
     Args:
-        trial: Optuna's, of a study that minimizes one value.
-        run: what `track()` gave.
+        trial: the Optuna trial, of a study that minimizes one value.
+        run: the run that `track()` returned.
         every: steps between two reports.
 
     Raises:
-        optuna.TrialPruned: Optuna's pruner says so.
-        UsageError: the study maximizes: there a falling loss would look bad.
+        optuna.TrialPruned: Optuna's pruner stops the trial.
+        UsageError: the study maximizes, so a falling loss would count as bad.
     """
     if every < 1:
-        raise UsageError(f"every is a number of steps, at least 1; got {every}")
+        raise UsageError(f"every is a number of steps, at least 1; got {every}.")
     if run.step < 0 or (run.step + 1) % every:
         return
     study = getattr(trial, "study", None)
     if study is not None and study.direction is optuna.study.StudyDirection.MAXIMIZE:
         raise UsageError(
-            "prune() reports the loss, and this study maximizes: call trial.report() and "
-            "trial.should_prune() with the metric that it maximizes"
+            "prune() reports the loss, but this study maximizes. Fix: call trial.report() and "
+            "trial.should_prune() with the metric that it maximizes."
         )
     loss = run.loss(last=every)
     if loss is None:

@@ -13,92 +13,95 @@ from typing import Any, ClassVar
 
 from lrtrack._optional import load
 from lrtrack.capture.accumulation import FixedDivisor, Weight, exact
-from lrtrack.integrations._blocks import Blocks
-from lrtrack.integrations._unsupported import observable
+from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._unsupported import is_observable
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import DEFAULT_EXPERIMENT
 from lrtrack.tracking import TrackedRun
 
 _transformers: Any = load("transformers", extra="transformers", at_least="4.50")
 
-#: Under this name checkpoints keep which run they are of.
-_KEPT = "lrtrack"
-#: What the Trainer measures of an evaluation beside the model.
-_TIMES = ("_runtime", "_per_second", "_time", "epoch")
+#: The key of the run's state in checkpoints.
+_STATE_KEY = "lrtrack"
+#: Suffixes of an evaluation's metrics that do not describe the model.
+_TIMING_SUFFIXES = ("_runtime", "_per_second", "_time", "epoch")
 
 
 class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
     """Records learning rate, gradient norms and loss at each optimizer step of a `Trainer`.
 
-    At each step, whatever `logging_steps` is; evaluations are recorded at the step that they
-    follow. Where the Trainer's own callback opens a run in MLflow or W&B (`report_to`), that run
-    is joined, wherever in the list of callbacks this one is. MLflow's callback has metrics
-    `loss` and `grad_norm` as well: give `prefix="lrtrack/"`, or `logging_strategy="no"`, to have
-    them apart.
+    It records every step, independent of `logging_steps`; evaluations are recorded at the step
+    that they follow. If the Trainer's own callback opens a run in MLflow or W&B (`report_to`), that
+    run is joined, at any position in the list of callbacks. MLflow's callback also logs `loss` and
+    `grad_norm`: pass `prefix="lrtrack/"`, or `logging_strategy="no"`, to keep them separate.
 
-    Checkpoints say which run they are of: `trainer.train(resume_from_checkpoint=…)` goes on in it,
-    and no step is written twice. A training that is left by an exception, of which no callback
-    hears, ends as FAILED with the program, or when another one begins.
+    Checkpoints contain the id of their run: `trainer.train(resume_from_checkpoint=…)` continues
+    it, and no step is written twice. Callbacks are not told about exceptions: a training that is
+    left by one ends as FAILED with the program, or when another training begins.
 
     Attributes:
-        run: the run of the training under way, or of the last one; None before the first step,
-            or where nothing is observed.
+        run: the run of the current or the last training; None before the first step, or if
+            nothing is recorded.
 
     Args:
-        **options: those of `lrtrack.track()`. Where nothing is said, the Trainer's arguments give
-            `seed`, `name` (of `run_name`) and, in `config`, what makes a batch and an epoch.
+        **options: options of `lrtrack.track()`. By default `seed`, `name` (`run_name`) and, in
+            `config`, the sizes of batches and epochs are taken from the Trainer's arguments.
 
     Raises:
-        TypeError: an option that does not exist.
-        UsageError: a value that does not exist.
+        TypeError: an option does not exist.
+        UsageError: an option has an invalid value.
     """
 
-    #: By thread: which callback has begun there, and its blocks, which may outlive it.
-    _begun: ClassVar[dict[int, tuple[weakref.ref[LRTrack], Blocks]]] = {}
+    #: By thread: the callback that has begun there, and its runs, which may outlive it.
+    _begun: ClassVar[dict[int, tuple[weakref.ref[LRTrack], CallbackRuns]]] = {}
 
     def __init__(self, **options: Any) -> None:
         self._options = options
-        self._blocks = Blocks("LRTrack", options)
+        self._blocks = CallbackRuns("LRTrack", options)
         self._waiting = False
-        self._told_by_others = False
-        self._kept: dict[str, Any] = {}
+        self._logged_by_others = False
+        self._checkpoint_state: dict[str, Any] = {}
         self.run: TrackedRun | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """End what no callback has heard the end of."""
+        """End a training that was left by an exception."""
         thread = threading.get_ident()
         if thread in self._begun:
-            last, blocks = self._begun[thread]
-            if last() is self or _trainer_of(last()) is None:
+            callback, blocks = self._begun[thread]
+            if callback() is self or _trainer_of(callback()) is None:
                 blocks.leave(failed=True)
         self._begun[thread] = weakref.ref(self), self._blocks
         self._waiting, self.run = True, None
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Begin, now that all other callbacks have opened their runs."""
+        """Begin here, as all other callbacks have opened their runs by now."""
         if self._waiting:
             self._begin(args, state, kwargs)
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any
     ) -> None:
-        """Record what an evaluation in the course of the training has found."""
+        """Record the metrics of an evaluation during the training."""
         if self._waiting:  # `eval_on_start`
             self._begin(args, state, kwargs)
         for run in self._blocks.runs:
-            # A callback of the Trainer's that has opened the run writes them there itself.
-            if not self._told_by_others:
-                run.log({n: v for n, v in (metrics or {}).items() if not n.endswith(_TIMES)})
+            # The Trainer's callback that opened the run logs them there itself.
+            if not self._logged_by_others:
+                run.log(
+                    {n: v for n, v in (metrics or {}).items() if not n.endswith(_TIMING_SUFFIXES)}
+                )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Have ready what a checkpoint is to keep."""
+        """Update the state that a checkpoint saves."""
         for run in self._blocks.runs:
-            self._kept["step"] = run.step
-            if control.should_save or control.should_evaluate:  # an evaluation may decide to save
-                self._kept.update(run.state_dict())
+            self._checkpoint_state["step"] = run.step
+            if (
+                control.should_save or control.should_evaluate
+            ):  # an evaluation may lead to a checkpoint
+                self._checkpoint_state.update(run.state_dict())
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Likewise."""
+        """Update the state that a checkpoint saves."""
         self.on_step_end(args, state, control)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -110,59 +113,59 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
     def _begin(self, args: Any, state: Any, kwargs: Mapping[str, Any]) -> None:
         self._waiting = False
         optimizer, model = kwargs.get("optimizer"), kwargs.get("model")
-        if not observable("LRTrack", optimizer, [model]):
+        if not is_observable("LRTrack", optimizer, [model]):
             return
-        found = {
+        defaults = {
             "seed": args.seed,
             "name": state.trial_name or _name(args),
             "model": model,
             "config": _config(args, state, kwargs.get("train_dataloader")),
         }
-        kept, resumed = dict(state.stateful_callbacks.get(_KEPT) or {}), state.global_step > 0
+        saved, resumed = dict(state.stateful_callbacks.get(_STATE_KEY) or {}), state.global_step > 0
         joined = self._joined()
-        self._told_by_others = bool(joined and {"mlflow", "wandb"} & set(args.report_to))
+        self._logged_by_others = bool(joined and {"mlflow", "wandb"} & set(args.report_to))
         earlier: list[str] = []
-        if resumed and kept.get("id") and (not joined or kept["id"] in joined):
-            earlier = [kept["id"]]
+        if resumed and saved.get("id") and (not joined or saved["id"] in joined):
+            earlier = [saved["id"]]
         pair = (optimizer, kwargs.get("lr_scheduler"), "")
-        for run in self._blocks.enter([pair], earlier, **found):
+        for run in self._blocks.enter([pair], earlier, **defaults):
             if resumed:
-                run.load_state_dict({"step": kept.get("step", state.global_step - 1)})
+                run.load_state_dict({"step": saved.get("step", state.global_step - 1)})
             self.run = run
         self._blocks.weight_losses(_weight(args, _trainer_of(self)))
-        self._kept = state.stateful_callbacks[_KEPT] = {}
+        self._checkpoint_state = state.stateful_callbacks[_STATE_KEY] = {}
 
     def _joined(self) -> set[str | None]:
-        """Ids of the runs that somebody has open in the trackers which are written to."""
-        asked = self._options.get("tracker")
-        found = registry.resolve(asked) if asked else map(registry.get, registry.names())
-        targets = [each.target(None, DEFAULT_EXPERIMENT) for each in found if each.active()]
+        """Ids of the runs that are open in the trackers to write to."""
+        spec = self._options.get("tracker")
+        trackers = registry.resolve(spec) if spec else map(registry.get, registry.names())
+        targets = [t.target(None, DEFAULT_EXPERIMENT) for t in trackers if t.active()]
         return {target.run_id for target in targets if target.joined}
 
 
 def _name(args: Any) -> str | None:
-    # Earlier releases put the folder where no name was given.
+    # Earlier releases set the name to the output folder by default.
     return args.run_name if args.run_name != args.output_dir else None
 
 
 def _config(args: Any, state: Any, loader: Any) -> dict[str, Any]:
     accumulation = args.gradient_accumulation_steps
-    found = {
+    config = {
         "per_device_train_batch_size": args.per_device_train_batch_size,
         "gradient_accumulation_steps": accumulation,
         "num_train_epochs": state.num_train_epochs,
         **(state.trial_params or {}),
     }
-    with contextlib.suppress(TypeError):  # a stream has no length
-        found["steps_per_epoch"] = math.ceil(len(loader) / accumulation)
-    return found
+    with contextlib.suppress(TypeError):  # an iterable dataset has no length
+        config["steps_per_epoch"] = math.ceil(len(loader) / accumulation)
+    return config
 
 
 def _weight(args: Any, trainer: Any) -> Weight:
-    """How the Trainer divides the losses of accumulated batches.
+    """The weight for the Trainer's division of the losses of accumulated batches.
 
-    By the number of their labels, or by that of the batches there are. Before transformers 4.52 an
-    incomplete group was divided by `gradient_accumulation_steps` in the second case.
+    It divides by the number of their labels, or by the number of batches. Before transformers 4.52,
+    an incomplete group was divided by `gradient_accumulation_steps` in the second case.
     """
     names = _transformers.Trainer.training_step.__code__.co_names
     by_labels = trainer is not None and (
@@ -175,12 +178,12 @@ def _weight(args: Any, trainer: Any) -> Weight:
 
 
 def _trainer_of(callback: LRTrack | None) -> Any:
-    """The Trainer that has the callback and is in its loop, around this call; None without one."""
+    """The Trainer with this callback whose training loop called us; None if there is none."""
     frame: FrameType | None = sys._getframe()
     while callback is not None and frame is not None:
         trainer = frame.f_locals.get("self")
         handler = getattr(trainer, "callback_handler", None)
-        if any(each is callback for each in getattr(handler, "callbacks", ())):
+        if any(other is callback for other in getattr(handler, "callbacks", ())):
             return trainer
         frame = frame.f_back
     return None

@@ -1,4 +1,4 @@
-"""The training behind `lrtrack demo`: one small network, many schedules, handwritten digits."""
+"""The training of `lrtrack demo`: one small network, handwritten digits, many schedules."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ EXPERIMENT = "lrtrack-demo"
 SEEDS = range(3)
 EPOCHS = 12
 
-#: Large on purpose: as good as it is for the beginning, a schedule has to bring it down.
+#: Large on purpose: it suits the start of the training, and a schedule has to reduce it.
 LEARNING_RATE, MOMENTUM, BATCH, HIDDEN = 0.2, 0.9, 32, 64
-#: Ranger scales its steps by itself and wants less.
+#: Ranger scales its steps itself and needs a smaller rate.
 RANGER, RANGER_RATE = "ranger-flat-cosine", 0.02
 HELD_OUT = 597
 
-#: Called with runs done, runs in all, and what is trained next.
+#: Called with the number of finished runs, of all runs, and a label of the next run.
 OnProgress = Callable[[int, int, str], None]
 
-#: The spec of every schedule that the demo trains under, for a number of steps, by the name of its
-#: group of runs: the ten of the survey that lrtrack was made for, but for the finder.
+#: The spec of each schedule of the demo for a number of steps, by the name of its group of runs:
+#: the ten methods of the survey that lrtrack was made for, except for the range test.
 _SPECS: Mapping[str, Callable[[int], str]] = {
     "constant": lambda steps: "constant",
     "step": lambda steps: f"step(steps={steps // 4}, factor=0.3)",
@@ -52,7 +52,7 @@ _SPECS: Mapping[str, Callable[[int], str]] = {
 
 
 def configurations() -> list[str]:
-    """Names of all that can be trained here: Ranger only where its library is installed."""
+    """Names of the configurations; Ranger only if its library is installed."""
     return [name for name in _SPECS if name != RANGER or find_spec("pytorch_optimizer")]
 
 
@@ -60,7 +60,7 @@ def find_rate(experiment: str, tracker: str | None, seed: int) -> lrtrack.LRFind
     """Run the learning-rate finder on the demo's network, as a run of its own.
 
     Args:
-        experiment, tracker: as in `lrtrack.find_lr()`.
+        experiment, tracker: as in `lrtrack.track()`.
         seed: for the initial weights and the order of the images.
     """
     with _reproducible(seed):
@@ -78,11 +78,13 @@ def find_rate(experiment: str, tracker: str | None, seed: int) -> lrtrack.LRFind
             optimizer,
             step,
             start=1e-4,
-            tracker=tracker,
-            experiment=experiment,
-            name=f"lr-finder-seed{seed}",
-            seed=seed,
-            flush_timeout=0.0,
+            track={
+                "tracker": tracker,
+                "experiment": experiment,
+                "name": f"lr-finder-seed{seed}",
+                "seed": seed,
+                "flush_timeout": 0.0,
+            },
         )
 
 
@@ -96,27 +98,27 @@ def run_demo(
 ) -> dict[str, list[float]]:
     """Train under every schedule, with several seeds each.
 
-    A seed gives the same figures each time, and trained twice it would count as two runs: to
-    learn more, take those from `unused_seed` on.
+    A seed gives the same results each time, and training it twice would count as two runs: for
+    more runs, use the seeds from `unused_seed` on.
 
-    Delivery is not waited for: that is left to the caller, once, at the end.
+    The upload is not waited for; the caller does so once, at the end.
 
     Returns:
         Configuration name to the final held-out accuracy of each seed.
     """
     names = configurations()
     todo = [(name, seed) for seed in seeds for name in names]
-    found: dict[str, list[float]] = {name: [] for name in names}
+    accuracies: dict[str, list[float]] = {name: [] for name in names}
     for done, (name, seed) in enumerate(todo):
         on_progress(done, len(todo), f"{name}, seed {seed}")
         accuracy = train_one(name, seed, experiment=experiment, tracker=tracker, epochs=epochs)
-        found[name].append(accuracy)
+        accuracies[name].append(accuracy)
     on_progress(len(todo), len(todo), "")
-    return found
+    return accuracies
 
 
 def unused_seed(experiment: str, tracker: str | None) -> int:
-    """The first seed above all of the experiment's runs.
+    """The first seed above those of all runs of the experiment.
 
     Raises:
         TrackerUnavailable: the tracker cannot be reached.
@@ -137,9 +139,9 @@ def train_one(
     epochs: int = EPOCHS,
     flush_timeout: float = 0.0,
 ) -> float:
-    """Train once under the schedule `name`; the same numbers each time, bit for bit.
+    """Train once under the schedule `name`; the results are bit for bit the same each time.
 
-    Only the time-based schedule's numbers are never the same: they depend on the machine's speed.
+    Only those of the time-based schedule differ, as they depend on the machine's speed.
 
     Args:
         name: one of `configurations()`.
@@ -173,8 +175,8 @@ def train_one(
         ) as run:
             for _ in range(epochs):
                 _train_epoch(model, optimizer, scheduler)
-                run.log(_judge(model, scheduler))
-        return _judge(model)["val_accuracy"]
+                run.log(_evaluate(model, scheduler))
+        return _evaluate(model)["val_accuracy"]
 
 
 def _network() -> nn.Sequential:
@@ -202,7 +204,7 @@ def _train_epoch(
 
 
 def _epoch() -> Iterator[torch.Tensor]:
-    """The numbers of the training images, in random batches, each image once."""
+    """Random batches of indices of the training images, each image once."""
     order = torch.randperm(len(_digits()[0]))
     for start in range(0, len(order) - BATCH + 1, BATCH):
         yield order[start : start + BATCH]
@@ -218,16 +220,16 @@ def _loss(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
     return nn.functional.cross_entropy(model(images[batch]), labels[batch])
 
 
-def _judge(model: nn.Module, scheduler: LRScheduler | None = None) -> dict[str, float]:
-    """Accuracy and loss on the held-out images; a plateau schedule is told the loss."""
+def _evaluate(model: nn.Module, scheduler: LRScheduler | None = None) -> dict[str, float]:
+    """Accuracy and loss on the held-out images; a plateau schedule is stepped with the loss."""
     *_, images, labels = _digits()
     with torch.no_grad():
         scores = model(images)
-    right = scores.argmax(dim=1) == labels
+    correct = scores.argmax(dim=1) == labels
     loss = nn.functional.cross_entropy(scores, labels).item()
     if isinstance(scheduler, ReduceLROnPlateau):
         scheduler.step(loss)
-    return {"val_accuracy": right.float().mean().item(), "val_loss": loss}
+    return {"val_accuracy": correct.float().mean().item(), "val_loss": loss}
 
 
 @cache
@@ -247,7 +249,7 @@ def _digits() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
 
 @contextmanager
 def _reproducible(seed: int) -> Iterator[None]:
-    """One thread and a fresh random state; the caller's are back afterwards."""
+    """Use one thread and a fresh random state; restore the caller's afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

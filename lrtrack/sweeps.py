@@ -1,4 +1,4 @@
-"""Sweeps over schedules: what specs leave open, and W&B's sweep configuration of it."""
+"""Sweeps over schedules: open parameters of specs, and W&B's sweep configuration."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from lrtrack.schedules.catalogue import group_of, open_params, stages_of
 from lrtrack.schedules.spec import Choice, Range, Stage, parse, write
 
 Method = Literal["grid", "random", "bayes"]
-#: A spec as it was written, and its stages.
+#: The text of a spec, and its stages.
 Read = tuple[str, list[Stage]]
 
 
 @dataclass(frozen=True)
-class Open:
-    """A parameter that a spec leaves open.
+class OpenParameter:
+    """An open parameter of a spec.
 
     Attributes:
         text: the spec.
-        stage: of it.
-        name: the parameter's, as the schedule's class calls it.
-        value: what it may be.
-        group: under which name a sweep's config has the stage's parameters.
+        stage: the stage that has the parameter.
+        name: the parameter's name in the schedule's class.
+        value: the range or the alternatives.
+        group: the key in a sweep's config that holds the parameters of the stage.
     """
 
     text: str
@@ -47,17 +47,16 @@ def sweep(
 ) -> dict[str, Any]:
     """Configure a sweep over schedules × seeds × further parameters.
 
-    Under `grid` every schedule is written out with each combination of its alternatives. Under
-    `random` and `bayes` the parameters that a schedule leaves open stand in a group of its own,
-    so that a run has only those of its schedule: `lrtrack.scheduler(opt, wandb.config)` takes
-    them from there.
+    `grid` writes out every schedule with each combination of its alternatives. `random` and `bayes`
+    put the open parameters of a schedule into a group of their own, so that a run only has those
+    of its schedule: `lrtrack.scheduler(opt, wandb.config)` reads them from there.
 
     Args:
-        schedules: specs; ranges (`0.01..0.3 log`) and alternatives (`{0.1, 0.3}`) are open.
-        program: what `wandb agent` runs.
+        schedules: specs, possibly with ranges (`0.01..0.3 log`) or alternatives (`{0.1, 0.3}`).
+        program: the training script that `wandb agent` runs.
         method: W&B's search method.
-        metric: what the sweep looks at.
-        goal: whether it should be small or large.
+        metric: the metric that the sweep optimizes.
+        goal: whether to minimize or maximize it.
         seeds: each configuration runs with the seeds 0 … seeds - 1.
         params: further parameters, such as `{"lr": "{0.1, 0.3}"}`, each a value, a range or
             alternatives.
@@ -66,95 +65,106 @@ def sweep(
         A mapping for `wandb.sweep()` or a YAML file.
 
     Raises:
-        UsageError: a spec cannot be read, or a grid is given a range.
+        UsageError: a spec cannot be parsed, or a grid has a range.
     """
     if not schedules:
-        raise UsageError("A sweep needs at least one --schedule.")
-    read = [(text, stages_of(text)) for text in schedules]
-    further = further_params(params or {})
-    parameters = _grid(read) if method == "grid" else _open(read)
-    check_names(parameters, further)
+        raise UsageError("A sweep needs at least one schedule. Fix: pass --schedule SPEC.")
+    specs = [(text, stages_of(text)) for text in schedules]
+    extra_params = read_params(params or {})
+    parameters = _grid(specs) if method == "grid" else _open_parameters(specs)
+    check_names(parameters, extra_params)
     parameters["seed"] = {"values": list(range(seeds))}
-    for name, value in further.items():
+    for name, value in extra_params.items():
         parameters[name] = _parameter(value, name, method)
     return {
         "program": program,
         "method": method,
         "metric": {"name": metric, "goal": goal},
-        # without the parameters as arguments, which a plain program does not know
+        # without the parameters as arguments, which the program may not accept
         "command": ["${env}", "${interpreter}", "${program}"],
         "parameters": parameters,
     }
 
 
-def _grid(read: Sequence[Read]) -> dict[str, Any]:
-    return {"schedule": {"values": expanded(read)}}
+def _grid(specs: Sequence[Read]) -> dict[str, Any]:
+    return {"schedule": {"values": expand(specs)}}
 
 
-def expanded(read: Sequence[Read]) -> list[str]:
-    """All specs of a grid: each with its alternatives written out, and none twice.
+def expand(specs: Sequence[Read]) -> list[str]:
+    """Write out all alternatives of specs, for a grid; each result appears once.
 
     Raises:
-        UsageError: one has a range.
+        UsageError: a spec has a range.
     """
-    return list(dict.fromkeys(text for source, stages in read for text in _each(source, stages)))
+    return list(dict.fromkeys(text for source, stages in specs for text in _expand(source, stages)))
 
 
-def further_params(params: Mapping[str, str]) -> dict[str, Any]:
-    """Further parameters of a sweep, read as specs write values.
+def read_params(params: Mapping[str, str]) -> dict[str, Any]:
+    """Parse the values of further parameters, which are written as in specs.
 
     Raises:
-        UsageError: a name is none, or a value cannot be read.
+        UsageError: a name is not an identifier, or a value cannot be parsed.
     """
     return {name: _value_of(name, text) for name, text in params.items()}
 
 
-def check_names(parameters: Iterable[str], further: Iterable[str]) -> None:
-    """Refuse further parameters that the sweep decides by itself.
+def check_names(parameters: Iterable[str], extra_params: Iterable[str]) -> None:
+    """Check that further parameters do not repeat those that the sweep sets itself.
 
     Raises:
-        UsageError: there is one.
+        UsageError: one does.
     """
-    taken = {*parameters, "schedule", "seed"} & set(further)
+    taken = {*parameters, "schedule", "seed"} & set(extra_params)
     if taken:
-        raise UsageError(f"{', '.join(sorted(taken))} is decided by the schedules and seeds.")
+        raise UsageError(
+            f"The sweep already sets {', '.join(sorted(taken))} from the schedules and seeds. Fix: "
+            "remove it from the further parameters."
+        )
 
 
-def opened(read: Sequence[Read]) -> Iterator[Open]:
-    """What the specs leave open, and where in a sweep's config it is decided."""
-    within = [{stage.at: stage.name for stage, *_ in open_params(stages)} for _, stages in read]
-    names = [name for stages in within for name in stages.values()]
-    for text, stages in read:
+def open_parameters(specs: Sequence[Read]) -> Iterator[OpenParameter]:
+    """List the open parameters of specs, with their places in a sweep's config."""
+    open_stages = [{stage.at: stage.name for stage, *_ in open_params(s)} for _, s in specs]
+    names = [name for stages in open_stages for name in stages.values()]
+    for text, stages in specs:
         for stage, name, value in open_params(stages):
-            alone = names.count(stage.name) == 1
-            yield Open(text, stage, name, value, stage.name if alone else group_of(text, stage))
+            is_unique = names.count(stage.name) == 1
+            group = stage.name if is_unique else group_of(text, stage)
+            yield OpenParameter(text, stage, name, value, group)
 
 
-def decided(stages: Sequence[Stage], chosen: Mapping[tuple[int, str], Any]) -> str:
-    """The spec of `stages` with `{(stage.at, name): value}` in the place of what is open."""
+def fill_in(stages: Sequence[Stage], chosen: Mapping[tuple[int, str], Any]) -> str:
+    """Write the spec of `stages` with the chosen values of its open parameters.
+
+    Args:
+        stages: the parsed spec.
+        chosen: `{(stage.at, name): value}`.
+    """
     return write(
         [Stage(s.name, {n: chosen.get((s.at, n), v) for n, v in s.params.items()}) for s in stages]
     )
 
 
-def _each(source: str, stages: list[Stage]) -> Iterator[str]:
-    found = list(open_params(stages))
-    for stage, name, value in found:
+def _expand(source: str, stages: list[Stage]) -> Iterator[str]:
+    parameters = list(open_params(stages))
+    for stage, name, value in parameters:
         if isinstance(value, Range):
             raise UsageError(
-                f"A grid cannot hold the range {stage.name}.{name} of {source!r}: list values, as "
-                f"in {name}={{{value.low!r}, {value.high!r}}}, or use another method than grid."
+                f"A grid cannot use the range {stage.name}.{name} of {source!r}. Fix: list values, "
+                f"as in {name}={{{value.low!r}, {value.high!r}}}, or use another method than grid."
             )
-    alternatives = [v.values for *_, v in found if isinstance(v, Choice)]
+    alternatives = [v.values for *_, v in parameters if isinstance(v, Choice)]
     for values in itertools.product(*alternatives):
-        yield decided(stages, {(s.at, n): v for (s, n, _), v in zip(found, values, strict=True)})
+        chosen = {(s.at, n): v for (s, n, _), v in zip(parameters, values, strict=True)}
+        yield fill_in(stages, chosen)
 
 
-def _open(read: Sequence[Read]) -> dict[str, Any]:
-    parameters: dict[str, Any] = {"schedule": {"values": [text for text, _ in read]}}
-    for each in opened(read):
-        inside = parameters.setdefault(each.group, {"parameters": {}})["parameters"]
-        inside[each.name] = _parameter(each.value, f"{each.stage.name}.{each.name}", "random")
+def _open_parameters(specs: Sequence[Read]) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"schedule": {"values": [text for text, _ in specs]}}
+    for parameter in open_parameters(specs):
+        group = parameters.setdefault(parameter.group, {"parameters": {}})["parameters"]
+        label = f"{parameter.stage.name}.{parameter.name}"
+        group[parameter.name] = _parameter(parameter.value, label, "random")
     return parameters
 
 
@@ -164,7 +174,9 @@ def _parameter(value: Any, name: str, method: Method) -> dict[str, Any]:
     if not isinstance(value, Range):
         return {"value": value}
     if method == "grid":
-        raise UsageError(f"A grid cannot hold a range for {name}: list values as {{0.1, 0.3}}.")
+        raise UsageError(
+            f"A grid cannot use a range for {name}. Fix: list values, as in {{0.1, 0.3}}."
+        )
     if value.log:
         kind = "log_uniform_values"
     elif isinstance(value.low, int) and isinstance(value.high, int):
@@ -175,8 +187,10 @@ def _parameter(value: Any, name: str, method: Method) -> dict[str, Any]:
 
 
 def _value_of(name: str, text: str) -> Any:
-    """A value as specs write them."""
+    """Parse a value that is written as in specs."""
     if not name.isidentifier():
-        raise UsageError(f"A parameter needs a name, as in lr={{0.1, 0.3}}, not {name!r}.")
+        raise UsageError(
+            f"{name!r} is not a parameter name. Fix: write NAME=VALUES, as in lr={{0.1, 0.3}}."
+        )
     (stage,) = parse(f"{name}(value={text})")
     return stage.params["value"]

@@ -68,7 +68,7 @@ def _stages(spec: Any) -> list[Stage]:
     # a wandb.config is no Mapping, but has keys()
     found = dict(spec) if isinstance(spec, Mapping) or hasattr(spec, "keys") else None
     if found is None:
-        raise UsageError(f"a schedule is a text or a mapping, or a list of these, got {spec!r}")
+        raise UsageError(f"a schedule must be a text, a mapping or a list of these, got {spec!r}")
     nested = _undotted(found)
     if isinstance(nested, list):
         return _chain(nested)
@@ -78,7 +78,7 @@ def _stages(spec: Any) -> list[Stage]:
     if isinstance(inner, list | tuple):
         return _chain(inner)
     if not isinstance(inner, Mapping) or not isinstance(inner.get("name"), str):
-        raise UsageError('a schedule needs "name", or a text under "schedule"')
+        raise UsageError('a schedule mapping needs "name" or a text under "schedule"')
     params = {key: value for key, value in inner.items() if key != "name"}
     return _closed(write([Stage(inner["name"], params)]), {})
 

@@ -31,7 +31,7 @@ class InverseSqrtLR(LRScheduler):
         self, optimizer: torch.optim.Optimizer, timescale: float = 10_000, last_epoch: int = -1
     ) -> None:
         if not 0 < timescale < math.inf:
-            raise ValueError(f"timescale is a number of steps above 0, got {timescale!r}")
+            raise ValueError(f"timescale must be a number of steps above 0, got {timescale!r}")
         self.timescale = timescale
         super().__init__(optimizer, last_epoch)
 

@@ -69,7 +69,9 @@ def simulate(
             stepped without knowing more.
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise UsageError(f"steps is a whole number of optimizer steps, at least 1; got {steps!r}")
+        raise UsageError(
+            f"steps must be a whole number of optimizer steps, at least 1; got {steps!r}"
+        )
     clock = _Clock(seconds_per_step)
     if callable(getattr(schedule, "step", None)):
         moving, groups = stand_in(schedule)
@@ -84,7 +86,10 @@ def simulate(
     found = [[_number(group["lr"])] for group in groups]
     told = [] if metrics is None else [float(value) for value in islice(metrics, steps)]
     if metrics is not None and len(told) < steps - 1:
-        raise UsageError(f"{steps} steps need a metric after each but the last; got {len(told)}")
+        raise UsageError(
+            f"{steps} steps need {steps - 1} metric values, one after each step but the last; "
+            f"got {len(told)}"
+        )
     try:
         _Run(groups, found, clock, told).advance(moving, steps - 1)
     except Exception as error:  # what somebody else's step() may raise
@@ -95,7 +100,7 @@ def simulate(
 
 def _dummy(lr: float) -> torch.optim.Optimizer:
     if not lr >= 0:
-        raise UsageError(f"lr is a learning rate from 0 on, got {lr!r}")
+        raise UsageError(f"lr must be at least 0, got {lr!r}")
     parameter = torch.nn.Parameter(torch.zeros(()))
     return torch.optim.SGD([parameter], lr=lr, momentum=MOMENTUM)
 
@@ -109,7 +114,7 @@ class _Clock:
 
     def __init__(self, seconds: float) -> None:
         if not seconds >= 0:
-            raise UsageError(f"seconds_per_step is a time from 0 on, got {seconds!r}")
+            raise UsageError(f"seconds_per_step must be at least 0, got {seconds!r}")
         self._seconds = seconds
         self.steps = 0
 

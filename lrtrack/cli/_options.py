@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from lrtrack.errors import LRTrackError
+from lrtrack.errors import LRTrackError, UsageError
 from lrtrack.reports.formats import SUFFIXES
+from lrtrack.reports.formats import format_of as suffix_format
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,12 +98,20 @@ def format_of(form: str | None, path: Path | None, formats: tuple[str, ...]) -> 
     if form is not None or path is None:
         return form or "table"
     known = {suffix: name for suffix, name in SUFFIXES.items() if name in formats}
-    if path.suffix.lower() not in known:
-        raise click.UsageError(
-            f"Cannot tell the format of {path} by its suffix. Known: {', '.join(known)}; "
-            "or say it with --format."
-        )
-    return known[path.suffix.lower()]
+    return format_by_suffix(path, known)
+
+
+def format_by_suffix(path: Path, suffixes: Mapping[str, str]) -> str:
+    """The format that the suffix of `path` names.
+
+    Raises:
+        click.UsageError: the suffix is none of `suffixes`.
+    """
+    try:
+        return suffix_format(path, suffixes)
+    except UsageError as error:
+        known = str(error).removesuffix(".")
+        raise click.UsageError(f"{known}; or say it with --format.") from None
 
 
 def opened(function: F) -> F:

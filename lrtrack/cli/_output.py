@@ -23,9 +23,10 @@ def show(
         _options.deliver(formats.render(comparison, form, axis), path)
         return
     from lrtrack.reports import chart, terminal
-    from lrtrack.reports.report import report_of
+    from lrtrack.reports.document import Document
 
-    report = report_of(comparison)
+    document = Document(comparison)
+    report = document.report
     terminal.write(report, sys.stdout)
     used = terminal.text(report, terminal.width_of(sys.stdout)).count("\n")
-    chart.write(comparison, sys.stdout, used, axis=axis)
+    chart.write(document, sys.stdout, used, axis=axis)

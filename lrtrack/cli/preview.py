@@ -9,11 +9,15 @@ from pathlib import Path
 import click
 
 from lrtrack.cli import _options
+from lrtrack.reports.formats import SUFFIXES
 
 _FORMATS = ("chart", "png", "svg", "html", "csv")
+#: A chart is text, as a comparison's table is; the other formats have the same suffixes.
 _SUFFIXES: Mapping[str, str] = {
-    ".txt": "chart", ".png": "png", ".svg": "svg", ".html": "html", ".htm": "html", ".csv": "csv",
-}  # fmt: skip
+    suffix: "chart" if name == "table" else name
+    for suffix, name in SUFFIXES.items()
+    if name in ("table", *_FORMATS)
+}
 
 
 @click.command(short_help="Draw schedules before any training.")
@@ -88,9 +92,4 @@ def command(
 def _format(form: str | None, path: Path | None) -> str:
     if form is not None or path is None:
         return form or "chart"
-    if path.suffix.lower() not in _SUFFIXES:
-        raise click.UsageError(
-            f"Cannot tell the format of {path} by its suffix. Known: {', '.join(_SUFFIXES)}; "
-            "or say it with --format."
-        )
-    return _SUFFIXES[path.suffix.lower()]
+    return _options.format_by_suffix(path, _SUFFIXES)

@@ -97,9 +97,10 @@ def _resolved(tracker: registry.Spec | None) -> list[Tracker]:
 def publication_of(comparison: Comparison, axis: str = "step") -> Publication:
     """The report in every form that trackers keep."""
     from lrtrack.reports import markdown, notebook
-    from lrtrack.reports.report import report_of
+    from lrtrack.reports.document import Document
 
-    report, files = report_of(comparison), formats.files(comparison, axis)
+    document = Document(comparison)
+    report, files = document.report, formats.files(document, axis)
     page = files.get("report.html")
     return Publication(
         metric=comparison.metric,

@@ -1,10 +1,10 @@
 """`find_lr()`: the learning-rate range test.
 
-sweep.py      the loop: one batch a learning rate, and everything as it was afterwards
-asked.py      what the user asked for, checked before anything moves
-snapshot.py   remembering and putting back
-suggest.py    learning rates out of the curve
-result.py     what the user gets
+range_test.py  `find_lr()`: one batch per learning rate, then everything is restored
+validation.py  checks of the arguments, before anything is changed
+snapshot.py    saves and restores the state of a training
+suggest.py     learning rates from the curve
+result.py      `LRFinderResult`
 """
 
 from lrtrack.finder.range_test import find_lr

@@ -1,4 +1,4 @@
-"""The loop of a range test, and everything as it was afterwards."""
+"""`find_lr()`: the loop of the learning-rate range test."""
 
 from __future__ import annotations
 
@@ -14,18 +14,14 @@ import torch
 
 from lrtrack.capture import thread_state
 from lrtrack.capture.optimizers import unwrap, world_size
-from lrtrack.errors import UsageError, unknown, warn
+from lrtrack.errors import UsageError, warn
 from lrtrack.finder import validation
 from lrtrack.finder.result import LRFinderResult, Stopped
 from lrtrack.finder.snapshot import Snapshot
 from lrtrack.finder.suggest import suggest
-from lrtrack.records import FIND
-from lrtrack.trackers import registry
 from lrtrack.tracking.context import Block
-from lrtrack.tracking.options import Options
-from lrtrack.tracking.options import check as check_options
 
-#: Called with each rate's number, the rate, its loss and its smoothed loss.
+#: Called with the index of each rate, the rate, its loss and its smoothed loss.
 _Record = Callable[[int, float, float, float], None]
 
 
@@ -42,98 +38,91 @@ def find_lr(
     stop_factor: float = 4,
     scheduler: Any = None,
     record: bool = True,
-    tracker: registry.Spec | None = None,
-    experiment: str | None = None,
-    name: str | None = None,
-    group: str | None = None,
-    seed: int | None = None,
-    config: Any = None,
-    tags: Mapping[str, str] | None = None,
-    flush_timeout: float = 10.0,
-    **misspelt: Never,
+    track: Mapping[str, Any] | None = None,
 ) -> LRFinderResult:
     """Raise the learning rate from batch to batch, watch the loss, and suggest a rate.
 
     The range test of Smith, "Cyclical learning rates for training neural networks", WACV 2017. For
     each rate: `optimizer.zero_grad()`, then `step()`, then `optimizer.step()`. The rate is that of
-    param group 0; other groups keep their ratio to it (of their `initial_lr` where a scheduler has
-    set one). A loss is the one before the step with its rate, as everywhere in lrtrack.
+    param group 0; other groups keep their ratio to it (of their `initial_lr` if a scheduler has
+    set one). As everywhere in lrtrack, a loss is measured before the step with its rate.
 
-    Afterwards, also after an exception or Ctrl-C, all is as it was, bit for bit and in place:
+    Afterwards, also after an exception or Ctrl-C, everything is restored bit for bit and in place:
     parameters, gradients, buffers, modes, optimizer, scheduler, and the random states of Python,
-    numpy, torch and its devices in use. What only `step()` knows is not: the position of its data
-    loader, a gradient scaler. Costs the memory of one more copy of these states.
+    numpy, torch and its devices in use. What only `step()` knows is not restored: the position of
+    its data loader, a gradient scaler. This takes the memory of one more copy of these states.
 
-    Where several processes train together, call it in each of them: their losses are averaged. An
-    optimizer with a schedule of its own has to have it off (Ranger21: `disable_lr_scheduler`).
+    If several processes train together, call it in each of them: their losses are averaged. Switch
+    off the built-in schedule of an optimizer that has one (Ranger21: `disable_lr_scheduler`).
 
     Args:
-        model: whose parameters the optimizer trains.
+        model: the model whose parameters the optimizer trains.
         optimizer: any `torch.optim.Optimizer` whose `step()` needs no closure, or a wrapper that
             carries one in `.optimizer`.
-        step: takes the next batch, runs it forward and backward, and returns the loss; it does not
-            call `optimizer.step()`. Its gradients are those that the optimizer gets: unscaled.
+        step: a function that takes the next batch, runs it forward and backward, and returns the
+            loss; it does not call `optimizer.step()`. The optimizer gets its gradients as they
+            are, so they must be unscaled.
         start, end: the first and the last rate.
-        num_steps: how many rates, at least 10.
+        num_steps: the number of rates, at least 10.
         mode: rates are spaced evenly on a logarithmic (`"exp"`) or a linear (`"linear"`) axis.
         smoothing: weight of the past in the moving average of the losses, in [0, 1).
-        stop_factor: ends the test where the smoothed loss is above so many times its smallest.
-        scheduler: restored, too; it need not be given, as it is not stepped.
-        record: whether the test is logged as a run of kind `find`, with its curve and what it
-            suggests. It is always a run of its own: one that you have open is left alone.
-        tracker, experiment, name, group, seed, config, tags, flush_timeout: as in `track()`; with
-            a run open and no `experiment`, that run's.
+        stop_factor: ends the test when the smoothed loss exceeds its minimum times this factor.
+        scheduler: a scheduler to restore, too. It is optional, as the test does not step it.
+        record: whether the test is logged as a run of kind `find`, with its curve and its
+            suggestions. It is always a run of its own: a run that you have open is not changed.
+        track: options of `track()` for that run, such as `{"experiment": "digits", "seed": 0}`:
+            `tracker`, `experiment`, `name`, `group`, `seed`, `config`, `tags` and
+            `flush_timeout`. If a run is open and no `experiment` is given, it is that run's.
 
     Returns:
         The curve, `.suggestion`, and `.suggestions` by method.
 
     Raises:
-        TypeError: an argument, or what `step()` returned, is of the wrong kind.
-        UsageError: a value that cannot be, a loss that is not finite at the first step, a `step()`
-            that leaves no gradients or makes optimizer steps of its own.
+        TypeError: an argument, or what `step()` returned, has the wrong type, or `track` has an
+            unknown option.
+        UsageError: a value is invalid, the loss is not finite at the first step, or `step()`
+            leaves no gradients or makes optimizer steps itself.
     """
-    if misspelt:
-        known = list(find_lr.__kwdefaults__ or ())
-        raise TypeError(f"find_lr(): {unknown('option', next(iter(misspelt)), known)}")
     sweep = validation.Sweep(start, end, num_steps, mode, smoothing, stop_factor)
     sweep.check()
     validation.check(model, optimizer, step, scheduler)
-    block = None
-    if record:
-        given = Options(
-            optimizer, sweep.schedule(), tracker, experiment, name, group, seed, config, tags, "",
-            model, "off", 1, False, None, flush_timeout, FIND,
-        )  # fmt: skip
-        check_options(given)
-        block = Block(given)
-    return _found(_Test(model, optimizer, step, sweep), scheduler, block)
+    options = validation.track_options(track, model, optimizer, sweep)
+    block = Block(options) if record else None
+    return _run(_RangeTest(model, optimizer, step, sweep), scheduler, block)
 
 
-def _found(test: _Test, scheduler: Any, block: Block | None) -> LRFinderResult:
-    """Run the test, recorded where there is a block to do it."""
+def _run(test: _RangeTest, scheduler: Any, block: Block | None) -> LRFinderResult:
+    """Run the test; with a block it is recorded."""
     with ExitStack() as stack:
-        recorder: _Record = lambda *_: None  # noqa: E731
+        record: _Record = lambda *_: None  # noqa: E731
         if block is not None:
-            tracked = stack.enter_context(block)
-            record = tracked.recorder()
-            recorder = lambda index, rate, loss, smoothed: record(  # noqa: E731
-                index, time.time(), {"lr": rate, "loss": loss, "loss_smoothed": smoothed}
-            )
+            stack.enter_context(block)
+            record = _recorder(block)
         with _restoring(test.model, test.optimizer, scheduler):
-            result = test.run(recorder)
-        if block is not None:
-            block.suggestions.update(result.suggestions)
+            result = test.run(record)
+        if block is not None and block.recording is not None:
+            block.recording.suggestions.update(result.suggestions)
     if not result.suggestions:
         warn(
-            "find_lr() has no suggestion: the loss never fell. Try a lower start, more steps, or "
-            "look at result.plot()."
+            "find_lr() has no suggestion, because the loss never fell. Fix: lower start, raise "
+            "num_steps, or choose a rate from result.plot()."
         )
     return result
 
 
+def _recorder(block: Block) -> _Record:
+    assert block.recording is not None
+    record_step = block.recording.recorder()
+
+    def record(index: int, rate: float, loss: float, smoothed: float) -> None:
+        record_step(index, time.time(), {"lr": rate, "loss": loss, "loss_smoothed": smoothed})
+
+    return record
+
+
 @contextmanager
 def _restoring(model: torch.nn.Module, optimizer: Any, scheduler: Any) -> Iterator[None]:
-    """Put everything back at the end, whatever happens, unseen by any open block."""
+    """Restore everything at the end, whatever happens, and hide the steps from open blocks."""
     snapshot = Snapshot(model, optimizer, scheduler)
     try:
         with thread_state.away():
@@ -141,12 +130,12 @@ def _restoring(model: torch.nn.Module, optimizer: Any, scheduler: Any) -> Iterat
     finally:
         try:
             snapshot.restore()
-        except KeyboardInterrupt:  # pressed once more: first things first
+        except KeyboardInterrupt:  # Ctrl-C was pressed again: restore first
             snapshot.restore()
             raise
 
 
-class _Test:
+class _RangeTest:
     """One range test on a model."""
 
     def __init__(
@@ -162,10 +151,10 @@ class _Test:
         self._step = step
         self._sweep = sweep
         self._ratios = _ratios(self._inner.param_groups)
-        self._theirs = self._stepped = False
+        self._in_user_step = self._stepped = False
 
     def run(self, record: _Record) -> LRFinderResult:
-        """Go through the rates until the last one, or until the loss goes up."""
+        """Try the rates until the last one, or until the loss rises."""
         rates = self._sweep.rates()
         losses: list[float] = []
         smoothed: list[float] = []
@@ -183,23 +172,24 @@ class _Test:
                 self.optimizer.step()
         finally:
             guard.remove()
-        tried, curve = rates[: len(losses)], np.array(smoothed)
-        suggestions = suggest(tried, curve, self._sweep.smoothing)
-        return LRFinderResult(tried, np.array(losses), curve, suggestions, stopped)
+        tried_rates, curve = rates[: len(losses)], np.array(smoothed)
+        suggestions = suggest(tried_rates, curve, self._sweep.smoothing)
+        return LRFinderResult(tried_rates, np.array(losses), curve, suggestions, stopped)
 
     def _loss(self, index: int, rate: float) -> float:
-        """One batch at this rate, with its gradients left for the optimizer."""
+        """Run one batch at this rate, and leave its gradients for the optimizer."""
         self._set(rate)
         self.optimizer.zero_grad()
-        set_to = [float(group["lr"]) for group in self._inner.param_groups]
-        self._theirs, self._stepped = True, False
+        expected_rates = [float(group["lr"]) for group in self._inner.param_groups]
+        self._in_user_step, self._stepped = True, False
         loss = number_of(self._step())
-        self._theirs = False
-        if self._stepped:  # and has caught what that raised
-            self._refuse()
-        if [float(group["lr"]) for group in self._inner.param_groups] != set_to:
+        self._in_user_step = False
+        if self._stepped:  # step() caught the error that this raised
+            self._refuse_step()
+        if [float(group["lr"]) for group in self._inner.param_groups] != expected_rates:
             raise UsageError(
-                "step() changed the learning rate, which find_lr() sets: leave scheduler.step() out"
+                "step() changed the learning rate, which find_lr() sets. Fix: remove "
+                "scheduler.step() from it."
             )
         loss = _averaged(loss, self._inner)
         if index == 0:
@@ -210,21 +200,21 @@ class _Test:
         if not math.isfinite(loss):
             raise UsageError(
                 f"The loss is {loss} at the first step, before any learning rate was tried (the "
-                f"first one is {rate:g}): the model or its data are not sound"
+                f"first one is {rate:g}). Fix: look for NaN or Inf in the model and its data."
             )
         groups = self._inner.param_groups
         if all(parameter.grad is None for group in groups for parameter in group["params"]):
-            raise UsageError("step() left no gradients: it has to call loss.backward()")
+            raise UsageError("step() left no gradients. Fix: call loss.backward() in it.")
 
     def _guard(self, *_: Any) -> None:
-        if self._theirs:
+        if self._in_user_step:
             self._stepped = True
-            self._refuse()
+            self._refuse_step()
 
-    def _refuse(self) -> Never:
+    def _refuse_step(self) -> Never:
         raise UsageError(
-            "step() called optimizer.step(), which find_lr() does itself after each call: leave "
-            "it to forward, backward and returning the loss"
+            "step() called optimizer.step(), which find_lr() calls itself. Fix: only run forward "
+            "and backward in step(), and return the loss."
         )
 
     def _set(self, rate: float) -> None:
@@ -235,7 +225,7 @@ class _Test:
                 group["lr"] = rate * ratio
 
     def _smoothed(self, losses: list[float], before: list[float]) -> float:
-        """The exponential moving average with the bias of its beginning taken out."""
+        """The exponential moving average of the losses, corrected for its bias at the start."""
         weight, count = self._sweep.smoothing, len(losses)
         if not before:
             return losses[-1]
@@ -246,15 +236,15 @@ class _Test:
         if not math.isfinite(smoothed[-1]):
             return True
         best = min(smoothed)
-        # for a positive loss stop_factor × best; losses below zero exist, too
+        # The threshold is stop_factor × best for a positive loss; losses may be negative, too.
         return smoothed[-1] > best + (self._sweep.stop_factor - 1) * abs(best)
 
 
 def number_of(loss: Any) -> float:
-    """What `step()` returned, as a number.
+    """Convert what `step()` returned to a number.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is not one number.
     """
     if isinstance(loss, torch.Tensor) and loss.numel() == 1 and not loss.is_complex():
         full = getattr(loss, "full_tensor", None)  # a DTensor: every rank takes part
@@ -264,17 +254,17 @@ def number_of(loss: Any) -> float:
     what = (
         f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else repr(loss)
     )
-    raise TypeError(f"find_lr(): step() must return the loss as one number, got {what[:80]}")
+    raise TypeError(f"find_lr(): step() must return the loss as one number, got {what[:80]}.")
 
 
 def _ratios(groups: list[dict[str, Any]]) -> list[float]:
-    """Each group's learning rate over that of group 0; 1 for all where that is zero."""
+    """Each group's learning rate divided by that of group 0; 1 for all if that is zero."""
     rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
     return [rate / rates[0] if rates[0] else 1.0 for rate in rates]
 
 
 def _averaged(loss: float, optimizer: torch.optim.Optimizer) -> float:
-    """The mean over all processes that train together, which must stop at the same rate."""
+    """The mean over all processes that train together: they must stop at the same rate."""
     if world_size() == 1:
         return loss
     device = next(p.device for group in optimizer.param_groups for p in group["params"])

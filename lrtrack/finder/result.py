@@ -1,4 +1,4 @@
-"""What a range test came to."""
+"""`LRFinderResult`: the result of a range test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lrtrack._optional import load
 from lrtrack.records import METHOD
 from lrtrack.reports.matplotlib_setup import use_log_scale
 
-#: Why a range test ended: the loss went up, or the last rate was reached.
+#: Why a range test ended: the loss rose, or the last rate was reached.
 Stopped = Literal["diverged", "end"]
 
 
@@ -22,11 +22,11 @@ class LRFinderResult:
     """The curve of a range test, and the learning rates it suggests.
 
     Attributes:
-        lrs: shape (n,), float64: the rates tried, of param group 0.
+        lrs: shape (n,), float64: the rates that were tried, of param group 0.
         losses: shape (n,), float64: what `step()` returned before the step with that rate.
-        smoothed: shape (n,), float64: the losses' exponential moving average, without bias.
+        smoothed: shape (n,), float64: exponential moving average of the losses, bias-corrected.
         suggestions: method to learning rate, for `steepest`, `valley`, `minimum` and `slide`; empty
-            where the loss never fell.
+            if the loss never fell.
         stopped: `"diverged"` or `"end"`.
     """
 
@@ -38,10 +38,10 @@ class LRFinderResult:
 
     @property
     def suggestion(self) -> float | None:
-        """A tenth of the rate with the smallest loss; None where the loss never fell.
+        """A tenth of the rate with the smallest loss; None if the loss never fell.
 
-        Of the four methods the one that moved least from seed to seed, and stayed nearest to the
-        best rate, on the handwritten digits under SGD with and without momentum and Adam.
+        On the handwritten digits under SGD (with and without momentum) and Adam, this method
+        varied least from seed to seed and was nearest to the best rate of the four methods.
         """
         return self.suggestions.get(METHOD)
 
@@ -49,7 +49,7 @@ class LRFinderResult:
         """Draw the curve and the suggestions with matplotlib.
 
         Args:
-            ax: the matplotlib `Axes` to draw on; None: those of a new figure.
+            ax: the matplotlib `Axes` to draw on; None: a new figure.
 
         Returns:
             The `Axes`.
@@ -66,7 +66,7 @@ class LRFinderResult:
             label = f"{method}: {rate:.3g}"
             ax.axvline(rate, color=f"C{index}", linestyle="--", linewidth=width, label=label)
         finite = self.smoothed[np.isfinite(self.smoothed)]
-        if len(finite):  # the first smoothed loss is a raw one; what blew up is left outside
+        if len(finite):  # the first smoothed loss is a raw one; diverged losses are not shown
             low, high = float(finite.min()), float(finite[0])
             ax.set_ylim(low - 0.1 * (high - low or 1.0), high + 0.5 * (high - low or 1.0))
         use_log_scale(ax, "x")

@@ -1,10 +1,10 @@
-"""Learning rates out of the curve of a range test: one function a method.
+"""Learning rates from the curve of a range test: one function per method.
 
-The range test itself is of L. N. Smith, "Cyclical learning rates for training neural networks",
+The range test itself is from L. N. Smith, "Cyclical learning rates for training neural networks",
 WACV 2017 (arXiv:1506.01186), section 3.3: raise the rate over a short training and watch the loss.
 
 Each function takes learning rates and smoothed losses, both of shape (n,), ascending rates, all
-finite, n ≥ 3, and returns one of the rates, or the tenth of one.
+finite, n ≥ 3, and returns one of the rates, or a tenth of one.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from lrtrack.records import METHOD
 
 Curve = NDArray[np.float64]
 
-#: Width of the interval that slides, as a share of the curve, and how unlike the slopes at its
-#: ends may be at rest, as a share of what the loss falls in all.
+#: Width of the sliding interval, as a share of the curve, and the largest difference of the slopes
+#: at its ends where it stops, as a share of the total fall of the loss.
 WIDTH, ALIKE = 0.15, 0.005
-#: What counts as a fall of the loss, as a share of what it falls in all.
+#: The smallest fall of the loss that counts, as a share of its total fall.
 GRAIN = 0.01
 
 
 def steepest(lrs: Curve, losses: Curve) -> float:
-    """Where the loss falls fastest over the logarithm of the rate.
+    """The rate where the loss falls fastest over the logarithm of the rate.
 
-    Smith 2017, section 3.3, takes bounds from where the loss starts and stops to improve; that
-    the rate in between with the steepest descent is a good one is the practice of fastai (Howard
-    and Gugger, "fastai: a layered API for deep learning", Information 2020, 11(2), 108). What
-    comes after the smallest loss does not count: a curve that has gone up falls again at times.
+    Smith 2017, section 3.3, takes bounds from where the loss starts and stops improving. Taking
+    the rate of the steepest descent in between is the practice of fastai (Howard and Gugger,
+    "fastai: a layered API for deep learning", Information 2020, 11(2), 108). Rates beyond the
+    smallest loss do not count: a curve that has risen sometimes falls again.
     """
     slopes = np.gradient(losses, np.log(lrs))
     return float(lrs[np.argmin(slopes[: np.argmin(losses) + 1])])
@@ -42,9 +42,9 @@ def steepest(lrs: Curve, losses: Curve) -> float:
 def minimum(lrs: Curve, losses: Curve) -> float:
     """A tenth of the rate with the smallest loss.
 
-    At the smallest loss it is nearly too large: Smith, "A disciplined approach to neural network
-    hyper-parameters: part 1", 2018 (arXiv:1803.09820), stays below it; an order of magnitude is
-    fastai's practice (Howard and Gugger 2020).
+    The rate of the smallest loss is nearly too large: Smith, "A disciplined approach to neural
+    network hyper-parameters: part 1", 2018 (arXiv:1803.09820), stays below it; an order of
+    magnitude is fastai's practice (Howard and Gugger 2020).
     """
     return float(lrs[np.argmin(losses)] / 10)
 
@@ -52,10 +52,10 @@ def minimum(lrs: Curve, losses: Curve) -> float:
 def valley(lrs: Curve, losses: Curve) -> float:
     """The middle, on a logarithmic axis, of the longest descent of the curve.
 
-    The descent is the longest subsequence of losses that falls strictly, so that noise in it does
-    not cut it in two. Losses count in hundredths of the whole fall: on the plateau before it the
-    smallest wobbles would make a descent, too, and the longest one. The idea came from Esri's
-    ArcGIS API for Python into fastai 2.3 (2021), which has it as its default. The subsequence is
+    The descent is the longest strictly falling subsequence of losses, so that noise does not cut
+    it in two. Losses are rounded to hundredths of the total fall: otherwise tiny fluctuations on
+    the plateau before the descent would form the longest subsequence. The idea came from Esri's
+    ArcGIS API for Python into fastai 2.3 (2021), where it is the default. The subsequence is
     found in O(n log n) after Schensted, "Longest increasing and decreasing subsequences", Canadian
     Journal of Mathematics 13, 1961.
     """
@@ -66,12 +66,12 @@ def valley(lrs: Curve, losses: Curve) -> float:
 
 
 def slide(lrs: Curve, losses: Curve) -> float:
-    """The left end of an interval that slides down from the right until it comes to rest.
+    """The left end of an interval that slides down from the right until its slopes agree.
 
-    It rests where the slopes at its two ends are alike: to its right the curve bends. The
-    interval slide rule of Novetta's AdaptNLP (2020), which fastai 2.3 (2021) took over. There the
-    threshold is in units of the loss; here it is relative to what the loss falls in all, so that a
-    loss in other units has the same suggestion.
+    It stops where the slopes at its two ends are similar: to its right the curve bends. This is the
+    interval slide rule of Novetta's AdaptNLP (2020), adopted by fastai 2.3 (2021). There the
+    threshold is in units of the loss; here it is relative to the total fall of the loss, so that
+    the suggestion does not depend on the unit.
     """
     slopes = np.gradient(losses)
     threshold = ALIKE * (losses[0] - losses.min())
@@ -93,16 +93,16 @@ assert METHOD in METHODS
 
 
 def suggest(lrs: Curve, losses: Curve, smoothing: float = 0.0) -> dict[str, float]:
-    """What each of `METHODS` makes of a curve; empty where the loss never fell, or n < 3.
+    """Apply each of `METHODS` to a curve; empty if the loss never fell, or if n < 3.
 
     Args:
         lrs: shape (n,), ascending.
-        losses: shape (n,), smoothed; what comes after the first non-finite one is left out.
-        smoothing: the weight of the past in `losses`: the first of them, which average fewer
-            than 1 / (1 - smoothing) losses, are left out, up to a quarter of the curve.
+        losses: shape (n,), smoothed; those from the first non-finite one on are ignored.
+        smoothing: the weight of the past in `losses`. The first ones, which average fewer than
+            1 / (1 - smoothing) losses, are ignored, up to a quarter of the curve.
     """
-    bad = np.flatnonzero(~np.isfinite(losses))
-    end = int(bad[0]) if len(bad) else len(losses)
+    nonfinite = np.flatnonzero(~np.isfinite(losses))
+    end = int(nonfinite[0]) if len(nonfinite) else len(losses)
     begin = min(math.ceil(1 / (1 - smoothing)) - 1, end // 4)
     lrs, losses = lrs[begin:end], losses[begin:end]
     if len(losses) < 3 or losses.min() >= losses[0]:
@@ -111,17 +111,17 @@ def suggest(lrs: Curve, losses: Curve, smoothing: float = 0.0) -> dict[str, floa
 
 
 def _longest_descent(losses: Curve) -> tuple[int, int]:
-    """First and last index of the longest strictly falling subsequence; of several the earliest."""
-    tails: list[float] = []  # of the descents of each length, the one that ends highest, negated
-    firsts: list[int] = []  # where that descent began
-    found = (0, 0)
+    """First and last index of the longest strictly falling subsequence; the earliest of several."""
+    tails: list[float] = []  # for each length, the highest end of a descent, negated
+    firsts: list[int] = []  # where that descent begins
+    longest = (0, 0)
     for index, loss in enumerate(losses):
         length = bisect_left(tails, -loss)
         first = firsts[length - 1] if length else index
         if length == len(tails):
             tails.append(-loss)
             firsts.append(first)
-            found = (first, index)
+            longest = (first, index)
         else:
             tails[length], firsts[length] = -loss, first
-    return found
+    return longest

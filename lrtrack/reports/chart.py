@@ -14,13 +14,12 @@ from rich.text import Text
 
 from lrtrack.errors import clean
 from lrtrack.reports.axes import STEP
-from lrtrack.reports.curves import AXES, Curves, Panel, curves_of
+from lrtrack.reports.curves import AXES, Curves, Panel
+from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import means, stretches
 from lrtrack.reports.formatting import number
-from lrtrack.reports.palette import names_of
 from lrtrack.reports.terminal import width_of
 from lrtrack.reports.text_plot import MARGIN, SIGNS, STYLES, framed, plot, x_axis
-from lrtrack.stats import Comparison
 
 Values = NDArray[np.float64]
 
@@ -31,7 +30,7 @@ _SMOOTH = 40
 MOST = len(STYLES)
 
 
-def write(comparison: Comparison, file: TextIO, used: int, *, axis: str = STEP) -> None:
+def write(document: Document, file: TextIO, used: int, *, axis: str = STEP) -> None:
     """Print the chart to `file` if it is a terminal that can show it with the table.
 
     Args:
@@ -45,16 +44,13 @@ def write(comparison: Comparison, file: TextIO, used: int, *, axis: str = STEP) 
     shown = width >= _NARROW and file.isatty()
     if not shown and axis == STEP:
         return
-    curves = curves_of(comparison)
-    curves.need(axis)
+    document.curves.need(axis)
     if not shown:
         return
     console = Console(file=file, width=width)
     coloured = console.color_system is not None and not console.no_color
     unicode = console.encoding.startswith("utf")
-    lines = lines_of(
-        comparison, curves, width, axis=axis, dotted=unicode and coloured, unicode=unicode
-    )
+    lines = lines_of(document, width, axis=axis, dotted=unicode and coloured, unicode=unicode)
     # one line more for the prompt that follows
     if lines and used + len(lines) + 1 < _height_of(file):
         for line in lines:
@@ -62,10 +58,11 @@ def write(comparison: Comparison, file: TextIO, used: int, *, axis: str = STEP) 
 
 
 def lines_of(
-    comparison: Comparison, curves: Curves, width: int, *, axis: str, dotted: bool, unicode: bool
+    document: Document, width: int, *, axis: str, dotted: bool, unicode: bool
 ) -> list[Text]:
     """The chart of the compared metric's means; nothing where no run has a finite value."""
-    panel = next((item for item in curves.panels if item.metric == comparison.metric), None)
+    metric, curves = document.comparison.metric, document.curves
+    panel = next((item for item in curves.panels if item.metric == metric), None)
     if panel is None:
         return []
     across = max(20, width - MARGIN - 1)
@@ -83,7 +80,7 @@ def lines_of(
     middle = (min(starts) + max(ends)) / 2
     below = x_axis(_place(min(starts)), _place(middle), _place(max(ends)), across)
     scale = [number(10**at if panel.wide else at, 3) for at in (high, (low + high) / 2, low)]
-    names = names_of(comparison)
+    names = document.report.names
     more = f", the best {len(drawn)} of {len(names)}" if len(drawn) < len(names) else ""
     title = f"{clean(panel.title)} by {AXES[axis]}, mean over runs{more}"
     return [

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from lrtrack.reports.formatting import count
 from lrtrack.stats import LEVEL, PERMUTATIONS, Comparison, RunSummary
 
-#: What is said where no outcome could have shown a difference.
-TOO_FEW = "too few runs to tell"
+#: The verdict where no outcome of the test could have been significant.
+TOO_FEW = "too few runs"
 
 _MOST_FLAWS = 6
 #: From so many runs on, over 90 % of the intervals hold the true mean.
@@ -30,7 +30,8 @@ def flaws(comparison: Comparison, names: Sequence[str]) -> list[str]:
     ):  # fmt: skip
         of = f"of {count(item.runs, 'run')}"
         if item.diverged:
-            left = "" if item.diverged == item.runs else "; the figures leave it out"
+            subject = "it is" if item.diverged == 1 else "they are"
+            left = "" if item.diverged == item.runs else f"; {subject} excluded from the mean"
             notes.append(f"{name}: {item.diverged} {of} diverged{_when(runs)}{left}.")
         if item.unfinished:
             notes.append(f"* {name}: {item.unfinished} {of} not finished.")

@@ -1,6 +1,6 @@
-"""A comparison in every format that there is: what `compare`, `save()` and `--publish` share.
+"""All output formats of a comparison, shared by `compare`, `save()` and `--publish`.
 
-A further format is one line in `FORMATS`, and one in `PUBLISHED` if trackers are to keep it.
+To add a format, add a line to `FORMATS`, and one to `PUBLISHED` if trackers should keep it.
 """
 
 from __future__ import annotations
@@ -13,64 +13,63 @@ from typing import TYPE_CHECKING
 from lrtrack.errors import LRTrackError, UsageError, unknown
 
 if TYPE_CHECKING:
+    from lrtrack.reports.document import Document
     from lrtrack.stats import Comparison
 
 
-def _table(comparison: Comparison, axis: str) -> str:
+def _table(document: Document, axis: str) -> str:
     from lrtrack.reports import terminal
-    from lrtrack.reports.report import report_of
 
-    return terminal.text(report_of(comparison))
+    return terminal.text(document.report)
 
 
-def _markdown(comparison: Comparison, axis: str) -> str:
+def _markdown(document: Document, axis: str) -> str:
     from lrtrack.reports import markdown
-    from lrtrack.reports.report import report_of
 
-    return markdown.render(report_of(comparison))
+    return markdown.render(document.report)
 
 
-def _csv(comparison: Comparison, axis: str) -> str:
+def _csv(document: Document, axis: str) -> str:
     from lrtrack.reports import csvtext
 
-    return csvtext.render(comparison)
+    return csvtext.render(document.comparison)
 
 
-def _json(comparison: Comparison, axis: str) -> str:
+def _json(document: Document, axis: str) -> str:
     from lrtrack.reports import jsontext
 
-    return jsontext.render(comparison)
+    return jsontext.render(document.comparison)
 
 
-def _html(comparison: Comparison, axis: str) -> str:
+def _html(document: Document, axis: str) -> str:
     from lrtrack.reports import html
 
-    return html.render(comparison, axis=axis)
+    return html.render(document, axis=axis)
 
 
-def _png(comparison: Comparison, axis: str) -> bytes:
+def _png(document: Document, axis: str) -> bytes:
     from lrtrack.reports import pictures
 
-    return pictures.render(comparison, "png", axis=axis)
+    return pictures.render(document, "png", axis=axis)
 
 
-def _svg(comparison: Comparison, axis: str) -> bytes:
+def _svg(document: Document, axis: str) -> bytes:
     from lrtrack.reports import pictures
 
-    return pictures.render(comparison, "svg", axis=axis)
+    return pictures.render(document, "svg", axis=axis)
 
 
 @dataclass(frozen=True)
 class Format:
-    """One way to write a comparison down.
+    """One output format.
 
     Attributes:
-        render: makes the whole file's content, with this x axis where there are curves; its
-            imports come when it is called.
-        suffixes: of files in this format, the usual one first.
+        render: returns the content of the whole file, given the x axis of its curves; it imports
+            its renderer only when called.
+        suffixes: the suffixes of files in this format, the usual one first.
     """
 
-    render: Callable[[Comparison, str], str | bytes]
+    render: Callable[[Document, str], str | bytes]
     suffixes: tuple[str, ...]
 
 
@@ -87,17 +86,31 @@ FORMATS: Mapping[str, Format] = {
 #: The formats that a published report is kept in.
 PUBLISHED = ("html", "png", "markdown", "csv", "json")
 
-#: File suffix to format.
+#: The format of each file suffix.
 SUFFIXES: Mapping[str, str] = {
     suffix: name for name, form in FORMATS.items() for suffix in form.suffixes
 }
+
+
+def format_of(path: Path, suffixes: Mapping[str, str] = SUFFIXES) -> str:
+    """The format that a file's suffix names, in upper or lower case.
+
+    Raises:
+        UsageError: the suffix is none of `suffixes`.
+    """
+    form = suffixes.get(path.suffix.lower())
+    if form is None:
+        raise UsageError(
+            f"Cannot tell the format of {path} by its suffix. Known: {', '.join(suffixes)}."
+        )
+    return form
 
 
 def render(comparison: Comparison, form: str, axis: str = "step") -> str | bytes:
     """`comparison` as the content of a file in format `form`.
 
     Args:
-        comparison: what is told.
+        comparison: the comparison to write.
         form: one of `FORMATS`.
         axis: the x axis of curves: `step`, `time` or `epoch`.
 
@@ -106,7 +119,9 @@ def render(comparison: Comparison, form: str, axis: str = "step") -> str | bytes
     """
     if form not in FORMATS:
         raise UsageError(unknown("format", form, FORMATS))
-    return FORMATS[form].render(comparison, axis)
+    from lrtrack.reports.document import Document
+
+    return FORMATS[form].render(Document(comparison), axis)
 
 
 def save(
@@ -115,9 +130,9 @@ def save(
     """Write `comparison` to a file; text as UTF-8.
 
     Args:
-        comparison: what is told.
-        path: the file; there is no need for it to be new.
-        form: one of `FORMATS`; None: what the suffix says.
+        comparison: the comparison to write.
+        path: the file; an existing one is overwritten.
+        form: one of `FORMATS`; None: the one of the suffix.
         axis: as in `render`.
 
     Returns:
@@ -128,11 +143,7 @@ def save(
         LRTrackError: the file cannot be written.
     """
     path = Path(path).expanduser()
-    form = form or SUFFIXES.get(path.suffix.lower())
-    if form is None:
-        raise UsageError(
-            f"Cannot tell the format of {path} by its suffix. Known: {', '.join(SUFFIXES)}."
-        )
+    form = form or format_of(path)
     content = render(comparison, form, axis)
     try:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -141,12 +152,12 @@ def save(
     return path
 
 
-def files(comparison: Comparison, axis: str = "step") -> dict[str, bytes]:
-    """What a published report consists of: file name to content."""
-    found = {}
+def files(document: Document, axis: str = "step") -> dict[str, bytes]:
+    """The files of a published report, by name; they share one report and one set of curves."""
+    contents = {}
     for name in PUBLISHED:
         form = FORMATS[name]
-        content = form.render(comparison, axis)
+        content = form.render(document, axis)
         data = content.encode() if isinstance(content, str) else content
-        found[f"report{form.suffixes[0]}"] = data
-    return found
+        contents[f"report{form.suffixes[0]}"] = data
+    return contents

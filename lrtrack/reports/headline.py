@@ -107,7 +107,8 @@ def _clauses(
     if few := kinds.get("too-few-runs"):
         size = min(tested(base), *(tested(item) for _, item in few))
         whom = _group([name for name, _ in few], "the other" if len(few) == len(others) else "")
-        yield f"too few runs to tell {whom} from {pronoun} (n={size})"
+        verb = "is" if size == 1 else "are"
+        yield f"{count(size, 'run')} {verb} too few to separate {whom} from {pronoun}"
     if lost:
         yield _diverged(lost)
     if lacking := [name for name, item in others if not tested(item)]:

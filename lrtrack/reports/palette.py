@@ -6,10 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lrtrack.errors import clean
-from lrtrack.reports.formatting import short_labels
-from lrtrack.schedules import Schedule
-from lrtrack.stats import Comparison, ScheduleSummary
+from lrtrack.stats import ScheduleSummary
 
 #: On white and on black. After Okabe & Ito ("Color Universal Design", 2008), told apart with any
 #: kind of sight: without its yellow, which white paper swallows, and lighter for dark ground.
@@ -38,15 +35,6 @@ class Look:
 
     colour: int
     dash: int
-
-
-def names_of(comparison: Comparison) -> list[str]:
-    """What each schedule is called: no more of its parameters than tell it from the others."""
-    labels = short_labels(
-        (item.label, None if item.id is None else Schedule(item.schedule, item.params))
-        for item in comparison.schedules
-    )
-    return [clean(labels[item.label]) for item in comparison.schedules]
 
 
 def looks_of(schedules: Sequence[ScheduleSummary]) -> list[Look]:

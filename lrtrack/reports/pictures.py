@@ -9,11 +9,12 @@ import numpy as np
 
 from lrtrack.reports import matplotlib_setup
 from lrtrack.reports.axes import STEP
-from lrtrack.reports.curves import AXES, Bundle, Curves, Panel, curves_of, drawable
+from lrtrack.reports.curves import AXES, Bundle, Curves, Panel, drawable
+from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import extremes, highest, lowest, stretches
-from lrtrack.reports.palette import COLOURS, DASHES, Look, looks_of, names_of
-from lrtrack.reports.report import Report, report_of
-from lrtrack.stats import Comparison, ScheduleSummary
+from lrtrack.reports.palette import COLOURS, DASHES, Look, looks_of
+from lrtrack.reports.report import Report
+from lrtrack.stats import ScheduleSummary
 
 #: Schedules that a picture shows, the best ones, and characters of a name.
 MOST, _LONG = 16, 48
@@ -21,7 +22,7 @@ _POINTS = 1200
 _WIDTH, _PANEL, _ROW = 11.0, 2.0, 0.26
 
 
-def render(comparison: Comparison, form: matplotlib_setup.Form, *, axis: str = STEP) -> bytes:
+def render(document: Document, form: matplotlib_setup.Form, *, axis: str = STEP) -> bytes:
     """The picture's bytes: curves with their bands, and final values with their intervals.
 
     At most `MOST` schedules are drawn, the best; the picture says so. The same comparison gives
@@ -30,15 +31,15 @@ def render(comparison: Comparison, form: matplotlib_setup.Form, *, axis: str = S
     Raises:
         UsageError: the runs do not say where they stand on `axis`.
     """
-    curves = curves_of(comparison)
-    curves.need(axis)
-    return matplotlib_setup.render(lambda: _figure(comparison, curves, axis), form)
+    document.curves.need(axis)
+    return matplotlib_setup.render(lambda: _figure(document, axis), form)
 
 
-def _figure(comparison: Comparison, curves: Curves, axis: str) -> Any:
+def _figure(document: Document, axis: str) -> Any:
+    comparison, report, curves = document.comparison, document.report, document.curves
     shown = comparison.schedules[:MOST]
     looks = looks_of(comparison.schedules)[: len(shown)]
-    names = [_cut(name) for name in names_of(comparison)[: len(shown)]]
+    names = [_cut(name) for name in report.names[: len(shown)]]
     board = 0.9 + _ROW * len(shown)
     height = 1.3 + _PANEL * len(curves.panels) + board
     figure = matplotlib_setup.new_figure(_WIDTH, height)
@@ -52,7 +53,7 @@ def _figure(comparison: Comparison, curves: Curves, axis: str) -> Any:
         axes.tick_params(labelbottom=at == len(curves.panels) - 1)
     axes.set_xlabel(AXES[axis])
     _draw_board(figure.add_subplot(grid[-1]), shown, names, looks, comparison.metric)
-    _write_title(figure, report_of(comparison), len(comparison.schedules))
+    _write_title(figure, report, len(comparison.schedules))
     return figure
 
 
@@ -130,7 +131,7 @@ def _draw_board(
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.tick_params(axis="y", length=0, pad=40)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_title(f"final {_cut(metric)}: runs (dots), mean (stroke), 95 % interval (bar)",
+    axes.set_title(f"final {_cut(metric)}: runs (dots), mean (tick), 95 % CI (bar)",
                    loc="left", fontsize=10)  # fmt: skip
     axes.grid(visible=True, axis="x", color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -1,9 +1,11 @@
-"""Which words, columns and number formats a comparison is told in."""
+"""The words, columns and number formats of a comparison's report."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from lrtrack.errors import clean
 from lrtrack.reports import diagnosis_lines, footnotes
@@ -21,34 +23,16 @@ from lrtrack.reports.formatting import (
 )
 from lrtrack.reports.headline import headline, tested
 from lrtrack.schedules import Schedule
-from lrtrack.stats import Comparison, Reach, ScheduleSummary
+from lrtrack.stats import Comparison, Mode, Reach, ScheduleSummary
 
 
 class Tone(StrEnum):
-    """What a cell is, for renderers that have colours."""
+    """The meaning of a cell, for renderers that have colours."""
 
     PLAIN = "plain"
     GOOD = "good"
     BAD = "bad"
     FAINT = "faint"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column.
-
-    Attributes:
-        number: aligned right and shortened to no other form than the cells' own short one.
-        whole: never shortened, though it is text.
-        weight: 0: always shown; where room is short, larger weights go first.
-        note: how its figures came about; also in `Report.footnotes`, of no use without the column.
-    """
-
-    title: str
-    number: bool = True
-    weight: int = 0
-    whole: bool = False
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,15 +45,43 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Report:
-    """A table with its words, in no format.
+class Column:
+    """One column: its title and how to make its cell from a row's data.
 
     Attributes:
-        headline: one sentence that says what came out.
-        notes: what the reader must know to read the table right, and how it was computed.
-        warnings: what makes the table less fair or less telling than it looks.
-        shortened: a further note for renderers that had to shorten or leave out.
-        diagnoses: what single runs were found to have, a line each.
+        cell: returns the cell of one row, given the data of that row.
+        number: whether cells are aligned right and shortened only to their own short form.
+        weight: 0 for a column that is always shown; where space is short, columns with larger
+            weights are dropped first.
+        whole: whether cells are never shortened although they are text.
+        note: how the column's numbers are computed; `Report.footnotes` has it too.
+    """
+
+    title: str
+    cell: Callable[[Any], Cell]
+    number: bool = True
+    weight: int = 0
+    whole: bool = False
+    note: str = ""
+
+
+def rows_of(columns: Iterable[Column], rows: Iterable[Any]) -> tuple[tuple[Cell, ...], ...]:
+    """The cells of a table, row by row."""
+    columns = tuple(columns)
+    return tuple(tuple(column.cell(row) for column in columns) for row in rows)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A table and its text, independent of the output format.
+
+    Attributes:
+        headline: the result in one sentence.
+        footnotes: how to read the table and how its numbers were computed.
+        warnings: reasons why the comparison may be unfair or inconclusive.
+        shortened: a note for renderers that had to shorten cells or drop columns.
+        diagnoses: the diagnoses of single runs, one line each.
+        names: the short name of each schedule, in the order of the rows.
     """
 
     title: str
@@ -80,10 +92,19 @@ class Report:
     warnings: tuple[str, ...] = ()
     shortened: str = ""
     diagnoses: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The data of one row: a schedule and its short name."""
+
+    item: ScheduleSummary
+    name: str
 
 
 def report_of(comparison: Comparison) -> Report:
-    """Tell `comparison` in words and cells."""
+    """Build the report of `comparison`."""
     summaries = comparison.schedules
     short = short_labels((item.label, _schedule(item)) for item in summaries)
     names = [clean(short[item.label]) for item in summaries]
@@ -91,15 +112,12 @@ def report_of(comparison: Comparison) -> Report:
     based = [
         name for name, item in zip(names, summaries, strict=True) if item.verdict == "baseline"
     ]
-    columns = _columns(comparison, shortened(based[0]) if based else "the best")
+    columns = _columns(comparison, decimals, shortened(based[0]) if based else "the best")
     return Report(
         title=_title(comparison),
         headline=headline(comparison, names, decimals),
         columns=columns,
-        rows=tuple(
-            _row(comparison, item, name, decimals)
-            for item, name in zip(summaries, names, strict=True)
-        ),
+        rows=rows_of(columns, map(_Row, summaries, names)),
         footnotes=(
             *footnotes.flaws(comparison, names),
             footnotes.FINAL,
@@ -111,6 +129,7 @@ def report_of(comparison: Comparison) -> Report:
         diagnoses=diagnosis_lines.lines(
             comparison.diagnoses, _schedules_of_runs(comparison, names)
         ),
+        names=tuple(names),
     )
 
 
@@ -125,71 +144,96 @@ def _title(comparison: Comparison) -> str:
     return " · ".join(filter(None, map(clean, parts)))
 
 
-def _columns(comparison: Comparison, other: str) -> tuple[Column, ...]:
+def _columns(comparison: Comparison, decimals: int | None, other: str) -> tuple[Column, ...]:
+    """The columns of the report; those without any value are left out."""
     against = "best" if comparison.baseline is None else "base"
-    goal = number(comparison.target, trim=True)
     several = len(comparison.schedules) > 1
     mark = " †" if any(item.code == "mixed-devices" for item in comparison.warnings) else ""
+    ranks = [item.rank for item in comparison.schedules]
     return (
-        Column("#"),
-        Column("schedule", number=False),
-        Column("runs", weight=2),
-        Column("final ± std"),
+        Column("#", lambda row: _rank(row.item, ranks)),
+        Column("schedule", _schedule_cell, number=False),
+        Column("runs", lambda row: _runs(row.item), weight=2),
+        Column("final ± std", lambda row: _final(row.item, decimals)),
+        *_target_columns(comparison.target, mark),
         *(
-            [Column(f"steps to {goal}", weight=3, note=f"steps to {goal}: {footnotes.REACH}"),
-             Column(f"seconds to {goal}{mark}", weight=9)]
-            if comparison.target is not None else []
+            [Column("95 % CI", lambda row: _interval(row.item, decimals), weight=7)]
+            if _any(comparison, "ci95") else []
         ),
-        *([Column("95 % CI", weight=7)] if _any(comparison, "ci95") else []),
-        *([Column("IQM", weight=10, note=footnotes.IQM)] if _any(comparison, "iqm") else []),
-        Column("best", weight=5),
-        Column("LR peak", weight=4),
-        Column("grad norm", weight=6),
-        Column(f"steps/s{mark}", weight=8, note=footnotes.MIXED if mark else ""),
-        *([Column("P(better)", weight=11, note=footnotes.better(other))] if several else []),
-        Column(f"p vs {against}", weight=1, note=footnotes.significance(comparison, other)),
+        *(
+            [Column("IQM", lambda row: Cell(aligned(row.item.final.iqm, decimals)), weight=10,
+                    note=footnotes.IQM)]
+            if _any(comparison, "iqm") else []
+        ),
+        Column("best", lambda row: _best(row.item, comparison.mode, decimals), weight=5),
+        Column("LR peak", lambda row: Cell(number(row.item.lr_peak, trim=True)), weight=4),
+        Column("grad norm", lambda row: Cell(number(row.item.grad_norm.median, 3)), weight=6),
+        Column(f"steps/s{mark}", lambda row: Cell(rate(row.item.steps_per_second), tone=Tone.FAINT),
+               weight=8, note=footnotes.MIXED if mark else ""),
+        *(
+            [Column("P(better)", lambda row: Cell(_share(row.item.p_improvement)), weight=11,
+                    note=footnotes.better(other))]
+            if several else []
+        ),
+        Column(f"p vs {against}", lambda row: _verdict(comparison, row.item), weight=1,
+               note=footnotes.significance(comparison, other)),
     )  # fmt: skip
 
 
-def _row(
-    comparison: Comparison, item: ScheduleSummary, short: str, decimals: int | None
-) -> tuple[Cell, ...]:
-    first = item.rank == 1 and item.final.mean is not None
-    tone = Tone.GOOD if first else Tone.BAD if item.diverged else Tone.PLAIN
-    best = item.best.min if comparison.mode == "min" else item.best.max
-    shared = [other.rank for other in comparison.schedules].count(item.rank) > 1
-    return (
-        Cell(f"{item.rank}=" if shared else str(item.rank), tone=tone),
-        Cell(clean(item.label), short, tone),
-        _runs(item),
-        Cell("diverged", tone=Tone.BAD)
-        if item.final.mean is None and item.diverged
-        else Cell(mean_std(item.final, decimals), tone=tone if first else Tone.PLAIN),
-        *(
-            []
-            if comparison.target is None
-            else [
-                Cell(_reach(item.steps_to_target, item.runs)),
-                Cell(_reach(item.seconds_to_target, item.runs, 3), tone=Tone.FAINT),
-            ]
-        ),
-        *(
-            [Cell(interval(item.final, decimals), tone=Tone.FAINT)]
-            if _any(comparison, "ci95")
-            else []
-        ),
-        *([Cell(aligned(item.final.iqm, decimals))] if _any(comparison, "iqm") else []),
-        Cell(aligned(best, decimals)),
-        Cell(number(item.lr_peak, trim=True)),
-        Cell(number(item.grad_norm.median, 3)),
-        Cell(rate(item.steps_per_second), tone=Tone.FAINT),
-        *([Cell(_share(item.p_improvement))] if len(comparison.schedules) > 1 else []),
-        _verdict(comparison, item),
-    )
+def _target_columns(target: float | None, mark: str) -> list[Column]:
+    """Steps and seconds to reach the target; no columns where there is no target."""
+    if target is None:
+        return []
+    goal = number(target, trim=True)
+
+    def steps(row: _Row) -> Cell:
+        return Cell(_reach(row.item.steps_to_target, row.item.runs))
+
+    def seconds(row: _Row) -> Cell:
+        return Cell(_reach(row.item.seconds_to_target, row.item.runs, 3), tone=Tone.FAINT)
+
+    return [
+        Column(f"steps to {goal}", steps, weight=3, note=f"steps to {goal}: {footnotes.REACH}"),
+        Column(f"seconds to {goal}{mark}", seconds, weight=9),
+    ]
+
+
+def _is_first(item: ScheduleSummary) -> bool:
+    return item.rank == 1 and item.final.mean is not None
+
+
+def _tone(item: ScheduleSummary) -> Tone:
+    if _is_first(item):
+        return Tone.GOOD
+    return Tone.BAD if item.diverged else Tone.PLAIN
+
+
+def _rank(item: ScheduleSummary, ranks: list[int]) -> Cell:
+    shared = ranks.count(item.rank) > 1
+    return Cell(f"{item.rank}=" if shared else str(item.rank), tone=_tone(item))
+
+
+def _schedule_cell(row: _Row) -> Cell:
+    return Cell(clean(row.item.label), row.name, _tone(row.item))
+
+
+def _final(item: ScheduleSummary, decimals: int | None) -> Cell:
+    if item.final.mean is None and item.diverged:
+        return Cell("diverged", tone=Tone.BAD)
+    tone = Tone.GOOD if _is_first(item) else Tone.PLAIN
+    return Cell(mean_std(item.final, decimals), tone=tone)
+
+
+def _interval(item: ScheduleSummary, decimals: int | None) -> Cell:
+    return Cell(interval(item.final, decimals), tone=Tone.FAINT)
+
+
+def _best(item: ScheduleSummary, mode: Mode, decimals: int | None) -> Cell:
+    return Cell(aligned(item.best.min if mode == "min" else item.best.max, decimals))
 
 
 def _runs(item: ScheduleSummary) -> Cell:
-    """All runs; `2/3` where the figures have not all of them, `3*` where some are unfinished."""
+    """The number of runs: `2/3` where the mean is over 2 of 3, `3*` where some are unfinished."""
     used = sum(value is not None for value in item.final.values)
     text = str(item.runs) if used == item.runs else f"{used}/{item.runs}"
     flawed = item.diverged or item.unfinished

@@ -11,6 +11,7 @@ from lrtrack.records import FIND, METHOD, TRAIN, History, State
 from lrtrack.reports.diagnosis_lines import codes, lines
 from lrtrack.reports.formatting import NONE, count, number, short_labels
 from lrtrack.reports.report import Cell, Column, Report, Tone
+from lrtrack.reports.report import rows_of as cells_of
 from lrtrack.stats import mode_of, summarise
 from lrtrack.stats.diagnose import diagnoses_of
 
@@ -58,10 +59,9 @@ def rows_of(histories: Sequence[History], metric: str) -> list[RunRow]:
 
 
 def runs_report(histories: Sequence[History], experiment: str | None, metric: str) -> Report:
-    """Tell the runs in words and cells, in the order given."""
+    """Build the report that lists the runs, in the order given."""
     rows = rows_of(histories, metric)
     short = short_labels((item.run.schedule.label, item.run.schedule) for item in histories)
-    ill = any(row.diagnoses for row in rows)
     failed = sum(row.state == State.FAILED for row in rows)
     running = sum(row.state == State.RUNNING for row in rows)
     diverged = sum(row.diverged for row in rows)
@@ -70,22 +70,12 @@ def runs_report(histories: Sequence[History], experiment: str | None, metric: st
         for many, word in ((running, "running"), (failed, "failed"), (diverged, "diverged"))
         if many
     ]
+    columns = _columns(metric, short, diagnosed=any(row.diagnoses for row in rows))
     return Report(
         title=clean(" · ".join(filter(None, [experiment, count(len(rows), "run")]))),
         headline=f"{', '.join(counts) or 'All finished'}{_everywhere(rows)}.",
-        columns=(
-            Column("run", number=False),
-            Column("schedule", number=False),
-            Column("seed", weight=3),
-            Column("device", number=False, weight=4, whole=True),
-            Column("state", number=False, whole=True),
-            Column("steps", weight=2),
-            Column(f"final {clean(metric)}"),
-            *([Column("diagnoses", number=False, weight=1, whole=True)] if ill else []),
-            Column("tracker", number=False, weight=5, whole=True),
-            Column("id", number=False, weight=6, whole=True),
-        ),
-        rows=tuple(_cells(row, short[row.schedule], ill) for row in rows),
+        columns=columns,
+        rows=cells_of(columns, rows),
         shortened="Shortened to fit: --format csv or json has everything.",
         diagnoses=lines(
             ({**each, "run_id": row.id} for row in rows for each in row.diagnoses),
@@ -130,21 +120,40 @@ def _diagnosed(row: RunRow) -> Cell:
 
 
 def _tested(row: RunRow) -> Cell:
-    """What stands under `schedule` for a range test: what it came to."""
+    """The schedule cell of a range test: the learning rate that it suggests."""
     return Cell("LR finder" + ("" if row.suggestion is None else f" → {number(row.suggestion)}"))
 
 
-def _cells(row: RunRow, short: str, ill: bool) -> tuple[Cell, ...]:
-    tones = {State.FAILED: Tone.BAD, State.FINISHED: Tone.PLAIN}
+def _columns(metric: str, short: Mapping[str, str], *, diagnosed: bool) -> tuple[Column, ...]:
+    """The columns of the list; `short` maps a schedule's label to its short form."""
+
+    def schedule(row: RunRow) -> Cell:
+        if row.kind == FIND:
+            return _tested(row)
+        return Cell(clean(row.schedule), clean(short[row.schedule]))
+
+    def faint(text: str) -> Cell:
+        return Cell(clean(text), tone=Tone.FAINT)
+
     return (
-        Cell(clean(row.name)),
-        _tested(row) if row.kind == FIND else Cell(clean(row.schedule), clean(short)),
-        Cell(NONE if row.seed is None else str(row.seed)),
-        Cell(clean(row.device)),
-        Cell(row.state.lower(), tone=tones.get(State(row.state), Tone.GOOD)),
-        Cell(str(row.steps)),
-        Cell("diverged", tone=Tone.BAD) if row.diverged else Cell(number(row.final)),
-        *([_diagnosed(row)] if ill else []),
-        Cell(clean(row.tracker), tone=Tone.FAINT),
-        Cell(clean(row.tracker_id), tone=Tone.FAINT),
-    )
+        Column("run", lambda row: Cell(clean(row.name)), number=False),
+        Column("schedule", schedule, number=False),
+        Column("seed", lambda row: Cell(NONE if row.seed is None else str(row.seed)), weight=3),
+        Column("device", lambda row: Cell(clean(row.device)), number=False, weight=4, whole=True),
+        Column("state", _state, number=False, whole=True),
+        Column("steps", lambda row: Cell(str(row.steps)), weight=2),
+        Column(f"final {clean(metric)}", _final),
+        *([Column("diagnoses", _diagnosed, number=False, weight=1, whole=True)]
+          if diagnosed else []),
+        Column("tracker", lambda row: faint(row.tracker), number=False, weight=5, whole=True),
+        Column("id", lambda row: faint(row.tracker_id), number=False, weight=6, whole=True),
+    )  # fmt: skip
+
+
+def _state(row: RunRow) -> Cell:
+    tones = {State.FAILED: Tone.BAD, State.FINISHED: Tone.PLAIN}
+    return Cell(row.state.lower(), tone=tones.get(State(row.state), Tone.GOOD))
+
+
+def _final(row: RunRow) -> Cell:
+    return Cell("diverged", tone=Tone.BAD) if row.diverged else Cell(number(row.final))

@@ -1,4 +1,4 @@
-"""Schedules as values, without torch."""
+"""Learning-rate schedules as plain data, without torch."""
 
 from lrtrack.schedules.schedule import CONSTANT, Schedule, label_of
 from lrtrack.schedules.to_spec import spec_of

@@ -1,4 +1,4 @@
-"""The schedules that a spec can name: their classes and their parameters' short names."""
+"""The schedules that a spec can name, with their classes and short parameter names."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Kind:
 
     Attributes:
         cls: the class in `torch.optim.lr_scheduler`, or lrtrack's own where torch has none; None
-            for a composition, which `chain.py` opens into stages of other kinds.
-        params: what the class takes.
-        required: those without a default.
-        one_of: exactly one of these is to be given.
+            for a composition, which `chain.py` expands into other kinds.
+        params: the parameters of the class.
+        required: parameters without a default.
+        one_of: exactly one of these must be given.
         short: short names, `{short: the class's own}`.
-        fixed: what the kind itself decides.
+        fixed: parameters whose values the kind sets.
         length: the parameter that says how many steps it lasts, where one does.
     """
 
@@ -114,7 +114,8 @@ def stages_of(text: str) -> list[Stage]:
     """Read a spec, with every name resolved to the class's own.
 
     Raises:
-        SpecError: it cannot be read, or names what does not exist; says where and what does.
+        SpecError: the text cannot be parsed, or a name is unknown; the message gives the position
+            and the known names.
     """
     return [_resolved(text, stage) for stage in parse(text)]
 
@@ -132,27 +133,29 @@ def _resolved(text: str, stage: Stage) -> Stage:
             what = unknown(f"parameter of {stage.name}", key, known)
             raise SpecError(text, stage.places[key], what)
         if own in params:
-            raise SpecError(text, stage.places[key], f"{own} is given twice.")
+            raise SpecError(
+                text, stage.places[key], f"{own} is given more than once. Fix: keep one of them."
+            )
         params[own], places[own] = value, stage.places[key]
     missing = [
         name for name in kind.required if name not in params and name != kind.length
-    ]  # a length may come from elsewhere
+    ]  # total_steps or the chain may supply the length
     if missing:
         raise SpecError(text, stage.at, f"{stage.name} needs {', '.join(missing)}.")
-    given = [name for name in kind.one_of if name in params]
-    if kind.one_of and len(given) != 1:
-        at = places[given[1]] if given else stage.at
-        raise SpecError(text, at, f"{stage.name} needs one of {', '.join(kind.one_of)}.")
+    chosen = [name for name in kind.one_of if name in params]
+    if kind.one_of and len(chosen) != 1:
+        at = places[chosen[1]] if chosen else stage.at
+        raise SpecError(text, at, f"{stage.name} needs exactly one of {', '.join(kind.one_of)}.")
     return Stage(stage.name, params, stage.at, places, text)
 
 
 def group_of(text: str, stage: Stage) -> str:
-    """Where a sweep's config decides a stage's open parameters, if `stage.name` is ambiguous."""
+    """The key in a sweep's config for a stage's open parameters, if `stage.name` is ambiguous."""
     return f"{stage.name}_{hashlib.sha256(f'{text} {stage.at}'.encode()).hexdigest()[:4]}"
 
 
 def open_params(stages: list[Stage]) -> Iterator[tuple[Stage, str, Range | Choice]]:
-    """Parameters that a sweep has yet to decide."""
+    """Parameters that a sweep still has to choose."""
     for stage in stages:
         for name, value in stage.params.items():
             if isinstance(value, Range | Choice):

@@ -1,4 +1,4 @@
-"""A spec's stages as the parts of one chain: compositions opened, lengths filled in.
+"""Expands a spec's stages into the parts of one chain and fills in their lengths.
 
 `warmup(steps=100) -> flat_cosine` becomes three parts side by side, never a chain inside a chain:
 torch's `SequentialLR` refuses to hold another one.
@@ -54,30 +54,37 @@ def parts_of(stages: Sequence[Stage], total_steps: int | None = None) -> list[Pa
     Raises:
         UsageError: a length is missing or impossible, or a schedule cannot be in a chain.
     """
-    found: list[Part] = []
+    parts: list[Part] = []
     for at, stage in enumerate(stages):
         last = at == len(stages) - 1
         if stage.name == "plateau" and len(stages) > 1:
-            raise stage.wrong("plateau waits for a metric, so it cannot be a part of a chain")
+            raise stage.wrong(
+                "plateau needs a metric at each step, so it cannot be part of a chain"
+            )
         if last and LASTS in stage.params:
-            raise stage.wrong(f"{stage.name} is the last schedule: nothing follows", LASTS)
-        before = sum(part.lasts or 0 for part in found)
-        found += _parts(stage, _rest(stage, total_steps, before) if last else None)
-        if not last and found[-1].lasts is None:
+            raise stage.wrong(
+                f"{stage.name} is the last schedule, so {LASTS} has no effect. Fix: remove it",
+                LASTS,
+            )
+        before = sum(part.lasts or 0 for part in parts)
+        parts += _parts(stage, _rest(stage, total_steps, before) if last else None)
+        if not last and parts[-1].lasts is None:
             own = KINDS[stage.name].length
             what = f"{own}=… or {LASTS}=…" if own else f"{LASTS}=…"
-            raise stage.wrong(f"{stage.name} needs {what}: the next schedule begins after it")
-    # what lasts no step is not there, unless it is all there is
-    return [part for part in found[:-1] if part.lasts] + found[-1:]
+            raise stage.wrong(
+                f"{stage.name} needs {what}, so that the next schedule knows where to begin"
+            )
+    # drop parts of length 0, unless nothing else remains
+    return [part for part in parts[:-1] if part.lasts] + parts[-1:]
 
 
 def _rest(stage: Stage, total_steps: int | None, before: int) -> int | None:
     if total_steps is None or KINDS[stage.name].length is None:
         return None
     if KINDS[stage.name].length in stage.params or stage.name == CONSTANT:
-        return None  # it says itself, or is the same at any length
+        return None  # its length is given, or does not matter
     if total_steps <= before:
-        raise stage.wrong(f"total_steps={total_steps} leaves nothing for {stage.name}")
+        raise stage.wrong(f"total_steps={total_steps} leaves no steps for {stage.name}")
     return total_steps - before
 
 
@@ -86,22 +93,22 @@ def _parts(stage: Stage, rest: int | None) -> list[Part]:
     params = {key: _counted(stage, key, value) for key, value in stage.params.items()}
     lasts = _count(stage, LASTS, params.pop(LASTS, None), 0)
     length = KINDS[stage.name].length
-    if {"epochs", "steps_per_epoch"} <= params.keys():  # a onecycle that says its length so
+    if {"epochs", "steps_per_epoch"} <= params.keys():  # a onecycle whose length is given in epochs
         length, own = None, params["epochs"] * params["steps_per_epoch"]
     else:
         filled = lasts if rest is None else rest
         if length is not None and length not in params and filled is not None:
             params[length] = filled
         own = params.get(length) if length else None
-    if stage.name not in _OPENED:
+    if stage.name not in _EXPANDERS:
         return [Part(stage.name, params, own if lasts is None else lasts, stage)]
-    opened = _OPENED[stage.name](stage, params)
+    expanded = _EXPANDERS[stage.name](stage, params)
     if lasts is not None:
-        inner = sum(part.lasts or 0 for part in opened[:-1])
+        inner = sum(part.lasts or 0 for part in expanded[:-1])
         if lasts < inner:
-            raise stage.wrong(f"{LASTS}={lasts} ends before the last part of it begins", LASTS)
-        opened[-1] = replace(opened[-1], lasts=lasts - inner)
-    return opened
+            raise stage.wrong(f"{LASTS}={lasts} ends before its last part begins", LASTS)
+        expanded[-1] = replace(expanded[-1], lasts=lasts - inner)
+    return expanded
 
 
 def _counted(stage: Stage, name: str, value: Any) -> Any:
@@ -115,7 +122,7 @@ def _count(stage: Stage, name: str, value: Any, least: int) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        what = f"{name} is a whole number of steps, at least {least}, not {value!r}"
+        what = f"{name} must be a whole number of steps, at least {least}, not {value!r}"
         raise stage.wrong(f"{stage.name}: {what}", name)
     return value
 
@@ -150,7 +157,7 @@ def _wsd(stage: Stage, params: dict[str, Any]) -> list[Part]:
     middle = total - first - last
     if stable is not None and _share(stage, "stable", stable, total) != middle:
         raise stage.wrong(
-            f"wsd: warmup={first}, stable={stable} and decay={last} do not make {total} steps"
+            f"wsd: warmup={first}, stable={stable} and decay={last} do not add up to {total} steps"
         )
     if middle < 0:
         raise stage.wrong(f"wsd: warmup={first} and decay={last} do not fit into {total} steps")
@@ -184,7 +191,7 @@ def _flat_cosine(stage: Stage, params: dict[str, Any]) -> list[Part]:
     total = _total(stage, params)
     flat = _share(stage, "flat", params.get("flat", _FLAT), total)
     if flat >= total:
-        what = f"flat_cosine: flat={flat} leaves nothing of {total} steps for the cosine"
+        what = f"flat_cosine: flat={flat} leaves none of the {total} steps for the cosine"
         raise stage.wrong(what, "flat")
     end = {"eta_min": params["eta_min"]} if "eta_min" in params else {}
     parts = [
@@ -194,7 +201,7 @@ def _flat_cosine(stage: Stage, params: dict[str, Any]) -> list[Part]:
     return [part for part in parts if part.lasts]
 
 
-_OPENED: Mapping[str, Callable[[Stage, dict[str, Any]], list[Part]]] = {
+_EXPANDERS: Mapping[str, Callable[[Stage, dict[str, Any]], list[Part]]] = {
     "wsd": _wsd,
     "flat_cosine": _flat_cosine,
 }

@@ -54,11 +54,11 @@ class Schedule:
             data: what `to_dict` gives.
 
         Raises:
-            ValueError: there is no text under `"name"`.
+            ValueError: `"name"` is missing or is not text.
         """
         name = data.get("name")
         if not isinstance(name, str):
-            raise ValueError(f"a schedule needs its name as text, got {type(name).__name__}")
+            raise ValueError(f"a schedule's name must be text, got {type(name).__name__}")
         return cls(name, {key: value for key, value in data.items() if key != "name"})
 
     @classmethod
@@ -69,16 +69,16 @@ class Schedule:
             spec: its canonical JSON, as the attribute `spec` has it.
 
         Raises:
-            ValueError: it is none.
+            ValueError: the text is not a schedule in JSON.
         """
         try:
             data = json.loads(spec)
         except RecursionError:
-            raise ValueError("brackets upon brackets, and no schedule") from None
+            raise ValueError("the schedule's JSON is nested too deeply") from None
         if not shallow(data):
-            raise ValueError(f"a schedule of more than {DEEPEST} lists and mappings in each other")
+            raise ValueError(f"the schedule nests more than {DEEPEST} lists and mappings")
         if not isinstance(data, dict):
-            raise ValueError(f"a schedule is a JSON object, got {spec[:80]!r}")
+            raise ValueError(f"a schedule must be a JSON object, got {spec[:80]!r}")
         return cls.from_dict(data)
 
     def flat(self) -> dict[str, str]:

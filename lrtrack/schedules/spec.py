@@ -27,15 +27,15 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-#: Characters on either side of the place that an error points at.
+#: Characters that an error shows on either side of the position it points at.
 _AROUND = 100
-#: Lists inside each other: torch has no parameter that takes more than one.
+#: How deep lists may nest; no parameter in torch takes more than one level.
 _DEEPEST = 10
 _WORDS: Mapping[str, Any] = {"true": True, "false": False, "none": None, "null": None}
 
 
 class SpecError(UsageError):
-    """A spec that cannot be read; the message points at the character."""
+    """A spec that cannot be parsed; the message points at the character."""
 
     def __init__(self, text: str, at: int, expected: str) -> None:
         begin = max(0, at - _AROUND) if len(text) > 2 * _AROUND else 0
@@ -49,7 +49,7 @@ class SpecError(UsageError):
 
 @dataclass(frozen=True)
 class Range:
-    """All numbers from `low` to `high`; `log`: evenly over their logarithms."""
+    """All numbers from `low` to `high`; with `log`, spread evenly on a logarithmic scale."""
 
     low: float
     high: float
@@ -92,7 +92,7 @@ def parse(text: str) -> list[Stage]:
     """Read a spec.
 
     Raises:
-        SpecError: it is none; says where, and what was expected there.
+        SpecError: the text is no spec; the message gives the position and what was expected.
     """
     return _Parser(text).spec()
 
@@ -142,7 +142,7 @@ class _Parser:
         match = _TOKEN.match(self._source, self._after)
         if match is None:
             at = len(self._source) - len(self._source[self._after :].lstrip())
-            raise SpecError(self._source, at, f"{self._source[at]!r} means nothing here.")
+            raise SpecError(self._source, at, f"unexpected character {self._source[at]!r}.")
         self._kind = str(match.lastgroup)
         self._text = match[self._kind]
         self._at = match.start(self._kind)
@@ -192,7 +192,9 @@ class _Parser:
             raise self._fail("the name of a parameter")
         name, at = self._text, self._at
         if name in params:
-            raise SpecError(self._source, at, f"{name} is given twice.")
+            raise SpecError(
+                self._source, at, f"{name} is given more than once. Fix: keep one of them."
+            )
         self._advance()
         self._need("=")
         params[name], places[name] = self._choice(), at
@@ -203,22 +205,22 @@ class _Parser:
         return self._scalar()
 
     def _values(self, closing: str) -> list[Any]:
-        found: list[Any] = []
+        values: list[Any] = []
         while not self._take(closing):
-            if found:
+            if values:
                 self._need(",")
-            found.append(self._scalar())
-        return found
+            values.append(self._scalar())
+        return values
 
     def _scalar(self) -> Any:
         kind, text, at = self._kind, self._text, self._at
         if self._take("["):
             self._depth += 1
             if self._depth > _DEEPEST:
-                raise SpecError(self._source, at, f"no more than {_DEEPEST} lists in each other.")
-            found = self._values("]")
+                raise SpecError(self._source, at, f"lists are nested more than {_DEEPEST} deep.")
+            values = self._values("]")
             self._depth -= 1
-            return found
+            return values
         if kind == "number":
             self._advance()
             return self._range(_number(text), at)
@@ -244,9 +246,11 @@ class _Parser:
         if log:
             self._advance()
         if not low < high:
-            raise SpecError(self._source, at, "a range goes from its lower to its upper end.")
+            raise SpecError(
+                self._source, at, "a range must have its lower end below its upper end."
+            )
         if log and low <= 0:
-            raise SpecError(self._source, at, "a log range begins above 0.")
+            raise SpecError(self._source, at, "a log range must start above 0.")
         return Range(low, high, log)
 
 

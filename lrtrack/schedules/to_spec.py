@@ -1,4 +1,4 @@
-"""From a `Schedule` back to the text that builds it."""
+"""Writes a `Schedule` as the spec text that builds it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def spec_of(schedule: Schedule) -> str:
     """The spec that builds a scheduler of this description.
 
     Raises:
-        UsageError: the language has no name for it, as for schedules made of functions.
+        UsageError: the spec language cannot express it, as for schedules made of functions.
     """
     if schedule.name == CONSTANT:
         return CONSTANT
@@ -25,12 +25,14 @@ def spec_of(schedule: Schedule) -> str:
         return write([_stage(schedule.to_dict())])
     links, ends = schedule.params.get("schedulers"), schedule.params.get("milestones")
     if not isinstance(links, list | tuple) or not isinstance(ends, list | tuple):
-        raise _nameless(schedule.to_dict(), "its parts are not known")
+        raise _inexpressible(schedule.to_dict(), "its inner schedules are unknown")
     if len(ends) != len(links) - 1:
-        raise _nameless(schedule.to_dict(), "it has not one milestone between two schedules each")
+        raise _inexpressible(
+            schedule.to_dict(), "it needs exactly one milestone between each two schedules"
+        )
     lengths = [end - before for before, end in zip([0, *ends[:-1]], ends, strict=True)]
     if not all(length > 0 for length in lengths):
-        raise _nameless(schedule.to_dict(), "its milestones do not rise")
+        raise _inexpressible(schedule.to_dict(), "its milestones must increase")
     return write([*map(_stage, links[:-1], lengths), _stage(links[-1])])
 
 
@@ -40,7 +42,7 @@ def _stage(data: Mapping[str, JSON], lasts: int | None = None) -> Stage:
     kind = KINDS[name]
     short = {own: text for text, own in kind.short.items()}
     for key in sorted(data.keys() - {"name", *kind.params, *kind.fixed}):
-        raise _nameless(data, f"{key} is no parameter of {name}")
+        raise _inexpressible(data, f"{name} has no parameter {key}")
     params = {short.get(key, key): _value(data, key) for key in kind.params if key in data}
     if lasts is not None and lasts != data.get(str(kind.length)):
         params[LASTS] = lasts
@@ -48,11 +50,11 @@ def _stage(data: Mapping[str, JSON], lasts: int | None = None) -> Stage:
 
 
 def _kind_of(data: Mapping[str, JSON]) -> str:
-    found = [name for name, kind in KINDS.items() if kind.cls == data.get("name")]
-    for name in reversed(found):  # those that fix something come last
+    names = [name for name, kind in KINDS.items() if kind.cls == data.get("name")]
+    for name in reversed(names):  # kinds with fixed parameters come last
         if all(data.get(key) == value for key, value in KINDS[name].fixed.items()):
             return name
-    raise _nameless(data, "the language has no name for it")
+    raise _inexpressible(data, "the spec language has no name for it")
 
 
 def _value(data: Mapping[str, JSON], key: str) -> JSON:
@@ -61,9 +63,9 @@ def _value(data: Mapping[str, JSON], key: str) -> JSON:
         return float(value)  # JSON's way to write these
     quoted = isinstance(value, str) and "'" in value and '"' in value
     if isinstance(value, Mapping) or quoted:
-        raise _nameless(data, f"the value of {key} cannot be written")
+        raise _inexpressible(data, f"the value of {key} has no text form")
     return value
 
 
-def _nameless(data: Mapping[str, JSON], why: str) -> UsageError:
+def _inexpressible(data: Mapping[str, JSON], why: str) -> UsageError:
     return UsageError(f"{label_of(data)} cannot be written as a spec: {why}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from lrtrack.errors import PartRefused, PartUnavailable, SinkLost, TrackerError, TrackerUnavailable
@@ -22,7 +21,7 @@ from lrtrack.settings import redact
 from lrtrack.shipping import temporary
 from lrtrack.shipping.numbering import shifted_table
 from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses
-from lrtrack.stats.summary import final_value
+from lrtrack.stats.summary import loss_metrics
 from lrtrack.trackers.base import Sink
 from lrtrack.trackers.hooks import CompletesRuns
 
@@ -152,8 +151,4 @@ def run_metrics(table: pa.Table, prefix: str) -> dict[str, float]:
         return {}
     if (count := prefix + COUNT) in table.column_names:
         values = mean_losses(values, table[count].filter(table[name].is_valid()).to_numpy())
-    finite = values[np.isfinite(values)]
-    best = float(finite.min()) if len(finite) else float("nan")
-    final = final_value(values)
-    last = float("nan") if final is None else final
-    return {f"{prefix}loss_final": last, f"{prefix}loss_best": best}
+    return loss_metrics(values, prefix)

@@ -9,7 +9,7 @@ from statistics import fmean, median, median_low
 from lrtrack.errors import NothingFound, UsageError, unknown
 from lrtrack.records import History, one_by_one
 from lrtrack.stats.conclusions import Standing, against_reference, few_runs
-from lrtrack.stats.diagnose import told_of
+from lrtrack.stats.diagnose import diagnoses_by_run
 from lrtrack.stats.fairness import metrics_of, notices
 from lrtrack.stats.groups import fields_of, grouped
 from lrtrack.stats.intervals import grad_norm_of, seconds_to_target, spread_of, steps_to_target
@@ -74,7 +74,9 @@ def compare_histories(
         baseline=None if baseline is None else entries[reference].group.label,
         runs=tuple(run for entry in entries for run in entry.runs),
         histories=tuple(run for entry in entries for run in entry.group.histories),
-        diagnoses=told_of(one_by_one(run for entry in entries for run in entry.group.histories)),
+        diagnoses=diagnoses_by_run(
+            one_by_one(run for entry in entries for run in entry.group.histories)
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the runs say of each schedule, against the best or a baseline."""
+"""Conclusions about each schedule, compared with the best one or a baseline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lrtrack.stats.summary import Mode
 
 
 class Standing(NamedTuple):
-    """What one schedule's runs say against those of the best, or of the baseline."""
+    """The result of comparing one schedule's runs with those of the best or the baseline."""
 
     p: float | None
     p_improvement: float | None
@@ -32,7 +32,7 @@ class Standing(NamedTuple):
 def against_reference(
     placed: Sequence[tuple[int, Entry]], reference: int, mode: Mode, *, chosen: bool
 ) -> list[Standing]:
-    """Test every entry against the one at `reference`, which is the best unless it was chosen."""
+    """Test every entry against the one at `reference`: the chosen baseline, else the best."""
     ranks, samples = [rank for rank, _ in placed], [entry.sample for _, entry in placed]
     base = samples[reference]
     others = [sample if at != reference else Sample((), ()) for at, sample in enumerate(samples)]
@@ -61,19 +61,19 @@ def against_reference(
 def few_runs(
     samples: Sequence[Sample], reference: int, standings: Sequence[Standing]
 ) -> Iterator[Notice]:
-    """Say where no outcome at all could have shown a difference, and how many runs could."""
-    few = [at for at, found in enumerate(standings) if found.verdict == "too-few-runs"]
+    """Report where no outcome could reach significance, and how many runs could."""
+    few = [at for at, standing in enumerate(standings) if standing.verdict == "too-few-runs"]
     if not few:
         return
     base, others = samples[reference], len(samples) - 1
-    tests = sum(found is not None for found in attainable(samples, reference)) or others
+    tests = sum(p is not None for p in attainable(samples, reference)) or others
     matched = all(paired(base, samples[at]) for at in few)
     needed = next(n for n in range(2, 64) if tests * fewest_p(n, n, matched=matched) < LEVEL)
     size = min(len(base.values), *(len(samples[at].values) for at in few))
     part = "" if len(few) == others else f" for {len(few)} of {others} schedules"
     yield Notice(
         "too-few-runs",
-        f"Too few runs to tell (n={size}){part}: whatever they show, no difference could come "
-        f"out at p < {LEVEL} ({'paired by seed' if matched else 'unpaired'}, Holm-corrected for "
-        f"{tests} comparison{'s' * (tests > 1)}); that takes at least {needed} runs a schedule.",
+        f"Too few runs to separate schedules (n={size}){part}: with this many, the test cannot "
+        f"reach p < {LEVEL} ({'paired by seed' if matched else 'unpaired'}, Holm-corrected for "
+        f"{tests} comparison{'s' * (tests > 1)}). Fix: use at least {needed} runs per schedule.",
     )

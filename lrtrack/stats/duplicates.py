@@ -1,4 +1,4 @@
-"""Runs and steps that are there twice, as after a resume, a restart or a copy."""
+"""Warnings about runs and steps that occur twice, as after a resume, a restart or a copy."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from lrtrack.stats.groups import Group
 from lrtrack.stats.result import Notice
 from lrtrack.stats.setup_diff import cut, settings_of
 
-#: Shorter series may well be equal by chance.
+#: Shorter series may be equal by chance.
 _FEWEST_ALIKE = 10
 _SHOWN = 3
 
 
 def duplicates(groups: Sequence[Group], metric: str) -> Iterator[Notice]:
-    """Say what may count twice.
+    """Report runs and steps that may count twice.
 
-    Only runs with a seed can be told to repeat each other by what they are; by their values, runs
-    that are equal in at least 10 records, not all of them one number.
+    Two runs repeat each other if they have the same schedule, seed and setup, or if their values
+    are equal in at least 10 records that are not all the same number.
     """
     histories = [history for group in groups for history in group.histories]
     yield from _steps(histories)
@@ -36,8 +36,8 @@ def _steps(histories: Sequence[History]) -> Iterator[Notice]:
     if twice:
         yield Notice(
             "duplicate-steps",
-            f"{len(twice)} of {len(histories)} runs have steps twice or out of order, the first "
-            f"{cut(twice[0].run.name)}: their figures count those twice.",
+            f"{len(twice)} of {len(histories)} runs have repeated or unordered steps (for example "
+            f"{cut(twice[0].run.name)}): their statistics count these steps twice.",
         )
 
 
@@ -49,7 +49,7 @@ def _ids(histories: Sequence[History]) -> Iterator[Notice]:
         yield Notice(
             "duplicate-runs",
             f"{len(twice)} of {len(counts)} runs were read more than once, {cut(key)} {many} "
-            "times: each time counts.",
+            "times: every copy counts.",
         )
 
 
@@ -68,11 +68,11 @@ def _seeds(groups: Sequence[Group]) -> Iterator[Notice]:
                 broken |= any(run.state is not State.FINISHED for run in runs)
     if found:
         more = f"; {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        hint = " Some begin after step 0, as resumed runs do." * late
-        hint += " Some did not finish, as runs that were started again do." * broken
+        hint = " Some begin after step 0, like resumed runs." * late
+        hint += " Some did not finish, like runs that were restarted." * broken
         yield Notice(
             "duplicate-seeds",
-            f"Runs of one schedule share a seed ({'; '.join(found[:_SHOWN])}{more}): where one "
+            f"Runs of one schedule share a seed ({'; '.join(found[:_SHOWN])}{more}): if one "
             f"repeats or continues another, the same training counts twice.{hint}",
         )
 
@@ -93,8 +93,8 @@ def _values(groups: Sequence[Group], metric: str) -> Iterator[Notice]:
         yield Notice(
             "identical-runs",
             f"Runs have the same {metric} at every step ({'; '.join(found[:_SHOWN])}{more}): "
-            "copies, or a seed that changes nothing. Each counts as a run of its own, so that the "
-            "spread looks smaller than it is.",
+            "they are copies, or the seed has no effect. Each counts as a separate run, which "
+            "makes the spread look smaller than it is.",
         )
 
 

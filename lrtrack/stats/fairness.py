@@ -1,4 +1,4 @@
-"""What makes a comparison less fair than it looks."""
+"""Warnings about what makes a comparison less fair than it looks."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def notices(
     summaries: Sequence[Sequence[RunSummary]],
     metric: str,
 ) -> tuple[Notice, ...]:
-    """All that makes it less fair to compare `groups` by `metric`.
+    """Collect everything that makes it less fair to compare `groups` by `metric`.
 
     Args:
         summaries: one sequence a group, in the order of its histories.
     """
     histories = [history for group in groups for history in group.histories]
-    found = (
+    warnings = (
         *_budgets(histories, [run for runs in summaries for run in runs]),
         *_devices(histories),
         *mixed(groups),
@@ -31,7 +31,7 @@ def notices(
         *duplicates(groups, metric),
         *_missing(histories, [run for runs in summaries for run in runs], metric),
     )
-    return tuple(found)
+    return tuple(warnings)
 
 
 def metrics_of(histories: Sequence[History]) -> list[str]:
@@ -56,7 +56,7 @@ def _budgets(histories: Sequence[History], runs: Sequence[RunSummary]) -> Iterat
         yield Notice(
             "budget-differs",
             f"Finished runs have between {min(steps)} and {max(steps)} optimizer steps: a longer "
-            "run can be better for that alone.",
+            "run can be better just because it trained longer.",
         )
 
 
@@ -66,7 +66,7 @@ def _devices(histories: Sequence[History]) -> Iterator[Notice]:
         yield Notice(
             "mixed-devices",
             f"Runs used different devices ({listed(devices)}): their times and steps per second "
-            "do not compare.",
+            "are not comparable.",
         )
 
 

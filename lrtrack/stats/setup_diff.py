@@ -1,4 +1,4 @@
-"""Settings beside the schedule in which runs differ."""
+"""Settings other than the schedule in which runs differ."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def devices_of(histories: Iterable[History]) -> set[str]:
 
 
 def mixed(groups: Sequence[Group]) -> Iterator[Notice]:
-    """Name each setting in which runs that are averaged together differ."""
+    """Report each setting in which runs that are averaged together differ."""
     for name, groups_values in sorted(_values(groups).items()):
         inner = [seen for seen in groups_values if len(seen) > 1]
         if inner:
@@ -33,26 +33,26 @@ def mixed(groups: Sequence[Group]) -> Iterator[Notice]:
             yield Notice(
                 "config-differs",
                 f"Runs that are averaged together differ in {name} ({listed(set().union(*inner))})"
-                f": use --group-by {together} to keep them apart.",
+                f". Fix: use --group-by {together} to compare them separately.",
             )
 
 
 def unlike(groups: Sequence[Group]) -> Iterator[Notice]:
-    """Name each batch size, data set, model or optimizer that some schedules ran with and some not.
+    """Report each batch size, data set, model or optimizer that differs between schedules.
 
-    Other settings may well belong to the schedules; those that groups mix, `mixed` names.
+    Other settings may belong to the schedules. `mixed` reports settings that differ within a group.
     """
     grouped_by = {form for name in groups[0].fields for form in (name, f"config.{name}")}
-    parted: dict[tuple[int, ...], list[tuple[str, list[str]]]] = {}
+    split: dict[tuple[int, ...], list[tuple[str, list[str]]]] = {}
     for name, groups_values in sorted(_values(groups).items()):
         if name in grouped_by or not _decisive(name) or any(len(s) > 1 for s in groups_values):
             continue
         values = [next(iter(seen)) for seen in groups_values]
         known = list(dict.fromkeys(values))
-        if len(known) > 1:  # settings that part the schedules alike are told together
-            parted.setdefault(tuple(map(known.index, values)), []).append((name, known))
+        if len(known) > 1:  # settings that split the schedules the same way share a warning
+            split.setdefault(tuple(map(known.index, values)), []).append((name, known))
     names = _names(groups)
-    for parts, told in parted.items():
+    for parts, settings in split.items():
         sides = sorted(set(parts), key=lambda side: (parts.count(side), side))
         texts = []
         for side in sides:
@@ -60,12 +60,12 @@ def unlike(groups: Sequence[Group]) -> Iterator[Notice]:
             rest = side == sides[-1] and len(users) > _NAMES_SHOWN
             who = f"the other {len(users)}" if rest else _some(users)
             texts.append(
-                f"{_few([f'{name} {known[side]}' for name, known in told], ', ')} for {who}"
+                f"{_few([f'{name} {known[side]}' for name, known in settings], ', ')} for {who}"
             )
         yield Notice(
             "setup-differs",
-            f"Schedules ran with different setups ({_few(texts, '; ')}): what sets them apart may "
-            "be that.",
+            f"Schedules ran with different setups ({_few(texts, '; ')}): this may explain "
+            "the difference.",
         )
 
 
@@ -89,14 +89,14 @@ def cut(label: str) -> str:
 
 
 def _values(groups: Sequence[Group]) -> dict[str, list[set[str]]]:
-    """For each setting its values in each group; `none` where a run has not got it."""
+    """Each setting's values in each group; `none` for runs that lack it."""
     fields = [[settings_of(history) for history in group.histories] for group in groups]
     names = dict.fromkeys(name for group in fields for run in group for name in run)
     return {name: [{run.get(name, "none") for run in group} for group in fields] for name in names}
 
 
 def _decisive(name: str) -> bool:
-    """Whether the batch size, data, model or optimizer itself is what `name` says."""
+    """Whether `name` is the batch size, the data, the model or the optimizer itself."""
     key = re.sub(r"([a-z])([A-Z])", r"\1_\2", name.removeprefix("config.")).lower()
     words = re.split(r"[^a-z]+", key)
     return name == "optimizer.name" or (
@@ -105,7 +105,7 @@ def _decisive(name: str) -> bool:
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
-    """The schedules' names where they tell the groups apart, else labels."""
+    """The schedules' names if they distinguish the groups, labels otherwise."""
     names = [group.schedule_name for group in groups]
     return [
         cut(name if names.count(name) == 1 and group.label.startswith(name) else group.label)

@@ -105,7 +105,7 @@ def summarise(history: History, metric: str, mode: Mode, target: float | None) -
         seed=history.run.seed,
         steps=int(lr_steps[-1]) + 1 if lr_steps.size else 0,
         recorded=bool(values.size),
-        final=final_value(values),
+        final=finite(final_value(values)) if values.size else None,
         best=best,
         best_step=None if at is None else int(steps[at]),
         log_area=_log_area(steps, values),
@@ -136,16 +136,52 @@ def _rows(
     return history.steps[mask], history.times[mask], column(history, name)[mask]
 
 
-def final_value(values: NDArray[np.float64]) -> float | None:
-    """Mean of the last 5 % of the values, at least of 1; None where it is not finite.
+def final_count(size: int) -> int:
+    """How many of `size` records the final value averages: the last 5 %, at least 1."""
+    return max(1, math.ceil(FINAL_SHARE * size))
+
+
+def final_value(values: NDArray[np.float64]) -> float:
+    """Mean of the last 5 % of the values, at least of 1.
+
+    NaN and infinity are values like any other: the mean of values with an infinite one is
+    infinite, the mean of values with a NaN is NaN.
 
     Args:
-        values: shape (n,), in step order.
+        values: shape (n,), n > 0, in step order.
     """
-    if not values.size:
-        return None
+    return mean_of_last(values, final_count(values.size))
+
+
+def loss_metrics(losses: NDArray[np.float64], prefix: str = "") -> dict[str, float]:
+    """The run-level metrics `loss_final` and `loss_best`, which every tracker and user gets.
+
+    `loss_best` is the smallest finite loss, NaN if no loss is finite.
+
+    Args:
+        losses: shape (n,), in step order, each the mean over its step's batches.
+        prefix: stands before both names.
+
+    Returns:
+        Both metrics; empty if there are no losses.
+    """
+    if not losses.size:
+        return {}
+    best, _ = _best(losses, "min")
+    return {
+        f"{prefix}loss_final": final_value(losses),
+        f"{prefix}loss_best": math.nan if best is None else best,
+    }
+
+
+def mean_of_last(values: NDArray[np.float64], count: int) -> float:
+    """Mean of the last `count` values, at least of 1; NaN and infinity count as values.
+
+    Args:
+        values: shape (n,), n > 0, in step order.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        return finite(values[-math.ceil(FINAL_SHARE * values.size) :].mean())
+        return float(values[-max(1, count) :].mean())
 
 
 def _best(values: NDArray[np.float64], mode: Mode) -> tuple[float | None, int | None]:

@@ -1,11 +1,18 @@
-"""`track()`: where the parts meet.
+"""`track()`: records a training and has it uploaded.
 
-options.py     what the user asked for, checked before any training
-block.py       entering and leaving the `with` block
-run.py         the open run: what `with … as run` gives
-given.py       metrics that the user logs
-summing.py     the run's figures so far
-diagnosing.py  what the end of the block tells
+context.py           `track()` and its `with` block
+options.py           the options of `track()`, checked before any training
+arguments.py         conversion of single arguments
+placement.py         which tracker run a block writes to
+resume.py            finds the journal of a run that is resumed
+journal_location.py  opens the journal, on another disk if the first one is full
+recording.py         one run while it is recorded: capture, journal, courier
+upload_monitor.py    how far the upload is, and warnings about it
+run.py               `TrackedRun`: what users call
+user_metrics.py      metrics that users log
+live_summary.py      the run's summary so far
+live_diagnoses.py    the run's diagnoses
+exit_guard.py        notices that a block was left even if its exit was interrupted
 """
 
 from lrtrack.tracking.context import track

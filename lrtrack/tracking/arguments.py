@@ -1,7 +1,7 @@
-"""The values of arguments, as users give them: converted where they are sensible, else refused.
+"""Checks and conversions of single arguments of `track()`.
 
-A journal takes any JSON, and its readers do not: what they would refuse is refused here, before
-the training.
+A journal accepts any JSON, but its readers do not. What they would reject is rejected here, before
+the training starts.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from lrtrack.journal.events import MAX_EVENT, understood
 from lrtrack.journal.framing import Frame, Kind
 from lrtrack.records import Run
 
-#: What trackers and readers can hold as an integer.
+#: The largest integer that trackers and readers can hold.
 _LARGEST = 2**63 - 1
-#: What a run id may look like: MLflow's and lrtrack's are hexadecimal, W&B's the user's choice.
+#: Run ids: those of MLflow and lrtrack are hexadecimal, those of W&B are chosen by the user.
 _RUN_ID = re.compile(r"(?!/)(?!.*(?:^|/)\.{1,2}(?:/|$))[^\s\\*?\[\]\x00-\x1f]{1,256}")
-#: Room in an event for what else it says.
+#: Space in an event for its other fields.
 _MARGIN = 2**16
 
 
 def text(name: str, value: Any, *, empty: bool = True) -> str | None:
-    """The value of an argument that is text: text, a number or a path; None stays None.
+    """Convert an argument that is text, an integer or a path; None stays None.
 
     Raises:
-        UsageError: it is something else, or holds characters that cannot be stored.
+        UsageError: it is something else, or it has characters that cannot be stored.
     """
     if value is None:
         return None
@@ -44,12 +44,12 @@ def text(name: str, value: Any, *, empty: bool = True) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str):
         number = None if isinstance(value, bool | bytes) else _whole(value)
         if number is None or abs(number) > _LARGEST:
-            raise UsageError(f"{name} must be text, got {_shown(value)}. Fix: give a str.")
+            raise UsageError(f"{name} must be text, got {_shown(value)}. Fix: pass a str.")
         value = str(number)
     value = str.__str__(value)
     if not _encodes(value):
         raise UsageError(
-            f"{name} holds characters that are no valid Unicode: {_shown(value)}. Fix: remove them."
+            f"{name} has characters that are not valid Unicode: {_shown(value)}. Fix: remove them."
         )
     if not empty and not value:
         raise UsageError(f"{name} must not be empty.")
@@ -57,32 +57,32 @@ def text(name: str, value: Any, *, empty: bool = True) -> str | None:
 
 
 def choice(name: str, value: Any, known: Collection[str]) -> str:
-    """The value of an argument that is one of several words.
+    """Check an argument that is one of several words.
 
     Raises:
         UsageError: it is none of them.
     """
     if isinstance(value, str) and value in known:
         return str(value)
-    given = value if isinstance(value, str) else _shown(value)
-    raise UsageError(unknown(f"value for {name}", given, known))
+    word = value if isinstance(value, str) else _shown(value)
+    raise UsageError(unknown(f"value for {name}", word, known))
 
 
-def integer(name: str, value: Any, least: int = -_LARGEST - 1) -> int:
-    """The value of an argument that is an integer, of Python, NumPy or torch.
+def integer(name: str, value: Any, minimum: int = -_LARGEST - 1) -> int:
+    """Convert an integer of Python, NumPy or torch.
 
     Raises:
-        UsageError: it is not one, or out of range.
+        UsageError: it is not an integer, or out of range.
     """
     number = None if isinstance(value, bool) else _whole(value)
-    if number is None or not least <= number <= _LARGEST:
-        bounds = f"at least {least}" if least >= 0 else "of 64 bits at most"
-        raise UsageError(f"{name} must be an integer, {bounds}; got {_shown(value)}")
+    if number is None or not minimum <= number <= _LARGEST:
+        bounds = f"at least {minimum}" if minimum >= 0 else "of at most 64 bits"
+        raise UsageError(f"{name} must be an integer, {bounds}; got {_shown(value)}.")
     return number
 
 
 def seconds(name: str, value: Any) -> float:
-    """The value of an argument that is a time to wait; infinity is one.
+    """Convert a time to wait, which may be infinite.
 
     Raises:
         UsageError: it is not a number, negative or NaN.
@@ -93,29 +93,29 @@ def seconds(name: str, value: Any) -> float:
         number = math.nan
     if not number >= 0:
         raise UsageError(
-            f"{name} is in seconds, at least 0; got {_shown(value)}. Fix: 0 does not wait, "
-            "math.inf waits as long as it takes."
+            f"{name} must be a number of seconds, at least 0; got {_shown(value)}. Fix: pass 0 "
+            "for no wait, or math.inf for no limit."
         )
     return number
 
 
 def run_id(name: str, value: Any) -> str | None:
-    """The value of an argument that is a run's id.
+    """Check the id of a run.
 
     Raises:
         UsageError: it cannot be one, such as a path or a pattern.
     """
-    found = text(name, value, empty=False)
-    if found is not None and (not _RUN_ID.fullmatch(found)):
+    id_text = text(name, value, empty=False)
+    if id_text is not None and not _RUN_ID.fullmatch(id_text):
         raise UsageError(
-            f"{name} must be a run's id, got {_shown(found)}. Fix: give what `run.id` or "
-            "`lrtrack runs` says, not a path or a pattern."
+            f"{name} must be the id of a run, got {_shown(id_text)}. Fix: pass the id that "
+            "`run.id` or `lrtrack runs` shows, not a path or a pattern."
         )
-    return found
+    return id_text
 
 
 def tags(value: Any) -> dict[str, str]:
-    """The user's own tags; those whose value is None are left out.
+    """Convert the user's tags; those whose value is None are skipped.
 
     Raises:
         UsageError: it is not a mapping, or a name or value cannot be stored.
@@ -124,39 +124,43 @@ def tags(value: Any) -> dict[str, str]:
         return {}
     if not isinstance(value, Mapping):
         raise UsageError(
-            f'tags must be a mapping such as {{"team": "vision"}}, got {_shown(value)}'
+            f'tags must be a mapping such as {{"team": "vision"}}, got {_shown(value)}.'
         )
     return {
-        _written("a tag's name", key): _written(f"the tag {_shown(key)}", inner)
+        _to_text("a tag's name", key): _to_text(f"the tag {_shown(key)}", inner)
         for key, inner in value.items()
         if inner is not None
     }
 
 
 def config(value: Any) -> dict[str, Any]:
-    """Settings as a mapping of what JSON can hold: of a mapping, a dataclass or a namespace.
+    """Convert settings to a mapping of JSON values.
 
-    Objects are their text; nothing of the user's is copied.
+    Other objects are converted to text; nothing of the user's is copied.
+
+    Args:
+        value: a mapping, a dataclass or a namespace.
 
     Raises:
-        UsageError: it is none of these, too deep, too large, or a value has no text.
+        UsageError: it is none of these, nested too deeply, too large, or a value has no text.
     """
-    found = _json(as_mapping(value), "config", DEEPEST // 2)
+    settings = _json(as_mapping(value), "config", DEEPEST // 2)
     try:
-        size = len(json.dumps(found))
+        size = len(json.dumps(settings))
     except ValueError as error:  # an integer of more digits than Python writes
         raise UsageError(f"config cannot be stored: {error}") from error
     if size > MAX_EVENT - _MARGIN:
-        largest = max(found, key=lambda key: len(json.dumps(found[key])))
+        largest = max(settings, key=lambda key: len(json.dumps(settings[key])))
         raise UsageError(
-            f"config takes {size / 2**20:.0f} MiB, and {(MAX_EVENT - _MARGIN) / 2**20:.0f} MiB is "
-            f"the most; the largest value is {largest!r}. Fix: leave it out, or log it as a file."
+            f"config takes {size / 2**20:.0f} MiB; the limit is "
+            f"{(MAX_EVENT - _MARGIN) / 2**20:.0f} MiB. The largest value is {largest!r}. Fix: "
+            "remove it from config, or log it as a file."
         )
-    return dict(found)
+    return dict(settings)
 
 
 def as_mapping(value: Any) -> dict[Any, Any]:
-    """`config` as a mapping: a dict, a dataclass, or an `argparse.Namespace`.
+    """Turn `config` (a dict, a dataclass, or an `argparse.Namespace`) into a dict.
 
     Raises:
         UsageError: it is none of these.
@@ -170,14 +174,14 @@ def as_mapping(value: Any) -> dict[Any, Any]:
         return dict(value)
     if hasattr(value, "__dict__") and not isinstance(value, type):
         return dict(vars(value))
-    raise UsageError(f"config must be a mapping, a dataclass or a namespace, got {_shown(value)}")
+    raise UsageError(f"config must be a mapping, a dataclass or a namespace, got {_shown(value)}.")
 
 
 def require_readable(run: Run) -> None:
-    """Refuse a run of which no reader could make sense, by asking the readers.
+    """Check that readers can read a run back, by reading it.
 
     Raises:
-        UsageError: that is so.
+        UsageError: they cannot.
     """
     try:
         payload = json.dumps({"event": "run", "time": 0.0, "run": run.to_dict()}).encode()
@@ -191,46 +195,48 @@ def require_readable(run: Run) -> None:
         raise UsageError(f"This run's description cannot be stored: {error}") from error
 
 
-def _json(value: Any, path: str, deepest: int) -> Any:
-    if isinstance(value, Mapping | list | tuple) and deepest < 0:
-        raise UsageError(f"config has more than {DEEPEST // 2} lists and mappings in each other")
+def _json(value: Any, path: str, levels_left: int) -> Any:
+    if isinstance(value, Mapping | list | tuple) and levels_left < 0:
+        raise UsageError(f"config is nested more than {DEEPEST // 2} levels deep.")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = as_mapping(value)
     if isinstance(value, Mapping):
         return {
-            key: _json(inner, f"{path}[{clean(key)[:80]!r}]", deepest - 1)
-            for key, inner in ((_written(f"a key in {path}", k), v) for k, v in value.items())
+            key: _json(inner, f"{path}[{clean(key)[:80]!r}]", levels_left - 1)
+            for key, inner in ((_to_text(f"a key in {path}", k), v) for k, v in value.items())
         }
     if isinstance(value, list | tuple):
-        return [_json(inner, f"{path}[{at}]", deepest - 1) for at, inner in enumerate(value)]
+        return [
+            _json(inner, f"{path}[{index}]", levels_left - 1) for index, inner in enumerate(value)
+        ]
     if value is None or type(value) in (bool, float):
         return value
     if type(value) is int and abs(value) < 2**1024:
         return value
-    return _written(path, value)
+    return _to_text(path, value)
 
 
-def _written(what: str, value: Any) -> str:
+def _to_text(what: str, value: Any) -> str:
     """The text of any object."""
     try:
-        found = str.__str__(value) if isinstance(value, str) else str(value)
+        string = str.__str__(value) if isinstance(value, str) else str(value)
     except Exception as error:
         raise UsageError(
             f"{what} cannot be written as text: {type(error).__name__}: {_shown_text(error)}. "
-            "Fix: give its text or leave it out."
+            "Fix: pass it as a str, or remove it."
         ) from error
-    return found if _encodes(found) else found.encode("utf-8", "backslashreplace").decode()
+    return string if _encodes(string) else string.encode("utf-8", "backslashreplace").decode()
 
 
 def _whole(value: Any) -> int | None:
-    """An integer of any library; None for what is not one."""
+    """The value of an integer of any library; None if it is not an integer."""
     if isinstance(value, torch.Tensor) and (value.numel() != 1 or value.dtype is torch.bool):
         return None
     if type(value).__name__ in ("bool", "bool_"):  # NumPy's
         return None
     try:
-        found: Any = value.item() if isinstance(value, torch.Tensor) else value
-        return operator.index(found)
+        number: Any = value.item() if isinstance(value, torch.Tensor) else value
+        return operator.index(number)
     except Exception:
         return None
 
@@ -244,13 +250,13 @@ def _encodes(value: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """A value in a message: short, on one line, whatever its `__repr__` does."""
+    """A value for a message: short and on one line, even if its `__repr__` fails."""
     kind = type(value).__name__
     try:
-        found = clean(repr(value))
+        shown = clean(repr(value))
     except Exception:
         return f"an object of class {kind}"
-    return f"{found[:80]}{'…' if len(found) > 80 else ''} ({kind})"
+    return f"{shown[:80]}{'…' if len(shown) > 80 else ''} ({kind})"
 
 
 def _shown_text(error: Exception) -> str:

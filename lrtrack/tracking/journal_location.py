@@ -1,4 +1,4 @@
-"""Where a block's journal goes: the journal directory, or another disk if that one is full."""
+"""Opens the journal of a run in the journal directory, or on another disk if that one is full."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lrtrack.records import Run, State
 from lrtrack.shipping.credentials import note_opener
 from lrtrack.user_state import private_directories
 
-#: The journal directory inside a private directory of the user's.
+#: The name of the journal directory inside a private directory of the user.
 FOLDER = "journals"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -38,45 +38,48 @@ def open_journal(
     Args:
         layout: the journal directory.
         run: the run.
-        credentials: of this process, as salted hashes; those of a resumed run may be others.
+        credentials: salted hashes of this process's credentials; a resumed run may have others.
         on_tick, on_rows, is_abandoned: as for `JournalWriter`.
 
     Returns:
-        The directory that it is in, another one if the disk is full, and the journal: None, with a
-        warning, if there is no place for it.
+        The directory of the journal (another one if the disk is full), and the journal: None, with
+        a warning, if it cannot be opened anywhere.
     """
     if rank() > 0:
-        return layout, None  # one run for all processes, written by rank 0
+        return layout, None  # all processes share one run, which rank 0 writes
 
-    def open_in(place: Layout) -> JournalWriter:
-        place.create()
-        # Before any shipper looks at the run.
-        note_opener(place, run, credentials)
-        return _open_in(place, run, on_tick, on_rows, is_abandoned)
+    def open_in(layout: Layout) -> JournalWriter:
+        layout.create()
+        # Must be there before any uploading process reads the run.
+        note_opener(layout, run, credentials)
+        return _open_in(layout, run, on_tick, on_rows, is_abandoned)
 
     try:
         return layout, open_in(layout)
     except (JournalError, OSError) as error:
-        if _is_full(error) and (found := _elsewhere(open_in, error)) is not None:
-            return found
-        warn(f"lrtrack {error}. Training goes on without a record; set LRTRACK_DIR elsewhere.")
+        if _is_full(error) and (moved := _open_elsewhere(open_in, error)) is not None:
+            return moved
+        warn(
+            f"lrtrack {error}. Training continues without a record. Fix: set LRTRACK_DIR to a "
+            "writable directory."
+        )
         return layout, None
 
 
-def _elsewhere(
+def _open_elsewhere(
     open_in: Callable[[Layout], JournalWriter], error: Exception
 ) -> tuple[Layout, JournalWriter] | None:
-    """Open the journal on another disk, as this one is full; None where that has no room either."""
-    for place in private_directories():
-        layout = Layout(place / FOLDER)
+    """Open the journal on another disk; None if there is no room either."""
+    for directory in private_directories():
+        layout = Layout(directory / FOLDER)
         try:
             writer = open_in(layout)
         except (JournalError, OSError):
             continue
         warn(
             f"lrtrack {error}. This run is recorded in {layout.root} instead, and uploaded from "
-            f"there, if need be by `LRTRACK_DIR={layout.root} lrtrack sync`. Fix: make room, or "
-            "set LRTRACK_DIR."
+            f"there, or by `LRTRACK_DIR={layout.root} lrtrack sync`. Fix: free disk space, or set "
+            "LRTRACK_DIR to another disk."
         )
         return layout, writer
     return None
@@ -85,8 +88,8 @@ def _elsewhere(
 def _open_in(
     layout: Layout, run: Run, on_tick: Any, on_rows: Any, is_abandoned: Callable[[], bool]
 ) -> JournalWriter:
-    # Queued before there is a journal: whoever is killed in between leaves no lost run. And
-    # after: a shipper that was about to settle a run resumed here has not seen it so far.
+    # Queued before the journal exists, so that a kill in between loses no run, and once more
+    # afterwards: an uploading process may have just removed a run that is resumed here.
     queue(layout, run)
     path = layout.journal(run.id)
     writer = None
@@ -96,24 +99,24 @@ def _open_in(
             path, run, settle, on_tick, on_rows, on_lost, elsewhere, is_abandoned
         )
         queue(layout, run)
-        _ = JournalReader(path).run  # whoever delivers it must be able to read it
+        _ = JournalReader(path).run  # the uploading process must be able to read it
         return writer
     except BaseException:
         if writer is not None:
             writer.close(State.FAILED, wait=False)
-        _discard_unbegun(layout, run)
+        _remove_unstarted(layout, run)
         raise
 
 
 def queue(layout: Layout, run: Run) -> None:
-    """Have the directory there, and the run in its queue if there is anything to deliver."""
+    """Create the directory, and queue the run if there is anything to upload."""
     layout.create()
     if any(target.portable and target.delivers for target in run.targets):
         layout.marker(run.id).touch(mode=0o600)
 
 
-def _discard_unbegun(layout: Layout, run: Run) -> None:
-    """Take a run out of the queue of which there is no word: it would be taken for a broken one."""
+def _remove_unstarted(layout: Layout, run: Run) -> None:
+    """Remove a run without any record from the queue, where it would count as corrupt."""
     path = layout.journal(run.id)
     with contextlib.suppress(OSError):
         if path.exists() and path.stat().st_size <= len(PREAMBLE):

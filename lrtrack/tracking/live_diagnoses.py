@@ -1,4 +1,4 @@
-"""Diagnosing a block: figures while it runs, evidence at its end, one line each for the user."""
+"""Diagnoses of a run: statistics while it runs, observations and messages at its end."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from lrtrack.capture.step_capture import StepCapture
 from lrtrack.errors import warn
 from lrtrack.journal import history_table
 from lrtrack.records import Run, State
-from lrtrack.stats.diagnose import Evidence, Figures, Found, diagnose
+from lrtrack.stats.diagnose import Diagnosis, Observations, RunningStatistics, diagnose
 
 
-class Diagnosing:
-    """What is to be told of one block at its end.
+class LiveDiagnoses:
+    """Collects the statistics that one run's diagnoses need, and makes the diagnoses at its end.
 
     Args:
-        run: the run that the block writes.
-        capture: its eyes.
+        run: the run.
+        capture: counts its steps.
         loss_wanted: whether losses are captured.
-        earlier: the records of a run that is resumed.
+        earlier: the records so far of a run that is resumed.
     """
 
     def __init__(
@@ -30,32 +30,32 @@ class Diagnosing:
         self._run = run
         self._capture = capture
         self._loss_wanted = loss_wanted
-        self._figures = Figures(run.schedule, run.prefix)
+        self._figures = RunningStatistics(run.schedule, run.prefix)
         if earlier is not None and earlier.num_rows:
-            found = history_table.arrays(earlier)
-            metrics, present = found["metrics"], found["present"]
-            self._figures.add(found["steps"], {n: (metrics[n], present[n]) for n in metrics})
+            arrays = history_table.arrays(earlier)
+            metrics, present = arrays["metrics"], arrays["present"]
+            self._figures.add(arrays["steps"], {n: (metrics[n], present[n]) for n in metrics})
 
     def add(self, steps: Any, metrics: Any) -> None:
-        """Take rows on their way into the journal."""
+        """Add rows that are about to be written to the journal."""
         self._figures.add(steps, metrics)
 
-    def found(self, state: State) -> tuple[Found, ...]:
-        """All that is to be told, when the hooks are out and all rows were taken."""
+    def at_end(self, state: State) -> tuple[Diagnosis, ...]:
+        """Diagnose the run, after the hooks were removed and all rows were added."""
         return diagnose(self._run, self._figures, state, self._evidence())
 
-    def _evidence(self) -> Evidence:
+    def _evidence(self) -> Observations:
         capture, stepping = self._capture, self._capture.stepping
-        several = {steps: often for steps, often in stepping.jumps.items() if steps > 1}
-        return Evidence(
+        repeats = {steps: count for steps, count in stepping.jumps.items() if steps > 1}
+        return Observations(
             steps=capture.made,
             total=capture.step + 1,
             begun=stepping.begun,
             position=stepping.position,
             used=stepping.at or 0,
             moves=stepping.moves,
-            repeated=sum(several.values()),
-            factor=max(several, key=lambda steps: several[steps], default=1),
+            repeated=sum(repeats.values()),
+            factor=max(repeats, key=lambda steps: repeats[steps], default=1),
             rested=capture.made - stepping.moved_at,
             early=0 if stepping.begun else stepping.early,
             unreached=tuple(capture.unreached.names()),
@@ -64,8 +64,9 @@ class Diagnosing:
         )
 
 
-def tell(found: Sequence[Found]) -> None:
-    """One line each on stderr, the way that lrtrack warns: Python's filters can switch them off."""
-    for each in found:
-        about = f" ({each['prefix']})" if "prefix" in each else ""
-        warn(f"{each['code']}{about}: {each['message']} To do: {each['hint']}.")
+def print_diagnoses(diagnoses: Sequence[Diagnosis]) -> None:
+    """Warn once per diagnosis, so that Python's warning filters can switch them off."""
+    for diagnosis in diagnoses:
+        prefix = f" ({diagnosis['prefix']})" if "prefix" in diagnosis else ""
+        hint = diagnosis["hint"]
+        warn(f"{diagnosis['code']}{prefix}: {diagnosis['message']} Fix: {hint}.")

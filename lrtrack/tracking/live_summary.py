@@ -1,4 +1,4 @@
-"""A run's figures so far, read on from its journal: whoever never asks pays nothing."""
+"""The summary of a run so far, read from its journal: it costs nothing until it is asked for."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from lrtrack.journal.reader import JournalReader
 from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses
-from lrtrack.stats.summary import FINAL_SHARE
+from lrtrack.stats.summary import final_count, loss_metrics, mean_of_last
 
-#: So many losses before those that are asked for say what is a usual `loss_count`.
+#: How many earlier losses are used to find the usual `loss_count`.
 _CONTEXT = 1000
 
 
-class Summing:
-    """The last value of each metric, and all losses, of one journal as far as it was looked at.
+class LiveSummary:
+    """The last value of each metric, and all losses, of one journal as far as it was read.
 
     Attributes:
         last: metric name to its latest value, in order of appearance.
@@ -28,10 +28,10 @@ class Summing:
 
     Args:
         path: the journal, which may grow.
-        prefix: what stands before the names of its metrics.
+        prefix: the prefix of its metrics.
 
     Raises:
-        JournalError: it cannot be read.
+        JournalError: the journal cannot be read.
     """
 
     def __init__(self, path: Path, prefix: str) -> None:
@@ -45,64 +45,58 @@ class Summing:
         self._counts = array("d")
         self._steps = array("q")
 
-    def look(self) -> None:
-        """Take what has come since the last look."""
+    def update(self) -> None:
+        """Read what was appended since the last update."""
         for entry in self._reader.entries(self._offset):
             self._offset = entry.end
             if entry.rows is not None:
                 self._add(entry.rows)
 
     def loss(self, last: int | None = None) -> float | None:
-        """Mean of the losses of the last `last` steps, or of the last 5 % of all of them.
+        """Mean of the losses of the last `last` steps, or of the last 5 % of all losses.
 
-        Of the latest alone where none is as late; None before the first.
+        The latest loss if none of these steps has one; None before the first.
         """
         if not self._losses:
             return None
         if last is None:
-            count = math.ceil(FINAL_SHARE * len(self._losses))
+            count = final_count(len(self._losses))
         else:
             count = len(self._steps) - bisect_right(self._steps, self.step - last)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return float(self._means(None if last is None else count)[-max(count, 1) :].mean())
+        return mean_of_last(self._means(None if last is None else count), count)
 
     def summary(self) -> dict[str, float]:
-        """The last values, and what a tracker shows of a run's loss when it is over."""
-        found, loss = dict(self.last), self.loss()
-        if loss is not None:
-            losses = self._means()
-            finite = losses[np.isfinite(losses)]
-            found[f"{self._loss}_final"] = loss
-            found[f"{self._loss}_best"] = float(finite.min()) if finite.size else math.nan
-        return found
+        """The last values, with `loss_final` and `loss_best`."""
+        prefix = self._loss.removesuffix(LOSS)
+        return {**self.last, **loss_metrics(self._means(), prefix)}
 
     def _add(self, rows: pa.RecordBatch) -> None:
         if len(rows):
             self.step = rows["step"][-1].as_py()
         for name, column in zip(rows.schema.names[2:], rows.columns[2:], strict=True):
-            there = column.drop_null()
-            if len(there):
-                self.last[name] = there[-1].as_py()
+            values = column.drop_null()
+            if len(values):
+                self.last[name] = values[-1].as_py()
         if self._loss in rows.schema.names:
             self._add_losses(rows)
 
     def _add_losses(self, rows: pa.RecordBatch) -> None:
-        there = rows[self._loss].is_valid()
-        steps = rows["step"].filter(there).tolist()
+        has_loss = rows[self._loss].is_valid()
+        steps = rows["step"].filter(has_loss).tolist()
         counts = [None] * len(steps)
         if self._count in rows.schema.names:
-            counts = rows[self._count].filter(there).tolist()
+            counts = rows[self._count].filter(has_loss).tolist()
         losses = rows[self._loss].drop_null().tolist()
         for step, loss, count in zip(steps, losses, counts, strict=True):
-            known = math.nan if count is None else count
+            count_or_nan = math.nan if count is None else count
             if self._steps and step == self._steps[-1]:  # replaced by the user
-                self._losses[-1], self._counts[-1] = loss, known
+                self._losses[-1], self._counts[-1] = loss, count_or_nan
             else:
                 self._losses.append(loss)
-                self._counts.append(known)
+                self._counts.append(count_or_nan)
                 self._steps.append(step)
 
     def _means(self, last: int | None = None) -> NDArray[np.float64]:
-        """At least the `last` losses (None: all), each as the mean over its step's batches."""
+        """At least the `last` losses (None: all), each the mean over the batches of its step."""
         first = 0 if last is None else -(last + _CONTEXT)
         return mean_losses(np.array(self._losses[first:]), np.array(self._counts[first:]))

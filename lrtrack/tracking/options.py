@@ -1,4 +1,4 @@
-"""What the user asked for, checked before any training, and turned into a `Run`."""
+"""The options of `track()`: checked before any training, and turned into a `Run`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from lrtrack.tracking.arguments import as_mapping as as_mapping
 from lrtrack.tracking.placement import announce, place
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """The arguments of `track()`, which documents them.
 
-    Those of `find_lr()` as well: `kind` is `FIND` then, and `scheduler` the sweep as a `Schedule`.
+    A range test of `find_lr()` has the `kind` `FIND`, and its sweep of rates as `scheduler`.
     """
 
     optimizer: Any
@@ -57,44 +57,48 @@ class Options:
 
 
 def check(options: Options) -> None:
-    """Refuse what cannot be meant.
+    """Check all options together.
 
     Raises:
-        TypeError: no optimizer, no scheduler, or the two swapped.
-        UsageError: an option has a value that does not exist, the optimizer has no parameters,
-            or the scheduler is another optimizer's.
+        TypeError: the optimizer or the scheduler is not one, or the two are swapped.
+        UsageError: an option has an invalid value, the optimizer has no parameters, or the
+            scheduler belongs to another optimizer.
     """
     scheduler = options.scheduler
     if isinstance(scheduler, torch.optim.Optimizer):
-        raise TypeError("track() takes the optimizer first and the scheduler second; swap them")
+        raise TypeError(
+            "track() takes the optimizer first and the scheduler second. Fix: swap them."
+        )
     _check_parameters(unwrap(options.optimizer))
-    told = scheduler is None or isinstance(scheduler, Schedule)
-    steps = told or callable(getattr(scheduler, "step", None))
+    described = scheduler is None or isinstance(scheduler, Schedule)
+    steps = described or callable(getattr(scheduler, "step", None))
     if options.kind == TRAIN and not steps:
         raise TypeError(
             "track() expects a scheduler with a step() method, a Schedule or None as its second "
-            f"argument, got {type(scheduler).__name__}"
+            f"argument, got {type(scheduler).__name__}."
         )
-    check_belonging(options.optimizer, scheduler)
+    check_ownership(options.optimizer, scheduler)
     check_values(options)
     if options.norms == "layer" and not isinstance(options.model, torch.nn.Module):
-        raise UsageError('norms="layer" needs model=…, whose parameters give the names')
+        raise UsageError(
+            'norms="layer" needs the names of the model\'s parameters. Fix: pass model=….'
+        )
 
 
 def check_values(options: Options) -> None:
-    """Refuse values that do not exist, whatever is to be tracked.
+    """Check the values of the options, without optimizer and scheduler.
 
     Raises:
-        UsageError: there is one.
+        UsageError: a value is invalid.
     """
     converted(options)
 
 
 def converted(options: Options) -> Options:
-    """The options, with each value as the kind that it is documented to be.
+    """Convert each option to its documented type.
 
     Raises:
-        UsageError: a value that cannot be meant.
+        UsageError: a value is invalid.
     """
     seed = options.seed
     return dataclasses.replace(
@@ -106,7 +110,7 @@ def converted(options: Options) -> Options:
         prefix=arguments.text("prefix", options.prefix) or "",
         resume=arguments.run_id("resume", options.resume),
         seed=None if seed is None else arguments.integer("seed", seed),
-        every=arguments.integer("every", options.every, least=1),
+        every=arguments.integer("every", options.every, minimum=1),
         config=arguments.config(options.config),
         tags=arguments.tags(options.tags),
         flush_timeout=arguments.seconds("flush_timeout", options.flush_timeout),
@@ -116,23 +120,23 @@ def converted(options: Options) -> Options:
 def _check_parameters(optimizer: torch.optim.Optimizer) -> None:
     if not any(group["params"] for group in optimizer.param_groups):
         raise UsageError(
-            f"the {type(optimizer).__name__} has no parameters, so its steps would train nothing; "
-            "hand it the model's parameters"
+            f"The {type(optimizer).__name__} has no parameters, so its steps would train nothing. "
+            "Fix: create it with the model's parameters."
         )
 
 
-def check_belonging(optimizer: Any, scheduler: Any) -> None:
-    """Refuse a scheduler that moves another optimizer.
+def check_ownership(optimizer: Any, scheduler: Any) -> None:
+    """Check that a scheduler changes this optimizer.
 
     Raises:
-        UsageError: it does.
+        UsageError: it changes another one.
     """
     other = None if scheduler is None else foreign(optimizer, scheduler)
     if other is not None:
         raise UsageError(
-            f"the {type(scheduler).__name__} moves the learning rate of another optimizer (of "
-            f"class {type(other).__name__}), not of the {type(optimizer).__name__} that is to be "
-            "tracked; make the scheduler with the tracked optimizer"
+            f"The {type(scheduler).__name__} changes the learning rate of another optimizer (of "
+            f"class {type(other).__name__}), not of the tracked {type(optimizer).__name__}. Fix: "
+            "create the scheduler with the tracked optimizer."
         )
 
 
@@ -140,7 +144,7 @@ def trackers(options: Options, settings: Settings) -> list[Tracker]:
     """The trackers to write to: argument, else active runs, else settings, else MLflow.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: a name is unknown.
     """
     if options.tracker is not None:
         return registry.resolve(options.tracker)
@@ -148,15 +152,15 @@ def trackers(options: Options, settings: Settings) -> list[Tracker]:
     return active or registry.resolve(settings.tracker)
 
 
-def identity(options: Options, settings: Settings, found: list[Tracker]) -> Run:
-    """The run that a block with these options is."""
+def identity(options: Options, settings: Settings, active_trackers: list[Tracker]) -> Run:
+    """Describe the run of a block with these options."""
     optimizer = unwrap(options.optimizer)
     default = settings.experiment or DEFAULT_EXPERIMENT
     layout, run_id = Layout(settings.directory), uuid.uuid4().hex
-    targets = tuple(place(options, tracker, layout, run_id, default) for tracker in found)
-    if found and options.tracker is None and settings.tracker is None:
-        announce(found, targets)
-    named = [target.experiment for target in targets if target.experiment]
+    targets = tuple(place(options, tracker, layout, run_id, default) for tracker in active_trackers)
+    if active_trackers and options.tracker is None and settings.tracker is None:
+        announce(active_trackers, targets)
+    experiments = [target.experiment for target in targets if target.experiment]
     schedule = describe(options.scheduler)
     device_type, device_name = device_of(optimizer)
     run = Run(
@@ -164,7 +168,7 @@ def identity(options: Options, settings: Settings, found: list[Tracker]) -> Run:
         name=options.name or _name(schedule.name, options.seed),
         schedule=schedule,
         optimizer=describe_optimizer(optimizer),
-        experiment=named[0] if named else options.experiment or default,
+        experiment=experiments[0] if experiments else options.experiment or default,
         group=options.group,
         seed=options.seed,
         config=dict(options.config or {}),

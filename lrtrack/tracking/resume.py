@@ -1,10 +1,12 @@
-"""Finding the journal of a run that is resumed."""
+"""Finds the journal of a run that is resumed."""
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import pyarrow as pa
 
 from lrtrack.errors import ForeignJournal, JournalError, warn
 from lrtrack.journal import overflow
@@ -13,39 +15,57 @@ from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run
 
 
-def continued(layout: Layout, run: Run, resume: str | None) -> tuple[Run, int, Any]:
-    """The run whose journal is to be continued, the last step in it, and its table of records.
+@dataclass(frozen=True)
+class ResumedRun:
+    """A run and what its journal already holds.
 
-    `run`, -1 and None where there is none.
+    Attributes:
+        run: the run.
+        last_step: the last step in its journal; -1 without one.
+        table: its records so far; None for a new journal.
     """
-    for path in _candidates(layout, resume) if resume else ():
-        with contextlib.suppress(OSError):  # then the run goes on before what is kept elsewhere
+
+    run: Run
+    last_step: int = -1
+    table: pa.Table | None = None
+
+
+def find_resumed(layout: Layout, run: Run, run_id: str | None) -> ResumedRun:
+    """Look for the journal to append to.
+
+    Args:
+        layout: the journal directory.
+        run: the run of the block; returned as it is if there is no journal to append to.
+        run_id: the id of the run to resume, lrtrack's or the tracker's; None: none.
+    """
+    for path in _candidates(layout, run_id) if run_id else ():
+        with contextlib.suppress(OSError):  # then the records on the other disk stay there
             overflow.merge(path)
         try:
             reader = JournalReader(path)
-            if reader.run.prefix != run.prefix:  # of another optimizer in the same run
+            if reader.run.prefix != run.prefix:  # another optimizer of the same run
                 continue
             table, _ = reader.table()
             steps = table["step"]
             if reader.damage:
-                warn(f"{path} is {reader.damage}; the run goes on without what was there.")
-            return reader.run, int(steps[-1].as_py()) if len(steps) else -1, table
+                warn(f"{path} is {reader.damage}; the run continues without the damaged records.")
+            return ResumedRun(reader.run, int(steps[-1].as_py()) if len(steps) else -1, table)
         except ForeignJournal as error:
             warn(str(error))
         except JournalError:
             continue
-    return run, -1, None
+    return ResumedRun(run)
 
 
-def _candidates(layout: Layout, resume: str) -> list[Any]:
+def _candidates(layout: Layout, run_id: str) -> list[Path]:
+    """Journals of the run, the latest first: a run may have several phases."""
     runs = layout.root / "runs"
-    found = [path for path in runs.glob("*.journal") if path.stem == resume]
+    paths = [path for path in runs.glob("*.journal") if path.stem == run_id]
     for cursor in runs.glob("*.cursor"):
-        if (read_json(cursor) or {}).get("remote_id") == resume:
-            found.append(runs / f"{cursor.name.partition('.')[0]}.journal")
-    # Of several phases of one run the latest goes on.
-    return sorted(found, key=_written, reverse=True)
+        if (read_json(cursor) or {}).get("remote_id") == run_id:
+            paths.append(runs / f"{cursor.name.partition('.')[0]}.journal")
+    return sorted(paths, key=_modification_time, reverse=True)
 
 
-def _written(path: Path) -> float:
+def _modification_time(path: Path) -> float:
     return path.stat().st_mtime if path.exists() else 0.0

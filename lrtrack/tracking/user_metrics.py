@@ -1,4 +1,4 @@
-"""Metrics that the user gives in his own words, made fit for the journal."""
+"""Conversion of the metrics that users log into values that a journal can hold."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from lrtrack.capture.device_scalars import hold, together
 from lrtrack.errors import warn
 
 
-def numbers(given: Mapping[str, Any], prefix: str, refused: set[str]) -> dict[str, Any]:
-    """Columns and their values; what is no number is left out, with one warning a name.
+def numbers(metrics: Mapping[str, Any], prefix: str, rejected: set[str]) -> dict[str, Any]:
+    """Convert metrics to columns and their values; skip non-numbers, with one warning per name.
 
     Args:
-        given: metric name to number or one-element tensor.
+        metrics: metric name to number or one-element tensor.
         prefix: put before each name.
-        refused: names that were warned of already; added to.
+        rejected: names that were already warned about; extended.
     """
-    found: dict[str, Any] = {}
-    for name, value in given.items():
+    columns: dict[str, Any] = {}
+    for name, value in metrics.items():
         try:
-            tensor = isinstance(value, torch.Tensor)
-            number = together(hold(value)) if tensor else float(value)
-            found[_column(prefix + str(name))] = number
+            is_tensor = isinstance(value, torch.Tensor)
+            number = together(hold(value)) if is_tensor else float(value)
+            columns[_column(prefix + str(name))] = number
         except (TypeError, ValueError, RuntimeError):
-            if name not in refused:
-                refused.add(name)
-                warn(f"metric {name!r} is not a number: {str(value)[:80]!r} is left out")
-    return found
+            if name not in rejected:
+                rejected.add(name)
+                warn(f"Metric {name!r} is not a number: {str(value)[:80]!r} is skipped.")
+    return columns
 
 
 def _column(name: str) -> str:
-    """Metric names as the columns of a history can hold them: `step` and `time` are taken."""
+    """The name of a metric's column: `step` and `time` are taken."""
     return f"{name}_" if name in ("step", "time") else name

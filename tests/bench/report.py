@@ -19,6 +19,7 @@ import numpy as np
 
 from lrtrack.records import History, Run, State
 from lrtrack.reports import pictures
+from lrtrack.reports.document import Document
 from lrtrack.reports.html import render
 from lrtrack.schedules import Schedule
 from lrtrack.stats import Comparison, compare_histories
@@ -72,10 +73,10 @@ def main(runs: int = 100, steps: int = 10_000, chromium: str | None = None) -> N
     """Measure and print."""
     comparison = compared(runs, steps)
     start = time.perf_counter()
-    text = render(comparison)
+    text = render(Document(comparison))
     found: dict[str, float] = {"html": time.perf_counter() - start, "megabytes": len(text) / 1e6}
     start = time.perf_counter()
-    pictures.render(comparison, "png")
+    pictures.render(Document(comparison), "png")
     found["png"] = time.perf_counter() - start
     chromium = chromium or shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is not None:

@@ -241,7 +241,7 @@ def test_what_a_spec_begins_with():
         (("cosine", 0), "at least 1; got 0"),
         (("cosine", 2.5), "at least 1; got 2.5"),
         (("cosin", 9), "Did you mean 'cosine'"),
-        ((7, 9), "a text or a mapping"),
+        ((7, 9), "a text, a mapping or a list"),
         (("onecycle(max_lr=1, steps=3)", 9), "OneCycleLR cannot be simulated for 9 steps: Tried"),
     ],
 )
@@ -253,11 +253,13 @@ def test_what_cannot_be_simulated_is_told(arguments, why):
 
 def test_options_that_make_no_sense_are_told():
     """Rates and times from 0 on, and a metric for each step but the last."""
-    with pytest.raises(UsageError, match="lr is a learning rate from 0 on, got -1"):
+    with pytest.raises(UsageError, match="lr must be at least 0, got -1"):
         lrtrack.simulate("constant", 9, lr=-1)
-    with pytest.raises(UsageError, match="seconds_per_step is a time from 0 on"):
+    with pytest.raises(UsageError, match="seconds_per_step must be at least 0"):
         lrtrack.simulate("time(rate=1)", 9, seconds_per_step=-1)
-    with pytest.raises(UsageError, match="9 steps need a metric after each but the last; got 7"):
+    with pytest.raises(
+        UsageError, match="9 steps need 8 metric values, one after each step but the last; got 7"
+    ):
         lrtrack.simulate("plateau", 9, metrics=[1.0] * 7)
 
 

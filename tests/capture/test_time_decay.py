@@ -194,14 +194,14 @@ def test_it_is_described_by_its_parameters():
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ({}, "one of rate, half_life and every; got none"),
+        ({}, "exactly one of rate, half_life and every; got none"),
         ({"rate": 1.0, "every": 2.0}, "got rate, every"),
-        ({"rate": 0.0}, "rate is per second, above 0; got 0.0"),
-        ({"half_life": -1.0}, "half_life is in seconds, above 0"),
-        ({"half_life": math.inf}, "half_life is in seconds"),
-        ({"rate": 1.0, "factor": 0.5}, "belongs to every="),
-        ({"every": 1.0, "factor": 1.5}, "between 0 and 1, got 1.5"),
-        ({"every": 1.0, "min_lr": -1.0}, "min_lr is a learning rate"),
+        ({"rate": 0.0}, r"rate \(per second\) must be above 0, got 0.0"),
+        ({"half_life": -1.0}, r"half_life \(in seconds\) must be above 0"),
+        ({"half_life": math.inf}, r"half_life \(in seconds\)"),
+        ({"rate": 1.0, "factor": 0.5}, "needs every="),
+        ({"every": 1.0, "factor": 1.5}, "must be between 0 and 1, got 1.5"),
+        ({"every": 1.0, "min_lr": -1.0}, "min_lr must be at least 0"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments, why):
@@ -225,5 +225,5 @@ def test_inverse_square_root_after_warmup_is_that_of_vaswani():
 
 def test_inverse_square_root_needs_a_timescale_above_zero():
     """A clear error before any training."""
-    with pytest.raises(ValueError, match="timescale is a number of steps above 0, got 0"):
+    with pytest.raises(ValueError, match="timescale must be a number of steps above 0, got 0"):
         lrtrack.InverseSqrtLR(sgd(), timescale=0)

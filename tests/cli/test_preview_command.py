@@ -79,7 +79,7 @@ def test_seconds_per_step(lrtrack):
         (("cosine", "--steps", "0"), "Invalid value for '--steps'"),
         (("cosine",), "Missing option '--steps'"),
         (("--steps", "9"), "Missing argument 'SPEC...'"),
-        (("cosine", "--steps", "9", "-o", "a.jpg"), "Known: .txt, .png"),
+        (("cosine", "--steps", "9", "-o", "a.jpg"), "Known: .txt, .csv, .html, .htm, .png, .svg"),
     ],
 )
 def test_mistakes(lrtrack, arguments, words):

@@ -241,7 +241,7 @@ def test_an_unwritable_directory_of_rank_0(job: Job) -> None:
     """
     assert job.said("unwritable")["step"] == STEPS - 1
     assert job.said("fsdp bare")["weights"] == job.said("unwritable")["weights"]
-    assert job.errors.count("Training goes on without a record") == 1
+    assert job.errors.count("Training continues without a record") == 1
 
 
 def test_a_block_on_rank_0_alone(job: Job) -> None:

@@ -20,7 +20,7 @@ SCHEDULES = 12
 
 @pytest.mark.parametrize("name", [name for name in configurations() if name != "time-based"])
 def test_same_numbers_each_time(name: str) -> None:
-    """Training twice under one schedule and seed gives the same figures, bit for bit."""
+    """Training twice with one schedule and seed gives the same results, bit for bit."""
     with torch.random.fork_rng(devices=[]):
         first = train_one(name, 1, tracker="local", epochs=2)
         torch.manual_seed(99)
@@ -33,7 +33,7 @@ def test_same_numbers_each_time(name: str) -> None:
 
 
 def test_leaves_torch_as_it_was() -> None:
-    """Neither the random state nor the number of threads is another after a training."""
+    """A training leaves the random state and the number of threads unchanged."""
     before = torch.get_rng_state(), torch.get_num_threads()
     train_one("cosine", 0, tracker="local", epochs=1)
 
@@ -42,7 +42,7 @@ def test_leaves_torch_as_it_was() -> None:
 
 
 def test_the_finder_is_a_run_of_its_own() -> None:
-    """It suggests a rate that the network can be trained with, the same each time."""
+    """The range test suggests a rate that trains the network, the same each time."""
     first, again = (find_rate("digits", "local", 0) for _ in range(2))
     kinds = [history.run.kind for history in fetch("digits", tracker="local")]
 
@@ -53,7 +53,7 @@ def test_the_finder_is_a_run_of_its_own() -> None:
 
 
 def test_without_ranger(command_line: Command, clean_place: Path) -> None:
-    """Where its library is missing, the demo says so and trains the others."""
+    """Without its library the demo skips Ranger with a message and trains the others."""
     (clean_place / "hidden.py").write_text(
         "import importlib.util as util, sys\n"
         "found = util.find_spec\n"
@@ -71,7 +71,7 @@ def test_without_ranger(command_line: Command, clean_place: Path) -> None:
 
 
 def test_every_schedule_is_trained() -> None:
-    """Each configuration is a schedule of its own, trained with each seed, and learns something."""
+    """Each configuration is trained with each seed, and the network learns something."""
     told: list[tuple[int, int]] = []
     found = run_demo(
         "digits",
@@ -90,7 +90,7 @@ def test_every_schedule_is_trained() -> None:
 
 
 def test_command(command_line: Command) -> None:
-    """The command trains, prints the comparison on stdout, and says on stderr what to try next."""
+    """The command trains, prints the comparison on stdout, and suggests next steps on stderr."""
     shown = command_line("demo", "--tracker", "local", "--seeds", "1")
     following = [line.strip() for line in shown.stderr.splitlines() if "lrtrack compare" in line]
     compared = command_line(*following[0].split()[1:], "--format", "json")
@@ -102,7 +102,7 @@ def test_command(command_line: Command) -> None:
 
 
 def test_command_twice(command_line: Command) -> None:
-    """Run again, the command adds runs with new seeds: none is the copy of another."""
+    """A second run of the command adds runs with new seeds."""
     for _ in range(2):
         shown = command_line("demo", "--tracker", "local", "--seeds", "1")
     runs = [history.run for history in fetch("lrtrack-demo", tracker="local")]
@@ -114,7 +114,7 @@ def test_command_twice(command_line: Command) -> None:
 
 
 def test_command_with_unknown_tracker(command_line: Command) -> None:
-    """A tracker that does not exist is said before any training, with the ones that do."""
+    """An unknown tracker is an error before any training that lists the known ones."""
     shown = command_line("demo", "--tracker", "mlflwo")
 
     assert shown.returncode == 2

@@ -19,10 +19,10 @@ from lrtrack.journal.reader import JournalReader
 
 NEVER = "StepLR was never stepped: the learning rate stayed at 0.01 for all 6 optimizer steps."
 HINT = (
-    "call scheduler.step() after optimizer.step() (once an epoch where the schedule counts epochs)"
+    "call scheduler.step() after optimizer.step(), or once per epoch if the schedule counts epochs"
 )
 FOUND = {"code": "LR001", "message": NEVER, "hint": HINT}
-LINE = f"LR001: {NEVER} To do: {HINT}."
+LINE = f"LR001: {NEVER} Fix: {HINT}."
 
 SCRIPT = """
 import torch, lrtrack, sys
@@ -102,7 +102,7 @@ def test_a_failing_diagnosis_costs_one_line(training, clean_place, monkeypatch) 
     """Whatever goes wrong in it, the run ends well and is delivered as ever."""
     from lrtrack.tracking import live_diagnoses
 
-    monkeypatch.setattr(live_diagnoses.Diagnosing, "found", lambda self, state: 1 / 0)
+    monkeypatch.setattr(live_diagnoses.LiveDiagnoses, "at_end", lambda self, state: 1 / 0)
     with pytest.warns(lrtrack.LRTrackWarning, match="could not diagnose the run: ZeroDivision"):
         stepped(training, tracker="local")
     (history,) = fetch("lrtrack", tracker="local")
@@ -197,7 +197,9 @@ def test_range_tests_are_not_diagnosed(training, clean_place) -> None:
     task = training()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        lrtrack.find_lr(task.model, task.optimizer, task.backward, tracker="local", end=1e6)
+        lrtrack.find_lr(
+            task.model, task.optimizer, task.backward, end=1e6, track={"tracker": "local"}
+        )
     (history,) = fetch("lrtrack", tracker="local")
 
     assert history.run.kind == "find"

@@ -9,7 +9,7 @@ import pytest
 
 from lrtrack.records import History, Run, State
 from lrtrack.schedules import Schedule
-from lrtrack.stats.diagnose import Figures, diagnose
+from lrtrack.stats.diagnose import RunningStatistics, diagnose
 from lrtrack.stats.spikes import FACTOR, FEWEST, WINDOW, spike_ratios, spikes
 
 
@@ -67,14 +67,14 @@ def history(size: int) -> History:
 def test_part_by_part(part: int) -> None:
     """Records that come in parts, as from the journal's thread, come to the same figures."""
     whole = history(1000)
-    figures = Figures(whole.run.schedule, "p/")
+    figures = RunningStatistics(whole.run.schedule, "p/")
     for at in range(0, 1000, part):
         here = slice(at, at + part)
         columns = {n: (v[here], whole.present[n][here]) for n, v in whole.metrics.items()}
         figures.add(whole.steps[here], columns)
     found = diagnose(whole.run, figures, whole.state)
 
-    assert found == diagnose(whole.run, Figures.of(whole), whole.state)
+    assert found == diagnose(whole.run, RunningStatistics.of(whole), whole.state)
     assert [each["code"] for each in found] == ["LR003", "LR006", "LR007", "LR009"]
     assert {each["prefix"] for each in found} == {"p/"}
     assert found[1]["message"].startswith("the loss is nan at step 600 and at 2 later ones; ")

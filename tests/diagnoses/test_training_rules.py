@@ -29,7 +29,7 @@ def test_a_rate_of_zero(training, track, told) -> None:
 
     assert told() == {
         "LR004": "the learning rate was 0 or under a millionth of its peak (0.2) in 67 % of the "
-        "recorded steps (40 of 60): they train nothing."
+        "recorded steps (40 of 60): these steps barely change the weights."
     }
 
 
@@ -116,7 +116,7 @@ def test_a_loss_that_was_put_right(training, track, told) -> None:
                 parameter.grad.nan_to_num_(0.0)
             task.optimizer.step()
             if step == 3:
-                run._journal.flush()  # the record is in the file by now
+                run._recording.write_to_disk()  # the record is in the file by now
                 run.log(loss=1.0)
 
     assert told() == {}
@@ -147,8 +147,8 @@ def test_clipping_is_counted(training, track, told) -> None:
             task.optimizer.step()
 
     assert told() == {
-        "LR007": "gradient clipping was active in 75 % of the recorded steps (30 of 40): it, not "
-        "the schedule alone, sets the size of the steps."
+        "LR007": "gradient clipping was active in 75 % of the recorded steps (30 of 40): "
+        "clipping, not just the schedule, sets the step size."
     }
 
 
@@ -196,10 +196,10 @@ def spiking(training: Any, track: Any, factors: dict[int, float]) -> None:
 @pytest.mark.parametrize(
     ("factors", "message"),
     [
-        ({20: 20.0, 30: 30.0, 40: 40.0}, "3 gradient spikes in 60 recorded steps: norms over 10 "
-         "times their trailing median, the largest 40 times it."),
-        ({30: 500.0}, "1 gradient spike in 60 recorded steps: norms over 10 times their trailing "
-         "median, the largest 500 times it."),
+        ({20: 20.0, 30: 30.0, 40: 40.0}, "3 gradient spikes in 60 recorded steps: gradient norms "
+         "over 10 times their trailing median; the largest is 40 times the median."),
+        ({30: 500.0}, "1 gradient spike in 60 recorded steps: gradient norms over 10 times their "
+         "trailing median; the largest is 500 times the median."),
     ],
     ids=["several", "a huge one"],
 )  # fmt: skip
@@ -238,7 +238,7 @@ def test_no_loss(training, track, told) -> None:
             vectors(task)
 
     assert list(told()) == ["LR010"]
-    assert told()["LR010"].startswith("no loss was seen in 30 optimizer steps: backward()")
+    assert told()["LR010"].startswith("no loss was captured in 30 optimizer steps: backward()")
 
 
 @pytest.mark.parametrize("way", ["logged", "not wanted"])

@@ -67,7 +67,7 @@ class Name:
         if called is None or isinstance(called, property) or not callable(called):
             return []
         known = inspect.signature(called).parameters
-        return [name for name in known if name not in ("self", "cls", "misspelt")]
+        return [name for name in known if name not in ("self", "cls")]
 
 
 def names() -> list[Name]:

@@ -21,7 +21,7 @@ FILE = "lrtrack/history.parquet"
 @pytest.fixture(autouse=True)
 def first_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes this process forget which refusals it has reported."""
-    monkeypatch.setattr("lrtrack.tracking.run._reported", set())
+    monkeypatch.setattr("lrtrack.tracking.upload_monitor._reported", set())
 
 
 def ended_well(delivered) -> None:

@@ -143,7 +143,7 @@ def test_a_slow_server_holds_nothing_up(served, proxy, stored, within_seconds):
     """With 2 s before each answer, the block ends in time and everything arrives once."""
     proxy.delay = 2.0
     start = time.monotonic()
-    with pytest.warns(lrtrack.LRTrackWarning, match="has not delivered everything"):
+    with pytest.warns(lrtrack.LRTrackWarning, match="Upload is still running"):
         end = train(STEPS, pause=0.02, flush_timeout=1)
     took = time.monotonic() - start
     proxy.delay = 2.0
@@ -211,7 +211,7 @@ def test_a_thread_that_waits_for_an_answer_holds_nothing_up(
     proxy.delay = 60.0
     with monkeypatch.context() as patch:
         patch.setattr(spawn.sys, "executable", str(clean_place / "no-such-python"))
-        with pytest.warns(lrtrack.LRTrackWarning, match="a thread delivers|has not delivered"):
+        with pytest.warns(lrtrack.LRTrackWarning, match="a thread delivers|is still running"):
             end = train(STEPS, flush_timeout=1)
     proxy.heal()
     sync = command_line("sync")

@@ -22,7 +22,7 @@ from .training import SLACK, train
 
 STEPS = 200
 #: The user sees this once: the shipper may not even have noticed the fault yet.
-LATE = "cannot deliver at present|has not delivered everything"
+LATE = "cannot upload at the moment|Upload is still running"
 
 #: Locks a SQLite store until its input ends: `locker PATH`.
 LOCKER = """

@@ -1,4 +1,4 @@
-"""A small training in which everything moves that can: weights, buffers, modes, random numbers."""
+"""A small training that changes weights, buffers, modes and random states."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lrtrack.trackers.local import LocalTracker
 
 
 class Network(torch.nn.Module):
-    """Two layers with batch norm and dropout, and what users put on their modules beside."""
+    """Two layers with batch norm and dropout, and attributes that users add to modules."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Network(torch.nn.Module):
         self.memory = torch.zeros(16)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Scores, shape (n, 3)."""
+        """Returns scores of shape (n, 3)."""
         self.calls += 1
         hidden = self.layers(inputs)
         self.seen.append(hidden.sum().item())
@@ -40,7 +40,7 @@ class Network(torch.nn.Module):
 
 
 class Training:
-    """One network, one optimizer, one schedule; `step()` is what `find_lr` is given."""
+    """One network, one optimizer, one schedule; `step()` is the function for `find_lr`."""
 
     def __init__(self, make: Callable[[Any], Any] | None = None, before: int = 3) -> None:
         random.seed(1)
@@ -55,7 +55,7 @@ class Training:
         self.train(before)
 
     def step(self) -> torch.Tensor:
-        """Forward and backward on a random batch, noisy in all three libraries."""
+        """Runs forward and backward on a random batch, with noise from all three libraries."""
         batch = torch.randint(0, 64, (16,))
         noise = random.random() + float(np.random.rand())
         loss = cross_entropy(self.model(self.inputs[batch] + noise), self.labels[batch])
@@ -63,7 +63,7 @@ class Training:
         return loss
 
     def train(self, steps: int) -> None:
-        """An ordinary loop."""
+        """Trains in a normal loop."""
         for _ in range(steps):
             self.optimizer.zero_grad()
             self.losses.append(self.step().item())
@@ -71,7 +71,7 @@ class Training:
             self.scheduler.step()
 
     def state(self) -> dict[str, Any]:
-        """Everything that training has changed, copied."""
+        """Copies everything that training has changed."""
         found = {
             "model": self.model.state_dict(),
             "modes": [module.training for module in self.model.modules()],
@@ -85,7 +85,7 @@ class Training:
 
 
 def copied(value: Any) -> Any:
-    """A deep copy, tensors by content."""
+    """Copies a nested state, tensors by content."""
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
     if isinstance(value, np.ndarray):
@@ -98,7 +98,7 @@ def copied(value: Any) -> Any:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Bit-equality of nested state."""
+    """Checks nested states for bit-equality."""
     if isinstance(left, torch.Tensor):
         left, right = left.detach().numpy(), right.detach().numpy()
     if isinstance(left, np.ndarray):
@@ -112,23 +112,23 @@ def same(left: Any, right: Any) -> bool:
 
 @pytest.fixture
 def new_training() -> type[Training]:
-    """Makes trainings that are all the same."""
+    """Returns a function that makes equal trainings."""
     return Training
 
 
 @pytest.fixture
 def training() -> Training:
-    """A training after three steps."""
+    """Returns a training after three steps."""
     return Training()
 
 
 @pytest.fixture
 def equal() -> Callable[[Any, Any], bool]:
-    """`same`, for tests in other files."""
+    """Returns `same`, for tests in other files."""
     return same
 
 
 @pytest.fixture
 def local(clean_place: Path) -> Callable[[], list[History]]:
-    """All runs in the working directory's journals, newest first."""
+    """Reads all runs in the journals of the working directory, newest first."""
     return lambda: list(LocalTracker().histories(Query(directory=clean_place / ".lrtrack")))

@@ -1,4 +1,4 @@
-"""A range test as a run: the same curve in every tracker, in no training's way."""
+"""A range test as a run: the same curve in every tracker, separate from trainings."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from lrtrack.trackers.wandb import WandbTracker
 NOTE = "mlflow.note.content"
 
 
-def find(training: Any, **options: Any) -> lrtrack.LRFinderResult:
-    """A short test of the training, waited for."""
+def find(training: Any, record: bool = True, **track: Any) -> lrtrack.LRFinderResult:
+    """Run a short range test on the training and wait for its upload."""
     return lrtrack.find_lr(
         training.model,
         training.optimizer,
         training.step,
         num_steps=40,
-        flush_timeout=300,
-        **options,
+        record=record,
+        track={"flush_timeout": 300, **track},
     )
 
 
 def curve_of(history: Any) -> dict[str, list[float]]:
-    """The metrics of a run read back."""
+    """Returns the metrics of a run that was read back."""
     return {name: history.series(name)[1].tolist() for name in history.metrics}
 
 
 def curve(result: lrtrack.LRFinderResult) -> dict[str, list[float]]:
-    """What those have to be."""
+    """Returns the metrics that a result should have in trackers."""
     return {
         "lr": result.lrs.tolist(),
         "loss": result.losses.tolist(),
@@ -54,7 +54,7 @@ def curve(result: lrtrack.LRFinderResult) -> dict[str, list[float]]:
 
 
 def test_the_journal(training, local) -> None:
-    """One row a rate with rate, loss and smoothed loss; kind and suggestions with the run."""
+    """The journal has one row per rate, and the kind and suggestions of the run."""
     result = find(
         training, tracker="local", seed=7, group="g", config={"width": 16}, tags={"who": "me"}
     )
@@ -78,7 +78,7 @@ def test_the_journal(training, local) -> None:
 
 
 def test_a_test_that_fails(training, local) -> None:
-    """Its run is there up to the failure, as FAILED and without suggestions."""
+    """A range test that fails leaves a FAILED run with its rows and without suggestions."""
     rates = iter(range(5))
 
     def step() -> torch.Tensor:
@@ -86,7 +86,7 @@ def test_a_test_that_fails(training, local) -> None:
         return training.step()
 
     with pytest.raises(StopIteration):
-        lrtrack.find_lr(training.model, training.optimizer, step, tracker="local")
+        lrtrack.find_lr(training.model, training.optimizer, step, track={"tracker": "local"})
 
     (history,) = local()
     assert (history.state, history.run.kind, history.run.suggestions) == ("FAILED", "find", {})
@@ -94,14 +94,14 @@ def test_a_test_that_fails(training, local) -> None:
 
 
 def test_switched_off(training, clean_place) -> None:
-    """`record=False` leaves no trace, whatever the settings say."""
+    """`record=False` stores nothing, whatever the settings are."""
     find(training, record=False, tracker="mlflow")
 
     assert list(clean_place.iterdir()) == []
 
 
 def test_mlflow(training, store) -> None:
-    """Tags, params, curve, description; no final loss, which a range test has not."""
+    """MLflow gets tags, params, curve and description, but no final loss."""
     result = find(training, experiment="digits", seed=1)
 
     client = mlflow.MlflowClient(tracking_uri=store)
@@ -125,7 +125,7 @@ def test_mlflow(training, store) -> None:
 
 
 def test_a_training_has_no_kind_in_mlflow(training, store) -> None:
-    """Runs of `track()` look as before, and are read back as trainings."""
+    """Runs of `track()` have no kind tag in MLflow and are read back as trainings."""
     with lrtrack.track(training.optimizer, experiment="digits", flush_timeout=300):
         training.train(2)
 
@@ -137,7 +137,7 @@ def test_a_training_has_no_kind_in_mlflow(training, store) -> None:
 
 
 def test_a_note_that_somebody_wrote_stays(store) -> None:
-    """The description is completed only where it is still lrtrack's own."""
+    """The description is only updated while it is lrtrack's own."""
     run = Run("a" * 32, "n", kind=FIND, experiment="x", targets=(Target("mlflow", store),))
     sink = MlflowSink(run, Target("mlflow", store, experiment="x"), None)
     run_id = sink.open().id
@@ -152,7 +152,7 @@ def test_a_note_that_somebody_wrote_stays(store) -> None:
 
 
 def test_beside_an_active_mlflow_run(training, store) -> None:
-    """The user's run keeps its metrics to itself; the test is a run of the same experiment."""
+    """A range test beside an open run is a run of its own in the same experiment."""
     mlflow.set_tracking_uri(store)
     try:
         mlflow.set_experiment("his")
@@ -182,7 +182,8 @@ def step():
     loss.backward()
     return loss
 BEFORE
-result = lrtrack.find_lr(weight, optimizer, step, tracker="wandb", seed=3, flush_timeout=300)
+track = {"tracker": "wandb", "seed": 3, "flush_timeout": 300}
+result = lrtrack.find_lr(weight, optimizer, step, track=track)
 AFTER
 print("RESULT", json.dumps([result.lrs.tolist(), result.losses.tolist(), result.suggestions]))
 """
@@ -190,7 +191,7 @@ print("RESULT", json.dumps([result.lrs.tolist(), result.losses.tolist(), result.
 
 @pytest.mark.parametrize("active", [False, True])
 def test_wandb(wandb_server, command_line, active: bool) -> None:
-    """Config, notes and every row; beside a run that is open, one of its own in that project."""
+    """W&B gets config, notes and every row, in a run of its own beside an open run."""
     before = "run = wandb.init(project='p', name='his')\nrun.log({'his': 1})" if active else ""
     code = WANDB.replace("BEFORE", before).replace("AFTER", "run.finish()" if active else "")
     variables = {} if active else {"WANDB_PROJECT": "p", "WANDB_RUN_ID": "taken"}
@@ -218,7 +219,7 @@ def test_wandb(wandb_server, command_line, active: bool) -> None:
 
 
 def test_wandbs_variables_of_another_run(monkeypatch) -> None:
-    """Name, notes and sweep in the environment are those of the training, not of the test."""
+    """Name, notes and sweep in W&B's variables are not applied to the range test."""
     given = {"MODE": "offline", "PROJECT": "p", "ENTITY": "e", "RUN_ID": "taken", "NAME": "his",
              "NOTES": "his", "SWEEP_ID": "s", "SWEEP_PARAM_PATH": "x"}  # fmt: skip
     for name, text in given.items():
@@ -230,7 +231,7 @@ def test_wandbs_variables_of_another_run(monkeypatch) -> None:
 
 
 def test_a_tracker_object(training) -> None:
-    """What is found reaches trackers in this process, and those that cannot store it."""
+    """Tracker objects in this process get the suggestions if they can store them."""
 
     class Old(MemorySink):
         complete = None
@@ -251,20 +252,20 @@ def test_a_tracker_object(training) -> None:
 
 
 def test_a_tracker_that_can_only_join(training, equal) -> None:
-    """The curve is not mixed into a run of the user's: an error says what to do instead."""
+    """A tracker that can only join the user's run gives an error that says what to do."""
 
     class Joining(MemoryTracker):
         def target(self, experiment: str | None, default: str = "lrtrack") -> Target:
             return Target(self.name, run_id="his", joined=True, portable=False)
 
     before = training.state()
-    with pytest.raises(UsageError, match="'memory' has a run of yours open and no room"):
+    with pytest.raises(UsageError, match="'memory' has a run of yours open and cannot open"):
         find(training, tracker=Joining())
     assert equal(training.state(), before)
 
 
 def test_delivered_later(training, store, clean_place) -> None:
-    """A journal that nobody shipped in time has everything that the tracker is to be told."""
+    """A journal that is uploaded later contains everything that the tracker needs."""
     layout = Layout(clean_place / ".lrtrack")
     layout.create()
     target = Target("mlflow", store, experiment="x")
@@ -283,7 +284,7 @@ def test_delivered_later(training, store, clean_place) -> None:
 
 
 def test_the_list_of_runs(training, command_line) -> None:
-    """80 columns, the suggestion where the schedule stands; nothing is called diverged."""
+    """The list of runs shows the suggestion of a range test and never calls it diverged."""
     result = find(training, tracker="local", experiment="digits", seed=1)
     with lrtrack.track(training.optimizer, training.scheduler, tracker="local", seed=1,
                        experiment="digits"):  # fmt: skip
@@ -310,7 +311,7 @@ def test_the_list_of_runs(training, command_line) -> None:
 
 
 def test_comparisons_leave_it_out(training, command_line) -> None:
-    """The comparison is that of the trainings alone; of range tests alone there is none."""
+    """Comparisons ignore range tests, and there is none of range tests alone."""
     find(training, tracker="local", experiment="digits")
     with pytest.raises(NothingFound, match="no runs to compare"):
         lrtrack.compare("digits", tracker="local")
@@ -324,7 +325,7 @@ def test_comparisons_leave_it_out(training, command_line) -> None:
 
 
 def test_old_journals(clean_place, local) -> None:
-    """A run written before there were kinds is a training."""
+    """A run from before kinds existed is read as a training."""
     layout = Layout(clean_place / ".lrtrack")
     layout.create()
     run = Run("c" * 32, "old")

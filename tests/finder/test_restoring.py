@@ -1,4 +1,4 @@
-"""After `find_lr` everything is as it was: in place, bit for bit, whatever happened."""
+"""After `find_lr` everything is restored in place and bit for bit, whatever happened."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ KEYS = {"num_steps": 12, "start": 1e-4, "end": 1.0, "record": False}
 
 
 def lookahead(parameters: Any) -> Any:
-    """The wrapper that keeps slow weights beside its optimizer's."""
+    """Returns a wrapper that keeps slow weights beside its optimizer's."""
     package = pytest.importorskip("pytorch_optimizer")
     return package.Lookahead(torch.optim.Adam(parameters, lr=0.01), k=2)
 
 
 def ranger21(parameters: Any) -> Any:
-    """An optimizer with a schedule and plain numbers of its own."""
+    """Returns an optimizer with a built-in schedule and plain numbers as state."""
     package = pytest.importorskip("pytorch_optimizer")
     return package.Ranger21(parameters, num_iterations=100, lr=0.01)
 
@@ -43,7 +43,7 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("before", [0, 3])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_training_goes_on_bit_equal(new_training, equal, name, before) -> None:
-    """Trained on after the test: the same numbers as without it, with and without old state."""
+    """Training after a range test gives the same numbers as without it."""
     bare = new_training(OPTIMIZERS[name], before)
     untouched = bare.state()
     bare.train(5)
@@ -60,7 +60,7 @@ def test_training_goes_on_bit_equal(new_training, equal, name, before) -> None:
 
 
 def test_the_test_did_move_things(training, equal) -> None:
-    """The tests around are not about a function that does nothing: inside, all is in motion."""
+    """The range test really changes the training before it restores it."""
     seen = []
 
     def step() -> torch.Tensor:
@@ -78,7 +78,7 @@ def test_the_test_did_move_things(training, equal) -> None:
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("record", [False, True])
 def test_after_an_exception(new_training, equal, error, record) -> None:
-    """What `step()` raises goes on unchanged, and everything is as it was."""
+    """An exception from `step()` is raised unchanged, and everything is restored."""
     untouched = new_training().state()
     tested = new_training()
     raised = error("in the middle")
@@ -103,7 +103,7 @@ def test_after_an_exception(new_training, equal, error, record) -> None:
 
 
 def test_interrupted_once_more(new_training, equal) -> None:
-    """Ctrl-C while things are being put back does not leave half of them."""
+    """A second Ctrl-C while restoring does not leave half of the state changed."""
 
     class Interrupted(dict):
         left = 1
@@ -125,7 +125,7 @@ def test_interrupted_once_more(new_training, equal) -> None:
 
 
 def test_identity_of_everything(training) -> None:
-    """The very same parameters, gradients, buffers, groups and optimizer tensors as before."""
+    """Parameters, gradients, buffers, groups and optimizer tensors are the same objects."""
     optimizer, model = training.optimizer, training.model
 
     def objects() -> list[int]:
@@ -149,7 +149,7 @@ def test_absent_gradients_stay_absent(new_training) -> None:
 
 
 def test_nothing_is_left_on_the_optimizer(training) -> None:
-    """No hook, no key, no sign of a step: torch's own warnings about the order stay right."""
+    """The optimizer has no extra hook or key, so torch's warnings stay correct."""
     before = dict(vars(training.optimizer))
     hooks = list(training.optimizer._optimizer_step_pre_hooks)
     lrtrack.find_lr(training.model, training.optimizer, training.step, **KEYS)
@@ -161,7 +161,7 @@ def test_nothing_is_left_on_the_optimizer(training) -> None:
 
 
 def test_a_nested_scheduler(new_training, equal) -> None:
-    """A scheduler that `step()` moves is put back with all inside it, where it is given."""
+    """A scheduler that `step()` changes is restored with its inner ones if it was passed."""
     training = new_training()
     optimizer = torch.optim.SGD(training.model.parameters(), lr=0.1, momentum=0.9)
     inner = [
@@ -190,7 +190,7 @@ def test_a_nested_scheduler(new_training, equal) -> None:
 
 
 def test_modes_are_put_back(training) -> None:
-    """What `step()` does to `train()` and `eval()` is undone, module by module."""
+    """Calls of `train()` and `eval()` in `step()` are undone module by module."""
     training.model.layers[2].eval()
     before = [module.training for module in training.model.modules()]
 
@@ -204,7 +204,7 @@ def test_modes_are_put_back(training) -> None:
 
 
 def test_buffers_that_are_replaced_or_expanded() -> None:
-    """A buffer assigned anew comes back as the old object; one that is a wide view survives."""
+    """A replaced buffer is restored as the old object, and an expanded one is restored."""
     model = torch.nn.Linear(2, 1)
     model.register_buffer("count", torch.zeros(1))
     model.register_buffer("wide", torch.ones(1).expand(3))
@@ -225,7 +225,7 @@ def test_buffers_that_are_replaced_or_expanded() -> None:
 
 
 def test_what_cannot_be_put_back_does_not_keep_the_rest() -> None:
-    """A tensor whose shape has changed is named; everything else is restored all the same."""
+    """A tensor whose shape has changed is an error, and everything else is restored."""
     model = torch.nn.Linear(2, 1)
     first, last = model.weight, model.bias
     before = last.detach().clone()
@@ -239,7 +239,7 @@ def test_what_cannot_be_put_back_does_not_keep_the_rest() -> None:
 
 
 def test_inside_an_open_block(training, local) -> None:
-    """A block of `track()` around it, on the same optimizer, sees nothing of the test."""
+    """A block of `track()` around a range test on its optimizer records nothing of the test."""
     with lrtrack.track(training.optimizer, training.scheduler, tracker="local") as run:
         training.train(2)
         lrtrack.find_lr(training.model, training.optimizer, training.step, **KEYS)
@@ -252,7 +252,7 @@ def test_inside_an_open_block(training, local) -> None:
 
 
 def test_inside_the_block_of_another_optimizer(training, new_training, local) -> None:
-    """Nor does its loss get into the next step of another optimizer."""
+    """The loss of a range test is not added to the next step of another optimizer."""
     other = new_training()
     with lrtrack.track(other.optimizer, tracker="local"):
         lrtrack.find_lr(training.model, training.optimizer, training.step, **KEYS)
@@ -276,7 +276,7 @@ def step():
     loss = parallel(inputs).square().mean()
     loss.backward()
     return loss
-result = lrtrack.find_lr(parallel, opt, step, tracker="local", flush_timeout=0)
+result = lrtrack.find_lr(parallel, opt, step, track={"tracker": "local", "flush_timeout": 0})
 equal = all(map(torch.equal, before, model.parameters()))
 print(f"<{rank} {len(result.lrs)} {result.suggestion} {result.stopped} {equal}>", flush=True)
 torch.distributed.destroy_process_group()
@@ -284,7 +284,7 @@ torch.distributed.destroy_process_group()
 
 
 def test_two_processes_stop_together(clean_place, local) -> None:
-    """Under DDP every process has the mean loss, and so the same end; one run is recorded."""
+    """Under DDP all processes stop at the same rate, and one run is recorded."""
     (clean_place / "train.py").write_text(TORCHRUN)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Suggestions against known stability limits, real digits, and slow but plain definitions."""
+"""Suggestions against known stability limits, real digits, and simple slow definitions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Quadratic(torch.nn.Module):
 
 
 def range_test(model: Quadratic, **options: Any) -> lrtrack.LRFinderResult:
-    """The range test of gradient descent on a quadratic."""
+    """Runs the range test with gradient descent on a quadratic."""
 
     def step() -> torch.Tensor:
         loss = model()
@@ -59,7 +59,7 @@ def range_test(model: Quadratic, **options: Any) -> lrtrack.LRFinderResult:
 )
 @settings(max_examples=40, deadline=None)
 def test_a_quadratic(eigenvalues, largest, smoothing, num_steps) -> None:
-    """The loss falls at every rate below 2 / L, the test ends above it, all suggestions below."""
+    """On a quadratic, the test ends above the stability limit and suggests rates below it."""
     limit = 2 / largest
     model = Quadratic([largest, *(largest * share for share in eigenvalues)])
     result = range_test(
@@ -76,7 +76,7 @@ def test_a_quadratic(eigenvalues, largest, smoothing, num_steps) -> None:
 
 
 def test_the_curve_is_gradient_descent() -> None:
-    """Rates, losses and moving averages are those of a loop written out in numpy."""
+    """Rates, losses and moving averages equal those of a loop written in numpy."""
     model = Quadratic([1.0, 4.0])
     x, matrix = model.x.detach().numpy().copy(), model.matrix.numpy()
     lrs, losses, smoothed, average = np.geomspace(1e-3, 1.0, 30), [], [], 0.0
@@ -96,14 +96,14 @@ def test_the_curve_is_gradient_descent() -> None:
 
 
 def test_a_linear_sweep() -> None:
-    """`mode="linear"` spaces the rates evenly, from the first to the last one asked for."""
+    """`mode="linear"` spaces the rates evenly from the first to the last."""
     result = range_test(Quadratic([1.0]), start=0.1, end=1.0, num_steps=10, mode="linear")
 
     assert result.lrs.tolist() == np.linspace(0.1, 1.0, 10).tolist()
 
 
 def test_groups_keep_their_ratio() -> None:
-    """The rate is that of group 0; others follow in their ratio, `initial_lr` going before."""
+    """Other groups keep their ratio to group 0, and `initial_lr` takes precedence."""
     model = torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(3))
     rates = zip(model, (0.1, 0.05, 0.4), strict=True)
     optimizer = torch.optim.SGD(
@@ -127,7 +127,7 @@ def test_groups_keep_their_ratio() -> None:
 
 
 def test_losses_below_zero() -> None:
-    """A likelihood below zero is no divergence: the test goes on until the loss rises."""
+    """A negative loss is no divergence: the test continues until the loss rises."""
     model = Quadratic([1.0, 2.0])
 
     def step() -> torch.Tensor:
@@ -144,7 +144,7 @@ def test_losses_below_zero() -> None:
 
 
 def test_a_loss_that_never_falls() -> None:
-    """No suggestion is made of nothing; a warning says so."""
+    """A loss that never falls gives no suggestion and a warning."""
     model = torch.nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, maximize=True)
 
@@ -170,7 +170,7 @@ def test_a_loss_that_never_falls() -> None:
 )
 @pytest.mark.parametrize("seed", range(2))
 def test_handwritten_digits(make, start, seed) -> None:
-    """Trained at the suggested rate the network learns: nearly as well as at the best of ten."""
+    """At the suggested rate, the network learns nearly as well as at the best of ten rates."""
     digits = load_digits()
     inputs, labels = torch.tensor(digits.data / 16).float(), torch.tensor(digits.target)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
@@ -209,7 +209,7 @@ def test_handwritten_digits(make, start, seed) -> None:
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=9))
 def test_the_longest_descent(values) -> None:
-    """It is as long as the longest of all falling subsequences, and begins and ends in one."""
+    """The descent is as long as the longest of all strictly falling subsequences."""
     longest = max(
         (chosen for size in range(1, len(values) + 1)
          for chosen in itertools.combinations(range(len(values)), size)
@@ -232,7 +232,7 @@ def test_the_longest_descent(values) -> None:
     rate=st.sampled_from([0.5, 8.0]),
 )
 def test_units_do_not_matter(losses, unit, rate) -> None:
-    """A loss in other units has the same suggestions; rates in other units move with them."""
+    """Suggestions do not depend on the unit of the loss, and scale with that of the rate."""
     lrs, curve = np.geomspace(1e-5, 1, len(losses)), np.array(losses)
     plain = suggest(lrs, curve)
 
@@ -243,7 +243,7 @@ def test_units_do_not_matter(losses, unit, rate) -> None:
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=0, max_size=30))
 def test_any_curve(losses) -> None:
-    """Whatever the losses, suggestions are rates of the curve or there are none."""
+    """For any losses, suggestions are rates of the curve or there are none."""
     lrs = np.geomspace(1e-5, 1, len(losses)) if losses else np.array([])
     with np.errstate(all="ignore"):
         found = suggest(lrs, np.array(losses, dtype=float), 0.8)
@@ -252,7 +252,7 @@ def test_any_curve(losses) -> None:
 
 
 def test_the_plot(tmp_path) -> None:
-    """Curve and suggestions are drawn, on the axes given, or on those of a new figure."""
+    """The plot has curve and suggestions, on the given axes or on those of a new figure."""
     from matplotlib import pyplot
 
     result = range_test(Quadratic([1.0, 3.0]))

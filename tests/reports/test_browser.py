@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lrtrack.reports.document import Document
 from lrtrack.reports.html import render
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
@@ -41,7 +42,7 @@ def report(tmp_path_factory: pytest.TempPathFactory, run_of: Any) -> Path:
             )  # fmt: skip
     comparison = compare_histories(histories, experiment=NASTY, metric="loss", target=0.15)
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(render(comparison), encoding="utf-8")
+    path.write_text(render(Document(comparison)), encoding="utf-8")
     return path
 
 
@@ -254,7 +255,7 @@ def test_the_page_of_a_single_step(browser, run_of, tmp_path):
     comparison = compare_histories(
         [run_of(Schedule("constant"), 0, loss=[0.5], lr=[0.1])], experiment=None, metric="loss"
     )
-    (tmp_path / "one.html").write_text(render(comparison), encoding="utf-8")
+    (tmp_path / "one.html").write_text(render(Document(comparison)), encoding="utf-8")
     page = browser.new_page()
     page.goto((tmp_path / "one.html").as_uri())
     found = [page.locator(f"#panels > div:nth-child({at}) .mean").bounding_box() for at in (1, 2)]

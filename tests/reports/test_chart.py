@@ -13,7 +13,7 @@ from rich.cells import cell_len
 
 from lrtrack.errors import UsageError
 from lrtrack.reports import chart
-from lrtrack.reports.curves import curves_of
+from lrtrack.reports.document import Document
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
 
@@ -28,9 +28,7 @@ def compared(*histories):
 
 def lines(comparison, width=80, axis="step", dotted=False, unicode=True) -> list[str]:
     """The chart as text."""
-    found = chart.lines_of(
-        comparison, curves_of(comparison), width, axis=axis, dotted=dotted, unicode=unicode
-    )
+    found = chart.lines_of(Document(comparison), width, axis=axis, dotted=dotted, unicode=unicode)
     return [line.plain.rstrip() for line in found]
 
 
@@ -129,7 +127,7 @@ def test_only_where_there_is_room(run_of, terminal, monkeypatch, rows, columns, 
     monkeypatch.delenv("COLUMNS", raising=False)
     comparison = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5]))
     file, said = terminal(rows, columns)
-    chart.write(comparison, file, used=10)
+    chart.write(Document(comparison), file, used=10)
 
     assert ("loss by step" in said()) == drawn
 
@@ -139,7 +137,7 @@ def test_an_axis_that_is_not_there(run_of, tmp_path):
     comparison = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5]))
     with (tmp_path / "out").open("w") as file:
         with pytest.raises(UsageError, match="There is no epoch axis"):
-            chart.write(comparison, file, used=10, axis="epoch")
-        chart.write(comparison, file, used=10)
+            chart.write(Document(comparison), file, used=10, axis="epoch")
+        chart.write(Document(comparison), file, used=10)
 
     assert (tmp_path / "out").read_text() == ""

@@ -155,7 +155,7 @@ def test_times_of_mixed_devices_are_flagged(add, histories):
     titles = {column.title for column in mixed.columns}
 
     assert {"steps to 0.3", "seconds to 0.3 †", "steps/s †"} <= titles
-    assert any(note.startswith("†: measured on different devices") for note in mixed.notes)
+    assert any(note.startswith("†: measured on different devices") for note in mixed.footnotes)
     assert "†:" not in terminal.text(mixed, 60)
     assert "†:" in terminal.text(mixed, 200)
 
@@ -168,7 +168,7 @@ def test_ties_are_shown_as_ties(add, histories):
 
     assert [row[0].text for row in report.rows] == ["1=", "1=", "3"]
     assert [row[-1].text for row in report.rows] == [
-        "best", "tie", "too few runs to tell (n=1)",
+        "best", "tie", "too few runs (n=1)",
     ]  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def test_the_long_form_where_there_is_room(add, histories):
 
     assert "too few" not in narrow
     assert "n=3" in narrow
-    assert "too few runs to tell (n=3)" in wide
+    assert "too few runs (n=3)" in wide
 
 
 @pytest.mark.parametrize(("seeds", "told", "narrow"), [(2, 0, 0), (3, 1, 1), (10, 1, 0)])
@@ -190,9 +190,9 @@ def test_intervals_are_explained(add, histories, seeds, told, narrow):
     _many(add, (STEP, CYCLE), seeds=seeds)
     report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
 
-    assert told == sum(note.startswith("[low, high]: 95 %") for note in report.notes)
+    assert told == sum(note.startswith("[low, high]: 95 %") for note in report.footnotes)
     assert told == [column.title for column in report.columns].count("95 % CI")
-    assert narrow == sum("too narrow" in note for note in report.notes)
+    assert narrow == sum("too narrow" in note for note in report.footnotes)
 
 
 def test_many_flaws_are_counted(add, histories):
@@ -200,8 +200,8 @@ def test_many_flaws_are_counted(add, histories):
     _many(add, [Schedule("StepLR", {"step_size": at}) for at in range(60)], curve=[1.0, math.nan])
     report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
 
-    assert sum("diverged" in note for note in report.notes) == 6
-    assert "… and 54 more such notes." in report.notes
+    assert sum("diverged" in note for note in report.footnotes) == 6
+    assert "… and 54 more such notes." in report.footnotes
 
 
 def test_figures_of_four_runs(add, histories):

@@ -15,6 +15,7 @@ from matplotlib.text import Text
 
 from lrtrack.errors import UsageError
 from lrtrack.reports import matplotlib_setup, pictures
+from lrtrack.reports.document import Document
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
 
@@ -36,17 +37,17 @@ def texts(picture: bytes) -> list[str]:
 
 def test_a_picture_says_what_the_table_says(comparison):
     """Headline, panels, and the schedules by their short names; the same bytes each time."""
-    found = pictures.render(comparison, "svg")
+    found = pictures.render(Document(comparison), "svg")
     said = texts(found)
 
     assert any(text.startswith("constant has the lowest final loss") for text in said)
     assert {"loss", "learning rate", "gradient norm", "step", "StepLR(step_size=30)"} <= set(said)
-    assert found == pictures.render(comparison, "svg")
+    assert found == pictures.render(Document(comparison), "svg")
 
 
 def test_a_png_has_its_width(comparison):
     """11 inches at 144 dots; one panel more for each metric."""
-    found = pictures.render(comparison, "png")
+    found = pictures.render(Document(comparison), "png")
     width, height = struct.unpack(">II", found[16:24])
 
     assert (found[:4], width) == (b"\x89PNG", 1584)
@@ -57,16 +58,16 @@ def test_names_are_no_mathematics_and_may_be_chinese(run_of):
     """Dollar signs, backslashes and scripts that no font here has are drawn without a warning."""
     names = ("$x_1$ \\frac", "学习率调度器", "_hidden", "L" * 200)
     comparison = compared(*(run_of(Schedule(name), 0, loss=[1.0, 0.5]) for name in names))
-    said = texts(pictures.render(comparison, "svg"))
+    said = texts(pictures.render(Document(comparison), "svg"))
 
     assert {"$x_1$ \\frac", "学习率调度器", "_hidden", "L" * 47 + "…"} <= set(said)
-    assert pictures.render(comparison, "png").startswith(b"\x89PNG")
+    assert pictures.render(Document(comparison), "png").startswith(b"\x89PNG")
 
 
 def test_of_many_schedules_the_best_are_drawn(run_of):
     """A picture stays readable, and says what it leaves out."""
     runs = [run_of(Schedule("StepLR", {"k": k}), 0, loss=[1.0 + k]) for k in range(60)]
-    said = texts(pictures.render(compared(*runs), "svg"))
+    said = texts(pictures.render(Document(compared(*runs)), "svg"))
 
     assert [text for text in said if text.startswith("StepLR(") and text.endswith(")")] == [
         f"StepLR(k={k})" for k in range(pictures.MOST)
@@ -88,7 +89,7 @@ def test_odd_runs_are_drawn(run_of, metrics):
     """A single step, nothing finite, all zero, nearly nothing, far too much."""
     comparison = compared(*(run_of(CONSTANT, seed, **metrics) for seed in range(3)))
 
-    assert pictures.render(comparison, "png", axis="time").startswith(b"\x89PNG")
+    assert pictures.render(Document(comparison), "png", axis="time").startswith(b"\x89PNG")
 
 
 def test_long_runs_stay_small(run_of):
@@ -98,21 +99,21 @@ def test_long_runs_stay_small(run_of):
         run_of(Schedule("StepLR", {"k": k // 10}), k, loss=rng.random(5000)) for k in range(100)
     ))  # fmt: skip
 
-    assert len(pictures.render(comparison, "svg")) < 2_000_000
+    assert len(pictures.render(Document(comparison), "svg")) < 2_000_000
 
 
 def test_epochs_only_where_there_are_some(run_of):
     """The axis is named; asked for without epochs, it is an error that says what to do."""
     known = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5], config={"steps_per_epoch": 1}))
 
-    assert "epoch" in texts(pictures.render(known, "svg", axis="epoch"))
+    assert "epoch" in texts(pictures.render(Document(known), "svg", axis="epoch"))
     with pytest.raises(UsageError, match="steps_per_epoch"):
-        pictures.render(compared(run_of(CONSTANT, 0, loss=[1.0])), "svg", axis="epoch")
+        pictures.render(Document(compared(run_of(CONSTANT, 0, loss=[1.0]))), "svg", axis="epoch")
 
 
 def test_no_global_figure_is_made(comparison):
     """Whoever has figures open in a notebook keeps exactly those."""
-    pictures.render(comparison, "png")
+    pictures.render(Document(comparison), "png")
 
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []
@@ -164,7 +165,7 @@ def test_every_text_of_a_picture_is_plain(run_of, saved, form, settings):
     ]  # fmt: skip
     comparison = compare_histories(runs, experiment=NASTY, metric=NASTY, mode="min")
     with matplotlib.rc_context(settings):
-        picture = pictures.render(comparison, form)
+        picture = pictures.render(Document(comparison), form)
     (figure,) = saved
     words = [text.get_text() for text in visible(figure)]
     panels = {axes.get_title(loc="left"): axes for axes in figure.axes}

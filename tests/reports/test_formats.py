@@ -99,7 +99,7 @@ def test_markdown_is_escaped(text, expected):
 def test_markdown_cells_stay_in_their_columns():
     """A pipe in a name makes no further column."""
     report = Report(
-        "t", "h", (Column("a"), Column("b")), ((Cell("x|y", tone=Tone.BAD), Cell("z")),)
+        "t", "h", (Column("a", Cell), Column("b", Cell)), ((Cell("x|y", tone=Tone.BAD), Cell("z")),)
     )
 
     assert r"| x\|y | z |" in markdown.render(report)

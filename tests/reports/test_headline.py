@@ -67,7 +67,7 @@ def test_one_schedule(said, losses, expected):
 def test_too_few_runs(said):
     """Where no difference could have come out, that is said, with the number of runs."""
     assert said({STEP: [0.1, 0.2], COSINE: [0.3, 0.4]}).endswith(
-        "2 seeds; too few runs to tell CosineAnnealingLR from it (n=2)."
+        "2 seeds; 2 runs are too few to separate CosineAnnealingLR from it."
     )
 
 
@@ -80,7 +80,7 @@ def test_many_schedules_keep_it_short(said):
 
     assert said({CYCLE: _around(0.49999, nine), **near, **worse, **few}).endswith(
         ", 9 seeds; 4 others are not distinguishable from it; 5 others are worse (p ≤ 0.035); "
-        "too few runs to tell 4 others from it (n=1)."
+        "1 run is too few to separate 4 others from it."
     )
 
 
@@ -138,7 +138,7 @@ def test_runs_that_go_on(said):
     """What is not finished yet is said of the best."""
     found = said({STEP: [0.1, 0.2, 0.3], CYCLE: [0.5, 0.6, 0.7]}, states={(STEP, 1): State.RUNNING})
 
-    assert "], 3 seeds (1 not finished); too few" in found
+    assert "], 3 seeds (1 not finished); 3 runs are too few" in found
 
 
 def test_schedules_without_the_metric(said, add):
@@ -147,7 +147,7 @@ def test_schedules_without_the_metric(said, add):
     losses = {STEP: [0.1, 0.2], COSINE: [0.3, 0.4]}
 
     assert said(losses).endswith(
-        "; too few runs to tell CosineAnnealingLR from it (n=2); ExponentialLR has no loss."
+        "; 2 runs are too few to separate CosineAnnealingLR from it; ExponentialLR has no loss."
     )
     assert said({}, baseline="ExponentialLR").endswith(
         "2 seeds. Against the baseline ExponentialLR: no runs to tell."
@@ -189,10 +189,10 @@ def test_a_tie_with_the_baseline(said):
     [
         ("ExponentialLR",
          "ExponentialLR, the baseline, has the lowest final loss: 0.5000 ± 0.1414, 2 seeds; "
-         "StepLR ties with it; too few"),
+         "StepLR ties with it; 2 runs are too few"),
         ("StepLR",
          "ExponentialLR and StepLR tie for the lowest final loss: 0.5000 ± 0.1414, 2 seeds. "
-         "Against the baseline StepLR: ExponentialLR ties with it; too few"),
+         "Against the baseline StepLR: ExponentialLR ties with it; 2 runs are too few"),
     ],
 )  # fmt: skip
 def test_the_baseline_may_tie_for_the_first_place(said, baseline, expected):

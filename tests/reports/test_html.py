@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lrtrack.errors import UsageError
+from lrtrack.reports.document import Document
 from lrtrack.reports.html import render
 from lrtrack.reports.html.runs import linked
 from lrtrack.schedules import Schedule
@@ -46,7 +47,7 @@ class Page(html.parser.HTMLParser):
 def page_of(*histories, axis="step", metric="loss", **options) -> Page:
     """The page about some runs."""
     comparison = compare_histories(list(histories), experiment="e", metric=metric, **options)
-    return Page(render(comparison, axis=axis))
+    return Page(render(Document(comparison), axis=axis))
 
 
 def panel(page: Page, title: str) -> dict:
@@ -56,7 +57,7 @@ def panel(page: Page, title: str) -> dict:
 
 def test_all_parts_are_there(comparison):
     """Headline, leaderboard, curves, strip plot, runs and how it was computed."""
-    text = render(comparison)
+    text = render(Document(comparison))
     page = Page(text)
     words = " ".join(page.words)
 
@@ -74,7 +75,7 @@ def test_all_parts_are_there(comparison):
 
 def test_nothing_is_loaded_and_nothing_else_can_run(comparison):
     """No file but this one; the policy knows the only script and the only style by digest."""
-    page = Page(render(comparison))
+    page = Page(render(Document(comparison)))
     policy = page.named("meta")[1]["content"] or ""
 
     assert not [found for tag, found in page.tags if {"src", "href", "style"} & set(found)]
@@ -167,7 +168,7 @@ def test_the_size_for_100_long_runs(run_of):
         norms = 1 + rng.random(steps)
         runs.append(run_of(schedule, index, loss=loss, lr=rates, grad_norm=norms))
     comparison = compare_histories(runs, experiment="e", metric="loss")
-    text = render(comparison)
+    text = render(Document(comparison))
     lines = [run for item in panel(Page(text), "loss")["series"] for run in item["runs"]]
     found = {
         (sum(run["x"][: run["y"].index(value) + 1]), value)
@@ -212,7 +213,8 @@ def test_diagnoses_and_warnings_stand_at_the_top(run_of):
     )
     diagnosis = {"code": "LR001", "message": "<i>never</i> stepped.", "hint": "Do."}
     run_id = comparison.runs[1].run_id
-    page = Page(render(replace(comparison, diagnoses=({**diagnosis, "run_id": run_id},))))
+    diagnosed = replace(comparison, diagnoses=({**diagnosis, "run_id": run_id},))
+    page = Page(render(Document(diagnosed)))
 
     assert any("<i>never</i> stepped." in words for words in page.words)
     assert page.words.count("LR001") == 1

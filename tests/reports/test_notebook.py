@@ -64,13 +64,13 @@ def test_all_of_the_report_is_shown(browser, comparison):
     assert page.locator("details[open] li").all_text_contents() == [
         *report.warnings, *report.diagnoses
     ]  # fmt: skip
-    assert page.locator("details:not([open]) li").all_text_contents() == list(report.notes)
+    assert page.locator("details:not([open]) li").all_text_contents() == list(report.footnotes)
     assert page.evaluate("document.documentElement.scrollWidth") <= 700
 
 
 def test_diagnoses_are_shown():
     """They stand under their own heading; without any there is none."""
-    plain = Report("t", "h", (Column("a"),), ((Cell("x", tone=Tone.BAD),),))
+    plain = Report("t", "h", (Column("a", Cell),), ((Cell("x", tone=Tone.BAD),),))
     told = notebook.render(replace(plain, diagnoses=("LR001: <never> stepped",)))
 
     assert "Diagnoses" not in notebook.render(plain)

@@ -166,14 +166,17 @@ def test_the_report_of_a_comparison(comparison):
     assert report.title == "digits · loss (lower is better) · 6 schedules, 18 runs"
     assert report.headline == (
         "constant has the lowest final loss: 0.1100 [0.1000, 0.1200], 3 seeds; "
-        "too few runs to tell the other 5 from it (n=3)."
+        "3 runs are too few to separate the other 5 from it."
     )
     assert best == [
         "1", "constant", "3", "0.1100 ± 0.0100", "1", "0.125", "[0.1000, 0.1200]", "0.1000", "0.1",
         "2.00", "8.00", "–", "best",
     ]  # fmt: skip
-    assert "* StepLR(step_size=30): 1 of 3 runs not finished." in report.notes
-    assert "OneCycleLR: 1 of 3 runs diverged at step 1; the figures leave it out." in report.notes
+    assert "* StepLR(step_size=30): 1 of 3 runs not finished." in report.footnotes
+    assert (
+        "OneCycleLR: 1 of 3 runs diverged at step 1; it is excluded from the mean."
+        in report.footnotes
+    )
     assert report.warnings[0].startswith("too-few-runs: ")
 
 
@@ -221,7 +224,7 @@ def test_text_from_trackers_is_cleaned(add, histories):
     add(Schedule("Step\x1b[31mLR", {"mode\n": "\x1b]0;x\x07"}), [1.0], seed=0, group="\x9b2J")
     found = compare_histories(histories(), experiment="di\x1bgits", metric="loss")
     report = report_of(found)
-    texts = [report.title, report.headline, *report.notes, *report.warnings]
+    texts = [report.title, report.headline, *report.footnotes, *report.warnings]
     texts += [form for row in report.rows for cell in row for form in (cell.text, cell.short)]
 
     assert all("\x1b" not in text and "\n" not in text for text in texts)

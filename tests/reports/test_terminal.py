@@ -62,7 +62,9 @@ def test_wide_tables_show_all(comparison):
 def test_markup_is_not_interpreted():
     """Text that looks like rich's markup, emoji or links is shown as it is."""
     text = "[bold]x[/bold] :smile: [link=http://a]b[/link] [/]"
-    report = Report(text, text, (Column("t", number=False),), ((Cell(text),),), (text,), (text,))
+    report = Report(
+        text, text, (Column("t", Cell, number=False),), ((Cell(text),),), (text,), (text,)
+    )
 
     assert terminal.text(report, 120).count(text) == 5
 
@@ -115,7 +117,7 @@ def test_a_pipe_has_no_colours(comparison):
 
 def test_long_texts_end_in_an_ellipsis():
     """What does not fit into three lines is cut, marked, and never runs over."""
-    report = Report("t", "h", (Column("name", number=False),), ((Cell("x" * 200),),))
+    report = Report("t", "h", (Column("name", Cell, number=False),), ((Cell("x" * 200),),))
     lines = terminal.text(report, 30).splitlines()
 
     assert sum("xxx" in line for line in lines) == 3
@@ -136,7 +138,7 @@ def test_the_list_of_runs(comparison, histories):
 def test_a_numbers_short_form(width, line):
     """A column of numbers is as wide as its short forms, unless there is room for the long."""
     cells = (Cell("1"), Cell("the long form of n=3", "n=3"))
-    report = Report("t", "h", (Column("#"), Column("p")), (cells,))
+    report = Report("t", "h", (Column("#", Cell), Column("p", Cell)), (cells,))
     lines = terminal.text(report, width).splitlines()
     rule = next(found for found in lines if found.startswith("─"))
 

@@ -88,27 +88,31 @@ def test_where_the_parts_begin():
         ("wsd", None, r"wsd needs steps=…, or scheduler\(…, total_steps=…\)"),
         ("flat_cosine", None, "flat_cosine needs steps=…"),
         ("wsd(warmup=60, decay=50)", 100, "warmup=60 and decay=50 do not fit into 100 steps"),
-        ("wsd(warmup=1, stable=2, decay=3)", 100, "do not make 100 steps"),
+        ("wsd(warmup=1, stable=2, decay=3)", 100, "do not add up to 100 steps"),
         ("wsd(shape=cubic)", 100, "Unknown shape of wsd 'cubic'.*cosine, linear"),
         ("wsd(min_lr=0.1)", 100, "linear decay ends at end_factor=…, not at min_lr=…"),
         ("wsd(shape=cosine, end=0.1)", 100, "cosine decay ends at min_lr=…"),
-        ("wsd(warmup=1.5)", 100, "warmup is a whole number of steps, at least 0, not 1.5"),
+        ("wsd(warmup=1.5)", 100, "warmup must be a whole number of steps, at least 0, not 1.5"),
         (
             "wsd(steps=9, lasts=2) -> constant",
             None,
-            "lasts=2 ends before the last part of it begins",
+            "lasts=2 ends before its last part begins",
         ),
-        ("flat_cosine(flat=100)", 100, "flat=100 leaves nothing of 100 steps"),
-        ("cosine(steps=0)", None, "T_max is a whole number of steps, at least 1, not 0"),
-        ("step(steps=true)", None, "step_size is a whole number of steps, at least 1, not True"),
-        ("warmup(steps=100) -> cosine", 100, "total_steps=100 leaves nothing for cosine"),
-        ("linear -> constant", None, "linear needs total_iters=… or lasts=…: the next"),
-        ("cosine(steps=9, lasts=9)", None, "cosine is the last schedule: nothing follows"),
-        ("constant(steps=3) -> plateau", None, "plateau waits for a metric"),
+        ("flat_cosine(flat=100)", 100, "flat=100 leaves none of the 100 steps"),
+        ("cosine(steps=0)", None, "T_max must be a whole number of steps, at least 1, not 0"),
+        (
+            "step(steps=true)",
+            None,
+            "step_size must be a whole number of steps, at least 1, not True",
+        ),
+        ("warmup(steps=100) -> cosine", 100, "total_steps=100 leaves no steps for cosine"),
+        ("linear -> constant", None, "linear needs total_iters=… or lasts=…, so that the next"),
+        ("cosine(steps=9, lasts=9)", None, "cosine is the last schedule, so lasts has no effect"),
+        ("constant(steps=3) -> plateau", None, "plateau needs a metric"),
     ],
 )
 def test_lengths_that_cannot_be(text, total, why):
-    """A clear error that names the parameter."""
+    """A length that is impossible is refused with an error that names the parameter."""
     with pytest.raises(UsageError, match=why):
         parts(text, total)
 
@@ -124,7 +128,7 @@ def test_lengths_that_cannot_be(text, total, why):
     ],
 )
 def test_mistakes_are_pointed_at(text, at):
-    """At the parameter where one is to blame, else at the schedule."""
+    """An error points at the wrong parameter, or at the schedule if no single one is wrong."""
     with pytest.raises(SpecError) as caught:
         parts(text, 100)
 
@@ -132,6 +136,6 @@ def test_mistakes_are_pointed_at(text, at):
 
 
 def test_stages_without_a_text_have_errors_too():
-    """There is nothing to point at, and all the same something to say."""
+    """A stage that was built without a text is refused with the reason and no pointer."""
     with pytest.raises(UsageError, match=r"^wsd needs steps"):
         parts_of([Stage("wsd")])

@@ -107,11 +107,11 @@ def test_every_kind_takes_part():
     ],
 )
 def test_the_text_has_the_short_names(spec, text):
-    """It reads as a user would write it, with every parameter that the class has."""
+    """A spec uses the short parameter names and contains every parameter of the class."""
     assert text == spec_of(lrtrack.describe(lrtrack.scheduler(sgd(), spec)))
 
 
-def test_infinities_that_json_wrote_as_text():
+def test_infinity_stored_as_text():
     """A schedule read back from its canonical JSON has a spec too."""
     schedule = Schedule("ReduceLROnPlateau", {"threshold": float("inf")})
 
@@ -122,18 +122,18 @@ def test_infinities_that_json_wrote_as_text():
     ("schedule", "why"),
     [
         (Schedule("LambdaLR", {"lr_lambda": "f"}), "LambdaLR.*no name for it"),
-        (Schedule("CyclicLR", {"scale_fn": "f"}), "scale_fn is no parameter of cyclic"),
-        (Schedule("SequentialLR", {}), "its parts are not known"),
+        (Schedule("CyclicLR", {"scale_fn": "f"}), "cyclic has no parameter scale_fn"),
+        (Schedule("SequentialLR", {}), "its inner schedules are unknown"),
         (Schedule("SequentialLR", {"schedulers": [], "milestones": [3]}), "one milestone"),
         (
             Schedule("SequentialLR", {"schedulers": [{"name": "StepLR"}] * 2, "milestones": [0]}),
-            "do not rise",
+            "must increase",
         ),
-        (Schedule("StepLR", {"gamma": {"a": 1}}), "value of gamma cannot be written"),
-        (Schedule("StepLR", {"gamma": "'\""}), "value of gamma cannot be written"),
+        (Schedule("StepLR", {"gamma": {"a": 1}}), "value of gamma has no text form"),
+        (Schedule("StepLR", {"gamma": "'\""}), "value of gamma has no text form"),
     ],
 )
-def test_what_has_no_name_is_told(schedule, why):
-    """Schedules made of functions, and those that nothing builds."""
+def test_inexpressible_schedules_are_refused(schedule, why):
+    """A schedule that the spec language cannot express is refused with the reason."""
     with pytest.raises(UsageError, match=why):
         spec_of(schedule)

@@ -29,7 +29,7 @@ STAGES = st.lists(
 
 @given(STAGES)
 def test_what_is_written_is_read_back(stages: list[Stage]):
-    """Names, parameters and values of every kind, in their order."""
+    """A written spec is parsed back to the same names, parameters and values, in order."""
     found = parse(write(stages))
 
     assert [(stage.name, dict(stage.params)) for stage in found] == [
@@ -39,7 +39,7 @@ def test_what_is_written_is_read_back(stages: list[Stage]):
 
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused(text: str):
-    """Nothing but stages or a clear error, whatever somebody types."""
+    """Any text gives either stages or a `SpecError`."""
     with contextlib.suppress(SpecError):
         assert parse(text)
 
@@ -59,7 +59,7 @@ def test_any_text_is_read_or_refused(text: str):
     ],
 )  # fmt: skip
 def test_values(text: str, params: dict):
-    """Numbers, words, lists, ranges and alternatives."""
+    """A spec can hold numbers, words, lists, ranges and alternatives."""
     (stage,) = parse(text)
 
     assert dict(stage.params) == params
@@ -74,16 +74,16 @@ def test_values(text: str, params: dict):
         ("a(b", 3, "expected '='"),
         ("a(b=", 4, "a value"),
         ("a(b=1 c=2)", 6, "',' or ')'"),
-        ("a(b=1, b=2)", 7, "given twice"),
+        ("a(b=1, b=2)", 7, "given more than once"),
         ("a) b", 1, "'->' or the end"),
         ("a -> ", 5, "the name of a schedule"),
-        ("a(b=5..1)", 4, "from its lower to its upper end"),
-        ("a(b=0..1 log)", 4, "begins above 0"),
-        ("a(b=$)", 4, "means nothing here"),
+        ("a(b=5..1)", 4, "lower end below its upper end"),
+        ("a(b=0..1 log)", 4, "must start above 0"),
+        ("a(b=$)", 4, "unexpected character"),
     ],
 )
 def test_mistakes_are_pointed_at(text: str, at: int, expected: str):
-    """The character, and what was expected there."""
+    """A syntax error points at the character and names what was expected there."""
     with pytest.raises(SpecError) as caught:
         parse(text)
 
@@ -98,15 +98,15 @@ def test_mistakes_are_pointed_at(text: str, at: int, expected: str):
     [
         ("cosin(T_max=3)", 0, "Did you mean 'cosine'"),
         ("warmup(steps=3) -> cosine(steps=9, gamma=1)", 35, "Unknown parameter of cosine 'gamma'"),
-        ("cosine(steps=3, T_max=4)", 16, "T_max is given twice"),
+        ("cosine(steps=3, T_max=4)", 16, "T_max is given more than once"),
         ("step(gamma=0.5)", 0, "step needs step_size"),
-        ("constant -> time(min_lr=0.1)", 12, "time needs one of rate, half_life, every"),
-        ("time(rate=1, every=2)", 13, "time needs one of rate, half_life, every"),
+        ("constant -> time(min_lr=0.1)", 12, "time needs exactly one of rate, half_life, every"),
+        ("time(rate=1, every=2)", 13, "time needs exactly one of rate, half_life, every"),
         ("wsd(warmup=9, hold=3)", 14, "Unknown parameter of wsd 'hold'"),
     ],
 )
 def test_names_that_do_not_exist(text: str, at: int, expected: str):
-    """The nearest names are offered, at the place."""
+    """An unknown name gets suggestions and a pointer to its position."""
     with pytest.raises(UsageError, match=expected) as caught:
         stages_of(text)
 
@@ -114,14 +114,14 @@ def test_names_that_do_not_exist(text: str, at: int, expected: str):
 
 
 def test_short_names_become_the_classes_own():
-    """`steps` and `min_lr` are what torch calls T_max and eta_min."""
+    """The short names `steps` and `min_lr` become torch's `T_max` and `eta_min`."""
     (stage,) = stages_of("cosine(steps=9, min_lr=1e-5)")
 
     assert dict(stage.params) == {"T_max": 9, "eta_min": 1e-05}
 
 
 def test_open_parameters():
-    """Ranges and alternatives are what a sweep has yet to decide."""
+    """Ranges and alternatives are listed as the parameters that a sweep chooses."""
     stages = stages_of("warmup(steps={5, 9}) -> cosine(T_max=1..3, eta_min=0)")
     found = [(stage.name, name, value) for stage, name, value in open_params(stages)]
 
@@ -132,7 +132,7 @@ def test_open_parameters():
 
 
 def test_short_names_lead_to_parameters_that_exist():
-    """The catalogue does not contradict itself."""
+    """Every short name, required name and length in the catalogue is a parameter of its kind."""
     for kind in KINDS.values():
         assert set(kind.short.values()) <= set(kind.params)
         assert set(kind.required) <= set(kind.params)

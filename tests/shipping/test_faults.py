@@ -138,7 +138,7 @@ def test_a_server_down_at_the_start_costs_one_warning(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
-    with pytest.warns(lrtrack.LRTrackWarning, match="cannot deliver at present") as caught:
+    with pytest.warns(lrtrack.LRTrackWarning, match="cannot upload at the moment") as caught:
         with lrtrack.track(optimizer, experiment="faults", flush_timeout=2):
             for step in range(50):
                 optimizer.zero_grad()

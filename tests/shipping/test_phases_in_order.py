@@ -118,7 +118,7 @@ def test_nobody_is_waited_for_who_will_not_come(layout: Layout, gone: str) -> No
 def test_a_run_that_is_gone_is_a_warning(store: str) -> None:
     """As before there were phases: the journal has the steps, the training goes on."""
     tracker = MlflowTracker(join="0" * 32, uri=store)
-    with pytest.warns(LRTrackWarning, match="cannot deliver.*not found"):
+    with pytest.warns(LRTrackWarning, match="cannot upload.*not found"):
         weight = torch.nn.Parameter(torch.ones(()))
         optimizer = torch.optim.SGD([weight], lr=0.5)
         for _ in range(2):

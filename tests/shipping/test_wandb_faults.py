@@ -51,7 +51,7 @@ def test_a_server_that_goes_away_in_the_middle(wandb_server, command_line):
 
 def test_a_server_that_goes_away_at_the_end(wandb_server, command_line):
     """The block ends in its time all the same, and the end arrives later."""
-    with pytest.warns(LRTrackWarning, match="has not delivered everything|cannot deliver"):
+    with pytest.warns(LRTrackWarning, match="Upload is still running|cannot upload"):
         train(
             at={30: lambda run: run.flush(), 39: lambda run: wandb_server.down()}, flush_timeout=2
         )
@@ -93,7 +93,7 @@ def test_a_stream_that_is_refused(wandb_server, command_line, status: int):
 def test_a_server_that_is_down(wandb_server, command_line):
     """Training is over long before the server is back, and then everything arrives."""
     wandb_server.down()
-    with pytest.warns(LRTrackWarning, match="has not delivered everything|cannot deliver"):
+    with pytest.warns(LRTrackWarning, match="Upload is still running|cannot upload"):
         train(flush_timeout=1)
     wandb_server.up()
     command_line("sync")
@@ -145,7 +145,7 @@ def test_a_lost_cursor(wandb_server, living_shippers, command_line, clean_place,
 @pytest.mark.parametrize("status", [403, 503])
 def test_a_storage_that_refuses_the_file(wandb_server, monkeypatch, status: int):
     """The run ends with its rows and losses, and a warning says what W&B does not have."""
-    monkeypatch.setattr("lrtrack.tracking.run._reported", set())
+    monkeypatch.setattr("lrtrack.tracking.upload_monitor._reported", set())
     wandb_server.fault = lambda method, path, body: (
         (status, {}, "no") if method == "PUT" and "history.parquet" in path else None
     )

@@ -106,7 +106,7 @@ def test_too_few_runs_of_some(compared):
         None, pytest.approx(2 * 2 / 2**8), pytest.approx(2 / 45), None,
     ]  # fmt: skip
     assert messages["too-few-runs"].startswith(
-        "Too few runs to tell (n=1) for 1 of 3 schedules: whatever they show"
+        "Too few runs to separate schedules (n=1) for 1 of 3 schedules: with this many"
     )
 
 

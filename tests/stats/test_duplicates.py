@@ -32,8 +32,7 @@ def test_runs_of_one_seed(make_history):
     ]
 
     assert (
-        "(StepLR, seed 0: 2 runs): where one repeats"
-        in _warnings([first, again])["duplicate-seeds"]
+        "(StepLR, seed 0: 2 runs): if one repeats" in _warnings([first, again])["duplicate-seeds"]
     )
     assert "duplicate-seeds" not in _warnings([first, *others])
     assert "duplicate-seeds" not in _warnings([first, others[-1]], group_by="seed")
@@ -60,11 +59,11 @@ def test_a_run_that_was_read_twice(make_history):
 
 
 def test_steps_that_are_there_twice(make_history):
-    """Steps that do not ascend are found."""
+    """A run whose steps do not increase gets a warning."""
     run = make_history({"loss": CURVE}, id="abc", seed=0)
     run.steps[5] = run.steps[4]
 
-    assert "1 of 1 runs have steps twice" in _warnings([run])["duplicate-steps"]
+    assert "1 of 1 runs have repeated or unordered steps" in _warnings([run])["duplicate-steps"]
 
 
 @pytest.mark.parametrize(

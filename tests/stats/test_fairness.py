@@ -75,7 +75,7 @@ def test_single_runs_are_too_few(make_history):
         make_history({"loss": [2.0]}, id="b", seed=0, schedule=STEP),
     ]
 
-    assert "at least 6 runs a schedule" in _warnings(histories)["too-few-runs"]
+    assert "at least 6 runs per schedule" in _warnings(histories)["too-few-runs"]
 
 
 def test_one_schedule_needs_no_test(make_history):

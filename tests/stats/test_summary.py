@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from lrtrack.records import State
 from lrtrack.stats import mode_of, summarise
+from lrtrack.stats.summary import loss_metrics
 
 
 @pytest.mark.parametrize(
@@ -166,3 +168,27 @@ def test_accuracies_and_scores_are_better_large(metric):
 def test_all_else_is_better_small(metric):
     """Losses, errors and unknown names are minimised, even beside a word for something good."""
     assert mode_of(metric) == "min"
+
+
+@pytest.mark.parametrize(
+    ("losses", "final", "best"),
+    [
+        ([3.0, 1.0, 2.0], 2.0, 1.0),
+        ([1.0, math.inf], math.inf, 1.0),
+        ([1.0, -math.inf], -math.inf, 1.0),
+        ([1.0, math.nan], math.nan, 1.0),
+        ([math.nan, math.inf], math.inf, math.nan),
+        ([*[1.0] * 38, math.inf, -math.inf], math.nan, 1.0),
+        ([*[1.0] * 39, math.inf], math.inf, 1.0),
+    ],
+)
+def test_loss_metrics_take_nan_and_infinity_as_values(losses, final, best):
+    """`loss_final` is infinite or NaN when the last losses are; `loss_best` skips them."""
+    metrics = loss_metrics(np.array(losses), "a/")
+
+    np.testing.assert_equal(metrics, {"a/loss_final": final, "a/loss_best": best})
+
+
+def test_loss_metrics_of_no_losses_are_empty():
+    """A run without a loss has neither `loss_final` nor `loss_best`."""
+    assert loss_metrics(np.array([])) == {}

@@ -1,4 +1,4 @@
-"""The example, through the real `wandb sweep` and `wandb agent`, and back into a report."""
+"""The example through the real `wandb sweep` and `wandb agent`, and back into a report."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ASKED = (
 
 
 def test_the_examples_file_is_what_the_command_writes(command_line):
-    """The file in the repository is not a story about the command."""
+    """The sweep file of the example equals the command's output."""
     assert command_line(*ASKED).stdout == (EXAMPLE / "sweep.yaml").read_text()
 
 
 def test_a_sweep_through_the_agent(wandb_server, command_line, clean_place):
-    """Every schedule with the first of its seeds; the same numbers from W&B as from here."""
+    """The agent trains every schedule with its first seed, with the same results as here."""
     shutil.copy(EXAMPLE / "train.py", clean_place)
     sweep = yaml.safe_load((EXAMPLE / "sweep.yaml").read_text())
     sweep["parameters"]["seed"]["values"] = [0]  # each run takes an agent seven seconds

@@ -1,4 +1,4 @@
-"""Sweeps hold what was asked for: every schedule with its own parameters, and no others."""
+"""Sweeps contain every requested schedule with its own parameters and no others."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lrtrack.sweeps import sweep
 
 
 def optimizer() -> torch.optim.Optimizer:
-    """SGD with momentum over one number."""
+    """Returns SGD with momentum for one number."""
     return torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1, momentum=0.9)
 
 
 def rates(scheduler: lr_scheduler.LRScheduler, steps: int = 30) -> list[float]:
-    """The learning rates of the first steps."""
+    """Returns the learning rates of the first steps."""
     found = []
     for _ in range(steps):
         found.append(scheduler.optimizer.param_groups[0]["lr"])
@@ -29,7 +29,7 @@ def rates(scheduler: lr_scheduler.LRScheduler, steps: int = 30) -> list[float]:
 
 
 def test_a_grid_writes_alternatives_out():
-    """Each combination is a schedule of its own, with the parameters it needs and no others."""
+    """A grid contains each combination of alternatives as a schedule of its own."""
     found = sweep(
         ["onecycle(max_lr={0.1, 0.3}, pct_start={0.2, 0.3})", "cosine(T_max=9)"],
         program="train.py",
@@ -54,7 +54,7 @@ def test_a_grid_writes_alternatives_out():
 
 
 def test_open_parameters_stand_with_their_schedule():
-    """Ranges become distributions, in a group under the schedule's name."""
+    """Ranges become distributions, in a group with the schedule's name."""
     specs = ["onecycle(max_lr=0.01..0.3 log, pct_start={0.2, 0.3})", "cosine(T_max=5..9)"]
     found = sweep(specs, program="t.py", method="bayes", params={"lr": "0.1..0.5", "n": "3"})
 
@@ -74,7 +74,7 @@ def test_open_parameters_stand_with_their_schedule():
 
 
 def test_two_open_schedules_of_one_name_do_not_mix():
-    """Each finds the values that were meant for it."""
+    """Two open schedules with the same name get separate values."""
     specs = ["step(step_size=2..4)", "step(step_size=10..20)"]
     found = sweep(specs, program="t.py", method="random")["parameters"]
     groups = [name for name in found if name not in ("schedule", "seed")]
@@ -90,21 +90,21 @@ def test_two_open_schedules_of_one_name_do_not_mix():
     ("arguments", "why"),
     [
         ({"schedules": []}, "at least one"),
-        ({"schedules": ["onecycle(max_lr=0.1..0.3)"]}, "cannot hold the range onecycle.max_lr"),
+        ({"schedules": ["onecycle(max_lr=0.1..0.3)"]}, "cannot use the range onecycle.max_lr"),
         ({"schedules": ["cosin(T_max=3)"]}, "Did you mean 'cosine'"),
-        ({"schedules": ["cosine"], "params": {"lr": "0.1..0.3"}}, "cannot hold a range for lr"),
-        ({"schedules": ["cosine"], "params": {"seed": "3"}}, "seed is decided"),
-        ({"schedules": ["cosine"], "params": {"a b": "3"}}, "needs a name"),
+        ({"schedules": ["cosine"], "params": {"lr": "0.1..0.3"}}, "cannot use a range for lr"),
+        ({"schedules": ["cosine"], "params": {"seed": "3"}}, "already sets seed"),
+        ({"schedules": ["cosine"], "params": {"a b": "3"}}, "is not a parameter name"),
     ],
 )
 def test_what_no_sweep_can_hold_is_refused(arguments, why):
-    """The message says what was wrong and what to write."""
+    """An invalid sweep is an error that says what was wrong and what to write."""
     with pytest.raises(UsageError, match=why):
         sweep(**{"program": "t.py", **arguments})
 
 
 def test_a_wandb_config_is_taken_as_it_is():
-    """`wandb.config` decides the open parameters, and only those of the chosen schedule."""
+    """`wandb.config` sets the open parameters of the chosen schedule only."""
     config = wandb.Config()
     config.update(
         {
@@ -120,7 +120,7 @@ def test_a_wandb_config_is_taken_as_it_is():
 
 
 def test_the_command_writes_yaml(command_line, clean_place):
-    """What is written is what `wandb sweep` reads; the result alone is on stdout."""
+    """The command writes YAML for `wandb sweep` to stdout, and nothing else."""
     asked = ("sweep", "--schedule", "cosine(T_max=9)", "--program", "t.py", "--metric", "accuracy")
     shown = command_line(*asked)
     written = command_line(*asked, "-o", "s.yaml")
@@ -131,7 +131,7 @@ def test_the_command_writes_yaml(command_line, clean_place):
 
 
 def test_mistakes_on_the_command_line(command_line):
-    """Exit status 2, the place, and no traceback."""
+    """A mistake gives exit status 2 and its position, without a traceback."""
     found = command_line("sweep", "--schedule", "cosine(T_mx=9)", "--program", "t.py")
 
     assert found.returncode == 2

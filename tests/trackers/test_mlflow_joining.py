@@ -99,7 +99,7 @@ def test_prefixes_separate_the_blocks_of_a_run(client, run_id, store) -> None:
 
 def test_a_file_that_lacks_a_block_is_not_read(client, run_id, store, monkeypatch) -> None:
     """After a failed upload the older file is not read, and the next block's file has all steps."""
-    monkeypatch.setattr("lrtrack.tracking.run._reported", set())
+    monkeypatch.setattr("lrtrack.tracking.upload_monitor._reported", set())
     tracker = MlflowTracker(join=run_id, uri=store)
     root = Path(client.get_run(run_id).info.artifact_uri.removeprefix("file://"))
     train([3.0], tracker=tracker, prefix="a/")
@@ -142,5 +142,5 @@ def test_the_address_is_kept_without_credentials() -> None:
 
 def test_a_missing_run_is_a_warning(store) -> None:
     """A missing run causes a warning, and training continues."""
-    with pytest.warns(LRTrackWarning, match="cannot deliver.*not found"):
+    with pytest.warns(LRTrackWarning, match="cannot upload.*not found"):
         train([3.0], tracker=MlflowTracker(join="0" * 32, uri=store))

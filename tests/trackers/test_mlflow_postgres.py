@@ -85,7 +85,7 @@ def test_a_database_that_is_down_loses_nothing(
     mlflow.MlflowClient(cluster.uri).search_experiments()
     cluster.stop()
     try:
-        with pytest.warns(lrtrack.LRTrackWarning, match="cannot deliver at present") as caught:
+        with pytest.warns(lrtrack.LRTrackWarning, match="cannot upload at the moment") as caught:
             optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
             with lrtrack.track(optimizer, experiment="late", flush_timeout=1):
                 optimizer.step()

@@ -15,7 +15,7 @@ from lrtrack.trackers.local import LocalTracker
 
 
 class Training:
-    """A linear model on fixed data; `step()` is one honest iteration of a loop."""
+    """A linear model on fixed data; `step()` is one normal iteration of a training loop."""
 
     def __init__(self, steps: int = 20, seed: int = 0) -> None:
         torch.manual_seed(seed)
@@ -27,7 +27,7 @@ class Training:
         self.truth: list[dict[str, float]] = []
 
     def step(self) -> float:
-        """Train one step, and note what is true of it."""
+        """Trains one step and notes its learning rate, gradient norm and loss."""
         self.optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(self.model(self.inputs), self.labels)
         loss.backward()
@@ -44,13 +44,13 @@ class Training:
         return loss.item()
 
     def run(self) -> Training:
-        """Train all steps."""
+        """Trains all steps."""
         for _ in range(self.steps):
             self.step()
         return self
 
     def state(self) -> dict[str, Any]:
-        """Everything that training has changed."""
+        """Returns everything that training has changed."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -61,17 +61,17 @@ class Training:
 
 @pytest.fixture
 def training() -> Training:
-    """A fresh training."""
+    """Returns a fresh training."""
     return Training()
 
 
 @pytest.fixture
 def new_training() -> type[Training]:
-    """For tests that need several."""
+    """Returns a function that makes trainings, for tests that need several."""
     return Training
 
 
 @pytest.fixture
 def local(clean_place: Path) -> Callable[[], list[History]]:
-    """All runs in the working directory's journals, newest first."""
+    """Reads all runs in the journals of the working directory, newest first."""
     return lambda: list(LocalTracker().histories(Query(directory=clean_place / ".lrtrack")))

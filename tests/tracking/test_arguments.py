@@ -1,4 +1,4 @@
-"""Values that users give: what the block takes, every reader of its journal understands."""
+"""Argument values: what `track()` accepts, every reader of its journal can read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lrtrack.records import History
 
 
 class Unspeakable:
-    """An object without a text."""
+    """An object whose text cannot be made."""
 
     def __str__(self) -> str:
         raise ZeroDivisionError
@@ -31,7 +31,7 @@ class Unspeakable:
 
 
 class Colour(enum.Enum):
-    """An enumeration, as configs have them."""
+    """An enumeration, as configs contain them."""
 
     RED = 1
 
@@ -58,7 +58,7 @@ NAMES = [
     st.dictionaries(st.sampled_from(NAMES), st.integers(0, len(ODD) - 1), min_size=1, max_size=3)
 )
 def test_what_the_block_takes_can_be_read(clean_place: Path, chosen: dict[str, int]) -> None:
-    """Any value of any argument is a clear error before the block, or a run that can be read."""
+    """Any value of any argument gives a clear error before the block or a readable run."""
     options = {name: ODD[at] for name, at in chosen.items()}  # not all have a text to be shown
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
     before = set(Layout(clean_place / ".lrtrack").journals())
@@ -94,7 +94,7 @@ def test_what_the_block_takes_can_be_read(clean_place: Path, chosen: dict[str, i
 def test_what_is_sensible_is_converted(
     local: Callable[[], list[History]], options: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    """Numbers and paths as names, and integers of NumPy and torch, mean what they say."""
+    """Numbers and paths given as names, and integers of NumPy and torch, are converted."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
     with lrtrack.track(optimizer, tracker="local", **options):
         optimizer.step()
@@ -107,19 +107,19 @@ def test_what_is_sensible_is_converted(
     ("options", "message"),
     [
         ({"seed": True}, "seed must be an integer"),
-        ({"seed": 2**70}, "seed must be an integer, of 64 bits at most"),
+        ({"seed": 2**70}, "seed must be an integer, of at most 64 bits"),
         ({"tags": ["a"]}, "tags must be a mapping"),
-        ({"flush_timeout": None}, "flush_timeout is in seconds"),
-        ({"resume": "*"}, "resume must be a run's id"),
+        ({"flush_timeout": None}, "flush_timeout must be a number of seconds"),
+        ({"resume": "*"}, "resume must be the id of a run"),
         ({"name": b"a"}, "name must be text"),
-        ({"name": "\ud800"}, "no valid Unicode"),
+        ({"name": "\ud800"}, "not valid Unicode"),
         ({"config": {"a": 10**5000}}, "cannot be written as text"),
-        ({"config": {"big": "x" * 2**25}}, "the largest value is 'big'"),
+        ({"config": {"big": "x" * 2**25}}, "The largest value is 'big'"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_cannot_be_meant_is_refused(options: dict[str, Any], message: str) -> None:
-    """The error names the argument and what is right, before any training."""
+    """The error for an invalid value names the argument and the valid values."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
     with pytest.raises(UsageError, match=message):
         lrtrack.track(optimizer, tracker="local", **options)

@@ -1,4 +1,4 @@
-"""Ctrl-C at any instruction of entering and leaving a block: nothing stays open or in place."""
+"""Ctrl-C at any instruction of entering and leaving a block leaves nothing open or installed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Interrupter:
         self.places: dict[tuple[Any, int, str], None] = {}
 
     def begin(self) -> None:
-        """Count from here, in this thread."""
+        """Starts counting here, in this thread."""
         sys.setprofile(self._event)
 
     def _event(self, frame: FrameType, event: str, _: Any) -> None:
@@ -60,7 +60,7 @@ class Interrupter:
 def interrupted(
     tracker: Any, number: int | None, from_begin: bool, with_statement: bool = True
 ) -> Interrupter:
-    """Enter and leave a block, interrupted at one place; what it raised is kept alive."""
+    """Enters and leaves a block, interrupted at one place, and keeps the exception alive."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
     block = lrtrack.track(optimizer, tracker=tracker, flush_timeout=0.1)
     # CPython 3.11 can crash where a profiler raises at `c_return` below `ExitStack.__exit__`.
@@ -85,7 +85,7 @@ def interrupted(
 
 
 def left_over(done: Interrupter) -> list[str]:
-    """What of a block is still in place."""
+    """Returns the parts of a block that are still in place."""
     found = []
     if done.optimizer._optimizer_step_pre_hooks or done.optimizer._optimizer_step_post_hooks:
         found.append("hooks")
@@ -122,7 +122,7 @@ def test_an_interrupt_anywhere_leaves_nothing(
     tracker: Any,
     stride: int,
 ) -> None:
-    """Hooks, patches, threads and locks are let go, and no run goes on, at every place."""
+    """An interrupt at any place removes hooks, patches, threads and locks and ends the run."""
     # What an interrupt kept from being closed is closed, with a warning, when it is deleted.
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     interrupted(tracker, None, from_begin, with_statement)  # what is done once is done
@@ -146,6 +146,6 @@ def test_an_interrupt_anywhere_leaves_nothing(
 
 
 def lrtrack_threads() -> list[str]:
-    """Names of the threads of lrtrack's that run."""
+    """Returns the names of lrtrack's running threads."""
     names = [thread.name for thread in threading.enumerate()]
     return [name for name in names if name.startswith("lrtrack")]

@@ -23,8 +23,8 @@ from lrtrack.trackers.mlflow import MlflowTracker
 
 @pytest.fixture
 def opened(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The user's open run in the experiment `mine`."""
-    monkeypatch.setattr("lrtrack.tracking.placement._said", set())
+    """Opens the user's run in the experiment `mine`."""
+    monkeypatch.setattr("lrtrack.tracking.placement._reported", set())
     monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "3")  # the next block finds the same shipper
     mlflow.set_tracking_uri(store)
     try:
@@ -42,7 +42,7 @@ def train(
     during: Callable[[], None] = lambda: None,
     **options: Any,
 ) -> str:
-    """A block of `steps` steps with the losses 1, 2, …; the id that its run was said to have."""
+    """Trains a block with the losses 1, 2, … and returns the id of its run."""
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=rate)
     scheduler = schedule(optimizer)
@@ -57,22 +57,22 @@ def train(
 
 
 def exponential(optimizer: Any) -> Any:
-    """A schedule to follow another."""
+    """Returns a schedule to follow another one."""
     return ExponentialLR(optimizer, 0.5)
 
 
 def stored(run_id: str) -> Any:
-    """The run's data as MLflow has it."""
+    """Returns the run's data as MLflow stores it."""
     return mlflow.MlflowClient().get_run(run_id).data
 
 
 def histories(store: str) -> dict[str, History]:
-    """What is read back of the experiment, by run id."""
+    """Reads the histories of the experiment, by run id."""
     return {each.id: each for each in MlflowTracker().histories(Query("mine", store))}
 
 
 def test_what_the_user_logs_never_collides(opened: Any, store: str) -> None:
-    """He may log params of any name but `lrtrack.…`, whatever has been delivered by then."""
+    """Users can log params of any name but `lrtrack.…`, whatever was uploaded before."""
     train(3, seed=7, config={"lr": 0.5, "net": {"depth": 2}})
     mlflow.log_params({"optimizer": "mine", "scheduler": "mine", "seed": 1, "lr": 3, "net": "x"})
     data = stored(opened.info.run_id)
@@ -95,7 +95,7 @@ def test_what_the_user_logs_never_collides(opened: Any, store: str) -> None:
 
 
 def test_a_long_config_is_kept_in_several_tags(opened: Any, store: str) -> None:
-    """What no tags can hold leaves out its largest entries, and nothing else."""
+    """A config too large for tags loses its largest entries and nothing else."""
     words = {f"word{number}": "x" * 90 for number in range(100)}
     train(1, config={**words, "huge": "y" * 100_000, "last": 1})
 
@@ -103,7 +103,7 @@ def test_a_long_config_is_kept_in_several_tags(opened: Any, store: str) -> None:
 
 
 def test_blocks_with_prefixes_have_names_of_their_own(opened: Any, store: str) -> None:
-    """Both optimizers and both schedules are in the run, and read back."""
+    """Two blocks with prefixes store both optimizers and schedules in one run."""
     train(3, lambda o: StepLR(o, 5), rate=0.25, prefix="D/", config={"depth": 2})
     train(3, exponential, prefix="G/", seed=None)
     data = stored(opened.info.run_id)
@@ -128,7 +128,7 @@ def test_blocks_with_prefixes_have_names_of_their_own(opened: Any, store: str) -
 
 @pytest.mark.parametrize("journals", ["known", "unknown"])
 def test_phases_follow_each_other(opened: Any, store: str, journals: str, monkeypatch) -> None:
-    """The second goes on after the first, also where its journal directory knows nothing of it."""
+    """A second block continues after the first, even from another journal directory."""
     train(4, config={"a": 1})
     if journals == "unknown":
         monkeypatch.setenv("LRTRACK_DIR", "elsewhere")
@@ -156,7 +156,7 @@ def test_phases_follow_each_other(opened: Any, store: str, journals: str, monkey
 
 
 def test_diagnoses_of_all_phases_are_kept_in_order(opened: Any, store: str) -> None:
-    """LR003 of a cosine that ran past its end, LR004 of a rate that fell to nothing."""
+    """The diagnoses of all phases of a run are stored in order: first LR003, then LR004."""
     with pytest.warns(LRTrackWarning) as found:
         train(40, lambda optimizer: CosineAnnealingLR(optimizer, 10))
         train(40, lambda optimizer: StepLR(optimizer, 2))
@@ -170,7 +170,7 @@ def test_diagnoses_of_all_phases_are_kept_in_order(opened: Any, store: str) -> N
 
 
 def test_a_run_of_lrtracks_own_that_the_user_opens_again(store: str, monkeypatch) -> None:
-    """It is an open run like any other: the new block comes after the steps that are there."""
+    """A block in a reopened run of lrtrack continues after the steps in that run."""
     mlflow.set_tracking_uri(store)
     try:
         run_id = train(3, tracker="mlflow", experiment="mine")
@@ -186,7 +186,7 @@ def test_a_run_of_lrtracks_own_that_the_user_opens_again(store: str, monkeypatch
 
 
 def test_a_checkpoint_says_where_a_block_is(opened: Any, store: str) -> None:
-    """A block that was told its step by `load_state_dict` is not moved any further."""
+    """A block whose step was set by `load_state_dict` is not shifted by earlier steps."""
     train(4)
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
@@ -200,7 +200,7 @@ def test_a_checkpoint_says_where_a_block_is(opened: Any, store: str) -> None:
 
 
 def test_seeds_get_children_in_which_their_phases_follow(opened: Any, store: str, capfd) -> None:
-    """The first seed is in the open run, and each other one in a nested run, said once."""
+    """The first seed uses the open run; each other seed gets one child run for its phases."""
     ids = [
         train(2, schedule, seed=seed, rate=0.5 + seed)
         for seed in (0, 1, 2)
@@ -231,7 +231,7 @@ def test_seeds_get_children_in_which_their_phases_follow(opened: Any, store: str
 
 
 def test_another_name_gets_a_child(opened: Any, store: str) -> None:
-    """What a block does not name is not another name."""
+    """A block with another name gets a child run; a block without a name does not."""
     ids = [train(2, name=name) for name in ("a", None, "b", "a")]
 
     assert [run_id == opened.info.run_id for run_id in ids] == [True, True, False, True]
@@ -239,9 +239,9 @@ def test_another_name_gets_a_child(opened: Any, store: str) -> None:
 
 
 def test_blocks_at_the_same_time_do_not_mix(opened: Any, store: str) -> None:
-    """The one that began first has the open run; the other a child, though nothing sets it apart.
+    """Of two simultaneous blocks, the second gets a child run.
 
-    MLflow's open run is a thread's own, so the other thread joins it by its id.
+    MLflow's open run belongs to one thread, so the other thread joins it by its id.
     """
     ids: list[str] = []
     entered, leave = threading.Event(), threading.Event()
@@ -271,11 +271,11 @@ def test_blocks_at_the_same_time_do_not_mix(opened: Any, store: str) -> None:
 
 
 def test_a_block_that_failed_to_begin_is_in_nobodys_way(opened: Any, store: str) -> None:
-    """Whoever mends his mistake and tries again joins the run."""
+    """After a block that failed to begin, the next block joins the open run."""
     weight = torch.nn.Parameter(torch.ones(()))
     block = lrtrack.track(torch.optim.SGD([weight], lr=0.5))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lrtrack.tracking.context.StepCapture", None)
+        patch.setattr("lrtrack.tracking.recording.StepCapture", None)
         with pytest.raises(TypeError):
             block.__enter__()
 
@@ -284,8 +284,8 @@ def test_a_block_that_failed_to_begin_is_in_nobodys_way(opened: Any, store: str)
 
 
 def test_where_a_run_goes_that_nobody_named_is_said_once(store: str, capfd, monkeypatch) -> None:
-    """Not where it was named, and not where the user silences lrtrack's notices."""
-    monkeypatch.setattr("lrtrack.tracking.placement._said", set())
+    """The default destination of runs is reported once, unless notices are silenced."""
+    monkeypatch.setattr("lrtrack.tracking.placement._reported", set())
     monkeypatch.setenv("LRTRACK_TRACKER", "mlflow")
     train(1, flush_timeout=0.0)
     monkeypatch.delenv("LRTRACK_TRACKER")
@@ -294,13 +294,13 @@ def test_where_a_run_goes_that_nobody_named_is_said_once(store: str, capfd, monk
         for _ in range(2):
             train(1, flush_timeout=0.0)
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("lrtrack:")]
-    monkeypatch.setattr("lrtrack.tracking.placement._said", set())
+    monkeypatch.setattr("lrtrack.tracking.placement._reported", set())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LRTrackNotice)
         train(1)
 
     assert said == [
-        "lrtrack: No tracker is named and no run joined, so runs go to mlflow (its default store "
+        "lrtrack: No tracker is chosen and no run is open, so runs go to mlflow (its default store "
         f"in {Path.cwd()}). To choose: track(tracker=…), LRTRACK_TRACKER, or [tool.lrtrack] in "
         "pyproject.toml."
     ]

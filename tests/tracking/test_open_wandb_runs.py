@@ -57,22 +57,22 @@ run.finish()
 
 @pytest.fixture(autouse=True)
 def one_shipper(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next block finds the shipper of the one before."""
+    """Lets each block find the uploading process of the block before."""
     monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "5")
 
 
 def losses(run: Any) -> list[tuple[int, float]]:
-    """Step and loss of each row of lrtrack's."""
+    """Returns step and loss of each of lrtrack's rows."""
     return [(row["lrtrack/step"], row["loss"]) for row in run.history if "lrtrack/step" in row]
 
 
 def columns(run: Any) -> dict[str, list[Any]]:
-    """The columnar file of a run."""
+    """Returns the columns of the columnar file of a run."""
     return pq.read_table(io.BytesIO(run.files["lrtrack/history.parquet"])).to_pydict()
 
 
 def test_phases_follow_each_other_in_one_process_and_the_next(wandb_server, command_line):
-    """Steps go on, the schedules are kept in order, and no config key of the user's is taken."""
+    """Steps continue and schedules stay in order, and config keys of the user are not changed."""
     done = [script(wandb_server, BLOCK + PHASES, timeout=300) for _ in range(2)]
     (run,) = wandb_server.runs("tester/p")
     ours = run.config["lrtrack"]
@@ -96,7 +96,7 @@ def test_phases_follow_each_other_in_one_process_and_the_next(wandb_server, comm
 
 
 def test_seeds_get_runs_of_their_own_in_one_group(wandb_server):
-    """The first is in the open run, which stays as it was; phases of the other follow, too."""
+    """The first seed uses the open run; another seed and its phases get a run in its group."""
     done = script(wandb_server, BLOCK + CHILDREN, timeout=300)
     runs = {run.id: run for run in wandb_server.runs("tester/p")}
     parent = runs.pop("parent")
@@ -114,7 +114,7 @@ def test_seeds_get_runs_of_their_own_in_one_group(wandb_server):
 
 
 def test_a_run_that_is_not_wandb_run_is_named_and_can_be_joined(wandb_server, command_line):
-    """As `reinit="create_new"` makes them; blocks with prefixes have keys of their own there."""
+    """A run of `reinit="create_new"` is reported, and its blocks have keys by prefix."""
     done = script(wandb_server, BLOCK + BESIDE, timeout=300)
     (run,) = wandb_server.runs("tester/p")
     ours = run.config["lrtrack"]

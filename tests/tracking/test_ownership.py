@@ -1,4 +1,4 @@
-"""A scheduler must be the tracked optimizer's, and the optimizer must have something to train."""
+"""The scheduler must belong to the tracked optimizer, and the optimizer must have parameters."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lrtrack.errors import UsageError
 
 
 def sgd() -> torch.optim.SGD:
-    """SGD over one number."""
+    """Returns an SGD optimizer for one number."""
     return torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
 
 
 class Around:
-    """A wrapper that carries an optimizer, as frameworks have them."""
+    """A wrapper that carries an optimizer, as in frameworks."""
 
     def __init__(self, optimizer) -> None:
         self.optimizer = optimizer
@@ -30,7 +30,7 @@ class Around:
 
 
 class Subclassed(torch.optim.Optimizer):
-    """An optimizer that shares the groups of the one inside."""
+    """An optimizer that shares the param groups of the one inside."""
 
     def __init__(self, inner) -> None:
         self.optimizer = inner
@@ -47,7 +47,7 @@ class Subclassed(torch.optim.Optimizer):
 
 
 class Holder:
-    """A wrapper around a scheduler, with the optimizers it waits for."""
+    """A wrapper around a scheduler that also holds its optimizers."""
 
     def __init__(self, scheduler, optimizers=None) -> None:
         self.scheduler = scheduler
@@ -60,14 +60,14 @@ class Holder:
 
 
 class Free:
-    """A scheduler that carries no optimizer."""
+    """A scheduler without a reference to an optimizer."""
 
     def step(self) -> None:
         """Nothing that could be seen."""
 
 
 class Broken(Free):
-    """A scheduler whose property fails."""
+    """A scheduler with a property that raises."""
 
     @property
     def optimizer(self):
@@ -86,7 +86,7 @@ class Several:
 
 
 def chain(optimizer) -> ls.SequentialLR:
-    """A warm-up and what follows."""
+    """Returns a warm-up followed by another schedule."""
     return ls.SequentialLR(optimizer, [ls.LinearLR(optimizer), ls.StepLR(optimizer, 3)], [5])
 
 
@@ -117,16 +117,16 @@ OWN = {
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_another_optimizers_scheduler_is_refused(name):
-    """Before any training, however deep it is nested, naming both."""
+    """The scheduler of another optimizer is rejected, even if deeply nested."""
     optimizer, scheduler, shown = FOREIGN[name](sgd())
 
-    with pytest.raises(UsageError, match=rf"the {shown} moves .* of another optimizer .*SGD"):
+    with pytest.raises(UsageError, match=rf"The {shown} changes .* of another optimizer .*SGD"):
         lrtrack.track(optimizer, scheduler, tracker="local")
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_ones_own_scheduler_is_taken(name):
-    """Through wrappers on either side, and where nothing can be said."""
+    """The optimizer's own scheduler is accepted through wrappers, and an unknown one, too."""
     optimizer, scheduler = OWN[name](sgd())
     block = lrtrack.track(optimizer, scheduler, tracker="local")
 
@@ -134,7 +134,7 @@ def test_ones_own_scheduler_is_taken(name):
 
 
 def test_a_restored_optimizer_keeps_its_scheduler():
-    """Loading a state gives an optimizer new groups; its scheduler is its own all the same."""
+    """Loading an optimizer's state replaces its groups, but not the owner of its scheduler."""
     optimizer = sgd()
     scheduler = chain(optimizer)
     optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
@@ -143,7 +143,7 @@ def test_a_restored_optimizer_keeps_its_scheduler():
 
 
 def test_accelerates_wrappers_are_taken():
-    """Each of its two with each of torch's two; another's wrapped scheduler is refused."""
+    """accelerate's wrappers are accepted, and another optimizer's wrapped scheduler is not."""
     accelerate = pytest.importorskip("accelerate", reason="accelerate is not installed")
     optimizer = sgd()
     scheduler = ls.OneCycleLR(optimizer, 0.3, 20, cycle_momentum=False)
@@ -158,10 +158,10 @@ def test_accelerates_wrappers_are_taken():
 
 
 def test_an_optimizer_without_parameters_is_refused():
-    """An empty group passes torch; training nothing is a mistake. One group of several may be."""
+    """An optimizer without any parameters is rejected; a single empty group is accepted."""
     empty = torch.optim.SGD([{"params": []}], lr=0.1)
     partly = torch.optim.SGD([{"params": []}, {"params": [torch.nn.Parameter(torch.ones(()))]}])
 
-    with pytest.raises(UsageError, match="the SGD has no parameters"):
+    with pytest.raises(UsageError, match="The SGD has no parameters"):
         lrtrack.track(empty, tracker="local")
     assert lrtrack.track(partly, tracker="local") is not None

@@ -27,7 +27,7 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
 
 
 def train(make: Callable[[Any], Any], tracked: bool) -> tuple[list[dict[str, float]], Any]:
-    """Thirty steps under a flat-then-cosine schedule: what was true of each, and the weights."""
+    """Trains thirty steps with a flat-then-cosine schedule; returns records and weights."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
     inputs, labels = torch.randn(32, 8), torch.randint(0, 3, (32,))
@@ -65,7 +65,7 @@ def train(make: Callable[[Any], Any], tracked: bool) -> tuple[list[dict[str, flo
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_recorded_as_it_was(name, local) -> None:
-    """One record a step with its rate, loss and gradient norm; the weights are those without."""
+    """Each step is recorded with rate, loss and gradient norm, and the weights do not change."""
     truth, weights = train(OPTIMIZERS[name], tracked=True)
     bare_truth, bare = train(OPTIMIZERS[name], tracked=False)
 

@@ -1,4 +1,4 @@
-"""A `Schedule` given to `track()`: where no object with a `step()` moves the learning rate."""
+"""A `Schedule` given to `track()` describes a learning rate that no scheduler object changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lrtrack.trackers.local import LocalTracker
 
 
 def test_the_rule_is_the_runs_and_the_rate_is_recorded(training, clean_place: Path) -> None:
-    """Somebody moves it by hand."""
+    """A rate that is changed by hand is recorded with the schedule that was given."""
     schedule = lrtrack.Schedule("Halving", {"every": 1})
     with lrtrack.track(training.optimizer, schedule, tracker="local"):
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""A run's figures so far, for those who decide by them while it goes on."""
+"""A run's summary so far, for users who make decisions while it is running."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lrtrack.errors import UsageError
 
 
 def test_the_loss_so_far_is_that_of_the_last_steps(training, local) -> None:
-    """At each step, what is read back is the mean of what the loop saw, late or early."""
+    """At each step, `loss()` is the mean of the losses that the loop saw."""
     seen, expected = [], []
     with lrtrack.track(training.optimizer, training.scheduler, tracker="local") as run:
         assert (run.loss(), run.loss(last=3), run.summary()) == (None, None, {})
@@ -28,7 +28,7 @@ def test_the_loss_so_far_is_that_of_the_last_steps(training, local) -> None:
 
 
 def test_the_summary_is_what_trackers_show_of_a_run_that_is_over(training, local) -> None:
-    """The last value of each metric, the best loss, and the mean of the last 5 % of them."""
+    """The summary has the last value of each metric, the best loss, and `loss_final`."""
     with lrtrack.track(training.optimizer, training.scheduler, tracker="local", prefix="a/") as run:
         training.run()
         run.log(val_loss=0.5)
@@ -47,7 +47,7 @@ def test_the_summary_is_what_trackers_show_of_a_run_that_is_over(training, local
 
 
 def test_a_loss_that_the_user_gives_counts_once(training) -> None:
-    """Also where the step's own has been read back before."""
+    """A loss logged by the user replaces the captured one, even if that was already read."""
     with lrtrack.track(training.optimizer, training.scheduler, tracker="local") as run:
         training.step()
         training.step()
@@ -69,7 +69,7 @@ def test_steps_are_counted_and_not_records(training) -> None:
 
 
 def test_a_loss_that_is_not_finite_is_seen(training) -> None:
-    """Whoever prunes by it must not be told that all is well."""
+    """A loss that is not finite shows in `loss()`, so that pruning can react to it."""
     with lrtrack.track(training.optimizer, training.scheduler, tracker="local") as run:
         training.step()
         run.log(loss=math.nan)
@@ -80,7 +80,7 @@ def test_a_loss_that_is_not_finite_is_seen(training) -> None:
 
 
 def test_no_steps_at_all_cannot_be_asked_for(training) -> None:
-    """The message says what the argument is."""
+    """`loss(last=0)` is an error that explains the argument."""
     with lrtrack.track(training.optimizer, tracker="local") as run:
         with pytest.raises(UsageError, match="at least 1; got 0"):
             run.loss(last=0)

@@ -12,14 +12,12 @@ from html import escape
 from importlib.resources import files
 
 from lrtrack.reports.axes import STEP
-from lrtrack.reports.curves import Curves, curves_of
+from lrtrack.reports.document import Document
 from lrtrack.reports.html.fragments import alerts, controls, items, legend, section
 from lrtrack.reports.html.leaderboard import leaderboard, strip
 from lrtrack.reports.html.payload import payload_of
 from lrtrack.reports.html.runs import runs_table
-from lrtrack.reports.palette import COLOURS, DARK, looks_of, names_of
-from lrtrack.reports.report import report_of
-from lrtrack.stats import Comparison
+from lrtrack.reports.palette import COLOURS, DARK, looks_of
 
 _SCRIPTS = ("chart.js", "page.js", "controls.js")
 _HOW = (
@@ -33,22 +31,21 @@ _HOW = (
 _ON_TIME = "On the axis of seconds each step stands at its mean time over the runs."
 
 
-def render(comparison: Comparison, *, axis: str = STEP) -> str:
+def render(document: Document, *, axis: str = STEP) -> str:
     """The page, with `axis` (`step`, `time` or `epoch`) as its x axis to begin with.
 
     Raises:
         UsageError: the runs do not say where they stand on that axis.
     """
-    curves = curves_of(comparison)
-    curves.need(axis)
-    body = _body(comparison, curves, axis)
+    document.curves.need(axis)
+    body = _body(document, axis)
     script = "(() => {\n" + "\n".join(map(_own, _SCRIPTS)) + "})();\n"
     style = _colours() + _own("page.css")
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    title = escape(report_of(comparison).title)
+    title = escape(document.report.title)
     return "\n".join(
         [
             "<!doctype html>",
@@ -62,9 +59,9 @@ def render(comparison: Comparison, *, axis: str = STEP) -> str:
     )
 
 
-def _body(comparison: Comparison, curves: Curves, axis: str) -> str:
-    report = report_of(comparison)
-    names, looks = names_of(comparison), looks_of(comparison.schedules)
+def _body(document: Document, axis: str) -> str:
+    comparison, report, curves = document.comparison, document.report, document.curves
+    names, looks = report.names, looks_of(comparison.schedules)
     charts = [
         controls(curves, axis),
         legend(names, looks),

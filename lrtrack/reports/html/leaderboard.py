@@ -69,7 +69,7 @@ def leaderboard(comparison: Comparison, report: Report, looks: Sequence[Look]) -
     return (
         f'<div class="scroll"><table class="board"><thead>{rows[0]}</thead>'
         f"<tbody>{''.join(rows[1:])}</tbody></table></div>"
-        '<p class="note">Drawn: mean (stroke) and 95 % interval (bar) of the final value.</p>'
+        '<p class="note">Final value: the tick is the mean, the bar is the 95 % CI.</p>'
     )
 
 

@@ -1,4 +1,4 @@
-"""Schedules before any training: what a preview says, in no format."""
+"""A preview of schedules before any training, independent of the output format."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrack.reports.text_plot import spans
+from lrtrack.reports.downsampling import extremes
 from lrtrack.schedules.catalogue import stages_of
 
 Rates = NDArray[np.float64]
-#: What a chart on paper or screen can show; longer runs are thinned out for charts, never for CSV.
+#: The most points of a curve in a chart; longer curves are downsampled, but never in CSV.
 POINTS = 4000
 
 
@@ -80,17 +80,8 @@ def rate_text(rate: float) -> str:
 
 
 def thinned(rates: Rates, most: int = POINTS) -> tuple[NDArray[np.int64], Rates]:
-    """Steps and rates for a chart: all, or those that keep every rise and fall visible.
-
-    Of each stretch of steps its lowest and its highest rate are kept, and the first and the last
-    of all.
-    """
-    steps = len(rates)
-    if steps <= most:
-        return np.arange(steps), rates
-    kept = {0, steps - 1}
-    for low, high in spans(steps, max(1, most // 2 - 1)):
-        stretch = rates[low:high]
-        kept |= {low + int(np.argmin(stretch)), low + int(np.argmax(stretch))}
-    at = np.array(sorted(kept), dtype=np.int64)
-    return at, rates[at]
+    """Steps and rates for a chart: all, or at most `most` that keep every rise and fall visible."""
+    if rates.size <= most:
+        return np.arange(rates.size), rates
+    kept = extremes(rates, max(2, most - 2))  # it adds the first and the last point
+    return kept, rates[kept]

@@ -1,4 +1,4 @@
-"""What only the training process can know of a block."""
+"""Facts about a block that only the training process can observe."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Small facts beside the records; of the block that has just ended, not of earlier ones.
+class Observations:
+    """Facts beside the records, about the block that has just ended and not about earlier ones.
 
     Attributes:
         steps: optimizer steps that ran in the block.
         total: optimizer steps of the run, with those before it was resumed.
-        begun, position: how many steps the scheduler counts at the begin and at the end of the
-            block; None where it counts none that can be read.
-        used: what it counted when the last optimizer step began.
-        moves: optimizer steps before which it had moved since the step before.
-        repeated: how often by several steps at once, and `factor` by how many, mostly.
-        rested: optimizer steps since it last moved.
-        early: its steps before the optimizer's first ever.
-        unreached: names of the param groups that never had a gradient in the block, and want one.
+        begun, position: the scheduler's step count when the block begins and when it ends; None
+            if it has no count that can be read.
+        used: the scheduler's step count when the last optimizer step began.
+        moves: optimizer steps before which the scheduler had moved since the previous one.
+        repeated: how many of those moves were several steps at once; `factor`: of how many
+            steps, most often.
+        rested: optimizer steps since the scheduler last moved.
+        early: scheduler steps before the optimizer's very first step.
+        unreached: names of the param groups that require gradients and got none in the block.
         loss_wanted: whether losses were to be captured.
         world_size: processes that train together.
     """

@@ -1,4 +1,4 @@
-"""What a `ReduceLROnPlateau` makes of its metric, followed from the values that it is given."""
+"""A replay of `ReduceLROnPlateau` on the metric values that the scheduler was given."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lrtrack.schedules import Schedule
 
 
 class Plateau:
-    """The same decisions as torch's class, as its documentation has them.
+    """Makes the same decisions as torch's class, following its documentation.
 
     Attributes:
-        calls: values given.
-        better: calls whose value was better than all before, the first one not counted.
-        cuts: how often the learning rate was to be reduced.
+        calls: how many values were given.
+        better: calls whose value was better than all earlier ones, not counting the first.
+        cuts: how often the scheduler reduces the learning rate.
     """
 
     def __init__(self, mode: str, patience: int, threshold: float, relative: bool, cooldown: int):
@@ -30,23 +30,23 @@ class Plateau:
 
     @classmethod
     def of(cls, schedule: Schedule) -> Plateau | None:
-        """One with the parameters of `schedule`; None where that is none of torch's."""
-        given = schedule.params
+        """Build one from the parameters of `schedule`; None if it is no `ReduceLROnPlateau`."""
+        params = schedule.params
         if schedule.name != "ReduceLROnPlateau":
             return None
         try:
             return cls(
-                str(given.get("mode", "min")),
-                int(given.get("patience", 10)),
-                float(given.get("threshold", 1e-4)),
-                given.get("threshold_mode", "rel") == "rel",
-                int(given.get("cooldown", 0)),
+                str(params.get("mode", "min")),
+                int(params.get("patience", 10)),
+                float(params.get("threshold", 1e-4)),
+                params.get("threshold_mode", "rel") == "rel",
+                int(params.get("cooldown", 0)),
             )
-        except (TypeError, ValueError):  # edited by someone
+        except (TypeError, ValueError):  # the stored parameters were edited by hand
             return None
 
     def add(self, values: Iterable[float]) -> None:
-        """Take further values, in order."""
+        """Add values in order."""
         for value in values:
             self._take(float(value))
 

@@ -1,4 +1,4 @@
-"""What a rule is given, and what it gives back."""
+"""The input of a diagnosis rule, and its result."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lrtrack.schedules import Schedule
-from lrtrack.stats.diagnose.observations import Evidence
-from lrtrack.stats.diagnose.running_statistics import Figures
+from lrtrack.stats.diagnose.observations import Observations
+from lrtrack.stats.diagnose.running_statistics import RunningStatistics
 from lrtrack.stats.diagnose.schedule_length import Length, length_of
 
 #: A diagnosis: `"code"`, `"message"`, `"hint"`.
-Found = dict[str, str]
+Diagnosis = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Case:
-    """One run, as rules see it.
+class RunFacts:
+    """The facts about one run that every rule gets.
 
     Attributes:
-        finished: it came to its own end: no exception, no Ctrl-C, not killed, not going on.
-        evidence: None where only the records are known.
+        finished: the run ended by itself: no exception, no Ctrl-C, not killed, not running.
+        observations: None if only the records are known.
     """
 
     schedule: Schedule
-    figures: Figures
+    statistics: RunningStatistics
     finished: bool
-    evidence: Evidence | None
+    observations: Observations | None
 
     @property
     def name(self) -> str:
@@ -35,12 +35,12 @@ class Case:
 
     @cached_property
     def length(self) -> Length | None:
-        """The schedule's length, where its parameters say one."""
+        """The schedule's length, None if its parameters do not state one."""
         return length_of(self.schedule)
 
 
-def told(code: str, message: str, hint: str) -> Found:
-    """A diagnosis."""
+def diagnosis(code: str, message: str, hint: str) -> Diagnosis:
+    """Build a diagnosis."""
     return {"code": code, "message": message, "hint": hint}
 
 

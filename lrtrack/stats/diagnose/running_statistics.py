@@ -1,4 +1,4 @@
-"""What a run's records come to, added up part by part: a long run is never read back for it."""
+"""Statistics of a run's records, updated batch by batch so that no run is ever read back."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Bad:
         self.later = self.spoilt = 0
 
 
-class Figures:
-    """Running figures of one run's records.
+class RunningStatistics:
+    """Running statistics of one run's records.
 
     Args:
-        schedule: says what its records can be asked.
-        prefix: what stands before the names of its metrics.
+        schedule: decides which statistics apply (plateau, cosine).
+        prefix: precedes the names of the run's metrics.
 
     Attributes:
         recorded: steps with a learning rate.
@@ -75,16 +75,16 @@ class Figures:
         self._norms: Floats = np.empty(0)
 
     @classmethod
-    def of(cls, history: History) -> Figures:
-        """The figures of a whole history."""
-        figures = cls(history.run.schedule, history.run.prefix)
+    def of(cls, history: History) -> RunningStatistics:
+        """Compute the statistics of a whole history."""
+        statistics = cls(history.run.schedule, history.run.prefix)
         present = history.present
         columns = {name: (values, present[name]) for name, values in history.metrics.items()}
-        figures.add(history.steps, columns)
-        return figures
+        statistics.add(history.steps, columns)
+        return statistics
 
     def add(self, steps: NDArray[np.int64], columns: Columns) -> None:
-        """Take further records, in step order; a step may come again with other metrics."""
+        """Add records in step order; a step may appear again with other metrics."""
         lr = self._column(columns, "lr")
         norm = self._column(columns, "grad_norm")
         loss = self._column(columns, "loss")
@@ -130,7 +130,7 @@ class Figures:
         return np.stack([self._column(columns, name) for name in names])
 
     def _add_rates(self, rates: Floats) -> None:
-        """Take learning rates, shape (groups, n), n > 0; NaN where a group is not there yet."""
+        """Add learning rates, shape (groups, n), n > 0; NaN where a group is not there yet."""
         first = self._first = rates[:, 0] if self._first is None else self._first
         same = first.shape == rates[:, 0].shape and np.array_equal(
             rates, np.broadcast_to(first[:, None], rates.shape), equal_nan=True

@@ -1,10 +1,10 @@
-"""How the training went: LR004 and LR006 to LR011."""
+"""Rules on how the training went: LR004 and LR006 to LR011."""
 
 from __future__ import annotations
 
 import math
 
-from lrtrack.stats.diagnose.rule import Case, Found, many, share, told
+from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, many, share
 from lrtrack.stats.diagnose.thresholds import (
     CALLS,
     CLIPPED,
@@ -17,26 +17,28 @@ from lrtrack.stats.diagnose.thresholds import (
 from lrtrack.stats.spikes import FACTOR
 
 
-def near_zero(case: Case) -> Found | None:
-    """LR004: steps that move nothing."""
-    figures = case.figures
-    idle = figures.near_zero()
-    if figures.recorded < FEW or idle <= NEAR_ZERO_SHARE * figures.recorded:
+def near_zero(run: RunFacts) -> Diagnosis | None:
+    """LR004: many steps had a learning rate of almost 0."""
+    statistics = run.statistics
+    idle = statistics.near_zero()
+    if statistics.recorded < FEW or idle <= NEAR_ZERO_SHARE * statistics.recorded:
         return None
-    peak = f"under a millionth of its peak ({figures.peak:.4g})" if figures.peak > 0.0 else "0"
-    return told(
+    peak = (
+        f"under a millionth of its peak ({statistics.peak:.4g})" if statistics.peak > 0.0 else "0"
+    )
+    return diagnosis(
         "LR004",
-        f"the learning rate was {'0 or ' * (figures.peak > 0.0)}{peak} in "
-        f"{share(idle, figures.recorded)} of the recorded steps ({idle} of {figures.recorded}): "
-        "they train nothing.",
-        "end the training earlier, make the schedule longer, or give it a least value (eta_min, "
-        "min_lr)",
+        f"the learning rate was {'0 or ' * (statistics.peak > 0.0)}{peak} in "
+        f"{share(idle, statistics.recorded)} of the recorded steps "
+        f"({idle} of {statistics.recorded}): these steps barely change the weights.",
+        "end the training earlier, make the schedule longer, or give it a minimum learning rate "
+        "(eta_min, min_lr)",
     )
 
 
-def not_finite(case: Case) -> Found | None:
-    """LR006: the training broke, and what it was doing then."""
-    bad = case.figures.bad
+def not_finite(run: RunFacts) -> Diagnosis | None:
+    """LR006: the loss is not finite; reports the learning rate and norm just before."""
+    bad = run.statistics.bad
     if bad is None:
         return None
     before = [
@@ -45,96 +47,98 @@ def not_finite(case: Case) -> Found | None:
         if not math.isnan(value)
     ]
     onward = f"from step {bad.step} on" if bad.spoilt == bad.later else f"at step {bad.step}"
-    others = f" and at {bad.spoilt} later ones" if 0 < bad.spoilt < bad.later else ""
+    others = f" and at {bad.spoilt} later steps" if 0 < bad.spoilt < bad.later else ""
     then = f"; the step before had {' and '.join(before)}" if before else "; it was the first step"
-    return told(
+    return diagnosis(
         "LR006",
         f"the loss is {bad.value:g} {onward}{others}{then}.",
-        "lower the peak learning rate or warm up longer; clip gradients; look at the batch of that "
+        "lower the peak learning rate or warm up longer; clip gradients; inspect the batch of that "
         "step",
     )
 
 
-def clipped(case: Case) -> Found | None:
-    """LR007: clipping decides the size of most steps."""
-    figures = case.figures
-    if figures.recorded < FEW or figures.clipped <= CLIPPED * figures.recorded:
+def clipped(run: RunFacts) -> Diagnosis | None:
+    """LR007: gradient clipping was active in most steps."""
+    statistics = run.statistics
+    if statistics.recorded < FEW or statistics.clipped <= CLIPPED * statistics.recorded:
         return None
-    return told(
+    return diagnosis(
         "LR007",
-        f"gradient clipping was active in {share(figures.clipped, figures.recorded)} of the "
-        f"recorded steps ({figures.clipped} of {figures.recorded}): it, not the schedule alone, "
-        "sets the size of the steps.",
-        "raise max_norm to what the gradient norm usually is (see grad_norm_preclip), or lower the "
-        "learning rate",
+        f"gradient clipping was active in {share(statistics.clipped, statistics.recorded)} of the "
+        f"recorded steps ({statistics.clipped} of {statistics.recorded}): "
+        "clipping, not just the schedule, sets the step size.",
+        "raise max_norm to the usual gradient norm (see grad_norm_preclip), or lower the learning "
+        "rate",
     )
 
 
-def unreached(case: Case) -> Found | None:
-    """LR008: parameters that the loss does not reach, or that are no part of the model."""
-    seen = case.evidence
-    if seen is None or seen.steps < HANDFUL or not seen.unreached:
+def unreached(run: RunFacts) -> Diagnosis | None:
+    """LR008: the loss does not depend on some parameters, or they are not in the model."""
+    observed = run.observations
+    if observed is None or observed.steps < HANDFUL or not observed.unreached:
         return None
-    names = ", ".join(seen.unreached[:5]) + ", …" * (len(seen.unreached) > 5)
-    one = len(seen.unreached) == 1
-    return told(
+    names = ", ".join(observed.unreached[:5]) + ", …" * (len(observed.unreached) > 5)
+    one = len(observed.unreached) == 1
+    return diagnosis(
         "LR008",
         f"param group{'' if one else 's'} {names} never received a gradient in "
-        f"{many(seen.steps, 'optimizer step')}.",
-        "the loss does not depend on these parameters: were they replaced or copied after the "
-        "optimizer was made? If they are meant to rest, set requires_grad to False",
+        f"{many(observed.steps, 'optimizer step')}.",
+        "the loss does not depend on these parameters: check whether they were replaced or copied "
+        "after the optimizer was created. If you freeze them on purpose, set requires_grad=False",
     )
 
 
-def spiky(case: Case) -> Found | None:
-    """LR009: gradient norms far above what they were just before."""
-    figures = case.figures
-    if figures.spikes < SPIKES and not figures.largest >= HUGE:
+def spiky(run: RunFacts) -> Diagnosis | None:
+    """LR009: gradient norms rose far above their trailing median."""
+    statistics = run.statistics
+    if statistics.spikes < SPIKES and not statistics.largest >= HUGE:
         return None
-    largest = "infinite" if math.isinf(figures.largest) else f"{figures.largest:.0f} times it"
-    return told(
+    largest = (
+        "infinite" if math.isinf(statistics.largest) else f"{_times(statistics.largest)} the median"
+    )
+    return diagnosis(
         "LR009",
-        f"{many(figures.spikes, 'gradient spike')} in {figures.recorded} recorded steps: norms "
-        f"over {FACTOR:g} times their trailing median, the largest {largest}.",
+        f"{many(statistics.spikes, 'gradient spike')} in {statistics.recorded} recorded steps: "
+        f"gradient norms over {FACTOR:g} times their trailing median; the largest is {largest}.",
         "clip gradients, warm up longer, or lower the learning rate; look for odd batches",
     )
 
 
-def no_loss(case: Case) -> Found | None:
-    """LR010: nothing to compare the run by."""
-    seen = case.evidence
-    if seen is None or not seen.loss_wanted or seen.steps < HANDFUL:
+def no_loss(run: RunFacts) -> Diagnosis | None:
+    """LR010: no loss was captured, so that runs cannot be compared by it."""
+    observed = run.observations
+    if observed is None or not observed.loss_wanted or observed.steps < HANDFUL:
         return None
-    if case.figures.losses or case.figures.recorded < HANDFUL:
+    if run.statistics.losses or run.statistics.recorded < HANDFUL:
         return None
-    return told(
+    return diagnosis(
         "LR010",
-        f"no loss was seen in {many(seen.steps, 'optimizer step')}: backward() was not called on a "
-        "single number before them, or inside a compiled function.",
+        f"no loss was captured in {many(observed.steps, 'optimizer step')}: backward() was never "
+        "called on a single number, or it was called inside a compiled function.",
         "log it yourself after each step: run.log(loss=…)",
     )
 
 
-def plateau(case: Case) -> Found | None:
-    """LR011: a plateau schedule that never did anything, or could not but act."""
-    found = case.figures.plateau
-    steps = case.figures.recorded if case.evidence is None else case.evidence.total
+def plateau(run: RunFacts) -> Diagnosis | None:
+    """LR011: a plateau schedule never acted, or acted at every opportunity."""
+    found = run.statistics.plateau
+    steps = run.statistics.recorded if run.observations is None else run.observations.total
     if found is None or not found.calls or steps < FEW:
         return None
     needed = found.patience + 2
     if found.cuts and not found.better and found.calls >= max(needed, HANDFUL):
-        return told(
+        return diagnosis(
             "LR011",
             "the plateau schedule cut the learning rate as soon as it could "
             f"({many(found.cuts, 'cut')} in {found.calls} calls): by mode={found.mode!r}, its "
             "metric never got better than the first value.",
-            "check that the mode is right for this metric (mode='max' for accuracies), and the "
-            "threshold not too large",
+            "check that mode fits this metric (mode='max' for accuracies) and that threshold is "
+            "not too large",
         )
-    if found.cuts or not case.finished:
+    if found.cuts or not run.finished:
         return None
     if found.calls < needed:
-        return told(
+        return diagnosis(
             "LR011",
             f"the plateau schedule could not act: it takes at least {needed} calls to exceed "
             f"patience={found.patience}, and it was given its metric {many(found.calls, 'time')}.",
@@ -142,12 +146,17 @@ def plateau(case: Case) -> Found | None:
         )
     if found.calls < CALLS:
         return None
-    return told(
+    return diagnosis(
         "LR011",
         f"the plateau schedule never cut the learning rate in {found.calls} calls: its metric got "
         f"better at least every {found.patience + 1} of them.",
-        "lower patience or raise threshold, if the rate should have come down",
+        "if the learning rate should have been cut, lower patience or raise threshold",
     )
+
+
+def _times(ratio: float) -> str:
+    """`40 times`; `5.1e+09 times` where the digits would say nothing."""
+    return f"{ratio:.0f} times" if ratio < 1e5 else f"{ratio:.2g} times"
 
 
 RULES = (near_zero, not_finite, clipped, unreached, spiky, no_loss, plateau)

@@ -165,7 +165,7 @@ def test_mistakes_are_told_where_they_are_made(digits) -> None:
         LRTrack(task.optimizer, lambda: None)
     with pytest.raises(UsageError, match="another optimizer"):
         LRTrack(task.optimizer, foreign)
-    with pytest.raises(TypeError, match="mapping with the same names"):
+    with pytest.raises(TypeError, match="mapping with the same"):
         LRTrack({"a": task.optimizer, "b": other.optimizer}, task.scheduler)
     with pytest.raises(UsageError, match=r"'critc'.*Did you mean 'critic'"):
         LRTrack({"critic": task.optimizer}, {"critc": task.scheduler})

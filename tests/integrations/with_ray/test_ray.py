@@ -184,7 +184,7 @@ def test_a_sweep_goes_on_after_a_failure(swept, local, clean_place) -> None:
         assert history.steps.tolist() == list(range(12))
         assert history.run.id == before[name].run.id
         assert history.metrics["loss"][11] < history.metrics["loss"][8] < history.metrics["loss"][0]
-    with pytest.raises(UsageError, match="go on with it"):
+    with pytest.raises(UsageError, match="Fix: resume it"):
         swept(schedules, params=params)
 
 

@@ -56,12 +56,12 @@ def test_a_grid_space_and_a_random_one() -> None:
     ("arguments", "said"),
     [
         ({"schedules": []}, "at least one schedule"),
-        ({"schedules": ["onecycle(max_lr=0.1..0.3)"]}, "cannot hold the range onecycle.max_lr"),
+        ({"schedules": ["onecycle(max_lr=0.1..0.3)"]}, "cannot use the range onecycle.max_lr"),
         ({"schedules": ["cosin"]}, "Did you mean 'cosine'"),
-        ({"schedules": ["cosine"], "params": {"lr": "0.1..0.3"}}, "cannot hold a range for lr"),
-        ({"schedules": ["cosine"], "params": {"seed": "3"}}, "seed is decided"),
+        ({"schedules": ["cosine"], "params": {"lr": "0.1..0.3"}}, "cannot use a range for lr"),
+        ({"schedules": ["cosine"], "params": {"seed": "3"}}, "already sets seed"),
         ({"schedules": ["cosine"], "method": "bayes"}, "There is: grid, random"),
-        ({"schedules": ["cosine"], "resume": True}, "needs the sweep's name"),
+        ({"schedules": ["cosine"], "resume": True}, "needs the name of the sweep"),
     ],
 )
 def test_what_no_sweep_can_hold_is_refused(arguments, said) -> None:
@@ -83,7 +83,7 @@ def test_what_no_sweep_can_hold_is_refused(arguments, said) -> None:
         (("--program", "train.py", "--start"), "--start belongs to --engine wandb"),
         (("--program", "train.py", "--method", "bayes"), "grid or random, not bayes"),
         (("--program", "train.py", "--resume"), "--resume needs the sweep's --name"),
-        (("--program", "train.py", "--param", "lr=0.1..0.2"), "cannot hold a range for lr"),
+        (("--program", "train.py", "--param", "lr=0.1..0.2"), "cannot use a range for lr"),
         (("--program", "train.py", "--engine", "wandb", "--name", "x"), "belongs to --engine ray"),
     ],
 )
@@ -121,8 +121,8 @@ def test_on_another_machine_journals_lie_where_there_is_room(monkeypatch, tmp_pa
     environment = {"LRTRACK_DIR": str(tmp_path / "file" / "below")}
     driver = _ray_worker._Driver("/no/such/directory", "elsewhere", environment)
     try:
-        with pytest.warns(LRTrackWarning, match="MLFLOW_TRACKING_URI name a server"):
-            driver.stand_in()
+        with pytest.warns(LRTrackWarning, match="MLFLOW_TRACKING_URI to a server"):
+            driver.apply()
         assert settings.read().directory == tmp_path / ".lrtrack"
     finally:
         settings.work_from(None)

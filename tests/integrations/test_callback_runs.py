@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lrtrack.errors import LRTrackWarning, UsageError
-from lrtrack.integrations._blocks import Blocks
+from lrtrack.integrations._callback_runs import CallbackRuns
 from lrtrack.records import State, Target
 from lrtrack.trackers.memory import MemoryTracker
 
@@ -17,7 +17,7 @@ from lrtrack.trackers.memory import MemoryTracker
 def test_a_misspelt_option_is_refused_where_the_callback_is_made() -> None:
     """A misspelt option is refused where the callback is made, with the nearest name."""
     with pytest.raises(TypeError, match=r"LRTrack\(\): .*'experimnt'.*experiment"):
-        Blocks("LRTrack", {"experimnt": "x"})
+        CallbackRuns("LRTrack", {"experimnt": "x"})
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ def test_a_misspelt_option_is_refused_where_the_callback_is_made() -> None:
 def test_a_value_that_does_not_exist_is_refused_there_too(options, said) -> None:
     """An invalid value is refused where the callback is made, with the valid ones."""
     with pytest.raises(UsageError, match=said):
-        Blocks("LRTrack", options)
+        CallbackRuns("LRTrack", options)
 
 
 def test_a_training_that_went_on_elsewhere_ends_as_failed(digits, local) -> None:
     """A run whose training ended unseen is FAILED when the callback starts again."""
-    task, blocks = digits(), Blocks("LRTrack", {"tracker": "local"})
+    task, blocks = digits(), CallbackRuns("LRTrack", {"tracker": "local"})
     for _ in range(2):
         blocks.enter([(task.optimizer, task.scheduler, "")])
         task.loss(*next(task.batches())).backward()
@@ -47,10 +47,10 @@ def test_the_end_of_the_program_ends_the_run(local) -> None:
     """The end of the program ends an open run with all its steps."""
     program = """
 import torch
-from lrtrack.integrations._blocks import Blocks
+from lrtrack.integrations._callback_runs import CallbackRuns
 parameter = torch.nn.Parameter(torch.ones(()))
 optimizer = torch.optim.SGD([parameter], lr=0.1)
-blocks = Blocks("LRTrack", {"tracker": "local"})
+blocks = CallbackRuns("LRTrack", {"tracker": "local"})
 blocks.enter([(optimizer, None, "")])
 for _ in range(3):
     (parameter * parameter).backward()
@@ -70,9 +70,9 @@ def test_ctrl_c_does_not_wait_for_a_server_that_is_away(
     """After Ctrl-C the program does not wait for a server that is down."""
     program = """
 import torch
-from lrtrack.integrations._blocks import Blocks
+from lrtrack.integrations._callback_runs import CallbackRuns
 optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
-blocks = Blocks("LRTrack", {"tracker": "mlflow", "flush_timeout": 3600.0})
+blocks = CallbackRuns("LRTrack", {"tracker": "mlflow", "flush_timeout": 3600.0})
 blocks.enter([(optimizer, None, "")])
 optimizer.step()
 raise KeyboardInterrupt
@@ -91,7 +91,7 @@ raise KeyboardInterrupt
 def test_configurations_are_put_together(digits, local) -> None:
     """Configurations are merged key by key, with the user's values first."""
     task = digits()
-    blocks = Blocks("LRTrack", {"tracker": "local", "config": {"depth": 2}})
+    blocks = CallbackRuns("LRTrack", {"tracker": "local", "config": {"depth": 2}})
     blocks.enter([(task.optimizer, task.scheduler, "")], config={"depth": 9, "width": 8})
     blocks.leave()
 
@@ -106,7 +106,7 @@ def test_what_breaks_is_a_warning(digits, local) -> None:
             raise RuntimeError("odd")
 
     task = digits()
-    blocks = Blocks("LRTrack", {"tracker": Broken()})
+    blocks = CallbackRuns("LRTrack", {"tracker": Broken()})
     with pytest.warns(LRTrackWarning, match="does not observe this training.*odd"):
         assert blocks.enter([(task.optimizer, task.scheduler, "")]) == []
     blocks.leave()
@@ -116,7 +116,7 @@ def test_what_breaks_is_a_warning(digits, local) -> None:
 
 def test_the_users_prefix_comes_before_the_optimizers_own(digits, local) -> None:
     """The user's prefix comes before the optimizer's own."""
-    task, blocks = digits(), Blocks("LRTrack", {"tracker": "local", "prefix": "fold1/"})
+    task, blocks = digits(), CallbackRuns("LRTrack", {"tracker": "local", "prefix": "fold1/"})
     blocks.enter([(task.optimizer, task.scheduler, "generator/")])
     task.loss(*next(task.batches())).backward()
     task.optimizer.step()
@@ -128,7 +128,7 @@ def test_the_users_prefix_comes_before_the_optimizers_own(digits, local) -> None
 
 def test_an_option_that_is_none_says_nothing(digits, local) -> None:
     """An option that is None leaves the framework's value; any other value replaces it."""
-    task, blocks = digits(), Blocks("LRTrack", {"tracker": None, "seed": 3, "group": None})
+    task, blocks = digits(), CallbackRuns("LRTrack", {"tracker": None, "seed": 3, "group": None})
     blocks.enter([(task.optimizer, None, "")], tracker="local", seed=5, group="g")
     task.optimizer.step()
     blocks.leave()
@@ -141,7 +141,7 @@ def test_each_block_goes_on_with_its_own_run(digits, local) -> None:
     """Each block resumes its own run, or starts a new one if there is none."""
     tasks, ids = [digits(), digits()], []
     for again in (False, True):
-        blocks = Blocks("LRTrack", {"tracker": "local"})
+        blocks = CallbackRuns("LRTrack", {"tracker": "local"})
         pairs = [(task.optimizer, None, f"{at}/") for at, task in enumerate(tasks)]
         ids += [run.id for run in blocks.enter(pairs, resume=[None, ids[1]] if again else ())]
         for task in tasks:

@@ -1,0 +1,163 @@
+"""The runs that a framework's callback opens and closes for its user."""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import zip_longest
+from typing import Any
+
+from lrtrack.capture.accumulation import Weight
+from lrtrack.errors import LRTrackError, unknown, warn
+from lrtrack.trackers import registry
+from lrtrack.tracking import TrackedRun, track
+from lrtrack.tracking.context import Block
+from lrtrack.tracking.options import Options, as_mapping, check_values
+
+#: The options of a callback: all of `track()`, but for optimizer and scheduler.
+_SIGNATURE = inspect.signature(track).parameters.values()
+DEFAULTS: Mapping[str, Any] = {
+    parameter.name: parameter.default
+    for parameter in _SIGNATURE
+    if parameter.kind is parameter.KEYWORD_ONLY
+}
+
+
+def options_of(callback: str, options: Mapping[str, Any]) -> Options:
+    """The options of `track()` as a callback's user gave them, with the defaults of the others.
+
+    Args:
+        callback: the callback's name, for messages.
+        options: the user's keyword arguments.
+
+    Raises:
+        TypeError: an option does not exist.
+    """
+    for name in options:
+        if name not in DEFAULTS:
+            raise TypeError(f"{callback}(): {unknown('option', name, DEFAULTS)}")
+    return Options(optimizer=None, scheduler=None, **{**DEFAULTS, **options})
+
+
+def distinct_prefixes(names: Iterable[str]) -> list[str]:
+    """Turn names into metric prefixes; of equal names, all but the first are numbered.
+
+    As in Lightning's LearningRateMonitor: `Adam/`, `Adam-1/`.
+    """
+    seen: Counter[str] = Counter()
+    prefixes = []
+    for name in names:
+        prefixes.append(f"{name}-{seen[name]}/" if seen[name] else f"{name}/")
+        seen[name] += 1
+    return prefixes
+
+
+class CallbackRuns:
+    """The runs of one training, which begin together and end together however it ends.
+
+    A framework may leave its loop by an exception that its callbacks are not told about. Then the
+    runs end, as FAILED, when the same callback begins again or when the program ends.
+
+    Attributes:
+        runs: the open runs, in the order of their optimizers.
+
+    Args:
+        callback: the callback's name, for messages.
+        options: the user's options, as for `track()`.
+
+    Raises:
+        TypeError: an option does not exist.
+        UsageError: an option has an invalid value.
+    """
+
+    def __init__(self, callback: str, options: Mapping[str, Any]) -> None:
+        checked = options_of(callback, options)
+        if options.get("tracker") is not None:
+            registry.resolve(options["tracker"])
+        check_values(checked)
+        self.runs: list[TrackedRun] = []
+        self._callback = callback
+        self._blocks: list[Block] = []
+        # None means the same as an option that is not given.
+        self._options = {name: value for name, value in options.items() if value is not None}
+        self._stack = ExitStack()
+
+    def enter(
+        self,
+        pairs: Iterable[tuple[Any, Any, str]],
+        resume: Sequence[str | None] = (),
+        **defaults: Any,
+    ) -> list[TrackedRun]:
+        """Open a run for each optimizer.
+
+        Args:
+            pairs: optimizer, its scheduler or None, and the prefix of its metrics, which follows
+                the user's own prefix.
+            resume: for each optimizer the id of the run to resume, or None; empty: none.
+            **defaults: options that the framework knows. The user's options replace them, in
+                `config` key by key.
+
+        Returns:
+            The open runs; none, with a warning, after an error that is not the user's mistake.
+
+        Raises:
+            TypeError, LRTrackError: as `track()` raises them.
+        """
+        self.leave(failed=True)
+        options = {**defaults, **self._options}
+        if "config" in defaults:
+            options["config"] = {**defaults["config"], **as_mapping(self._options.get("config"))}
+        user_prefix = options.pop("prefix", "")
+        try:
+            blocks = [
+                track(
+                    optimizer,
+                    scheduler,
+                    prefix=user_prefix + prefix,
+                    **{"resume": run_id, **options},
+                )
+                for (optimizer, scheduler, prefix), run_id in zip_longest(pairs, resume)
+            ]
+            with ExitStack() as stack:
+                opened = [stack.enter_context(block) for block in blocks]
+                self._stack, self.runs, self._blocks = stack.pop_all(), opened, blocks
+        except (LRTrackError, TypeError):
+            raise
+        except Exception as error:
+            warn(f"{self._callback} does not observe this training, which continues: {error!r}.")
+        atexit.register(self._at_exit)
+        return self.runs
+
+    def accumulate(self, accumulates: bool) -> None:
+        """Call `Recording.accumulate` of all open runs."""
+        for block in self._blocks:
+            if block.recording is not None:
+                block.recording.accumulate(accumulates)
+
+    def weight_losses(self, weight: Weight) -> None:
+        """Call `Recording.weight_losses` of all open runs."""
+        for block in self._blocks:
+            if block.recording is not None:
+                block.recording.weight_losses(weight)
+
+    def leave(self, failed: bool = False) -> None:
+        """End the open runs, as FINISHED or FAILED. Idempotent."""
+        error = sys.exception() or RuntimeError("the training was not completed")
+        self._end(error if failed else None)
+
+    def _end(self, error: BaseException | None) -> None:
+        blocks, self.runs, self._blocks = self._blocks, [], []
+        try:
+            self._stack.__exit__(type(error) if error else None, error, None)
+        finally:
+            for block in blocks:
+                block.release(failed=True)  # those whose exit was interrupted
+        atexit.unregister(self._at_exit)
+
+    def _at_exit(self) -> None:
+        # Python keeps the exception that ended the program: after Ctrl-C the wait is short.
+        self._end(getattr(sys, "last_value", None) or RuntimeError("the program ended"))

@@ -1,0 +1,295 @@
+"""One run while it is recorded: capture in front, journal in the middle, upload behind.
+
+The `with` block opens and closes it, hooks and callbacks write to it, and users see it through a
+`TrackedRun`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from lrtrack.capture.accumulation import Weight
+from lrtrack.capture.optimizers import unwrap
+from lrtrack.capture.step_capture import OnStep, StepCapture
+from lrtrack.errors import JournalError, warn
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.records import TRAIN, Run, State
+from lrtrack.shipping.credentials import Snapshot
+from lrtrack.shipping.spawn import Courier
+from lrtrack.trackers.base import Tracker
+from lrtrack.trackers.hooks import GuardsOpenRuns, RunGuard
+from lrtrack.tracking.journal_location import open_journal
+from lrtrack.tracking.live_diagnoses import LiveDiagnoses, print_diagnoses
+from lrtrack.tracking.live_summary import LiveSummary
+from lrtrack.tracking.options import Options
+from lrtrack.tracking.resume import ResumedRun
+from lrtrack.tracking.upload_monitor import UploadMonitor
+from lrtrack.tracking.user_metrics import numbers
+
+#: How many forks this process is away from its first ancestor. Asking the system for the process
+#: id at each step would take longer.
+_fork_count = 0
+
+
+class Recording:
+    """Owns the capture, the journal and the courier of one run.
+
+    Attributes:
+        run: the run.
+        capture: counts the optimizer's steps.
+        suggestions: learning rates that a run of kind `FIND` suggests, set before it is closed.
+
+    Args:
+        options: the options of the block.
+        resumed: the run and what its journal already holds.
+        layout: the journal directory.
+        trackers: where the run is uploaded to.
+        snapshot: the environment in which the block was entered.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        resumed: ResumedRun,
+        layout: Layout,
+        trackers: list[Tracker],
+        snapshot: Snapshot,
+    ) -> None:
+        self.run: Run = resumed.run
+        self.suggestions: dict[str, float] = {}
+        self._options = options
+        self._resumed_at = resumed.last_step
+        self._layout = layout
+        self._trackers = trackers
+        self._snapshot = snapshot
+        self._fork_count = _fork_count
+        self._journal: JournalWriter | None = None
+        self._uploads: UploadMonitor | None = None
+        self._open_run_guards: dict[str, RunGuard] = {}
+        self._summary: LiveSummary | None = None
+        self._tracker_id: str | None = None
+        self._last_time: float | None = None
+        self._rejected_names: set[str] = set()
+        self._closed = False
+        self.capture = StepCapture(
+            unwrap(options.optimizer),
+            options.scheduler,
+            on_plateau=self._record_plateau_metric,
+            norms=options.norms,
+            model=options.model,
+            every=options.every,
+            capture_loss=options.capture_loss,
+        )
+        self.capture.step = resumed.last_step
+        if resumed.table is not None:
+            count = f"{self.run.prefix}loss_count"
+            self.capture.counts.counting = count in resumed.table.column_names
+        self._diagnoses = LiveDiagnoses(self.run, self.capture, options.capture_loss, resumed.table)
+
+    def open(self, is_abandoned: Callable[[], bool]) -> None:
+        """Open the journal, start the upload and install the hooks.
+
+        Args:
+            is_abandoned: asked by the journal's thread, whether the block was left without notice.
+        """
+        self._layout, self._journal = open_journal(
+            self._layout,
+            self.run,
+            self._snapshot.credentials,
+            self._tick,
+            self._diagnoses.add,
+            is_abandoned,
+        )
+        if self._journal is not None:
+            in_process = {t.name: t for t in self._trackers if not t.portable}
+            courier = Courier(self._layout, self.run.id, in_process, self._snapshot)
+            self._uploads = UploadMonitor(self.run, self._layout, self._journal.path, courier)
+            self.capture.on_step = self.recorder()
+            self._guard_open_runs()
+            self._uploads.start()
+        if self._options.kind == TRAIN:  # the range test records its steps itself
+            self.capture.attach()
+
+    def close(self, state: State, timeout: float) -> None:
+        """End the run and wait for its upload at most `timeout` seconds."""
+        if self._journal is None or self._uploads is None or not self.is_owner():
+            return
+        try:
+            self._journal.close(state, **self._results(self._journal, state))
+            guards = self._open_run_guards.items()
+            skipped = {name for name, guard in guards if not guard.leave()}
+            self._closed = True
+            # On a full disk nothing can be uploaded now, so there is nothing to wait for.
+            self._uploads.finish(0.0 if self._journal.kept_in else timeout, skipped)
+        except Exception as error:  # it must not replace the user's own exception
+            warn(f"lrtrack could not end the run properly: {error!r}.")
+
+    def release(self, *, failed: bool) -> None:
+        """Remove the hooks and close what is still open, without waiting for anything.
+
+        Idempotent, as is each of its parts, so it can be repeated after an interrupt.
+
+        Args:
+            failed: how the run ended, if `close` has not written that.
+        """
+        state = State.FAILED if failed else State.FINISHED
+        actions: list[Callable[[], object]] = [partial(self.capture.detach, failed=failed)]
+        if self.is_owner():
+            if self._journal is not None:
+                actions.append(partial(self._journal.close, state, wait=False))
+            actions += [guard.leave for guard in self._open_run_guards.values()]
+            if self._uploads is not None:
+                actions.append(self._uploads.stop)
+        for action in actions:
+            try:
+                action()
+            except Exception as error:
+                warn(f"lrtrack could not leave a block properly: {error!r}.")
+
+    def recorder(self) -> OnStep:
+        """The function that takes a step's record, in as little time as possible."""
+        fork_count, resumed_at = self._fork_count, self._resumed_at
+        prefix = self.run.prefix
+        append = self._journal.appended if self._journal is not None else None
+
+        def record(step: int, when: float, metrics: dict[str, Any]) -> None:
+            if fork_count != _fork_count or step <= resumed_at or append is None:
+                return
+            self._last_time = when
+            if prefix:
+                metrics = {prefix + name: value for name, value in metrics.items()}
+            append((step, when, metrics))
+
+        return record
+
+    def amend(self, user_metrics: Mapping[str, Any]) -> None:
+        """Add metrics to the step just done, or to step 0 before the first."""
+        prefix = self.run.prefix
+        metrics = numbers(user_metrics, prefix, self._rejected_names)
+        if f"{prefix}loss" in metrics and self.capture.counts.counting:
+            # The count of backward calls belonged to the loss that is replaced.
+            metrics.setdefault(f"{prefix}loss_count", 0.0)
+        if self._journal is not None and metrics and self.is_owner():
+            when = self._last_time or time.time()
+            self._journal.amend(max(self.capture.step, 0), when, metrics)
+
+    def tracker_id(self) -> str:
+        """The run's id in its first tracker; lrtrack's own id if it cannot be known in time."""
+        first = self.run.targets[0] if self.run.targets else None
+        if self._tracker_id is None and first is not None and first.joined:
+            self._tracker_id = first.run_id
+        if self._tracker_id is None:
+            cursor = self._first_cursor()
+            remote_id = cursor.remote_id if cursor is not None else None
+            self._tracker_id = remote_id or self.run.id
+        return self._tracker_id
+
+    def url(self) -> str | None:
+        """The address of the run's page in its first tracker, if that has one."""
+        if self.run.targets and self.run.targets[0].url is not None:
+            return self.run.targets[0].url
+        cursor = self._first_cursor()
+        return cursor.url if cursor is not None else None
+
+    def summary(self) -> LiveSummary | None:
+        """The summary of what is in the journal now; None if there is none or it is unreadable."""
+        if self._journal is None or not self.is_owner():
+            return None
+        try:
+            self._journal.flush()
+            if self._summary is None:
+                self._summary = LiveSummary(self._journal.path, self.run.prefix)
+            self._summary.update()
+        except (JournalError, OSError) as error:
+            warn(f"lrtrack cannot read {self._journal.path} back: {error}")
+            return None
+        return self._summary
+
+    def write_to_disk(self) -> None:
+        """Write everything recorded so far to the journal's file."""
+        if self._journal is not None and self.is_owner():
+            self._journal.flush()
+
+    def flush(self) -> None:
+        """Wait until everything recorded so far is uploaded, at most `flush_timeout` seconds."""
+        if self._journal is not None and self._uploads is not None and self.is_owner():
+            self._journal.event("flush")
+            self._uploads.flush(self._options.flush_timeout)
+
+    def accumulate(self, accumulates: bool) -> None:
+        """Set whether a step's closure sees only the last micro-batch of the step.
+
+        If so, its loss is added to the losses of the `backward()` calls since the step before.
+        """
+        self.capture.accumulates = accumulates
+
+    def weight_losses(self, weight: Weight) -> None:
+        """Set the factor of a step's loss, given its number of backward calls.
+
+        For frameworks that divide the loss themselves; no `loss_count` is recorded then.
+        """
+        self.capture.counts.weight = weight
+
+    def is_owner(self) -> bool:
+        """Whether this process writes the run: a forked child has the hooks, not the journal."""
+        return self._fork_count == _fork_count
+
+    def _record_plateau_metric(self, value: float) -> None:
+        self.amend({"plateau_metric": value})
+
+    def _results(self, journal: JournalWriter, state: State) -> dict[str, Any]:
+        """What is known only at the end of the run; prints the diagnoses."""
+        if self._options.kind != TRAIN:
+            return {"suggestions": self.suggestions} if self.suggestions else {}
+        try:
+            journal.flush()
+            diagnoses = self._diagnoses.at_end(state)
+            print_diagnoses(diagnoses)
+            return {"diagnoses": diagnoses}
+        except Exception as error:
+            warn(f"lrtrack could not diagnose the run: {error!r}.")
+            return {}
+
+    def _first_cursor(self) -> Any:
+        if self._uploads is None or not self.is_owner():
+            return None
+        return self._uploads.first_cursor(self._options.flush_timeout)
+
+    def _guard_open_runs(self) -> None:
+        """Have trackers notice when the user ends an open run that this run was joined to."""
+        for tracker, target in zip(self._trackers, self.run.targets, strict=True):
+            if not target.joined or not isinstance(tracker, GuardsOpenRuns):
+                continue
+            gate = self._layout.gate(self.run.id, target.tracker)
+            guard = tracker.guard(gate, self._upload_now)
+            if guard is not None:
+                self._open_run_guards[target.tracker] = guard  # first, so it is always left
+                guard.enter()
+
+    def _upload_now(self) -> None:
+        """Upload everything recorded so far, because the user is about to end a joined run."""
+        if self._closed and self._uploads is not None:
+            self._uploads.hurry()
+            self._uploads.finish(self._options.flush_timeout)
+        else:
+            self.flush()
+
+    def _tick(self) -> None:
+        """Called by the journal's thread a few times a second."""
+        if self._uploads is not None:
+            self._uploads.tick()
+        for guard in self._open_run_guards.values():
+            guard.tick()
+
+
+def _count_fork() -> None:
+    global _fork_count
+    _fork_count += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)

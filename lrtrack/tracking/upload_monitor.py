@@ -1,0 +1,138 @@
+"""Watches the upload of a run from the training process, and warns about problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from lrtrack.errors import warn
+from lrtrack.journal.layout import Layout
+from lrtrack.records import Run
+from lrtrack.shipping.cursor import Cursor
+from lrtrack.shipping.progress import cursors, journal_size, wait
+from lrtrack.shipping.spawn import Courier
+
+
+class UploadMonitor:
+    """How far the upload of one run is.
+
+    Args:
+        run: the run.
+        layout: its journal directory.
+        journal: the path of its journal.
+        courier: keeps the upload going.
+    """
+
+    def __init__(self, run: Run, layout: Layout, journal: Path, courier: Courier) -> None:
+        self._run = run
+        self._layout = layout
+        self._journal = journal
+        self._courier = courier
+        self._warned = False
+
+    def start(self) -> None:
+        """Start the upload."""
+        self._courier.start(portable=self._layout.marker(self._run.id).exists())
+
+    def stop(self) -> None:
+        """Stop the parts of the upload that run in this process. Idempotent."""
+        self._courier.stop()
+
+    def tick(self) -> None:
+        """Keep the upload going and warn about problems; called a few times a second."""
+        self._courier.queue()
+        self._courier.look()
+        if not self._warned:
+            for cursor in self._cursors():
+                # A single failure is no reason for a warning: the request is retried soon.
+                if cursor.error is not None and (cursor.given_up or cursor.failures > 1):
+                    self._warn_of_failure(cursor)
+
+    def flush(self, timeout: float) -> None:
+        """Wait until what the journal holds now is uploaded, at most `timeout` seconds."""
+        size = journal_size(self._journal)
+        self._courier.hurry()
+        names = [target.tracker for target in self._run.targets]
+        held = {name for name in names if self._layout.gate(self._run.id, name).exists()}
+        self._wait(size, lambda cursor: cursor.offset >= size, timeout, held)
+
+    def hurry(self) -> None:
+        """Have the uploading process read the journal right away."""
+        self._courier.hurry()
+
+    def finish(self, timeout: float, skipped: Collection[str] = ()) -> None:
+        """Wait for the upload of a run whose journal is closed.
+
+        Args:
+            timeout: seconds to wait at most.
+            skipped: names of trackers not to wait for.
+        """
+        size = journal_size(self._journal)
+
+        def is_complete(cursor: Cursor) -> bool:
+            return cursor.closed and cursor.offset >= size
+
+        self._wait(size, is_complete, timeout, skipped)
+        states = self._cursors(skipped)
+        for cursor in states:
+            if cursor.missing is not None and is_complete(cursor):
+                _warn_of_missing_part(cursor.missing)
+        late = [cursor for cursor in states if not is_complete(cursor)]
+        for cursor in late:
+            if cursor.error is not None:
+                self._warn_of_failure(cursor)
+        if late and timeout > 0 and not self._warned:
+            self._warned = True
+            warn(
+                f"Upload is still running in the background (after {timeout:g} s). Until it is "
+                f"done, the steps are kept in {self._layout.root}."
+            )
+
+    def first_cursor(self, timeout: float) -> Cursor | None:
+        """The state of the first tracker, after waiting for its run id at most `timeout` seconds.
+
+        None if the run has no tracker to upload to.
+        """
+        first = self._cursors()[:1]
+        if first and first[0].remote_id is None:
+            is_opened = lambda cursor: bool(cursor.remote_id or cursor.error)  # noqa: E731
+            wait(lambda: self._cursors()[:1], is_opened, 0, timeout)
+            first = self._cursors()[:1]
+        return first[0] if first else None
+
+    def _warn_of_failure(self, cursor: Cursor) -> None:
+        """Warn once that the upload is stuck, and why."""
+        if self._warned:
+            return
+        self._warned = True
+        # Advice to set credentials is left out if they have been set since the run began.
+        news = self._courier.news() if cursor.refused else ""
+        reason = f"{cursor.error}: {news}" if news else str(cursor.trouble)
+        warn(
+            f"lrtrack cannot upload at the moment: {reason}. Training continues; the steps are "
+            f"kept in {self._layout.root} and uploaded later, or by `lrtrack sync`."
+        )
+
+    def _wait(self, size: int, done: Any, timeout: float, skipped: Collection[str] = ()) -> None:
+        wait(lambda: self._cursors(skipped), done, size, timeout, self._courier.look)
+
+    def _cursors(self, skipped: Collection[str] = ()) -> list[Cursor]:
+        targets = [t for t in self._run.targets if t.delivers and t.tracker not in skipped]
+        return cursors(self._layout, self._run.id, targets)
+
+
+#: Kinds of missing parts that this process has warned about.
+_reported: set[str] = set()
+
+
+def _warn_of_missing_part(missing: str) -> None:
+    """Warn once per process that trackers lack a part of the runs; run ids have 32 digits."""
+    kind = re.sub(r"[0-9a-f]{32}", "", missing)
+    if kind not in _reported:
+        _reported.add(kind)
+        warn(
+            f"lrtrack stored the run, without {missing}. Its steps and its end are in the tracker, "
+            "and reports read them there. This warning is not repeated for later runs."
+        )
