@@ -93,12 +93,12 @@ def _deliver(directory: Path) -> None:
     """Wait until the trackers have every run; what is left is said, and stays in the journals."""
     from lrtrack.cli.sync import deliver
     from lrtrack.journal.layout import Layout
-    from lrtrack.shipping.undelivered import pending
+    from lrtrack.shipping.undelivered import undelivered
 
     layout = Layout(directory)
-    if waiting := len(pending(layout)):
+    if waiting := len(undelivered(layout)):
         deliver(layout, _PATIENCE, waiting)
-    if left := sum(1 for run in pending(layout) if not run.alive):
+    if left := sum(1 for run in undelivered(layout) if not run.alive):
         click.echo(f"{left} runs are not delivered yet; try: lrtrack sync", err=True)
 
 

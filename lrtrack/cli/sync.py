@@ -43,12 +43,12 @@ def command(timeout: float, adopt: Path | None) -> None:
     from lrtrack import settings
     from lrtrack.errors import LRTrackError
     from lrtrack.journal.layout import Layout
-    from lrtrack.shipping.undelivered import pending
+    from lrtrack.shipping.undelivered import undelivered
 
     layout = _adoption.adopt(adopt) if adopt else Layout(settings.read().directory)
     _adoption.name_foreign(layout)
     try:
-        before = pending(layout)
+        before = undelivered(layout)
     except OSError as error:
         raise LRTrackError(f"Cannot read {layout.root}: {error.strerror or error}") from error
     over = {run.id for run in before if not run.alive}
@@ -65,15 +65,15 @@ def _report(layout: Layout, over: set[str]) -> None:
     """Say what became of the runs `over`; LRTrackError if something is left."""
     from lrtrack.errors import LRTrackError, clean, warn
     from lrtrack.shipping.corruption import damaged
-    from lrtrack.shipping.incomplete import incomplete, summarized
-    from lrtrack.shipping.undelivered import SHOWN, pending
+    from lrtrack.shipping.missing_parts import missing_parts, summarized
+    from lrtrack.shipping.undelivered import SHOWN, undelivered
 
     for run_id, what in damaged(layout).items():
         if run_id in over:
             warn(f"{layout.journal(run_id)} is {what}; what was there is left out.")
-    if missing := incomplete(layout, sorted(over)):
+    if missing := missing_parts(layout, sorted(over)):
         warn(f"Delivered {summarized(missing)}. Steps and ends of runs are in the tracker.")
-    left = [run for run in pending(layout, tried=True) if run.id in over]
+    left = [run for run in undelivered(layout, tried=True) if run.id in over]
     left.sort(key=lambda run: run.error is None)  # those first of which one knows why
     click.echo(f"Delivered {len(over) - len(left)} of {len(over)} runs.")
     for run in left[:SHOWN]:
@@ -88,7 +88,7 @@ def _report(layout: Layout, over: set[str]) -> None:
 def deliver(layout: Layout, timeout: float, total: int) -> None:
     """Deliver from a thread, so that progress shows and Ctrl-C works."""
     from lrtrack.shipping.sync import finish
-    from lrtrack.shipping.undelivered import pending
+    from lrtrack.shipping.undelivered import undelivered
 
     trouble: list[OSError] = []
 
@@ -109,7 +109,7 @@ def deliver(layout: Layout, timeout: float, total: int) -> None:
             worker.join(pause)
             if progress is not None:
                 begun = time.monotonic()
-                left = sum(not run.alive for run in pending(layout))
+                left = sum(not run.alive for run in undelivered(layout))
                 progress(max(0, total - left), total)
                 pause = max(0.2, 10 * (time.monotonic() - begun))  # a long queue takes seconds
     if trouble:

@@ -13,7 +13,7 @@ import lrtrack
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Query
 
-from .delivered import TRACKERS, of_mlflow, of_wandb
+from .cases import TRACKERS, of_mlflow, of_wandb
 from .truth import EXPERIMENT
 
 NAME = "the run"

@@ -12,7 +12,7 @@ from lrtrack.errors import TrackerUnavailable
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
-from lrtrack.shipping.circuit_breaker import LONGEST_PAUSE, PATIENT, PAUSE, Place
+from lrtrack.shipping.circuit_breaker import LONGEST_PAUSE, PATIENT, PAUSE, CircuitBreaker
 from lrtrack.shipping.process import WORKERS, Shipper
 from lrtrack.trackers.memory import MemoryTracker
 
@@ -80,7 +80,7 @@ def test_all_go_on_when_one_is_answered(clean_place: Path):
 
 def test_one_at_a_time_after_growing_pauses():
     """While it is away, the next attempt waits for the pause and for the attempt before."""
-    place, probe = Place(), Future[None]()
+    place, probe = CircuitBreaker(), Future[None]()
 
     assert place.admits(0.0)
     place.failed(100.0, None)
@@ -103,7 +103,7 @@ def test_one_at_a_time_after_growing_pauses():
 
 def test_what_a_server_asks_for_is_kept_within_bounds():
     """Its `Retry-After` counts, but nobody waits for a day."""
-    place = Place()
+    place = CircuitBreaker()
     place.failed(0.0, 7.0)
     assert place.not_before == 7.0
     place.failed(7.0, 86_400.0)

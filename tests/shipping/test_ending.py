@@ -12,7 +12,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State
-from lrtrack.shipping.ending import ATTEMPTS, Ending
+from lrtrack.shipping.run_end import ATTEMPTS, RunEnd
 
 FILE = "lrtrack/history.parquet"
 
@@ -46,14 +46,14 @@ class Refusing:
 
 
 @pytest.fixture
-def ending(tmp_path: Path) -> Ending:
+def ending(tmp_path: Path) -> RunEnd:
     """The end of a journalled run of two steps."""
     path = tmp_path / f"{'a' * 32}.journal"
     writer = JournalWriter(path, Run("a" * 32, "mine"))
     for step, loss in enumerate([2.0, 1.0]):
         writer.append(step, 10.0 + step, {"loss": loss})
     writer.close(State.FINISHED, diagnoses=[])
-    return Ending(JournalReader(path), Layout(tmp_path))
+    return RunEnd(JournalReader(path), Layout(tmp_path))
 
 
 OUTCOME = [(State.FINISHED, {"loss_final": 1.0, "loss_best": 1.0})]
