@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +16,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(stats.Comparison):
+class Comparison(stats.ComparisonResult):
     """Schedules side by side, best first: what `lrtrack compare` shows, for Python.
 
     `print()` shows the table, a notebook's cell a formatted one; the numbers are in `schedules`,
     `runs` and `to_dict()`, and as pandas frames.
     """
-
-    @classmethod
-    def of(cls, found: stats.Comparison) -> Comparison:
-        """The comparison `found` with the methods of this class."""
-        return cls(**{field.name: getattr(found, field.name) for field in fields(found)})
 
     @property
     def headline(self) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lrtrack.comparing.reading import takes_uri
 from lrtrack.errors import LRTrackError, TrackerError, UsageError
 from lrtrack.reports import formats
-from lrtrack.stats import Comparison
+from lrtrack.stats import ComparisonResult
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Publication, Query, Remote, Tracker
 from lrtrack.trackers.hooks import Publisher
@@ -45,7 +45,7 @@ def publishers(tracker: registry.Spec | None = None) -> list[Publisher]:
 
 
 def publish(
-    comparison: Comparison,
+    comparison: ComparisonResult,
     tracker: registry.Spec | None = None,
     tracking_uri: str | None = None,
     axis: str = "step",
@@ -94,7 +94,7 @@ def _resolved(tracker: registry.Spec | None) -> list[Tracker]:
     return registry.resolve(tracker or None)
 
 
-def publication_of(comparison: Comparison, axis: str = "step") -> Publication:
+def publication_of(comparison: ComparisonResult, axis: str = "step") -> Publication:
     """The report in every form that trackers keep."""
     from lrtrack.reports import markdown, notebook
     from lrtrack.reports.document import Document

@@ -10,13 +10,13 @@ from lrtrack.errors import clean
 from lrtrack.fields import JSON, text_of
 from lrtrack.reports.diagnosis_lines import codes
 from lrtrack.reports.runs import RunRow
-from lrtrack.stats import Comparison, RunSummary, ScheduleSummary, Spread
+from lrtrack.stats import ComparisonResult, RunSummary, ScheduleSummary, Spread
 
 #: What spreadsheets take for the start of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def render(comparison: Comparison) -> str:
+def render(comparison: ComparisonResult) -> str:
     """One row a schedule, best first; empty where there is no value.
 
     What the whole comparison is warned of stands in every row, so that no row goes without it.
@@ -39,7 +39,7 @@ def render_runs(rows: Sequence[RunRow]) -> str:
     return _table([{**row.to_dict(), "diagnoses": codes(row.diagnoses)} for row in rows])
 
 
-def _codes(comparison: Comparison, item: ScheduleSummary) -> str:
+def _codes(comparison: ComparisonResult, item: ScheduleSummary) -> str:
     return codes(each for each in comparison.diagnoses if each["run_id"] in item.run_ids)
 
 

@@ -13,7 +13,7 @@ from lrtrack.errors import UsageError
 from lrtrack.records import History, one_by_one
 from lrtrack.reports.axes import EPOCH, STEP, TIME, Ruler, rulers_of
 from lrtrack.reports.downsampling import extremes
-from lrtrack.stats import Comparison
+from lrtrack.stats import ComparisonResult
 from lrtrack.stats.accumulation import series
 
 Steps = NDArray[np.int64]
@@ -43,7 +43,7 @@ class Line:
     """One run's values of one metric.
 
     Attributes:
-        run: index in `Comparison.histories`.
+        run: index in `ComparisonResult.histories`.
         steps: where there is a record, shape (n,), ascending.
         values: shape (n,); NaN where the recorded value is not finite, or beyond all charts.
     """
@@ -90,7 +90,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Panel:
-    """One metric, with one bundle for each of `Comparison.schedules`; None where none has it."""
+    """One metric, with one bundle per schedule; None for a schedule whose runs lack it."""
 
     metric: str
     title: str
@@ -117,7 +117,7 @@ class Curves:
     """All panels of a comparison over one x axis.
 
     Attributes:
-        members: for each schedule the indices of its runs in `Comparison.histories`.
+        members: for each schedule the indices of its runs in `ComparisonResult.histories`.
         rulers: for each axis there is, one ruler a run.
         absent: for each axis there is not, why.
     """
@@ -138,7 +138,7 @@ class Curves:
         return np.asarray(np.mean(found, axis=0)) if len(found) > 1 else found[0]
 
 
-def curves_of(comparison: Comparison) -> Curves:
+def curves_of(comparison: ComparisonResult) -> Curves:
     """Collect the curves of the compared metric, loss, learning rate and gradient norm."""
     members = tuple(_members(comparison))
     rulers, absent = rulers_of(comparison.histories)
@@ -152,14 +152,16 @@ def curves_of(comparison: Comparison) -> Curves:
     return Curves(tuple(panels), members, rulers, absent)
 
 
-def _members(comparison: Comparison) -> Iterator[tuple[int, ...]]:
+def _members(comparison: ComparisonResult) -> Iterator[tuple[int, ...]]:
     start = 0
     for item in comparison.schedules:
         yield tuple(range(start, start + item.runs))
         start += item.runs
 
 
-def _bundle(comparison: Comparison, metric: str, runs: Sequence[int], most: int) -> Bundle | None:
+def _bundle(
+    comparison: ComparisonResult, metric: str, runs: Sequence[int], most: int
+) -> Bundle | None:
     histories = one_by_one(comparison.histories[run] for run in runs)
     found = [
         _line(history, metric, run, most) for run, history in zip(runs, histories, strict=True)

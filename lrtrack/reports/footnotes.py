@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lrtrack.reports.formatting import count
-from lrtrack.stats import LEVEL, PERMUTATIONS, Comparison, RunSummary
+from lrtrack.stats import LEVEL, PERMUTATIONS, ComparisonResult, RunSummary
 
 #: The verdict where no outcome of the test could have been significant.
 TOO_FEW = "too few runs"
@@ -22,7 +22,7 @@ IQM = "IQM: interquartile mean, of the middle half of the runs; from 4 runs on."
 MIXED = "†: measured on different devices, so that times do not compare."
 
 
-def flaws(comparison: Comparison, names: Sequence[str]) -> list[str]:
+def flaws(comparison: ComparisonResult, names: Sequence[str]) -> list[str]:
     """Which schedules' figures leave runs out, or have runs that are not complete."""
     notes = []
     for name, item, runs in zip(
@@ -47,7 +47,7 @@ def _when(runs: Sequence[RunSummary]) -> str:
     return f" at steps {steps[0]} to {steps[-1]}"
 
 
-def interval(comparison: Comparison) -> list[str]:
+def interval(comparison: ComparisonResult) -> list[str]:
     """What stands in brackets, and how far to trust it.
 
     Measured on normal values: from 3, 5, 10 and 20 runs, 72, 86, 91 and 94 % of the intervals hold
@@ -75,7 +75,7 @@ def better(other: str) -> str:
     )
 
 
-def significance(comparison: Comparison, other: str) -> str:
+def significance(comparison: ComparisonResult, other: str) -> str:
     """How schedules were tested against `other`; nothing where no test could have told anything."""
     if not any(item.verdict in ("indistinguishable", "better", "worse")
                for item in comparison.schedules):  # fmt: skip

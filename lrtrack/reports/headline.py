@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from lrtrack.errors import clean
 from lrtrack.reports.formatting import aligned, count, interval, mean_std, number, shortened, some
-from lrtrack.stats import Comparison, Mode, ScheduleSummary, Verdict
+from lrtrack.stats import ComparisonResult, Mode, ScheduleSummary, Verdict
 
 #: More schedules of one verdict are counted, not named.
 _NAMED = 3
@@ -16,7 +16,7 @@ _MOST_PERCENT = 1000.0
 _Named = tuple[str, ScheduleSummary]
 
 
-def headline(comparison: Comparison, names: Sequence[str], decimals: int | None) -> str:
+def headline(comparison: ComparisonResult, names: Sequence[str], decimals: int | None) -> str:
     """Say which schedule is best, and of which others the runs really tell it apart.
 
     Args:
@@ -52,7 +52,7 @@ def headline(comparison: Comparison, names: Sequence[str], decimals: int | None)
     return f"{said}. Against the baseline {base_name}: {'; '.join(clauses) or 'no runs to tell'}."
 
 
-def _nothing(comparison: Comparison, metric: str) -> str:
+def _nothing(comparison: ComparisonResult, metric: str) -> str:
     runs = sum(item.runs for item in comparison.schedules)
     diverged = sum(item.diverged for item in comparison.schedules)
     if diverged < runs:
@@ -79,7 +79,7 @@ def _figure(item: ScheduleSummary, decimals: int | None) -> str:
 
 
 def _clauses(
-    others: Sequence[_Named], base: ScheduleSummary, comparison: Comparison, pronoun: str
+    others: Sequence[_Named], base: ScheduleSummary, comparison: ComparisonResult, pronoun: str
 ) -> Iterator[str]:
     """What is said of `others` against `base`, one clause a verdict."""
     lost = [pair for pair in others if _lost(pair[1])]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from lrtrack.fields import JSON
 from lrtrack.reports.runs import RunRow
-from lrtrack.stats import Comparison
+from lrtrack.stats import ComparisonResult
 
 
-def render(comparison: Comparison) -> str:
-    """What `Comparison.to_dict` says."""
+def render(comparison: ComparisonResult) -> str:
+    """What `ComparisonResult.to_dict` says."""
     return _text(comparison.to_dict())
 
 

@@ -1,10 +1,12 @@
-"""From histories to a `Comparison`: group, summarise, rank, test, warn."""
+"""From histories to a `ComparisonResult`: group, summarise, rank, test, warn."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from statistics import fmean, median, median_low
+from typing import TypeVar
 
 from lrtrack.errors import NothingFound, UsageError, unknown
 from lrtrack.records import History, one_by_one
@@ -14,12 +16,15 @@ from lrtrack.stats.fairness import metrics_of, notices
 from lrtrack.stats.groups import fields_of, grouped
 from lrtrack.stats.intervals import grad_norm_of, seconds_to_target, spread_of, steps_to_target
 from lrtrack.stats.ranking import Entry, entry_of, ranked
-from lrtrack.stats.result import Comparison, ScheduleSummary
+from lrtrack.stats.result import ComparisonResult, ScheduleSummary
 from lrtrack.stats.significance import LEVEL
 from lrtrack.stats.summary import Mode, mode_of
 
+ResultT = TypeVar("ResultT", bound=ComparisonResult)
 
-def compare_histories(
+
+def build_comparison(
+    cls: type[ResultT],
     histories: Sequence[History],
     *,
     experiment: str | None,
@@ -28,18 +33,20 @@ def compare_histories(
     target: float | None = None,
     group_by: str | Sequence[str] = ("schedule",),
     baseline: str | None = None,
-) -> Comparison:
+) -> ResultT:
     """Compare schedules by `metric`, best first.
 
-    A run that diverged (a loss or a value of the metric that is NaN or infinite) counts as worse
-    than any value: it has none in `Spread.values`, and its schedule ranks behind all that have
-    no such run, by the share that diverged, then by the mean of the others. Schedules without
-    any value come last.
+    A run that diverged (its loss or its metric became NaN or infinite) counts as worse than any
+    value: `Spread.values` has None for it. Schedules whose runs have no final value rank last;
+    among them those whose runs diverged come before those without the metric.
 
     Args:
+        cls: the class of the result; a subclass may add methods.
         histories: runs in any order; the order changes nothing.
+        experiment: the experiment's name; None where it has none.
+        metric: the metric to compare, without prefix.
         mode: None: decided by the metric's name, see `mode_of`.
-        target: a value of the metric; the comparison then says when runs reached it.
+        target: a value of the metric; the comparison then has when runs reached it.
         group_by: `schedule` (its id), `name`, or fields such as `optimizer.lr`.
         baseline: name, id or label of the schedule to test against instead of the best.
 
@@ -58,7 +65,7 @@ def compare_histories(
     entries = [entry for _, entry in placed]
     reference = 0 if baseline is None else _find(entries, baseline)
     standings = against_reference(placed, reference, mode, chosen=baseline is not None)
-    return Comparison(
+    return cls(
         experiment=experiment,
         metric=metric,
         mode=mode,
@@ -78,6 +85,10 @@ def compare_histories(
             one_by_one(run for entry in entries for run in entry.group.histories)
         ),
     )
+
+
+#: `build_comparison` for callers that need only the numbers.
+compare_histories = partial(build_comparison, ComparisonResult)
 
 
 def _check_metric(histories: Sequence[History], metric: str, experiment: str | None) -> None:

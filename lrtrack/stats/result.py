@@ -19,7 +19,7 @@ Verdict = Literal[
     "best", "baseline", "tie", "too-few-runs", "indistinguishable", "better", "worse", "none"
 ]
 
-#: Version of the mapping that `Comparison.to_dict` gives.
+#: Version of the mapping that `ComparisonResult.to_dict` gives.
 FORMAT = 1
 
 
@@ -127,7 +127,7 @@ class ScheduleSummary:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonResult:
     """Schedules side by side, best first.
 
     Attributes:

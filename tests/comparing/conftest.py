@@ -51,4 +51,4 @@ def small() -> Comparison:
         history("b", COSINE, [1.0, 0.25], seed=1, optimizer={"name": "SGD", "lr": 0.1}),
         history("c", CHAIN, [2.0, nan, 4.0], prefix="g/", tags={"who": "me"}),
     ]
-    return Comparison.of(stats.compare_histories(histories, experiment="x", metric="loss"))
+    return stats.build_comparison(Comparison, histories, experiment="x", metric="loss")

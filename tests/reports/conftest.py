@@ -10,7 +10,7 @@ import pytest
 
 from lrtrack.records import History, Run, State, StepRecord
 from lrtrack.schedules import Schedule
-from lrtrack.stats import Comparison, compare_histories
+from lrtrack.stats import ComparisonResult, compare_histories
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.memory import MemoryTracker
 
@@ -74,7 +74,9 @@ def histories(tracker: MemoryTracker) -> Callable[[], list[History]]:
 
 
 @pytest.fixture
-def comparison(add: Callable[..., None], histories: Callable[[], list[History]]) -> Comparison:
+def comparison(
+    add: Callable[..., None], histories: Callable[[], list[History]]
+) -> ComparisonResult:
     """Six schedules by three seeds, long labels among them; one run diverged, one still runs."""
     for rank, schedule in enumerate(SCHEDULES):
         for seed in range(3):

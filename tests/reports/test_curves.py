@@ -12,13 +12,13 @@ from lrtrack.reports.curves import curves_of
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
 from lrtrack.reports.palette import COLOURS, DASHES, looks_of
 from lrtrack.schedules import Schedule
-from lrtrack.stats import Comparison, compare_histories
+from lrtrack.stats import ComparisonResult, compare_histories
 
 CONSTANT, STEP = Schedule("constant"), Schedule("StepLR", {"step_size": 30})
 NAN, INF = float("nan"), float("inf")
 
 
-def compared(*histories, metric="loss", **options) -> Comparison:
+def compared(*histories, metric="loss", **options) -> ComparisonResult:
     """A comparison of runs."""
     return compare_histories(list(histories), experiment="digits", metric=metric, **options)
 

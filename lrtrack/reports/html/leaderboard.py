@@ -13,7 +13,7 @@ from lrtrack.reports.formatting import count, number
 from lrtrack.reports.html.fragments import named
 from lrtrack.reports.palette import Look
 from lrtrack.reports.report import Cell, Column, Report
-from lrtrack.stats import Comparison, ScheduleSummary
+from lrtrack.stats import ComparisonResult, ScheduleSummary
 
 #: Columns of more weight than this are left out on small screens.
 _HEAVY = 4
@@ -37,7 +37,7 @@ class Scale:
         return f"{2 + 96 * min(1.0, max(0.0, share)):.2f}%"
 
 
-def scale_of(comparison: Comparison) -> Scale | None:
+def scale_of(comparison: ComparisonResult) -> Scale | None:
     """One scale for all final values and intervals; None where there are none."""
     values = [
         value
@@ -51,7 +51,7 @@ def scale_of(comparison: Comparison) -> Scale | None:
     return Scale(low, high, log=low > 0 and high > _WIDE * low)
 
 
-def leaderboard(comparison: Comparison, report: Report, looks: Sequence[Look]) -> str:
+def leaderboard(comparison: ComparisonResult, report: Report, looks: Sequence[Look]) -> str:
     """The report's table, with each schedule's look and its interval drawn.
 
     What weighs least stands at the right, where narrow screens have to scroll.
@@ -77,7 +77,7 @@ def _joined(cells: Sequence[str]) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def strip(comparison: Comparison, names: Sequence[str], looks: Sequence[Look]) -> str:
+def strip(comparison: ComparisonResult, names: Sequence[str], looks: Sequence[Look]) -> str:
     """Every run's final value as a dot, with the median as a stroke."""
     scale = scale_of(comparison)
     if scale is None:

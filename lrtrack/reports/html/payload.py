@@ -15,7 +15,7 @@ from lrtrack.reports.curves import AXES, Bundle, Curves, Line, Panel
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
 from lrtrack.reports.formatting import number
 from lrtrack.reports.palette import DASHES, Look
-from lrtrack.stats import Comparison
+from lrtrack.stats import ComparisonResult
 
 #: Points that all runs of a panel have together, and what one line has at least and at most:
 #: under a hundred thousand points in all a browser answers at once.
@@ -28,7 +28,11 @@ Numbers = list[float | None]
 
 
 def payload_of(
-    comparison: Comparison, curves: Curves, names: Sequence[str], looks: Sequence[Look], axis: str
+    comparison: ComparisonResult,
+    curves: Curves,
+    names: Sequence[str],
+    looks: Sequence[Look],
+    axis: str,
 ) -> str:
     """All that is drawn, as JSON that is safe inside a `<script>` element.
 
@@ -126,7 +130,7 @@ def _end(line: Line) -> dict[str, Any] | None:
     }
 
 
-def _profile(comparison: Comparison, curves: Curves) -> list[dict[str, Any]]:
+def _profile(comparison: ComparisonResult, curves: Curves) -> list[dict[str, Any]]:
     """Share of each schedule's runs that have reached the target, by step."""
     if comparison.target is None:
         return []

@@ -13,7 +13,7 @@ from lrtrack.reports.formatting import NONE, number
 from lrtrack.reports.html.fragments import swatch
 from lrtrack.reports.palette import Look
 from lrtrack.settings import redact
-from lrtrack.stats import Comparison, RunSummary
+from lrtrack.stats import ComparisonResult, RunSummary
 
 _HEADS = (
     ("schedule", False), ("run", False), ("seed", True), ("state", False), ("steps", True),
@@ -22,7 +22,7 @@ _HEADS = (
 )  # fmt: skip
 
 
-def runs_table(comparison: Comparison, names: Sequence[str], looks: Sequence[Look]) -> str:
+def runs_table(comparison: ComparisonResult, names: Sequence[str], looks: Sequence[Look]) -> str:
     """One row a run, schedule by schedule."""
     rows = []
     found: dict[str, list[Mapping[str, str]]] = {}
