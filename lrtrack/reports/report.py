@@ -37,11 +37,16 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: text without control characters, and a shorter form for narrow tables."""
+    """One cell: text without control characters, and a shorter form for narrow tables.
+
+    Attributes:
+        link: the address of a page about it, for formats that have links.
+    """
 
     text: str
     short: str = ""
     tone: Tone = Tone.PLAIN
+    link: str | None = None
 
 
 @dataclass(frozen=True)

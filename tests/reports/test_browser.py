@@ -264,3 +264,13 @@ def test_the_page_of_a_single_step(browser, run_of, tmp_path):
 
     assert min(size for box in found for size in (box["width"], box["height"])) >= 5
     assert labels[0] == "0"
+
+
+def test_dots_are_titled(open_page):
+    """Each dot of the final values has its run's name and value as a title."""
+    page = open_page()
+    titles = page.locator(".dot title").all_text_contents()
+    finals = page.locator(".runs td:nth-child(6)").all_text_contents()
+
+    assert len(titles) == 5
+    assert titles[0] == f"{NASTY}-0: {finals[0]}"

@@ -78,12 +78,12 @@ def _body(document: Document, axis: str) -> str:
             alerts(report),
             section("Leaderboard", leaderboard(comparison, report, looks)),
             section("Curves", "\n".join(charts)),
-            section("Final values, one dot a run", strip(comparison, names, looks)),
-            section("Runs", runs_table(comparison, names, looks)),
+            section("Final values, one dot per run", strip(comparison, names, looks)),
+            section("Runs", runs_table(document, looks)),
             section("How it was computed", items(how)),
             "</main>",
             '<script type="application/json" id="data">',
-            payload_of(comparison, curves, names, looks, axis),
+            payload_of(comparison, curves, looks, axis),
             "</script>",
         ]
     )

@@ -18,6 +18,17 @@ function summed(deltas) {
   return Float64Array.from(deltas, (delta) => (at += delta));
 }
 
+const ARRAYS = new Set(["x", "y", "sx", "sy", "low", "high", "slow", "shigh"]);
+
+/** The panels with the arrays that they refer to by index. */
+function resolved(item, arrays) {
+  if (Array.isArray(item)) return item.map((part) => resolved(part, arrays));
+  if (item === null || typeof item !== "object") return item;
+  const entries = Object.entries(item).map(
+    ([key, value]) => [key, ARRAYS.has(key) ? arrays[value] : resolved(value, arrays)]);
+  return Object.fromEntries(entries);
+}
+
 /** A curve: x in steps, y, and the evenly spaced means that smoothing works on, if it may. */
 function curveOf(raw, runs, smooth) {
   const x = summed(raw.x), y = numbers(raw.y);

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from lrtrack.errors import clean
 from lrtrack.reports.curves import drawable
 from lrtrack.reports.formatting import count, number
 from lrtrack.reports.html.fragments import named
@@ -83,31 +82,34 @@ def strip(comparison: ComparisonResult, names: Sequence[str], looks: Sequence[Lo
     if scale is None:
         return ""
     rows = []
-    runs = iter(comparison.histories)
+    first = 0
     for item, name, look in zip(comparison.schedules, names, looks, strict=True):
-        titles = [clean(next(runs).run.name) for _ in range(item.runs)]
         rows.append(
             f'<tr><td class="text">{named(name, look)}</td><td class="drawn">'
-            f'<svg class="c{look.colour}" role="img">{_dots(item, titles, scale)}</svg></td>'
+            f'<svg class="c{look.colour}" role="img">{_dots(item, first, scale)}</svg></td>'
             f'<td class="bad">{_lost(item)}</td></tr>'
         )
+        first += item.runs
     return (
         f'<div class="scroll"><table class="strip"><thead><tr><th></th>{_axis(scale)}<th></th></tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
-def _dots(item: ScheduleSummary, titles: Sequence[str], scale: Scale) -> str:
+def _dots(item: ScheduleSummary, first: int, scale: Scale) -> str:
+    """The dots of a schedule's runs; `first` is the index of its first run on the page.
+
+    The script titles each dot with the run's name and value, which it reads from the table of runs.
+    """
     parts = ['<line class="back" x1="2%" x2="98%" y1="11" y2="11"/>']
     if item.final.median is not None:
         at = scale.at(item.final.median)
         parts.append(f'<line class="middle" x1="{at}" x2="{at}" y1="1" y2="21"/>')
-    for index, (title, value) in enumerate(zip(titles, item.final.values, strict=True)):
+    for index, value in enumerate(item.final.values):
         if value is not None and drawable(value):
-            hint = escape(f"{title}: {number(value)}")
             parts.append(
-                f'<circle class="dot" cx="{scale.at(value)}" cy="{(11, 6, 16)[index % 3]}" r="4">'
-                f"<title>{hint}</title></circle>"
+                f'<circle class="dot" data-run="{first + index}" cx="{scale.at(value)}" '
+                f'cy="{(11, 6, 16)[index % 3]}" r="4"/>'
             )
     return "".join(parts)
 

@@ -3,7 +3,13 @@
 
 const byId = (id) => document.getElementById(id);
 const raw = JSON.parse(byId("data").textContent);
-const data = { ...raw, panels: raw.panels.map(panelOf), lastStep: 1 };
+const data = { ...raw, panels: resolved(raw.panels, raw.arrays).map(panelOf), lastStep: 1 };
+for (const axis in data.rulers) {
+  data.rulers[axis] = data.rulers[axis].map((ruler) => ruler.map((index) => raw.arrays[index]));
+}
+const runTitles = [...document.querySelectorAll(".runs th")].map((head) => head.textContent);
+const runRows = document.querySelectorAll(".runs tbody tr");
+const ofRun = (run, title) => runRows[run].cells[runTitles.indexOf(title)].textContent;
 const MARGIN = { left: 62, right: 14, top: 26, bottom: 8, axis: 34 };
 const HEIGHTS = [280, 170, 170, 170, 150];
 const LISTED = 10;
@@ -123,8 +129,8 @@ function drawBehind(group, item, sx, sy, floor) {
   const runs = item.runs.map(at).map((run) => path(run.px, run.py, sx, sy));
   line(item.mean ? "run" : "run only", runs.join(""));
   for (const end of item.ends) {
-    const x = sx(places(data, state.axis, [end.run], [end.x])[0]);
-    const y = Math.max(MARGIN.top + 4, sy(end.y));
+    const x = sx(places(data, state.axis, [end.run], [end.step])[0]);
+    const y = Math.max(MARGIN.top + 4, sy(end.value));
     if (Number.isFinite(x) && Number.isFinite(y)) line("end", `M${x - 4} ${y - 4}l8 8m0 -8l-8 8`);
   }
 }
@@ -241,13 +247,18 @@ function point(event, index) {
 
 function tipRow(each, first) {
   const row = document.createElement("div");
-  const { name, colour } = data.schedules[each.index];
+  const { colour } = data.schedules[each.index];
   row.className = `c${colour}` + (each === first ? " first" : "");
   const swatch = row.appendChild(document.createElement("i"));
   swatch.className = "spot";
   const value = row.appendChild(document.createElement("span"));
   value.textContent = written(each.value);
   const words = row.appendChild(document.createElement("span"));
-  words.textContent = each.run === undefined ? name : `run ${data.runs[each.run]}`;
+  words.textContent = each.run === undefined ? keys[each.index].title : `run ${ofRun(each.run, "run")}`;
   return row;
+}
+
+for (const dot of document.querySelectorAll(".dot")) {
+  const { run } = dot.dataset;
+  svg("title", {}, dot).textContent = `${ofRun(run, "run")}: ${ofRun(run, "final")}`;
 }
