@@ -12,7 +12,7 @@ from lrtrack.stats import ComparisonResult
 
 @dataclass(frozen=True)
 class Document:
-    """A comparison, its report and its curves, as every format takes them.
+    """A comparison, its report and its curves: the input of every output format.
 
     Report and curves are built when a format first needs them, and only once.
     """

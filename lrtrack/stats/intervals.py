@@ -62,9 +62,8 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
     low, high = float(values.min()), float(values.max())
     if low == high:
         return low, high
-    ordered = np.sort(
-        values
-    )  # Resampling draws by position: sorting makes the result independent of the order.
+    # Resampling draws by position, so sorting makes the result independent of the order.
+    ordered = np.sort(values)
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
