@@ -48,8 +48,8 @@ def headline(comparison: ComparisonResult, names: Sequence[str], decimals: int |
         pronoun = "it" if len(tied) == 1 or leads else "them"
         clauses = _clauses(others, base, comparison, pronoun)
         return "; ".join([statement, *clauses]) + "."
-    clauses = _clauses(others, base, comparison, "it")
-    return f"{statement}. Against the baseline {base_name}: {'; '.join(clauses) or 'no runs to compare'}."
+    against = "; ".join(_clauses(others, base, comparison, "it")) or "no runs to compare"
+    return f"{statement}. Against the baseline {base_name}: {against}."
 
 
 def _nothing(comparison: ComparisonResult, metric: str) -> str:

@@ -11,16 +11,16 @@ from lrtrack.stats import ComparisonResult
 
 
 def render(comparison: ComparisonResult) -> str:
-    """What `ComparisonResult.to_dict` says."""
+    """The content of `ComparisonResult.to_dict`."""
     return _text(comparison.to_dict())
 
 
 def render_runs(rows: Sequence[RunRow], experiment: str | None, metric: str) -> str:
-    """The runs under `"runs"`, with what was asked for beside them."""
+    """The runs under `"runs"`, next to the experiment and the metric."""
     listed = [row.to_dict() for row in rows]
     return _text({"format": 1, "experiment": experiment, "metric": metric, "runs": listed})
 
 
 def _text(data: JSON) -> str:
-    # ASCII: text from trackers may hold what the reader's terminal would obey, or cannot encode
+    # ASCII: text from trackers may contain control sequences, or characters that cannot be encoded.
     return json.dumps(data, indent=2, ensure_ascii=True, allow_nan=False) + "\n"

@@ -277,7 +277,7 @@ def _any(comparison: ComparisonResult, figure: str) -> bool:
 
 
 def _schedules_of_runs(comparison: ComparisonResult, names: list[str]) -> dict[str, str]:
-    """Run id → name of its schedule."""
+    """For each run id the name of its schedule."""
     pairs = zip(comparison.schedules, names, strict=True)
     return {run_id: name for item, name in pairs for run_id in item.run_ids}
 

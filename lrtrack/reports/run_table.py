@@ -86,5 +86,5 @@ def _rows(comparison: ComparisonResult, names: Sequence[str]) -> Iterator[Compar
         comparison.schedules, names, comparison.by_schedule(), strict=True
     ):
         for run in runs:
-            found = diagnoses.get(run.run_id, ())
-            yield ComparedRun(schedule.label, name, run, next(histories), found)
+            own = diagnoses.get(run.run_id, ())
+            yield ComparedRun(schedule.label, name, run, next(histories), own)

@@ -150,7 +150,7 @@ def test_schedules_without_the_metric(said, add):
         "; 2 runs are too few to separate CosineAnnealingLR from it; ExponentialLR has no loss."
     )
     assert said({}, baseline="ExponentialLR").endswith(
-        "2 seeds. Against the baseline ExponentialLR: no runs to tell."
+        "2 seeds. Against the baseline ExponentialLR: no runs to compare."
     )
 
 

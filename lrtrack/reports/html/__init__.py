@@ -1,7 +1,7 @@
-"""A comparison as one HTML file that needs no other and no network: it opens by double-click.
+"""A comparison as one self-contained HTML file that opens without a network.
 
 Text from trackers passes through `html.escape` here and through `textContent` in the script, and
-the page's own policy lets the browser run nothing but that script and load nothing at all.
+the page's content security policy allows only that script and loads nothing.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _ON_TIME = "On the axis of seconds each step stands at its mean time over the ru
 
 
 def render(document: Document, *, axis: str = STEP) -> str:
-    """The page, with `axis` (`step`, `time` or `epoch`) as its x axis to begin with.
+    """Render the page, with `axis` (`step`, `time` or `epoch`) as its initial x axis.
 
     Raises:
-        UsageError: the runs do not say where they stand on that axis.
+        UsageError: the runs do not record where they are on that axis.
     """
     document.curves.need(axis)
     body = _body(document, axis)
@@ -94,12 +94,12 @@ def _own(name: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """What a content security policy calls a script or style by."""
+    """The hash of a script or style for the content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _colours() -> str:
-    """Colours by number, for light and for dark; `.c3` is whatever has colour 3."""
+    """Colours by number, for the light and the dark theme; `.c3` has colour 3."""
 
     def named(colours: tuple[str, ...]) -> str:
         return "".join(f"--c{at}:{colour};" for at, colour in enumerate(colours))

@@ -1,4 +1,4 @@
-"""Leaderboard and strip plot: intervals and single runs drawn on one scale."""
+"""The leaderboard and the strip plot: intervals and single runs, drawn on one scale."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from lrtrack.reports.palette import Look
 from lrtrack.reports.report import Cell, Column, Report
 from lrtrack.stats import ComparisonResult, ScheduleSummary
 
-#: Columns of more weight than this are left out on small screens.
+#: Columns with a larger weight are hidden on small screens.
 _HEAVY = 4
-#: A scale with the largest value so many times the smallest is logarithmic.
+#: The ratio of the largest to the smallest value from which a scale is logarithmic.
 _WIDE = 100.0
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to percent of a drawing's width."""
+    """Maps values to percentages of a drawing's width."""
 
     low: float
     high: float
     log: bool = False
 
     def at(self, value: float) -> str:
-        """Where `value` stands, `0%` to `100%`."""
+        """The position of `value`, from `0%` to `100%`."""
         turn = math.log if self.log else float
         low, high = turn(self.low), turn(self.high)
         share = (turn(value) - low) / (high - low) if high > low else 0.5
@@ -37,7 +37,7 @@ class Scale:
 
 
 def scale_of(comparison: ComparisonResult) -> Scale | None:
-    """One scale for all final values and intervals; None where there are none."""
+    """One scale for all final values and intervals; None if there are none."""
     values = [
         value
         for item in comparison.schedules
@@ -51,14 +51,15 @@ def scale_of(comparison: ComparisonResult) -> Scale | None:
 
 
 def leaderboard(comparison: ComparisonResult, report: Report, looks: Sequence[Look]) -> str:
-    """The report's table, with each schedule's look and its interval drawn.
+    """The report's table, with a sample of each schedule's line and its interval drawn.
 
-    What weighs least stands at the right, where narrow screens have to scroll.
+    Columns are sorted by weight, so that narrow screens have to scroll only for the least
+    important.
     """
     scale = scale_of(comparison)
     order = sorted(range(len(report.columns)), key=lambda at: report.columns[at].weight)
     columns = [report.columns[at] for at in order]
-    # beside the figures that it draws, which no screen is too narrow for
+    # next to the numbers that it shows, which are visible on every screen
     at = 1 + next((at for at, item in enumerate(columns) if item.title[:5] == "final"), 0)
     heads = [f"<th{_kind(column)}>{escape(column.title)}</th>" for column in columns]
     rows = [_joined([*heads[:at], _axis(scale), *heads[at:]])]
@@ -115,11 +116,11 @@ def _dots(item: ScheduleSummary, first: int, scale: Scale) -> str:
 
 
 def _lost(item: ScheduleSummary) -> str:
-    """What is said of runs without a dot."""
+    """The number of runs without a dot, with the reason."""
     without = sum(value is None for value in item.final.values)
     other = without - item.diverged
-    told = [f"{item.diverged} diverged"] if item.diverged else []
-    return ", ".join([*told, *([f"{count(other, 'run')} without a value"] if other > 0 else [])])
+    parts = [f"{item.diverged} diverged"] if item.diverged else []
+    return ", ".join([*parts, *([f"{count(other, 'run')} without a value"] if other > 0 else [])])
 
 
 def _drawn(item: ScheduleSummary, look: Look, scale: Scale | None) -> str:
@@ -145,14 +146,16 @@ def _axis(scale: Scale | None) -> str:
 
 
 def _cells(columns: Sequence[Column], row: Sequence[Cell], look: Look) -> list[str]:
-    """A row's cells, the first text being the schedule: short, and whole under the pointer."""
+    """The cells of a row; the schedule is the first text column: its short form, the whole as a
+    hint.
+    """
     first = next((at for at, column in enumerate(columns) if not column.number), 0)
     cells = []
     for at, (column, cell) in enumerate(zip(columns, row, strict=True)):
         text = cell.short or cell.text
         hint = "" if text == cell.text else f' title="{escape(cell.text)}"'
-        shown = named(text, look) if at == first else escape(text)
-        cells.append(f"<td{_kind(column, cell)}{hint}>{shown}</td>")
+        content = named(text, look) if at == first else escape(text)
+        cells.append(f"<td{_kind(column, cell)}{hint}>{content}</td>")
     return cells
 
 

@@ -17,10 +17,10 @@ from lrtrack.reports.formatting import number
 from lrtrack.reports.palette import DASHES, Look
 from lrtrack.stats import ComparisonResult
 
-#: Points that all runs of a panel have together, and what one line has at least and at most:
-#: under a hundred thousand points in all a browser answers at once.
+#: Points of all runs of a panel together, and the fewest and most points of one line: browsers
+#: draw up to about a hundred thousand points without delay.
 _POINTS, _LEAST, _MOST = 40_000, 100, 800
-#: From so many schedules on, only the best few are switched on at first.
+#: With more schedules than `CROWD`, only the best `SHOWN` are visible at first.
 CROWD, SHOWN = 24, 12
 _DIGITS = 5
 
@@ -75,7 +75,7 @@ def payload_of(
         "arrays": arrays.values,
     }
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    # the only thing that ends a script element, or turns it into a comment, begins with this
+    # Only "<" can begin what ends a script element or turns it into a comment.
     return text.replace("<", "\\u003c")
 
 
@@ -119,8 +119,8 @@ def _series(bundle: Bundle, most: int, arrays: Arrays) -> dict[str, Any]:
 def _curve(
     steps: NDArray[np.int64], values: NDArray[np.float64], most: int, arrays: Arrays
 ) -> dict[str, int]:
-    kept = extremes(values, most)
-    return {"x": arrays.add(_deltas(steps[kept])), "y": arrays.add(_rounded(values[kept]))}
+    indices = extremes(values, most)
+    return {"x": arrays.add(_deltas(steps[indices])), "y": arrays.add(_rounded(values[indices]))}
 
 
 def _band(bundle: Bundle, most: int, arrays: Arrays) -> dict[str, int]:
@@ -155,7 +155,7 @@ def _end(line: Line) -> dict[str, Any] | None:
 
 
 def _profile(comparison: ComparisonResult, curves: Curves) -> list[dict[str, Any]]:
-    """Share of each schedule's runs that have reached the target, by step."""
+    """The share of each schedule's runs that have reached the target, by step."""
     if comparison.target is None:
         return []
     series = []
@@ -177,6 +177,6 @@ def _deltas(steps: NDArray[np.int64]) -> list[int]:
 
 def _rounded(values: NDArray[np.float64], digits: int = _DIGITS) -> Numbers:
     return [
-        float(f"{value:.{digits}g}") if known else None
-        for value, known in zip(values.tolist(), np.isfinite(values).tolist(), strict=True)
+        float(f"{value:.{digits}g}") if finite else None
+        for value, finite in zip(values.tolist(), np.isfinite(values).tolist(), strict=True)
     ]

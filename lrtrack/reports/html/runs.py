@@ -54,12 +54,12 @@ def _cell(column: Column, cell: Cell) -> str:
 
 def linked(text: str, url: str | None) -> str:
     """`text` as a link if `url` is a web address; otherwise only the text."""
-    shown = redact(url or "")
+    href = redact(url or "")
     try:
-        known = urlsplit(shown)
-        follows = known.scheme in ("http", "https") and bool(known.hostname)
+        parsed = urlsplit(href)
+        follows = parsed.scheme in ("http", "https") and bool(parsed.hostname)
     except ValueError:  # brackets that enclose no address
         follows = False
     if not follows:
         return escape(text)
-    return f'<a href="{escape(shown)}" target="_blank" rel="noopener noreferrer">{escape(text)}</a>'
+    return f'<a href="{escape(href)}" target="_blank" rel="noopener noreferrer">{escape(text)}</a>'
