@@ -57,16 +57,16 @@ class Line:
 class Bundle:
     """One schedule in one panel.
 
-    Mean and band are over those runs that did not diverge, at each step at which over half of
-    them have a value; of the learning rate, which no run's fate changes, over all runs that have
-    one. Between its records a run's values are taken from the straight line that a chart draws
-    there. The band reaches from the lowest of these runs to the highest: a deviation would show
-    values that no run had, negative losses among them.
+    Mean and band are over the runs that did not diverge, at each step at which more than half of
+    them have a value. For the learning rate, which divergence does not change, they are over all
+    runs that have one. Values between a run's records are interpolated linearly. The band reaches
+    from the lowest run to the highest: a standard deviation would show values that no run had,
+    such as negative losses.
 
     Attributes:
-        steps: shape (g,): all steps with a record of one of these runs.
-        mean, low, high: shape (g,), NaN where too few runs have a value.
-        counted: indices of the runs that they are over.
+        steps: shape (g,): all steps that one of these runs recorded.
+        mean, low, high: shape (g,), NaN if too few runs have a value.
+        counted: indices of the runs that they are computed from.
         lines: every run that recorded the metric, with those that diverged.
     """
 

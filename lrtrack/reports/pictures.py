@@ -83,11 +83,12 @@ def _draw_panel(axes: Any, panel: Panel, curves: Curves, looks: Sequence[Look], 
 
 def _draw_bundle(axes: Any, bundle: Bundle, curves: Curves, look: Look, axis: str) -> None:
     colour = COLOURS[look.colour]
-    for line in () if bundle.counted else bundle.lines:  # all runs diverged
+    all_diverged = not bundle.counted
+    for line in bundle.lines if all_diverged else ():
         indices = extremes(line.values, _POINTS)
         where = curves.places(axis, (line.run,), line.steps[indices])
         axes.plot(where, line.values[indices], color=colour, linewidth=0.8, alpha=0.6)
-    if not bundle.counted:
+    if all_diverged:
         return
     indices = extremes(bundle.mean, _POINTS)
     where = curves.places(axis, bundle.counted, bundle.steps[indices])

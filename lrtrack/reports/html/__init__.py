@@ -21,14 +21,14 @@ from lrtrack.reports.palette import COLOURS, DARK, looks_of
 
 _SCRIPTS = ("chart.js", "page.js", "controls.js")
 _HOW = (
-    "Curves: the line is the mean over a schedule's runs at each step at which over half of them "
-    "have a value, the band reaches from the lowest run to the highest, and faint lines are the "
-    "single runs. A run that diverged is in neither mean nor band of losses and gradient norms; "
-    "× marks its last finite value.",
-    "Long curves are drawn with fewer points, which keep the lowest and the highest value of each "
-    "stretch. Smoothing is a moving average, its window a share of the longest run.",
+    "Curves: the line is the mean over a schedule's runs at each step at which more than half of "
+    "them have a value, the band reaches from the lowest run to the highest, and faint lines are "
+    "the single runs. Diverged runs are excluded from mean and band of losses and gradient norms; "
+    "× marks their last finite value.",
+    "Long curves are drawn with fewer points, which include the lowest and the highest value of "
+    "each stretch. Smoothing is a moving average; its window is a percentage of the longest run.",
 )
-_ON_TIME = "On the axis of seconds each step stands at its mean time over the runs."
+_ON_TIME = "On the axis of seconds, each step is at its mean time over the runs."
 
 
 def render(document: Document, *, axis: str = STEP) -> str:

@@ -48,12 +48,8 @@ def _print(preview: Preview, console: Console) -> None:
         show(line, crop=False, no_wrap=True)
     show()
     for line_of_legend in _legend(preview, None if dotted else SIGNS, console.width):
-        printed = line_of_legend
-        if not unicode:
-            printed = Text(
-                printed.plain.encode(console.encoding, "replace").decode(console.encoding)
-            )
-        show(printed)
+        plain = line_of_legend.plain.encode(console.encoding, "replace")
+        show(line_of_legend if unicode else Text(plain.decode(console.encoding)))
     for note in preview.notes:
         show(Text(note, "dim"))
 
