@@ -1,4 +1,4 @@
-"""What Python users can do with a comparison: print, save and render it."""
+"""The methods of a comparison that print, save and render it."""
 
 from __future__ import annotations
 

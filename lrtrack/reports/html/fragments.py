@@ -93,6 +93,6 @@ def legend(names: Sequence[str], looks: Sequence[Look]) -> str:
         '<button type="button" id="all">All</button>'
         '<button type="button" id="none">None</button>'
         '<button type="button" id="best">Best 5</button>'
-        '<span class="note">Click a schedule to switch it in all panels, double-click to see it '
-        "alone. Drag across a panel to zoom, double-click it to see everything.</span></div>"
+        '<span class="note">Click a schedule to hide or show it, double-click to see only it. '
+        "Drag across a panel to zoom, double-click it to zoom out.</span></div>"
     )
