@@ -43,7 +43,7 @@ def tracker() -> MemoryTracker:
 
 @pytest.fixture
 def add(tracker: MemoryTracker) -> Callable[..., None]:
-    """A function that writes one run, its losses step by step."""
+    """Writes one run, given its losses step by step."""
 
     def write(
         schedule: Schedule, losses: Sequence[float], *, state: State = State.FINISHED, **run: Any
@@ -69,7 +69,7 @@ def add(tracker: MemoryTracker) -> Callable[..., None]:
 
 @pytest.fixture
 def histories(tracker: MemoryTracker) -> Callable[[], list[History]]:
-    """A function that reads all runs back."""
+    """Reads all runs back."""
     return lambda: list(tracker.histories(Query("digits")))
 
 
@@ -77,7 +77,9 @@ def histories(tracker: MemoryTracker) -> Callable[[], list[History]]:
 def comparison(
     add: Callable[..., None], histories: Callable[[], list[History]]
 ) -> ComparisonResult:
-    """Six schedules by three seeds, long labels among them; one run diverged, one still runs."""
+    """Six schedules with three seeds each, some with long labels; one run diverged, one still
+    runs.
+    """
     for rank, schedule in enumerate(SCHEDULES):
         for seed in range(3):
             losses = [1.0, 0.1 * (rank + 1) + 0.01 * seed]
@@ -90,7 +92,7 @@ def comparison(
 
 @pytest.fixture(scope="session")
 def run_of() -> Callable[..., History]:
-    """A function of metric columns, by keyword, that makes one finished run of a schedule."""
+    """Builds one finished run of a schedule from metric columns."""
 
     def make(
         schedule: Schedule, seed: int = 0, *, steps: Sequence[int] | None = None,

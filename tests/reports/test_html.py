@@ -1,4 +1,4 @@
-"""The HTML report as a file: what is in it, and that nothing from outside is more than text."""
+"""The HTML report as a file: its content, and the escaping of text from trackers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NASTY = "<script>hit()</script></script><img src=x onerror=hit()>\u2028<!-- & \"
 
 
 class Page(html.parser.HTMLParser):
-    """Tags, links and words of a page, and the numbers its script draws."""
+    """The tags, attributes and text of a page, and the numbers that its script draws."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Page(html.parser.HTMLParser):
         self.words.append(data)
 
     def named(self, tag: str) -> list[dict[str, str | None]]:
-        """Attributes of all such tags."""
+        """The attributes of all tags with this name."""
         return [attributes for name, attributes in self.tags if name == tag]
 
 
@@ -66,12 +66,12 @@ def page_of(*histories, axis="step", metric="loss", **options) -> Page:
 
 
 def panel(page: Page, title: str) -> dict:
-    """A panel's data by the beginning of its title."""
+    """The data of the panel whose title begins with `title`."""
     return next(item for item in page.data["panels"] if item["title"].startswith(title))
 
 
 def test_all_parts_are_there(comparison):
-    """Headline, leaderboard, curves, strip plot, runs and how it was computed."""
+    """The page has headline, leaderboard, curves, strip plot, runs and computation notes."""
     text = render(Document(comparison))
     page = Page(text)
     words = " ".join(page.words)
@@ -89,7 +89,9 @@ def test_all_parts_are_there(comparison):
 
 
 def test_nothing_is_loaded_and_nothing_else_can_run(comparison):
-    """No file but this one; the policy knows the only script and the only style by digest."""
+    """The page loads no other file, and its policy allows only its own script and style by
+    digest.
+    """
     page = Page(render(Document(comparison)))
     policy = page.named("meta")[1]["content"] or ""
 
@@ -101,7 +103,7 @@ def test_nothing_is_loaded_and_nothing_else_can_run(comparison):
 
 
 def test_text_from_trackers_is_only_text(run_of):
-    """Names, metrics and experiments that look like HTML change no tag of the page."""
+    """Names, metrics and experiments that look like HTML do not change the page's tags."""
 
     def tags(text: str) -> list[str]:
         page = page_of(
@@ -115,7 +117,7 @@ def test_text_from_trackers_is_only_text(run_of):
 
 
 def test_a_name_is_shown_as_it_is(run_of):
-    """Escaped, not stripped; what reorders or breaks lines is left out."""
+    """A name is escaped, not stripped; only characters that reorder or break lines are removed."""
     page = page_of(run_of(CONSTANT, 0, name=NASTY, loss=[1.0]))
 
     shown = NASTY.replace("\u2028", " ")
@@ -139,7 +141,7 @@ def test_a_name_is_shown_as_it_is(run_of):
     ],
 )
 def test_only_web_addresses_are_links(url, href):
-    """Without credentials, and without telling the tracker where the reader comes from."""
+    """Only web addresses become links, without credentials and without a referrer."""
     found = linked("<run>", url)
 
     assert found.endswith("&lt;run&gt;</a>" if href else "&lt;run&gt;")
@@ -147,7 +149,7 @@ def test_only_web_addresses_are_links(url, href):
 
 
 def test_the_numbers_of_a_short_run_are_all_there(run_of):
-    """Steps as distances, values with five digits, gaps as null."""
+    """Steps are stored as distances, values with five digits, gaps as null."""
     page = page_of(
         run_of(CONSTANT, 0, loss=[1.0, 0.123456, 2.0], steps=[0, 5, 7], lr=[0.1] * 3),
         run_of(CONSTANT, 1, loss=[3.0, 0.1, float("nan")], steps=[0, 5, 7], lr=[0.1] * 3),
@@ -161,7 +163,7 @@ def test_the_numbers_of_a_short_run_are_all_there(run_of):
 
 
 def test_numbers_and_names_of_runs_enter_the_page_once(run_of):
-    """No array of the script's data is there twice, and no run's name or final value."""
+    """No number array, run name or final value of a run is in the page twice."""
     losses = [np.linspace(1.0, 0.2 + seed / 7, 40) for seed in range(3)]
     losses[2][30:] = np.nan
     runs = [
@@ -181,7 +183,7 @@ def test_numbers_and_names_of_runs_enter_the_page_once(run_of):
 
 
 def test_the_profile_counts_runs_that_reached_the_target(run_of):
-    """Which run reached it at which step, and how far all went; none is said as none."""
+    """The profile has the step at which each run reached the target, and the last step of all."""
     runs = [run_of(CONSTANT, seed, loss=[1.0, 0.5, 0.1 + seed]) for seed in range(2)]
     some = panel(page_of(*runs, target=0.2), "share")["series"]
     none = panel(page_of(*runs, target=0.01), "share")["series"]
@@ -191,7 +193,7 @@ def test_the_profile_counts_runs_that_reached_the_target(run_of):
 
 
 def test_the_size_for_100_long_runs(run_of):
-    """100 runs of 10,000 steps are far under 8 MB, and every spike is in the file."""
+    """A report on 100 runs of 10,000 steps is small, and has every spike."""
     rng = np.random.default_rng(0)
     steps, runs = 10_000, []
     for index in range(100):
@@ -216,7 +218,7 @@ def test_the_size_for_100_long_runs(run_of):
 
 
 def test_of_a_crowd_the_best_are_switched_on(run_of):
-    """60 schedules: all in the legend, 12 drawn at first."""
+    """Of 60 schedules, all are in the legend and 12 are drawn at first."""
     page = page_of(*(
         run_of(Schedule("学习率" * 66, {"k": index}), 0, loss=[1.0 + index]) for index in range(60)
     ))  # fmt: skip
@@ -227,7 +229,7 @@ def test_of_a_crowd_the_best_are_switched_on(run_of):
 
 
 def test_an_epoch_axis_only_where_there_are_epochs(run_of):
-    """Where there are none the switch is off, the page says why, and asking for it is an error."""
+    """Without epochs, the switch is disabled, the page says why, and the axis is an error."""
     known = page_of(run_of(CONSTANT, 0, loss=[1.0], config={"steps_per_epoch": 2}), axis="epoch")
     unknown = page_of(run_of(CONSTANT, 0, loss=[1.0]))
 
@@ -239,7 +241,7 @@ def test_an_epoch_axis_only_where_there_are_epochs(run_of):
 
 
 def test_diagnoses_and_warnings_stand_at_the_top(run_of):
-    """With code, message and what to do."""
+    """Diagnoses and warnings are shown with code, message and hint."""
     comparison = compare_histories(
         [run_of(CONSTANT, 0, loss=[1.0]), run_of(STEP, 0, loss=[1.0, 0.5])],
         experiment="e",
