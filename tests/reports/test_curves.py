@@ -42,7 +42,7 @@ def test_mean_and_band_over_seeds(run_of):
 
 
 def test_runs_of_different_lengths(run_of):
-    """The mean ends where half of the runs have ended; each run's line continues to its own end."""
+    """The mean ends once half of the runs have ended; each run's line continues to its own end."""
     found = bundle(compared(*(
         run_of(CONSTANT, seed, loss=[float(seed)] * size) for seed, size in enumerate((1, 3, 4))
     )))  # fmt: skip

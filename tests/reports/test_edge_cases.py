@@ -124,7 +124,7 @@ def test_machine_formats(edge):
 
 
 def test_markdown(edge):
-    """Markdown has one row per schedule, all with the same cells, and the warnings in a quote."""
+    """Markdown has one row per schedule, all with the same cells, and the warnings in a box."""
     report = report_of(edge)
     lines = markdown.render(report).splitlines()
     table = [line for line in lines if line.startswith("|")]
