@@ -16,7 +16,7 @@ def sink(tracker):
 
 
 def test_it_is_a_tracker(tracker):
-    """The tracker has the methods of all trackers, but creates no runs on its own."""
+    """The tracker is a `Tracker`, and never has an active run that lrtrack did not open."""
     assert isinstance(tracker, Tracker)
     assert (tracker.active(), tracker.status()) == (False, "0 runs in this process")
     assert (
