@@ -77,4 +77,4 @@ def test_part_by_part(part: int) -> None:
     assert found == diagnose(whole.run, RunningStatistics.of(whole), whole.state)
     assert [each["code"] for each in found] == ["LR003", "LR006", "LR007", "LR009"]
     assert {each["prefix"] for each in found} == {"p/"}
-    assert found[1]["message"].startswith("the loss is nan at step 600 and at 2 later ones; ")
+    assert found[1]["message"].startswith("the loss is nan at step 600 and at 2 later steps; ")

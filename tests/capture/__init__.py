@@ -1,0 +1,1 @@
+"""Tests of what is read from optimizers, schedulers and gradients at each step."""
