@@ -97,7 +97,8 @@ def _closed(text: str, config: Mapping[str, Any]) -> list[Stage]:
         group = config.get(group_of(text, stage), config.get(stage.name))
         if not isinstance(group, Mapping) or name not in group:
             raise UsageError(
-                f"{stage.name}.{name} is open in {text!r}: the sweep's config does not decide it"
+                f"{stage.name}.{name} is open in {text!r}, and the sweep's config has no value "
+                "for it"
             )
         chosen[stage.at, name] = group[name]
     return [
@@ -150,7 +151,7 @@ def _one(
 def _constant(part: Part, params: Mapping[str, Any]) -> dict[str, Any]:
     factor = params.get("factor", 1.0)
     if factor == 0:
-        what = "constant: factor is above 0, as torch divides by it at the end"
+        what = "constant: factor must be above 0, because torch divides by it at the end"
         raise part.stage.wrong(what, "factor")
     ending = {"total_iters": 0} if factor == 1 else {}
     return {"factor": factor, **ending, **params}

@@ -120,8 +120,8 @@ class Attendance:
                 self._known[mesh] = self._complete(mesh)
             if dimensions and not self._known[mesh]:
                 raise UsageError(
-                    "parameters are sharded over several processes, and not all of these have "
-                    "track() open: use it on every rank, only rank 0 writes"
+                    "parameters are sharded over several processes, but not all of them have "
+                    "track() open. Fix: use track() on every rank; only rank 0 writes"
                 )
 
     def _complete(self, mesh: Any) -> bool:
