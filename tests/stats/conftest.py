@@ -16,7 +16,7 @@ MakeHistory = Callable[..., History]
 
 @pytest.fixture(scope="session")
 def make_history() -> MakeHistory:
-    """A function of metric columns (None: no value at that step) and fields of the run."""
+    """A function that builds a history from metric columns (None: no value at that step)."""
 
     def make(
         metrics: Mapping[str, Sequence[float | None]],

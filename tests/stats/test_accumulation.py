@@ -1,4 +1,4 @@
-"""Mean losses of incomplete accumulation groups, wherever a loss is summarised."""
+"""Mean losses of incomplete accumulation groups, in every summary of a loss."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lrtrack.stats.accumulation import mean_losses, series
 from lrtrack.stats.summary import summarise
 
 NAN = float("nan")
-#: Two epochs of eleven batches in groups of four, the mean of every batch 8: what a plain loop
-#: with `loss / 4` records, and what its loss was.
+#: Two epochs of eleven batches in groups of four; the mean of every batch is 8. A plain loop with
+#: `loss / 4` records the sums; the means are the true losses.
 SUMS, COUNTS = [8.0, 8.0, 6.0, 8.0, 8.0, 6.0], [4.0, 4.0, 3.0, 4.0, 4.0, 3.0]
 MEANS = [8.0] * 6
 
@@ -30,41 +30,41 @@ MEANS = [8.0] * 6
         ([8.0, 6.0], [4, 3], [8.0, 8.0]),
         ([2.0, 8.0, 8.0], [1, 4, 4], [8.0] * 3),  # resumed in the middle of an epoch
         ([8.0, 8.0, 6.0, 4.0, 8.0], [4, 4, 3, 2, 4], [8.0] * 5),
-        ([8.0, 16.0, 8.0], [1, 2, 1], [8.0] * 3),  # a step that the loop left out
+        ([8.0, 16.0, 8.0], [1, 2, 1], [8.0] * 3),  # a step that the loop skipped
         ([8.0, 8.0, 6.0], [2, 2, 2], [8.0, 8.0, 6.0]),  # two losses in each step
         ([8.0] * 3 + [8.0] * 4 + [4.0], [1] * 3 + [4] * 4 + [2], [8.0] * 8),  # k grows
         ([8.0] * 8 + [4.0] + [8.0] * 3, [4] * 5 + [8] * 3 + [4] + [8] * 3, [8.0] * 12),
-        ([8.0, 8.0, 6.0], [4, 4, 0], [8.0, 8.0, 6.0]),  # given by the user
+        ([8.0, 8.0, 6.0], [4, 4, 0], [8.0, 8.0, 6.0]),  # logged by the user
         ([8.0, 6.0, 8.0], [NAN, 3, 4], [8.0, 8.0, 8.0]),
         ([8.0, NAN, np.inf], [4, 3, 2], [8.0, NAN, np.inf]),
         ([], [], []),
     ],
 )  # fmt: skip
 def test_a_loss_is_scaled_to_the_usual_count(losses, counts, expected) -> None:
-    """Incomplete groups count as the mean of their batches; everything else stays as it is."""
-    found = mean_losses(np.array(losses, dtype=float), np.array(counts, dtype=float))
+    """Incomplete groups become the mean of their batches; other losses are unchanged."""
+    means = mean_losses(np.array(losses, dtype=float), np.array(counts, dtype=float))
 
-    np.testing.assert_allclose(found, expected, rtol=1e-15)
+    np.testing.assert_allclose(means, expected, rtol=1e-15)
 
 
 @given(st.data(), st.integers(1, 64), st.integers(2, 9), st.integers(1, 20))
 def test_any_epoch_length(data, batches: int, k: int, epochs: int) -> None:
-    """From one complete group per epoch on, the sums of `loss / k` become the true means."""
+    """With at least one complete group per epoch, the sums of `loss / k` become the true means."""
     losses = np.array(data.draw(st.lists(st.floats(0.1, 10.0), min_size=batches, max_size=batches)))
     groups = [losses[at : at + k] for at in range(0, batches, k)] * epochs
     sums = np.array([group.sum() / k for group in groups])
     counts = np.array([float(group.size) for group in groups])
-    found = mean_losses(sums, counts)
+    means = mean_losses(sums, counts)
 
     if batches >= k:
-        np.testing.assert_allclose(found, [group.mean() for group in groups], rtol=1e-12)
+        np.testing.assert_allclose(means, [group.mean() for group in groups], rtol=1e-12)
     else:
-        assert found is sums
+        assert means is sums
 
 
 @given(st.lists(st.floats(), max_size=20), st.integers(0, 9))
 def test_constant_counts_change_no_bit(losses, count: int) -> None:
-    """A loop with two losses a step, or none at all known, is left alone."""
+    """A loop with two losses per step, or without any known count, is unchanged."""
     values = np.array(losses)
 
     assert mean_losses(values, np.full(len(losses), float(count))) is values
@@ -73,7 +73,7 @@ def test_constant_counts_change_no_bit(losses, count: int) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "D/"])
 def test_all_figures_of_a_run_are_of_means(make_history, prefix: str) -> None:
-    """Final value, best value, target, curves, and what trackers get at the end of the run."""
+    """Final value, best value, target, curves and the trackers' run-level metrics all use means."""
     columns = {f"{prefix}loss": SUMS, f"{prefix}loss_count": COUNTS, "val_loss": SUMS}
     history = make_history(columns, prefix=prefix)
     summary = summarise(history, "loss", "min", 6.5)
@@ -93,7 +93,7 @@ def test_all_figures_of_a_run_are_of_means(make_history, prefix: str) -> None:
 
 
 def test_another_blocks_counts_are_not_used(make_history) -> None:
-    """In a run of several optimizers each loss has the count of its own prefix, or none."""
+    """In a run of several optimizers, each loss uses the count with its own prefix, or none."""
     columns = {"D/loss": SUMS, "loss": SUMS, "loss_count": COUNTS}
     history = make_history(columns, prefix="D/", schedule=Schedule("constant"))
 

@@ -1,4 +1,4 @@
-"""From histories to a comparison."""
+"""Comparisons of run histories."""
 
 import json
 import math
@@ -19,7 +19,7 @@ CYCLE = Schedule("OneCycleLR", {"max_lr": 0.1})
 
 @pytest.fixture(scope="session")
 def runs_of(make_history):
-    """A function that makes one single-step run a loss, with seeds from 0."""
+    """A function that makes one single-step run per loss, with seeds from 0."""
 
     def make(schedule, losses, metric="loss", **fields):
         return [
@@ -43,8 +43,8 @@ def _labels(comparison):
 
 
 def test_the_json_is_the_contracts(runs_of):
-    """`to_dict` gives the promised shape and the keys beyond it, in strict JSON."""
-    found = _compare(runs_of(STEP, [1.0, 2.0, 3.0]), target=2.0).to_dict()
+    """`to_dict` gives the documented keys in strict JSON."""
+    data = _compare(runs_of(STEP, [1.0, 2.0, 3.0]), target=2.0).to_dict()
     expected = {
         "format": 1, "experiment": "X", "metric": "loss", "mode": "min", "target": 2.0,
         "schedules": [{
@@ -76,12 +76,12 @@ def test_the_json_is_the_contracts(runs_of):
         ],
     }  # fmt: skip
 
-    assert expected == found
-    assert expected == json.loads(json.dumps(found, allow_nan=False))
+    assert expected == data
+    assert expected == json.loads(json.dumps(data, allow_nan=False))
 
 
 def test_best_first_by_mode(runs_of):
-    """Small losses and large accuracies come first, unless the mode says otherwise."""
+    """Small losses and large accuracies come first, unless the mode is given."""
     losses = runs_of(STEP, [2.0]) + runs_of(CYCLE, [1.0])
     scores = runs_of(STEP, [2.0], "acc") + runs_of(CYCLE, [1.0], "acc")
 
@@ -91,39 +91,39 @@ def test_best_first_by_mode(runs_of):
 
 
 def test_diverged_schedules_rank_last(runs_of):
-    """Any diverged run puts a schedule behind all without; then the share and the mean decide."""
+    """A schedule with a diverged run ranks behind all without; then share and mean decide."""
     third = Schedule("ExponentialLR")
     fourth = Schedule("CyclicLR")
-    found = _compare(
+    comparison = _compare(
         runs_of(STEP, [0.1, math.nan])
         + runs_of(CYCLE, [9.0, 9.0])
         + runs_of(third, [math.inf, math.nan])
         + runs_of(fourth, [0.2, math.nan])
     )
 
-    assert [CYCLE.label, STEP.label, "CyclicLR", "ExponentialLR"] == _labels(found)
-    assert [item.diverged for item in found.schedules] == [0, 1, 1, 2]
-    assert found.schedules[1].final.values == (0.1, None)
-    assert found.schedules[3].final.mean is None
+    assert [CYCLE.label, STEP.label, "CyclicLR", "ExponentialLR"] == _labels(comparison)
+    assert [item.diverged for item in comparison.schedules] == [0, 1, 1, 2]
+    assert comparison.schedules[1].final.values == (0.1, None)
+    assert comparison.schedules[3].final.mean is None
 
 
 def test_schedules_without_the_metric_come_last(runs_of):
     """Runs that lack the metric are counted, have no value, and are named in a warning."""
-    found = _compare(runs_of(STEP, [1.0], "other") + runs_of(CYCLE, [math.nan]))
+    comparison = _compare(runs_of(STEP, [1.0], "other") + runs_of(CYCLE, [math.nan]))
 
-    assert [CYCLE.label, STEP.label] == _labels(found)
-    assert found.schedules[1].runs == 1
-    assert [item.code for item in found.warnings][:1] == ["metric-missing"]
-    assert found.warnings[0].message == "1 of 2 runs have no loss; they have lr, other."
+    assert [CYCLE.label, STEP.label] == _labels(comparison)
+    assert comparison.schedules[1].runs == 1
+    assert [item.code for item in comparison.warnings][:1] == ["metric-missing"]
+    assert comparison.warnings[0].message == "1 of 2 runs have no loss; they have lr, other."
 
 
 def test_values_are_in_the_order_of_the_seeds(runs_of):
-    """Values and run ids stand side by side, by seed, runs without a seed last."""
+    """Values and run ids are in the same order, by seed, with runs without a seed last."""
     histories = runs_of(STEP, [1.0, 2.0]) + runs_of(STEP, [3.0], seed=None, id="none")
-    found = _compare(histories[::-1]).schedules[0]
+    row = _compare(histories[::-1]).schedules[0]
 
-    assert found.final.values == (1.0, 2.0, 3.0)
-    assert (f"{STEP.id}-0", f"{STEP.id}-1", "none") == found.run_ids
+    assert row.final.values == (1.0, 2.0, 3.0)
+    assert (f"{STEP.id}-0", f"{STEP.id}-1", "none") == row.run_ids
 
 
 @settings(max_examples=20, deadline=None)
@@ -138,39 +138,41 @@ def test_the_order_of_runs_changes_nothing(runs_of, random):
 
 def test_p_values_are_holm_corrected(runs_of):
     """With 5 matched seeds and two others, clear differences have p = 2 * 2 / 2**5."""
-    found = _compare(
+    comparison = _compare(
         runs_of(STEP, [1.0, 1.1, 1.2, 1.3, 1.4])
         + runs_of(WIDE, [2.0, 2.1, 2.2, 2.3, 2.4])
         + runs_of(CYCLE, [5.0, 5.1, 5.2, 5.3, 5.4])
     )
 
-    assert [item.p_vs_best for item in found.schedules] == [None, 0.125, 0.125]
-    assert [item.code for item in found.warnings] == ["too-few-runs"]
-    assert "at least 7 runs" in found.warnings[0].message
+    assert [item.p_vs_best for item in comparison.schedules] == [None, 0.125, 0.125]
+    assert [item.code for item in comparison.warnings] == ["too-few-runs"]
+    assert "at least 7 runs" in comparison.warnings[0].message
 
 
 def test_a_clear_difference_is_told_apart(runs_of):
-    """With 8 matched seeds, p = 2 / 2**8 is under the level; no warning is left."""
+    """With 8 matched seeds, p = 2 / 2**8 is below the level, and there is no warning."""
     losses = [1.0 + seed / 10 for seed in range(8)]
-    found = _compare(runs_of(STEP, losses) + runs_of(CYCLE, [loss + 1.0 for loss in losses]))
+    comparison = _compare(runs_of(STEP, losses) + runs_of(CYCLE, [loss + 1.0 for loss in losses]))
 
-    assert found.schedules[1].p_vs_best == 2 / 2**8
-    assert [item.indistinguishable_from_best for item in found.schedules] == [True, False]
-    assert found.warnings == ()
+    assert comparison.schedules[1].p_vs_best == 2 / 2**8
+    assert [item.indistinguishable_from_best for item in comparison.schedules] == [True, False]
+    assert comparison.warnings == ()
 
 
 def test_a_baseline_is_compared_with_instead(runs_of):
-    """Label, id or name choose the schedule that has no p-value; the JSON then names it."""
+    """A label, id or name selects the baseline, which has no p-value and is named in the JSON."""
     histories = runs_of(STEP, [1.0, 2.0]) + runs_of(CYCLE, [5.0, 6.0])
-    found = [_compare(histories, baseline=name) for name in (CYCLE.label, CYCLE.id, CYCLE.name)]
+    comparisons = [
+        _compare(histories, baseline=name) for name in (CYCLE.label, CYCLE.id, CYCLE.name)
+    ]
 
-    assert found[0] == found[1] == found[2]
-    assert [item.p_vs_best for item in found[0].schedules] == [0.5, None]
-    assert CYCLE.label == found[0].to_dict()["baseline"]
+    assert comparisons[0] == comparisons[1] == comparisons[2]
+    assert [item.p_vs_best for item in comparisons[0].schedules] == [0.5, None]
+    assert CYCLE.label == comparisons[0].to_dict()["baseline"]
 
 
 def test_a_baseline_must_be_one_schedule(runs_of):
-    """An unknown or ambiguous baseline is refused with what there is."""
+    """An unknown or ambiguous baseline is refused with the possible ones."""
     histories = runs_of(STEP, [1.0]) + runs_of(WIDE, [2.0])
     with pytest.raises(UsageError, match=r"several schedules here: StepLR\(step_size=30\)"):
         _compare(histories, baseline="StepLR")
@@ -179,12 +181,12 @@ def test_a_baseline_must_be_one_schedule(runs_of):
 
 
 def test_grouping_by_name(runs_of):
-    """Schedules of one name are averaged; only what they share is said of them."""
-    found = _compare(runs_of(STEP, [1.0]) + runs_of(WIDE, [3.0]), group_by="name").schedules
+    """Schedules with one name are averaged, and only their common parameters are reported."""
+    rows = _compare(runs_of(STEP, [1.0]) + runs_of(WIDE, [3.0]), group_by="name").schedules
 
-    assert len(found) == 1
+    assert len(rows) == 1
     assert (
-        found[0].label, found[0].id, found[0].params, found[0].final.mean,
+        rows[0].label, rows[0].id, rows[0].params, rows[0].final.mean,
     ) == ("StepLR", None, {}, 2.0)  # fmt: skip
 
 
@@ -203,7 +205,7 @@ def test_grouping_by_name(runs_of):
     ],
 )  # fmt: skip
 def test_grouping_by_fields(make_history, field, expected):
-    """Any field that a run carries can be grouped by, several together."""
+    """Runs can be grouped by any of their fields, or several together."""
     histories = [
         make_history({"loss": [1.0]}, schedule=STEP, seed=0, optimizer={"lr": 0.1}, group="g",
                      config={"depth": 1, "model": {"width": 8}}, tags={"who": "a"}),
@@ -215,7 +217,7 @@ def test_grouping_by_fields(make_history, field, expected):
 
 
 def test_an_unknown_field_is_refused(runs_of):
-    """The nearest field is offered."""
+    """An unknown field is refused, with the closest known field."""
     with pytest.raises(UsageError, match=r"Unknown field to group by 'optimizer.lrr'"):
         _compare(runs_of(STEP, [1.0]), group_by="optimizer.lrr")
     with pytest.raises(UsageError, match="Say what to group by"):
@@ -223,7 +225,7 @@ def test_an_unknown_field_is_refused(runs_of):
 
 
 def test_nothing_to_compare(runs_of, make_history):
-    """No runs, no metrics, or none with the metric: nothing is found, and the reason said."""
+    """Without any values to compare, the error has the reason."""
     with pytest.raises(NothingFound, match="no runs to compare in experiment 'X'"):
         _compare([])
     with pytest.raises(NothingFound, match="recorded a metric yet"):
@@ -234,13 +236,13 @@ def test_nothing_to_compare(runs_of, make_history):
 
 @pytest.mark.parametrize("options", [{"mode": "least"}, {"target": math.nan}])
 def test_impossible_options(runs_of, options):
-    """A mode that does not exist and a target that is no number are refused."""
+    """An unknown mode and a target that is not a number are refused."""
     with pytest.raises(UsageError):
         _compare(runs_of(STEP, [1.0]), **options)
 
 
 def test_without_a_target_nothing_reaches_it(runs_of):
-    """No target: none reached, no median."""
+    """Without a target, no run reaches it and there is no median."""
     assert Reach(0, None) == _compare(runs_of(STEP, [1.0])).schedules[0].steps_to_target
 
 
@@ -251,6 +253,6 @@ def test_unfinished_runs_are_counted(runs_of):
         runs_of(STEP, [float(at)], state=state, seed=at, id=str(at))[0]
         for at, state in enumerate(states)
     ]
-    found = _compare(histories).schedules[0]
+    row = _compare(histories).schedules[0]
 
-    assert (found.runs, found.unfinished, found.final.mean) == (3, 2, 1.0)
+    assert (row.runs, row.unfinished, row.final.mean) == (3, 2, 1.0)

@@ -1,4 +1,4 @@
-"""What counts twice, and setups that differ between schedules."""
+"""Runs that count twice, and setups that differ between schedules."""
 
 import numpy as np
 import pytest
@@ -12,12 +12,12 @@ CURVE = [1.0 / step for step in range(1, 13)]
 
 
 def _warnings(histories, **options):
-    found = compare_histories(histories, experiment=None, metric="loss", **options)
-    return {item.code: item.message for item in found.warnings}
+    comparison = compare_histories(histories, experiment=None, metric="loss", **options)
+    return {item.code: item.message for item in comparison.warnings}
 
 
 def test_runs_of_one_seed(make_history):
-    """Two runs of one schedule, seed and setup are named; other seeds, setups, devices are not."""
+    """Runs that share schedule, seed, setup and device are named, and no others."""
     run = {"schedule": STEP, "seed": 0}
     first = make_history({"loss": [1.0]}, id="a", **run)
     again = make_history({"loss": [2.0]}, id="b", **run)
@@ -39,23 +39,23 @@ def test_runs_of_one_seed(make_history):
 
 
 def test_a_run_that_goes_on_with_another(make_history):
-    """What speaks for a resume or a restart is said."""
+    """The warning mentions signs that the second run is a resume or a restart."""
     first = make_history({"loss": [1.0] * 3}, id="a", seed=0, state=State.FAILED)
     later = make_history({"loss": [1.0] * 3}, id="b", seed=0)
     later.steps[:] = [3, 4, 5]
-    found = _warnings([first, later])["duplicate-seeds"]
+    message = _warnings([first, later])["duplicate-seeds"]
 
-    assert "Some begin after step 0" in found
-    assert "Some did not finish" in found
+    assert "Some begin after step 0" in message
+    assert "Some did not finish" in message
 
 
 def test_a_run_that_was_read_twice(make_history):
-    """One id that comes twice is one run, and no second seed."""
+    """One id that is read twice is one run, and not a second seed."""
     run = make_history({"loss": CURVE}, id="abc", seed=0)
-    found = _warnings([run, run])
+    notices = _warnings([run, run])
 
-    assert found.keys() == {"duplicate-runs"}
-    assert "1 of 1 runs were read more than once, abc 2 times" in found["duplicate-runs"]
+    assert notices.keys() == {"duplicate-runs"}
+    assert "1 of 1 runs were read more than once, abc 2 times" in notices["duplicate-runs"]
 
 
 def test_steps_that_are_there_twice(make_history):
@@ -70,14 +70,14 @@ def test_steps_that_are_there_twice(make_history):
     ("curve", "found"), [(CURVE, True), (CURVE[:9], False), ([0.5] * 12, False)]
 )
 def test_runs_that_are_alike(make_history, curve, found):
-    """Equal series of ten records or more are no chance, unless they are all one number."""
+    """Equal series of ten or more records are reported, unless all their values are one number."""
     runs = [make_history({"loss": curve}, id=str(seed), seed=seed) for seed in range(2)]
 
     assert found == ("identical-runs" in _warnings(runs))
 
 
 def test_alike_up_to_divergence(make_history):
-    """NaN at the end hides no copy, and runs that are NaN all through are none."""
+    """NaN at the end does not hide a copy, and runs that are all NaN are no copies."""
     runs = [
         make_history({"loss": [*CURVE, np.nan, np.inf]}, id=str(seed), seed=seed)
         for seed in range(2)
@@ -100,7 +100,7 @@ def test_alike_up_to_divergence(make_history):
     ],
 )
 def test_schedules_with_other_batches_data_or_models(make_history, one, other):
-    """Such a setting that parts the schedules is named with its values and who ran with them."""
+    """A batch size, data set or model that differs is named with its values and schedules."""
     histories = [
         make_history({"loss": [1.0]}, schedule=STEP, seed=0, id="a", config=one),
         make_history({"loss": [1.0]}, schedule=CYCLE, seed=0, id="b", config=other),
@@ -123,8 +123,7 @@ def test_other_settings_may_be_the_schedules_own(make_history, config):
 
 
 def test_setups_are_told_together_and_once(make_history):
-    """Settings that part the schedules alike make one warning; those that a group mixes, or that
-    are grouped by, are not told again."""
+    """Settings that split the schedules the same way share a warning; mixed ones have none."""
     one = {"batch_size": 32, "model": {"name": "a", "blocks": 2}}
     other = {"batch_size": 64, "model": {"name": "b", "blocks": 2}}
     histories = [
@@ -132,18 +131,18 @@ def test_setups_are_told_together_and_once(make_history):
         make_history({"loss": [1.0]}, schedule=CYCLE, seed=0, id="b", config=other),
     ]
     mixed = make_history({"loss": [1.0]}, schedule=CYCLE, seed=1, id="c", config=one)
-    found = _warnings(histories)["setup-differs"]
+    messages = _warnings(histories)["setup-differs"]
 
     assert (
         "(config.batch_size 64, config.model.name b for OneCycleLR; "
         "config.batch_size 32, config.model.name a for StepLR)"
-    ) in found
+    ) in messages
     assert "setup-differs" not in _warnings([*histories, mixed])
     assert "setup-differs" not in _warnings(histories, group_by="batch_size,config.model.name")
 
 
 def test_the_many_are_counted(make_history):
-    """The few that differ are named, by label where names do not do; the rest are the others."""
+    """The few schedules that differ are named, and the rest are counted."""
     histories = [
         make_history({"loss": [1.0]}, schedule=Schedule("StepLR", {"n": at}), seed=0, id=str(at),
                      config={"batch_size": 64 if at == 3 else 32})
@@ -156,7 +155,7 @@ def test_the_many_are_counted(make_history):
 
 
 def test_another_optimizer(make_history):
-    """Two optimizers make two trainings; two learning rates may be the schedules'."""
+    """Two optimizers are reported; two learning rates may belong to the schedules."""
     histories = [
         make_history({"loss": [1.0]}, schedule=schedule, seed=0, id=name,
                      optimizer={"name": name, "lr": rate})
@@ -168,7 +167,7 @@ def test_another_optimizer(make_history):
 
 
 def test_diverged_runs_may_stop_early(make_history):
-    """A run that stopped because it diverged had the same budget."""
+    """A run that stopped because it diverged counts as having the same budget."""
     histories = [
         make_history({"loss": [1.0] * 9}, seed=0),
         make_history({"loss": [1.0, np.nan]}, seed=1),

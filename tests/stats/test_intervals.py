@@ -1,4 +1,4 @@
-"""Spread over runs, intervals and times to a target."""
+"""Statistics over runs, intervals and times to a target."""
 
 import math
 
@@ -23,7 +23,7 @@ FLOATS = st.floats(-1e12, 1e12, allow_subnormal=False)
 
 
 def test_two_values():
-    """Mean, sample deviation and median; two runs are too few for an interval."""
+    """Two runs have mean, sample deviation and median, but are too few for an interval."""
     expected = Spread(2.0, math.sqrt(2.0), 2.0, None, 1.0, 3.0, (3.0, 1.0))
 
     assert expected == spread_of([3.0, 1.0])
@@ -35,20 +35,20 @@ def test_one_value():
 
 
 def test_no_value():
-    """Runs without values leave only their places."""
+    """Runs without values have nothing but their places."""
     assert Spread(None, None, None, None, None, None, (None, None)) == spread_of([None, None])
 
 
 def test_missing_values_keep_their_place():
-    """A run without a value is left out of the statistics, not out of the values."""
-    found = spread_of([1.0, None, 3.0])
+    """A run without a value keeps its place, but is excluded from the statistics."""
+    spread = spread_of([1.0, None, 3.0])
 
-    assert found.mean == 2.0
-    assert found.values == (1.0, None, 3.0)
+    assert spread.mean == 2.0
+    assert spread.values == (1.0, None, 3.0)
 
 
 def test_equal_values_give_themselves():
-    """Runs that all end alike have an interval without width, and no warning."""
+    """Runs that all end alike have an interval of zero width, and no warning."""
     assert interval(np.array([0.5] * 4)) == (0.5, 0.5)
 
 
@@ -56,13 +56,15 @@ def test_equal_values_give_themselves():
 def test_the_interval_is_scipys(sample):
     """The interval is the BCa bootstrap of scipy on the sorted values."""
     rng = np.random.default_rng(SEED)
-    found = stats.bootstrap((np.sort(sample),), np.mean, method="BCa", rng=rng)
+    reference = stats.bootstrap((np.sort(sample),), np.mean, method="BCa", rng=rng)
 
-    assert pytest.approx(tuple(found.confidence_interval), rel=1e-15) == interval(np.array(sample))
+    assert pytest.approx(tuple(reference.confidence_interval), rel=1e-15) == interval(
+        np.array(sample)
+    )
 
 
 def test_rounding_leads_out_of_no_interval():
-    """The mean of three times 0.4 is more than 0.4 by the last digit, and yet no end of one."""
+    """The mean of three times 0.4 exceeds 0.4 by rounding, and the interval still contains it."""
     assert np.mean([0.4] * 3) > 0.4
     assert interval(np.array([0.1, 0.2, 0.4]))[1] == 0.4
 
@@ -71,16 +73,16 @@ def test_rounding_leads_out_of_no_interval():
     "sample", [[0.0, 0.0, 1e-300], [1.0, 1.0, 1.0 + 2e-16], [1e308, 1e308, -1e308]]
 )
 def test_degenerate_values_give_an_interval_or_none(sample):
-    """Where BCa is not defined, nothing but finite, ordered ends come out, and no warning."""
-    found = interval(np.array(sample))
+    """If BCa is undefined, the result is None or finite, ordered ends, without a warning."""
+    ends = interval(np.array(sample))
 
-    assert found is None or min(sample) <= found[0] <= found[1] <= max(sample)
+    assert ends is None or min(sample) <= ends[0] <= ends[1] <= max(sample)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(FLOATS, min_size=3, max_size=7), st.randoms())
 def test_order_changes_nothing_but_values(sample, random):
-    """Shuffled runs give the same figures, and an interval within the runs' own range."""
+    """Shuffled runs give the same statistics, and an interval within the range of the runs."""
     shuffled = random.sample(sample, len(sample))
     one, other = spread_of(sample), spread_of(shuffled)
 
@@ -93,19 +95,19 @@ def test_order_changes_nothing_but_values(sample, random):
 def test_gradient_norms_are_pooled(make_history):
     """Median, 95th percentile and maximum are over all finite norms of all runs."""
     parts = [[*range(1, 51), math.nan], [math.inf, *range(51, 102)]]
-    found = grad_norm_of([make_history({"grad_norm": part}) for part in parts])
+    norms = grad_norm_of([make_history({"grad_norm": part}) for part in parts])
 
-    assert (found.median, found.p95, found.max) == (51.0, 96.0, 101.0)
+    assert (norms.median, norms.p95, norms.max) == (51.0, 96.0, 101.0)
 
 
 def test_median_time_of_runs_that_all_reach():
-    """Without censoring it is the plain median, for odd and for even counts."""
+    """Without censoring, the median time is the plain median, for odd and even counts."""
     assert median_time([3.0, 10.0, 4.0], []) == 4.0
     assert median_time([100.0, 120.0], []) == 110.0
 
 
 def test_median_time_with_censoring():
-    """Runs that end early weigh on those left; under half reached, there is no median."""
+    """Runs that end early are censored; if under half reach the target, there is no median."""
     assert median_time([4.0, 6.0], [5.0]) == 6.0
     assert median_time([3.0, 4.0], [10.0]) == 4.0
     assert median_time([3.0], [10.0, 10.0]) is None
@@ -115,12 +117,12 @@ def test_median_time_with_censoring():
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=9))
 def test_median_time_is_the_median(times):
-    """Where every run reaches the target, Kaplan and Meier agree with the plain median."""
+    """If every run reaches the target, the Kaplan-Meier median equals the plain median."""
     assert np.median(times) == median_time([float(time) for time in times], [])
 
 
 def test_a_diverged_run_stays_at_risk(make_history):
-    """A run that diverged early would never have reached the target: it is not censored early."""
+    """A run that diverged early is not censored, as it would never have reached the target."""
     histories = [
         make_history({"loss": [9.0, math.nan]}, seed=0),
         make_history({"loss": [9.0, 9.0, 9.0, 1.0]}, seed=1),
@@ -133,18 +135,18 @@ def test_a_diverged_run_stays_at_risk(make_history):
 
 
 def test_a_run_without_the_metric_says_nothing_of_the_target(make_history):
-    """It neither reached the target nor is known to need longer."""
+    """A run without the metric counts neither as reaching the target nor as needing longer."""
     histories = [
         make_history({"loss": [1.0]}, seed=0),
         make_history({"lr": [0.1] * 9}, seed=1),
         make_history({"lr": [0.1] * 9}, seed=2),
     ]
-    found = steps_to_target([summarise(history, "loss", "min", 1.0) for history in histories])
+    times = steps_to_target([summarise(history, "loss", "min", 1.0) for history in histories])
 
-    assert (found.reached, found.median) == (1, 0.0)
+    assert (times.reached, times.median) == (1, 0.0)
 
 
 def test_the_interquartile_mean_needs_four_values():
-    """Of eight values the middle four count; of three there is none."""
+    """The interquartile mean of eight values is that of the middle four; three values have none."""
     assert spread_of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 70.0, 80.0]).iqm == 4.5
     assert spread_of([1.0, 2.0, 3.0]).iqm is None

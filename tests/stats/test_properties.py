@@ -1,4 +1,4 @@
-"""What must hold for any runs at all; every warning is an error here."""
+"""Properties that hold for any runs; every warning is an error here."""
 
 import json
 import math
@@ -21,20 +21,20 @@ FIGURES = ("mean", "median", "min", "max", "iqm")
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(ANY, st.sampled_from([0.0, 1.0, 1.0 + 2**-52, 5e-324])), max_size=8))
 def test_any_values_have_a_spread(values):
-    """Nothing raises or warns; the interval and the means lie among the values."""
-    found = spread_of(values)
+    """Any values give a spread without warnings, with interval and means among the values."""
+    spread = spread_of(values)
 
-    if found.ci95 is not None:
-        assert min(values) <= found.ci95[0] <= found.ci95[1] <= max(values)
-    if found.mean is not None and found.iqm is not None:
+    if spread.ci95 is not None:
+        assert min(values) <= spread.ci95[0] <= spread.ci95[1] <= max(values)
+    if spread.mean is not None and spread.iqm is not None:
         slack = 1e-12 * max(map(abs, values))
-        assert min(values) - slack <= found.iqm <= max(values) + slack
+        assert min(values) - slack <= spread.iqm <= max(values) + slack
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(WHOLE, min_size=3, max_size=9), st.integers(1, 50), WHOLE)
 def test_a_spread_moves_with_its_values(values, factor, shift):
-    """Scaled and shifted values have the scaled and shifted figures, the interval too."""
+    """Scaled and shifted values have scaled and shifted statistics, including the interval."""
     one = spread_of([float(value) for value in values])
     other = spread_of([float(factor * value + shift) for value in values])
     ends = [factor * end + shift for end in one.ci95]
@@ -59,10 +59,10 @@ def test_any_two_samples_can_be_tested(one, other, seeded):
         Sample(tuple(values), tuple(range(len(values)) if seeded else [None] * len(values)))
         for values in (one, other)
     ]
-    found = p_value(*samples, "min")
+    p = p_value(*samples, "min")
     better, worse = (p_improvement(*sides, "min") for sides in (samples, samples[::-1]))
 
-    assert 0.0 < found <= 1.0
+    assert 0.0 < p <= 1.0
     assert pytest.approx(1.0) == better + worse
 
 
@@ -71,7 +71,7 @@ def test_any_two_samples_can_be_tested(one, other, seeded):
     *[st.lists(WHOLE, min_size=2, max_size=6) for _ in range(2)], st.integers(1, 50), WHOLE
 )  # fmt: skip
 def test_tests_do_not_depend_on_the_scale(one, other, factor, shift):
-    """Values scaled and shifted on both sides, or sides that are swapped, give the same."""
+    """Scaling and shifting both sides, or swapping them, does not change the tests."""
     before = [Sample(tuple(map(float, v)), (None,) * len(v)) for v in (one, other)]
     after = [
         Sample(tuple(float(factor * v + shift) for v in values), (None,) * len(values))
@@ -95,7 +95,7 @@ def test_tests_do_not_depend_on_the_scale(one, other, factor, shift):
     st.randoms(use_true_random=False),
 )
 def test_any_runs_can_be_compared(make_history, schedules, mode, target, random):
-    """Whatever was recorded, there are ranks and strict JSON, whatever the order of the runs."""
+    """Any records give ranks and strict JSON, in any order of the runs."""
     histories = [
         make_history(
             {"loss": losses, "lr": [0.1] * len(losses)},
@@ -109,23 +109,23 @@ def test_any_runs_can_be_compared(make_history, schedules, mode, target, random)
     if all(value is None for runs in schedules for losses in runs for value in losses):
         histories.append(make_history({"loss": [1.0]}, id="one"))
     options = {"experiment": None, "metric": "loss", "mode": mode, "target": target}
-    found = compare_histories(histories, **options).to_dict()
+    data = compare_histories(histories, **options).to_dict()
     shuffled = random.sample(histories, len(histories))
 
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found == compare_histories(shuffled, **options).to_dict()
-    ranks = [item["rank"] for item in found["schedules"]]
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    assert data == compare_histories(shuffled, **options).to_dict()
+    ranks = [item["rank"] for item in data["schedules"]]
     assert all(rank == at or rank == ranks[at - 2] for at, rank in enumerate(ranks, start=1))
 
 
 def test_a_hundred_thousand_steps(make_history):
-    """A long run's figures are those of its parts."""
+    """The statistics of a long run equal those computed from its parts."""
     size = 100_000
     norms = np.ones(size)
     norms[70_000] = 99.0
     losses = np.exp(-np.arange(size) / size)
     history = make_history({"loss": losses, "lr": np.full(size, 0.1), "grad_norm": norms})
-    found = compare_histories([history], experiment=None, metric="loss", target=0.5).runs[0]
+    summary = compare_histories([history], experiment=None, metric="loss", target=0.5).runs[0]
 
-    assert (found.steps, found.spikes, found.target_step) == (size, 1, 69_815)
-    assert pytest.approx(-0.5, abs=1e-5) == found.log_area
+    assert (summary.steps, summary.spikes, summary.target_step) == (size, 1, 69_815)
+    assert pytest.approx(-0.5, abs=1e-5) == summary.log_area

@@ -1,4 +1,4 @@
-"""Steps whose gradient norm stands far above those before."""
+"""Steps whose gradient norm is far above those before."""
 
 import math
 
@@ -11,18 +11,18 @@ from lrtrack.stats.spikes import FACTOR, FEWEST, WINDOW
 
 
 def _slow(norms):
-    """What is meant, one step at a time."""
-    found, before = [], []
+    """Find spikes one step at a time, by their definition."""
+    flags, before = [], []
     for norm in norms:
         usual = np.median(before[-WINDOW:]) if len(before) >= FEWEST else 0.0
-        found.append(bool(usual > 0.0 and norm > FACTOR * usual))
+        flags.append(bool(usual > 0.0 and norm > FACTOR * usual))
         if not math.isnan(norm):
             before.append(norm)
-    return found
+    return flags
 
 
 def test_a_spike_is_found_where_it_is():
-    """One norm of 11 among ones, after enough others, is a spike; one of 10 is not."""
+    """After enough norms of one, a norm of 11 is a spike, and a norm of 10 is not."""
     norms = np.ones(300)
     norms[[5, 150, 200]] = 11.0, 11.0, 10.0
 
@@ -30,21 +30,21 @@ def test_a_spike_is_found_where_it_is():
 
 
 def test_a_lasting_rise_stops_being_a_spike():
-    """Once half of the trailing norms are as large, large norms are the usual."""
+    """Once half of the trailing norms are as large, large norms are no spikes any more."""
     norms = np.array([1.0] * 200 + [100.0] * 200)
 
     assert np.flatnonzero(spikes(norms)).tolist() == list(range(200, 251))
 
 
 def test_infinite_norms_are_spikes_and_nan_is_none():
-    """An infinite norm passes any median; NaN is neither a spike nor part of a median."""
+    """An infinite norm is a spike; NaN is neither a spike nor part of a median."""
     norms = np.array([1.0] * 10 + [math.inf, math.nan, 1.0, 10.5])
 
     assert np.flatnonzero(spikes(norms)).tolist() == [10, 13]
 
 
 def test_norms_of_zero_make_no_spikes():
-    """After gradients that vanish, ten times nothing says nothing."""
+    """After norms of 0, no norm is a spike."""
     assert not spikes(np.array([0.0] * 50 + [1.0])).any()
 
 
@@ -56,12 +56,12 @@ def test_norms_of_zero_make_no_spikes():
     )
 )
 def test_the_fast_way_is_the_plain_one(norms):
-    """The vectorised search finds what a loop over the steps finds."""
+    """The vectorised search finds the same spikes as a loop over the steps."""
     assert _slow(norms) == spikes(np.array(norms)).tolist()
 
 
 def test_runs_count_their_spikes(make_history):
-    """A run's figure is the number of such steps."""
+    """A run's summary has the number of its spikes."""
     history = make_history({"grad_norm": [1.0] * 20 + [50.0, 1.0, None, 60.0]})
 
     assert summarise(history, "loss", "min", None).spikes == 2
