@@ -95,7 +95,11 @@ def test_after_an_exception(new_training, equal, error, record) -> None:
 
     with pytest.raises(error) as caught:
         lrtrack.find_lr(
-            tested.model, tested.optimizer, step, **KEYS | {"record": record}, tracker="local"
+            tested.model,
+            tested.optimizer,
+            step,
+            **KEYS | {"record": record},
+            track={"tracker": "local"},
         )
 
     assert caught.value is raised

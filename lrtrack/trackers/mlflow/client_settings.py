@@ -95,7 +95,7 @@ def credentials_fix(status: int) -> str:
         (missing,) = {user, password} - set(present)
         return f"set {missing} too"
     if present:
-        return f"the credentials in {' and '.join(present)} are not accepted; use ones {condition}"
+        return f"replace the credentials in {' and '.join(present)} by ones {condition}"
     return f"set {user} and {password}, or MLFLOW_TRACKING_TOKEN, to credentials {condition}"
 
 

@@ -24,7 +24,7 @@ def _files(environ: Mapping[str, str]) -> dict[str, Path]:
 def api_key_fix() -> str:
     """How to fix an API key that the server refused, or that is missing."""
     if os.environ.get("WANDB_API_KEY"):
-        return "the server does not know the key in WANDB_API_KEY; correct or unset it"
+        return "correct or unset WANDB_API_KEY, whose key the server does not know"
     return "run `wandb login --relogin`, or set WANDB_API_KEY"
 
 
