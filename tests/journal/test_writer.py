@@ -1,4 +1,4 @@
-"""Writing journals: what was recorded is in the file, soon, once, whatever the disk does."""
+"""Writing journals: rows, amendments and the life of a journal."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ run = Run(id="0123456789abcdef0123456789abcdef", name="StepLR-seed1")
 
 
 def script(body: str, path: Path) -> subprocess.Popen[str]:
-    """Start a process of its own that works on the journal at `path`."""
+    """Starts a separate process that works on the journal at `path`."""
     return subprocess.Popen(
         [sys.executable, "-P", "-c", PRELUDE + body, str(path)],
         stdin=subprocess.PIPE,
@@ -45,7 +45,7 @@ def script(body: str, path: Path) -> subprocess.Popen[str]:
 
 
 def test_rows_reach_the_file_by_themselves(writer, path, rows, within_seconds) -> None:
-    """Nobody has to call anything: rows are in the file soon."""
+    """Rows reach the file soon without any call."""
     open_one = writer()
     open_one.append(0, 1.0, {"lr": 0.5})
     within_seconds(10, lambda: len(rows(path)) == 1)
@@ -55,7 +55,7 @@ def test_rows_reach_the_file_by_themselves(writer, path, rows, within_seconds) -
 
 
 def test_the_file_is_private(writer, path) -> None:
-    """Mode 0600, whatever the umask."""
+    """The file has mode 0600, whatever the umask."""
     before = os.umask(0)
     try:
         writer()
@@ -66,14 +66,14 @@ def test_the_file_is_private(writer, path) -> None:
 
 
 def test_the_run_is_written_first(writer, path, run) -> None:
-    """A reader knows whose journal it is as soon as there is one."""
+    """The run is written to the file as soon as the journal is opened."""
     writer()
 
     assert JournalReader(path).run == run
 
 
 def test_alive_while_open(writer, path) -> None:
-    """A journal is alive from its opening to its close, and ends as it was closed."""
+    """A journal is alive from opening to close and has the ending it was closed with."""
     open_one = writer()
     reader = JournalReader(path)
     before = (reader.alive(), reader.table()[1])
@@ -99,7 +99,7 @@ def test_close_is_idempotent(writer, path) -> None:
 
 @pytest.mark.parametrize("flushed", [False, True], ids=["in memory", "on disk"])
 def test_amend_adds_and_replaces(writer, path, rows, flushed: bool) -> None:
-    """Wherever a step's record is by then, later values win and the others stay."""
+    """Amending a step replaces its given values and keeps the others, before and after a write."""
     open_one = writer()
     open_one.append(0, 1.0, {"lr": 0.5, "loss": 2.0})
     open_one.append(1, 2.0, {"lr": 0.25, "loss": 3.0})
@@ -117,7 +117,7 @@ def test_amend_adds_and_replaces(writer, path, rows, flushed: bool) -> None:
 
 
 def test_amend_takes_a_copy(writer, path, rows) -> None:
-    """What the caller does with his mapping afterwards does not change the record."""
+    """Changing the mapping after `amend` does not change the record."""
     open_one = writer()
     mine = {"val": 1.0}
     open_one.amend(0, 1.0, mine)
@@ -130,7 +130,9 @@ def test_amend_takes_a_copy(writer, path, rows) -> None:
 
 
 def test_nan_is_a_value(writer, path, rows) -> None:
-    """A recorded NaN is not the same as none; infinities and -0.0 come back as they were."""
+    """A recorded NaN differs from a missing value, and infinities and -0.0 are read back
+    exactly.
+    """
     open_one = writer()
     open_one.append(0, 1.0, {"loss": math.nan, "a": math.inf})
     open_one.append(1, 2.0, {"a": -0.0})
@@ -145,7 +147,7 @@ def test_nan_is_a_value(writer, path, rows) -> None:
 
 
 def test_metrics_come_and_go(writer, path, rows) -> None:
-    """Each row has its own metrics, in one frame and across frames, whatever their names."""
+    """Rows may have different metrics, within a frame and across frames."""
     names = ["lr", "val/loss", "ä", "", "grad_norm/0.weight", "lr "]
     open_one = writer()
     expected = {}
@@ -162,7 +164,7 @@ def test_metrics_come_and_go(writer, path, rows) -> None:
 
 
 def test_many_rows(writer, path) -> None:
-    """20,000 rows come back exactly, in one go."""
+    """A journal of 20,000 rows is read back exactly."""
     values = np.random.default_rng(0).normal(size=(20_000, 3))
     open_one = writer()
     for step, (lr, norm, loss) in enumerate(values.tolist()):
@@ -177,7 +179,7 @@ def test_many_rows(writer, path) -> None:
 
 
 def test_wide_rows_make_small_frames(writer, path, monkeypatch) -> None:
-    """Frames stay small where each row holds thousands of metrics."""
+    """Frames stay small even if each row has thousands of metrics."""
     monkeypatch.setattr(writer_module, "FRAME_VALUES", 1000)
     open_one = writer()
     metrics = {f"grad_norm/{i}": float(i) for i in range(98)}
@@ -191,7 +193,7 @@ def test_wide_rows_make_small_frames(writer, path, monkeypatch) -> None:
 
 
 def test_a_journal_is_continued(writer, path, rows, run) -> None:
-    """A second writer of a finished run says `resume`, and the run is open again."""
+    """A second writer of a finished run records `resume`, and the run is open again."""
     first = writer()
     first.append(0, 1.0, {"lr": 0.5})
     first.close(State.FINISHED)
@@ -208,14 +210,14 @@ def test_a_journal_is_continued(writer, path, rows, run) -> None:
 
 
 def test_a_torn_journal_is_continued(writer, path, rows) -> None:
-    """Half a frame that a killed writer left does not hide what comes after it."""
+    """Rows appended after a killed writer's torn frame are readable."""
     first = writer()
     first.append(0, 1.0, {"lr": 0.5})
     first.flush()
     first.append(1, 2.0, {"lr": 0.25})
     first.close(State.FINISHED)
     entries = list(JournalReader(path).entries())
-    os.truncate(path, entries[2].end - 5)  # in the middle of step 1
+    os.truncate(path, entries[2].end - 5)  # This cuts the file in the middle of step 1.
     second = writer()
     second.append(2, 3.0, {"lr": 0.125})
     second.flush()
@@ -225,7 +227,7 @@ def test_a_torn_journal_is_continued(writer, path, rows) -> None:
 
 @pytest.mark.parametrize("kept", [0, 5, len(PREAMBLE) - 1])
 def test_a_torn_preamble_is_begun_anew(writer, path, run, kept: int) -> None:
-    """A writer killed before its first line was whole leaves no unreadable file."""
+    """A file with a torn preamble is started again."""
     path.write_bytes(PREAMBLE[:kept])
     writer()
 
@@ -234,7 +236,7 @@ def test_a_torn_preamble_is_begun_anew(writer, path, run, kept: int) -> None:
 
 @pytest.mark.parametrize("content", [b"lrtrack journal 2\nx", b"my thesis"])
 def test_another_file_is_never_written_to(path, run, content: bytes) -> None:
-    """A later format, or what is no journal at all, is left as it was."""
+    """A file of a later format or another kind is left unchanged."""
     path.write_bytes(content)
     with pytest.raises(JournalError, match=f"cannot continue {path}"):
         JournalWriter(path, run)
@@ -243,7 +245,7 @@ def test_another_file_is_never_written_to(path, run, content: bytes) -> None:
 
 
 def test_a_second_writer_is_refused(writer, path, run) -> None:
-    """Two writers would mix their steps: the second is told, the first goes on."""
+    """A second concurrent writer is refused, and the first continues."""
     open_one = writer()
     with pytest.raises(JournalError, match=f"another process is writing {path}"):
         JournalWriter(path, run)
@@ -254,13 +256,13 @@ def test_a_second_writer_is_refused(writer, path, run) -> None:
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path, run) -> None:
-    """Where no file can be made, the error names it."""
+    """A journal in a missing folder raises an error that names the file."""
     with pytest.raises(JournalError, match=r"cannot write .*nowhere"):
         JournalWriter(tmp_path / "nowhere" / "x.journal", run)
 
 
 def test_settle_sees_every_row_once(writer, path, rows) -> None:
-    """What `settle` makes of the values is what is written."""
+    """The values that `settle` returns are written, and it sees every row once."""
     seen = []
 
     def settle(found):
@@ -278,7 +280,7 @@ def test_settle_sees_every_row_once(writer, path, rows) -> None:
 
 
 def test_one_bad_value_takes_no_other_with_it(writer, path, rows) -> None:
-    """A value or a name that no column can hold is left out, with one warning."""
+    """A value or name that no column can hold is dropped alone, with one warning."""
     open_one = writer()
     with pytest.warns(LRTrackWarning, match="leaves values out") as caught:
         open_one.append(0, 1.0, {"lr": 0.5, "bad": object()})
@@ -296,7 +298,7 @@ def test_one_bad_value_takes_no_other_with_it(writer, path, rows) -> None:
 
 
 def test_trouble_in_upkeep_does_not_stop_the_writing(writer, path, rows, within_seconds) -> None:
-    """A failing `on_tick` is one warning, and rows go on reaching the file."""
+    """A failing `on_tick` gives one warning, and rows still reach the file."""
     calls = []
 
     def on_tick():
@@ -313,7 +315,7 @@ def test_trouble_in_upkeep_does_not_stop_the_writing(writer, path, rows, within_
 
 
 def test_a_killed_writer_leaves_what_it_wrote(path, rows) -> None:
-    """After SIGKILL the journal is whole up to the last write, and no longer alive."""
+    """After SIGKILL the journal is intact up to the last write and no longer alive."""
     process = script(
         """
 writer = JournalWriter(path, run)
@@ -337,7 +339,7 @@ time.sleep(600)
 
 
 def test_a_forked_child_neither_writes_nor_keeps_the_lock(path, rows, within_seconds) -> None:
-    """A DataLoader worker outliving a killed trainer does not make its run look alive."""
+    """A DataLoader worker that outlives a killed trainer does not keep its journal alive."""
     process = script(
         """
 warnings.simplefilter("ignore")  # that a process with threads forks
@@ -366,7 +368,7 @@ time.sleep(600)
         process.kill()
         try:
             within_seconds(5, lambda: not JournalReader(path).alive())
-            os.kill(child, 0)  # it lives, and the journal does not
+            os.kill(child, 0)  # The child lives, but the journal is not alive.
         finally:
             os.kill(child, signal.SIGKILL)
 
@@ -375,7 +377,9 @@ time.sleep(600)
 
 
 def test_a_full_disk_costs_one_warning_and_no_row(path, rows) -> None:
-    """While the disk takes nothing, training goes on; once there is room, every row is there."""
+    """While the disk is full, training continues with one warning, and every row is written
+    later.
+    """
     process = script(
         """
 caught = []
@@ -419,7 +423,7 @@ print(len(caught), caught[0])
 
 
 def test_a_disk_that_stays_full_is_said_at_the_end(path, rows) -> None:
-    """What is lost is said; what was written before is whole, and nothing is raised."""
+    """Rows lost to a full disk are reported at close, earlier rows are intact, nothing raises."""
     process = script(
         """
 caught = []
@@ -445,7 +449,7 @@ print(*caught, sep="|")
 
 
 def test_a_disk_full_from_the_start_leaves_no_file(path) -> None:
-    """A journal that cannot even be begun is an error, and no broken journal stays behind."""
+    """A journal that cannot be created raises an error and leaves no file behind."""
     process = script(
         """
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -466,7 +470,7 @@ except Exception as error:
 
 
 def test_a_long_outage_drops_the_oldest_rows_only(path, rows) -> None:
-    """Memory is bounded: the oldest rows go, with a word, and events and newer rows stay."""
+    """A long outage drops only the oldest rows, with a warning, and keeps events and newer rows."""
     process = script(
         """
 from lrtrack.journal import writer as module
@@ -516,7 +520,7 @@ ACTIONS = st.lists(
 )
 @given(ACTIONS)
 def test_any_sequence_is_what_a_dict_would_hold(path, run, rows, actions) -> None:
-    """Appending, amending and flushing in any order give what a plain mapping gives."""
+    """Any sequence of appends, amendments and flushes gives what a plain dict would."""
     path.unlink(missing_ok=True)
     model: dict[int, tuple[float, dict[str, float]]] = {}
     step, writer = -1, JournalWriter(path, run)
@@ -535,7 +539,7 @@ def test_any_sequence_is_what_a_dict_would_hold(path, run, rows, actions) -> Non
             write(step, float(when), dict(metrics))
     writer.close(State.FAILED)
 
-    # as text, as a recorded NaN is not equal to itself; by name, as order tells nothing
+    # Compared as text because NaN is not equal to itself, and sorted by name.
     assert {s: (t, repr(sorted(m.items()))) for s, (t, m) in rows(path).items()} == {
         s: (t, repr(sorted(m.items()))) for s, (t, m) in model.items()
     }
