@@ -32,11 +32,11 @@ def contents(frames) -> list[tuple[Kind, bytes]]:
 def test_round_trip(parts, base: int) -> None:
     """Any payloads are read back in order, with their offsets in the file."""
     data, _ = framed(parts)
-    found = list(decode(data, base))
+    frames = list(decode(data, base))
 
-    assert contents(found) == parts
-    assert [f.end - f.start - 13 for f in found] == [len(payload) for _, payload in parts]
-    assert [f.start for f in found] == [base, *[f.end for f in found]][: len(found)]
+    assert contents(frames) == parts
+    assert [f.end - f.start - 13 for f in frames] == [len(payload) for _, payload in parts]
+    assert [f.start for f in frames] == [base, *[f.end for f in frames]][: len(frames)]
 
 
 def test_a_payload_may_look_like_a_frame() -> None:

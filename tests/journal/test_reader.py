@@ -88,11 +88,11 @@ def test_the_kept_sample_tells_its_run() -> None:
 def test_the_kept_sample_tells_its_steps() -> None:
     """The steps, gaps and ending of a format 1 journal are readable by every later lrtrack."""
     table, ending = JournalReader(SAMPLE).table()
-    found = table.to_pydict()
-    losses, norms = found.pop("loss"), found.pop("grad_norm")
+    columns = table.to_pydict()
+    losses, norms = columns.pop("loss"), columns.pop("grad_norm")
 
     assert ending == Ending(State.FINISHED, 1750000009.5)
-    assert found == {
+    assert columns == {
         "step": [0, 1, 2, 4],
         "time": [1.5, 2.5, 3.5, 5.5],
         "lr": [0.1, 0.05, 0.025, 1e-300],

@@ -145,8 +145,8 @@ def test_a_server_down_at_the_start_costs_one_warning(
                 (weight * 0.0 + 1.0 / (1 + step)).backward()
                 optimizer.step()
             within_seconds(60, lambda: len(caught) > 0)
-            begun = time.monotonic()
-    took = time.monotonic() - begun
+            started = time.monotonic()
+    took = time.monotonic() - started
     left = command_line("sync", "--timeout", "15")
     server.start()
     done = command_line("sync")

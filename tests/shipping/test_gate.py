@@ -50,8 +50,8 @@ def test_a_gate_of_nobody(delivery: Delivery, clean_place: Path, content: str):
 
 def test_a_gate_of_a_dead_process(delivery: Delivery, clean_place: Path):
     """A gate whose process has died is open."""
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    Layout(clean_place / ".lrtrack").gate(RUN, "memory").write_text(str(gone.pid))
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    Layout(clean_place / ".lrtrack").gate(RUN, "memory").write_text(str(process.pid))
 
     assert not delivery.kept_back()

@@ -23,9 +23,9 @@ def path(clean_place: Path) -> Path:
 def locks(path: Path) -> Iterator[list[Lock]]:
     """Three locks on the same file, none of them taken yet."""
     path.parent.mkdir()
-    made = [Lock(path) for _ in range(3)]
-    yield made
-    for lock in made:
+    created = [Lock(path) for _ in range(3)]
+    yield created
+    for lock in created:
         lock.release()
 
 

@@ -112,14 +112,14 @@ def test_nan_and_infinity_are_recorded(parts, store) -> None:
 def test_an_active_run_is_joined_and_left_open(parts, store) -> None:
     """Metrics join the user's active run, whose params, description and status stay theirs."""
     mlflow.set_experiment("users")
-    with mlflow.start_run(description="my own words") as mine:
+    with mlflow.start_run(description="my own words") as active:
         mlflow.log_param("scheduler", "my own")
         with lrtrack.track(*parts[:2], flush_timeout=60.0) as run:
             loop(*parts, [2.0, 1.0])
-        status = mlflow.get_run(mine.info.run_id).info.status
+        status = mlflow.get_run(active.info.run_id).info.status
 
-    found = mlflow.get_run(mine.info.run_id)
-    assert run.id == mine.info.run_id
+    found = mlflow.get_run(active.info.run_id)
+    assert run.id == active.info.run_id
     assert status == "RUNNING"
     assert found.info.status == "FINISHED"
     assert found.data.params["scheduler"] == "my own"
@@ -131,13 +131,13 @@ def test_an_active_run_is_joined_and_left_open(parts, store) -> None:
 def test_two_blocks_in_one_run_keep_both_histories(parts, store) -> None:
     """The columnar file of a run that two blocks share has the columns of both."""
     mlflow.set_experiment("users")
-    with mlflow.start_run() as mine:
+    with mlflow.start_run() as active:
         for prefix in ("g/", "d/"):
             with lrtrack.track(*parts[:2], prefix=prefix):
                 loop(*parts, [2.0, 1.0])
 
     client = mlflow.MlflowClient(store)
-    path = client.download_artifacts(mine.info.run_id, "lrtrack/history.parquet")
+    path = client.download_artifacts(active.info.run_id, "lrtrack/history.parquet")
     table = pq.read_table(path)
     assert table["g/loss"].to_pylist() == table["d/loss"].to_pylist() == [2.0, 1.0]
 
