@@ -58,9 +58,8 @@ def in_browser(path: Path, chromium: str) -> dict[str, float]:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         start = time.perf_counter()
         page.goto(path.as_uri())
-        page.wait_for_selector(
-            "body[data-drawn]"
-        )  # The condition is no function because the page forbids eval.
+        # This waits for a selector because a function would need eval, which the page forbids.
+        page.wait_for_selector("body[data-drawn]")
         page.screenshot()
         opened = time.perf_counter() - start
         start = time.perf_counter()
