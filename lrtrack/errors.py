@@ -124,7 +124,13 @@ class LRTrackNotice(UserWarning):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Build the message for an unknown `name`: suggest the nearest known names and list all."""
+    """Build the message for an unknown name, with the nearest known names as suggestions.
+
+    Args:
+        kind: what is named, such as `"tracker"`.
+        name: the unknown name.
+        known: all valid names; the message lists them.
+    """
     names = sorted(known)
     matches = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     suggestion = f" Did you mean {' or '.join(map(repr, matches))}?" if matches else ""

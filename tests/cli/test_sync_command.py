@@ -212,7 +212,7 @@ def test_a_directory_that_is_a_file(lrtrack, clean_place: Path, monkeypatch):
     result = lrtrack("sync")
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"Error: Cannot read {clean_place}/file: Not a directory\n"
+    assert result.stderr == f"Error: Cannot read {clean_place}/file: Not a directory.\n"
 
 
 def test_no_time_at_all(lrtrack, queue, store: str, layout: Layout):
