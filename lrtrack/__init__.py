@@ -1,6 +1,6 @@
-"""lrtrack: which learning-rate schedule did what, and which one is better.
+"""lrtrack: records learning-rate schedules and compares how well they train.
 
-Names are loaded on first use, so that `import lrtrack` costs neither torch nor a tracker.
+Names are imported on first use, so that `import lrtrack` loads neither torch nor a tracker.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
     "track",
 ]
 
-_HOME = {
+_MODULES = {
     "Comparison": "lrtrack.comparing",
     "History": "lrtrack.records",
     "InverseSqrtLR": "lrtrack.capture.inverse_sqrt",
@@ -64,10 +64,10 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME.get(name)
-    if home is None:
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module 'lrtrack' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
+    value = getattr(importlib.import_module(module), name)
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""The one door through which heavy or optional packages are imported late."""
+"""Imports heavy or optional packages when they are first needed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from lrtrack.errors import MissingPackage
 def load(
     module: str, extra: str | None = None, package: str | None = None, at_least: str | None = None
 ) -> ModuleType:
-    """Import `module` now, or say which `pip install` line brings it.
+    """Import `module`, or raise an error with the `pip install` command for it.
 
     Args:
         module: dotted module name.
-        extra: the extra of lrtrack that installs it; None where it is a plain dependency.
-        package: what it is called in the package index; None: as the module's first name.
-        at_least: the oldest release that is supported, such as `"2.1"`; None: any.
+        extra: the extra of lrtrack that installs it; None if it is a plain dependency.
+        package: its name on PyPI; None: the first part of `module`.
+        at_least: the oldest supported release, such as `"2.1"`; None: any.
 
     Raises:
-        MissingPackage: it is not installed, or older than `at_least`.
+        MissingPackage: the package is missing, or older than `at_least`.
     """
     package = package or module.partition(".")[0]
     if at_least is not None:
@@ -32,27 +32,27 @@ def load(
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
             raise
-        what = f"lrtrack[{extra}]" if extra else package
+        requirement = f"lrtrack[{extra}]" if extra else package
         raise MissingPackage(
-            f"{module} is not installed here; install it with: pip install '{what}'"
+            f"{module} is not installed. Fix: pip install '{requirement}'"
         ) from error
 
 
 def _check(package: str, extra: str | None, at_least: str) -> None:
-    """Refuse a release from before `at_least`; one whose version cannot be told is let pass."""
+    """Raise an error for a release older than `at_least`; an unknown version is accepted."""
     try:
-        found = version(package)
+        installed = version(package)
     except PackageNotFoundError:
-        return  # importing it will tell
-    if _numbers(found) < _numbers(at_least):
-        what = f"lrtrack[{extra}]" if extra else package
+        return  # the import fails with a better message
+    if _numbers(installed) < _numbers(at_least):
+        requirement = f"lrtrack[{extra}]" if extra else package
         raise MissingPackage(
-            f"{package} {found} is installed here; lrtrack supports {at_least} and later. "
-            f"Upgrade with: pip install -U '{what}' '{package}>={at_least}'"
+            f"{package} {installed} is installed, but lrtrack needs {at_least} or later. "
+            f"Fix: pip install -U '{requirement}' '{package}>={at_least}'"
         )
 
 
 def _numbers(release: str) -> tuple[int, ...]:
-    """The leading numbers of a version: enough to tell releases apart, if not their candidates."""
+    """Return the leading numbers of a version, ignoring suffixes such as `rc1`."""
     match = re.match(r"\d+(\.\d+)*", release)
     return tuple(int(part) for part in match[0].split(".")) if match else (10**9,)

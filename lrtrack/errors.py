@@ -1,17 +1,17 @@
-"""Everything lrtrack raises or warns.
+"""The exceptions and warnings of lrtrack, and the functions that print messages safely.
 
-LRTrackError                 what a caller may catch
-├── UsageError               the user's own mistake: said at once, exit status 2
-│   └── MissingPackage       a package is not installed, or too old; an ImportError, too
-├── NothingFound             nothing to report on, exit status 1
-├── JournalError             a journal that cannot be written or read
+LRTrackError                 base class of every error
+├── UsageError               wrong input by the user, reported immediately; exit status 2
+│   └── MissingPackage       a package is missing or too old; also an ImportError
+├── NothingFound             there are no such runs; exit status 1
+├── JournalError             a journal cannot be written or read
 │   └── ForeignJournal       a journal that this user neither wrote nor accepted
-└── TrackerError             a tracker refused a request for good
-    ├── AccessRefused        by reason of the credentials
-    └── TrackerUnavailable   a tracker that may answer later: worth another try
+└── TrackerError             a tracker rejected a request permanently
+    ├── AccessRefused        because of the credentials
+    └── TrackerUnavailable   temporarily: the request can be retried
 
-LRTrackWarning               training goes on; the text says what is lost or late
-LRTrackNotice                nothing is wrong; the text says what lrtrack decided by itself
+LRTrackWarning               data is lost or late; training continues
+LRTrackNotice                nothing is wrong; reports a decision that lrtrack made
 """
 
 from __future__ import annotations
@@ -32,39 +32,39 @@ _ANSI = re.compile(
 
 
 class LRTrackError(Exception):
-    """Base of all of lrtrack's errors; `exit_status` is what the command line returns."""
+    """The base class of lrtrack's errors; `exit_status` is the command line's exit status."""
 
     exit_status = 1
 
 
 class UsageError(LRTrackError, ValueError):
-    """An argument, an option or a configuration file says something impossible."""
+    """An argument, an option or a configuration file has an invalid value."""
 
     exit_status = 2
 
 
 class MissingPackage(UsageError, ImportError):
-    """A package that is not installed, or too old; the message has the `pip install` line."""
+    """A package is missing or too old; the message contains the `pip install` command."""
 
 
 class NothingFound(LRTrackError):
-    """The experiment or the runs asked for are not there."""
+    """The requested experiment or runs do not exist."""
 
 
 class JournalError(LRTrackError):
-    """A journal could not be written, or is not a journal."""
+    """A journal cannot be written, or a file is not a journal."""
 
 
 class ForeignJournal(JournalError):
-    """A journal that this user neither wrote nor accepted: its contents are not acted on."""
+    """A journal that this user neither wrote nor accepted, so lrtrack does not use it."""
 
 
 class TrackerError(LRTrackError):
-    """The tracker refused, and would refuse again.
+    """The tracker rejected a request and would reject it again.
 
     Args:
         message: what happened.
-        fix: what to do about it, where it refused the credentials.
+        fix: how to fix it, for rejected credentials.
     """
 
     def __init__(self, message: str = "", fix: str = "") -> None:
@@ -74,15 +74,15 @@ class TrackerError(LRTrackError):
 
 
 class AccessRefused(TrackerError):
-    """The tracker does not accept the credentials, for this run or any other."""
+    """The tracker rejected the credentials, which affects every run."""
 
 
 class TrackerUnavailable(TrackerError):
-    """The tracker did not answer, or asked for patience.
+    """The tracker did not answer, or asked to retry later.
 
     Args:
         message: what happened.
-        retry_after: seconds after which it wants to be asked again; None: it did not say.
+        retry_after: seconds to wait before a retry, as the tracker requested; None if it did not.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -91,19 +91,19 @@ class TrackerUnavailable(TrackerError):
 
 
 class SinkLost(TrackerUnavailable):
-    """A sink lost what it had taken; the run is to be delivered again from its beginning."""
+    """A sink lost data that it had accepted; the run must be delivered again from the start."""
 
 
 class DiskTrouble(TrackerUnavailable):
-    """This machine's disk does not take what must be kept of a delivery; tells of no tracker."""
+    """The state of a delivery cannot be saved on the local disk; the tracker works."""
 
 
 class PartRefused(TrackerError):
-    """The run is ended in the tracker, but a part of it was refused for good.
+    """The run is ended in the tracker, but the tracker permanently rejected a part of it.
 
     Args:
-        message: why, and what to do.
-        part: what is missing.
+        message: the reason, and how to fix it.
+        part: the part that is missing.
     """
 
     def __init__(self, message: str, part: str = "the outcome") -> None:
@@ -112,33 +112,39 @@ class PartRefused(TrackerError):
 
 
 class PartUnavailable(TrackerUnavailable):
-    """The run is ended in the tracker; a part of it may still be taken later."""
+    """The run is ended in the tracker; uploading a part of it failed and can be retried."""
 
 
 class LRTrackWarning(UserWarning):
-    """Something is missing or late; training is not affected."""
+    """Data is missing or late; training is not affected."""
 
 
 class LRTrackNotice(UserWarning):
-    """Names what `notice` prints, for warning filters; nothing raises or issues it."""
+    """The category by which warning filters silence `notice`; it is never raised or issued."""
 
 
-def unknown(kind: str, given: str, known: Iterable[str]) -> str:
-    """Say that `given` is no `kind` that is `known`, name the nearest one and list all."""
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Build the message for an unknown name, with the nearest known names as suggestions.
+
+    Args:
+        kind: what is named, such as `"tracker"`.
+        name: the unknown name.
+        known: all valid names; the message lists them.
+    """
     names = sorted(known)
-    near = difflib.get_close_matches(given, names, n=3, cutoff=0.6)
-    meant = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+    matches = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    suggestion = f" Did you mean {' or '.join(map(repr, matches))}?" if matches else ""
     listed = ", ".join(names) if names else "none"
-    return f"Unknown {kind} {given!r}.{meant} There is: {listed}."
+    return f"Unknown {kind} {name!r}.{suggestion} Available: {listed}."
 
 
 def clean(text: str) -> str:
-    """`text` on one line without anything that steers a terminal or reorders what is read."""
+    """Return `text` on one line, without control sequences or characters that reorder text."""
     return "".join(map(_blank, _printable(text))).strip()
 
 
 def shown(text: str) -> str:
-    """The `text` of several lines as it may be printed, whoever wrote the parts of it."""
+    """Return `text` with its line breaks, made safe to print even if others wrote parts of it."""
     return "".join(char if char == "\n" else _blank(char) for char in _printable(text)).rstrip()
 
 
@@ -153,11 +159,11 @@ def _blank(char: str) -> str:
 
 
 def warn(message: str) -> None:
-    """Warn, and never raise: not even where the user turned warnings into errors, or shows them
-    by something of his own that breaks.
+    """Issue an LRTrackWarning without ever raising.
 
-    A warning of lrtrack may come up in the middle of an optimizer step, weeks into a training.
-    The line of lrtrack that noticed is of no use to anyone: only the `message` is shown.
+    It does not raise even if the user turned warnings into errors or replaced the function that
+    shows them with one that fails: a warning may occur in the middle of an optimizer step, weeks
+    into a training. Only `message` is shown, because lrtrack's source line does not help users.
     """
     message = shown(message)
     try:
@@ -167,13 +173,13 @@ def warn(message: str) -> None:
 
 
 def notice(message: str) -> None:
-    """Print one line on stderr that is no warning: it is never raised, recorded or counted as one.
+    """Print a message on stderr that is never raised, recorded or counted as a warning.
 
-    The filters that silence warnings silence it, too: `simplefilter("ignore", LRTrackNotice)`, or
+    Filters that silence warnings also silence it: `simplefilter("ignore", LRTrackNotice)`, or
     `PYTHONWARNINGS=ignore`.
 
     Args:
-        message: one sentence or a few.
+        message: one or a few sentences.
     """
     message = shown(message)
     for action, text, category, module, line in tuple(warnings.filters):

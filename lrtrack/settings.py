@@ -1,7 +1,7 @@
-"""What the environment and the nearest `pyproject.toml` say, in one value.
+"""Configuration from the environment and the nearest `pyproject.toml`.
 
-Order, first wins: arguments of `track()` (not here), environment variables, `[tool.lrtrack]`
-of the nearest `pyproject.toml` upwards from the working directory, defaults.
+The first of these wins: arguments of `track()` (handled there), environment variables,
+`[tool.lrtrack]` of the nearest `pyproject.toml` in the working directory or above it, defaults.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from typing import Any
 from lrtrack.errors import UsageError, unknown
 
 KEYS = ("tracker", "experiment", "dir", "mlflow_tags")
-#: Those that are switches; the others are text.
+#: The keys that are switches; the others are text.
 _SWITCHES = ("mlflow_tags",)
 _ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
-# `scheme://user:password@host`: up to the last @ of the authority, as a password may hold one.
-# After `user:` up to the last @ at all: a password that was not quoted may hold / ? and # too.
+# In `scheme://user:password@host`, match up to the last @ of the authority, because a password may
+# contain one. After `user:`, match up to the last @ of the text, because a password that was not
+# percent-encoded may also contain / ? and #.
 _USERINFO = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^/\s?#:@]*:\S*|[^/\s?#]*)@",
 )
@@ -36,45 +37,45 @@ _own_process = False
 
 
 def claim_process() -> None:
-    """Say that this process is lrtrack's own (command line, shipper) and not a user's program.
+    """Mark this process as lrtrack's own (command line, shipper), not a user's program.
 
-    Only then may a tracker's client be tuned through its environment variables.
+    Only in such a process may lrtrack set environment variables that configure a tracker's client.
     """
     global _own_process
     _own_process = True
 
 
 def owns_process() -> bool:
-    """Whether `claim_process` was called."""
+    """Return whether `claim_process` was called."""
     return _own_process
 
 
-_place: Path | None = None
+_working_directory: Path | None = None
 
 
 def work_from(directory: Path | None) -> None:
-    """Take `directory` for the working directory, wherever the process is; None: where it is.
+    """Use `directory` as the working directory; None restores the process's own.
 
-    For programs that are moved elsewhere before the user's code runs, as Ray moves its trials.
+    For programs whose directory is changed before the user's code runs, as Ray does with trials.
     """
-    global _place
-    _place = directory
+    global _working_directory
+    _working_directory = directory
 
 
 def working_directory() -> Path:
-    """Where configuration is looked for, and what relative paths of the user are relative to."""
-    return _place or Path.cwd()
+    """Return the directory in which configuration is searched and relative paths are resolved."""
+    return _working_directory or Path.cwd()
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Configuration as found; None means "not said".
+    """The configuration; None means that a value is not set.
 
     Attributes:
         tracker: tracker names, comma-separated, as `track(tracker=)` takes them.
         experiment: MLflow experiment or W&B project.
-        directory: where journals live, absolute.
-        mlflow_tags: whether runs that `mlflow.start_run()` begins get tags about the machine.
+        directory: absolute path of the journals.
+        mlflow_tags: whether runs started with `mlflow.start_run()` get tags about the machine.
     """
 
     tracker: str | None
@@ -84,11 +85,11 @@ class Settings:
 
 
 def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
-    """Collect the settings that hold in `cwd`.
+    """Read the settings that apply in `cwd`.
 
     Raises:
         UsageError: `pyproject.toml` is not valid TOML, `[tool.lrtrack]` has unknown keys or values
-            of another kind, or a variable that is a switch says neither on nor off.
+            of the wrong type, or a switch variable is neither on nor off.
     """
     environ = os.environ if environ is None else environ
     cwd = working_directory() if cwd is None else cwd
@@ -103,10 +104,10 @@ def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> S
 
 
 def _switch(environ: Mapping[str, str], name: str, default: bool) -> bool:
-    said = environ.get(name, "").strip().lower()
-    if said not in ("", *_ON, *_OFF):
-        raise UsageError(f"{name} must be one of {', '.join(_ON + _OFF)}; got {said!r}")
-    return said in _ON if said else default
+    value = environ.get(name, "").strip().lower()
+    if value not in ("", *_ON, *_OFF):
+        raise UsageError(f"{name} must be one of {', '.join(_ON + _OFF)}; got {value!r}.")
+    return value in _ON if value else default
 
 
 def _tool_table(cwd: Path) -> dict[str, Any]:
@@ -117,7 +118,9 @@ def _tool_table(cwd: Path) -> dict[str, Any]:
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise UsageError(f"Cannot read {path}: {error}. Mend or move the file.") from error
+            raise UsageError(
+                f"Cannot read {path}: {error}. Fix: correct or remove the file."
+            ) from error
         tool = content.get("tool", {})
         table = tool.get("lrtrack", {}) if isinstance(tool, dict) else {}
         return _checked(table, path)
@@ -130,10 +133,12 @@ def _checked(table: object, path: Path) -> dict[str, Any]:
     for key, value in table.items():
         if key not in KEYS:
             raise UsageError(f"In [tool.lrtrack] of {path}: {unknown('key', key, KEYS)}")
-        kind, words = (bool, "true or false") if key in _SWITCHES else (str, "text")
+        kind, kind_name = (bool, "true or false") if key in _SWITCHES else (str, "text")
         if not isinstance(value, kind):
-            raise UsageError(f"In [tool.lrtrack] of {path}: {key} must be {words}, not {value!r}.")
-    if table.get("dir"):  # relative to the file that says it, not to wherever the script runs
+            raise UsageError(
+                f"In [tool.lrtrack] of {path}: {key} must be {kind_name}, not {value!r}."
+            )
+    if table.get("dir"):  # relative to pyproject.toml, not to the script's directory
         where = f"dir in [tool.lrtrack] of {path}"
         return {**table, "dir": str(path.parent / _expanded(table["dir"], where))}
     return dict(table)
@@ -147,5 +152,5 @@ def _expanded(directory: str, where: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Strip credentials from every URI in `text`, so that it may be shown, logged or stored."""
+    """Remove credentials from every URI in `text`, so that it can be shown, logged or stored."""
     return _SECRET_QUERY.sub(r"\1***", _USERINFO.sub(r"\g<scheme>", text))

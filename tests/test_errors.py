@@ -45,16 +45,16 @@ def test_an_unavailable_tracker_may_ask_for_patience() -> None:
         (
             "mlfow",
             ["wandb", "mlflow", "local"],
-            "Unknown tracker 'mlfow'. Did you mean 'mlflow'? There is: local, mlflow, wandb.",
+            "Unknown tracker 'mlfow'. Did you mean 'mlflow'? Available: local, mlflow, wandb.",
         ),
         (
             "abd",
             ["abe", "abc"],
-            "Unknown tracker 'abd'. Did you mean 'abe' or 'abc'? There is: abc, abe.",
+            "Unknown tracker 'abd'. Did you mean 'abe' or 'abc'? Available: abc, abe.",
         ),
-        ("zzz", ["local"], "Unknown tracker 'zzz'. There is: local."),
-        ("zzz", [], "Unknown tracker 'zzz'. There is: none."),
-        ("", iter(["b", "a"]), "Unknown tracker ''. There is: a, b."),
+        ("zzz", ["local"], "Unknown tracker 'zzz'. Available: local."),
+        ("zzz", [], "Unknown tracker 'zzz'. Available: none."),
+        ("", iter(["b", "a"]), "Unknown tracker ''. Available: a, b."),
     ],
 )
 def test_unknown_lists_what_exists(given, known, text: str) -> None:

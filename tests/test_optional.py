@@ -24,9 +24,7 @@ def test_a_missing_package_is_an_import_error_and_a_usage_error() -> None:
 
 def test_a_release_that_is_too_old_names_those_that_are_supported() -> None:
     """With the line that upgrades it."""
-    said = (
-        r"click .* is installed here; lrtrack supports 99 and later.*pip install -U 'lrtrack\[x\]'"
-    )
+    said = r"click .* is installed, but lrtrack needs 99 or later.*pip install -U 'lrtrack\[x\]'"
     with pytest.raises(MissingPackage, match=said):
         load("click", extra="x", at_least="99")
 

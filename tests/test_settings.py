@@ -83,7 +83,7 @@ def test_an_empty_dir_is_the_default(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[tool.lrtrack\n", r"Cannot read {path}: .*Mend or move the file\."),
+        ("[tool.lrtrack\n", r"Cannot read {path}: .*Fix: correct or remove the file\."),
         ("x = 1\nx = 2\n", r"Cannot read {path}: "),
         ('[tool.lrtrack]\ntraker = "local"\n', r"{path}: .*'traker'.*Did you mean 'tracker'\?"),
         ("[tool.lrtrack]\ntracker = 3\n", r"{path}: tracker must be text, not 3"),

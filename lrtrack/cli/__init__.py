@@ -1,4 +1,4 @@
-"""The `lrtrack` command. Each subcommand's module is imported only when it is used."""
+"""The `lrtrack` command line; a subcommand's module is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lrtrack.cli._group import LazyGroup
 _COMMANDS = {
     "compare": "Compare the schedules of an experiment's runs.",
     "demo": "Train on handwritten digits under many schedules and compare them.",
-    "doctor": "Show trackers, devices, journals, and what is undelivered.",
+    "doctor": "Show trackers, devices, journals and undelivered runs.",
     "preview": "Draw schedules before any training.",
     "runs": "List an experiment's runs.",
     "sweep": "Sweep over schedules, with W&B or Ray.",
@@ -25,4 +25,4 @@ _COMMANDS = {
 )
 @click.version_option(__version__, prog_name="lrtrack")
 def main() -> None:
-    """Which learning-rate schedule did what, and which one is better."""
+    """Record learning-rate schedules and compare how well they train."""

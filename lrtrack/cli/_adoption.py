@@ -1,4 +1,4 @@
-"""Accepting journals that this user did not write, after showing what that would do."""
+"""Accepts journals that another user wrote, after showing where they would be uploaded."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ if TYPE_CHECKING:
     from lrtrack.journal.layout import Layout
     from lrtrack.shipping.foreign import Foreign
 
-#: Journals that are shown in full, of however many.
+#: At most this many journals are listed one by one.
 _SHOWN = 20
 
 
 def adopt(directory: Path) -> Layout:
-    """Accept the journals in `directory` that this user did not write; on a terminal, ask first.
+    """Accept the journals in `directory` that another user wrote; on a terminal, ask first.
 
     Returns:
         The journal directory.
 
     Raises:
-        UsageError: it is not a journal directory.
-        click.Abort: the user said no.
+        UsageError: `directory` is not a journal directory.
+        click.Abort: the user declined.
     """
     from lrtrack.shipping import foreign
 
     layout = foreign.layout_of(directory)
     journals = list(foreign.foreign(layout))
     if not journals:
-        click.echo(f"Nothing to accept: you wrote all journals in {layout.root}.", err=True)
+        click.echo(f"Nothing to accept: you wrote every journal in {layout.root}.", err=True)
         return layout
     _show(layout, journals)
     if sys.stdin.isatty():
-        click.confirm(f"Accept {_count(journals)} and upload?", err=True, abort=True)
+        click.confirm(f"Accept and upload {_count(journals)}?", err=True, abort=True)
     foreign.adopt(layout, journals)
     click.echo(f"Accepted {_count(journals)}.", err=True)
     return layout
 
 
-def name_foreign(layout: Layout) -> None:
-    """Name on stderr the journals that are left alone because this user did not write them."""
+def report_foreign(layout: Layout) -> None:
+    """List on stderr the journals that are skipped because another user wrote them."""
     from lrtrack.shipping.foreign import foreign
 
     journals = list(foreign(layout))
     if journals:
-        click.echo(f"Left alone: {advice(layout, journals)}", err=True)
+        click.echo(f"Skipped: {advice(layout, journals)}", err=True)
 
 
 def advice(layout: Layout, journals: list[Foreign]) -> str:
-    """What is wrong with the `journals`, and how to accept them."""
+    """Describes the foreign `journals` and the command that accepts them."""
     import shlex
 
     from lrtrack.errors import clean

@@ -1,4 +1,4 @@
-"""A click group that imports a command when it is used, and turns errors into exit statuses."""
+"""A click group that imports commands on first use and turns errors into exit statuses."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ import click
 from lrtrack.errors import LRTrackError, LRTrackWarning, shown, unknown
 from lrtrack.settings import claim_process, redact
 
-#: What a shell reports for a program ended by Ctrl-C.
+#: The exit status that shells report for a program ended by Ctrl-C.
 INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
-    """Commands as `{name: (module, one-line help)}`; each module has a click command `command`.
+    """A group of lazily imported commands, given as `{name: (module, one-line help)}`.
 
-    LRTrackError becomes one line on stderr and the error's exit status, Ctrl-C exit status 130;
-    lrtrack's warnings become one line on stderr too.
+    Each module defines a click command named `command`. An LRTrackError is printed as one line on
+    stderr and sets the exit status; Ctrl-C exits with status 130. Warnings of lrtrack are printed
+    as one line on stderr.
     """
 
     def __init__(self, *, commands: Mapping[str, tuple[str, str]], **settings: Any) -> None:
@@ -29,11 +30,11 @@ class LazyGroup(click.Group):
         self._lazy = dict(commands)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of all commands, without importing any."""
+        """Return the names of all commands without importing them."""
         return sorted(self._lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return the command."""
+        """Import the command and return it."""
         if cmd_name not in self._lazy:
             return None
         command = importlib.import_module(self._lazy[cmd_name][0]).command
@@ -43,14 +44,14 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that `args` begin with; a misspelt one is answered with the nearest."""
+        """Find the command in the first argument; for a misspelt name, suggest the nearest."""
         name = args[0]
         if not ctx.resilient_parsing and name not in self._lazy and not name.startswith("-"):
             ctx.fail(unknown("command", name, self._lazy))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands with their one-line helps."""
+        """List the commands with their one-line help texts."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, self._lazy[name][1]) for name in self.list_commands(ctx)])
 
@@ -63,21 +64,21 @@ class LazyGroup(click.Group):
             try:
                 return super().invoke(ctx)
             except LRTrackError as error:
-                raise _Shown(error) from error
+                raise _ClickError(error) from error
             except KeyboardInterrupt:
                 click.echo("Interrupted.", err=True)
                 raise click.exceptions.Exit(INTERRUPTED) from None
 
 
-class _Shown(click.ClickException):
-    """An error of lrtrack as click prints it."""
+class _ClickError(click.ClickException):
+    """A click exception that prints an LRTrackError."""
 
     def __init__(self, error: LRTrackError) -> None:
         super().__init__(shown(redact(str(error))))
         self.exit_code = error.exit_status  # type: ignore[misc]  # click reads it off the instance
 
 
-_python_shows = warnings.showwarning
+_default_showwarning = warnings.showwarning
 
 
 def _show_warning(
@@ -88,7 +89,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    if issubclass(category, LRTrackWarning):  # where in lrtrack it was raised helps no user
+    if issubclass(category, LRTrackWarning):  # users do not need lrtrack's source line
         click.echo(f"Warning: {shown(redact(str(message)))}", file=file or sys.stderr)
     else:
-        _python_shows(message, category, filename, lineno, file, line)
+        _default_showwarning(message, category, filename, lineno, file, line)

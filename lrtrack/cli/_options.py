@@ -1,4 +1,4 @@
-"""Options that several commands share, and where results go."""
+"""Options that several commands share, and the functions that resolve them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from lrtrack.reports.formats import format_of as suffix_format
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Formats that a browser shows.
+#: Formats that a browser can display.
 _BROWSABLE = ("html", "svg", "png")
 
 
 def tracker_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Complete the name of a tracker, after a comma another one."""
+    """Complete a tracker's name, also after a comma in a list of names."""
     from lrtrack.trackers import registry
 
-    before, comma, begun = incomplete.rpartition(",")
-    return [before + comma + name for name in registry.names() if name.startswith(begun)]
+    before, comma, prefix = incomplete.rpartition(",")
+    return [before + comma + name for name in registry.names() if name.startswith(prefix)]
 
 
-def sources(function: F) -> F:
+def source_options(function: F) -> F:
     """Add `--experiment`, `--tracker`, `--tracking-uri`, `--filter`, `--filter-raw` and
     `--no-cache`."""
     for option in reversed(
@@ -41,9 +41,11 @@ def sources(function: F) -> F:
                 multiple=True,
                 metavar="NAME",
                 shell_complete=tracker_names,
-                help="Where the runs are: mlflow, wandb, local. Repeatable.",
+                help="Tracker to read: mlflow, wandb or local. Repeatable.",
             ),
-            click.option("--tracking-uri", metavar="URI", help="Where the tracker is."),
+            click.option(
+                "--tracking-uri", metavar="URI", help="Address of the tracking server or store."
+            ),
             click.option(
                 "--filter",
                 "filters",
@@ -56,14 +58,14 @@ def sources(function: F) -> F:
                 "filter_raw",
                 multiple=True,
                 metavar="EXPR",
-                help="The same in the tracker's own filter language. Repeatable.",
+                help="A filter in the tracker's own language. Repeatable.",
             ),
             click.option(
                 "--no-cache",
                 "cache",
                 flag_value=False,
                 default=True,
-                help="Fetch finished W&B runs again that this machine has copies of.",
+                help="Ignore cached copies of finished runs.",
             ),
         )
     ):
@@ -71,8 +73,8 @@ def sources(function: F) -> F:
     return function
 
 
-def output(formats: tuple[str, ...]) -> Callable[[F], F]:
-    """Add `--format` and `--output`; resolve them with `format_of` and `deliver`."""
+def output_options(formats: tuple[str, ...]) -> Callable[[F], F]:
+    """Add `--format` and `--output`; resolve them with `format_of` and `write_output`."""
 
     def add(function: F) -> F:
         function = click.option(
@@ -80,7 +82,7 @@ def output(formats: tuple[str, ...]) -> Callable[[F], F]:
             "--output",
             type=click.Path(dir_okay=False, path_type=Path),
             metavar="FILE",
-            help="Write there; the suffix decides the format.",
+            help="Write to FILE; its suffix selects the format.",
         )(function)
         return click.option("--format", "form", type=click.Choice(formats), help="Default: table.")(
             function
@@ -90,10 +92,10 @@ def output(formats: tuple[str, ...]) -> Callable[[F], F]:
 
 
 def format_of(form: str | None, path: Path | None, formats: tuple[str, ...]) -> str:
-    """Decide the format: what `--format` says, else the file's suffix, else a table.
+    """Return the format given with `--format`, else that of the file's suffix, else `table`.
 
     Raises:
-        click.UsageError: the suffix is none of those known.
+        click.UsageError: the suffix is unknown.
     """
     if form is not None or path is None:
         return form or "table"
@@ -102,61 +104,65 @@ def format_of(form: str | None, path: Path | None, formats: tuple[str, ...]) -> 
 
 
 def format_by_suffix(path: Path, suffixes: Mapping[str, str]) -> str:
-    """The format that the suffix of `path` names.
+    """Return the format that the suffix of `path` stands for.
 
     Raises:
-        click.UsageError: the suffix is none of `suffixes`.
+        click.UsageError: the suffix is not in `suffixes`.
     """
     try:
         return suffix_format(path, suffixes)
     except UsageError as error:
-        known = str(error).removesuffix(".")
-        raise click.UsageError(f"{known}; or say it with --format.") from None
+        message = str(error).removesuffix(".")
+        raise click.UsageError(f"{message}. Fix: change the suffix or set --format.") from None
 
 
-def opened(function: F) -> F:
-    """Add `--open`; resolve it with `asked` and `open_in_browser`."""
+def open_option(function: F) -> F:
+    """Add `--open`; resolve it with `resolve_format` and `open_in_browser`."""
     return click.option(
         "--open",
         "opened",
         is_flag=True,
-        help="Open it in a browser; without --output as HTML in a temporary file.",
+        help="Open the report in a browser; without --output, as a temporary HTML file.",
     )(function)
 
 
-def asked(form: str | None, path: Path | None, formats: tuple[str, ...], *, opened: bool) -> str:
-    """Decide the format as `format_of` does, for a browser without further word HTML.
+def resolve_format(
+    form: str | None, path: Path | None, formats: tuple[str, ...], *, opened: bool
+) -> str:
+    """Return the format as `format_of` does; with `--open` alone, HTML.
 
     Raises:
-        click.UsageError: the suffix is none of those known, a browser does not show the format,
-            or a picture would go to a terminal.
+        click.UsageError: the suffix is unknown, a browser cannot display the format, or a
+            PNG would be printed on a terminal.
     """
     if opened and form is None and path is None:
         return "html"
     chosen = format_of(form, path, formats)
     if opened and chosen not in _BROWSABLE:
         raise click.UsageError(
-            f"--open shows {', '.join(_BROWSABLE)}, not {chosen}: say --format html or "
+            f"--open cannot show {chosen}, only {', '.join(_BROWSABLE)}. Fix: add --format html or "
             "--output report.html."
         )
     if chosen == "png" and path is None and not opened and sys.stdout.isatty():
-        raise click.UsageError("A PNG cannot be shown as text: write it to a file with --output.")
+        raise click.UsageError(
+            "A PNG cannot be printed on a terminal. Fix: write it to a file with --output."
+        )
     return chosen
 
 
-def temporary(form: str) -> Path:
-    """A new file for a browser, which still reads it when this command is over."""
+def temporary_report(form: str) -> Path:
+    """Return a new path for a report that a browser reads after this command has ended."""
     return Path(tempfile.mkdtemp(prefix="lrtrack-")) / f"report.{form}"
 
 
 def open_in_browser(path: Path) -> None:
-    """Open `path` in the user's browser, or say on stderr that there is none."""
+    """Open `path` in the user's browser, or report on stderr that there is none."""
     if not webbrowser.open(path.resolve().as_uri()):
-        click.echo(f"No browser found here; open {path} in one.", err=True)
+        click.echo(f"No browser found. Open {path} yourself.", err=True)
 
 
-def deliver(content: str | bytes, path: Path | None) -> None:
-    """Print `content`, or write it to `path` and say so on stderr; text as UTF-8 both ways.
+def write_output(content: str | bytes, path: Path | None) -> None:
+    """Print `content`, or write it to `path` and report that on stderr; text is UTF-8.
 
     Raises:
         LRTrackError: the file cannot be written.
@@ -168,5 +174,5 @@ def deliver(content: str | bytes, path: Path | None) -> None:
     try:
         path.write_bytes(data)
     except OSError as error:
-        raise LRTrackError(f"Cannot write {path}: {error.strerror or error}") from error
+        raise LRTrackError(f"Cannot write {path}: {error.strerror or error}.") from error
     click.echo(f"Wrote {path}", err=True)

@@ -1,4 +1,4 @@
-"""A comparison in any format, on stdout or in a file."""
+"""Prints a comparison or writes it to a file, in any format."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FORMATS = tuple(formats.FORMATS)
 def show(
     comparison: ComparisonResult, form: str = "table", path: Path | None = None, axis: str = "step"
 ) -> None:
-    """Print `comparison` in a format, or write it to `path`."""
+    """Print `comparison` in the format `form`, or write it to `path`."""
     if form != "table" or path is not None:
-        _options.deliver(formats.render(comparison, form, axis), path)
+        _options.write_output(formats.render(comparison, form, axis), path)
         return
     from lrtrack.reports import chart, terminal
     from lrtrack.reports.document import Document
@@ -28,5 +28,5 @@ def show(
     document = Document(comparison)
     report = document.report
     terminal.write(report, sys.stdout)
-    used = terminal.text(report, terminal.width_of(sys.stdout)).count("\n")
-    chart.write(document, sys.stdout, used, axis=axis)
+    table_height = terminal.text(report, terminal.width_of(sys.stdout)).count("\n")
+    chart.write(document, sys.stdout, table_height, axis=axis)

@@ -1,4 +1,4 @@
-"""A progress bar on stderr, where that is a terminal."""
+"""A progress bar on stderr, shown only if that is a terminal."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Show `what` with a bar while the block runs; gone when it ends.
+def bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a progress bar labelled `label` while the block runs, and remove it afterwards.
 
     Yields:
-        A function of (done, total), or None where stderr is no terminal.
+        A function of (done, total); None if stderr is not a terminal.
     """
     if not sys.stderr.isatty():
         yield None
@@ -21,6 +21,6 @@ def bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(what, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,4 +1,4 @@
-"""What `lrtrack sweep` asks of its engines: their own options, and Ray's way to run one."""
+"""The engine-specific part of `lrtrack sweep`: each engine's options, and sweeps run by Ray."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from click.core import ParameterSource
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Options of the command that only one engine has.
-_ONLY = {
+#: Options that only one engine accepts.
+_ENGINE_OPTIONS = {
     "wandb": ("output", "start"),
     "ray": ("samples", "name", "storage", "cpus", "gpus", "resume"),
 }
 
 
 def options(function: F) -> F:
-    """Add `--engine` and what only Ray takes."""
+    """Add `--engine` and the options that only Ray accepts."""
     for option in reversed(
         (
             click.option(
@@ -27,7 +27,7 @@ def options(function: F) -> F:
                 type=click.Choice(["wandb", "ray"]),
                 default="wandb",
                 show_default=True,
-                help="W&B's agents run what is written; Ray Tune runs it now.",
+                help="wandb writes a sweep for W&B agents; ray runs it now with Ray Tune.",
             ),
             click.option(
                 "--samples",
@@ -35,88 +35,92 @@ def options(function: F) -> F:
                 show_default=True,
                 type=click.IntRange(min=1),
                 metavar="N",
-                help="Ray: configurations that --method random draws.",
+                help="Configurations to draw with --method random (Ray).",
             ),
-            click.option("--name", metavar="NAME", help="Ray: the sweep's name."),
-            click.option("--storage", metavar="DIR", help="Ray: where it keeps the sweep."),
+            click.option("--name", metavar="NAME", help="Name of the sweep (Ray)."),
+            click.option("--storage", metavar="DIR", help="Directory for the sweep's state (Ray)."),
             click.option(
-                "--cpus", type=click.FloatRange(min=0), metavar="N", help="Ray: a trial's."
-            ),
-            click.option(
-                "--gpus", type=click.FloatRange(min=0), metavar="N", help="Ray: a trial's."
+                "--cpus", type=click.FloatRange(min=0), metavar="N", help="CPUs per trial (Ray)."
             ),
             click.option(
-                "--resume", is_flag=True, help="Ray: go on with the sweep of this --name."
+                "--gpus", type=click.FloatRange(min=0), metavar="N", help="GPUs per trial (Ray)."
             ),
+            click.option("--resume", is_flag=True, help="Resume the sweep called --name (Ray)."),
         )
     ):
         function = option(function)
     return function
 
 
-def pair(text: str) -> tuple[str, str]:
-    """A `--param`, as a name and a text.
+def parse_param(text: str) -> tuple[str, str]:
+    """Split the value of `--param` into a name and a text.
 
     Raises:
-        click.UsageError: it is none.
+        click.UsageError: `text` has no `=`.
     """
     name, sign, value = text.partition("=")
     if not sign:
-        raise click.UsageError(f"--param is written NAME=VALUE, not {text!r}.")
+        raise click.UsageError(f"--param {text!r} has no value. Fix: write it as NAME=VALUE.")
     return name.strip(), value
 
 
 def check(engine: str, method: str) -> None:
-    """Refuse options of another engine.
+    """Refuse options that `engine` does not accept.
 
     Raises:
-        click.UsageError: there is one.
+        click.UsageError: an option was given that `engine` does not accept, or --resume without
+            --name.
     """
     context = click.get_current_context()
-    for other, names in _ONLY.items():
+    for other, names in _ENGINE_OPTIONS.items():
         for name in names:
-            given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
-            if other != engine and given:
-                raise click.UsageError(f"--{name} belongs to --engine {other}, not to {engine}.")
+            is_set = context.get_parameter_source(name) is not ParameterSource.DEFAULT
+            if other != engine and is_set:
+                raise click.UsageError(f"--{name} works only with --engine {other}, not {engine}.")
     if engine == "ray" and method == "bayes":
-        raise click.UsageError("--engine ray has --method grid or random, not bayes.")
+        raise click.UsageError(
+            "--engine ray does not support --method bayes. Fix: use grid or random."
+        )
     if engine == "ray" and context.params["resume"] and not context.params["name"]:
-        raise click.UsageError("--resume needs the sweep's --name.")
+        raise click.UsageError("--resume needs the name of the sweep. Fix: add --name.")
 
 
-def through_ray(
-    schedules: Sequence[str], program: str, given: dict[str, Any], project: str | None
+def run_with_ray(
+    schedules: Sequence[str], program: str, options: dict[str, Any], project: str | None
 ) -> None:
-    """Run a sweep with Ray Tune, telling of each trial on stderr.
+    """Run a sweep with Ray Tune and report each trial on stderr.
 
     Raises:
-        click.exceptions.Exit: not all trials came to their ends; exit status 1.
+        click.exceptions.Exit: a trial failed or did not report the metric; exit status 1.
     """
     from lrtrack.cli._training_script import function_of
 
     train = function_of(program)
     from lrtrack.integrations.ray import Lines, sweep
 
-    metric = given["metric"]
-    resources = {"cpu": given.pop("cpus"), "gpu": given.pop("gpus")}
-    found = sweep(
+    metric = options["metric"]
+    resources = {"cpu": options.pop("cpus"), "gpu": options.pop("gpus")}
+    results = sweep(
         train,
         schedules,
-        storage_path=given.pop("storage"),
+        storage_path=options.pop("storage"),
         resources={name: n for name, n in resources.items() if n is not None} or None,
         callbacks=[Lines(_say, metric)],
         verbose=0,
         experiment=project,
-        **given,
+        **options,
     )
-    asked = ["--experiment", project] if project else []
+    arguments = ["--experiment", project] if project else []
     if metric not in ("loss_final", "loss_best"):
-        asked += ["--metric", metric]
-    _say(f"Next: {shlex.join(['lrtrack', 'compare', *asked])}")
-    lost = sum(result.error is not None or metric not in (result.metrics or {}) for result in found)
-    if lost:
+        arguments += ["--metric", metric]
+    _say(f"Next: {shlex.join(['lrtrack', 'compare', *arguments])}")
+    failed = sum(
+        result.error is not None or metric not in (result.metrics or {}) for result in results
+    )
+    if failed:
         _say(
-            f"{lost} of {len(found)} trials failed or told no {metric}; see {found.experiment_path}"
+            f"{failed} of {len(results)} trials failed or did not report {metric}. "
+            f"See {results.experiment_path}"
         )
         raise click.exceptions.Exit(1)
 

@@ -1,4 +1,4 @@
-"""`lrtrack compare`: an experiment's schedules side by side."""
+"""`lrtrack compare`: compares the schedules of an experiment's runs."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ _AXES = ("step", "time", "epoch")
 
 
 @click.command(short_help="Compare the schedules of an experiment's runs.")
-@_options.sources
-@click.option("--metric", default="loss", show_default=True, metavar="NAME")
+@_options.source_options
 @click.option(
-    "--mode", type=click.Choice(["min", "max"]), help="Default: decided by the metric's name."
+    "--metric", default="loss", show_default=True, metavar="NAME", help="Metric to compare."
 )
-@click.option("--target", type=float, metavar="VALUE", help="Tell when runs reach this value.")
+@click.option(
+    "--mode", type=click.Choice(["min", "max"]), help="Default: chosen by the metric's name."
+)
+@click.option(
+    "--target", type=float, metavar="VALUE", help="Report steps and time to reach this value."
+)
 @click.option(
     "--group-by",
     default="schedule",
     show_default=True,
     metavar="FIELD[,FIELD…]",
-    help="schedule, name (of the schedule), or fields such as optimizer.lr or a config key.",
+    help="schedule, name (the schedule's), or fields such as optimizer.lr or a config key.",
 )
 @click.option(
     "--baseline", metavar="SCHEDULE", help="Test against this schedule instead of the best."
@@ -39,16 +43,16 @@ _AXES = ("step", "time", "epoch")
     default="step",
     show_default=True,
     type=click.Choice(_AXES),
-    help="The x axis of curves: steps, seconds since the first step, or epochs.",
+    help="The x axis of the curves: steps, seconds since the first step, or epochs.",
 )
 @click.option(
     "--publish",
     "publishing",
     is_flag=True,
-    help='Put the report into a run "lrtrack report" of the experiment, too.',
+    help='Also save the report in a run named "lrtrack report" of the experiment.',
 )
-@_options.output(FORMATS)
-@_options.opened
+@_options.output_options(FORMATS)
+@_options.open_option
 def command(
     experiment: str | None,
     trackers: tuple[str, ...],
@@ -67,12 +71,12 @@ def command(
     output: Path | None,
     opened: bool,
 ) -> None:
-    """Read an experiment's runs back and compare their schedules, best first."""
-    chosen = _options.asked(form, output, FORMATS, opened=opened)
+    """Read an experiment's runs and compare their schedules, best first."""
+    chosen = _options.resolve_format(form, output, FORMATS, opened=opened)
     from lrtrack.comparing import compare, publish, publishers
 
     if publishing:
-        publishers(trackers or None)  # what cannot be published is said before anything is read
+        publishers(trackers or None)  # fail before reading any run
     with bar("Reading runs") as progress:
         comparison = compare(
             experiment,
@@ -89,14 +93,14 @@ def command(
             progress=progress,
         )
     if opened and output is None:
-        output = _options.temporary(chosen)
+        output = _options.temporary_report(chosen)
     show(comparison, chosen, output, axis)
     if opened and output is not None:
         _options.open_in_browser(output)
     if publishing:
-        publish(comparison, trackers or None, tracking_uri, axis, _say_where)
+        publish(comparison, trackers or None, tracking_uri, axis, _report_location)
 
 
-def _say_where(tracker: str, remote: Remote) -> None:
-    where = remote.url or f"run {remote.id}, which {tracker} calls {REPORT!r}"
-    click.echo(clean(f"Published to {tracker}: {where}"), err=True)
+def _report_location(tracker: str, remote: Remote) -> None:
+    location = remote.url or f"run {remote.id}, named {REPORT!r}"
+    click.echo(clean(f"Published to {tracker}: {location}"), err=True)

@@ -1,4 +1,4 @@
-"""`lrtrack demo`: train on real data under many schedules, then compare them."""
+"""`lrtrack demo`: trains on real data under many schedules and compares them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from lrtrack.cli._output import FORMATS, show
 from lrtrack.cli._progress import bar
 
 _METRIC = "val_accuracy"
-#: Seconds to wait at most for the delivery of all runs.
+#: Maximum seconds to wait for the delivery of all runs.
 _PATIENCE = 120.0
 
 
 @click.command(short_help="Train on handwritten digits under many schedules and compare them.")
-@click.option("--experiment", default="lrtrack-demo", show_default=True, metavar="NAME")
+@click.option(
+    "--experiment",
+    default="lrtrack-demo",
+    show_default=True,
+    metavar="NAME",
+    help="Experiment to record in.",
+)
 @click.option(
     "--tracker",
     shell_complete=_options.tracker_names,
     metavar="NAME",
-    help="mlflow, local, or several, comma-separated. Default: as in track().",
+    help="Tracker to record in: mlflow, local, or a comma-separated list. Default: as in track().",
 )
 @click.option(
     "--seeds",
@@ -31,43 +37,43 @@ _PATIENCE = 120.0
     show_default=True,
     type=click.IntRange(min=1),
     metavar="N",
-    help="Runs of each schedule.",
+    help="Runs per schedule.",
 )
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the comparison there too; the suffix decides the format.",
+    help="Also write the comparison to FILE; its suffix selects the format.",
 )
-@_options.opened
+@_options.open_option
 def command(
     experiment: str, tracker: str | None, seeds: int, output: Path | None, opened: bool
 ) -> None:
-    """Train a small network on scikit-learn's handwritten digits, and compare the schedules.
+    """Train a small network on scikit-learn's handwritten digits and compare the schedules.
 
-    Run again, it goes on with further seeds in the same experiment.
+    Running it again adds more seeds to the same experiment.
     """
     from lrtrack import settings
     from lrtrack.comparing import compare
     from lrtrack.trackers import registry
 
-    form = _options.asked(None, output, FORMATS, opened=opened)
+    form = _options.resolve_format(None, output, FORMATS, opened=opened)
     settings.claim_process()
-    found = settings.read()
-    names = [each.name for each in registry.resolve(tracker or None)]
+    directory = settings.read().directory
+    names = [resolved.name for resolved in registry.resolve(tracker or None)]
     _train(experiment, tracker, seeds)
-    _deliver(found.directory)
+    _deliver(directory)
     with bar("Reading runs") as progress:
         comparison = compare(
             experiment, tracker=tracker, metric=_METRIC, mode="max", progress=progress
         )
     show(comparison)
     if opened or output is not None:
-        path = output or _options.temporary(form)
+        path = output or _options.temporary_report(form)
         show(comparison, form, path)
         if opened:
             _options.open_in_browser(path)
-    _say_what_next(experiment, tracker, names)
+    _print_next_commands(experiment, tracker, names)
 
 
 def _train(experiment: str, tracker: str | None, seeds: int) -> None:
@@ -75,11 +81,13 @@ def _train(experiment: str, tracker: str | None, seeds: int) -> None:
     from lrtrack.demo import RANGER, configurations, find_rate, run_demo, unused_seed
 
     first, names = unused_seed(experiment, tracker), configurations()
-    found = find_rate(experiment, tracker, first)
-    if found.suggestion is not None:
-        click.echo(f"The learning-rate finder suggests {found.suggestion:.2g}.", err=True)
+    finder_result = find_rate(experiment, tracker, first)
+    if finder_result.suggestion is not None:
+        click.echo(f"The learning-rate finder suggests {finder_result.suggestion:.2g}.", err=True)
     if RANGER not in names:
-        click.echo("Without Ranger, which takes: pip install 'lrtrack[ranger]'", err=True)
+        click.echo(
+            "Skipping Ranger, which is not installed. Fix: pip install 'lrtrack[ranger]'", err=True
+        )
     with bar(f"{len(names)} schedules × {seeds} seeds") as progress:
 
         def on_progress(done: int, total: int, label: str) -> None:
@@ -90,7 +98,7 @@ def _train(experiment: str, tracker: str | None, seeds: int) -> None:
 
 
 def _deliver(directory: Path) -> None:
-    """Wait until the trackers have every run; what is left is said, and stays in the journals."""
+    """Wait until every run is uploaded; report the runs that are still only in the journals."""
     from lrtrack.cli.sync import deliver
     from lrtrack.journal.layout import Layout
     from lrtrack.shipping.undelivered import undelivered
@@ -98,11 +106,11 @@ def _deliver(directory: Path) -> None:
     layout = Layout(directory)
     if waiting := len(undelivered(layout)):
         deliver(layout, _PATIENCE, waiting)
-    if left := sum(1 for run in undelivered(layout) if not run.alive):
-        click.echo(f"{left} runs are not delivered yet; try: lrtrack sync", err=True)
+    if remaining := sum(1 for run in undelivered(layout) if not run.alive):
+        click.echo(f"Runs not uploaded yet: {remaining}. Fix: run lrtrack sync", err=True)
 
 
-def _say_what_next(experiment: str, tracker: str | None, names: list[str]) -> None:
+def _print_next_commands(experiment: str, tracker: str | None, names: list[str]) -> None:
     where = f"--experiment {shlex.quote(experiment)}"
     where += "".join(f" --tracker {name}" for name in names if tracker)
     compare = f"lrtrack compare {where} --metric {_METRIC}"
@@ -111,7 +119,7 @@ def _say_what_next(experiment: str, tracker: str | None, names: list[str]) -> No
     click.echo("\n".join(["\nTry next:", *(f"  {line}" for line in commands)]), err=True)
     if "mlflow" in names:
         click.echo(
-            'In MLflow 3 choose "Model training" (top left), then one of the "Views" (top right).',
+            'In MLflow 3, choose "Model training" (top left), then one of the "Views" (top right).',
             err=True,
         )
 
@@ -119,7 +127,7 @@ def _say_what_next(experiment: str, tracker: str | None, names: list[str]) -> No
 def _mlflow_ui() -> str:
     from lrtrack.settings import redact
 
-    # where nothing is said, MLflow takes the database of the working directory
+    # without a configured address, MLflow uses the database in the working directory
     default = "sqlite:///mlflow.db" if Path("mlflow.db").is_file() else ""
     uri = redact(os.environ.get("MLFLOW_TRACKING_URI", "")) or default
     if uri.startswith(("http://", "https://")):

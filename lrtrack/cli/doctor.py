@@ -1,25 +1,29 @@
-"""`lrtrack doctor`: what lrtrack sees here."""
+"""`lrtrack doctor`: shows versions, trackers, devices, journals and undelivered runs."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-@click.command(short_help="Show trackers, devices, journals, and what is undelivered.")
+
+@click.command(short_help="Show trackers, devices, journals and undelivered runs.")
 def command() -> None:
-    """Show what lrtrack sees here: versions, trackers, devices, journals, what is undelivered.
+    """Show the versions, trackers, devices and journals in use, and undelivered runs.
 
-    Exit status 1 if a finished run is not delivered.
+    The exit status is 1 if a finished run has not been uploaded.
     """
     from lrtrack import settings
 
-    found = settings.read()
+    configuration = settings.read()
     _versions()
-    _trackers(found.tracker, found.experiment)
+    _trackers(configuration.tracker, configuration.experiment)
     _devices()
-    left = _journals(found.directory)
-    if left:
-        click.echo("\nDeliver what is left with: lrtrack sync")
+    if _journals(configuration.directory):
+        click.echo("\nFix: upload the undelivered runs with lrtrack sync")
         raise click.exceptions.Exit(1)
 
 
@@ -48,14 +52,14 @@ def _trackers(configured: str | None, experiment: str | None) -> None:
 
     click.echo("\nTrackers")
     _row("installed", ", ".join(registry.names()))
-    _row("configured", configured or "nothing, so mlflow")
-    _row("experiment", experiment or "nothing, so the tracker's own, else lrtrack")
+    _row("configured", configured or "not set; mlflow is used")
+    _row("experiment", experiment or "not set; the tracker's default is used, else lrtrack")
     for name in registry.names():
         try:
             _row(name, redact(registry.get(name).status()))
         except Exception as error:  # one broken tracker must not hide the others
-            said = redact(str(error)).strip().partition("\n")[0]
-            _row(name, f"not usable: {said or type(error).__name__}")
+            reason = redact(str(error)).strip().partition("\n")[0]
+            _row(name, f"not usable: {reason or type(error).__name__}")
 
 
 def _devices() -> None:
@@ -66,9 +70,8 @@ def _devices() -> None:
         _row(kind, name)
 
 
-def _journals(directory: object) -> int:
-    from pathlib import Path
-
+def _journals(directory: Path) -> int:
+    """Print what is in the journals; return the number of finished runs not uploaded."""
     from lrtrack.cli._adoption import advice
     from lrtrack.journal.layout import Layout
     from lrtrack.shipping.corruption import damaged
@@ -77,30 +80,30 @@ def _journals(directory: object) -> int:
     from lrtrack.shipping.missing_parts import missing_parts, summarized
     from lrtrack.shipping.undelivered import SHOWN, undelivered
 
-    layout = Layout(Path(str(directory)))
+    layout = Layout(directory)
     click.echo("\nJournals")
-    _row("directory", layout.root if layout.root.is_dir() else f"{layout.root} (not there yet)")
+    _row("directory", layout.root if layout.root.is_dir() else f"{layout.root} (not created yet)")
     if not layout.root.is_dir():
         return 0
     _row("runs", sum(1 for _ in layout.journals()))
-    at_work = sum(map(held, layout.shipper_locks()))
-    several = f", {at_work} of them for different credentials" if at_work > 1 else ""
-    idle = "not running (it starts when needed)"
-    _row("shipper", f"at work{several}" if at_work else idle)
-    others = list(foreign(layout))
-    if others:
-        _row("not yours", advice(layout, others))
+    working = sum(map(held, layout.shipper_locks()))
+    several = f" ({working} processes, for different credentials)" if working > 1 else ""
+    idle = "not running (starts when needed)"
+    _row("shipper", f"running{several}" if working else idle)
+    foreign_journals = list(foreign(layout))
+    if foreign_journals:
+        _row("not yours", advice(layout, foreign_journals))
     broken = damaged(layout)
     if broken:
-        _row("damaged", f"{len(broken)}; what was there is left out, the rest is delivered")
-        for run_id, what in broken.items():
-            _row("", f"{layout.journal(run_id)} is {what}")
+        _row("damaged", f"{len(broken)}; damaged records are skipped, the rest is delivered")
+        for run_id, damage in broken.items():
+            _row("", f"{layout.journal(run_id)} is {damage}")
     if missing := missing_parts(layout):
         _row("incomplete", summarized(missing))
     waiting = undelivered(layout)
     _row("undelivered", len(waiting) or "nothing")
     for run in waiting[:SHOWN]:
-        state = "running" if run.alive else run.error or "waits for a shipper"
+        state = "running" if run.alive else run.error or "waiting for a shipper"
         _row("", f"{run.name} to {', '.join(run.trackers) or '?'}: {run.left:,} bytes; {state}")
     if len(waiting) > SHOWN:
         _row("", f"and {len(waiting) - SHOWN:,} more")

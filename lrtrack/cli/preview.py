@@ -1,4 +1,4 @@
-"""`lrtrack preview`: schedules as a chart or a picture, before any training."""
+"""`lrtrack preview`: draws schedules as a chart or a picture, before any training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lrtrack.cli import _options
 from lrtrack.reports.formats import SUFFIXES
 
 _FORMATS = ("chart", "png", "svg", "html", "csv")
-#: A chart is text, as a comparison's table is; the other formats have the same suffixes.
+#: Suffixes that mean a table in a comparison mean a chart here: both are text.
 _SUFFIXES: Mapping[str, str] = {
     suffix: "chart" if name == "table" else name
     for suffix, name in SUFFIXES.items()
@@ -27,7 +27,7 @@ _SUFFIXES: Mapping[str, str] = {
     required=True,
     type=click.IntRange(min=1),
     metavar="N",
-    help="How many optimizer steps; also fills in lengths that a spec leaves open.",
+    help="Number of optimizer steps; also fills in lengths that a SPEC omits.",
 )
 @click.option(
     "--lr",
@@ -43,7 +43,7 @@ _SUFFIXES: Mapping[str, str] = {
     show_default=True,
     type=click.FloatRange(min=0),
     metavar="S",
-    help="For schedules that decay with time.",
+    help="Duration of a step, for schedules that decay with time.",
 )
 @click.option("--format", "form", type=click.Choice(_FORMATS), help="Default: chart.")
 @click.option(
@@ -51,7 +51,7 @@ _SUFFIXES: Mapping[str, str] = {
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write there; the suffix decides the format.",
+    help="Write to FILE; its suffix selects the format.",
 )
 def command(
     specs: tuple[str, ...],
@@ -63,12 +63,14 @@ def command(
 ) -> None:
     """Draw schedules before any training.
 
-    A SPEC is as in "warmup(steps=100) -> cosine(min_lr=1e-5)". The learning rates are exactly
-    those that training then uses.
+    A SPEC is text such as "warmup(steps=100) -> cosine(min_lr=1e-5)". Training with the same
+    SPEC uses exactly these learning rates.
     """
     chosen = _format(form, output)
     if chosen == "png" and output is None and sys.stdout.isatty():
-        raise click.UsageError("A PNG cannot be shown as text: write it to a file with -o.")
+        raise click.UsageError(
+            "A PNG cannot be printed on a terminal. Fix: write it to a file with -o."
+        )
     from lrtrack.capture.simulate import simulate
     from lrtrack.reports.preview import csvtext, page, picture, preview_of, terminal
 
@@ -78,13 +80,13 @@ def command(
     }
     preview = preview_of(rates, lr, seconds_per_step)
     if chosen == "csv":
-        _options.deliver(csvtext.render(preview), output)
+        _options.write_output(csvtext.render(preview), output)
     elif chosen == "html":
-        _options.deliver(page.render(preview), output)
+        _options.write_output(page.render(preview), output)
     elif chosen in ("png", "svg"):
-        _options.deliver(picture.render(preview, "png" if chosen == "png" else "svg"), output)
+        _options.write_output(picture.render(preview, "png" if chosen == "png" else "svg"), output)
     elif output is not None:
-        _options.deliver(terminal.text(preview), output)
+        _options.write_output(terminal.text(preview), output)
     else:
         terminal.write(preview, sys.stdout)
 

@@ -1,4 +1,4 @@
-"""`lrtrack runs`: an experiment's runs, one row each."""
+"""`lrtrack runs`: lists an experiment's runs, one per row."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _FORMATS = ("table", "csv", "json")
 
 
 @click.command(short_help="List an experiment's runs.")
-@_options.sources
+@_options.source_options
 @click.option(
     "--metric",
     default="loss",
     show_default=True,
     metavar="NAME",
-    help="Whose final value is shown.",
+    help="Metric whose final value is shown.",
 )
-@_options.output(_FORMATS)
+@_options.output_options(_FORMATS)
 def command(
     experiment: str | None,
     trackers: tuple[str, ...],
@@ -58,10 +58,10 @@ def command(
         raise NothingFound("There are no runs to list.")
     if chosen == "json":
         rows = rows_of(histories, metric)
-        _options.deliver(jsontext.render_runs(rows, experiment, metric), output)
+        _options.write_output(jsontext.render_runs(rows, experiment, metric), output)
     elif chosen == "csv":
-        _options.deliver(csvtext.render_runs(rows_of(histories, metric)), output)
+        _options.write_output(csvtext.render_runs(rows_of(histories, metric)), output)
     elif output is not None:
-        _options.deliver(terminal.text(runs_report(histories, experiment, metric)), output)
+        _options.write_output(terminal.text(runs_report(histories, experiment, metric)), output)
     else:
         terminal.write(runs_report(histories, experiment, metric), sys.stdout)

@@ -1,4 +1,4 @@
-"""`lrtrack sweep`: write, and if asked to start, a W&B sweep over schedules; or run one by Ray."""
+"""`lrtrack sweep`: writes a W&B sweep over schedules, or runs one with Ray Tune."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from lrtrack.cli import _options, _sweep_engines
     multiple=True,
     required=True,
     metavar="SPEC",
-    help='As "onecycle(max_lr=0.01..0.3 log, total_steps=1000)". Repeatable.',
+    help='Such as "onecycle(max_lr=0.01..0.3 log, total_steps=1000)". Repeatable.',
 )
-@click.option("--program", required=True, metavar="FILE", help="What runs; Ray: FILE[:FUNCTION].")
+@click.option(
+    "--program", required=True, metavar="FILE", help="Training script (Ray: FILE[:FUNCTION])."
+)
 @click.option(
     "--method",
     type=click.Choice(["grid", "random", "bayes"]),
@@ -28,7 +30,9 @@ from lrtrack.cli import _options, _sweep_engines
 )
 @click.option("--metric", default="loss_final", show_default=True, metavar="NAME")
 @click.option(
-    "--goal", type=click.Choice(["minimize", "maximize"]), help="Default: by the metric's name."
+    "--goal",
+    type=click.Choice(["minimize", "maximize"]),
+    help="Default: chosen by the metric's name.",
 )
 @click.option(
     "--seeds",
@@ -36,22 +40,24 @@ from lrtrack.cli import _options, _sweep_engines
     show_default=True,
     type=click.IntRange(min=1),
     metavar="N",
-    help="Runs of each configuration.",
+    help="Runs per configuration.",
 )
 @click.option(
     "--param",
     "params",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A further parameter: a value, a range or alternatives, as lr={0.1, 0.3}. Repeatable.",
+    help="Another parameter: a value, a range or choices such as lr={0.1, 0.3}. Repeatable.",
 )
-@click.option("--project", metavar="[ENTITY/]PROJECT", help="Where the runs go.")
+@click.option(
+    "--project", metavar="[ENTITY/]PROJECT", help="W&B project (Ray: experiment) to record in."
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write there instead of to the terminal.",
+    help="Write to FILE instead of stdout.",
 )
 @click.option("--start", is_flag=True, help="Register the sweep with W&B.")
 @_sweep_engines.options
@@ -67,11 +73,12 @@ def command(
     output: Path | None,
     start: bool,
     engine: str,
-    **of_ray: Any,
+    **ray_options: Any,
 ) -> None:
     """Write a W&B sweep over schedules × seeds, as YAML; or run one with Ray Tune.
 
-    In it, `lrtrack.scheduler(opt, wandb.config)`, for Ray its `config`, builds the schedule.
+    The training script builds its schedule with `lrtrack.scheduler(opt, wandb.config)`; with Ray,
+    pass the trial's `config` instead.
     """
     import yaml
 
@@ -80,18 +87,18 @@ def command(
 
     _sweep_engines.check(engine, method)
     goal = goal or ("maximize" if mode_of(metric) == "max" else "minimize")
-    asked = {
+    options = {
         "method": method,
         "metric": metric,
         "seeds": seeds,
-        "params": dict(map(_sweep_engines.pair, params)),
+        "params": dict(map(_sweep_engines.parse_param, params)),
     }
     if engine == "ray":
-        asked |= {"mode": goal[:3], **of_ray}
-        _sweep_engines.through_ray(schedules, program, asked, project)
+        options |= {"mode": goal[:3], **ray_options}
+        _sweep_engines.run_with_ray(schedules, program, options, project)
         return
-    config = sweep(schedules, program=program, goal=goal, **asked)
-    _options.deliver(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), output)
+    config = sweep(schedules, program=program, goal=goal, **options)
+    _options.write_output(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), output)
     if start:
         from lrtrack.trackers.wandb.sweeps import start_sweep
 

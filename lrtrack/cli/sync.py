@@ -1,4 +1,4 @@
-"""`lrtrack sync`: deliver what is still only in journals."""
+"""`lrtrack sync`: uploads runs that are still only in local journals."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     show_default=True,
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="Leave the rest for later after that time.",
+    help="Stop after this time; the rest is kept for later.",
 )
 @click.option(
     "--adopt",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Accept the journals in DIR that you did not write, and upload them.",
+    help="Accept and upload the journals in DIR that you did not write.",
 )
 def command(timeout: float, adopt: Path | None) -> None:
-    """Deliver to their trackers the runs that are still only in journals.
+    """Upload runs that are still only in local journals.
 
-    With the environment and the credentials of this command, which go to no server that they are
-    not meant for. Runs that are going on are left to the shipper that serves them. Journals that
-    somebody else wrote are left alone, unless `--adopt` accepts them: it shows where each would be
-    sent, and on a terminal asks before it does so. Exit status 1 if something of a finished run
-    could not be delivered.
+    Uses the environment and credentials of this command, and sends credentials only to the server
+    that they belong to. Skips runs that are still training: the background process uploads them.
+    Skips journals that somebody else wrote, unless you accept them with `--adopt`, which lists
+    where each would be sent and, on a terminal, asks first. The exit status is 1 if part of a
+    finished run could not be uploaded.
     """
     from lrtrack import settings
     from lrtrack.errors import LRTrackError
@@ -46,60 +46,67 @@ def command(timeout: float, adopt: Path | None) -> None:
     from lrtrack.shipping.undelivered import undelivered
 
     layout = _adoption.adopt(adopt) if adopt else Layout(settings.read().directory)
-    _adoption.name_foreign(layout)
+    _adoption.report_foreign(layout)
     try:
         before = undelivered(layout)
     except OSError as error:
-        raise LRTrackError(f"Cannot read {layout.root}: {error.strerror or error}") from error
-    over = {run.id for run in before if not run.alive}
-    if len(over) < len(before):
-        click.echo(f"Going on, and left to the shipper: {len(before) - len(over)}.", err=True)
-    if not over:
+        raise LRTrackError(f"Cannot read {layout.root}: {error.strerror or error}.") from error
+    finished = {run.id for run in before if not run.alive}
+    if len(finished) < len(before):
+        click.echo(f"Skipped, still training: {len(before) - len(finished)}.", err=True)
+    if not finished:
         click.echo(f"Nothing to deliver in {layout.root}.")
         return
-    deliver(layout, timeout, len(over))
-    _report(layout, over)
+    deliver(layout, timeout, len(finished))
+    _report(layout, finished)
 
 
-def _report(layout: Layout, over: set[str]) -> None:
-    """Say what became of the runs `over`; LRTrackError if something is left."""
+def _report(layout: Layout, finished: set[str]) -> None:
+    """Report which of the `finished` runs were delivered.
+
+    Raises:
+        LRTrackError: a run was not delivered completely.
+    """
     from lrtrack.errors import LRTrackError, clean, warn
     from lrtrack.shipping.corruption import damaged
     from lrtrack.shipping.missing_parts import missing_parts, summarized
     from lrtrack.shipping.undelivered import SHOWN, undelivered
 
-    for run_id, what in damaged(layout).items():
-        if run_id in over:
-            warn(f"{layout.journal(run_id)} is {what}; what was there is left out.")
-    if missing := missing_parts(layout, sorted(over)):
-        warn(f"Delivered {summarized(missing)}. Steps and ends of runs are in the tracker.")
-    left = [run for run in undelivered(layout, tried=True) if run.id in over]
-    left.sort(key=lambda run: run.error is None)  # those first of which one knows why
-    click.echo(f"Delivered {len(over) - len(left)} of {len(over)} runs.")
-    for run in left[:SHOWN]:
-        why = run.error or "not finished in time"
-        click.echo("  " + clean(f"{run.name} ({run.id}): {why}"), err=True)
-    if len(left) > SHOWN:
-        click.echo(f"  and {len(left) - SHOWN:,} more", err=True)
-    if left:
-        raise LRTrackError("Something is left; it stays in the journals. Run `lrtrack sync` again.")
+    for run_id, damage in damaged(layout).items():
+        if run_id in finished:
+            warn(f"{layout.journal(run_id)} is {damage}; damaged records are skipped.")
+    if missing := missing_parts(layout, sorted(finished)):
+        warn(f"Delivered {summarized(missing)}. The tracker has every step and the final state.")
+    remaining = [run for run in undelivered(layout, tried=True) if run.id in finished]
+    remaining.sort(key=lambda run: run.error is None)  # runs with a known reason first
+    click.echo(f"Delivered {len(finished) - len(remaining)} of {len(finished)} runs.")
+    for run in remaining[:SHOWN]:
+        reason = run.error or "not finished in time"
+        click.echo("  " + clean(f"{run.name} ({run.id}): {reason}"), err=True)
+    if len(remaining) > SHOWN:
+        click.echo(f"  and {len(remaining) - SHOWN:,} more", err=True)
+    if remaining:
+        raise LRTrackError(
+            "Not everything was delivered; the rest stays in the journals. Fix: run `lrtrack sync` "
+            "again."
+        )
 
 
 def deliver(layout: Layout, timeout: float, total: int) -> None:
-    """Deliver from a thread, so that progress shows and Ctrl-C works."""
+    """Deliver in a thread, so that the progress bar updates and Ctrl-C works."""
     from lrtrack.shipping.sync import finish
     from lrtrack.shipping.undelivered import undelivered
 
-    trouble: list[OSError] = []
+    errors: list[OSError] = []
 
     def work() -> None:
-        def quiet(line: str) -> None:
+        def discard(line: str) -> None:
             pass
 
         try:
-            finish(layout, timeout, quiet)
+            finish(layout, timeout, discard)
         except OSError as error:
-            trouble.append(error)
+            errors.append(error)
 
     worker = threading.Thread(target=work, name="lrtrack-sync", daemon=True)
     worker.start()
@@ -108,9 +115,11 @@ def deliver(layout: Layout, timeout: float, total: int) -> None:
         while worker.is_alive():
             worker.join(pause)
             if progress is not None:
-                begun = time.monotonic()
-                left = sum(not run.alive for run in undelivered(layout))
-                progress(max(0, total - left), total)
-                pause = max(0.2, 10 * (time.monotonic() - begun))  # a long queue takes seconds
-    if trouble:
-        raise click.ClickException(f"Cannot deliver from {layout.root}: {trouble[0]}")
+                start = time.monotonic()
+                remaining = sum(not run.alive for run in undelivered(layout))
+                progress(max(0, total - remaining), total)
+                pause = max(
+                    0.2, 10 * (time.monotonic() - start)
+                )  # counting a long queue takes seconds
+    if errors:
+        raise click.ClickException(f"Cannot deliver from {layout.root}: {errors[0]}")

@@ -79,14 +79,14 @@ def test_a_file_that_cannot_be_written(lrtrack, digits):
     assert (
         result.exit_code,
         result.stderr,
-    ) == (1, "Error: Cannot write missing/r.md: No such file or directory\n")
+    ) == (1, "Error: Cannot write missing/r.md: No such file or directory.\n")
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
         (("--experiment", "digit"), 1, "Did you mean 'digits'"),
-        ((*LOCAL[2:], "--metric", "acc"), 1, "Unknown metric 'acc'. There is: loss, lr."),
+        ((*LOCAL[2:], "--metric", "acc"), 1, "Unknown metric 'acc'. Available: loss, lr."),
         ((*LOCAL[2:], "--group-by", "optimiser"), 2, "Unknown field to group by"),
         ((*LOCAL[2:], "--baseline", "x"), 2, "Unknown baseline 'x'"),
         ((*LOCAL[2:], "--tracker", "locl"), 2, "Unknown tracker 'locl'. Did you mean 'local'?"),
@@ -242,7 +242,7 @@ def test_publishing(lrtrack, digits, store, monkeypatch):
     (run,) = mlflow.MlflowClient(store).search_runs([number])
 
     assert (0, plain.stdout) == (result.exit_code, result.stdout)
-    said = f"Published to mlflow: run {run.info.run_id}, which mlflow calls 'lrtrack report'\n"
+    said = f"Published to mlflow: run {run.info.run_id}, named 'lrtrack report'\n"
     assert said == result.stderr
 
 

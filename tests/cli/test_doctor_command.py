@@ -37,7 +37,7 @@ def test_an_empty_directory_stays_empty(command_line, clean_place: Path):
     assert (result.returncode, result.stderr) == (0, "")
     assert row(result.stdout, "mlflow") == version("mlflow")
     assert f"sqlite:///{clean_place}/mlflow.db: no store there yet\n" in result.stdout
-    assert row(result.stdout, "directory") == f"{clean_place}/.lrtrack (not there yet)"
+    assert row(result.stdout, "directory") == f"{clean_place}/.lrtrack (not created yet)"
     assert list(clean_place.iterdir()) == []
 
 
@@ -54,11 +54,11 @@ def test_what_it_shows(lrtrack, store: str, digits):
         "Journals",
     ]
     assert {"local", "mlflow"} <= set(row(trackers, "installed").split(", "))
-    assert row(trackers, "configured") == "nothing, so mlflow"
+    assert row(trackers, "configured") == "not set; mlflow is used"
     assert row(trackers, "mlflow") == f"{store} answers, 1 experiment"
     assert row(trackers, "cpu") != ""
     assert row(trackers, "runs") == "4"
-    assert row(trackers, "shipper") == "not running (it starts when needed)"
+    assert row(trackers, "shipper") == "not running (starts when needed)"
     assert row(trackers, "undelivered") == "nothing"
 
 
@@ -70,7 +70,7 @@ def test_the_configuration_is_shown(lrtrack, clean_place: Path):
 
     assert row(shown, "configured") == "local"
     assert row(shown, "experiment") == "digits"
-    assert row(shown, "directory") == f"{clean_place}/journals (not there yet)"
+    assert row(shown, "directory") == f"{clean_place}/journals (not created yet)"
 
 
 def test_an_undelivered_run(lrtrack, undelivered: str, clean_place: Path):
@@ -80,8 +80,8 @@ def test_an_undelivered_run(lrtrack, undelivered: str, clean_place: Path):
 
     assert result.exit_code == 1
     assert row(result.stdout, "undelivered") == "1"
-    assert f"constant-0 to mlflow: {size:,} bytes; waits for a shipper\n" in result.stdout
-    assert result.stdout.endswith("\nDeliver what is left with: lrtrack sync\n")
+    assert f"constant-0 to mlflow: {size:,} bytes; waiting for a shipper\n" in result.stdout
+    assert result.stdout.endswith("\nFix: upload the undelivered runs with lrtrack sync\n")
 
 
 def test_a_run_that_goes_on(lrtrack, clean_place: Path):
@@ -143,4 +143,4 @@ def test_no_traceback_without_a_readable_configuration(lrtrack, clean_place: Pat
     result = lrtrack("doctor")
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "Mend or move the file." in result.stderr
+    assert "Fix: correct or remove the file." in result.stderr

@@ -92,5 +92,5 @@ def test_open_what_no_browser_shows(lrtrack, clean_place, arguments):
     result = lrtrack(*LOCAL, "--open", *arguments)
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "--open shows html, svg, png" in result.stderr
+    assert "only html, svg, png" in result.stderr
     assert list(clean_place.iterdir()) == []

@@ -128,7 +128,8 @@ def test_a_tracker_that_is_down_loses_nothing(command_line, queue, server, layou
     assert (down.returncode, down.stdout) == (1, "Delivered 0 of 1 runs.\n")
     assert f"constant-0 ({run_id}): MLflow at {server.uri}: cannot be reached" in down.stderr
     assert down.stderr.endswith(
-        "Error: Something is left; it stays in the journals. Run `lrtrack sync` again.\n"
+        "Error: Not everything was delivered; the rest stays in the journals. "
+        "Fix: run `lrtrack sync` again.\n"
     )
     assert kept == before
     assert (up.returncode, up.stdout) == (0, "Delivered 1 of 1 runs.\n")
@@ -166,7 +167,7 @@ def test_a_run_that_goes_on_is_left_to_its_shipper(lrtrack, layout: Layout):
     writer.close(State.FINISHED)
 
     assert (result.exit_code, result.stdout[:18]) == (0, "Nothing to deliver")
-    assert result.stderr == "Going on, and left to the shipper: 1.\n"
+    assert result.stderr == "Skipped, still training: 1.\n"
 
 
 def test_a_shipper_at_work_hands_over_what_is_over(
@@ -211,7 +212,7 @@ def test_a_directory_that_is_a_file(lrtrack, clean_place: Path, monkeypatch):
     result = lrtrack("sync")
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"Error: Cannot read {clean_place}/file: Not a directory\n"
+    assert result.stderr == f"Error: Cannot read {clean_place}/file: Not a directory.\n"
 
 
 def test_no_time_at_all(lrtrack, queue, store: str, layout: Layout):

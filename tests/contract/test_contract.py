@@ -34,4 +34,4 @@ def test_without_pytest() -> None:
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
 
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith("install it with: pip install 'pytest'")
+    assert done.stderr.splitlines()[-1].endswith("Fix: pip install 'pytest'")

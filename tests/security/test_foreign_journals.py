@@ -103,7 +103,7 @@ def test_sync_runs_no_code_that_a_journal_names(
     synced, checked = command_line("sync", "--timeout", "30"), command_line("doctor")
 
     assert synced.returncode == 0
-    assert "Left alone: 1 journal that you did not write ('innocent')" in synced.stderr
+    assert "Skipped: 1 journal that you did not write ('innocent')" in synced.stderr
     assert "lrtrack sync --adopt" in synced.stderr
     assert "not yours" in checked.stdout
     assert not code[1].exists()

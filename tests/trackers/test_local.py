@@ -127,7 +127,7 @@ def test_an_unknown_experiment(layout, journal):
         read(layout, experiment="digts")
 
     assert str(caught.value) == (
-        "Unknown experiment 'digts'. Did you mean 'digits'? There is: digits. "
+        "Unknown experiment 'digts'. Did you mean 'digits'? Available: digits. "
         f"(in the journals under {layout.root})"
     )
 

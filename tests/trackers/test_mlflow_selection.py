@@ -112,7 +112,7 @@ def test_an_unknown_experiment_names_the_nearest(store, written):
 
     with pytest.raises(NothingFound) as caught:
         read(experiment="digts")
-    assert "Unknown experiment 'digts'. Did you mean 'digits'? There is: " in str(caught.value)
+    assert "Unknown experiment 'digts'. Did you mean 'digits'? Available: " in str(caught.value)
 
 
 def test_a_deleted_experiment_names_the_fix(store, written):

@@ -209,7 +209,7 @@ for _ in range(60):
 @pytest.mark.parametrize(
     ("arguments", "kind", "words"),
     [
-        ({"tracker": "mlfow"}, UsageError, "Did you mean 'mlflow'.*There is: .*local, mlflow"),
+        ({"tracker": "mlfow"}, UsageError, "Did you mean 'mlflow'.*Available: .*local, mlflow"),
         ({"norms": "globl"}, UsageError, "Did you mean 'global'.*group, layer, off"),
         ({"norms": "layer"}, UsageError, "Fix: pass model="),
         ({"expermient": "x"}, TypeError, "unexpected keyword argument 'expermient'"),

@@ -60,7 +60,7 @@ def test_a_grid_space_and_a_random_one() -> None:
         ({"schedules": ["cosin"]}, "Did you mean 'cosine'"),
         ({"schedules": ["cosine"], "params": {"lr": "0.1..0.3"}}, "cannot use a range for lr"),
         ({"schedules": ["cosine"], "params": {"seed": "3"}}, "already sets seed"),
-        ({"schedules": ["cosine"], "method": "bayes"}, "There is: grid, random"),
+        ({"schedules": ["cosine"], "method": "bayes"}, "Available: grid, random"),
         ({"schedules": ["cosine"], "resume": True}, "needs the name of the sweep"),
     ],
 )
@@ -76,15 +76,18 @@ def test_what_no_sweep_can_hold_is_refused(arguments, said) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--program", "absent.py"), "There is no file absent.py"),
+        (("--program", "absent.py"), "File absent.py does not exist"),
         (("--program", "train.py:tain"), "Did you mean 'train'"),
-        (("--program", "broken.py"), "broken.py, line 1 cannot be run: ModuleNotFoundError"),
-        (("--program", "train.py:_none"), "must take a trial's config"),
-        (("--program", "train.py", "--start"), "--start belongs to --engine wandb"),
-        (("--program", "train.py", "--method", "bayes"), "grid or random, not bayes"),
-        (("--program", "train.py", "--resume"), "--resume needs the sweep's --name"),
+        (("--program", "broken.py"), "Cannot run broken.py, line 1: ModuleNotFoundError"),
+        (("--program", "train.py:_none"), "must accept a trial's config"),
+        (("--program", "train.py", "--start"), "--start works only with --engine wandb"),
+        (("--program", "train.py", "--method", "bayes"), "does not support --method bayes"),
+        (("--program", "train.py", "--resume"), "--resume needs the name of the sweep"),
         (("--program", "train.py", "--param", "lr=0.1..0.2"), "cannot use a range for lr"),
-        (("--program", "train.py", "--engine", "wandb", "--name", "x"), "belongs to --engine ray"),
+        (
+            ("--program", "train.py", "--engine", "wandb", "--name", "x"),
+            "works only with --engine ray",
+        ),
     ],
 )
 def test_mistakes_on_the_command_line(clean_place, monkeypatch, arguments, said) -> None:
