@@ -22,7 +22,7 @@ from lrtrack.integrations._callback_runs import CallbackRuns
 from lrtrack.journal.layout import host
 from lrtrack.schedules.catalogue import KINDS
 from lrtrack.settings import redact, work_from, working_directory
-from lrtrack.shipping.spawn import stand_apart
+from lrtrack.shipping.spawn import detach_shippers
 from lrtrack.tracking import TrackedRun
 
 tune: Any = load("ray.tune", extra="ray", at_least="2.43")
@@ -54,7 +54,7 @@ class _Driver:
 
     def apply(self) -> None:
         """Make this process, a Ray worker, use the driver's directories and settings."""
-        stand_apart()
+        detach_shippers()
         os.environ.update(self.environment)
         directory = Path(self.directory)
         work_from(directory if os.access(directory, os.W_OK | os.X_OK) else Path.home())

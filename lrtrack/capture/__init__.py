@@ -1,5 +1,5 @@
-"""The torch room: hooks, gradients, losses, devices, and schedulers put into words.
+"""Everything that touches torch: hooks, gradients, losses, devices and schedulers.
 
-Everything here runs on the training thread, between two lines of the user's loop. It reads and
-never writes; it never waits for a device; whatever goes wrong becomes one warning.
+The code runs on the training thread, between two lines of the user's loop. It only reads, never
+waits for a device, and turns every failure of its own into one warning.
 """

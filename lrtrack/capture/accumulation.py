@@ -1,4 +1,4 @@
-"""How many `backward()` calls a step's loss comes from, and what follows for its mean."""
+"""The number of `backward()` calls behind a step's loss, and the mean that follows from it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 from lrtrack.capture.device_scalars import scaled
 
-#: Called with the number of backward calls behind a step's loss; returns what the loss is
-#: multiplied by, or None where nobody knows what the losses were divided by.
+#: Called with the number of backward calls behind a step's loss. Returns the factor for the loss,
+#: or None if the divisor of the losses is unknown.
 Weight = Callable[[int], float | None]
 
 
 class LossCount:
-    """Records `loss_count`, or weights the loss where a framework says how it was divided.
+    """Records `loss_count`, or scales the loss if a framework reports how it was divided.
 
     Attributes:
-        weight: None in plain loops: there `loss` is the sum and `loss_count` is recorded.
-        counting: a step's loss came from another number of calls than one, so that from this step
-            on each has its count. A loop with one call per step never has the metric.
-        of_closure: calls behind the loss that a step's closure returned, or left.
+        weight: None in plain loops, where `loss` is the sum and `loss_count` is recorded.
+        counting: whether any step so far had another number of backward calls than one. From that
+            step on, every step records its count. A loop with one call per step has no such metric.
+        of_closure: the number of calls behind the loss that a step's closure returned or left.
     """
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class LossCount:
 
     @property
     def idle(self) -> bool:
-        """Whether a step with one backward call needs nothing."""
+        """Whether a step with one backward call needs no further work."""
         return self.weight is None and not self.counting
 
     def add(self, metrics: dict[str, Any], count: int) -> None:
-        """Complete a step's `metrics`, which have a loss from `count` backward calls."""
+        """Complete a step's `metrics` if they have a loss from `count` backward calls."""
         factor = None if self.weight is None else self.weight(count)
         if factor is None:
             self.counting = self.counting or count != 1
@@ -46,11 +46,11 @@ class LossCount:
 class FixedDivisor:
     """The weight of a loss whose parts a framework divides by its number of accumulated batches.
 
-    Frameworks divide by that number in an incomplete group too, as at the end of an epoch; there
-    the sum of the parts is less than their mean.
+    Frameworks also divide by that number in an incomplete group, such as the one at the end of an
+    epoch. There the sum of the parts is smaller than their mean.
 
     Args:
-        batches: returns the number that the framework divides by, as it stands now.
+        batches: returns the number that the framework currently divides by.
     """
 
     def __init__(self, batches: Callable[[], int]) -> None:
@@ -58,7 +58,7 @@ class FixedDivisor:
         self._divisor = self._full = 0
 
     def __call__(self, count: int) -> float | None:
-        """What the sum over `count` calls is multiplied by; None without accumulation."""
+        """Return the factor for the sum over `count` calls; None without accumulation."""
         divisor = int(self._batches())
         if divisor <= 1:
             return None
@@ -72,5 +72,5 @@ class FixedDivisor:
 
 
 def exact(count: int) -> float:
-    """The weight where a framework divides by the true number of batches itself."""
+    """Return the weight for frameworks that divide by the true number of batches themselves."""
     return 1.0

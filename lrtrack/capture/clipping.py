@@ -1,4 +1,4 @@
-"""The gradient norm that clipping leaves, known without reading the gradients once more."""
+"""The gradient norm after clipping, computed without reading the gradients a second time."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from lrtrack.capture.norms import EXACT
 class Clipped:
     """Gradients as `clip_grad_norm_` left them.
 
-    It multiplies them all by min(1, max_norm / (total + 1e-6)) (`torch.nn.utils.clip_grad`), and
-    their norm with them. That holds for as long as nobody changes them: each change in place
-    counts a tensor's version up, but one through `.data`, which nobody can see.
+    `clip_grad_norm_` multiplies the gradients, and therefore their norm, by
+    min(1, max_norm / (total + 1e-6)) (`torch.nn.utils.clip_grad`). The result holds until somebody
+    changes the gradients. An in-place change increments a tensor's version, but a change through
+    `.data` cannot be detected.
 
     Args:
-        gradients: those that were clipped, in order.
-        total: their L2 norm before.
+        gradients: the clipped gradients, in order.
+        total: their L2 norm before clipping.
         max_norm: the limit.
     """
 
     __slots__ = ("_gradients", "_max_norm", "_total", "_versions")
 
     def __init__(self, gradients: list[torch.Tensor], total: Scalar, max_norm: float) -> None:
-        # Weak: whoever skips a step and drops its gradients must get their memory back.
+        # Weak references, so that the gradients of a skipped step can be freed.
         self._gradients = [weakref.ref(gradient) for gradient in gradients]
         self._versions = [gradient._version for gradient in gradients]
         self._total = total
         self._max_norm = max_norm
 
     def norm(self, groups: Sequence[dict[str, Any]]) -> Scalar | None:
-        """The L2 norm of these groups' gradients; None where it does not follow."""
+        """Return the L2 norm of these groups' gradients; None if it is not known."""
         at, gradients, versions = 0, self._gradients, self._versions
         for group in groups:
             for parameter in group["params"]:

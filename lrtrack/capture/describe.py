@@ -1,11 +1,11 @@
-"""`describe()`: any scheduler as a `Schedule`.
+"""`describe()` turns any scheduler into a `Schedule`.
 
-A parameter is what a class's constructor names and the instance keeps. torch keeps some under
-other names, or only in the optimizer's param groups: `READERS` knows where. Nothing that moves
-while training goes on may get in: a description is the same before, during and after it.
+A parameter is a constructor argument that the instance keeps. torch keeps some under other names,
+or only in the optimizer's param groups; `READERS` knows where. State that changes during training
+is left out: a description is the same before, during and after it.
 
-Schedulers of frameworks that torch's `step()` does not move are told to `READERS` and `OPENERS` by
-the framework's file in `integrations/`.
+Frameworks whose schedulers are not stepped by torch's `step()` register them in `READERS` and
+`OPENERS`, in their file in `integrations/`.
 """
 
 from __future__ import annotations
@@ -26,50 +26,50 @@ from lrtrack.capture.time_decay import TimeDecayLR
 from lrtrack.fields import JSON
 from lrtrack.schedules import CONSTANT, Schedule
 
-#: Where schedulers keep a scheduler that they wrap.
+#: Attributes in which schedulers keep the scheduler that they wrap.
 INNER = ("scheduler", "lr_scheduler")
-#: Constructor arguments that say nothing about the schedule.
+#: Constructor arguments that do not describe the schedule.
 _NOT_PARAMETERS = {"self", "optimizer", "optimizers", "last_epoch", "verbose", "save_history"}
-#: Attributes of schedulers whose constructor says nothing, that are state all the same.
+#: Attributes that are state, in schedulers whose constructor names no parameters.
 _STATE = re.compile(
     r"optimizers?|base_lrs|verbose|best|finished|T_cur|T_i|num_bad_epochs|counter|\w+_counter|"
     r"((last|current|cur|global|num|n)_)?(lrs?|step|epoch|iter|iteration|update|batch)"
     r"(_(num|count|idx|index))?"
 )
-#: The longest list or mapping taken over from such a scheduler.
+#: The longest list or mapping copied from such a scheduler.
 _SHORT = 32
-#: Wrappers around wrappers are opened this deep.
+#: Maximum depth to which wrappers around wrappers are opened.
 _DEPTH = 10
-#: Significant digits of a reconstructed value, and where it comes from 32-bit tensors.
+#: Significant digits of a reconstructed value; fewer if it comes from 32-bit tensors.
 _DIGITS, _DIGITS_OF_TENSORS = 12, 6
 
 _Reader = Callable[[Any], Any]
-#: Classes of wrappers that keep a scheduler elsewhere than in `.scheduler` → how to get at it.
+#: Classes of wrappers that do not use `.scheduler` → function that returns the inner scheduler.
 OPENERS: dict[type, _Reader] = {}
 
 
 def describe(scheduler: Any) -> Schedule:
-    """Name and parameters of a scheduler.
+    """Return the name and parameters of a scheduler.
 
     Args:
-        scheduler: any of torch's, nested ones, subclasses, wrappers that carry one in
-            `.scheduler`, anybody's with public attributes; None for a constant schedule; a
-            `Schedule`, which is returned as it is.
+        scheduler: any scheduler of torch, including nested ones and subclasses; a wrapper with a
+            scheduler in `.scheduler`; any object with public attributes; None for a constant
+            schedule; or a `Schedule`, which is returned unchanged.
 
     Returns:
-        Parameters by their constructor names, with the values given or torch's defaults; one
-        value where all param groups share it, else a list; a `functools.partial`'s keyword
-        arguments, too, each by its name. The same at any time of a training.
-        Of an unknown object as much as can be found; never an exception.
+        A `Schedule` with the constructor's parameter names and the values given, or torch's
+        defaults. A parameter is one value if all param groups share it, else a list. Keyword
+        arguments of a `functools.partial` are parameters too. The result is the same at any time
+        of a training. An unknown object is described as far as possible; this never raises.
     """
     if scheduler is None:
         return Schedule(CONSTANT)
     if issubclass(type(scheduler), Schedule):
         return scheduler  # type: ignore[no-any-return]
-    found = Schedule.from_dict(_described(scheduler, ()))
-    if found.name == "ConstantLR" and found.params.get("factor") == 1:
+    schedule = Schedule.from_dict(_described(scheduler, ()))
+    if schedule.name == "ConstantLR" and schedule.params.get("factor") == 1:
         return Schedule(CONSTANT)  # how the spec `constant` is built
-    return found
+    return schedule
 
 
 def _described(scheduler: Any, outer: tuple[int, ...]) -> dict[str, JSON]:
@@ -78,11 +78,11 @@ def _described(scheduler: Any, outer: tuple[int, ...]) -> dict[str, JSON]:
     if id(scheduler) in outer or len(outer) >= _DEPTH:
         return {"name": name}  # it contains itself
     try:
-        found = _parameters(scheduler, partial(_inner, outer=(*outer, id(scheduler))))
+        params = _parameters(scheduler, partial(_inner, outer=(*outer, id(scheduler))))
     except Exception:
-        found = {}
-    # the schedule's own name is not to be overwritten
-    return {"name": name, **{"name_" if key == "name" else key: found[key] for key in found}}
+        params = {}
+    # the schedule's own name must not be overwritten
+    return {"name": name, **{"name_" if key == "name" else key: params[key] for key in params}}
 
 
 def _unwrapped(scheduler: Any) -> Any:
@@ -98,7 +98,7 @@ def _unwrapped(scheduler: Any) -> Any:
 
 
 def _inner(value: Any, outer: tuple[int, ...]) -> JSON:
-    """A scheduler or a function inside a scheduler."""
+    """Describe a scheduler or a function inside a scheduler."""
     if isinstance(value, partial) or inspect.isroutine(value):
         return function_text(value)
     if _steps(value) and not isinstance(value, type | torch.optim.Optimizer | torch.nn.Module):
@@ -111,56 +111,58 @@ def _steps(value: Any) -> bool:
 
 
 def _parameters(scheduler: Any, inner: Callable[[Any], JSON]) -> dict[str, JSON]:
-    """What the constructors of the scheduler's classes name, else its public attributes."""
-    found: dict[str, JSON] = {}
+    """Return the constructor parameters of the scheduler's classes, else its public attributes."""
+    params: dict[str, JSON] = {}
     for cls in reversed(type(scheduler).__mro__):
         readers = READERS.get(cls, {})
         for name in _constructor(cls):
             value = _read(readers[name], scheduler) if name in readers else _own(scheduler, name)
-            found[name] = plain_value(value, inner)
+            params[name] = plain_value(value, inner)
     for name in INNER:
         value = lookup(scheduler, name)
-        if found.get(name, MISSING) is MISSING and _steps(value):  # made by the constructor
-            found[name] = inner(value)
-    # transformers' schedules are a function and its settings
-    found = _settings(lookup(scheduler, "lr_lambdas"), inner) | found
-    known = {name: value for name, value in found.items() if value is not MISSING}
-    return known or _attributes(scheduler)
+        if params.get(name, MISSING) is MISSING and _steps(value):  # made by the constructor
+            params[name] = inner(value)
+    # schedules of transformers are a function with its settings
+    params = _settings(lookup(scheduler, "lr_lambdas"), inner) | params
+    known_params = {name: value for name, value in params.items() if value is not MISSING}
+    return known_params or _attributes(scheduler)
 
 
 def _own(scheduler: Any, name: str) -> Any:
-    """An attribute; where there is none, the like with an `s`, which has a value a param group."""
+    """Read an attribute; without it, its plural form, which holds one value per param group."""
     value = lookup(scheduler, name)
     several = lookup(scheduler, f"{name}s") if value is MISSING else None
     return _shared(several) if isinstance(several, list | tuple) and several else value
 
 
 def _settings(functions: Any, inner: Callable[[Any], JSON]) -> dict[str, JSON]:
-    """The keyword arguments of the one partial that all param groups share."""
+    """Return the keyword arguments of the one partial that all param groups share."""
     first = functions[0] if isinstance(functions, list) and functions else None
-    if not isinstance(first, partial) or len({function_text(each) for each in functions}) > 1:
+    if not isinstance(first, partial) or len(set(map(function_text, functions))) > 1:
         return {}
     return {key: plain_value(first.keywords[key], inner) for key in first.keywords}
 
 
 def _attributes(scheduler: Any) -> dict[str, JSON]:
-    found = {
+    params = {
         name: plain_value(value, longest=_SHORT)
         for name, value in public(scheduler).items()
         if not _STATE.fullmatch(name)
     }
-    return {name: value for name, value in found.items() if value is not MISSING}
+    return {name: value for name, value in params.items() if value is not MISSING}
 
 
 def _constructor(cls: type) -> list[str]:
     if "__init__" not in cls.__dict__ or cls is object:
         return []
     try:
-        found = inspect.signature(cls.__dict__["__init__"]).parameters.values()
+        parameters = inspect.signature(cls.__dict__["__init__"]).parameters.values()
     except (TypeError, ValueError):  # written in C
         return []
     named = [
-        each.name for each in found if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+        parameter.name
+        for parameter in parameters
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
     return [name for name in named if name not in _NOT_PARAMETERS and not name.startswith("_")]
 
@@ -168,27 +170,27 @@ def _constructor(cls: type) -> list[str]:
 def _read(reader: _Reader, scheduler: Any) -> Any:
     try:
         return reader(scheduler)
-    except Exception:  # an older or newer torch, or a param group that others have changed
+    except Exception:  # an older or newer torch, or a modified param group
         return MISSING
 
 
 def _kept(name: str) -> _Reader:
-    """Reads an attribute that holds one value a param group."""
+    """Return a reader of an attribute that holds one value per param group."""
     return lambda scheduler: _shared(getattr(scheduler, name))
 
 
 def _in_groups(key: str) -> _Reader:
-    """Reads what a scheduler keeps in the optimizer's param groups."""
+    """Return a reader of a value that a scheduler keeps in the optimizer's param groups."""
     return lambda scheduler: _shared([group[key] for group in _groups(scheduler, key)])
 
 
 def _groups(scheduler: Any, key: str) -> list[dict[str, Any]]:
-    # a group that was added after the scheduler was made lacks the key
+    # a group that was added after the scheduler was created lacks the key
     return [group for group in scheduler.optimizer.param_groups if key in group]
 
 
 def _shared(values: Sequence[Any]) -> JSON:
-    """One value where all groups share it, else the list of them."""
+    """Return one value if all groups share it, else the list of values."""
     plain: list[JSON] = [plain_value(value) for value in values]
     return plain[0] if all(value == plain[0] for value in plain) else plain
 
@@ -207,12 +209,12 @@ def _lambdas(scheduler: Any) -> Any:
 
 
 def _least(scheduler: Any) -> Any:
-    given = lookup(scheduler, "default_min_lr")
-    return _shared(scheduler.min_lrs) if given is MISSING or given is None else given
+    min_lr = lookup(scheduler, "default_min_lr")
+    return _shared(scheduler.min_lrs) if min_lr is MISSING or min_lr is None else min_lr
 
 
 def _quotient(over: str, under: str) -> _Reader:
-    """Reads a factor that a scheduler keeps only as two learning rates of each param group."""
+    """Return a reader of a factor that is kept only as two learning rates of each param group."""
 
     def read(scheduler: Any) -> Any:
         return _shared([factor(group) for group in _groups(scheduler, under)])
@@ -237,14 +239,14 @@ def _given(name: str) -> _Reader:
 
 
 def _swa_strategy(scheduler: Any) -> Any:
-    given = lookup(scheduler, "_anneal_strategy")  # torch before 2.7 keeps the function alone
+    strategy = lookup(scheduler, "_anneal_strategy")  # before torch 2.7, only the function is kept
     names = {"_cosine_anneal": "cos", "_linear_anneal": "linear"}
-    return names[scheduler.anneal_func.__name__] if given is MISSING else given
+    return names[scheduler.anneal_func.__name__] if strategy is MISSING else strategy
 
 
 def _scale_fn(scheduler: Any) -> Any:
-    given = scheduler._scale_fn_custom
-    return MISSING if given is None else function_text(given)
+    function = scheduler._scale_fn_custom
+    return MISSING if function is None else function_text(function)
 
 
 def _schedulers(scheduler: Any) -> Any:

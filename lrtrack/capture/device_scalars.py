@@ -1,4 +1,4 @@
-"""Scalars that may still lie on a device: held without waiting, fetched later in blocks."""
+"""Scalars that may still be on a device: held without waiting, fetched later in blocks."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import torch
 
 from lrtrack.capture.sharded import is_shared, whole
 
-#: Seconds between two looks at a copy under way.
+#: Seconds between two checks of a copy in progress.
 _GLANCE = 0.002
 
 
 class DeviceScalar:
-    """A number that a device still has to compute; adding and scaling stay on the device."""
+    """A number that a device may still be computing; sums and products stay on the device."""
 
     __slots__ = ("stream", "tensor")
 
     def __init__(self, tensor: torch.Tensor) -> None:
         self.tensor = tensor
-        # Reading from another stream than the one that computes would be a race.
+        # Reading from another stream than the computing one would be a race.
         self.stream = torch.cuda.current_stream(tensor.device) if tensor.is_cuda else None
 
 
 class SharedScalar:
-    """A sum of which other processes may hold parts; `together` asks them, no earlier."""
+    """A sum whose parts may be on other processes; only `together` adds them up."""
 
     __slots__ = ("parts", "rest")
 
@@ -36,7 +36,7 @@ class SharedScalar:
 
 
 class ClippedScalar:
-    """A norm of which clipping left at most `max_norm`; worked out where the norm arrives."""
+    """A norm that clipping reduced to at most `max_norm`; computed after fetching it."""
 
     __slots__ = ("max_norm", "total")
 
@@ -49,20 +49,20 @@ Scalar = float | DeviceScalar | SharedScalar | ClippedScalar
 
 
 def after_clipping(total: float, max_norm: float) -> float:
-    """What `torch.nn.utils.clip_grad_norm_` makes of a norm: it multiplies it by min(1, …)."""
+    """Return the norm after `torch.nn.utils.clip_grad_norm_`, which multiplies it by min(1, …)."""
     return total * min(1.0, max_norm / (total + 1e-6))
 
 
 def hold(tensor: torch.Tensor) -> Scalar:
-    """Keep the value that a one-element tensor has now, without waiting for a device.
+    """Keep the current value of a one-element tensor without waiting for a device.
 
     Args:
         tensor: one element, any shape, real.
 
     Returns:
-        A float for tensors in host memory, else a `DeviceScalar` of a copy: the user's tensor may
-        be overwritten before it is fetched. Of a DTensor a `SharedScalar` with this process's
-        part: not every process may be looking, nor at this step, so that nobody is asked here.
+        A float for tensors in host memory, else a `DeviceScalar` with a copy, because the user may
+        overwrite the tensor before it is fetched. For a DTensor, a `SharedScalar` with this
+        process's part: other processes may not record this step, so nothing is communicated here.
     """
     if is_shared(tensor):
         return SharedScalar((tensor.detach().clone(),))
@@ -73,26 +73,26 @@ def hold(tensor: torch.Tensor) -> Scalar:
 
 
 def hold_number(value: Any) -> Scalar:
-    """As `hold`, of tensors and of other numbers."""
+    """Like `hold`, for tensors and other numbers."""
     return hold(value) if isinstance(value, torch.Tensor) else float(value)
 
 
 def together(value: Scalar) -> Scalar:
-    """The value that all processes' parts make, which is a collective where there are parts.
+    """Return the sum of all processes' parts; if there are parts, this is a collective.
 
     Raises:
         UsageError: not all processes would take part.
     """
     if not isinstance(value, SharedScalar):
         return value
-    found = value.rest
+    total = value.rest
     for part in value.parts:
-        found = add(found, hold(whole(part)))
-    return 0.0 if found is None else found
+        total = add(total, hold(whole(part)))
+    return 0.0 if total is None else total
 
 
 def add(left: Scalar | None, right: Scalar) -> Scalar:
-    """The sum, None counting as nothing; stays on the device where both are there."""
+    """Return the sum; None counts as nothing. Stays on the device if both values are there."""
     if left is None:
         return right
     if isinstance(left, SharedScalar) or isinstance(right, SharedScalar):
@@ -107,7 +107,7 @@ def add(left: Scalar | None, right: Scalar) -> Scalar:
 
 
 def divide(value: Scalar, by: torch.Tensor) -> Scalar:
-    """`value` over a one-element tensor; stays on the device where `value` is there."""
+    """Divide `value` by a one-element tensor; stays on the device if `value` is there."""
     if isinstance(value, SharedScalar):
         rest = None if value.rest is None else divide(value.rest, by)
         return SharedScalar(tuple(part / by.item() for part in value.parts), rest)
@@ -117,16 +117,16 @@ def divide(value: Scalar, by: torch.Tensor) -> Scalar:
 
 
 def scaled(value: float | DeviceScalar | ClippedScalar, factor: float) -> Scalar:
-    """`value` times a number; stays on the device where `value` is there."""
+    """Multiply `value` by a number; stays on the device if `value` is there."""
     if isinstance(value, DeviceScalar):
         return DeviceScalar(value.tensor * factor)
     return _now(value) * factor
 
 
 def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
-    """Replace the rows' device scalars by floats, in place, with one copy a device and stream.
+    """Replace the rows' device scalars by floats, in place, with one copy per device and stream.
 
-    Meant for any thread but the training thread: it waits until the device gets there.
+    Not for the training thread, because it waits for the device.
     """
     waiting: dict[Any, list[tuple[dict[str, Any], str, DeviceScalar]]] = {}
     limits: list[tuple[dict[str, Any], str, float]] = []
@@ -138,9 +138,9 @@ def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
             if isinstance(value, DeviceScalar):
                 key = (value.tensor.device, value.stream)
                 waiting.setdefault(key, []).append((metrics, name, value))
-    for (_, stream), found in waiting.items():
-        values = _fetch([value.tensor for _, _, value in found], stream)
-        for (metrics, name, _), number in zip(found, values, strict=True):
+    for (_, stream), scalars in waiting.items():
+        values = _fetch([value.tensor for _, _, value in scalars], stream)
+        for (metrics, name, _), number in zip(scalars, values, strict=True):
             metrics[name] = number
     for metrics, name, limit in limits:
         metrics[name] = after_clipping(metrics[name], limit)
@@ -159,8 +159,8 @@ def _fetch(tensors: list[torch.Tensor], stream: Any) -> list[float]:
         stacked = torch.stack([tensor.reshape(()) for tensor in tensors])
         host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
         host.copy_(stacked, non_blocking=True)
-        done: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        done.record(stream)
-    while not done.query():  # polled, not waited for: a wait may hold locks the trainer needs
+        event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record(stream)
+    while not event.query():  # polled, because waiting may hold locks that the trainer needs
         time.sleep(_GLANCE)
     return [float(x) for x in host.tolist()]

@@ -1,6 +1,6 @@
-"""The learning rate that a step really used, where an optimizer bends its group's `"lr"` itself.
+"""The learning rate that a step used, for optimizers that change their groups' `"lr"` themselves.
 
-Such optimizers are known by what they carry; for all others the group's `"lr"` is what is used.
+Such optimizers are recognized by their attributes. All others use the group's `"lr"`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Rate = Callable[[dict[str, Any]], Any]
 
 
 def own_rate(optimizer: torch.optim.Optimizer) -> Rate | None:
-    """How to read the learning rates that `optimizer` makes of its groups'; None where it does not.
+    """Return a function that reads the rates `optimizer` computes itself; None if it computes none.
 
-    Schedule-free optimizers warm up inside their steps: Meta's write down what they used, those of
-    pytorch-optimizer do not. Ranger21 has a warm-up and a warm-down of its own.
+    Schedule-free optimizers warm up inside their steps. Meta's store the rate that they used; those
+    of pytorch-optimizer do not. Ranger21 has its own warm-up and warm-down.
     """
     group = optimizer.param_groups[0] if optimizer.param_groups else {}
     if "scheduled_lr" in group:
@@ -33,7 +33,7 @@ def own_rate(optimizer: torch.optim.Optimizer) -> Rate | None:
 
 
 def _dampened(optimizer: Any, rate: Any, step: int) -> Any:
-    # The optimizer's methods take notes on their object: on a stand-in, here.
+    # The optimizer's methods write to their object, so they are called on a stand-in.
     stand_in = SimpleNamespace(**vars(optimizer))
     rises: Callable[..., Any] = type(optimizer).warm_up_dampening
     falls: Callable[..., Any] = type(optimizer).warm_down
@@ -41,5 +41,5 @@ def _dampened(optimizer: Any, rate: Any, step: int) -> Any:
 
 
 def given_rate(group: dict[str, Any]) -> Any:
-    """The learning rate that a param group has."""
+    """Return a param group's learning rate."""
     return group["lr"]

@@ -1,4 +1,4 @@
-"""Schedulers out of specs: `scheduler(optimizer, "warmup(steps=100) -> cosine(steps=900)")`."""
+"""Builds schedulers from specs such as `"warmup(steps=100) -> cosine(steps=900)"`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lrtrack.schedules.catalogue import KINDS, group_of, open_params, stages_of
 from lrtrack.schedules.chain import Part, ends_of, parts_of
 from lrtrack.schedules.spec import Stage, write
 
-#: Where a sweep's config holds the spec, and where a mapping may nest one.
+#: The key that holds the spec in a sweep's config, and under which a mapping may nest one.
 SCHEDULE = "schedule"
 #: Classes that torch lacks.
 _OURS: Mapping[str, type] = {cls.__name__: cls for cls in (InverseSqrtLR, TimeDecayLR)}
@@ -35,17 +35,17 @@ def scheduler(
     """Build a scheduler from a spec.
 
     Args:
-        optimizer: a `torch.optim.Optimizer`, or a wrapper that carries one in `.optimizer`.
+        optimizer: a `torch.optim.Optimizer`, or a wrapper with one in `.optimizer`.
         spec: text such as `"onecycle(max_lr=0.1)"`; a mapping `{"name": "onecycle", "max_lr":
-            0.1}`; a list of these for a chain; or a sweep's config (`wandb.config`) that has one
-            of these under `schedule`, nested or flat with dots. A `Schedule`, as a run carries
-            it, is built again where the language has a name for it.
-        total_steps: how often `step()` will be called; fills in what the spec leaves open.
-        clock: seconds, for schedules that decay with time.
+            0.1}`; a list of these for a chain; or a sweep's config (`wandb.config`) with one of
+            these under `schedule`, nested or flat with dots. A `Schedule` read from a run is
+            rebuilt if the spec language can express it.
+        total_steps: number of `step()` calls; sets the lengths that the spec leaves open.
+        clock: returns seconds, for schedules that decay with time.
 
     Returns:
-        A scheduler of torch's own, or of lrtrack where torch has none; a chain becomes one
-        `SequentialLR`, whose parts begin anew from the optimizer's initial rate.
+        A scheduler of torch, or of lrtrack if torch has none. A chain becomes one
+        `SequentialLR`, whose parts each start from the optimizer's initial rate.
 
     Raises:
         UsageError: the spec cannot be read, or its parameters do not fit.
@@ -65,11 +65,11 @@ def _stages(spec: Any) -> list[Stage]:
         return _chain(spec)
     if isinstance(spec, Schedule):
         return stages_of(spec_of(spec))
-    # a wandb.config is no Mapping, but has keys()
-    found = dict(spec) if isinstance(spec, Mapping) or hasattr(spec, "keys") else None
-    if found is None:
+    # a wandb.config is not a Mapping, but has keys()
+    config = dict(spec) if isinstance(spec, Mapping) or hasattr(spec, "keys") else None
+    if config is None:
         raise UsageError(f"a schedule must be a text, a mapping or a list of these, got {spec!r}")
-    nested = _undotted(found)
+    nested = _undotted(config)
     if isinstance(nested, list):
         return _chain(nested)
     inner = nested.get(SCHEDULE, nested)
@@ -90,14 +90,15 @@ def _chain(links: Sequence[Any]) -> list[Stage]:
 
 
 def _closed(text: str, config: Mapping[str, Any]) -> list[Stage]:
-    """The stages of a text, what a sweep decides taken from its config."""
+    """Parse a text, and take the parameters that a sweep decides from its config."""
     stages = stages_of(text)
     chosen: dict[tuple[int, str], Any] = {}
     for stage, name, _ in open_params(stages):
         group = config.get(group_of(text, stage), config.get(stage.name))
         if not isinstance(group, Mapping) or name not in group:
             raise UsageError(
-                f"{stage.name}.{name} is open in {text!r}: the sweep's config does not decide it"
+                f"{stage.name}.{name} is open in {text!r}, and the sweep's config has no value "
+                "for it"
             )
         chosen[stage.at, name] = group[name]
     return [
@@ -107,17 +108,17 @@ def _closed(text: str, config: Mapping[str, Any]) -> list[Stage]:
 
 
 def _undotted(config: Mapping[str, Any]) -> Any:
-    """`{"schedule.name": …}` as `{"schedule": {"name": …}}`, and `{"0.name": …}` as a list."""
-    found: dict[str, Any] = {}
+    """Nest `{"schedule.name": …}` as `{"schedule": {"name": …}}`, and `{"0.name": …}` as a list."""
+    tree: dict[str, Any] = {}
     for key, value in config.items():
         head, dot, rest = str(key).partition(".")
         if not dot:
-            found[head] = value
-        elif isinstance(found.setdefault(head, {}), dict):
-            found[head] = {**found[head], rest: value}
+            tree[head] = value
+        elif isinstance(tree.setdefault(head, {}), dict):
+            tree[head] = {**tree[head], rest: value}
     nested = {
         key: _undotted(value) if isinstance(value, Mapping) else value
-        for key, value in found.items()
+        for key, value in tree.items()
     }
     if nested and all(key.isdecimal() for key in nested):
         return [nested[key] for key in sorted(nested, key=int)]
@@ -128,7 +129,7 @@ def _one(
     optimizer: torch.optim.Optimizer, part: Part, clock: Callable[[], float]
 ) -> lr_scheduler.LRScheduler:
     kind = KINDS[part.name]
-    assert kind.cls is not None  # compositions have been opened
+    assert kind.cls is not None  # compositions have been expanded
     params = {**part.params, **kind.fixed}
     if part.name == CONSTANT:
         params = _constant(part, params)
@@ -150,7 +151,7 @@ def _one(
 def _constant(part: Part, params: Mapping[str, Any]) -> dict[str, Any]:
     factor = params.get("factor", 1.0)
     if factor == 0:
-        what = "constant: factor is above 0, as torch divides by it at the end"
+        what = "constant: factor must be above 0, because torch divides by it at the end"
         raise part.stage.wrong(what, "factor")
     ending = {"total_iters": 0} if factor == 1 else {}
     return {"factor": factor, **ending, **params}

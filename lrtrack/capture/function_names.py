@@ -1,4 +1,4 @@
-"""Functions as text, so that schedules made of functions can be told apart."""
+"""Functions as text, so that schedules made of functions can be distinguished."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from lrtrack.capture.safe_access import MISSING, plain_value, public
 from lrtrack.fields import JSON
 
-#: State that some callables carry beside their parameters.
+#: Attributes that are state, not parameters, of some callables.
 _STATE = {"training"}
 _DEPTH = 6
 
@@ -29,19 +29,19 @@ def function_text(function: Any, depth: int = _DEPTH) -> str:
     name = _name(function)
     if name is not None:
         return name
-    kept = {key: value for key, value in public(function).items() if key not in _STATE}
-    known = {key: value for key, value in kept.items() if _is_known(value)}
-    return f"{_name(type(function))}({_arguments((), known, depth)})"
+    attributes = {key: value for key, value in public(function).items() if key not in _STATE}
+    params = {key: value for key, value in attributes.items() if _is_known(value)}
+    return f"{_name(type(function))}({_arguments((), params, depth)})"
 
 
 def _arguments(positional: Iterable[Any], named: Mapping[str, Any], depth: int) -> str:
-    shown = [_shown(value, depth) for value in positional]
-    return ", ".join(shown + [f"{key}={_shown(named[key], depth)}" for key in sorted(named)])
+    texts = [_shown(value, depth) for value in positional]
+    return ", ".join(texts + [f"{key}={_shown(named[key], depth)}" for key in sorted(named)])
 
 
 def _shown(value: Any, depth: int) -> str:
     def other(inner: Any) -> JSON:
-        # never its repr, which may hold an address that differs from run to run
+        # never its repr, which may contain an address that differs from run to run
         return function_text(inner, depth - 1) if callable(inner) and depth else _type_name(inner)
 
     found = plain_value(value, other)
@@ -63,11 +63,11 @@ def _type_name(value: Any) -> str:
 
 
 def _name(function: Any) -> str | None:
-    """`module.qualname`; None for an object that has no name of its own."""
+    """Return `module.qualname`; None for an object without a name of its own."""
     try:
         name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
         module = getattr(function, "__module__", None)
-    except Exception:  # a __getattr__ with ideas of its own
+    except Exception:  # an unusual __getattr__
         return None
     if not isinstance(name, str):
         return None

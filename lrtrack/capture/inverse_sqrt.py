@@ -1,4 +1,4 @@
-"""Inverse square root decay, which torch lacks."""
+"""A scheduler with inverse square root decay, which torch lacks."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch.optim.lr_scheduler import LRScheduler
 
 
 class InverseSqrtLR(LRScheduler):
-    """Decays as one over the square root of the step: `lr · √(timescale / (timescale + step))`.
+    """Decays by the inverse square root of the step: `lr · √(timescale / (timescale + step))`.
 
-    Behind a linear warm-up of `timescale` steps, as in `warmup(steps=4000) ->
-    inverse_sqrt(timescale=4000)`, it is `lr · √(4000 / n)` with n counted from the beginning:
-    the schedule of Vaswani et al., "Attention Is All You Need" (2017), section 5.3. Timescale
-    and warm-up apart are those of Zhai et al., "Scaling Vision Transformers" (2022), where
-    nothing needs to be known about the length of the training.
+    After a linear warm-up of `timescale` steps, as in `warmup(steps=4000) ->
+    inverse_sqrt(timescale=4000)`, the rate is `lr · √(4000 / n)`, with n counted from the start:
+    the schedule of Vaswani et al., "Attention Is All You Need" (2017), section 5.3. A timescale
+    that is independent of the warm-up is from Zhai et al., "Scaling Vision Transformers" (2022);
+    it needs no training length.
 
     Args:
-        optimizer: whose learning rates are set.
-        timescale: steps after which the decay sets in: 3 · timescale steps halve the rate.
+        optimizer: the optimizer whose learning rates are set.
+        timescale: steps that set the speed of the decay: 3 · timescale steps halve the rate.
         last_epoch: as in torch.
 
     Raises:
@@ -36,6 +36,6 @@ class InverseSqrtLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[Any]:
-        """The rate of each param group at `last_epoch`, from its initial one."""
+        """Return the rate of each param group at `last_epoch`, from its initial rate."""
         factor = math.sqrt(self.timescale / (self.timescale + self.last_epoch))
         return [base * factor for base in self.base_lrs]

@@ -1,4 +1,4 @@
-"""The momentum of an optimizer, which some schedules move."""
+"""The momentum of an optimizer, which some schedules change."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import torch
 
 from lrtrack.capture.norms import Group
 
-# As tuples: `int | float` would build a new type at every step.
+# Tuples, because `int | float` would build a new type at every step.
 _NUMBERS, _SEQUENCES = (int, float, torch.Tensor), (list, tuple)
 
 
 def where_momentum_is(groups: list[Group]) -> tuple[str, Any]:
-    """The key of group 0's momentum and what it holds, which is the same for as long as it rests.
+    """Return the key of group 0's momentum and its value, so that a change is seen by identity.
 
-    Where that may change inside, an object that it never is.
+    If the value may change in place, an object that is never identical to it.
     """
     group = groups[0] if groups else {}
     key = "betas" if group.get("momentum") is None else "momentum"
-    held = group.get(key)
-    parts = held if type(held) is tuple else (held,)
+    value = group.get(key)
+    parts = value if type(value) is tuple else (value,)
     rests = all(part is None or type(part) in (int, float) for part in parts)
-    return key, held if rests else object()
+    return key, value if rests else object()
 
 
 def momentum_of(groups: list[Group]) -> float | None:
-    """Momentum of group 0: `momentum`, or the first of `betas`; None where it has neither."""
+    """Return group 0's `momentum`, or the first of its `betas`; None if it has neither."""
     if not groups:
         return None
     value = groups[0].get("momentum")

@@ -17,23 +17,23 @@ Measure = Callable[[Sequence[Group]], dict[str, Scalar]]
 #: Parameters with the name of the part that each belongs to; "" for no part.
 Parts = list[tuple[str, torch.Tensor]]
 
-#: So many numbers in host memory are added up sooner than they are made one tensor.
+#: Up to this many numbers in host memory, adding them up is faster than building a tensor.
 _FEW = 64
 
 _ORDINARY = (torch.Tensor, torch.nn.Parameter)
-#: Types whose squares neither overflow nor vanish sooner than they should.
+#: Types in which squares overflow or underflow no earlier than they should.
 EXACT = (torch.float32, torch.float64)
 
 KINDS = ("global", "group", "layer", "off")
 
 
 def measure(kind: str, model: torch.nn.Module | None) -> Measure:
-    """Choose what is computed each step.
+    """Return the function that computes the norms at each step.
 
     Args:
-        kind: one of `KINDS`; the finer ones compute the global norm from their parts, so that
-            every gradient is read once.
-        model: gives the parameters' names for `"layer"`.
+        kind: one of `KINDS`. The finer ones compute the global norm from their parts, so that every
+            gradient is read once.
+        model: provides the parameter names for `"layer"`.
     """
     if kind == "off":
         return lambda groups: {}
@@ -46,7 +46,7 @@ def measure(kind: str, model: torch.nn.Module | None) -> Measure:
 
 
 def group_name(group: Group, index: int) -> str:
-    """A param group's `"name"`, else its index."""
+    """Return a param group's `"name"`, else its index."""
     return str(group.get("name", index))
 
 
@@ -55,7 +55,7 @@ def _parameters(groups: Sequence[Group]) -> Iterator[torch.Tensor]:
 
 
 def _global(groups: Sequence[Group]) -> dict[str, Scalar]:
-    """The norm over everything; without further ado where it is all ordinary numbers, and here."""
+    """Return the norm over everything, with a fast path for dense gradients on this process."""
     gradients, device = [], None
     for group in groups:
         for parameter in group["params"]:
@@ -76,7 +76,7 @@ def _global(groups: Sequence[Group]) -> dict[str, Scalar]:
     if not gradients:
         return {}
     enabled = torch.is_grad_enabled()
-    torch._C._set_grad_enabled(False)  # as `no_grad` does, at a third of its price
+    torch._C._set_grad_enabled(False)  # like `no_grad`, at a third of its cost
     try:
         return _named("grad_norm", list(torch._foreach_norm(gradients, 2.0)))
     finally:
@@ -94,7 +94,7 @@ def _by_group(groups: Sequence[Group]) -> Parts:
 
 @torch.no_grad()
 def _measured(parameters: Parts) -> dict[str, Scalar]:
-    """The norm over everything, and over each part."""
+    """Return the norm over everything and over each part."""
     whole: Parts = []
     shared: Parts = []
     for name, parameter in parameters:
@@ -108,18 +108,18 @@ def _measured(parameters: Parts) -> dict[str, Scalar]:
         norms.setdefault(name, []).append(norm)
     for name, norm in _over_processes(shared):
         norms.setdefault(name, []).append(norm)
-    found = _named("grad_norm", [norm for each in norms.values() for norm in each])
-    for name, each in norms.items():
+    metrics = _named("grad_norm", [norm for part_norms in norms.values() for norm in part_norms])
+    for name, part_norms in norms.items():
         if name:
-            found |= _named(f"grad_norm/{name}", each)
-    return found
+            metrics |= _named(f"grad_norm/{name}", part_norms)
+    return metrics
 
 
 def _over_processes(parameters: Parts) -> list[tuple[str, torch.Tensor]]:
-    """Norms of gradients that several processes hold together: a collective for each mesh.
+    """Return norms of gradients that several processes share, with one collective per mesh.
 
-    What is computed depends on the parameters, not on which of them have a gradient here: every
-    process has to take part, with zeros where it has nothing.
+    The computation depends on the parameters, not on which of them have a gradient here: every
+    process has to take part, with zeros if it has no gradients.
     """
     shards: dict[Spread, dict[str, list[torch.Tensor]]] = {}
     for name, parameter in parameters:
@@ -129,17 +129,17 @@ def _over_processes(parameters: Parts) -> list[tuple[str, torch.Tensor]]:
         elif parameter.requires_grad:
             shards.setdefault(spread(parameter), {}).setdefault(name, [])
     attendance.require(shards)
-    found = []
+    norms = []
     for over, named in shards.items():
         sums = total(_squares(list(named.values()), over), over)
-        # a part of which nothing is here counts in the whole alone
-        names = [name if each else "" for name, each in named.items()]
-        found += list(zip(names, sums.sqrt().unbind(), strict=True))
-    return found if any(parameter.grad is not None for _, parameter in parameters) else []
+        # parts without a gradient here still contribute zeros to the global sum
+        names = [name if gradients else "" for name, gradients in named.items()]
+        norms += list(zip(names, sums.sqrt().unbind(), strict=True))
+    return norms if any(parameter.grad is not None for _, parameter in parameters) else []
 
 
 def _squares(parts: Sequence[list[torch.Tensor]], over: Spread) -> torch.Tensor:
-    """Sums of squares of each part, shape (parts,), float64: they add up over processes."""
+    """Return each part's sum of squares, shape (parts,), float64, to be added over processes."""
     norms = _norms([gradient for part in parts for gradient in part])
     if not norms:
         return torch.zeros(len(parts), dtype=torch.float64, device=over[0].device_type)
@@ -153,7 +153,7 @@ def _squares(parts: Sequence[list[torch.Tensor]], over: Spread) -> torch.Tensor:
 
 
 def _norms(gradients: list[torch.Tensor]) -> list[torch.Tensor]:
-    """One norm a gradient, in the same order; `_foreach_norm` where it applies."""
+    """Return one norm per gradient, in the same order; uses `_foreach_norm` if possible."""
     if gradients and all(_simple(g) for g in gradients) and len({g.device for g in gradients}) == 1:
         return list(torch._foreach_norm(gradients, 2.0))
     return [_one(gradient) for gradient in gradients]
@@ -178,7 +178,7 @@ def _one(gradient: torch.Tensor) -> torch.Tensor:
 
 
 def _named(name: str, norms: list[torch.Tensor]) -> dict[str, Scalar]:
-    """The L2 norm of `norms` under `name`; nothing where there is no gradient."""
+    """Return the L2 norm of `norms` under `name`; nothing if there is no gradient."""
     if not norms:
         return {}
     if len(norms) == 1:

@@ -1,4 +1,4 @@
-"""What only the training process can know, noted at almost no cost: for diagnoses at the end."""
+"""Cheap observations in the training process, for the diagnoses at the end of a run."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ import torch
 from lrtrack.capture import torch_patches
 from lrtrack.capture.norms import Group, group_name
 
-#: Groups without a gradient so far are looked at after each of the first steps, then after every
-#: `_STRIDE`th: a prime, so that groups that take turns in any other rhythm are seen.
+#: Groups without a gradient so far are checked after each of the first steps, then after every
+#: `_STRIDE`th. It is a prime, so that groups that alternate at any other period are checked.
 _ALWAYS, _STRIDE = 8, 17
 
 
 class Stepping:
-    """How a scheduler is stepped, seen by what it counts: nothing of it is wrapped.
+    """How a scheduler is stepped, derived from its own counter without wrapping anything.
 
     Args:
-        schedulers: it and all inside it, the outermost first.
-        optimizer: that of the block.
+        schedulers: the scheduler and all schedulers inside it, the outermost first.
+        optimizer: the optimizer of the block.
 
     Attributes:
-        scheduler: the first of them that counts its steps in `last_epoch`; None where none does.
-        begun: what it counted at the begin of the block; None where nothing counts.
-        at: what it counted when the last optimizer step began.
-        moves: optimizer steps before which it had moved, `moved_at` the last of them.
-        jumps: steps at once, where they were others than one → how often.
-        early: steps before the optimizer's first ever.
+        scheduler: the first scheduler that counts its steps in `last_epoch`; None if none does.
+        begun: its count at the start of the block; None if nothing counts.
+        at: its count when the last optimizer step began.
+        moves: number of optimizer steps before which it had moved; `moved_at` is the last of them.
+        jumps: number of scheduler steps at once, if not one → how often.
+        early: scheduler steps before the optimizer's first step.
     """
 
     def __init__(self, schedulers: Sequence[Any], optimizer: torch.optim.Optimizer) -> None:
-        self.scheduler: Any = next((each for each in schedulers if _count(each) is not None), None)
+        self.scheduler: Any = next((part for part in schedulers if _count(part) is not None), None)
         self._optimizer = optimizer
-        self._fresh = not getattr(optimizer, "_opt_called", False)  # torch's own note
+        self._fresh = not getattr(optimizer, "_opt_called", False)  # torch's own flag
         self.begun = self.at = self.position
         self.moves = self.moved_at = self.early = 0
         self.jumps: Counter[int] = Counter()
 
     @property
     def position(self) -> int | None:
-        """What it counts now."""
+        """The scheduler's current count."""
         return None if self.scheduler is None else _count(self.scheduler)
 
     def move(self, made: int) -> None:
-        """Note, as an optimizer step begins, that it has moved since the last one began.
+        """Note at the start of an optimizer step that the scheduler moved since the previous one.
 
         Args:
             made: optimizer steps made in the block so far.
@@ -62,10 +62,10 @@ class Stepping:
 
 
 class Unreached:
-    """The param groups that have had no gradient yet.
+    """The param groups that have not had a gradient yet.
 
     Args:
-        groups: an optimizer's; one that is added later is not looked at.
+        groups: the optimizer's param groups; groups that are added later are not checked.
 
     Attributes:
         waiting: index → group.
@@ -75,27 +75,27 @@ class Unreached:
         self.waiting = {at: group for at, group in enumerate(groups) if group["params"]}
 
     def look(self, steps: int) -> None:
-        """Look after a step, while its gradients are there; after most steps do nothing."""
+        """Check the groups after a step, while its gradients exist; skips most steps."""
         if steps < _ALWAYS or steps % _STRIDE == 0:
             self.look_now()
 
     def look_now(self) -> None:
-        """Look at the gradients that are there."""
+        """Check the gradients that exist now."""
         for at, group in list(self.waiting.items()):
             if any(parameter.grad is not None for parameter in group["params"]):
                 del self.waiting[at]
 
     def names(self) -> Iterator[str]:
-        """Those that have had none, but for groups that want none."""
+        """Return the names of groups that have had no gradient although they require one."""
         for at, group in self.waiting.items():
             if any(parameter.requires_grad for parameter in group["params"]):
                 yield group_name(group, at)
 
 
 def _count(scheduler: Any) -> int | None:
-    """How many steps a scheduler counts; None for one that does not count as torch's do."""
+    """Return a scheduler's step count; None if it does not count as torch's schedulers do."""
     try:
-        found = vars(scheduler).get("last_epoch")
+        count = vars(scheduler).get("last_epoch")
     except TypeError:  # no attributes of its own
         return None
-    return found if type(found) is int else None
+    return count if type(count) is int else None

@@ -1,4 +1,4 @@
-"""Optimizers: found inside wrappers, put into words, and the device they work on."""
+"""Finds optimizers inside wrappers, describes them, and names their devices."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 
 import torch
 
-#: Where wrappers keep the optimizer that they wrap.
+#: Attributes in which wrappers keep the optimizer that they wrap.
 _INNER = ("optimizer", "base")
-#: What schedule-free optimizers count in their groups, among the hyper-parameters.
+#: Counters of schedule-free optimizers, kept in their groups among the hyper-parameters.
 _SCHEDULE_FREE = {"k", "train_mode", "weight_sum", "lr_max", "scheduled_lr"}
 
 
 def unwrap(optimizer: Any) -> torch.optim.Optimizer:
-    """The torch optimizer inside `optimizer`, through any number of wrappers around it.
+    """Return the torch optimizer inside `optimizer`, through any number of wrappers.
 
-    A wrapper may call itself an optimizer (accelerate's do) without ever having become one: what
-    can be observed has torch's step hooks.
+    A wrapper may claim to be an optimizer (accelerate's do) without running its constructor, so an
+    optimizer is recognized by torch's step hooks.
 
     Raises:
-        TypeError: there is none.
+        TypeError: there is no optimizer inside.
     """
-    found, seen = optimizer, 0
-    while found is not None and not _has_hooks(found) and seen < 10:
-        wrapped = (getattr(found, name, None) for name in _INNER)
-        found, seen = next((inner for inner in wrapped if inner is not None), None), seen + 1
-    if not isinstance(found, torch.optim.Optimizer):
+    candidate, depth = optimizer, 0
+    while candidate is not None and not _has_hooks(candidate) and depth < 10:
+        wrapped = (getattr(candidate, name, None) for name in _INNER)
+        candidate, depth = next((inner for inner in wrapped if inner is not None), None), depth + 1
+    if not isinstance(candidate, torch.optim.Optimizer):
         raise TypeError(
             "track() expects a torch.optim.Optimizer (or a wrapper that carries one in "
             f".optimizer) as its first argument, got {type(optimizer).__name__}"
         )
-    return found
+    return candidate
 
 
 def _has_hooks(optimizer: Any) -> bool:
@@ -41,7 +41,7 @@ def _has_hooks(optimizer: Any) -> bool:
 
 
 def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Name and hyper-parameters of group 0 as they were before the scheduler moved them."""
+    """Return the name and the hyper-parameters that group 0 had before the scheduler started."""
     described: dict[str, Any] = {"name": type(optimizer).__name__}
     group = optimizer.param_groups[0] if optimizer.param_groups else {}
     noted = _SCHEDULE_FREE if "weight_sum" in optimizer.defaults else set()
@@ -52,7 +52,7 @@ def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         value = _plain(default if moved else group.get(key, default))
         if value is not None:
             described[key] = value
-    for name in (*_INNER, "base_optimizer"):  # of one that observes itself, such as Lookahead
+    for name in (*_INNER, "base_optimizer"):  # an optimizer inside itself, as in Lookahead
         inner = getattr(optimizer, name, None)
         if isinstance(inner, torch.optim.Optimizer):
             described["optimizer"] = type(inner).__name__
@@ -62,7 +62,7 @@ def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 
 def device_of(optimizer: torch.optim.Optimizer) -> tuple[str, str]:
-    """Type and name of the device that the parameters are on, not of what the machine has."""
+    """Return type and name of the device that holds the parameters."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             return parameter.device.type, _device_name(parameter.device)
@@ -70,36 +70,36 @@ def device_of(optimizer: torch.optim.Optimizer) -> tuple[str, str]:
 
 
 def devices() -> list[tuple[str, str]]:
-    """Type and name of every device that torch can use here, the processor first."""
-    found = [torch.device("cpu")]
+    """Return type and name of every device that torch can use here, the CPU first."""
+    usable = [torch.device("cpu")]
     for kind, backend in (("cuda", torch.cuda), ("xpu", torch.xpu)):
         if backend.is_available():
-            found += [torch.device(kind, index) for index in range(backend.device_count())]
+            usable += [torch.device(kind, index) for index in range(backend.device_count())]
     if torch.backends.mps.is_available():
-        found.append(torch.device("mps"))
-    return [(device.type, _device_name(device)) for device in found]
+        usable.append(torch.device("mps"))
+    return [(device.type, _device_name(device)) for device in usable]
 
 
 def world_size() -> int:
-    """Processes that train together; 1 alone, and where unknown."""
+    """Return the number of processes that train together; 1 if alone or unknown."""
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size()
-    told = os.environ.get("WORLD_SIZE", "1")  # torchrun's word, before the process group is up
-    return int(told) if told.isdigit() and "RANK" in os.environ else 1
+    size = os.environ.get("WORLD_SIZE", "1")  # torchrun sets it before the group exists
+    return int(size) if size.isdigit() and "RANK" in os.environ else 1
 
 
 def rank() -> int:
-    """This process's number among those that train together; 0 alone, and where unknown."""
+    """Return this process's rank among those that train together; 0 if alone or unknown."""
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank()
-    told = os.environ.get("RANK", "0")  # torchrun's word, before the process group is up
-    return int(told) if told.isdigit() and os.environ.get("WORLD_SIZE", "1") != "1" else 0
+    value = os.environ.get("RANK", "0")  # torchrun sets it before the process group exists
+    return int(value) if value.isdigit() and os.environ.get("WORLD_SIZE", "1") != "1" else 0
 
 
 def _plain(value: Any) -> Any:
-    """A hyper-parameter as JSON can hold it; None for what it cannot."""
+    """Return a hyper-parameter as a JSON value; None if JSON cannot hold it."""
     if isinstance(value, torch.Tensor):
         return float(value) if value.numel() == 1 else None
     if isinstance(value, tuple | list):
@@ -118,7 +118,7 @@ def _device_name(device: torch.device) -> str:
 
 
 def cpu_name() -> str:
-    """The processor's model; where that is not known, its kind."""
+    """Return the CPU's model name; its architecture if that is unknown."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 (not a user's path)
             for line in lines:

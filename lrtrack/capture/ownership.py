@@ -1,4 +1,4 @@
-"""Which optimizer a scheduler moves."""
+"""Determines which optimizer a scheduler belongs to."""
 
 from __future__ import annotations
 
@@ -7,49 +7,50 @@ from typing import Any
 
 from lrtrack.capture.nested_schedulers import nested
 
-#: Wrappers around wrappers are opened this deep.
+#: Maximum depth to which wrappers around wrappers are opened.
 _DEPTH = 10
 
 
 def optimizers_of(scheduler: Any) -> Iterator[Any]:
-    """The optimizers that a scheduler and all schedulers inside it carry, wrappers opened."""
+    """Yield the unwrapped optimizers of a scheduler and of all schedulers inside it."""
     for part in nested(scheduler):
         yield from _carried(part)
 
 
 def foreign(optimizer: Any, scheduler: Any) -> Any | None:
-    """The optimizer that `scheduler` moves, where that is not `optimizer`.
+    """Return the optimizer of `scheduler` if it is another one than `optimizer`.
 
-    None too where it cannot be told: a scheduler that carries no optimizer, or several of which
-    one is right. Two wrappers around one optimizer, or around the same param groups, are one.
+    None also if that is unclear: the scheduler has no optimizer, or several of which one matches.
+    Two
+    wrappers around one optimizer, or around the same param groups, count as one.
     """
     try:
         return _foreign(optimizer, scheduler)
-    except Exception:  # somebody else's property: no reason to keep anyone from training
+    except Exception:  # A third-party property that raises must not stop a training.
         return None
 
 
 def _foreign(optimizer: Any, scheduler: Any) -> Any | None:
     parts = list(nested(scheduler))
     moving = [part for part in parts if len(list(nested(part))) == 1]
-    found = [own for part in moving if (own := list(_carried(part)))]
-    if not found:
-        found = [own for part in parts if (own := list(_carried(part)))]
-    asked = list(_opened(optimizer))
-    if not found or any(_related(asked, own) for own in found):
+    scheduler_layers = [own for part in moving if (own := list(_carried(part)))]
+    if not scheduler_layers:
+        scheduler_layers = [own for part in parts if (own := list(_carried(part)))]
+    own_layers = list(_opened(optimizer))
+    if not scheduler_layers or any(_related(own_layers, own) for own in scheduler_layers):
         return None
-    return found[0][0]
+    return scheduler_layers[0][0]
 
 
 def _carried(part: Any) -> Iterator[Any]:
     several = getattr(part, "optimizers", None)
     listed = list(several) if isinstance(several, list | tuple) else []
-    for each in [*listed, getattr(part, "optimizer", None)]:
-        yield from _opened(each)
+    for candidate in [*listed, getattr(part, "optimizer", None)]:
+        yield from _opened(candidate)
 
 
 def _opened(optimizer: Any) -> Iterator[Any]:
-    """An optimizer, and what it wraps."""
+    """Yield an optimizer and the optimizers that it wraps."""
     for _ in range(_DEPTH):
         if optimizer is None:
             return

@@ -1,4 +1,4 @@
-"""Ranger, from the library that keeps it."""
+"""The Ranger optimizer, from pytorch-optimizer."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from lrtrack._optional import load
 
 
 def ranger(params: Any, lr: float = 1e-3, **options: Any) -> torch.optim.Optimizer:
-    """Ranger: rectified Adam inside Lookahead, with gradient centralisation.
+    """Ranger: rectified Adam inside Lookahead, with gradient centralization.
 
     Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond" (2020); Zhang et al.,
-    "Lookahead Optimizer" (2019); Yong et al., "Gradient Centralization" (2020). Its schedule is a
-    flat rate and then a cosine: `lrtrack.scheduler(opt, "flat_cosine", total_steps=…)`.
+    "Lookahead Optimizer" (2019); Yong et al., "Gradient Centralization" (2020). Its usual schedule
+    is a constant rate followed by a cosine:
+    `lrtrack.scheduler(opt, "flat_cosine", total_steps=…)`.
 
     Args:
         params: parameters or param groups, as for any optimizer.
         lr: the learning rate.
-        **options: as `pytorch_optimizer.Ranger` takes them.
+        **options: further arguments of `pytorch_optimizer.Ranger`.
 
     Raises:
-        UsageError: pytorch-optimizer is not installed; the message says how to get it.
+        UsageError: pytorch-optimizer is not installed; the message says how to install it.
     """
     package: Any = load("pytorch_optimizer", extra="ranger")
     optimizer: torch.optim.Optimizer = package.Ranger(params, lr=lr, **options)

@@ -1,4 +1,4 @@
-"""Other people's objects read carefully: whatever they do, nothing here raises."""
+"""Reads third-party objects without ever raising."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class _Missing(Enum):
     MISSING = 0
 
 
-#: Stands for a value that is not there, or that a `Schedule` cannot hold.
+#: Marks a value that is missing, or that a `Schedule` cannot hold.
 MISSING: Final = _Missing.MISSING
 
-#: Nested values deeper than this are left out: they may well contain themselves.
+#: Values that are nested deeper are left out, because they may contain themselves.
 _DEPTH = 6
 #: JSON has no use for larger integers, and Python refuses to print much larger ones.
 _BITS = 1024
@@ -31,24 +31,24 @@ _BITS = 1024
 def plain_value(
     value: Any, other: Callable[[Any], JSON] = lambda value: MISSING, longest: int = 10_000
 ) -> JSON:
-    """Copy `value` into what a `Schedule` holds; MISSING where that cannot be.
+    """Convert `value` to a form that a `Schedule` can hold; MISSING if that is impossible.
 
     Args:
-        value: anything; tensors and numpy's numbers become Python's.
-        other: is asked about values that are neither plain nor containers.
+        value: anything; tensors and NumPy numbers become Python numbers.
+        other: converts values that are neither plain nor containers.
         longest: containers with more items are MISSING.
     """
     try:
         return _plain(value, other, longest, _DEPTH)
-    except Exception:  # somebody else's __iter__, __len__, …
+    except Exception:  # a third-party __iter__, __len__, …
         return MISSING
 
 
 def lookup(thing: Any, name: str) -> Any:
-    """The value that `thing` keeps as `name`; MISSING where there is none.
+    """Return the value that `thing` stores as `name`; MISSING if there is none.
 
-    The instance comes before its class, methods are no values, and `__getattr__` is not asked:
-    what it makes up is not kept.
+    The instance takes precedence over its class, methods do not count as values, and `__getattr__`
+    is not called, because its results are not stored.
     """
     try:
         own = _instance(thing)
@@ -63,26 +63,26 @@ def lookup(thing: Any, name: str) -> Any:
 
 
 def public(thing: Any) -> dict[str, Any]:
-    """Names and values of the public attributes that the instance itself has."""
+    """Return names and values of the instance's own public attributes."""
     names = list(_instance(thing))
     for cls in type(thing).__mro__:
         slots = cls.__dict__.get("__slots__", ())
         names += [slots] if isinstance(slots, str) else list(slots)
-    found = {name: lookup(thing, name) for name in names if not str(name).startswith("_")}
-    return {str(name): value for name, value in found.items() if value is not MISSING}
+    attributes = {name: lookup(thing, name) for name in names if not str(name).startswith("_")}
+    return {str(name): value for name, value in attributes.items() if value is not MISSING}
 
 
 def number(value: Any) -> float:
-    """A float, also of a one-element tensor."""
+    """Convert a value, such as a one-element tensor, to a float."""
     return float(value.item() if isinstance(value, torch.Tensor) else value)
 
 
 def _instance(thing: Any) -> Mapping[str, Any]:
     try:
-        found = object.__getattribute__(thing, "__dict__")
+        attributes = object.__getattribute__(thing, "__dict__")
     except Exception:
         return {}
-    return found if isinstance(found, Mapping) else {}
+    return attributes if isinstance(attributes, Mapping) else {}
 
 
 def _plain(value: Any, other: Callable[[Any], JSON], longest: int, depth: int) -> JSON:

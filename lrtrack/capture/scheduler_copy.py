@@ -1,4 +1,4 @@
-"""A copy of a scheduler that can be stepped while the user's own stays as it is."""
+"""A copy of a scheduler that can be stepped while the user's own stays unchanged."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lrtrack.errors import UsageError
 
 
 def stand_in(scheduler: Any) -> tuple[Any, list[dict[str, Any]]]:
-    """Copy a scheduler onto an optimizer that has the param groups' settings, and no parameters.
+    """Copy a scheduler onto an optimizer with the same settings but without parameters.
 
     Returns:
-        The copy, and the param groups whose `lr` it moves.
+        The copy, and the param groups whose `lr` it changes.
 
     Raises:
-        UsageError: it has no optimizer that could be found, or cannot be copied.
+        UsageError: no optimizer was found in the scheduler, or it cannot be copied.
     """
     name = type(scheduler).__name__
     optimizers = list(optimizers_of(scheduler))
@@ -38,8 +38,8 @@ def stand_in(scheduler: Any) -> tuple[Any, list[dict[str, Any]]]:
 
 
 def _settings(group: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in group.items() if key != "params"}
-    return {**copy.deepcopy(kept), "params": [_parameter()]}
+    settings = {key: value for key, value in group.items() if key != "params"}
+    return {**copy.deepcopy(settings), "params": [_parameter()]}
 
 
 def _parameter() -> torch.nn.Parameter:
@@ -47,7 +47,7 @@ def _parameter() -> torch.nn.Parameter:
 
 
 class _StandIn(torch.optim.SGD):
-    """Has the groups that a scheduler moves; its steps do nothing."""
+    """An optimizer with the groups that a scheduler changes; its steps do nothing."""
 
     def __init__(self, original: Any, groups: list[dict[str, Any]]) -> None:
         super().__init__([_parameter()], lr=0.0)
@@ -56,14 +56,14 @@ class _StandIn(torch.optim.SGD):
         self._original = original
 
         def step() -> None:
-            """Looks as torch expects, when it checks that optimizer and scheduler take turns."""
+            """Do nothing; torch inspects this method to check the order of steps."""
 
         step._wrapped_by_lr_sched = True  # type: ignore[attr-defined]
         self.step = step  # type: ignore[method-assign, assignment]
         self._opt_called = True
 
     def __getattr__(self, name: str) -> Any:
-        """What a scheduler reads off its optimizer besides; nothing that could change it."""
+        """Return another attribute that a scheduler reads, unless it is mutable."""
         value = getattr(self.__dict__.get("_original"), name)
         if value is None or isinstance(value, bool | int | float | str):
             return value

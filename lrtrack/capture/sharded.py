@@ -1,8 +1,8 @@
-"""Tensors that several processes hold in parts (DTensor, FSDP2): put together in few collectives.
+"""Tensors whose parts are on several processes (DTensor, FSDP2), combined in few collectives.
 
-They are known by what they carry, a device mesh and placements. A collective in which a process is
-missing never returns, so that every one here is taken only where all processes of the mesh observe
-their optimizers: each says so beforehand in the process group's own key-value store.
+They are recognized by their device mesh and placements. A collective never returns if a process is
+missing, so each one here runs only if all processes of the mesh observe their optimizers. Each
+process announces that beforehand in the process group's key-value store.
 """
 
 from __future__ import annotations
@@ -15,64 +15,64 @@ import torch
 
 from lrtrack.errors import UsageError
 
-#: A device mesh, and those of its dimensions over which the parts of a tensor are spread.
+#: A device mesh, and those of its dimensions over which a tensor is split.
 Spread = tuple[Any, tuple[int, ...]]
 
-#: Seconds to wait for a process that has not said yet that it observes.
+#: Seconds to wait for a process that has not announced its observation yet.
 PATIENCE = 5.0
 
 
 def is_shared(tensor: torch.Tensor) -> bool:
-    """Whether several processes hold the tensor together."""
+    """Whether the tensor is distributed over several processes."""
     plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
     return not plain and hasattr(tensor, "placements") and hasattr(tensor, "device_mesh")
 
 
 def spread(tensor: Any) -> Spread:
-    """Where the parts of a shared tensor are; no dimension where each process has it whole."""
+    """Return where the parts of a shared tensor are; no dimension if each process has all of it."""
     mesh = tensor.device_mesh
-    parts = [at for at, each in enumerate(tensor.placements) if not each.is_replicate()]
+    parts = [at for at, placement in enumerate(tensor.placements) if not placement.is_replicate()]
     return mesh, tuple(at for at in parts if mesh.size(at) > 1)
 
 
 def local(tensor: Any) -> tuple[torch.Tensor, Spread]:
-    """This process's part of a shared tensor, and where the others are.
+    """Return this process's part of a shared tensor, and where the others are.
 
-    What is still to be summed up over the processes is summed up first, which is a collective for
-    this tensor alone; gradients are hardly ever in that state when an optimizer gets them.
+    If values still have to be summed over the processes, they are summed first, with a collective
+    for this tensor alone. Gradients are rarely in that state when an optimizer receives them.
     """
-    if any(each.is_partial() for each in tensor.placements):
+    if any(placement.is_partial() for placement in tensor.placements):
         from torch.distributed.tensor import Replicate
 
         attendance.require([spread(tensor)])
-        whole = [Replicate() if each.is_partial() else each for each in tensor.placements]
+        whole = [Replicate() if p.is_partial() else p for p in tensor.placements]
         tensor = tensor.redistribute(placements=whole)
     return tensor.to_local(), spread(tensor)
 
 
 def total(parts: torch.Tensor, over: Spread) -> torch.Tensor:
-    """The sum of all processes' `parts`: one collective for each dimension that is spread."""
+    """Return the sum of all processes' `parts`, with one collective per split dimension."""
     return _reduced(parts, over, torch.distributed.ReduceOp.SUM)
 
 
 def largest(value: int, over: Iterable[Spread]) -> int:
-    """The largest of all processes' values."""
-    found = torch.tensor(value)
-    for each in over:
-        found = _reduced(found, each, torch.distributed.ReduceOp.MAX)
-    return int(found.item())
+    """Return the largest of all processes' values."""
+    maximum = torch.tensor(value)
+    for mesh in over:
+        maximum = _reduced(maximum, mesh, torch.distributed.ReduceOp.MAX)
+    return int(maximum.item())
 
 
 def whole(tensor: Any) -> torch.Tensor:
-    """The global value of a shared tensor, which is a collective."""
+    """Return the global value of a shared tensor, with a collective."""
     attendance.require([spread(tensor)])
-    found: torch.Tensor = tensor.full_tensor()
-    return found
+    full: torch.Tensor = tensor.full_tensor()
+    return full
 
 
 def _reduced(parts: torch.Tensor, over: Spread, operation: Any) -> torch.Tensor:
     mesh, dimensions = over
-    if parts.device.type != mesh.device_type:  # offloaded, but the processes talk over the device
+    if parts.device.type != mesh.device_type:  # offloaded; communication needs the device
         parts = parts.to(mesh.device_type)
     for dimension in dimensions:
         torch.distributed.all_reduce(parts, operation, group=mesh.get_group(dimension))
@@ -80,7 +80,7 @@ def _reduced(parts: torch.Tensor, over: Spread, operation: Any) -> torch.Tensor:
 
 
 class Attendance:
-    """Which processes have an optimizer with shared parameters under observation."""
+    """Knows which processes observe an optimizer with shared parameters."""
 
     def __init__(self) -> None:
         self._open: set[int] = set()
@@ -88,7 +88,7 @@ class Attendance:
         self._known: dict[Any, bool] = {}
 
     def enter(self, capture: object) -> None:
-        """Say that this process observes, for `capture`, until its `leave`."""
+        """Announce that this process observes, for `capture`, until its `leave`."""
         self._open.add(id(capture))
         if len(self._open) > 1:
             return
@@ -98,9 +98,9 @@ class Attendance:
             self._store.set(_key(torch.distributed.get_rank()), "1")
 
     def leave(self, capture: object, failed: bool = False) -> None:
-        """End what `enter` began; after a failure the store, too, may no longer answer.
+        """End what `enter` began. Idempotent.
 
-        Idempotent.
+        After a failure the store may no longer answer, so it is left alone.
         """
         if id(capture) not in self._open:
             return
@@ -110,32 +110,32 @@ class Attendance:
             store.delete_key(_key(torch.distributed.get_rank()))
 
     def require(self, over: Iterable[Spread]) -> None:
-        """Make sure that all processes will take part.
+        """Check that all processes will take part.
 
         Raises:
-            UsageError: they will not. All processes of a mesh come to the same conclusion.
+            UsageError: some will not. All processes of a mesh come to the same conclusion.
         """
         for mesh, dimensions in over:
             if dimensions and mesh not in self._known:
                 self._known[mesh] = self._complete(mesh)
             if dimensions and not self._known[mesh]:
                 raise UsageError(
-                    "parameters are sharded over several processes, and not all of these have "
-                    "track() open: use it on every rank, only rank 0 writes"
+                    "parameters are sharded over several processes, but not all of them have "
+                    "track() open. Fix: use track() on every rank; only rank 0 writes"
                 )
 
     def _complete(self, mesh: Any) -> bool:
         if self._store is None:
-            return True  # there is no way to ask
+            return True  # no store to ask
         keys = [_key(rank) for rank in mesh.mesh.flatten().tolist()]
         try:
             self._store.wait(keys, timedelta(seconds=PATIENCE))
-        except Exception:  # each kind of store has its own
+        except Exception:  # each kind of store raises its own exception
             return False
         return True
 
 
-#: The processes' attendance, as far as this process knows.
+#: The attendance as known to this process.
 attendance = Attendance()
 
 
@@ -144,7 +144,7 @@ def _key(rank: int) -> str:
 
 
 def _store() -> Any:
-    """The default process group's store; None where torch does not give it away."""
+    """Return the default process group's store; None if torch does not provide it."""
     try:
         from torch.distributed.distributed_c10d import _get_default_store
 

@@ -1,4 +1,4 @@
-"""Learning rates before any training: the very ones that training then uses."""
+"""Computes learning rates before a training, exactly as the training will use them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from lrtrack.capture.scheduler_copy import stand_in
 from lrtrack.capture.time_decay import TimeDecayLR
 from lrtrack.errors import UsageError
 
-#: What the simulated optimizer begins with.
+#: Momentum of the simulated optimizer.
 LR, MOMENTUM = 0.1, 0.9
-#: A plateau schedule that is told nothing else is told this: a metric that never improves.
+#: The metric for a plateau schedule if none is given: it never improves.
 _FLAT_METRIC = 1.0
 
 
@@ -42,31 +42,31 @@ def simulate(
     metrics: Iterable[float] | None = None,
     seconds_per_step: float = 1.0,
 ) -> NDArray[np.float64]:
-    """The learning rates that the next `steps` optimizer steps use.
+    """Return the learning rates that the next `steps` optimizer steps use.
 
-    Each is read right before a step, the scheduler moves after it; equal to training float for
-    float, because torch's own classes compute them. A scheduler that is handed in stays as it
-    is, and so does its optimizer: a copy is stepped, without parameters or optimizer state.
+    Each rate is read right before a step, and the scheduler moves after it. Rates equal those of a
+    training exactly, because torch's own classes compute them. A scheduler that is passed in stays
+    unchanged, and so does its optimizer: a copy without parameters or optimizer state is stepped.
 
-    1,000,000 steps take 0.4 to 1.5 s of processor time with torch's classes, lrtrack's, and
+    1,000,000 steps take 0.4 to 1.5 s of CPU time with the classes of torch and lrtrack and with
     chains of them, whose `get_lr()` is called without the rest of `step()`. Any other class is
-    stepped in full, as nobody knows what its `step()` does besides: 4 s for a `ChainedScheduler`
-    of two. (Measured with torch 2.13 on a 2-core machine.)
+    stepped in full, because its `step()` may do more: 4 s for a `ChainedScheduler` of two.
+    (Measured with torch 2.13 on a 2-core machine.)
 
     Args:
-        schedule: a spec in any of `lrtrack.scheduler`'s forms, or a scheduler.
-        steps: how many.
+        schedule: a spec in any form that `lrtrack.scheduler` accepts, or a scheduler.
+        steps: the number of optimizer steps.
         lr: initial learning rate for a spec; a scheduler has its own.
-        total_steps: for a spec's open lengths; None: `steps`.
-        metrics: what a plateau schedule is told after each step; None: it never improves.
-        seconds_per_step: how many seconds a step takes, for schedules that decay with time.
+        total_steps: length for a spec that leaves it open; None means `steps`.
+        metrics: values for a plateau schedule, one after each step; None: it never improves.
+        seconds_per_step: seconds that a step takes, for schedules that decay with time.
 
     Returns:
         Learning rates, shape (steps, param groups).
 
     Raises:
         UsageError: the spec cannot be read, ends before `steps`, or the scheduler cannot be
-            stepped without knowing more.
+            stepped without more information.
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise UsageError(
@@ -83,19 +83,19 @@ def simulate(
         total = steps if total_steps is None else total_steps
         moving, groups = build(optimizer, schedule, total, clock=clock), optimizer.param_groups
         optimizer._opt_called = True  # type: ignore[attr-defined]  # else torch warns
-    found = [[_number(group["lr"])] for group in groups]
-    told = [] if metrics is None else [float(value) for value in islice(metrics, steps)]
-    if metrics is not None and len(told) < steps - 1:
+    rates = [[_number(group["lr"])] for group in groups]
+    values = [] if metrics is None else [float(value) for value in islice(metrics, steps)]
+    if metrics is not None and len(values) < steps - 1:
         raise UsageError(
             f"{steps} steps need {steps - 1} metric values, one after each step but the last; "
-            f"got {len(told)}"
+            f"got {len(values)}"
         )
     try:
-        _Run(groups, found, clock, told).advance(moving, steps - 1)
-    except Exception as error:  # what somebody else's step() may raise
+        _Run(groups, rates, clock, values).advance(moving, steps - 1)
+    except Exception as error:  # whatever a third-party step() may raise
         name = type(moving).__name__
         raise UsageError(f"{name} cannot be simulated for {steps} steps: {error}") from error
-    return np.array(found, dtype=np.float64).T
+    return np.array(rates, dtype=np.float64).T
 
 
 def _dummy(lr: float) -> torch.optim.Optimizer:
@@ -110,7 +110,7 @@ def _number(value: Any) -> float:
 
 
 class _Clock:
-    """A clock that moves by the step."""
+    """A clock that advances with each step."""
 
     def __init__(self, seconds: float) -> None:
         if not seconds >= 0:
@@ -136,11 +136,11 @@ class _Run:
         self._found = found
         self._clock = clock
         self._metrics = metrics
-        # a tensor is written in place, which costs its time anyway
+        # a tensor is written in place, which is slow in any case
         self._plain = all(isinstance(group["lr"], int | float) for group in groups)
 
     def advance(self, scheduler: Any, steps: int) -> None:
-        """Do `steps` steps of a scheduler in the fastest way that is exact for it."""
+        """Step a scheduler `steps` times in the fastest way that is exact for it."""
         if type(scheduler) is SequentialLR:
             self._chain(scheduler, steps)
         elif self._plain and _is_simple(scheduler):
@@ -161,7 +161,7 @@ class _Run:
                 rates.append(number(group["lr"]))
 
     def _chain(self, chain: Any, steps: int) -> None:
-        """Parts in their turn; the step that changes over is the chain's own."""
+        """Step the parts in turn; the chain itself makes the step that switches parts."""
         while steps:
             ends = chain._milestones
             at = bisect_right(ends, chain.last_epoch)
@@ -175,7 +175,7 @@ class _Run:
             steps -= inner
 
     def _tight(self, scheduler: Any, steps: int) -> None:
-        """What `LRScheduler.step` does, less what nobody reads while no one looks."""
+        """Do what `LRScheduler.step` does, except for state that nothing reads in a simulation."""
         epochs = range(scheduler.last_epoch + 1, scheduler.last_epoch + steps + 1)
         scheduler._step_count += min(steps, 1)  # tells the first step from the others
         if isinstance(scheduler, OneCycleLR | CyclicLR):
@@ -202,7 +202,7 @@ class _Run:
             add(rate)
 
     def _restarts(self, scheduler: Any, epochs: range) -> None:
-        for scheduler.last_epoch in epochs:  # the one class of torch whose `step` keeps count
+        for scheduler.last_epoch in epochs:  # the only class of torch whose `step` keeps state
             scheduler.T_cur += 1
             if scheduler.T_cur >= scheduler.T_i:
                 scheduler.T_cur %= scheduler.T_i
@@ -223,7 +223,7 @@ class _Run:
 
 
 def _is_simple(scheduler: Any) -> bool:
-    """Whether all that a step does is to set what `get_lr()` computes."""
+    """Whether a step only sets the rates that `get_lr()` computes."""
     cls = type(scheduler)
     if cls is CosineAnnealingWarmRestarts:
         return True

@@ -1,10 +1,10 @@
-"""One optimizer's steps, seen through its own step hooks.
+"""Records an optimizer's steps through its own step hooks.
 
-`register_step_pre_hook` / `register_step_post_hook` and never a patched `step`: schedulers wrap
-`step` themselves, and what hangs on the instance would break pickle and deepcopy.
+It uses `register_step_pre_hook` and `register_step_post_hook` and never patches `step`: schedulers
+wrap `step` themselves, and attributes on the instance would break pickle and deepcopy.
 
-Longer than other files: all that one step does is kept in one place, and flat, as it is the only
-work on the training thread.
+Longer than other files, because all the work of one step is in one place and inlined: it is the
+only work on the training thread.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ class StepCapture:
     """Observes an optimizer and its scheduler between `attach` and `detach`.
 
     Attributes:
-        step: the step just done, from 0; -1 before the first.
-        on_step: gets each recorded step.
+        step: the last step, from 0; -1 before the first.
+        on_step: called with each recorded step.
         made: steps made since `attach`.
-        accumulates: a step's closure has the last of several micro-batches: its loss is added to
-            what was seen since the step before.
-        counts: what becomes of the number of backward calls behind a loss.
+        accumulates: whether a step's closure holds the last of several micro-batches; its loss is
+            then added to the losses since the previous step.
+        counts: handles the number of backward calls behind a loss.
         stepping: how the scheduler is stepped.
         unreached: param groups without a gradient so far.
 
     Args:
-        optimizer: whose steps are counted.
-        scheduler: looked through for a plateau schedule and for cycled momentum.
+        optimizer: the optimizer whose steps are counted.
+        scheduler: searched for a plateau schedule and for cycled momentum.
         on_step: see above; may be set later.
-        on_plateau: gets each value given to a `ReduceLROnPlateau` in `scheduler`.
+        on_plateau: called with each value given to a `ReduceLROnPlateau` in `scheduler`.
         norms: as in `track()`.
         model: names the parameters for `norms="layer"`.
         every: record each k-th step, beginning with the first.
         capture_loss: whether losses are recorded.
-        clock: seconds since the epoch.
+        clock: returns seconds since the epoch.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class StepCapture:
         self._inner_steps = 0
 
     def attach(self) -> None:
-        """Put the hooks in place."""
+        """Install the hooks."""
         try:
             if self._shared():
                 attendance.enter(self)
@@ -120,10 +120,10 @@ class StepCapture:
             raise
 
     def detach(self, failed: bool = False) -> None:
-        """Take everything out again; `failed` where an exception ends the block. Idempotent.
+        """Remove all hooks; `failed` if an exception ends the block. Idempotent.
 
-        Nothing is needed for that but the capture itself, as an interrupt may come between putting
-        something in place and keeping what takes it out.
+        This needs nothing but the capture itself, because an interrupt may come between installing
+        a hook and storing its handle.
         """
         for scheduler in self._schedulers:
             torch_patches.stop_listening(scheduler, self._on_plateau)
@@ -134,8 +134,8 @@ class StepCapture:
         torch_patches.quietly("the param groups", self.unreached.look_now)
         self._under_way = None
 
-    # What runs at each step is set out flat: between torch's own operations its code and data have
-    # left the processor's caches, so that every function called costs as much as ten warm ones.
+    # The code of each step is inlined: between torch's own operations, its code and data have left
+    # the CPU caches, so that every function call costs as much as ten warm ones.
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         self._here = here = current_notes()
         if here.away or is_compiling():
@@ -217,14 +217,14 @@ class StepCapture:
         here.used, here.stepping = True, None
 
     def _look_inside(self, closure: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        # With a closure the gradients do not exist yet: look after its first evaluation.
-        seen = partial(self._read_closure, self._here.loss, self._here.count)
-        first = FirstEvaluation(closure, partial(torch_patches.quietly, "the closure", seen))
+        # With a closure the gradients do not exist yet: read them after its first evaluation.
+        read = partial(self._read_closure, self._here.loss, self._here.count)
+        first = FirstEvaluation(closure, partial(torch_patches.quietly, "the closure", read))
         return with_closure(first, args, kwargs)
 
     def _is_inner(self, caller: FrameType) -> bool:
-        # torch runs the hooks in `step` and once more where a subclass's `step` calls its parent's.
-        # A step under way whose frame has left the stack has raised.
+        # torch runs the hooks in `step` and again if a subclass's `step` calls its parent's.
+        # If the frame of the step under way has left the stack, that step has raised.
         frame: FrameType | None = caller
         while frame is not None and frame is not self._under_way:
             frame = frame.f_back
@@ -234,14 +234,14 @@ class StepCapture:
         return True
 
     def _read_scaler(self) -> None:
-        # A fused optimizer is called by a GradScaler in any case, and skips the step by itself.
-        # To know what it will do, this step alone has to wait for its device.
-        found = self._optimizer.found_inf  # type: ignore[attr-defined]
-        self._skipped = isinstance(found, torch.Tensor) and bool(found.item())
+        # A GradScaler always calls a fused optimizer, which then skips the step by itself. Only
+        # here does the capture wait for a device, to know whether the step will be skipped.
+        found_inf = self._optimizer.found_inf  # type: ignore[attr-defined]
+        self._skipped = isinstance(found_inf, torch.Tensor) and bool(found_inf.item())
 
     def _agree(self) -> None:
-        # Norms of sharded gradients are taken by all processes at the same steps; but a run may
-        # be resumed, and only one of them find its journal.
+        # All processes must compute norms of sharded gradients at the same steps, but only one of
+        # them may find the journal of a resumed run.
         meshes = {spread(parameter) for parameter in self._shared()}
         if meshes:
             attendance.require(meshes)
@@ -269,14 +269,14 @@ class StepCapture:
         groups = self._optimizer.param_groups
         scale = getattr(self._optimizer, "grad_scale", None)
         if here.clipped is not None and self._wholly and scale is None:
-            known = here.clipped.norm(groups)
-            if known is not None:
-                self._metrics["grad_norm"] = known
+            clipped_norm = here.clipped.norm(groups)
+            if clipped_norm is not None:
+                self._metrics["grad_norm"] = clipped_norm
                 return
-        found = self._measure(groups)
+        norms = self._measure(groups)
         if isinstance(scale, torch.Tensor):  # a fused optimizer unscales within its step
-            found = {name: divide(norm, scale) for name, norm in found.items()}
-        self._metrics.update(found)
+            norms = {name: divide(norm, scale) for name, norm in norms.items()}
+        self._metrics.update(norms)
 
     def _read_closure(self, earlier: Scalar | None, count: int, loss: Any) -> None:
         here = current_notes()
@@ -288,7 +288,7 @@ class StepCapture:
             before = earlier if self.accumulates else None
             self.counts.of_closure = 1 if before is None else 1 + count
             self._write("loss", add(before, hold_number(loss)))
-        elif earlier is not None and here.loss is None:  # a closure that only clips, or logs
+        elif earlier is not None and here.loss is None:  # a closure that only clips or logs
             self.counts.of_closure = count
             self._write("loss", earlier)
 
@@ -296,7 +296,7 @@ class StepCapture:
         self._metrics[name] = together(value)
 
     def _complete(self, here: Notes) -> None:
-        """Write what is not there, or not a number, in most steps."""
+        """Record the values that most steps lack or that are not numbers yet."""
         metrics, loss = self._metrics, here.loss
         if here.preclip is not None:
             torch_patches.quietly("the clipping", self._write, "grad_norm_preclip", here.preclip)

@@ -1,4 +1,4 @@
-"""What happened on a thread since its last optimizer step, until the step's record is made."""
+"""What happened on a thread since its last optimizer step, until that step is recorded."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from lrtrack.capture.device_scalars import Scalar
 
 
 class Notes:
-    """One thread's notes.
+    """The notes of one thread.
 
-    A step that begins says so in `used` and `stepping`, and clears what a step of another optimizer
-    has used. A step's notes stay readable until something new is noted or another step begins, as
-    several captures may observe one optimizer.
+    A step sets `used` and `stepping` when it begins, and clears notes that a step of another
+    optimizer has used. A step's notes stay readable until something new is
+    noted or another step begins, because several captures may observe one optimizer.
 
     Attributes:
-        used: a step has begun since the last note.
+        used: whether a step has begun since the last note.
         stepping: id of the optimizer whose step is under way.
-        count: backward calls that `loss` is the sum of; of no meaning where that is None.
-        away: what happens now is no training, and none of a block's business.
-        scaling: a scaler has scaled something, which may be a loss.
-        total: the L2 norm that torch last found, to be clipped with.
-        clipped: what the last clipping left, if it was by the L2 norm.
+        count: number of backward calls that `loss` is the sum of; meaningless if `loss` is None.
+        away: whether the current code is no training and must be ignored by all blocks.
+        scaling: whether a scaler has scaled something, which may be a loss.
+        total: the L2 norm that torch last computed for clipping.
+        clipped: the gradients after the last clipping, if it was by the L2 norm.
     """
 
     __slots__ = (
@@ -46,7 +46,7 @@ class Notes:
         self.scaling = False
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Clear all notes."""
         self.used = False
         self.loss = None
         self.preclip = None
@@ -55,17 +55,17 @@ class Notes:
         self.scaling = False
 
     def end_step(self) -> None:
-        """Say that a step was made, or skipped."""
+        """Note that a step was made or skipped."""
         self.used, self.stepping = True, None
 
 
-# One look at the thread's own storage gives all: a step asks three times.
+# One lookup in the thread's storage returns everything, because each step needs it three times.
 own = threading.local()
 _period = 0
 
 
 def current_notes() -> Notes:
-    """This thread's notes, without what is left from before the present blocks."""
+    """Return this thread's notes, without anything from before the current blocks."""
     try:
         here: Notes = own.notes
     except AttributeError:
@@ -77,7 +77,7 @@ def current_notes() -> Notes:
 
 
 def fresh_notes() -> Notes:
-    """This thread's notes, to be added to: what a step has used is forgotten."""
+    """Return this thread's notes for writing, without anything that a step has used."""
     here = current_notes()
     if here.used:
         here.clear()
@@ -85,20 +85,20 @@ def fresh_notes() -> Notes:
 
 
 def new_period() -> int:
-    """Let all notes so far be forgotten; the number of the period that begins."""
+    """Discard all notes so far; returns the number of the new period."""
     global _period
     _period += 1
     return _period
 
 
 def period() -> int:
-    """The number of the present period."""
+    """Return the number of the current period."""
     return _period
 
 
 @contextmanager
 def away() -> Iterator[None]:
-    """Let this thread run steps, on any optimizer, that no open block sees."""
+    """Let this thread run steps, on any optimizer, that no open block records."""
     here = current_notes()
     before, here.away = here.away, True
     try:

@@ -1,15 +1,15 @@
-"""Seeing what torch itself is asked to do, while any block is open.
+"""Observes calls to torch itself while any block is open.
 
-Six functions of torch are wrapped when the first block opens and put back when the last one
-closes. Each wrapper calls the original first-hand and takes a note; notes are kept a thread, so
-that two trainings in two threads never mix.
+Six functions of torch are wrapped when the first block opens and restored when the last one closes.
+Each wrapper calls the original and takes a note. Notes are kept per thread, so that trainings in
+two threads never mix.
 
 - `torch.autograd.backward`: the loss (`Tensor.backward` ends there too, so each call counts once)
 - `clip_grad._get_total_norm`, `._clip_grads_with_norm_`: the norm before clipping, which
-  `clip_grad_norm_` finds with the one and hands to the other; wrapped inside their module, so
-  that they are seen however the user imported `clip_grad_norm_`
-- `GradScaler.scale`, `.step`: the unscaled loss; the end of a step, also where it was skipped
-- `ReduceLROnPlateau.step`: the metric it is given
+  `clip_grad_norm_` computes with the first and passes to the second; wrapped inside their module,
+  so that they are seen however the user imported `clip_grad_norm_`
+- `GradScaler.scale`, `.step`: the unscaled loss; the end of a step, also of a skipped one
+- `ReduceLROnPlateau.step`: the metric it receives
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from lrtrack.capture.device_scalars import Scalar, add, divide, hold
 from lrtrack.capture.thread_state import Notes, current_notes, fresh_notes, new_period, own, period
 from lrtrack.errors import warn
 
-#: Under this name a scaled loss's node keeps (the loss, the scale).
+#: The key under which a scaled loss's graph node keeps (the loss, the scale).
 _SCALED = "lrtrack.scaled"
-#: How many nodes behind a loss are asked.
+#: Maximum number of graph nodes searched behind a loss.
 _NODES = 16
 
-#: Reentrant, as a block may be let go wherever Python collects garbage.
+#: Reentrant, because garbage collection may close a block at any point.
 _lock = threading.RLock()
-#: Whose capture observes which optimizer.
+#: Which capture observes which optimizer.
 _watched: dict[int, torch.optim.Optimizer] = {}
 _told: set[str] = set()
-#: Ids of watched optimizers that a scaler has stepped, or skipped.
+#: Ids of observed optimizers that a scaler has stepped or skipped.
 _attempted: set[int] = set()
 _undo: list[Callable[[], None]] = []
 _plateau_listeners: weakref.WeakKeyDictionary[Any, list[Callable[[float], None]]] = (
@@ -70,18 +70,18 @@ def start(capture: object, optimizer: torch.optim.Optimizer) -> None:
 
 
 def stop(capture: object) -> None:
-    """End what `start` began; with the last one, torch is as it was. Idempotent."""
+    """End what `start` began; the last call restores torch. Idempotent."""
     with _lock:
         optimizer = _watched.pop(id(capture), None)
         _attempted.discard(id(optimizer))
         if not _watched:
             while _undo:
                 _undo[-1]()
-                _undo.pop()  # afterwards, so that an interrupt between the two leaves nothing
+                _undo.pop()  # last, so that an interrupt in between leaves nothing behind
 
 
 def attempted(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a gradient scaler has stepped the optimizer in this block, or has skipped a step."""
+    """Whether a gradient scaler has stepped the optimizer in this block, or skipped a step."""
     return id(optimizer) in _attempted
 
 
@@ -91,14 +91,14 @@ def listen_to_plateau(scheduler: Any, listener: Callable[[float], None]) -> None
 
 
 def stop_listening(scheduler: Any, listener: Callable[[float], None]) -> None:
-    """End `listen_to_plateau`; idempotent."""
+    """End `listen_to_plateau`. Idempotent."""
     listeners = _plateau_listeners.get(scheduler, [])
     if listener in listeners:
         listeners.remove(listener)
 
 
 def quietly(what: str, function: Callable[..., Any], *args: Any) -> Any:
-    """Run an observation; its failure must cost the user one warning and nothing else."""
+    """Run an observation; if it fails, the only effect for the user is one warning."""
     try:
         return function(*args)
     except Exception as error:
@@ -107,7 +107,7 @@ def quietly(what: str, function: Callable[..., Any], *args: Any) -> Any:
 
 
 def not_observed(what: str, error: Exception) -> None:
-    """Say once that something could not be observed."""
+    """Warn once that something could not be observed."""
     if what not in _told:
         _told.add(what)
         warn(f"lrtrack could not observe {what}: {error!r}. Training is not affected.")
@@ -116,26 +116,26 @@ def not_observed(what: str, error: Exception) -> None:
 def _replace(
     owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]
 ) -> None:
-    """Put what `around` makes of a function in its place, and note how to take it out again."""
+    """Replace a function by what `around` returns for it, and store how to restore it."""
     original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
     observed = functools.wraps(original)(around(original))
 
     def undo() -> None:
-        # Someone who wrapped us meanwhile keeps his wrapper, and ours under it only passes on.
+        # If other code has wrapped ours meanwhile, its wrapper stays and ours only passes calls on.
         if getattr(owner, name) is observed:
             setattr(owner, name, original)
 
-    _undo.append(undo)  # before the function is replaced: an interrupt may come in between
+    _undo.append(undo)  # before the function is replaced, because an interrupt may come in between
     setattr(owner, name, observed)
 
 
 def _observed(note: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    """`original` with a note taken of each call that went well."""
+    """Return `original` with a note taken of each successful call."""
     own_period, name = period(), original.__name__
 
     def observed(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
-        # A wrapper of an earlier period may lie under someone else's: only the newest takes notes.
+        # Other code may hold a wrapper of an earlier period: only the newest takes notes.
         if _watched and own_period == period() and not current_notes().away:
             quietly(name, note, result, args, kwargs)
         return result
@@ -144,9 +144,9 @@ def _observed(note: Callable[..., Any], original: Callable[..., Any]) -> Callabl
 
 
 def _observed_backward(original: Callable[..., Any]) -> Callable[..., Any]:
-    """`torch.autograd.backward` with a note taken of the loss.
+    """Return `torch.autograd.backward` with a note taken of the loss.
 
-    Noted before the pass, as there are loops that step within it, and taken back where it raises.
+    The note is taken before the pass, as some loops step within it, and removed if it raises.
     Inside a backward pass, backward is called by reentrant checkpointing, not by the user.
     """
     own_period = period()
@@ -155,31 +155,31 @@ def _observed_backward(original: Callable[..., Any]) -> Callable[..., Any]:
         here = getattr(own, "notes", None)
         if here is None or here.period != own_period:
             here = current_notes()
-            if here.period != own_period:  # a wrapper of blocks that are over
+            if here.period != own_period:  # a wrapper of blocks that have closed
                 return original(*args, **kwargs)
         if here.away or not _watched or _pass() != -1 or is_compiling():
             return original(*args, **kwargs)
-        if here.used:  # as `Notes.clear` does it
+        if here.used:  # same as `Notes.clear`
             here.used = here.scaling = False
             here.loss = here.preclip = here.total = None
-        known, here.clipped = here.loss, None
+        earlier, here.clipped = here.loss, None
         try:
-            given = args[0] if args else kwargs["tensors"]
-            if known is None and not here.scaling and type(given) is Tensor and given.is_cpu:
-                value = given.item()
+            tensors = args[0] if args else kwargs["tensors"]
+            if earlier is None and not here.scaling and type(tensors) is Tensor and tensors.is_cpu:
+                value = tensors.item()
                 here.loss, here.count = None if isinstance(value, complex) else value, 1
             else:
-                _note_losses(here, given)
+                _note_losses(here, tensors)
         except (RuntimeError, ValueError) as error:
-            if type(given) is not Tensor or given.numel() == 1:  # sooner than asking each time
+            if type(tensors) is not Tensor or tensors.numel() == 1:  # faster than a check each time
                 not_observed("backward", error)
         except Exception as error:
             not_observed("backward", error)
         try:
             return original(*args, **kwargs)
         except BaseException:
-            if not here.used and here.loss is not known:
-                here.loss = known
+            if not here.used and here.loss is not earlier:
+                here.loss = earlier
                 here.count -= 1
             raise
 
@@ -187,18 +187,18 @@ def _observed_backward(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _note_losses(here: Notes, given: Any) -> None:
-    known = here.loss
+    earlier = here.loss
     for tensor in (given,) if isinstance(given, torch.Tensor) else _tensors(given):
         if tensor.numel() == 1 and not tensor.is_complex():
             here.loss = add(here.loss, _unscaled(tensor) if here.scaling else hold(tensor))
-    if here.loss is not known:
-        here.count = 1 if known is None else here.count + 1
+    if here.loss is not earlier:
+        here.count = 1 if earlier is None else here.count + 1
 
 
 def _unscaled(tensor: torch.Tensor) -> Scalar:
-    """A loss as it was before a scaler scaled it, or parts of it; itself where none has.
+    """Return a loss as it was before a scaler scaled it; unchanged if none has.
 
-    Scaled losses may have been divided or added up since: the nodes that made `tensor` know.
+    Scaled losses may have been divided or added up since; the graph nodes behind `tensor` tell.
     """
     waiting: list[Any] = [tensor.grad_fn]
     for node in waiting:
@@ -220,8 +220,8 @@ def _clipping(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     here = fresh_notes()
     norm = args[2] if len(args) > 2 else kwargs["total_norm"]
     here.preclip = hold(norm) if isinstance(norm, torch.Tensor) else float(norm)
-    known, here.total, here.clipped = here.total, None, None
-    if norm is known:
+    total, here.total, here.clipped = here.total, None, None
+    if norm is total:
         parameters = args[0] if args else kwargs["parameters"]
         limit = args[1] if len(args) > 1 else kwargs["max_norm"]
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -231,27 +231,27 @@ def _clipping(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
 def _scaled(result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     outputs = args[1] if len(args) > 1 else kwargs["outputs"]
     if result is outputs:
-        return  # the scaler is switched off
+        return  # the scaler is disabled
     fresh_notes().scaling = True
     scale = args[0]._scale.detach().clone()
     for scaled, output in zip(_tensors(result), _tensors(outputs), strict=True):
         node: Any = scaled.grad_fn
-        if node is not None:  # the note lives as long as the graph does
+        if node is not None:  # the note lives as long as the graph
             node.metadata[_SCALED] = (output.detach(), scale)
 
 
-def _tensors(found: Any) -> Iterator[torch.Tensor]:
-    """Tensors in a tensor, or in nested lists and tuples; an iterator must not be used up."""
-    if isinstance(found, torch.Tensor):
-        yield found
-    elif isinstance(found, Iterable) and not isinstance(found, Iterator):
-        for inner in found:
+def _tensors(tensors: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors in a tensor, list or tuple, at any depth; iterators are not consumed."""
+    if isinstance(tensors, torch.Tensor):
+        yield tensors
+    elif isinstance(tensors, Iterable) and not isinstance(tensors, Iterator):
+        for inner in tensors:
             yield from _tensors(inner)
 
 
 def _scaler_stepped(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    given = args[1] if len(args) > 1 else kwargs["optimizer"]
-    candidates = (given, getattr(given, "optimizer", None))
+    stepped = args[1] if len(args) > 1 else kwargs["optimizer"]
+    candidates = (stepped, getattr(stepped, "optimizer", None))
     for optimizer in list(_watched.values()):
         if any(optimizer is candidate for candidate in candidates):
             _attempted.add(id(optimizer))

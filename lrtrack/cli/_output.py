@@ -10,13 +10,13 @@ from lrtrack.cli import _options
 from lrtrack.reports import formats
 
 if TYPE_CHECKING:
-    from lrtrack.stats import Comparison
+    from lrtrack.stats import ComparisonResult
 
 FORMATS = tuple(formats.FORMATS)
 
 
 def show(
-    comparison: Comparison, form: str = "table", path: Path | None = None, axis: str = "step"
+    comparison: ComparisonResult, form: str = "table", path: Path | None = None, axis: str = "step"
 ) -> None:
     """Print `comparison` in the format `form`, or write it to `path`."""
     if form != "table" or path is not None:

@@ -101,12 +101,12 @@ def _deliver(directory: Path) -> None:
     """Wait until every run is uploaded; report the runs that are still only in the journals."""
     from lrtrack.cli.sync import deliver
     from lrtrack.journal.layout import Layout
-    from lrtrack.shipping.undelivered import pending
+    from lrtrack.shipping.undelivered import undelivered
 
     layout = Layout(directory)
-    if waiting := len(pending(layout)):
+    if waiting := len(undelivered(layout)):
         deliver(layout, _PATIENCE, waiting)
-    if remaining := sum(1 for run in pending(layout) if not run.alive):
+    if remaining := sum(1 for run in undelivered(layout) if not run.alive):
         click.echo(f"Runs not uploaded yet: {remaining}. Fix: run lrtrack sync", err=True)
 
 

@@ -76,9 +76,9 @@ def _journals(directory: Path) -> int:
     from lrtrack.journal.layout import Layout
     from lrtrack.shipping.corruption import damaged
     from lrtrack.shipping.foreign import foreign
-    from lrtrack.shipping.incomplete import incomplete, summarized
     from lrtrack.shipping.lock import held
-    from lrtrack.shipping.undelivered import SHOWN, pending
+    from lrtrack.shipping.missing_parts import missing_parts, summarized
+    from lrtrack.shipping.undelivered import SHOWN, undelivered
 
     layout = Layout(directory)
     click.echo("\nJournals")
@@ -98,9 +98,9 @@ def _journals(directory: Path) -> int:
         _row("damaged", f"{len(broken)}; damaged records are skipped, the rest is delivered")
         for run_id, damage in broken.items():
             _row("", f"{layout.journal(run_id)} is {damage}")
-    if missing := incomplete(layout):
+    if missing := missing_parts(layout):
         _row("incomplete", summarized(missing))
-    waiting = pending(layout)
+    waiting = undelivered(layout)
     _row("undelivered", len(waiting) or "nothing")
     for run in waiting[:SHOWN]:
         state = "running" if run.alive else run.error or "waiting for a shipper"

@@ -43,12 +43,12 @@ def command(timeout: float, adopt: Path | None) -> None:
     from lrtrack import settings
     from lrtrack.errors import LRTrackError
     from lrtrack.journal.layout import Layout
-    from lrtrack.shipping.undelivered import pending
+    from lrtrack.shipping.undelivered import undelivered
 
     layout = _adoption.adopt(adopt) if adopt else Layout(settings.read().directory)
     _adoption.report_foreign(layout)
     try:
-        before = pending(layout)
+        before = undelivered(layout)
     except OSError as error:
         raise LRTrackError(f"Cannot read {layout.root}: {error.strerror or error}.") from error
     finished = {run.id for run in before if not run.alive}
@@ -69,15 +69,15 @@ def _report(layout: Layout, finished: set[str]) -> None:
     """
     from lrtrack.errors import LRTrackError, clean, warn
     from lrtrack.shipping.corruption import damaged
-    from lrtrack.shipping.incomplete import incomplete, summarized
-    from lrtrack.shipping.undelivered import SHOWN, pending
+    from lrtrack.shipping.missing_parts import missing_parts, summarized
+    from lrtrack.shipping.undelivered import SHOWN, undelivered
 
     for run_id, damage in damaged(layout).items():
         if run_id in finished:
             warn(f"{layout.journal(run_id)} is {damage}; damaged records are skipped.")
-    if missing := incomplete(layout, sorted(finished)):
+    if missing := missing_parts(layout, sorted(finished)):
         warn(f"Delivered {summarized(missing)}. The tracker has every step and the final state.")
-    remaining = [run for run in pending(layout, tried=True) if run.id in finished]
+    remaining = [run for run in undelivered(layout, tried=True) if run.id in finished]
     remaining.sort(key=lambda run: run.error is None)  # runs with a known reason first
     click.echo(f"Delivered {len(finished) - len(remaining)} of {len(finished)} runs.")
     for run in remaining[:SHOWN]:
@@ -95,7 +95,7 @@ def _report(layout: Layout, finished: set[str]) -> None:
 def deliver(layout: Layout, timeout: float, total: int) -> None:
     """Deliver in a thread, so that the progress bar updates and Ctrl-C works."""
     from lrtrack.shipping.sync import finish
-    from lrtrack.shipping.undelivered import pending
+    from lrtrack.shipping.undelivered import undelivered
 
     errors: list[OSError] = []
 
@@ -116,10 +116,9 @@ def deliver(layout: Layout, timeout: float, total: int) -> None:
             worker.join(pause)
             if progress is not None:
                 start = time.monotonic()
-                remaining = sum(not run.alive for run in pending(layout))
+                remaining = sum(not run.alive for run in undelivered(layout))
                 progress(max(0, total - remaining), total)
-                pause = max(
-                    0.2, 10 * (time.monotonic() - start)
-                )  # counting a long queue takes seconds
+                # Counting a long queue takes seconds, so that it is done less often.
+                pause = max(0.2, 10 * (time.monotonic() - start))
     if errors:
         raise click.ClickException(f"Cannot deliver from {layout.root}: {errors[0]}")

@@ -1,7 +1,7 @@
 """`compare()`: read runs back from trackers and compare their schedules.
 
 reading.py     reads an experiment's runs from one or several trackers
-comparison.py  what `compare()` returns: a `lrtrack.stats.Comparison` that can be shown and saved
+comparison.py  what `compare()` returns: numbers that can be shown and saved
 dataframes.py  its figures and steps as pandas data frames
 publishing.py  stores its report where the runs are
 """
@@ -77,7 +77,8 @@ def compare(
         cache=cache,
         progress=progress,
     )
-    comparison = stats.compare_histories(
+    return stats.build_comparison(
+        Comparison,
         [history for history in histories if history.run.kind == TRAIN],
         experiment=experiment,
         metric=metric,
@@ -86,4 +87,3 @@ def compare(
         group_by=group_by,
         baseline=baseline,
     )
-    return Comparison.of(comparison)

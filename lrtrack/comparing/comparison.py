@@ -1,9 +1,9 @@
-"""What `lrtrack.compare()` returns: the numbers, and every way to look at them."""
+"""The result of `lrtrack.compare()`, with methods to show, save and convert it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,38 +16,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(stats.Comparison):
-    """Schedules side by side, best first: what `lrtrack compare` shows, for Python.
+class Comparison(stats.ComparisonResult):
+    """The schedules of an experiment, best first, as `lrtrack compare` shows them.
 
-    `print()` shows the table, a notebook's cell a formatted one; the numbers are in `schedules`,
-    `runs` and `to_dict()`, and as pandas frames.
+    `print()` shows the table and a notebook cell a formatted one. The numbers are in `schedules`,
+    `runs` and `to_dict()`, and as pandas data frames.
     """
-
-    @classmethod
-    def of(cls, found: stats.Comparison) -> Comparison:
-        """The comparison `found` with the methods of this class."""
-        return cls(**{field.name: getattr(found, field.name) for field in fields(found)})
 
     @property
     def headline(self) -> str:
-        """One sentence that says what came out."""
+        """The result in one sentence."""
         from lrtrack.reports.report import report_of
 
         return report_of(self).headline
 
     def schedules_frame(self) -> pd.DataFrame:
-        """One row a schedule, best first; see `lrtrack.comparing.dataframes.schedules_frame`."""
+        """One row per schedule, best first; see `lrtrack.comparing.dataframes.schedules_frame`."""
         return dataframes.schedules_frame(self)
 
     def runs_frame(self) -> pd.DataFrame:
-        """One row a run; see `lrtrack.comparing.dataframes.runs_frame`."""
+        """One row per run; see `lrtrack.comparing.dataframes.runs_frame`."""
         return dataframes.runs_frame(self)
 
     def histories_frame(self, metrics: str | Sequence[str] | None = None) -> pd.DataFrame:
-        """One row a run and step; see `lrtrack.comparing.dataframes.histories_frame`.
+        """One row per run and step; see `lrtrack.comparing.dataframes.histories_frame`.
 
         Args:
-            metrics: which ones, in this order; None: all.
+            metrics: the metrics to include, in this order; None: all.
 
         Raises:
             UsageError: no run has one of the metrics.
@@ -59,27 +54,30 @@ class Comparison(stats.Comparison):
         return str(formats.render(self, "markdown"))
 
     def to_csv(self) -> str:
-        """One row a schedule, as CSV; numbers in full."""
+        """One row per schedule, as CSV with unrounded numbers."""
         return str(formats.render(self, "csv"))
 
     def to_html(self, axis: str = "step") -> str:
         """The report as one self-contained HTML page.
 
         Args:
-            axis: the x axis of curves: `step`, `time` (seconds) or `epoch`.
+            axis: the x axis of the curves: `step`, `time` (seconds) or `epoch`.
         """
         return str(formats.render(self, "html", axis))
 
     def save(self, path: str | Path, form: str | None = None, axis: str = "step") -> Path:
-        """Write the report to a file, whose suffix decides the format.
+        """Write the report to a file in the format of its suffix.
 
         Args:
-            path: the file, as in `report.html`; one that is there is overwritten.
-            form: the format, where the suffix does not say it, as `lrtrack compare --format`.
-            axis: the x axis of curves: `step`, `time` (seconds) or `epoch`.
+            path: the file, for example `report.html`; an existing one is overwritten.
+            form: a format of `lrtrack compare --format`; None: the one of the suffix.
+            axis: the x axis of the curves: `step`, `time` (seconds) or `epoch`.
+
+        Returns:
+            The path of the file.
 
         Raises:
-            UsageError: a suffix, format or axis that there is not.
+            UsageError: the suffix, format or axis does not exist.
             LRTrackError: the file cannot be written.
         """
         return formats.save(self, path, form, axis)

@@ -12,7 +12,7 @@ import numpy as np
 from lrtrack._optional import load
 from lrtrack.errors import UsageError, unknown
 from lrtrack.fields import flatten
-from lrtrack.stats import Comparison, RunSummary
+from lrtrack.stats import ComparisonResult, RunSummary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ _IN_IDENTITY = ("run_id", "seed")
 _DTYPES = {"int | None": "Int64", "float | None": "float64"}
 
 
-def schedules_frame(comparison: Comparison) -> pd.DataFrame:
+def schedules_frame(comparison: ComparisonResult) -> pd.DataFrame:
     """One row per schedule, best first, with every figure of a `lrtrack.stats.ScheduleSummary`.
 
     The names are those of `to_dict()`, joined by underscores as in the CSV format: `final_mean`,
@@ -46,7 +46,7 @@ def schedules_frame(comparison: Comparison) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(empty, "float64"))
 
 
-def runs_frame(comparison: Comparison) -> pd.DataFrame:
+def runs_frame(comparison: ComparisonResult) -> pd.DataFrame:
     """One row per run: by schedule, best first, and by seed.
 
     First `label`, that of the run's group, and the fields of `History.fields()` that say which run
@@ -70,7 +70,7 @@ def runs_frame(comparison: Comparison) -> pd.DataFrame:
 
 
 def histories_frame(
-    comparison: Comparison, metrics: str | Sequence[str] | None = None
+    comparison: ComparisonResult, metrics: str | Sequence[str] | None = None
 ) -> pd.DataFrame:
     """One row per run and step, in the order of `runs_frame`, ready for `groupby` and plotting.
 
@@ -111,7 +111,7 @@ def histories_frame(
     return frame.astype({"run_id": "str", "label": "str", "schedule": "str", "seed": "Int64"})
 
 
-def _labels(comparison: Comparison) -> list[str]:
+def _labels(comparison: ComparisonResult) -> list[str]:
     """The label of each run's schedule, in the order of `comparison.runs`."""
     return [item.label for item in comparison.schedules for _ in item.run_ids]
 

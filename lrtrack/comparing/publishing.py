@@ -1,4 +1,4 @@
-"""Putting a comparison's report where its runs are."""
+"""Publishes a comparison's report to the trackers that hold its runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from lrtrack.comparing.reading import takes_uri
 from lrtrack.errors import LRTrackError, TrackerError, UsageError
 from lrtrack.reports import formats
-from lrtrack.stats import Comparison
+from lrtrack.stats import ComparisonResult
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Publication, Query, Remote, Tracker
 from lrtrack.trackers.hooks import Publisher
@@ -18,84 +18,91 @@ from lrtrack.trackers.hooks import Publisher
 if TYPE_CHECKING:
     from lrtrack.reports.report import Report
 
-#: Columns of the report that a description shows: those up to this weight.
+#: The largest weight of a column that is shown in a run's description.
 _WEIGHT = 5
 
-#: Called with a tracker's name and the run that has the report now.
+#: Called with a tracker's name and the run that holds the report.
 OnPublished = Callable[[str, Remote], None]
 
 
 def publishers(tracker: registry.Spec | None = None) -> list[Publisher]:
-    """The trackers among `tracker` that keep reports; what is None is as in `compare()`.
+    """Return the trackers among `tracker` that can keep reports.
+
+    Args:
+        tracker: as in `compare()`.
 
     Raises:
-        UsageError: none of them does, or there is no such tracker.
+        UsageError: none of them can, or a tracker does not exist.
     """
     trackers = _resolved(tracker)
-    found: list[Publisher] = [each for each in trackers if isinstance(each, Publisher)]
-    if not found:
-        names = " and ".join(repr(each.name) for each in trackers)
+    capable: list[Publisher] = [
+        candidate for candidate in trackers if isinstance(candidate, Publisher)
+    ]
+    if not capable:
+        names = " and ".join(repr(candidate.name) for candidate in trackers)
         installed = map(registry.get, registry.names())
-        keepers = " and ".join(each.name for each in installed if isinstance(each, Publisher))
-        raise UsageError(
-            f"Nothing can be published to {names}: {keepers} keep reports. "
-            "Write a file instead, with --output report.md or Comparison.save()."
+        keepers = " and ".join(
+            candidate.name for candidate in installed if isinstance(candidate, Publisher)
         )
-    return found
+        raise UsageError(
+            f"Cannot publish to {names}: only {keepers} keep reports. "
+            "Fix: write a file instead, with --output report.md or Comparison.save()."
+        )
+    return capable
 
 
 def publish(
-    comparison: Comparison,
+    comparison: ComparisonResult,
     tracker: registry.Spec | None = None,
     tracking_uri: str | None = None,
     axis: str = "step",
     on_published: OnPublished = lambda name, remote: None,
 ) -> dict[str, Remote]:
-    """Put the report of `comparison` into a run "lrtrack report" of its experiment.
+    """Publish the report of `comparison` to a run named "lrtrack report" in its experiment.
 
-    MLflow: the report is the run's description, and its files are artifacts in a folder of the
-    metric's name; both are replaced the next time. W&B: an HTML panel and files; earlier panels
-    stay under their steps. Such a run is never read as a training.
+    MLflow: the report becomes the run's description, and its files become artifacts in a folder
+    named after the metric; publishing again replaces both. W&B: an HTML panel and files; earlier
+    panels stay under their steps. `compare()` never reads such a run as a training.
 
     Args:
-        comparison: what `compare()` returned.
-        tracker, tracking_uri: as given to `compare()`; trackers that keep no reports are left out.
+        comparison: the result of `compare()`.
+        tracker, tracking_uri: as in `compare()`; trackers that keep no reports are skipped.
         axis: the x axis of the report's curves: `step`, `time` or `epoch`.
-        on_published: called after each tracker that has the report.
+        on_published: called after each tracker that received the report.
 
     Returns:
-        Tracker name to the run that has the report now.
+        For each tracker's name the run that now holds the report.
 
     Raises:
         UsageError: none of the trackers keeps reports.
-        TrackerError: a tracker cannot be reached, refuses, or lacks the experiment; the others
-            have got theirs.
+        TrackerError: a tracker cannot be reached, refuses the report, or lacks the experiment; the
+            other trackers have received it.
     """
-    trackers, every = publishers(tracker), _resolved(tracker)
+    trackers, resolved = publishers(tracker), _resolved(tracker)
     publication = publication_of(comparison, axis)
-    done: dict[str, Remote] = {}
-    failed: list[LRTrackError] = []
-    for each in trackers:
-        uri = tracking_uri if takes_uri(each, every) else None
+    remotes: dict[str, Remote] = {}
+    failures: list[LRTrackError] = []
+    for keeper in trackers:
+        uri = tracking_uri if takes_uri(keeper, resolved) else None
         query = Query(experiment=comparison.experiment, uri=uri)
         try:
-            done[each.name] = each.publish(publication, query)
+            remotes[keeper.name] = keeper.publish(publication, query)
         except LRTrackError as error:
-            failed.append(error)
+            failures.append(error)
         else:
-            on_published(each.name, done[each.name])
-    if failed:
-        said = " ".join(str(error) for error in failed)
-        raise TrackerError(f"Not published: {said}") from failed[0]
-    return done
+            on_published(keeper.name, remotes[keeper.name])
+    if failures:
+        messages = " ".join(str(error) for error in failures)
+        raise TrackerError(f"Not published: {messages}") from failures[0]
+    return remotes
 
 
 def _resolved(tracker: registry.Spec | None) -> list[Tracker]:
     return registry.resolve(tracker or None)
 
 
-def publication_of(comparison: Comparison, axis: str = "step") -> Publication:
-    """The report in every form that trackers keep."""
+def publication_of(comparison: ComparisonResult, axis: str = "step") -> Publication:
+    """Render the report in every format that trackers keep."""
     from lrtrack.reports import markdown, notebook
     from lrtrack.reports.document import Document
 
@@ -113,13 +120,13 @@ def publication_of(comparison: Comparison, axis: str = "step") -> Publication:
 
 
 def _brief(report: Report) -> Report:
-    """The report for a narrow place: schedules in their short form, fewer columns."""
-    kept = [at for at, column in enumerate(report.columns) if column.weight <= _WEIGHT]
+    """Return the report with short schedule names and fewer columns, for a narrow page."""
+    indices = [at for at, column in enumerate(report.columns) if column.weight <= _WEIGHT]
     return replace(
         report,
-        columns=tuple(report.columns[at] for at in kept),
+        columns=tuple(report.columns[at] for at in indices),
         rows=tuple(
-            tuple(replace(row[at], text=row[at].short or row[at].text) for at in kept)
+            tuple(replace(row[at], text=row[at].short or row[at].text) for at in indices)
             for row in report.rows
         ),
     )

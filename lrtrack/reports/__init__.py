@@ -1,1 +1,3 @@
-"""Comparisons in words and tables: `report` decides what is said, the others only render."""
+"""Reports of comparisons and runs: `report` decides the text and columns, the formats render
+them.
+"""

@@ -1,4 +1,4 @@
-"""X axes: from a run's steps to steps, seconds or epochs."""
+"""X axes of curves: convert a run's steps to steps, seconds or epochs."""
 
 from __future__ import annotations
 
@@ -12,54 +12,56 @@ from lrtrack.records import History, one_by_one
 
 STEP, TIME, EPOCH = "step", "time", "epoch"
 
-#: Keys of `config` under which a run says how many steps an epoch has.
+#: Keys of `config` in which a run may state its steps per epoch.
 _PER_EPOCH = ("steps_per_epoch", "batches_per_epoch", "iterations_per_epoch")
 _NO_EPOCHS = (
     "There is no epoch axis: {missing} of {runs} runs do not say what an epoch is. Record it with "
     "run.log(epoch=...) or give track() config={{'steps_per_epoch': ...}}; --x step and --x time "
     "need neither."
 )
-#: Knots that a ruler keeps: more than anyone sees on an axis.
+#: The most knots of a thinned ruler: more than anyone can see on an axis.
 KNOTS = 128
-#: From so many steps on rulers are made with so few knots: with all of them they would take as much
-#: memory as the runs.
+#: From this many steps on, rulers are thinned: in full they would take as much memory as the
+#: runs.
 _MANY = 4_000_000
 
 
 @dataclass(frozen=True)
 class Ruler:
-    """Where a run's steps stand on an x axis: straight lines between knots, and on beyond them.
+    """Converts a run's steps to positions on an x axis, by linear interpolation between knots.
+
+    Outside the knots it extrapolates with the mean slope.
 
     Attributes:
         steps: shape (k,), ascending, k ≥ 1.
-        places: shape (k,), ascending.
+        places: the positions of `steps`, shape (k,), ascending.
     """
 
     steps: NDArray[np.float64]
     places: NDArray[np.float64]
 
     def at(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Places of `steps`, shape (n,)."""
-        found = np.interp(steps, self.steps, self.places)
+        """The positions of `steps`, shape (n,)."""
+        positions = np.interp(steps, self.steps, self.places)
         if self.steps.size < 2:
-            return np.asarray(found)
+            return np.asarray(positions)
         slope = (self.places[-1] - self.places[0]) / (self.steps[-1] - self.steps[0])
-        found += slope * np.minimum(steps - self.steps[0], 0.0)
-        found += slope * np.maximum(steps - self.steps[-1], 0.0)
-        return np.asarray(found)
+        positions += slope * np.minimum(steps - self.steps[0], 0.0)
+        positions += slope * np.maximum(steps - self.steps[-1], 0.0)
+        return np.asarray(positions)
 
     def thinned(self) -> Ruler:
-        """The ruler with `KNOTS` knots at most, its ends among them."""
+        """The ruler with at most `KNOTS` knots, including both ends."""
         if self.steps.size <= KNOTS:
             return self
-        kept = np.linspace(0, self.steps.size - 1, KNOTS).round().astype(np.int64)
-        return Ruler(self.steps[kept], self.places[kept])
+        indices = np.linspace(0, self.steps.size - 1, KNOTS).round().astype(np.int64)
+        return Ruler(self.steps[indices], self.places[indices])
 
 
 def rulers_of(
     histories: Sequence[History],
 ) -> tuple[dict[str, tuple[Ruler, ...]], Mapping[str, str]]:
-    """For each axis that all runs have one ruler a run, and why there are no others."""
+    """One ruler per run for each axis that all runs have, and why other axes are missing."""
     many = sum(history.steps.size for history in histories) > _MANY
     clocks = (_clock(history) for history in one_by_one(histories))
     rulers = {
@@ -67,10 +69,10 @@ def rulers_of(
         TIME: tuple(clock.thinned() if many else clock for clock in clocks),
     }
     epochs = [_epochs(history) for history in histories]
-    known = tuple(ruler for ruler in epochs if ruler is not None)
-    if len(known) == len(epochs):
-        return {**rulers, EPOCH: known}, {}
-    missing = len(epochs) - len(known)
+    available = tuple(ruler for ruler in epochs if ruler is not None)
+    if len(available) == len(epochs):
+        return {**rulers, EPOCH: available}, {}
+    missing = len(epochs) - len(available)
     return rulers, {EPOCH: _NO_EPOCHS.format(missing=missing, runs=len(epochs))}
 
 
@@ -82,14 +84,14 @@ def _clock(history: History) -> Ruler:
     trained = None if name is None else history.present[name]
     origin = history.times[trained][0] if trained is not None and trained.any() else None
     seconds = history.times - (history.times[0] if origin is None else origin)
-    # a clock that was set back must not draw loops
+    # A clock that was set back must not make the curve go backwards.
     return Ruler(history.steps.astype(np.float64), np.maximum.accumulate(seconds))
 
 
 def _epochs(history: History) -> Ruler | None:
     steps, epochs = history.series(EPOCH)
     usable = np.isfinite(epochs)
-    # of an epoch that is recorded with each of its steps, the first says where it begins
+    # If an epoch is recorded with each of its steps, the first of them is where it begins.
     epochs, first = np.unique(epochs[usable], return_index=True)
     at = steps[usable][first]
     if at.size > 1 and (np.diff(at) > 0).all():

@@ -1,4 +1,4 @@
-"""The curves of a comparison as a chart of characters, under the table where there is room."""
+"""The curves of a comparison as a chart of characters, printed below the table if it fits."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from lrtrack.reports.text_plot import MARGIN, SIGNS, STYLES, framed, plot, x_axi
 Values = NDArray[np.float64]
 
 _ROWS, _NARROW = 12, 60
-#: Stretches whose means are drawn: noise of single steps would cover the other curves.
+#: The number of smoothing windows: the noise of single steps would cover the other curves.
 _SMOOTH = 40
-#: Curves that can be told apart: the best schedules.
+#: The most curves in a chart: more cannot be told apart.
 MOST = len(STYLES)
 
 
 def write(document: Document, file: TextIO, used: int, *, axis: str = STEP) -> None:
-    """Print the chart to `file` if it is a terminal that can show it with the table.
+    """Print the chart to `file` if it is a terminal with room for it and the table.
 
     Args:
         used: lines that the table above it took.
         axis: the x axis.
 
     Raises:
-        UsageError: the runs do not say where they stand on that axis.
+        UsageError: the runs do not record where they are on that axis.
     """
     width = width_of(file)
     shown = width >= _NARROW and file.isatty()
@@ -51,7 +51,7 @@ def write(document: Document, file: TextIO, used: int, *, axis: str = STEP) -> N
     coloured = console.color_system is not None and not console.no_color
     unicode = console.encoding.startswith("utf")
     lines = lines_of(document, width, axis=axis, dotted=unicode and coloured, unicode=unicode)
-    # one line more for the prompt that follows
+    # one more line for the prompt that follows
     if lines and used + len(lines) + 1 < _height_of(file):
         for line in lines:
             console.print(line, crop=False, no_wrap=True)
@@ -60,7 +60,7 @@ def write(document: Document, file: TextIO, used: int, *, axis: str = STEP) -> N
 def lines_of(
     document: Document, width: int, *, axis: str, dotted: bool, unicode: bool
 ) -> list[Text]:
-    """The chart of the compared metric's means; nothing where no run has a finite value."""
+    """The chart of the compared metric's means; empty if no run has a finite value."""
     metric, curves = document.comparison.metric, document.curves
     panel = next((item for item in curves.panels if item.metric == metric), None)
     if panel is None:
@@ -94,39 +94,39 @@ def lines_of(
 def _drawn(
     panel: Panel, curves: Curves, axis: str, parts: int
 ) -> Mapping[int, tuple[Values, float, float]]:
-    """Smoothed means at `parts` evenly spaced places, of the best schedules that have any.
+    """Smoothed means of the best schedules that have any, at `parts` evenly spaced positions.
 
     Returns:
-        By index of the schedule: values of shape (parts,), of the same places for all; and the
-        schedule's own first and last place.
+        For each schedule's index its values, shape (parts,), at positions that all schedules share;
+        and the schedule's own first and last position.
     """
-    found: dict[int, tuple[Values, Values]] = {}
+    curves_by_schedule: dict[int, tuple[Values, Values]] = {}
     for at, bundle in enumerate(panel.bundles):
-        if len(found) < MOST and bundle is not None and bundle.counted:
+        if len(curves_by_schedule) < MOST and bundle is not None and bundle.counted:
             cuts = stretches(bundle.steps.size, _SMOOTH)
             values = means(bundle.mean, cuts)
             if panel.wide:
                 values = np.log10(values)
             where = curves.places(axis, bundle.counted, bundle.steps[cuts])
-            known = np.isfinite(values)
-            if known.any():
-                found[at] = where[known], values[known]
-    if not found:
+            finite = np.isfinite(values)
+            if finite.any():
+                curves_by_schedule[at] = where[finite], values[finite]
+    if not curves_by_schedule:
         return {}
-    low = min(float(where[0]) for where, _ in found.values())
-    high = max(float(where[-1]) for where, _ in found.values())
+    low = min(float(where[0]) for where, _ in curves_by_schedule.values())
+    high = max(float(where[-1]) for where, _ in curves_by_schedule.values())
     grid = np.linspace(low, high, parts)
     return {
         at: (_on(grid, where, values), float(where[0]), float(where[-1]))
-        for at, (where, values) in found.items()
+        for at, (where, values) in curves_by_schedule.items()
     }
 
 
 def _on(grid: Values, where: Values, values: Values) -> Values:
-    found = np.interp(grid, where, values, left=np.nan, right=np.nan)
-    # a curve that is shorter than a place is wide has that one place
-    found[np.argmin(np.abs(grid - where[0]))] = values[0]
-    return np.asarray(found)
+    interpolated = np.interp(grid, where, values, left=np.nan, right=np.nan)
+    # A curve that is shorter than one position still gets that position.
+    interpolated[np.argmin(np.abs(grid - where[0]))] = values[0]
+    return np.asarray(interpolated)
 
 
 def _place(at: float) -> str:
@@ -134,7 +134,7 @@ def _place(at: float) -> str:
 
 
 def _legend(names: Sequence[str], width: int, *, dotted: bool, unicode: bool) -> list[Text]:
-    """Names after their signs, as many on a line as stand there."""
+    """Schedule names after their signs, as many per line as fit."""
     most = width - 4
     lines = [Text()]
     for index, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""Comparisons and lists of runs as CSV: one row each, numbers in full."""
+"""Comparisons and lists of runs as CSV, one row each, with unrounded numbers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from lrtrack.errors import clean
 from lrtrack.fields import JSON, text_of
 from lrtrack.reports.diagnosis_lines import codes
 from lrtrack.reports.runs import RunRow
-from lrtrack.stats import Comparison, RunSummary, ScheduleSummary, Spread
+from lrtrack.stats import ComparisonResult, RunSummary, ScheduleSummary, Spread
 
-#: What spreadsheets take for the start of a formula.
+#: Characters that start a formula in a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def render(comparison: Comparison) -> str:
-    """One row a schedule, best first; empty where there is no value.
+def render(comparison: ComparisonResult) -> str:
+    """One row per schedule, best first; cells without a value are empty.
 
-    What the whole comparison is warned of stands in every row, so that no row goes without it.
+    The warnings of the whole comparison are repeated in every row, so that they stay with a row
+    that is copied or filtered.
     """
     warnings = " | ".join(f"{item.code}: {item.message}" for item in comparison.warnings)
     return _table(
@@ -35,12 +36,14 @@ def render(comparison: Comparison) -> str:
 
 
 def render_runs(rows: Sequence[RunRow]) -> str:
-    """One row a run; of its diagnoses the codes."""
+    """One row per run, with the codes of its diagnoses."""
     return _table([{**row.to_dict(), "diagnoses": codes(row.diagnoses)} for row in rows])
 
 
-def _codes(comparison: Comparison, item: ScheduleSummary) -> str:
-    return codes(each for each in comparison.diagnoses if each["run_id"] in item.run_ids)
+def _codes(comparison: ComparisonResult, item: ScheduleSummary) -> str:
+    return codes(
+        diagnosis for diagnosis in comparison.diagnoses if diagnosis["run_id"] in item.run_ids
+    )
 
 
 def _row(item: ScheduleSummary, runs: Sequence[RunSummary]) -> dict[str, JSON]:
@@ -106,7 +109,7 @@ def _cells(row: Mapping[str, JSON]) -> Iterable[str]:
             yield ""
         elif isinstance(value, str | list | tuple | Mapping):
             text = clean(text_of(value))
-            # A spreadsheet would run this as a formula; numbers may well begin with a minus.
+            # Only text: numbers may begin with a minus.
             yield f"'{text}" if text.startswith(_FORMULA) else text
         else:
             yield text_of(value)

@@ -1,4 +1,4 @@
-"""Curves behind a comparison as plain numbers: each schedule's mean and band, and single runs."""
+"""The curves of a comparison as plain numbers: each schedule's mean and band, and single runs."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from lrtrack.errors import UsageError
 from lrtrack.records import History, one_by_one
 from lrtrack.reports.axes import EPOCH, STEP, TIME, Ruler, rulers_of
 from lrtrack.reports.downsampling import extremes
-from lrtrack.stats import Comparison
+from lrtrack.stats import ComparisonResult
 from lrtrack.stats.accumulation import series
 
 Steps = NDArray[np.int64]
 Values = NDArray[np.float64]
 
-#: What an x axis is called.
+#: Titles of the x axes.
 AXES: Mapping[str, str] = {STEP: "step", TIME: "seconds since the first step", EPOCH: "epoch"}
-#: Panels below the compared metric, where any run recorded them.
+#: Metrics with a panel below the compared metric, if any run recorded them.
 _ALSO = ("loss", "lr", "grad_norm")
-#: No chart's scale has room for more, nor sums that do not overflow; float32 ends at 1e38.
+#: Larger values fit no chart's scale, and their sums overflow; float32 ends at 1e38.
 _LARGEST = 1e100
-#: Of more points than these a metric's curves are drawn from each run's extremes alone: together
-#: they would not fit into memory. A run keeps so many of them at least.
+#: If a metric has more points than this, curves are drawn from each run's extremes alone, because
+#: all points do not fit into memory; each run keeps at least `_FEWEST`.
 _POINTS, _FEWEST = 4_000_000, 1_000
-#: So many times the usual value is much.
+#: How many times the median the largest value must be for a log scale.
 _WIDE = 8.0
 _TITLES = {"lr": "learning rate", "grad_norm": "gradient norm"}
 
@@ -43,9 +43,9 @@ class Line:
     """One run's values of one metric.
 
     Attributes:
-        run: index in `Comparison.histories`.
-        steps: where there is a record, shape (n,), ascending.
-        values: shape (n,); NaN where the recorded value is not finite, or beyond all charts.
+        run: index in `ComparisonResult.histories`.
+        steps: the recorded steps, shape (n,), ascending.
+        values: shape (n,); NaN if the recorded value is not finite or too large for a chart.
     """
 
     run: int
@@ -57,16 +57,16 @@ class Line:
 class Bundle:
     """One schedule in one panel.
 
-    Mean and band are over those runs that did not diverge, at each step at which over half of
-    them have a value; of the learning rate, which no run's fate changes, over all runs that have
-    one. Between its records a run's values are taken from the straight line that a chart draws
-    there. The band reaches from the lowest of these runs to the highest: a deviation would show
-    values that no run had, negative losses among them.
+    Mean and band are over the runs that did not diverge, at each step at which more than half of
+    them have a value. For the learning rate, which divergence does not change, they are over all
+    runs that have one. Values between a run's records are interpolated linearly. The band reaches
+    from the lowest run to the highest: a standard deviation would show values that no run had,
+    such as negative losses.
 
     Attributes:
-        steps: shape (g,): all steps with a record of one of these runs.
-        mean, low, high: shape (g,), NaN where too few runs have a value.
-        counted: indices of the runs that they are over.
+        steps: shape (g,): all steps that one of these runs recorded.
+        mean, low, high: shape (g,), NaN if too few runs have a value.
+        counted: indices of the runs that they are computed from.
         lines: every run that recorded the metric, with those that diverged.
     """
 
@@ -79,18 +79,18 @@ class Bundle:
 
     @cached_property
     def flat(self) -> bool:
-        """Whether all lines are one and the same, so that drawing one shows all."""
-        known = np.isfinite(self.mean)
+        """Whether all lines are identical, so that one of them shows all."""
+        finite = np.isfinite(self.mean)
         return (
             len(self.counted) == len(self.lines)
-            and bool(np.array_equal(self.low[known], self.high[known]))
+            and bool(np.array_equal(self.low[finite], self.high[finite]))
             and all(np.isfinite(line.values).all() for line in self.lines)
         )
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One metric, with one bundle for each of `Comparison.schedules`; None where none has it."""
+    """One metric, with one bundle per schedule; None for a schedule whose runs lack it."""
 
     metric: str
     title: str
@@ -98,13 +98,13 @@ class Panel:
 
     @cached_property
     def wide(self) -> bool:
-        """Whether the largest values would press the usual ones flat on a linear axis.
+        """Whether the largest values would flatten the usual ones on a linear axis.
 
-        Never of learning rates, whose shapes people know from linear axes.
+        Always False for learning rates, whose shapes are familiar on linear axes.
         """
-        there = [bundle for bundle in self.bundles if bundle is not None]
-        parts = [bundle.mean for bundle in there]
-        parts += [line.values for bundle in there for line in bundle.lines]
+        bundles = [bundle for bundle in self.bundles if bundle is not None]
+        parts = [bundle.mean for bundle in bundles]
+        parts += [line.values for bundle in bundles for line in bundle.lines]
         values = np.concatenate(parts)
         values = values[np.isfinite(values)]
         if self.metric == "lr" or not values.size or values.min() <= 0.0:
@@ -114,12 +114,12 @@ class Panel:
 
 @dataclass(frozen=True)
 class Curves:
-    """All panels of a comparison over one x axis.
+    """All panels of a comparison, and the x axes that they can be drawn over.
 
     Attributes:
-        members: for each schedule the indices of its runs in `Comparison.histories`.
-        rulers: for each axis there is, one ruler a run.
-        absent: for each axis there is not, why.
+        members: for each schedule the indices of its runs in `ComparisonResult.histories`.
+        rulers: for each available axis one ruler per run.
+        absent: for each missing axis the reason.
     """
 
     panels: tuple[Panel, ...]
@@ -128,17 +128,17 @@ class Curves:
     absent: Mapping[str, str] = field(default_factory=dict)
 
     def need(self, axis: str) -> None:
-        """Raise UsageError where the comparison has no such x axis."""
+        """Raise UsageError if the comparison has no such x axis."""
         if axis not in self.rulers:
             raise UsageError(self.absent.get(axis, f"There is no x axis {axis!r}."))
 
     def places(self, axis: str, runs: Sequence[int], steps: Steps) -> Values:
-        """Where `steps` stand on an axis: the mean over `runs`, shape (n,)."""
-        found = [self.rulers[axis][run].at(steps) for run in runs]
-        return np.asarray(np.mean(found, axis=0)) if len(found) > 1 else found[0]
+        """The positions of `steps` on an axis, averaged over `runs`, shape (n,)."""
+        positions = [self.rulers[axis][run].at(steps) for run in runs]
+        return np.asarray(np.mean(positions, axis=0)) if len(positions) > 1 else positions[0]
 
 
-def curves_of(comparison: Comparison) -> Curves:
+def curves_of(comparison: ComparisonResult) -> Curves:
     """Collect the curves of the compared metric, loss, learning rate and gradient norm."""
     members = tuple(_members(comparison))
     rulers, absent = rulers_of(comparison.histories)
@@ -152,19 +152,21 @@ def curves_of(comparison: Comparison) -> Curves:
     return Curves(tuple(panels), members, rulers, absent)
 
 
-def _members(comparison: Comparison) -> Iterator[tuple[int, ...]]:
+def _members(comparison: ComparisonResult) -> Iterator[tuple[int, ...]]:
     start = 0
     for item in comparison.schedules:
         yield tuple(range(start, start + item.runs))
         start += item.runs
 
 
-def _bundle(comparison: Comparison, metric: str, runs: Sequence[int], most: int) -> Bundle | None:
+def _bundle(
+    comparison: ComparisonResult, metric: str, runs: Sequence[int], most: int
+) -> Bundle | None:
     histories = one_by_one(comparison.histories[run] for run in runs)
-    found = [
+    lines_or_none = [
         _line(history, metric, run, most) for run, history in zip(runs, histories, strict=True)
     ]
-    lines = [line for line in found if line is not None]
+    lines = [line for line in lines_or_none if line is not None]
     if not lines:
         return None
     counted = [
@@ -181,24 +183,24 @@ def _line(history: History, metric: str, run: int, most: int) -> Line | None:
     if not steps.size:
         return None
     values = np.where(np.abs(values) < _LARGEST, values, np.nan)
-    shown = extremes(values, most)
-    return Line(run, steps[shown], values[shown])
+    indices = extremes(values, most)
+    return Line(run, steps[indices], values[indices])
 
 
 def _averaged(counted: Sequence[Line], lines: Sequence[Line], least: float) -> Bundle:
-    """Mean and band at steps at which more than the share `least` of `counted` has a value."""
+    """The mean and band at steps at which more than the share `least` of `counted` has a value."""
     if not counted:
         empty = np.empty(0)
         return Bundle(np.empty(0, dtype=np.int64), empty, empty, empty, (), tuple(lines))
     steps = np.unique(np.concatenate([line.steps for line in counted]))
     table = np.array([_filled(line, steps) for line in counted])
-    there = np.isfinite(table)
-    usable = there.sum(axis=0) > least * len(counted)
+    finite = np.isfinite(table)
+    usable = finite.sum(axis=0) > least * len(counted)
 
     def over_runs(filler: float, reduce: np.ufunc) -> Values:
-        return np.asarray(reduce.reduce(np.where(there, table, filler), axis=0))
+        return np.asarray(reduce.reduce(np.where(finite, table, filler), axis=0))
 
-    shares = np.maximum(there.sum(axis=0), 1)
+    shares = np.maximum(finite.sum(axis=0), 1)
     return Bundle(
         steps,
         mean=np.where(usable, over_runs(0.0, np.add) / shares, np.nan),
@@ -210,8 +212,8 @@ def _averaged(counted: Sequence[Line], lines: Sequence[Line], least: float) -> B
 
 
 def _filled(line: Line, steps: Steps) -> Values:
-    """A run's values at `steps`: its own, or between two of its own; NaN before and after them."""
-    known = np.isfinite(line.values)
+    """A run's values at `steps`, interpolated between its records; NaN before and after them."""
+    finite = np.isfinite(line.values)
     return np.asarray(
-        np.interp(steps, line.steps[known], line.values[known], left=np.nan, right=np.nan)
+        np.interp(steps, line.steps[finite], line.values[finite], left=np.nan, right=np.nan)
     )

@@ -7,17 +7,17 @@ from functools import cached_property
 
 from lrtrack.reports.curves import Curves, curves_of
 from lrtrack.reports.report import Report, report_of
-from lrtrack.stats import Comparison
+from lrtrack.stats import ComparisonResult
 
 
 @dataclass(frozen=True)
 class Document:
-    """A comparison, its report and its curves, as every format takes them.
+    """A comparison, its report and its curves: the input of every output format.
 
     Report and curves are built when a format first needs them, and only once.
     """
 
-    comparison: Comparison
+    comparison: ComparisonResult
 
     @cached_property
     def report(self) -> Report:

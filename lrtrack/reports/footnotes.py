@@ -1,17 +1,17 @@
-"""The lines under a table: which figures have a flaw, and how they were computed."""
+"""The notes below a table: flaws of single schedules, and how the numbers were computed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from lrtrack.reports.formatting import count
-from lrtrack.stats import LEVEL, PERMUTATIONS, Comparison, RunSummary
+from lrtrack.stats import LEVEL, PERMUTATIONS, ComparisonResult, RunSummary
 
-#: The verdict where no outcome of the test could have been significant.
+#: The verdict if no outcome of the test could have been significant.
 TOO_FEW = "too few runs"
 
 _MOST_FLAWS = 6
-#: From so many runs on, over 90 % of the intervals hold the true mean.
+#: From this many runs on, over 90 % of the intervals contain the true mean.
 _ENOUGH = 10
 FINAL = "final: mean of a run's last 5 % of records, ± standard deviation over runs."
 REACH = (
@@ -22,8 +22,8 @@ IQM = "IQM: interquartile mean, of the middle half of the runs; from 4 runs on."
 MIXED = "†: measured on different devices, so that times do not compare."
 
 
-def flaws(comparison: Comparison, names: Sequence[str]) -> list[str]:
-    """Which schedules' figures leave runs out, or have runs that are not complete."""
+def flaws(comparison: ComparisonResult, names: Sequence[str]) -> list[str]:
+    """Notes on schedules with diverged or unfinished runs."""
     notes = []
     for name, item, runs in zip(
         names, comparison.schedules, comparison.by_schedule(), strict=True
@@ -31,8 +31,8 @@ def flaws(comparison: Comparison, names: Sequence[str]) -> list[str]:
         of = f"of {count(item.runs, 'run')}"
         if item.diverged:
             subject = "it is" if item.diverged == 1 else "they are"
-            left = "" if item.diverged == item.runs else f"; {subject} excluded from the mean"
-            notes.append(f"{name}: {item.diverged} {of} diverged{_when(runs)}{left}.")
+            excluded = "" if item.diverged == item.runs else f"; {subject} excluded from the mean"
+            notes.append(f"{name}: {item.diverged} {of} diverged{_when(runs)}{excluded}.")
         if item.unfinished:
             notes.append(f"* {name}: {item.unfinished} {of} not finished.")
     more = len(notes) - _MOST_FLAWS
@@ -47,11 +47,11 @@ def _when(runs: Sequence[RunSummary]) -> str:
     return f" at steps {steps[0]} to {steps[-1]}"
 
 
-def interval(comparison: Comparison) -> list[str]:
-    """What stands in brackets, and how far to trust it.
+def interval(comparison: ComparisonResult) -> list[str]:
+    """The note on confidence intervals, with a warning if there are few runs.
 
-    Measured on normal values: from 3, 5, 10 and 20 runs, 72, 86, 91 and 94 % of the intervals hold
-    the true mean.
+    Measured on normally distributed values: with 3, 5, 10 and 20 runs, 72, 86, 91 and 94 % of the
+    intervals contain the true mean.
     """
     sizes = [
         sum(value is not None for value in item.final.values)
@@ -68,15 +68,15 @@ def interval(comparison: Comparison) -> list[str]:
 
 
 def better(other: str) -> str:
-    """What P(better) is, against `other`."""
+    """The note on P(better) against `other`."""
     return (
         f"P(better): share of pairs of runs in which this schedule's is better than that of "
         f"{other}; ties count half."
     )
 
 
-def significance(comparison: Comparison, other: str) -> str:
-    """How schedules were tested against `other`; nothing where no test could have told anything."""
+def significance(comparison: ComparisonResult, other: str) -> str:
+    """The note on the test against `other`; empty if no schedule could be tested."""
     if not any(item.verdict in ("indistinguishable", "better", "worse")
                for item in comparison.schedules):  # fmt: skip
         return ""

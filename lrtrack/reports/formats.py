@@ -14,7 +14,7 @@ from lrtrack.errors import LRTrackError, UsageError, unknown
 
 if TYPE_CHECKING:
     from lrtrack.reports.document import Document
-    from lrtrack.stats import Comparison
+    from lrtrack.stats import ComparisonResult
 
 
 def _table(document: Document, axis: str) -> str:
@@ -106,7 +106,7 @@ def format_of(path: Path, suffixes: Mapping[str, str] = SUFFIXES) -> str:
     return form
 
 
-def render(comparison: Comparison, form: str, axis: str = "step") -> str | bytes:
+def render(comparison: ComparisonResult, form: str, axis: str = "step") -> str | bytes:
     """`comparison` as the content of a file in format `form`.
 
     Args:
@@ -125,7 +125,7 @@ def render(comparison: Comparison, form: str, axis: str = "step") -> str | bytes
 
 
 def save(
-    comparison: Comparison, path: str | Path, form: str | None = None, axis: str = "step"
+    comparison: ComparisonResult, path: str | Path, form: str | None = None, axis: str = "step"
 ) -> Path:
     """Write `comparison` to a file; text as UTF-8.
 

@@ -1,4 +1,4 @@
-"""How numbers, schedules and text from outside are written in reports."""
+"""Text forms of numbers, counts and schedule names in reports."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from lrtrack.fields import JSON, text_of
 from lrtrack.schedules import Schedule
 from lrtrack.stats import Spread
 
-#: What stands where there is no value.
+#: The text of a missing value.
 NONE = "–"
-#: A name in a sentence is cut to as many terminal cells.
+#: The most terminal cells of a name in a sentence.
 NAME_WIDTH = 48
 
 _CALL = re.compile(r"([\w.<>]+)\(.*\)")
 
 
 def number(value: float | None, digits: int = 4, *, trim: bool = False) -> str:
-    """`value` with `digits` significant digits; `trim` leaves out zeros at the end."""
+    """`value` with `digits` significant digits; `trim` removes trailing zeros."""
     if value is None or not math.isfinite(value):
         return NONE
     if value == 0.0:
@@ -35,18 +35,18 @@ def number(value: float | None, digits: int = 4, *, trim: bool = False) -> str:
 
 
 def rate(value: float | None) -> str:
-    """Steps per second: whole numbers from 100 on."""
+    """Steps per second, rounded to whole numbers from 100 on."""
     if value is not None and 100 <= value < 1e9:
         return f"{value:.0f}"
     return number(value, 3)
 
 
 def places(values: Iterable[float | None]) -> int | None:
-    """Decimals that suit all of `values` in one column, so that their points stand in line.
+    """The number of decimals for all `values` of a column, so that their points are aligned.
 
     Returns:
-        As many as give the largest 4 significant digits; None where that would leave the
-        smallest under 3, so that each needs its own.
+        Decimals that give the largest value 4 significant digits; None if the smallest would get
+        fewer than 3, so that each value needs its own.
     """
     sizes = [abs(value) for value in values if value]
     if not sizes or not math.isfinite(max(sizes)):
@@ -56,12 +56,12 @@ def places(values: Iterable[float | None]) -> int | None:
 
 
 def aligned(value: float | None, decimals: int | None) -> str:
-    """`value` with so many decimals; None: with 4 significant digits."""
+    """`value` with this many decimals; with 4 significant digits if `decimals` is None."""
     return number(value) if value is None or decimals is None else f"{value:.{decimals}f}"
 
 
 def mean_std(spread: Spread, decimals: int | None = None) -> str:
-    """`0.1234 ± 0.0056`; the mean alone where there is no deviation."""
+    """`0.1234 ± 0.0056`, or only the mean if there is no deviation."""
     mean = aligned(spread.mean, decimals)
     if spread.std is None:
         return mean
@@ -90,22 +90,22 @@ def some(names: Sequence[str], limit: int = 3) -> str:
 
 
 def shortened(name: str) -> str:
-    """A name that fits into a sentence, at most `NAME_WIDTH` terminal cells wide."""
+    """A name cut to at most `NAME_WIDTH` terminal cells, to fit into a sentence."""
     if cell_len(name) <= NAME_WIDTH:
         return name
     return set_cell_size(name, NAME_WIDTH - 1).rstrip() + "…"
 
 
 def short_labels(named: Iterable[tuple[str, Schedule | None]]) -> dict[str, str]:
-    """For each label a form with no more parameters than tell schedules of one name apart.
+    """For each label a short form with only the parameters that distinguish schedules of one name.
 
     `SequentialLR(LinearLR → CosineAnnealingLR)`, `StepLR(step_size=30)`.
 
     Args:
-        named: a label, and the one schedule that it stands for, or None.
+        named: pairs of a label and its schedule, or None if it stands for several.
 
     Returns:
-        Label to short form; the whole label where a short form would stand for several.
+        Label to short form; the whole label if the short form would be ambiguous.
     """
     schedules = dict(named)
     flats: dict[str, list[dict[str, str]]] = {}
@@ -127,14 +127,16 @@ def short_labels(named: Iterable[tuple[str, Schedule | None]]) -> dict[str, str]
 
 
 def _structure(schedule: Schedule) -> str:
-    """A schedule's name with those of its inner schedules, which tell it apart already."""
+    """A schedule's name with the names of its inner schedules, which already distinguish it."""
     return _telling(schedule.to_dict(), (), "")
 
 
 def _named(value: str | None) -> str | None:
-    """A parameter's text; of `function(…)` the function, as its arguments are parameters too."""
-    found = _CALL.fullmatch(value or "")
-    return found[1] if found is not None else value
+    """A parameter's text; only the function's name of `function(…)`, whose arguments are listed
+    too.
+    """
+    call = _CALL.fullmatch(value or "")
+    return call[1] if call is not None else value
 
 
 def _telling(data: Mapping[str, JSON], telling: Collection[str], path: str) -> str:
@@ -157,7 +159,10 @@ def _telling(data: Mapping[str, JSON], telling: Collection[str], path: str) -> s
             names += [str(p["name"]) for _, p in parts if isinstance(p, Mapping) and "name" in p]
         elif key != "name" and where in telling:
             params.append(f"{key}={text_of(value)}")
-    for sign in (" -> ", " + "):  # several blocks in one run, whose name is made of theirs
+    for sign in (
+        " -> ",
+        " + ",
+    ):  # several blocks in one run, whose name is composed of the blocks' names
         if len(inner) > 1 and data["name"] == sign.join(names) and not params:
             return sign.join(inner)
     shown = ", ".join([*([" → ".join(inner)] if inner else []), *params])

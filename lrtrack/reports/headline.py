@@ -1,4 +1,4 @@
-"""What came out of a comparison, in a sentence to send."""
+"""The result of a comparison in one sentence."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Iterator, Sequence
 
 from lrtrack.errors import clean
 from lrtrack.reports.formatting import aligned, count, interval, mean_std, number, shortened, some
-from lrtrack.stats import Comparison, Mode, ScheduleSummary, Verdict
+from lrtrack.stats import ComparisonResult, Mode, ScheduleSummary, Verdict
 
-#: More schedules of one verdict are counted, not named.
+#: The most schedules that are named; more with the same verdict are counted.
 _NAMED = 3
-#: From here on a difference is a factor, no percentage.
+#: From this percentage on, a difference is given as a factor.
 _MOST_PERCENT = 1000.0
 
 _Named = tuple[str, ScheduleSummary]
 
 
-def headline(comparison: Comparison, names: Sequence[str], decimals: int | None) -> str:
-    """Say which schedule is best, and of which others the runs really tell it apart.
+def headline(comparison: ComparisonResult, names: Sequence[str], decimals: int | None) -> str:
+    """State which schedule is best, and from which others it differs significantly.
 
     Args:
-        names: what the schedules are called here, best first.
-        decimals: of all values of the metric; None: four significant digits each.
+        names: the short names of the schedules, best first.
+        decimals: decimals of the metric's values; None: four significant digits each.
     """
     named = [
         (shortened(name), item) for name, item in zip(names, comparison.schedules, strict=True)
@@ -42,17 +42,17 @@ def headline(comparison: Comparison, names: Sequence[str], decimals: int | None)
     who = f"{first}, the baseline," if leads else _group(tied)
     has = "has" if len(tied) == 1 or leads else "tie for"
     word = "lowest" if comparison.mode == "min" else "highest"
-    said = f"{who} {has} the {word} final {metric}: {_figure(best, decimals)}"
+    statement = f"{who} {has} the {word} final {metric}: {_figure(best, decimals)}"
     others = [pair for pair in named if pair[1] is not base]
     if base is best:
         pronoun = "it" if len(tied) == 1 or leads else "them"
         clauses = _clauses(others, base, comparison, pronoun)
-        return "; ".join([said, *clauses]) + "."
-    clauses = _clauses(others, base, comparison, "it")
-    return f"{said}. Against the baseline {base_name}: {'; '.join(clauses) or 'no runs to tell'}."
+        return "; ".join([statement, *clauses]) + "."
+    against = "; ".join(_clauses(others, base, comparison, "it")) or "no runs to compare"
+    return f"{statement}. Against the baseline {base_name}: {against}."
 
 
-def _nothing(comparison: Comparison, metric: str) -> str:
+def _nothing(comparison: ComparisonResult, metric: str) -> str:
     runs = sum(item.runs for item in comparison.schedules)
     diverged = sum(item.diverged for item in comparison.schedules)
     if diverged < runs:
@@ -63,44 +63,44 @@ def _nothing(comparison: Comparison, metric: str) -> str:
 
 
 def _figure(item: ScheduleSummary, decimals: int | None) -> str:
-    """`0.082 [0.079, 0.085], 3 seeds`: with the deviation where there is no interval."""
+    """`0.082 [0.079, 0.085], 3 seeds`, or with the deviation if there is no interval."""
     if item.final.ci95 is None:
         value = mean_std(item.final, decimals)
     else:
         value = f"{aligned(item.final.mean, decimals)} {interval(item.final, decimals)}"
-    known = None not in item.seeds and len(set(item.seeds)) == item.runs
+    seeded = None not in item.seeds and len(set(item.seeds)) == item.runs
     used = sum(value is not None for value in item.final.values)
     flaws = [
         *([f"{item.diverged} more diverged"] if item.diverged else []),
         *([f"{item.unfinished} not finished"] if item.unfinished else []),
     ]
     more = f" ({', '.join(flaws)})" if flaws else ""
-    return f"{value}, {count(used, 'seed' if known else 'run')}{more}"
+    return f"{value}, {count(used, 'seed' if seeded else 'run')}{more}"
 
 
 def _clauses(
-    others: Sequence[_Named], base: ScheduleSummary, comparison: Comparison, pronoun: str
+    others: Sequence[_Named], base: ScheduleSummary, comparison: ComparisonResult, pronoun: str
 ) -> Iterator[str]:
-    """What is said of `others` against `base`, one clause a verdict."""
+    """Compare `others` with `base`, one clause per verdict."""
     lost = [pair for pair in others if _lost(pair[1])]
     kinds: dict[Verdict, list[_Named]] = {}
     for pair in others:
         if pair not in lost:
             kinds.setdefault(pair[1].verdict, []).append(pair)
     for verdict in ("better", "indistinguishable", "worse"):
-        found = kinds.get(verdict, [])
-        if found and verdict == "indistinguishable":
-            names = _group([name for name, _ in found])
-            verb = "is" if len(found) == 1 else "are"
+        named = kinds.get(verdict, [])
+        if named and verdict == "indistinguishable":
+            names = _group([name for name, _ in named])
+            verb = "is" if len(named) == 1 else "are"
             yield f"{names} {verb} not distinguishable from {pronoun}"
-        elif len(found) > _NAMED:
-            most = max(item.p_vs_best or 0.0 for _, item in found)
+        elif len(named) > _NAMED:
+            most = max(item.p_vs_best or 0.0 for _, item in named)
             sign = "≤" if most >= 0.001 else "<"
-            yield f"{len(found)} others are {verdict} (p {sign} {max(most, 0.001):.2g})"
-        elif found:
+            yield f"{len(named)} others are {verdict} (p {sign} {max(most, 0.001):.2g})"
+        elif named:
             yield ", ".join(
                 f"{name} is {_apart(item, base, comparison.mode, verdict)} ({_p(item)})"
-                for name, item in found
+                for name, item in named
             )
     if comparison.baseline is not None and (ties := kinds.get("tie")):
         yield f"{_group([name for name, _ in ties])} {'ties' if len(ties) == 1 else 'tie'} with it"
@@ -117,12 +117,12 @@ def _clauses(
 
 
 def tested(item: ScheduleSummary) -> int:
-    """How many runs of a schedule a test has to go by."""
+    """The number of a schedule's runs that a test can use."""
     return item.diverged + sum(value is not None for value in item.final.values)
 
 
 def _lost(item: ScheduleSummary) -> bool:
-    """Whether divergence is what there is to say: no mean, or one that hides what went wrong."""
+    """Whether to report only divergence: there is no mean, or the mean hides that runs diverged."""
     return bool(item.diverged) and (
         item.final.mean is None or item.verdict in ("better", "worse", "tie")
     )
@@ -142,9 +142,9 @@ def _how_often(item: ScheduleSummary) -> str:
 
 
 def _apart(item: ScheduleSummary, base: ScheduleSummary, mode: Mode, verdict: str) -> str:
-    """`12 % worse` where small values are good and above 0; `0.031 lower` where not.
+    """`12 % worse` for metrics to minimize above 0; otherwise `0.031 lower`.
 
-    A percentage of an accuracy would be read as percentage points.
+    A percentage of an accuracy would be mistaken for percentage points.
     """
     mean, other = item.final.mean or 0.0, base.final.mean or 0.0
     if base.final.mean is not None and mode == "min" and min(mean, other) > 0.0:
@@ -161,7 +161,7 @@ def _p(item: ScheduleSummary) -> str:
 
 
 def _group(names: Sequence[str], which: str = "") -> str:
-    """A few names, or how many there are."""
+    """The names if there are few, otherwise their number."""
     if len(names) <= _NAMED:
         return some(names)
     return f"{which} {len(names)}" if which else f"{len(names)} others"

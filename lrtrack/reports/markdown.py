@@ -36,9 +36,11 @@ def render(report: Report) -> str:
 
 
 def escape(text: str) -> str:
-    """`text` so that Markdown shows it as it is: no markup, HTML, table cells or mentions."""
+    """`text` escaped so that Markdown shows it literally: no markup, HTML, table cells or
+    mentions.
+    """
     flat = " ".join(text.split())
-    # An underscore inside a word is no markup, and parameter names are full of them.
+    # An underscore inside a word is not markup, and parameter names contain many.
     escaped = _SPECIAL.sub(r"\\\1", flat).translate(_ENTITIES)
     return re.sub(r"(?<=\w)\\_(?=\w)", "_", escaped)
 

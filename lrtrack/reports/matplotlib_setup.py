@@ -1,8 +1,8 @@
-"""What all figures share: matplotlib's own defaults, no display, and no text read as TeX.
+r"""The setup of all figures: matplotlib's defaults, no display, and no text interpreted as TeX.
 
-Names of runs, schedules and metrics may contain `$`, `_` and backslashes. So mathtext is off for
-the whole figure, and every axis gets tick labels that need none: matplotlib's own formatter of a
-logarithmic axis writes `$\\mathdefault{10^{-1}}$`, which would be printed as it stands.
+Names of runs, schedules and metrics may contain `$`, `_` and backslashes. Therefore mathtext is
+off for the whole figure, and every axis has plain tick labels: matplotlib's own formatter of a
+logarithmic axis writes `$\mathdefault{10^{-1}}$`, which would be shown literally.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DPI = 144
 
 _FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "SimHei")
 _SETTINGS: Mapping[str, Any] = {
-    # Text as text; no random ids, so that two renderings can be compared.
+    # Text stays text, and there are no random ids, so that two renderings are identical.
     "svg.fonttype": "none",
     "svg.hashsalt": "lrtrack",
     "text.parse_math": False,
@@ -32,10 +32,10 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def render(draw: Callable[[], Any], form: Form) -> bytes:
-    """The bytes of the figure that `draw` returns; the same for the same figure.
+    """The bytes of the figure that `draw` returns; the same figure gives the same bytes.
 
     Args:
-        draw: makes a `matplotlib.figure.Figure`; called once, with the settings in place.
+        draw: creates a `matplotlib.figure.Figure`; called once, while the settings are active.
         form: the format.
 
     Raises:
@@ -44,14 +44,14 @@ def render(draw: Callable[[], Any], form: Form) -> bytes:
     matplotlib = _optional.load("matplotlib")
     for backend in ("agg", "svg"):
         _optional.load(f"matplotlib.backends.backend_{backend}")
-    known = set(_optional.load("matplotlib.font_manager").fontManager.get_font_names())
-    fonts = [name for name in _FONTS if name in known]
+    installed = set(_optional.load("matplotlib.font_manager").fontManager.get_font_names())
+    fonts = [name for name in _FONTS if name in installed]
     file = io.BytesIO()
     with matplotlib.rc_context(), warnings.catch_warnings():
-        # The user's matplotlibrc may ask for TeX, mathtext, or another size of the picture.
+        # The user's matplotlibrc may ask for TeX, mathtext or another figure size.
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({**_SETTINGS, "font.family": fonts})
-        # Characters that no installed font has are drawn as boxes.
+        # Characters that no installed font has are drawn as boxes, without a warning.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         metadata = {} if form == "png" else {"Date": None}
         draw().savefig(file, format=form, dpi=DPI, metadata=metadata)
@@ -59,7 +59,7 @@ def render(draw: Callable[[], Any], form: Form) -> bytes:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure of this size in inches, unknown to pyplot, which would keep or show it."""
+    """An empty figure of this size in inches, which pyplot neither keeps nor shows."""
     figure = _optional.load("matplotlib.figure").Figure
     return figure(figsize=(width, height), layout="constrained")
 
@@ -73,7 +73,7 @@ def use_log_scale(axes: Any, which: Literal["x", "y"] = "y") -> None:
 
 
 def tick_text(value: float) -> str:
-    """A tick's `value`: `0.01`, `200` or `5,000`; below and above that `2×10⁻⁵` or `10⁶`."""
+    """The text of a tick: `0.01`, `200` or `5,000`; smaller and larger ones `2×10⁻⁵` or `10⁶`."""
     if value == 0.0 or not math.isfinite(value):
         return f"{value:g}"
     mantissa, _, exponent = f"{value:.3e}".partition("e")
@@ -90,7 +90,7 @@ def _trimmed(decimals: str) -> str:
 
 @cache
 def _plain_log_formatter() -> Any:
-    """The class: matplotlib decides which ticks have a label, `tick_text` what it says."""
+    """The formatter's class: matplotlib decides which ticks have a label, `tick_text` writes it."""
     formatter: Any = _optional.load("matplotlib.ticker").LogFormatter
 
     class PlainLogFormatter(formatter):  # type: ignore[misc]

@@ -1,7 +1,7 @@
-"""Reports in a notebook's cell: a small fragment of HTML without any script.
+"""Reports in a notebook cell: a small HTML fragment without scripts.
 
-Notebooks are light or dark, and some strip style sheets: so each element carries its few styles,
-and all colours but the one that means trouble are those of the page around it.
+Notebooks have light and dark themes, and some remove style sheets. Therefore each element has its
+own few styles, and all colours except the one for problems are those of the notebook.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def render(report: Report) -> str:
 
 
 def page(report: Report) -> str:
-    """The same fragment as a whole page, for those who show pages."""
+    """The same fragment as a whole page, for trackers that show pages."""
     style = ":root{color-scheme:light dark}body{font-family:system-ui,sans-serif}"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -59,7 +59,7 @@ def _row(columns: Sequence[Column], cells: Sequence[Cell]) -> str:
 
 
 def _whole(cell: Cell) -> str:
-    """The long form, under the mouse."""
+    """A hint with the long form of a cell."""
     return f' title="{_text(cell.text)}"' if cell.short and cell.short != cell.text else ""
 
 

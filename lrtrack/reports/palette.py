@@ -1,4 +1,6 @@
-"""One name and one look for each schedule, in every panel and as far as can be in every report."""
+"""Colours and dash patterns of schedules, the same in every panel and, if possible, every
+report.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from dataclasses import dataclass
 
 from lrtrack.stats import ScheduleSummary
 
-#: On white and on black. After Okabe & Ito ("Color Universal Design", 2008), told apart with any
-#: kind of sight: without its yellow, which white paper swallows, and lighter for dark ground.
+#: On white and on black. After Okabe & Ito ("Color Universal Design", 2008), distinguishable with
+#: colour blindness; without its yellow, which is invisible on white, and lighter on black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#3A3A3A")
 DARK = ("#4BA3E3", "#FF8A4C", "#2BC79A", "#E6A0CC", "#F2B632", "#A5DCFA", "#E8E8E8")
 #: Lengths of dashes and gaps, in line widths.
@@ -17,7 +19,7 @@ DASHES: Sequence[tuple[float, ...]] = (
     (), (5, 2), (1.5, 1.5), (7, 2, 1.5, 2), (10, 3), (2.5, 4), (8, 2, 1.5, 2, 1.5, 2),
     (14, 3, 3, 3), (1, 4),
 )  # fmt: skip
-#: Schedules that most comparisons have, each with its own colour.
+#: The colours of common schedules.
 _FIXED: Mapping[str, int] = {
     "OneCycleLR": 0,
     "StepLR": 1,
@@ -38,17 +40,17 @@ class Look:
 
 
 def looks_of(schedules: Sequence[ScheduleSummary]) -> list[Look]:
-    """A look for each schedule, no two alike up to 63.
+    """A look for each schedule; up to 63 schedules all differ.
 
-    The colour that a schedule's name stands for, where it is free; else the next, and when all
-    are taken, dashed. The order of the ranks does not matter: who is best changes no colour.
+    A schedule gets the colour of its name if that is free, otherwise the next one; once all colours
+    are used, dashed lines. Ranks do not matter: a change of the order changes no colour.
     """
-    taken: set[Look] = set()
+    used: set[Look] = set()
     looks: dict[str, Look] = {}
-    # plain names first, so that a schedule without variants has its colour
+    # names without parameters first, so that they get their own colour
     for item in sorted(schedules, key=lambda item: (item.schedule not in _FIXED, item.label)):
-        looks[item.label] = _free(_wanted(item.schedule), taken)
-        taken.add(looks[item.label])
+        looks[item.label] = _free(_wanted(item.schedule), used)
+        used.add(looks[item.label])
     return [looks[item.label] for item in schedules]
 
 
@@ -57,10 +59,10 @@ def _wanted(name: str) -> int:
     return _FIXED.get(name, digest[0] % len(COLOURS))
 
 
-def _free(colour: int, taken: set[Look]) -> Look:
+def _free(colour: int, used: set[Look]) -> Look:
     for dash in range(len(DASHES)):
         for shift in range(len(COLOURS)):
             look = Look((colour + shift) % len(COLOURS), dash)
-            if look not in taken:
+            if look not in used:
                 return look
-    return Look(colour, len(taken) % len(DASHES))
+    return Look(colour, len(used) % len(DASHES))

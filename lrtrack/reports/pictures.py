@@ -1,4 +1,4 @@
-"""A comparison as a picture: PNG or SVG, by matplotlib without a display."""
+"""A comparison as a PNG or SVG picture, drawn by matplotlib without a display."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from lrtrack.reports.palette import COLOURS, DASHES, Look, looks_of
 from lrtrack.reports.report import Report
 from lrtrack.stats import ScheduleSummary
 
-#: Schedules that a picture shows, the best ones, and characters of a name.
+#: The most schedules in a picture, the best ones, and the most characters of a name.
 MOST, _LONG = 16, 48
 _POINTS = 1200
 _WIDTH, _PANEL, _ROW = 11.0, 2.0, 0.26
 
 
 def render(document: Document, form: matplotlib_setup.Form, *, axis: str = STEP) -> bytes:
-    """The picture's bytes: curves with their bands, and final values with their intervals.
+    """Draw the curves with their bands, and the final values with their intervals.
 
     At most `MOST` schedules are drawn, the best; the picture says so. The same comparison gives
     the same bytes.
 
     Raises:
-        UsageError: the runs do not say where they stand on `axis`.
+        UsageError: the runs do not record where they are on `axis`.
     """
     document.curves.need(axis)
     return matplotlib_setup.render(lambda: _figure(document, axis), form)
@@ -37,10 +37,10 @@ def render(document: Document, form: matplotlib_setup.Form, *, axis: str = STEP)
 
 def _figure(document: Document, axis: str) -> Any:
     comparison, report, curves = document.comparison, document.report, document.curves
-    shown = comparison.schedules[:MOST]
-    looks = looks_of(comparison.schedules)[: len(shown)]
-    names = [_cut(name) for name in report.names[: len(shown)]]
-    board = 0.9 + _ROW * len(shown)
+    schedules = comparison.schedules[:MOST]
+    looks = looks_of(comparison.schedules)[: len(schedules)]
+    names = [_cut(name) for name in report.names[: len(schedules)]]
+    board = 0.9 + _ROW * len(schedules)
     height = 1.3 + _PANEL * len(curves.panels) + board
     figure = matplotlib_setup.new_figure(_WIDTH, height)
     ratios = [_PANEL] * len(curves.panels) + [board]
@@ -52,23 +52,23 @@ def _figure(document: Document, axis: str) -> Any:
         _draw_panel(axes, panel, curves, looks, axis)
         axes.tick_params(labelbottom=at == len(curves.panels) - 1)
     axes.set_xlabel(AXES[axis])
-    _draw_board(figure.add_subplot(grid[-1]), shown, names, looks, comparison.metric)
+    _draw_board(figure.add_subplot(grid[-1]), schedules, names, looks, comparison.metric)
     _write_title(figure, report, len(comparison.schedules))
     return figure
 
 
 def _write_title(figure: Any, report: Report, schedules: int) -> None:
-    said = report.headline
+    headline = report.headline
     if schedules > MOST:
-        said += f" Drawn: the best {MOST} of {schedules} schedules."
-    lines = [_cut(report.title, 130), *_wrapped(said, 125)]
+        headline += f" Drawn: the best {MOST} of {schedules} schedules."
+    lines = [_cut(report.title, 130), *_wrapped(headline, 125)]
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11)
 
 
 def _draw_panel(axes: Any, panel: Panel, curves: Curves, looks: Sequence[Look], axis: str) -> None:
-    shown = panel.bundles[: len(looks)]
-    # the best on top
-    for bundle, look in reversed(list(zip(shown, looks, strict=True))):
+    bundles = panel.bundles[: len(looks)]
+    # the best is drawn last, on top
+    for bundle, look in reversed(list(zip(bundles, looks, strict=True))):
         if bundle is not None:
             _draw_bundle(axes, bundle, curves, look, axis)
     if panel.wide:
@@ -83,21 +83,22 @@ def _draw_panel(axes: Any, panel: Panel, curves: Curves, looks: Sequence[Look], 
 
 def _draw_bundle(axes: Any, bundle: Bundle, curves: Curves, look: Look, axis: str) -> None:
     colour = COLOURS[look.colour]
-    for line in () if bundle.counted else bundle.lines:  # all diverged: what there was
-        kept = extremes(line.values, _POINTS)
-        where = curves.places(axis, (line.run,), line.steps[kept])
-        axes.plot(where, line.values[kept], color=colour, linewidth=0.8, alpha=0.6)
-    if not bundle.counted:
+    all_diverged = not bundle.counted
+    for line in bundle.lines if all_diverged else ():
+        indices = extremes(line.values, _POINTS)
+        where = curves.places(axis, (line.run,), line.steps[indices])
+        axes.plot(where, line.values[indices], color=colour, linewidth=0.8, alpha=0.6)
+    if all_diverged:
         return
-    kept = extremes(bundle.mean, _POINTS)
-    where = curves.places(axis, bundle.counted, bundle.steps[kept])
+    indices = extremes(bundle.mean, _POINTS)
+    where = curves.places(axis, bundle.counted, bundle.steps[indices])
     axes.plot(
         where,
-        bundle.mean[kept],
+        bundle.mean[indices],
         color=colour,
         linestyle=(0, DASHES[look.dash]) if look.dash else "-",
         linewidth=1.4,
-        marker="o" if np.isfinite(bundle.mean[kept]).sum() == 1 else "",
+        marker="o" if np.isfinite(bundle.mean[indices]).sum() == 1 else "",
         markersize=4,
     )
     if len(bundle.counted) > 1 and not bundle.flat:
@@ -109,13 +110,13 @@ def _draw_bundle(axes: Any, bundle: Bundle, curves: Curves, look: Look, axis: st
 
 def _draw_board(
     axes: Any,
-    shown: Sequence[ScheduleSummary],
+    schedules: Sequence[ScheduleSummary],
     names: Sequence[str],
     looks: Sequence[Look],
     metric: str,
 ) -> None:
-    """Final values: dots for the runs, a stroke for the mean, a bar for the interval."""
-    for row, (item, look) in enumerate(zip(shown, looks, strict=True)):
+    """Draw the final values: dots for runs, a tick for the mean, a bar for the interval."""
+    for row, (item, look) in enumerate(zip(schedules, looks, strict=True)):
         colour = COLOURS[look.colour]
         if item.final.ci95 is not None and all(map(drawable, item.final.ci95)):
             axes.plot(item.final.ci95, (row, row), color=colour, linewidth=6, alpha=0.35,
@@ -124,7 +125,7 @@ def _draw_board(
         axes.plot(values, [row] * len(values), "o", color=colour, markersize=4, alpha=0.7)
         if drawable(item.final.mean):
             axes.plot(item.final.mean, row, "|", color=colour, markersize=14, markeredgewidth=2)
-        # a piece of the schedule's own line beside its name
+        # a sample of the schedule's line next to its name
         axes.plot((-0.045, -0.01), (row, row), color=colour, linewidth=1.8, clip_on=False,
                   linestyle=(0, DASHES[look.dash]) if look.dash else "-",
                   transform=axes.get_yaxis_transform())  # fmt: skip

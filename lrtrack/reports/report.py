@@ -23,7 +23,7 @@ from lrtrack.reports.formatting import (
 )
 from lrtrack.reports.headline import headline, tested
 from lrtrack.schedules import Schedule
-from lrtrack.stats import Comparison, Mode, Reach, ScheduleSummary
+from lrtrack.stats import ComparisonResult, Mode, Reach, ScheduleSummary
 
 
 class Tone(StrEnum):
@@ -37,11 +37,16 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: text without control characters, and a shorter form for narrow tables."""
+    """One cell: text without control characters, and a shorter form for narrow tables.
+
+    Attributes:
+        link: the address of a page about it, for formats that have links.
+    """
 
     text: str
     short: str = ""
     tone: Tone = Tone.PLAIN
+    link: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class _Row:
     name: str
 
 
-def report_of(comparison: Comparison) -> Report:
+def report_of(comparison: ComparisonResult) -> Report:
     """Build the report of `comparison`."""
     summaries = comparison.schedules
     short = short_labels((item.label, _schedule(item)) for item in summaries)
@@ -133,7 +138,7 @@ def report_of(comparison: Comparison) -> Report:
     )
 
 
-def _title(comparison: Comparison) -> str:
+def _title(comparison: ComparisonResult) -> str:
     runs = sum(item.runs for item in comparison.schedules)
     better = "lower" if comparison.mode == "min" else "higher"
     parts = [
@@ -144,7 +149,7 @@ def _title(comparison: Comparison) -> str:
     return " · ".join(filter(None, map(clean, parts)))
 
 
-def _columns(comparison: Comparison, decimals: int | None, other: str) -> tuple[Column, ...]:
+def _columns(comparison: ComparisonResult, decimals: int | None, other: str) -> tuple[Column, ...]:
     """The columns of the report; those without any value are left out."""
     against = "best" if comparison.baseline is None else "base"
     several = len(comparison.schedules) > 1
@@ -250,7 +255,7 @@ def _share(value: float | None) -> str:
     return NONE if value is None else f"{value:.2f}"
 
 
-def _verdict(comparison: Comparison, item: ScheduleSummary) -> Cell:
+def _verdict(comparison: ComparisonResult, item: ScheduleSummary) -> Cell:
     if item.verdict == "best":
         return Cell("best" if item.final.mean is not None else NONE, tone=Tone.GOOD)
     if item.verdict == "baseline":
@@ -267,12 +272,12 @@ def _verdict(comparison: Comparison, item: ScheduleSummary) -> Cell:
     return Cell(f"≈ {digits}" if item.verdict == "indistinguishable" else digits)
 
 
-def _any(comparison: Comparison, figure: str) -> bool:
+def _any(comparison: ComparisonResult, figure: str) -> bool:
     return any(getattr(item.final, figure) is not None for item in comparison.schedules)
 
 
-def _schedules_of_runs(comparison: Comparison, names: list[str]) -> dict[str, str]:
-    """Run id → name of its schedule."""
+def _schedules_of_runs(comparison: ComparisonResult, names: list[str]) -> dict[str, str]:
+    """For each run id the name of its schedule."""
     pairs = zip(comparison.schedules, names, strict=True)
     return {run_id: name for item, name in pairs for run_id in item.run_ids}
 

@@ -22,13 +22,12 @@ class RunRow:
 
     Attributes:
         id: lrtrack's own run id.
-        tracker_id: the run's id in the tracker it was read from; the same as `id` where the
-            tracker keeps no other.
-        final: mean of the last 5 % of the metric's records; None where diverged or missing, and
-            for a range test, whose loss goes up in the end.
+        tracker_id: the run's id in its tracker; equal to `id` if the tracker has no other.
+        final: mean of the last 5 % of the metric's records; None if the run diverged or lacks the
+            metric, and for range tests, whose loss rises at the end by design.
         kind: `train`, or `find` for a learning-rate range test.
         suggestion: the learning rate that a range test suggests.
-        diagnoses: `{"code", "message", "hint"}` each.
+        diagnoses: mappings with the keys `code`, `message` and `hint`.
     """
 
     name: str
@@ -54,12 +53,12 @@ class RunRow:
 
 
 def rows_of(histories: Sequence[History], metric: str) -> list[RunRow]:
-    """One row a history, in the order given."""
+    """One row per history, in the same order."""
     return [_row(history, metric) for history in histories]
 
 
 def runs_report(histories: Sequence[History], experiment: str | None, metric: str) -> Report:
-    """Build the report that lists the runs, in the order given."""
+    """Build the report that lists the runs, in the given order."""
     rows = rows_of(histories, metric)
     short = short_labels((item.run.schedule.label, item.run.schedule) for item in histories)
     failed = sum(row.state == State.FAILED for row in rows)
@@ -78,14 +77,14 @@ def runs_report(histories: Sequence[History], experiment: str | None, metric: st
         rows=cells_of(columns, rows),
         shortened="Shortened to fit: --format csv or json has everything.",
         diagnoses=lines(
-            ({**each, "run_id": row.id} for row in rows for each in row.diagnoses),
+            ({**diagnosis, "run_id": row.id} for row in rows for diagnosis in row.diagnoses),
             {row.id: clean(short[row.schedule]) for row in rows},
         ),
     )
 
 
 def _everywhere(rows: Sequence[RunRow]) -> str:
-    """The device, where it is one and the same: a narrow table has no room to repeat it."""
+    """The device if all runs share it: a narrow table has no room to repeat it."""
     devices = {row.device for row in rows}
     return f", on {clean(devices.pop())}" if len(devices) == 1 and "" not in devices else ""
 
@@ -115,8 +114,8 @@ def _row(history: History, metric: str) -> RunRow:
 
 
 def _diagnosed(row: RunRow) -> Cell:
-    found = codes(row.diagnoses)
-    return Cell(found or NONE, tone=Tone.BAD if found else Tone.FAINT)
+    listed = codes(row.diagnoses)
+    return Cell(listed or NONE, tone=Tone.BAD if listed else Tone.FAINT)
 
 
 def _tested(row: RunRow) -> Cell:

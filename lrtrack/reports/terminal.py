@@ -1,4 +1,4 @@
-"""Reports on a terminal, in a pipe, or in a text file."""
+"""Reports as text for a terminal, a pipe or a text file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rich.text import Text
 
 from lrtrack.reports.report import Cell, Column, Report, Tone
 
-#: Width where nothing says otherwise.
+#: The width if neither `COLUMNS` nor a terminal gives one.
 WIDTH = 80
-#: Text columns get this, or what they need, before further columns are shown.
+#: The width that text columns get, if they need it, before further columns are shown.
 _ROOMY = 24
-#: Below this, a text column says nothing any more.
+#: The smallest useful width of a text column.
 _TIGHT = 8
 _GAP = 2
 _LINES = 3
@@ -39,9 +39,9 @@ _ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=
 
 
 def write(report: Report, file: TextIO) -> None:
-    """Print `report` to `file`: as wide as `COLUMNS`, the terminal, or 80; colours on a terminal.
+    """Print `report` to `file` as wide as `COLUMNS`, the terminal or 80 columns.
 
-    Characters that the file's encoding lacks are written in ASCII.
+    On a terminal it has colours. Characters that the file's encoding lacks are replaced by ASCII.
     """
     _print(report, Console(file=file, width=width_of(file)))
 
@@ -54,12 +54,12 @@ def text(report: Report, width: int = WIDTH) -> str:
 
 
 def width_of(file: TextIO, environ: Mapping[str, str] = os.environ) -> int:
-    """How many columns to use: what `COLUMNS` says, else the terminal's, else 80."""
-    said = environ.get("COLUMNS", "")
-    if said.isdecimal() and int(said) > 0:
-        return int(said)
+    """The number of columns to use: `COLUMNS`, otherwise the terminal's width, otherwise 80."""
+    columns = environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
     try:
-        # Only of the file itself: in a pipe, the terminal that stderr still is does not count.
+        # Only the file's own terminal counts: in a pipe, stderr may still be a terminal.
         return os.get_terminal_size(file.fileno()).columns or WIDTH
     except (OSError, ValueError):
         return WIDTH
@@ -69,40 +69,40 @@ def _print(report: Report, console: Console) -> None:
     more = "…"
     if not console.encoding.startswith("utf"):
         report, more = _recoded(report, console.encoding), "~"
-    kept, widths = _layout(report, console.width)
-    shortened = len(kept) < len(report.columns)
+    indices, widths = _layout(report, console.width)
+    shortened = len(indices) < len(report.columns)
     rows = []
     for row in report.rows:
-        cells = [_fit(row[at], width, more) for at, width in zip(kept, widths, strict=True)]
-        shortened |= any(row[at].text != cell for at, cell in zip(kept, cells, strict=True))
+        cells = [_fit(row[at], width, more) for at, width in zip(indices, widths, strict=True)]
+        shortened |= any(row[at].text != cell for at, cell in zip(indices, cells, strict=True))
         rows.append(
-            [Text(cell, _STYLES[row[at].tone]) for at, cell in zip(kept, cells, strict=True)]
+            [Text(cell, _STYLES[row[at].tone]) for at, cell in zip(indices, cells, strict=True)]
         )
-    # Text objects all through: plain strings would be read as markup, and all this is others' text
+    # Always Text objects: rich would interpret markup in plain strings, which come from trackers.
     console.print(Text(report.title, "bold"))
     console.print(Text(report.headline))
     console.print()
-    console.print(_table(report, kept, widths, rows), crop=False)
+    console.print(_table(report, indices, widths, rows), crop=False)
     console.print()
     for warning in report.warnings:
         console.print(Text("! " + warning, "yellow"))
     for line in report.diagnoses:
         console.print(Text("! " + line, "yellow"))
-    gone = {column.note for at, column in enumerate(report.columns) if at not in kept}
-    notes = [note for note in report.footnotes if note not in gone]
+    hidden_notes = {column.note for at, column in enumerate(report.columns) if at not in indices}
+    notes = [note for note in report.footnotes if note not in hidden_notes]
     for note in (*notes, *([report.shortened] if shortened and report.shortened else [])):
         console.print(Text(note, "dim"))
 
 
 def _table(
-    report: Report, kept: Sequence[int], widths: Sequence[int], rows: Sequence[Sequence[Text]]
+    report: Report, indices: Sequence[int], widths: Sequence[int], rows: Sequence[Sequence[Text]]
 ) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
     titles = [
-        _lines(report.columns[at].title, width) for at, width in zip(kept, widths, strict=True)
+        _lines(report.columns[at].title, width) for at, width in zip(indices, widths, strict=True)
     ]
     height = max(map(len, titles))
-    for at, width, lines in zip(kept, widths, titles, strict=True):
+    for at, width, lines in zip(indices, widths, titles, strict=True):
         standing = [""] * (height - len(lines)) + lines
         table.add_column(
             Text("\n".join(standing), "bold"),
@@ -116,36 +116,36 @@ def _table(
 
 
 def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
-    """Choose columns that fit into `width`, and how wide each is."""
+    """Choose the columns that fit into `width`, and their widths."""
     wants = [
         _wants(column, [row[at] for row in report.rows]) for at, column in enumerate(report.columns)
     ]
-    kept = list(range(len(report.columns)))
+    indices = list(range(len(report.columns)))
 
     def missing(needs: Sequence[int]) -> int:
-        return sum(needs[at] for at in kept) + _GAP * (len(kept) - 1) - width
+        return sum(needs[at] for at in indices) + _GAP * (len(indices) - 1) - width
 
     needs = [least for least, _ in wants]
     while missing(needs) > 0:
-        at = max(kept, key=lambda at: report.columns[at].weight)
+        at = max(indices, key=lambda at: report.columns[at].weight)
         if not report.columns[at].weight:
             break
-        kept.remove(at)
-    texts = [at for at in kept if not (report.columns[at].number or report.columns[at].whole)]
-    while missing(needs) > 0 and texts:  # nothing left to drop: squeeze the widest text
+        indices.remove(at)
+    texts = [at for at in indices if not (report.columns[at].number or report.columns[at].whole)]
+    while missing(needs) > 0 and texts:  # no column left to drop: shrink the widest text column
         at = max(texts, key=lambda at: needs[at])
         if needs[at] <= _TIGHT:
             break
         needs[at] -= 1
-    for at in kept:  # room that is left goes to the texts, first come first served
+    for at in indices:  # text columns share the remaining width, the first one first
         want, room = wants[at][1] - needs[at], -missing(needs)
-        if at in texts or want <= room:  # a number has one short form, and no use for some room
+        if at in texts or want <= room:  # numbers have only one short form
             needs[at] += max(0, min(want, room))
-    return kept, [needs[at] for at in kept]
+    return indices, [needs[at] for at in indices]
 
 
 def _wants(column: Column, cells: Sequence[Cell]) -> tuple[int, int]:
-    """How wide a column must and would like to be."""
+    """The smallest and the preferred width of a column."""
     title = max(cell_len(word) for word in _words(column.title))
     whole = max([title, *(cell_len(cell.text) for cell in cells)])
     if column.number or column.whole:
@@ -154,7 +154,7 @@ def _wants(column: Column, cells: Sequence[Cell]) -> tuple[int, int]:
 
 
 def _fit(cell: Cell, width: int, more: str) -> str:
-    """The longest form of `cell` that stands in `width`, on three lines at most."""
+    """The longest form of `cell` that fits into `width`, on at most three lines."""
     for form in (cell.text, cell.short or cell.text):
         if cell_len(form) <= width:
             return form
@@ -166,7 +166,7 @@ def _fit(cell: Cell, width: int, more: str) -> str:
 
 
 def _lines(text: str, width: int) -> list[str]:
-    """Break `text` between words; those that are too long after a bracket, else anywhere."""
+    """Break `text` between words; words that are too long after a bracket, otherwise anywhere."""
     lines: list[str] = []
     for word in _words(text):
         gap = " "

@@ -1,4 +1,8 @@
-"""Plots made of characters: for a terminal, a pipe, or a text file."""
+"""Line plots made of characters, for a terminal, a pipe or a text file.
+
+Plotext 6.1 was considered: it draws braille on log scales too, but it ignores NO_COLOR and the
+output's encoding and has a compiled kernel, whereas rich already handles colours for the tables.
+"""
 
 from __future__ import annotations
 
@@ -11,52 +15,52 @@ from rich.text import Text
 
 Values = NDArray[np.float64]
 
-#: Characters before a plot for its scale.
+#: Characters to the left of a plot, for the labels of the y axis.
 MARGIN = 10
-#: Colours of curves, in their order.
+#: Colours of curves, in order.
 STYLES = ("cyan", "yellow", "magenta", "green", "blue", "red")
-#: One sign a curve, where there are no colours to tell them apart.
+#: One sign per curve, if there are no colours to tell them apart.
 SIGNS = "*+ox#@%&"
-#: A cell of braille is two dots wide and four high; the bit of each, by row and column.
+#: The bit of each dot in a braille cell, which is two dots wide and four high.
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
 def plot(
     curves: Sequence[Values], low: float, high: float, width: int, rows: int, *, dotted: bool
 ) -> list[Text]:
-    """Rows of characters; where curves meet, the later one's.
+    """Draw curves as rows of characters; where curves cross, the later one is on top.
 
     Args:
-        curves: values at evenly spaced places, each of shape (n,); NaN: nothing there.
-        low, high: what stands at the bottom and at the top.
+        curves: values at evenly spaced positions, each of shape (n,); NaN leaves a gap.
+        low, high: the values of the bottom and the top.
         width: characters across.
-        dotted: in braille, told apart by colour; else with one sign a curve.
+        dotted: draw in braille, told apart by colour; otherwise with one sign per curve.
     """
     draw = _dots if dotted else _signs
     return draw(curves, low, high, width, rows)
 
 
 def framed(lines: Sequence[Text], scale: Sequence[str], below: str, *, unicode: bool) -> list[Text]:
-    """A plot's rows with its axes.
+    """Add the axes to a plot's rows.
 
     Args:
-        scale: labels for the top, the middle and the bottom row.
-        below: what stands under the x axis, as wide as the plot.
+        scale: labels of the top, the middle and the bottom row.
+        below: the labels below the x axis, as wide as the plot.
     """
     named = dict(zip((0, len(lines) // 2, len(lines) - 1), scale, strict=True))
     bar, foot, line = ("┤", "└", "─") if unicode else ("|", "+", "-")
-    found = []
-    for row, drawn in enumerate(lines):
-        whole = Text(f"{named.get(row, ''):>{MARGIN}}{bar}") + drawn
+    framed_lines = []
+    for row, content in enumerate(lines):
+        whole = Text(f"{named.get(row, ''):>{MARGIN}}{bar}") + content
         whole.rstrip()
-        found.append(whole)
-    width = max(len(drawn) for drawn in lines)
-    found.append(Text(" " * MARGIN + foot + line * width))
-    return [*found, Text(" " * (MARGIN + 1) + below)]
+        framed_lines.append(whole)
+    width = max(len(content) for content in lines)
+    framed_lines.append(Text(" " * MARGIN + foot + line * width))
+    return [*framed_lines, Text(" " * (MARGIN + 1) + below)]
 
 
 def x_axis(first: str, middle: str, last: str, width: int) -> str:
-    """First and last place at the ends, and the one between them where there is room."""
+    """Labels of the first and last position at the ends, and the middle one if there is room."""
     line = first + last.rjust(width - len(first))
     at = width // 2 - len(middle) // 2
     if middle and at > 4 and at + len(middle) < width - len(last) - 4:
@@ -65,7 +69,7 @@ def x_axis(first: str, middle: str, last: str, width: int) -> str:
 
 
 def spans(steps: int, parts: int) -> list[tuple[int, int]]:
-    """`range(steps)` in `parts` stretches of nearly one length, none of them empty."""
+    """Split `range(steps)` into `parts` stretches of nearly equal length, none of them empty."""
     ends = [at * steps // parts for at in range(parts + 1)]
     return [(min(low, steps - 1), max(high, low + 1)) for low, high in pairwise(ends)]
 
@@ -73,19 +77,19 @@ def spans(steps: int, parts: int) -> list[tuple[int, int]]:
 def _heights(
     values: Values, low: float, high: float, across: int, up: int
 ) -> list[tuple[int, int] | None]:
-    """For each place across, the lowest and the highest place up that the curve touches.
+    """For each position across, the lowest and the highest position that the curve touches.
 
-    Each stretch reaches to where the one before it ended, so that a line has no holes; None
-    where the curve has no value.
+    Each stretch is extended to the end of the one before it, so that a line has no holes; None if
+    the curve has no value.
     """
     scaled = np.clip((values - low) / (high - low), 0.0, 1.0) * (up - 1)
-    found: list[tuple[int, int] | None] = []
+    heights: list[tuple[int, int] | None] = []
     last: int | None = None
     for begin, end in spans(len(values), across):
-        known = scaled[begin:end]
-        stretch = np.rint(known[np.isfinite(known)]).astype(int)
+        stretch_values = scaled[begin:end]
+        stretch = np.rint(stretch_values[np.isfinite(stretch_values)]).astype(int)
         if not stretch.size:
-            found.append(None)
+            heights.append(None)
             last = None
             continue
         least, most = int(stretch.min()), int(stretch.max())
@@ -93,9 +97,9 @@ def _heights(
             least = last + 1
         elif last is not None and last > most:
             most = last - 1
-        found.append((least, most))
+        heights.append((least, most))
         last = int(stretch[-1])
-    return found
+    return heights
 
 
 def _dots(curves: Sequence[Values], low: float, high: float, width: int, rows: int) -> list[Text]:

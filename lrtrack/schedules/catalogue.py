@@ -17,14 +17,14 @@ class Kind:
     """One kind of schedule.
 
     Attributes:
-        cls: the class in `torch.optim.lr_scheduler`, or lrtrack's own where torch has none; None
-            for a composition, which `chain.py` expands into other kinds.
+        cls: the class in `torch.optim.lr_scheduler`, or lrtrack's own if torch has none; None for
+            a composition, which `chain.py` expands into other kinds.
         params: the parameters of the class.
         required: parameters without a default.
         one_of: exactly one of these must be given.
-        short: short names, `{short: the class's own}`.
+        short: short names, `{short name: name in the class}`.
         fixed: parameters whose values the kind sets.
-        length: the parameter that says how many steps it lasts, where one does.
+        length: the parameter for the schedule's number of steps, if it has one.
     """
 
     cls: str | None
@@ -50,8 +50,8 @@ _PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldo
 _LINEAR = ("start_factor", "end_factor", "total_iters")
 _WSD = ("total_steps", "warmup", "stable", "decay", "shape", "start_factor", "end_factor", "min_lr")
 
-#: A parameter of every kind: after how many steps of a chain the next schedule begins, where that
-#: is not the schedule's own length.
+#: A parameter of every kind: the number of steps in a chain after which the next schedule begins,
+#: if that is not the schedule's own length.
 LASTS = "lasts"
 
 KINDS: Mapping[str, Kind] = {
@@ -111,7 +111,7 @@ KINDS: Mapping[str, Kind] = {
 
 
 def stages_of(text: str) -> list[Stage]:
-    """Read a spec, with every name resolved to the class's own.
+    """Parse a spec and resolve every name to the one in the class.
 
     Raises:
         SpecError: the text cannot be parsed, or a name is unknown; the message gives the position
@@ -129,8 +129,8 @@ def _resolved(text: str, stage: Stage) -> Stage:
     for key, value in stage.params.items():
         own = kind.short.get(key, key)
         if own not in (*kind.params, LASTS):
-            known = [*kind.params, *kind.short, LASTS]
-            what = unknown(f"parameter of {stage.name}", key, known)
+            names = [*kind.params, *kind.short, LASTS]
+            what = unknown(f"parameter of {stage.name}", key, names)
             raise SpecError(text, stage.places[key], what)
         if own in params:
             raise SpecError(
@@ -150,12 +150,12 @@ def _resolved(text: str, stage: Stage) -> Stage:
 
 
 def group_of(text: str, stage: Stage) -> str:
-    """The key in a sweep's config for a stage's open parameters, if `stage.name` is ambiguous."""
+    """Return the key of a stage's parameters in a sweep's config if its name is ambiguous."""
     return f"{stage.name}_{hashlib.sha256(f'{text} {stage.at}'.encode()).hexdigest()[:4]}"
 
 
 def open_params(stages: list[Stage]) -> Iterator[tuple[Stage, str, Range | Choice]]:
-    """Parameters that a sweep still has to choose."""
+    """Return the parameters that a sweep still has to choose."""
     for stage in stages:
         for name, value in stage.params.items():
             if isinstance(value, Range | Choice):

@@ -15,14 +15,14 @@ from lrtrack.schedules.catalogue import KINDS, LASTS
 from lrtrack.schedules.schedule import CONSTANT
 from lrtrack.schedules.spec import Stage
 
-#: Parameters that count something, and the least that makes sense.
+#: Parameters that count something, and their minimum.
 _COUNTS: Mapping[str, int] = {
     "step_size": 1, "T_max": 1, "T_0": 1, "T_mult": 1, "total_steps": 1, "total_iters": 0,
 }  # fmt: skip
-#: Of `wsd`: the part of all steps that warm-up and decay take where nothing is said. The decay is
-#: that of Hu et al., "MiniCPM" (2024), who find a tenth of the steps enough.
+#: Default shares of all steps for warm-up and decay of `wsd`. The decay is that of Hu et al.,
+#: "MiniCPM" (2024), who find a tenth of the steps enough.
 _WARMUP, _DECAY = 0.05, 0.1
-#: Of `flat_cosine`: the part of all steps before the cosine begins.
+#: Default share of all steps before the cosine of `flat_cosine` begins.
 _FLAT = 0.72
 _SHAPES = ("linear", "cosine")
 
@@ -33,9 +33,9 @@ class Part:
 
     Attributes:
         name: the kind, which has a class.
-        params: what the class is given, by its own names.
-        lasts: steps until the next part begins; None where nothing says so.
-        stage: what it comes from, for errors.
+        params: the arguments of the class, by their names there.
+        lasts: steps until the next part begins; None if unknown.
+        stage: the stage it comes from, for errors.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Part:
 
 
 def parts_of(stages: Sequence[Stage], total_steps: int | None = None) -> list[Part]:
-    """The parts that a spec is built of, all but the last with a length.
+    """Return the parts that a spec is built of; all but the last have a length.
 
     Args:
-        stages: of `stages_of`, with nothing left open.
-        total_steps: how often `step()` will be called; the last stage takes what is left of it.
+        stages: the result of `stages_of`, with nothing left open.
+        total_steps: number of `step()` calls; the last stage takes what is left of it.
 
     Raises:
         UsageError: a length is missing or impossible, or a schedule cannot be in a chain.
@@ -89,7 +89,7 @@ def _rest(stage: Stage, total_steps: int | None, before: int) -> int | None:
 
 
 def _parts(stage: Stage, rest: int | None) -> list[Part]:
-    """The parts of one stage; the last of them carries what the stage's own `lasts` says."""
+    """Return the parts of one stage; the last part carries the stage's own `lasts`."""
     params = {key: _counted(stage, key, value) for key, value in stage.params.items()}
     lasts = _count(stage, LASTS, params.pop(LASTS, None), 0)
     length = KINDS[stage.name].length
@@ -116,7 +116,7 @@ def _counted(stage: Stage, name: str, value: Any) -> Any:
 
 
 def _count(stage: Stage, name: str, value: Any, least: int) -> int | None:
-    """A whole number of steps; sweeps write some of them as `100.0`."""
+    """Return a whole number of steps; sweeps write some of them as `100.0`."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if value is None:
@@ -128,12 +128,12 @@ def _count(stage: Stage, name: str, value: Any, least: int) -> int | None:
 
 
 def _share(stage: Stage, name: str, value: Any, total: int) -> int:
-    """Steps out of a number of steps, or out of a part of `total` (a float up to 1.0)."""
+    """Return a number of steps, from a number or from a share of `total` (a float up to 1.0)."""
     if isinstance(value, float) and 0 <= value <= 1:
         return round(value * total)
-    found = _count(stage, name, value, 0)
-    assert found is not None
-    return found
+    count = _count(stage, name, value, 0)
+    assert count is not None
+    return count
 
 
 def _total(stage: Stage, params: Mapping[str, Any]) -> int:
@@ -145,7 +145,7 @@ def _total(stage: Stage, params: Mapping[str, Any]) -> int:
 
 
 def _wsd(stage: Stage, params: dict[str, Any]) -> list[Part]:
-    """Warm-up, a stable rate, then a decay (Hu et al., "MiniCPM", 2024)."""
+    """Expand a warm-up, a stable rate, then a decay (Hu et al., "MiniCPM", 2024)."""
     warmup, decay = params.get("warmup", _WARMUP), params.get("decay", _DECAY)
     stable = params.get("stable")
     if "total_steps" not in params and stable is not None:
@@ -171,7 +171,7 @@ def _wsd(stage: Stage, params: dict[str, Any]) -> list[Part]:
 
 
 def _decay(stage: Stage, params: Mapping[str, Any], steps: int) -> tuple[str, dict[str, Any]]:
-    """How a `wsd` ends: kind and parameters."""
+    """Return kind and parameters of the decay at the end of a `wsd`."""
     shape = params.get("shape", "linear")
     if shape not in _SHAPES:
         raise stage.wrong(unknown("shape of wsd", str(shape), _SHAPES), "shape")
@@ -187,7 +187,7 @@ def _decay(stage: Stage, params: Mapping[str, Any], steps: int) -> tuple[str, di
 
 
 def _flat_cosine(stage: Stage, params: dict[str, Any]) -> list[Part]:
-    """A constant rate, then a cosine down."""
+    """Expand a constant rate, followed by a cosine decay."""
     total = _total(stage, params)
     flat = _share(stage, "flat", params.get("flat", _FLAT), total)
     if flat >= total:
@@ -208,7 +208,7 @@ _EXPANDERS: Mapping[str, Callable[[Stage, dict[str, Any]], list[Part]]] = {
 
 
 def ends_of(parts: Sequence[Part]) -> Iterator[int]:
-    """The steps at which the next part begins."""
+    """Return the steps at which the next part begins."""
     end = 0
     for part in parts[:-1]:
         assert part.lasts is not None

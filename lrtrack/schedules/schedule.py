@@ -28,7 +28,7 @@ class Schedule:
 
     @cached_property
     def spec(self) -> str:
-        """Canonical JSON: sorted keys, no blanks, and `0.0` written `0`, as it is the same rate."""
+        """Canonical JSON: sorted keys, no spaces, and equal numbers such as 0.0 and 0 as `0`."""
         same = _canonical(self.to_dict())
         return json.dumps(same, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -39,11 +39,11 @@ class Schedule:
 
     @property
     def label(self) -> str:
-        """For people: `StepLR(gamma=0.1, step_size=30)`."""
+        """The schedule in readable form: `StepLR(gamma=0.1, step_size=30)`."""
         return label_of(self.to_dict())
 
     def to_dict(self) -> dict[str, JSON]:
-        """One flat mapping, `name` first; the inverse of `from_dict`."""
+        """Return one flat mapping with `name` first; the inverse of `from_dict`."""
         return {"name": self.name, **{key: plain(self.params[key]) for key in self.params}}
 
     @classmethod
@@ -51,7 +51,7 @@ class Schedule:
         """Rebuild a schedule.
 
         Args:
-            data: what `to_dict` gives.
+            data: the result of `to_dict`.
 
         Raises:
             ValueError: `"name"` is missing or is not text.
@@ -66,7 +66,7 @@ class Schedule:
         """Rebuild a schedule.
 
         Args:
-            spec: its canonical JSON, as the attribute `spec` has it.
+            spec: its canonical JSON, as in the attribute `spec`.
 
         Raises:
             ValueError: the text is not a schedule in JSON.
@@ -82,10 +82,10 @@ class Schedule:
         return cls.from_dict(data)
 
     def flat(self) -> dict[str, str]:
-        """Dotted parameter names to text, as MLflow tags show them.
+        """Return dotted parameter names with their values as text, as in MLflow tags.
 
-        Lists of schedules are opened (`schedulers.0.name`); every other value is written as
-        JSON, text as it is.
+        Lists of schedules are expanded (`schedulers.0.name`). Every other value is written as JSON,
+        except text, which is unchanged.
         """
         values = flatten(self.to_dict(), lists=True)
         return {name: text_of(value) for name, value in values.items()}
@@ -98,7 +98,7 @@ class Schedule:
 
 
 def _canonical(value: JSON) -> JSON:
-    """Equal numbers in one form: floats that are integers, and exactly so, become integers."""
+    """Write equal numbers in one form: floats with an exact integer value become integers."""
     if isinstance(value, dict):
         return {key: _canonical(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -109,7 +109,7 @@ def _canonical(value: JSON) -> JSON:
 
 
 def label_of(data: Mapping[str, JSON]) -> str:
-    """Write a schedule's mapping as `Name(key=value, …)`, inner schedules by their labels."""
+    """Format a schedule's mapping as `Name(key=value, …)`, with inner schedules by their labels."""
     inner = ", ".join(f"{key}={_shown(data[key])}" for key in sorted(data) if key != "name")
     return f"{data['name']}({inner})" if inner else str(data["name"])
 

@@ -27,9 +27,9 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-#: Characters that an error shows on either side of the position it points at.
+#: Number of characters that an error shows on either side of its position.
 _AROUND = 100
-#: How deep lists may nest; no parameter in torch takes more than one level.
+#: Maximum nesting of lists; no parameter in torch takes more than one level.
 _DEEPEST = 10
 _WORDS: Mapping[str, Any] = {"true": True, "false": False, "none": None, "null": None}
 
@@ -42,8 +42,8 @@ class SpecError(UsageError):
         around = text[begin : begin + 2 * _AROUND]
         before, after = "…" if begin else "", "…" if begin + len(around) < len(text) else ""
         pointer = " " * (len(before) + at - begin) + "^"
-        shown = f"{before}{around}{after}"
-        super().__init__(f"Cannot read the schedule: {expected}\n  {shown}\n  {pointer}")
+        excerpt = f"{before}{around}{after}"
+        super().__init__(f"Cannot read the schedule: {expected}\n  {excerpt}\n  {pointer}")
         self.at = at
 
 
@@ -70,9 +70,9 @@ class Stage:
     Attributes:
         name: as written.
         params: as written; values are JSON, `Range` or `Choice`.
-        at: where in the text it begins.
-        places: where in the text each parameter begins.
-        text: the whole text; empty where there is none.
+        at: position in the text at which the stage begins.
+        places: position in the text of each parameter.
+        text: the whole text; empty if the stage was not parsed from one.
     """
 
     name: str
@@ -82,23 +82,23 @@ class Stage:
     text: str = ""
 
     def wrong(self, what: str, param: str = "") -> UsageError:
-        """An error that points at the stage, or at a parameter where that is given."""
+        """Return an error that points at the stage, or at a parameter if one is given."""
         if not self.text:
             return UsageError(what)
         return SpecError(self.text, self.places.get(param, self.at), what)
 
 
 def parse(text: str) -> list[Stage]:
-    """Read a spec.
+    """Parse a spec.
 
     Raises:
-        SpecError: the text is no spec; the message gives the position and what was expected.
+        SpecError: the text is not a spec; the message gives the position and what was expected.
     """
     return _Parser(text).spec()
 
 
 def write(stages: list[Stage]) -> str:
-    """The text that `parse` reads as `stages`."""
+    """Return the text that `parse` reads as `stages`."""
     return " -> ".join(
         f"{stage.name}({', '.join(f'{key}={write_value(v)}' for key, v in stage.params.items())})"
         if stage.params
@@ -108,14 +108,14 @@ def write(stages: list[Stage]) -> str:
 
 
 def write_value(value: Any) -> str:
-    """The text of one value."""
+    """Return the text of one value."""
     if isinstance(value, Range):
         return f"{value.low!r}..{value.high!r}{' log' if value.log else ''}"
     if isinstance(value, Choice):
         return "{" + ", ".join(map(write_value, value.values)) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(write_value, value)) + "]"
-    if value is None or isinstance(value, bool) or type(value).__name__ == "bool":  # or numpy's
+    if value is None or isinstance(value, bool) or type(value).__name__ == "bool":  # or NumPy's
         return str(value).lower()
     if isinstance(value, str):
         return f"'{value}'" if "'" not in value else f'"{value}"'
@@ -123,14 +123,14 @@ def write_value(value: Any) -> str:
 
 
 def _python(value: Any) -> Any:
-    """numpy's numbers, which a sweep may hand over, as Python writes them."""
+    """Convert a NumPy number, which a sweep may pass, to a Python number."""
     if isinstance(value, Integral):
         return int(value)
     return float(value) if isinstance(value, Real) else value
 
 
 class _Parser:
-    """A recursive descent over the tokens; `_kind`, `_text` and `_at` are of the next one."""
+    """A recursive descent parser; `_kind`, `_text` and `_at` describe the next token."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -150,8 +150,8 @@ class _Parser:
 
     def _fail(self, expected: str) -> SpecError:
         text = self._text if len(self._text) <= _AROUND else f"{self._text[:_AROUND]}…"
-        found = f"found {text!r}" if text else "the text ends"
-        return SpecError(self._source, self._at, f"expected {expected}, but {found}.")
+        actual = f"found {text!r}" if text else "the text ends"
+        return SpecError(self._source, self._at, f"expected {expected}, but {actual}.")
 
     def _take(self, sign: str) -> bool:
         if self._kind == "sign" and self._text == sign:

@@ -14,10 +14,10 @@ _CHAIN = "SequentialLR"
 
 
 def spec_of(schedule: Schedule) -> str:
-    """The spec that builds a scheduler of this description.
+    """Return the spec that builds a scheduler with this description.
 
     Raises:
-        UsageError: the spec language cannot express it, as for schedules made of functions.
+        UsageError: the spec language cannot express it, for example schedules made of functions.
     """
     if schedule.name == CONSTANT:
         return CONSTANT
@@ -37,7 +37,7 @@ def spec_of(schedule: Schedule) -> str:
 
 
 def _stage(data: Mapping[str, JSON], lasts: int | None = None) -> Stage:
-    """One schedule's mapping as a stage, with the short names of its parameters."""
+    """Convert one schedule's mapping to a stage, with the short names of its parameters."""
     name = _kind_of(data)
     kind = KINDS[name]
     short = {own: text for text, own in kind.short.items()}
@@ -60,7 +60,7 @@ def _kind_of(data: Mapping[str, JSON]) -> str:
 def _value(data: Mapping[str, JSON], key: str) -> JSON:
     value = data[key]
     if isinstance(value, str) and value in ("inf", "-inf", "nan"):
-        return float(value)  # JSON's way to write these
+        return float(value)  # as JSON writes them
     quoted = isinstance(value, str) and "'" in value and '"' in value
     if isinstance(value, Mapping) or quoted:
         raise _inexpressible(data, f"the value of {key} has no text form")

@@ -19,7 +19,7 @@ AT_HAND = 32
 
 
 @dataclass
-class Place:
+class CircuitBreaker:
     """A tracker at one address, which all runs that go there have in common.
 
     Attributes:

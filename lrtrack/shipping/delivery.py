@@ -15,8 +15,8 @@ from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run, StepRecord, Target
 from lrtrack.shipping import temporary
 from lrtrack.shipping.cursor import Cursor
-from lrtrack.shipping.ending import Ending
-from lrtrack.shipping.numbering import counts_from_zero, shifted
+from lrtrack.shipping.run_end import RunEnd
+from lrtrack.shipping.step_numbering import counts_from_zero, shifted
 from lrtrack.trackers.base import Sink, Tracker
 from lrtrack.trackers.hooks import KeepsTemporaryFiles
 from lrtrack.trackers.shared_runs import before
@@ -66,7 +66,7 @@ class Delivery:
         self._shift: int | None = None
         self.cursor = Cursor.load(self._path)
         sink = tracker.sink(self._reader.run, target, self.cursor.remote_id)
-        self._ending = Ending(self._reader, layout)
+        self._ending = RunEnd(self._reader, layout)
         if sink is not None and isinstance(sink, KeepsTemporaryFiles):
             sink.temporary = temporary.path_of(layout)
         self._sink = sink

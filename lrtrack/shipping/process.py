@@ -19,9 +19,9 @@ from lrtrack.journal.layout import Layout
 from lrtrack.records import Target
 from lrtrack.settings import redact
 from lrtrack.shipping.circuit_breaker import LONGEST_PAUSE, PATIENT, PAUSE
-from lrtrack.shipping.job import Job
 from lrtrack.shipping.lock import held
-from lrtrack.shipping.run_queue import Admit, Hand, anything
+from lrtrack.shipping.run_queue import Admit, RunQueue, anything
+from lrtrack.shipping.scheduled_delivery import ScheduledDelivery
 from lrtrack.trackers.base import Tracker
 
 #: Seconds between two looks at the directory.
@@ -80,7 +80,7 @@ class Shipper:
         self._patience = patience
         self._log = log
         self._yields = only is None and not once
-        self._hand = Hand(layout, trackers, only, serves, once, log, key, admit)
+        self._hand = RunQueue(layout, trackers, only, serves, once, log, key, admit)
         self._moved_at = 0.0
         self._stopped = False
         self._woken = 0.0
@@ -141,7 +141,7 @@ class Shipper:
             living = living or job.alive
         return waiting, under_way, living
 
-    def _free(self, job: Job) -> bool:
+    def _free(self, job: ScheduledDelivery) -> bool:
         """Whether there is a worker for it: one at a place where a living run is served, too."""
         if job.alive or self._once:
             return True
@@ -159,7 +159,7 @@ class Shipper:
             self._woken = woken
             self._hand.try_again()
 
-    def _serve(self, job: Job) -> None:
+    def _serve(self, job: ScheduledDelivery) -> None:
         """Advance one run as far as it goes, or as its turn lasts."""
         if not self._once and time.monotonic() < job.place.not_before:
             return  # others found out meanwhile that nobody answers there
@@ -186,12 +186,12 @@ class Shipper:
             job.delivery.note(final, final=True)
             self._log(f"{job.delivery.run_id}: given up: {final}")
 
-    def _keeps(self, job: Job) -> bool:
+    def _keeps(self, job: ScheduledDelivery) -> bool:
         """Whether the job is still this process's."""
         job.displaced = job.displaced or not job.lock.kept()
         return self._stays() and not job.displaced
 
-    def _later(self, job: Job, error: TrackerUnavailable) -> None:
+    def _later(self, job: ScheduledDelivery, error: TrackerUnavailable) -> None:
         job.delivery.note(error, final=False)
         now = time.monotonic()
         if not isinstance(error, DiskTrouble | PartUnavailable):  # neither is the tracker's
@@ -207,18 +207,18 @@ class Shipper:
             job.delivery.release()
             job.last = True
 
-    def _tell_damage(self, job: Job) -> None:
+    def _tell_damage(self, job: ScheduledDelivery) -> None:
         damage = job.delivery.damage
         if damage is not None and damage != job.told:
             job.told = damage
             self._log(f"{job.delivery.run_id}: its journal is {damage}; the rest is delivered")
 
-    def _report_missing(self, job: Job) -> None:
+    def _report_missing(self, job: ScheduledDelivery) -> None:
         missing = job.delivery.cursor.missing
         if missing is not None and job.delivery.cursor.closed:
             self._log(f"{job.delivery.run_id}: ended without {missing}")
 
-    def _went_well(self, job: Job) -> None:
+    def _went_well(self, job: ScheduledDelivery) -> None:
         job.pause, job.failed = PAUSE, 0
         job.place.answered()
         self._moved_at = time.monotonic()

@@ -10,13 +10,13 @@ from lrtrack.errors import ForeignJournal, LRTrackError
 from lrtrack.journal.layout import Layout, host
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run, Target
-from lrtrack.shipping.backlog import Backlog
-from lrtrack.shipping.circuit_breaker import Place
+from lrtrack.shipping.circuit_breaker import CircuitBreaker
 from lrtrack.shipping.credentials import opener
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.delivery import Delivery
-from lrtrack.shipping.job import Job
 from lrtrack.shipping.lock import Lock
+from lrtrack.shipping.queue_directory import QueueDirectory
+from lrtrack.shipping.scheduled_delivery import ScheduledDelivery
 from lrtrack.trackers.base import Tracker
 
 #: Seconds after which nobody waits any more for a journal to be put back.
@@ -36,7 +36,7 @@ def anything(run: Run, target: Target, tracker: Tracker) -> Target | None:
     return target
 
 
-class Hand:
+class RunQueue:
     """Takes runs up from the queue, and puts them away; for the arguments see `Shipper`.
 
     Attributes:
@@ -58,9 +58,9 @@ class Hand:
         key: str | None = None,
         admit: Admit = anything,
     ) -> None:
-        self.jobs: dict[tuple[str, str], Job] = {}
-        self.places: dict[tuple[str, str | None], Place] = {}
-        self.backlog = Backlog(layout, only)
+        self.jobs: dict[tuple[str, str], ScheduledDelivery] = {}
+        self.places: dict[tuple[str, str | None], CircuitBreaker] = {}
+        self.backlog = QueueDirectory(layout, only)
         self.over = False
         self.yielding = False
         self._layout = layout
@@ -195,10 +195,10 @@ class Hand:
     def _have(self, delivery: Delivery, lock: Lock, alive: bool) -> bool:
         """Have a delivery at hand, or let it wait for room; whether it is at hand."""
         target, run_id = delivery.target, delivery.run_id
-        place = self.places.setdefault((target.tracker, target.uri), Place())
+        place = self.places.setdefault((target.tracker, target.uri), CircuitBreaker())
         place.waiting.pop(run_id, None)
         if alive or place.room:
-            self.jobs[run_id, target.tracker] = Job(delivery, place, lock, alive)
+            self.jobs[run_id, target.tracker] = ScheduledDelivery(delivery, place, lock, alive)
             place.over += not alive
             return True
         place.waiting[run_id] = None
@@ -227,7 +227,7 @@ class Hand:
             job.place.over += not job.alive
             job.place.busy += not job.alive and job.future is not None
 
-    def put_away(self, key: tuple[str, str], let_go: Callable[[Job], object]) -> None:
+    def put_away(self, key: tuple[str, str], let_go: Callable[[ScheduledDelivery], object]) -> None:
         """Put a job away that is done, or that others must not wait for.
 
         Args:

@@ -20,7 +20,7 @@ from lrtrack.shipping import temporary
 from lrtrack.shipping.authorization import Authorization, Verdict, without_credentials
 from lrtrack.shipping.lock import Lock, held
 from lrtrack.shipping.process import Shipper
-from lrtrack.shipping.undelivered import Pending, pending
+from lrtrack.shipping.undelivered import Undelivered, undelivered
 from lrtrack.trackers import registry
 
 
@@ -40,7 +40,7 @@ def finish(layout: Layout, timeout: float, log: Callable[[str], None]) -> None:
         if time.monotonic() > deadline:
             return
         time.sleep(0.2)
-    left = [run for run in pending(layout) if not run.alive]
+    left = [run for run in undelivered(layout) if not run.alive]
     others = [run for run in left if any(v is not Verdict.OWN for _, v in run.late)]
     served = [run for run in others if held(layout.shipper_lock(run.key))]
     if served:
@@ -91,7 +91,7 @@ def _ship(
 
 def _ship_anonymously(layout: Layout, timeout: float) -> None:
     """Deliver from a process without credentials what was opened without any."""
-    left = [run for run in pending(layout) if not run.alive]
+    left = [run for run in undelivered(layout) if not run.alive]
     targets = [t for run in left for t, verdict in run.late if verdict is Verdict.ANONYMOUS]
     if timeout <= 0 or not targets:
         return
@@ -110,7 +110,7 @@ def _ship_anonymously(layout: Layout, timeout: float) -> None:
             return
 
 
-def _watch(layout: Layout, timeout: float, runs: list[Pending]) -> None:
+def _watch(layout: Layout, timeout: float, runs: list[Undelivered]) -> None:
     """Have the shippers that serve `runs` try everything again, and wait until they have."""
     before = {run.id: run.failures for run in runs}
     locks = {layout.shipper_lock(run.key) for run in runs}
@@ -118,7 +118,7 @@ def _watch(layout: Layout, timeout: float, runs: list[Pending]) -> None:
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline and any(map(held, locks)):
         begun = time.monotonic()
-        left = [run for run in pending(layout) if run.id in before]
+        left = [run for run in undelivered(layout) if run.id in before]
         if all(run.failures > before[run.id] for run in left):
             return
         time.sleep(max(0.1, 2 * (time.monotonic() - begun)))  # a long queue takes seconds

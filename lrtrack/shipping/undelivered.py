@@ -18,7 +18,7 @@ SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Pending:
+class Undelivered:
     """A run of which something is still only in its journal.
 
     Attributes:
@@ -47,7 +47,7 @@ class Pending:
         return tuple(target.tracker for target, _ in self.late)
 
 
-def pending(layout: Layout, tried: bool = False) -> list[Pending]:
+def undelivered(layout: Layout, tried: bool = False) -> list[Undelivered]:
     """Runs with something undelivered, oldest first; broken journals among them.
 
     Args:
@@ -55,7 +55,7 @@ def pending(layout: Layout, tried: bool = False) -> list[Pending]:
         tried: this process has just tried to deliver them.
     """
     authorization = Authorization(layout)
-    found = []
+    runs = []
     for run_id in layout.queued():
         try:
             reader = JournalReader(layout.journal(run_id))
@@ -63,7 +63,7 @@ def pending(layout: Layout, tried: bool = False) -> list[Pending]:
         except ForeignJournal:  # `lrtrack.shipping.foreign` lists those
             continue
         except (JournalError, OSError) as error:
-            found.append(Pending(run_id, "?", (), 0, False, str(error)))
+            runs.append(Undelivered(run_id, "?", (), 0, False, str(error)))
             continue
         states = zip(run.targets, cursors(layout, run_id, run.targets), strict=True)
         late = [
@@ -78,8 +78,10 @@ def pending(layout: Layout, tried: bool = False) -> list[Pending]:
         refused = any(state.given_up for _, state in late)
         why = _reported(late) if alive else next(filter(None, trouble), None)
         key = opener(layout, run).key
-        found.append(Pending(run_id, run.name, targets, left, alive, why, failures, refused, key))
-    return found
+        runs.append(
+            Undelivered(run_id, run.name, targets, left, alive, why, failures, refused, key)
+        )
+    return runs
 
 
 def _reported(late: list[tuple[Target, Cursor]]) -> str | None:

@@ -3,9 +3,9 @@
 scipy is loaded where it is called: it takes half a second, and a training needs but a mean.
 """
 
-from lrtrack.stats.compare import compare_histories
+from lrtrack.stats.compare import build_comparison, compare_histories
 from lrtrack.stats.result import (
-    Comparison,
+    ComparisonResult,
     GradNorm,
     Notice,
     Reach,
@@ -20,7 +20,7 @@ from lrtrack.stats.summary import Mode, RunSummary, mode_of, summarise
 __all__ = [
     "LEVEL",
     "PERMUTATIONS",
-    "Comparison",
+    "ComparisonResult",
     "GradNorm",
     "Mode",
     "Notice",
@@ -29,6 +29,7 @@ __all__ = [
     "ScheduleSummary",
     "Spread",
     "Verdict",
+    "build_comparison",
     "compare_histories",
     "mode_of",
     "spikes",

@@ -1,8 +1,8 @@
-"""Mean losses of incomplete accumulation groups, out of `loss` and `loss_count`.
+"""Mean losses of incomplete accumulation groups, from `loss` and `loss_count`.
 
 A loop that accumulates over k batches calls `backward()` on `loss / k`. At the end of an epoch
-fewer batches may be left: the recorded sum is then less than their mean, and `loss_count` says of
-how many calls it is the sum. Everything that summarises a loss corrects it here first.
+fewer batches may be left. The recorded sum is then smaller than their mean, and `loss_count` is the
+number of calls behind it. Every summary of a loss corrects it here first.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ from lrtrack.records import History
 Floats = NDArray[np.float64]
 
 LOSS, COUNT = "loss", "loss_count"
-#: So many steps in a row with one count are no incomplete groups: the loop accumulates so.
+#: This many steps in a row with one count are no incomplete groups but the loop's own rhythm.
 _PHASE = 3
 
 
 def mean_losses(losses: Floats, counts: Floats | None) -> Floats:
-    """The losses, those of unusual groups scaled by the usual count over their own.
+    """Return the losses, with those of unusual groups scaled by the usual count over their own.
 
-    The usual count is the most common one, the larger of two that are equally common. Where the
-    counts change for a while (k grows in the course of a training), each phase keeps its own.
+    The usual count is the most common one, the larger of two equally common ones. If the counts
+    change for a while (k grows in the course of a training), each phase keeps its own.
 
     Args:
         losses: shape (n,), in step order.
-        counts: shape (n,): backward calls behind each loss; NaN or 0 where that is not known or
-            the loss is the user's own, which is then left alone. None: known of none.
+        counts: shape (n,): backward calls behind each loss. If it is NaN or 0, the count is unknown
+            or the loss is the user's own, and the loss stays unchanged. None: all are unknown.
 
     Returns:
-        Shape (n,); `losses` itself where nothing is to be corrected.
+        Shape (n,); `losses` itself if nothing has to be corrected.
     """
     if counts is None:
         return losses
-    known = np.flatnonzero(np.isfinite(counts) & (counts > 0.0))
-    own = counts[known]
-    if known.size < 2 or (own == own[0]).all():
+    counted = np.flatnonzero(np.isfinite(counts) & (counts > 0.0))
+    own = counts[counted]
+    if counted.size < 2 or (own == own[0]).all():
         return losses
     odd, reference = _odd(own)
     corrected = np.array(losses, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        corrected[known[odd]] *= reference[odd] / own[odd]
+        corrected[counted[odd]] *= reference[odd] / own[odd]
     return corrected
 
 
 def _odd(counts: Floats) -> tuple[NDArray[np.bool_], Floats]:
-    """Which counts are those of unusual groups, and what would have been usual there."""
+    """Return which counts belong to unusual groups, and the usual count at each position."""
     values, often = np.unique(counts, return_counts=True)
     usual = values[often == often.max()].max()
     starts = np.flatnonzero(np.concatenate(([True], counts[1:] != counts[:-1])))
@@ -62,7 +62,7 @@ def _odd(counts: Floats) -> tuple[NDArray[np.bool_], Floats]:
 
 
 def series(history: History, metric: str) -> tuple[NDArray[np.int64], Floats]:
-    """As `History.series`, with a loss as the mean over each step's batches."""
+    """Like `History.series`, but each loss is the mean over its step's batches."""
     name = history.name_of(metric)
     if name is None:
         return history.series(metric)
@@ -71,10 +71,10 @@ def series(history: History, metric: str) -> tuple[NDArray[np.int64], Floats]:
 
 
 def column(history: History, name: str) -> Floats:
-    """The column `name` of a history, shape (n,), with a loss as in `series`."""
+    """Return the column `name` of a history, shape (n,), with losses as in `series`."""
     prefix = history.run.prefix
     values, count = history.metrics[name], f"{prefix}{COUNT}"
     if name != f"{prefix}{LOSS}" or count not in history.metrics:
         return values
-    known = history.present[name] & history.present[count]
-    return mean_losses(values, np.where(known, history.metrics[count], np.nan))
+    both = history.present[name] & history.present[count]
+    return mean_losses(values, np.where(both, history.metrics[count], np.nan))

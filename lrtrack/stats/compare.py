@@ -1,10 +1,12 @@
-"""From histories to a `Comparison`: group, summarise, rank, test, warn."""
+"""Turns histories into a `ComparisonResult`: groups, summarises, ranks, tests and warns."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from statistics import fmean, median, median_low
+from typing import TypeVar
 
 from lrtrack.errors import NothingFound, UsageError, unknown
 from lrtrack.records import History, one_by_one
@@ -14,12 +16,15 @@ from lrtrack.stats.fairness import metrics_of, notices
 from lrtrack.stats.groups import fields_of, grouped
 from lrtrack.stats.intervals import grad_norm_of, seconds_to_target, spread_of, steps_to_target
 from lrtrack.stats.ranking import Entry, entry_of, ranked
-from lrtrack.stats.result import Comparison, ScheduleSummary
+from lrtrack.stats.result import ComparisonResult, ScheduleSummary
 from lrtrack.stats.significance import LEVEL
 from lrtrack.stats.summary import Mode, mode_of
 
+ResultT = TypeVar("ResultT", bound=ComparisonResult)
 
-def compare_histories(
+
+def build_comparison(
+    cls: type[ResultT],
     histories: Sequence[History],
     *,
     experiment: str | None,
@@ -28,24 +33,28 @@ def compare_histories(
     target: float | None = None,
     group_by: str | Sequence[str] = ("schedule",),
     baseline: str | None = None,
-) -> Comparison:
+) -> ResultT:
     """Compare schedules by `metric`, best first.
 
-    A run that diverged (a loss or a value of the metric that is NaN or infinite) counts as worse
-    than any value: it has none in `Spread.values`, and its schedule ranks behind all that have
-    no such run, by the share that diverged, then by the mean of the others. Schedules without
-    any value come last.
+    A run that diverged (its loss or its metric became NaN or infinite) counts as worse than any
+    value, and `Spread.values` has None for it. Its schedule ranks behind all schedules without
+    such a run, ordered by the share of diverged runs and then by the mean of the others. Schedules
+    without any final value rank last.
 
     Args:
-        histories: runs in any order; the order changes nothing.
-        mode: None: decided by the metric's name, see `mode_of`.
-        target: a value of the metric; the comparison then says when runs reached it.
+        cls: the class of the result; a subclass may add methods.
+        histories: runs in any order; the order does not change the result.
+        experiment: the experiment's name, if it has one.
+        metric: the metric to compare, without the run's prefix.
+        mode: whether small (`min`) or large (`max`) values are better; None: decided by the
+            metric's name, see `mode_of`.
+        target: a value of the metric; the result then contains when runs reached it.
         group_by: `schedule` (its id), `name`, or fields such as `optimizer.lr`.
-        baseline: name, id or label of the schedule to test against instead of the best.
+        baseline: name, id or label of the schedule to test against instead of the best one.
 
     Raises:
         NothingFound: there are no runs, or none has the metric.
-        UsageError: no such field, baseline or mode, or the target is not finite.
+        UsageError: a field, baseline or mode does not exist, or the target is not finite.
     """
     if mode not in (None, "min", "max"):
         raise UsageError(unknown("mode", str(mode), ("min", "max")))
@@ -58,7 +67,7 @@ def compare_histories(
     entries = [entry for _, entry in placed]
     reference = 0 if baseline is None else _find(entries, baseline)
     standings = against_reference(placed, reference, mode, chosen=baseline is not None)
-    return Comparison(
+    return cls(
         experiment=experiment,
         metric=metric,
         mode=mode,
@@ -80,33 +89,37 @@ def compare_histories(
     )
 
 
+#: `build_comparison` for callers that need only the numbers.
+compare_histories = partial(build_comparison, ComparisonResult)
+
+
 def _check_metric(histories: Sequence[History], metric: str, experiment: str | None) -> None:
     where = "" if experiment is None else f" in experiment {experiment!r}"
     if not histories:
         raise NothingFound(f"There are no runs to compare{where}.")
-    known = metrics_of(histories)
-    if not known:
+    metrics = metrics_of(histories)
+    if not metrics:
         raise NothingFound(f"No run{where} has recorded a metric yet.")
-    if metric not in known and all(
+    if metric not in metrics and all(
         not history.series(metric)[0].size for history in one_by_one(histories)
     ):
-        raise NothingFound(f"{unknown('metric', metric, known)} No run{where} has it.")
+        raise NothingFound(f"{unknown('metric', metric, metrics)} No run{where} has it.")
 
 
 def _find(entries: Sequence[Entry], baseline: str) -> int:
     """Index of the one group whose label, schedule id or schedule name is `baseline`."""
     names = [_names(entry) for entry in entries]
-    for kind in range(3):  # a label is the most exact, a name the least
-        hits = [index for index, forms in enumerate(names) if forms[kind] == baseline]
-        if len(hits) == 1:
-            return hits[0]
-        if hits:
-            labels = "; ".join(names[index][0] for index in hits)
+    for position in range(3):  # labels identify a schedule most exactly, names least
+        matches = [index for index, forms in enumerate(names) if forms[position] == baseline]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            labels = "; ".join(names[index][0] for index in matches)
             raise UsageError(
                 f"{baseline!r} is several schedules here: {labels}. Name one by label."
             )
-    known = {form for forms in names for form in forms if form is not None}
-    raise UsageError(unknown("baseline", baseline, known))
+    candidates = {form for forms in names for form in forms if form is not None}
+    raise UsageError(unknown("baseline", baseline, candidates))
 
 
 def _names(entry: Entry) -> tuple[str, str | None, str]:

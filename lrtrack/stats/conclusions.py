@@ -61,7 +61,7 @@ def against_reference(
 def few_runs(
     samples: Sequence[Sample], reference: int, standings: Sequence[Standing]
 ) -> Iterator[Notice]:
-    """Report where no outcome could reach significance, and how many runs could."""
+    """Warn if no outcome could have been significant, and say how many runs are enough."""
     few = [at for at, standing in enumerate(standings) if standing.verdict == "too-few-runs"]
     if not few:
         return

@@ -1,4 +1,4 @@
-"""Warnings about runs and steps that occur twice, as after a resume, a restart or a copy."""
+"""Warnings about runs and steps that occur twice, for example after a resume or a copy."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def _ids(histories: Sequence[History]) -> Iterator[Notice]:
 
 
 def _seeds(groups: Sequence[Group]) -> Iterator[Notice]:
-    """Runs of one schedule, seed and setup: started again, or resumed under another id."""
-    found, late, broken = [], False, False
+    """Runs with the same schedule, seed and setup: restarted, or resumed under another id."""
+    repeated, late, broken = [], False, False
     for group in groups:
         same: dict[Hashable, list[History]] = {}
         for history in _distinct(group):
@@ -63,43 +63,43 @@ def _seeds(groups: Sequence[Group]) -> Iterator[Notice]:
                 same.setdefault(_identity(history), []).append(history)
         for runs in same.values():
             if len(runs) > 1:
-                found.append(f"{cut(group.label)}, seed {runs[0].run.seed}: {len(runs)} runs")
+                repeated.append(f"{cut(group.label)}, seed {runs[0].run.seed}: {len(runs)} runs")
                 late |= any(run.steps.size and run.steps[0] > 0 for run in runs)
                 broken |= any(run.state is not State.FINISHED for run in runs)
-    if found:
-        more = f"; {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    if repeated:
+        more = f"; {len(repeated) - _SHOWN} more" if len(repeated) > _SHOWN else ""
         hint = " Some begin after step 0, like resumed runs." * late
         hint += " Some did not finish, like runs that were restarted." * broken
         yield Notice(
             "duplicate-seeds",
-            f"Runs of one schedule share a seed ({'; '.join(found[:_SHOWN])}{more}): if one "
+            f"Runs of one schedule share a seed ({'; '.join(repeated[:_SHOWN])}{more}): if one "
             f"repeats or continues another, the same training counts twice.{hint}",
         )
 
 
 def _values(groups: Sequence[Group], metric: str) -> Iterator[Notice]:
-    """Runs of one schedule that have the same values throughout."""
-    found = []
+    """Runs of one schedule whose values are equal at every step."""
+    repeated = []
     for group in groups:
         same: Counter[bytes] = Counter()
         for history in one_by_one(_distinct(group)):
             values = history.series(metric)[1]
-            known = values[np.isfinite(values)]
-            if known.size >= _FEWEST_ALIKE and known.min() < known.max():
+            finite = values[np.isfinite(values)]
+            if finite.size >= _FEWEST_ALIKE and finite.min() < finite.max():
                 same[hashlib.sha256(values.data).digest()] += 1
-        found += [f"{cut(group.label)}: {many} runs" for many in same.values() if many > 1]
-    if found:
-        more = f"; {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        repeated += [f"{cut(group.label)}: {many} runs" for many in same.values() if many > 1]
+    if repeated:
+        more = f"; {len(repeated) - _SHOWN} more" if len(repeated) > _SHOWN else ""
         yield Notice(
             "identical-runs",
-            f"Runs have the same {metric} at every step ({'; '.join(found[:_SHOWN])}{more}): "
+            f"Runs have the same {metric} at every step ({'; '.join(repeated[:_SHOWN])}{more}): "
             "they are copies, or the seed has no effect. Each counts as a separate run, which "
             "makes the spread look smaller than it is.",
         )
 
 
 def _distinct(group: Group) -> list[History]:
-    """The group's runs, each id once."""
+    """The runs of the group, each id once."""
     return list({history.run.id: history for history in group.histories}.values())
 
 

@@ -17,10 +17,10 @@ def notices(
     summaries: Sequence[Sequence[RunSummary]],
     metric: str,
 ) -> tuple[Notice, ...]:
-    """Collect everything that makes it less fair to compare `groups` by `metric`.
+    """Collect everything that makes a comparison of `groups` by `metric` less fair.
 
     Args:
-        summaries: one sequence a group, in the order of its histories.
+        summaries: the summaries of each group's runs, in the order of its histories.
     """
     histories = [history for group in groups for history in group.histories]
     warnings = (
@@ -75,9 +75,9 @@ def _missing(
 ) -> Iterator[Notice]:
     lacking = [history for history, run in zip(histories, runs, strict=True) if not run.recorded]
     if lacking:
-        there = metrics_of(lacking)
+        recorded = metrics_of(lacking)
         yield Notice(
             "metric-missing",
             f"{len(lacking)} of {len(histories)} runs have no {metric}; they have "
-            f"{', '.join(there) if there else 'no metrics at all'}.",
+            f"{', '.join(recorded) if recorded else 'no metrics at all'}.",
         )

@@ -1,4 +1,4 @@
-"""Which runs belong together: by schedule, or by any field that runs carry."""
+"""Groups runs by schedule, or by any field that runs have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lrtrack.fields import JSON, names_of, resolve, text_of, unknown_field
 from lrtrack.records import History
 from lrtrack.schedules import Schedule
 
-#: What runs are grouped by under two names of their own: the schedule with its parameters, and the
+#: Fields that have a name of their own in `group_by`: the schedule with its parameters, and the
 #: schedule's name. Every other name is a field.
 _SCHEDULES = {"schedule": "scheduler.id", "name": "scheduler.name"}
 
@@ -20,8 +20,8 @@ class Group:
     """Runs that are averaged together.
 
     Attributes:
-        fields: what was grouped by.
-        label: for people, and unique among the groups of one comparison.
+        fields: the fields that the runs were grouped by.
+        label: a readable label, unique among the groups of one comparison.
     """
 
     fields: tuple[str, ...]
@@ -30,13 +30,13 @@ class Group:
 
     @property
     def schedule(self) -> Schedule | None:
-        """The schedule that all runs have; None where they differ."""
+        """The schedule that all runs have; None if they differ."""
         first = self.histories[0].run.schedule
         return first if all(item.run.schedule == first for item in self.histories) else None
 
     @property
     def schedule_name(self) -> str:
-        """The schedules' names, comma-joined where they differ."""
+        """The schedules' names, comma-joined if they differ."""
         return ", ".join(sorted({item.run.schedule.name for item in self.histories}))
 
     @property
@@ -53,8 +53,8 @@ class Group:
 def fields_of(group_by: str | Sequence[str]) -> tuple[str, ...]:
     """Read `"schedule,optimizer.lr"` or a sequence of such texts.
 
-    `schedule` groups by the schedule with its parameters, `name` by its name alone; every other
-    name is a field of `History.fields()`, or a bare one of `lrtrack.fields.resolve`.
+    `schedule` groups by the schedule with its parameters, `name` by its name alone. Every other
+    name is a field of `History.fields()`, or one that `lrtrack.fields.resolve` can complete.
 
     Raises:
         UsageError: no field is named.
@@ -68,7 +68,7 @@ def fields_of(group_by: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def grouped(histories: Iterable[History], fields: Sequence[str]) -> list[Group]:
-    """Part `histories` by `fields`, in the order of the labels; runs keep the order of seeds.
+    """Group `histories` by `fields`, sorted by label; runs within a group are sorted by seed.
 
     Raises:
         UsageError: no run has one of the fields.

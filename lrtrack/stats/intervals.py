@@ -1,4 +1,4 @@
-"""A figure's spread over runs, its confidence interval, and the time until a target is met."""
+"""Spread over runs, confidence intervals, and the time until a target is reached."""
 
 from __future__ import annotations
 
@@ -13,73 +13,75 @@ from lrtrack.records import History, one_by_one
 from lrtrack.stats.result import GradNorm, Reach, Spread
 from lrtrack.stats.summary import RunSummary, finite
 
-#: So that the same runs always give the same interval.
+#: The seed of the bootstrap: the same runs always give the same interval.
 SEED = 20_240_229
-#: An interval over fewer runs would pretend to know more than it does.
+#: The fewest values for a confidence interval; below, it would be far too narrow.
 FEWEST_FOR_INTERVAL = 3
-#: With fewer, the middle half is no more than the median.
+#: The fewest values for an interquartile mean; below, it is the median.
 FEWEST_FOR_IQM = 4
 
 
 def spread_of(values: Sequence[float | None]) -> Spread:
-    """Describe `values`, one a run; None stands for a run without one.
+    """Describe `values`, one per run; None stands for a run without a value.
 
-    Order changes nothing but `Spread.values`.
+    Their order affects only `Spread.values`.
     """
-    kept = np.sort(np.array([value for value in values if value is not None], dtype=np.float64))
+    present = np.sort(np.array([value for value in values if value is not None], dtype=np.float64))
     with np.errstate(over="ignore", invalid="ignore"):
         return Spread(
-            mean=finite(kept.mean()) if kept.size else None,
-            std=finite(kept.std(ddof=1)) if kept.size > 1 else None,
-            median=finite(np.median(kept)) if kept.size else None,
-            ci95=interval(kept),
-            min=float(kept[0]) if kept.size else None,
-            max=float(kept[-1]) if kept.size else None,
+            mean=finite(present.mean()) if present.size else None,
+            std=finite(present.std(ddof=1)) if present.size > 1 else None,
+            median=finite(np.median(present)) if present.size else None,
+            ci95=interval(present),
+            min=float(present[0]) if present.size else None,
+            max=float(present[-1]) if present.size else None,
             values=tuple(values),
-            iqm=interquartile_mean(kept),
+            iqm=interquartile_mean(present),
         )
 
 
 def interquartile_mean(values: NDArray[np.float64]) -> float | None:
-    """Mean without the lowest and the highest quarter; None under 4 values."""
+    """The mean without the lowest and the highest quarter; None below 4 values."""
     if values.size < FEWEST_FOR_IQM:
         return None
     return finite(load("scipy.stats").trim_mean(values, 0.25))
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
-    """95 % confidence interval of the mean, by the bias-corrected accelerated bootstrap.
+    """95 % confidence interval of the mean, by the bias-corrected accelerated bootstrap (BCa).
 
-    Values that are all equal give themselves. Where the correction is not defined, as for values
-    whose differences vanish beside their size, the plain percentile interval stands in.
+    If all values are equal, both ends are that value. Where the correction is undefined, for
+    example for values whose differences are tiny compared with their size, the percentile
+    interval is returned.
 
     Returns:
-        Low and high end; None under 3 values.
+        Low and high end; None below 3 values.
     """
     if values.size < FEWEST_FOR_INTERVAL:
         return None
     low, high = float(values.min()), float(values.max())
     if low == high:
         return low, high
-    ordered = np.sort(values)  # resampling picks by position: order must not matter
+    # Resampling draws by position, so sorting makes the result independent of the order.
+    ordered = np.sort(values)
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            found = (
+            bootstrap = (
                 load("scipy.stats")
                 .bootstrap((ordered,), np.mean, method=method, rng=np.random.default_rng(SEED))
                 .confidence_interval
             )
-        ends = finite(found.low), finite(found.high)
+        ends = finite(bootstrap.low), finite(bootstrap.high)
         if ends[0] is not None and ends[1] is not None:
-            # a mean of values lies among them; rounding may have moved it out by a hair
+            # A mean lies within its values, but rounding may have moved it slightly outside.
             return max(low, ends[0]), min(high, ends[1])
     return None
 
 
 def grad_norm_of(histories: Sequence[History]) -> GradNorm:
     """Pool the runs' finite gradient norms."""
-    # One array for all of them: of a thousand long runs there is no room for two.
+    # One preallocated array: a thousand long runs do not fit into memory twice.
     pool = np.empty(sum(history.steps.size for history in histories))
     size = 0
     for history in one_by_one(histories):
@@ -96,22 +98,22 @@ def grad_norm_of(histories: Sequence[History]) -> GradNorm:
 
 
 def steps_to_target(runs: Sequence[RunSummary]) -> Reach:
-    """At which step the runs reached the target."""
+    """The step at which runs reached the target."""
     return _reach(runs, [run.target_step for run in runs], [run.steps - 1 for run in runs])
 
 
 def seconds_to_target(runs: Sequence[RunSummary]) -> Reach:
-    """How many seconds after their first step the runs reached the target."""
+    """The seconds after their first step at which runs reached the target."""
     return _reach(runs, [run.target_second for run in runs], [run.last_second for run in runs])
 
 
 def _reach(
     runs: Sequence[RunSummary], hits: Sequence[float | None], ends: Sequence[float]
 ) -> Reach:
-    """Kaplan-Meier: a run that ended before the target is only known to need longer.
+    """Kaplan-Meier estimate; a run that ended before the target is censored at its end.
 
-    A run that diverged would never have got there, so it stays among those at risk to the last.
-    One that lacks the metric says nothing.
+    A diverged run would never have reached the target, so it stays at risk until the last event.
+    A run without the metric is not counted.
     """
     reached = [float(hit) for hit in hits if hit is not None]
     last = max([*reached, *ends], default=0.0)
@@ -124,9 +126,9 @@ def _reach(
 
 
 def median_time(reached: Sequence[float], censored: Sequence[float]) -> float | None:
-    """Kaplan-Meier median; the plain median where all reach, None where under half do.
+    """Kaplan-Meier median; the plain median if all runs reach, None if fewer than half do.
 
-    Where the curve lies exactly at one half for a while, the middle of that while is taken.
+    If the curve stays at exactly one half for some time, the middle of that time is returned.
     """
     if not reached or len(reached) < len(censored):
         return None

@@ -1,4 +1,4 @@
-"""Groups with their figures, and in which order they stand."""
+"""Summaries of groups of runs, and their ranking."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lrtrack.stats.result import Spread
 from lrtrack.stats.significance import Sample
 from lrtrack.stats.summary import Mode, RunSummary, summarise
 
-#: Means that lie closer, beside the largest of the values, differ by rounding only.
+#: Means whose difference, relative to the largest value, is smaller differ only by rounding.
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A group with its figures, on the way to a `ScheduleSummary`.
+    """A group with its statistics, from which its `ScheduleSummary` is built.
 
     Attributes:
-        sample: what is tested: diverged runs count as infinitely bad, runs without the metric
-            are left out.
+        sample: the values to test: diverged runs count as infinitely bad, runs without the metric
+            are excluded.
     """
 
     group: Group
@@ -33,13 +33,15 @@ class Entry:
 
     @property
     def diverged(self) -> int:
-        """How many runs diverged."""
+        """How many of its runs diverged."""
         return sum(run.diverged for run in self.runs)
 
 
 def entry_of(group: Group, metric: str, mode: Mode, target: float | None) -> Entry:
-    """Work out a group's figures."""
-    runs = tuple(summarise(each, metric, mode, target) for each in one_by_one(group.histories))
+    """Compute the statistics of a group."""
+    runs = tuple(
+        summarise(history, metric, mode, target) for history in one_by_one(group.histories)
+    )
     worst = math.inf if mode == "min" else -math.inf
     tested = [(run, run.final) for run in runs if run.diverged or run.final is not None]
     sample = Sample(
@@ -51,10 +53,9 @@ def entry_of(group: Group, metric: str, mode: Mode, target: float | None) -> Ent
 
 
 def ranked(entries: Sequence[Entry], mode: Mode) -> list[tuple[int, Entry]]:
-    """Put `entries` in order, best first, each with its rank from 1.
+    """Order `entries`, best first, each with its rank from 1.
 
-    Those that nothing but rounding tells apart share a rank, as in 1, 2, 2, 4, and stand in the
-    order of their labels.
+    Entries that differ only by rounding share a rank, as in 1, 2, 2, 4, and are ordered by label.
     """
     ties: list[list[Entry]] = []
     for entry in sorted(entries, key=lambda entry: _standing(entry, mode)):
@@ -70,7 +71,9 @@ def ranked(entries: Sequence[Entry], mode: Mode) -> list[tuple[int, Entry]]:
 
 
 def _standing(entry: Entry, mode: Mode) -> tuple[int, float, float]:
-    """Smaller is better: first what has a mean, then what diverged, then what has nothing."""
+    """The sort key, smallest first: entries with a mean, then diverged ones, then those without
+    values.
+    """
     share = entry.diverged / len(entry.runs)
     mean = entry.final.mean
     if mean is None:

@@ -1,4 +1,4 @@
-"""What a comparison is: plain frozen values, one to one with `compare --format json`."""
+"""The result of a comparison as plain frozen values, one to one with `compare --format json`."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from lrtrack.stats.summary import Mode, RunSummary
 if TYPE_CHECKING:
     from lrtrack.records import History
 
-#: What the runs say of a schedule against the best or the baseline: it is that one itself, its mean
-#: is the same, no p-value could have fallen under 0.05, none did, one did, or it has no value.
+#: The verdict on a schedule against the best one or the baseline: it is that schedule; the means
+#: are equal; p < 0.05 was out of reach, not reached, or reached; or there is no value to test.
 Verdict = Literal[
     "best", "baseline", "tie", "too-few-runs", "indistinguishable", "better", "worse", "none"
 ]
 
-#: Version of the mapping that `Comparison.to_dict` gives.
+#: The version of the mapping that `ComparisonResult.to_dict` returns.
 FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Spread:
-    """One figure over the runs of a schedule; the statistics leave out what has no value.
+    """One quantity over the runs of a schedule; runs without a value are excluded.
 
     Attributes:
-        mean: None where no run has a value.
-        std: sample standard deviation (ddof 1); None under 2 values.
-        ci95: 95 % confidence interval of the mean; None under 3 values.
-        values: one a run, in the order of `ScheduleSummary.run_ids`; None for a run that diverged
+        mean: None if no run has a value.
+        std: sample standard deviation (ddof 1); None below 2 values.
+        ci95: 95 % confidence interval of the mean; None below 3 values.
+        values: one per run, in the order of `ScheduleSummary.run_ids`; None for a run that diverged
             or lacks the metric.
-        iqm: interquartile mean, of the middle half of the values (Agarwal et al., 2021); None
-            under 4 values.
+        iqm: interquartile mean, the mean of the middle half of the values (Agarwal et al., 2021);
+            None below 4 values.
     """
 
     mean: float | None
@@ -49,7 +49,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Reach:
-    """How many runs reached the target, and the Kaplan-Meier median of when."""
+    """How many runs reached the target, and the Kaplan-Meier median of when they did."""
 
     reached: int
     median: float | None
@@ -57,7 +57,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class GradNorm:
-    """Gradient norms over all steps of all runs of a schedule, finite ones only."""
+    """Statistics of the finite gradient norms over all steps of all runs of a schedule."""
 
     median: float | None
     p95: float | None
@@ -66,7 +66,7 @@ class GradNorm:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that makes a comparison less fair than it looks."""
+    """A warning about something that makes a comparison less fair than it looks."""
 
     code: str
     message: str
@@ -74,31 +74,33 @@ class Notice:
 
 @dataclass(frozen=True)
 class ScheduleSummary:
-    """All runs of one schedule, or of one value of what was grouped by.
+    """All runs of one schedule, or of one value of the grouping fields.
 
     Attributes:
-        rank: from 1, the best; runs that diverged count as worse than any value. Schedules whose
-            means are equal but for rounding share a rank, and the next one is left out.
-        schedule: the schedule's name; several, comma-joined, where the group mixes them.
-        id: the schedule's id; None where the group mixes schedules.
-        label: what tells this group from the others, for people.
-        params: the schedule's parameters; where the group mixes schedules, those all share.
-        runs: all runs, with those that diverged or have not finished.
-        steps: optimizer steps of a run, the (low) median over the runs.
+        rank: 1 is the best; runs that diverged count as worse than any value. Schedules whose means
+            differ only by rounding share a rank, and the following ranks are skipped.
+        schedule: the schedule's name; several, comma-joined, if the group mixes them.
+        id: the schedule's id; None if the group mixes schedules.
+        label: a text that tells this group from the others.
+        params: the schedule's parameters; if the group mixes schedules, those they share.
+        runs: the number of runs, including those that diverged or have not finished.
+        diverged: how many of them diverged.
+        unfinished: how many of them have not finished.
+        steps: optimizer steps per run, the (low) median over the runs.
         final: each run's mean over the last 5 % of the metric's records.
         best: each run's best value.
         lr_peak: the largest learning rate that any run used.
         steps_per_second: median over the runs.
-        p_vs_best: Holm-corrected; None for the best (or baseline) itself and where either side
-            has under 2 runs.
-        indistinguishable_from_best: True unless `p_vs_best` is under 0.05.
+        p_vs_best: Holm-corrected; None for the best (or baseline) itself and if either side has
+            fewer than 2 runs.
+        indistinguishable_from_best: True unless `p_vs_best` is below 0.05.
         run_ids: in the order of the seeds.
-        seeds: one a run, in the order of `run_ids`.
-        p_improvement: how probable it is that a run of this schedule is better than one of the
-            best (or baseline), ties counting half (Agarwal et al., 2021); None for that one
-            itself and where either side has no run to compare.
-        verdict: what all this says against the best (or baseline).
-        log_area: mean of the runs' `RunSummary.log_area`; None where one has none.
+        seeds: one per run, in the order of `run_ids`.
+        p_improvement: the probability that a run of this schedule is better than one of the best
+            (or baseline), ties counting half (Agarwal et al., 2021); None for that schedule itself
+            and if either side has no run to compare.
+        verdict: the conclusion against the best (or baseline).
+        log_area: mean of the runs' `RunSummary.log_area`; None if any run has none.
     """
 
     rank: int
@@ -127,14 +129,14 @@ class ScheduleSummary:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Schedules side by side, best first.
+class ComparisonResult:
+    """The numbers of a comparison: schedules, best first, with their runs.
 
     Attributes:
         baseline: label of the schedule that `p_vs_best` compares with; None: the best.
-        diagnoses: `{"code", "run_id", "message", "hint"}` each.
-        runs: each run's own figures, schedule by schedule and in the order of `run_ids`.
-        histories: the runs themselves, with their steps, in the same order; no part of `to_dict`.
+        diagnoses: mappings with the keys `code`, `run_id`, `message` and `hint`.
+        runs: the statistics of each run, by schedule and in the order of `run_ids`.
+        histories: the runs with their steps, in the same order; not part of `to_dict`.
     """
 
     experiment: str | None
@@ -149,14 +151,14 @@ class Comparison:
     histories: tuple[History, ...] = field(default=(), repr=False, compare=False)
 
     def by_schedule(self) -> list[tuple[RunSummary, ...]]:
-        """`runs`, parted as `schedules` are."""
+        """The runs of each schedule, in the order of `schedules`."""
         ends = accumulate(item.runs for item in self.schedules)
         return [
             self.runs[end - item.runs : end] for item, end in zip(self.schedules, ends, strict=True)
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """A strict-JSON mapping; `"baseline"` is in it only where one was chosen."""
+        """A strict-JSON mapping; it has the key `"baseline"` only if one was chosen."""
         data = {"format": FORMAT, **asdict(replace(self, runs=(), histories=()))}
         del data["histories"]
         data["runs"] = [run.to_dict() for run in self.runs]

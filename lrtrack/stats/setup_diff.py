@@ -20,14 +20,14 @@ _DECISIVE = re.compile(
 
 
 def devices_of(histories: Iterable[History]) -> set[str]:
-    """Names of all devices that the runs used."""
+    """Return the names of all devices that the runs used."""
     return {item.run.device_name or item.run.device_type for item in histories}
 
 
 def mixed(groups: Sequence[Group]) -> Iterator[Notice]:
     """Report each setting in which runs that are averaged together differ."""
     for name, groups_values in sorted(_values(groups).items()):
-        inner = [seen for seen in groups_values if len(seen) > 1]
+        inner = [values for values in groups_values if len(values) > 1]
         if inner:
             together = ",".join((*groups[0].fields, name))
             yield Notice(
@@ -47,10 +47,10 @@ def unlike(groups: Sequence[Group]) -> Iterator[Notice]:
     for name, groups_values in sorted(_values(groups).items()):
         if name in grouped_by or not _decisive(name) or any(len(s) > 1 for s in groups_values):
             continue
-        values = [next(iter(seen)) for seen in groups_values]
-        known = list(dict.fromkeys(values))
-        if len(known) > 1:  # settings that split the schedules the same way share a warning
-            split.setdefault(tuple(map(known.index, values)), []).append((name, known))
+        values = [next(iter(settings_of_group)) for settings_of_group in groups_values]
+        distinct = list(dict.fromkeys(values))
+        if len(distinct) > 1:  # settings that split the schedules the same way share a warning
+            split.setdefault(tuple(map(distinct.index, values)), []).append((name, distinct))
     names = _names(groups)
     for parts, settings in split.items():
         sides = sorted(set(parts), key=lambda side: (parts.count(side), side))
@@ -60,7 +60,7 @@ def unlike(groups: Sequence[Group]) -> Iterator[Notice]:
             rest = side == sides[-1] and len(users) > _NAMES_SHOWN
             who = f"the other {len(users)}" if rest else _some(users)
             texts.append(
-                f"{_few([f'{name} {known[side]}' for name, known in settings], ', ')} for {who}"
+                f"{_few([f'{name} {values[side]}' for name, values in settings], ', ')} for {who}"
             )
         yield Notice(
             "setup-differs",
@@ -70,7 +70,7 @@ def unlike(groups: Sequence[Group]) -> Iterator[Notice]:
 
 
 def settings_of(history: History) -> dict[str, str]:
-    """A run's settings other than its seed and its schedule, the innermost of nested ones."""
+    """Return a run's settings except its seed and schedule, with nested names."""
     return {
         name: text_of(value)
         for name, value in history.fields().items()
@@ -79,17 +79,17 @@ def settings_of(history: History) -> dict[str, str]:
 
 
 def listed(values: Iterable[str]) -> str:
-    """A few of `values`, numbers in their own order."""
+    """Format a few of `values`, with numbers in numeric order."""
     return _few(sorted(values, key=_natural), ", ")
 
 
 def cut(label: str) -> str:
-    """A label, shortened to stand in a sentence."""
+    """Shorten a label so that it fits into a sentence."""
     return label if len(label) <= _NAME_WIDTH else label[: _NAME_WIDTH - 1] + "…"
 
 
 def _values(groups: Sequence[Group]) -> dict[str, list[set[str]]]:
-    """Each setting's values in each group; `none` for runs that lack it."""
+    """Return each setting's values in each group; `none` for runs that lack it."""
     fields = [[settings_of(history) for history in group.histories] for group in groups]
     names = dict.fromkeys(name for group in fields for run in group for name in run)
     return {name: [{run.get(name, "none") for run in group} for group in fields] for name in names}
@@ -105,7 +105,7 @@ def _decisive(name: str) -> bool:
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
-    """The schedules' names if they distinguish the groups, labels otherwise."""
+    """Return the schedules' names if they distinguish the groups, else their labels."""
     names = [group.schedule_name for group in groups]
     return [
         cut(name if names.count(name) == 1 and group.label.startswith(name) else group.label)
@@ -114,9 +114,9 @@ def _names(groups: Sequence[Group]) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    shown = names[:_NAMES_SHOWN]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    texts = names[:_NAMES_SHOWN]
+    more = len(names) - len(texts)
+    return ", ".join(texts) + (f" and {more} more" if more else "")
 
 
 def _few(texts: Sequence[str], between: str) -> str:

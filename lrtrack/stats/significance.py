@@ -1,4 +1,4 @@
-"""Whether two schedules differ by more than their seeds do."""
+"""Tests whether two schedules differ by more than their seeds do."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lrtrack._optional import load
 from lrtrack.stats.intervals import SEED
 from lrtrack.stats.summary import Mode
 
-#: Below this, two schedules are said to differ.
+#: Two schedules differ significantly if their p-value is below this.
 LEVEL = 0.05
-#: Permutations up to which the test is exact: 8 runs against 8, or 14 seeds in pairs.
+#: The test is exact up to this many permutations: 8 runs against 8, or 14 pairs of seeds.
 PERMUTATIONS = 20_000
 
 
@@ -25,8 +25,8 @@ class Sample:
     """One side of a test.
 
     Attributes:
-        values: one a run; infinite or NaN where the run diverged.
-        seeds: one a run.
+        values: one per run; infinite or NaN if the run diverged.
+        seeds: one per run.
     """
 
     values: tuple[float, ...]
@@ -34,7 +34,7 @@ class Sample:
 
 
 def paired(one: Sample, other: Sample) -> bool:
-    """Whether both sides ran the same seeds, each once, so that runs can be matched."""
+    """Whether both sides ran the same seeds, each once, so that runs can be paired."""
     return (
         None not in one.seeds
         and len(set(one.seeds)) == len(one.seeds)
@@ -44,22 +44,22 @@ def paired(one: Sample, other: Sample) -> bool:
 
 
 def p_value(one: Sample, other: Sample, mode: Mode) -> float | None:
-    """Two-sided permutation test on the means; exact while there are few enough permutations.
+    """Two-sided permutation test on the means, exact up to `PERMUTATIONS` permutations.
 
-    Matched by seed where both sides ran the same seeds. A run that diverged counts as worse than
-    every value on either side, by as much as those lie apart: both sides are treated alike, so
-    the test stays valid.
+    Runs are paired by seed if both sides ran the same seeds. A diverged run counts as worse than
+    every value of both sides, by the range of those values: both sides are treated alike, so the
+    test stays valid.
 
     Returns:
-        None where either side has under 2 runs.
+        The p-value; None if either side has fewer than 2 runs.
     """
     if min(len(one.values), len(other.values)) < 2:
         return None
     pairs = paired(one, other)
-    left, right = (_ordered(sample, by_seed=pairs) for sample in (one, other))
-    pooled = _without_gaps(np.concatenate((left, right)), mode)
+    sample_values, other_values = (_ordered(sample, by_seed=pairs) for sample in (one, other))
+    pooled = _without_gaps(np.concatenate((sample_values, other_values)), mode)
     result = load("scipy.stats").permutation_test(
-        (pooled[: left.size], pooled[left.size :]),
+        (pooled[: sample_values.size], pooled[sample_values.size :]),
         _difference,
         permutation_type="samples" if pairs else "independent",
         vectorized=True,
@@ -71,13 +71,14 @@ def p_value(one: Sample, other: Sample, mode: Mode) -> float | None:
 
 
 def p_improvement(one: Sample, other: Sample, mode: Mode) -> float | None:
-    """How probable it is that a run of `one` is better than a run of `other`; ties count half.
+    """The probability that a run of `one` is better than a run of `other`; ties count half.
 
     The share of all pairs of runs, as in Agarwal et al., "Deep reinforcement learning at the edge
-    of the statistical precipice" (2021). Runs that diverged are worse than all others and tie.
+    of the statistical precipice" (2021). Diverged runs are worse than all others and tie with
+    each other.
 
     Returns:
-        None where either side has no run.
+        A probability; None if either side has no run.
     """
     if not (one.values and other.values):
         return None
@@ -90,14 +91,14 @@ def p_improvement(one: Sample, other: Sample, mode: Mode) -> float | None:
 
 
 def leans_better(one: Sample, other: Sample, mode: Mode) -> bool:
-    """Whether the means that `p_value` compares speak for `one`."""
+    """Whether `one` has the better mean, as `p_value` compares means."""
     pooled = _without_gaps(np.array((*one.values, *other.values)), mode)
     difference = pooled[: len(one.values)].mean() - pooled[len(one.values) :].mean()
     return bool(difference < 0.0 if mode == "min" else difference > 0.0)
 
 
 def smallest_p(one: Sample, other: Sample) -> float:
-    """The smallest p-value that samples of these sizes can give; 1 where there is no test."""
+    """The smallest p-value that samples of these sizes can give; 1 if they cannot be tested."""
     sizes = len(one.values), len(other.values)
     if min(sizes) < 2:
         return 1.0
@@ -105,18 +106,18 @@ def smallest_p(one: Sample, other: Sample) -> float:
 
 
 def fewest_p(one: int, other: int, *, matched: bool) -> float:
-    """Two-sided: the observed split and its mirror, out of all splits."""
+    """The smallest two-sided p-value: the observed split and its mirror, out of all splits."""
     return min(1.0, 2.0 / (2**one if matched else math.comb(one + other, one)))
 
 
 def attainable(samples: Sequence[Sample], reference: int) -> list[float | None]:
-    """For each sample the smallest p-value, Holm-corrected, that any outcome could have given it.
+    """The smallest p-value, Holm-corrected, that any outcome could have given each sample.
 
     Args:
         reference: index of the sample that the others are tested against.
 
     Returns:
-        None for that one, and where either side has under 2 runs.
+        One per sample; None for the reference, and if either side has fewer than 2 runs.
     """
     base = samples[reference]
     return holm(
@@ -130,15 +131,15 @@ def attainable(samples: Sequence[Sample], reference: int) -> list[float | None]:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Correct for testing many by Holm's steps; None stays None and is not counted."""
+    """Correct p-values for multiple tests by Holm's step-down method; None is not counted."""
     order = sorted(
         (index for index, p in enumerate(p_values) if p is not None),
         key=lambda index: p_values[index] or 0.0,
     )
     corrected: list[float | None] = [None] * len(p_values)
     floor = 0.0
-    for done, index in enumerate(order):
-        floor = max(floor, min(1.0, (len(order) - done) * (p_values[index] or 0.0)))
+    for position, index in enumerate(order):
+        floor = max(floor, min(1.0, (len(order) - position) * (p_values[index] or 0.0)))
         corrected[index] = floor
     return corrected
 
@@ -153,19 +154,19 @@ def _ordered(sample: Sample, *, by_seed: bool) -> NDArray[np.float64]:
 
 
 def _without_gaps(pooled: NDArray[np.float64], mode: Mode) -> NDArray[np.float64]:
-    """Give diverged runs a value past the worst, and move the values to around zero.
+    """Replace diverged runs by a value beyond the worst, and centre all values around zero.
 
-    Equal mean differences must come out equal, or an exact test miscounts them: around zero,
-    rounding is small beside the differences.
+    Equal mean differences must be equal in floating point too, or an exact test miscounts them:
+    around zero, rounding errors are small compared with the differences.
     """
-    usable = np.isfinite(pooled)
-    if not usable.any():
+    finite = np.isfinite(pooled)
+    if not finite.any():
         return np.zeros_like(pooled)
-    kept = pooled[usable]
-    # By a power of two, which rounds nothing, so that differences of huge values stay finite
-    kept = np.ldexp(kept, -int(np.frexp(np.abs(kept).max())[1]))
-    reach = float(np.ptp(kept)) or max(1.0, abs(float(kept[0])))
-    worst = float(kept.max()) + reach if mode == "min" else float(kept.min()) - reach
+    present = pooled[finite]
+    # Scaling by a power of two is exact and keeps differences of huge values finite.
+    present = np.ldexp(present, -int(np.frexp(np.abs(present).max())[1]))
+    spread = float(np.ptp(present)) or max(1.0, abs(float(present[0])))
+    worst = float(present.max()) + spread if mode == "min" else float(present.min()) - spread
     filled = np.full_like(pooled, worst)
-    filled[usable] = kept
+    filled[finite] = present
     return np.asarray(filled - np.median(filled))

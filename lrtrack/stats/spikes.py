@@ -1,22 +1,22 @@
-"""Gradient spikes: norms far above what they were just before."""
+"""Gradient spikes: norms far above those just before them."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: A spike is more than `FACTOR` times the median of up to `WINDOW` norms before it, of which there
-#: must be `FEWEST`: the first steps of a training have nothing to be compared with.
+#: A spike is more than `FACTOR` times the median of up to `WINDOW` norms before it. At least
+#: `FEWEST` of them are required, because the first steps have too little to compare with.
 FACTOR, WINDOW, FEWEST = 10.0, 101, 10
-#: Windows whose medians are taken at once, which bounds the memory to some megabytes.
+#: Windows whose medians are computed at once, which limits the memory to some megabytes.
 _AT_ONCE = 8192
 
 
 def spikes(norms: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of `norms` are over `FACTOR` times the median of the up to `WINDOW` before them.
+    """Return which of `norms` exceed `FACTOR` times the median of up to `WINDOW` norms before them.
 
-    An infinite norm is a spike; NaN is none, and is left out of the medians. After norms that are
-    mostly 0 nothing is.
+    An infinite norm is a spike. NaN is none, and medians ignore it. If the norms before are mostly
+    0, nothing is a spike.
 
     Args:
         norms: shape (n,), in step order.
@@ -28,7 +28,7 @@ def spikes(norms: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def spike_ratios(norms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How many times its trailing median each norm is, where that makes it a spike; 0 elsewhere.
+    """Return the ratio of each spike to its trailing median; 0 for norms that are no spikes.
 
     Args:
         norms: as in `spikes`.
@@ -37,26 +37,26 @@ def spike_ratios(norms: NDArray[np.float64]) -> NDArray[np.float64]:
         Shape (n,).
     """
     ratios = np.zeros(norms.shape)
-    kept = np.flatnonzero(~np.isnan(norms))
-    values = norms[kept]
+    rows = np.flatnonzero(~np.isnan(norms))
+    values = norms[rows]
     if values.size <= FEWEST:
         return ratios
-    with np.errstate(over="ignore"):  # ten times the largest numbers is infinite, which is right
-        # A median is no less than the smallest of its window, which is found far sooner.
+    with np.errstate(over="ignore"):  # overflow to infinity is correct here
+        # A median is at least the minimum of its window, which is much faster to compute.
         suspects = np.flatnonzero(values > FACTOR * _trailing_least(values))
         suspects = suspects[suspects >= FEWEST]
         medians = _trailing_medians(values, suspects)
         sound = (medians > 0.0) & np.isfinite(medians)
-        found = values[suspects[sound]] / medians[sound]
-    ratios[kept[suspects[sound]]] = np.where(found > FACTOR, found, 0.0)
+        suspect_ratios = values[suspects[sound]] / medians[sound]
+    ratios[rows[suspects[sound]]] = np.where(suspect_ratios > FACTOR, suspect_ratios, 0.0)
     return ratios
 
 
 def _trailing_least(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The smallest of up to `WINDOW` values before each, infinite before the first."""
+    """Return the minimum of up to `WINDOW` values before each; infinite before the first."""
     least = np.concatenate((np.full(WINDOW, np.inf), values[:-1]))
     width = 1
-    while width < WINDOW:  # windows twice as wide, of two that lie side by side or overlap
+    while width < WINDOW:  # each pass joins two windows into one of up to twice the width
         shift = min(width, WINDOW - width)
         least = np.minimum(least[:-shift], least[shift:])
         width += shift
@@ -64,7 +64,7 @@ def _trailing_least(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _trailing_medians(values: NDArray[np.float64], at: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The median of up to `WINDOW` values before each index in `at`, which ascends."""
+    """Return the median of up to `WINDOW` values before each index in `at`, which is ascending."""
     medians = np.empty(at.size)
     early = int(np.searchsorted(at, WINDOW))
     for index, end in enumerate(at[:early]):

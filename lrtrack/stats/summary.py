@@ -1,4 +1,4 @@
-"""One run's figures for one metric."""
+"""Summary statistics of one run for one metric."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lrtrack.stats.spikes import spikes
 #: Whether small or large values of a metric are good.
 Mode = Literal["min", "max"]
 
-#: Share of a metric's records, at the end of a run, whose mean is the run's final value.
+#: Share of a metric's records, at the end of a run, whose mean is the final value.
 FINAL_SHARE = 0.05
-#: Share of a metric's records over which the mean trails when a target is looked for.
+#: Share of a metric's records in the trailing mean that is compared with a target.
 TRAILING_SHARE = 0.01
 
 _LARGE_IS_GOOD = re.compile(
@@ -32,25 +32,25 @@ _SMALL_IS_GOOD = re.compile("brier|cer|cost|err|error|fid|loss|mae|mse|nll|perpl
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run's figures for one metric.
+    """Summary statistics of one run for one metric.
 
     Attributes:
-        steps: optimizer steps, as far as they are recorded.
-        recorded: the run has the metric at all.
+        steps: number of recorded optimizer steps.
+        recorded: whether the run has the metric at all.
         final: mean of the last 5 % of the metric's records (at least 1).
-        best: best finite value, and `best_step` the first step that has it.
+        best: best finite value; `best_step`: the first step that has it.
         log_area: area under the natural logarithm of the metric over its steps, divided by their
-            span: how high the curve stands, on the whole, on a logarithmic axis; None unless all
-            values are finite and above 0.
-        diverged: a loss, or a value of the metric, is NaN or infinite.
-        diverged_step: the first step of which that is so.
-        unfinished: still running, or failed.
+            span: the average height of the curve on a logarithmic axis. None unless all values are
+            finite and above 0.
+        diverged: whether a loss, or a value of the metric, is NaN or infinite.
+        diverged_step: the first such step.
+        unfinished: whether the run is still running or failed.
         spikes: steps whose gradient norm is over 10 times the median of the 101 before it.
-        steps_per_second: over the whole span from the first step to the last, so that the time
-            taken by evaluation between steps counts.
+        steps_per_second: over the whole span from the first step to the last, including the time
+            of evaluations between steps.
         target_step: first step at which the trailing mean of the metric reaches the target.
-        target_second: when that was, in seconds after the first step.
-        last_second: when the last step was, in seconds after the first.
+        target_second: time of that step, in seconds after the first step.
+        last_second: time of the last step, in seconds after the first.
     """
 
     run_id: str
@@ -72,7 +72,7 @@ class RunSummary:
     spikes: int
 
     def to_dict(self) -> dict[str, Any]:
-        """A strict-JSON mapping."""
+        """Return a strict-JSON mapping."""
         return dict(vars(self))
 
 
@@ -90,7 +90,7 @@ def mode_of(metric: str) -> Mode:
 
 
 def summarise(history: History, metric: str, mode: Mode, target: float | None) -> RunSummary:
-    """Work out one run's figures; a run that lacks the metric has None for its values."""
+    """Summarise one run; if it lacks the metric, its values are None."""
     steps, times, values = _rows(history, metric)
     lr_steps, lr_times, lr = _rows(history, "lr")
     if not lr_steps.size:
@@ -122,7 +122,7 @@ def summarise(history: History, metric: str, mode: Mode, target: float | None) -
 
 
 def finite(value: float) -> float | None:
-    """`value` as a plain float, None where JSON could not hold it."""
+    """Return `value` as a plain float; None if JSON cannot hold it."""
     return float(value) if math.isfinite(value) else None
 
 
@@ -137,15 +137,15 @@ def _rows(
 
 
 def final_count(size: int) -> int:
-    """How many of `size` records the final value averages: the last 5 %, at least 1."""
+    """Return how many of `size` records the final value averages: the last 5 %, at least 1."""
     return max(1, math.ceil(FINAL_SHARE * size))
 
 
 def final_value(values: NDArray[np.float64]) -> float:
-    """Mean of the last 5 % of the values, at least of 1.
+    """Return the mean of the last 5 % of the values, at least of 1.
 
-    NaN and infinity are values like any other: the mean of values with an infinite one is
-    infinite, the mean of values with a NaN is NaN.
+    NaN and infinity count as values: the mean is infinite if one value is infinite, and NaN if one
+    value is NaN.
 
     Args:
         values: shape (n,), n > 0, in step order.
@@ -154,13 +154,13 @@ def final_value(values: NDArray[np.float64]) -> float:
 
 
 def loss_metrics(losses: NDArray[np.float64], prefix: str = "") -> dict[str, float]:
-    """The run-level metrics `loss_final` and `loss_best`, which every tracker and user gets.
+    """Return the run-level metrics `loss_final` and `loss_best`.
 
     `loss_best` is the smallest finite loss, NaN if no loss is finite.
 
     Args:
         losses: shape (n,), in step order, each the mean over its step's batches.
-        prefix: stands before both names.
+        prefix: precedes both names.
 
     Returns:
         Both metrics; empty if there are no losses.
@@ -175,7 +175,7 @@ def loss_metrics(losses: NDArray[np.float64], prefix: str = "") -> dict[str, flo
 
 
 def mean_of_last(values: NDArray[np.float64], count: int) -> float:
-    """Mean of the last `count` values, at least of 1; NaN and infinity count as values.
+    """Return the mean of the last `count` values, at least of 1; NaN and infinity count as values.
 
     Args:
         values: shape (n,), n > 0, in step order.
@@ -202,7 +202,7 @@ def _log_area(steps: NDArray[np.int64], values: NDArray[np.float64]) -> float | 
 
 
 def _first_not_finite(history: History, metric: str) -> int | None:
-    """First step at which the loss or `metric` is NaN or infinite."""
+    """Return the first step at which the loss or `metric` is NaN or infinite."""
     lost = []
     for name in {"loss", metric}:
         steps, values = history.series(name)
@@ -211,8 +211,8 @@ def _first_not_finite(history: History, metric: str) -> int | None:
 
 
 def _largest(values: NDArray[np.float64]) -> float | None:
-    kept = values[np.isfinite(values)]
-    return float(kept.max()) if kept.size else None
+    finite_values = values[np.isfinite(values)]
+    return float(finite_values.max()) if finite_values.size else None
 
 
 def _rate(steps: NDArray[np.int64], times: NDArray[np.float64]) -> float | None:
@@ -222,13 +222,13 @@ def _rate(steps: NDArray[np.int64], times: NDArray[np.float64]) -> float | None:
 
 
 def _first_reach(values: NDArray[np.float64], mode: Mode, target: float) -> int | None:
-    """Index of the first record whose full trailing window reaches `target` on average."""
+    """Return the index of the first record at which the trailing mean reaches `target`."""
     width = math.ceil(TRAILING_SHARE * values.size)
     if not width:
         return None
     usable = np.isfinite(values)
-    # Running sums cost the same for every window width. They are taken around the target, where
-    # the decision falls, so that rounding is far smaller than what decides.
+    # Running sums cost the same for every window width. They are relative to the target, because
+    # rounding errors are smallest there, where the comparison is decided.
     away = np.where(usable, values - target, 0.0)
     sums = _windowed(away, width)
     clean = _windowed((~usable).astype(np.float64), width) == 0.0

@@ -19,8 +19,8 @@ from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import TRAIN, Run, State
+from lrtrack.shipping.courier import Courier
 from lrtrack.shipping.credentials import Snapshot
-from lrtrack.shipping.spawn import Courier
 from lrtrack.trackers.base import Tracker
 from lrtrack.trackers.hooks import GuardsOpenRuns, RunGuard
 from lrtrack.tracking.journal_location import open_journal

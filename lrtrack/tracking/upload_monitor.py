@@ -10,9 +10,9 @@ from typing import Any
 from lrtrack.errors import warn
 from lrtrack.journal.layout import Layout
 from lrtrack.records import Run
+from lrtrack.shipping.courier import Courier
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.progress import cursors, journal_size, wait
-from lrtrack.shipping.spawn import Courier
 
 
 class UploadMonitor:
@@ -42,8 +42,8 @@ class UploadMonitor:
 
     def tick(self) -> None:
         """Keep the upload going and warn about problems; called a few times a second."""
-        self._courier.queue()
-        self._courier.look()
+        self._courier.ensure_queued()
+        self._courier.ensure_shipper()
         if not self._warned:
             for cursor in self._cursors():
                 # A single failure is no reason for a warning: the request is retried soon.
@@ -53,14 +53,14 @@ class UploadMonitor:
     def flush(self, timeout: float) -> None:
         """Wait until what the journal holds now is uploaded, at most `timeout` seconds."""
         size = journal_size(self._journal)
-        self._courier.hurry()
+        self._courier.wake_shipper()
         names = [target.tracker for target in self._run.targets]
         held = {name for name in names if self._layout.gate(self._run.id, name).exists()}
         self._wait(size, lambda cursor: cursor.offset >= size, timeout, held)
 
     def hurry(self) -> None:
         """Have the uploading process read the journal right away."""
-        self._courier.hurry()
+        self._courier.wake_shipper()
 
     def finish(self, timeout: float, skipped: Collection[str] = ()) -> None:
         """Wait for the upload of a run whose journal is closed.
@@ -108,7 +108,7 @@ class UploadMonitor:
             return
         self._warned = True
         # Advice to set credentials is left out if they have been set since the run began.
-        news = self._courier.news() if cursor.refused else ""
+        news = self._courier.changed_credentials() if cursor.refused else ""
         reason = f"{cursor.error}: {news}" if news else str(cursor.trouble)
         warn(
             f"lrtrack cannot upload at the moment: {reason}. Training continues; the steps are "
@@ -116,7 +116,7 @@ class UploadMonitor:
         )
 
     def _wait(self, size: int, done: Any, timeout: float, skipped: Collection[str] = ()) -> None:
-        wait(lambda: self._cursors(skipped), done, size, timeout, self._courier.look)
+        wait(lambda: self._cursors(skipped), done, size, timeout, self._courier.ensure_shipper)
 
     def _cursors(self, skipped: Collection[str] = ()) -> list[Cursor]:
         targets = [t for t in self._run.targets if t.delivers and t.tracker not in skipped]

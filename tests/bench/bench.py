@@ -16,8 +16,8 @@ import peers
 import reading
 import results
 import shipping
-import shown
 import thread
+import untimed
 
 PARTS = {
     "loops": ("In the training loop", loops.measure),
@@ -25,7 +25,7 @@ PARTS = {
     "peers": ("Beside other ways to log each step", loops.measure_peers),
     "arrived": ("What arrives, beside other ways to log", peers.measure),
     "thread": ("On the training thread", thread.measure),
-    "shown": ("Shown by tests", shown.measure),
+    "shown": ("Shown by tests", untimed.measure),
     "memory": ("Memory", memory.measure),
     "shipping": ("Delivery", shipping.measure),
     "reading": ("Reading back", reading.measure),

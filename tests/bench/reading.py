@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import laid
 import processes
+import synthetic_runs
 from results import Row
 
 RUNS = 100
@@ -29,7 +29,7 @@ def measure(rounds: int, steps: int) -> list[Row]:
     rows = []
     with processes.place() as folder:
         database = f"sqlite:///{folder / 'mlflow.db'}"
-        laid.lay_mlflow(database, database, RUNS, steps)
+        synthetic_runs.lay_mlflow(database, database, RUNS, steps)
         rows += _rows("SQLite", 5.0, rounds, steps, _Reader(folder, uri=database))
     with processes.place() as folder, processes.postgres() as database:
         if database is None:
@@ -39,11 +39,11 @@ def measure(rounds: int, steps: int) -> list[Row]:
             )
         else:
             with processes.mlflow_server(folder, database) as uri:
-                laid.lay_mlflow(uri, database, RUNS, steps)
+                synthetic_runs.lay_mlflow(uri, database, RUNS, steps)
                 name = "`mlflow server` on PostgreSQL"
                 rows += _rows(name, 8.0, rounds, steps, _Reader(folder, uri=uri))
     with processes.place() as folder, processes.beside("wandb_loopback").Loopback() as server:
-        laid.lay_wandb(server, RUNS, steps)
+        synthetic_runs.lay_wandb(server, RUNS, steps)
         reader = _Reader(folder, more=server.environment() | {"WANDB_MODE": "online"})
         rows += _rows("a W&B server on loopback", 10.0, rounds, steps, reader)
     return rows
@@ -61,7 +61,7 @@ class _Reader:
     def command(self, *more: str) -> processes.Done:
         """`lrtrack compare` as a command."""
         tracker = ("--tracker", "wandb" if self.wandb else "mlflow")
-        told = ("compare", "--experiment", laid.EXPERIMENT, *tracker, *more)
+        told = ("compare", "--experiment", synthetic_runs.EXPERIMENT, *tracker, *more)
         return processes.lrtrack(*told, folder=self._folder, **self._more)
 
     def program(self, *told: object) -> float:
@@ -100,7 +100,7 @@ def measure_many(_: int, steps: int) -> list[Row]:
     for runs in (RUNS, 10 * RUNS):
         with processes.place() as folder:
             database = f"sqlite:///{folder / 'mlflow.db'}"
-            laid.lay_mlflow(database, None, runs, steps)
+            synthetic_runs.lay_mlflow(database, None, runs, steps)
             reader = _Reader(folder, uri=database)
             found[runs] = (reader.command(), reader.command())
     (cold, warm), (few, _) = found[10 * RUNS], found[RUNS]
@@ -120,9 +120,9 @@ def main(what: str, runs: int) -> dict[str, float]:
     if what == "again":
         import lrtrack
 
-        lrtrack.compare(laid.EXPERIMENT)
+        lrtrack.compare(synthetic_runs.EXPERIMENT)
         begun = time.perf_counter()
-        str(lrtrack.compare(laid.EXPERIMENT))
+        str(lrtrack.compare(synthetic_runs.EXPERIMENT))
         return {"seconds": time.perf_counter() - begun}
     begun = time.perf_counter()
     if what == "floor":
@@ -130,12 +130,12 @@ def main(what: str, runs: int) -> dict[str, float]:
     import mlflow
 
     client = mlflow.MlflowClient()
-    experiment = client.get_experiment_by_name(laid.EXPERIMENT)
+    experiment = client.get_experiment_by_name(synthetic_runs.EXPERIMENT)
     assert experiment is not None
     found = client.search_runs([experiment.experiment_id], max_results=runs)
     begun = time.perf_counter()
     for run in found:
-        for name in laid.METRICS:
+        for name in synthetic_runs.METRICS:
             client.get_metric_history(run.info.run_id, name)
     return {"seconds": time.perf_counter() - begun}
 
@@ -147,14 +147,14 @@ def _listed(begun: float) -> float:
     if os.environ["LRTRACK_TRACKER"] == "wandb":
         import wandb
 
-        list(wandb.Api().runs(laid.EXPERIMENT, per_page=200, lazy=False))
+        list(wandb.Api().runs(synthetic_runs.EXPERIMENT, per_page=200, lazy=False))
         found = time.perf_counter() - begun
         wandb.teardown()
         return found
     import mlflow
 
     client = mlflow.MlflowClient()
-    experiment = client.get_experiment_by_name(laid.EXPERIMENT)
+    experiment = client.get_experiment_by_name(synthetic_runs.EXPERIMENT)
     assert experiment is not None
     client.search_runs([experiment.experiment_id])
     return time.perf_counter() - begun

@@ -22,12 +22,12 @@ from lrtrack.reports import pictures
 from lrtrack.reports.document import Document
 from lrtrack.reports.html import render
 from lrtrack.schedules import Schedule
-from lrtrack.stats import Comparison, compare_histories
+from lrtrack.stats import ComparisonResult, compare_histories
 
 SEEDS = 10
 
 
-def compared(runs: int, steps: int) -> Comparison:
+def compared(runs: int, steps: int) -> ComparisonResult:
     """Noisy runs with spikes, a schedule for each ten of them."""
     rng = np.random.default_rng(0)
     at = np.arange(steps)

@@ -19,8 +19,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import laid
 import processes
+import synthetic_runs
 from results import Row
 
 METRICS = 3
@@ -94,14 +94,14 @@ def main(way: str, steps: int) -> dict[str, float]:
 def _raw(client: Any, experiment: str, steps: int) -> float:
     from mlflow.entities import Metric
 
-    (run,) = laid.runs_of(1)
-    table = laid.history_of(run, steps)
+    (run,) = synthetic_runs.runs_of(1)
+    table = synthetic_runs.history_of(run, steps)
     stamps = [int(when * 1000) for when in table["time"].to_pylist()]
-    columns = [table[name].to_pylist() for name in laid.METRICS]
+    columns = [table[name].to_pylist() for name in synthetic_runs.METRICS]
     points = [
         Metric(name, column[step], stamps[step], step)
         for step in range(steps)
-        for name, column in zip(laid.METRICS, columns, strict=True)
+        for name, column in zip(synthetic_runs.METRICS, columns, strict=True)
     ]
     run_id = client.create_run(experiment).info.run_id
     begun = time.perf_counter()
@@ -124,8 +124,8 @@ def _ours(client: Any, experiment: str, steps: int) -> float:
     layout = Layout(Path(".lrtrack").absolute())
     layout.create()
     writer = JournalWriter(layout.journal(run.id), run)
-    table = laid.history_of(next(laid.runs_of(1)), steps)
-    columns = {name: table[name].to_pylist() for name in laid.METRICS}
+    table = synthetic_runs.history_of(next(synthetic_runs.runs_of(1)), steps)
+    columns = {name: table[name].to_pylist() for name in synthetic_runs.METRICS}
     for step, when in enumerate(table["time"].to_pylist()):
         writer.append(step, when, {name: column[step] for name, column in columns.items()})
     writer.close(State.FINISHED)

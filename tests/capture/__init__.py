@@ -1,1 +1,1 @@
-"""Tests of what is read from optimizers, schedulers and gradients at each step."""
+"""Tests of the values that are read from optimizers, schedulers and gradients at each step."""

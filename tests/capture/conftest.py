@@ -1,4 +1,4 @@
-"""Loops under observation, and what is true of them."""
+"""Fixtures that observe training loops, and the true values to compare with."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 from lrtrack.capture.step_capture import StepCapture
 
 
-class Seen:
-    """What a capture has recorded."""
+class Recording:
+    """The records of a capture."""
 
     def __init__(self) -> None:
         self.steps: list[int] = []
@@ -24,37 +24,37 @@ class Seen:
         self.capture: StepCapture
 
     def on_step(self, step: int, when: float, metrics: dict[str, Any]) -> None:
-        """Take a record."""
+        """Store a record."""
         self.steps.append(step)
         self.times.append(when)
         self.metrics.append(metrics)
 
     def column(self, name: str) -> list[Any]:
-        """One metric at all recorded steps, None where a step lacks it."""
+        """Return one metric at all recorded steps, None where a step lacks it."""
         return [metrics.get(name) for metrics in self.metrics]
 
 
 @contextmanager
-def watched(optimizer: Any, scheduler: Any = None, **options: Any) -> Iterator[Seen]:
+def watched(optimizer: Any, scheduler: Any = None, **options: Any) -> Iterator[Recording]:
     """Observe an optimizer inside the block; the clock counts steps from 0.0."""
-    seen, ticks = Seen(), itertools.count()
-    options.setdefault("on_step", seen.on_step)
-    seen.capture = StepCapture(
+    recording, ticks = Recording(), itertools.count()
+    options.setdefault("on_step", recording.on_step)
+    recording.capture = StepCapture(
         optimizer,
         scheduler,
-        on_plateau=seen.plateau.append,
+        on_plateau=recording.plateau.append,
         clock=lambda: float(next(ticks)),
         **options,
     )
-    seen.capture.attach()
+    recording.capture.attach()
     try:
-        yield seen
+        yield recording
     finally:
-        seen.capture.detach()
+        recording.capture.detach()
 
 
 def true_norm(parameters: Iterable[torch.Tensor]) -> float:
-    """The L2 norm over all gradients, in double precision."""
+    """Return the L2 norm over all gradients, in double precision."""
     grads = [p.grad.detach() for p in parameters if p.grad is not None]
     whole = [g.to_dense() if g.layout is not torch.strided else g for g in grads]
     wide = [torch.view_as_real(g) if g.is_complex() else g for g in whole]
@@ -63,19 +63,19 @@ def true_norm(parameters: Iterable[torch.Tensor]) -> float:
 
 @pytest.fixture
 def watch() -> Callable[..., Any]:
-    """A context manager that observes an optimizer, and yields what was seen."""
+    """A context manager that observes an optimizer and yields its records."""
     return watched
 
 
 @pytest.fixture
 def norm_of() -> Callable[[Iterable[torch.Tensor]], float]:
-    """The true norm over the gradients of some parameters."""
+    """A function that returns the true norm over the gradients of some parameters."""
     return true_norm
 
 
 @pytest.fixture
 def make() -> Callable[..., Any]:
-    """A seeded model of two layers with its data, always the same."""
+    """A function that builds a seeded two-layer model and its loss, always the same."""
 
     def build(seed: int = 0) -> tuple[torch.nn.Module, Callable[[], torch.Tensor]]:
         torch.manual_seed(seed)

@@ -65,7 +65,7 @@ class ShortSteps(ls.StepLR):
 
 
 class Foreign:
-    """A scheduler that is not torch's and says nothing in its constructor."""
+    """A scheduler that is not torch's and whose constructor names no parameters."""
 
     def __init__(self, optimizer: Any, **options: Any) -> None:
         self.optimizer = optimizer
@@ -81,7 +81,7 @@ class Foreign:
 
 
 class Wrapper:
-    """What accelerate puts around a scheduler."""
+    """A wrapper like the one of accelerate."""
 
     def __init__(self, scheduler: Any, optimizers: Any, split_batches: bool = False) -> None:
         self.scheduler = scheduler

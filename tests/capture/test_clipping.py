@@ -1,4 +1,4 @@
-"""What clipping leaves is known without a second look at the gradients, unless they change."""
+"""The norm after clipping is known without reading the gradients again, unless they change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lrtrack.capture.step_capture import StepCapture
 
 
 class Operations(TorchDispatchMode):
-    """Counts what reaches torch's kernels, by name."""
+    """Counts calls to torch's kernels by name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Operations(TorchDispatchMode):
 
 
 class Loop:
-    """A small model whose steps are watched."""
+    """A small model whose steps are observed."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -41,12 +41,12 @@ class Loop:
         )
 
     def backward(self) -> None:
-        """Fresh gradients, of norm well above 1."""
+        """Compute fresh gradients, with a norm well above 1."""
         self.optimizer.zero_grad()
         (100 * self.model(torch.randn(16, 4)) - 1).square().mean().backward()
 
     def truth(self) -> float:
-        """The gradients' norm in float64."""
+        """Return the gradients' norm in float64."""
         squares = [p.grad.double().square().sum() for p in self.model.parameters()]
         return float(torch.stack(squares).sum().sqrt())
 
@@ -61,7 +61,7 @@ def loop() -> Iterator[Loop]:
 
 
 def step(loop: Loop, change: Callable[[Loop], object]) -> tuple[float, list[str]]:
-    """Make a step with gradients so changed; the true norm and what was computed in the step."""
+    """Make a step with gradients changed this way; return the true norm and the norms computed."""
     loop.backward()
     change(loop)
     truth = loop.truth()
@@ -72,7 +72,7 @@ def step(loop: Loop, change: Callable[[Loop], object]) -> tuple[float, list[str]
 
 @pytest.mark.parametrize("limit", [0.5, 1e9])
 def test_no_second_pass_over_the_gradients(loop: Loop, limit: float) -> None:
-    """After `clip_grad_norm_` the step computes no norm, and has the one that clipping left."""
+    """After `clip_grad_norm_`, the step records the clipped norm without computing one."""
     truth, norms = step(loop, lambda loop: clip_grad_norm_(loop.model.parameters(), limit))
 
     assert norms == []
@@ -110,7 +110,7 @@ def test_no_second_pass_over_the_gradients(loop: Loop, limit: float) -> None:
          "clipped-by-value", "replaced", "added-to", "not-clipped"],
 )  # fmt: skip
 def test_what_does_not_follow_is_computed(loop: Loop, change: Callable[[Loop], object]) -> None:
-    """Where clipping was not the last that happened to all gradients, the norm is taken anew."""
+    """If anything else changed the gradients after clipping, the norm is computed again."""
     truth, norms = step(loop, change)
 
     assert norms == ["aten._foreach_norm"]
@@ -118,7 +118,7 @@ def test_what_does_not_follow_is_computed(loop: Loop, change: Callable[[Loop], o
 
 
 def test_a_norm_of_zero(loop: Loop) -> None:
-    """Gradients that are all zero stay so."""
+    """Gradients that are all zero have norm 0 after clipping."""
 
     def vanish(loop: Loop) -> None:
         for parameter in loop.model.parameters():
@@ -131,7 +131,7 @@ def test_a_norm_of_zero(loop: Loop) -> None:
 
 
 def test_gradients_that_are_not_finite(loop: Loop) -> None:
-    """An infinite gradient makes the norm what it really is after clipping: not a number."""
+    """An infinite gradient makes the norm after clipping NaN, as it really is."""
 
     def blow_up(loop: Loop) -> None:
         loop.model[0].weight.grad[0, 0] = float("inf")
@@ -144,24 +144,24 @@ def test_gradients_that_are_not_finite(loop: Loop) -> None:
 
 
 def test_gradients_of_a_skipped_step_are_let_go(loop: Loop) -> None:
-    """Whoever clips and then drops the gradients gets their memory back."""
+    """Gradients that are clipped and then dropped are freed."""
     loop.backward()
     clip_grad_norm_(loop.model.parameters(), 0.5)
-    held = weakref.ref(loop.model[0].weight.grad.untyped_storage())
+    storage = weakref.ref(loop.model[0].weight.grad.untyped_storage())
     gradient = weakref.ref(loop.model[0].weight.grad)
     loop.optimizer.zero_grad()
     gc.collect()
 
-    assert (gradient(), held()) == (None, None)
+    assert (gradient(), storage()) == (None, None)
 
 
 def test_two_captures_of_one_optimizer(loop: Loop) -> None:
-    """Each of them has the norm that clipping left."""
-    found: list[dict[str, Any]] = []
-    other = StepCapture(loop.optimizer, on_step=lambda step, time, metrics: found.append(metrics))
+    """Two captures of one optimizer both record the norm after clipping."""
+    records: list[dict[str, Any]] = []
+    other = StepCapture(loop.optimizer, on_step=lambda step, time, metrics: records.append(metrics))
     other.attach()
     truth, norms = step(loop, lambda loop: clip_grad_norm_(loop.model.parameters(), 0.5))
     other.detach()
 
     assert norms == []
-    assert [each["grad_norm"] for each in (found[0], loop.found[0])] == pytest.approx([truth] * 2)
+    assert [each["grad_norm"] for each in (records[0], loop.found[0])] == pytest.approx([truth] * 2)

@@ -45,8 +45,8 @@ ONE_CYCLE = {
 
 
 def without_momentum(params: dict[str, Any]) -> dict[str, Any]:
-    kept = {k: v for k, v in params.items() if k not in ("base_momentum", "max_momentum")}
-    return {**kept, **STILL}
+    others = {k: v for k, v in params.items() if k not in ("base_momentum", "max_momentum")}
+    return {**others, **STILL}
 
 
 TABLE: list[tuple[str, Build, dict[str, Any]]] = [
@@ -164,7 +164,7 @@ def class_name(name: str) -> str:
 
 
 def test_table_covers_torch() -> None:
-    """The table of this file has every scheduler class that torch exports."""
+    """The table in this file covers every scheduler class that torch exports."""
     covered = {name for name, _, _ in TABLE}
 
     assert {*ls.__all__, "SWALR"} == covered
@@ -173,14 +173,14 @@ def test_table_covers_torch() -> None:
 @EACH
 def test_torch_schedulers(name: str, build: Build, params: dict[str, Any]) -> None:
     """A scheduler is described by its class and the arguments given, or torch's defaults."""
-    found = describe(build(sgd()))
+    schedule = describe(build(sgd()))
 
-    assert (class_name(name), params) == (found.name, dict(found.params))
+    assert (class_name(name), params) == (schedule.name, dict(schedule.params))
 
 
 @EACH
 def test_unchanged_by_training(name: str, build: Build, params: dict[str, Any]) -> None:
-    """A description taken in the middle or at the end of a training is that of its beginning."""
+    """A description taken in the middle or at the end of a training equals the one at the start."""
     optimizer = sgd()
     scheduler = build(optimizer)
     expected = describe(scheduler).spec
@@ -194,7 +194,7 @@ def test_unchanged_by_training(name: str, build: Build, params: dict[str, Any]) 
 
 @EACH
 def test_id_ignores_the_optimizer(name: str, build: Build, params: dict[str, Any]) -> None:
-    """Equal schedules have one id, whatever the seed, the optimizer and the number of groups."""
+    """Equal schedules have one id, regardless of seed, optimizer and number of groups."""
     expected = describe(build(sgd())).id
     adam = torch.optim.Adam([torch.nn.Parameter(torch.randn(3))], lr=0.003)
 
@@ -206,7 +206,7 @@ def test_id_ignores_the_optimizer(name: str, build: Build, params: dict[str, Any
 
 @EACH
 def test_same_after_a_checkpoint(name: str, build: Build, params: dict[str, Any]) -> None:
-    """A scheduler restored from its state is described as the one that was saved."""
+    """A scheduler restored from its state has the description of the saved one."""
     optimizer = sgd()
     saved = build(optimizer)
     expected = describe(saved)
@@ -240,34 +240,34 @@ def test_ids_differ_with_parameters() -> None:
     ],
 )
 def test_ids_stay(build: Build, expected: str) -> None:
-    """Ids are those of earlier versions: runs of a year ago are still grouped with new ones."""
-    found = describe(build(sgd())).id
+    """Ids equal those of earlier versions, so that old runs are grouped with new ones."""
+    schedule_id = describe(build(sgd())).id
 
-    assert expected == found
+    assert expected == schedule_id
 
 
 def test_constant() -> None:
-    """No scheduler is a constant schedule."""
-    found = describe(None)
+    """Without a scheduler, the description is a constant schedule."""
+    schedule = describe(None)
 
-    assert Schedule("constant") == found
+    assert Schedule("constant") == schedule
 
 
 def test_schedule_is_itself() -> None:
-    """A description is its own description."""
+    """The description of a `Schedule` is itself."""
     schedule = Schedule("StepLR", {"step_size": 3, "gamma": 0.5})
 
     assert schedule is describe(schedule)
 
 
 def test_deep_nesting() -> None:
-    """Schedulers inside schedulers are opened to any depth that torch allows."""
+    """Schedulers inside schedulers are described to any depth that torch allows."""
     optimizer = sgd()
     chained = ls.ChainedScheduler([ls.ExponentialLR(optimizer, 0.9)])
     inner = ls.SequentialLR(optimizer, [ls.ConstantLR(optimizer, 0.5), chained], milestones=[4])
-    found = describe(ls.ChainedScheduler([inner, ls.StepLR(optimizer, 2)])).flat()
+    tags = describe(ls.ChainedScheduler([inner, ls.StepLR(optimizer, 2)])).flat()
 
-    assert found == {
+    assert tags == {
         "name": "ChainedScheduler",
         "schedulers.0.name": "SequentialLR",
         "schedulers.0.schedulers.0.name": "ConstantLR",

@@ -29,7 +29,7 @@ def test_subclass() -> None:
 
 
 def test_wrappers_are_opened() -> None:
-    """A wrapper, also one around another, is described as the scheduler it carries."""
+    """A wrapper, even around another wrapper, is described as the scheduler inside it."""
     inner = ls.StepLR(sgd(), 3)
 
     assert describe(inner) == describe(Wrapper(Wrapper(inner, []), []))
@@ -46,7 +46,7 @@ def test_wrapped_inside() -> None:
 
 
 def test_unknown_scheduler() -> None:
-    """Of an unknown scheduler public plain attributes are taken, and neither state nor objects."""
+    """An unknown scheduler is described by its public plain attributes without state."""
     scheduler = Foreign(
         sgd(), warmup=5, kind="cos", bounds=[0.1, None], options={"a": True}, much=[0] * 1000,
         helper=object(), function=halved, z=1j,
@@ -63,13 +63,13 @@ def test_unknown_scheduler() -> None:
 
 def test_attribute_called_name() -> None:
     """A parameter called `name` does not replace the schedule's name."""
-    found = describe(Foreign(sgd(), name="x"))
+    schedule = describe(Foreign(sgd(), name="x"))
 
-    assert Schedule("Foreign", {"name_": "x"}) == found
+    assert Schedule("Foreign", {"name_": "x"}) == schedule
 
 
 class Raising:
-    """Every look at it raises."""
+    """An object on which every attribute access raises."""
 
     @property
     def gamma(self) -> float:
@@ -110,7 +110,7 @@ class Disguised:
 
 
 class Generous:
-    """Has whatever attribute is asked for."""
+    """An object that has every attribute."""
 
     def __getattr__(self, name: str) -> Any:
         return Generous()
@@ -195,9 +195,9 @@ def gutted() -> Any:
     ],
 )
 def test_hostile_objects(make: Callable[[], Any], expected: Schedule) -> None:
-    """Whatever an object does, describing it yields its class's name at least, and a stable id."""
-    found = describe(make())
+    """Any object gets a description with at least its class's name and a stable id."""
+    schedule = describe(make())
 
-    assert expected == found
-    assert expected.id == found.id
-    assert found.flat()
+    assert expected == schedule
+    assert expected.id == schedule.id
+    assert schedule.flat()

@@ -45,14 +45,14 @@ from .schedulers import (
     ],
 )
 def test_param_groups(build: Build, key: str, expected: Any) -> None:
-    """What param groups share is one value; where they differ there is a list."""
-    found = describe(build(sgd(groups=2))).params
+    """Values that all param groups share are described once; otherwise there is a list."""
+    params = describe(build(sgd(groups=2))).params
 
-    assert expected == found[key]
+    assert expected == params[key]
 
 
 def test_group_added_later() -> None:
-    """A param group that is added during training changes no description."""
+    """A param group that is added during training does not change a description."""
     optimizer = sgd()
     schedulers = [ls.OneCycleLR(optimizer, 0.1, 100), ls.ReduceLROnPlateau(optimizer, min_lr=0.01)]
     expected = [describe(scheduler) for scheduler in schedulers]
@@ -93,14 +93,15 @@ def test_group_added_later() -> None:
 def test_functions(function: Callable[[int], float], expected: str) -> None:
     """A function is named; a partial and a callable object show their plain parameters too."""
     optimizer = sgd()
-    scheduler = ls.LambdaLR.__new__(ls.LambdaLR)  # some of these are no learning-rate factors
+    # Some of these functions are not learning-rate factors.
+    scheduler = ls.LambdaLR.__new__(ls.LambdaLR)
     scheduler.optimizer, scheduler.lr_lambdas = optimizer, [function]
 
     assert expected == describe(scheduler).params["lr_lambda"]
 
 
 def test_a_partials_settings_are_parameters() -> None:
-    """Each keyword argument by its name; none where the param groups have different ones."""
+    """Keyword arguments of a partial are parameters if all param groups share them."""
     slow, fast = functools.partial(ramp, warmup=5), functools.partial(ramp, warmup=1)
     optimizer = sgd()
     optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
@@ -111,7 +112,7 @@ def test_a_partials_settings_are_parameters() -> None:
 
 
 def test_callable_object_keeps_its_text() -> None:
-    """What a callable object counts privately does not get into its description."""
+    """Private counters of a callable object do not get into its description."""
     optimizer = sgd()
     scheduler = ls.LambdaLR(optimizer, Decay(0.9, []))
     expected = describe(scheduler)
@@ -135,18 +136,18 @@ def test_callable_object_keeps_its_text() -> None:
     ],
 )
 def test_values_become_plain(given: Any, expected: Any) -> None:
-    """Tensors, numpy's numbers and containers become Python's numbers, lists and mappings."""
-    found = describe(Foreign(sgd(), given=given)).params["given"]
+    """Tensors, NumPy numbers and containers become Python numbers, lists and mappings."""
+    value = describe(Foreign(sgd(), given=given)).params["given"]
 
-    assert (expected, type(expected)) == (found, type(found))
+    assert (expected, type(expected)) == (value, type(value))
 
 
 def test_tensor_learning_rates() -> None:
-    """Learning rates held in tensors are described as numbers, and not as what they became."""
+    """Learning rates in tensors are described as numbers, with their initial values."""
     optimizer = sgd(lr=torch.tensor(0.5), foreach=False)
     scheduler = ls.OneCycleLR(optimizer, torch.tensor(0.5), total_steps=100)
     train(optimizer, scheduler, 30)
     expected = {"max_lr": 0.5, "div_factor": 25.0, "final_div_factor": 10000.0}
-    found = describe(scheduler).params
+    params = describe(scheduler).params
 
-    assert expected == {key: found[key] for key in expected}
+    assert expected == {key: params[key] for key in expected}

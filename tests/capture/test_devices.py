@@ -1,4 +1,4 @@
-"""A step waits for no device: what is still to be computed there is fetched later."""
+"""A step never waits for a device: values that are still being computed are fetched later."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lrtrack.trackers.local import LocalTracker
 
 
 def test_no_scalar_is_read_inside_a_step(recwarn: pytest.WarningsRecorder) -> None:
-    """On a device that cannot be read from at all, every value is held and nothing is missed."""
-    found: list[dict[str, Any]] = []
+    """On a device that cannot be read from, every value is held and none is missing."""
+    records: list[dict[str, Any]] = []
     model = torch.nn.Linear(4, 1, device="meta")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    capture = StepCapture(optimizer, on_step=lambda step, time, metrics: found.append(metrics))
+    capture = StepCapture(optimizer, on_step=lambda step, time, metrics: records.append(metrics))
     capture.attach()
     for limit in (None, 0.5):
         optimizer.zero_grad()
@@ -30,7 +30,7 @@ def test_no_scalar_is_read_inside_a_step(recwarn: pytest.WarningsRecorder) -> No
         optimizer.step()
     capture.detach()
 
-    kinds = [{name: type(value) for name, value in each.items()} for each in found]
+    kinds = [{name: type(value) for name, value in each.items()} for each in records]
     plain = {"lr": float, "grad_norm": DeviceScalar, "loss": DeviceScalar}
     clipped = {**plain, "grad_norm": ClippedScalar, "grad_norm_preclip": DeviceScalar}
     assert kinds == [plain, clipped]
@@ -38,7 +38,7 @@ def test_no_scalar_is_read_inside_a_step(recwarn: pytest.WarningsRecorder) -> No
 
 
 def test_a_clipped_norm_is_worked_out_when_it_arrives() -> None:
-    """Above the limit it is the limit, below it is itself; torch's 1e-6 is in it."""
+    """A clipped norm is the limit if it was above, else itself, including torch's 1e-6."""
     totals = [DeviceScalar(torch.tensor(value, dtype=torch.float64)) for value in (4.0, 0.25)]
     rows = [(0, 0.0, {"grad_norm": ClippedScalar(total, 0.5), "loss": total}) for total in totals]
     settle(rows)
@@ -51,7 +51,7 @@ def test_a_clipped_norm_is_worked_out_when_it_arrives() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 def test_no_step_waits_for_a_gpu(clean_place) -> None:
-    """Where any wait for the device is an error, a tracked loop runs, and its figures are right."""
+    """A tracked loop runs correctly where any wait for the device is an error."""
     model = torch.nn.Linear(4, 1, device="cuda")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     inputs = torch.ones(2, 4, device="cuda")

@@ -17,19 +17,19 @@ class Breaks(SGD):
     broken: Exception | None = None
 
     def step(self, closure: Any = None) -> Any:
-        """Fail, or step."""
+        """Fail, or make a step."""
         if self.broken is not None:
             raise self.broken
         return super().step(closure)
 
 
 def test_a_step_that_calls_its_parents_step_is_one_step(make, watch) -> None:
-    """torch runs the hooks once for each class's `step`; the record is made once."""
+    """A step that calls its parent's step is recorded once, although torch runs the hooks twice."""
     model, loss = make()
     SGD(model.parameters(), lr=0.1)  # from here on torch's hooks are in SGD.step as well
     optimizer = Breaks(model.parameters(), lr=0.1)
     truth = []
-    with watch(optimizer) as seen:
+    with watch(optimizer) as recording:
         for _ in range(3):
             optimizer.zero_grad()
             value = loss()
@@ -37,21 +37,21 @@ def test_a_step_that_calls_its_parents_step_is_one_step(make, watch) -> None:
             truth.append(value.item())
             optimizer.step()
 
-    assert seen.steps == [0, 1, 2]
-    assert seen.column("loss") == truth
+    assert recording.steps == [0, 1, 2]
+    assert recording.column("loss") == truth
 
 
 def test_a_step_that_raises_is_not_counted(make, watch) -> None:
-    """The exception is the user's own; the next step has the next number and only its loss."""
+    """After a step that raises, the exception is unchanged and the next step takes its number."""
     model, loss = make()
     optimizer = Breaks(model.parameters(), lr=0.1)
-    truth, mine = [], ZeroDivisionError("mine")
-    with watch(optimizer) as seen:
+    truth, error = [], ZeroDivisionError("mine")
+    with watch(optimizer) as recording:
         for step in range(4):
             optimizer.zero_grad()
             value = loss()
             value.backward()
-            optimizer.broken = mine if step == 1 else None
+            optimizer.broken = error if step == 1 else None
             if step == 1:
                 with pytest.raises(ZeroDivisionError) as caught:
                     optimizer.step()
@@ -59,16 +59,16 @@ def test_a_step_that_raises_is_not_counted(make, watch) -> None:
                 truth.append(value.item())
                 optimizer.step()
 
-    assert caught.value is mine
-    assert seen.steps == [0, 1, 2]
-    assert seen.column("loss") == truth
+    assert caught.value is error
+    assert recording.steps == [0, 1, 2]
+    assert recording.column("loss") == truth
 
 
 def test_a_step_tried_again_keeps_its_loss(make, watch) -> None:
-    """A step that fails and then works, on the same gradients, has the loss they came from."""
+    """A step that fails and then succeeds on the same gradients has the loss they came from."""
     model, loss = make()
     optimizer = Breaks(model.parameters(), lr=0.1)
-    with watch(optimizer) as seen:
+    with watch(optimizer) as recording:
         value = loss()
         value.backward()
         optimizer.broken = ZeroDivisionError()
@@ -77,7 +77,7 @@ def test_a_step_tried_again_keeps_its_loss(make, watch) -> None:
         optimizer.broken = None
         optimizer.step()
 
-    assert seen.column("loss") == [value.item()]
+    assert recording.column("loss") == [value.item()]
 
 
 class BadBackward(torch.autograd.Function):
@@ -93,21 +93,21 @@ class BadBackward(torch.autograd.Function):
 
 
 def test_a_backward_that_raises_counts_in_no_loss(make, watch) -> None:
-    """The exception goes through, and the batch that was given up leaves no trace."""
+    """A backward call that raises passes its exception on and adds to no loss."""
     model, loss = make()
     optimizer = SGD(model.parameters(), lr=0.1)
-    with watch(optimizer) as seen:
+    with watch(optimizer) as recording:
         with pytest.raises(ZeroDivisionError, match="mine"):
             BadBackward.apply(loss()).backward()
         value = loss()
         value.backward()
         optimizer.step()
 
-    assert seen.column("loss") == [value.item()]
+    assert recording.column("loss") == [value.item()]
 
 
 def test_an_observation_that_fails_is_one_warning(make, watch) -> None:
-    """A norm that raises costs the norm, once said; the rest of the record is there."""
+    """A norm that raises is missing with one warning, and the rest of the record is complete."""
 
     class Weird(torch.Tensor):
         @classmethod
@@ -118,7 +118,7 @@ def test_an_observation_that_fails_is_one_warning(make, watch) -> None:
 
     parameter = torch.nn.Parameter(torch.ones(3))
     optimizer = SGD([parameter], lr=0.5, foreach=False)
-    with watch(optimizer) as seen:
+    with watch(optimizer) as recording:
         with pytest.warns(LRTrackWarning, match="could not observe the gradients") as caught:
             for _ in range(3):
                 value = (parameter * 2).sum()
@@ -127,24 +127,24 @@ def test_an_observation_that_fails_is_one_warning(make, watch) -> None:
                 optimizer.step()
 
     assert len(caught) == 1
-    assert seen.column("lr") == [0.5] * 3
-    assert seen.column("loss") == [6.0, 3.0, 0.0]
-    assert seen.column("grad_norm") == [None] * 3
+    assert recording.column("lr") == [0.5] * 3
+    assert recording.column("loss") == [6.0, 3.0, 0.0]
+    assert recording.column("grad_norm") == [None] * 3
 
 
 def test_a_record_that_cannot_be_taken_is_one_warning(make, watch) -> None:
-    """Where the receiver fails, training goes on and steps are counted."""
+    """If the receiver of records fails, training continues and steps are counted."""
     model, loss = make()
     optimizer = SGD(model.parameters(), lr=0.1)
 
     def refuse(*record: Any) -> None:
         raise OSError("no room")
 
-    with watch(optimizer, on_step=refuse) as seen:
+    with watch(optimizer, on_step=refuse) as recording:
         with pytest.warns(LRTrackWarning, match="no room") as caught:
             for _ in range(3):
                 loss().backward()
                 optimizer.step()
 
     assert len(caught) == 1
-    assert seen.capture.step == 2
+    assert recording.capture.step == 2

@@ -1,4 +1,4 @@
-"""Schedulers from specs are torch's own, built as by hand."""
+"""Specs build torch's own schedulers, equal to those built by hand."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from lrtrack.schedules.catalogue import KINDS
 
 
 def sgd() -> torch.optim.Optimizer:
-    """SGD with momentum over one number."""
+    """Return SGD with momentum over one number."""
     return torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1, momentum=0.9)
 
 
 def rates(scheduler, steps: int = 40) -> list[float]:
-    """The learning rates that the first steps use."""
-    found = []
+    """Return the learning rates that the first steps use."""
+    used = []
     for step in range(steps):
-        found.append(scheduler.optimizer.param_groups[0]["lr"])
+        used.append(scheduler.optimizer.param_groups[0]["lr"])
         scheduler.optimizer.step()
         scheduler.step(1.0) if isinstance(scheduler, ls.ReduceLROnPlateau) else scheduler.step()
         assert step >= 0
-    return found
+    return used
 
 
 def chain(optimizer) -> ls.SequentialLR:
-    """Ten steps of warm-up, then a cosine."""
+    """Build ten steps of warm-up, then a cosine."""
     warmup = ls.LinearLR(optimizer, start_factor=0.1, end_factor=1.0, total_iters=10)
     return ls.SequentialLR(optimizer, [warmup, ls.CosineAnnealingLR(optimizer, 30)], [10])
 
 
 def decaying(optimizer) -> ls.SequentialLR:
-    """Warm-up, a stable rate, and a line to zero."""
+    """Build a warm-up, a stable rate, and a linear decay to zero."""
     warmup = ls.LinearLR(optimizer, start_factor=0.1, end_factor=1.0, total_iters=5)
     stable = ls.ConstantLR(optimizer, factor=1.0, total_iters=25)
     decay = ls.LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=10)
@@ -43,7 +43,7 @@ def decaying(optimizer) -> ls.SequentialLR:
 
 
 def flat(optimizer) -> ls.SequentialLR:
-    """Warm-up, then flat, then a cosine: side by side, as torch wants it."""
+    """Build a warm-up, a constant rate and a cosine, in one chain as torch requires."""
     warmup = ls.LinearLR(optimizer, start_factor=0.5, end_factor=1.0, total_iters=8)
     stable = ls.ConstantLR(optimizer, factor=1.0, total_iters=16)
     parts = [warmup, stable, ls.CosineAnnealingLR(optimizer, 16, 0.01)]
@@ -51,13 +51,13 @@ def flat(optimizer) -> ls.SequentialLR:
 
 
 def stepped(optimizer) -> ls.SequentialLR:
-    """Steps for a while, then a constant rate."""
+    """Build a step decay, followed by a constant rate."""
     parts = [ls.StepLR(optimizer, 4), ls.ConstantLR(optimizer, 1.0, 0)]
     return ls.SequentialLR(optimizer, parts, [20])
 
 
 def inverse(optimizer) -> ls.SequentialLR:
-    """Warm-up, then one over the square root."""
+    """Build a warm-up, then an inverse square root decay."""
     warmup = ls.LinearLR(optimizer, end_factor=1.0, total_iters=9)
     parts = [warmup, lrtrack.InverseSqrtLR(optimizer, 9)]
     return ls.SequentialLR(optimizer, parts, [9])
@@ -89,7 +89,7 @@ CASES = [
 
 @pytest.mark.parametrize(("spec", "by_hand"), CASES, ids=[spec for spec, _ in CASES])
 def test_rates_are_those_of_the_class_itself(spec, by_hand):
-    """The same sequence, float for float, and the same description."""
+    """A spec has exactly the rates and the description of the class it names."""
     built, same = lrtrack.scheduler(sgd(), spec), by_hand(sgd())
 
     assert lrtrack.describe(built) == lrtrack.describe(same)
@@ -109,7 +109,7 @@ def test_rates_are_those_of_the_class_itself(spec, by_hand):
     ],
 )
 def test_one_schedule_in_its_forms(spec):
-    """Text, mapping, sweep config, nested or flat with dots."""
+    """A schedule can be given as text, mapping or sweep config, nested or flat with dots."""
     same = ls.OneCycleLR(sgd(), 0.3, total_steps=41)
 
     assert lrtrack.describe(lrtrack.scheduler(sgd(), spec)) == lrtrack.describe(same)
@@ -129,14 +129,14 @@ def test_one_schedule_in_its_forms(spec):
     ],
 )  # fmt: skip
 def test_one_chain_in_its_forms(spec):
-    """A list of mappings or texts, in a sweep config, nested or flat with dots."""
+    """A chain can be a list of mappings or texts, or part of a sweep config in either form."""
     built = lrtrack.describe(lrtrack.scheduler(sgd(), spec))
 
     assert built == lrtrack.describe(chain(sgd()))
 
 
 def test_a_schedule_as_a_run_carries_it():
-    """What a run was described with is built again."""
+    """The schedule that a run was recorded with can be built again."""
     schedule = lrtrack.Schedule.from_spec(lrtrack.describe(chain(sgd())).spec)
 
     assert lrtrack.describe(lrtrack.scheduler(sgd(), schedule)) == schedule
@@ -155,7 +155,7 @@ def test_time_decay_is_by_the_clock():
 
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_every_kind_trains(name):
-    """Each of the names is buildable with as little as it needs, and moves like a schedule."""
+    """Every kind can be built with its required parameters alone, and changes the rate."""
     needs = {"step": "steps=9", "multistep": "milestones=[9]", "exponential": "gamma=0.9",
              "time": "rate=0.1", "cosine_restarts": "steps=9", "onecycle": "max_lr=0.1",
              "cyclic": "min_lr=0.01, max_lr=0.1"}  # fmt: skip
@@ -165,7 +165,7 @@ def test_every_kind_trains(name):
 
 
 def test_total_steps_fill_in_what_is_open():
-    """The last stage of a chain takes what is left."""
+    """`total_steps` gives the last stage of a chain the remaining steps."""
     alone = lrtrack.describe(lrtrack.scheduler(sgd(), "cosine", total_steps=40))
     chained = lrtrack.describe(
         lrtrack.scheduler(sgd(), "warmup(steps=10) -> cosine", total_steps=40)
@@ -176,7 +176,7 @@ def test_total_steps_fill_in_what_is_open():
 
 
 def test_a_constant_schedule_is_called_so():
-    """The spec `constant` and no scheduler at all are one schedule."""
+    """The spec `constant` and no scheduler at all are the same schedule."""
     assert lrtrack.describe(lrtrack.scheduler(sgd(), "constant")) == lrtrack.describe(None)
 
 
@@ -188,7 +188,7 @@ def test_a_constant_schedule_is_called_so():
         ("time(rate=1, every=2)", "time needs exactly one of"),
         ("time(half_life=-1)", "TimeDecayLR says: half_life \\(in seconds\\) must be above 0"),
         ("inverse_sqrt(timescale=0)", "InverseSqrtLR says: timescale"),
-        ("constant(factor=0)", "factor is above 0"),
+        ("constant(factor=0)", "factor must be above 0"),
         (7, "a text, a mapping or a list"),
         ({"a": 1}, 'needs "name"'),
         ("cosine", "needs T_max"),
@@ -196,12 +196,12 @@ def test_a_constant_schedule_is_called_so():
         ("onecycle(max_lr=0.1, total_steps=9, pct_start=2.0)", "torch says"),
         ("onecycle(max_lr=0.1, total_steps=-4)", "whole number of steps"),
         ("cosine(T_max='x')", "whole number of steps"),
-        ("cosine(T_max=1..9)", "does not decide it"),
+        ("cosine(T_max=1..9)", "has no value for it"),
         ("plateau -> cosine(T_max=9)", "plateau needs a metric"),
         ("step(steps=3) -> cosine(T_max=9)", "step needs lasts=…"),
     ],
 )
 def test_what_cannot_be_built_is_told(spec, why):
-    """A clear error before any training."""
+    """A spec that cannot be built is refused before the training starts."""
     with pytest.raises(UsageError, match=why):
         lrtrack.scheduler(sgd(), spec)

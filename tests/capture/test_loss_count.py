@@ -1,4 +1,4 @@
-"""How many backward calls a recorded loss comes from."""
+"""The number of backward calls behind a recorded loss."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lrtrack.trackers.local import LocalTracker
 
 @pytest.fixture
 def weight() -> torch.nn.Parameter:
-    """One weight, for losses of any value."""
+    """Return one weight, for losses of any value."""
     return torch.nn.Parameter(torch.zeros(1))
 
 
 def backward(weight: torch.nn.Parameter, times: int, value: float = 1.0) -> None:
-    """Call `backward()` so many times, on losses of this value."""
+    """Call `backward()` this many times, on losses of this value."""
     for _ in range(times):
         (weight.sum() * 0.0 + value).backward()
 
@@ -34,21 +34,21 @@ def backward(weight: torch.nn.Parameter, times: int, value: float = 1.0) -> None
     ],
 )
 def test_counts_are_there_from_the_first_unusual_step_on(watch, weight, calls, expected) -> None:
-    """A loop with one backward call per step has no further metric; a step without a loss none."""
+    """Counts start with the first step that has more than one backward call, and need a loss."""
     optimizer = SGD([weight], lr=0.1)
-    with watch(optimizer) as seen:
+    with watch(optimizer) as recording:
         for times in calls:
             backward(weight, times)
             optimizer.step()
 
-    assert seen.column("loss_count") == expected
-    assert seen.column("loss") == [float(times) if times else None for times in calls]
+    assert recording.column("loss_count") == expected
+    assert recording.column("loss") == [float(times) if times else None for times in calls]
 
 
 def test_only_calls_that_brought_a_loss_count(watch, weight) -> None:
-    """Not one that raised, nor one on a tensor that is no scalar; a list of losses is one call."""
+    """Only successful calls on scalars count; a list of losses is one call."""
     optimizer = SGD([weight], lr=0.1)
-    with watch(optimizer) as seen:
+    with watch(optimizer) as recording:
         backward(weight, 2)
         with pytest.raises(RuntimeError):
             torch.zeros(()).backward()
@@ -56,13 +56,13 @@ def test_only_calls_that_brought_a_loss_count(watch, weight) -> None:
         torch.autograd.backward([weight.sum() * 0.0 + 2.0, weight.sum() * 0.0 + 3.0])
         optimizer.step()
 
-    assert (seen.column("loss"), seen.column("loss_count")) == ([7.0], [3.0])
+    assert (recording.column("loss"), recording.column("loss_count")) == ([7.0], [3.0])
 
 
 def test_a_skipped_step_takes_its_calls_with_it(watch, weight) -> None:
-    """What a GradScaler has thrown away counts in no later step."""
+    """The backward calls of a step that a GradScaler skipped do not count in later steps."""
     optimizer, scaler = SGD([weight], lr=0.1), torch.amp.GradScaler("cpu", init_scale=2.0)
-    with watch(optimizer) as seen:
+    with watch(optimizer) as recording:
         for bad in (False, True, False):
             for _ in range(2):
                 scaler.scale(
@@ -72,11 +72,11 @@ def test_a_skipped_step_takes_its_calls_with_it(watch, weight) -> None:
             scaler.update()
             optimizer.zero_grad()
 
-    assert seen.column("loss_count") == [2.0, 2.0]
+    assert recording.column("loss_count") == [2.0, 2.0]
 
 
 def test_a_closures_own_loss_is_one(watch, weight) -> None:
-    """However often LBFGS evaluates it; before it, accumulated batches count where told."""
+    """A closure's loss counts as one call, plus those before it if batches are accumulated."""
     optimizer = LBFGS([weight], max_iter=5)
 
     def closure() -> torch.Tensor:
@@ -85,38 +85,38 @@ def test_a_closures_own_loss_is_one(watch, weight) -> None:
         loss.backward()
         return loss
 
-    with watch(optimizer) as seen:
+    with watch(optimizer) as recording:
         optimizer.step(closure)
-        seen.capture.accumulates = True
+        recording.capture.accumulates = True
         backward(weight, 2)
         optimizer.step(closure)
 
-    assert seen.column("loss_count") == [None, 3.0]
+    assert recording.column("loss_count") == [None, 3.0]
 
 
 def test_each_optimizer_has_the_calls_before_its_own_step(watch, weight) -> None:
-    """A discriminator with two losses in each step, a generator with one."""
+    """Each optimizer counts the calls before its own step, as in a training with two models."""
     other = torch.nn.Parameter(torch.zeros(1))
     first, second = SGD([weight], lr=0.1), SGD([other], lr=0.1)
-    with watch(first) as seen_first, watch(second) as seen_second:
+    with watch(first) as first_recording, watch(second) as second_recording:
         for _ in range(2):
             backward(weight, 2)
             first.step()
             backward(other, 1)
             second.step()
 
-    assert seen_first.column("loss_count") == [2.0, 2.0]
-    assert seen_second.column("loss_count") == [None, None]
+    assert first_recording.column("loss_count") == [2.0, 2.0]
+    assert second_recording.column("loss_count") == [None, None]
 
 
 def test_without_losses_there_are_no_counts(watch, weight) -> None:
-    """With `capture_loss=False` a loop that accumulates has neither."""
+    """With `capture_loss=False`, an accumulating loop has neither losses nor counts."""
     optimizer = SGD([weight], lr=0.1)
-    with watch(optimizer, capture_loss=False) as seen:
+    with watch(optimizer, capture_loss=False) as recording:
         backward(weight, 4)
         optimizer.step()
 
-    assert seen.column("loss_count") == seen.column("loss") == [None]
+    assert recording.column("loss_count") == recording.column("loss") == [None]
 
 
 def test_training_is_the_same_bit_for_bit(make, watch) -> None:
@@ -138,7 +138,7 @@ def test_training_is_the_same_bit_for_bit(make, watch) -> None:
 
 
 def test_summaries_of_a_plain_loop_are_of_means(weight) -> None:
-    """Eleven batches in groups of four: the last group is reported as the mean of its three."""
+    """Of eleven batches in groups of four, the last group is reported as the mean of its three."""
     optimizer = SGD([weight], lr=0.1)
     with lrtrack.track(optimizer, tracker="local", every=1) as run:
         for batch in range(22):
@@ -154,7 +154,7 @@ def test_summaries_of_a_plain_loop_are_of_means(weight) -> None:
 
 
 def test_a_loss_of_the_users_own_is_not_scaled(weight) -> None:
-    """`run.log(loss=…)` replaces the count as well: nobody knows what it is the mean of."""
+    """`run.log(loss=…)` removes the count, because the divisor of such a loss is unknown."""
     optimizer = SGD([weight], lr=0.1)
     with lrtrack.track(optimizer, tracker="local", prefix="a/") as run:
         for calls in (4, 4, 3):
@@ -168,7 +168,7 @@ def test_a_loss_of_the_users_own_is_not_scaled(weight) -> None:
 
 
 def test_a_resumed_run_goes_on_counting(weight) -> None:
-    """Also where its first group is a single batch, left over from an epoch."""
+    """A resumed run keeps counting, even if its first group is a single leftover batch."""
     optimizer = SGD([weight], lr=0.1)
     with lrtrack.track(optimizer, tracker="local") as first:
         for _ in range(2):
@@ -194,8 +194,8 @@ def test_a_resumed_run_goes_on_counting(weight) -> None:
     ],
 )
 def test_a_framework_that_divides_by_a_fixed_number(divisors, counts, expected) -> None:
-    """Its sum over an incomplete group is scaled to the mean; without accumulation it says none."""
-    left = iter(divisors)
-    weigh = FixedDivisor(lambda: next(left))
+    """A framework's sum over an incomplete group is scaled to the mean, without a count."""
+    remaining = iter(divisors)
+    weigh = FixedDivisor(lambda: next(remaining))
 
     assert [weigh(count) for count in counts] == expected

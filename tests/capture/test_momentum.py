@@ -1,4 +1,4 @@
-"""Momentum is a metric where a schedule moves it."""
+"""Momentum is recorded if the schedule changes it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_momentum_where_the_schedule_moves_it(
     optimizer = optimizer_of(model.parameters())
     scheduler = scheduler_of(optimizer)
     truth = []
-    with watch(optimizer, scheduler) as seen:
+    with watch(optimizer, scheduler) as recording:
         for _ in range(8):
             loss().backward()
             truth.append(read(optimizer.param_groups[0]))
@@ -57,7 +57,7 @@ def test_momentum_where_the_schedule_moves_it(
             scheduler.step()
 
     assert len(set(truth)) > 2
-    assert seen.column("momentum") == truth
+    assert recording.column("momentum") == truth
 
 
 @pytest.mark.parametrize(
@@ -70,28 +70,28 @@ def test_momentum_where_the_schedule_moves_it(
     ],
 )
 def test_momentum_that_stands_still_is_no_metric(make, watch, scheduler_of) -> None:
-    """Where nothing moves the momentum, it is a parameter of the optimizer and not recorded."""
+    """Momentum that nothing changes is a parameter of the optimizer and not recorded."""
     model, loss = make()
     optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
     scheduler = scheduler_of(optimizer)
-    with watch(optimizer, scheduler) as seen:
+    with watch(optimizer, scheduler) as recording:
         for _ in range(3):
             loss().backward()
             optimizer.step()
             if scheduler is not None:
                 scheduler.step()
 
-    assert seen.column("momentum") == [None] * 3
+    assert recording.column("momentum") == [None] * 3
 
 
 def test_momentum_moved_by_hand_is_recorded_from_there_on(make, watch) -> None:
-    """A schedule of the user's own that moves momentum is noticed."""
+    """Momentum that the user changes by hand is recorded from that step on."""
     model, loss = make()
     optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
-    with watch(optimizer) as seen:
+    with watch(optimizer) as recording:
         for step in range(4):
             optimizer.param_groups[0]["momentum"] = (0.9, 0.9, 0.5, 0.9)[step]
             loss().backward()
             optimizer.step()
 
-    assert seen.column("momentum") == [None, None, 0.5, 0.9]
+    assert recording.column("momentum") == [None, None, 0.5, 0.9]

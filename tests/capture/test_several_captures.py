@@ -10,17 +10,17 @@ from torch.optim import SGD
 
 
 def test_two_threads_never_mix(make, watch) -> None:
-    """Two trainings at once, each under its own capture, have each their own losses."""
+    """Two trainings in two threads each record their own losses."""
     barrier = threading.Barrier(2)
     truth: dict[int, list[tuple[float, float]]] = {0: [], 1: []}
-    seen: dict[int, Any] = {}
+    recording: dict[int, Any] = {}
     jobs = {seed: make(seed) for seed in truth}
 
     def train(seed: int) -> None:
         model, loss = jobs[seed]
         model.eval()
         optimizer = SGD(model.parameters(), lr=0.1)
-        with watch(optimizer) as seen[seed]:
+        with watch(optimizer) as recording[seed]:
             for _ in range(50):
                 optimizer.zero_grad()
                 value = loss()
@@ -38,13 +38,13 @@ def test_two_threads_never_mix(make, watch) -> None:
         thread.join(300)
 
     for seed, rows in truth.items():
-        columns = seen[seed].column("loss"), seen[seed].column("grad_norm_preclip")
+        columns = recording[seed].column("loss"), recording[seed].column("grad_norm_preclip")
         assert len(rows) == 50
         assert list(zip(*columns, strict=True)) == rows
 
 
 def test_two_captures_of_one_optimizer_see_the_same(make, watch) -> None:
-    """A block inside a block on the same optimizer: both records are whole."""
+    """Two nested blocks on one optimizer both have complete records."""
     model, loss = make()
     optimizer = SGD(model.parameters(), lr=0.1)
     truth = []
@@ -61,8 +61,10 @@ def test_two_captures_of_one_optimizer_see_the_same(make, watch) -> None:
             if len(truth) == 3:
                 block.__exit__(None, None, None)
 
-    def rows(seen: Any) -> list[tuple[float, float]]:
-        return list(zip(seen.column("loss"), seen.column("grad_norm_preclip"), strict=True))
+    def rows(recording: Any) -> list[tuple[float, float]]:
+        return list(
+            zip(recording.column("loss"), recording.column("grad_norm_preclip"), strict=True)
+        )
 
     assert rows(outer) == truth
     assert rows(inner) == truth[1:3]
@@ -70,10 +72,10 @@ def test_two_captures_of_one_optimizer_see_the_same(make, watch) -> None:
 
 
 def test_a_loss_counts_in_one_step_only(make, watch) -> None:
-    """With two tracked optimizers, a loss belongs to the first step after it, of either."""
+    """With two tracked optimizers, a loss belongs to the first step after it, of either one."""
     one, other = make(1), make(2)
     first, second = SGD(one[0].parameters(), lr=0.1), SGD(other[0].parameters(), lr=0.1)
-    with watch(first) as seen_first, watch(second) as seen_second:
+    with watch(first) as first_recording, watch(second) as second_recording:
         value = one[1]()
         value.backward()
         first.step()
@@ -83,5 +85,5 @@ def test_a_loss_counts_in_one_step_only(make, watch) -> None:
         second.step()
         first.step()
 
-    assert seen_first.column("loss") == [value.item(), None]
-    assert seen_second.column("loss") == [None, more.item()]
+    assert first_recording.column("loss") == [value.item(), None]
+    assert second_recording.column("loss") == [None, more.item()]

@@ -1,4 +1,4 @@
-"""Simulated learning rates are those of a training, float for float."""
+"""Simulated learning rates equal those of a training exactly."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from lrtrack.schedules.catalogue import KINDS
 
 
 def sgd(*rates: float) -> torch.optim.SGD:
-    """SGD with momentum over a number for each rate."""
+    """Return SGD with momentum and one param group for each rate."""
     groups = [{"params": [torch.nn.Parameter(torch.ones(()))], "lr": lr} for lr in rates or (0.1,)]
     return torch.optim.SGD(groups, lr=0.0, momentum=0.9)
 
 
 class Clock:
-    """Three seconds a step."""
+    """A clock that advances three seconds per step."""
 
     now = 0.0
 
     def tick(self) -> None:
-        """Let a step's time pass."""
+        """Advance by one step."""
         self.now += 3.0
 
 
 def trained(scheduler, steps: int, metrics=None, between=lambda: None) -> list[list[float]]:
-    """What a training reads off the optimizer right before each of its steps."""
-    told, found = iter(metrics or itertools.repeat(1.0)), []
+    """Return the rates that a training reads from the optimizer right before each of its steps."""
+    values, rates = iter(metrics or itertools.repeat(1.0)), []
     for _ in range(steps):
-        found.append([float(group["lr"]) for group in scheduler.optimizer.param_groups])
+        rates.append([float(group["lr"]) for group in scheduler.optimizer.param_groups])
         scheduler.optimizer.step()
         between()
         plateau = isinstance(scheduler, ls.ReduceLROnPlateau)
-        scheduler.step(next(told)) if plateau else scheduler.step()
-    return found
+        scheduler.step(next(values)) if plateau else scheduler.step()
+    return rates
 
 
 def state(scheduler) -> tuple:
-    """All that stepping would change."""
+    """Return all state that stepping would change."""
     groups = [{k: v for k, v in g.items() if k != "params"}
               for g in scheduler.optimizer.param_groups]  # fmt: skip
     return copy.deepcopy((scheduler.state_dict(), groups, scheduler.optimizer.state_dict()))
@@ -86,7 +86,7 @@ SPECS = [
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_specs_give_the_rates_of_their_training(spec):
-    """Right before each step, from the first to the last."""
+    """Specs give the rates that a training uses, from the first step to the last."""
     clock = Clock()
     scheduler = lrtrack.scheduler(sgd(), spec, total_steps=120, clock=lambda: clock.now)
     expected = trained(scheduler, 120, between=clock.tick)
@@ -95,12 +95,12 @@ def test_specs_give_the_rates_of_their_training(spec):
 
 
 def test_every_kind_is_simulated():
-    """The list above leaves no name of the language out."""
+    """The list above covers every name of the spec language."""
     assert all(any(name in spec for spec in SPECS) for name in KINDS)
 
 
 def halved(epoch: int) -> float:
-    """A half each epoch."""
+    """Halve the rate with each epoch."""
     return 0.5**epoch
 
 
@@ -124,25 +124,25 @@ SCHEDULERS = {
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("before", [0, 1, 8])
 def test_a_scheduler_is_simulated_from_where_it_is_and_left_alone(name, before):
-    """All param groups, also in the middle of a training, which then goes on as foretold."""
+    """A scheduler in the middle of a training is simulated for all groups, and stays unchanged."""
     scheduler = SCHEDULERS[name](sgd(0.1, 0.2))
     trained(scheduler, before)
     untouched = state(scheduler)
-    found = lrtrack.simulate(scheduler, 40)
+    rates = lrtrack.simulate(scheduler, 40)
 
     assert state(scheduler) == untouched
-    assert found.shape == (40, 2)
-    assert found.tolist() == trained(scheduler, 40)
+    assert rates.shape == (40, 2)
+    assert rates.tolist() == trained(scheduler, 40)
 
 
 def test_a_time_decay_is_simulated_from_the_time_that_has_passed():
-    """A pair of half-lives in, the next step is a half-life on."""
+    """The simulation of a time decay continues from the time that has passed."""
     clock = [5.0]
     scheduler = lrtrack.TimeDecayLR(sgd(), half_life=10, clock=lambda: clock[0])
     clock[0] += 20
-    found = lrtrack.simulate(scheduler, 3, seconds_per_step=10)
+    rates = lrtrack.simulate(scheduler, 3, seconds_per_step=10)
 
-    assert found[:, 0].tolist() == [0.1, 0.1 * 0.125, 0.1 * 0.0625]
+    assert rates[:, 0].tolist() == [0.1, 0.1 * 0.125, 0.1 * 0.0625]
     assert scheduler.seconds == 20
 
 
@@ -150,25 +150,25 @@ class Own(ls.StepLR):
     """A user's class whose step does more than torch's."""
 
     def step(self, epoch=None) -> None:
-        """Step twice, but for the first time, when it is made."""
+        """Step twice, except the first time, in the constructor."""
         if not self._is_initial:
             super().step()
         super().step()
 
 
 class Wrapped:
-    """What other frameworks put around a scheduler."""
+    """A wrapper like those of other frameworks."""
 
     def __init__(self, scheduler) -> None:
         self.scheduler = scheduler
 
     def step(self) -> None:
-        """Step what is inside."""
+        """Step the scheduler inside."""
         self.scheduler.step()
 
 
 def test_classes_of_others_are_stepped_in_full():
-    """What a subclass or a wrapper does in its `step` counts."""
+    """A subclass or a wrapper with its own `step` is stepped in full."""
     own = Own(sgd(), 4, 0.5)
     expected = [0.1] * 2 + [0.05] * 2 + [0.025] * 2
 
@@ -182,13 +182,13 @@ def test_tensor_rates_are_those_of_the_tensor():
     parameter = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.Adam([parameter], lr=torch.tensor(0.1))
     scheduler = ls.CosineAnnealingLR(optimizer, 20)
-    found = lrtrack.simulate(scheduler, 20)
+    rates = lrtrack.simulate(scheduler, 20)
 
-    assert found.tolist() == trained(scheduler, 20)
+    assert rates.tolist() == trained(scheduler, 20)
 
 
 def test_a_plateau_is_told_the_metrics():
-    """The given ones; without, a metric that never improves."""
+    """A plateau schedule gets the given metrics; without them, a metric that never improves."""
     metrics = [1.0, 0.9, 0.9, 0.9, 0.5, 0.5, 0.5, 0.5, 0.5, 0.4]
     spec = "plateau(patience=1, factor=0.5)"
     expected = trained(lrtrack.scheduler(sgd(), spec), 10, metrics)
@@ -198,16 +198,16 @@ def test_a_plateau_is_told_the_metrics():
 
 
 def test_big_parameters_are_not_copied():
-    """A simulation needs the settings of the param groups, not what they train."""
+    """A simulation copies the settings of the param groups, not the parameters."""
 
     class Uncopied(torch.nn.Parameter):
         def __deepcopy__(self, memo):
             raise AssertionError("copied")
 
     optimizer = torch.optim.SGD([Uncopied(torch.ones(3))], lr=0.1)
-    found = lrtrack.simulate(ls.StepLR(optimizer, 2), 4)
+    rates = lrtrack.simulate(ls.StepLR(optimizer, 2), 4)
 
-    assert found[:, 0].tolist() == pytest.approx([0.1, 0.1, 0.01, 0.01])
+    assert rates[:, 0].tolist() == pytest.approx([0.1, 0.1, 0.01, 0.01])
 
 
 LINK = st.sampled_from(
@@ -221,18 +221,18 @@ LINK = st.sampled_from(
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.tuples(LINK, st.integers(1, 9)), max_size=4), st.integers(1, 60))
 def test_chains_are_exact(links, steps):
-    """Whatever follows upon whatever, and wherever the simulation ends."""
+    """Chains are exact for any combination of schedules and any number of steps."""
     spec = " -> ".join([*(link.replace("N", str(n)) for link, n in links), "cosine(steps=40)"])
 
     assert lrtrack.simulate(spec, steps).tolist() == trained(lrtrack.scheduler(sgd(), spec), steps)
 
 
 def test_what_a_spec_begins_with():
-    """`lr` is the dummy optimizer's, `total_steps` may be more than what is looked at."""
-    found = lrtrack.simulate("linear(start=1, end=0)", 2, lr=0.4, total_steps=4)
+    """`lr` is the initial rate, and `total_steps` may exceed the number of simulated steps."""
+    rates = lrtrack.simulate("linear(start=1, end=0)", 2, lr=0.4, total_steps=4)
 
-    assert found.tolist() == [[0.4], [pytest.approx(0.3)]]
-    assert found.dtype == np.float64
+    assert rates.tolist() == [[0.4], [pytest.approx(0.3)]]
+    assert rates.dtype == np.float64
 
 
 @pytest.mark.parametrize(
@@ -246,13 +246,13 @@ def test_what_a_spec_begins_with():
     ],
 )
 def test_what_cannot_be_simulated_is_told(arguments, why):
-    """A clear error that names the argument."""
+    """A spec that cannot be simulated is refused with an error that names the argument."""
     with pytest.raises(UsageError, match=why):
         lrtrack.simulate(*arguments)
 
 
 def test_options_that_make_no_sense_are_told():
-    """Rates and times from 0 on, and a metric for each step but the last."""
+    """Negative rates and times, and too few metric values, are refused."""
     with pytest.raises(UsageError, match="lr must be at least 0, got -1"):
         lrtrack.simulate("constant", 9, lr=-1)
     with pytest.raises(UsageError, match="seconds_per_step must be at least 0"):
@@ -264,15 +264,15 @@ def test_options_that_make_no_sense_are_told():
 
 
 def test_schedulers_that_cannot_be_stepped_alone_are_told():
-    """One without an optimizer, one that cannot be copied, one that wants to be told more."""
+    """A scheduler without an optimizer, without a copy, or with arguments to `step` is refused."""
 
     class Bare:
         def step(self) -> None:
-            """Nothing."""
+            """Do nothing."""
 
     class Asking(ls.StepLR):
         def step(self, epoch: int) -> None:
-            """Wants the epoch."""
+            """Require the epoch."""
 
     class Uncopied(ls.StepLR):
         def __deepcopy__(self, memo):

@@ -1,4 +1,4 @@
-"""Decay by the clock, whatever the step rate."""
+"""Decay by time, independent of the step rate."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Clock:
 
 
 def sgd(*rates: float) -> torch.optim.SGD:
-    """SGD over a number for each rate."""
+    """Return SGD with one param group for each rate."""
     groups = [{"params": [torch.nn.Parameter(torch.ones(()))], "lr": lr} for lr in rates or (0.5,)]
     return torch.optim.SGD(groups, lr=0.0)
 
 
 def after(scheduler, seconds: float) -> float:
-    """The rate of group 0 when a step is made `seconds` later."""
+    """Return the rate of group 0 after a step `seconds` later."""
     scheduler._clock.now += seconds
     scheduler.optimizer.step()
     scheduler.step()
@@ -50,13 +50,13 @@ FORMS = [
 
 @pytest.mark.parametrize(("form", "expected"), FORMS)
 def test_the_rate_is_that_of_the_time_that_has_passed(form, expected):
-    """Each form's formula, at uneven steps, from the initial rate at time 0."""
+    """Each form follows its formula at uneven steps, from the initial rate at time 0."""
     scheduler = lrtrack.TimeDecayLR(sgd(), **form, clock=Clock())
     gaps = [0.0, 1.5, 598.5, 0.25, 599.75, 7200.0]
-    found = [scheduler.get_last_lr()[0], *(after(scheduler, gap) for gap in gaps)]
+    rates = [scheduler.get_last_lr()[0], *(after(scheduler, gap) for gap in gaps)]
 
     times = [0.0, 0.0, 1.5, 600.0, 600.25, 1200.0, 8400.0]
-    assert [expected(t) for t in times] == found
+    assert [expected(t) for t in times] == rates
 
 
 def test_the_step_rate_does_not_matter():
@@ -70,7 +70,7 @@ def test_the_step_rate_does_not_matter():
 
 
 def test_every_group_decays_to_the_floor():
-    """`min_lr` ends the decay; a group that begins below it stays as it is."""
+    """`min_lr` ends the decay; a group that starts below it stays unchanged."""
     optimizer = sgd(0.4, 0.1, 0.01)
     scheduler = lrtrack.TimeDecayLR(optimizer, half_life=10, min_lr=0.05, clock=Clock())
     after(scheduler, 20)
@@ -79,7 +79,7 @@ def test_every_group_decays_to_the_floor():
 
 
 def test_time_between_pause_and_resume_does_not_count():
-    """Steps made meanwhile see the time stand still; both calls may be repeated."""
+    """Time between `pause()` and `resume()` does not count, and both calls may be repeated."""
     scheduler = lrtrack.TimeDecayLR(sgd(), half_life=10, clock=Clock())
     after(scheduler, 10)
     scheduler.pause()
@@ -93,7 +93,7 @@ def test_time_between_pause_and_resume_does_not_count():
 
 
 def test_time_between_checkpoint_and_resume_does_not_count():
-    """The state carries the time up to when it was taken, also through a pickle."""
+    """The state holds the elapsed time at which it was taken, also through a pickle."""
     first = lrtrack.TimeDecayLR(sgd(), half_life=10, clock=Clock(7.0))
     after(first, 10)
     first._clock.now += 5
@@ -107,7 +107,7 @@ def test_time_between_checkpoint_and_resume_does_not_count():
 
 
 def test_taking_a_state_changes_nothing():
-    """The schedule goes on, and nothing of the process is in the state."""
+    """Taking a state does not change the schedule, and the state contains no clock."""
     scheduler = lrtrack.TimeDecayLR(sgd(), half_life=10, clock=Clock())
     after(scheduler, 10)
     state = scheduler.state_dict()
@@ -117,7 +117,7 @@ def test_taking_a_state_changes_nothing():
 
 
 def test_resume_in_another_process(tmp_path: Path):
-    """A saved checkpoint goes on there, with that process's own monotonic clock."""
+    """A checkpoint resumes in another process, with that process's own monotonic clock."""
     scheduler = lrtrack.TimeDecayLR(sgd(), every=3600, clock=Clock())
     after(scheduler, 2 * 3600 + 5)
     torch.save(scheduler.state_dict(), tmp_path / "state.pt")
@@ -136,7 +136,7 @@ def test_resume_in_another_process(tmp_path: Path):
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
 def test_copies_go_on_by_themselves(copied):
-    """A deep copy and a pickle run on from the time at which they were made."""
+    """A deep copy and a pickle continue from the time at which they were made."""
     scheduler = lrtrack.TimeDecayLR(sgd(), half_life=1e12)
     scheduler.optimizer.step()
     scheduler.step()
@@ -150,7 +150,7 @@ def test_copies_go_on_by_themselves(copied):
 
 
 def test_a_deep_copy_shares_the_clock():
-    """Two schedules made from one are by the same time."""
+    """A deep copy uses the same clock as its original."""
     scheduler = lrtrack.TimeDecayLR(sgd(), half_life=10, clock=Clock())
     twin = copy.deepcopy(scheduler)
     scheduler._clock.now += 10
@@ -159,30 +159,30 @@ def test_a_deep_copy_shares_the_clock():
 
 
 def test_in_a_chain_the_time_begins_with_the_turn():
-    """Time that the warm-up took is none of the decay's."""
+    """In a chain, the time of the warm-up does not count for the decay."""
     optimizer, clock = sgd(), Clock()
     warmup = ls.LinearLR(optimizer, 0.5, total_iters=2)
     decay = lrtrack.TimeDecayLR(optimizer, half_life=10, clock=clock)
     chain = ls.SequentialLR(optimizer, [warmup, decay], [2])
-    found = []
+    rates = []
     for _ in range(5):
-        found.append(optimizer.param_groups[0]["lr"])
+        rates.append(optimizer.param_groups[0]["lr"])
         clock.now += 10
         optimizer.step()
         chain.step()
 
-    assert found == [0.25, 0.375, 0.5, 0.25, 0.125]
+    assert rates == [0.25, 0.375, 0.5, 0.25, 0.125]
 
 
 def test_a_clock_that_runs_backwards_is_no_gain():
-    """Such a step sees no less time than there was."""
+    """A clock that runs backwards does not reduce the elapsed time."""
     scheduler = lrtrack.TimeDecayLR(sgd(), half_life=10, clock=Clock())
 
     assert after(scheduler, -50) == 0.5
 
 
 def test_it_is_described_by_its_parameters():
-    """Only what was asked for, the same at any time, and never the clock."""
+    """The description has only the arguments given, is always the same, and excludes the clock."""
     scheduler = lrtrack.TimeDecayLR(sgd(), every=600, clock=Clock())
     before = lrtrack.describe(scheduler)
     after(scheduler, 5000)
@@ -205,25 +205,25 @@ def test_it_is_described_by_its_parameters():
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments, why):
-    """A clear error before any training."""
+    """Arguments that make no sense are refused before the training starts."""
     with pytest.raises(ValueError, match=why):
         lrtrack.TimeDecayLR(sgd(), **arguments)
 
 
 def test_inverse_square_root_after_warmup_is_that_of_vaswani():
-    """lr · min(step / w, √(w / step)) for a warm-up of w steps."""
+    """After a warm-up of w steps, the rate is lr · min(step / w, √(w / step))."""
     chain = lrtrack.scheduler(sgd(), "warmup(steps=4, start=0.25) -> inverse_sqrt(timescale=4)")
-    found = []
+    rates = []
     for _ in range(12):
-        found.append(chain.optimizer.param_groups[0]["lr"])
+        rates.append(chain.optimizer.param_groups[0]["lr"])
         chain.optimizer.step()
         chain.step()
 
-    assert [0.5, 0.5 * math.sqrt(4 / 5), 0.5 * math.sqrt(4 / 6)] == found[4:7]
-    assert 0.25 * 0.5 <= found[0] < found[3] < found[4]
+    assert [0.5, 0.5 * math.sqrt(4 / 5), 0.5 * math.sqrt(4 / 6)] == rates[4:7]
+    assert 0.25 * 0.5 <= rates[0] < rates[3] < rates[4]
 
 
 def test_inverse_square_root_needs_a_timescale_above_zero():
-    """A clear error before any training."""
+    """An inverse square root decay with a timescale of 0 or less is refused."""
     with pytest.raises(ValueError, match="timescale must be a number of steps above 0, got 0"):
         lrtrack.InverseSqrtLR(sgd(), timescale=0)

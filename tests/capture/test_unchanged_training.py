@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import (
 
 
 def equal(left: Any, right: Any) -> bool:
-    """Bit-equality of nested state."""
+    """Compare nested state bit by bit."""
     if isinstance(left, torch.Tensor):
         return torch.equal(left, right)
     if isinstance(left, dict):
@@ -29,30 +29,30 @@ def equal(left: Any, right: Any) -> bool:
 
 
 def hooks(optimizer: torch.optim.Optimizer) -> int:
-    """Step hooks that hang on an optimizer."""
+    """Return the number of step hooks on an optimizer."""
     return len(optimizer._optimizer_step_pre_hooks) + len(optimizer._optimizer_step_post_hooks)
 
 
 def test_nothing_hangs_on_the_optimizer_afterwards(make, watch) -> None:
-    """Hooks go at the end of the block, after an exception too, and `detach` may be repeated."""
+    """Hooks are removed when the block ends or raises, and `detach` may be repeated."""
     model, loss = make()
     optimizer = SGD(model.parameters(), lr=0.1)
     own = optimizer.register_step_post_hook(lambda *args: None)
-    with pytest.raises(ZeroDivisionError), watch(optimizer) as seen:
+    with pytest.raises(ZeroDivisionError), watch(optimizer) as recording:
         assert hooks(optimizer) == 3
         loss().backward()
         optimizer.step()
         raise ZeroDivisionError
-    seen.capture.detach()
+    recording.capture.detach()
     optimizer.step()
 
     assert hooks(optimizer) == 1
-    assert seen.steps == [0]
+    assert recording.steps == [0]
     own.remove()
 
 
 def test_a_failed_attach_leaves_nothing(make, watch) -> None:
-    """Where the hooks cannot be put in place, torch is as it was."""
+    """If the hooks cannot be installed, torch is restored."""
     model, _ = make()
 
     class Refuses(SGD):
@@ -69,11 +69,11 @@ def test_a_failed_attach_leaves_nothing(make, watch) -> None:
 
 
 def test_optimizer_and_scheduler_stay_ordinary_objects(make, watch) -> None:
-    """Inside the block both are copied, pickled and asked for their state; copies are free."""
+    """Inside the block, optimizer and scheduler can be copied and pickled; copies have no hooks."""
     model, loss = make()
     optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
     scheduler = OneCycleLR(optimizer, 0.1, total_steps=10)
-    with watch(optimizer, scheduler) as seen:
+    with watch(optimizer, scheduler) as recording:
         loss().backward()
         optimizer.step()
         scheduler.step()
@@ -82,20 +82,20 @@ def test_optimizer_and_scheduler_stay_ordinary_objects(make, watch) -> None:
         states = optimizer.state_dict(), scheduler.state_dict()
         loaded = SGD(copy.deepcopy(model).parameters(), lr=9.0, momentum=0.9)
         loaded.load_state_dict(states[0])
-        for each in copies:
-            each.step()
+        for optimizer_copy in copies:
+            optimizer_copy.step()
         OneCycleLR(loaded, 0.1, total_steps=10).load_state_dict(
             pickle.loads(pickle.dumps(states[1]))
         )
 
-    assert seen.steps == [0]
-    assert [hooks(each) for each in copies] == [0, 0, 0]
+    assert recording.steps == [0]
+    assert [hooks(optimizer_copy) for optimizer_copy in copies] == [0, 0, 0]
     assert equal(copies[0].param_groups[0]["lr"], optimizer.param_groups[0]["lr"])
     assert states[1]["last_epoch"] == 1
 
 
 def onecycle(model, loss):
-    """SGD, OneCycleLR and clipping."""
+    """Train with SGD, OneCycleLR and clipping."""
     optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     scheduler = OneCycleLR(optimizer, 0.3, total_steps=30)
     yield optimizer, scheduler
@@ -108,7 +108,7 @@ def onecycle(model, loss):
 
 
 def plateau(model, loss):
-    """Adam, and a plateau schedule that does reduce."""
+    """Train with Adam and a plateau schedule that reduces the rate."""
     optimizer = Adam(model.parameters(), lr=0.1, amsgrad=True)
     scheduler = ReduceLROnPlateau(optimizer, patience=1)
     yield optimizer, scheduler
@@ -121,7 +121,7 @@ def plateau(model, loss):
 
 
 def lbfgs(model, loss):
-    """A closure evaluated many times, with dropout's random numbers in it."""
+    """Train with a closure that is evaluated many times and contains dropout."""
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4, line_search_fn="strong_wolfe")
     scheduler = ExponentialLR(optimizer, 0.9)
     yield optimizer, scheduler
@@ -140,16 +140,16 @@ def lbfgs(model, loss):
 @pytest.mark.parametrize("training", [onecycle, plateau, lbfgs])
 @pytest.mark.parametrize("norms", ["global", "group", "layer"])
 def test_training_is_bit_equal(make, watch, training, norms: str) -> None:
-    """Weights, optimizer, schedule and random numbers do not know of the capture."""
+    """Capture changes neither weights, optimizer, schedule nor random numbers."""
 
     def result(tracked: bool) -> dict[str, Any]:
         model, loss = make()
         loop = training(model, loss)
         optimizer, scheduler = next(loop)
         if tracked:
-            with watch(optimizer, scheduler, norms=norms, model=model) as seen:
+            with watch(optimizer, scheduler, norms=norms, model=model) as recording:
                 assert list(loop) == []
-            assert len(seen.steps) >= 6
+            assert len(recording.steps) >= 6
         else:
             assert list(loop) == []
         return {

@@ -226,7 +226,7 @@ def test_publishing_needs_a_tracker_that_keeps_reports(lrtrack, digits):
     result = lrtrack("compare", *LOCAL, "--publish")
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "Nothing can be published to 'local'" in result.stderr
+    assert "Cannot publish to 'local'" in result.stderr
     assert "--output report.md" in result.stderr
 
 

@@ -74,7 +74,7 @@ def test_the_table_in_a_pipe(command_line, three):
         "\n"
         "! LR006 in 1 run of constant: the loss is inf from step 1 on; the step before \n"
         "had learning rate 0.1. → lower the peak learning rate or warm up longer; clip \n"
-        "gradients; look at the batch of that step.\n"
+        "gradients; inspect the batch of that step.\n"
         "Shortened to fit: --format csv or json has everything.\n"
     )
 

@@ -22,7 +22,9 @@ CHAIN = Schedule(
 def history(
     run_id: str, schedule: Schedule, losses: list[float], val: float | None = None, **run: object
 ) -> History:
-    """A run of steps half a second apart, from second 100 on; `val_loss` at its last step."""
+    """A run with steps half a second apart, starting at second 100; `val_loss` is at its last
+    step.
+    """
     size = len(losses)
     metrics = {"loss": np.array(losses), "lr": np.full(size, 0.1)}
     present = {name: np.ones(size, dtype=bool) for name in metrics}
@@ -45,10 +47,10 @@ def history(
 
 @pytest.fixture
 def small() -> Comparison:
-    """Two seeds of one schedule and a run of another, which has a prefix and no seed."""
+    """Two seeds of one schedule and one run of another, which has a prefix and no seed."""
     histories = [
         history("a", COSINE, [1.0, 0.5], val=0.7, seed=0, config={"data": {"size": 9}}),
         history("b", COSINE, [1.0, 0.25], seed=1, optimizer={"name": "SGD", "lr": 0.1}),
         history("c", CHAIN, [2.0, nan, 4.0], prefix="g/", tags={"who": "me"}),
     ]
-    return Comparison.of(stats.compare_histories(histories, experiment="x", metric="loss"))
+    return stats.build_comparison(Comparison, histories, experiment="x", metric="loss")

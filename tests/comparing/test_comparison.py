@@ -1,4 +1,4 @@
-"""What Python users can do with a comparison: print, save and render it."""
+"""The methods of a comparison that print, save and render it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_it_extends_the_comparison_of_the_statistics(small):
     plain = stats.compare_histories(small.histories, experiment="x", metric="loss")
 
     assert lrtrack.Comparison is Comparison
-    assert isinstance(small, stats.Comparison)
+    assert isinstance(small, stats.ComparisonResult)
     assert small.to_dict() == plain.to_dict()
     assert small.runs == plain.runs
 

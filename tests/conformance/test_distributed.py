@@ -253,7 +253,7 @@ def test_a_block_on_rank_0_alone(job: Job) -> None:
     assert {"lr", "lr/0", "lr/1", "loss", "grad_norm_preclip"} == set(run.metrics)
     assert [step["loss"] for step in truth] == list(run.metrics["loss"])
     assert job.said("fsdp clip bare")["weights"] == job.said("alone")["weights"]
-    assert job.errors.count("use it on every rank") == 1
+    assert job.errors.count("use track() on every rank") == 1
     assert "grad_norm" in job.run("together again").metrics
 
 

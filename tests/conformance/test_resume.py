@@ -13,7 +13,8 @@ import lrtrack
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Query
 
-from .delivered import TRACKERS, of_mlflow, of_wandb
+from .cases import TRACKERS
+from .delivered import of_mlflow, of_wandb
 from .truth import EXPERIMENT
 
 NAME = "the run"

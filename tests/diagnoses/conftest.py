@@ -1,4 +1,4 @@
-"""A small problem to train on, and what was told of the run that trained."""
+"""A small training problem, and the diagnoses of the run that trained it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ After = Callable[[int], Any]
 
 
 class Training:
-    """A linear regression; `run` is the loop that everybody writes."""
+    """A linear regression; `run` is the usual training loop."""
 
     def __init__(self, lr: float = 0.01, momentum: float = 0.0) -> None:
         torch.manual_seed(0)
@@ -29,14 +29,14 @@ class Training:
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=lr, momentum=momentum)
 
     def backward(self, factor: float = 1.0) -> torch.Tensor:
-        """Loss and gradients of a batch."""
+        """Compute loss and gradients of a batch."""
         self.optimizer.zero_grad()
         loss = factor * (self.model(torch.ones(8, 4)) - 1).square().mean()
         loss.backward()
         return loss
 
     def step(self) -> None:
-        """One iteration without a scheduler."""
+        """Make one iteration without a scheduler."""
         self.backward()
         self.optimizer.step()
 
@@ -49,7 +49,7 @@ class Training:
 
 @pytest.fixture
 def training() -> type[Training]:
-    """For loops that choose the rate themselves."""
+    """A training for loops that set the rate themselves."""
     return Training
 
 
@@ -58,7 +58,7 @@ def track(clean_place: Path) -> Iterator[Callable[..., Any]]:
     """`lrtrack.track` into the journal, without the lines on stderr."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "LR0", lrtrack.LRTrackWarning)
-        yield lambda *given, **options: lrtrack.track(*given, tracker="local", **options)
+        yield lambda *args, **options: lrtrack.track(*args, tracker="local", **options)
 
 
 @pytest.fixture
@@ -68,12 +68,12 @@ def histories(clean_place: Path) -> Callable[[], list[History]]:
 
 
 @pytest.fixture
-def told(histories: Callable[[], list[History]]) -> Callable[[], dict[str, str]]:
-    """Code → message of what was told of the only run."""
+def messages(histories: Callable[[], list[History]]) -> Callable[[], dict[str, str]]:
+    """The messages of the only run's diagnoses, by code."""
 
     def read() -> dict[str, str]:
         (history,) = histories()
         assert history.run.diagnoses is not None
-        return {each["code"]: each["message"] for each in diagnoses_of(history)}
+        return {diagnosis["code"]: diagnosis["message"] for diagnosis in diagnoses_of(history)}
 
     return read

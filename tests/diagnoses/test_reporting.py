@@ -1,4 +1,4 @@
-"""Where a diagnosis is told: on stderr, in each tracker, in `lrtrack runs`, in every report."""
+"""Where diagnoses appear: on stderr, in each tracker, in `lrtrack runs`, in every report."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ with lrtrack.track(optimizer, scheduler, tracker="local"):
 
 
 def script(*arguments: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """What a user sees of such a program."""
+    """Run a program and return what the user sees."""
     command = [sys.executable, "-P", *options, "-c", SCRIPT, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def never(training: Any, **options: Any) -> Any:
-    """A run that forgets its scheduler, delivered; returns the run."""
+    """Deliver a run that forgets its scheduler, and return it."""
     task = training()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "LR0", lrtrack.LRTrackWarning)
@@ -56,7 +56,7 @@ def never(training: Any, **options: Any) -> Any:
 
 
 def stepped(training: Any, **options: Any) -> Any:
-    """The same without the mistake."""
+    """Deliver the same run without the mistake, and return it."""
     task = training()
     scheduler = StepLR(task.optimizer, 2)
     with lrtrack.track(task.optimizer, scheduler, **options) as run:
@@ -75,31 +75,31 @@ def stepped(training: Any, **options: Any) -> Any:
     ids=["as it is", "warnings are errors", "all off", "one off"],
 )
 def test_one_line_on_stderr(clean_place, options: tuple[str, ...], shown: list[str]) -> None:
-    """Told once at the end, never raised, and switched off like any warning."""
-    done = script(options=options)
+    """A diagnosis is one line at the end, and can be filtered like any warning."""
+    process = script(options=options)
 
-    assert (done.returncode, done.stderr.splitlines()) == (0, shown)
+    assert (process.returncode, process.stderr.splitlines()) == (0, shown)
 
 
 def test_a_sound_run_is_silent(clean_place) -> None:
-    """Nothing on stderr where there is nothing to tell."""
-    done = script("sound")
+    """A run without diagnoses prints nothing on stderr."""
+    process = script("sound")
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 def test_an_exception_keeps_its_place(clean_place) -> None:
-    """The user's exception goes on unchanged, below what is told."""
-    done = script("nan")
-    lines = done.stderr.splitlines()
+    """The user's exception is unchanged and comes after the diagnoses."""
+    process = script("nan")
+    lines = process.stderr.splitlines()
 
-    assert done.returncode == 1
+    assert process.returncode == 1
     assert lines[0].startswith("lrtrack:0: LRTrackWarning: LR006: the loss is nan from step 6 on; ")
     assert lines[-1] == "KeyError: 'mine'"
 
 
 def test_a_failing_diagnosis_costs_one_line(training, clean_place, monkeypatch) -> None:
-    """Whatever goes wrong in it, the run ends well and is delivered as ever."""
+    """If a diagnosis fails, the run still ends normally and is delivered."""
     from lrtrack.tracking import live_diagnoses
 
     monkeypatch.setattr(live_diagnoses.LiveDiagnoses, "at_end", lambda self, state: 1 / 0)
@@ -112,88 +112,88 @@ def test_a_failing_diagnosis_costs_one_line(training, clean_place, monkeypatch) 
 
 @pytest.mark.parametrize("tracker", ["mlflow", "wandb", "local"])
 def test_read_back(training, request, monkeypatch, tracker: str) -> None:
-    """Each tracker gives back what was told, and that a sound run was looked at."""
+    """Each tracker returns the diagnoses, and an empty list for a run that has none."""
     if tracker == "mlflow":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("store"))
     if tracker == "wandb":
         request.getfixturevalue("wandb_server")
     never(training, tracker=tracker, experiment="x", name="never", flush_timeout=300)
     stepped(training, tracker=tracker, experiment="x", name="stepped", flush_timeout=300)
-    found = {history.run.name: history for history in fetch("x", tracker=tracker)}
+    runs = {history.run.name: history for history in fetch("x", tracker=tracker)}
 
-    assert found["never"].run.diagnoses == (FOUND,)
-    assert found["stepped"].run.diagnoses == ()
+    assert runs["never"].run.diagnoses == (FOUND,)
+    assert runs["stepped"].run.diagnoses == ()
     assert lrtrack.compare("x", tracker=tracker).diagnoses == (
-        {**FOUND, "run_id": found["never"].id},
+        {**FOUND, "run_id": runs["never"].id},
     )
 
 
 def test_mlflow_can_be_searched(training, store, monkeypatch) -> None:
-    """The tag is JSON with the codes in it, and goes again when a resumed run is sound."""
+    """The tag is JSON with the codes, and disappears when a resumed run has no diagnosis."""
     import mlflow
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     client = mlflow.MlflowClient(store)
     run = never(training, tracker="mlflow", experiment="x", flush_timeout=300)
     number = client.get_experiment_by_name("x").experiment_id
-    wanted = "tags.`lrtrack.diagnoses` LIKE '%LR001%'"
-    hit = client.search_runs([number], wanted)
+    condition = "tags.`lrtrack.diagnoses` LIKE '%LR001%'"
+    hit = client.search_runs([number], condition)
     stepped(training, tracker="mlflow", experiment="x", resume=run.id, flush_timeout=300)
 
     assert [each.info.run_id for each in hit] == [run.id]
     assert json.loads(hit[0].data.tags["lrtrack.diagnoses"]) == [FOUND]
-    assert client.search_runs([number], wanted) == []
+    assert client.search_runs([number], condition) == []
     assert client.get_run(run.id).data.tags["lrtrack.diagnoses"] == "[]"
 
 
 def test_blocks_in_one_mlflow_run(training, store, monkeypatch) -> None:
-    """Two blocks with prefixes in the user's own run: the later one leaves the other's alone."""
+    """The later of two blocks with prefixes in one run keeps the diagnoses of the earlier."""
     import mlflow
 
     mlflow.set_tracking_uri(store)
     try:
         mlflow.set_experiment("x")
-        with mlflow.start_run() as mine:
+        with mlflow.start_run() as user_run:
             never(training, prefix="g/", flush_timeout=300)
             stepped(training, prefix="d/", flush_timeout=300)
     finally:
         mlflow.set_tracking_uri(None)
-    tags = mlflow.MlflowClient(store).get_run(mine.info.run_id).data.tags
+    tags = mlflow.MlflowClient(store).get_run(user_run.info.run_id).data.tags
 
     assert json.loads(tags["lrtrack.diagnoses"]) == [{**FOUND, "prefix": "g/"}]
 
 
 def test_wandb_can_be_filtered(training, wandb_server) -> None:
-    """The codes are in the summary, the whole of it in the config; both go when it is no more."""
+    """The codes are in the summary and the diagnoses in the config; both go when there are none."""
     run = never(training, tracker="wandb", experiment="x", flush_timeout=300)
-    (found,) = wandb_server.runs("tester/x")
-    before = found.summary["lrtrack/diagnoses"], found.config["lrtrack"]["diagnoses"]
+    (stored,) = wandb_server.runs("tester/x")
+    before = stored.summary["lrtrack/diagnoses"], stored.config["lrtrack"]["diagnoses"]
     stepped(training, tracker="wandb", experiment="x", resume=run.id, flush_timeout=300)
-    (found,) = wandb_server.runs("tester/x")
+    (stored,) = wandb_server.runs("tester/x")
 
     assert before == ("LR001", [FOUND])
-    assert found.summary["lrtrack/diagnoses"] == ""
-    assert found.tags == ["StepLR", "cpu"]
-    assert found.config["lrtrack"]["diagnoses"] == []
+    assert stored.summary["lrtrack/diagnoses"] == ""
+    assert stored.tags == ["StepLR", "cpu"]
+    assert stored.config["lrtrack"]["diagnoses"] == []
 
 
 def test_in_runs_and_reports(training, command_line) -> None:
-    """A column of codes, a line for all runs of a schedule, and the whole of it as JSON."""
+    """Reports have a column of codes, one line for all runs of a schedule, and the full JSON."""
     for seed in range(2):
         never(training, tracker="local", experiment="x", seed=seed)
     runs = command_line("runs", "--tracker", "local", "--experiment", "x")
     listed = command_line("runs", "--tracker", "local", "--experiment", "x", "--format", "json")
-    shown = command_line("compare", "--tracker", "local", "--experiment", "x")
+    process = command_line("compare", "--tracker", "local", "--experiment", "x")
     line = f"! LR001 in 2 runs of StepLR: e.g. {NEVER} → {HINT}."
 
     assert len(re.findall(r"\d\.\d+ +LR001 *\n", runs.stdout)) == 2
     assert " ".join(line.split()) in " ".join(runs.stdout.split())
-    assert " ".join(line.split()) in " ".join(shown.stdout.split())
+    assert " ".join(line.split()) in " ".join(process.stdout.split())
     assert [run["diagnoses"] for run in json.loads(listed.stdout)["runs"]] == [[FOUND]] * 2
 
 
 def test_range_tests_are_not_diagnosed(training, clean_place) -> None:
-    """The finder's losses explode on purpose."""
+    """A range test is not diagnosed, because its losses explode on purpose."""
     task = training()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -207,7 +207,7 @@ def test_range_tests_are_not_diagnosed(training, clean_place) -> None:
 
 
 def test_a_killed_run_is_diagnosed_by_its_records(training, clean_place, command_line) -> None:
-    """Without a word of its end, its records tell what they can, and each thing once."""
+    """A killed run is diagnosed from its records alone, with each diagnosis once."""
     task = training(lr=1e6)
     scheduler = ExponentialLR(task.optimizer, 0.99)
     with warnings.catch_warnings():
@@ -220,6 +220,6 @@ def test_a_killed_run_is_diagnosed_by_its_records(training, clean_place, command
     path.write_bytes(path.read_bytes()[: end[0].start])
     killed = lrtrack.compare("x", tracker="local").diagnoses
 
-    assert [each["code"] for each in whole] == ["LR001", "LR006"]
-    assert [each["code"] for each in killed] == ["LR006"]
+    assert [diagnosis["code"] for diagnosis in whole] == ["LR001", "LR006"]
+    assert [diagnosis["code"] for diagnosis in killed] == ["LR006"]
     assert killed[0]["message"] == whole[1]["message"]

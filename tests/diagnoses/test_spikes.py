@@ -1,4 +1,4 @@
-"""Spikes by their definition, and figures that are the same however the records come."""
+"""Spikes equal their definition, and statistics do not depend on how records are batched."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lrtrack.stats.spikes import FACTOR, FEWEST, WINDOW, spike_ratios, spikes
 
 
 def by_definition(norms: np.ndarray) -> np.ndarray:
-    """One norm after the other."""
-    ratios, known = np.zeros(norms.shape), [at for at, norm in enumerate(norms) if norm == norm]
-    for order, at in enumerate(known[FEWEST:], FEWEST):
-        median = np.median(norms[known[max(0, order - WINDOW) : order]])
+    """Compute the ratios one norm at a time."""
+    ratios, valid = np.zeros(norms.shape), [at for at, norm in enumerate(norms) if norm == norm]
+    for order, at in enumerate(valid[FEWEST:], FEWEST):
+        median = np.median(norms[valid[max(0, order - WINDOW) : order]])
         if 0.0 < median < math.inf and norms[at] > FACTOR * median:
             ratios[at] = norms[at] / median
     return ratios
@@ -25,7 +25,7 @@ def by_definition(norms: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_spikes(seed: int) -> None:
-    """Heavy tails, gaps, zeros and infinities: the same as one by one."""
+    """With heavy tails, gaps, zeros and infinities, the result equals that of a plain loop."""
     random = np.random.default_rng(seed)
     norms = np.exp(random.normal(0, random.uniform(0.2, 2), 700))
     for value in (np.nan, 0.0, np.inf, 1e3):
@@ -37,7 +37,7 @@ def test_spikes(seed: int) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, FEWEST, FEWEST + 1, WINDOW, WINDOW + 1])
 def test_short_series(size: int) -> None:
-    """The last of them is a spike where enough come before."""
+    """The last norm of a short series is a spike if enough norms precede it."""
     norms = np.ones(size)
     norms[-1:] = 1e3
 
@@ -45,7 +45,7 @@ def test_short_series(size: int) -> None:
 
 
 def history(size: int) -> History:
-    """A run with two groups, clipping, spikes, a cosine that rises again and NaN losses."""
+    """Build a run with two groups, clipping, spikes, a rising cosine and NaN losses."""
     random = np.random.default_rng(0)
     lr = 0.1 * (1 + np.cos(np.pi * np.arange(size) / (size / 2))) / 2
     norms = np.exp(random.normal(0, 0.3, size))
@@ -65,16 +65,16 @@ def history(size: int) -> History:
 
 @pytest.mark.parametrize("part", [1, 7, 250, 1000])
 def test_part_by_part(part: int) -> None:
-    """Records that come in parts, as from the journal's thread, come to the same figures."""
+    """Records that arrive in parts give the same statistics as all records at once."""
     whole = history(1000)
     figures = RunningStatistics(whole.run.schedule, "p/")
     for at in range(0, 1000, part):
         here = slice(at, at + part)
         columns = {n: (v[here], whole.present[n][here]) for n, v in whole.metrics.items()}
         figures.add(whole.steps[here], columns)
-    found = diagnose(whole.run, figures, whole.state)
+    diagnoses = diagnose(whole.run, figures, whole.state)
 
-    assert found == diagnose(whole.run, RunningStatistics.of(whole), whole.state)
-    assert [each["code"] for each in found] == ["LR003", "LR006", "LR007", "LR009"]
-    assert {each["prefix"] for each in found} == {"p/"}
-    assert found[1]["message"].startswith("the loss is nan at step 600 and at 2 later steps; ")
+    assert diagnoses == diagnose(whole.run, RunningStatistics.of(whole), whole.state)
+    assert [diagnosis["code"] for diagnosis in diagnoses] == ["LR003", "LR006", "LR007", "LR009"]
+    assert {diagnosis["prefix"] for diagnosis in diagnoses} == {"p/"}
+    assert diagnoses[1]["message"].startswith("the loss is nan at step 600 and at 2 later steps; ")

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR
 
 
 def stepped_before(training: Any, track: Any, every: int) -> None:
-    """A loop from before torch 1.1."""
+    """Train with a loop from before torch 1.1."""
     task = training()
     scheduler = ExponentialLR(task.optimizer, 0.99)
     with track(task.optimizer, scheduler), warnings.catch_warnings():
@@ -25,11 +25,11 @@ def stepped_before(training: Any, track: Any, every: int) -> None:
 
 
 @pytest.mark.parametrize("every", [1, 10], ids=["each step", "each epoch"])
-def test_stepped_before_the_optimizer(training, track, told, every: int) -> None:
+def test_stepped_before_the_optimizer(training, track, messages, every: int) -> None:
     """LR005: the first value of the schedule is skipped."""
     stepped_before(training, track, every)
 
-    assert told() == {
+    assert messages() == {
         "LR005": "ExponentialLR was stepped before the first optimizer step, so its first value "
         "was skipped."
     }
@@ -37,7 +37,7 @@ def test_stepped_before_the_optimizer(training, track, told, every: int) -> None
 
 @pytest.mark.parametrize("resumed", [True, False], ids=["resumed", "by hand"])
 def test_a_checkpoint_is_no_step(training, track, histories, resumed: bool) -> None:
-    """State loaded within the block moves the scheduler, and is neither LR005 nor LR012."""
+    """State that is loaded within the block is neither LR005 nor LR012."""
     task = training()
     scheduler = ExponentialLR(task.optimizer, 0.99)
     with track(task.optimizer, scheduler) as run:
@@ -54,7 +54,7 @@ def test_a_checkpoint_is_no_step(training, track, histories, resumed: bool) -> N
 
 
 def scaled(task: Any, scheduler: Any, steps: int, bad: Callable[[int], bool]) -> None:
-    """A loop with a gradient scaler, which steps the scheduler after skipped steps, too."""
+    """Train with a gradient scaler, and step the scheduler after skipped steps too."""
     amp = GradScaler("cpu", init_scale=4.0)
     for step in range(steps):
         task.optimizer.zero_grad()
@@ -68,8 +68,8 @@ def scaled(task: Any, scheduler: Any, steps: int, bad: Callable[[int], bool]) ->
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_steps_that_a_scaler_skips(training, track, told, fused: bool) -> None:
-    """Half of the steps skipped, the first among them: neither LR005 nor LR012."""
+def test_steps_that_a_scaler_skips(training, track, messages, fused: bool) -> None:
+    """A scaler that skips half of the steps, also the first, causes neither LR005 nor LR012."""
     task = training()
     task.optimizer = torch.optim.SGD(task.model.parameters(), lr=0.01, fused=fused)
     scheduler = ExponentialLR(task.optimizer, 0.99)
@@ -77,26 +77,26 @@ def test_steps_that_a_scaler_skips(training, track, told, fused: bool) -> None:
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
         scaled(task, scheduler, 30, lambda step: step % 3 == 0)
 
-    assert told() == {}
+    assert messages() == {}
 
 
 @pytest.mark.parametrize("factor", [2, 3])
-def test_stepped_several_times(training, track, told, factor: int) -> None:
-    """LR012: says how many times as fast the schedule runs."""
+def test_stepped_several_times(training, track, messages, factor: int) -> None:
+    """LR012: the message says how many times too fast the schedule runs."""
     task = training()
     scheduler = ExponentialLR(task.optimizer, 0.99)
     with track(task.optimizer, scheduler):
         task.run(30, lambda step: [scheduler.step() for _ in range(factor)])
 
-    assert told() == {
+    assert messages() == {
         "LR012": f"ExponentialLR was stepped {factor} times for each optimizer step: the "
         f"schedule runs {factor} times too fast."
     }
 
 
 @pytest.mark.parametrize("length", [None, 60, 600], ids=["unknown", "of batches", "far longer"])
-def test_stepped_once_for_each_process(training, track, told, monkeypatch, length: Any) -> None:
-    """LR012 knows what accelerate does, and is silent where the length shows that it is meant."""
+def test_stepped_once_for_each_process(training, track, messages, monkeypatch, length: Any) -> None:
+    """LR012 recognizes accelerate, and is not reported if the length counts all processes."""
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     task = training()
@@ -107,15 +107,15 @@ def test_stepped_once_for_each_process(training, track, told, monkeypatch, lengt
     with track(task.optimizer, scheduler):
         task.run(30, lambda step: [scheduler.step() for _ in range(2)])
 
-    assert list(told()) == {None: ["LR012"], 60: [], 600: ["LR002", "LR012"]}[length]
-    assert "accelerate" in told().get("LR012", "accelerate")
+    assert list(messages()) == {None: ["LR012"], 60: [], 600: ["LR002", "LR012"]}[length]
+    assert "accelerate" in messages().get("LR012", "accelerate")
 
 
-def test_now_and_then_twice(training, track, told) -> None:
-    """An extra step at each evaluation is no habit: not LR012."""
+def test_now_and_then_twice(training, track, messages) -> None:
+    """An extra scheduler step at each evaluation is not LR012."""
     task = training()
     scheduler = ExponentialLR(task.optimizer, 0.99)
     with track(task.optimizer, scheduler):
         task.run(30, lambda step: [scheduler.step() for _ in range(1 if step % 5 else 2)])
 
-    assert told() == {}
+    assert messages() == {}

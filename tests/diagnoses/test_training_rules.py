@@ -1,4 +1,4 @@
-"""How the training goes: each loop with the mistake has a twin without it."""
+"""Rules on how the training went: each loop with a mistake has a twin without it."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
 )
 
-#: A rate that changes no weight to speak of, and is none of LR004's.
+#: A rate that hardly changes a weight and is still not LR004.
 STILL = 1e-12
 
 
-def test_a_rate_of_zero(training, track, told) -> None:
-    """LR004: a schedule that ends at 0 long before the training does."""
+def test_a_rate_of_zero(training, track, messages) -> None:
+    """LR004: a schedule reaches 0 long before the training ends."""
     task = training(lr=0.2)
     scheduler = LinearLR(task.optimizer, 1.0, 0.0, total_iters=20)
     with track(task.optimizer, scheduler):
         task.run(60, lambda step: scheduler.step())
 
-    assert told() == {
+    assert messages() == {
         "LR004": "the learning rate was 0 or under a millionth of its peak (0.2) in 67 % of the "
         "recorded steps (40 of 60): these steps barely change the weights."
     }
 
 
-def test_a_rate_near_zero(training, track, told) -> None:
-    """LR004: not zero, and no weight moves any more; the warm-up from 0 is another matter."""
+def test_a_rate_near_zero(training, track, messages) -> None:
+    """LR004: rates near zero barely change the weights; a warm-up from 0 does not count."""
     task = training()
     scheduler = LambdaLR(task.optimizer, lambda step: min(step / 5, 1.0) if step < 30 else 1e-7)
     with track(task.optimizer, scheduler):
         task.run(60, lambda step: scheduler.step())
 
-    assert list(told()) == ["LR004"]
-    assert "(31 of 60)" in told()["LR004"]
+    assert list(messages()) == ["LR004"]
+    assert "(31 of 60)" in messages()["LR004"]
 
 
 @pytest.mark.parametrize(
@@ -55,18 +55,18 @@ def test_a_rate_near_zero(training, track, told) -> None:
     ],
     ids=["to zero at the end", "from zero", "cosine", "one-cycle", "five digits down"],
 )
-def test_rates_that_end_near_zero(training, track, told, build: Any) -> None:
-    """A schedule may begin and end at 0: not LR004."""
+def test_rates_that_end_near_zero(training, track, messages, build: Any) -> None:
+    """A schedule that only begins and ends at 0 is not LR004."""
     task = training()
     scheduler = build(task.optimizer)
     with track(task.optimizer, scheduler):
         task.run(60, lambda step: scheduler.step())
 
-    assert told() == {}
+    assert messages() == {}
 
 
-def test_a_group_that_rests_at_zero(training, track, told) -> None:
-    """While another group trains, a rate of 0 is a choice: not LR004."""
+def test_a_group_that_rests_at_zero(training, track, messages) -> None:
+    """A group with rate 0 while another group trains is not LR004."""
     task = training()
     first, second = task.model.parameters()
     groups = [{"params": [first], "lr": 0.0}, {"params": [second], "lr": 0.1}]
@@ -74,11 +74,11 @@ def test_a_group_that_rests_at_zero(training, track, told) -> None:
     with track(task.optimizer):
         task.run(60)
 
-    assert told() == {}
+    assert messages() == {}
 
 
-def test_a_loss_that_explodes(training, track, histories, told) -> None:
-    """LR006: the step, and the rate and gradient norm of the step before it."""
+def test_a_loss_that_explodes(training, track, histories, messages) -> None:
+    """LR006: the message has the step, and the rate and gradient norm of the step before it."""
     task = training(lr=1e6)
     with track(task.optimizer):
         task.run(60)
@@ -86,15 +86,15 @@ def test_a_loss_that_explodes(training, track, histories, told) -> None:
     losses, norms = history.metrics["loss"], history.metrics["grad_norm"]
     step = int(torch.tensor(losses).isfinite().logical_not().nonzero()[0])
 
-    assert told()["LR006"] == (
+    assert messages()["LR006"] == (
         f"the loss is {losses[step]:g} from step {step} on; the step before had learning rate "
         f"1e+06 and gradient norm {norms[step - 1]:.4g}."
     )
     assert step > 1
 
 
-def test_one_bad_batch(training, track, told) -> None:
-    """LR006: a single NaN is told as one; the first step has none before it."""
+def test_one_bad_batch(training, track, messages) -> None:
+    """LR006: a single NaN is reported as one; the first step has no step before it."""
     task = training(lr=STILL)
     with track(task.optimizer):
         for step in range(30):
@@ -103,11 +103,11 @@ def test_one_bad_batch(training, track, told) -> None:
                 parameter.grad.nan_to_num_(0.0)
             task.optimizer.step()
 
-    assert told()["LR006"] == "the loss is nan at step 0; it was the first step."
+    assert messages()["LR006"] == "the loss is nan at step 0; it was the first step."
 
 
-def test_a_loss_that_was_put_right(training, track, told) -> None:
-    """What `run.log(loss=…)` replaces was no loss: not LR006."""
+def test_a_loss_that_was_put_right(training, track, messages) -> None:
+    """A loss that `run.log(loss=…)` replaces is not LR006."""
     task = training(lr=STILL)
     with track(task.optimizer, norms="off") as run:
         for step in range(30):
@@ -119,12 +119,12 @@ def test_a_loss_that_was_put_right(training, track, told) -> None:
                 run._recording.write_to_disk()  # the record is in the file by now
                 run.log(loss=1.0)
 
-    assert told() == {}
+    assert messages() == {}
 
 
 @pytest.mark.parametrize(("each", "codes"), [(1, ["LR007"]), (2, []), (0, [])])
-def test_clipping(training, track, told, each: int, codes: list[str]) -> None:
-    """LR007 where most steps are clipped; not for half of them, nor for a bound never reached."""
+def test_clipping(training, track, messages, each: int, codes: list[str]) -> None:
+    """LR007: reported if most steps are clipped, not for half of them or a limit never reached."""
     task = training(lr=STILL)
     with track(task.optimizer):
         for step in range(30):
@@ -133,11 +133,11 @@ def test_clipping(training, track, told, each: int, codes: list[str]) -> None:
             clip_grad_norm_(task.model.parameters(), bound)
             task.optimizer.step()
 
-    assert list(told()) == codes
+    assert list(messages()) == codes
 
 
-def test_clipping_is_counted(training, track, told) -> None:
-    """The share and the numbers behind it."""
+def test_clipping_is_counted(training, track, messages) -> None:
+    """LR007: the message has the share and both numbers."""
     task = training(lr=STILL)
     with track(task.optimizer):
         for step in range(40):
@@ -146,32 +146,34 @@ def test_clipping_is_counted(training, track, told) -> None:
                 clip_grad_norm_(task.model.parameters(), 4.0)
             task.optimizer.step()
 
-    assert told() == {
+    assert messages() == {
         "LR007": "gradient clipping was active in 75 % of the recorded steps (30 of 40): "
         "clipping, not just the schedule, sets the step size."
     }
 
 
 def grouped(training: Any, name: str = "head") -> tuple[Any, torch.nn.Parameter]:
-    """A training with a second group, whose parameter no loss reaches."""
+    """Train with a second group, whose parameter no loss depends on."""
     task, lost = training(), torch.nn.Parameter(torch.ones(3))
     groups = [{"params": list(task.model.parameters())}, {"params": [lost], "name": name}]
     task.optimizer = torch.optim.SGD(groups, lr=0.01)
     return task, lost
 
 
-def test_a_group_without_gradients(training, track, told) -> None:
+def test_a_group_without_gradients(training, track, messages) -> None:
     """LR008: the group is named."""
     task, _ = grouped(training)
     with track(task.optimizer):
         task.run(30)
 
-    assert told() == {"LR008": "param group head never received a gradient in 30 optimizer steps."}
+    assert messages() == {
+        "LR008": "param group head never received a gradient in 30 optimizer steps."
+    }
 
 
 @pytest.mark.parametrize("when", ["once, late", "frozen", "every other step"])
-def test_groups_that_rest(training, track, told, when: str) -> None:
-    """One gradient is enough, and what is frozen wants none: not LR008."""
+def test_groups_that_rest(training, track, messages, when: str) -> None:
+    """A group with one gradient, or with frozen parameters, is not LR008."""
     task, lost = grouped(training)
     lost.requires_grad_(when != "frozen")
     with track(task.optimizer):
@@ -181,11 +183,11 @@ def test_groups_that_rest(training, track, told, when: str) -> None:
                 (loss.detach() * lost.sum()).backward()
             task.optimizer.step()
 
-    assert told() == {}
+    assert messages() == {}
 
 
 def spiking(training: Any, track: Any, factors: dict[int, float]) -> None:
-    """Steps that hardly move, so that each gradient norm is that of the first, times a factor."""
+    """Make tiny steps, so that each gradient norm is the first one times a factor."""
     task = training(lr=STILL)
     with track(task.optimizer):
         for step in range(60):
@@ -203,11 +205,13 @@ def spiking(training: Any, track: Any, factors: dict[int, float]) -> None:
     ],
     ids=["several", "a huge one"],
 )  # fmt: skip
-def test_gradient_spikes(training, track, told, factors: dict[int, float], message: str) -> None:
-    """LR009: several spikes, or one that is very large."""
+def test_gradient_spikes(
+    training, track, messages, factors: dict[int, float], message: str
+) -> None:
+    """LR009: several spikes, or one that is very large, are reported."""
     spiking(training, track, factors)
 
-    assert told() == {"LR009": message}
+    assert messages() == {"LR009": message}
 
 
 @pytest.mark.parametrize(
@@ -215,35 +219,35 @@ def test_gradient_spikes(training, track, told, factors: dict[int, float], messa
     [{30: 50.0}, dict.fromkeys(range(10), 1000.0), {20: 9.0, 30: 9.0, 40: 9.0, 50: 9.0}],
     ids=["one", "at the beginning", "small ones"],
 )
-def test_ordinary_gradients(training, track, told, factors: dict[int, float]) -> None:
-    """A single odd batch, large first steps and fair scatter: not LR009."""
+def test_ordinary_gradients(training, track, messages, factors: dict[int, float]) -> None:
+    """A single odd batch, large first steps and moderate noise are not LR009."""
     spiking(training, track, factors)
 
-    assert told() == {}
+    assert messages() == {}
 
 
 def vectors(task: Any) -> None:
-    """A step whose backward begins at a vector."""
+    """Make a step whose backward call starts at a vector."""
     task.optimizer.zero_grad()
     errors = task.model(torch.ones(8, 4))
     errors.backward(gradient=torch.ones_like(errors))
     task.optimizer.step()
 
 
-def test_no_loss(training, track, told) -> None:
-    """LR010: a vector is no loss."""
+def test_no_loss(training, track, messages) -> None:
+    """LR010: a backward call on a vector gives no loss."""
     task = training()
     with track(task.optimizer):
         for _ in range(30):
             vectors(task)
 
-    assert list(told()) == ["LR010"]
-    assert told()["LR010"].startswith("no loss was captured in 30 optimizer steps: backward()")
+    assert list(messages()) == ["LR010"]
+    assert messages()["LR010"].startswith("no loss was captured in 30 optimizer steps: backward()")
 
 
 @pytest.mark.parametrize("way", ["logged", "not wanted"])
-def test_a_loss_from_elsewhere(training, track, told, way: str) -> None:
-    """The user logs it, or wants none: not LR010."""
+def test_a_loss_from_elsewhere(training, track, messages, way: str) -> None:
+    """A loss that the user logs, or that is not wanted, is not LR010."""
     task = training()
     with track(task.optimizer, capture_loss=way == "logged") as run:
         for step in range(30):
@@ -251,11 +255,11 @@ def test_a_loss_from_elsewhere(training, track, told, way: str) -> None:
             if way == "logged" and step % 10 == 9:
                 run.log(loss=1.0 / step)
 
-    assert told() == {}
+    assert messages() == {}
 
 
 def on_a_plateau(training: Any, track: Any, values: list[float], **given: Any) -> None:
-    """Five steps an epoch, and after each epoch a value for the scheduler."""
+    """Make five steps per epoch, and give the scheduler a value after each epoch."""
     task = training()
     scheduler = ReduceLROnPlateau(task.optimizer, **given)
     with track(task.optimizer, scheduler):
@@ -280,12 +284,12 @@ FALLING = [0.9**n for n in range(12)]
     ],
     ids=["the wrong mode", "too much patience", "never"],
 )  # fmt: skip
-def test_plateaus(training, track, told, values: list[float], given: Any, message: str) -> None:
-    """LR011: cut at once and always, could never cut, never had to."""
+def test_plateaus(training, track, messages, values: list[float], given: Any, message: str) -> None:
+    """LR011: the schedule cut at every opportunity, could never cut, or never had to."""
     on_a_plateau(training, track, values, **given)
 
     assert {code: text.partition("the plateau schedule ")[2].removeprefix("cut the learning rate ")
-            for code, text in told().items()} == {"LR011": message}  # fmt: skip
+            for code, text in messages().items()} == {"LR011": message}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -298,26 +302,33 @@ def test_plateaus(training, track, told, values: list[float], given: Any, messag
     ],
     ids=["the right mode", "a plateau", "getting better for a while", "two epochs"],
 )
-def test_plateaus_as_they_should_be(training, track, told, values: list[float], given: Any) -> None:
-    """It waits, cuts and goes on, or has not had the time: not LR011."""
+def test_plateaus_as_they_should_be(
+    training, track, messages, values: list[float], given: Any
+) -> None:
+    """A plateau schedule that waits and then cuts, or had no time to, is not LR011."""
     on_a_plateau(training, track, values, **given)
 
-    assert told() == {}
+    assert messages() == {}
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("mode", ["min", "max"])
 @pytest.mark.parametrize("threshold_mode", ["rel", "abs"])
 def test_a_plateau_decides_as_torch_does(seed: int, mode: str, threshold_mode: str) -> None:
-    """The same number of cuts as torch's own class, whatever its parameters."""
+    """The replay makes the same number of cuts as torch's own class, for any parameters."""
     from lrtrack.capture.describe import describe
     from lrtrack.stats.diagnose.plateau import Plateau
 
     random = torch.Generator().manual_seed(seed)
     values = torch.randn(200, generator=random, dtype=torch.float64).cumsum(0) / 10
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
-    given = {"mode": mode, "threshold_mode": threshold_mode, "patience": seed, "cooldown": seed % 3}
-    scheduler = ReduceLROnPlateau(optimizer, factor=0.99, threshold=0.05, eps=0.0, **given)
+    options = {
+        "mode": mode,
+        "threshold_mode": threshold_mode,
+        "patience": seed,
+        "cooldown": seed % 3,
+    }
+    scheduler = ReduceLROnPlateau(optimizer, factor=0.99, threshold=0.05, eps=0.0, **options)
     cuts, rate = 0, 1.0
     for value in values.tolist():
         scheduler.step(value)
@@ -330,11 +341,11 @@ def test_a_plateau_decides_as_torch_does(seed: int, mode: str, threshold_mode: s
     assert cuts > 0
 
 
-def test_a_few_steps_say_nothing(training, track, told) -> None:
-    """A try of four steps is no training, whatever it does."""
+def test_a_few_steps_say_nothing(training, track, messages) -> None:
+    """A run of four steps has no diagnosis, whatever it does."""
     task, _ = grouped(training)
     scheduler = CosineAnnealingLR(task.optimizer, 1000)
     with track(task.optimizer, scheduler):
         task.run(4)
 
-    assert told() == {}
+    assert messages() == {}

@@ -15,7 +15,7 @@ import pytest
 
 from lrtrack.journal.layout import Layout
 from lrtrack.records import History
-from lrtrack.shipping.undelivered import pending
+from lrtrack.shipping.undelivered import undelivered
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.mlflow import MlflowTracker
 
@@ -38,7 +38,7 @@ def histories(store: str, within_seconds: Any) -> Callable[[str], list[History]]
     """What an experiment in the store has, newest first, once all is delivered."""
 
     def read(experiment: str) -> list[History]:
-        within_seconds(120, lambda: pending(Layout(Path(".lrtrack").absolute())) == [])
+        within_seconds(120, lambda: undelivered(Layout(Path(".lrtrack").absolute())) == [])
         return list(MlflowTracker().histories(Query(experiment, store, cache=False)))
 
     return read

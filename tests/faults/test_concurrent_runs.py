@@ -50,8 +50,8 @@ trainer.main(100, 0.01, told=told)
 ALONE = """
 import sys
 sys.path.insert(0, {folder!r})
-from lrtrack.shipping import start
-start.launch = lambda layout, snapshot: False  # as where no process may be started
+from lrtrack.shipping import spawn
+spawn.launch = lambda layout, snapshot: False  # as if no process could be started
 import trainer
 from pathlib import Path
 

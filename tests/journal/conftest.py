@@ -1,4 +1,4 @@
-"""Journals of a test's own."""
+"""Fixtures of the journal tests: a run, a path, and writers that are closed after the test."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUN = Run(
 
 
 def rows_of(table: pa.Table) -> dict[int, tuple[float, dict[str, float]]]:
-    """A journal's table as a plain dict: step → time and the metrics that are there."""
+    """Returns a journal's table as a dict from step to its time and recorded metrics."""
     return {
         row.pop("step"): (row.pop("time"), {k: v for k, v in row.items() if v is not None})
         for row in table.to_pylist()
@@ -33,25 +33,25 @@ def rows_of(table: pa.Table) -> dict[int, tuple[float, dict[str, float]]]:
 
 @pytest.fixture
 def rows() -> Callable[[Path], dict[int, tuple[float, dict[str, float]]]]:
-    """Read a journal as a plain dict."""
+    """Reads a journal as a plain dict."""
     return lambda path: rows_of(JournalReader(path).table()[0])
 
 
 @pytest.fixture
 def run() -> Run:
-    """A run's identity."""
+    """The identity of a run."""
     return RUN
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the test's journal goes."""
+    """The path of the test's journal."""
     return tmp_path / f"{RUN.id}.journal"
 
 
 @pytest.fixture
 def writer(path: Path) -> Iterator[Callable[..., JournalWriter]]:
-    """Open the test's journal; whatever is open at the end is closed."""
+    """Opens writers for the test's journal and closes them after the test."""
     opened: list[JournalWriter] = []
 
     def open_one(**options: Any) -> JournalWriter:

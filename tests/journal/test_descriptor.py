@@ -1,4 +1,4 @@
-"""Descriptors that other code of the process closes: its files are never written, nor closed."""
+"""Descriptors that other code in the process closes: the code's own files stay untouched."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lrtrack.shipping.lock import Lock, held
 
 
 def steal(path: Path, by: Path) -> int:
-    """Close this process's descriptor of `path`, and open another file under its number."""
+    """Closes this process's descriptor of `path` and opens another file under its number."""
     (number,) = [
         int(name)
         for name in os.listdir("/proc/self/fd")  # noqa: PTH208 (numbers, not files)
@@ -31,7 +31,7 @@ def steal(path: Path, by: Path) -> int:
 
 
 def test_a_stolen_number_is_neither_used_nor_closed(tmp_path: Path) -> None:
-    """Whoever has the number now keeps an open file as it was."""
+    """A reused descriptor number is neither written to nor closed."""
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     descriptor = Descriptor(ours)
     number = steal(ours, theirs)
@@ -50,7 +50,7 @@ def test_a_stolen_number_is_neither_used_nor_closed(tmp_path: Path) -> None:
 def test_a_journal_whose_descriptor_is_stolen_goes_on(
     writer, path, rows, tmp_path, run, journal: str
 ) -> None:
-    """Its rows go to its own file, opened and locked again; a deleted one is begun anew."""
+    """A journal that lost its descriptor is opened and locked again, or recreated if deleted."""
     open_one = writer()
     open_one.append(0, 1.0, {"lr": 0.5})
     open_one.flush()
@@ -75,7 +75,7 @@ def test_a_journal_whose_descriptor_is_stolen_goes_on(
 
 
 def test_a_lock_whose_descriptor_is_stolen_is_taken_anew(tmp_path: Path) -> None:
-    """The other file is not closed, and the lock is held again."""
+    """A lock that lost its descriptor is taken again without closing the other file."""
     lock = Lock(tmp_path / "lock")
     lock.acquire()
     number = steal(tmp_path / "lock", tmp_path / "theirs")
@@ -91,7 +91,7 @@ def test_a_lock_whose_descriptor_is_stolen_is_taken_anew(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("there", [0, 7, 12], ids=["nothing", "a part", "all"])
 def test_what_a_full_disk_refused_is_added_once(writer, path, rows, there: int) -> None:
-    """Killed before, in the middle of or after the merging: each byte is there once."""
+    """A merge of overflowed bytes that is killed at any point writes each byte once."""
     open_one = writer()
     open_one.append(0, 1.0, {"lr": 0.5})
     open_one.close(State.FINISHED)

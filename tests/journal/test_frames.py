@@ -1,4 +1,4 @@
-"""The journal's bytes: what was framed comes back, and damage stays where it is."""
+"""Frames of the journal: framed bytes are read back, and damage stays local."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from lrtrack.journal.framing import MAGIC, MAX_PAYLOAD, Frame, Kind, decode, encode
 
 PARTS = st.lists(st.tuples(st.sampled_from(Kind), st.binary(max_size=60)), max_size=6)
-#: Bytes that are no frame's beginning.
+#: Bytes that do not begin a frame.
 RUBBISH = st.binary(max_size=40).filter(lambda data: MAGIC[0] not in data)
 
 
 def framed(parts: list[tuple[Kind, bytes]]) -> tuple[bytes, list[Frame]]:
-    """The parts in frames, one after the other, and what a reader must make of them."""
+    """Returns the parts as consecutive frames, and what a reader should return for them."""
     data, frames = b"", []
     for kind, payload in parts:
         start = len(data)
@@ -23,24 +23,24 @@ def framed(parts: list[tuple[Kind, bytes]]) -> tuple[bytes, list[Frame]]:
 
 
 def contents(frames) -> list[tuple[Kind, bytes]]:
-    """Kinds and payloads alone."""
+    """Returns only kinds and payloads."""
     return [(frame.kind, frame.payload) for frame in frames]
 
 
 @settings(deadline=None)
 @given(PARTS, st.integers(0, 2**40))
 def test_round_trip(parts, base: int) -> None:
-    """Any payloads come back, in order, with their offsets in the file."""
+    """Any payloads are read back in order, with their offsets in the file."""
     data, _ = framed(parts)
-    found = list(decode(data, base))
+    frames = list(decode(data, base))
 
-    assert contents(found) == parts
-    assert [f.end - f.start - 13 for f in found] == [len(payload) for _, payload in parts]
-    assert [f.start for f in found] == [base, *[f.end for f in found]][: len(found)]
+    assert contents(frames) == parts
+    assert [f.end - f.start - 13 for f in frames] == [len(payload) for _, payload in parts]
+    assert [f.start for f in frames] == [base, *[f.end for f in frames]][: len(frames)]
 
 
 def test_a_payload_may_look_like_a_frame() -> None:
-    """A frame inside a frame's payload is payload."""
+    """A frame inside another frame's payload is read as payload."""
     inner = encode(Kind.EVENT, b"inner")
     data, frames = framed([(Kind.ROWS, inner), (Kind.EVENT, MAGIC)])
 
@@ -50,7 +50,7 @@ def test_a_payload_may_look_like_a_frame() -> None:
 @settings(deadline=None)
 @given(PARTS, st.data())
 def test_a_torn_tail_costs_the_torn_frame(parts, data) -> None:
-    """Cut anywhere, exactly the whole frames before the cut are read."""
+    """A file cut at any byte returns exactly the complete frames before the cut."""
     whole, frames = framed(parts)
     cut = data.draw(st.integers(0, len(whole)))
 
@@ -60,7 +60,7 @@ def test_a_torn_tail_costs_the_torn_frame(parts, data) -> None:
 @settings(deadline=None)
 @given(PARTS.filter(bool), st.data())
 def test_a_flipped_bit_costs_the_frame_it_hits(parts, data) -> None:
-    """One wrong bit anywhere loses that frame, no other, and raises nothing."""
+    """A flipped bit anywhere loses only the frame it is in and raises nothing."""
     whole, frames = framed(parts)
     bit = data.draw(st.integers(0, 8 * len(whole) - 1))
     damaged = bytearray(whole)
@@ -74,7 +74,7 @@ def test_a_flipped_bit_costs_the_frame_it_hits(parts, data) -> None:
 @settings(deadline=None)
 @given(PARTS, st.data())
 def test_rubbish_between_frames_is_passed_over(parts, data) -> None:
-    """Bytes that are no frame, in front, between and behind, hide no frame."""
+    """Garbage before, between and after frames hides no frame."""
     whole = data.draw(RUBBISH)
     for kind, payload in parts:
         whole += encode(kind, payload) + data.draw(RUBBISH)
@@ -85,13 +85,13 @@ def test_rubbish_between_frames_is_passed_over(parts, data) -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_without_complaint(data: bytes) -> None:
-    """Whatever a file holds, reading it ends, and finds only what `encode` makes."""
+    """Reading arbitrary bytes terminates and returns only frames that `encode` could write."""
     for frame in decode(MAGIC + data):
         assert encode(frame.kind, frame.payload) in MAGIC + data
 
 
 def test_a_torn_frame_does_not_hide_what_was_written_after_it() -> None:
-    """A writer that continues a torn journal is read, though the torn frame promised more."""
+    """A torn frame does not hide the frames a later writer appends."""
     torn = encode(Kind.ROWS, b"x" * 100)[:60]
     after = encode(Kind.EVENT, b"resume") + encode(Kind.ROWS, b"y" * 200)
 
@@ -99,7 +99,7 @@ def test_a_torn_frame_does_not_hide_what_was_written_after_it() -> None:
 
 
 def test_an_absurd_length_is_no_frame() -> None:
-    """A length that no writer makes is not waited for."""
+    """A length that no writer produces is treated as damage."""
     frame = bytearray(encode(Kind.ROWS, b"x"))
     frame[5:9] = (MAX_PAYLOAD + 1).to_bytes(4, "little")
 

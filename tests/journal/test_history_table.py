@@ -1,4 +1,4 @@
-"""`history.parquet`: what is written is read back, and nothing else is believed."""
+"""`history.parquet`: written tables are read back, and invalid files are rejected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = st.text(min_size=1, max_size=8).filter(lambda n: n not in ("step", "time"
 
 
 def table(steps: list[int], **metrics: list[float | None]) -> pa.Table:
-    """A history's table, one second a step."""
+    """Returns a history table with one second per step."""
     return pa.table(
         {
             "step": pa.array(steps, pa.int64()),
@@ -32,7 +32,7 @@ def table(steps: list[int], **metrics: list[float | None]) -> pa.Table:
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_round_trip(tmp_path: Path, data):
-    """Every value, NaN, infinity and gap comes back, whatever the metric is called."""
+    """Every value, NaN, infinity and gap is read back, whatever the metric is called."""
     size = data.draw(st.integers(0, 6))
     names = data.draw(st.lists(NAME, max_size=3, unique=True))
     cells = {name: data.draw(st.lists(CELL, min_size=size, max_size=size)) for name in names}
@@ -69,7 +69,7 @@ def test_round_trip(tmp_path: Path, data):
     ],
 )
 def test_foreign_files_are_refused(tmp_path: Path, content: pa.Table, why: str):
-    """A file that anyone may have uploaded is believed only where it is a step history."""
+    """A Parquet file that is not a step history is rejected."""
     pq.write_table(content, tmp_path / "h.parquet")
 
     with pytest.raises(ValueError, match=why):
@@ -78,7 +78,7 @@ def test_foreign_files_are_refused(tmp_path: Path, content: pa.Table, why: str):
 
 @pytest.mark.parametrize("kept", [0, 4, 100, -1])
 def test_torn_files_are_refused(tmp_path: Path, kept: int):
-    """Half an upload is no history."""
+    """A truncated file is rejected."""
     path = tmp_path / "h.parquet"
     history_table.write_parquet(table(list(range(99)), loss=[0.5] * 99), path)
     path.write_bytes(path.read_bytes()[:kept])
@@ -88,7 +88,7 @@ def test_torn_files_are_refused(tmp_path: Path, kept: int):
 
 
 def test_a_folder_is_refused(tmp_path: Path):
-    """What is no file at all is told in the same way, and so is what is not there."""
+    """A folder and a missing file raise the same error as an invalid file."""
     for path in (tmp_path, tmp_path / "missing.parquet"):
         with pytest.raises(ValueError, match="not a readable Parquet file"):
             history_table.read_parquet(path)
@@ -97,7 +97,7 @@ def test_a_folder_is_refused(tmp_path: Path):
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(places=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4))
 def test_damaged_files_are_refused_or_whole(tmp_path: Path, places):
-    """Bytes that changed on the way give an error of the promised kind, or a step history."""
+    """A corrupted file either raises the documented error or is read as a step history."""
     path = tmp_path / "h.parquet"
     history_table.write_parquet(table(list(range(9)), loss=[0.5] * 9), path)
     content = bytearray(path.read_bytes())
@@ -114,7 +114,7 @@ def test_damaged_files_are_refused_or_whole(tmp_path: Path, places):
 
 
 def test_negative_zero_and_the_smallest_number(tmp_path: Path):
-    """Values that a text on the way would change come back bit for bit."""
+    """Negative zero and the smallest float are read back bit for bit."""
     values = [-0.0, 5e-324, 1 / 3, 1.7976931348623157e308]
     history_table.write_parquet(table([0, 1, 2, 3], loss=values), tmp_path / "h.parquet")
     found = history_table.arrays(history_table.read_parquet(tmp_path / "h.parquet"))
@@ -123,7 +123,7 @@ def test_negative_zero_and_the_smallest_number(tmp_path: Path):
 
 
 def test_types_of_the_arrays():
-    """int64 steps, float64 values, bool presence."""
+    """Steps are int64, values float64, and presence bool."""
     found = history_table.arrays(table([0, 1], loss=[0.5, None]))
 
     assert found["steps"].dtype == np.int64
@@ -132,7 +132,7 @@ def test_types_of_the_arrays():
 
 
 def test_more_than_a_history_may_take(tmp_path: Path, monkeypatch):
-    """A file that unfolds to too much is refused unread, unless this machine has written it."""
+    """A file that expands beyond the limit is rejected unread, unless this machine wrote it."""
     path = tmp_path / "h.parquet"
     history_table.write_parquet(table(list(range(5000)), loss=[0.5] * 5000), path)
     monkeypatch.setattr(parquet_guard, "MAX_VALUES", 14_999)
@@ -150,7 +150,7 @@ def test_more_than_a_history_may_take(tmp_path: Path, monkeypatch):
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 @pytest.mark.parametrize("dictionary", [True, False])
 def test_a_page_that_is_too_large(tmp_path: Path, monkeypatch, version: str, dictionary: bool):
-    """What a footer may keep quiet about, each page's own header tells."""
+    """An oversized page is found by its own header even if the footer understates it."""
     path = tmp_path / "h.parquet"
     found = table(list(range(5000)), loss=np.random.default_rng(0).random(5000).tolist())
     pq.write_table(found, path, use_dictionary=dictionary, data_page_version=version)
@@ -163,7 +163,7 @@ def test_a_page_that_is_too_large(tmp_path: Path, monkeypatch, version: str, dic
 
 @pytest.mark.parametrize("steps", [[-1, 0], [0, 0], [1, 0]])
 def test_steps_that_are_none(tmp_path: Path, steps: list[int]):
-    """Steps ascend from 0."""
+    """Steps must be non-negative and ascending."""
     history_table.write_parquet(table(steps, loss=[1.0, 2.0]), tmp_path / "h.parquet")
     with pytest.raises(ValueError, match="steps do not ascend from 0"):
         history_table.read_parquet(tmp_path / "h.parquet")

@@ -1,4 +1,4 @@
-"""The list of the blocks in one open run: whole, whoever writes to it at the same time."""
+"""The list of blocks in an open run stays consistent under concurrent writers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def layout(clean_place: Path) -> Layout:
 
 
 def test_what_was_added_is_there(layout: Layout) -> None:
-    """In order; each run of each tracker and prefix has a list of its own."""
+    """Members are listed in order, separately for each tracker, run and prefix."""
     path = layout.joined("mlflow", None, "abc", "")
     with open_run(path) as run:
         run.add(Member(ONE, ONE, False, seed=1, name="a"))
@@ -41,7 +41,7 @@ def test_what_was_added_is_there(layout: Layout) -> None:
 
 
 def test_nobody_decides_at_the_same_time(layout: Layout) -> None:
-    """Each thread sees all those before it."""
+    """Concurrent threads each see all members that were added before them."""
     path = layout.joined("mlflow", None, "abc", "")
     seen: list[int] = []
 
@@ -65,7 +65,7 @@ def test_nobody_decides_at_the_same_time(layout: Layout) -> None:
     b'"host": "h", "pid": 1, "thread": 1, "time": 0}',
 ])  # fmt: skip
 def test_lines_that_say_nothing_are_passed_over(layout: Layout, line: bytes) -> None:
-    """Torn by a killed process, or written by somebody else."""
+    """Lines torn by a killed process or written by other programs are skipped."""
     path = layout.joined("mlflow", None, "abc", "")
     path.write_bytes(line)
     with open_run(path) as run:
@@ -75,7 +75,7 @@ def test_lines_that_say_nothing_are_passed_over(layout: Layout, line: bytes) -> 
 
 
 def test_a_link_is_not_followed(layout: Layout, clean_place: Path) -> None:
-    """Whoever can write here may not have other files written to."""
+    """A symbolic link in place of the list is not followed."""
     other = clean_place / "other"
     other.write_text("mine")
     layout.joined("mlflow").symlink_to(other)
@@ -86,7 +86,9 @@ def test_a_link_is_not_followed(layout: Layout, clean_place: Path) -> None:
 
 
 def test_a_block_is_open_while_its_journal_is(layout: Layout) -> None:
-    """Before it has one, it may be about to begin; one of this very thread has failed to."""
+    """A block counts as open until its journal ends, and before it has one, unless it is this
+    thread's.
+    """
     member = Member(ONE, ONE, False)
     elsewhere = Member(ONE, ONE, False, thread=member.thread + 1)
     before = [each.is_open(layout) for each in (member, elsewhere)]

@@ -12,12 +12,12 @@ import pytest
 
 from lrtrack.journal import history_table, parquet_guard
 
-#: One page of 2 MiB a column, and what the footer declares instead.
+#: One page of 2 MiB a column, and the size that the footer declares instead.
 ROWS, DECLARED_ROWS, DECLARED_BYTES = 2**18, 1000, 9000
 
 
 def varint(number: int, width: int = 1) -> bytes:
-    """A number in Thrift's compact protocol, padded to at least `width` bytes."""
+    """Returns a number in Thrift's compact protocol, padded to at least `width` bytes."""
     zigzag, digits = number << 1, bytearray()
     while zigzag or len(digits) < width:
         digits.append(zigzag & 0x7F | 0x80)
@@ -27,7 +27,7 @@ def varint(number: int, width: int = 1) -> bytes:
 
 
 def understate(content: bytes, number: int, declared: int) -> bytes:
-    """Replace a number in a file by a smaller one of the same length."""
+    """Replaces a number in a file by a smaller one of the same encoded length."""
     before = varint(number)
     assert before in content
     return content.replace(before, varint(declared, len(before)))
@@ -38,7 +38,7 @@ def understated(tmp_path: Path) -> Path:
     """A file whose footer and page headers declare 1000 rows, with pages of 2 MiB."""
     path = tmp_path / "history.parquet"
     zeros = np.zeros(ROWS)
-    options = {"max_rows_per_page": ROWS}  # newer versions of pyarrow end a page earlier
+    options = {"max_rows_per_page": ROWS}  # Newer versions of pyarrow end a page earlier.
     known = inspect.signature(pq.write_table).parameters
     pq.write_table(
         pa.table({"step": zeros.astype(np.int64), "time": zeros, "loss": zeros}),
@@ -60,7 +60,7 @@ def understated(tmp_path: Path) -> Path:
 
 
 def test_pyarrow_does_not_notice(understated: Path):
-    """The metadata that pyarrow exposes show nothing, and pyarrow reads the file."""
+    """The metadata of pyarrow look valid, and pyarrow reads the file."""
     metadata = pq.read_metadata(understated)
     column = metadata.row_group(0).column(2)
 

@@ -1,4 +1,4 @@
-"""Reading journals: kept samples, growing files, damage."""
+"""Reading journals: sample files of each format version, growing files, and damage."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ SAMPLE = Path(__file__).parent / "data" / "journal-format-1.journal"
 
 
 def event(name: str, **data: object) -> bytes:
-    """An event's frame."""
+    """Returns an event's frame."""
     return encode(Kind.EVENT, json.dumps({"event": name, "time": 1.0, **data}).encode())
 
 
 def batch(**columns: list[float | None]) -> pa.RecordBatch:
-    """Rows; `step` whole numbers, all else floats."""
+    """Returns rows with integer steps and float columns."""
     types = {"step": pa.int64()}
     arrays = [pa.array(v, types.get(name, pa.float64())) for name, v in columns.items()]
     return pa.record_batch(arrays, names=list(columns))
 
 
 def frame(rows: pa.RecordBatch, compression: str | None = None) -> bytes:
-    """Rows in a frame."""
+    """Returns a frame of rows."""
     sink = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression=compression)
     with pa.ipc.new_stream(sink, rows.schema, options=options) as stream:
@@ -44,20 +44,20 @@ def frame(rows: pa.RecordBatch, compression: str | None = None) -> bytes:
 
 
 def lying(rows: pa.RecordBatch, true: int, told: int) -> bytes:
-    """Rows in a frame, of which every number `true` says `told`."""
+    """Returns a frame of rows in which every number `true` is replaced by `told`."""
     payload = frame(rows)[13:]
     assert struct.pack("<q", true) in payload
     return encode(Kind.ROWS, payload.replace(struct.pack("<q", true), struct.pack("<q", told)))
 
 
 def journal(path: Path, *frames: bytes) -> JournalReader:
-    """A journal of these frames."""
+    """Writes a journal of these frames."""
     path.write_bytes(PREAMBLE + b"".join(frames))
     return JournalReader(path)
 
 
 def test_the_kept_sample_tells_its_run() -> None:
-    """A file of format 1 is understood by every later lrtrack: the run's identity."""
+    """The run of a format 1 journal is readable by every later lrtrack."""
     assert JournalReader(SAMPLE).claimed_run == Run(
         id="00112233445566778899aabbccddeeff",
         name="OneCycleLR-seed7",
@@ -86,13 +86,13 @@ def test_the_kept_sample_tells_its_run() -> None:
 
 
 def test_the_kept_sample_tells_its_steps() -> None:
-    """A file of format 1 is understood by every later lrtrack: steps, gaps, and the ending."""
+    """The steps, gaps and ending of a format 1 journal are readable by every later lrtrack."""
     table, ending = JournalReader(SAMPLE).table()
-    found = table.to_pydict()
-    losses, norms = found.pop("loss"), found.pop("grad_norm")
+    columns = table.to_pydict()
+    losses, norms = columns.pop("loss"), columns.pop("grad_norm")
 
     assert ending == Ending(State.FINISHED, 1750000009.5)
-    assert found == {
+    assert columns == {
         "step": [0, 1, 2, 4],
         "time": [1.5, 2.5, 3.5, 5.5],
         "lr": [0.1, 0.05, 0.025, 1e-300],
@@ -109,7 +109,7 @@ def test_the_kept_sample_tells_its_steps() -> None:
 
 
 def test_the_kept_sample_tells_its_entries() -> None:
-    """Entries come in the order they were written, as records that lack what a row lacks."""
+    """Entries are returned in written order, and records omit the metrics a row lacks."""
     entries = list(JournalReader(SAMPLE).entries())
     events = [entry.event["event"] if entry.event else "rows" for entry in entries]
 
@@ -123,7 +123,7 @@ def test_the_kept_sample_tells_its_entries() -> None:
 
 
 def test_reading_goes_on_at_the_end_of_any_entry() -> None:
-    """From each entry's end, exactly the entries after it come; from the last one's, none."""
+    """Reading from the end of any entry returns exactly the entries after it."""
     reader = JournalReader(SAMPLE)
     spans = [(entry.start, entry.end) for entry in reader.entries()]
 
@@ -133,7 +133,7 @@ def test_reading_goes_on_at_the_end_of_any_entry() -> None:
 
 
 def test_a_cut_sample_gives_what_lies_before_the_cut(path: Path) -> None:
-    """Cut after any byte, a journal gives exactly its whole entries."""
+    """A journal cut after any byte returns exactly its complete entries."""
     data = SAMPLE.read_bytes()
     ends = [entry.end for entry in JournalReader(SAMPLE).entries()]
     for cut in range(len(PREAMBLE), len(data), 7):
@@ -144,10 +144,10 @@ def test_a_cut_sample_gives_what_lies_before_the_cut(path: Path) -> None:
 
 @pytest.mark.parametrize("chunk", [64, 301, 1000, 4096])
 def test_entries_do_not_depend_on_how_much_is_read_at_once(monkeypatch, chunk: int) -> None:
-    """Frames across, and larger than, the bytes read at once are whole."""
+    """Entries are the same whatever the chunk size, even for frames larger than a chunk."""
 
     def entries() -> list[tuple[object, ...]]:
-        # as text, as a recorded NaN is not equal to itself
+        # Compared as text because NaN is not equal to itself.
         found = JournalReader(SAMPLE).entries()
         return [(e.start, e.end, e.event, repr(e.records())) for e in found]
 
@@ -159,7 +159,7 @@ def test_entries_do_not_depend_on_how_much_is_read_at_once(monkeypatch, chunk: i
 
 
 def test_a_frame_larger_than_a_chunk_is_read(path: Path, run: Run) -> None:
-    """Thousands of metrics in thousands of rows are still one frame, and lose nothing."""
+    """A frame larger than a chunk, with thousands of metrics and rows, is read completely."""
     large = event("note", text="x" * (reader_module.CHUNK + 1))
     reader = journal(
         path, event("run", run=run.to_dict()), large, frame(batch(step=[0], time=[1.0], lr=[0.5]))
@@ -170,7 +170,7 @@ def test_a_frame_larger_than_a_chunk_is_read(path: Path, run: Run) -> None:
 
 
 def test_much_rubbish_is_stepped_over(path: Path, run: Run, monkeypatch) -> None:
-    """A stretch of a bad disk larger than what is read at once hides nothing behind it."""
+    """Garbage larger than a chunk does not hide the entries after it."""
     monkeypatch.setattr(reader_module, "CHUNK", 1024)
     monkeypatch.setattr(reader_module, "LARGEST", 4096)
     rubbish = bytes(50_000)
@@ -192,14 +192,14 @@ def test_much_rubbish_is_stepped_over(path: Path, run: Run, monkeypatch) -> None
     ids=["format 2", "format 12", "empty", "other file", "torn preamble"],
 )
 def test_what_is_no_journal_is_told(path: Path, content: bytes, words: str) -> None:
-    """A later format asks for an upgrade, another file is named."""
+    """A journal of a later format asks for an upgrade, and any other file is named in the error."""
     path.write_bytes(content)
     with pytest.raises(JournalError, match=f"{path}: .*({words})"):
         JournalReader(path)
 
 
 def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
-    """What cannot be opened is a journal's error, not the system's."""
+    """A missing file and a folder raise a journal error instead of an OSError."""
     with pytest.raises(JournalError, match="nowhere"):
         JournalReader(tmp_path / "nowhere.journal")
     with pytest.raises(JournalError, match="cannot read"):
@@ -213,19 +213,19 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
     ids=["nothing", "a list", "no schedule", "a schedule of text", "a target of numbers"],
 )  # fmt: skip
 def test_a_run_that_makes_no_sense_is_told(path: Path, data: dict[str, object]) -> None:
-    """A sound frame with an impossible run is a journal's error that names the file."""
+    """An intact frame with an invalid run raises a journal error that names the file."""
     with pytest.raises(JournalError, match=str(path)):
         _ = journal(path, event("run", **data)).run
 
 
 def test_a_journal_without_its_run_is_told(path: Path) -> None:
-    """Rows alone do not say whose they are."""
+    """A journal with rows but without a run raises a journal error."""
     with pytest.raises(JournalError, match="says nothing about its run"):
         _ = journal(path, frame(batch(step=[0], time=[1.0]))).run
 
 
 def test_a_lost_first_event_is_made_good_by_a_later_one(path: Path, run: Run) -> None:
-    """A resumed run says again what it is."""
+    """A run event written on resume replaces a lost first event."""
     identity = run.to_dict()
     damaged = bytearray(event("run", run=identity))
     damaged[30] ^= 1
@@ -266,7 +266,7 @@ def test_a_lost_first_event_is_made_good_by_a_later_one(path: Path, run: Run) ->
     ids=range(25),
 )
 def test_sound_frames_with_nonsense_are_passed_over(path: Path, bad: bytes) -> None:
-    """What another program framed correctly but lrtrack never wrote is left out, as damage."""
+    """Intact frames with invalid content are skipped and counted as damage."""
     reader = journal(path, bad, frame(batch(step=[7], time=[1.0], lr=[0.5])))
 
     assert reader.table()[0].to_pylist() == [{"step": 7, "time": 1.0, "lr": 0.5}]
@@ -274,7 +274,7 @@ def test_sound_frames_with_nonsense_are_passed_over(path: Path, bad: bytes) -> N
 
 
 def test_damage_is_counted_once(path: Path, run: Run) -> None:
-    """However often a place is read, from wherever, it is one place of so many bytes."""
+    """A damaged place is counted once, however often and from wherever it is read."""
     first, last = event("run", run=run.to_dict()), event("end", state="FINISHED")
     rows = [frame(batch(step=[step], time=[1.0], lr=[0.5])) for step in range(4)]
     hurt = bytearray(rows[1])
@@ -289,7 +289,7 @@ def test_damage_is_counted_once(path: Path, run: Run) -> None:
 
 
 def test_a_torn_tail_is_no_damage(path: Path, run: Run) -> None:
-    """Neither while it may yet grow, nor once a later process has gone on behind it."""
+    """A torn tail is not damage, whether it may still grow or a later process appended to it."""
     first, rows = event("run", run=run.to_dict()), frame(batch(step=[0], time=[1.0]))
     for cut in range(1, len(rows)):
         torn = rows[:cut]
@@ -301,7 +301,7 @@ def test_a_torn_tail_is_no_damage(path: Path, run: Run) -> None:
 
 
 def test_a_tail_that_grows_is_damage_no_more(path: Path, run: Run) -> None:
-    """What was half a frame is a whole one later; what was damaged stays so."""
+    """A tail that grows into a complete frame is no longer damage, while real damage remains."""
     first, rows = event("run", run=run.to_dict()), frame(batch(step=[0], time=[1.0]))
     reader = journal(path, first, rows[:20] + bytes(len(rows) - 20))
     assert reader.inspect().size == len(rows)
@@ -311,7 +311,7 @@ def test_a_tail_that_grows_is_damage_no_more(path: Path, run: Run) -> None:
 
 
 def test_where_a_reader_may_have_stopped(path: Path, run: Run) -> None:
-    """Between frames, at the end, or after some rows of a frame; nowhere else."""
+    """A valid cursor is between frames, at the end, or after some rows of a frame."""
     first, rows = event("run", run=run.to_dict()), frame(batch(step=[0, 1], time=[1.0, 2.0]))
     reader = journal(path, first, rows)
     middle = len(PREAMBLE) + len(first)
@@ -334,12 +334,12 @@ def test_where_a_reader_may_have_stopped(path: Path, run: Run) -> None:
     ],
 )
 def test_the_ending_is_the_last_word(path: Path, events: list[bytes], ending) -> None:
-    """A run that was resumed has not ended; an ending that makes no sense is a failure."""
+    """A resumed run has not ended, and an invalid ending counts as a failure."""
     assert journal(path, *events).table()[1] == ending
 
 
 def test_no_rows_are_an_empty_table(path: Path) -> None:
-    """A run killed before its first step has a table all the same."""
+    """A run killed before its first step has an empty table."""
     table, _ = journal(path).table()
 
     assert table.schema == pa.schema([("step", pa.int64()), ("time", pa.float64())])
@@ -347,7 +347,7 @@ def test_no_rows_are_an_empty_table(path: Path) -> None:
 
 
 def test_merge_orders_steps_and_keeps_the_last_value() -> None:
-    """Parts of a step become one row; a part that lacks a metric takes nothing away."""
+    """Merging combines the rows of a step and keeps the last value of each metric."""
     merged = merge(
         [
             batch(step=[3, 1], time=[3.0, 1.0], a=[30.0, 10.0]),
@@ -365,5 +365,5 @@ def test_merge_orders_steps_and_keeps_the_last_value() -> None:
 
 
 def test_size_is_that_of_the_file() -> None:
-    """`size` is what a cursor is compared with."""
+    """`size` is the size of the file, which cursors are compared with."""
     assert JournalReader(SAMPLE).size() == len(SAMPLE.read_bytes())

@@ -1,15 +1,11 @@
-"""Writing journals: what was recorded is in the file, soon, once, whatever the disk does."""
+"""Writing journals: rows, amendments and the life of a journal."""
 
 from __future__ import annotations
 
 import math
 import os
-import signal
 import stat
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,29 +19,9 @@ from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import State
 
-PRELUDE = """
-import os, resource, signal, sys, time, warnings
-from pathlib import Path
-from lrtrack.journal.writer import JournalWriter
-from lrtrack.records import Run, State
-path = Path(sys.argv[1])
-run = Run(id="0123456789abcdef0123456789abcdef", name="StepLR-seed1")
-"""
-
-
-def script(body: str, path: Path) -> subprocess.Popen[str]:
-    """Start a process of its own that works on the journal at `path`."""
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", PRELUDE + body, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
 
 def test_rows_reach_the_file_by_themselves(writer, path, rows, within_seconds) -> None:
-    """Nobody has to call anything: rows are in the file soon."""
+    """Rows reach the file soon without any call."""
     open_one = writer()
     open_one.append(0, 1.0, {"lr": 0.5})
     within_seconds(10, lambda: len(rows(path)) == 1)
@@ -55,7 +31,7 @@ def test_rows_reach_the_file_by_themselves(writer, path, rows, within_seconds) -
 
 
 def test_the_file_is_private(writer, path) -> None:
-    """Mode 0600, whatever the umask."""
+    """The file has mode 0600, whatever the umask."""
     before = os.umask(0)
     try:
         writer()
@@ -66,14 +42,14 @@ def test_the_file_is_private(writer, path) -> None:
 
 
 def test_the_run_is_written_first(writer, path, run) -> None:
-    """A reader knows whose journal it is as soon as there is one."""
+    """The run is written to the file as soon as the journal is opened."""
     writer()
 
     assert JournalReader(path).run == run
 
 
 def test_alive_while_open(writer, path) -> None:
-    """A journal is alive from its opening to its close, and ends as it was closed."""
+    """A journal is alive from opening to close and has the ending it was closed with."""
     open_one = writer()
     reader = JournalReader(path)
     before = (reader.alive(), reader.table()[1])
@@ -99,7 +75,7 @@ def test_close_is_idempotent(writer, path) -> None:
 
 @pytest.mark.parametrize("flushed", [False, True], ids=["in memory", "on disk"])
 def test_amend_adds_and_replaces(writer, path, rows, flushed: bool) -> None:
-    """Wherever a step's record is by then, later values win and the others stay."""
+    """Amending a step replaces its given values and keeps the others, before and after a write."""
     open_one = writer()
     open_one.append(0, 1.0, {"lr": 0.5, "loss": 2.0})
     open_one.append(1, 2.0, {"lr": 0.25, "loss": 3.0})
@@ -117,20 +93,22 @@ def test_amend_adds_and_replaces(writer, path, rows, flushed: bool) -> None:
 
 
 def test_amend_takes_a_copy(writer, path, rows) -> None:
-    """What the caller does with his mapping afterwards does not change the record."""
+    """Changing the mapping after `amend` does not change the record."""
     open_one = writer()
-    mine = {"val": 1.0}
-    open_one.amend(0, 1.0, mine)
-    mine["val"] = 2.0
+    metrics = {"val": 1.0}
+    open_one.amend(0, 1.0, metrics)
+    metrics["val"] = 2.0
     open_one.amend(0, 1.0, {"more": 3.0})
     open_one.flush()
 
     assert rows(path) == {0: (1.0, {"val": 1.0, "more": 3.0})}
-    assert mine == {"val": 2.0}
+    assert metrics == {"val": 2.0}
 
 
 def test_nan_is_a_value(writer, path, rows) -> None:
-    """A recorded NaN is not the same as none; infinities and -0.0 come back as they were."""
+    """A recorded NaN differs from a missing value, and infinities and -0.0 are read back
+    exactly.
+    """
     open_one = writer()
     open_one.append(0, 1.0, {"loss": math.nan, "a": math.inf})
     open_one.append(1, 2.0, {"a": -0.0})
@@ -145,7 +123,7 @@ def test_nan_is_a_value(writer, path, rows) -> None:
 
 
 def test_metrics_come_and_go(writer, path, rows) -> None:
-    """Each row has its own metrics, in one frame and across frames, whatever their names."""
+    """Rows may have different metrics, within a frame and across frames."""
     names = ["lr", "val/loss", "ä", "", "grad_norm/0.weight", "lr "]
     open_one = writer()
     expected = {}
@@ -162,7 +140,7 @@ def test_metrics_come_and_go(writer, path, rows) -> None:
 
 
 def test_many_rows(writer, path) -> None:
-    """20,000 rows come back exactly, in one go."""
+    """A journal of 20,000 rows is read back exactly."""
     values = np.random.default_rng(0).normal(size=(20_000, 3))
     open_one = writer()
     for step, (lr, norm, loss) in enumerate(values.tolist()):
@@ -177,7 +155,7 @@ def test_many_rows(writer, path) -> None:
 
 
 def test_wide_rows_make_small_frames(writer, path, monkeypatch) -> None:
-    """Frames stay small where each row holds thousands of metrics."""
+    """Frames stay small even if each row has thousands of metrics."""
     monkeypatch.setattr(writer_module, "FRAME_VALUES", 1000)
     open_one = writer()
     metrics = {f"grad_norm/{i}": float(i) for i in range(98)}
@@ -191,7 +169,7 @@ def test_wide_rows_make_small_frames(writer, path, monkeypatch) -> None:
 
 
 def test_a_journal_is_continued(writer, path, rows, run) -> None:
-    """A second writer of a finished run says `resume`, and the run is open again."""
+    """A second writer of a finished run records `resume`, and the run is open again."""
     first = writer()
     first.append(0, 1.0, {"lr": 0.5})
     first.close(State.FINISHED)
@@ -208,14 +186,14 @@ def test_a_journal_is_continued(writer, path, rows, run) -> None:
 
 
 def test_a_torn_journal_is_continued(writer, path, rows) -> None:
-    """Half a frame that a killed writer left does not hide what comes after it."""
+    """Rows appended after a killed writer's torn frame are readable."""
     first = writer()
     first.append(0, 1.0, {"lr": 0.5})
     first.flush()
     first.append(1, 2.0, {"lr": 0.25})
     first.close(State.FINISHED)
     entries = list(JournalReader(path).entries())
-    os.truncate(path, entries[2].end - 5)  # in the middle of step 1
+    os.truncate(path, entries[2].end - 5)  # This cuts the file in the middle of step 1.
     second = writer()
     second.append(2, 3.0, {"lr": 0.125})
     second.flush()
@@ -225,7 +203,7 @@ def test_a_torn_journal_is_continued(writer, path, rows) -> None:
 
 @pytest.mark.parametrize("kept", [0, 5, len(PREAMBLE) - 1])
 def test_a_torn_preamble_is_begun_anew(writer, path, run, kept: int) -> None:
-    """A writer killed before its first line was whole leaves no unreadable file."""
+    """A file with a torn preamble is started again."""
     path.write_bytes(PREAMBLE[:kept])
     writer()
 
@@ -234,7 +212,7 @@ def test_a_torn_preamble_is_begun_anew(writer, path, run, kept: int) -> None:
 
 @pytest.mark.parametrize("content", [b"lrtrack journal 2\nx", b"my thesis"])
 def test_another_file_is_never_written_to(path, run, content: bytes) -> None:
-    """A later format, or what is no journal at all, is left as it was."""
+    """A file of a later format or another kind is left unchanged."""
     path.write_bytes(content)
     with pytest.raises(JournalError, match=f"cannot continue {path}"):
         JournalWriter(path, run)
@@ -243,7 +221,7 @@ def test_another_file_is_never_written_to(path, run, content: bytes) -> None:
 
 
 def test_a_second_writer_is_refused(writer, path, run) -> None:
-    """Two writers would mix their steps: the second is told, the first goes on."""
+    """A second concurrent writer is refused, and the first continues."""
     open_one = writer()
     with pytest.raises(JournalError, match=f"another process is writing {path}"):
         JournalWriter(path, run)
@@ -254,13 +232,13 @@ def test_a_second_writer_is_refused(writer, path, run) -> None:
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path, run) -> None:
-    """Where no file can be made, the error names it."""
+    """A journal in a missing folder raises an error that names the file."""
     with pytest.raises(JournalError, match=r"cannot write .*nowhere"):
         JournalWriter(tmp_path / "nowhere" / "x.journal", run)
 
 
 def test_settle_sees_every_row_once(writer, path, rows) -> None:
-    """What `settle` makes of the values is what is written."""
+    """The values that `settle` returns are written, and it sees every row once."""
     seen = []
 
     def settle(found):
@@ -278,7 +256,7 @@ def test_settle_sees_every_row_once(writer, path, rows) -> None:
 
 
 def test_one_bad_value_takes_no_other_with_it(writer, path, rows) -> None:
-    """A value or a name that no column can hold is left out, with one warning."""
+    """A value or name that no column can hold is dropped alone, with one warning."""
     open_one = writer()
     with pytest.warns(LRTrackWarning, match="leaves values out") as caught:
         open_one.append(0, 1.0, {"lr": 0.5, "bad": object()})
@@ -296,7 +274,7 @@ def test_one_bad_value_takes_no_other_with_it(writer, path, rows) -> None:
 
 
 def test_trouble_in_upkeep_does_not_stop_the_writing(writer, path, rows, within_seconds) -> None:
-    """A failing `on_tick` is one warning, and rows go on reaching the file."""
+    """A failing `on_tick` gives one warning, and rows still reach the file."""
     calls = []
 
     def on_tick():
@@ -310,194 +288,6 @@ def test_trouble_in_upkeep_does_not_stop_the_writing(writer, path, rows, within_
         within_seconds(10, lambda: len(rows(path)) == 1)
 
     assert len(caught) == 1
-
-
-def test_a_killed_writer_leaves_what_it_wrote(path, rows) -> None:
-    """After SIGKILL the journal is whole up to the last write, and no longer alive."""
-    process = script(
-        """
-writer = JournalWriter(path, run)
-for step in range(100):
-    writer.append(step, float(step), {"lr": 0.5})
-writer.flush()
-print("ready", flush=True)
-time.sleep(600)
-""",
-        path,
-    )
-    with process:
-        ready = process.stdout.readline()
-        alive = JournalReader(path).alive()
-        process.kill()
-
-    assert (ready, alive) == ("ready\n", True)
-    assert JournalReader(path).alive() is False
-    assert rows(path) == {step: (float(step), {"lr": 0.5}) for step in range(100)}
-    assert JournalReader(path).table()[1] is None
-
-
-def test_a_forked_child_neither_writes_nor_keeps_the_lock(path, rows, within_seconds) -> None:
-    """A DataLoader worker outliving a killed trainer does not make its run look alive."""
-    process = script(
-        """
-warnings.simplefilter("ignore")  # that a process with threads forks
-writer = JournalWriter(path, run)
-writer.append(0, 1.0, {"lr": 0.5})
-writer.flush()
-ready, flushed = os.pipe()
-child = os.fork()
-if child == 0:
-    os.close(1), os.close(2)
-    writer.append(1, 2.0, {"lr": 9.0})
-    time.sleep(0.6)  # as long as the writer of the parent takes for a row
-    writer.flush()
-    os.write(flushed, b".")
-    time.sleep(600)
-    os._exit(0)
-os.read(ready, 1)
-print(child, flush=True)
-time.sleep(600)
-""",
-        path,
-    )
-    with process:
-        child = int(process.stdout.readline())
-        alive = JournalReader(path).alive()
-        process.kill()
-        try:
-            within_seconds(5, lambda: not JournalReader(path).alive())
-            os.kill(child, 0)  # it lives, and the journal does not
-        finally:
-            os.kill(child, signal.SIGKILL)
-
-    assert alive is True
-    assert rows(path) == {0: (1.0, {"lr": 0.5})}
-
-
-def test_a_full_disk_costs_one_warning_and_no_row(path, rows) -> None:
-    """While the disk takes nothing, training goes on; once there is room, every row is there."""
-    process = script(
-        """
-caught = []
-warnings.showwarning = lambda message, *rest: caught.append(str(message))
-writer = JournalWriter(path, run)
-writer.append(0, 0.0, {"lr": 0.5})
-writer.flush()
-_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, hard))
-for step in range(1, 40):
-    writer.append(step, float(step), {"lr": 0.5})
-    if step % 10 == 0:
-        writer.event("flush")
-    if step % 7 == 0:
-        writer.flush()
-writer.amend(39, 39.0, {"val": 1.0})
-before = path.stat().st_size
-time.sleep(0.7)
-resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-deadline = time.monotonic() + 300
-while path.stat().st_size == before and time.monotonic() < deadline:
-    time.sleep(0.02)
-writer.append(40, 40.0, {"lr": 0.25})
-writer.close(State.FINISHED)
-print(len(caught), caught[0])
-""",
-        path,
-    )
-    out, err = process.communicate(timeout=300)
-    events = [e.event["event"] for e in JournalReader(path).entries() if e.event]
-
-    assert err == ""
-    assert out.startswith(f"1 lrtrack cannot write {path}: ")
-    assert out.endswith("It keeps trying.\n")
-    assert events == ["run", "flush", "flush", "flush", "end"]
-    assert rows(path) == {
-        **{step: (float(step), {"lr": 0.5}) for step in range(39)},
-        39: (39.0, {"lr": 0.5, "val": 1.0}),
-        40: (40.0, {"lr": 0.25}),
-    }
-
-
-def test_a_disk_that_stays_full_is_said_at_the_end(path, rows) -> None:
-    """What is lost is said; what was written before is whole, and nothing is raised."""
-    process = script(
-        """
-caught = []
-warnings.showwarning = lambda message, *rest: caught.append(str(message))
-writer = JournalWriter(path, run)
-writer.append(0, 0.0, {"lr": 0.5})
-writer.flush()
-_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 50, hard))
-writer.append(1, 1.0, {"lr": 0.5})
-writer.close(State.FINISHED)
-print(*caught, sep="|")
-""",
-        path,
-    )
-    out, err = process.communicate(timeout=300)
-
-    assert err == ""
-    assert out.count("|") == 1
-    assert out.endswith(f"the last steps of {path} could not be written.\n")
-    assert rows(path) == {0: (0.0, {"lr": 0.5})}
-    assert JournalReader(path).alive() is False
-
-
-def test_a_disk_full_from_the_start_leaves_no_file(path) -> None:
-    """A journal that cannot even be begun is an error, and no broken journal stays behind."""
-    process = script(
-        """
-_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (5, hard))
-try:
-    JournalWriter(path, run)
-except Exception as error:
-    print(type(error).__name__, error)
-""",
-        path,
-    )
-    out, err = process.communicate(timeout=300)
-
-    assert err == ""
-    assert out.startswith("JournalError")
-    assert "cannot write" in out
-    assert not path.exists()
-
-
-def test_a_long_outage_drops_the_oldest_rows_only(path, rows) -> None:
-    """Memory is bounded: the oldest rows go, with a word, and events and newer rows stay."""
-    process = script(
-        """
-from lrtrack.journal import writer as module
-module.BACKLOG_ROWS, module.FRAME_ROWS, module.PERIOD = 10, 4, 60.0
-caught = []
-warnings.showwarning = lambda message, *rest: caught.append(str(message))
-writer = JournalWriter(path, run)
-_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 50, hard))
-for step in range(12):
-    writer.append(step, float(step), {"lr": 0.5})
-writer.event("flush")
-for step in range(12, 18):
-    writer.append(step, float(step), {"lr": 0.5})
-writer.flush()
-resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-writer.close(State.FINISHED)
-print(*caught, sep="|")
-""",
-        path,
-    )
-    out, err = process.communicate(timeout=300)
-    events = [e.event["event"] for e in JournalReader(path).entries() if e.event]
-
-    assert err == ""
-    assert [("keeps trying" in text, "oldest" in text) for text in out.split("|")] == [
-        (True, False),
-        (False, True),
-    ]
-    assert events == ["run", "flush", "end"]
-    assert sorted(rows(path)) == list(range(8, 18))
 
 
 NAMES = st.sampled_from(["lr", "loss", "val/loss", "ä"])
@@ -516,7 +306,7 @@ ACTIONS = st.lists(
 )
 @given(ACTIONS)
 def test_any_sequence_is_what_a_dict_would_hold(path, run, rows, actions) -> None:
-    """Appending, amending and flushing in any order give what a plain mapping gives."""
+    """Any sequence of appends, amendments and flushes gives what a plain dict would."""
     path.unlink(missing_ok=True)
     model: dict[int, tuple[float, dict[str, float]]] = {}
     step, writer = -1, JournalWriter(path, run)
@@ -535,7 +325,7 @@ def test_any_sequence_is_what_a_dict_would_hold(path, run, rows, actions) -> Non
             write(step, float(when), dict(metrics))
     writer.close(State.FAILED)
 
-    # as text, as a recorded NaN is not equal to itself; by name, as order tells nothing
+    # Compared as text because NaN is not equal to itself, and sorted by name.
     assert {s: (t, repr(sorted(m.items()))) for s, (t, m) in rows(path).items()} == {
         s: (t, repr(sorted(m.items()))) for s, (t, m) in model.items()
     }

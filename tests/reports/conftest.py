@@ -10,7 +10,7 @@ import pytest
 
 from lrtrack.records import History, Run, State, StepRecord
 from lrtrack.schedules import Schedule
-from lrtrack.stats import Comparison, compare_histories
+from lrtrack.stats import ComparisonResult, compare_histories
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.memory import MemoryTracker
 
@@ -43,7 +43,7 @@ def tracker() -> MemoryTracker:
 
 @pytest.fixture
 def add(tracker: MemoryTracker) -> Callable[..., None]:
-    """A function that writes one run, its losses step by step."""
+    """Writes one run, given its losses step by step."""
 
     def write(
         schedule: Schedule, losses: Sequence[float], *, state: State = State.FINISHED, **run: Any
@@ -69,13 +69,17 @@ def add(tracker: MemoryTracker) -> Callable[..., None]:
 
 @pytest.fixture
 def histories(tracker: MemoryTracker) -> Callable[[], list[History]]:
-    """A function that reads all runs back."""
+    """Reads all runs back."""
     return lambda: list(tracker.histories(Query("digits")))
 
 
 @pytest.fixture
-def comparison(add: Callable[..., None], histories: Callable[[], list[History]]) -> Comparison:
-    """Six schedules by three seeds, long labels among them; one run diverged, one still runs."""
+def comparison(
+    add: Callable[..., None], histories: Callable[[], list[History]]
+) -> ComparisonResult:
+    """Six schedules with three seeds each, some with long labels; one run diverged, one still
+    runs.
+    """
     for rank, schedule in enumerate(SCHEDULES):
         for seed in range(3):
             losses = [1.0, 0.1 * (rank + 1) + 0.01 * seed]
@@ -88,7 +92,7 @@ def comparison(add: Callable[..., None], histories: Callable[[], list[History]])
 
 @pytest.fixture(scope="session")
 def run_of() -> Callable[..., History]:
-    """A function of metric columns, by keyword, that makes one finished run of a schedule."""
+    """Builds one finished run of a schedule from metric columns."""
 
     def make(
         schedule: Schedule, seed: int = 0, *, steps: Sequence[int] | None = None,

@@ -1,4 +1,4 @@
-"""The HTML report in a real browser: what people see, and what its switches do."""
+"""The HTML report in a real browser."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OpenPage = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory, run_of: Any) -> Path:
-    """Three schedules by two seeds; one of all runs diverged, two reached the target."""
+    """A report on three schedules with two seeds; one run diverged, two reached the target."""
     rng = np.random.default_rng(0)
     histories = []
     for index, name in enumerate(NAMES):
@@ -48,7 +48,7 @@ def report(tmp_path_factory: pytest.TempPathFactory, run_of: Any) -> Path:
 
 @pytest.fixture
 def open_page(browser: Any, report: Path) -> Iterator[OpenPage]:
-    """A function that opens the report by its path; no error, no request may come of the test."""
+    """Opens the report; afterwards there must be no error and no request but the page itself."""
     context = None
     said: list[str] = []
 
@@ -79,12 +79,12 @@ def in_panels(page: Any) -> list[list[str]]:
 
 
 def words(page: Any, panel: int) -> list[str]:
-    """What stands at the axes of a panel."""
+    """The text at the axes of a panel."""
     return page.locator(f"#panels > div:nth-child({panel + 1}) text").all_text_contents()
 
 
 def test_opening(open_page):
-    """All panels are drawn, over one axis, with every schedule; how long it takes is printed."""
+    """All panels are drawn over one axis with every schedule; the time it takes is printed."""
     start = time.perf_counter()
     page = open_page()
     drawn = time.perf_counter() - start
@@ -102,7 +102,7 @@ def test_opening(open_page):
 
 
 def test_the_legend_switches_all_panels(open_page):
-    """A click takes a schedule out of each panel and a second puts it back; so do the buttons."""
+    """A click hides a schedule in each panel and a second click shows it; the buttons work too."""
     page = open_page()
     key = page.locator(".key").nth(1)
     seen = [in_panels(page)]
@@ -126,7 +126,7 @@ def test_the_legend_switches_all_panels(open_page):
     [("seconds", "seconds since the first step", 599.5), ("epoch", "epoch", 11.99)],
 )
 def test_the_axis_switches(open_page, axis, title, last):
-    """Steps become seconds or epochs in all panels; the range is that of the runs."""
+    """Steps become seconds or epochs in all panels, over the range of the runs."""
     page = open_page()
     page.get_by_text(axis, exact=True).first.click()
     labels = [
@@ -141,7 +141,7 @@ def test_the_axis_switches(open_page, axis, title, last):
 
 
 def test_scales_switch(open_page):
-    """Both axes, linear and logarithmic."""
+    """Both axes can be linear or logarithmic."""
     page = open_page()
     page.locator("input[name=y-scale][value=linear]").check(force=True)
     linear = words(page, 0)
@@ -155,7 +155,7 @@ def test_scales_switch(open_page):
 
 
 def test_smoothing(open_page):
-    """It changes the means of losses, not the single runs and not the learning rate."""
+    """Smoothing changes the means of losses, but neither single runs nor the learning rate."""
     page = open_page()
 
     def paths(kind: str) -> list[list[str]]:
@@ -175,7 +175,7 @@ def test_smoothing(open_page):
 
 
 def test_zooming(open_page):
-    """Dragging across one panel zooms all; the button shows everything again."""
+    """Dragging across one panel zooms all; the button shows the whole range again."""
     page = open_page()
     page.locator("#panels").scroll_into_view_if_needed()
     box = page.locator("#panels > div").first.bounding_box()
@@ -193,7 +193,7 @@ def test_zooming(open_page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_themes(open_page, scheme):
-    """The system's theme at first, the other at a click; lines are never the paper's colour."""
+    """The page starts in the system's theme and a click switches it; lines change colour too."""
     page = open_page(color_scheme=scheme)
 
     def look() -> tuple[str, str]:
@@ -213,7 +213,7 @@ def test_themes(open_page, scheme):
 
 
 def test_hostile_names_stay_text(open_page):
-    """In title, legend, tables and under the pointer; no script of theirs runs."""
+    """Hostile names are shown as text everywhere, and no script in them runs."""
     page = open_page()
     box = page.locator("#panels > div").first.bounding_box()
     page.locator("#panels").scroll_into_view_if_needed()
@@ -232,7 +232,7 @@ def test_hostile_names_stay_text(open_page):
 
 @pytest.mark.parametrize("width", [1280, 700])
 def test_nothing_sticks_out(open_page, width):
-    """The page is as wide as its window; wide tables scroll in themselves."""
+    """The page is as wide as its window; wide tables scroll on their own."""
     page = open_page(viewport={"width": width, "height": 900})
 
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -241,7 +241,7 @@ def test_nothing_sticks_out(open_page, width):
 
 
 def test_printing(open_page):
-    """On paper the switches are gone, the paper is white, and the curves are there."""
+    """A printed page is white, has the curves and lacks the controls."""
     page = open_page(color_scheme="dark")
     page.emulate_media(media="print")
 
@@ -251,7 +251,7 @@ def test_printing(open_page):
 
 
 def test_the_page_of_a_single_step(browser, run_of, tmp_path):
-    """One run with one step: a dot in each panel, and whole steps on the axis."""
+    """One run with one step has a dot in each panel and whole steps on the axis."""
     comparison = compare_histories(
         [run_of(Schedule("constant"), 0, loss=[0.5], lr=[0.1])], experiment=None, metric="loss"
     )
@@ -264,3 +264,13 @@ def test_the_page_of_a_single_step(browser, run_of, tmp_path):
 
     assert min(size for box in found for size in (box["width"], box["height"])) >= 5
     assert labels[0] == "0"
+
+
+def test_dots_are_titled(open_page):
+    """Each dot of the final values has its run's name and value as a title."""
+    page = open_page()
+    titles = page.locator(".dot title").all_text_contents()
+    finals = page.locator(".runs td:nth-child(6)").all_text_contents()
+
+    assert len(titles) == 5
+    assert titles[0] == f"{NASTY}-0: {finals[0]}"

@@ -1,4 +1,4 @@
-"""The chart of characters under the table."""
+"""The chart of characters below the table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def lines(comparison, width=80, axis="step", dotted=False, unicode=True) -> list
 
 
 def test_two_means(run_of):
-    """Each with its sign, at its height, over the whole width; the scale at the left."""
+    """Each mean has its sign and its height over the whole width, with the scale at the left."""
     found = lines(compared(
         run_of(CONSTANT, 0, loss=[3.0] * 11), run_of(CONSTANT, 1, loss=[5.0] * 11),
         run_of(STEP, 0, loss=[2.0] * 11),
@@ -47,7 +47,7 @@ def test_two_means(run_of):
 
 
 def test_a_shorter_schedule_ends_where_it_ends(run_of):
-    """No line where there was no step."""
+    """A curve ends at its schedule's last step."""
     found = lines(compared(
         run_of(CONSTANT, 0, loss=[1.0] * 101), run_of(STEP, 0, loss=[0.0] * 51)
     ))  # fmt: skip
@@ -57,7 +57,7 @@ def test_a_shorter_schedule_ends_where_it_ends(run_of):
 
 
 def test_large_beginnings_are_drawn_on_a_logarithm(run_of):
-    """What a linear axis would press flat stays visible, and the scale says values."""
+    """Values that a linear axis would flatten are drawn on a log scale."""
     found = lines(compared(run_of(CONSTANT, 0, loss=[1000.0, 10.0, 1.0, 1.0, 1.0, 1.0])))
 
     assert found[2].startswith("      1000┤")
@@ -65,7 +65,7 @@ def test_large_beginnings_are_drawn_on_a_logarithm(run_of):
 
 
 def test_it_fits_and_names_no_more_than_it_draws(run_of):
-    """Six schedules at most, the best, with names cut to the width."""
+    """At most the six best schedules are drawn and named, with names cut to the width."""
     comparison = compared(*(
         run_of(Schedule("学习率" * 30, {"k": k}), 0, loss=[1.0 + k] * 3) for k in range(8)
     ))  # fmt: skip
@@ -78,7 +78,7 @@ def test_it_fits_and_names_no_more_than_it_draws(run_of):
 
 @pytest.mark.parametrize("losses", [[0.5], [1.0, NAN], [0.0, 0.0], [None, 2.0]])
 def test_odd_runs(run_of, losses):
-    """A single value is a dot; where nothing is finite there is no chart."""
+    """A single value is a dot; without finite values there is no chart."""
     found = lines(compared(run_of(CONSTANT, 0, loss=losses)))
 
     assert bool(found) == (losses != [1.0, NAN])
@@ -86,7 +86,7 @@ def test_odd_runs(run_of, losses):
 
 
 def test_ascii_and_braille(run_of):
-    """Signs that every encoding has; dots where colours tell curves apart."""
+    """Without colours curves consist of ASCII signs, with colours of braille dots."""
     comparison = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5]))
 
     assert "".join(lines(comparison, unicode=False)).isascii()
@@ -95,7 +95,7 @@ def test_ascii_and_braille(run_of):
 
 @pytest.fixture
 def terminal():
-    """A function that opens a real pseudo-terminal of some size; what was written there."""
+    """Opens a pseudo-terminal of a given size and returns what was written to it."""
     opened = []
 
     def make(rows: int, columns: int):
@@ -123,7 +123,7 @@ def terminal():
     ("rows", "columns", "drawn"), [(50, 100, True), (27, 100, False), (50, 59, False)]
 )
 def test_only_where_there_is_room(run_of, terminal, monkeypatch, rows, columns, drawn):
-    """On a terminal that shows table and chart together."""
+    """The chart appears only on a terminal that has room for it and the table."""
     monkeypatch.delenv("COLUMNS", raising=False)
     comparison = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5]))
     file, said = terminal(rows, columns)
@@ -133,7 +133,7 @@ def test_only_where_there_is_room(run_of, terminal, monkeypatch, rows, columns, 
 
 
 def test_an_axis_that_is_not_there(run_of, tmp_path):
-    """Asked for epochs where there are none, the user is told, also without a terminal."""
+    """A missing epoch axis is an error, also without a terminal."""
     comparison = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5]))
     with (tmp_path / "out").open("w") as file:
         with pytest.raises(UsageError, match="There is no epoch axis"):

@@ -1,4 +1,4 @@
-"""The numbers behind curves: means and bands, x axes, fewer points, colours."""
+"""The numbers of curves: means and bands, x axes, downsampling and colours."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lrtrack.reports.curves import curves_of
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
 from lrtrack.reports.palette import COLOURS, DASHES, looks_of
 from lrtrack.schedules import Schedule
-from lrtrack.stats import Comparison, compare_histories
+from lrtrack.stats import ComparisonResult, compare_histories
 
 CONSTANT, STEP = Schedule("constant"), Schedule("StepLR", {"step_size": 30})
 NAN, INF = float("nan"), float("inf")
 
 
-def compared(*histories, metric="loss", **options) -> Comparison:
+def compared(*histories, metric="loss", **options) -> ComparisonResult:
     """A comparison of runs."""
     return compare_histories(list(histories), experiment="digits", metric=metric, **options)
 
@@ -30,7 +30,7 @@ def bundle(comparison, metric="loss", schedule=0):
 
 
 def test_mean_and_band_over_seeds(run_of):
-    """At each step the mean, the lowest and the highest of the runs."""
+    """Mean and band are the mean, the lowest and the highest value of the runs at each step."""
     found = bundle(compared(
         run_of(CONSTANT, 0, loss=[1.0, 0.5]), run_of(CONSTANT, 1, loss=[2.0, 0.25]),
         run_of(CONSTANT, 2, loss=[6.0, 0.0]),
@@ -42,7 +42,7 @@ def test_mean_and_band_over_seeds(run_of):
 
 
 def test_runs_of_different_lengths(run_of):
-    """The mean goes on as long as over half of the runs do, and the runs to their ends."""
+    """The mean ends once half of the runs have ended; each run's line continues to its own end."""
     found = bundle(compared(*(
         run_of(CONSTANT, seed, loss=[float(seed)] * size) for seed, size in enumerate((1, 3, 4))
     )))  # fmt: skip
@@ -53,7 +53,7 @@ def test_runs_of_different_lengths(run_of):
 
 
 def test_between_its_records_a_run_counts_on_a_straight_line(run_of):
-    """Runs that recorded different steps still have a mean."""
+    """Runs that recorded different steps have a mean, by linear interpolation."""
     found = bundle(compared(
         run_of(CONSTANT, 0, loss=[0.0, 4.0], steps=[0, 4]),
         run_of(CONSTANT, 1, loss=[1.0, 1.0, 1.0], steps=[0, 1, 4]),
@@ -64,7 +64,7 @@ def test_between_its_records_a_run_counts_on_a_straight_line(run_of):
 
 
 def test_a_diverged_run_is_a_line_and_not_in_the_mean(run_of):
-    """Its learning rate counts like any other's."""
+    """A diverged run has a line but is not in the mean, except in that of the learning rate."""
     comparison = compared(
         run_of(CONSTANT, 0, loss=[1.0, 0.5, 0.2], lr=[0.1] * 3),
         run_of(CONSTANT, 1, loss=[1.0, 1e9, INF], lr=[0.3] * 3),
@@ -78,7 +78,7 @@ def test_a_diverged_run_is_a_line_and_not_in_the_mean(run_of):
 
 
 def test_where_all_diverged_there_is_no_mean(run_of):
-    """Nothing is invented: no mean of the loss, all of the learning rate."""
+    """If all runs diverged, there is no mean of the loss, but one of the learning rate."""
     comparison = compared(run_of(CONSTANT, 0, loss=[1.0, NAN], lr=[0.1, 0.1]))
 
     assert bundle(comparison).mean.size == 0
@@ -86,7 +86,7 @@ def test_where_all_diverged_there_is_no_mean(run_of):
 
 
 def test_equal_lines_are_one(run_of):
-    """A learning rate that all seeds share is flat, also where a run is shorter."""
+    """A learning rate that all seeds share is flat, also if one run is shorter."""
     comparison = compared(
         run_of(CONSTANT, 0, loss=[1.0, 0.5], lr=[0.1, 0.05]),
         run_of(CONSTANT, 1, loss=[1.0, 0.4, 0.3], lr=[0.1, 0.05, 0.02]),
@@ -98,7 +98,7 @@ def test_equal_lines_are_one(run_of):
 
 
 def test_panels(run_of):
-    """The compared metric first, then loss, learning rate and norm where any run has them."""
+    """The compared metric comes first, then loss, learning rate and gradient norm if recorded."""
     comparison = compared(
         run_of(CONSTANT, 0, acc=[0.5], loss=[1.0], lr=[0.1]),
         run_of(STEP, 0, acc=[0.4], lr=[0.1], grad_norm=[2.0]),
@@ -114,7 +114,7 @@ def test_panels(run_of):
 
 
 def test_seconds_since_the_first_step(run_of):
-    """Each step stands at its mean time; the clock starts with training, not with a metric."""
+    """Each step is at its mean time; the clock starts with the first optimizer step."""
     late = run_of(CONSTANT, 0, loss=[None, 1.0, 0.5], lr=[None, 0.1, 0.1], pace=2.0)
     curves = curves_of(compared(late, run_of(CONSTANT, 1, loss=[1.0, 0.5, 0.2], pace=4.0)))
 
@@ -123,7 +123,7 @@ def test_seconds_since_the_first_step(run_of):
 
 
 def test_a_clock_that_was_set_back_draws_no_loop(run_of):
-    """Seconds never go down."""
+    """Seconds never decrease."""
     history = run_of(CONSTANT, 0, loss=[1.0] * 4, lr=[0.1] * 4)
     history.times[:] = [10.0, 12.0, 11.0, 14.0]
 
@@ -141,7 +141,7 @@ def test_a_clock_that_was_set_back_draws_no_loop(run_of):
     ],
 )
 def test_epochs(run_of, fields, places):
-    """From a recorded `epoch`, by step or by epoch, or from what `config` says."""
+    """Epochs come from a recorded `epoch`, by step or by epoch, or from `config`."""
     curves = curves_of(compared(run_of(CONSTANT, 0, loss=[1.0] * 4, **fields)))
 
     assert curves.places("epoch", (0,), np.arange(4)).tolist() == places
@@ -150,7 +150,7 @@ def test_epochs(run_of, fields, places):
 
 @pytest.mark.parametrize("size", [True, 0, -1, "two", None])
 def test_without_epochs_the_axis_is_refused(run_of, size):
-    """The message says how to have one; steps and seconds are always there."""
+    """A missing epoch axis is an error that says how to get one; steps and seconds always exist."""
     curves = curves_of(compared(
         run_of(CONSTANT, 0, loss=[1.0] * 4, config={"steps_per_epoch": size}),
         run_of(CONSTANT, 1, loss=[1.0] * 4, config={"steps_per_epoch": 2}),
@@ -162,7 +162,7 @@ def test_without_epochs_the_axis_is_refused(run_of, size):
 
 
 def test_a_ruler_of_many_steps_keeps_its_ends(run_of):
-    """128 knots at most, and every place as good as before where the pace is even."""
+    """A thinned ruler has at most 128 knots and the same positions at an even pace."""
     history = run_of(CONSTANT, 0, loss=[1.0] * 1000)
     ruler = curves_of(compared(history)).rulers["time"][0]
     thin = ruler.thinned()
@@ -173,7 +173,9 @@ def test_a_ruler_of_many_steps_keeps_its_ends(run_of):
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400), st.integers(4, 40))
 def test_fewer_points_keep_every_extreme(values, most):
-    """Ends, lowest and highest stay, in order, and hardly more points than allowed."""
+    """Downsampling keeps ends, minimum and maximum in order, with hardly more points than
+    allowed.
+    """
     found = np.array(values)
     kept = extremes(found, most)
 
@@ -184,7 +186,7 @@ def test_fewer_points_keep_every_extreme(values, most):
 
 
 def test_spikes_survive():
-    """Each of many single-step spikes, up or down, is still there, at its step and in full."""
+    """Each of many single-step spikes keeps its step and its value."""
     values = np.sin(np.arange(10_000) / 700)
     spikes = np.arange(137, 10_000, 401)
     values[spikes] = np.where(np.arange(spikes.size) % 2, 50.0, -50.0) + np.arange(spikes.size)
@@ -195,7 +197,7 @@ def test_spikes_survive():
 
 
 def test_gaps_stay_gaps():
-    """A curve is not drawn across what is not finite."""
+    """No line is drawn across values that are not finite."""
     values = np.ones(1000)
     values[500:520] = NAN
 
@@ -206,7 +208,7 @@ def test_gaps_stay_gaps():
 
 
 def test_stretches():
-    """Means, lowest and highest of each stretch over its finite values."""
+    """Means, minima and maxima of each stretch are over its finite values."""
     values = np.array([1.0, 3.0, NAN, 5.0, NAN, NAN])
     starts = stretches(6, 3)
 
@@ -218,7 +220,7 @@ def test_stretches():
 
 
 def test_a_schedule_has_its_colour_whoever_wins(run_of):
-    """The map follows names, not ranks; more schedules than colours differ by dashes."""
+    """Colours follow names, not ranks; more schedules than colours differ by dashes."""
     one = compared(run_of(CONSTANT, 0, loss=[1.0]), run_of(STEP, 0, loss=[2.0]))
     other = compared(run_of(CONSTANT, 0, loss=[2.0]), run_of(STEP, 0, loss=[1.0]))
     many = compared(*(

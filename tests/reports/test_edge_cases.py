@@ -1,4 +1,4 @@
-"""Comparisons at the edges, in every format for people and machines."""
+"""Extreme comparisons in every format."""
 
 import csv
 import io
@@ -89,7 +89,7 @@ CASES = {
 
 @pytest.fixture(params=CASES)
 def edge(request, add, histories):
-    """A comparison with a target that no run reaches, and how many schedules it has."""
+    """A comparison with a target that no run reaches, and its number of schedules."""
     CASES[request.param](add)
     options = {"experiment": "edge", "metric": "loss", "target": -5.0}
     return compare_histories(histories(), **options)
@@ -97,7 +97,7 @@ def edge(request, add, histories):
 
 @pytest.mark.parametrize("width", [80, 200])
 def test_tables(edge, width):
-    """Nothing is wider than the terminal; each schedule has its row, each warning its line."""
+    """No table is wider than the terminal, and it has a row per schedule and a line per warning."""
     report = report_of(edge)
     lines = terminal.text(report, width).splitlines()
 
@@ -110,7 +110,7 @@ def test_tables(edge, width):
 
 
 def test_machine_formats(edge):
-    """JSON is strict, CSV has a row a schedule, and each says what the warnings say."""
+    """JSON is strict, CSV has one row per schedule, and both contain the warnings."""
     data = json.loads(jsontext.render(edge), parse_constant=pytest.fail)
     rows = list(csv.DictReader(io.StringIO(csvtext.render(edge))))
 
@@ -124,7 +124,7 @@ def test_machine_formats(edge):
 
 
 def test_markdown(edge):
-    """One row a schedule, all of one width, and the warnings in their box."""
+    """Markdown has one row per schedule, all with the same cells, and the warnings in a box."""
     report = report_of(edge)
     lines = markdown.render(report).splitlines()
     table = [line for line in lines if line.startswith("|")]
@@ -136,7 +136,7 @@ def test_markdown(edge):
 
 
 def test_a_target_that_none_reached(add, histories):
-    """There is no median, and the table says of how many runs none did."""
+    """A target that no run reached has no median, and the table says how many runs there are."""
     _many(add, (STEP, CYCLE))
     options = {"experiment": None, "metric": "loss", "target": 0.01}
     report = report_of(compare_histories(histories(), **options))
@@ -147,7 +147,7 @@ def test_a_target_that_none_reached(add, histories):
 
 
 def test_times_of_mixed_devices_are_flagged(add, histories):
-    """Columns with times carry a mark that a note explains, and only where devices differ."""
+    """Columns with times have a mark and a note only if devices differ."""
     for schedule, device in ((STEP, "cpu"), (CYCLE, "cuda")):
         add(schedule, CURVE, seed=0, device_type=device)
     options = {"experiment": None, "metric": "loss", "target": 0.3}
@@ -161,7 +161,7 @@ def test_times_of_mixed_devices_are_flagged(add, histories):
 
 
 def test_ties_are_shown_as_ties(add, histories):
-    """Shared ranks have a sign of equality; the verdict of the second is a tie."""
+    """A shared rank is marked with "=" and the second schedule's verdict is a tie."""
     _all_equal(add)
     add(Schedule("LinearLR"), [0.6], seed=0)
     report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
@@ -173,7 +173,7 @@ def test_ties_are_shown_as_ties(add, histories):
 
 
 def test_the_long_form_where_there_is_room(add, histories):
-    """A narrow table has the number of runs alone, a wide one the words."""
+    """A narrow table shows only the number of runs, a wide one the words."""
     _many(add, (STEP, CYCLE))
     report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
     narrow, wide = (terminal.text(report, width).split("\n\n")[1] for width in (80, 200))
@@ -185,8 +185,9 @@ def test_the_long_form_where_there_is_room(add, histories):
 
 @pytest.mark.parametrize(("seeds", "told", "narrow"), [(2, 0, 0), (3, 1, 1), (10, 1, 0)])
 def test_intervals_are_explained(add, histories, seeds, told, narrow):
-    """Where there are intervals the reader learns what they are, and that few runs give narrow
-    ones; where there are none, there is no column for them."""
+    """Intervals have a note that explains them and warns of few runs; without intervals there is no
+    column.
+    """
     _many(add, (STEP, CYCLE), seeds=seeds)
     report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
 
@@ -196,7 +197,7 @@ def test_intervals_are_explained(add, histories, seeds, told, narrow):
 
 
 def test_many_flaws_are_counted(add, histories):
-    """Sixty schedules that diverged do not make sixty notes."""
+    """Sixty diverged schedules do not make sixty notes."""
     _many(add, [Schedule("StepLR", {"step_size": at}) for at in range(60)], curve=[1.0, math.nan])
     report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
 
@@ -205,7 +206,7 @@ def test_many_flaws_are_counted(add, histories):
 
 
 def test_figures_of_four_runs(add, histories):
-    """From four runs on there is an interquartile mean, in the table and in the CSV."""
+    """From four runs on, table and CSV have the interquartile mean."""
     _many(add, (STEP, CYCLE), seeds=4)
     comparison = compare_histories(histories(), experiment=None, metric="loss")
     report = report_of(comparison)

@@ -1,4 +1,4 @@
-"""The comparison as PNG and SVG."""
+"""Comparisons as PNG and SVG."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def texts(picture: bytes) -> list[str]:
 
 
 def test_a_picture_says_what_the_table_says(comparison):
-    """Headline, panels, and the schedules by their short names; the same bytes each time."""
+    """A picture has headline, panels and short names, and always the same bytes."""
     found = pictures.render(Document(comparison), "svg")
     said = texts(found)
 
@@ -46,7 +46,7 @@ def test_a_picture_says_what_the_table_says(comparison):
 
 
 def test_a_png_has_its_width(comparison):
-    """11 inches at 144 dots; one panel more for each metric."""
+    """A PNG is 11 inches wide at 144 dpi, and each metric adds a panel."""
     found = pictures.render(Document(comparison), "png")
     width, height = struct.unpack(">II", found[16:24])
 
@@ -55,7 +55,7 @@ def test_a_png_has_its_width(comparison):
 
 
 def test_names_are_no_mathematics_and_may_be_chinese(run_of):
-    """Dollar signs, backslashes and scripts that no font here has are drawn without a warning."""
+    """Dollar signs, backslashes and scripts without a font are drawn without a warning."""
     names = ("$x_1$ \\frac", "学习率调度器", "_hidden", "L" * 200)
     comparison = compared(*(run_of(Schedule(name), 0, loss=[1.0, 0.5]) for name in names))
     said = texts(pictures.render(Document(comparison), "svg"))
@@ -65,7 +65,7 @@ def test_names_are_no_mathematics_and_may_be_chinese(run_of):
 
 
 def test_of_many_schedules_the_best_are_drawn(run_of):
-    """A picture stays readable, and says what it leaves out."""
+    """A picture shows only the best of many schedules, and says so."""
     runs = [run_of(Schedule("StepLR", {"k": k}), 0, loss=[1.0 + k]) for k in range(60)]
     said = texts(pictures.render(Document(compared(*runs)), "svg"))
 
@@ -86,14 +86,14 @@ def test_of_many_schedules_the_best_are_drawn(run_of):
     ],
 )
 def test_odd_runs_are_drawn(run_of, metrics):
-    """A single step, nothing finite, all zero, nearly nothing, far too much."""
+    """Single steps, non-finite, zero, tiny and huge values can be drawn."""
     comparison = compared(*(run_of(CONSTANT, seed, **metrics) for seed in range(3)))
 
     assert pictures.render(Document(comparison), "png", axis="time").startswith(b"\x89PNG")
 
 
 def test_long_runs_stay_small(run_of):
-    """100 runs of 5,000 steps are a picture of under 2 MB."""
+    """A picture of 100 runs with 5,000 steps is smaller than 2 MB."""
     rng = np.random.default_rng(0)
     comparison = compared(*(
         run_of(Schedule("StepLR", {"k": k // 10}), k, loss=rng.random(5000)) for k in range(100)
@@ -103,7 +103,7 @@ def test_long_runs_stay_small(run_of):
 
 
 def test_epochs_only_where_there_are_some(run_of):
-    """The axis is named; asked for without epochs, it is an error that says what to do."""
+    """The epoch axis is titled; without epochs it is an error that says what to do."""
     known = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5], config={"steps_per_epoch": 1}))
 
     assert "epoch" in texts(pictures.render(Document(known), "svg", axis="epoch"))
@@ -112,7 +112,7 @@ def test_epochs_only_where_there_are_some(run_of):
 
 
 def test_no_global_figure_is_made(comparison):
-    """Whoever has figures open in a notebook keeps exactly those."""
+    """Figures that the user has open in pyplot are not touched."""
     pictures.render(Document(comparison), "png")
 
     pyplot = sys.modules.get("matplotlib.pyplot")
@@ -121,7 +121,7 @@ def test_no_global_figure_is_made(comparison):
 
 @pytest.fixture
 def saved(monkeypatch) -> list[Any]:
-    """Every matplotlib figure that is saved, as it is after drawing."""
+    """Every matplotlib figure that is saved, after drawing."""
     kept: list[Any] = []
     save = Figure.savefig
 
@@ -134,14 +134,14 @@ def saved(monkeypatch) -> list[Any]:
 
 
 def visible(figure: Figure) -> list[Text]:
-    """All text that a drawn figure shows: ticks, axis labels, titles, legends."""
+    """All visible text of a drawn figure: ticks, axis labels, titles, legends."""
     drawn = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
     assert {text.get_parse_math() or text.get_usetex() for text in drawn} == {False}
     return drawn
 
 
 def in_plain_words(label: str) -> float:
-    """The value of a tick label, which may be `1,000`, `0.05` or `2×10⁻⁵`."""
+    """The value of a tick label such as `1,000`, `0.05` or `2×10⁻⁵`."""
     plain = label.replace(",", "").replace("−", "-")
     mantissa, _, power = plain.rpartition("10⁻") if "⁻" in plain else plain.rpartition("10")
     digits = power.translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789"))
@@ -156,7 +156,7 @@ def in_plain_words(label: str) -> float:
 )
 @pytest.mark.parametrize("form", ["png", "svg"])
 def test_every_text_of_a_picture_is_plain(run_of, saved, form, settings):
-    """On logarithmic axes too, whatever the user's matplotlibrc says, nothing is read as TeX."""
+    """No text is interpreted as TeX, also on log axes and with the user's matplotlibrc."""
     fall = np.geomspace(9.0, 2e-7, 60)
     runs = [
         run_of(Schedule(NASTY, {"k": k}), k, loss=k + fall, grad_norm=1e6 * fall, lr=fall,
@@ -197,5 +197,5 @@ def test_every_text_of_a_picture_is_plain(run_of, saved, form, settings):
     ],
 )  # fmt: skip
 def test_ticks_of_logarithmic_axes(value, expected):
-    """Plain digits near one, else powers of ten in Unicode, in four significant digits."""
+    """Ticks have plain digits near one and otherwise powers of ten in Unicode."""
     assert expected == matplotlib_setup.tick_text(value)

@@ -23,7 +23,7 @@ def test_json_is_the_comparison(comparison):
 
 
 def test_csv_has_every_digit(comparison):
-    """One row a schedule; numbers come back as they were, missing ones are empty."""
+    """CSV has one row per schedule with unrounded numbers; missing ones are empty."""
     rows = list(csv.DictReader(io.StringIO(csvtext.render(comparison))))
     best = comparison.schedules[0]
 
@@ -48,7 +48,7 @@ def test_csv_holds_no_formulas(add, histories, sign):
 
 
 def test_csv_of_runs(comparison, histories):
-    """One row a run, with the ids; a diverged run has no final value."""
+    """CSV has one row per run with its ids; a diverged run has no final value."""
     rows = list(csv.DictReader(io.StringIO(csvtext.render_runs(rows_of(histories(), "loss")))))
     diverged = [row for row in rows if row["diverged"] == "true"]
 
@@ -57,7 +57,7 @@ def test_csv_of_runs(comparison, histories):
 
 
 def test_json_of_runs(comparison, histories):
-    """The runs with all that is known of them."""
+    """JSON has every field of the runs."""
     found = json.loads(jsontext.render_runs(rows_of(histories(), "loss"), "digits", "loss"))
     run = found["runs"][-1]
 
@@ -68,7 +68,7 @@ def test_json_of_runs(comparison, histories):
 
 
 def test_the_markdown_table(comparison):
-    """A heading, one row a schedule, numbers to the right, the best in bold."""
+    """The table has a heading, one row per schedule, aligned numbers and the best in bold."""
     lines = markdown.render(report_of(comparison)).splitlines()
 
     assert lines[0] == "### digits · loss (lower is better) · 6 schedules, 18 runs"
@@ -92,12 +92,12 @@ def test_the_markdown_table(comparison):
     ],
 )
 def test_markdown_is_escaped(text, expected):
-    """Text from outside stays text."""
+    """Markup in text from trackers is escaped."""
     assert expected == markdown.escape(text)
 
 
 def test_markdown_cells_stay_in_their_columns():
-    """A pipe in a name makes no further column."""
+    """A pipe in a name does not split its cell."""
     report = Report(
         "t", "h", (Column("a", Cell), Column("b", Cell)), ((Cell("x|y", tone=Tone.BAD), Cell("z")),)
     )

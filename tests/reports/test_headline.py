@@ -1,4 +1,4 @@
-"""The sentence that says what came out."""
+"""The sentence with the result of a comparison."""
 
 import math
 
@@ -19,7 +19,7 @@ ASIDE = [(3.5 - seed + (seed == 0) / 10) / 1000 for seed in range(8)]
 
 @pytest.fixture
 def said(add, histories):
-    """A function that runs schedules, one value a run by seed, and gives the headline."""
+    """Compares schedules, given one value per run by seed, and returns the headline."""
 
     def say(values, *, states=None, **options):
         for schedule, losses in values.items():
@@ -37,8 +37,9 @@ def _around(center, offsets=EIGHT):
 
 
 def test_the_issues_sentence(said):
-    """The best with its interval and seeds, who is not distinguishable, who is worse by how much;
-    a parameter only where it is needed."""
+    """The headline has the best with its interval and seeds, the indistinguishable and the
+    worse.
+    """
     found = said({CYCLE: _around(0.082), WIDE: _around(0.0821, ASIDE), STEP: _around(0.0918)})
 
     assert found == (
@@ -60,19 +61,19 @@ def test_the_issues_sentence(said):
     ],
 )  # fmt: skip
 def test_one_schedule(said, losses, expected):
-    """With one schedule there is nothing to compare, and nothing is claimed."""
+    """A single schedule is reported without a comparison."""
     assert expected == said({STEP: losses})
 
 
 def test_too_few_runs(said):
-    """Where no difference could have come out, that is said, with the number of runs."""
+    """If no difference could be significant, the headline says so with the number of runs."""
     assert said({STEP: [0.1, 0.2], COSINE: [0.3, 0.4]}).endswith(
         "2 seeds; 2 runs are too few to separate CosineAnnealingLR from it."
     )
 
 
 def test_many_schedules_keep_it_short(said):
-    """From four of one verdict on they are counted."""
+    """More than three schedules with the same verdict are counted."""
     nine = [*EIGHT, 0.0]
     worse = {Schedule("StepLR", {"n": at}): _around(1.0 + at, nine) for at in range(5)}
     near = {Schedule("CyclicLR", {"n": at}): _around(0.5, [*ASIDE, 0.0]) for at in range(4)}
@@ -85,14 +86,14 @@ def test_many_schedules_keep_it_short(said):
 
 
 def test_all_tie(said):
-    """Equal schedules are called equal."""
+    """Schedules with equal means are reported as a tie."""
     found = said({STEP: [0.5] * 3, COSINE: [0.5] * 3, CYCLE: [0.5] * 3})
 
     assert found == "All 3 schedules tie at a final loss of 0.5000."
 
 
 def test_some_tie_for_the_first_place(said):
-    """Those that tie are named together, and the others are told from them."""
+    """Schedules that tie for the best are named together, and the others are compared with them."""
     found = said({STEP: _around(0.5), COSINE: _around(0.5), CYCLE: _around(1.5)})
 
     assert found == (
@@ -102,7 +103,7 @@ def test_some_tie_for_the_first_place(said):
 
 
 def test_large_values_and_no_percentage(said):
-    """Accuracies are told in their own unit, as a percentage would be read as points."""
+    """Differences of accuracies are absolute, because percentages would be read as points."""
     found = said(
         {STEP: _around(0.5), COSINE: _around(0.94), CYCLE: _around(0.94, ASIDE)}, mode="max"
     )
@@ -121,12 +122,12 @@ def test_large_values_and_no_percentage(said):
     ],
 )
 def test_percentages_only_where_they_make_sense(said, best, other, expected):
-    """Around and below zero the difference is told, of something tiny the factor."""
+    """Around and below zero differences are absolute, and huge ones are factors."""
     assert said({STEP: _around(best), CYCLE: _around(other)}).endswith(expected)
 
 
 def test_divergence_is_told_as_that(said):
-    """A mean of the runs that survived is no measure of how much worse a schedule is."""
+    """A schedule with diverged runs is reported as diverged, not as a percentage worse."""
     found = said({STEP: _around(0.5), CYCLE: [*_around(0.6)[:7], math.nan], COSINE: [math.inf] * 8})
 
     assert found.endswith(
@@ -135,14 +136,14 @@ def test_divergence_is_told_as_that(said):
 
 
 def test_runs_that_go_on(said):
-    """What is not finished yet is said of the best."""
+    """The headline says how many runs of the best schedule have not finished."""
     found = said({STEP: [0.1, 0.2, 0.3], CYCLE: [0.5, 0.6, 0.7]}, states={(STEP, 1): State.RUNNING})
 
     assert "], 3 seeds (1 not finished); 3 runs are too few" in found
 
 
 def test_schedules_without_the_metric(said, add):
-    """What has no value is said to have none, also against a baseline."""
+    """Schedules without the metric are reported as such, also against a baseline."""
     add(EXP, [], seed=0)
     losses = {STEP: [0.1, 0.2], COSINE: [0.3, 0.4]}
 
@@ -150,12 +151,12 @@ def test_schedules_without_the_metric(said, add):
         "; 2 runs are too few to separate CosineAnnealingLR from it; ExponentialLR has no loss."
     )
     assert said({}, baseline="ExponentialLR").endswith(
-        "2 seeds. Against the baseline ExponentialLR: no runs to tell."
+        "2 seeds. Against the baseline ExponentialLR: no runs to compare."
     )
 
 
 def test_against_a_baseline(said):
-    """All is told against the baseline, better and worse."""
+    """With a baseline, the other schedules are better or worse than it."""
     values = {
         CYCLE: _around(0.4), STEP: _around(0.5), COSINE: _around(0.6), EXP: _around(0.5, ASIDE),
     }  # fmt: skip
@@ -167,7 +168,7 @@ def test_against_a_baseline(said):
 
 
 def test_the_baseline_may_be_the_best(said):
-    """Then the sentence says that it is."""
+    """A baseline that is the best is named as both."""
     found = said({CYCLE: _around(0.4), STEP: _around(0.6)}, baseline="OneCycleLR")
 
     assert found.startswith("OneCycleLR, the baseline, has the lowest final loss: 0.4000 [")
@@ -175,7 +176,7 @@ def test_the_baseline_may_be_the_best(said):
 
 
 def test_a_tie_with_the_baseline(said):
-    """Behind the best, equal to the baseline."""
+    """A schedule behind the best may tie with the baseline."""
     found = said({CYCLE: _around(0.4), STEP: _around(0.6), EXP: _around(0.6)}, baseline="StepLR")
 
     assert found.endswith(
@@ -196,14 +197,14 @@ def test_a_tie_with_the_baseline(said):
     ],
 )  # fmt: skip
 def test_the_baseline_may_tie_for_the_first_place(said, baseline, expected):
-    """Whichever of those that tie is the baseline, the tie is told."""
+    """A baseline that ties for the best is reported with the tie."""
     losses = {EXP: [0.4, 0.6], STEP: [0.6, 0.4], CYCLE: [0.8, 0.9]}
 
     assert said(losses, baseline=baseline).startswith(expected)
 
 
 def test_long_names_are_cut(said):
-    """No name takes the sentence over, not in wide characters either."""
+    """Long names are cut, also those of wide characters."""
     found = said({Schedule("学" * 200): [0.1], Schedule("x" * 200): [0.2]})
 
     assert "学" * 23 + "… has" in found
@@ -211,7 +212,7 @@ def test_long_names_are_cut(said):
 
 
 def test_runs_without_seeds_are_runs(said, add):
-    """Only distinct seeds are called seeds."""
+    """Runs without distinct seeds are called runs."""
     add(STEP, [0.3], id="a" * 32)
 
     assert said({STEP: [0.1]}) == "StepLR ends at loss 0.2000 ± 0.1414, 2 runs."

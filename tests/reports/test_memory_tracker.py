@@ -1,4 +1,4 @@
-"""The tracker in memory."""
+"""The in-memory tracker."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ from lrtrack.trackers.memory import MemoryTracker
 
 @pytest.fixture
 def sink(tracker):
-    """The writing half for one run."""
+    """The sink of one run."""
     return tracker.sink(Run(id="a" * 32, name="one"), tracker.target("X"), None)
 
 
 def test_it_is_a_tracker(tracker):
-    """It has all that a tracker has; nobody opens runs in it by hand."""
+    """The tracker is a `Tracker`, and never has an active run that lrtrack did not open."""
     assert isinstance(tracker, Tracker)
     assert (tracker.active(), tracker.status()) == (False, "0 runs in this process")
     assert (
@@ -27,7 +27,7 @@ def test_it_is_a_tracker(tracker):
 
 
 def test_what_is_written_is_read(tracker, sink):
-    """Records of one step are merged, steps come sorted, absent values are marked."""
+    """Records of one step are merged, steps are sorted, and absent values are marked."""
     assert sink.open().id == "a" * 32
     sink.write([StepRecord(1, 5.0, {"loss": 2.0}), StepRecord(0, 4.0, {"loss": np.nan})], False)
     sink.write([StepRecord(1, 6.0, {"acc": 0.5})], True)
@@ -42,7 +42,7 @@ def test_what_is_written_is_read(tracker, sink):
 
 
 def test_the_columnar_file_is_kept(tracker, sink, tmp_path):
-    """An upload's bytes stay with the run."""
+    """The bytes of an upload are kept with the run."""
     path = tmp_path / "history.parquet"
     path.write_bytes(b"columns")
     sink.upload(path)
@@ -51,7 +51,7 @@ def test_the_columnar_file_is_kept(tracker, sink, tmp_path):
 
 
 def test_unknown_experiments_and_filters(tracker, sink):
-    """The nearest experiment is offered; raw filters are refused; no experiment means all."""
+    """An unknown experiment is an error with the nearest name, and raw filters are refused."""
     sink.open()
     with pytest.raises(NothingFound, match="Unknown experiment 'Y'"):
         list(tracker.histories(Query("Y")))

@@ -1,4 +1,4 @@
-"""The fragment that a notebook shows, in a real browser."""
+"""The HTML fragment for notebooks, in a real browser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HOSTILE = (
 
 
 def page_with(browser: Any, fragment: str) -> Any:
-    """A page as notebooks are: the fragment somewhere in a cell."""
+    """A page with the fragment in a cell, as in a notebook."""
     page = browser.new_page(viewport={"width": 700, "height": 600})
     page.errors = []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
@@ -33,7 +33,7 @@ def page_with(browser: Any, fragment: str) -> Any:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_stay_text(browser, add, histories, name):
-    """A schedule's name is shown letter by letter, makes no element, and runs nothing."""
+    """A hostile schedule name is shown literally, creates no element and runs no script."""
     add(Schedule(name, {"of": name}), [1.0, 0.5], seed=0)
     add(Schedule("constant"), [1.0, 0.6], seed=0)
     report = report_of(compare_histories(histories(), experiment=name, metric="loss"))
@@ -51,7 +51,9 @@ def test_hostile_names_stay_text(browser, add, histories, name):
 
 
 def test_all_of_the_report_is_shown(browser, comparison):
-    """Headline, every row and cell, warnings open, the notes on demand; no wider than the cell."""
+    """Headline, rows, cells and warnings are visible, notes unfold, and nothing exceeds the
+    cell.
+    """
     report = report_of(comparison)
     page = page_with(browser, notebook.render(report))
     cells = [cell.short or cell.text for row in report.rows for cell in row]
@@ -69,7 +71,7 @@ def test_all_of_the_report_is_shown(browser, comparison):
 
 
 def test_diagnoses_are_shown():
-    """They stand under their own heading; without any there is none."""
+    """Diagnoses have their own heading, which is missing without any."""
     plain = Report("t", "h", (Column("a", Cell),), ((Cell("x", tone=Tone.BAD),),))
     told = notebook.render(replace(plain, diagnoses=("LR001: <never> stepped",)))
 
@@ -79,7 +81,7 @@ def test_diagnoses_are_shown():
 
 
 def test_it_is_small(comparison):
-    """A cell's output is kept in the notebook's file: some kilobytes, and no script."""
+    """The fragment is a few kilobytes without a script, because it is saved in the notebook."""
     fragment = notebook.render(report_of(comparison))
 
     assert len(fragment) < 20_000

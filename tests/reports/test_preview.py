@@ -1,4 +1,4 @@
-"""Previews as words, characters, pictures, pages and CSV."""
+"""Previews as text, charts, pictures, pages and CSV."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def preview(**rates: np.ndarray) -> Preview:
 
 
 def test_what_is_said_of_curves():
-    """Title, notes where an assumption is made, and each curve's first, highest and last rate."""
+    """A preview has a title, notes on assumptions, and each curve's first, highest and last
+    rate.
+    """
     rates = {
         "plateau": np.full(1000, 0.1),
         "warmup(steps=9) -> time(rate=1)": np.append(np.linspace(0, 0.25, 999), 0.123456),
@@ -43,7 +45,7 @@ def test_what_is_said_of_curves():
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=300), st.integers(5, 40))
 def test_thinning_keeps_the_extremes(values: list[float], most: int):
-    """A chart's points are the curve's own, few enough, with ends, highest and lowest rate."""
+    """A chart's points are few, and include the ends, the highest and the lowest rate."""
     rates = np.array(values)
     at, kept = thin(rates, most)
 
@@ -55,7 +57,7 @@ def test_thinning_keeps_the_extremes(values: list[float], most: int):
 
 
 def test_a_chart_of_one_curve():
-    """Braille at 80 columns: rates at the left, steps below, the highest point at the top."""
+    """One curve is drawn in braille at 80 columns, with rates at the left and steps below."""
     lines = terminal.text(preview(line=LINE)).splitlines()
 
     assert lines[0] == "Rates"
@@ -71,7 +73,7 @@ def test_a_chart_of_one_curve():
 
 
 def test_a_chart_of_several_curves_without_colours():
-    """Each has its own sign, which the legend explains."""
+    """Without colours each curve has its own sign, which the legend explains."""
     text = terminal.text(preview(line=LINE, flat=FLAT))
     lines = text.splitlines()
 
@@ -81,7 +83,7 @@ def test_a_chart_of_several_curves_without_colours():
 
 
 def test_a_steep_curve_has_no_holes():
-    """A jump is drawn as a line from end to end."""
+    """A jump is drawn as a continuous line."""
     rates = np.repeat([1.0, 0.0], 50)
     lines = terminal.text(preview(a=rates, b=rates)).splitlines()[2:19]
     columns = list(zip(*(line[11:].ljust(69) for line in lines), strict=True))
@@ -92,7 +94,7 @@ def test_a_steep_curve_has_no_holes():
 
 @pytest.mark.parametrize("width", [40, 79, 80, 200])
 def test_a_chart_fits_its_width(width: int):
-    """From a narrow terminal on; long specs are broken, and nothing of them is lost."""
+    """A chart fits a narrow terminal; long specs are broken without loss."""
     spec = "warmup(steps=100, start=0.01) -> flat_cosine(flat=0.5, min_lr=0.00001)"
     text = terminal.text(preview(**{spec: LINE}), width)
 
@@ -108,7 +110,7 @@ class _Terminal(io.StringIO):
 
 
 def test_colours_on_a_terminal_unless_unwanted(monkeypatch):
-    """Curves in braille, told apart by colour; with NO_COLOR by signs."""
+    """Curves are braille in colour, or signs with NO_COLOR."""
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     coloured, plain = _Terminal(), _Terminal()
@@ -127,7 +129,7 @@ class _Ascii(io.StringIO):
 
 
 def test_a_terminal_without_unicode_gets_ascii(monkeypatch):
-    """Signs and lines that every encoding has."""
+    """A terminal without Unicode gets ASCII signs and lines."""
     monkeypatch.setenv("COLUMNS", "60")
     file = _Ascii()
     terminal.write(preview(**{"line→": LINE}), file)
@@ -141,7 +143,7 @@ def test_a_terminal_without_unicode_gets_ascii(monkeypatch):
     [np.zeros(5), np.full(5, 0.1), np.array([0.3]), np.array([0.1, 0.2]), np.array([1.0, 1.01])],
 )
 def test_odd_curves_are_drawn(rates: np.ndarray):
-    """All zero, all the same, a single step, two steps, far from zero."""
+    """Curves that are zero, constant, very short or far from zero can be drawn."""
     text = terminal.text(preview(odd=rates))
 
     assert any("\u2800" < sign <= "\u28ff" for sign in text)
@@ -149,14 +151,14 @@ def test_odd_curves_are_drawn(rates: np.ndarray):
 
 
 def test_a_png_has_its_size():
-    """8 × 4.5 inches at 144 dots, whatever the labels."""
+    """A PNG is 8 × 4.5 inches at 144 dpi, whatever the labels."""
     found = picture.render(preview(**{"line " * 60: LINE, "_hidden $a$": FLAT}), "png")
 
     assert struct.unpack(">II", found[16:24]) == (1152, 648)
 
 
 def test_an_svg_says_its_labels():
-    """Text as text, also where matplotlib would read mathematics or hide a label."""
+    """An SVG has its labels as text, also if matplotlib would interpret or hide them."""
     found = picture.render(preview(**{NASTY: LINE, "_flat": FLAT}), "svg")
     texts = [node.text for node in ElementTree.fromstring(found).iter() if node.text]
 
@@ -165,7 +167,7 @@ def test_an_svg_says_its_labels():
 
 
 class _Page(html.parser.HTMLParser):
-    """What is in a page."""
+    """The tags and text of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -186,7 +188,7 @@ class _Page(html.parser.HTMLParser):
 
 
 def test_a_page_stands_alone_and_escapes():
-    """The picture is inside, nothing is loaded or run, and a label stays a label."""
+    """The page contains the picture, loads and runs nothing, and escapes labels."""
     found = _Page(page.render(preview(**{NASTY: LINE})))
 
     assert found.tags.count("svg") == 1
@@ -197,7 +199,7 @@ def test_a_page_stands_alone_and_escapes():
 
 
 def test_csv_has_every_step_in_full():
-    """A row a step, the same floats, also where a chart would thin them out."""
+    """CSV has one row per step with unrounded rates, also if a chart would be downsampled."""
     rates = np.random.default_rng(0).random(10_000)
     text = csvtext.render(preview(**{"a, b": rates, "c": rates / 3}))
     head, *rows = csv.reader(io.StringIO(text))

@@ -1,4 +1,4 @@
-"""Words, columns and number formats."""
+"""Text, columns and number formats of reports."""
 
 import math
 
@@ -28,7 +28,7 @@ from lrtrack.stats import Spread, compare_histories
     ],
 )
 def test_numbers_have_four_significant_digits(value, expected):
-    """Four digits, as few zeros as can be, exponents only for the very small and large."""
+    """Numbers have four significant digits, and exponents only if very small or large."""
     assert expected == number(value)
 
 
@@ -36,18 +36,18 @@ def test_numbers_have_four_significant_digits(value, expected):
     ("value", "expected"), [(0.1, "0.1"), (30.0, "30"), (1e-5, "1e-05"), (0.00312, "0.00312")]
 )
 def test_trimmed_numbers(value, expected):
-    """Settings are written without zeros at the end."""
+    """Trimmed numbers have no trailing zeros."""
     assert expected == number(value, trim=True)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(None, "–"), (812.4, "812"), (3.14159, "3.14")])
 def test_rates(value, expected):
-    """Large rates are whole."""
+    """Large rates are whole numbers."""
     assert expected == rate(value)
 
 
 def test_mean_and_deviation():
-    """The deviation has the mean's decimals, or its own where it would vanish."""
+    """The deviation has the mean's decimals, or its own if it would be rounded to zero."""
     spread = Spread(0.1234, 0.012, None, None, None, None, ())
     small = Spread(0.1234, 0.0000012, None, None, None, None, ())
 
@@ -61,12 +61,12 @@ def test_mean_and_deviation():
     [([0.5, 0.06], 4), ([0.5, 0.005], None), ([12.0, 3.0, None], 2), ([], None), ([1e-9], None)],
 )
 def test_decimals_of_a_column(values, expected):
-    """One number of decimals for all, as long as every value keeps three digits."""
+    """A column has one number of decimals as long as every value keeps three digits."""
     assert expected == places(values)
 
 
 def test_some_names():
-    """A few names in words."""
+    """A few names are joined, and more are counted."""
     assert some(["a"]) == "a"
     assert some(["a", "b"]) == "a and b"
     assert some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
@@ -86,13 +86,13 @@ def test_some_names():
     ],
 )
 def test_clean(text, expected):
-    """Escape sequences, control and invisible characters do not get through; markup does."""
+    """Escape sequences, control and invisible characters are removed; markup is kept."""
     assert expected == clean(text)
 
 
 @given(st.text())
 def test_clean_text_steers_nothing(text):
-    """Whatever comes in, what comes out is printable, on one line, and stays as it is."""
+    """Cleaned text is printable, on one line, and unchanged by cleaning it again."""
     found = clean(text)
 
     assert found.isprintable() or not found or all(c.isprintable() or ord(c) > 159 for c in found)
@@ -100,7 +100,7 @@ def test_clean_text_steers_nothing(text):
 
 
 def test_short_labels_hold_what_tells_schedules_apart():
-    """Only differing parameters of schedules of one name are shown, inner schedules by name."""
+    """Short labels have only parameters that differ, and the names of inner schedules."""
     one, other = (
         Schedule("SequentialLR", {"schedulers": [{"name": "A", "x": 1}, {"name": "B", "y": y}]})
         for y in (1, 2)
@@ -116,7 +116,7 @@ def test_short_labels_hold_what_tells_schedules_apart():
 
 
 def test_short_labels_of_other_structures_need_no_parameters():
-    """What stands inside tells two chains apart already."""
+    """Chains of different schedules need no parameters in their short labels."""
     warm, flat = (
         Schedule("SequentialLR", {"schedulers": [{"name": name, "n": 3}, {"name": "B", "t": n}]})
         for n, name in enumerate(("LinearLR", "ConstantLR"))
@@ -129,7 +129,7 @@ def test_short_labels_of_other_structures_need_no_parameters():
 
 
 def test_short_labels_name_a_functions_settings_once():
-    """A partial's keyword arguments are parameters, and need not be read in its text too."""
+    """A partial's keyword arguments are shown as parameters, and not again in its text."""
     one, other, cosine = (
         Schedule("LambdaLR", {"lr_lambda": f"optim.{name}(warmup={warmup})", "warmup": warmup})
         for name, warmup in (("linear", 1), ("linear", 2), ("cosine", 1))
@@ -146,7 +146,7 @@ def test_short_labels_name_a_functions_settings_once():
 
 
 def test_short_labels_stay_apart():
-    """Labels that would come out alike stay whole; other fields follow the schedule."""
+    """Labels whose short forms would be equal stay whole; other fields follow the schedule."""
     step = Schedule("StepLR", {"gamma": 0.1})
     rates = [(f"{step.label}, optimizer.lr={rate}", step) for rate in (0.1, 0.2)]
     mixed = [("StepLR", None)]
@@ -159,7 +159,7 @@ def test_short_labels_stay_apart():
 
 
 def test_the_report_of_a_comparison(comparison):
-    """Title, headline, the first row and the notes say what came out."""
+    """The report has a title, a headline, rows and notes."""
     report = report_of(comparison)
     best = [cell.text for cell in report.rows[0]]
 
@@ -181,7 +181,7 @@ def test_the_report_of_a_comparison(comparison):
 
 
 def test_flawed_rows_are_marked(comparison):
-    """A schedule with diverged runs is last and bad, an unfinished one has a star."""
+    """A schedule with diverged runs is last and marked as bad, an unfinished one has a star."""
     rows = {row[1].short: row for row in report_of(comparison).rows}
 
     assert (rows["OneCycleLR"][2].text, rows["OneCycleLR"][1].tone) == ("2/3", Tone.BAD)
@@ -191,7 +191,7 @@ def test_flawed_rows_are_marked(comparison):
 
 
 def test_a_schedule_that_only_diverged(add, histories):
-    """Where no value is left, the row and the headline say so in words."""
+    """If all runs diverged, the row and the headline say so."""
     add(Schedule("StepLR"), [math.nan], seed=0)
     add(Schedule("CyclicLR"), [math.nan], seed=0)
     report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
@@ -202,7 +202,7 @@ def test_a_schedule_that_only_diverged(add, histories):
 
 
 def test_told_apart_in_words(add, histories):
-    """A clear winner is said to be one; a baseline is named where one is given."""
+    """A significant difference is marked as such, and a baseline is named."""
     for seed in range(8):
         add(Schedule("StepLR"), [1.0 + seed / 100], seed=seed)
         add(Schedule("CyclicLR"), [2.0 + seed / 100], seed=seed)
@@ -220,7 +220,7 @@ def test_told_apart_in_words(add, histories):
 
 
 def test_text_from_trackers_is_cleaned(add, histories):
-    """No name, metric or parameter carries escape sequences into a report."""
+    """Names, metrics and parameters bring no escape sequences into a report."""
     add(Schedule("Step\x1b[31mLR", {"mode\n": "\x1b]0;x\x07"}), [1.0], seed=0, group="\x9b2J")
     found = compare_histories(histories(), experiment="di\x1bgits", metric="loss")
     report = report_of(found)

@@ -15,7 +15,7 @@ from lrtrack.reports.runs import runs_report
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 160, 300])
 def test_no_line_is_too_wide(comparison, width):
-    """Every line fits, and every schedule keeps its rank and its figure."""
+    """Every line fits, and every schedule keeps its rank and its final value."""
     lines = terminal.text(report_of(comparison), width).splitlines()
 
     assert max(map(cell_len, lines)) <= width
@@ -24,7 +24,7 @@ def test_no_line_is_too_wide(comparison, width):
 
 
 def test_the_table_at_80_columns(comparison):
-    """Numbers stand whole and in line; the label breaks between its words."""
+    """At 80 columns numbers are whole and aligned, and labels break between words."""
     lines = terminal.text(report_of(comparison), 80).splitlines()
     expected = [
         "                                                       steps            LR  p vs",
@@ -42,7 +42,7 @@ def test_the_table_at_80_columns(comparison):
 
 
 def test_narrow_tables_leave_out_columns_by_weight(comparison):
-    """What matters least goes first, and the reader is told."""
+    """Narrow tables drop the columns with the largest weights, and a note says so."""
     narrow = terminal.text(report_of(comparison), 60)
 
     assert "[0.2000, 0.2200]" not in narrow
@@ -51,7 +51,7 @@ def test_narrow_tables_leave_out_columns_by_weight(comparison):
 
 
 def test_wide_tables_show_all(comparison):
-    """With room for all, nothing is left out, and nothing said about it."""
+    """A table with enough room has all columns and no note about it."""
     wide = terminal.text(report_of(comparison), 300)
 
     assert "[0.1000, 0.1200]" in wide
@@ -60,7 +60,7 @@ def test_wide_tables_show_all(comparison):
 
 
 def test_markup_is_not_interpreted():
-    """Text that looks like rich's markup, emoji or links is shown as it is."""
+    """Text that looks like rich's markup, emoji or links is shown literally."""
     text = "[bold]x[/bold] :smile: [link=http://a]b[/link] [/]"
     report = Report(
         text, text, (Column("t", Cell, number=False),), ((Cell(text),),), (text,), (text,)
@@ -70,7 +70,7 @@ def test_markup_is_not_interpreted():
 
 
 def test_a_file_without_unicode_gets_ascii(comparison):
-    """Where the encoding lacks the signs, others stand for them, in line."""
+    """Characters that the encoding lacks are replaced by aligned ASCII."""
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="")
     terminal.write(report_of(comparison), file)
     file.flush()
@@ -82,7 +82,7 @@ def test_a_file_without_unicode_gets_ascii(comparison):
 
 
 def test_width_of_a_pipe():
-    """`COLUMNS` decides; without it, what is no terminal is 80 wide."""
+    """`COLUMNS` sets the width; without it, a pipe is 80 columns wide."""
     assert terminal.width_of(io.StringIO(), {}) == 80
     assert terminal.width_of(io.StringIO(), {"COLUMNS": "132"}) == 132
     assert terminal.width_of(io.StringIO(), {"COLUMNS": "wide"}) == 80
@@ -108,7 +108,7 @@ def test_colours_only_where_wanted(comparison, monkeypatch, no_color, coloured):
 
 
 def test_a_pipe_has_no_colours(comparison):
-    """Nothing but text goes into a pipe."""
+    """A pipe gets plain text."""
     file = io.StringIO()
     terminal.write(report_of(comparison), file)
 
@@ -116,7 +116,7 @@ def test_a_pipe_has_no_colours(comparison):
 
 
 def test_long_texts_end_in_an_ellipsis():
-    """What does not fit into three lines is cut, marked, and never runs over."""
+    """Text that does not fit into three lines is cut and ends in an ellipsis."""
     report = Report("t", "h", (Column("name", Cell, number=False),), ((Cell("x" * 200),),))
     lines = terminal.text(report, 30).splitlines()
 
@@ -125,7 +125,7 @@ def test_long_texts_end_in_an_ellipsis():
 
 
 def test_the_list_of_runs(comparison, histories):
-    """Runs are listed with their state and what tells their schedules apart."""
+    """Runs are listed with their state and the short labels of their schedules."""
     found = terminal.text(runs_report(histories(), "digits", "loss"), 160)
 
     assert "digits · 18 runs\n1 running, 1 diverged, on " in found
@@ -136,7 +136,7 @@ def test_the_list_of_runs(comparison, histories):
     ("width", "line"), [(12, "n=3"), (22, "n=3"), (23, "the long form of n=3")]
 )
 def test_a_numbers_short_form(width, line):
-    """A column of numbers is as wide as its short forms, unless there is room for the long."""
+    """A column of numbers has the width of its short forms, unless the long ones fit."""
     cells = (Cell("1"), Cell("the long form of n=3", "n=3"))
     report = Report("t", "h", (Column("#", Cell), Column("p", Cell)), (cells,))
     lines = terminal.text(report, width).splitlines()

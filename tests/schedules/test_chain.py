@@ -1,4 +1,4 @@
-"""Specs as the parts that are built: compositions opened, lengths filled in."""
+"""Specs are expanded into their parts, and missing lengths are filled in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lrtrack.schedules.spec import SpecError, Stage
 
 
 def parts(text: str, total_steps: int | None = None) -> list[tuple[str, int | None]]:
-    """Names and lengths of a spec's parts."""
+    """Return names and lengths of a spec's parts."""
     return [(part.name, part.lasts) for part in parts_of(stages_of(text), total_steps)]
 
 
@@ -30,14 +30,14 @@ WSD = ("warmup", "constant", "linear")
     ],
 )
 def test_wsd_lengths(text, lengths):
-    """Steps as whole numbers, parts of all steps as fractions; the stable rate takes the rest."""
+    """Lengths of `wsd` are steps or shares of all steps; the stable rate takes the rest."""
     total = None if "stable" in text else 1000
 
     assert list(zip(WSD, lengths, strict=True)) == parts(text, total)
 
 
 def test_wsd_leaves_out_what_lasts_no_step():
-    """Without warm-up it begins at the stable rate."""
+    """A `wsd` without warm-up begins at the stable rate."""
     assert parts("wsd(warmup=0, decay=0.2, shape=cosine, min_lr=1e-5)", 100) == [
         ("constant", 80),
         ("cosine", 20),
@@ -71,15 +71,15 @@ def test_wsd_leaves_out_what_lasts_no_step():
     ],
 )  # fmt: skip
 def test_chains_are_flat(text, expected):
-    """Whatever is composed of what, there is one row of parts, the last of which takes the rest."""
+    """Any composition becomes one flat list of parts, the last of which takes the rest."""
     assert expected == parts(text, 100)
 
 
 def test_where_the_parts_begin():
-    """The milestones of the chain."""
-    found = parts_of(stages_of("warmup(steps=20) -> flat_cosine(steps=30, flat=10)"))
+    """The milestones of a chain are the steps at which its parts begin."""
+    chain = parts_of(stages_of("warmup(steps=20) -> flat_cosine(steps=30, flat=10)"))
 
-    assert list(ends_of(found)) == [20, 30]
+    assert list(ends_of(chain)) == [20, 30]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From a `Schedule` to the spec that builds it."""
+"""A `Schedule` is written as the spec that builds it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ RATE = st.floats(1e-6, 1.0)
 
 
 def sgd() -> torch.optim.Optimizer:
-    """SGD with momentum over one number."""
+    """Return SGD with momentum over one number."""
     return torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1, momentum=0.9)
 
 
 def kind(name: str, **params: st.SearchStrategy) -> st.SearchStrategy[dict]:
-    """Mappings of one kind."""
+    """Generate mappings of one kind."""
     return st.fixed_dictionaries({"name": st.just(name), **params})
 
 
@@ -59,7 +59,7 @@ ALONE = st.one_of(
 
 
 def last(link: dict) -> dict:
-    """A link that nothing follows."""
+    """Generate a last stage of a chain."""
     return {key: value for key, value in link.items() if key != "lasts"}
 
 
@@ -71,7 +71,7 @@ SPECS = ALONE.map(last) | st.lists(LINKS, min_size=2, max_size=4).map(
 @settings(deadline=None, max_examples=300)
 @given(SPECS)
 def test_schedule_to_spec_to_schedule(spec):
-    """What a built schedule is described as has a text, which builds the same."""
+    """The description of a built schedule can be written as a spec, which builds the same."""
     described = lrtrack.describe(lrtrack.scheduler(sgd(), spec))
     text = spec_of(described)
 
@@ -80,7 +80,7 @@ def test_schedule_to_spec_to_schedule(spec):
 
 
 def test_every_kind_takes_part():
-    """The generated specs leave no kind out."""
+    """The generated specs cover every kind."""
     names = {"plateau", "onecycle", "cyclic"} | {
         "constant", "step", "multistep", "exponential", "time", "cosine", "cosine_restarts",
         "linear", "polynomial", "inverse_sqrt", "wsd", "flat_cosine", "warmup",

@@ -58,14 +58,14 @@ def test_spec_is_strict_json(schedule: Schedule) -> None:
     def refuse(word: str) -> Any:
         raise AssertionError(word)
 
-    found = json.loads(schedule.spec, parse_constant=refuse)
+    data = json.loads(schedule.spec, parse_constant=refuse)
 
-    assert json.dumps(schedule.to_dict(), sort_keys=True) == json.dumps(found)
+    assert json.dumps(schedule.to_dict(), sort_keys=True) == json.dumps(data)
 
 
 @given(TEXT, PARAMS)
 def test_order_does_not_count(name: str, params: dict[str, Any]) -> None:
-    """Schedules whose parameters were given in another order are equal."""
+    """The order of parameters does not affect equality."""
     turned = dict(reversed(params.items()))
 
     assert Schedule(name, params) == Schedule(name, turned)
@@ -74,15 +74,15 @@ def test_order_does_not_count(name: str, params: dict[str, Any]) -> None:
 
 @given(SCHEDULES)
 def test_flat_is_text(schedule: Schedule) -> None:
-    """Tags are text throughout, and begin with the name."""
-    found = schedule.flat()
+    """All tags are text, and the first is the name."""
+    tags = schedule.flat()
 
-    assert {str} == {type(value) for value in found.values()}
-    assert ("name", schedule.name) == next(iter(found.items()))
+    assert {str} == {type(value) for value in tags.values()}
+    assert ("name", schedule.name) == next(iter(tags.items()))
 
 
 def test_spec_text() -> None:
-    """The spec is written without blanks, keys sorted, letters as they are."""
+    """The spec has no spaces, sorted keys and unescaped letters."""
     expected = '{"a":[1,null,true],"b":1.5,"name":"Größe"}'
 
     assert expected == Schedule("Größe", {"b": 1.5, "a": (1, None, True)}).spec
@@ -100,14 +100,14 @@ def test_equal_numbers_make_equal_schedules(number: int) -> None:
 
 
 def test_id_is_kept() -> None:
-    """Ids are those of earlier versions."""
+    """Ids equal those of earlier versions."""
     expected = "a7e05622"
 
     assert expected == WARMED.id
 
 
 def test_flat_opens_nested_schedules() -> None:
-    """Lists of schedules are opened with dotted names; other lists are JSON."""
+    """Lists of schedules are expanded to dotted names; other lists are JSON."""
     expected = {
         "name": "SequentialLR",
         "schedulers.0.name": "LinearLR",
@@ -122,7 +122,7 @@ def test_flat_opens_nested_schedules() -> None:
 
 
 def test_label() -> None:
-    """A label shows inner schedules by their labels, parameters sorted."""
+    """A label shows inner schedules by their labels and sorts parameters."""
     expected = (
         "SequentialLR(milestones=[30, 60], schedulers=[LinearLR(start_factor=0.1), "
         "ChainedScheduler(schedulers=[StepLR(step_size=30)])])"
@@ -157,17 +157,17 @@ def test_label_without_parameters() -> None:
     ],
 )
 def test_text_of(value: Any, expected: str) -> None:
-    """Text stays as it is; everything else is written as Python writes JSON."""
-    found = text_of(value)
+    """Text is unchanged; everything else is written as JSON."""
+    text = text_of(value)
 
-    assert expected == found
+    assert expected == text
 
 
 @pytest.mark.parametrize(
     "spec", ["", "[]", '"StepLR"', "{}", '{"name": 3}', "{'name': 'StepLR'}", "null"]
 )
 def test_no_schedule(spec: str) -> None:
-    """Text that is no schedule is a ValueError."""
+    """Text that is not a schedule is a ValueError."""
     with pytest.raises(ValueError):
         Schedule.from_spec(spec)
 

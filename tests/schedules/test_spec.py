@@ -1,4 +1,4 @@
-"""The text form of schedules: read, written, and refused with the place."""
+"""The text form of schedules: parsing, writing and errors with positions."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ STAGES = st.lists(
 @given(STAGES)
 def test_what_is_written_is_read_back(stages: list[Stage]):
     """A written spec is parsed back to the same names, parameters and values, in order."""
-    found = parse(write(stages))
+    parsed = parse(write(stages))
 
-    assert [(stage.name, dict(stage.params)) for stage in found] == [
+    assert [(stage.name, dict(stage.params)) for stage in parsed] == [
         (stage.name, dict(stage.params)) for stage in stages
     ]
 
@@ -87,9 +87,9 @@ def test_mistakes_are_pointed_at(text: str, at: int, expected: str):
     with pytest.raises(SpecError) as caught:
         parse(text)
 
-    message, shown, pointer = str(caught.value).splitlines()
+    message, excerpt, pointer = str(caught.value).splitlines()
     assert expected in message
-    assert shown == f"  {text}"
+    assert excerpt == f"  {text}"
     assert pointer == " " * (at + 2) + "^"
 
 
@@ -123,9 +123,9 @@ def test_short_names_become_the_classes_own():
 def test_open_parameters():
     """Ranges and alternatives are listed as the parameters that a sweep chooses."""
     stages = stages_of("warmup(steps={5, 9}) -> cosine(T_max=1..3, eta_min=0)")
-    found = [(stage.name, name, value) for stage, name, value in open_params(stages)]
+    open_ones = [(stage.name, name, value) for stage, name, value in open_params(stages)]
 
-    assert found == [
+    assert open_ones == [
         ("warmup", "total_iters", Choice((5, 9))),
         ("cosine", "T_max", Range(1, 3)),
     ]

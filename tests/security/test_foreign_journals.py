@@ -21,7 +21,7 @@ from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
 from lrtrack.shipping.credentials import Snapshot
-from lrtrack.shipping.undelivered import pending
+from lrtrack.shipping.undelivered import undelivered
 from lrtrack.trackers import registry
 
 RUN_ID = "feed" * 8
@@ -295,7 +295,7 @@ def test_a_named_pipe_in_the_place_of_a_journal_stops_nobody(
 
     assert synced.returncode == 1
     assert "not a regular file" in synced.stderr
-    assert pending(layout)[0].error is not None
+    assert undelivered(layout)[0].error is not None
 
 
 def test_a_journal_written_with_another_key_is_foreign(

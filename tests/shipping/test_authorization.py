@@ -1,4 +1,4 @@
-"""Which variables and files count as credentials, how they are kept, and who may use them."""
+"""Which variables and files count as credentials, how they are stored, and who may use them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def layout(home: Path, clean_place: Path) -> Layout:
 
 
 def run_to(uri: str | None, tracker: str = "mlflow", **variables: str) -> tuple[Run, Target]:
-    """A run that was opened with these variables, and where it goes."""
+    """Returns a run that was opened with these variables, and its target."""
     target = Target(tracker, uri)
     environ = {"HOME": os.environ["HOME"], **variables}
     found = hashes([registry.get(tracker)], environ)
@@ -88,14 +88,16 @@ def run_to(uri: str | None, tracker: str = "mlflow", **variables: str) -> tuple[
     ],
 )
 def test_variables_that_count_for_mlflow(home: Path, name: str, value: str, counts: bool) -> None:
-    """What decides how a delivery connects counts; what is recorded with each run does not."""
+    """Variables that decide how a delivery connects to MLflow are hashed; recorded settings are
+    not.
+    """
     found = hashes([MLFLOW], {"HOME": str(home), name: value})
 
     assert list(found) == ([name] if counts else [])
 
 
 def test_variables_that_count_for_wandb(home: Path) -> None:
-    """Keys, headers and proxies count; what a run records of W&B's variables does not."""
+    """API keys, headers and proxies of W&B are hashed; settings that a run records are not."""
     ours = {"WANDB_API_KEY": "k", "WANDB__EXTRA_HTTP_HEADERS": "{}", "WANDB_HTTPS_PROXY": "p"}
     others = {"WANDB_RUN_ID": "1", "WANDB_PROJECT": "p", "WANDB_MODE": "offline"}
     found = hashes([WANDB], {"HOME": str(home), **ours, **others, "MLFLOW_TRACKING_TOKEN": "t"})
@@ -104,7 +106,7 @@ def test_variables_that_count_for_wandb(home: Path) -> None:
 
 
 def test_files_that_count(home: Path) -> None:
-    """Contents of the files in which clients look for credentials count."""
+    """The contents of the files in which clients look for credentials are hashed."""
     files = {".netrc": "a", ".mlflow/credentials": "b", ".aws/credentials": "c", ".aws/config": "d"}
     for name, text in files.items():
         (home / name).parent.mkdir(exist_ok=True)
@@ -118,14 +120,14 @@ def test_files_that_count(home: Path) -> None:
 
 
 def test_a_pipe_in_the_place_of_a_file(home: Path) -> None:
-    """Nobody waits for what somebody may write into it."""
+    """Hashing does not block on a named pipe in place of a credentials file."""
     os.mkfifo(home / ".netrc")
 
     assert hashes([MLFLOW], {"HOME": str(home)}) == {}
 
 
 def test_hashes_tell_nothing(home: Path, clean_place: Path, monkeypatch) -> None:
-    """The same value has another hash under another name and for another user's key."""
+    """The same value has a different hash under another name and with another user's key."""
     environ = {"MLFLOW_TRACKING_TOKEN": "secret", "MLFLOW_TRACKING_PASSWORD": "secret"}
     mine = hashes([MLFLOW], environ)
     again = hashes([MLFLOW], environ)
@@ -139,7 +141,7 @@ def test_hashes_tell_nothing(home: Path, clean_place: Path, monkeypatch) -> None
 
 
 def test_a_user_whose_key_cannot_be_kept(home: Path, clean_place: Path, monkeypatch) -> None:
-    """Hashes of one process agree all the same, so that its own shipper serves its runs."""
+    """Without a stored key, hashes within one process agree, so its own shipper serves its runs."""
     monkeypatch.setattr("lrtrack.user_state._candidates", lambda: iter(()))
     first = hashes([MLFLOW], {"MLFLOW_TRACKING_TOKEN": "secret"})
     second = hashes([MLFLOW], {"MLFLOW_TRACKING_TOKEN": "secret"})
@@ -149,7 +151,7 @@ def test_a_user_whose_key_cannot_be_kept(home: Path, clean_place: Path, monkeypa
 
 
 def test_relative_paths_are_made_absolute(home: Path, clean_place: Path) -> None:
-    """A shipper works elsewhere: certificates and files of credentials are found from there."""
+    """Relative paths of certificates and credentials files are made absolute for the shipper."""
     relative = {
         "MLFLOW_TRACKING_SERVER_CERT_PATH": "ca.pem",
         "REQUESTS_CA_BUNDLE": "certs/ca.pem",
@@ -171,7 +173,7 @@ def test_relative_paths_are_made_absolute(home: Path, clean_place: Path) -> None
 
 
 def test_what_a_snapshot_holds(home: Path, monkeypatch) -> None:
-    """It is what the environment was at that moment, whatever becomes of that."""
+    """A snapshot keeps the environment as it was, whatever changes afterwards."""
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "first")
     snapshot = Snapshot.take([MLFLOW])
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "second")
@@ -181,7 +183,7 @@ def test_what_a_snapshot_holds(home: Path, monkeypatch) -> None:
 
 
 def test_who_opened_a_run_last(layout: Layout) -> None:
-    """A resumed run is its new process's; a note that somebody else has changed counts nothing."""
+    """A resumed run belongs to its new process, and a tampered note is ignored."""
     run, _ = run_to("http://server", MLFLOW_TRACKING_TOKEN="first")
     before = opener(layout, run)
     second = hashes([MLFLOW], {"MLFLOW_TRACKING_TOKEN": "second"})
@@ -198,7 +200,7 @@ def test_who_opened_a_run_last(layout: Layout) -> None:
 
 
 def test_records_keep_hashes_and_refuse_anything_else(home: Path) -> None:
-    """A journal brings the hashes back; what is none is no run."""
+    """A journal returns the hashes it was given, and anything that is not a hash is rejected."""
     run, _ = run_to("http://server", MLFLOW_TRACKING_TOKEN="t")
     data = run.to_dict()
 
@@ -239,7 +241,9 @@ TOKEN = {"MLFLOW_TRACKING_TOKEN": "t"}
 def test_who_may_deliver_to_mlflow(
     layout: Layout, monkeypatch, uri: str | None, theirs: dict, mine: dict, verdict: str
 ) -> None:
-    """Credentials go where they were given for, or where this process's own settings point."""
+    """Credentials go only to the server they were set for, or where this process's settings
+    point.
+    """
     run, target = run_to(uri, **theirs)
     for name, text in mine.items():
         monkeypatch.setenv(name, text)
@@ -261,7 +265,7 @@ def test_who_may_deliver_to_mlflow(
 def test_who_may_deliver_to_wandb(
     layout: Layout, monkeypatch, uri: str | None, mine: dict, verdict: Verdict
 ) -> None:
-    """An API key goes to the server that W&B's own settings name, and to no other."""
+    """An API key goes only to the server that W&B's own settings name."""
     run, target = run_to(uri, "wandb")
     for name, text in mine.items():
         monkeypatch.setenv(name, text)
@@ -278,7 +282,9 @@ def test_who_may_deliver_to_wandb(
     ],
 )
 def test_logins_by_host_name(layout: Layout, home: Path, logins: str, verdict: Verdict) -> None:
-    """A login in `~/.netrc` for the server's very name is meant for it; a default is not."""
+    """A `~/.netrc` login applies to the server with exactly its name; the default entry does
+    not.
+    """
     run, target = run_to(EVIL)
     (home / ".netrc").write_text(logins)
 
@@ -286,7 +292,7 @@ def test_logins_by_host_name(layout: Layout, home: Path, logins: str, verdict: V
 
 
 def test_a_process_without_credentials(layout: Layout, home: Path, monkeypatch) -> None:
-    """Nothing is left that could be sent to the server, and all else is as it was."""
+    """Removing credentials leaves nothing that could be sent and changes nothing else."""
     _, target = run_to(EVIL)
     (home / ".mlflow").mkdir()
     (home / ".mlflow" / "credentials").write_text("[mlflow]")
@@ -312,7 +318,9 @@ def test_a_process_without_credentials(layout: Layout, home: Path, monkeypatch) 
 
 
 def test_advice_names_nothing_that_is_there(layout: Layout, monkeypatch) -> None:
-    """What a shipper was refused is reported with what has become of the credentials since."""
+    """A refused delivery is reported with how the credentials have changed since the run
+    started.
+    """
     run, target = run_to("http://server", MLFLOW_TRACKING_USERNAME="bob")
     refused = Cursor(error="answers 401", refused="set MLFLOW_TRACKING_PASSWORD, too")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server")
@@ -336,7 +344,7 @@ def test_advice_names_nothing_that_is_there(layout: Layout, monkeypatch) -> None
 
 
 def test_differences_in_words() -> None:
-    """Each name is listed once, under what has become of it."""
+    """A difference lists each name once, as added, changed or removed."""
     found = Difference.between({"a": "1", "b": "1", "c": "1"}, {"b": "2", "c": "1", "d": "1"})
 
     assert found == Difference(("a",), ("b",), ("d",))
@@ -348,7 +356,9 @@ def test_differences_in_words() -> None:
 
 
 def test_wandb_settings_of_another_process(layout: Layout, monkeypatch) -> None:
-    """Where a run goes and what it is called stays; how it gets there is this process's matter."""
+    """The run's destination and name come from the run; connection settings come from this
+    process.
+    """
     recorded = {
         "WANDB_BASE_URL": "http://elsewhere",
         "WANDB_NAME": "mine",
@@ -379,7 +389,7 @@ def test_wandb_settings_of_another_process(layout: Layout, monkeypatch) -> None:
 
 
 def test_wandb_that_is_switched_off_here(layout: Layout, monkeypatch) -> None:
-    """A run is not taken for delivered because the process that delivers has W&B switched off."""
+    """A run is not marked as delivered because the delivering process has W&B disabled."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
 
     with pytest.raises(lrtrack.LRTrackError, match="switched off by WANDB_MODE"):

@@ -1,4 +1,4 @@
-"""A long queue: the newest run first, a few at hand at a time, and nobody holds up the others."""
+"""A long queue: the newest run comes first, few are open at a time, and none blocks the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUNS = 150
 
 
 class Watched(MemoryTracker):
-    """Counts the sinks that are there at once, and answers as a test wants it to."""
+    """A tracker that counts its open sinks and answers as the test configures it."""
 
     portable = True
 
@@ -44,7 +44,7 @@ class Watched(MemoryTracker):
 
 
 class WatchedSink(MemorySink):
-    """Answers as its tracker is told to."""
+    """A sink that answers as its tracker is configured."""
 
     def open(self) -> Remote:
         tracker, run_id = self._tracker, self._run.id
@@ -58,7 +58,7 @@ class WatchedSink(MemorySink):
 
 @pytest.fixture
 def tracker() -> Watched:
-    """An answering tracker."""
+    """The tracker under test."""
     return Watched()
 
 
@@ -71,12 +71,12 @@ def layout(clean_place: Path) -> Layout:
 
 
 def run_of(number: int) -> Run:
-    """A run to the tracker, with an id that tells its number."""
+    """Returns a run for the tracker, with its number in its id."""
     return Run(f"{number:032x}", "r", targets=(Target("memory", experiment="x"),))
 
 
 def left_behind(layout: Layout, number: int) -> str:
-    """A finished run that waits; its id."""
+    """Queues a finished run and returns its id."""
     run = run_of(number)
     JournalWriter(layout.journal(run.id), run).close(State.FINISHED)
     layout.marker(run.id).touch()
@@ -85,7 +85,7 @@ def left_behind(layout: Layout, number: int) -> str:
 
 @pytest.fixture
 def serving(layout: Layout, tracker: Watched) -> Iterator[Any]:
-    """Start a shipper in a thread; stopped when the test is over. What it says comes in a list."""
+    """Starts a shipper in a thread, stops it after the test, and returns its messages."""
     started = []
 
     def start() -> list[str]:
@@ -103,7 +103,7 @@ def serving(layout: Layout, tracker: Watched) -> Iterator[Any]:
 
 
 def test_all_of_a_long_queue_is_delivered(layout: Layout, tracker: Watched) -> None:
-    """The newest ones first, and never more at hand than can be served."""
+    """A long queue is delivered from the newest run on, with a bounded number open at a time."""
     ids = [left_behind(layout, number) for number in range(RUNS)]
     Shipper(layout, lambda name: tracker, idle=0.0).run()
 
@@ -116,7 +116,7 @@ def test_all_of_a_long_queue_is_delivered(layout: Layout, tracker: Watched) -> N
 def test_a_run_that_begins_is_served_before_those_that_wait(
     layout: Layout, tracker: Watched, serving: Any, within_seconds: Any
 ) -> None:
-    """However many there are: it is among the next that the tracker hears of."""
+    """A run that starts now is delivered before the waiting ones, however many there are."""
     for number in range(RUNS):
         left_behind(layout, number)
     tracker.takes = 0.5
@@ -135,7 +135,9 @@ def test_a_run_that_begins_is_served_before_those_that_wait(
 def test_an_older_run_that_goes_on_is_found_among_those_that_wait(
     layout: Layout, tracker: Watched, serving: Any, within_seconds: Any
 ) -> None:
-    """A place with no room for runs that are over has room for one that lives."""
+    """An old run that is still training is served even if finished runs of its tracker must
+    wait.
+    """
     run = run_of(RUNS)
     writer = JournalWriter(layout.journal(run.id), run)
     layout.marker(run.id).touch()
@@ -148,7 +150,7 @@ def test_an_older_run_that_goes_on_is_found_among_those_that_wait(
 
 
 def test_those_that_are_refused_leave_room(layout: Layout, tracker: Watched) -> None:
-    """More of them than are at hand at a time do not keep another from its place."""
+    """Refused runs free their slots, so that other trackers' runs are delivered."""
     sound = left_behind(layout, 0)
     time.sleep(0.02)
     refused = [left_behind(layout, number) for number in range(1, 2 * AT_HAND)]
@@ -163,7 +165,7 @@ def test_those_that_are_refused_leave_room(layout: Layout, tracker: Watched) -> 
 def test_those_that_are_put_off_leave_room(
     layout: Layout, tracker: Watched, serving: Any, within_seconds: Any
 ) -> None:
-    """Nor do as many whose turn has not come."""
+    """Postponed runs free their slots until their next attempt."""
     sound = left_behind(layout, 0)
     time.sleep(0.02)
     late = [left_behind(layout, number) for number in range(1, AT_HAND + 1)]
@@ -175,7 +177,7 @@ def test_those_that_are_put_off_leave_room(
 def test_a_run_that_is_queued_again_is_taken_up_again(
     layout: Layout, tracker: Watched, serving: Any, within_seconds: Any
 ) -> None:
-    """A training that goes on with a refused run's journal is served."""
+    """A refused run is delivered after a training resumes its journal."""
     run_id = left_behind(layout, 0)
     tracker.answers = {run_id: TrackerError("no")}
     said = serving()
@@ -191,13 +193,13 @@ def test_a_run_that_is_queued_again_is_taken_up_again(
 def test_a_run_that_is_queued_before_its_journal(
     layout: Layout, tracker: Watched, serving: Any, within_seconds: Any
 ) -> None:
-    """A shipper that looks in between comes back to it; nobody has to wake it."""
+    """A run that is queued before its journal exists is picked up later without a wake-up."""
     run = run_of(0)
     layout.marker(run.id).touch()
     said = serving()
     time.sleep(1.0)
     path = layout.journal(run.id)
-    path.touch()  # begun, and nothing in it yet
+    path.touch()  # The journal exists but is still empty.
     time.sleep(0.5)
     JournalWriter(path, run).close(State.FINISHED)
     within_seconds(10, lambda: layout.queued() == [])
@@ -209,7 +211,7 @@ def test_a_run_that_is_queued_before_its_journal(
 def test_a_broken_journal_is_left_with_a_word(
     layout: Layout, tracker: Watched, serving: Any, within_seconds: Any
 ) -> None:
-    """What is no journal will not become one; the others go on."""
+    """A broken journal is reported and skipped, and the other runs are delivered."""
     run_id = left_behind(layout, 0)
     layout.journal(run_id).write_bytes(b"rubbish" * 10)
     sound = left_behind(layout, 1)

@@ -1,4 +1,4 @@
-"""A place that does not answer is asked by one run at a time, and not for ever."""
+"""A server that does not answer is tried by one run at a time, and not forever."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lrtrack.errors import TrackerUnavailable
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
-from lrtrack.shipping.circuit_breaker import LONGEST_PAUSE, PATIENT, PAUSE, Place
+from lrtrack.shipping.circuit_breaker import LONGEST_PAUSE, PATIENT, PAUSE, CircuitBreaker
 from lrtrack.shipping.process import WORKERS, Shipper
 from lrtrack.trackers.memory import MemoryTracker
 
@@ -20,7 +20,7 @@ RUNS = 40
 
 
 class Away(MemoryTracker):
-    """A tracker that does not answer until `back` is set; counts who asks."""
+    """A tracker that does not answer until `back` is set, and counts the attempts."""
 
     portable = True
 
@@ -36,7 +36,7 @@ class Away(MemoryTracker):
         def open_() -> Any:
             if not self.back.is_set():
                 self.asked += 1
-                time.sleep(0.05)  # no answer takes its time
+                time.sleep(0.05)  # A connection attempt takes time to fail.
                 raise TrackerUnavailable("nobody is there")
             return opened()
 
@@ -45,7 +45,7 @@ class Away(MemoryTracker):
 
 
 def journals(folder: Path, tracker: MemoryTracker) -> Layout:
-    """Finished runs that wait for their delivery."""
+    """Finished runs that wait for delivery."""
     layout = Layout(folder / ".lrtrack")
     layout.create()
     for number in range(RUNS):
@@ -55,20 +55,20 @@ def journals(folder: Path, tracker: MemoryTracker) -> Layout:
     return layout
 
 
-def test_the_shipper_leaves_a_place_that_never_answers(clean_place: Path):
-    """Not every run tries by itself, and after a while nobody does; nothing is lost."""
+def test_the_shipper_leaves_a_place_that_never_answers(clean_breaker: Path):
+    """The shipper makes few attempts at a dead server, then exits with all journals kept."""
     tracker = Away()
-    layout = journals(clean_place, tracker)
+    layout = journals(clean_breaker, tracker)
     Shipper(layout, lambda name: tracker, patience=2.5, idle=60).run()
 
-    assert 1 <= tracker.asked <= WORKERS + 3  # again after 0.5, 1 and 2 s at most
+    assert 1 <= tracker.asked <= WORKERS + 3  # At most one retry each after 0.5, 1 and 2 s.
     assert len(layout.queued()) == RUNS
 
 
-def test_all_go_on_when_one_is_answered(clean_place: Path):
-    """The run that finds the place back speaks for all that wait for it."""
+def test_all_go_on_when_one_is_answered(clean_breaker: Path):
+    """After one run reaches the server again, all runs that wait for it are delivered."""
     tracker = Away()
-    layout = journals(clean_place, tracker)
+    layout = journals(clean_breaker, tracker)
     timer = threading.Timer(1.0, tracker.back.set)
     timer.start()
     Shipper(layout, lambda name: tracker, patience=30, idle=0.2).run()
@@ -79,32 +79,32 @@ def test_all_go_on_when_one_is_answered(clean_place: Path):
 
 
 def test_one_at_a_time_after_growing_pauses():
-    """While it is away, the next attempt waits for the pause and for the attempt before."""
-    place, probe = Place(), Future[None]()
+    """While a server is down, attempts are made one at a time with growing pauses."""
+    breaker, probe = CircuitBreaker(), Future[None]()
 
-    assert place.admits(0.0)
-    place.failed(100.0, None)
-    assert not place.admits(100.0 + PAUSE - 0.01)
-    assert place.admits(100.0 + PAUSE)
-    place.probe = probe
-    assert not place.admits(200.0)
+    assert breaker.admits(0.0)
+    breaker.failed(100.0, None)
+    assert not breaker.admits(100.0 + PAUSE - 0.01)
+    assert breaker.admits(100.0 + PAUSE)
+    breaker.probe = probe
+    assert not breaker.admits(200.0)
     probe.set_result(None)
-    assert place.admits(200.0)
-    place.failed(200.0, None)
-    assert place.not_before == 200.0 + 2 * PAUSE
-    place.failed(200.1, None)  # began before the pause
-    assert place.not_before == 200.0 + 2 * PAUSE
+    assert breaker.admits(200.0)
+    breaker.failed(200.0, None)
+    assert breaker.not_before == 200.0 + 2 * PAUSE
+    breaker.failed(200.1, None)  # This attempt started before the pause.
+    assert breaker.not_before == 200.0 + 2 * PAUSE
     for at in range(300, 1300, 100):
-        place.failed(float(at), None)
-    assert place.not_before == 1200.0 + LONGEST_PAUSE
-    place.answered()
-    assert place.admits(1200.0)
+        breaker.failed(float(at), None)
+    assert breaker.not_before == 1200.0 + LONGEST_PAUSE
+    breaker.answered()
+    assert breaker.admits(1200.0)
 
 
 def test_what_a_server_asks_for_is_kept_within_bounds():
-    """Its `Retry-After` counts, but nobody waits for a day."""
-    place = Place()
-    place.failed(0.0, 7.0)
-    assert place.not_before == 7.0
-    place.failed(7.0, 86_400.0)
-    assert place.not_before == 7.0 + PATIENT
+    """A server's `Retry-After` header is respected up to a limit."""
+    breaker = CircuitBreaker()
+    breaker.failed(0.0, 7.0)
+    assert breaker.not_before == 7.0
+    breaker.failed(7.0, 86_400.0)
+    assert breaker.not_before == 7.0 + PATIENT

@@ -12,7 +12,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State
-from lrtrack.shipping.ending import ATTEMPTS, Ending
+from lrtrack.shipping.run_end import ATTEMPTS, RunEnd
 
 FILE = "lrtrack/history.parquet"
 
@@ -27,15 +27,15 @@ class Refusing:
         self.closed: list[tuple[State, dict[str, float]]] = []
 
     def upload(self, history: Path) -> None:
-        """Take a file, or raise."""
+        """Uploads a file, or raises."""
         self._fail("upload")
 
     def complete(self, run: Run) -> None:
-        """Take diagnoses, or raise."""
+        """Stores diagnoses, or raises."""
         self._fail("complete")
 
     def close(self, state: State, ended: float, summary: dict[str, float]) -> None:
-        """End the run, and raise afterwards."""
+        """Ends the run, then raises."""
         if not isinstance(self.errors.get("close"), TrackerUnavailable | SinkLost):
             self.closed.append((state, summary))
         self._fail("close")
@@ -46,14 +46,14 @@ class Refusing:
 
 
 @pytest.fixture
-def ending(tmp_path: Path) -> Ending:
+def ending(tmp_path: Path) -> RunEnd:
     """The end of a journalled run of two steps."""
     path = tmp_path / f"{'a' * 32}.journal"
     writer = JournalWriter(path, Run("a" * 32, "mine"))
     for step, loss in enumerate([2.0, 1.0]):
         writer.append(step, 10.0 + step, {"loss": loss})
     writer.close(State.FINISHED, diagnoses=[])
-    return Ending(JournalReader(path), Layout(tmp_path))
+    return RunEnd(JournalReader(path), Layout(tmp_path))
 
 
 OUTCOME = [(State.FINISHED, {"loss_final": 1.0, "loss_best": 1.0})]
@@ -71,7 +71,9 @@ OUTCOME = [(State.FINISHED, {"loss_final": 1.0, "loss_best": 1.0})]
     ],
 )  # fmt: skip
 def test_what_is_refused_for_good_is_missing(ending, errors: Any, missing: str | None) -> None:
-    """The run is ended once, and what its tracker lacks is said."""
+    """A run ends once when its tracker rejects a file for good, and the missing file is
+    reported.
+    """
     sink = Refusing(**errors)
     said = ending.store(sink)
 
@@ -81,7 +83,7 @@ def test_what_is_refused_for_good_is_missing(ending, errors: Any, missing: str |
 
 @pytest.mark.parametrize("error", [TrackerUnavailable("busy"), RuntimeError("busy")])
 def test_what_may_be_taken_later_is_tried_again(ending, error: Exception) -> None:
-    """After a few attempts the run is ended without it."""
+    """A temporary failure is retried a few times, then the run ends without that part."""
     sink = Refusing(upload=error)
     for _ in range(ATTEMPTS - 1):
         with pytest.raises(PartUnavailable, match=r"cannot store lrtrack/history.parquet .*busy"):
@@ -95,7 +97,7 @@ def test_what_may_be_taken_later_is_tried_again(ending, error: Exception) -> Non
 
 @pytest.mark.parametrize("error", [TrackerUnavailable("away"), SinkLost("gone")])
 def test_a_run_that_cannot_be_ended(ending, error: Exception) -> None:
-    """The tracker's own trouble counts, not that of the file."""
+    """If a run cannot be ended, the tracker's error is raised rather than that of the file."""
     sink = Refusing(upload=TrackerError("no"), close=error)
     with pytest.raises(type(error), match=str(error)):
         ending.store(sink)

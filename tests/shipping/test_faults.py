@@ -1,4 +1,4 @@
-"""Trainers and shippers killed, servers stopped: what was recorded arrives, once."""
+"""Killed trainers and shippers and stopped servers: every recorded step arrives exactly once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRAINER = Path(__file__).parent / "trainer.py"
 
 @pytest.fixture
 def trainer(clean_place: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start `trainer.py` in its own process group, past its first step."""
+    """Starts `trainer.py` in its own process group and returns after its first step."""
     started = []
 
     def begin(steps: int, pause: float, **environment: str) -> subprocess.Popen[str]:
@@ -49,13 +49,13 @@ def trainer(clean_place: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]
 
 
 def journalled(place: Path) -> list[int]:
-    """Steps in the only journal."""
+    """Returns the number of steps in the only journal."""
     (history,) = LocalTracker().histories(Query(directory=place / ".lrtrack"))
     return history.steps.tolist()
 
 
 def only_run(uri: str):
-    """The only run of the experiment, None before it is there."""
+    """Returns the only run of the experiment, or None before it exists."""
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name("faults")
     runs = client.search_runs([experiment.experiment_id]) if experiment else []
@@ -63,24 +63,24 @@ def only_run(uri: str):
 
 
 def delivered(uri: str, run_id: str) -> list[tuple[int, float]]:
-    """The losses that MLflow has, as stored."""
+    """Returns the losses that MLflow has, as stored."""
     client = mlflow.MlflowClient(uri)
     return [(m.step, m.value) for m in client.get_metric_history(run_id, "loss")]
 
 
 def status(uri: str) -> str | None:
-    """How the only run stands."""
+    """Returns the status of the only run."""
     run = only_run(uri)
     return run.info.status if run else None
 
 
 def truth(steps: list[int]) -> list[tuple[int, float]]:
-    """What `trainer.py` has for these steps (its losses are float32)."""
+    """Returns the losses `trainer.py` records for these steps, rounded to float32."""
     return [(step, torch.tensor(1.0 / (1 + step)).item()) for step in steps]
 
 
 def test_a_killed_trainer_is_delivered_and_failed(trainer, store, clean_place, within_seconds):
-    """After SIGKILL, what was journalled is in MLflow, and the run is FAILED."""
+    """After SIGKILL, every journalled step is in MLflow and the run is FAILED."""
     process = trainer(100_000, 0.002)
     within_seconds(60, lambda: len(journalled(clean_place)) > 200)
     process.kill()
@@ -97,7 +97,7 @@ def test_a_killed_trainer_is_delivered_and_failed(trainer, store, clean_place, w
 def test_a_killed_process_group_is_left_to_sync(
     trainer, store, clean_place, living_shippers, kill_shippers, command_line, within_seconds
 ):
-    """Where everything dies at once, `lrtrack sync` delivers the rest."""
+    """If trainer and shipper are killed together, `lrtrack sync` delivers the rest."""
     process = trainer(100_000, 0.002)
     within_seconds(60, lambda: len(journalled(clean_place)) > 100 and living_shippers() != [])
     os.kill(process.pid, signal.SIGKILL)
@@ -116,7 +116,7 @@ def test_a_killed_process_group_is_left_to_sync(
 def test_any_later_run_delivers_what_an_earlier_one_left(
     trainer, store, clean_place, living_shippers, kill_shippers, within_seconds
 ):
-    """A shipper started for another run takes up what it finds."""
+    """A shipper that starts for another run also delivers runs left in the queue."""
     process = trainer(100_000, 0.002)
     within_seconds(60, lambda: len(journalled(clean_place)) > 100 and living_shippers() != [])
     os.kill(process.pid, signal.SIGKILL)
@@ -134,7 +134,7 @@ def test_any_later_run_delivers_what_an_earlier_one_left(
 def test_a_server_down_at_the_start_costs_one_warning(
     server, clean_place, monkeypatch, command_line, within_seconds
 ):
-    """Training goes on, one warning says so, and everything is delivered once it is up."""
+    """Training continues while the server is down, with one warning, and all steps arrive later."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
@@ -145,14 +145,14 @@ def test_a_server_down_at_the_start_costs_one_warning(
                 (weight * 0.0 + 1.0 / (1 + step)).backward()
                 optimizer.step()
             within_seconds(60, lambda: len(caught) > 0)
-            begun = time.monotonic()
-    took = time.monotonic() - begun
+            started = time.monotonic()
+    took = time.monotonic() - started
     left = command_line("sync", "--timeout", "15")
     server.start()
     done = command_line("sync")
 
     assert len(caught) == 1
-    assert took < 2 + 60  # requests of MLflow's own would be repeated for longer
+    assert took < 2 + 60  # MLflow would retry its own requests for longer.
     assert left.returncode == 1
     assert "stays in the journals" in left.stderr
     assert done.returncode == 0, done.stderr
@@ -160,7 +160,7 @@ def test_a_server_down_at_the_start_costs_one_warning(
 
 
 def test_credentials_stay_out_of_everything(server, trainer, clean_place, within_seconds):
-    """A password in the tracking URI is used, and written nowhere."""
+    """A password in the tracking URI is used but never written to a file or message."""
     server.start()
     uri = server.uri.replace("http://", "http://user:hunter2@")
     process = trainer(20, 0.0, MLFLOW_TRACKING_URI=uri)
@@ -176,7 +176,7 @@ def test_credentials_stay_out_of_everything(server, trainer, clean_place, within
 
 
 def test_where_no_process_starts_a_thread_delivers(store, clean_place, monkeypatch):
-    """Without permission to start processes, a thread does the work, with one warning."""
+    """Where processes cannot be started, a thread delivers the run, with one warning."""
     monkeypatch.setattr(spawn.sys, "executable", str(clean_place / "no-such-python"))
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
@@ -194,7 +194,7 @@ def test_where_no_process_starts_a_thread_delivers(store, clean_place, monkeypat
 
 def test_a_refusing_tracker_is_not_asked_for_ever(store, clean_place, living_shippers,
                                                   within_seconds, command_line):  # fmt: skip
-    """A deleted experiment is named with the way out; the shipper leaves; sync delivers later."""
+    """A deleted experiment is reported with a fix, the shipper exits, and sync delivers later."""
     client = mlflow.MlflowClient(store)
     experiment = client.create_experiment("faults")
     client.delete_experiment(experiment)

@@ -1,4 +1,4 @@
-"""A closed gate keeps deliveries back, as long as somebody lives who would open it."""
+"""A closed gate holds deliveries back while the process that closed it is alive."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUN = "1" * 32
 
 @pytest.fixture
 def delivery(clean_place: Path) -> Delivery:
-    """The delivery of an empty finished run to memory."""
+    """The delivery of an empty finished run to the memory tracker."""
     layout = Layout(clean_place / ".lrtrack")
     layout.create()
     target = Target("memory", joined=True)
@@ -29,12 +29,12 @@ def delivery(clean_place: Path) -> Delivery:
 
 
 def test_no_gate(delivery: Delivery):
-    """Deliveries go on where nobody asked for anything."""
+    """Deliveries proceed if there is no gate."""
     assert not delivery.kept_back()
 
 
 def test_a_gate_of_a_living_process(delivery: Delivery, clean_place: Path):
-    """The process whose id is in the file lives."""
+    """A gate is closed while the process whose id is in the file is alive."""
     Layout(clean_place / ".lrtrack").gate(RUN, "memory").write_text(str(os.getpid()))
 
     assert delivery.kept_back()
@@ -42,16 +42,16 @@ def test_a_gate_of_a_living_process(delivery: Delivery, clean_place: Path):
 
 @pytest.mark.parametrize("content", ["", "no number"])
 def test_a_gate_of_nobody(delivery: Delivery, clean_place: Path, content: str):
-    """A file that names no process keeps nothing back."""
+    """A gate file without a process id holds nothing back."""
     Layout(clean_place / ".lrtrack").gate(RUN, "memory").write_text(content)
 
     assert not delivery.kept_back()
 
 
 def test_a_gate_of_a_dead_process(delivery: Delivery, clean_place: Path):
-    """Nobody is left to open it, so it is open."""
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    Layout(clean_place / ".lrtrack").gate(RUN, "memory").write_text(str(gone.pid))
+    """A gate whose process has died is open."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    Layout(clean_place / ".lrtrack").gate(RUN, "memory").write_text(str(process.pid))
 
     assert not delivery.kept_back()

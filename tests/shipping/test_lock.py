@@ -1,4 +1,4 @@
-"""Locks between processes: who holds one, who only looks, and what becomes of the file."""
+"""Locks between processes: exclusive holding, checks without taking, and deleted lock files."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from lrtrack.shipping.lock import Lock, held
 
 @pytest.fixture
 def path(clean_place: Path) -> Path:
-    """Where the lock is."""
+    """The path of the lock file."""
     return clean_place / "folder" / "lock"
 
 
 @pytest.fixture
 def locks(path: Path) -> Iterator[list[Lock]]:
-    """Three locks of the same file, none taken yet."""
+    """Three locks on the same file, none of them taken yet."""
     path.parent.mkdir()
-    made = [Lock(path) for _ in range(3)]
-    yield made
-    for lock in made:
+    created = [Lock(path) for _ in range(3)]
+    yield created
+    for lock in created:
         lock.release()
 
 
 def test_a_holder_is_alone(path: Path, locks: list[Lock]) -> None:
-    """While one holds it, neither a patient nor an impatient second one is let in."""
+    """While a lock is held, neither a waiting nor a non-waiting acquire succeeds."""
     first, second, _ = locks
     before = held(path)
     taken = [first.acquire(), second.acquire(), second.acquire(patience=0.0)]
@@ -43,7 +43,7 @@ def test_a_holder_is_alone(path: Path, locks: list[Lock]) -> None:
 
 
 def test_a_removed_lock_leaves_no_file(path: Path, locks: list[Lock]) -> None:
-    """Whoever comes next makes the file again, and holds it alone."""
+    """After a lock is removed, the next holder creates the file again and holds it alone."""
     first, second, third = locks
     first.acquire()
     first.remove()
@@ -56,7 +56,7 @@ def test_a_removed_lock_leaves_no_file(path: Path, locks: list[Lock]) -> None:
 
 
 def test_a_lock_removed_between_opening_and_locking(path: Path, locks: list[Lock]) -> None:
-    """Of many that take and remove it in turn, never two hold it at the same time."""
+    """Many threads that take and remove a lock in turn never hold it at the same time."""
     inside, most, rounds = [0], [0], [0]
     guard = threading.Lock()
 
@@ -84,13 +84,13 @@ def test_a_lock_removed_between_opening_and_locking(path: Path, locks: list[Lock
 
 
 def test_a_look_makes_nothing(path: Path) -> None:
-    """Where there is no lock there is none afterwards, nor a folder."""
+    """Checking a lock creates neither the file nor its folder."""
     assert not held(path)
     assert not path.parent.exists()
 
 
 def test_looks_are_not_taken_for_holders(path: Path, locks: list[Lock]) -> None:
-    """Many who look at once see nobody, and whoever takes the lock meanwhile gets it."""
+    """Concurrent checks never see each other as holders and do not prevent an acquire."""
     stop, seen = threading.Event(), []
     locks[0].acquire()
     locks[0].release()
@@ -118,7 +118,7 @@ def test_looks_are_not_taken_for_holders(path: Path, locks: list[Lock]) -> None:
 
 
 def test_a_deleted_lock_is_taken_anew(path: Path, locks: list[Lock]) -> None:
-    """Its holder keeps it: the next one to come finds it held."""
+    """The holder of a deleted lock file creates it again and keeps the lock."""
     first, second, _ = locks
     first.acquire()
     path.unlink()
@@ -129,7 +129,7 @@ def test_a_deleted_lock_is_taken_anew(path: Path, locks: list[Lock]) -> None:
 
 
 def test_a_lock_whose_directory_is_away_is_kept(path: Path, locks: list[Lock]) -> None:
-    """Nobody else can hold it there either; when it is back, the holder is the same."""
+    """A lock stays held while its directory is away and after the directory is back."""
     first, second, _ = locks
     first.acquire()
     shutil.rmtree(path.parent)
@@ -141,7 +141,7 @@ def test_a_lock_whose_directory_is_away_is_kept(path: Path, locks: list[Lock]) -
 
 
 def test_a_lock_that_another_has_made_again_is_lost(path: Path, locks: list[Lock]) -> None:
-    """Of two shippers the one goes whose lock is not the file there."""
+    """A holder whose lock file was replaced by another holder's loses the lock."""
     first, second, _ = locks
     first.acquire()
     path.unlink()

@@ -1,4 +1,4 @@
-"""A delivery whose state is deleted, or cannot be kept: nothing is sent twice, nothing given up."""
+"""Deliveries whose cursor is deleted or cannot be written: nothing is sent twice or dropped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEPS = 3 * BATCH + BATCH // 2
 
 
 class Appending(MemoryTracker):
-    """Stores what it is given, twice if it is given twice; looks only where there is doubt."""
+    """A tracker that stores duplicates, and checks for stored rows only if asked to."""
 
     portable = True
 
@@ -34,7 +34,7 @@ class Appending(MemoryTracker):
 
 
 class AppendingSink(MemorySink):
-    """The writing half."""
+    """The sink of the appending tracker."""
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
         assert isinstance(self._tracker, Appending)
@@ -76,7 +76,7 @@ def run(layout: Layout) -> Run:
 def test_a_cursor_that_is_lost(
     layout: Layout, run: Run, tracker: Appending, batches: int, content: bytes | None
 ) -> None:
-    """Each batch that may be there is asked for, also by a third shipper after a second died."""
+    """After a lost cursor, each batch that may be stored is checked, also by later shippers."""
 
     def delivery() -> Delivery:
         return Delivery(layout, run.id, run.targets[0], tracker)
@@ -102,7 +102,7 @@ def test_a_cursor_that_is_lost(
 def test_a_run_that_is_new_is_not_asked_about(
     layout: Layout, run: Run, tracker: Appending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Questions cost time, and a run that was made just now has nothing."""
+    """A newly created run is sent without checks for stored rows."""
     doubts = []
     write = AppendingSink.write
 
@@ -120,7 +120,7 @@ def test_a_run_that_is_new_is_not_asked_about(
 def test_a_cursor_that_cannot_be_written(
     layout: Layout, run: Run, tracker: Appending, within_seconds: Callable[..., None]
 ) -> None:
-    """Nothing is sent of which nothing could be kept; once it can be, the same shipper goes on."""
+    """Nothing is sent while the cursor cannot be written; the same shipper continues afterwards."""
     cursor = layout.cursor(run.id, "memory")
     cursor.mkdir()
     said: list[str] = []

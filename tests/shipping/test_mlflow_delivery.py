@@ -1,4 +1,4 @@
-"""Journals into MLflow's embedded store, by the real shipper process."""
+"""Journals delivered to MLflow's local store by a real shipper process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import lrtrack
 
 
 def loop(optimizer, scheduler, weight, losses) -> None:
-    """Steps whose losses are given."""
+    """Records steps with the given losses."""
     for loss in losses:
         optimizer.zero_grad()
         (weight * 0.0 + loss).backward()
@@ -25,19 +25,19 @@ def loop(optimizer, scheduler, weight, losses) -> None:
 
 @pytest.fixture
 def parts():
-    """A one-weight model with a named schedule."""
+    """A model with one weight and a named schedule."""
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5, momentum=0.25)
     return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.5), weight
 
 
 def values(client, run_id: str, name: str) -> list[tuple[int, float]]:
-    """A metric's history in MLflow, in stored order."""
+    """Returns a metric's history in MLflow, in stored order."""
     return [(metric.step, metric.value) for metric in client.get_metric_history(run_id, name)]
 
 
 def test_a_run_arrives_as_the_contract_says(parts, store) -> None:
-    """Metrics, tags, params, description, experiment kind and columnar file are all there."""
+    """Metrics, tags, params, description, experiment kind and columnar file all arrive."""
     with lrtrack.track(
         *parts[:2], experiment="contract", seed=3, config={"data": {"name": "digits"}, "n": 5},
         tags={"team": "blue"}, group="g",
@@ -85,7 +85,7 @@ def test_a_run_arrives_as_the_contract_says(parts, store) -> None:
 
 
 def test_timestamps_say_when_the_step_ran(parts, store) -> None:
-    """MLflow's timestamps are the steps' own times, not the delivery's."""
+    """MLflow's timestamps are the times of the steps, not of the delivery."""
     with lrtrack.track(*parts[:2], experiment="x") as run:
         loop(*parts, [1.0, 2.0])
 
@@ -96,7 +96,7 @@ def test_timestamps_say_when_the_step_ran(parts, store) -> None:
 
 
 def test_nan_and_infinity_are_recorded(parts, store) -> None:
-    """NaN stays NaN in MLflow, infinities stay infinite in the columnar file."""
+    """NaN stays NaN in MLflow, and infinities stay infinite in the columnar file."""
     with lrtrack.track(*parts[:2], experiment="x") as run:
         loop(*parts, [1.0, math.inf, math.nan])
 
@@ -110,16 +110,16 @@ def test_nan_and_infinity_are_recorded(parts, store) -> None:
 
 
 def test_an_active_run_is_joined_and_left_open(parts, store) -> None:
-    """Metrics go into the user's run, his params and description stay, and he closes it."""
+    """Metrics join the user's active run, whose params, description and status stay theirs."""
     mlflow.set_experiment("users")
-    with mlflow.start_run(description="my own words") as mine:
+    with mlflow.start_run(description="my own words") as active:
         mlflow.log_param("scheduler", "my own")
         with lrtrack.track(*parts[:2], flush_timeout=60.0) as run:
             loop(*parts, [2.0, 1.0])
-        status = mlflow.get_run(mine.info.run_id).info.status
+        status = mlflow.get_run(active.info.run_id).info.status
 
-    found = mlflow.get_run(mine.info.run_id)
-    assert run.id == mine.info.run_id
+    found = mlflow.get_run(active.info.run_id)
+    assert run.id == active.info.run_id
     assert status == "RUNNING"
     assert found.info.status == "FINISHED"
     assert found.data.params["scheduler"] == "my own"
@@ -131,19 +131,19 @@ def test_an_active_run_is_joined_and_left_open(parts, store) -> None:
 def test_two_blocks_in_one_run_keep_both_histories(parts, store) -> None:
     """The columnar file of a run that two blocks share has the columns of both."""
     mlflow.set_experiment("users")
-    with mlflow.start_run() as mine:
+    with mlflow.start_run() as active:
         for prefix in ("g/", "d/"):
             with lrtrack.track(*parts[:2], prefix=prefix):
                 loop(*parts, [2.0, 1.0])
 
     client = mlflow.MlflowClient(store)
-    path = client.download_artifacts(mine.info.run_id, "lrtrack/history.parquet")
+    path = client.download_artifacts(active.info.run_id, "lrtrack/history.parquet")
     table = pq.read_table(path)
     assert table["g/loss"].to_pylist() == table["d/loss"].to_pylist() == [2.0, 1.0]
 
 
 def test_more_than_one_request_holds(parts, store) -> None:
-    """Runs beyond MLflow's limits of 1000 metrics and 100 params a request arrive whole."""
+    """Runs beyond MLflow's limits of 1000 metrics and 100 params a request arrive complete."""
     config = {f"key{n}": n for n in range(230)}
     with lrtrack.track(*parts[:2], experiment="x", config=config, flush_timeout=30) as run:
         loop(*parts, [float(n) for n in range(2500)])
@@ -154,7 +154,7 @@ def test_more_than_one_request_holds(parts, store) -> None:
 
 
 def test_odd_names_and_long_values_do_not_stop_delivery(parts, store) -> None:
-    """Names that MLflow would refuse are altered, long texts are cut; nothing else is lost."""
+    """Names that MLflow would refuse are changed and long texts cut; nothing else is lost."""
     tags = {"weird\nkey": "v" * 9000}
     name = "../\x1b[31m\n" + "n" * 300
     with lrtrack.track(
@@ -170,7 +170,7 @@ def test_odd_names_and_long_values_do_not_stop_delivery(parts, store) -> None:
 
 
 def test_flush_brings_everything_so_far(parts, store) -> None:
-    """After `run.flush()` the steps so far are in the store, while the run goes on."""
+    """After `run.flush()` all steps so far are in the store while the run continues."""
     client = mlflow.MlflowClient(store)
     with lrtrack.track(*parts[:2], experiment="x", flush_timeout=30) as run:
         loop(*parts, [2.0, 1.0])
@@ -185,7 +185,7 @@ def test_flush_brings_everything_so_far(parts, store) -> None:
 
 
 def test_a_failed_block_fails_the_run(parts, store) -> None:
-    """An exception in the block makes the run FAILED, with its steps."""
+    """An exception in the block marks the run FAILED and keeps its steps."""
     with pytest.raises(KeyError), lrtrack.track(*parts[:2], experiment="x") as run:
         loop(*parts, [2.0])
         raise KeyError("mine")
@@ -195,7 +195,7 @@ def test_a_failed_block_fails_the_run(parts, store) -> None:
 
 
 def test_one_shipper_serves_a_directory(parts, store, living_shippers) -> None:
-    """Runs at the same time share one shipper process."""
+    """Concurrent runs in one directory share one shipper process."""
     other = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
     with (
         lrtrack.track(*parts[:2], experiment="x") as one,
@@ -211,7 +211,7 @@ def test_one_shipper_serves_a_directory(parts, store, living_shippers) -> None:
 
 def test_deliveries_follow_the_trainers_working_directory(parts, clean_place: Path, monkeypatch,
                                                           mlflow_database) -> None:  # fmt: skip
-    """With shared journals, each run still lands in the default store of where it trained."""
+    """With shared journals, each run arrives in the default store of its own working directory."""
     import shutil
 
     monkeypatch.setenv("LRTRACK_DIR", str(clean_place / "journals"))

@@ -1,4 +1,4 @@
-"""Blocks that follow each other in one run are delivered in that order, whenever that is."""
+"""Consecutive blocks of one run are delivered in order, whenever the delivery happens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ONE, TWO = "1" * 32, "2" * 32
 
 
 def train(steps: int, schedule: Any, **options: Any) -> None:
-    """A block whose losses are 1, 2, …"""
+    """Records a block with losses 1, 2, …"""
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
     scheduler = schedule(optimizer, 1)

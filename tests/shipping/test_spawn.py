@@ -32,8 +32,8 @@ def test_a_shipper_that_stands_apart_holds_nothing_of_the_training(
     store, living_shippers, within_seconds, monkeypatch, clean_place
 ) -> None:
     """It is no child of the training, which may kill those, and keeps none of its files open."""
-    monkeypatch.setattr(spawn, "_apart", True)
-    monkeypatch.setattr(spawn, "_children", set())
+    monkeypatch.setattr(spawn, "_detach", True)
+    monkeypatch.setattr(spawn, "children", set())
     monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "5")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
     with (clean_place / "open").open("w") as file:
@@ -44,6 +44,6 @@ def test_a_shipper_that_stands_apart_holds_nothing_of_the_training(
 
         assert shipper.ppid() != os.getpid()
         assert file.name not in {str(Path(each.path)) for each in shipper.open_files()}
-        assert spawn._children == set()
+        assert spawn.children == set()
     shipper.terminate()
     within_seconds(30, lambda: not living_shippers())

@@ -1,6 +1,6 @@
-"""A small training in a process of its own, to be killed by tests: `trainer.py STEPS PAUSE`.
+"""A small training process that tests can kill: `trainer.py STEPS PAUSE`.
 
-Prints `ready` after the first step. Loss is 1/(1+step), so every value says which step it is of.
+Prints `ready` after the first step. The loss is 1/(1+step), so each value identifies its step.
 """
 
 import sys

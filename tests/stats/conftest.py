@@ -1,4 +1,4 @@
-"""Histories made of plain numbers."""
+"""Histories with given numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MakeHistory = Callable[..., History]
 
 @pytest.fixture(scope="session")
 def make_history() -> MakeHistory:
-    """A function of metric columns (None: no value at that step) and fields of the run."""
+    """Builds a history from metric columns (None: no value at that step) and fields of the run."""
 
     def make(
         metrics: Mapping[str, Sequence[float | None]],

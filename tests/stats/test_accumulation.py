@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lrtrack.reports.curves import curves_of
 from lrtrack.schedules import Schedule
-from lrtrack.shipping.ending import run_metrics
+from lrtrack.shipping.run_end import run_metrics
 from lrtrack.stats import compare_histories
 from lrtrack.stats.accumulation import mean_losses, series
 from lrtrack.stats.summary import summarise
@@ -41,7 +41,9 @@ MEANS = [8.0] * 6
     ],
 )  # fmt: skip
 def test_a_loss_is_scaled_to_the_usual_count(losses, counts, expected) -> None:
-    """Incomplete groups count as the mean of their batches; everything else stays as it is."""
+    """The loss of an incomplete group becomes the mean of its batches; other losses are
+    unchanged.
+    """
     found = mean_losses(np.array(losses, dtype=float), np.array(counts, dtype=float))
 
     np.testing.assert_allclose(found, expected, rtol=1e-15)
@@ -49,7 +51,9 @@ def test_a_loss_is_scaled_to_the_usual_count(losses, counts, expected) -> None:
 
 @given(st.data(), st.integers(1, 64), st.integers(2, 9), st.integers(1, 20))
 def test_any_epoch_length(data, batches: int, k: int, epochs: int) -> None:
-    """From one complete group per epoch on, the sums of `loss / k` become the true means."""
+    """For every epoch length with a complete group, the sums of `loss / k` become the true
+    means.
+    """
     losses = np.array(data.draw(st.lists(st.floats(0.1, 10.0), min_size=batches, max_size=batches)))
     groups = [losses[at : at + k] for at in range(0, batches, k)] * epochs
     sums = np.array([group.sum() / k for group in groups])
@@ -64,7 +68,7 @@ def test_any_epoch_length(data, batches: int, k: int, epochs: int) -> None:
 
 @given(st.lists(st.floats(), max_size=20), st.integers(0, 9))
 def test_constant_counts_change_no_bit(losses, count: int) -> None:
-    """A loop with two losses a step, or none at all known, is left alone."""
+    """With constant or unknown counts, losses stay bit-identical."""
     values = np.array(losses)
 
     assert mean_losses(values, np.full(len(losses), float(count))) is values
@@ -73,7 +77,9 @@ def test_constant_counts_change_no_bit(losses, count: int) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "D/"])
 def test_all_figures_of_a_run_are_of_means(make_history, prefix: str) -> None:
-    """Final value, best value, target, curves, and what trackers get at the end of the run."""
+    """Final value, best value, target, curves and a tracker's final metrics all use the mean
+    losses.
+    """
     columns = {f"{prefix}loss": SUMS, f"{prefix}loss_count": COUNTS, "val_loss": SUMS}
     history = make_history(columns, prefix=prefix)
     summary = summarise(history, "loss", "min", 6.5)
@@ -93,7 +99,9 @@ def test_all_figures_of_a_run_are_of_means(make_history, prefix: str) -> None:
 
 
 def test_another_blocks_counts_are_not_used(make_history) -> None:
-    """In a run of several optimizers each loss has the count of its own prefix, or none."""
+    """In a run of several optimizers, each loss uses the count of its own prefix, if there is
+    one.
+    """
     columns = {"D/loss": SUMS, "loss": SUMS, "loss_count": COUNTS}
     history = make_history(columns, prefix="D/", schedule=Schedule("constant"))
 

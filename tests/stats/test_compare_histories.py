@@ -1,4 +1,4 @@
-"""From histories to a comparison."""
+"""Comparisons built from histories."""
 
 import json
 import math
@@ -19,7 +19,7 @@ CYCLE = Schedule("OneCycleLR", {"max_lr": 0.1})
 
 @pytest.fixture(scope="session")
 def runs_of(make_history):
-    """A function that makes one single-step run a loss, with seeds from 0."""
+    """Builds one single-step run per loss, with seeds from 0."""
 
     def make(schedule, losses, metric="loss", **fields):
         return [
@@ -43,7 +43,7 @@ def _labels(comparison):
 
 
 def test_the_json_is_the_contracts(runs_of):
-    """`to_dict` gives the promised shape and the keys beyond it, in strict JSON."""
+    """`to_dict` has the documented keys, and some more, in strict JSON."""
     found = _compare(runs_of(STEP, [1.0, 2.0, 3.0]), target=2.0).to_dict()
     expected = {
         "format": 1, "experiment": "X", "metric": "loss", "mode": "min", "target": 2.0,
@@ -81,7 +81,7 @@ def test_the_json_is_the_contracts(runs_of):
 
 
 def test_best_first_by_mode(runs_of):
-    """Small losses and large accuracies come first, unless the mode says otherwise."""
+    """Small losses and large accuracies rank first unless the mode says otherwise."""
     losses = runs_of(STEP, [2.0]) + runs_of(CYCLE, [1.0])
     scores = runs_of(STEP, [2.0], "acc") + runs_of(CYCLE, [1.0], "acc")
 
@@ -91,7 +91,7 @@ def test_best_first_by_mode(runs_of):
 
 
 def test_diverged_schedules_rank_last(runs_of):
-    """Any diverged run puts a schedule behind all without; then the share and the mean decide."""
+    """A schedule with a diverged run ranks behind those without; then share and mean decide."""
     third = Schedule("ExponentialLR")
     fourth = Schedule("CyclicLR")
     found = _compare(
@@ -108,7 +108,7 @@ def test_diverged_schedules_rank_last(runs_of):
 
 
 def test_schedules_without_the_metric_come_last(runs_of):
-    """Runs that lack the metric are counted, have no value, and are named in a warning."""
+    """Runs that lack the metric are counted, have no value and are named in a warning."""
     found = _compare(runs_of(STEP, [1.0], "other") + runs_of(CYCLE, [math.nan]))
 
     assert [CYCLE.label, STEP.label] == _labels(found)
@@ -118,7 +118,7 @@ def test_schedules_without_the_metric_come_last(runs_of):
 
 
 def test_values_are_in_the_order_of_the_seeds(runs_of):
-    """Values and run ids stand side by side, by seed, runs without a seed last."""
+    """Values and run ids have the same order: by seed, runs without a seed last."""
     histories = runs_of(STEP, [1.0, 2.0]) + runs_of(STEP, [3.0], seed=None, id="none")
     found = _compare(histories[::-1]).schedules[0]
 
@@ -129,7 +129,7 @@ def test_values_are_in_the_order_of_the_seeds(runs_of):
 @settings(max_examples=20, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_runs_changes_nothing(runs_of, random):
-    """Shuffled histories give the same comparison."""
+    """The order of the histories does not change the comparison."""
     histories = runs_of(STEP, [1.0, 2.0, 4.0]) + runs_of(CYCLE, [2.0, 3.0, math.nan])
     shuffled = random.sample(histories, len(histories))
 
@@ -137,7 +137,7 @@ def test_the_order_of_runs_changes_nothing(runs_of, random):
 
 
 def test_p_values_are_holm_corrected(runs_of):
-    """With 5 matched seeds and two others, clear differences have p = 2 * 2 / 2**5."""
+    """With 5 paired seeds and two other schedules, clear differences have p = 2 * 2 / 2**5."""
     found = _compare(
         runs_of(STEP, [1.0, 1.1, 1.2, 1.3, 1.4])
         + runs_of(WIDE, [2.0, 2.1, 2.2, 2.3, 2.4])
@@ -150,7 +150,7 @@ def test_p_values_are_holm_corrected(runs_of):
 
 
 def test_a_clear_difference_is_told_apart(runs_of):
-    """With 8 matched seeds, p = 2 / 2**8 is under the level; no warning is left."""
+    """With 8 paired seeds, p = 2 / 2**8 is significant and there is no warning."""
     losses = [1.0 + seed / 10 for seed in range(8)]
     found = _compare(runs_of(STEP, losses) + runs_of(CYCLE, [loss + 1.0 for loss in losses]))
 
@@ -160,7 +160,7 @@ def test_a_clear_difference_is_told_apart(runs_of):
 
 
 def test_a_baseline_is_compared_with_instead(runs_of):
-    """Label, id or name choose the schedule that has no p-value; the JSON then names it."""
+    """A label, id or name chooses the baseline, which has no p-value and is named in the JSON."""
     histories = runs_of(STEP, [1.0, 2.0]) + runs_of(CYCLE, [5.0, 6.0])
     found = [_compare(histories, baseline=name) for name in (CYCLE.label, CYCLE.id, CYCLE.name)]
 
@@ -170,7 +170,7 @@ def test_a_baseline_is_compared_with_instead(runs_of):
 
 
 def test_a_baseline_must_be_one_schedule(runs_of):
-    """An unknown or ambiguous baseline is refused with what there is."""
+    """An unknown or ambiguous baseline is an error that lists the schedules."""
     histories = runs_of(STEP, [1.0]) + runs_of(WIDE, [2.0])
     with pytest.raises(UsageError, match=r"several schedules here: StepLR\(step_size=30\)"):
         _compare(histories, baseline="StepLR")
@@ -179,7 +179,7 @@ def test_a_baseline_must_be_one_schedule(runs_of):
 
 
 def test_grouping_by_name(runs_of):
-    """Schedules of one name are averaged; only what they share is said of them."""
+    """Schedules of one name are averaged, and the group has only their common parameters."""
     found = _compare(runs_of(STEP, [1.0]) + runs_of(WIDE, [3.0]), group_by="name").schedules
 
     assert len(found) == 1
@@ -203,7 +203,7 @@ def test_grouping_by_name(runs_of):
     ],
 )  # fmt: skip
 def test_grouping_by_fields(make_history, field, expected):
-    """Any field that a run carries can be grouped by, several together."""
+    """Runs can be grouped by one or more of their fields."""
     histories = [
         make_history({"loss": [1.0]}, schedule=STEP, seed=0, optimizer={"lr": 0.1}, group="g",
                      config={"depth": 1, "model": {"width": 8}}, tags={"who": "a"}),
@@ -215,7 +215,7 @@ def test_grouping_by_fields(make_history, field, expected):
 
 
 def test_an_unknown_field_is_refused(runs_of):
-    """The nearest field is offered."""
+    """An unknown field is an error with the nearest name."""
     with pytest.raises(UsageError, match=r"Unknown field to group by 'optimizer.lrr'"):
         _compare(runs_of(STEP, [1.0]), group_by="optimizer.lrr")
     with pytest.raises(UsageError, match="Say what to group by"):
@@ -223,7 +223,9 @@ def test_an_unknown_field_is_refused(runs_of):
 
 
 def test_nothing_to_compare(runs_of, make_history):
-    """No runs, no metrics, or none with the metric: nothing is found, and the reason said."""
+    """Without runs, without metrics or without this metric, an error says which of them is
+    missing.
+    """
     with pytest.raises(NothingFound, match="no runs to compare in experiment 'X'"):
         _compare([])
     with pytest.raises(NothingFound, match="recorded a metric yet"):
@@ -234,13 +236,13 @@ def test_nothing_to_compare(runs_of, make_history):
 
 @pytest.mark.parametrize("options", [{"mode": "least"}, {"target": math.nan}])
 def test_impossible_options(runs_of, options):
-    """A mode that does not exist and a target that is no number are refused."""
+    """An unknown mode and a target that is not finite are errors."""
     with pytest.raises(UsageError):
         _compare(runs_of(STEP, [1.0]), **options)
 
 
 def test_without_a_target_nothing_reaches_it(runs_of):
-    """No target: none reached, no median."""
+    """Without a target, no run reaches it and there is no median."""
     assert Reach(0, None) == _compare(runs_of(STEP, [1.0])).schedules[0].steps_to_target
 
 

@@ -1,4 +1,4 @@
-"""Ranks, ties and what is said against the best."""
+"""Ranks, ties and verdicts."""
 
 import math
 
@@ -12,7 +12,7 @@ A, B, C, D = (Schedule(f"{letter}LR") for letter in "ABCD")
 
 @pytest.fixture(scope="session")
 def compared(make_history):
-    """A function that compares schedules by single-step runs, given their losses by seed."""
+    """Compares schedules of single-step runs, given their losses by seed."""
 
     def compare(losses, **options):
         histories = [
@@ -32,8 +32,7 @@ def _told(comparison):
 
 
 def test_equal_means_share_a_rank(compared):
-    """Equal means tie, whatever they are made of, in the order of labels; the next rank is left
-    out; only rounding may lie between them."""
+    """Equal means share a rank and are ordered by label, even if they differ by rounding."""
     tenths = [0.1, 0.2, 0.3]
     found = compared({D: [0.5] * 3, C: tenths[::-1], B: tenths, A: [0.2 + 1e-9] * 3})
 
@@ -45,7 +44,7 @@ def test_equal_means_share_a_rank(compared):
 
 
 def test_rounding_breaks_no_tie(compared):
-    """Seven times 0.1 has another mean than three times 0.1, by the last digit."""
+    """Seven times 0.1 and three times 0.1 tie, although their means differ in the last digit."""
     found = compared({A: [0.1] * 7, B: [0.1] * 3})
 
     assert found.schedules[0].final.mean != found.schedules[1].final.mean
@@ -53,14 +52,14 @@ def test_rounding_breaks_no_tie(compared):
 
 
 def test_tied_behind_the_best(compared):
-    """A tie further down is a shared rank, and no tie with the best."""
+    """Schedules that tie behind the best share a rank, but do not have the verdict "tie"."""
     found = compared({A: [1.0] * 8, B: [2.0] * 8, C: [2.0] * 8})
 
     assert _told(found) == [("ALR", 1, "best"), ("BLR", 2, "worse"), ("CLR", 2, "worse")]
 
 
 def test_schedules_that_only_diverged_tie(compared):
-    """Without a value there is nothing to rank by but the share that diverged."""
+    """Schedules whose runs all diverged tie if the share of diverged runs is the same."""
     found = compared({A: [math.nan] * 2, B: [math.inf] * 2, C: [1.0, math.nan]})
 
     assert [(item.label, item.rank) for item in found.schedules] == [
@@ -69,7 +68,7 @@ def test_schedules_that_only_diverged_tie(compared):
 
 
 def test_verdicts_against_the_best(compared):
-    """Enough runs tell a clear difference from none."""
+    """With enough runs, a clear difference is significant and a small one is not."""
     base = [1.0 + seed / 10 for seed in range(8)]
     near = [loss + (-1) ** seed / 10 + 0.001 for seed, loss in enumerate(base)]
     found = compared({A: base, B: near, C: [loss + 1.0 for loss in base]})
@@ -80,7 +79,7 @@ def test_verdicts_against_the_best(compared):
 
 
 def test_verdicts_against_a_baseline(compared):
-    """Others are better or worse than it; ranks stay those of the means."""
+    """Against a baseline, schedules are better or worse; ranks still follow the means."""
     base = [1.0 + seed / 10 for seed in range(8)]
     found = compared(
         {A: [loss - 1.0 for loss in base], B: base, C: [loss + 1.0 for loss in base], D: base},
@@ -94,7 +93,9 @@ def test_verdicts_against_a_baseline(compared):
 
 
 def test_too_few_runs_of_some(compared):
-    """Whether there were enough runs is decided for each schedule, and said with the number."""
+    """The verdict "too-few-runs" is decided per schedule, and the warning has the number of
+    runs.
+    """
     base = [1.0 + seed / 10 for seed in range(8)]
     found = compared({A: base, B: [loss + 5.0 for loss in base], C: [9.0, 9.1], D: [9.5]})
     messages = {item.code: item.message for item in found.warnings}
@@ -111,7 +112,7 @@ def test_too_few_runs_of_some(compared):
 
 
 def test_a_schedule_without_the_metric_has_no_verdict(make_history):
-    """Where nothing was recorded there is nothing to tell, and no improvement either."""
+    """A schedule without the metric has neither a verdict nor a probability of improvement."""
     histories = [
         make_history({"loss": [1.0]}, schedule=A, seed=0, id="a"),
         make_history({"lr": [1.0]}, schedule=B, seed=0, id="b"),
@@ -122,7 +123,7 @@ def test_a_schedule_without_the_metric_has_no_verdict(make_history):
 
 
 def test_improvement_counts_divergence_as_worst(compared):
-    """A diverged run loses against every other and ties with its like."""
+    """A diverged run loses against every finite one and ties with another diverged one."""
     found = compared({A: [1.0, math.nan], B: [2.0, 3.0, math.nan]}, baseline="ALR")
 
     assert [item.label for item in found.schedules] == ["BLR", "ALR"]

@@ -1,4 +1,4 @@
-"""What counts twice, and setups that differ between schedules."""
+"""Warnings about runs and steps that count twice, and about setups that differ."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,9 @@ def _warnings(histories, **options):
 
 
 def test_runs_of_one_seed(make_history):
-    """Two runs of one schedule, seed and setup are named; other seeds, setups, devices are not."""
+    """Two runs with the same schedule, seed and setup are named; other seeds, setups and devices
+    are not.
+    """
     run = {"schedule": STEP, "seed": 0}
     first = make_history({"loss": [1.0]}, id="a", **run)
     again = make_history({"loss": [2.0]}, id="b", **run)
@@ -39,7 +41,7 @@ def test_runs_of_one_seed(make_history):
 
 
 def test_a_run_that_goes_on_with_another(make_history):
-    """What speaks for a resume or a restart is said."""
+    """The warning mentions signs of a resume or a restart."""
     first = make_history({"loss": [1.0] * 3}, id="a", seed=0, state=State.FAILED)
     later = make_history({"loss": [1.0] * 3}, id="b", seed=0)
     later.steps[:] = [3, 4, 5]
@@ -50,7 +52,7 @@ def test_a_run_that_goes_on_with_another(make_history):
 
 
 def test_a_run_that_was_read_twice(make_history):
-    """One id that comes twice is one run, and no second seed."""
+    """A run id that occurs twice is reported as one run, not as a repeated seed."""
     run = make_history({"loss": CURVE}, id="abc", seed=0)
     found = _warnings([run, run])
 
@@ -70,14 +72,14 @@ def test_steps_that_are_there_twice(make_history):
     ("curve", "found"), [(CURVE, True), (CURVE[:9], False), ([0.5] * 12, False)]
 )
 def test_runs_that_are_alike(make_history, curve, found):
-    """Equal series of ten records or more are no chance, unless they are all one number."""
+    """Equal series of at least ten records get a warning, unless all values are the same number."""
     runs = [make_history({"loss": curve}, id=str(seed), seed=seed) for seed in range(2)]
 
     assert found == ("identical-runs" in _warnings(runs))
 
 
 def test_alike_up_to_divergence(make_history):
-    """NaN at the end hides no copy, and runs that are NaN all through are none."""
+    """Copies are found although they end with NaN; runs of only NaN are not copies."""
     runs = [
         make_history({"loss": [*CURVE, np.nan, np.inf]}, id=str(seed), seed=seed)
         for seed in range(2)
@@ -100,7 +102,7 @@ def test_alike_up_to_divergence(make_history):
     ],
 )
 def test_schedules_with_other_batches_data_or_models(make_history, one, other):
-    """Such a setting that parts the schedules is named with its values and who ran with them."""
+    """A batch size, data set or model that differs between schedules is named with its values."""
     histories = [
         make_history({"loss": [1.0]}, schedule=STEP, seed=0, id="a", config=one),
         make_history({"loss": [1.0]}, schedule=CYCLE, seed=0, id="b", config=other),
@@ -113,7 +115,7 @@ def test_schedules_with_other_batches_data_or_models(make_history, one, other):
 
 @pytest.mark.parametrize("config", [{"max_lr": 0.1}, {"database_retries": 3}, {"seed": 5}])
 def test_other_settings_may_be_the_schedules_own(make_history, config):
-    """Settings that are neither batch size, data nor model may differ between schedules."""
+    """Settings other than batch size, data and model may differ between schedules."""
     histories = [
         make_history({"loss": [1.0]}, schedule=STEP, seed=0, id="a", config=config),
         make_history({"loss": [1.0]}, schedule=CYCLE, seed=0, id="b"),
@@ -123,8 +125,9 @@ def test_other_settings_may_be_the_schedules_own(make_history, config):
 
 
 def test_setups_are_told_together_and_once(make_history):
-    """Settings that part the schedules alike make one warning; those that a group mixes, or that
-    are grouped by, are not told again."""
+    """Settings that separate the same schedules share one warning, without mixed and grouping
+    fields.
+    """
     one = {"batch_size": 32, "model": {"name": "a", "blocks": 2}}
     other = {"batch_size": 64, "model": {"name": "b", "blocks": 2}}
     histories = [
@@ -143,7 +146,9 @@ def test_setups_are_told_together_and_once(make_history):
 
 
 def test_the_many_are_counted(make_history):
-    """The few that differ are named, by label where names do not do; the rest are the others."""
+    """The few schedules that differ are named, by label if names are ambiguous; the rest are
+    "others".
+    """
     histories = [
         make_history({"loss": [1.0]}, schedule=Schedule("StepLR", {"n": at}), seed=0, id=str(at),
                      config={"batch_size": 64 if at == 3 else 32})
@@ -156,7 +161,7 @@ def test_the_many_are_counted(make_history):
 
 
 def test_another_optimizer(make_history):
-    """Two optimizers make two trainings; two learning rates may be the schedules'."""
+    """Different optimizers get a warning; different learning rates do not."""
     histories = [
         make_history({"loss": [1.0]}, schedule=schedule, seed=0, id=name,
                      optimizer={"name": name, "lr": rate})
@@ -168,7 +173,7 @@ def test_another_optimizer(make_history):
 
 
 def test_diverged_runs_may_stop_early(make_history):
-    """A run that stopped because it diverged had the same budget."""
+    """A diverged run that stopped early causes no warning about budgets."""
     histories = [
         make_history({"loss": [1.0] * 9}, seed=0),
         make_history({"loss": [1.0, np.nan]}, seed=1),

@@ -15,7 +15,7 @@ def _warnings(histories, **options):
 
 
 def test_different_budgets(make_history):
-    """Finished runs with different step counts are named; a running one may be behind."""
+    """Finished runs with different step counts get a warning; a running one does not."""
     long, short = make_history({"loss": [1.0] * 9}), make_history({"loss": [1.0] * 5}, seed=1)
     running = make_history({"loss": [1.0] * 5}, seed=1, state=State.RUNNING)
 
@@ -24,7 +24,7 @@ def test_different_budgets(make_history):
 
 
 def test_mixed_devices(make_history):
-    """Different devices make times incomparable."""
+    """Runs on different devices get a warning about their times."""
     histories = [
         make_history({"loss": [1.0]}, seed=0, device_type="cuda", device_name="NVIDIA H200"),
         make_history({"loss": [1.0]}, seed=1, device_type="cpu"),
@@ -42,7 +42,9 @@ def test_mixed_devices(make_history):
     ],
 )
 def test_runs_averaged_together_differ(make_history, field, runs):
-    """The field is named with the way to keep its values apart, which then works."""
+    """A field that differs within a group is named with a way to separate its values, which
+    works.
+    """
     histories = [make_history({"loss": [1.0]}, seed=at, **run) for at, run in enumerate(runs)]
     together = f"schedule,{field}"
 
@@ -51,14 +53,14 @@ def test_runs_averaged_together_differ(make_history, field, runs):
 
 
 def test_seeds_may_differ(make_history):
-    """A seed in the config is what runs are averaged over."""
+    """A seed in the config may differ within a group."""
     histories = [make_history({"loss": [1.0]}, seed=at, config={"seed": at}) for at in (0, 1)]
 
     assert _warnings(histories) == {}
 
 
 def test_differing_numbers_are_in_order(make_history):
-    """Values are listed as numbers, few of them."""
+    """Differing numbers are listed in numerical order, at most a few of them."""
     rates = (10.0, 9.0, 0.5, 1.0, 2.0, 3.0, 4.0)
     histories = [
         make_history({"loss": [1.0]}, seed=at, optimizer={"lr": rate})
@@ -69,7 +71,7 @@ def test_differing_numbers_are_in_order(make_history):
 
 
 def test_single_runs_are_too_few(make_history):
-    """Without a second seed nothing can be told apart: the least number of runs is said."""
+    """With one run per schedule, the warning says how many runs are needed."""
     histories = [
         make_history({"loss": [1.0]}, id="a", seed=0),
         make_history({"loss": [2.0]}, id="b", seed=0, schedule=STEP),
@@ -79,5 +81,5 @@ def test_single_runs_are_too_few(make_history):
 
 
 def test_one_schedule_needs_no_test(make_history):
-    """With nothing to compare with, no number of runs is too few."""
+    """A single schedule gets no warning about too few runs."""
     assert _warnings([make_history({"loss": [1.0]})]) == {}

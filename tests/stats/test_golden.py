@@ -1,4 +1,4 @@
-"""Figures against other libraries, textbooks and plain enumeration."""
+"""Statistics checked against other libraries, textbooks and enumeration."""
 
 import itertools
 
@@ -17,7 +17,7 @@ RUNS, TASKS = 5, 26
 
 @pytest.fixture(scope="module")
 def scores():
-    """Two algorithms' scores, each of shape (runs, tasks), skewed and with ties between them."""
+    """The scores of two algorithms, each of shape (runs, tasks), skewed and with ties."""
     rng = np.random.default_rng(7)
     return [np.round(rng.lognormal(mean, 0.7, (RUNS, TASKS)), 1) for mean in (0.0, 0.3)]
 
@@ -28,7 +28,7 @@ def _sample(values, seeds=None):
 
 
 def test_the_interquartile_mean_is_rliables(scores):
-    """Over 5 × 26 scores, and over the 5 of each task."""
+    """The interquartile mean equals rliable's, over 5 × 26 scores and over the 5 of each task."""
     metrics = pytest.importorskip("rliable.metrics")
     one = scores[0]
 
@@ -38,7 +38,7 @@ def test_the_interquartile_mean_is_rliables(scores):
 
 
 def test_the_probability_of_improvement_is_rliables(scores):
-    """rliable's figure is the mean over tasks of ours, in both directions and modes."""
+    """rliable's probability of improvement is the mean of ours over tasks, in both directions."""
     metrics = pytest.importorskip("rliable.metrics")
     one, other = scores
     columns = list(zip(one.T, other.T, strict=True))
@@ -51,7 +51,7 @@ def test_the_probability_of_improvement_is_rliables(scores):
 
 
 def test_the_interval_by_efrons_formulas(scores):
-    """Of 130 scores, with other random draws: bias and acceleration as Efron (1987) has them."""
+    """The interval of 130 scores agrees with Efron's (1987) formulas for bias and acceleration."""
     values = scores[0].ravel()
     draws = np.random.default_rng(99).choice(values, (20_000, values.size)).mean(axis=1)
     bias = stats.norm.ppf(np.mean(draws < values.mean()) + np.mean(draws == values.mean()) / 2)
@@ -66,7 +66,7 @@ def test_the_interval_by_efrons_formulas(scores):
 
 @pytest.mark.parametrize("size", [5, 10, 26, 130])
 def test_the_interval_is_scipys(scores, size):
-    """At every size it is scipy's BCa interval of the sorted values."""
+    """The interval equals scipy's BCa interval of the sorted values at every sample size."""
     values = np.sort(scores[1].ravel()[:size])
     rng = np.random.default_rng(SEED)
     expected = stats.bootstrap((values,), np.mean, method="BCa", rng=rng).confidence_interval
@@ -75,12 +75,12 @@ def test_the_interval_is_scipys(scores, size):
 
 
 def test_kaplan_and_meier_by_hand():
-    """Times 1, 3+, 4, 5, 6+, 8, 9: the curve is 6/7, 24/35, 18/35, 9/35, 0, so half is at 8."""
+    """For times 1, 3+, 4, 5, 6+, 8, 9 the curve is 6/7, 24/35, 18/35, 9/35, 0; the median is 8."""
     assert median_time([1.0, 4.0, 5.0, 8.0, 9.0], [3.0, 6.0]) == 8.0
 
 
 def test_kaplan_and_meier_where_few_reach():
-    """Of Freireich's 21 patients under 6-MP (1963) 9 relapsed: under half, so no median here."""
+    """Of Freireich's (1963) 21 patients under 6-MP 9 relapsed: fewer than half, so no median."""
     relapsed = [6.0, 6.0, 6.0, 7.0, 10.0, 13.0, 16.0, 22.0, 23.0]
     censored = [6.0, 9.0, 10.0, 11.0, 17.0, 19.0, 20.0, 25.0, 32.0, 32.0, 34.0, 35.0]
 
@@ -88,14 +88,14 @@ def test_kaplan_and_meier_where_few_reach():
 
 
 def test_holm_by_hand():
-    """0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, none smaller than the one before."""
+    """Holm multiplies 0.005, 0.01, 0.03, 0.04 by 4, 3, 2, 1 and never decreases."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=2, max_size=8))
 def test_the_paired_test_by_enumeration(pairs):
-    """All 2**n ways to swap within pairs: the share whose mean differs by as much."""
+    """The paired p-value is the share of all 2**n swaps with at least this difference."""
     one, other = zip(*pairs, strict=True)
     seeds = range(len(pairs))
     found = p_value(_sample(one, seeds), _sample(other, seeds), "min")
@@ -109,7 +109,7 @@ def test_the_paired_test_by_enumeration(pairs):
 @settings(max_examples=30, deadline=None)
 @given(*[st.lists(st.integers(-9, 9), min_size=2, max_size=5) for _ in range(2)])
 def test_the_unpaired_test_by_enumeration(one, other):
-    """All ways to split the values: twice the smaller share of those as far up, or down."""
+    """The unpaired p-value is twice the smaller tail over all splits of the values."""
     pooled = np.array([*one, *other])
     splits = [list(at) for at in itertools.combinations(range(pooled.size), len(one))]
     sums = np.array([pooled[at].sum() for at in splits])  # one side's sum decides the difference

@@ -23,24 +23,24 @@ FLOATS = st.floats(-1e12, 1e12, allow_subnormal=False)
 
 
 def test_two_values():
-    """Mean, sample deviation and median; two runs are too few for an interval."""
+    """Two values have a mean, a sample deviation and a median, but no interval."""
     expected = Spread(2.0, math.sqrt(2.0), 2.0, None, 1.0, 3.0, (3.0, 1.0))
 
     assert expected == spread_of([3.0, 1.0])
 
 
 def test_one_value():
-    """One run has no deviation."""
+    """A single value has no deviation."""
     assert Spread(3.0, None, 3.0, None, 3.0, 3.0, (3.0,)) == spread_of([3.0])
 
 
 def test_no_value():
-    """Runs without values leave only their places."""
+    """Without any value, only `values` is filled."""
     assert Spread(None, None, None, None, None, None, (None, None)) == spread_of([None, None])
 
 
 def test_missing_values_keep_their_place():
-    """A run without a value is left out of the statistics, not out of the values."""
+    """A run without a value is excluded from the statistics but keeps its position in `values`."""
     found = spread_of([1.0, None, 3.0])
 
     assert found.mean == 2.0
@@ -48,7 +48,7 @@ def test_missing_values_keep_their_place():
 
 
 def test_equal_values_give_themselves():
-    """Runs that all end alike have an interval without width, and no warning."""
+    """Equal values have an interval of width zero, without a warning."""
     assert interval(np.array([0.5] * 4)) == (0.5, 0.5)
 
 
@@ -62,7 +62,7 @@ def test_the_interval_is_scipys(sample):
 
 
 def test_rounding_leads_out_of_no_interval():
-    """The mean of three times 0.4 is more than 0.4 by the last digit, and yet no end of one."""
+    """The mean of three times 0.4 exceeds 0.4 in the last digit, but the interval ends at 0.4."""
     assert np.mean([0.4] * 3) > 0.4
     assert interval(np.array([0.1, 0.2, 0.4]))[1] == 0.4
 
@@ -71,7 +71,7 @@ def test_rounding_leads_out_of_no_interval():
     "sample", [[0.0, 0.0, 1e-300], [1.0, 1.0, 1.0 + 2e-16], [1e308, 1e308, -1e308]]
 )
 def test_degenerate_values_give_an_interval_or_none(sample):
-    """Where BCa is not defined, nothing but finite, ordered ends come out, and no warning."""
+    """If BCa is undefined, the interval is finite and ordered or None, without a warning."""
     found = interval(np.array(sample))
 
     assert found is None or min(sample) <= found[0] <= found[1] <= max(sample)
@@ -80,7 +80,7 @@ def test_degenerate_values_give_an_interval_or_none(sample):
 @settings(max_examples=40, deadline=None)
 @given(st.lists(FLOATS, min_size=3, max_size=7), st.randoms())
 def test_order_changes_nothing_but_values(sample, random):
-    """Shuffled runs give the same figures, and an interval within the runs' own range."""
+    """The order of runs changes neither statistics nor interval, which lies within the values."""
     shuffled = random.sample(sample, len(sample))
     one, other = spread_of(sample), spread_of(shuffled)
 
@@ -91,7 +91,7 @@ def test_order_changes_nothing_but_values(sample, random):
 
 
 def test_gradient_norms_are_pooled(make_history):
-    """Median, 95th percentile and maximum are over all finite norms of all runs."""
+    """Median, 95th percentile and maximum are over the finite norms of all runs."""
     parts = [[*range(1, 51), math.nan], [math.inf, *range(51, 102)]]
     found = grad_norm_of([make_history({"grad_norm": part}) for part in parts])
 
@@ -99,13 +99,13 @@ def test_gradient_norms_are_pooled(make_history):
 
 
 def test_median_time_of_runs_that_all_reach():
-    """Without censoring it is the plain median, for odd and for even counts."""
+    """Without censoring it is the plain median, for odd and even counts."""
     assert median_time([3.0, 10.0, 4.0], []) == 4.0
     assert median_time([100.0, 120.0], []) == 110.0
 
 
 def test_median_time_with_censoring():
-    """Runs that end early weigh on those left; under half reached, there is no median."""
+    """Censored runs raise the median; if fewer than half reach the target there is none."""
     assert median_time([4.0, 6.0], [5.0]) == 6.0
     assert median_time([3.0, 4.0], [10.0]) == 4.0
     assert median_time([3.0], [10.0, 10.0]) is None
@@ -115,12 +115,12 @@ def test_median_time_with_censoring():
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=9))
 def test_median_time_is_the_median(times):
-    """Where every run reaches the target, Kaplan and Meier agree with the plain median."""
+    """If every run reaches the target, the Kaplan-Meier median equals the plain median."""
     assert np.median(times) == median_time([float(time) for time in times], [])
 
 
 def test_a_diverged_run_stays_at_risk(make_history):
-    """A run that diverged early would never have reached the target: it is not censored early."""
+    """A run that diverged early is not censored early, because it never reaches the target."""
     histories = [
         make_history({"loss": [9.0, math.nan]}, seed=0),
         make_history({"loss": [9.0, 9.0, 9.0, 1.0]}, seed=1),
@@ -133,7 +133,7 @@ def test_a_diverged_run_stays_at_risk(make_history):
 
 
 def test_a_run_without_the_metric_says_nothing_of_the_target(make_history):
-    """It neither reached the target nor is known to need longer."""
+    """A run without the metric is not counted, neither as reached nor as censored."""
     histories = [
         make_history({"loss": [1.0]}, seed=0),
         make_history({"lr": [0.1] * 9}, seed=1),
@@ -145,6 +145,6 @@ def test_a_run_without_the_metric_says_nothing_of_the_target(make_history):
 
 
 def test_the_interquartile_mean_needs_four_values():
-    """Of eight values the middle four count; of three there is none."""
+    """The interquartile mean of eight values uses the middle four; three values have none."""
     assert spread_of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 70.0, 80.0]).iqm == 4.5
     assert spread_of([1.0, 2.0, 3.0]).iqm is None

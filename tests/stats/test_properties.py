@@ -1,4 +1,4 @@
-"""What must hold for any runs at all; every warning is an error here."""
+"""Properties that hold for all runs; every warning is an error here."""
 
 import json
 import math
@@ -21,7 +21,7 @@ FIGURES = ("mean", "median", "min", "max", "iqm")
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(ANY, st.sampled_from([0.0, 1.0, 1.0 + 2**-52, 5e-324])), max_size=8))
 def test_any_values_have_a_spread(values):
-    """Nothing raises or warns; the interval and the means lie among the values."""
+    """A spread never raises or warns, and interval and means lie within the values."""
     found = spread_of(values)
 
     if found.ci95 is not None:
@@ -34,7 +34,7 @@ def test_any_values_have_a_spread(values):
 @settings(max_examples=40, deadline=None)
 @given(st.lists(WHOLE, min_size=3, max_size=9), st.integers(1, 50), WHOLE)
 def test_a_spread_moves_with_its_values(values, factor, shift):
-    """Scaled and shifted values have the scaled and shifted figures, the interval too."""
+    """Scaling and shifting the values scales and shifts all statistics and the interval."""
     one = spread_of([float(value) for value in values])
     other = spread_of([float(factor * value + shift) for value in values])
     ends = [factor * end + shift for end in one.ci95]
@@ -54,7 +54,7 @@ def test_a_spread_moves_with_its_values(values, factor, shift):
     st.booleans(),
 )
 def test_any_two_samples_can_be_tested(one, other, seeded):
-    """Values of any size give a p-value in (0, 1] and no warning; improvement has two sides."""
+    """Two samples have a p-value in (0, 1] without a warning, and improvement is symmetric."""
     samples = [
         Sample(tuple(values), tuple(range(len(values)) if seeded else [None] * len(values)))
         for values in (one, other)
@@ -71,7 +71,7 @@ def test_any_two_samples_can_be_tested(one, other, seeded):
     *[st.lists(WHOLE, min_size=2, max_size=6) for _ in range(2)], st.integers(1, 50), WHOLE
 )  # fmt: skip
 def test_tests_do_not_depend_on_the_scale(one, other, factor, shift):
-    """Values scaled and shifted on both sides, or sides that are swapped, give the same."""
+    """Scaling and shifting both samples, or swapping them, does not change the tests."""
     before = [Sample(tuple(map(float, v)), (None,) * len(v)) for v in (one, other)]
     after = [
         Sample(tuple(float(factor * v + shift) for v in values), (None,) * len(values))
@@ -95,7 +95,7 @@ def test_tests_do_not_depend_on_the_scale(one, other, factor, shift):
     st.randoms(use_true_random=False),
 )
 def test_any_runs_can_be_compared(make_history, schedules, mode, target, random):
-    """Whatever was recorded, there are ranks and strict JSON, whatever the order of the runs."""
+    """Any runs give ranks and strict JSON, independent of their order."""
     histories = [
         make_history(
             {"loss": losses, "lr": [0.1] * len(losses)},
@@ -119,7 +119,7 @@ def test_any_runs_can_be_compared(make_history, schedules, mode, target, random)
 
 
 def test_a_hundred_thousand_steps(make_history):
-    """A long run's figures are those of its parts."""
+    """The statistics of a run of 100,000 steps equal those computed from its parts."""
     size = 100_000
     norms = np.ones(size)
     norms[70_000] = 99.0

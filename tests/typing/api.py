@@ -1,4 +1,4 @@
-"""A typed program on what is public, of which `mypy --strict` has nothing to say (tox -e lint)."""
+"""A program that uses the public API with types; `mypy --strict` must accept it (tox -e lint)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ assert_type(sched, torch.optim.lr_scheduler.LRScheduler)
 
 
 def train() -> str:
-    """A training, and going on with it."""
+    """Train, and continue the training."""
     with lrtrack.track(opt, sched, tracker=["local"], seed=0, tags={"who": "me"}) as run:
         assert_type(run, lrtrack.TrackedRun)
         run.log({"val/loss": 0.5}, accuracy=torch.tensor(0.5))
@@ -34,16 +34,16 @@ def train() -> str:
 
 
 def look() -> Path:
-    """A report."""
-    found = lrtrack.compare("x", metric="loss", mode="min", filters=["seed=0"])
-    assert_type(found, lrtrack.Comparison)
-    assert_type(found.headline, str)
-    print(found.histories_frame("loss").to_csv(), found.to_markdown())
-    return found.save("report.html")
+    """Compare runs and use the report."""
+    report = lrtrack.compare("x", metric="loss", mode="min", filters=["seed=0"])
+    assert_type(report, lrtrack.Comparison)
+    assert_type(report.headline, str)
+    print(report.histories_frame("loss").to_csv(), report.to_markdown())
+    return report.save("report.html")
 
 
 def suggested() -> float | None:
-    """A rate, and the schedule as a value."""
+    """Return a suggested rate, and use the schedule as a value."""
 
     def step() -> torch.Tensor:
         loss: torch.Tensor = model(torch.randn(8, 4)).square().mean()
@@ -58,62 +58,62 @@ def suggested() -> float | None:
 
 
 class Nowhere:
-    """A tracker of one's own."""
+    """A user's own tracker that stores nothing."""
 
     name = "nowhere"
     portable = False
 
     def active(self) -> bool:
-        """Never."""
+        """Return no active run."""
         return False
 
     def status(self) -> str:
-        """Nowhere."""
+        """Return no status."""
         return "nowhere"
 
     def target(self, experiment: str | None, default: str) -> Target:
-        """Nowhere."""
+        """Return a target."""
         return Target(self.name, experiment=experiment or default, portable=False)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
-        """To nothing."""
+        """Return a sink that stores nothing."""
         return NoSink()
 
     def histories(self, query: Query, progress: Progress | None = None) -> Iterable[History]:
-        """Nothing."""
+        """Return no histories."""
         return []
 
 
 class NoSink:
-    """Its writing half."""
+    """A sink that stores nothing."""
 
     durable = True
 
     def open(self) -> Remote:
-        """Nothing."""
+        """Do nothing."""
         return Remote("0")
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def complete(self, run: Run) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def upload(self, history: Path) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def release(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 tracker: Tracker = Nowhere()
 
 
 class TestNowhere(TrackerContract):
-    """The contract, of a tracker that reads nothing back."""
+    """The contract suite for a tracker that cannot read."""
 
     reads = False
 

@@ -1,7 +1,7 @@
-"""A comparison as one HTML file that needs no other and no network: it opens by double-click.
+"""A comparison as one self-contained HTML file that opens without a network.
 
 Text from trackers passes through `html.escape` here and through `textContent` in the script, and
-the page's own policy lets the browser run nothing but that script and load nothing at all.
+the page's content security policy allows only that script and loads nothing.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from lrtrack.reports.palette import COLOURS, DARK, looks_of
 
 _SCRIPTS = ("chart.js", "page.js", "controls.js")
 _HOW = (
-    "Curves: the line is the mean over a schedule's runs at each step at which over half of them "
-    "have a value, the band reaches from the lowest run to the highest, and faint lines are the "
-    "single runs. A run that diverged is in neither mean nor band of losses and gradient norms; "
-    "× marks its last finite value.",
-    "Long curves are drawn with fewer points, which keep the lowest and the highest value of each "
-    "stretch. Smoothing is a moving average, its window a share of the longest run.",
+    "Curves: the line is the mean over a schedule's runs at each step at which more than half of "
+    "them have a value, the band reaches from the lowest run to the highest, and faint lines are "
+    "the single runs. Diverged runs are excluded from mean and band of losses and gradient norms; "
+    "× marks their last finite value.",
+    "Long curves are drawn with fewer points, which include the lowest and the highest value of "
+    "each stretch. Smoothing is a moving average; its window is a percentage of the longest run.",
 )
-_ON_TIME = "On the axis of seconds each step stands at its mean time over the runs."
+_ON_TIME = "On the axis of seconds, each step is at its mean time over the runs."
 
 
 def render(document: Document, *, axis: str = STEP) -> str:
-    """The page, with `axis` (`step`, `time` or `epoch`) as its x axis to begin with.
+    """Render the page, with `axis` (`step`, `time` or `epoch`) as its initial x axis.
 
     Raises:
-        UsageError: the runs do not say where they stand on that axis.
+        UsageError: the runs do not record where they are on that axis.
     """
     document.curves.need(axis)
     body = _body(document, axis)
@@ -78,12 +78,12 @@ def _body(document: Document, axis: str) -> str:
             alerts(report),
             section("Leaderboard", leaderboard(comparison, report, looks)),
             section("Curves", "\n".join(charts)),
-            section("Final values, one dot a run", strip(comparison, names, looks)),
-            section("Runs", runs_table(comparison, names, looks)),
+            section("Final values, one dot per run", strip(comparison, names, looks)),
+            section("Runs", runs_table(document, looks)),
             section("How it was computed", items(how)),
             "</main>",
             '<script type="application/json" id="data">',
-            payload_of(comparison, curves, names, looks, axis),
+            payload_of(comparison, curves, looks, axis),
             "</script>",
         ]
     )
@@ -94,12 +94,12 @@ def _own(name: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """What a content security policy calls a script or style by."""
+    """The hash of a script or style for the content security policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _colours() -> str:
-    """Colours by number, for light and for dark; `.c3` is whatever has colour 3."""
+    """Colours by number, for the light and the dark theme; `.c3` has colour 3."""
 
     def named(colours: tuple[str, ...]) -> str:
         return "".join(f"--c{at}:{colour};" for at, colour in enumerate(colours))

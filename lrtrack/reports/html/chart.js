@@ -1,9 +1,9 @@
-// Curves: from the page's numbers to lines over any x axis, smoothed or not, and to SVG paths.
+// Turns the page's numbers into curves over any x axis, smoothed or not, and into SVG paths.
 "use strict";
 
 const NAMESPACE = "http://www.w3.org/2000/svg";
 
-// Text from trackers only ever goes through textContent and setAttribute: it stays text.
+// Text from trackers is set only by textContent and setAttribute, so it stays text.
 function svg(name, attributes, parent) {
   const made = document.createElementNS(NAMESPACE, name);
   for (const key in attributes) made.setAttribute(key, attributes[key]);
@@ -18,13 +18,24 @@ function summed(deltas) {
   return Float64Array.from(deltas, (delta) => (at += delta));
 }
 
-/** A curve: x in steps, y, and the evenly spaced means that smoothing works on, if it may. */
+const ARRAYS = new Set(["x", "y", "sx", "sy", "low", "high", "slow", "shigh"]);
+
+/** The panels with the arrays that they refer to by index. */
+function resolved(item, arrays) {
+  if (Array.isArray(item)) return item.map((part) => resolved(part, arrays));
+  if (item === null || typeof item !== "object") return item;
+  const entries = Object.entries(item).map(
+    ([key, value]) => [key, ARRAYS.has(key) ? arrays[value] : resolved(value, arrays)]);
+  return Object.fromEntries(entries);
+}
+
+/** A curve: x in steps, y, and the evenly spaced means that smoothing uses if it is allowed. */
 function curveOf(raw, runs, smooth) {
   const x = summed(raw.x), y = numbers(raw.y);
   return { runs, x, y, smooth, sx: raw.sx ? summed(raw.sx) : x, sy: raw.sy ? numbers(raw.sy) : y };
 }
 
-/** All of a panel, ready to draw. */
+/** A panel with its curves, ready to draw. */
 function panelOf(raw) {
   const series = raw.series.map((item) => item && seriesOf(item, raw));
   return { ...raw, series };
@@ -32,24 +43,24 @@ function panelOf(raw) {
 
 function seriesOf(raw, panel) {
   if (panel.profile) return raw;
-  const found = { mean: null, band: null, ends: raw.ends };
-  found.runs = (raw.runs || []).map((run) => curveOf(run, [run.run], false));
+  const series = { mean: null, band: null, ends: raw.ends };
+  series.runs = (raw.runs || []).map((run) => curveOf(run, [run.run], false));
   if (raw.x) {
-    found.mean = curveOf(raw, raw.of, panel.smooth);
-    // one run alone: behind its smoothed line stands what was recorded
-    if (!raw.runs && panel.smooth) found.runs = [curveOf(raw, raw.of, false)];
+    series.mean = curveOf(raw, raw.of, panel.smooth);
+    // a single run: its recorded values are drawn behind the smoothed line
+    if (!raw.runs && panel.smooth) series.runs = [curveOf(raw, raw.of, false)];
   }
   if (raw.band) {
     const x = raw.band.x || raw.x;
     const part = (y, sy) => curveOf({ x, y, sx: x, sy: sy || y }, raw.of, panel.smooth);
-    found.band = [part(raw.band.low, raw.band.slow), part(raw.band.high, raw.band.shigh)];
+    series.band = [part(raw.band.low, raw.band.slow), part(raw.band.high, raw.band.shigh)];
   }
-  const sound = new Set(raw.of);
-  found.sound = found.runs.filter((run) => sound.has(run.runs[0]));
-  return found;
+  const counted = new Set(raw.of);
+  series.counted = series.runs.filter((run) => counted.has(run.runs[0]));
+  return series;
 }
 
-/** Where a step stands on an axis for one run: straight lines between knots, and on beyond. */
+/** The position of a step on a run's axis, interpolated between knots and extrapolated beyond. */
 function placed(ruler, step) {
   const [steps, places] = ruler;
   const last = steps.length - 1;
@@ -66,7 +77,7 @@ function placed(ruler, step) {
   return places[low] + share * (places[high] - places[low]);
 }
 
-/** Places of steps on an axis, averaged over runs; the steps themselves on the axis of steps. */
+/** Positions of steps on an axis, averaged over runs; on the step axis, the steps themselves. */
 function places(data, axis, runs, steps) {
   const rulers = data.rulers[axis];
   if (!rulers) return steps;
@@ -77,7 +88,7 @@ function places(data, axis, runs, steps) {
   });
 }
 
-/** Mean of y over a window of x around each point; gaps stay gaps. */
+/** The mean of y in a window of x around each point; gaps stay gaps. */
 function smoothed(x, y, width) {
   const found = new Float64Array(y.length);
   let from = 0, to = 0, sum = 0, count = 0;
@@ -93,7 +104,7 @@ function smoothed(x, y, width) {
   return found;
 }
 
-/** Points of a curve for the state of the switches; kept until one of them moves. */
+/** The points of a curve for the current controls, cached until a control changes. */
 function points(data, curve, state) {
   const rough = !(curve.smooth && state.smooth);
   const key = state.axis + (rough ? "" : state.smooth);
@@ -119,7 +130,7 @@ function scaleOf(low, high, from, to, log) {
   return Object.assign(scale, { low, high, log });
 }
 
-/** About so many round numbers on a scale; only whole ones where there is nothing between. */
+/** About this many round numbers on a scale, or only whole numbers. */
 function ticks(scale, about, whole = false) {
   const { low, high } = scale;
   if (scale.log) {
@@ -129,7 +140,7 @@ function ticks(scale, about, whole = false) {
     if (steps) {
       const found = [];
       for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += every) {
-        // a product would give 0.30000000000000004
+        // parsed, because a product would give 0.30000000000000004
         for (const digit of steps) found.push(Number(`${digit}e${power}`));
       }
       return found.filter((value) => value >= low && value <= high);
@@ -154,7 +165,7 @@ function written(value) {
 
 const RING = "m-2.5 0a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0 -5 0";
 
-/** Path through points, broken at gaps; only what the x range shows, and one point beyond. */
+/** A path through points, broken at gaps, within the x range and one point beyond. */
 function path(px, py, sx, sy) {
   let text = "", pen = false, alone = false;
   for (let at = 0; at < px.length; at++) {
@@ -169,10 +180,10 @@ function path(px, py, sx, sy) {
     alone = !pen;
     pen = true;
   }
-  return alone ? text + RING : text;  // a point by itself has no length to be seen by
+  return alone ? text + RING : text;  // a single point has no length, so it is drawn as a ring
 }
 
-/** Closed shape between two curves of the same places; one for each stretch without a gap. */
+/** Closed shapes between two curves with the same x, one per stretch without a gap. */
 function area(px, low, high, sx, sy, floor) {
   let text = "", top = [], bottom = [];
   const close = () => {
@@ -192,7 +203,7 @@ function area(px, low, high, sx, sy, floor) {
   return text;
 }
 
-/** Index of the place nearest to x. */
+/** The index of the position nearest to x. */
 function nearest(px, x) {
   let low = 0, high = px.length - 1;
   while (high - low > 1) {

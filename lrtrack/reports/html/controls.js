@@ -1,4 +1,4 @@
-// Switches, legend, zoom and theme.
+// Controls, legend, zoom and theme.
 "use strict";
 
 const keys = [...document.querySelectorAll(".key")];
@@ -12,7 +12,7 @@ function show(schedules) {
 for (const key of keys) {
   const own = Number(key.dataset.s);
   key.addEventListener("click", (event) => {
-    if (event.detail > 1) return;  // the second click of a double one
+    if (event.detail > 1) return;  // the second click of a double click
     const next = new Set(state.on);
     if (!next.delete(own)) next.add(own);
     show(next);
@@ -48,7 +48,7 @@ byId("smooth").addEventListener("input", (event) => {
 });
 byId("unzoom").addEventListener("click", () => { state.zoom = null; draw(); });
 
-/** Drag across any panel to zoom all of them; double-click to see everything again. */
+/** Dragging across a panel zooms all of them; a double click zooms out. */
 function zoomable(holder, index) {
   let start = null;
   const at = (event) => {
@@ -64,9 +64,9 @@ function zoomable(holder, index) {
     point(event, index);
     if (start === null) return;
     const x = Math.min(start, at(event)), width = Math.abs(at(event) - start);
-    for (const each of drawn) {
-      each.chosen.setAttribute("x", x);
-      each.chosen.setAttribute("width", width);
+    for (const panel of drawn) {
+      panel.chosen.setAttribute("x", x);
+      panel.chosen.setAttribute("width", width);
     }
   });
   holder.addEventListener("pointerup", (event) => {
@@ -79,7 +79,7 @@ function zoomable(holder, index) {
   });
   holder.addEventListener("pointerleave", () => {
     byId("tip").hidden = true;
-    for (const each of drawn) each.cross.setAttribute("d", "");
+    for (const panel of drawn) panel.cross.setAttribute("d", "");
   });
   holder.addEventListener("dblclick", () => { state.zoom = null; draw(); });
 }

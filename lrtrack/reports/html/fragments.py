@@ -1,4 +1,4 @@
-"""Pieces of the page: names, swatches, lists, switches and the legend."""
+"""Fragments of the page: names, swatches, lists, controls and the legend."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lrtrack.reports.curves import Curves
 from lrtrack.reports.palette import DASHES, Look
 from lrtrack.reports.report import Report
 
-#: Where a name may be broken: `Cosine|Annealing|LR(|step_size=|30`.
+#: Places where a name may be broken: `Cosine|Annealing|LR(|step_size=|30`.
 _JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[(\[=,])(?=\S)")
 
 
 def swatch(look: Look) -> str:
-    """A piece of a schedule's line."""
+    """A short sample of a schedule's line."""
     dashes = " ".join(f"{3 * part:g}" for part in DASHES[look.dash])
     attribute = f' stroke-dasharray="{dashes}"' if dashes else ""
     return (
@@ -26,27 +26,27 @@ def swatch(look: Look) -> str:
 
 
 def named(name: str, look: Look) -> str:
-    """A schedule's name with its line before it."""
+    """A schedule's name after a sample of its line."""
     return f'<div class="named">{swatch(look)}<span>{breakable(name)}</span></div>'
 
 
 def breakable(name: str) -> str:
-    """A schedule's name, escaped, that may be broken between its words and parameters."""
+    """A schedule's name, escaped, with possible line breaks between its words and parameters."""
     return "<wbr>".join(map(escape, _JOINTS.split(name)))
 
 
 def section(title: str, content: str) -> str:
-    """A heading and what is below it; nothing where there is nothing."""
+    """A heading and its content; empty if there is no content."""
     return f"<section><h2>{escape(title)}</h2>\n{content}\n</section>" if content else ""
 
 
 def items(lines: Iterable[str]) -> str:
-    """One paragraph a line."""
+    """One paragraph per line."""
     return "\n".join(f'<p class="note">{escape(line)}</p>' for line in lines)
 
 
 def alerts(report: Report) -> str:
-    """Warnings and diagnoses, where readers cannot miss them."""
+    """Warnings and diagnoses, as lists at the top of the page."""
     return _alerts(report.warnings, "alerts") + _alerts(report.diagnoses, "alerts found")
 
 
@@ -56,7 +56,7 @@ def _alerts(lines: Sequence[str], kind: str) -> str:
 
 
 def controls(curves: Curves, axis: str) -> str:
-    """Switches for axis, scales and smoothing."""
+    """The controls of axis, scales and smoothing."""
     names = {STEP: "step", TIME: "seconds", EPOCH: "epoch"}
     axes = [(key, name, key in curves.rulers) for key, name in names.items()]
     scales = [("linear", "linear", True), ("log", "log", True)]
@@ -75,14 +75,14 @@ def controls(curves: Curves, axis: str) -> str:
 def _choice(name: str, title: str, options: Sequence[tuple[str, str, bool]], chosen: str) -> str:
     inputs = "".join(
         f'<label><input type="radio" name="{name}" value="{value}" autocomplete="off"'
-        f"{' checked' if value == chosen else ''}{'' if there else ' disabled'}>{text}</label>"
-        for value, text, there in options
+        f"{' checked' if value == chosen else ''}{'' if available else ' disabled'}>{text}</label>"
+        for value, text, available in options
     )
     return f'<fieldset class="choice"><legend>{title}</legend>{inputs}</fieldset>'
 
 
 def legend(names: Sequence[str], looks: Sequence[Look]) -> str:
-    """A button a schedule, which switches it in all panels at once."""
+    """One button per schedule, which shows or hides it in all panels."""
     keys = "".join(
         f'<button type="button" class="key" data-s="{at}" aria-pressed="true" '
         f'title="{escape(name)}">{swatch(look)}<span>{escape(name)}</span></button>'
@@ -93,6 +93,6 @@ def legend(names: Sequence[str], looks: Sequence[Look]) -> str:
         '<button type="button" id="all">All</button>'
         '<button type="button" id="none">None</button>'
         '<button type="button" id="best">Best 5</button>'
-        '<span class="note">Click a schedule to switch it in all panels, double-click to see it '
-        "alone. Drag across a panel to zoom, double-click it to see everything.</span></div>"
+        '<span class="note">Click a schedule to hide or show it, double-click to see only it. '
+        "Drag across a panel to zoom, double-click it to zoom out.</span></div>"
     )

@@ -1,4 +1,4 @@
-"""Leaderboard and strip plot: intervals and single runs drawn on one scale."""
+"""The leaderboard and the strip plot: intervals and single runs, drawn on one scale."""
 
 from __future__ import annotations
 
@@ -7,38 +7,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from lrtrack.errors import clean
 from lrtrack.reports.curves import drawable
 from lrtrack.reports.formatting import count, number
 from lrtrack.reports.html.fragments import named
 from lrtrack.reports.palette import Look
 from lrtrack.reports.report import Cell, Column, Report
-from lrtrack.stats import Comparison, ScheduleSummary
+from lrtrack.stats import ComparisonResult, ScheduleSummary
 
-#: Columns of more weight than this are left out on small screens.
+#: Columns with a larger weight are hidden on small screens.
 _HEAVY = 4
-#: A scale with the largest value so many times the smallest is logarithmic.
+#: The ratio of the largest to the smallest value from which a scale is logarithmic.
 _WIDE = 100.0
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to percent of a drawing's width."""
+    """Maps values to percentages of a drawing's width."""
 
     low: float
     high: float
     log: bool = False
 
     def at(self, value: float) -> str:
-        """Where `value` stands, `0%` to `100%`."""
+        """The position of `value`, from `0%` to `100%`."""
         turn = math.log if self.log else float
         low, high = turn(self.low), turn(self.high)
         share = (turn(value) - low) / (high - low) if high > low else 0.5
         return f"{2 + 96 * min(1.0, max(0.0, share)):.2f}%"
 
 
-def scale_of(comparison: Comparison) -> Scale | None:
-    """One scale for all final values and intervals; None where there are none."""
+def scale_of(comparison: ComparisonResult) -> Scale | None:
+    """One scale for all final values and intervals; None if there are none."""
     values = [
         value
         for item in comparison.schedules
@@ -51,15 +50,16 @@ def scale_of(comparison: Comparison) -> Scale | None:
     return Scale(low, high, log=low > 0 and high > _WIDE * low)
 
 
-def leaderboard(comparison: Comparison, report: Report, looks: Sequence[Look]) -> str:
-    """The report's table, with each schedule's look and its interval drawn.
+def leaderboard(comparison: ComparisonResult, report: Report, looks: Sequence[Look]) -> str:
+    """The report's table, with a sample of each schedule's line and its interval drawn.
 
-    What weighs least stands at the right, where narrow screens have to scroll.
+    Columns are sorted by weight, so that narrow screens have to scroll only for the least
+    important.
     """
     scale = scale_of(comparison)
     order = sorted(range(len(report.columns)), key=lambda at: report.columns[at].weight)
     columns = [report.columns[at] for at in order]
-    # beside the figures that it draws, which no screen is too narrow for
+    # next to the numbers that it shows, which are visible on every screen
     at = 1 + next((at for at, item in enumerate(columns) if item.title[:5] == "final"), 0)
     heads = [f"<th{_kind(column)}>{escape(column.title)}</th>" for column in columns]
     rows = [_joined([*heads[:at], _axis(scale), *heads[at:]])]
@@ -77,47 +77,50 @@ def _joined(cells: Sequence[str]) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def strip(comparison: Comparison, names: Sequence[str], looks: Sequence[Look]) -> str:
+def strip(comparison: ComparisonResult, names: Sequence[str], looks: Sequence[Look]) -> str:
     """Every run's final value as a dot, with the median as a stroke."""
     scale = scale_of(comparison)
     if scale is None:
         return ""
     rows = []
-    runs = iter(comparison.histories)
+    first = 0
     for item, name, look in zip(comparison.schedules, names, looks, strict=True):
-        titles = [clean(next(runs).run.name) for _ in range(item.runs)]
         rows.append(
             f'<tr><td class="text">{named(name, look)}</td><td class="drawn">'
-            f'<svg class="c{look.colour}" role="img">{_dots(item, titles, scale)}</svg></td>'
+            f'<svg class="c{look.colour}" role="img">{_dots(item, first, scale)}</svg></td>'
             f'<td class="bad">{_lost(item)}</td></tr>'
         )
+        first += item.runs
     return (
         f'<div class="scroll"><table class="strip"><thead><tr><th></th>{_axis(scale)}<th></th></tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
-def _dots(item: ScheduleSummary, titles: Sequence[str], scale: Scale) -> str:
+def _dots(item: ScheduleSummary, first: int, scale: Scale) -> str:
+    """The dots of a schedule's runs; `first` is the index of its first run on the page.
+
+    The script titles each dot with the run's name and value, which it reads from the table of runs.
+    """
     parts = ['<line class="back" x1="2%" x2="98%" y1="11" y2="11"/>']
     if item.final.median is not None:
         at = scale.at(item.final.median)
         parts.append(f'<line class="middle" x1="{at}" x2="{at}" y1="1" y2="21"/>')
-    for index, (title, value) in enumerate(zip(titles, item.final.values, strict=True)):
+    for index, value in enumerate(item.final.values):
         if value is not None and drawable(value):
-            hint = escape(f"{title}: {number(value)}")
             parts.append(
-                f'<circle class="dot" cx="{scale.at(value)}" cy="{(11, 6, 16)[index % 3]}" r="4">'
-                f"<title>{hint}</title></circle>"
+                f'<circle class="dot" data-run="{first + index}" cx="{scale.at(value)}" '
+                f'cy="{(11, 6, 16)[index % 3]}" r="4"/>'
             )
     return "".join(parts)
 
 
 def _lost(item: ScheduleSummary) -> str:
-    """What is said of runs without a dot."""
+    """The number of runs without a dot, with the reason."""
     without = sum(value is None for value in item.final.values)
     other = without - item.diverged
-    told = [f"{item.diverged} diverged"] if item.diverged else []
-    return ", ".join([*told, *([f"{count(other, 'run')} without a value"] if other > 0 else [])])
+    parts = [f"{item.diverged} diverged"] if item.diverged else []
+    return ", ".join([*parts, *([f"{count(other, 'run')} without a value"] if other > 0 else [])])
 
 
 def _drawn(item: ScheduleSummary, look: Look, scale: Scale | None) -> str:
@@ -143,14 +146,16 @@ def _axis(scale: Scale | None) -> str:
 
 
 def _cells(columns: Sequence[Column], row: Sequence[Cell], look: Look) -> list[str]:
-    """A row's cells, the first text being the schedule: short, and whole under the pointer."""
+    """The cells of a row; the schedule is the first text column: its short form, the whole as a
+    hint.
+    """
     first = next((at for at, column in enumerate(columns) if not column.number), 0)
     cells = []
     for at, (column, cell) in enumerate(zip(columns, row, strict=True)):
         text = cell.short or cell.text
         hint = "" if text == cell.text else f' title="{escape(cell.text)}"'
-        shown = named(text, look) if at == first else escape(text)
-        cells.append(f"<td{_kind(column, cell)}{hint}>{shown}</td>")
+        content = named(text, look) if at == first else escape(text)
+        cells.append(f"<td{_kind(column, cell)}{hint}>{content}</td>")
     return cells
 
 

@@ -1,9 +1,15 @@
-// The page: panels over one linked x axis, and what its switches, legend and pointer do.
+// Draws the panels over one shared x axis, and shows values under the pointer.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
 const raw = JSON.parse(byId("data").textContent);
-const data = { ...raw, panels: raw.panels.map(panelOf), lastStep: 1 };
+const data = { ...raw, panels: resolved(raw.panels, raw.arrays).map(panelOf), lastStep: 1 };
+for (const axis in data.rulers) {
+  data.rulers[axis] = data.rulers[axis].map((ruler) => ruler.map((index) => raw.arrays[index]));
+}
+const runTitles = [...document.querySelectorAll(".runs th")].map((head) => head.textContent);
+const runRows = document.querySelectorAll(".runs tbody tr");
+const ofRun = (run, title) => runRows[run].cells[runTitles.indexOf(title)].textContent;
 const MARGIN = { left: 62, right: 14, top: 26, bottom: 8, axis: 34 };
 const HEIGHTS = [280, 170, 170, 170, 150];
 const LISTED = 10;
@@ -11,7 +17,7 @@ const state = {
   axis: data.axis, smooth: Number(byId("smooth").value), xlog: false, ylog: "auto", zoom: null,
   on: new Set(data.schedules.flatMap((item, index) => (item.on ? [index] : []))),
 };
-const drawn = [];  // for each panel its svg, scales and marks, for the pointer
+const drawn = [];  // each panel's svg, scales and marks, which the pointer uses
 
 for (const panel of data.panels) for (const item of panel.series) {
   const curves = item && !panel.profile ? [item.mean, ...item.runs].filter(Boolean) : [];
@@ -22,9 +28,9 @@ function visible(panel) {
   return panel.series.flatMap((item, index) => (item && state.on.has(index) ? [[item, index]] : []));
 }
 
-/** What the y range has to hold: not the runs that diverged, and went through the roof before. */
-function soundCurves(item) {
-  return [item.mean, ...(item.band || []), ...item.sound].filter(Boolean);
+/** The curves that the y range must show: not diverged runs, whose last values are huge. */
+function countedCurves(item) {
+  return [item.mean, ...(item.band || []), ...item.counted].filter(Boolean);
 }
 
 function profileOf(item) {
@@ -41,7 +47,7 @@ function profileOf(item) {
   return { px: x, py: y };
 }
 
-/** Lowest and highest x of all that is switched on; with a logarithm, above zero. */
+/** The lowest and highest x of all visible schedules; above zero on a log scale. */
 function wholeX() {
   let low = Infinity, high = -Infinity, least = Infinity;
   for (const panel of data.panels) for (const [item] of visible(panel)) {
@@ -59,13 +65,13 @@ function wholeX() {
   return high > low ? [low, high, false] : [low - 0.5, high + 0.5, false];
 }
 
-/** The y scale that shows what is switched on within the x range. */
+/** The y scale of the visible schedules within the x range. */
 function scaleY(panel, sx, height) {
   const bottom = height - MARGIN.bottom, top = MARGIN.top;
   if (panel.profile) return scaleOf(0, 104, bottom, top, false);
   const wanted = state.ylog === "auto" ? panel.log : state.ylog === "log";
-  const sound = visible(panel).flatMap(([item]) => soundCurves(item));
-  const chosen = sound.length ? sound : visible(panel).flatMap(([item]) => item.runs);
+  const counted = visible(panel).flatMap(([item]) => countedCurves(item));
+  const chosen = counted.length ? counted : visible(panel).flatMap(([item]) => item.runs);
   let low = Infinity, high = -Infinity, least = Infinity;
   for (const curve of chosen) {
     const { px, py } = points(data, curve, state);
@@ -112,7 +118,7 @@ function drawAxes(picture, panel, sx, sy, size) {
   }
 }
 
-/** What lies behind the means: bands, single runs, and where they ended. */
+/** Draws bands, single runs and the ends of diverged runs, behind the means. */
 function drawBehind(group, item, sx, sy, floor) {
   const at = (curve) => points(data, curve, state);
   const line = (kind, d) => d && svg("path", { class: kind, d }, group);
@@ -123,13 +129,13 @@ function drawBehind(group, item, sx, sy, floor) {
   const runs = item.runs.map(at).map((run) => path(run.px, run.py, sx, sy));
   line(item.mean ? "run" : "run only", runs.join(""));
   for (const end of item.ends) {
-    const x = sx(places(data, state.axis, [end.run], [end.x])[0]);
-    const y = Math.max(MARGIN.top + 4, sy(end.y));
+    const x = sx(places(data, state.axis, [end.run], [end.step])[0]);
+    const y = Math.max(MARGIN.top + 4, sy(end.value));
     if (Number.isFinite(x) && Number.isFinite(y)) line("end", `M${x - 4} ${y - 4}l8 8m0 -8l-8 8`);
   }
 }
 
-/** The line that stands for a schedule. */
+/** Draws the line of a schedule's mean. */
 function drawMean(group, item, panel, sx, sy, dash) {
   const mean = panel.profile ? profileOf(item) : item.mean && points(data, item.mean, state);
   const d = mean && path(mean.px, mean.py, sx, sy);
@@ -137,7 +143,7 @@ function drawMean(group, item, panel, sx, sy, dash) {
   if (d) svg("path", { class: "mean", d, ...dashes }, group);
 }
 
-/** All that is switched on: what lies behind first, and the best on top. */
+/** Draws all visible schedules: bands and runs first, then the means, the best on top. */
 function drawAll(inside, panel, sx, sy, floor) {
   const shown = visible(panel).reverse();
   const runs = shown.reduce((sum, [item]) => sum + (panel.profile ? 0 : item.runs.length), 0);
@@ -173,7 +179,7 @@ function drawPanel(panel, index, sx, width) {
   if (sy) drawAll(inside, panel, sx, sy, floor);
   if (!sy) {
     const middle = { class: "nothing", x: width / 2, y: height / 2, "text-anchor": "middle" };
-    svg("text", middle, picture).textContent = state.on.size ? "no finite values here" : "nothing is switched on";
+    svg("text", middle, picture).textContent = state.on.size ? "no finite values here" : "no schedule is selected";
   }
   const cross = svg("path", { class: "cross" }, picture);
   const chosen = svg("rect", { class: "chosen", y: area.y, height: area.height, width: 0 }, picture);
@@ -192,10 +198,10 @@ function draw() {
   document.body.dataset.drawn = Number(document.body.dataset.drawn || 0) + 1;
 }
 
-/** What lies under the pointer: each schedule's value there, nearest to the pointer first. */
+/** Each visible schedule's value under the pointer, the nearest one first. */
 function under({ panel, sx, sy }, px, py) {
   const place = sx.back(px);
-  const found = [];
+  const hits = [];
   for (const [item, index] of visible(panel)) {
     const curves = panel.profile ? [profileOf(item)]
       : [item.mean, ...(item.mean ? [] : item.runs)].filter(Boolean).map((curve) => points(data, curve, state));
@@ -205,13 +211,13 @@ function under({ panel, sx, sy }, px, py) {
       const off = Math.abs(sx(curve.px[at]) - px);
       if (Number.isFinite(value) && off < 40) own.push({ index, value, far: Math.abs(sy(value) - py) });
     }
-    if (own.length) found.push(own.sort((a, b) => a.far - b.far)[0]);
+    if (own.length) hits.push(own.sort((a, b) => a.far - b.far)[0]);
     for (const run of panel.profile ? [] : item.runs) {
       const at = nearest(run.px, place), off = Math.hypot(sx(run.px[at]) - px, sy(run.py[at]) - py);
-      if (off < 6) found.push({ index, run: run.runs[0], value: run.py[at], far: off - 100 });
+      if (off < 6) hits.push({ index, run: run.runs[0], value: run.py[at], far: off - 100 });
     }
   }
-  return found.sort((a, b) => a.far - b.far);
+  return hits.sort((a, b) => a.far - b.far);
 }
 
 function point(event, index) {
@@ -219,35 +225,40 @@ function point(event, index) {
   const box = picture.getBoundingClientRect();
   const x = event.clientX - box.left, y = event.clientY - box.top;
   const inside = sy && x >= MARGIN.left && x <= box.width - MARGIN.right;
-  for (const each of drawn) {
-    const d = inside ? `M${x.toFixed(1)} ${MARGIN.top}V${each.floor}` : "";
-    each.cross.setAttribute("d", d);
+  for (const panel of drawn) {
+    const d = inside ? `M${x.toFixed(1)} ${MARGIN.top}V${panel.floor}` : "";
+    panel.cross.setAttribute("d", d);
   }
   const tip = byId("tip");
   tip.hidden = !inside;
   if (!inside) return;
-  const found = under(drawn[index], x, y);
+  const hits = under(drawn[index], x, y);
   const head = document.createElement("b");
   const at = sx.back(x);
   head.textContent = `${data.axes[state.axis]} ${written(state.axis === "step" ? Math.round(at) : at)}`;
-  const shown = found.slice(0, LISTED).sort((a, b) => b.value - a.value).map((each) => tipRow(each, found[0]));
+  const shown = hits.slice(0, LISTED).sort((a, b) => b.value - a.value).map((hit) => tipRow(hit, hits[0]));
   const more = document.createElement("div");
-  if (found.length > LISTED) more.textContent = `… ${found.length - LISTED} more`;
+  if (hits.length > LISTED) more.textContent = `… ${hits.length - LISTED} more`;
   tip.replaceChildren(head, ...shown, more);
   const left = event.clientX + 16 + tip.offsetWidth > innerWidth ? event.clientX - 16 - tip.offsetWidth : event.clientX + 16;
   const top = Math.min(event.clientY + 16, innerHeight - tip.offsetHeight - 8);
   tip.style.transform = `translate(${Math.max(4, left)}px, ${Math.max(4, top)}px)`;
 }
 
-function tipRow(each, first) {
+function tipRow(hit, first) {
   const row = document.createElement("div");
-  const { name, colour } = data.schedules[each.index];
-  row.className = `c${colour}` + (each === first ? " first" : "");
+  const { colour } = data.schedules[hit.index];
+  row.className = `c${colour}` + (hit === first ? " first" : "");
   const swatch = row.appendChild(document.createElement("i"));
   swatch.className = "spot";
   const value = row.appendChild(document.createElement("span"));
-  value.textContent = written(each.value);
+  value.textContent = written(hit.value);
   const words = row.appendChild(document.createElement("span"));
-  words.textContent = each.run === undefined ? name : `run ${data.runs[each.run]}`;
+  words.textContent = hit.run === undefined ? keys[hit.index].title : `run ${ofRun(hit.run, "run")}`;
   return row;
+}
+
+for (const dot of document.querySelectorAll(".dot")) {
+  const { run } = dot.dataset;
+  svg("title", {}, dot).textContent = `${ofRun(run, "run")}: ${ofRun(run, "final")}`;
 }

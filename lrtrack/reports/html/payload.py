@@ -15,97 +15,125 @@ from lrtrack.reports.curves import AXES, Bundle, Curves, Line, Panel
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
 from lrtrack.reports.formatting import number
 from lrtrack.reports.palette import DASHES, Look
-from lrtrack.stats import Comparison
+from lrtrack.stats import ComparisonResult
 
-#: Points that all runs of a panel have together, and what one line has at least and at most:
-#: under a hundred thousand points in all a browser answers at once.
+#: Points of all runs of a panel together, and the fewest and most points of one line: browsers
+#: draw up to about a hundred thousand points without delay.
 _POINTS, _LEAST, _MOST = 40_000, 100, 800
-#: From so many schedules on, only the best few are switched on at first.
+#: With more schedules than `CROWD`, only the best `SHOWN` are visible at first.
 CROWD, SHOWN = 24, 12
 _DIGITS = 5
 
-Numbers = list[float | None]
+#: Numbers of one curve; None where there is no value.
+Numbers = Sequence[float | None]
+
+
+class Arrays:
+    """The number arrays of the page, each stored once and referred to by its index."""
+
+    def __init__(self) -> None:
+        self.values: list[Numbers] = []
+        self._indices: dict[tuple[float | None, ...], int] = {}
+
+    def add(self, numbers: Numbers) -> int:
+        """The index of `numbers`, which are stored if no equal array is."""
+        index = self._indices.setdefault(tuple(numbers), len(self.values))
+        if index == len(self.values):
+            self.values.append(numbers)
+        return index
 
 
 def payload_of(
-    comparison: Comparison, curves: Curves, names: Sequence[str], looks: Sequence[Look], axis: str
+    comparison: ComparisonResult,
+    curves: Curves,
+    looks: Sequence[Look],
+    axis: str,
 ) -> str:
-    """All that is drawn, as JSON that is safe inside a `<script>` element.
+    """Everything that the script draws, as JSON that is safe inside a `<script>` element.
+
+    Names of schedules and runs are not in it: the script reads them from the legend and from the
+    table of runs.
 
     Args:
-        names: what each schedule is called.
         axis: the x axis to begin with.
     """
     most = max(_LEAST, min(_MOST, _POINTS // max(1, len(comparison.histories))))
-    on = len(names) if len(names) <= CROWD else SHOWN
+    on = len(looks) if len(looks) <= CROWD else SHOWN
+    arrays = Arrays()
     data = {
         "axis": axis,
         "axes": {key: AXES[key] for key in curves.rulers},
-        "rulers": {key: _rulers(curves, key) for key in curves.rulers if key != STEP},
-        "runs": [clean(history.run.name) or history.id for history in comparison.histories],
+        "rulers": {key: _rulers(curves, key, arrays) for key in curves.rulers if key != STEP},
         "schedules": [
-            {"name": name, "colour": look.colour, "dash": DASHES[look.dash], "on": rank < on}
-            for rank, (name, look) in enumerate(zip(names, looks, strict=True))
+            {"colour": look.colour, "dash": DASHES[look.dash], "on": rank < on}
+            for rank, look in enumerate(looks)
         ],
         "panels": [
-            *(_panel(panel, most) for panel in curves.panels),
+            *(_panel(panel, most, arrays) for panel in curves.panels),
             *_profile(comparison, curves),
         ],
+        "arrays": arrays.values,
     }
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    # the only thing that ends a script element, or turns it into a comment, begins with this
+    # Only "<" can begin what ends a script element or turns it into a comment.
     return text.replace("<", "\\u003c")
 
 
-def _rulers(curves: Curves, axis: str) -> list[tuple[Numbers, Numbers]]:
+def _rulers(curves: Curves, axis: str, arrays: Arrays) -> list[tuple[int, int]]:
     thin = [ruler.thinned() for ruler in curves.rulers[axis]]
-    return [(_rounded(ruler.steps, 9), _rounded(ruler.places, 7)) for ruler in thin]
+    return [
+        (arrays.add(_rounded(ruler.steps, 9)), arrays.add(_rounded(ruler.places, 7)))
+        for ruler in thin
+    ]
 
 
-def _panel(panel: Panel, most: int) -> dict[str, Any]:
+def _panel(panel: Panel, most: int, arrays: Arrays) -> dict[str, Any]:
     return {
         "title": panel.title,
-        "smooth": panel.metric != "lr",  # the steps of a schedule are no noise
+        "smooth": panel.metric != "lr",  # its jumps are the schedule, not noise
         "log": panel.wide,
-        "series": [None if item is None else _series(item, most) for item in panel.bundles],
+        "series": [None if item is None else _series(item, most, arrays) for item in panel.bundles],
     }
 
 
-def _series(bundle: Bundle, most: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"of": list(bundle.counted)}
+def _series(bundle: Bundle, most: int, arrays: Arrays) -> dict[str, Any]:
+    series: dict[str, Any] = {"of": list(bundle.counted)}
     if bundle.steps.size:
-        found |= _curve(bundle.steps, bundle.mean, most)
+        series |= _curve(bundle.steps, bundle.mean, most, arrays)
         if bundle.steps.size > most:
             starts = stretches(bundle.steps.size, most // 2)
-            found["sx"] = _deltas(_middles(bundle.steps, starts))
-            found["sy"] = _rounded(means(bundle.mean, starts))
+            series["sx"] = arrays.add(_deltas(_middles(bundle.steps, starts)))
+            series["sy"] = arrays.add(_rounded(means(bundle.mean, starts)))
         if len(bundle.counted) > 1 and not bundle.flat:
-            found["band"] = _band(bundle, most)
+            series["band"] = _band(bundle, most, arrays)
     if not bundle.flat:
-        found["runs"] = [
-            {"run": line.run, **_curve(line.steps, line.values, most)} for line in bundle.lines
+        series["runs"] = [
+            {"run": line.run, **_curve(line.steps, line.values, most, arrays)}
+            for line in bundle.lines
         ]
     lost = [line for line in bundle.lines if line.run not in bundle.counted]
-    found["ends"] = [end for line in lost if (end := _end(line)) is not None]
-    return found
+    series["ends"] = [end for line in lost if (end := _end(line)) is not None]
+    return series
 
 
-def _curve(steps: NDArray[np.int64], values: NDArray[np.float64], most: int) -> dict[str, Any]:
-    kept = extremes(values, most)
-    return {"x": _deltas(steps[kept]), "y": _rounded(values[kept])}
+def _curve(
+    steps: NDArray[np.int64], values: NDArray[np.float64], most: int, arrays: Arrays
+) -> dict[str, int]:
+    indices = extremes(values, most)
+    return {"x": arrays.add(_deltas(steps[indices])), "y": arrays.add(_rounded(values[indices]))}
 
 
-def _band(bundle: Bundle, most: int) -> dict[str, Any]:
+def _band(bundle: Bundle, most: int, arrays: Arrays) -> dict[str, int]:
     if bundle.steps.size <= most:
-        return {"low": _rounded(bundle.low), "high": _rounded(bundle.high)}
-    # extremes as they are, and means for smoothing
+        return {"low": arrays.add(_rounded(bundle.low)), "high": arrays.add(_rounded(bundle.high))}
+    # the extremes are drawn without smoothing, the means with it
     starts = stretches(bundle.steps.size, most // 2)
     return {
-        "x": _deltas(_middles(bundle.steps, starts)),
-        "low": _rounded(lowest(bundle.low, starts)),
-        "high": _rounded(highest(bundle.high, starts)),
-        "slow": _rounded(means(bundle.low, starts)),
-        "shigh": _rounded(means(bundle.high, starts)),
+        "x": arrays.add(_deltas(_middles(bundle.steps, starts))),
+        "low": arrays.add(_rounded(lowest(bundle.low, starts))),
+        "high": arrays.add(_rounded(highest(bundle.high, starts))),
+        "slow": arrays.add(_rounded(means(bundle.low, starts))),
+        "shigh": arrays.add(_rounded(means(bundle.high, starts))),
     }
 
 
@@ -115,19 +143,19 @@ def _middles(steps: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.
 
 
 def _end(line: Line) -> dict[str, Any] | None:
-    """Where the values of a run that diverged stop being finite: its last good point."""
+    """The last finite point of a run that diverged; None if it has none."""
     bad = np.flatnonzero(~np.isfinite(line.values))
     if not bad.size or not bad[0]:
         return None
     return {
         "run": line.run,
-        "x": int(line.steps[bad[0] - 1]),
-        "y": _rounded(line.values[bad[0] - 1 : bad[0]])[0],
+        "step": int(line.steps[bad[0] - 1]),
+        "value": _rounded(line.values[bad[0] - 1 : bad[0]])[0],
     }
 
 
-def _profile(comparison: Comparison, curves: Curves) -> list[dict[str, Any]]:
-    """Share of each schedule's runs that have reached the target, by step."""
+def _profile(comparison: ComparisonResult, curves: Curves) -> list[dict[str, Any]]:
+    """The share of each schedule's runs that have reached the target, by step."""
     if comparison.target is None:
         return []
     series = []
@@ -143,12 +171,12 @@ def _profile(comparison: Comparison, curves: Curves) -> list[dict[str, Any]]:
 
 
 def _deltas(steps: NDArray[np.int64]) -> list[int]:
-    """The first step and then how far on each next one is: fewer digits."""
+    """The first step, then the distance to each next one, which takes fewer digits."""
     return [int(step) for step in np.diff(steps, prepend=0)]
 
 
 def _rounded(values: NDArray[np.float64], digits: int = _DIGITS) -> Numbers:
     return [
-        float(f"{value:.{digits}g}") if known else None
-        for value, known in zip(values.tolist(), np.isfinite(values).tolist(), strict=True)
+        float(f"{value:.{digits}g}") if finite else None
+        for value, finite in zip(values.tolist(), np.isfinite(values).tolist(), strict=True)
     ]

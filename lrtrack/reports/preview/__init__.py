@@ -30,7 +30,7 @@ class Curve:
 
     @property
     def summary(self) -> tuple[str, str, str, str]:
-        """First, highest (and where, of equal ones the first) and last rate, as text."""
+        """First, highest (with the first step that has it) and last rate, as text."""
         peak = int(np.argmax(self.rates))
         first, highest, last = (float(self.rates[at]) for at in (0, peak, -1))
         return rate_text(first), rate_text(highest), str(peak), rate_text(last)
@@ -42,7 +42,7 @@ SUMMARY = ("first", "highest", "at step", "last")
 
 @dataclass(frozen=True)
 class Preview:
-    """Curves over the same steps, with what there is to say about them."""
+    """Curves over the same steps, with notes on them."""
 
     title: str
     curves: Sequence[Curve]
@@ -50,17 +50,17 @@ class Preview:
 
     @property
     def steps(self) -> int:
-        """How many steps each curve has."""
+        """The number of steps of each curve."""
         return len(self.curves[0].rates)
 
 
 def preview_of(rates: Mapping[str, Rates], lr: float, seconds_per_step: float) -> Preview:
-    """Put simulated schedules into words.
+    """Build the preview of simulated schedules.
 
     Args:
-        rates: specs to learning rates of shape (steps,), all of one length.
-        lr: the initial rate that they were simulated with.
-        seconds_per_step: likewise.
+        rates: for each spec its learning rates, shape (steps,), all of one length.
+        lr: the initial learning rate of the simulation.
+        seconds_per_step: the duration of a step in the simulation.
     """
     curves = [Curve(spec, values) for spec, values in rates.items()]
     steps = len(curves[0].rates)
@@ -75,7 +75,7 @@ def preview_of(rates: Mapping[str, Rates], lr: float, seconds_per_step: float) -
 
 
 def rate_text(rate: float) -> str:
-    """A learning rate for people: four significant digits."""
+    """A learning rate with four significant digits."""
     return f"{rate:.4g}"
 
 
@@ -83,5 +83,5 @@ def thinned(rates: Rates, most: int = POINTS) -> tuple[NDArray[np.int64], Rates]
     """Steps and rates for a chart: all, or at most `most` that keep every rise and fall visible."""
     if rates.size <= most:
         return np.arange(rates.size), rates
-    kept = extremes(rates, max(2, most - 2))  # it adds the first and the last point
-    return kept, rates[kept]
+    indices = extremes(rates, max(2, most - 2))  # it adds the first and the last point
+    return indices, rates[indices]

@@ -1,4 +1,4 @@
-"""A preview as CSV: every step, rates in full."""
+"""A preview as CSV: every step, with unrounded rates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lrtrack.reports.preview import Preview
 
 
 def render(preview: Preview) -> str:
-    """A row a step, a column a schedule; the same floats that training uses."""
+    """One row per step, one column per schedule; the same floats that training uses."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(["step", *(curve.label for curve in preview.curves)])

@@ -1,4 +1,4 @@
-"""A preview as one HTML file that needs no other, and no network."""
+"""A preview as one self-contained HTML file."""
 
 from __future__ import annotations
 

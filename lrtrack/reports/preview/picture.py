@@ -1,4 +1,4 @@
-"""A preview as a picture: PNG or SVG, by matplotlib without a display."""
+"""A preview as a PNG or SVG picture, drawn by matplotlib without a display."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 from lrtrack.reports import matplotlib_setup
 from lrtrack.reports.preview import Preview, thinned
 
-#: Okabe & Ito's palette ("Color Universal Design", 2008): told apart with any kind of sight.
+#: Okabe & Ito's palette ("Color Universal Design", 2008), distinguishable with colour blindness.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
-#: And by line, for print without colours.
+#: Dash patterns too, for print without colours.
 _LINES = ("-", "--", "-.", ":")
 _INCHES = (8.0, 4.5)
 
 
 def render(preview: Preview, form: matplotlib_setup.Form, *, words: bool = True) -> bytes:
-    """The picture's bytes: the same for the same preview, in SVG with text as text.
+    """The picture's bytes; the same preview gives the same bytes, and SVG keeps text as text.
 
     Args:
-        preview: what to draw.
+        preview: the preview to draw.
         form: the format.
-        words: whether the picture says title and notes; where it stands among words, they do.
+        words: whether to draw title and notes; False if the page around it has them.
     """
-    drawn = preview if words else replace(preview, title="", notes=())
-    return matplotlib_setup.render(lambda: _figure(drawn), form)
+    content = preview if words else replace(preview, title="", notes=())
+    return matplotlib_setup.render(lambda: _figure(content), form)
 
 
 def _figure(preview: Preview) -> Any:
@@ -49,7 +49,7 @@ def _figure(preview: Preview) -> Any:
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]) if _near_zero(preview) else None)
     axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    # below the plot, so that no curve is covered however long a spec is
+    # below the plot, so that it covers no curve even if a spec is long
     legend = figure.legend(
         lines,
         [curve.label for curve in preview.curves],

@@ -1,4 +1,4 @@
-"""A preview as a chart of characters: on a terminal, in a pipe, or in a text file."""
+"""A preview as a chart of characters, for a terminal, a pipe or a text file."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from lrtrack.reports.preview import SUMMARY, Preview, rate_text
 from lrtrack.reports.terminal import WIDTH, width_of
 from lrtrack.reports.text_plot import MARGIN, SIGNS, STYLES, framed, plot, x_axis
 
-#: Rows of the plot, and the least characters across.
+#: Rows of the plot, and the fewest characters across.
 _ROWS, _LEAST = 17, 20
 
 
 def write(preview: Preview, file: TextIO) -> None:
-    """Print to `file`: as wide as `COLUMNS`, the terminal, or 80; colours on a terminal."""
+    """Print to `file` as wide as `COLUMNS`, the terminal or 80 columns; with colours on a
+    terminal.
+    """
     _print(preview, Console(file=file, width=width_of(file)))
 
 
@@ -46,16 +48,16 @@ def _print(preview: Preview, console: Console) -> None:
         show(line, crop=False, no_wrap=True)
     show()
     for line_of_legend in _legend(preview, None if dotted else SIGNS, console.width):
-        shown = line_of_legend
-        if not unicode:
-            shown = Text(shown.plain.encode(console.encoding, "replace").decode(console.encoding))
-        show(shown)
+        plain = line_of_legend.plain.encode(console.encoding, "replace")
+        show(line_of_legend if unicode else Text(plain.decode(console.encoding)))
     for note in preview.notes:
         show(Text(note, "dim"))
 
 
 def _limits(preview: Preview) -> tuple[float, float]:
-    """The rates at the bottom and the top: from zero on, unless no curve goes near it."""
+    """The rates at the bottom and the top; the bottom is zero unless all curves stay far above
+    it.
+    """
     low = min(float(curve.rates.min()) for curve in preview.curves)
     high = max(float(curve.rates.max()) for curve in preview.curves)
     if low == high:
@@ -64,36 +66,38 @@ def _limits(preview: Preview) -> tuple[float, float]:
 
 
 def _axis(steps: int, width: int) -> str:
-    """First and last step at the ends, and the one between them where there is room."""
+    """First and last step at the ends, and the middle one if there is room."""
     if steps == 1:
         return "0 step"
     return x_axis("0", str((steps - 1) // 2) if steps > 2 else "", str(steps - 1), width)
 
 
 def _legend(preview: Preview, signs: str | None, width: int) -> list[Text]:
-    """A curve a line, with its first, highest and last rate in columns."""
+    """One line per curve, with its first, highest and last rate in columns."""
     rows: list[tuple[str, ...]] = [SUMMARY, *(curve.summary for curve in preview.curves)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(SUMMARY))]
     room = width - 2 - sum(widths) - 2 * len(widths)
-    if room < _LEAST:  # a narrow terminal has the names alone
+    if room < _LEAST:  # a narrow terminal shows only the names
         rows, widths, room = [()] * len(rows), [], width - 2
     longest = min(room, max(cell_len(curve.label) for curve in preview.curves))
 
     def columns(row: Sequence[str]) -> str:
         return "".join(f"  {cell:>{size}}" for cell, size in zip(row, widths, strict=True))
 
-    found = [Text(" " * (longest + 2) + columns(rows[0]), "dim")] if widths else []
+    lines = [Text(" " * (longest + 2) + columns(rows[0]), "dim")] if widths else []
     for index, (curve, row) in enumerate(zip(preview.curves, rows[1:], strict=True)):
         sign = signs[index % len(signs)] if signs else "━"
         first, *more = _broken(curve.label, longest)
         line = Text().append(sign + " ", STYLES[index % len(STYLES)])
-        found.append(line.append(f"{first:<{longest}}{columns(row)}".rstrip()))
-        found += [Text("  " + piece) for piece in more]
-    return found
+        lines.append(line.append(f"{first:<{longest}}{columns(row)}".rstrip()))
+        lines += [Text("  " + piece) for piece in more]
+    return lines
 
 
 def _broken(label: str, width: int) -> list[str]:
-    """A label in pieces that fit, broken before arrows and after commas where it can be."""
+    """Pieces of a label that fit into `width`, broken before arrows and after commas if
+    possible.
+    """
     pieces = [""]
     for word in label.replace(" -> ", " \n-> ").replace(", ", ", \n").split("\n"):
         if pieces[-1] and cell_len((pieces[-1] + word).rstrip()) > width:

@@ -69,7 +69,7 @@ def diagnoses_of(history: History) -> tuple[Diagnosis, ...]:
 
 
 def diagnoses_by_run(histories: Iterable[History]) -> tuple[Diagnosis, ...]:
-    """The diagnoses of all runs, as a comparison lists them: code, run_id, message, hint."""
+    """Return the diagnoses of all runs as comparison rows: code, run_id, message, hint."""
     return tuple(
         {"code": diagnosis["code"], "run_id": history.id, "message": diagnosis["message"],
          "hint": diagnosis["hint"]}

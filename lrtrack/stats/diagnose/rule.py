@@ -45,7 +45,7 @@ def diagnosis(code: str, message: str, hint: str) -> Diagnosis:
 
 
 def share(part: int, whole: int) -> str:
-    """`12 %`; never `0 %` of something, nor `100 %` of less than all."""
+    """Format `12 %`; never `0 %` of something, nor `100 %` of less than all."""
     percent = 100.0 * part / whole
     if 0.0 < percent < 1.0:
         return "under 1 %"
@@ -53,5 +53,5 @@ def share(part: int, whole: int) -> str:
 
 
 def many(number: int, noun: str) -> str:
-    """`1 step`, `2 steps`."""
+    """Format `1 step` or `2 steps`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

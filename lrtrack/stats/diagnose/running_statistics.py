@@ -16,10 +16,10 @@ from lrtrack.stats.diagnose.schedule_length import After, length_of
 from lrtrack.stats.spikes import WINDOW, spike_ratios
 
 Floats = NDArray[np.float64]
-#: Metric name → values, shape (n,), and which are there, shape (n,), None where all are.
+#: Metric name → values, shape (n,), and a mask of present ones, shape (n,); None if all are.
 Columns = Mapping[str, tuple[Floats, NDArray[np.bool_] | None]]
 
-#: Binary exponents of float64, with room for the smallest.
+#: Binary exponents of float64, with an offset for the smallest.
 _EXPONENTS, _OFFSET = 2200, 1100
 
 
@@ -27,8 +27,8 @@ class Bad:
     """The first loss that was not finite.
 
     Attributes:
-        lr, grad_norm: of the step before; NaN where there is none.
-        later: further losses since, and `spoilt` how many of them are not finite either.
+        lr, grad_norm: of the step before; NaN if there is none.
+        later: number of later losses; `spoilt`: how many of them are not finite either.
     """
 
     def __init__(self, step: int, value: float, before: tuple[float, float]) -> None:
@@ -48,13 +48,13 @@ class RunningStatistics:
     Attributes:
         recorded: steps with a learning rate.
         peak: the largest learning rate of any group; 0 before the first.
-        still: no learning rate of any group has ever changed.
-        losses: how many there are.
-        bad: the first that is not finite.
+        still: whether no learning rate of any group has ever changed.
+        losses: number of losses.
+        bad: the first loss that is not finite.
         clipped: steps in which clipping changed the norm.
-        spikes: gradient norms far above those before, the largest `largest` times as large.
-        plateau: what a plateau schedule made of its metric.
-        risen: how far a cosine came up again from its bottom; 0 while it has not.
+        spikes: gradient norms far above the norms before them; `largest`: the highest ratio.
+        plateau: the decisions of a plateau schedule.
+        risen: how far a cosine rose again from its minimum; 0 while it has not.
     """
 
     def __init__(self, schedule: Schedule, prefix: str = "") -> None:
@@ -88,17 +88,17 @@ class RunningStatistics:
         lr = self._column(columns, "lr")
         norm = self._column(columns, "grad_norm")
         loss = self._column(columns, "loss")
-        made = ~np.isnan(lr)
-        if made.any():
-            self._add_rates(self._rates(columns)[:, made])
-            self._add_norms(norm[made], self._column(columns, "grad_norm_preclip")[made])
+        has_rate = ~np.isnan(lr)
+        if has_rate.any():
+            self._add_rates(self._rates(columns)[:, has_rate])
+            self._add_norms(norm[has_rate], self._column(columns, "grad_norm_preclip")[has_rate])
         if "loss" in {name.removeprefix(self._prefix) for name in columns}:
             self._add_losses(steps, loss, lr, norm, self._there(columns, "loss"))
         if self.plateau is not None:
-            given = self._column(columns, "plateau_metric")
-            self.plateau.add(given[self._there(columns, "plateau_metric")])
-        if made.any():
-            last = int(np.flatnonzero(made)[-1])
+            plateau_metric = self._column(columns, "plateau_metric")
+            self.plateau.add(plateau_metric[self._there(columns, "plateau_metric")])
+        if has_rate.any():
+            last = int(np.flatnonzero(has_rate)[-1])
             self._before = float(lr[last]), float(norm[last])
 
     def near_zero(self) -> int:
@@ -109,34 +109,34 @@ class RunningStatistics:
         return self._zeros + int(self._exponents[:least].sum())
 
     def _column(self, columns: Columns, name: str) -> Floats:
-        """A metric's values, NaN where there are none."""
-        found = columns.get(self._prefix + name)
-        if found is None:
+        """Return a metric's values, NaN for missing ones."""
+        entry = columns.get(self._prefix + name)
+        if entry is None:
             size = next((values.size for values, _ in columns.values()), 0)
             return np.full(size, np.nan)
-        values, present = found
+        values, present = entry
         return values if present is None else np.where(present, values, np.nan)
 
     def _there(self, columns: Columns, name: str) -> Any:
-        found = columns.get(self._prefix + name)
-        if found is None:
+        entry = columns.get(self._prefix + name)
+        if entry is None:
             return np.zeros(next((v.size for v, _ in columns.values()), 0), dtype=bool)
-        return np.ones(found[0].size, dtype=bool) if found[1] is None else found[1]
+        return np.ones(entry[0].size, dtype=bool) if entry[1] is None else entry[1]
 
     def _rates(self, columns: Columns) -> Floats:
-        """Learning rates of all groups, shape (groups, n): the first's alone where it is one."""
+        """Return all groups' learning rates, shape (groups, n); `lr` if there is one group."""
         groups = sorted(name for name in columns if name.startswith(f"{self._prefix}lr/"))
         names = [name.removeprefix(self._prefix) for name in groups] or ["lr"]
         return np.stack([self._column(columns, name) for name in names])
 
     def _add_rates(self, rates: Floats) -> None:
-        """Add learning rates, shape (groups, n), n > 0; NaN where a group is not there yet."""
+        """Add learning rates, shape (groups, n), n > 0; NaN for a group that does not exist yet."""
         first = self._first = rates[:, 0] if self._first is None else self._first
         same = first.shape == rates[:, 0].shape and np.array_equal(
             rates, np.broadcast_to(first[:, None], rates.shape), equal_nan=True
         )
         self.still = self.still and same
-        # A group that is switched off says nothing while another one trains.
+        # A group with rate 0 is no finding while another one trains.
         top = np.fmax.reduce(rates, axis=0)
         self.recorded += top.size
         self.peak = max(self.peak, float(top.max()))
@@ -160,9 +160,9 @@ class RunningStatistics:
     def _add_norms(self, norms: Floats, preclip: Floats) -> None:
         self.clipped += int(np.count_nonzero(preclip * (1.0 - thresholds.ROUNDING) > norms))
         norms = norms[~np.isnan(norms)]
-        known = self._norms.size
+        earlier = self._norms.size
         joined = np.concatenate((self._norms, norms))
-        ratios = spike_ratios(joined)[known:]
+        ratios = spike_ratios(joined)[earlier:]
         if ratios.any():
             self.spikes += int(np.count_nonzero(ratios))
             self.largest = max(self.largest, float(ratios.max()))
@@ -175,12 +175,12 @@ class RunningStatistics:
         finite = np.isfinite(loss[at])
         self.losses += at.size
         if self.bad is not None and (finite & (steps[at] == self.bad.step)).any():
-            self.bad = None  # the user has given a better one for that step
+            self.bad = None  # the user has logged another loss for that step
         if self.bad is None and not finite.all():
             first = int(np.flatnonzero(~finite)[0])
             row = int(at[first])
-            made = np.flatnonzero(~np.isnan(lr[:row]))
-            before = (lr[made[-1]], norm[made[-1]]) if made.size else self._before
+            with_rate = np.flatnonzero(~np.isnan(lr[:row]))
+            before = (lr[with_rate[-1]], norm[with_rate[-1]]) if with_rate.size else self._before
             self.bad = Bad(int(steps[row]), float(loss[row]), (float(before[0]), float(before[1])))
             at, finite = at[first + 1 :], finite[first + 1 :]
         if self.bad is not None:

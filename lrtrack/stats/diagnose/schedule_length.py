@@ -1,4 +1,4 @@
-"""How long a schedule is, where its parameters say so."""
+"""The length of a schedule, if its parameters state it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lrtrack.schedules import Schedule
 
 
 class After(Enum):
-    """What comes after a schedule's last step."""
+    """What happens after a schedule's last step."""
 
     RISES = "rises"
     """A cosine goes up again."""
@@ -26,8 +26,8 @@ class Length:
     """A schedule's length in scheduler steps.
 
     Attributes:
-        named: the parameter that says so, for people: `T_max=100`.
-        floor: the rate at its end, where it is a cosine.
+        named: the parameter that states it, for people: `T_max=100`.
+        floor: the rate at its end, for a cosine.
     """
 
     steps: int
@@ -37,15 +37,15 @@ class Length:
 
 
 def length_of(schedule: Schedule) -> Length | None:
-    """The length of `schedule`, of a cycle where it has cycles; None where nothing says it.
+    """Return the length of `schedule`, or of one cycle; None if no parameter states it.
 
-    Of one that cuts the rate at certain steps it is the last cut that its parameters name: under
-    half of that, most of the schedule has not happened.
+    The length of a schedule that cuts the rate at certain steps is its last cut. A run under half
+    of that has missed most of the schedule.
     """
     try:
         return _length(schedule.to_dict())
     except (AttributeError, KeyError, TypeError, ValueError, IndexError):
-        return None  # not torch's parameters, or not as torch has them
+        return None  # not torch's parameters, or not in torch's form
 
 
 #: Class name → parameter that holds the length.
@@ -77,12 +77,12 @@ def _length(data: Mapping[str, Any]) -> Length | None:
         return Length(int(cycle), f"a cycle of {cycle:g} steps", After.STAYS)
     if name == "SequentialLR":
         return _of_sequence(data["schedulers"], data["milestones"])
-    if name == "ChainedScheduler":  # one past its end is no mistake of the whole
+    if name == "ChainedScheduler":  # a part that runs past its end does not affect the whole
         lengths = [_length(part) for part in data["schedulers"]]
-        known = [length for length in lengths if length is not None]
-        longest = max(known, key=lambda length: length.steps, default=None)
+        stated = [length for length in lengths if length is not None]
+        longest = max(stated, key=lambda length: length.steps, default=None)
         return None if longest is None else replace(longest, after=After.STAYS)
-    if name == "LambdaLR" and "num_training_steps" in data:  # transformers'
+    if name == "LambdaLR" and "num_training_steps" in data:  # a schedule of transformers
         steps = int(data["num_training_steps"])
         rises = "cosine" in str(data.get("lr_lambda")) and data.get("num_cycles") == 0.5
         after = After.RISES if rises else After.STAYS
@@ -91,7 +91,7 @@ def _length(data: Mapping[str, Any]) -> Length | None:
 
 
 def _of_sequence(parts: Any, milestones: Any) -> Length | None:
-    """The last part's length after the last milestone; that alone where it has none."""
+    """Return the last part's length plus the last milestone; the milestone alone if it has none."""
     begins = int(milestones[-1]) if milestones else 0
     last = _length(parts[-1])
     if last is None:

@@ -121,41 +121,42 @@ def no_loss(run: RunFacts) -> Diagnosis | None:
 
 def plateau(run: RunFacts) -> Diagnosis | None:
     """LR011: a plateau schedule never acted, or acted at every opportunity."""
-    found = run.statistics.plateau
+    replay = run.statistics.plateau
     steps = run.statistics.recorded if run.observations is None else run.observations.total
-    if found is None or not found.calls or steps < FEW:
+    if replay is None or not replay.calls or steps < FEW:
         return None
-    needed = found.patience + 2
-    if found.cuts and not found.better and found.calls >= max(needed, HANDFUL):
+    needed = replay.patience + 2
+    if replay.cuts and not replay.better and replay.calls >= max(needed, HANDFUL):
         return diagnosis(
             "LR011",
             "the plateau schedule cut the learning rate as soon as it could "
-            f"({many(found.cuts, 'cut')} in {found.calls} calls): by mode={found.mode!r}, its "
+            f"({many(replay.cuts, 'cut')} in {replay.calls} calls): by mode={replay.mode!r}, its "
             "metric never got better than the first value.",
             "check that mode fits this metric (mode='max' for accuracies) and that threshold is "
             "not too large",
         )
-    if found.cuts or not run.finished:
+    if replay.cuts or not run.finished:
         return None
-    if found.calls < needed:
+    if replay.calls < needed:
         return diagnosis(
             "LR011",
             f"the plateau schedule could not act: it takes at least {needed} calls to exceed "
-            f"patience={found.patience}, and it was given its metric {many(found.calls, 'time')}.",
+            f"patience={replay.patience}, and it was given its metric "
+            f"{many(replay.calls, 'time')}.",
             "lower patience, or evaluate and step it more often",
         )
-    if found.calls < CALLS:
+    if replay.calls < CALLS:
         return None
     return diagnosis(
         "LR011",
-        f"the plateau schedule never cut the learning rate in {found.calls} calls: its metric got "
-        f"better at least every {found.patience + 1} of them.",
+        f"the plateau schedule never cut the learning rate in {replay.calls} calls: its metric got "
+        f"better at least every {replay.patience + 1} of them.",
         "if the learning rate should have been cut, lower patience or raise threshold",
     )
 
 
 def _times(ratio: float) -> str:
-    """`40 times`; `5.1e+09 times` where the digits would say nothing."""
+    """Format `40 times`, or `5.1e+09 times` for huge ratios."""
     return f"{ratio:.0f} times" if ratio < 1e5 else f"{ratio:.2g} times"
 
 

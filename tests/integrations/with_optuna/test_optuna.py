@@ -114,7 +114,7 @@ def test_schedules_of_one_kind_and_several_in_one_trial_do_not_mix() -> None:
     [
         ([], "at least one spec"),
         (["cosine", "cosin(T_max=3)"], "Did you mean 'cosine'"),
-        (["onecycle(max_lr=0.3..0.1)"], "from its lower to its upper end"),
+        (["onecycle(max_lr=0.3..0.1)"], "lower end below its upper end"),
     ],
 )
 def test_a_bad_spec_is_refused_before_anything_is_suggested(specs, said) -> None:

@@ -119,7 +119,7 @@ def test_on_another_machine_journals_lie_where_there_is_room(monkeypatch, tmp_pa
     """On another machine, journals go to that machine's home, and a private store is reported."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LRTRACK_DIR", "")
-    monkeypatch.setattr("lrtrack.shipping.spawn._apart", False)
+    monkeypatch.setattr("lrtrack.shipping.spawn._detach", False)
     (tmp_path / "file").touch()
     environment = {"LRTRACK_DIR": str(tmp_path / "file" / "below")}
     driver = _ray_worker._Driver("/no/such/directory", "elsewhere", environment)

@@ -1,4 +1,4 @@
-"""What is no matter of time, and shown by tests: counted kernels, reads of a device."""
+"""Properties that tests show without timing: counted kernels and reads from a device."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def measure(_: int, __: int) -> list[Row]:
 
 def _row(what: str, measured: str, reach: str, test: str) -> Row:
     with tempfile.TemporaryDirectory() as folder:
-        # raises where it fails: there is no figure then
+        # A failed test raises, because there is no figure to report then.
         processes.python("-m", "pytest", "-q", "-c", TESTS.parent / "pyproject.toml",
                          "-p", "no:cacheprovider", TESTS / test, folder=Path(folder))  # fmt: skip
     return Row(what, measured, reach, True, f"`tests/{test}`")

@@ -6,13 +6,13 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from lrtrack.shipping.circuit_breaker import PAUSE, Place
+from lrtrack.shipping.circuit_breaker import PAUSE, CircuitBreaker
 from lrtrack.shipping.delivery import Delivery
 from lrtrack.shipping.lock import Lock
 
 
 @dataclass
-class Job:
+class ScheduledDelivery:
     """A delivery that is at hand.
 
     Attributes:
@@ -35,7 +35,7 @@ class Job:
     """
 
     delivery: Delivery
-    place: Place
+    place: CircuitBreaker
     lock: Lock
     alive: bool
     tried: float = 0.0

@@ -1,4 +1,4 @@
-"""Experiments of many runs, laid into real stores in minutes instead of hours.
+"""Synthetic experiments of many runs, stored in real trackers in minutes instead of hours.
 
 Each run is opened, tagged, given its columnar file and closed by lrtrack's own sinks. Only the
 single points, of which a store takes a few thousand a second, go into MLflow's tables by one

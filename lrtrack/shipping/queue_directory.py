@@ -21,7 +21,7 @@ REST = 10
 COMING, AGAIN = 10.0, 0.2
 
 
-class Backlog:
+class QueueDirectory:
     """Queued runs that are still to be looked at.
 
     Args:

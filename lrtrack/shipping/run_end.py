@@ -1,4 +1,4 @@
-"""Ending a delivered run in its tracker.
+"""RunEnd a delivered run in its tracker.
 
 The end itself must arrive: state, `loss_final`, `loss_best`. What only helps (the columnar file,
 the diagnoses) is stored where the tracker takes it. An artifact store that refuses, has no driver
@@ -19,7 +19,7 @@ from lrtrack.journal.reader import JournalReader
 from lrtrack.records import TRAIN, State
 from lrtrack.settings import redact
 from lrtrack.shipping import temporary
-from lrtrack.shipping.numbering import shifted_table
+from lrtrack.shipping.step_numbering import shifted_table
 from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses
 from lrtrack.stats.summary import loss_metrics
 from lrtrack.trackers.base import Sink
@@ -48,7 +48,7 @@ class _Failure:
     retry_after: float | None = None
 
 
-class Ending:
+class RunEnd:
     """Stores what the end of one run needs.
 
     Args:

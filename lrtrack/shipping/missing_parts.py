@@ -8,7 +8,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.shipping.cursor import Cursor
 
 
-def incomplete(layout: Layout, run_ids: Iterable[str] | None = None) -> dict[str, str]:
+def missing_parts(layout: Layout, run_ids: Iterable[str] | None = None) -> dict[str, str]:
     """Run id to which part is missing, why and how to fix that.
 
     Args:
