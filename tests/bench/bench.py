@@ -1,8 +1,8 @@
-"""What lrtrack costs, beside what people use now: `tox -e bench`, into RESULTS.md.
+"""Measures the cost of lrtrack and of common alternatives: `tox -e bench`, into RESULTS.md.
 
     bench.py [--only PART[,PART…]] [--rounds N] [--steps N]
 
-The whole takes an hour or two on two cores, and means nothing unless the machine is quiet.
+The whole benchmark takes one to two hours on two cores and needs an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PARTS = {
 
 
 def main() -> None:
-    """Measure, print and keep."""
+    """Measures the chosen parts and stores their results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default=",".join(PARTS), metavar="PART[,PART…]")
     parser.add_argument("--rounds", type=int, default=5)

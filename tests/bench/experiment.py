@@ -30,17 +30,17 @@ SPECS = (
     "cyclic(min_lr=0.002, max_lr=0.2, steps={eighth}, mode=triangular2)",
     "warmup(steps={tenth}, start=0.1) -> cosine",
 )
-#: (place in SPECS, seed): what meets a corrupt batch, and what is broken off half-way.
+#: (index in SPECS, seed) of the runs that meet a corrupt batch, and of the interrupted one.
 DIVERGE = {(8, 3), (8, 7)}
 BROKEN_OFF = (1, 9)
 
 
 class BrokenOff(Exception):
-    """Stands for whatever ends a training before its time."""
+    """Raised to interrupt a training."""
 
 
 def main() -> None:
-    """Train, and say how to look at it."""
+    """Trains all runs and prints how to view them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiment", default="hundred")
     parser.add_argument("--tracker", help="as in track(); default: the tracker's own rules")
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def train(place: int, seed: int, given: argparse.Namespace) -> None:
-    """One run."""
+    """Trains one run."""
     images, labels, held_images, held_labels = digits()
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
@@ -91,7 +91,7 @@ def train(place: int, seed: int, given: argparse.Namespace) -> None:
 
 
 def spec_of(place: int, steps: int) -> str:
-    """A schedule of `SPECS`, stretched over `steps`."""
+    """Returns a schedule of `SPECS`, stretched over `steps`."""
     return SPECS[place].format(
         steps=steps,
         tenth=steps // 10,
@@ -105,7 +105,7 @@ def spec_of(place: int, steps: int) -> str:
 
 @torch.no_grad()
 def judged(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
-    """Loss and accuracy on the held-out images."""
+    """Returns loss and accuracy on the held-out images."""
     scores = model(images)
     right = scores.argmax(dim=1) == labels
     return {
@@ -115,7 +115,9 @@ def judged(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> dict
 
 
 def digits() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Images (1200, 64) and labels (1200,) to train on, and (597, 64) and (597,) to judge by."""
+    """Returns training images (1200, 64) with labels (1200,), and held-out (597, 64) with
+    (597,).
+    """
     data: Any = load_digits()
     images = torch.tensor(data.data / 16, dtype=torch.float32)
     labels = torch.tensor(data.target)

@@ -1,8 +1,8 @@
-"""The same small network in other people's training loops; see `loop.py`.
+"""The same small network in the training loops of frameworks; see `loop.py`.
 
-Each framework is its own yardstick: `…-bare` is its loop without any logging, `…-peer` logs
-learning rate, gradient norm and loss at each step as its users do, `…-lrtrack` has the bare loop
-inside lrtrack's block.
+Each framework is compared with itself: `…-bare` is its loop without logging, `…-peer` logs learning
+rate, gradient norm and loss at each step as its users do, `…-lrtrack` has the bare loop inside
+lrtrack's block.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WAYS = {
 
 
 def main(way: str, steps: int, milliseconds: int) -> dict[str, Any]:
-    """Run the loop; seconds of it, and after it until all is stored."""
+    """Runs the loop; returns its seconds, and those until everything is stored."""
     framework, _, how = way.partition("-")
     task = loop.Task(steps, milliseconds)
     for _ in range(20):
@@ -116,7 +116,7 @@ def _transformers(task: loop.Task, steps: int, how: str) -> dict[str, Any]:
         max_steps=steps,
         per_device_train_batch_size=1,
         use_cpu=True,
-        max_grad_norm=0.0 if how != "peer" else 1e9,  # where it clips, it logs the norm
+        max_grad_norm=0.0 if how != "peer" else 1e9,  # Where it clips, it also logs the norm.
         logging_strategy="steps" if how == "peer" else "no",
         logging_steps=1,
         report_to="mlflow" if how == "peer" else "none",
@@ -169,21 +169,23 @@ def _accelerate(task: loop.Task, steps: int, how: str) -> dict[str, Any]:
 
 
 class _Clock:
-    """From the first step's begin to the last step's end, and on to when it is asked."""
+    """A clock from the start of the first step to the end of the last, and on until storage
+    ends.
+    """
 
     def __init__(self) -> None:
         self._begun = self._ended = 0.0
 
     def begin(self) -> None:
-        """A step begins."""
+        """Marks the start of a step."""
         self._begun = self._begun or time.perf_counter()
 
     def end(self) -> None:
-        """The last step is done."""
+        """Marks the end of the last step."""
         self._ended = time.perf_counter()
 
     def found(self) -> dict[str, float]:
-        """What `loop.main` returns, as far as it is known here."""
+        """Returns the part of `loop.main`'s result that is known here."""
         after = time.perf_counter() - self._ended
         return {"loop": self._ended - self._begun, "after": after}
 

@@ -1,10 +1,10 @@
-"""One training loop under one way of logging, in a process of its own; prints its times as JSON.
+"""A training loop with one way of logging, in its own process; prints its times as JSON.
 
     python loop.py WAY STEPS MILLISECONDS
 
 WAY is one of `WAYS`, or of `frameworks.WAYS`. All but `bare` and `norm` log learning rate,
 gradient norm and loss at each step. The working directory holds the MLflow store, unless
-MLFLOW_TRACKING_URI says that it is elsewhere.
+MLFLOW_TRACKING_URI names another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-#: Hidden width and batch that make one step take about so many milliseconds on one 2020s core.
+#: Hidden width and batch size that make a step take about this many ms on one 2020s core.
 SIZES = {1: (192, 256), 10: (640, 640), 100: (1280, 1536)}
 
 WAYS = {
@@ -41,7 +41,7 @@ Log = Callable[[int, dict[str, float]], None]
 
 
 class Task:
-    """A small network, its optimizer and schedule, and the data that it is trained on."""
+    """A small network with its optimizer, schedule and training data."""
 
     def __init__(self, steps: int, milliseconds: int) -> None:
         torch.set_num_threads(1)
@@ -59,20 +59,20 @@ class Task:
         self.inputs, self.labels = torch.randn(batch, 64), torch.randint(0, 10, (batch,))
 
     def loss(self) -> torch.Tensor:
-        """Forward and backward once; gradients are there afterwards."""
+        """Runs forward and backward once and leaves the gradients in place."""
         self.optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(self.model(self.inputs), self.labels)
         loss.backward()
         return loss
 
     def norm(self) -> torch.Tensor:
-        """The L2 norm of all gradients, by torch's own function."""
+        """Returns the L2 norm of all gradients, computed by torch's own function."""
         found = [p.grad for p in self.model.parameters() if p.grad is not None]
         return torch.nn.utils.get_total_norm(found)
 
 
 def peer(way: str, stack: ExitStack, task: Task) -> Log:
-    """How a user logs by hand with `way`."""
+    """Logs by hand with `way`, as a user would."""
     if way in ("mlflow", "mlflow-async"):
         import mlflow
 
@@ -88,7 +88,7 @@ def peer(way: str, stack: ExitStack, task: Task) -> Log:
 
 
 def tracked(way: str, stack: ExitStack, task: Task) -> None:
-    """Open lrtrack's block, in the user's own run if `way` says so."""
+    """Opens lrtrack's block, inside the user's own run if `way` asks for it."""
     import lrtrack
 
     if way == "lrtrack-joined":
@@ -108,14 +108,15 @@ def tracked(way: str, stack: ExitStack, task: Task) -> None:
 
 
 def main(way: str, steps: int, milliseconds: int) -> dict[str, Any]:
-    """Run the loop.
+    """Runs the loop.
 
     Returns:
-        Seconds of the loop, and after it until all is stored; of single steps the median and the
-        99.9th percentile, in seconds.
+        Seconds of the loop, and of the time until everything is stored; median and 99.9th
+        percentile
+        of a single step, in seconds.
     """
     task = Task(steps, milliseconds)
-    for _ in range(20):  # warm up without touching the optimizer
+    for _ in range(20):  # Warm up without touching the optimizer.
         task.loss()
     ends = np.empty(steps + 1)
     with ExitStack() as stack:

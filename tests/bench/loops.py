@@ -1,4 +1,4 @@
-"""What tracking costs in the loop, beside what people use now."""
+"""Measures the cost of tracking in the training loop, compared with common alternatives."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ HERE = Path(__file__).parent
 _OWN = ("bare", "norm", "lrtrack", "lrtrack-server", "lrtrack-down", "lrtrack-nonorm",
         "lrtrack-wandb", "lrtrack-joined")  # fmt: skip
 _PEERS = ("mlflow", "mlflow-async", "wandb", "wandb-watch")
-#: Peers take so long that fewer steps must do; a step costs them the same.
+#: Alternatives are slow, so they run fewer steps; their cost per step is constant.
 _FEWER = 5
 
 Rounds = list[dict[str, Any]]
 
 
 def measure(rounds: int, steps: int) -> list[Row]:
-    """Rows of lrtrack's own ways."""
+    """Returns rows for lrtrack's own ways."""
     with _runs() as runs:
         return _own(in_rounds(rounds, _OWN, lambda way: runs.one(way, steps, 1)), steps)
 
 
 def measure_peers(rounds: int, steps: int) -> list[Row]:
-    """Rows of other ways to log, by hand and in frameworks."""
+    """Returns rows for other ways to log, by hand and in frameworks."""
     few = steps // _FEWER
     with _runs() as runs:
         ways = ("bare", "lrtrack", *_PEERS)
@@ -47,7 +47,7 @@ def measure_peers(rounds: int, steps: int) -> list[Row]:
 
 
 def measure_longer(rounds: int, steps: int) -> list[Row]:
-    """Rows of longer steps, of which fewer must do."""
+    """Returns rows for longer steps, with fewer of them."""
     rows = []
     with _runs() as runs:
         for milliseconds, count in ((10, 3 * steps // 10), (100, 3 * steps // 100)):
@@ -63,13 +63,13 @@ def _runs() -> Iterator[_Runs]:
 
 
 class _Runs:
-    """Runs one loop in a process and directory of its own."""
+    """Runs loops, each in its own process and directory."""
 
     def __init__(self, store: Path) -> None:
         self._store = store
 
     def one(self, way: str, steps: int, milliseconds: int) -> dict[str, Any]:
-        """One loop under one way."""
+        """Runs one loop with one way of logging."""
         with processes.place() as folder:
             shutil.copy(self._store, folder / "mlflow.db")
             where = f"sqlite:///{folder / 'mlflow.db'}"
@@ -77,7 +77,7 @@ class _Runs:
             if way == "lrtrack-down":
                 where = f"http://127.0.0.1:{processes.free_port()}"
                 done = processes.python(*told, folder=folder, MLFLOW_TRACKING_URI=where)
-                processes.all_shipped(folder, 0.0)  # it would stay for minutes
+                processes.all_shipped(folder, 0.0)  # This process would otherwise stay for minutes.
                 return done.found
             if way != "lrtrack-server":
                 done = processes.python(*told, folder=folder, MLFLOW_TRACKING_URI=where)
@@ -87,7 +87,7 @@ class _Runs:
 
 
 def ratio(rounds: Rounds, way: str, other: str) -> float:
-    """Median over rounds of the loop time of `way` to that of `other`."""
+    """Returns the median over rounds of the loop time of `way` divided by that of `other`."""
     return statistics.median(each[way]["loop"] / each[other]["loop"] for each in rounds)
 
 

@@ -1,6 +1,6 @@
-"""What tracking takes of the machine's memory: `memory.py trainer STEPS`, `memory.py short STEPS`.
+"""Measures lrtrack's memory use: `memory.py trainer STEPS`, `memory.py short STEPS`.
 
-A part of the bench, and the programs that it measures.
+This file is a part of the benchmark and also holds the programs that it measures.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 import processes
 from results import Row
 
-#: Runs at once on one machine.
+#: Concurrent runs on one machine.
 RUNS = 8
 _MB = 1e6
 
 
 def measure(_: int, steps: int) -> list[Row]:
-    """Both rows; the trainer makes a hundred times `steps`."""
+    """Returns both rows; the trainer makes a hundred times `steps`."""
     with tempfile.TemporaryDirectory() as folder:
         store = processes.empty_store(Path(folder))
         return [_trainer(store, 100 * steps), _shipper(store, steps)]
@@ -36,7 +36,7 @@ def _trainer(store: Path, steps: int) -> Row:
         told = (Path(__file__), "trainer", steps)
         where = f"sqlite:///{folder / 'mlflow.db'}"
         found = processes.python(*told, folder=folder, MLFLOW_TRACKING_URI=where).found
-        processes.all_shipped(folder, 0.0)  # hours of delivery are not what is asked here
+        processes.all_shipped(folder, 0.0)  # Delivery would take hours and is not measured here.
     grown = (found["end"] - found["begin"]) / _MB
     note = (
         f"resident memory from step {found['from']} on ({found['begin'] / _MB:.0f} MB), "
@@ -70,7 +70,7 @@ def _shipper(store: Path, steps: int) -> Row:
         failed = [each.returncode for each in trainers if each.returncode]
         if failed:
             raise SystemExit(f"{len(failed)} of {RUNS} trainers failed")
-    # who finds the directory served goes at once, and was no second shipper
+    # A shipper that finds the directory served exits at once and does not count as a second one.
     many = sum(looks > 10 for looks in seen.values())
     reached = most <= 350 * _MB and many == 1
     words = f"{most / _MB:.0f} MB, {many} process{'es' * (many != 1)}"
@@ -81,7 +81,7 @@ def _shipper(store: Path, steps: int) -> Row:
 
 
 def main(what: str, steps: int) -> dict[str, Any]:
-    """Train; memory in bytes, taken once everything that grows once has grown."""
+    """Trains; returns bytes of memory, measured after all buffers have reached their full size."""
     import psutil
     import torch
 

@@ -1,4 +1,4 @@
-"""What arrived where a peer logs, read back from there, and held against the truth of the loop."""
+"""Reads back what arrived in each tracker and compares it with the true values of the loop."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-#: A metric's points as they arrived: step and value.
+#: The stored points of a metric: step and value.
 Points = list[tuple[int, float]]
 
 
 @dataclass
 class Arrived:
-    """One run.
+    """A run as stored by a tracker.
 
     Attributes:
         series: metric → points.
         words: params, tags and settings.
-        state: how the tracker says that the run stands; empty where it says nothing.
-        machine: whether the tracker knows the machine's devices by itself.
+        state: the status the tracker reports; empty if it reports none.
+        machine: whether the tracker records the machine's devices by itself.
         histograms: whether there are histograms of gradients.
     """
 
@@ -34,7 +34,7 @@ class Arrived:
 
 
 def from_mlflow(uri: str) -> Arrived:
-    """The one run of the store."""
+    """Reads the only run of the store."""
     import mlflow
 
     client = mlflow.MlflowClient(uri)
@@ -48,7 +48,7 @@ def from_mlflow(uri: str) -> Arrived:
 
 
 def from_wandb(run: Any) -> Arrived:
-    """A run of the server in `tests/wandb_loopback`."""
+    """Reads a run of the server in `tests/wandb_loopback`."""
     found = Arrived(words={name: str(value) for name, value in run.config.items()})
     found.machine = "wandb-metadata.json" in run.files or bool(run.host)
     for row in run.history:
@@ -60,7 +60,7 @@ def from_wandb(run: Any) -> Arrived:
 
 
 def from_dvclive(folder: Path) -> Arrived:
-    """What DVCLive has written below `folder`."""
+    """Reads what DVCLive wrote below `folder`."""
     found, plots = Arrived(), folder / "plots" / "metrics"
     for path in sorted(plots.rglob("*.tsv")):
         with path.open(newline="") as lines:
@@ -73,19 +73,19 @@ def from_dvclive(folder: Path) -> Arrived:
 
 
 def first_step(points: Points, steps: int) -> int:
-    """0 or 1: what a whole run of so many steps counts from."""
+    """Returns the number, 0 or 1, that a complete run of so many steps counts from."""
     return int(max((step for step, _ in points), default=0) >= steps)
 
 
 def steps_right(points: Points, truth: Sequence[float], first: int | None = None) -> int:
-    """Optimizer steps that have the true value; of several at a step the last one is shown."""
+    """Counts optimizer steps with the true value; the last of several values at a step counts."""
     first = first_step(points, len(truth)) if first is None else first
     last = {step - first: value for step, value in points}
     return sum(_close(last.get(step), value) for step, value in enumerate(truth))
 
 
 def verdict(points: Points, truth: Mapping[str, Sequence[float]], name: str) -> str:
-    """In words: whether the steps have the true values of `name`, or which others."""
+    """Says whether the steps have the true values of `name`, or which others."""
     if not points:
         return "–"
     expected = truth[name]
@@ -106,5 +106,5 @@ def verdict(points: Points, truth: Mapping[str, Sequence[float]], name: str) -> 
 
 
 def _close(found: float | None, expected: float) -> bool:
-    # transformers rounds to 4 digits
+    # transformers rounds to 4 digits.
     return found is not None and math.isclose(found, expected, rel_tol=1e-4, abs_tol=6e-5)

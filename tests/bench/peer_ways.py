@@ -1,10 +1,10 @@
-"""One small training under one way of logging, as its users have it; see `peers.py`.
+"""A small training with one way of logging, written as its users write it; see `peers.py`.
 
     python peer_ways.py WAY PAUSE KILL
 
 PAUSE is slept in each optimizer step, in seconds; after KILL steps the process kills itself. All
-ways train the same network on the same batches, bit for bit: `truth.json` gets what the optimizer
-was given, by a hook of this file, and the weights that it led to.
+ways train the same network on the same batches, bit for bit. A hook of this file records the values
+that the optimizer receives and the resulting weights in `truth.json`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WAYS = {
 
 
 class Task:
-    """Network, optimizer, schedule and data, with eyes of its own."""
+    """Network, optimizer, schedule and data, with independent recording of the true values."""
 
     def __init__(self, pause: float, kill: int) -> None:
         torch.set_num_threads(1)
@@ -63,11 +63,11 @@ class Task:
         self.optimizer.register_step_pre_hook(self._look)
 
     def loader(self) -> Any:
-        """Batches, in order."""
+        """Returns the batches, in order."""
         return torch.utils.data.DataLoader(self.rows, batch_size=BATCH)
 
     def loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """A batch's loss; the process dies where that of a step too many begins."""
+        """Returns a batch's loss; kills the process at the start of the step after the last."""
         if len(self.truth["batches"]) == self._kill * ACCUMULATE:
             os.kill(os.getpid(), signal.SIGKILL)
         loss = cross_entropy(self.model(inputs), labels)
@@ -81,13 +81,13 @@ class Task:
             self.truth[name].append(group[name])
 
     def keep(self) -> None:
-        """Write down what was seen, and the weights that it led to."""
+        """Writes the recorded values and the resulting weights."""
         weights = [p.detach().flatten().tolist() for p in self.model.parameters()]
         Path("truth.json").write_text(json.dumps({**self.truth, "weights": weights}))
 
 
 def main(way: str, pause: float, kill: int) -> None:
-    """Train, log and write the truth down."""
+    """Trains, logs and writes the true values."""
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     task = Task(pause, kill)
@@ -107,7 +107,7 @@ def main(way: str, pause: float, kill: int) -> None:
 
 
 def plain(task: Task, log: Any = lambda found: None) -> None:
-    """A loop without framework; `log` gets what its author has at hand after each step."""
+    """A loop without a framework; `log` receives the values at hand after each step."""
     loss = 0.0
     for index, batch in enumerate(task.loader(), 1):
         part = task.loss(*batch) / ACCUMULATE
@@ -133,7 +133,7 @@ def tracked(task: Task) -> None:
 
 
 def wandb(task: Task) -> None:
-    """Gradients are watched by W&B, the rest is logged by hand."""
+    """A loop whose gradients W&B watches, with the rest logged by hand."""
     import wandb as client
 
     with client.init(project="peers", config={"max_lr": PEAK}) as run:
@@ -194,7 +194,7 @@ def lightning(task: Task, how: str) -> None:
 
 
 def autolog(task: Task) -> None:
-    """MLflow's own, which knows Lightning."""
+    """MLflow's autologging, which supports Lightning."""
     import mlflow
 
     mlflow.set_experiment("peers")
@@ -248,7 +248,7 @@ def transformers(task: Task, how: str) -> None:
 
 
 def accelerate(task: Task) -> None:
-    """The loop is one's own, and what is logged, too."""
+    """A loop in which the user chooses what to log."""
     import accelerate as framework
 
     accelerator = framework.Accelerator(

@@ -1,8 +1,8 @@
-"""What arrives of a training under lrtrack, and under what people use now: into PEERS.md.
+"""Compares what arrives from a training with lrtrack and with alternatives: into PEERS.md.
 
 One training, with accumulation, clipping and a schedule that is stepped each step, is logged in
-each way, read back from where that way logs, and held against what the loop itself has seen. Then
-it is killed in its midst, and what has arrived all the same is counted.
+each way, read back from its tracker, and compared with the values that the loop itself recorded.
+Then it is killed part-way, and the steps that arrived are counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from results import KEPT, Row
 
 HERE = Path(__file__).parent
 TABLE = HERE / "PEERS.md"
-#: Killed after so many steps of so many seconds.
+#: Number of steps before the kill, and seconds per step.
 KILLED, PAUSE = 30, 0.1
 
 _NAMES = {
@@ -38,7 +38,7 @@ _NAMES = {
     "momentum": ("momentum", "lr-SGD-momentum"),
 }
 _BY_HAND = ("wandb", "accelerate")
-#: Row of the bench that a way's cost is taken from, and which of its figures.
+#: The benchmark row that gives a way's cost, and which of its figures.
 _COSTS = {
     "lightning": ("Lightning's Trainer", 0),
     "transformers": ("transformers' Trainer", 0),
@@ -55,7 +55,7 @@ _PACKAGES = ("torch", "lightning", "transformers", "accelerate", "mlflow", "wand
 
 
 def measure(rounds: int, steps: int) -> list[Row]:
-    """Fill the table; neither of the arguments matters here."""
+    """Fills the table; ignores both arguments."""
     loopback = processes.beside("wandb_loopback").Loopback
     rows: list[list[str]] = []
     truth: dict[str, Any] = {}
@@ -79,24 +79,24 @@ def measure(rounds: int, steps: int) -> list[Row]:
 
 @contextmanager
 def _place(store: Path) -> Iterator[Path]:
-    """An empty directory, but for a store that is made already: that takes long."""
+    """Prepares an empty directory with a ready-made store, because creating one is slow."""
     with processes.place() as folder:
         shutil.copy(store, folder / "mlflow.db")
         yield folder
 
 
 def _run(way: str, folder: Path, server: Any) -> tuple[Arrived, dict[str, Any]]:
-    """Train to the end."""
+    """Trains to the end."""
     _start(way, folder, server, 0, -1)
     return _read(way, folder, server), json.loads((folder / "truth.json").read_text())
 
 
 def _killed(way: str, folder: Path, server: Any, whole: Arrived, truth: Mapping[str, Any]) -> str:
-    """Train until killed, wait for what arrives all the same, and count the steps of it."""
+    """Trains until killed, waits for pending deliveries, and counts the steps that arrived."""
     _start(way, folder, server, PAUSE, KILLED)
     processes.all_shipped(folder)
     if way == "wandb":
-        time.sleep(10)  # its own process outlives the training
+        time.sleep(10)  # lrtrack's own process outlives the training.
     found, state = _counted(way, folder, server, whole, truth)
     said = f"{found} of {KILLED}{state}"
     if way == "wandb":
@@ -109,7 +109,7 @@ def _killed(way: str, folder: Path, server: Any, whole: Arrived, truth: Mapping[
 def _counted(
     way: str, folder: Path, server: Any, whole: Arrived, truth: Mapping[str, Any]
 ) -> tuple[int, str]:
-    """Steps that have arrived of a training that was killed, and how its run stands."""
+    """Returns the steps that arrived from a killed training, and the status of its run."""
     arrived = _read(way, folder, server)
     state = f", {arrived.state}" if arrived.state else ""
     if rates := _points(way, arrived, "lr"):
@@ -120,7 +120,7 @@ def _counted(
 
 
 def _sync(folder: Path, server: Any) -> None:
-    """What W&B tells people to do."""
+    """Runs the sync command that W&B recommends."""
     own = processes.environment(**server.environment(), WANDB_MODE="online")
     runs = [path.name for path in (folder / "wandb").glob("run-*")]
     command = [sys.executable, "-m", "wandb", "sync", "--no-skip-online", *runs]
@@ -152,7 +152,7 @@ def _uri(folder: Path) -> str:
 def _points(way: str, arrived: Arrived, name: str) -> peer_reading.Points:
     names = _NAMES[name]
     if name == "clipped" and "grad_norm_preclip" not in arrived.series:
-        return []  # there is one norm only: it is judged as that before clipping
+        return []  # There is only one norm, so it is compared with the norm before clipping.
     return next((arrived.series[each] for each in names if each in arrived.series), [])
 
 
@@ -201,7 +201,7 @@ def _cost(way: str) -> str:
 
 
 def table(text: str) -> str:
-    """The table alone of what `_written` has made."""
+    """Returns only the table of what `_written` made."""
     return "\n".join(line for line in text.splitlines() if line.startswith("|"))
 
 

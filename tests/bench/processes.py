@@ -1,4 +1,4 @@
-"""Measured work in processes of its own: fresh directories, servers, what a process has used."""
+"""Runs measured work in separate processes, with fresh directories, servers and memory readings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FOREIGN = ("MLFLOW_", "WANDB_", "LRTRACK_")
 
 @dataclass(frozen=True)
 class Done:
-    """A process that went well: its output, seconds, and most bytes in memory at a time."""
+    """A successful process: its output, seconds, and peak memory in bytes."""
 
     output: str
     seconds: float
@@ -39,14 +39,14 @@ class Done:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's, without the user's tracker settings."""
+    """Returns this process's environment without the user's tracker settings."""
     own = {name: text for name, text in os.environ.items() if not name.startswith(_FOREIGN)}
     quiet = {"WANDB_SILENT": "true", "WANDB_MODE": "offline", "MLFLOW_DISABLE_TELEMETRY": "true"}
     return {**own, **quiet, "LRTRACK_SHIPPER_IDLE": "0.2", "GIT_PYTHON_REFRESH": "quiet", **more}
 
 
 def python(*arguments: object, folder: Path, **more: str) -> Done:
-    """Run Python to its end; SystemExit with its words where that went wrong."""
+    """Runs Python to its end; raises SystemExit with its output if it fails."""
     command = [sys.executable, *map(str, arguments)]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         begun = time.perf_counter()
@@ -64,13 +64,13 @@ def python(*arguments: object, folder: Path, **more: str) -> Done:
 
 
 def lrtrack(*arguments: object, folder: Path, **more: str) -> Done:
-    """Run the command line."""
+    """Runs the command line."""
     code = "from lrtrack.cli import main; main(prog_name='lrtrack')"
     return python("-c", code, *arguments, folder=folder, **more)
 
 
 def empty_store(folder: Path) -> Path:
-    """An MLflow store with its migrations done, to copy."""
+    """Creates an MLflow store with its migrations done, to be copied."""
     path = folder / "mlflow.db"
     code = "import mlflow, sys; mlflow.MlflowClient(sys.argv[1]).create_experiment('bench')"
     python("-c", code, f"sqlite:///{path}", folder=folder)
@@ -78,7 +78,9 @@ def empty_store(folder: Path) -> Path:
 
 
 def in_rounds(rounds: int, ways: Sequence[str], run: Any) -> list[dict[str, Any]]:
-    """`run(way)` for each way, in a new random order each round; a mapping of ways a round."""
+    """Runs `run(way)` for each way, in a new random order each round; returns a mapping per
+    round.
+    """
     found = []
     for number in range(rounds):
         order = random.sample(list(ways), len(ways))
@@ -88,7 +90,7 @@ def in_rounds(rounds: int, ways: Sequence[str], run: Any) -> list[dict[str, Any]
 
 
 def shippers(place: Path) -> list[int]:
-    """Shippers of journal directories below `place`."""
+    """Returns the shippers of journal directories below `place`."""
     import psutil
 
     found = []
@@ -100,7 +102,7 @@ def shippers(place: Path) -> list[int]:
 
 
 def all_shipped(place: Path, seconds: float = 600) -> None:
-    """Wait until no shipper is at work below `place`; after `seconds` end it."""
+    """Waits until no shipper works below `place`; stops it after `seconds`."""
     deadline = time.monotonic() + seconds
     while living := shippers(place):
         if time.monotonic() > deadline:
@@ -110,7 +112,7 @@ def all_shipped(place: Path, seconds: float = 600) -> None:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """Returns an unused port of 127.0.0.1."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -118,7 +120,7 @@ def free_port() -> int:
 
 @contextmanager
 def mlflow_server(folder: Path, database: str) -> Iterator[str]:
-    """A real `mlflow server` with one worker, and none for jobs of its own; its address."""
+    """Starts a real `mlflow server` with one worker and no job workers; yields its address."""
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--workers", "1"]
@@ -145,7 +147,7 @@ def mlflow_server(folder: Path, database: str) -> Iterator[str]:
 
 @contextmanager
 def place() -> Iterator[Path]:
-    """An empty directory, whose shippers have left when it goes."""
+    """Yields an empty directory, and removes it after its shippers have exited."""
     folder = Path(tempfile.mkdtemp(prefix="lrtrack-bench-"))
     try:
         yield folder
@@ -156,7 +158,7 @@ def place() -> Iterator[Path]:
 
 @contextmanager
 def postgres() -> Iterator[str | None]:
-    """A PostgreSQL of our own; the URI of its database, None where it is not installed."""
+    """Starts a PostgreSQL server; yields its database URI, or None if it is not installed."""
     package = beside("postgres")
     try:
         with package.running() as cluster:
@@ -166,7 +168,7 @@ def postgres() -> Iterator[str | None]:
 
 
 def beside(name: str) -> Any:
-    """A package of `tests/`, which is no package itself."""
+    """Imports a package of `tests/`, which is not a package itself."""
     folder = HERE.parent / name
     spec = importlib.util.spec_from_file_location(
         name, folder / "__init__.py", submodule_search_locations=[str(folder)]

@@ -1,9 +1,9 @@
-"""How fast `lrtrack compare` reads many runs back, cold and from its copies.
+"""Measures how fast `lrtrack compare` reads many runs, with and without its local cache.
 
     python reading.py again | single RUNS
 
-`again` compares twice in one process and says how long the second time took; `single` reads so
-many runs as MLflow's own `get_metric_history` does it, one metric of one run at a time.
+`again` compares twice in one process and prints the time of the second; `single` reads so many
+runs with MLflow's own `get_metric_history`, one metric of one run at a time.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import synthetic_runs
 from results import Row
 
 RUNS = 100
-#: Runs that `get_metric_history` is measured on; the time of all is so many times as long.
+#: Runs that `get_metric_history` is measured on; the time for all runs is extrapolated.
 SAMPLE = 10
 
 
 def measure(rounds: int, steps: int) -> list[Row]:
-    """Rows for each kind of store."""
+    """Returns rows for each kind of store."""
     rows = []
     with processes.place() as folder:
         database = f"sqlite:///{folder / 'mlflow.db'}"
@@ -50,7 +50,7 @@ def measure(rounds: int, steps: int) -> list[Row]:
 
 
 class _Reader:
-    """Runs `lrtrack compare`, and what it is measured against."""
+    """Runs `lrtrack compare` and the programs that it is compared with."""
 
     def __init__(self, folder: Path, uri: str = "", more: dict[str, str] | None = None) -> None:
         self._folder = folder
@@ -59,13 +59,13 @@ class _Reader:
         self._more["XDG_CACHE_HOME"] = str(folder / "cache")
 
     def command(self, *more: str) -> processes.Done:
-        """`lrtrack compare` as a command."""
+        """Runs `lrtrack compare` as a command."""
         tracker = ("--tracker", "wandb" if self.wandb else "mlflow")
         told = ("compare", "--experiment", synthetic_runs.EXPERIMENT, *tracker, *more)
         return processes.lrtrack(*told, folder=self._folder, **self._more)
 
     def program(self, *told: object) -> float:
-        """This file's own programs."""
+        """Runs one of this file's own programs."""
         more = {**self._more, "LRTRACK_TRACKER": "wandb" if self.wandb else "mlflow"}
         done = processes.python(Path(__file__), *told, folder=self._folder, **more)
         return float(done.found["seconds"])
@@ -95,7 +95,7 @@ def _rows(name: str, reach: float, rounds: int, steps: int, reader: _Reader) -> 
 
 
 def measure_many(_: int, steps: int) -> list[Row]:
-    """Rows of 1000 runs with ten times as many steps as asked for, and of a tenth of the runs."""
+    """Returns rows for 1000 runs with ten times `steps`, and for a tenth of the runs."""
     steps, found = 10 * steps, {}
     for runs in (RUNS, 10 * RUNS):
         with processes.place() as folder:
@@ -116,7 +116,7 @@ def measure_many(_: int, steps: int) -> list[Row]:
 
 
 def main(what: str, runs: int) -> dict[str, float]:
-    """One of this file's programs."""
+    """Runs one of this file's programs."""
     if what == "again":
         import lrtrack
 
@@ -141,7 +141,7 @@ def main(what: str, runs: int) -> dict[str, float]:
 
 
 def _listed(begun: float) -> float:
-    """Seconds until the tracker's own client has listed the runs, its import among them."""
+    """Returns seconds until the tracker's own client has listed the runs, including its import."""
     import os
 
     if os.environ["LRTRACK_TRACKER"] == "wandb":

@@ -1,9 +1,9 @@
-"""What the HTML report costs: size, making it, and how soon a browser answers.
+"""Measures the HTML report: its size, the time to write it, and how fast a browser shows it.
 
     python report.py [RUNS STEPS [CHROMIUM]]
 
-Prints JSON. 100 runs of 10,000 steps (10 schedules by 10 seeds) unless told otherwise; the
-browser's times need playwright and a Chromium.
+Prints JSON. The default is 100 runs of 10,000 steps (10 schedules by 10 seeds); the browser's
+times need playwright and a Chromium.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SEEDS = 10
 
 
 def compared(runs: int, steps: int) -> ComparisonResult:
-    """Noisy runs with spikes, a schedule for each ten of them."""
+    """Returns noisy runs with spikes, ten for each schedule."""
     rng = np.random.default_rng(0)
     at = np.arange(steps)
     histories = []
@@ -48,7 +48,7 @@ def compared(runs: int, steps: int) -> ComparisonResult:
 
 
 def in_browser(path: Path, chromium: str) -> dict[str, float]:
-    """Seconds from opening to the drawn page, and from a legend click to its answer."""
+    """Returns seconds from opening to the drawn page, and from a legend click to the redraw."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -58,7 +58,8 @@ def in_browser(path: Path, chromium: str) -> dict[str, float]:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         start = time.perf_counter()
         page.goto(path.as_uri())
-        page.wait_for_selector("body[data-drawn]")  # no function: the page forbids eval
+        # This waits for a selector because a function would need eval, which the page forbids.
+        page.wait_for_selector("body[data-drawn]")
         page.screenshot()
         opened = time.perf_counter() - start
         start = time.perf_counter()
@@ -70,7 +71,7 @@ def in_browser(path: Path, chromium: str) -> dict[str, float]:
 
 
 def main(runs: int = 100, steps: int = 10_000, chromium: str | None = None) -> None:
-    """Measure and print."""
+    """Measures and prints."""
     comparison = compared(runs, steps)
     start = time.perf_counter()
     text = render(Document(comparison))

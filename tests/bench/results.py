@@ -1,7 +1,7 @@
-"""The table of figures: kept as JSON beside this file, written as RESULTS.md.
+"""The table of results: stored as JSON beside this file and written as RESULTS.md.
 
-A part of the bench that is measured again replaces its own rows; the others stay as they are, each
-with the machine and the day that they are of.
+A part of the benchmark that is measured again replaces its own rows; the others stay, each with the
+machine and the day of its measurement.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ process and an empty directory, and each ratio is taken to its own bare loop of 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure.
+    """A result.
 
     Attributes:
         what: what was measured.
         measured: the figure with its unit.
-        reach: what it was to be; empty where nothing was promised.
-        reached: None where nothing was promised.
-        note: how it was measured, or why it is missed.
+        reach: the target; empty if there is none.
+        reached: None if there is no target.
+        note: how it was measured, or why the target was missed.
     """
 
     what: str
@@ -48,7 +48,7 @@ class Row:
 
 
 def keep(part: str, title: str, rows: Iterable[Row]) -> None:
-    """Put the rows of one part into the table and write it anew."""
+    """Stores the rows of one part and rewrites the table."""
     kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
     kept[part] = {
         "title": title,
@@ -77,7 +77,7 @@ def _written(kept: dict[str, Any]) -> str:
 
 
 def machine() -> str:
-    """Processor, cores, memory and system."""
+    """Returns processor, cores, memory and operating system."""
     name = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines() if os.name == "posix" else ():
         if line.startswith("model name"):
@@ -88,7 +88,7 @@ def machine() -> str:
 
 
 def versions() -> str:
-    """Python's and the packages' that were at work."""
+    """Returns the versions of Python and of the packages in use."""
     found = [f"Python {platform.python_version()}"]
     for name in PACKAGES:
         try:

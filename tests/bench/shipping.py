@@ -1,9 +1,9 @@
-"""How fast the shipper delivers, against MLflow's own `log_batch` with 1000 points a call.
+"""Measures delivery speed against MLflow's own `log_batch` with 1000 points a call.
 
     python shipping.py ours | raw STEPS
 
-Both bring the same points into the store at MLFLOW_TRACKING_URI, from a process that has opened
-it already. Ours also makes the run, its tags and its columnar file.
+Both store the same points at MLFLOW_TRACKING_URI, from a process that has already connected to it.
+lrtrack also creates the run, its tags and its columnar file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ METRICS = 3
 
 
 def measure(rounds: int, steps: int) -> list[Row]:
-    """A row a store."""
+    """Returns a row for each store."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         store = processes.empty_store(Path(folder))
@@ -82,7 +82,7 @@ def _one(folder: Path, uri: str, way: str, steps: int) -> float:
 
 
 def main(way: str, steps: int) -> dict[str, float]:
-    """Deliver, and say how long it took."""
+    """Delivers and prints how long it took."""
     import mlflow
 
     client = mlflow.MlflowClient()

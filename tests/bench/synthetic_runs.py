@@ -1,8 +1,8 @@
 """Synthetic experiments of many runs, stored in real trackers in minutes instead of hours.
 
-Each run is opened, tagged, given its columnar file and closed by lrtrack's own sinks. Only the
-single points, of which a store takes a few thousand a second, go into MLflow's tables by one
-statement a run: they are what `get_metric_history` reads, lrtrack is not asked to.
+lrtrack's own sinks open, tag and close each run and store its columnar file. Only the single
+points, of which a store takes a few thousand a second, are inserted into MLflow's tables by one
+statement per run, because only `get_metric_history` reads them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STARTED = 1_700_000_000.0
 
 
 def runs_of(count: int) -> Iterator[Run]:
-    """Runs of `count / SEEDS` schedules, or of ten where there are more than a hundred."""
+    """Yields runs of `count / SEEDS` schedules, or of ten if there are more than a hundred."""
     schedules = max(1, min(10, count // SEEDS))
     for index in range(count):
         seed, kind = divmod(index, schedules)
@@ -49,7 +49,7 @@ def runs_of(count: int) -> Iterator[Run]:
 
 
 def history_of(run: Run, steps: int) -> pa.Table:
-    """Plausible noise: a falling loss, a falling rate, norms with spikes."""
+    """Returns plausible noise: a falling loss, a falling learning rate, and norms with spikes."""
     rng = np.random.default_rng(int(run.id, 16))
     at = np.arange(steps)
     power = float(run.schedule.params["power"])
@@ -65,7 +65,7 @@ def history_of(run: Run, steps: int) -> pa.Table:
 
 
 def lay_mlflow(uri: str, database: str | None, runs: int, steps: int) -> None:
-    """Into the MLflow store at `uri`; its points into the tables of `database`, if any."""
+    """Stores runs in MLflow at `uri`, and their points in the tables of `database`, if any."""
     target = Target("mlflow", uri, EXPERIMENT)
     with tempfile.TemporaryDirectory() as folder:
         for run in runs_of(runs):
@@ -103,7 +103,7 @@ def _points(database: str, run_id: str, table: pa.Table) -> None:
 
 
 def lay_wandb(server: Any, runs: int, steps: int) -> None:
-    """Into the loopback W&B server, as finished runs with their columnar files."""
+    """Stores finished runs with their columnar files in the loopback W&B server."""
     from wandb_loopback.state import Run as Stored
 
     project = server.store.made_project(server.entity, EXPERIMENT)

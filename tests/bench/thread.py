@@ -1,4 +1,4 @@
-"""What the training thread itself pays a step; prints microseconds as JSON: `thread.py ROUNDS`."""
+"""Measures the cost per step on the training thread; prints microseconds: `thread.py ROUNDS`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEPS = 4000
 
 
 def measure(rounds: int, _: int) -> list[Row]:
-    """The row."""
+    """Returns the row."""
     with processes.place() as folder:
         told = (Path(__file__), 3 * rounds)
         found = processes.python(*told, folder=folder, LRTRACK_TRACKER="local").found
@@ -29,7 +29,7 @@ def measure(rounds: int, _: int) -> list[Row]:
 
 
 def main(rounds: int) -> dict[str, float]:
-    """Medians over rounds of the difference between a tracked and a bare loop."""
+    """Returns medians over rounds of the difference between a tracked and a bare loop."""
     import torch
 
     import lrtrack

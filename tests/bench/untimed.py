@@ -15,7 +15,7 @@ _GPU = "capture/test_devices.py::test_no_step_waits_for_a_gpu"
 
 
 def measure(_: int, __: int) -> list[Row]:
-    """Run the tests."""
+    """Runs the tests."""
     import torch
 
     rows = [

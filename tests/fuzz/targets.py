@@ -1,4 +1,4 @@
-"""What is fuzzed: each function takes any bytes, and fails where reading them goes wrong."""
+"""Fuzz targets: each function takes any bytes and fails if they are read incorrectly."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def parquet(data: bytes) -> None:
 
 
 def seeds() -> Iterator[tuple[str, bytes]]:
-    """Sound inputs to begin with: the target's name and the bytes."""
+    """Valid inputs to start from: the target's name and the bytes."""
     sample = SAMPLE.read_bytes()[len(PREAMBLE) :]
     yield "journal", b"\x00" + sample
     for entry in JournalReader(SAMPLE).entries():

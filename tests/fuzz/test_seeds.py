@@ -1,4 +1,4 @@
-"""What is fuzzed stays sound on the seeds, on damaged copies of them, and on what was found."""
+"""The fuzz targets pass on seeds, on damaged copies of them, and on earlier findings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 _FUZZED = runpy.run_path(str(Path(__file__).parent / "targets.py"))
 TARGETS, SEEDS = _FUZZED["TARGETS"], list(_FUZZED["seeds"]())
-#: Inputs that once went wrong, by target.
+#: Inputs that once failed, by target.
 FOUND: list[tuple[str, bytes]] = [
     ("spec", b"a(x=" + b"[" * 3000),
     ("spec", b'{"name":"a","x":' + b"[" * 2000 + b"]" * 2000 + b"}"),
@@ -22,7 +22,7 @@ FOUND: list[tuple[str, bytes]] = [
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_seeds_and_what_was_found(target: str):
-    """Sound inputs, and those that once went wrong."""
+    """Valid inputs and those that once failed pass."""
     for name, data in [*SEEDS, *FOUND]:
         if name == target:
             TARGETS[target](data)
@@ -30,7 +30,7 @@ def test_seeds_and_what_was_found(target: str):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_damaged_seeds(target: str):
-    """Bytes changed, cut out, doubled and joined, as a fuzzer without guidance does it."""
+    """Seeds with bytes changed, removed, doubled and joined pass."""
     chance = random.Random(0)
     mine = [data for name, data in SEEDS if name == target]
     for _ in range(600):

@@ -149,12 +149,12 @@ def test_a_key_that_is_set_in_a_notebook(gate, served, layout: Layout, cli, monk
     first, second = optimizer(), optimizer()
     with (
         pytest.warns(LRTrackWarning, match=f"{NAMES} were set since the run began"),
-        lrtrack.track(first, tracker="mlflow", experiment="notebook", name="early") as run,
+        lrtrack.track(first, tracker="mlflow", experiment="notebook", name="early"),
     ):
         first.step()
         for name, text in BOB.items():
             monkeypatch.setenv(name, text)
-    refused = run._layout.queued()
+    refused = layout.queued()
     with lrtrack.track(second, tracker="mlflow", experiment="notebook", flush_timeout=60):
         second.step()
     delivered = statuses(served.uri, "notebook")

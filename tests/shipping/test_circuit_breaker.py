@@ -55,20 +55,20 @@ def journals(folder: Path, tracker: MemoryTracker) -> Layout:
     return layout
 
 
-def test_the_shipper_leaves_a_place_that_never_answers(clean_breaker: Path):
+def test_the_shipper_leaves_a_place_that_never_answers(clean_place: Path):
     """The shipper makes few attempts at a dead server, then exits with all journals kept."""
     tracker = Away()
-    layout = journals(clean_breaker, tracker)
+    layout = journals(clean_place, tracker)
     Shipper(layout, lambda name: tracker, patience=2.5, idle=60).run()
 
     assert 1 <= tracker.asked <= WORKERS + 3  # At most one retry each after 0.5, 1 and 2 s.
     assert len(layout.queued()) == RUNS
 
 
-def test_all_go_on_when_one_is_answered(clean_breaker: Path):
+def test_all_go_on_when_one_is_answered(clean_place: Path):
     """After one run reaches the server again, all runs that wait for it are delivered."""
     tracker = Away()
-    layout = journals(clean_breaker, tracker)
+    layout = journals(clean_place, tracker)
     timer = threading.Timer(1.0, tracker.back.set)
     timer.start()
     Shipper(layout, lambda name: tracker, patience=30, idle=0.2).run()

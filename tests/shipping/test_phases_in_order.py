@@ -77,7 +77,7 @@ def layout(clean_place: Path) -> Layout:
 
 
 def delivery(layout: Layout, run_id: str, tracker: MemoryTracker) -> Delivery:
-    """The delivery of one of them."""
+    """The delivery of one of the two blocks."""
     from lrtrack.journal.reader import JournalReader
 
     run = JournalReader(layout.journal(run_id)).run
@@ -85,7 +85,7 @@ def delivery(layout: Layout, run_id: str, tracker: MemoryTracker) -> Delivery:
 
 
 def test_the_second_waits_for_the_first_and_comes_after_it(layout: Layout) -> None:
-    """Its own step 0 is the run's step 2."""
+    """The second block waits for the first, and its own step 0 becomes the run's step 2."""
     tracker = MemoryTracker()
     first, second = (delivery(layout, run_id, tracker) for run_id in (ONE, TWO))
     waited = second.kept_back()
@@ -104,7 +104,9 @@ def test_the_second_waits_for_the_first_and_comes_after_it(layout: Layout) -> No
 
 @pytest.mark.parametrize("gone", ["given up", "delivered", "journal"])
 def test_nobody_is_waited_for_who_will_not_come(layout: Layout, gone: str) -> None:
-    """The first was refused for good, is off the queue, or has lost its journal."""
+    """A block does not wait for one that was refused for good, left the queue or lost its
+    journal.
+    """
     if gone == "given up":
         Cursor(error="no", given_up=True).save(layout.cursor(ONE, "memory"))
     elif gone == "delivered":
@@ -116,7 +118,7 @@ def test_nobody_is_waited_for_who_will_not_come(layout: Layout, gone: str) -> No
 
 
 def test_a_run_that_is_gone_is_a_warning(store: str) -> None:
-    """As before there were phases: the journal has the steps, the training goes on."""
+    """A deleted run gives a warning, while training continues and the journal keeps the steps."""
     tracker = MlflowTracker(join="0" * 32, uri=store)
     with pytest.warns(LRTrackWarning, match="cannot upload.*not found"):
         weight = torch.nn.Parameter(torch.ones(()))

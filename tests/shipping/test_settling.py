@@ -1,4 +1,4 @@
-"""A run leaves the queue when all of it is delivered, and not while it is gone on with."""
+"""A run leaves the queue once it is fully delivered, unless a process has resumed it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_run_that_is_over_leaves_the_queue(clean_place: Path) -> None:
 
 
 def test_a_run_resumed_as_it_leaves_the_queue_stays(clean_place: Path) -> None:
-    """A process that resumes the run in that moment finds it queued, so that it is delivered."""
+    """A run that is resumed just as it leaves the queue is queued again and delivered."""
     tracker = MemoryTracker()
     layout = Resuming(clean_place / ".lrtrack")
     run = delivered(layout, tracker)
@@ -59,7 +59,7 @@ def test_a_run_resumed_as_it_leaves_the_queue_stays(clean_place: Path) -> None:
 
 
 def test_a_run_whose_journal_is_deleted_leaves_the_queue(clean_place: Path) -> None:
-    """Once all of it is delivered, that costs the others nothing."""
+    """A delivered run whose journal is deleted leaves the queue without affecting other runs."""
     tracker = MemoryTracker()
     layout = Layout(clean_place / ".lrtrack")
     run = delivered(layout, tracker)

@@ -1,4 +1,4 @@
-"""Who starts the shipper, and how often."""
+"""Starting the shipper: by which process, and how often."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lrtrack.shipping import spawn
 def test_short_runs_in_a_row_start_one_shipper(
     store, living_shippers, command_line, within_seconds
 ) -> None:
-    """A shipper that is still coming up for one run is not started again for the next."""
+    """A shipper that is still starting for one run is not started again for the next."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
     for _ in range(5):
         with lrtrack.track(optimizer, tracker="mlflow", flush_timeout=0):

@@ -1,4 +1,4 @@
-"""Own runs in W&B: every step arrives once, whatever is down, refused or killed."""
+"""New runs in W&B: every step arrives once, despite outages, refusals and kills."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_run_of_its_own(wandb_server):
 
 
 def test_a_block_that_raises_is_a_failed_run(wandb_server):
-    """The exception is the user's, and W&B shows how the run ended."""
+    """An exception in the block reaches the user, and W&B shows the run as failed."""
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.1)
     with pytest.raises(ZeroDivisionError):
@@ -82,7 +82,7 @@ def test_offline_and_then_synced(wandb_server, monkeypatch):
 
 
 def test_disabled_writes_nothing(wandb_server, monkeypatch, clean_place):
-    """Training goes on, the journal is there, and W&B hears nothing."""
+    """With W&B disabled, training continues, the journal is written, and W&B receives nothing."""
     monkeypatch.setenv("WANDB_MODE", "disabled")
     train()
 
@@ -103,7 +103,7 @@ def test_both_trackers_from_one_journal(wandb_server, store, command_line):
 
 
 def test_without_a_key_there_is_no_training(wandb_server, monkeypatch):
-    """The mistake is told at the `with`, with the command that mends it."""
+    """A missing API key raises at the `with` statement and names the command that fixes it."""
     monkeypatch.delenv("WANDB_API_KEY")
 
     with pytest.raises(UsageError, match=f"wandb login --host {wandb_server.url}"):
@@ -111,7 +111,9 @@ def test_without_a_key_there_is_no_training(wandb_server, monkeypatch):
 
 
 def test_a_wrong_key_is_told_once(wandb_server, monkeypatch, clean_place, command_line):
-    """One clear warning; with the right key everything is delivered later; no key is kept."""
+    """A wrong API key gives one warning, is not stored, and a right key later delivers
+    everything.
+    """
     wrong = "f" * 40
     monkeypatch.setenv("WANDB_API_KEY", wrong)
     with pytest.warns(LRTrackWarning, match="refused the API key: the server does not") as caught:

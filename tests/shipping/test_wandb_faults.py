@@ -1,4 +1,4 @@
-"""Faults on the way to W&B: training goes on, and every row is there in the end, once."""
+"""Faults on the way to W&B: training continues, and every row arrives exactly once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Busy:
 
 @pytest.mark.parametrize("part", ["file_stream", "graphql"])
 def test_requests_for_patience(wandb_server, part: str):
-    """A server that is busy gets its time, and then everything."""
+    """A busy server is retried until it has every row."""
     wandb_server.fault = Busy(part)
     train()
 
@@ -40,7 +40,7 @@ def test_requests_for_patience(wandb_server, part: str):
 
 
 def test_a_server_that_goes_away_in_the_middle(wandb_server, command_line):
-    """Steps made while it is away are the journal's, and arrive with the others."""
+    """Steps made while the server is away stay in the journal and arrive later."""
     away = {9: lambda run: run.flush(), 10: lambda run: wandb_server.down()}
     train(at={**away, 30: lambda run: wandb_server.up()})
     command_line("sync")
@@ -50,7 +50,7 @@ def test_a_server_that_goes_away_in_the_middle(wandb_server, command_line):
 
 
 def test_a_server_that_goes_away_at_the_end(wandb_server, command_line):
-    """The block ends in its time all the same, and the end arrives later."""
+    """The block ends on time without the server, and the run's end arrives later."""
     with pytest.warns(LRTrackWarning, match="Upload is still running|cannot upload"):
         train(
             at={30: lambda run: run.flush(), 39: lambda run: wandb_server.down()}, flush_timeout=2
@@ -63,7 +63,7 @@ def test_a_server_that_goes_away_at_the_end(wandb_server, command_line):
 
 
 def test_a_project_that_is_deleted(wandb_server, command_line):
-    """The run is delivered anew: nothing of it was only in W&B."""
+    """A run whose project is deleted is delivered again in full."""
 
     def delete(run: Any) -> None:
         run.flush()
@@ -78,7 +78,7 @@ def test_a_project_that_is_deleted(wandb_server, command_line):
 
 @pytest.mark.parametrize("status", [404, 500])
 def test_a_stream_that_is_refused(wandb_server, command_line, status: int):
-    """W&B's client may give up in silence: the journal is kept until the rows are there."""
+    """If W&B's client gives up silently, the journal is kept until the rows are stored."""
     refuse = lambda method, path, body: (status, {}, "{}") if "file_stream" in path else None  # noqa: E731
     wandb_server.fault = refuse
     with pytest.warns(LRTrackWarning):
@@ -91,7 +91,7 @@ def test_a_stream_that_is_refused(wandb_server, command_line, status: int):
 
 
 def test_a_server_that_is_down(wandb_server, command_line):
-    """Training is over long before the server is back, and then everything arrives."""
+    """A training that ends long before the server is back still arrives completely."""
     wandb_server.down()
     with pytest.warns(LRTrackWarning, match="Upload is still running|cannot upload"):
         train(flush_timeout=1)
@@ -105,7 +105,7 @@ def test_a_server_that_is_down(wandb_server, command_line):
 def test_a_killed_shipper(
     wandb_server, living_shippers, command_line, within_seconds, forgotten: bool
 ):
-    """Whoever comes next asks what is there, also where no cursor tells of it, and goes on."""
+    """A new shipper checks what W&B has, even without a cursor, and continues from there."""
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.1)
     with lrtrack.track(optimizer, tracker="wandb", experiment="digits", flush_timeout=300) as run:
@@ -129,7 +129,7 @@ def test_a_killed_shipper(
 
 
 def test_a_lost_cursor(wandb_server, living_shippers, command_line, clean_place, within_seconds):
-    """Nobody remembers that the run was delivered: W&B is asked, and nothing comes twice."""
+    """After its cursor is lost, a delivered run is checked in W&B and no row is sent twice."""
     train()
     within_seconds(60, lambda: living_shippers() == [])
     (cursor,) = (clean_place / ".lrtrack" / "runs").glob("*.cursor")
@@ -144,7 +144,9 @@ def test_a_lost_cursor(wandb_server, living_shippers, command_line, clean_place,
 
 @pytest.mark.parametrize("status", [403, 503])
 def test_a_storage_that_refuses_the_file(wandb_server, monkeypatch, status: int):
-    """The run ends with its rows and losses, and a warning says what W&B does not have."""
+    """A run whose file is refused ends with rows and losses, and a warning names the missing
+    file.
+    """
     monkeypatch.setattr("lrtrack.tracking.upload_monitor._reported", set())
     wandb_server.fault = lambda method, path, body: (
         (status, {}, "no") if method == "PUT" and "history.parquet" in path else None

@@ -84,7 +84,7 @@ def test_an_offline_run_of_its_own(wandb_server, monkeypatch: pytest.MonkeyPatch
 
 
 def kill_writers() -> None:
-    """Kill the processes that write this directory's runs to W&B."""
+    """Kills the processes that write this directory's runs to W&B."""
     for process in psutil.process_iter():
         try:
             ours = "lrtrack.trackers.wandb.writer" in process.cmdline()
@@ -128,7 +128,7 @@ def test_only_own_unsynced_directories_are_superseded(tmp_path: Path) -> None:
 
 
 def test_a_service_that_is_gone(tmp_path: Path) -> None:
-    """Neither a missing socket nor a closed port answers."""
+    """A service with a missing socket or a closed port is reported as gone."""
     assert not service.is_running("")
     assert not service.is_running(f"3-1-unix-{tmp_path / 'socket'}")
     assert not service.is_running("3-1-tcp-localhost-1")
