@@ -180,7 +180,7 @@ def test_a_secret_in_the_query_never_survives(scheme, host, key) -> None:
 def test_a_program_that_is_moved_elsewhere_keeps_its_place(tmp_path, monkeypatch) -> None:
     """Configuration and relative paths are those of where it was started."""
     (tmp_path / "pyproject.toml").write_text('[tool.lrtrack]\ntracker = "local"\n')
-    monkeypatch.setattr("lrtrack.settings._place", None)
+    monkeypatch.setattr("lrtrack.settings._working_directory", None)
     monkeypatch.setenv("LRTRACK_DIR", "journals")
     work_from(tmp_path)
 

@@ -118,8 +118,7 @@ def deliver(layout: Layout, timeout: float, total: int) -> None:
                 start = time.monotonic()
                 remaining = sum(not run.alive for run in undelivered(layout))
                 progress(max(0, total - remaining), total)
-                pause = max(
-                    0.2, 10 * (time.monotonic() - start)
-                )  # counting a long queue takes seconds
+                # Counting a long queue takes seconds, so that it is done less often.
+                pause = max(0.2, 10 * (time.monotonic() - start))
     if errors:
         raise click.ClickException(f"Cannot deliver from {layout.root}: {errors[0]}")
