@@ -1,10 +1,10 @@
-"""`python -m lrtrack.shipping DIRECTORY IDLE KEY`: a shipper process of a journal directory."""
+"""`python -m lrtrack.shipping DIRECTORY IDLE KEY`: the shipper process of a journal directory."""
 
 from __future__ import annotations
 
 import os
 
-os.nice(5)  # training comes first: before all that takes time to import
+os.nice(5)  # before the slow imports, because training comes first
 
 import contextlib  # noqa: E402
 import io  # noqa: E402
@@ -26,17 +26,17 @@ from lrtrack.trackers import registry  # noqa: E402
 
 
 def main(directory: str, idle: float, key: str) -> int:
-    """Ship until idle; 0 also where another shipper is at work already.
+    """Delivers until idle; returns 0, also if another shipper is already running.
 
     Args:
         directory: where the journals are.
-        idle: seconds without anything to do after which to leave.
-        key: says which credentials this process has, and so whose runs it delivers.
+        idle: seconds without work after which to exit.
+        key: the name of this process's credentials, which decides whose runs it delivers.
     """
     layout = Layout(Path(directory).absolute())
     claim_process()
     sys.stdout = sys.stderr = Redacted(sys.stderr)
-    os.chdir("/")  # no working directory of a user is kept busy
+    os.chdir("/")  # so that no directory of the user is kept busy
     lock = Lock(layout.shipper_lock(key))
     with temporary.throughout(layout):
         while _acquired(lock):
@@ -45,7 +45,7 @@ def main(directory: str, idle: float, key: str) -> int:
             before = set(layout.queued())
             shipper.run()
             lock.remove()
-            # A run may have come while the lock still said that somebody serves it.
+            # A run may have been queued while the lock still said that a shipper was running.
             if not _of(layout, set(layout.queued()) - before, key):
                 break
     with contextlib.suppress(OSError):
@@ -55,7 +55,7 @@ def main(directory: str, idle: float, key: str) -> int:
 
 
 def _of(layout: Layout, run_ids: set[str], key: str) -> bool:
-    """Whether one of the runs is this shipper's."""
+    """Returns whether one of the runs belongs to this shipper."""
     for run_id in run_ids:
         with contextlib.suppress(LRTrackError, OSError):
             if opener(layout, JournalReader(layout.journal(run_id)).run).key == key:
@@ -66,24 +66,26 @@ def _of(layout: Layout, run_ids: set[str], key: str) -> bool:
 def _acquired(lock: Lock) -> bool:
     try:
         return lock.acquire()
-    except OSError as error:  # a directory that is deleted, read-only or full: later, by another
+    except (
+        OSError
+    ) as error:  # the directory is deleted, read-only or full; another shipper will do it later
         _log(f"cannot serve this directory: {error}")
         return False
 
 
 class Redacted(io.TextIOBase):
-    """Passes text on without the credentials in it, whichever library wrote them."""
+    """A text stream that removes credentials from everything written to it, whoever writes."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write `text`, redacted."""
+        """Writes `text` without credentials."""
         self._stream.write(redact(text))
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream below."""
+        """Flushes the stream below."""
         self._stream.flush()
 
 
@@ -93,15 +95,15 @@ def _log(line: str) -> None:
 
 
 def _let_go() -> None:
-    """Close what the training process had open and did not mean for anybody else.
+    """Closes files that the training process had open and did not mean to pass on.
 
-    Else its sockets would live as long as this process: whoever waits for them to close, as Ray
-    does for its workers' ones, would not see that it is gone.
+    Otherwise its sockets would live as long as this process, and a program that waits for them to
+    close, as Ray does with its workers, would not notice that the worker is gone.
     """
     try:
         names = os.listdir("/dev/fd")  # noqa: PTH208 (while it is open itself)
     except OSError:
-        return  # a place without /proc
+        return  # a system without /proc
     for name in names:
         if int(name) > 2:
             with contextlib.suppress(OSError):

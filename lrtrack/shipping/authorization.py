@@ -1,9 +1,9 @@
-"""Whether this process's credentials may be used for somebody's run, and what to do if not.
+"""Decides whether this process's credentials may be used for a run, and what to do if not.
 
 A run says which server it goes to. Credentials are meant for a server in two cases only: the
 process that opened the run had the same ones, or this process's own settings name that server.
 Otherwise they are never sent there: a run that was opened without credentials is delivered without
-any, and another one waits.
+any, and any other run waits.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ class Difference:
     added: tuple[str, ...] = ()
 
     @classmethod
-    def between(cls, theirs: Mapping[str, str], mine: Mapping[str, str]) -> Difference:
-        """What `mine` has otherwise than `theirs`; both are names with hashes."""
+    def between(cls, recorded: Mapping[str, str], here: Mapping[str, str]) -> Difference:
+        """Returns how `here` differs from `recorded`; both map names to hashes."""
         return cls(
-            tuple(name for name in theirs if name not in mine),
-            tuple(name for name in theirs if mine.get(name, theirs[name]) != theirs[name]),
-            tuple(name for name in mine if name not in theirs),
+            tuple(name for name in recorded if name not in here),
+            tuple(name for name in recorded if here.get(name, recorded[name]) != recorded[name]),
+            tuple(name for name in here if name not in recorded),
         )
 
     def __str__(self) -> str:
-        """What differs, in words; empty where nothing does."""
+        """Returns the difference as text, empty if there is none."""
         parts = [
             (self.missing, "not here, though the training had {}"),
             (self.changed, "not what the training had"),
@@ -77,7 +77,7 @@ class Difference:
 
 
 class Authorization:
-    """Decides for the runs of a journal directory what this process may do with them.
+    """Decides what this process may do with the runs of a journal directory.
 
     Args:
         layout: the journal directory.
@@ -90,25 +90,27 @@ class Authorization:
         self._defaults: dict[tuple[Path, str | None], bool] = {}
 
     def verdict(self, run: Run, target: Target) -> Verdict:
-        """How `run` may be delivered to `target` from here."""
+        """Returns how `run` may be delivered to `target` from here."""
         tracker = _tracker(target)
         for access in accesses([tracker] if tracker is not None else []):
             origin = access.origin(target)
             if origin is None or access.home(self._environ(target)) == origin:
                 return Verdict.OWN
-            theirs, mine = self._sent(run, target, access)
-            if theirs != mine:
-                return Verdict.NOT if theirs else Verdict.ANONYMOUS
+            recorded, own = self._sent(run, target, access)
+            if recorded != own:
+                return Verdict.NOT if recorded else Verdict.ANONYMOUS
         return Verdict.OWN
 
     def admit(self, run: Run, target: Target, tracker: Tracker) -> Target | None:
-        """The target with this process's own settings; None where it may not deliver there."""
+        """Returns the target with this process's own settings, or None if it may not deliver
+        there.
+        """
         if self.verdict(run, target) is not Verdict.OWN:
             return None
         return tracker.renew_target(target) if isinstance(tracker, RenewsTargets) else target
 
     def trouble(self, run: Run, target: Target, state: Cursor, tried: bool = False) -> str | None:
-        """Why the delivery does not go on, and what to do; None where nothing is known.
+        """Returns why the delivery is stuck, with the fix; None if nothing is known.
 
         Args:
             run: the run.
@@ -120,29 +122,31 @@ class Authorization:
         for access in accesses([tracker] if tracker is not None else []):
             verdict = self.verdict(run, target)
             difference = Difference.between(*self._sent(run, target, access))
-            meant = f"`{_quoted(access.ask_for(target))} lrtrack sync`"
+            command = f"`{_quoted(access.ask_for(target))} lrtrack sync`"
             if verdict is Verdict.NOT:
                 return (
                     f"the credentials here may not be meant for {access.origin(target)}: "
                     f"{difference}. Fix: restore what the training had, or, if these are for that "
-                    f"server, run {meant}"
+                    f"server, run {command}"
                 )
             if state.refused and verdict is Verdict.ANONYMOUS:
-                return f"{state.error}: {difference}. Fix: if that is for this server, run {meant}"
+                return (
+                    f"{state.error}: {difference}. Fix: if that is for this server, run {command}"
+                )
             if state.refused and (difference.missing or (str(difference) and not tried)):
                 fix = "set what is missing, then run" if difference.missing else "run"
                 return f"{state.error}: {difference}. Fix: {fix} `lrtrack sync`"
         return state.trouble
 
     def _environ(self, target: Target) -> dict[str, str]:
-        """This process's variables, as deliveries to the target's tracker see them."""
+        """Returns this process's variables as deliveries to the target's tracker see them."""
         if target.tracker not in self._environs:
             tracker = _tracker(target)
             self._environs[target.tracker] = absolute(os.environ, [tracker] if tracker else [])
         return self._environs[target.tracker]
 
     def _here(self, target: Target) -> dict[str, str]:
-        """Names and hashes of this process's credentials for the target's tracker."""
+        """Returns names and hashes of this process's credentials for the target's tracker."""
         if target.tracker not in self._hashes:
             tracker = _tracker(target)
             kept = [tracker] if tracker else []
@@ -152,26 +156,27 @@ class Authorization:
     def _sent(
         self, run: Run, target: Target, access: Access
     ) -> tuple[dict[str, str], dict[str, str]]:
-        """Names and hashes of what is sent to the target's server: the run's, and this process's.
+        """Returns names and hashes of what is sent to the target's server: the run's, and this
+        process's.
 
-        A login for the server's very name is meant for it, so that of `~/.netrc` only a default
+        A login for the server's own name is meant for it, so only a default login of `~/.netrc`
         counts.
         """
         environ, here = self._environ(target), self._here(target)
         there = opener(self._layout, run).credentials
         origin = access.origin(target) or ""
-        mine = {name: text for name, text in here.items() if access.sends(name, target)}
-        theirs = {name: text for name, text in there.items() if access.sends(name, target)}
-        for name in list(mine):  # a URL's own login is sent to its own server only
+        own = {name: text for name, text in here.items() if access.sends(name, target)}
+        recorded = {name: text for name, text in there.items() if access.sends(name, target)}
+        for name in list(own):  # the login in a URL is sent to that URL's server only
             if origin_of(environ.get(name, "")) not in (None, origin):
-                del mine[name]
+                del own[name]
         if self._has_default(netrc_of(environ), urlsplit(origin).hostname):
-            mine |= {name: text for name, text in here.items() if name == NETRC}
-            theirs |= {name: text for name, text in there.items() if name == NETRC}
-        return theirs, mine
+            own |= {name: text for name, text in here.items() if name == NETRC}
+            recorded |= {name: text for name, text in there.items() if name == NETRC}
+        return recorded, own
 
     def _has_default(self, path: Path, host: str | None) -> bool:
-        """Whether the file of logins has one for any server, and none for `host`."""
+        """Returns whether the login file has a default login, and none for `host`."""
         if (path, host) not in self._defaults:
             hosts: Mapping[str, object] = {}
             with contextlib.suppress(OSError, netrc.NetrcParseError):
@@ -182,11 +187,12 @@ class Authorization:
 
 @contextmanager
 def without_credentials(layout: Layout, targets: Iterable[Target]) -> Iterator[dict[str, str]]:
-    """Variables for a process that sends nothing to the servers of `targets` that is not theirs.
+    """Makes variables for a process that sends nothing to the servers of `targets` but their own
+    logins.
 
     Yields:
-        This process's variables without the credentials, and with a home directory that lacks
-        those files; of `~/.netrc` the logins for these servers are left.
+        This process's variables without credentials, and with a home directory that lacks those
+        files; of `~/.netrc`, only the logins for these servers remain.
     """
     environ = dict(os.environ)
     home, hidden, servers = Path(environ.get("HOME") or "/nonexistent"), {".netrc"}, set()

@@ -1,7 +1,7 @@
-"""Places that do not answer: asked by one run at a time, until one of them is answered.
+"""Circuit breakers: a server that does not answer is tried by one run at a time.
 
-Hundreds of runs may wait for one server that is away. Would each of them try by itself, the
-attempts would take the machine's time from the trainings on it, for W&B a process each.
+Hundreds of runs may wait for one server that is down. If each of them tried by itself, the attempts
+would take the machine's time from its trainings; for W&B each attempt is a process.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from dataclasses import dataclass, field
 PAUSE, LONGEST_PAUSE = 0.5, 30.0
 #: The longest pause that a server may ask for.
 PATIENT = 300.0
-#: Runs that are over and at hand for one place; the others wait as names only.
+#: Finished runs that are opened for one server; the others wait as names only.
 AT_HAND = 32
 
 
 @dataclass
 class CircuitBreaker:
-    """A tracker at one address, which all runs that go there have in common.
+    """The state of one tracker at one address, shared by all runs that go there.
 
     Attributes:
-        pause: seconds between two attempts; 0 while it answers, as far as anybody knows.
+        pause: seconds between two attempts; 0 while the server answers, as far as is known.
         not_before: when the next attempt may be made.
-        probe: the attempt under way that finds out whether it answers again.
-        unanswered: attempts in a row that came to nothing.
-        waiting: runs that are over and wait for room, the next one first.
-        over: runs at hand that are over; living: those that go on; busy: how many of the former
-            are being served.
+        probe: the running attempt that finds out whether the server answers again.
+        unanswered: failed attempts in a row.
+        waiting: finished runs that wait for room, the next one first.
+        over: open deliveries of finished runs; living: of running ones; busy: how many of the
+            former are being served.
     """
 
     pause: float = 0.0
@@ -43,29 +43,29 @@ class CircuitBreaker:
 
     @property
     def room(self) -> bool:
-        """Whether another run that is over may be at hand."""
+        """Returns whether another finished run may be opened."""
         return self.over < AT_HAND
 
     def next(self) -> Iterator[str]:
-        """Runs that there is room for now."""
+        """Yields the runs that there is room for now."""
         while self.waiting and self.room:
             run_id = next(iter(self.waiting))
             del self.waiting[run_id]
             yield run_id
 
     def admits(self, now: float) -> bool:
-        """Whether an attempt may be made now."""
+        """Returns whether an attempt may be made now."""
         if not self.pause:
             return True
         return now >= self.not_before and (self.probe is None or self.probe.done())
 
     def answered(self) -> None:
-        """Note that an attempt went well."""
+        """Records that an attempt succeeded."""
         self.pause = self.not_before = 0.0
         self.unanswered = 0
 
     def failed(self, now: float, retry_after: float | None) -> None:
-        """Note that an attempt did not; others that began before the pause tell nothing new."""
+        """Records a failed attempt; others that started before the pause add no information."""
         self.unanswered += 1
         if now < self.not_before:
             return

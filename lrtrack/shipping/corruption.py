@@ -1,4 +1,4 @@
-"""Which journals are damaged, as far as that is known without reading all of them again."""
+"""Lists damaged journals, without reading again what a delivery has already read."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from lrtrack.shipping.cursor import Cursor
 
 
 def damaged(layout: Layout) -> dict[str, str]:
-    """Run id to what is wrong with its journal, newest first.
+    """Returns run id → damage of its journal, newest first.
 
-    What was delivered was read, and its cursor tells; what waits for that is read now.
+    The cursor has the damage of what was delivered; undelivered journals are read now.
     """
     queued = set(layout.queued())
-    found = {}
+    damage_by_run = {}
     for path in layout.journals():
-        told = _told(layout, path.stem)
-        if told is None and path.stem in queued:
-            told = _seen(layout, path.stem)
-        if told is not None:
-            found[path.stem] = told
-    return found
+        damage = _told(layout, path.stem)
+        if damage is None and path.stem in queued:
+            damage = _seen(layout, path.stem)
+        if damage is not None:
+            damage_by_run[path.stem] = damage
+    return damage_by_run
 
 
 def _told(layout: Layout, run_id: str) -> str | None:
@@ -31,7 +31,7 @@ def _told(layout: Layout, run_id: str) -> str | None:
 
 def _seen(layout: Layout, run_id: str) -> str | None:
     try:
-        found = JournalReader(layout.journal(run_id)).inspect()
-    except (JournalError, OSError):  # told elsewhere, as something that cannot be delivered
+        damage = JournalReader(layout.journal(run_id)).inspect()
+    except (JournalError, OSError):  # listed elsewhere, as a run that cannot be delivered
         return None
-    return str(found) if found else None
+    return str(damage) if damage else None

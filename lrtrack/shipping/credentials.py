@@ -1,9 +1,9 @@
 """Which credentials belong to a run: those of the process that opened it, as salted hashes.
 
-Deliveries authenticate and connect as the environment says: by variables and by files. A run keeps
+Variables and files of the environment decide how deliveries authenticate and connect. A run keeps
 the names of those that its process had, each with a hash that only this user's key can make, never
 a value. Runs with the same hashes are delivered by the same shipper, which was started with these
-variables; nobody else's credentials are ever used for them.
+variables; other credentials are never used for them.
 """
 
 from __future__ import annotations
@@ -29,70 +29,74 @@ from lrtrack.settings import working_directory
 from lrtrack.trackers.base import Tracker
 from lrtrack.trackers.hooks import Access, HasAccess
 
-#: Hexadecimal digits of a hash that is kept: enough to tell values apart.
+#: Hexadecimal digits of a stored hash: enough to tell values apart.
 DIGITS, KEY_DIGITS = 16, 12
-#: Bytes of a file that are read: files of credentials are small.
+#: Bytes of a file that are hashed: credential files are small.
 _LARGEST = 2**20
 
-# What every client understands, whichever vendor's.
+# Variables that every HTTP client understands.
 _COMMON = re.compile(
     r"\w+_proxy|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC", re.IGNORECASE
 )
 _COMMON_PATHS = {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"}
 NETRC = "~/.netrc"
 
-#: Stands in for the user's key where that cannot be kept: hashes of other processes differ then.
+#: Replaces the user's key if that cannot be stored: then hashes differ between processes.
 _passing_salt = secrets.token_bytes(32)
 
 
 def absolute(environ: Mapping[str, str], trackers: Iterable[Tracker]) -> dict[str, str]:
-    """The variables, with relative paths among them made absolute.
+    """Returns the variables with relative paths made absolute.
 
     A shipper works in another directory than the training that starts it.
     """
-    known = accesses(trackers)
-    found = dict(environ)
+    known_accesses = accesses(trackers)
+    variables = dict(environ)
     for name, value in environ.items():
-        if value and (name in _COMMON_PATHS or any(access.is_path(name) for access in known)):
-            found[name] = str(working_directory() / value)
-    return found
+        if value and (
+            name in _COMMON_PATHS or any(access.is_path(name) for access in known_accesses)
+        ):
+            variables[name] = str(working_directory() / value)
+    return variables
 
 
 def hashes(trackers: Iterable[Tracker], environ: Mapping[str, str]) -> dict[str, str]:
-    """Names of the variables and files that decide deliveries to `trackers`, with their hashes.
+    """Returns the names of the variables and files that decide deliveries to `trackers`, with
+    hashes.
 
     Args:
         trackers: where a run goes.
         environ: the variables, with absolute paths.
     """
-    known = accesses(trackers)
-    found = {
+    known_accesses = accesses(trackers)
+    hashes_by_name = {
         name: _hash(name, value.encode(errors="surrogateescape"))
         for name, value in environ.items()
-        if value and (_COMMON.fullmatch(name) or any(a.decides(name, value) for a in known))
+        if value
+        and (_COMMON.fullmatch(name) or any(a.decides(name, value) for a in known_accesses))
     }
     files = {NETRC: netrc_of(environ)}
-    for access in known:
+    for access in known_accesses:
         files |= access.files(environ)
     for name, path in files.items():
-        if path.is_file():  # no pipe, which would be waited for
+        if path.is_file():  # not a pipe, which would block
             with contextlib.suppress(OSError), path.open("rb") as file:
-                found[name] = _hash(name, file.read(_LARGEST))
-    return dict(sorted(found.items()))
+                hashes_by_name[name] = _hash(name, file.read(_LARGEST))
+    return dict(sorted(hashes_by_name.items()))
 
 
 def key_of(credentials: Mapping[str, str]) -> str:
-    """A short name for a set of credentials, by which shippers are told apart."""
+    """Returns a short name for a set of credentials, which identifies its shipper."""
     return hashlib.sha256(json.dumps(sorted(credentials.items())).encode()).hexdigest()[:KEY_DIGITS]
 
 
 def netrc_of(environ: Mapping[str, str]) -> Path:
-    """Where clients look for logins by host name."""
+    """Returns the file in which clients look for logins by host name."""
     return Path(environ.get("NETRC") or Path(environ.get("HOME") or "/nonexistent", ".netrc"))
 
 
 def accesses(trackers: Iterable[Tracker]) -> list[Access]:
-    """What decides deliveries, for those of the trackers that authenticate."""
+    """Returns what decides deliveries, for those of the trackers that authenticate."""
     return [tracker.access for tracker in trackers if isinstance(tracker, HasAccess)]
 
 
@@ -101,9 +105,9 @@ class Snapshot:
     """A process's environment at one moment, as far as deliveries depend on it.
 
     Attributes:
-        variables: all variables, relative paths made absolute.
-        credentials: what `hashes` says of them.
-        trackers: whose deliveries.
+        variables: all variables, with relative paths made absolute.
+        credentials: the hashes of its credentials, see `hashes`.
+        trackers: the trackers that it delivers to.
     """
 
     variables: Mapping[str, str]
@@ -112,7 +116,7 @@ class Snapshot:
 
     @classmethod
     def take(cls, trackers: Iterable[Tracker]) -> Snapshot:
-        """This process's environment now, for deliveries to `trackers`."""
+        """Takes this process's environment as it is now, for deliveries to `trackers`."""
         kept = tuple(trackers)
         variables = absolute(os.environ, kept)
         return cls(variables, hashes(kept, variables), kept)
@@ -125,11 +129,11 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Opener:
-    """The process that has opened a run last.
+    """The process that opened a run last.
 
     Attributes:
         host: its machine; empty: any.
-        credentials: what `hashes` said there.
+        credentials: the hashes of its credentials.
     """
 
     host: str
@@ -142,7 +146,7 @@ class Opener:
 
 
 def opener(layout: Layout, run: Run) -> Opener:
-    """Who has opened `run` last: by its journal, or by what was noted when it was resumed."""
+    """Returns which process opened `run` last, from its journal or from the note of a resume."""
     noted = read_json(layout.opener(run.id))
     if noted is not None:
         content = _opener_content(run.id, noted.get("host"), noted.get("credentials"))
@@ -152,9 +156,9 @@ def opener(layout: Layout, run: Run) -> Opener:
 
 
 def note_opener(layout: Layout, run: Run, credentials: Mapping[str, str]) -> None:
-    """Note that this process resumes `run`, whose first record names another one.
+    """Notes that this process resumes `run`, whose first record names another process.
 
-    Nothing is noted while another process writes the run: that one keeps it.
+    Nothing is noted while another process writes the run, which then stays its own.
     """
     journal, path = layout.journal(run.id), layout.opener(run.id)
     with contextlib.suppress(JournalError):

@@ -11,23 +11,23 @@ from lrtrack.journal.layout import read_json, write_json
 
 @dataclass
 class Cursor:
-    """Delivery state; saved after each change that a crash must not undo.
+    """The state of a delivery, saved after each change that a crash must not undo.
 
     Attributes:
         offset: bytes of the journal that are delivered.
-        skip: rows delivered of the frame that begins at `offset`.
-        doubt: a batch was sent whose answer was never seen.
-        doubtful: bytes of the journal that may have been delivered though no cursor says so.
+        skip: delivered rows of the frame that begins at `offset`.
+        doubt: a batch was sent whose answer never came.
+        doubtful: bytes of the journal that may have been delivered although no cursor says so.
         remote_id: the tracker's run id, once the run is opened there.
-        url: where people look at the run.
-        closed: everything is delivered and the run is ended in the tracker.
-        error: why delivery does not go on at present, without credentials.
-        refused: the server refused the credentials; what to do about it, as far as the process
-            that was refused could say.
-        failures: attempts that came to nothing, since the last one that did not.
+        url: the run's page.
+        closed: everything is delivered, and the run is ended in the tracker.
+        error: why the delivery is stuck at present, without credentials.
+        refused: the server refused the credentials; the fix, as far as the refused process could
+            tell.
+        failures: failed attempts since the last successful one.
         given_up: the tracker refused for good; only `lrtrack sync` or a new shipper tries again.
-        damage: what of the journal could not be read, and so was not delivered.
-        missing: which part of a closed run its tracker does not have, why, and how to fix that.
+        damage: which part of the journal could not be read and was not delivered.
+        missing: which part of a closed run its tracker does not have, why, and the fix.
         first: the step at which this block begins in the tracker's run, once that is known.
     """
 
@@ -48,20 +48,20 @@ class Cursor:
 
     @property
     def trouble(self) -> str | None:
-        """Why delivery does not go on at present, with what to do if that is known."""
+        """Why the delivery is stuck at present, with the fix if that is known."""
         return f"{self.error}: {self.refused}" if self.error and self.refused else self.error
 
     @classmethod
     def load(cls, path: Path) -> Cursor:
-        """The saved state; a fresh cursor where there is none that can be read.
+        """Loads the saved state, or a new cursor if there is none or it cannot be read.
 
-        A cursor that was there and cannot be read is a doubt: the tracker is asked what it has.
+        If a cursor exists but cannot be read, the tracker is asked what it has.
         """
         data = read_json(path)
         if data is None:
             return cls._lost() if path.exists() else cls()
-        known = {field.name for field in fields(cls)}
-        cursor = cls(**{name: value for name, value in data.items() if name in known})
+        names = {field.name for field in fields(cls)}
+        cursor = cls(**{name: value for name, value in data.items() if name in names})
         return cursor if cursor._makes_sense() else cls._lost()
 
     @classmethod
@@ -81,5 +81,5 @@ class Cursor:
         )
 
     def save(self, path: Path) -> None:
-        """Write the state in one step."""
+        """Writes the state atomically."""
         write_json(path, asdict(self))

@@ -1,4 +1,4 @@
-"""One run to one tracker: batches in journal order, the cursor moved after success."""
+"""Delivers one run to one tracker: batches in journal order; the cursor moves after success."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from lrtrack.trackers.base import Sink, Tracker
 from lrtrack.trackers.hooks import KeepsTemporaryFiles
 from lrtrack.trackers.shared_runs import before
 
-#: Steps handed to a tracker at once: enough to fill its requests, few enough to see progress.
+#: Steps given to a tracker at once: enough to fill its requests, few enough to show progress.
 BATCH = 1000
 
-#: What a cursor says of trouble when there is none.
+#: The fields of a cursor without trouble.
 WELL: dict[str, Any] = {
     "error": None, "refused": None, "given_up": False, "failures": 0, "missing": None,
 }  # fmt: skip
 
-#: What a disk says that is full, read-only or away for a while, and a process with too many files.
+#: Errors of a disk that is full, read-only or gone for a while, and of too many open files.
 PASSING = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT, errno.ESTALE, errno.EMFILE, errno.ENFILE,
 }  # fmt: skip
@@ -39,7 +39,7 @@ Position = tuple[int, int]
 
 @dataclass(frozen=True)
 class Batch:
-    """Records that may go out now, and where the cursor stands after them."""
+    """Records that may be sent now, and where the cursor stands after them."""
 
     records: list[StepRecord]
     after: Position
@@ -47,7 +47,7 @@ class Batch:
 
 
 class Delivery:
-    """Brings one run to one tracker, one `advance` at a time.
+    """Delivers one run to one tracker, one `advance` at a time.
 
     Args:
         layout: the journal directory.
@@ -71,16 +71,16 @@ class Delivery:
             sink.temporary = temporary.path_of(layout)
         self._sink = sink
         self._opened = False
-        told = self.cursor
-        if not told.closed and not self._reader.stands(told.offset, told.skip):
+        cursor = self.cursor
+        if not cursor.closed and not self._reader.stands(cursor.offset, cursor.skip):
             self._rewind()
-        told.doubtful = min(told.doubtful, self._reader.size())
+        cursor.doubtful = min(cursor.doubtful, self._reader.size())
         if self._sink is not None and not self._sink.durable and not self.cursor.closed:
             self._rewind()
 
     @property
     def run(self) -> Run:
-        """The run, as its journal describes it."""
+        """The run as its journal describes it."""
         return self._reader.run
 
     @property
@@ -90,33 +90,36 @@ class Delivery:
 
     @property
     def complete(self) -> bool:
-        """Whether the run is over, and all of it delivered."""
+        """Whether the run is over and completely delivered."""
         return self.cursor.closed and self._reader.size() <= self.cursor.offset
 
     @property
     def damage(self) -> str | None:
-        """What of the journal could not be read so far; None where all could."""
+        """Which part of the journal could not be read so far; None if all could."""
         return str(self._reader.damage) if self._reader.damage else None
 
     def alive(self) -> bool:
-        """Whether the run still writes its journal."""
+        """Whether the run's process still writes its journal."""
         return self._reader.alive()
 
     def kept_back(self) -> bool:
-        """Whether the training process does not want anything delivered now, or the turn of an
-        earlier block of the same run comes first.
+        """Whether the training process holds deliveries back, or an earlier block of the same run
+        must be
+        delivered first.
         """
         earlier = before(self.target)
         if earlier is not None and self._is_undelivered(earlier):
             return True
         try:
             os.kill(int(self._gate.read_text()), 0)
-        except (OSError, ValueError):  # no gate, or nobody who would open it
+        except (OSError, ValueError):  # no gate, or no process that would open it
             return False
         return True
 
     def _is_undelivered(self, run_id: str) -> bool:
-        """Whether the block `run_id` is queued, and its delivery to the same tracker can go on."""
+        """Returns whether the block `run_id` is queued and its delivery to the same tracker can
+        continue.
+        """
         cursor = Cursor.load(self._layout.cursor(run_id, self.target.tracker))
         if cursor.closed or cursor.given_up or not self._layout.marker(run_id).exists():
             return False
@@ -126,18 +129,19 @@ class Delivery:
             return False
 
     def extent(self) -> tuple[int, bool]:
-        """Bytes in the journal, and whether more may come."""
-        alive = self._reader.alive()  # asked first, as the last bytes come before the end
+        """Returns the bytes in the journal, and whether more may come."""
+        alive = self._reader.alive()  # checked first, because the last bytes come before the end
         return self._reader.size(), alive
 
     def advance(self) -> bool:
-        """Deliver one batch, or what the end of the run needs.
+        """Delivers one batch, or what the end of the run needs.
 
         Returns:
             Whether there is more to do right now.
 
         Raises:
-            TrackerUnavailable: later; TrackerError: never.
+            TrackerUnavailable: try again later.
+            TrackerError: never try again.
         """
         try:
             return self._advance()
@@ -151,12 +155,12 @@ class Delivery:
             raise
 
     def release(self) -> None:
-        """Let go of what the tracker holds open for this run."""
+        """Releases what the tracker holds open for this run."""
         if self._sink is not None:
             self._sink.release()
 
     def _advance(self) -> bool:
-        # Asked first: if the writer is gone, what is read from here on is all there will be.
+        # Checked first: if the writer is gone, nothing more will be written.
         alive = self._reader.alive()
         if not alive:
             overflow.merge(self._reader.path)
@@ -165,7 +169,7 @@ class Delivery:
         sink = self._open()
         batch = take(self._reader, self.cursor, alive)
         if batch.records:
-            # A run of another journal that is continued here may have these steps already.
+            # A run continued from another journal may have these steps already.
             doubt = self.cursor.doubt or self.target.continued
             doubt = doubt or self.cursor.offset < self.cursor.doubtful
             self._save(doubt=True)
@@ -179,7 +183,7 @@ class Delivery:
         return batch.more
 
     def note(self, error: TrackerError, final: bool) -> None:
-        """Leave word for those who wait why nothing moves."""
+        """Stores why the delivery is stuck, for the processes that wait for it."""
         with contextlib.suppress(DiskTrouble):
             failures = self.cursor.failures + 1
             refused = error.fix or None
@@ -189,14 +193,16 @@ class Delivery:
         sink = self._sink
         if sink is None:
             raise TrackerError(f"tracker {self.target.tracker!r} takes no deliveries")
-        if not self._opened or self.cursor.closed:  # closed, yet the journal goes on: resumed
+        if (
+            not self._opened or self.cursor.closed
+        ):  # it was closed, and the journal has grown: the run was resumed
             durable = sink.durable
             remote = sink.open()
-            if durable and not sink.durable:  # who had kept what was delivered is gone
+            if durable and not sink.durable:  # the process that held what was delivered is gone
                 self._rewind()
-            known = self.cursor.remote_id is not None or remote.fresh
-            # A run of which nobody knew that it is there: its cursor is lost, deleted perhaps.
-            doubtful = self.cursor.doubtful if known else self._reader.size()
+            exists = self.cursor.remote_id is not None or remote.fresh
+            # The run exists unexpectedly: its cursor was lost, or deleted.
+            doubtful = self.cursor.doubtful if exists else self._reader.size()
             first = self.target.first if remote.first is None else remote.first
             self._save(remote_id=remote.id, url=remote.url, closed=False, doubtful=doubtful,
                        first=first, **WELL)  # fmt: skip
@@ -204,7 +210,7 @@ class Delivery:
         return sink
 
     def _first(self) -> int:
-        """How many steps later the block's own steps are in the tracker's run."""
+        """Returns how many steps later the block's own steps are in the tracker's run."""
         first = self.cursor.first or 0
         if self._shift is None:
             self._shift = first if first and counts_from_zero(self._reader) else 0
@@ -218,14 +224,16 @@ class Delivery:
         )
 
     def _rewind(self) -> None:
-        """Begin anew; whatever was journalled until now may be in the tracker."""
+        """Starts again from the beginning; what was journalled so far may be in the tracker."""
         cursor = self.cursor
         if cursor.doubt or cursor.offset > 0:
             cursor.doubt, cursor.doubtful = True, self._reader.size()
         cursor.offset = cursor.skip = 0
 
     def _save(self, **changes: Any) -> None:
-        """Change the cursor on the disk, and only then here: what is not kept has not happened."""
+        """Changes the cursor on disk, and only then in memory: what is not saved has not
+        happened.
+        """
         changed = replace(self.cursor, **changes)
         try:
             changed.save(self._path)
@@ -235,10 +243,10 @@ class Delivery:
 
 
 def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
-    """Up to `BATCH` steps beyond the cursor, parts of one step joined.
+    """Takes up to `BATCH` steps behind the cursor, with parts of one step joined.
 
-    The last step of a living run is held back, as `run.log` may still change it, unless the run
-    asked to have everything delivered (`flush`).
+    The last step of a running run is held back, because `run.log` may still change it, unless the
+    run asked to have everything delivered (`flush`).
     """
     records: list[StepRecord] = []
     positions: list[Position] = []
@@ -250,10 +258,10 @@ def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
                 positions[-1] = after
             continue
         rows = entry.records()
-        done = cursor.skip if entry.start == cursor.offset else 0
-        records += rows[done:]
-        positions += [(entry.start, at + 1) for at in range(done, len(rows) - 1)]
-        positions += [(entry.end, 0)] if done < len(rows) else []
+        skipped = cursor.skip if entry.start == cursor.offset else 0
+        records += rows[skipped:]
+        positions += [(entry.start, at + 1) for at in range(skipped, len(rows) - 1)]
+        positions += [(entry.end, 0)] if skipped < len(rows) else []
         if len(records) > BATCH:
             break
     else:
@@ -268,12 +276,12 @@ def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
 
 
 def _joined(records: list[StepRecord]) -> list[StepRecord]:
-    found: list[StepRecord] = []
+    joined: list[StepRecord] = []
     for record in records:
-        if found and found[-1].step == record.step:
-            found[-1] = StepRecord(
-                record.step, found[-1].time, {**found[-1].metrics, **record.metrics}
+        if joined and joined[-1].step == record.step:
+            joined[-1] = StepRecord(
+                record.step, joined[-1].time, {**joined[-1].metrics, **record.metrics}
             )
         else:
-            found.append(record)
-    return found
+            joined.append(record)
+    return joined

@@ -1,4 +1,4 @@
-"""Journals that this user did not write: named to people, and accepted at their request."""
+"""Journals that this user did not write: reported, and accepted at the user's request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Foreign:
 
     Attributes:
         reader: the journal.
-        run: its run as the journal describes it.
+        run: its run, as the journal describes it.
     """
 
     reader: JournalReader
@@ -26,9 +26,9 @@ class Foreign:
 
 
 def foreign(layout: Layout) -> Iterator[Foreign]:
-    """The journals of a directory that this user neither wrote nor accepted, newest first.
+    """Yields the journals that this user neither wrote nor accepted, newest first.
 
-    Those whose run cannot be read at all are not among them: nothing could be accepted.
+    Journals without a readable run are left out: there is nothing to accept.
     """
     for path in layout.journals():
         try:
@@ -41,7 +41,7 @@ def foreign(layout: Layout) -> Iterator[Foreign]:
 
 
 def layout_of(directory: Path) -> Layout:
-    """The journal directory that a user means: `directory` itself, or the `.lrtrack` in it.
+    """Returns the journal directory that the user means: `directory`, or the `.lrtrack` in it.
 
     Raises:
         UsageError: neither is a journal directory.
@@ -56,7 +56,7 @@ def layout_of(directory: Path) -> Layout:
 
 
 def adopt(layout: Layout, journals: list[Foreign]) -> None:
-    """Accept the journals, and queue those that have to be delivered.
+    """Accepts the journals, and queues those that must be delivered.
 
     Raises:
         JournalError: an acceptance cannot be stored, or the directory cannot be written.
@@ -69,7 +69,7 @@ def adopt(layout: Layout, journals: list[Foreign]) -> None:
 
 
 def destination(target: Target) -> str:
-    """Where a target says that its run is to be sent, and with which settings."""
+    """Returns where a target sends its run, and with which settings."""
     if not target.delivers:
         return f"{target.tracker}: stays in this directory"
     place = target.uri or "its default address"

@@ -1,7 +1,7 @@
 """Locks that keep two processes from doing the same work.
 
-One shipper a machine, directory and set of credentials; one process a delivery, be it a shipper, a
-training that ships from a thread, or `lrtrack sync`.
+There is one shipper for each machine, directory and set of credentials, and one process for each
+delivery: a shipper, a training that delivers from a thread, or `lrtrack sync`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 
 from lrtrack.journal.descriptor import Descriptor
 
-#: Seconds in which a lock must be refused again and again: a look at it takes microseconds.
+#: Seconds for which a lock must be refused repeatedly: a check of it takes microseconds.
 GLANCE = 0.1
 
 _jitter = random.Random()  # noqa: S311 (of its own: the training's random state is not ours)
 
 
 class Lock:
-    """An advisory lock on a file; the system releases it when its process dies."""
+    """An advisory lock on a file, released by the system when its process dies."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -31,14 +31,15 @@ class Lock:
         self._renewing = threading.Lock()
 
     def acquire(self, patience: float = GLANCE) -> bool:
-        """Take the lock if it is free.
+        """Takes the lock if it is free, and returns whether it did.
 
         Args:
-            patience: seconds in which to try again: somebody's look at the lock takes it for a
-                moment.
+            patience: seconds in which to try again, because another process's check takes the lock
+                for
+                a moment.
 
         Raises:
-            OSError: the file cannot be made.
+            OSError: the file cannot be created.
         """
         deadline = time.monotonic() + patience
         while True:
@@ -53,28 +54,30 @@ class Lock:
             time.sleep(_jitter.uniform(0.001, 0.01))
 
     def kept(self) -> bool:
-        """Whether the lock still keeps others away, taken anew where its file was deleted.
+        """Returns whether the lock is still effective; takes it again if its file was deleted.
 
-        False once somebody else has made the file again and locked it.
+        False if another process has created the file again and locked it.
         """
         with self._renewing:
             if self._file is not None and self._file.is_at(self._path):
                 return True
             try:
                 return self.acquire()
-            except OSError:  # the whole directory is away: nobody else can have it there either
+            except (
+                OSError
+            ):  # the whole directory is gone, so no other process can have the lock there
                 return True
 
     def release(self) -> None:
-        """Let go; idempotent."""
+        """Releases the lock. Idempotent."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def remove(self) -> None:
-        """Let go, and delete the file; idempotent.
+        """Releases the lock and deletes the file. Idempotent.
 
-        Whoever has opened the file meanwhile finds that it is not there any more, and tries again.
+        A process that has opened the file meanwhile finds it deleted, and tries again.
         """
         if self._file is not None and self._file.is_at(self._path):
             with contextlib.suppress(OSError):
@@ -83,13 +86,13 @@ class Lock:
 
 
 def held(path: Path) -> bool:
-    """Whether somebody holds the lock now."""
+    """Returns whether some process holds the lock now."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
-        for _ in range(4):  # more than once: somebody else's look would be taken for a holder
+        for _ in range(4):  # several times: another process's check would look like a holder
             if _locks(file, fcntl.LOCK_SH) and _locks(file, fcntl.LOCK_EX):
                 return False
             fcntl.flock(file, fcntl.LOCK_UN)
@@ -108,7 +111,7 @@ def _locks(file: int, how: int) -> bool:
 
 
 def _is_at(file: int, path: Path) -> bool:
-    """Whether the open file is the one at `path`."""
+    """Returns whether the open file is the one at `path`."""
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except OSError:

@@ -1,4 +1,4 @@
-"""Runs that are delivered without a part that their tracker did not take."""
+"""Runs that were delivered without a part that their tracker refused."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from lrtrack.shipping.cursor import Cursor
 
 
 def missing_parts(layout: Layout, run_ids: Iterable[str] | None = None) -> dict[str, str]:
-    """Run id to which part is missing, why and how to fix that.
+    """Returns run id → which part is missing, why, and the fix.
 
     Args:
         layout: the journal directory.
         run_ids: these runs; None: all.
     """
-    wanted = [path.stem for path in layout.journals()] if run_ids is None else run_ids
+    names = [path.stem for path in layout.journals()] if run_ids is None else run_ids
     missing = {}
-    for run_id in wanted:
+    for run_id in names:
         for path in layout.journal(run_id).parent.glob(f"{run_id}.*.cursor"):
             cursor = Cursor.load(path)
             if cursor.closed and cursor.missing is not None:
@@ -26,6 +26,6 @@ def missing_parts(layout: Layout, run_ids: Iterable[str] | None = None) -> dict[
 
 
 def summarized(missing: dict[str, str]) -> str:
-    """`missing` in one line: how many runs there are, and what the first of them lacks."""
+    """Returns one line: how many runs lack a part, and what the first of them lacks."""
     count = len(missing)
     return f"{count} run{'' if count == 1 else 's'} without {next(iter(missing.values()))}"

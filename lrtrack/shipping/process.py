@@ -1,10 +1,10 @@
-"""The shipper: delivers the undelivered runs of one journal directory, then goes.
+"""The shipper: delivers the undelivered runs of one journal directory, then exits.
 
-One a machine, directory and set of credentials: it holds a lock while it lives, and serves the runs
-that were opened with those credentials, living ones as they write, and dead ones to their end. Dead
-ones it leaves to `lrtrack sync` while that is at work. A tracker that does not answer is asked
-again after a growing pause, while the other runs go on. Of a long queue it has no more at hand than
-it can serve: living runs, and a few of those that are over for each place.
+There is one for each machine, directory and set of credentials. It holds a lock while it lives and
+serves the runs that were opened with those credentials: running ones as they write, finished ones
+to their end. While `lrtrack sync` is working, finished runs are left to it. A tracker that does not
+answer is tried again after a growing pause, while other runs continue. Of a long queue, only as
+much is open as can be served: running runs, and a few finished ones for each server.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from lrtrack.shipping.run_queue import Admit, RunQueue, anything
 from lrtrack.shipping.scheduled_delivery import ScheduledDelivery
 from lrtrack.trackers.base import Tracker
 
-#: Seconds between two looks at the directory.
+#: Seconds between two checks of the directory.
 PERIOD = 0.1
-#: Seconds between two deliveries of a living run: many small ones would take the processor's time
-#: from the training.
+#: Seconds between two deliveries of a running run: many small ones would take CPU time from the
+#: training.
 BEAT = 1.0
-#: Attempts of somebody who does not stay, such as `lrtrack sync`.
+#: Attempts of a process that does not stay, such as `lrtrack sync`.
 ATTEMPTS = 3
-#: Runs delivered at the same time, most of which wait for their tracker; and how many of them may
-#: be over, so that one that begins now finds somebody free.
+#: Runs delivered at the same time, most of which wait for their tracker, and how many of them may
+#: be finished ones, so that a new run always finds a free worker.
 WORKERS, OVER = 16, 12
-#: Seconds after which a run that is over lets others have their turn.
+#: Seconds after which a finished run lets others have their turn.
 TURN = 1.0
 
-# Of its own: as a thread of the training process, nothing may move the training's random state.
+# Separate, because in a thread of the training process nothing may advance its random state.
 _jitter = random.Random()  # noqa: S311
 
 
 class Shipper:
-    """The work of the shipper process; also runs in a thread where no process can.
+    """The shipper's work; also runs in a thread where no process can be started.
 
     Args:
         layout: the journal directory.
         trackers: finds a tracker by name.
-        only: serve this run alone, and leave the queue to others; None: all that are queued.
+        only: serve this run alone, and leave the queue to others; None: all queued runs.
         serves: which targets are this shipper's.
-        once: a few attempts at each run of any machine that is over, then leave.
-        key: serve runs of these credentials alone; None: whatever they are.
+        once: a few attempts at each finished run of any machine, then exit.
+        key: serve runs of these credentials alone; None: any.
         admit: how this process may deliver a run to a target, if at all.
-        idle: leave after this many seconds without anything to do.
+        idle: exit after this many seconds without work.
         stays: whether the directory is still this shipper's to serve.
-        patience: leave after this many seconds in which no tracker took anything and no run lived.
-        log: takes one line of text a message.
+        patience: exit after this many seconds in which no tracker took anything and no run lived.
+        log: takes one line of text per message.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class Shipper:
         self._woken = 0.0
 
     def stop(self) -> None:
-        """Ask `run` to return soon; what is under way is finished."""
+        """Asks `run` to return soon; attempts under way are finished."""
         self._stopped = True
 
     def run(self) -> None:
-        """Deliver until there is nothing left to do for a while."""
+        """Delivers until there has been nothing to do for a while."""
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="lrtrack-ship") as pool:
             try:
                 self._work(pool)
@@ -118,10 +118,10 @@ class Shipper:
             time.sleep(PERIOD)
 
     def _round(self, pool: ThreadPoolExecutor) -> tuple[bool, bool, bool]:
-        """Start what can be started.
+        """Starts what can be started.
 
         Returns:
-            Whether something waits, whether an attempt is under way, whether some run lives.
+            Whether something waits, whether an attempt is under way, whether some run is running.
         """
         hand = self._hand
         hand.count()
@@ -129,7 +129,7 @@ class Shipper:
             hand.put_away(key, lambda job: pool.submit(job.let_go))
         now = time.monotonic()
         waiting = under_way = living = False
-        # Living runs first, then who has waited longest: another may be answered where one is not.
+        # Running runs first, then the longest waiting: one server may answer where another fails.
         for job in sorted(hand.jobs.values(), key=lambda job: (not job.alive, job.tried)):
             if (self._once or job.place.admits(now)) and self._free(job) and job.due(now):
                 job.tried = now
@@ -142,7 +142,9 @@ class Shipper:
         return waiting, under_way, living
 
     def _free(self, job: ScheduledDelivery) -> bool:
-        """Whether there is a worker for it: one at a place where a living run is served, too."""
+        """Returns whether a worker is free for it; one is enough at a server that also has a
+        running run.
+        """
         if job.alive or self._once:
             return True
         if job.place.living and job.place.busy:
@@ -150,7 +152,7 @@ class Shipper:
         return sum(place.busy for place in self._hand.places.values()) < OVER
 
     def _wake_up(self) -> None:
-        """Forget all pauses and refusals where somebody asked for another attempt."""
+        """Forgets all pauses and refusals if another process asked for another attempt."""
         try:
             woken = self._layout.wake.stat().st_mtime
         except OSError:
@@ -160,9 +162,9 @@ class Shipper:
             self._hand.try_again()
 
     def _serve(self, job: ScheduledDelivery) -> None:
-        """Advance one run as far as it goes, or as its turn lasts."""
+        """Advances one run as far as it goes, or for as long as its turn lasts."""
         if not self._once and time.monotonic() < job.place.not_before:
-            return  # others found out meanwhile that nobody answers there
+            return  # others have found out meanwhile that the server does not answer
         job.more = False
         try:
             extent, until = job.delivery.extent(), time.monotonic() + TURN
@@ -180,21 +182,21 @@ class Shipper:
         except TrackerUnavailable as error:
             self._later(job, error)
         except Exception as error:
-            # A tracker's own bug must not take the other runs' deliveries with it.
+            # A tracker's own bug must not stop the other runs' deliveries.
             final = error if isinstance(error, TrackerError) else TrackerError(redact(repr(error)))
             job.given_up = True
             job.delivery.note(final, final=True)
             self._log(f"{job.delivery.run_id}: given up: {final}")
 
     def _keeps(self, job: ScheduledDelivery) -> bool:
-        """Whether the job is still this process's."""
+        """Returns whether the delivery still belongs to this process."""
         job.displaced = job.displaced or not job.lock.kept()
         return self._stays() and not job.displaced
 
     def _later(self, job: ScheduledDelivery, error: TrackerUnavailable) -> None:
         job.delivery.note(error, final=False)
         now = time.monotonic()
-        if not isinstance(error, DiskTrouble | PartUnavailable):  # neither is the tracker's
+        if not isinstance(error, DiskTrouble | PartUnavailable):  # nor is it the tracker's fault
             job.place.failed(now, error.retry_after)
         pause = error.retry_after or job.pause * _jitter.uniform(0.8, 1.2)
         job.not_before = now + min(pause, PATIENT)
@@ -202,7 +204,7 @@ class Shipper:
         job.given_up = self._once and job.failed >= ATTEMPTS
         job.pause = min(job.pause * 2, LONGEST_PAUSE)
         self._log(f"{job.delivery.run_id}: {error}; next attempt in {pause:.1f} s")
-        # Others may be answered where this one is not.
+        # Other runs may be answered where this one is not.
         if not (job.alive or self._once) and job.place.waiting:
             job.delivery.release()
             job.last = True

@@ -1,4 +1,4 @@
-"""Waiting until a run is delivered, with a progress bar where somebody watches."""
+"""Waits until a run is delivered, with a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lrtrack.records import Target
 from lrtrack.shipping.cursor import Cursor
 
 PERIOD = 0.02
-#: Waits shorter than this show nothing.
+#: Shorter waits show nothing.
 PATIENCE = 0.5
 
 
 def cursors(layout: Layout, run_id: str, targets: Sequence[Target]) -> list[Cursor]:
-    """The delivery states of a run, one a target."""
+    """Returns the delivery states of a run, one per target."""
     return [Cursor.load(layout.cursor(run_id, target.tracker)) for target in targets]
 
 
@@ -28,22 +28,22 @@ def wait(
     timeout: float,
     upkeep: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Wait until `done` holds for all of `states()`, at most `timeout` seconds.
+    """Waits until `done` holds for all of `states()`, at most `timeout` seconds.
 
-    A tracker that refused for good is not waited for. On a terminal a bar shows the bytes of the
-    journal delivered so far, of `size`.
+    A tracker that refused for good is not waited for. On a terminal, a bar shows how many of the
+    journal's `size` bytes are delivered.
 
     Returns:
         Whether all are done.
     """
-    begun = time.monotonic()
+    start = time.monotonic()
     bar = None
     try:
         while True:
             now = states()
             if all(done(state) for state in now):
                 return True
-            elapsed = time.monotonic() - begun
+            elapsed = time.monotonic() - start
             if elapsed >= timeout or all(done(state) or state.given_up for state in now):
                 return False
             if bar is None and elapsed > PATIENCE and sys.stderr.isatty():
@@ -59,7 +59,7 @@ def wait(
 
 
 def journal_size(path: Path) -> int:
-    """Bytes in the journal; 0 where there is none."""
+    """Returns the bytes in the journal, 0 if there is none."""
     try:
         return path.stat().st_size
     except OSError:

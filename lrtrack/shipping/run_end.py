@@ -1,8 +1,8 @@
-"""RunEnd a delivered run in its tracker.
+"""Ends a delivered run in its tracker.
 
-The end itself must arrive: state, `loss_final`, `loss_best`. What only helps (the columnar file,
-the diagnoses) is stored where the tracker takes it. An artifact store that refuses, has no driver
-installed or is away must not leave a run RUNNING in a tracker that answers.
+The end itself must arrive: state, `loss_final`, `loss_best`. Everything else (the columnar file,
+the diagnoses) is stored if the tracker takes it. An artifact store that refuses, has no driver
+installed or is down must not leave a run RUNNING in a tracker that answers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lrtrack.trackers.hooks import CompletesRuns
 
 #: Attempts at a part that a tracker may take later; by then the run itself is ended.
 ATTEMPTS = 3
-#: The columnar file as messages name it.
+#: The name of the columnar file in messages.
 _FILE = f"{history_table.FOLDER}/{history_table.NAME}"
 
 
@@ -36,7 +36,7 @@ class _Failure:
     """One part that the tracker did not take.
 
     Attributes:
-        part: what it is.
+        part: its name.
         reason: why, without credentials.
         later: another attempt may succeed.
         retry_after: seconds after which the tracker wants to be asked again, if it said so.
@@ -63,14 +63,14 @@ class RunEnd:
         self._failures: list[_Failure] = []
 
     def store(self, sink: Sink, first: int = 0) -> str | None:
-        """End the run, with every part that the tracker takes.
+        """Ends the run, with every part that the tracker takes.
 
         Args:
             sink: the run in the tracker.
             first: the step of the tracker's run that is the block's step 0.
 
         Returns:
-            Which part is missing, why and how to fix that; None where nothing is.
+            Which part is missing, why, and the fix; None if nothing is missing.
 
         Raises:
             PartUnavailable: the run is ended, and a part is worth another attempt.
@@ -86,13 +86,15 @@ class RunEnd:
             self._attempt("the diagnoses", lambda: sink.complete(run))
         # Without an end in the journal, the training process was killed.
         state, ended = (end.state, end.time) if end else (State.FAILED, last)
-        # The losses of a range test are not the outcome of a training.
+        # The losses of a range test are not the result of a training.
         summary = run_metrics(table, run.prefix) if run.kind == TRAIN else {}
         self._attempt(None, lambda: sink.close(state, ended, summary))
         return self._outcome(retry=sink.durable)
 
     def _upload(self, sink: Sink, table: pa.Table) -> pa.Table:
-        """Store the columnar file; the table as the sink completed it, by earlier steps."""
+        """Stores the columnar file and returns the table, which the sink may complete by earlier
+        steps.
+        """
         try:
             with temporary.folder(self._layout) as folder:
                 path = folder / history_table.NAME
@@ -105,7 +107,7 @@ class RunEnd:
             return table
 
     def _attempt(self, part: str | None, store: Callable[[], None]) -> None:
-        """Store one part of the run; None stands for its end, which must succeed."""
+        """Stores one part of the run; None means its end, which must succeed."""
         try:
             store()
         except SinkLost:
@@ -123,7 +125,7 @@ class RunEnd:
             pause = getattr(error, "retry_after", None)
             if later and pause and self._attempts < ATTEMPTS - 1:
                 self._attempts += 1
-                raise  # whoever asks for a pause is asked nothing else before
+                raise  # a server that asks for a pause gets no request before its end
             self._failures.append(_Failure(part, reason, later, pause))
 
     def _outcome(self, retry: bool) -> str | None:
@@ -142,7 +144,7 @@ class RunEnd:
 
 
 def run_metrics(table: pa.Table, prefix: str) -> dict[str, float]:
-    """`loss_final` and `loss_best` of a run, empty where it has no loss."""
+    """Returns `loss_final` and `loss_best` of a run; empty if it has no loss."""
     name = prefix + LOSS
     if name not in table.column_names:
         return {}

@@ -1,4 +1,4 @@
-"""What a shipper has at hand: of a long queue, living runs and a few that are over a place."""
+"""The runs that a shipper works on: all running ones, and a few finished ones for each server."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from lrtrack.shipping.queue_directory import QueueDirectory
 from lrtrack.shipping.scheduled_delivery import ScheduledDelivery
 from lrtrack.trackers.base import Tracker
 
-#: Seconds after which nobody waits any more for a journal to be put back.
+#: Seconds after which a missing journal is no longer waited for.
 LOST = 10.0
-#: Attempts in a row that came to nothing, after which one who tries once only leaves a place.
+#: Failed attempts in a row after which a process that tries only once leaves a server.
 ENOUGH = 16
-#: Seconds between two attempts at a run that another process delivers, and after which one who
-#: tries once only leaves it to that process.
+#: Seconds between two attempts at a run that another process delivers, and after which a process
+#: that tries only once leaves it to that process.
 BUSY, BUSY_ENOUGH = 0.5, 60.0
 
 #: Decides how this process may deliver a run to a target; None: not at all.
@@ -32,19 +32,19 @@ Admit = Callable[[Run, Target, Tracker], Target | None]
 
 
 def anything(run: Run, target: Target, tracker: Tracker) -> Target | None:
-    """Admit every run, as its target says."""
+    """Admits every run, as its target says."""
     return target
 
 
 class RunQueue:
-    """Takes runs up from the queue, and puts them away; for the arguments see `Shipper`.
+    """Takes runs from the queue and closes them again; for the arguments see `Shipper`.
 
     Attributes:
-        jobs: deliveries at hand, by run and tracker.
-        places: where they go.
-        backlog: what of the queue is still to be looked at.
-        over: the one run of this hand, if it has only one, is settled.
-        yielding: runs that are over are left to `lrtrack sync`, which is at work.
+        jobs: open deliveries, by run and tracker.
+        places: the circuit breakers of their servers.
+        backlog: the part of the queue that is still to be checked.
+        over: the only run of this queue, if it has only one, has left it.
+        yielding: finished runs are left to `lrtrack sync`, which is working.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class RunQueue:
         self._key = key
         self._admit = admit
         self._busy: dict[tuple[str, str], float] = {}  # run and tracker → since when
-        self._owed: dict[str, set[str]] = {}  # run → trackers that have not all of it
+        self._owed: dict[str, set[str]] = {}  # run → trackers that do not have all of it
         self._left: set[str] = set()
 
     @property
     def waiting(self) -> bool:
-        """Whether runs wait that there is room for."""
+        """Whether runs wait for which there is room."""
         room = any(place.waiting and place.room for place in self.places.values())
         return room or bool(self.backlog)
 
@@ -88,7 +88,7 @@ class RunQueue:
         return any(now - since < BUSY_ENOUGH for since in self._busy.values())
 
     def try_again(self) -> None:
-        """Forget all pauses and refusals."""
+        """Forgets all pauses and refusals."""
         self.backlog.again(self._left)
         self._left = set()
         for place in self.places.values():
@@ -97,13 +97,13 @@ class RunQueue:
             job.forget_pauses()
 
     def take_up(self) -> None:
-        """Take up what is new in the queue, and what there is room for."""
+        """Opens what is new in the queue, and what there is room for."""
         self.backlog.look()
         for run_id in self.backlog.take():
             self._take(run_id)
         for place in self.places.copy().values():
             if self._once and place.unanswered >= ENOUGH:
-                place.waiting.clear()  # one attempt at each would take hours, and tell nothing new
+                place.waiting.clear()  # one attempt at each would take hours and show nothing new
             for run_id in place.next():
                 self._take(run_id)
 
@@ -128,30 +128,34 @@ class RunQueue:
         self.settle(run_id, delivers)
 
     def _serves_run(self, run: Run, alive: bool) -> bool:
-        """Whether this process is the one to deliver `run`, as far as its targets do not decide."""
+        """Returns whether this process should deliver `run`, as far as its targets do not
+        decide.
+        """
         if self._only is not None:
             return True
         if self._once:
-            return not alive  # whoever writes it sees to its deliveries
+            return not alive  # the process that writes it takes care of its deliveries
         if not self._opened_for_me(run):
-            return False  # another shipper's, or `lrtrack sync`'s
+            return False  # it belongs to another shipper, or to `lrtrack sync`
         if self.yielding and not alive:
             self.backlog.later(run.id, BUSY)
             return False
         return True
 
     def _opened_for_me(self, run: Run) -> bool:
-        """Whether the process that opened `run` had this one's credentials, on this machine."""
+        """Returns whether the process that opened `run` had this one's credentials, on this
+        machine.
+        """
         if self._key is None:
             return True
         opened = opener(self._layout, run)
         return opened.host in ("", host()) and opened.key == self._key
 
     def _begin(self, run: Run, target: Target, alive: bool, owed: set[str]) -> bool:
-        """Have a delivery at hand, if it is this process's and there is something to deliver.
+        """Opens a delivery if it is this process's and there is something to deliver.
 
         Args:
-            owed: gets the tracker's name if it has not all of the run.
+            owed: gets the tracker's name if it does not have all of the run.
 
         Returns:
             Whether the tracker takes deliveries.
@@ -184,7 +188,7 @@ class RunQueue:
         return takes
 
     def _wait_for(self, key: tuple[str, str]) -> None:
-        """Come back to a delivery that another process has in its hands."""
+        """Comes back later to a delivery that another process is working on."""
         since = self._busy.setdefault(key, time.monotonic())
         if self._once and time.monotonic() - since > BUSY_ENOUGH:
             self._left.add(key[0])
@@ -193,7 +197,7 @@ class RunQueue:
             self.backlog.later(key[0], BUSY)
 
     def _have(self, delivery: Delivery, lock: Lock, alive: bool) -> bool:
-        """Have a delivery at hand, or let it wait for room; whether it is at hand."""
+        """Opens a delivery or lets it wait for room; returns whether it is open."""
         target, run_id = delivery.target, delivery.run_id
         place = self.places.setdefault((target.tracker, target.uri), CircuitBreaker())
         place.waiting.pop(run_id, None)
@@ -205,7 +209,7 @@ class RunQueue:
         return False
 
     def _leave(self, run_id: str, target: Target, error: Exception) -> None:
-        """Leave a delivery that cannot even begin, with word of it for those who wait."""
+        """Gives up a delivery that cannot even begin, and stores why."""
         self._left.add(run_id)
         path = self._layout.cursor(run_id, target.tracker)
         cursor = Cursor.load(path)
@@ -216,7 +220,7 @@ class RunQueue:
         self._log(f"{run_id}: not to {target.tracker}: {error}")
 
     def count(self) -> None:
-        """See how all that is at hand stands."""
+        """Counts the open deliveries of each server."""
         for place in self.places.values():
             place.over = place.living = place.busy = 0
         for job in self.jobs.values():
@@ -228,11 +232,11 @@ class RunQueue:
             job.place.busy += not job.alive and job.future is not None
 
     def put_away(self, key: tuple[str, str], let_go: Callable[[ScheduledDelivery], object]) -> None:
-        """Put a job away that is done, or that others must not wait for.
+        """Closes a delivery that is done, or that others must not wait for.
 
         Args:
             key: its run and tracker.
-            let_go: lets go of a job, which may take a while.
+            let_go: releases a delivery, which may take a while.
         """
         job, (run_id, tracker) = self.jobs[key], key
         if job.future is not None:
@@ -258,10 +262,10 @@ class RunQueue:
         self.settle(run_id)
 
     def settle(self, run_id: str, delivers: bool = True) -> None:
-        """Take a run off the queue once no tracker waits for anything of it.
+        """Takes a run off the queue once no tracker needs any more of it.
 
         Args:
-            delivers: there was, or will be if the run goes on, something to deliver.
+            delivers: there was something to deliver, or will be if the run continues.
         """
         if self._owed.get(run_id):
             return
@@ -271,7 +275,7 @@ class RunQueue:
             return
         marker = self._layout.marker(run_id)
         # A process that resumes the run opens its journal first and queues it then: either it is
-        # seen to be at work here, or what it queues comes after.
+        # seen working here, or it queues the run afterwards.
         with contextlib.suppress(LRTrackError, OSError):
             marker.unlink(missing_ok=True)
             if delivers and JournalReader(self._layout.journal(run_id)).alive():
@@ -279,7 +283,7 @@ class RunQueue:
 
 
 def _free(lock: Lock) -> bool:
-    """Take the lock of a delivery, unless another process has it, or the disk refuses."""
+    """Takes the lock of a delivery, unless another process has it or the disk refuses."""
     try:
         return lock.acquire(patience=0.0)
     except OSError:

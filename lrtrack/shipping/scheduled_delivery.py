@@ -1,4 +1,4 @@
-"""One run towards one tracker, between its attempts."""
+"""One delivery between its attempts: pauses, failures, and what it has delivered."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from lrtrack.shipping.lock import Lock
 
 @dataclass
 class ScheduledDelivery:
-    """A delivery that is at hand.
+    """An open delivery.
 
     Attributes:
         lock: keeps other processes from delivering it, too.
-        alive: the run goes on.
+        alive: the run is running.
         tried: when the last attempt began.
         future: the attempt under way.
         not_before, pause: when the next attempt may be made, and how long the next pause is.
-        beat: when a living run is delivered again.
-        failed: attempts that came to nothing, since the last one that did not.
-        given_up: the tracker refused for good, or there were attempts enough.
+        beat: when a running run is delivered again.
+        failed: failed attempts since the last successful one.
+        given_up: the tracker refused for good, or there were enough attempts.
         more: the last attempt stopped before the end, to let others have their turn.
-        last: the run goes to the end of those that wait for its place.
-        seen: what there was at the last attempt that went well.
-        told: what was said of the journal's damage.
+        last: the run goes to the end of those that wait for its server.
+        seen: what the journal had at the last successful attempt.
+        told: the damage of the journal that was reported.
         lost_at: since when there has been no journal.
-        displaced: it is another process's by now: the run was resumed with other credentials, or
-            somebody deleted the lock's file.
-        resumed: the run was over, and goes on again.
+        displaced: it belongs to another process now: the run was resumed with other credentials, or
+            the lock's file was deleted.
+        resumed: the run was over, and is running again.
     """
 
     delivery: Delivery
@@ -55,25 +55,25 @@ class ScheduledDelivery:
     _extent: tuple[int, bool] = (0, False)
 
     def look(self) -> None:
-        """See how the attempt and the journal stand."""
+        """Checks the attempt and the journal."""
         if self.future is not None and self.future.done():
             self.future = None
         try:
             self._extent = self.delivery.extent()
             self.lost_at = None
-        except OSError:  # deleted; a run that goes on puts it back
+        except OSError:  # it was deleted; a running run restores it
             self.lost_at = self.lost_at or time.monotonic()
         self.resumed = self._extent[1] and not self.alive
         self.alive = self._extent[1]
 
     @property
     def complete(self) -> bool:
-        """Whether the run is over, and all of it delivered."""
+        """Whether the run is over and completely delivered."""
         cursor = self.delivery.cursor
         return self.future is None and cursor.closed and self._extent[0] <= cursor.offset
 
     def due(self, now: float) -> bool:
-        """Whether there is something to deliver since the last attempt that went well."""
+        """Returns whether there is something to deliver since the last successful attempt."""
         if self.future is not None or self.given_up or now < self.not_before:
             return False
         if self.lost_at is not None or self.delivery.kept_back():
@@ -81,11 +81,11 @@ class ScheduledDelivery:
         return self._extent != self.seen and (now >= self.beat or not self.alive)
 
     def let_go(self) -> None:
-        """Leave the delivery to other processes; this may take a while."""
+        """Leaves the delivery to other processes; this may take a while."""
         self.delivery.release()
         self.lock.remove()
 
     def forget_pauses(self) -> None:
-        """Be due at once, whatever was before."""
+        """Makes the delivery due immediately."""
         self.not_before, self.beat, self.given_up, self.pause = 0.0, 0.0, False, PAUSE
         self.failed = 0

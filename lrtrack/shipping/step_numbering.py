@@ -1,4 +1,4 @@
-"""A block's own step numbers, from 0, as those of a run that has steps of earlier blocks."""
+"""Converts a block's own step numbers, from 0, to those of a run with earlier blocks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lrtrack.records import StepRecord
 
 
 def counts_from_zero(reader: JournalReader) -> bool:
-    """Whether a block counts its steps for itself.
+    """Returns whether a block counts its own steps.
 
-    One whose first record is a later step was told by `load_state_dict` where in its run it is.
+    A block whose first record is a later step got its place in the run by `load_state_dict`.
     """
     for entry in reader.entries():
         if entry.rows is not None and len(entry.rows):
@@ -24,12 +24,12 @@ def counts_from_zero(reader: JournalReader) -> bool:
 
 
 def shifted(records: Sequence[StepRecord], by: int) -> list[StepRecord]:
-    """The records, `by` steps later."""
+    """Returns the records, `by` steps later."""
     return [replace(record, step=record.step + by) for record in records] if by else list(records)
 
 
 def shifted_table(table: pa.Table, by: int) -> pa.Table:
-    """A table of steps, `by` steps later."""
+    """Returns a table of steps, `by` steps later."""
     if not by or not table.num_rows:
         return table
     at = table.column_names.index("step")

@@ -1,8 +1,8 @@
-"""Delivering from a process of the user's own, such as `lrtrack sync`, with its credentials.
+"""Delivers from the user's own process, such as `lrtrack sync`, with its credentials.
 
-Runs that are over are taken over from the shippers: what those were refused, this process may be
-granted. A run is delivered with this process's credentials only where they are meant for its
-server; see `authorization.py`.
+Finished runs are taken over from the shippers, because this process may have credentials that they
+do not. A run is delivered with this process's credentials only if they are meant for its server;
+see `authorization.py`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from lrtrack.trackers import registry
 
 
 def finish(layout: Layout, timeout: float, log: Callable[[str], None]) -> None:
-    """Deliver the queued runs that are over; those that this process may not, a shipper perhaps.
+    """Delivers the queued runs that are over; those that this process may not deliver, through
+    shippers.
 
     Args:
         layout: the journal directory.
-        timeout: seconds to take at most.
-        log: takes one line of text a message.
+        timeout: the most seconds to take.
+        log: takes one line of text per message.
 
     Raises:
         OSError: the journal directory cannot be written.
@@ -40,23 +41,23 @@ def finish(layout: Layout, timeout: float, log: Callable[[str], None]) -> None:
         if time.monotonic() > deadline:
             return
         time.sleep(0.2)
-    left = [run for run in undelivered(layout) if not run.alive]
-    others = [run for run in left if any(v is not Verdict.OWN for _, v in run.late)]
+    remaining = [run for run in undelivered(layout) if not run.alive]
+    others = [run for run in remaining if any(v is not Verdict.OWN for _, v in run.late)]
     served = [run for run in others if held(layout.shipper_lock(run.key))]
     if served:
         _watch(layout, deadline - time.monotonic(), served)
 
 
 def drain(layout: Layout, timeout: float, log: Callable[[str], None]) -> bool:
-    """Deliver the queued runs that are over, once, from this process and with its environment.
+    """Delivers the queued runs that are over, once, from this process and with its environment.
 
     Args:
         layout: the journal directory.
         timeout: seconds after which to leave the rest.
-        log: takes one line of text a message.
+        log: takes one line of text per message.
 
     Returns:
-        Whether this process did the work: False where another one is at it.
+        Whether this process did the work: False if another process is doing it.
 
     Raises:
         OSError: the journal directory cannot be written.
@@ -90,9 +91,9 @@ def _ship(
 
 
 def _ship_anonymously(layout: Layout, timeout: float) -> None:
-    """Deliver from a process without credentials what was opened without any."""
-    left = [run for run in undelivered(layout) if not run.alive]
-    targets = [t for run in left for t, verdict in run.late if verdict is Verdict.ANONYMOUS]
+    """Delivers runs that were opened without credentials, from a process without any."""
+    remaining = [run for run in undelivered(layout) if not run.alive]
+    targets = [t for run in remaining for t, verdict in run.late if verdict is Verdict.ANONYMOUS]
     if timeout <= 0 or not targets:
         return
     command = [sys.executable, "-P", "-m", "lrtrack.shipping.sync", str(layout.root), str(timeout)]
@@ -103,7 +104,7 @@ def _ship_anonymously(layout: Layout, timeout: float) -> None:
                 env=environment,
                 timeout=timeout + 60,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # what went wrong is in the cursors
+                stdout=subprocess.DEVNULL,  # errors are in the cursors
                 stderr=subprocess.DEVNULL,
             )
         except subprocess.TimeoutExpired:
@@ -111,21 +112,21 @@ def _ship_anonymously(layout: Layout, timeout: float) -> None:
 
 
 def _watch(layout: Layout, timeout: float, runs: list[Undelivered]) -> None:
-    """Have the shippers that serve `runs` try everything again, and wait until they have."""
+    """Makes the shippers that serve `runs` try everything again, and waits until they have."""
     before = {run.id: run.failures for run in runs}
     locks = {layout.shipper_lock(run.key) for run in runs}
     layout.wake.touch()
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline and any(map(held, locks)):
-        begun = time.monotonic()
-        left = [run for run in undelivered(layout) if run.id in before]
-        if all(run.failures > before[run.id] for run in left):
+        start = time.monotonic()
+        remaining = [run for run in undelivered(layout) if run.id in before]
+        if all(run.failures > before[run.id] for run in remaining):
             return
-        time.sleep(max(0.1, 2 * (time.monotonic() - begun)))  # a long queue takes seconds
+        time.sleep(max(0.1, 2 * (time.monotonic() - start)))  # a long queue takes seconds
 
 
 def main(directory: str, timeout: float) -> None:
-    """Deliver what this process, which has no credentials, may deliver."""
+    """Delivers what this process, which has no credentials, may deliver."""
     claim_process()
     layout = Layout(Path(directory))
     with temporary.throughout(layout):

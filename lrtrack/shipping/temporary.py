@@ -1,7 +1,7 @@
 """Temporary files of deliveries: under the journal directory, whatever `TMPDIR` says.
 
-A cluster's job has a `TMPDIR` of its own that is removed when the job ends; deliveries go on after
-that, and in processes that other jobs have started.
+A cluster job has a `TMPDIR` that is removed when the job ends; deliveries continue after that, and
+in processes that other jobs have started.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _used_throughout = False
 
 
 def path_of(layout: Layout) -> Path:
-    """This process's directory for temporary files, which may be missing."""
+    """Returns this process's directory for temporary files, which may be missing."""
     return layout.temporary / f"{host()}-{os.getpid()}"
 
 
 @contextmanager
 def folder(layout: Layout) -> Iterator[Path]:
-    """A directory that is there for as long as the block lasts.
+    """Makes a directory that exists while the block lasts.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     path = _made(layout)
     try:
@@ -41,16 +41,16 @@ def folder(layout: Layout) -> Iterator[Path]:
             yield Path(name)
     finally:
         if not _used_throughout:
-            with contextlib.suppress(OSError):  # unless others in it are still at work
+            with contextlib.suppress(OSError):  # unless other blocks are still working in it
                 path.rmdir()
                 layout.temporary.rmdir()
 
 
 @contextmanager
 def throughout(layout: Layout) -> Iterator[None]:
-    """Have this process, and those that it starts, keep all temporary files there.
+    """Keeps all temporary files of this process and its children there.
 
-    For processes of lrtrack's own: the trackers' packages may write temporary files, too.
+    For lrtrack's own processes: the trackers' packages may write temporary files, too.
     """
     global _used_throughout
     _remove_left(layout)
@@ -78,7 +78,7 @@ def _made(layout: Layout) -> Path:
 
 
 def _remove_left(layout: Layout) -> None:
-    """Remove what killed processes of this machine left."""
+    """Removes what killed processes of this machine left."""
     with contextlib.suppress(OSError):
         for path in layout.temporary.iterdir():
             machine, _, process = path.name.rpartition("-")

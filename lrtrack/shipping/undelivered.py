@@ -1,4 +1,4 @@
-"""What is undelivered in a journal directory."""
+"""Lists the runs of a journal directory that are not completely delivered."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from lrtrack.shipping.credentials import opener
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.progress import cursors
 
-#: Runs that are named to people, of however many.
+#: How many runs a message names at most.
 SHOWN = 20
 
 
 @dataclass(frozen=True)
 class Undelivered:
-    """A run of which something is still only in its journal.
+    """A run of which some records are still only in its journal.
 
     Attributes:
-        late: where it has yet to go, and how this process may bring it there.
+        late: where it is still to be sent, and how this process may deliver it there.
         left: bytes of the journal not delivered everywhere.
-        alive: the run goes on.
-        error: what stands in the way, if that is known.
-        failures: attempts that came to nothing.
-        refused: a tracker has said no, so that whoever serves the run has given it up.
+        alive: the run is running.
+        error: the obstacle, if it is known.
+        failures: failed attempts.
+        refused: a tracker has refused, so that its shipper has given up.
         key: the credentials of the process that opened it.
     """
 
@@ -43,12 +43,12 @@ class Undelivered:
 
     @property
     def trackers(self) -> tuple[str, ...]:
-        """Names of the trackers where it has yet to go."""
+        """Names of the trackers where it is still to be sent."""
         return tuple(target.tracker for target, _ in self.late)
 
 
 def undelivered(layout: Layout, tried: bool = False) -> list[Undelivered]:
-    """Runs with something undelivered, oldest first; broken journals among them.
+    """Returns the runs that are not completely delivered, oldest first, unreadable ones included.
 
     Args:
         layout: the journal directory.
@@ -74,16 +74,16 @@ def undelivered(layout: Layout, tried: bool = False) -> list[Undelivered]:
         trouble = (authorization.trouble(run, target, state, tried) for target, state in late)
         targets = tuple((target, authorization.verdict(run, target)) for target, _ in late)
         failures = sum(state.failures for _, state in late)
-        left = max([0, *(size - state.offset for _, state in late)])
+        bytes_left = max([0, *(size - state.offset for _, state in late)])
         refused = any(state.given_up for _, state in late)
         why = _reported(late) if alive else next(filter(None, trouble), None)
         key = opener(layout, run).key
         runs.append(
-            Undelivered(run_id, run.name, targets, left, alive, why, failures, refused, key)
+            Undelivered(run_id, run.name, targets, bytes_left, alive, why, failures, refused, key)
         )
     return runs
 
 
 def _reported(late: list[tuple[Target, Cursor]]) -> str | None:
-    """What the process that serves a living run says of its trouble."""
+    """Returns the error that the process serving a running run has stored."""
     return next((state.trouble for _, state in late if state.error), None)
