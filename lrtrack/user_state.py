@@ -1,7 +1,7 @@
-"""What this user alone keeps on this machine: the key that proves who wrote something.
+"""The user's own state on this machine: the key that proves who wrote something.
 
-A journal, an archive or a cloned repository can hold anything; the key cannot come with one. It
-lies outside every working directory, readable by its owner only.
+A journal, an archive or a cloned repository can contain anything, but not this key. It is outside
+every working directory, and only its owner can read it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _KEY_BYTES = 32
 
 
 def directory() -> Path:
-    """The directory for the user's own state, created with mode 0700 if it is missing.
+    """Returns the directory for the user's own state, created with mode 0700 if it is missing.
 
-    That is `$XDG_STATE_HOME/lrtrack`, by default `~/.local/state/lrtrack`. Where the home
-    directory cannot be written, as in some containers, it is a directory of the user's under
-    `/var/tmp` or `/tmp`.
+    That is `$XDG_STATE_HOME/lrtrack`, by default `~/.local/state/lrtrack`. If the home directory
+    cannot be written, as in some containers, it is a directory of the user's under `/var/tmp` or
+    `/tmp`.
 
     Raises:
         JournalError: none of them can be used.
@@ -47,10 +47,10 @@ def directory() -> Path:
 
 
 def private_directories(create: bool = True) -> Iterator[Path]:
-    """Directories that only the user can write to, on several disks; the one for state first.
+    """Returns directories that only the user can write to, on several disks; that for state first.
 
     Args:
-        create: make those that are missing; else only those that exist are returned.
+        create: create missing ones; otherwise only those that exist are returned.
     """
     memory = Path("/dev/shm") / f"lrtrack-{os.getuid()}"  # noqa: S108 (only where it is private)
     for path in dict.fromkeys((*_candidates(), memory)):
@@ -64,10 +64,10 @@ def private_directories(create: bool = True) -> Iterator[Path]:
 
 
 def sign(purpose: str, content: bytes) -> str:
-    """An HMAC-SHA256 of `content` under the user's key, as 64 hexadecimal digits.
+    """Returns an HMAC-SHA256 of `content` under the user's key, as 64 hexadecimal digits.
 
     Args:
-        purpose: what the signature is for; one made for another purpose is never valid.
+        purpose: what the signature is for; it is valid for no other purpose.
         content: the bytes to sign.
 
     Raises:
@@ -78,7 +78,7 @@ def sign(purpose: str, content: bytes) -> str:
 
 
 def is_signed(purpose: str, content: bytes, signature: object) -> bool:
-    """Whether `signature` is what `sign` returns; False for anything else, whatever its type."""
+    """Returns whether `signature` is what `sign` returns; False for anything else, of any type."""
     if not isinstance(signature, str):
         return False
     try:
@@ -91,7 +91,7 @@ def _candidates() -> Iterator[Path]:
     base = Path(os.environ.get("XDG_STATE_HOME") or "")
     if base.is_absolute():
         yield base / "lrtrack"
-    else:  # the specification of XDG has relative paths ignored
+    else:  # the XDG specification says to ignore relative paths
         with contextlib.suppress(RuntimeError):  # a user without a home directory
             yield Path.home() / ".local" / "state" / "lrtrack"
     for shared in ("/var/tmp", "/tmp"):  # noqa: S108 (only where it is private: see below)
@@ -99,10 +99,10 @@ def _candidates() -> Iterator[Path]:
 
 
 def _require_private(path: Path) -> None:
-    """Refuse a directory that somebody else owns or can write to.
+    """Refuses a directory that another user owns or can write to.
 
     Raises:
-        PermissionError: it is not this user's alone.
+        PermissionError: it does not belong to this user alone.
     """
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
@@ -137,7 +137,7 @@ def _read_key(path: Path) -> bytes:
 
 
 def _new_key(path: Path) -> bytes:
-    """Write a key; of several processes that do so at the same time, the first one's is kept."""
+    """Writes a key; if several processes do so at the same time, the first one's is kept."""
     draft = path.with_name(f".{_KEY}.{uuid.uuid4().hex}")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -1,25 +1,25 @@
-"""What of a journal is damaged: told to people, while the rest is read."""
+"""The damaged parts of a journal, reported while the rest is read."""
 
 from __future__ import annotations
 
 
 class Damage:
-    """Stretches of bytes that no sound frame holds, each counted once however often it is met."""
+    """Byte ranges that belong to no valid frame, each counted once."""
 
     def __init__(self) -> None:
         self._spans: dict[int, int] = {}
 
     def add(self, start: int, end: int) -> None:
-        """Note the bytes from `start` up to `end`."""
+        """Records the bytes from `start` up to `end`."""
         self._spans[start] = end
 
     def remove(self, start: int) -> None:
-        """Forget what was noted at `start`: it turned out to be sound, or to be gone."""
+        """Forgets the range at `start`: it turned out to be valid, or to be gone."""
         self._spans.pop(start, None)
 
     @property
     def places(self) -> int:
-        """How many stretches there are."""
+        """How many ranges there are."""
         return len(self._spans)
 
     @property

@@ -1,8 +1,8 @@
-"""A file descriptor that is used only while its number still belongs to the file that was opened.
+"""A file descriptor that is used only while its number still belongs to the opened file.
 
-A training process is not lrtrack's own. Code in it may close every descriptor it did not open
-(daemonizing, `os.closerange`), and the next file that anybody opens gets the same number. Whoever
-keeps only the number then writes into that file, truncates it, locks it or closes it.
+Other code in the training process may close every descriptor that it did not open (daemonizing,
+`os.closerange`), and the next file to be opened gets the same number. Code that keeps only the
+number would then write to that file, truncate it, lock it or close it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _open_private = partial(os.open, mode=0o600)
 
 
 class Descriptor:
-    """An open file, for reading and appending; created with mode 0600 if it is missing.
+    """An open file for reading and appending, created with mode 0600 if it is missing.
 
     It is closed when the object is deleted, at the latest.
 
@@ -34,13 +34,13 @@ class Descriptor:
     """
 
     def __init__(self, path: Path) -> None:
-        if path.is_symlink():  # in a journal directory from elsewhere: it may lead anywhere
+        if path.is_symlink():  # a link in a journal directory from elsewhere may lead anywhere
             raise OSError(errno.ELOOP, "a symbolic link in its place", str(path))
         self._file = io.FileIO(path, "a+", opener=_open_private)
         try:
             status = os.fstat(self._file.fileno())
             self._identity = (status.st_dev, status.st_ino, self._access())
-        except BaseException:  # an interrupt, whose traceback would keep it open
+        except BaseException:  # an interrupt, whose traceback would keep the file open
             self._file.close()
             raise
 
@@ -56,7 +56,7 @@ class Descriptor:
         return self._file.fileno()
 
     def is_valid(self) -> bool:
-        """Whether the number still belongs to the file, opened the way it was opened here."""
+        """Returns whether the number still belongs to the file, opened as it was opened here."""
         if self._file.closed:
             return False
         try:
@@ -66,11 +66,11 @@ class Descriptor:
             return False
 
     def same_file(self, other: Descriptor) -> bool:
-        """Whether both were opened on one file."""
+        """Returns whether both are open on the same file."""
         return self._identity == other._identity
 
     def is_at(self, path: Path) -> bool:
-        """Whether the file is open, and still the one at `path`."""
+        """Returns whether the file is open, and still the one at `path`."""
         try:
             status = path.stat()
         except OSError:
@@ -78,7 +78,7 @@ class Descriptor:
         return self.is_valid() and (status.st_dev, status.st_ino) == self._identity[:2]
 
     def append(self, data: bytes) -> None:
-        """Append `data` whole or not at all.
+        """Appends all of `data` or nothing.
 
         Raises:
             OSError: the disk refuses it, or the file was closed.
@@ -94,11 +94,11 @@ class Descriptor:
             raise
 
     def close(self) -> None:
-        """Close the file, and no other that has its number by now; idempotent."""
+        """Closes the file, but not another file that has its number now. Idempotent."""
         if self._file.closed:
             return
         if self.is_valid():
-            with contextlib.suppress(OSError):  # closed all the same
+            with contextlib.suppress(OSError):  # it is closed anyway
                 self._file.close()
         else:
             # Python would close the number when it deletes the object, even at its own exit.

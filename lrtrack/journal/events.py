@@ -1,4 +1,4 @@
-"""What frames hold, trusting nothing in them: a checksum tells of accidents, not of intent."""
+"""The contents of frames, without trust: a checksum detects accidents, not intent."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from lrtrack.fields import shallow
 from lrtrack.journal.framing import Frame, Kind, encode
 from lrtrack.records import StepRecord
 
-#: No honest event is larger. JSON takes many times its room in memory.
+#: No real event is larger. JSON takes many times its size in memory.
 MAX_EVENT = 32 * 2**20
-#: Places of fields in the tables of Arrow's messages (`Message.fbs`).
+#: Positions of fields in the tables of Arrow's messages (`Message.fbs`).
 _HEADER, _LENGTH, _COMPRESSION = 2, 0, 3
 _VALUE = 8
-#: Before each message: a mark, and the length of what says what it is.
+#: Before each message: a marker, and the length of its metadata.
 _HEAD = struct.Struct("<Ii")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A frame, understood: an event's mapping or a table of rows.
+    """A decoded frame: an event's mapping or a table of rows.
 
     Attributes:
         start, end: byte offsets in the file.
@@ -40,7 +40,7 @@ class Entry:
     rows: pa.RecordBatch | None = None
 
     def records(self) -> list[StepRecord]:
-        """The rows as records, values absent from a row left out."""
+        """Yields the rows as records, without the values that a row lacks."""
         if self.rows is None:
             return []
         names = self.rows.schema.names[2:]
@@ -54,13 +54,13 @@ class Entry:
 
 
 def event_frame(name: str, data: Mapping[str, Any]) -> bytes:
-    """A frame that holds an event; `data` must be what JSON can hold."""
+    """Encodes an event as a frame; `data` must fit into JSON."""
     payload = json.dumps({"event": name, "time": time.time(), **data}).encode()
     return encode(Kind.EVENT, payload)
 
 
 def understood(frame: Frame) -> Entry | None:
-    """A frame's content; None where a sound frame holds nonsense (not written by lrtrack)."""
+    """Decodes a frame; None if a valid frame has contents that lrtrack did not write."""
     try:
         if frame.kind is Kind.EVENT:
             event = _event(frame.payload)
@@ -81,7 +81,9 @@ def _event(payload: bytes) -> dict[str, Any] | None:
 
 
 def _rows(payload: bytes) -> pa.RecordBatch | None:
-    """The rows of a complete Arrow stream, which is judged before Arrow unfolds anything."""
+    """Decodes the rows of a complete Arrow stream, which is checked before Arrow expands
+    anything.
+    """
     end = _HEAD.size + _HEAD.unpack_from(payload)[1]
     schema = _schema(payload[:end])
     body = pa.ipc.read_message(pa.py_buffer(payload)[end:])
@@ -104,7 +106,9 @@ def _rows(payload: bytes) -> pa.RecordBatch | None:
 
 @lru_cache(maxsize=4)
 def _schema(message: bytes) -> pa.Schema | None:
-    """The schema of rows; None of anything else. Most frames of a run have the same one."""
+    """Returns the schema of rows, None for anything else. Most frames of a run have the same
+    one.
+    """
     schema = pa.ipc.read_schema(pa.py_buffer(message))
     names = schema.names
     numeric = [pa.int64()] + [pa.float64()] * (len(names) - 1)
@@ -114,9 +118,9 @@ def _schema(message: bytes) -> pa.Schema | None:
 
 
 def _holds(message: pa.Message, columns: int) -> bool:
-    """Whether a record batch brings all values that it promises, uncompressed and side by side.
+    """Returns whether a record batch holds all values that it declares, uncompressed and separate.
 
-    A compressed one may unfold to any size, and one whose columns share their bytes, too.
+    A compressed batch may expand to any size, and so may one whose columns share their bytes.
     """
     table = message.metadata.to_pybytes()
     batch = _inner(table, _field(table, _inner(table, 0), _HEADER))
@@ -128,7 +132,9 @@ def _holds(message: pa.Message, columns: int) -> bool:
 
 
 def _field(table: bytes, at: int, index: int) -> int:
-    """Where field `index` of the flatbuffers table at `at` is; 0 where the table lacks it."""
+    """Returns the position of field `index` of the flatbuffers table at `at`, 0 if it is
+    missing.
+    """
     directory = at - _read("<i", table, at)
     place = 4 + 2 * index
     if place >= _read("<H", table, directory):
@@ -138,7 +144,7 @@ def _field(table: bytes, at: int, index: int) -> int:
 
 
 def _inner(table: bytes, at: int) -> int:
-    """The table to which the offset at `at` points."""
+    """Returns the table to which the offset at `at` points."""
     return at + _read("<I", table, at)
 
 

@@ -1,6 +1,6 @@
-"""Frames on their way to a journal's file: in memory while its disk refuses them.
+"""Frames on their way to a journal's file: kept in memory while its disk refuses them.
 
-What waits too long, or would take too much memory, goes to another disk. See `overflow.py`.
+Frames that wait too long, or would take too much memory, go to another disk: see `overflow.py`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from lrtrack.errors import JournalError
 from lrtrack.journal.journal_file import JournalFile
 from lrtrack.journal.overflow import Overflow
 
-#: Seconds for which a disk may refuse before the frames go elsewhere: a process that is killed
-#: loses those in its memory.
+#: Seconds for which a disk may refuse before the frames go elsewhere: a killed process loses those
+#: in its memory.
 PATIENCE = 5.0
 
 _NO_STEPS = np.array([], dtype=np.int64)
@@ -40,7 +40,7 @@ class FrameQueue:
     Args:
         file: where they go.
         overflow: where they go meanwhile; None: nowhere.
-        warn: called with a key and a message; says each key once.
+        warn: called with a key and a message; reports each key once.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class FrameQueue:
         self._refused_at = 0.0
 
     def __len__(self) -> int:
-        """Rows that wait in memory."""
+        """Returns the number of rows that wait in memory."""
         return sum(len(waiting.steps) for waiting in self._frames)
 
     @property
@@ -64,22 +64,22 @@ class FrameQueue:
 
     @property
     def kept_in(self) -> str | None:
-        """The directory that has what the journal's disk did not take; None if it took all."""
+        """The directory that has what the journal's disk refused; None if it took everything."""
         return str(self._overflow.place) if self._overflow else None
 
     @property
     def spills(self) -> bool:
-        """Whether frames go to another disk, as this one has refused them for long."""
+        """Whether frames go to another disk, because this one has refused them for long."""
         if self._overflow is None or self.refusal is None:
             return False
         return bool(self._overflow) or time.monotonic() - self._refused_at > PATIENCE
 
     def add(self, frame: bytes, steps: NDArray[np.int64] = _NO_STEPS) -> None:
-        """Put a frame, and which steps are in it, at the end."""
+        """Adds a frame, with the steps in it, at the end."""
         self._frames.append(_Waiting(frame, steps))
 
     def push(self) -> bool:
-        """Write the frames as far as the disk takes them; whether it took all."""
+        """Writes frames as far as the disk takes them; returns whether it took all."""
         try:
             if self._overflow:
                 self._overflow.move_to(self._file)
@@ -93,7 +93,7 @@ class FrameQueue:
         return True
 
     def spill(self) -> bool:
-        """Write the frames to another disk; whether that took all."""
+        """Writes the frames to another disk; returns whether it took all."""
         while self._frames:
             if self._overflow is None or not self._overflow.append(self._frames[0].frame):
                 return False
@@ -101,18 +101,18 @@ class FrameQueue:
         return True
 
     def drop_oldest(self, excess: int) -> int:
-        """Drop the oldest rows, and no event; how many of `excess` are left to drop."""
-        kept = []
+        """Drops the oldest rows, but no event; returns how many of `excess` are left to drop."""
+        frames = []
         for waiting in self._frames:
             if len(waiting.steps) and excess > 0:
                 excess -= len(waiting.steps)
             else:
-                kept.append(waiting)
-        self._frames = kept
+                frames.append(waiting)
+        self._frames = frames
         return max(excess, 0)
 
     def finish(self, end: bytes) -> None:
-        """Keep what the disk does not take at the end of the run, or say what is lost.
+        """Stores what the disk refuses at the end of the run elsewhere, or reports what is lost.
 
         Args:
             end: a frame that says how the run ended, as short as possible.
@@ -130,14 +130,14 @@ class FrameQueue:
             return
         lost = len(np.unique(np.concatenate([waiting.steps for waiting in self._frames])))
         self._frames = [_Waiting(end, _NO_STEPS)]
-        # That the run ended well may fit where its steps do not.
+        # The end may fit where the steps do not.
         if not self.push():
             self.spill()
         many = "1 step" if lost == 1 else f"{lost} steps"
         self._warn("lost", f"lrtrack lost {many}: the last steps of {path} could not be written.")
 
     def release(self) -> None:
-        """Let go of the other disk's file."""
+        """Releases the file on the other disk."""
         if self._overflow is not None:
             self._overflow.release()
 

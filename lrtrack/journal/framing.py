@@ -1,10 +1,10 @@
-"""The journal's bytes: Arrow IPC streams and JSON events, each in a checksummed frame.
+"""The bytes of a journal: Arrow IPC streams and JSON events, each in a checksummed frame.
 
-A bare Arrow IPC stream has no checksum and one schema for its whole life; a run's metrics come
-and go, and a killed process or a bad disk leaves half messages. So the file is a line that names
-the format, then frames: magic, kind, payload length and CRC-32 (little-endian), then the payload.
-A rows payload is a complete Arrow IPC stream of its own. A reader that meets a bad frame goes on
-at the next magic, so one flipped bit costs one frame.
+A bare Arrow IPC stream has no checksum and one schema for its whole life, while a run's metrics
+come and go, and a killed process or a bad disk leaves half messages. So the file is a line that
+names the format, then frames: magic, kind, payload length and CRC-32 (little-endian), then the
+payload. A rows payload is a complete Arrow IPC stream. A reader that meets a bad frame continues at
+the next magic, so one flipped bit costs one frame.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PREAMBLE = b"lrtrack journal %d\n" % FORMAT
 MAGIC = b"\xabLRJ"
 _HEAD = struct.Struct("<4sBII")
 HEAD = _HEAD.size
-#: No honest frame is larger: the writer cuts its rows long before.
+#: No real frame is larger: the writer splits its rows long before.
 MAX_PAYLOAD = 256 * 2**20
 
 
@@ -36,7 +36,7 @@ _KINDS = tuple(kind.value for kind in Kind)
 
 @dataclass(frozen=True)
 class Frame:
-    """One whole frame; `start` and `end` are byte offsets in the file."""
+    """A complete frame; `start` and `end` are byte offsets in the file."""
 
     kind: Kind
     payload: bytes
@@ -45,14 +45,14 @@ class Frame:
 
 
 def encode(kind: Kind, payload: bytes) -> bytes:
-    """Wrap `payload` in a frame."""
+    """Wraps `payload` in a frame."""
     return _HEAD.pack(MAGIC, kind.value, len(payload), _crc(kind.value, payload)) + payload
 
 
 def decode(data: bytes, base: int = 0) -> Iterator[Frame]:
-    """Whole frames in `data`, whose first byte lies at offset `base` of the file.
+    """Yields complete frames in `data`, whose first byte is at offset `base` of the file.
 
-    Bad frames are passed over; half a frame at the end ends the iteration.
+    Bad frames are skipped; half a frame at the end ends the iteration.
     """
     at = 0
     while True:
@@ -68,15 +68,15 @@ def decode(data: bytes, base: int = 0) -> Iterator[Frame]:
 
 
 def cut_off(head: bytes, left: int) -> bool:
-    """Whether `left` bytes that begin with `head` are a frame of which the end was never written.
+    """Returns whether `left` bytes that begin with `head` are a frame whose end was never written.
 
-    That is what a killed writer leaves; anything else that is no frame is damage.
+    A killed writer leaves such a frame; anything else that is no frame is damage.
     """
     if left < _HEAD.size:
         return head[:left].startswith(MAGIC) or MAGIC.startswith(head[:left])
     magic, kind, length, _ = _HEAD.unpack_from(head)
-    known = magic == MAGIC and kind in _KINDS and length <= MAX_PAYLOAD
-    return known and _HEAD.size + length > left
+    plausible = magic == MAGIC and kind in _KINDS and length <= MAX_PAYLOAD
+    return plausible and _HEAD.size + length > left
 
 
 def _frame_at(data: bytes, at: int, base: int) -> Frame | None:

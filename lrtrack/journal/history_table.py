@@ -24,15 +24,15 @@ MAX_TIME = 1e11
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a journal's table: `step` int64, `time` float64, one float64 column a metric."""
+    """Writes a journal's table: `step` int64, `time` float64, one float64 column per metric."""
     pq.write_table(table, path, compression="zstd")
 
 
 def read_parquet(path: Path, *, own: bool = False) -> pa.Table:
-    """Read such a file, trusting nothing in it.
+    """Reads such a file without trusting its contents.
 
     Args:
-        own: this machine has just written it: it may be of any size.
+        own: this machine has just written it, so it may have any size.
 
     Raises:
         ValueError: it is not a Parquet file with these columns, or takes more memory than a step
@@ -58,7 +58,7 @@ def read_parquet(path: Path, *, own: bool = False) -> pa.Table:
 
 
 def sound_rows(table: pa.Table) -> tuple[pa.Table, int]:
-    """The rows at steps and times that a training can have, and how many others there were."""
+    """Returns the rows with plausible steps and times, and the number of other rows."""
     steps, times = table["step"].to_numpy(), table["time"].to_numpy()
     sound = (steps >= 0) & (steps < MAX_STEP) & (times >= 0) & (times < MAX_TIME)
     if sound.all():
@@ -76,25 +76,25 @@ def _expect(schema: pa.Schema) -> None:
 
 
 def arrays(table: pa.Table) -> dict[str, Any]:
-    """The arrays of a `History`, by its field names.
+    """Returns the arrays of a `History`, by its field names.
 
     Args:
         table: `step`, `time`, then nullable float64 columns.
     """
-    found = {name: table[name] for name in table.column_names[2:]}
+    columns = {name: table[name] for name in table.column_names[2:]}
     return {
         "steps": table["step"].to_numpy(),
         "times": table["time"].to_numpy(),
         "metrics": {
             name: column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-            for name, column in found.items()
+            for name, column in columns.items()
         },
-        "present": {name: _present(column) for name, column in found.items()},
+        "present": {name: _present(column) for name, column in columns.items()},
     }
 
 
 def table_of(arrays: Mapping[str, Any]) -> pa.Table:
-    """The inverse of `arrays`."""
+    """Returns a table of such arrays; the inverse of `arrays`."""
     present = arrays["present"]
     return pa.table(
         {

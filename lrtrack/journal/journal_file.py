@@ -1,4 +1,6 @@
-"""The file of a journal that is being written: kept at its path, and never mistaken for another."""
+"""The file of a journal that is being written: kept at its path, and never confused with
+another.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,10 @@ class JournalFile:
     """A journal, open and locked. For one thread at a time.
 
     Attributes:
-        path: where it lies.
+        path: where it is.
         fresh: the file was created here.
-        first: the frame that says whose journal it is; set once it is known, and written again
-            where the file has to be begun anew.
+        first: the frame that says whose journal it is; set once it is known, and written again if
+            the file must be started anew.
 
     Raises:
         JournalError: the file cannot be created, or another process is writing it.
@@ -39,26 +41,26 @@ class JournalFile:
         return self._file.number
 
     def append(self, data: bytes) -> None:
-        """Append `data` whole or not at all.
+        """Appends all of `data` or nothing.
 
         A file that other code of this process has closed is opened again first.
 
         Raises:
-            OSError, JournalError: that cannot be done now.
+            OSError, JournalError: that is impossible at present.
         """
         if not self._file.is_valid():
             self._reopen()
         self._file.append(data)
 
     def is_lost(self) -> bool:
-        """Whether the open file is no longer the one at its path, or no longer open."""
+        """Returns whether the open file is no longer the one at its path, or no longer open."""
         return not self._file.is_at(self.path)
 
     def put_back(self) -> None:
-        """Have the journal at its path again, with all that was written to it.
+        """Puts the journal back at its path, with everything that was written to it.
 
         Raises:
-            OSError, JournalError: that cannot be done now, or another process writes there.
+            OSError, JournalError: that is impossible at present, or another process writes there.
         """
         if not self._file.is_valid():
             self._reopen()
@@ -68,18 +70,18 @@ class JournalFile:
             self._file = copy
 
     def close(self) -> None:
-        """Let go of the file; idempotent."""
+        """Releases the file. Idempotent."""
         self._file.close()
 
     def discard(self) -> None:
-        """Close the file and delete it."""
+        """Closes the file and deletes it."""
         if not self.is_lost():
             with contextlib.suppress(OSError):
                 self.path.unlink()
         self.close()
 
     def _reopen(self) -> None:
-        """Go on in the file at the path: the same one, a copy of it, or a new one."""
+        """Continues in the file at the path: the same one, a copy of it, or a new one."""
         file, fresh = opened(self.path)
         try:
             if not fresh and not file.same_file(self._file):
@@ -87,7 +89,7 @@ class JournalFile:
         except BaseException:
             file.close()
             raise
-        # The number of a file that was deleted is soon that of a new one.
+        # The number of a deleted file is soon that of a new one.
         changed = fresh or not file.same_file(self._file)
         self._file.close()
         self._file = file
@@ -95,11 +97,11 @@ class JournalFile:
             self._file.append(self.first)
 
     def _require_same_run(self) -> None:
-        """Refuse a file that somebody has put at the path and that is another run's.
+        """Refuses a file at the path that belongs to another run.
 
         Raises:
-            JournalError: it is.
+            JournalError: it does.
         """
-        found = JournalReader(self.path).run.id
-        if self.path.stem != found:
-            raise JournalError(f"{self.path} was replaced by the journal of the run {found}")
+        run_id = JournalReader(self.path).run.id
+        if self.path.stem != run_id:
+            raise JournalError(f"{self.path} was replaced by the journal of the run {run_id}")

@@ -1,4 +1,4 @@
-"""Opening a journal's file to write it: one process at a time."""
+"""Opens a journal's file for writing: one process at a time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lrtrack.journal.framing import PREAMBLE
 
 
 def opened(path: Path) -> tuple[Descriptor, bool]:
-    """Open, lock and, where it is new, begin the file; and whether it is new.
+    """Opens, locks and, if it is new, starts the file; returns also whether it is new.
 
     Raises:
-        JournalError: that cannot be done, or another process is writing it.
+        JournalError: that is impossible, or another process is writing it.
     """
     file = None
     try:
@@ -33,20 +33,20 @@ def opened(path: Path) -> tuple[Descriptor, bool]:
 
 
 def _lock(file: int, path: Path) -> None:
-    """Take the lock that tells everyone that the writer lives."""
+    """Takes the lock that shows that the writer is alive."""
     deadline = time.monotonic() + 1.0
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except BlockingIOError:  # a shipper's glance at the lock takes microseconds
+        except BlockingIOError:  # a shipper's check of the lock takes microseconds
             if time.monotonic() > deadline:
                 raise JournalError(f"another process is writing {path}") from None
             time.sleep(0.01)
 
 
 def _begin(file: int, path: Path) -> bool:
-    """Write the preamble into an empty file, or one that died over it; whether it was so."""
+    """Writes the preamble into a file that has none; returns whether it did."""
     head = os.pread(file, len(PREAMBLE), 0)
     if head == PREAMBLE:
         return False
@@ -57,6 +57,6 @@ def _begin(file: int, path: Path) -> bool:
         if os.write(file, PREAMBLE) < len(PREAMBLE):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
-        path.unlink()  # an empty file would be taken for a broken journal
+        path.unlink()  # an empty file would look like a broken journal
         raise
     return True

@@ -1,7 +1,7 @@
-"""Which blocks are in one open run of the user's: a small list beside the journals.
+"""The blocks in one open run of the user's: a small list beside the journals.
 
-Blocks come to it from several threads and processes, at the same time or years later, and each
-has to know those before it.
+Blocks are added from several threads and processes, at the same time or years later, and each must
+know those before it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lrtrack.errors import JournalError
 from lrtrack.journal.layout import Layout, host
 from lrtrack.journal.reader import JournalReader
 
-#: Seconds after which a block that has no journal is taken for one that never began.
+#: Seconds after which a block without a journal counts as one that never began.
 COMING = 10.0
 
 
@@ -33,7 +33,7 @@ class Member:
     Attributes:
         id: lrtrack's id of the block.
         head: the id of the first block in the same run of the tracker's.
-        child: whether that run is a child that lrtrack has opened, and not the user's own.
+        child: whether that run is a child that lrtrack opened instead of the user's own.
         seed, name: as the user gave them.
         host, pid, thread, time: who added the block to the list, and when.
     """
@@ -49,13 +49,13 @@ class Member:
     time: float = field(default_factory=time.time)
 
     def is_open(self, layout: Layout) -> bool:
-        """Whether the block goes on, or is about to begin."""
+        """Whether the block is running, or about to begin."""
         if self.recorded(layout):
             with contextlib.suppress(JournalError, OSError):
                 return JournalReader(layout.journal(self.id)).alive()
             return False
         me = (host(), os.getpid(), threading.get_ident())
-        began_here = (self.host, self.pid, self.thread) == me  # and failed, as this one begins
+        began_here = (self.host, self.pid, self.thread) == me  # it failed while it began
         return not began_here and abs(time.time() - self.time) < COMING
 
     def recorded(self, layout: Layout) -> bool:
@@ -64,7 +64,7 @@ class Member:
 
 
 class OpenRun:
-    """The list of one open run, while nobody else can read or change it; see `open_run`.
+    """The list of one open run, while no other thread or process can use it; see `open_run`.
 
     Attributes:
         members: its blocks, oldest first.
@@ -78,14 +78,14 @@ class OpenRun:
         self.members = [member for line in lines if (member := _member(line)) is not None]
 
     def add(self, member: Member) -> None:
-        """Add a block."""
+        """Adds a block."""
         os.write(self._descriptor, b"\n" + json.dumps(asdict(member)).encode() + b"\n")
         self.members.append(member)
 
 
 @contextmanager
 def open_run(path: Path) -> Iterator[OpenRun]:
-    """The list at `path`, made if it is missing, for this thread alone.
+    """Opens the list at `path` for this thread alone, and creates it if it is missing.
 
     Raises:
         OSError: it cannot be written.
@@ -110,14 +110,14 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def _member(line: bytes) -> Member | None:
-    """What a line says; None where it says nothing, as the torn line of a killed process."""
+    """Decodes a line; None if it is no block, such as the torn line of a killed process."""
     try:
         data: Any = json.loads(line)
         if not all(isinstance(data[name], kinds) for name, kinds in _KINDS.items()):
             return None
-        found = Member(**{name: data[name] for name in _KINDS})
-        for run_id in (found.id, found.head):
-            Layout(Path()).journal(run_id)  # only ids of ours become file names
+        member = Member(**{name: data[name] for name in _KINDS})
+        for run_id in (member.id, member.head):
+            Layout(Path()).journal(run_id)  # only lrtrack's own ids become file names
     except (JournalError, KeyError, RecursionError, TypeError, ValueError):
         return None
-    return found
+    return member

@@ -1,10 +1,10 @@
-"""What a full disk does not take of a journal: kept on another disk, and moved back later.
+"""What a full disk refuses of a journal: kept on another disk, and moved back later.
 
-A part is a file in a private directory of the user's, itself in the format of a journal. Its first
-event names the journal and how long that was, and then come frames as they will stand there.
-Whoever next has the journal to himself (its writer, a shipper, `lrtrack sync`, a report) appends
-them. Doing so twice, or being killed in the middle, adds nothing twice: what the journal has after
-that length is compared with the part first.
+A part is a file in a private directory of the user's, in the format of a journal. Its first event
+names the journal and its length at that time; then come the frames that belong behind it. The next
+process that has the journal to itself (its writer, a shipper, `lrtrack sync`, a report) appends
+them. Doing so twice, or being killed in the middle, adds nothing twice: the journal's bytes after
+that length are compared with the part first.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Overflow:
         return self._path.parent
 
     def append(self, frame: bytes) -> bool:
-        """Keep a frame, after those before it; False where no disk takes it."""
+        """Stores a frame behind those before it; returns False if no disk takes it."""
         if self._part is not None and self._write(frame):
             return True
         current = self.place.parent
@@ -61,7 +61,7 @@ class Overflow:
         return any(self._begin(place) and self._write(frame) for place in others)
 
     def move_to(self, file: JournalFile) -> None:
-        """Append all that is kept to the journal, which is open.
+        """Appends everything that is stored to the open journal.
 
         Raises:
             OSError, JournalError: there is still no room.
@@ -72,13 +72,13 @@ class Overflow:
             self._length = 0
 
     def release(self) -> None:
-        """Let go of the part, which stays."""
+        """Releases the part, which stays."""
         if self._part is not None:
             self._part.close()
             self._part = None
 
     def _begin(self, place: Path) -> bool:
-        """Begin a part in this directory, if that has room."""
+        """Starts a part in this directory, if that has room."""
         self.release()
         path = place / _FOLDER / f"{self._journal.stem}.{time.time_ns():020d}{_SUFFIX}"
         try:
@@ -111,7 +111,7 @@ class Overflow:
 
 
 def merge(journal: Path) -> None:
-    """Append to a journal what its writer could not, if anything; nothing while it is written.
+    """Appends to a journal what its writer could not; does nothing while it is written.
 
     Raises:
         OSError: there is still no room.
@@ -131,14 +131,14 @@ def merge(journal: Path) -> None:
 
 
 def merge_all(directory: Path) -> None:
-    """`merge` all journals in a directory, as far as that is possible now."""
+    """Merges all journals in a directory, as far as that is possible now."""
     for journal in dict.fromkeys(_waiting(directory)):
         with contextlib.suppress(OSError, JournalError):
             merge(journal)
 
 
 def merge_into(number: int, journal: Path) -> None:
-    """Append the parts of a journal to the open file, and delete them.
+    """Appends the parts of a journal to the open file, and deletes them.
 
     Args:
         number: the descriptor of the journal, locked.
@@ -155,17 +155,17 @@ def merge_into(number: int, journal: Path) -> None:
 
 
 def _parts(journal: Path) -> Iterator[Path]:
-    """Parts of a journal, in the order in which they were written."""
-    found: list[Path] = []
+    """Returns the parts of a journal, in the order in which they were written."""
+    parts: list[Path] = []
     for place in private_directories(create=False):
-        found += (place / _FOLDER).glob(f"{journal.stem}.*{_SUFFIX}")
-    for part in sorted(found, key=lambda path: path.name):
+        parts += (place / _FOLDER).glob(f"{journal.stem}.*{_SUFFIX}")
+    for part in sorted(parts, key=lambda path: path.name):
         if _journal_of(part) == Path(os.path.realpath(journal)):
             yield part
 
 
 def _waiting(directory: Path) -> Iterator[Path]:
-    """Journals in a directory that have parts."""
+    """Yields the journals in a directory that have parts."""
     for place in private_directories(create=False):
         for part in (place / _FOLDER).glob(f"*{_SUFFIX}"):
             journal = _journal_of(part)
@@ -180,14 +180,14 @@ def _journal_of(part: Path) -> Path | None:
 
 
 def _head(part: Path) -> tuple[int, int]:
-    """Where the frames of a part begin, and where in the journal the first of them belongs."""
+    """Returns where the frames of a part begin, and where in the journal the first one belongs."""
     end, event = _event(part)
     at = event.get("at")
     return end, at if isinstance(at, int) else 0
 
 
 def _event(part: Path) -> tuple[int, dict[str, Any]]:
-    """Where the first event of a part ends, and the event; 0 and none of a torn part."""
+    """Returns where the first event of a part ends, and the event; 0 and none for a torn part."""
     try:
         for entry in JournalReader(part).entries():
             if entry.event is not None and entry.event["event"] == _EVENT:
@@ -199,7 +199,7 @@ def _event(part: Path) -> tuple[int, dict[str, Any]]:
 
 
 def _append_rest(number: int, at: int, source: Any, begin: int) -> None:
-    """Append what the open file does not have of `source`, whole or not at all."""
+    """Appends what the open file lacks of `source`, all of it or nothing."""
     size = os.fstat(number).st_size
     there = max(size - at, 0)
     known = 0

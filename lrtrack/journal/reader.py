@@ -1,4 +1,4 @@
-"""Reading journals: from any offset, while they grow, whatever tore or damaged them."""
+"""Reads journals: from any offset, while they grow, and whatever is torn or damaged."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from lrtrack.journal.framing import FORMAT, HEAD, MAGIC, MAX_PAYLOAD, PREAMBLE, 
 from lrtrack.journal.layout import open_regular
 from lrtrack.records import Run, State, diagnoses_from, suggestions_from
 
-#: Bytes read at once: bounds memory on long journals. Nearly every frame is far smaller; for one
-#: that is not, more is read, up to what a frame may be.
+#: Bytes read at once, which bounds memory on long journals. Nearly every frame is far smaller; for
+#: a larger one more is read, up to the largest frame.
 CHUNK = 16 * 2**20
 LARGEST = 2 * MAX_PAYLOAD
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended, by its own word, and what only its end knows: see `Run`."""
+    """How a run says that it ended, and what is only known at its end: see `Run`."""
 
     state: State
     time: float
@@ -39,11 +39,11 @@ class Ending:
 
     @property
     def tells(self) -> bool:
-        """Whether the end knows more of the run than its begin."""
+        """Whether the end adds anything to what was known at the start."""
         return bool(self.suggestions) or self.diagnoses is not None
 
     def completed(self, run: Run) -> Run:
-        """The run, with what only its end knows."""
+        """Returns the run with what is only known at its end."""
         return replace(run, suggestions=self.suggestions or run.suggestions,
                        diagnoses=self.diagnoses)  # fmt: skip
 
@@ -52,10 +52,10 @@ class JournalReader:
     """One journal file.
 
     Attributes:
-        damage: what was found damaged so far, by whatever was read.
+        damage: the damage that was found so far.
 
     Raises:
-        JournalError: the file is missing, is no journal, or is of a later format.
+        JournalError: the file is missing, is no journal, or has a later format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -67,8 +67,8 @@ class JournalReader:
         except OSError as error:
             raise JournalError(f"cannot read {path}: {error}") from error
         if head != PREAMBLE:
-            said = re.match(rb"lrtrack journal (\d+)", head)
-            later = said is not None and int(said[1]) > FORMAT
+            version = re.match(rb"lrtrack journal (\d+)", head)
+            later = version is not None and int(version[1]) > FORMAT
             hint = "it was written by a later lrtrack: upgrade" if later else "it is not a journal"
             raise JournalError(f"cannot read {path}: {hint}")
 
@@ -90,14 +90,14 @@ class JournalReader:
 
     @cached_property
     def claimed_run(self) -> Run:
-        """The run's identity as the journal has it, whoever wrote it: to be shown, not acted on."""
+        """The run's identity in the journal, whoever wrote it: for display, not to be acted on."""
         try:
             return Run.from_dict(self._identity["run"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise JournalError(f"cannot read {self.path}: {error!r}") from error
 
     def adopt(self) -> None:
-        """Accept a journal that somebody else wrote, as its first record is now.
+        """Accepts a journal that somebody else wrote, as its first record is now.
 
         Raises:
             JournalError: it has no readable record, or the acceptance cannot be stored.
@@ -109,7 +109,9 @@ class JournalReader:
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
-        """The first event that describes the run (of a resumed run if the first was lost)."""
+        """Returns the first event that describes the run (of a resumed run, if the first was
+        lost).
+        """
         for entry in self.entries():
             if entry.event is not None and entry.event["event"] in ("run", "resume"):
                 return entry.event
@@ -117,10 +119,12 @@ class JournalReader:
         raise JournalError(f"{self.path} says nothing about its run{why}")
 
     def entries(self, offset: int = 0) -> Iterator[Entry]:
-        """Whole entries from byte `offset` to the present end; what is none goes to `damage`."""
+        """Yields complete entries from byte `offset` to the present end; the rest goes to
+        `damage`.
+        """
         with open_regular(self.path) as file:
             at, size = offset, CHUNK
-            sound = max(at, len(PREAMBLE))  # all before is read, or was passed over for a reason
+            sound = max(at, len(PREAMBLE))  # everything before is read, or was skipped for a reason
             while True:
                 file.seek(at)
                 data = file.read(size)
@@ -134,7 +138,7 @@ class JournalReader:
                     if entry is None:
                         self.damage.add(frame.start, frame.end)
                         continue
-                    self.damage.remove(frame.start)  # half of it may have been met before
+                    self.damage.remove(frame.start)  # half of it may have been seen before
                     yield entry
                 if len(data) < size:
                     self._tail(file, sound, at + len(data))
@@ -143,13 +147,14 @@ class JournalReader:
                     at, size = end, CHUNK
                 elif size < LARGEST:
                     size *= 2
-                else:  # nothing but rubbish: step over half of it
+                else:  # only damaged bytes: skip half of them
                     at, size = at + size // 2, CHUNK
 
     def stands(self, offset: int, skip: int) -> bool:
-        """Whether a reader may have stopped at byte `offset`, after `skip` rows of what is there.
+        """Returns whether a reader may have stopped at byte `offset`, after `skip` rows there.
 
-        False of a place that lies in no journal of this run, as in a cursor that was tampered with.
+        False for a position that is in no journal of this run, as in a cursor that was tampered
+        with.
         """
         if offset in (0, self.size()):
             return skip == 0
@@ -165,13 +170,13 @@ class JournalReader:
         return rows is not None and skip < rows.num_rows
 
     def inspect(self) -> Damage:
-        """Read all of it, for its damage alone."""
+        """Reads the whole journal to find its damage."""
         for _ in self.entries():
             pass
         return self.damage
 
     def _passed_over(self, file: BinaryIO, start: int, end: int, after: Entry | None) -> None:
-        """Note bytes that are no frame, unless a killed writer left them to a later one."""
+        """Records bytes that are no frame, unless a killed writer left them to a later one."""
         event = after.event if after is not None else None
         resumed = event is not None and event["event"] == "resume"
         if resumed and self._cut_off(file, start, end):
@@ -180,7 +185,7 @@ class JournalReader:
             self.damage.add(start, end)
 
     def _tail(self, file: BinaryIO, start: int, end: int) -> None:
-        """Note bytes after the last frame, unless they may yet become one, or never will."""
+        """Records bytes after the last frame, unless they can still become one, or never will."""
         if start < end and not self._cut_off(file, start, end):
             self.damage.add(start, end)
         else:
@@ -192,7 +197,7 @@ class JournalReader:
         return cut_off(file.read(HEAD), end - start)
 
     def alive(self) -> bool:
-        """Whether some process still holds this journal open for writing."""
+        """Returns whether some process still has this journal open for writing."""
         with open_regular(self.path) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -201,15 +206,16 @@ class JournalReader:
         return False
 
     def size(self) -> int:
-        """Bytes in the file now."""
+        """Returns the file's present size in bytes."""
         return self.path.stat().st_size
 
     def table(self) -> tuple[pa.Table, Ending | None]:
-        """All rows, merged to one a step in ascending order, and the ending if there is one.
+        """Returns all rows, merged to one per step in ascending order, and the ending if there is
+        one.
 
         Returns:
-            A table with columns `step` int64, `time` float64, then one nullable float64 column a
-            metric in order of appearance; and how the run ended, None without a word of it.
+            A table with columns `step` int64, `time` float64, then one nullable float64 column per
+            metric in order of appearance; and how the run ended, None if the journal does not say.
         """
         batches: list[pa.RecordBatch] = []
         ending = None
@@ -223,7 +229,7 @@ class JournalReader:
 
 
 def merge(batches: list[pa.RecordBatch]) -> pa.Table:
-    """Join row batches into one table with one row a step; later values win."""
+    """Joins row batches into one table with one row per step; later values win."""
     if not batches:
         return pa.table({"step": pa.array([], pa.int64()), "time": pa.array([], pa.float64())})
     tables = [pa.Table.from_batches([batch]) for batch in batches]
@@ -237,13 +243,13 @@ def merge(batches: list[pa.RecordBatch]) -> pa.Table:
         present = np.flatnonzero(table[name].is_valid().to_numpy())
         source = np.full(len(unique), -1)
         source[group[present]] = present  # of repeated indices numpy keeps the last one
-        taken = pa.array(source, pa.int64(), mask=source < 0)
-        columns[name] = table[name].combine_chunks().take(taken)
+        indices = pa.array(source, pa.int64(), mask=source < 0)
+        columns[name] = table[name].combine_chunks().take(indices)
     return pa.table(columns)
 
 
 def ending_of(event: dict[str, Any]) -> Ending | None:
-    """What an `end` event says; None for other events."""
+    """Returns the ending in an `end` event; None for other events."""
     if event.get("event") != "end":
         return None
     try:

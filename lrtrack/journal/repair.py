@@ -1,6 +1,6 @@
-"""Putting back a journal that somebody deleted while its run goes on.
+"""Restores a journal that was deleted while its run is running.
 
-The writer still holds the file, so nothing that it has written is gone until it lets go.
+The writer still has the file open, so nothing that it has written is lost before it closes it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _PART = 2**24
 
 
 def restored(file: Descriptor, path: Path) -> Descriptor:
-    """Put a copy of the open file at `path`, and return it, open and locked like the file.
+    """Puts a copy of the open file at `path`, and returns it, open and locked like the file.
 
-    What lies there meanwhile, an older copy of the same run, is replaced.
+    An older copy of the same run at `path` is replaced.
 
     Raises:
-        OSError: that cannot be done now, or another process is writing what lies there.
+        OSError: that is impossible at present, or another process is writing the file there.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _refuse_where_written(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)  # of an attempt that was killed
+    draft.unlink(missing_ok=True)  # left by an attempt that was killed
     copy = Descriptor(draft)
     try:
         fcntl.flock(copy.number, fcntl.LOCK_EX | fcntl.LOCK_NB)

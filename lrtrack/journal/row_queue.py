@@ -41,11 +41,11 @@ class RowQueue:
         self._warn = warn
 
     def __len__(self) -> int:
-        """Rows that wait."""
+        """Returns the number of waiting rows."""
         return len(self._rows)
 
     def amend(self, step: int, when: float, metrics: Mapping[str, float]) -> None:
-        """Add metrics to the row of a step, or put a row of their own at the end."""
+        """Adds metrics to the row of a step, or adds a row with them at the end."""
         with self._lock:
             if self._rows and self._rows[-1][0] == step:
                 self._rows[-1][2].update(metrics)
@@ -53,17 +53,17 @@ class RowQueue:
                 self._rows.append((step, when, dict(metrics)))
 
     def drop_oldest(self, count: int) -> None:
-        """Drop up to `count` rows."""
+        """Drops up to `count` rows."""
         with self._lock:
             for _ in range(min(count, len(self._rows))):
                 self._rows.popleft()
 
     def take(self, most_rows: int, most_values: int) -> Iterator[tuple[bytes, NDArray[np.int64]]]:
-        """Take all rows, as frames.
+        """Takes all rows, as frames.
 
         Args:
-            most_rows: rows in one frame at most.
-            most_values: values in one frame, roughly, at most.
+            most_rows: the most rows in one frame.
+            most_values: roughly the most values in one frame.
 
         Returns:
             Each frame, and its steps, shape (rows in it,).
@@ -91,6 +91,6 @@ class RowQueue:
         try:
             if self._on_rows is not None:
                 self._on_rows(steps, metrics)
-        except Exception as error:  # looking at the rows must not keep them from the file
+        except Exception as error:  # a fault in the callback must not keep the rows from the file
             self._on_rows = None
             self._warn("look", "could not look at the rows of", error)

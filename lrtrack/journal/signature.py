@@ -1,6 +1,6 @@
-"""Who wrote a journal: only this user's own journals count, until they accept another one.
+"""Shows who wrote a journal: only this user's own journals count, until the user accepts another.
 
-A journal says where its steps are to be sent and with which settings. One that came with a clone,
+A journal says where its steps are sent and with which settings. A journal that came with a clone,
 an archive or a shared directory must not decide that, so the writer signs its first record with
 the user's key. File ownership is not enough: an unpacked archive belongs to whoever unpacked it.
 """
@@ -23,7 +23,7 @@ _APPROVALS = "approved-journals"
 
 
 def signed(run: Mapping[str, Any]) -> dict[str, Any]:
-    """The contents of an event that describes a run, with the user's signature.
+    """Returns the contents of an event that describes a run, with the user's signature.
 
     Raises:
         JournalError: as for `sign`.
@@ -32,7 +32,7 @@ def signed(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sign(run: Mapping[str, Any]) -> str:
-    """The signature of a run's record.
+    """Returns the signature of a run's record.
 
     Args:
         run: what `Run.to_dict` returns.
@@ -44,7 +44,9 @@ def sign(run: Mapping[str, Any]) -> str:
 
 
 def counts(event: Mapping[str, Any]) -> bool:
-    """Whether this user wrote, or has accepted, the `run` or `resume` event of a journal."""
+    """Returns whether this user wrote, or has accepted, the `run` or `resume` event of a
+    journal.
+    """
     content = _canonical(event.get("run"))
     if user_state.is_signed(_PURPOSE, content, event.get(FIELD)):
         return True
@@ -55,13 +57,13 @@ def counts(event: Mapping[str, Any]) -> bool:
 
 
 def approve(event: Mapping[str, Any], path: Path) -> None:
-    """Accept the run that an event of somebody else's journal describes, as it is now.
+    """Accepts the run that an event of a foreign journal describes, as it is now.
 
-    A record that changes afterwards has to be accepted again.
+    A record that changes afterwards must be accepted again.
 
     Args:
         event: the journal's first event.
-        path: the journal, noted for whoever looks at the list of approvals.
+        path: the journal, noted for people who read the list of approvals.
 
     Raises:
         JournalError: the approval cannot be stored.
@@ -79,5 +81,5 @@ def _approval(content: bytes) -> Path:
 
 
 def _canonical(run: object) -> bytes:
-    """One text for equal records, whatever the order of their keys."""
+    """Returns the same text for equal records, whatever the order of their keys."""
     return json.dumps(run, sort_keys=True, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""Rows on their way into a journal: columns first, then a frame."""
+"""Turns rows into columns, and columns into frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lrtrack.journal.framing import Kind, encode
 #: step, time, metrics; metrics may still hold values that `settle` turns into floats.
 Row = tuple[int, float, dict[str, Any]]
 Settle = Callable[[Sequence[Row]], None]
-#: Metric name → values, shape (n,), and which are there, shape (n,), None where all are.
+#: Metric name → values, shape (n,), and which are present, shape (n,), None if all are.
 Columns = dict[str, tuple[NDArray[np.float64], NDArray[np.bool_] | None]]
 #: Called with steps, shape (n,), and metrics.
 OnRows = Callable[[NDArray[np.int64], Columns], None]
@@ -24,14 +24,14 @@ OnRows = Callable[[NDArray[np.int64], Columns], None]
 def columns_of(
     rows: Sequence[Row], settle: Settle | None
 ) -> tuple[np.ndarray, np.ndarray, Columns]:
-    """Steps, times and metrics of rows; a metric is 0 where it is absent."""
+    """Returns steps, times and metrics of rows; a metric is 0 where it is absent."""
     if settle is not None:
         settle(rows)
     names = dict.fromkeys(name for _, _, metrics in rows for name in metrics)
     steps = np.array([step for step, _, _ in rows], dtype=np.int64)
     times = np.array([when for _, when, _ in rows], dtype=np.float64)
-    found = {name: _column([metrics.get(name) for *_, metrics in rows]) for name in names}
-    return steps, times, found
+    columns = {name: _column([metrics.get(name) for *_, metrics in rows]) for name in names}
+    return steps, times, columns
 
 
 def _column(values: Sequence[float | None]) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
@@ -43,7 +43,7 @@ def _column(values: Sequence[float | None]) -> tuple[NDArray[np.float64], NDArra
 
 
 def encode_rows(steps: NDArray[np.int64], times: NDArray[np.float64], metrics: Columns) -> bytes:
-    """One frame that holds the rows."""
+    """Encodes the rows as one frame."""
     columns = [_arrow(steps), _arrow(times), *(_arrow(*column) for column in metrics.values())]
     batch = pa.record_batch(columns, names=["step", "time", *metrics])
     sink = pa.BufferOutputStream()
@@ -53,15 +53,15 @@ def encode_rows(steps: NDArray[np.int64], times: NDArray[np.float64], metrics: C
 
 
 def warm_up() -> None:
-    """Do once what else the first frame would have to."""
+    """Does once what the first frame would otherwise have to do."""
     encode_rows(*columns_of([(0, 0.0, {"loss": 0.0})], None))
 
 
 def _arrow(values: NDArray[Any], present: NDArray[np.bool_] | None = None) -> pa.Array:
-    """An Arrow array, null where `present` is False.
+    """Makes an Arrow array, null where `present` is False.
 
-    From buffers, because `pa.array` imports pandas at its first call: 0.3 s in the middle of
-    somebody's training.
+    From buffers, because `pa.array` imports pandas at its first call: 0.3 s in the middle of a
+    training.
     """
     valid = None if present is None else pa.py_buffer(np.packbits(present, bitorder="little"))
     kind = pa.from_numpy_dtype(values.dtype)
@@ -69,7 +69,7 @@ def _arrow(values: NDArray[Any], present: NDArray[np.bool_] | None = None) -> pa
 
 
 def sound(rows: Sequence[Row]) -> Iterator[Row]:
-    """The rows without the values and names that a journal cannot hold."""
+    """Removes the values and names that a journal cannot hold from the rows."""
     for step, when, metrics in rows:
         found = {}
         for name, value in metrics.items():

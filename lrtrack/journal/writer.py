@@ -1,8 +1,8 @@
-"""Writing one run's journal: the training thread only appends to a list.
+"""Writes one run's journal: the training thread only appends to a list.
 
-A thread carries the list to the file a few times a second; what reaches the file survives the
-process. Nobody else touches the file: others ask the thread and wait, so that Ctrl-C ends the
-waiting and never a write. A step's rows may come in several parts: for a reader, later values win.
+A thread moves the list to the file a few times a second, and what is in the file survives the
+process. Only this thread touches the file: others ask it and wait, so that Ctrl-C ends the waiting
+and never a write. A step's rows may come in several parts; later values win.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from lrtrack.records import Run, State
 PERIOD = 0.25
 #: Seconds between two parts of the work of one write: more than a short step takes.
 BREATH = 0.002
-#: Rows and about as many values in one frame at most; rows kept in memory while the disk refuses.
+#: The most rows, and about the most values, in one frame; rows kept in memory for a full disk.
 FRAME_ROWS = 4096
 FRAME_VALUES = 2**20
 BACKLOG_ROWS = 200_000
-#: Seconds between two looks of a waiting thread whether the writer's thread still runs.
+#: Seconds between two checks of a waiting thread whether the writer's thread still runs.
 LOOK = 0.1
 
 _open_writers: weakref.WeakSet[JournalWriter] = weakref.WeakSet()
 
-#: What the writer's thread is asked to do; returns whether that was its last work.
+#: A request to the writer's thread; returns whether that was its last work.
 _Order = Callable[[], bool]
 
 
@@ -56,12 +56,12 @@ class JournalWriter:
         path: the journal file; created with mode 0600, or continued.
         run: written as the first event of a new file, as a `resume` event otherwise.
         settle: turns device values of rows into floats, in place, before they are written.
-        on_tick: called by the writer's thread at each period, for the caller's own upkeep.
-        on_rows: called with rows that go to the file, in order, by whichever thread brings them.
-        on_lost: called before and after a deleted journal is put back, to put back what else was
-            there.
-        overflow: keeps on another disk what this one does not take.
-        is_abandoned: says that nobody will ever close this journal: it ends as FAILED.
+        on_tick: called by the writer's thread at each period, for the caller's own maintenance.
+        on_rows: called with rows that go to the file, in order, by the thread that writes them.
+        on_lost: called before and after a deleted journal is restored, to restore other deleted
+            files.
+        overflow: stores on another disk what this one does not take.
+        is_abandoned: returns whether this journal will never be closed: then it ends as FAILED.
 
     Raises:
         JournalError: the file cannot be created, or another process is writing it.
@@ -92,7 +92,7 @@ class JournalWriter:
         self._is_closed = self._gives_way = False
         self._tick_at = time.monotonic() + PERIOD
         self._thread = threading.Thread(target=self._work, name="lrtrack-journal", daemon=True)
-        warm_up()  # now, as the first use takes ten times as long as any other
+        warm_up()  # now, because the first use takes ten times as long as any other
         identity = signature.signed(run.to_dict())
         self._file = JournalFile(path)
         self._frames = FrameQueue(self._file, overflow, self._warn)
@@ -107,40 +107,40 @@ class JournalWriter:
 
     @property
     def kept_in(self) -> str | None:
-        """The directory that has what the journal's disk did not take; None if it took all."""
+        """The directory that has what the journal's disk refused; None if it took everything."""
         return self._frames.kept_in
 
     def append(self, step: int, when: float, metrics: dict[str, Any]) -> None:
-        """Begin the record of a step; the record before it is complete."""
+        """Starts the record of a step; the record before it is complete."""
         self.appended((step, when, metrics))
 
     def event(self, name: str, **data: Any) -> None:
-        """Write an event after all rows so far."""
+        """Writes an event after all rows so far."""
         self._ask(lambda: self._write_event(name, data))
 
     def flush(self) -> None:
-        """Bring all rows so far into the file."""
+        """Writes all rows so far to the file."""
         self._ask(self._flush)
 
     def close(self, state: State, *, wait: bool = True, **data: Any) -> None:
-        """End the run and release the file; of several calls, the first one counts.
+        """Ends the run and releases the file; of several calls, the first one counts.
 
         Args:
             state: how the run ended.
             wait: until that is written. It is written in any case, whatever interrupts this call.
-            **data: what only the end knows.
+            **data: what is only known at the end.
         """
         self._orders.put(lambda: self._end(state, data))
         if wait:
             self._wait(self._ended)
 
     def release(self) -> None:
-        """Let go of the file without ending the run."""
+        """Releases the file without ending the run."""
         self._orders.put(self._leave)
         self._wait(self._ended)
 
     def _ask(self, work: Callable[[], Any]) -> None:
-        """Have the writer's thread do something, and wait until it has."""
+        """Gives the writer's thread a request, and waits until it is done."""
         if threading.get_ident() == self._thread.ident:
             work()
             return
@@ -169,7 +169,7 @@ class JournalWriter:
         while not last:
             try:
                 last = self._next_order()()
-            except Exception as error:  # training goes on whatever happens here
+            except Exception as error:  # training continues whatever happens here
                 self._trouble("upkeep", "could not write", error)
 
     def _next_order(self) -> _Order:
@@ -195,7 +195,7 @@ class JournalWriter:
         return False
 
     def _begin(self, identity: Mapping[str, Any]) -> None:
-        """Say whose journal it is.
+        """Writes whose journal it is.
 
         Raises:
             JournalError: the disk has no room even for that.
@@ -235,17 +235,19 @@ class JournalWriter:
         self._push()
 
     def _flush(self) -> None:
-        if self._push() or self._frames.spills:  # else they wait as rows, which takes less room
+        if (
+            self._push() or self._frames.spills
+        ):  # otherwise they wait as rows, which takes less memory
             self._take()
             self._push()
 
     def _give_way(self) -> None:
-        """Let the training have the interpreter: else one step would wait for all of this."""
-        if self._gives_way and self._orders.empty():  # else somebody waits for this
+        """Gives the interpreter to the training; otherwise one step would wait for all of this."""
+        if self._gives_way and self._orders.empty():  # otherwise another thread waits for this
             time.sleep(BREATH)
 
     def _keep(self) -> None:
-        """Put the file back at its path where it was deleted, or closed by other code."""
+        """Restores the file at its path if it was deleted, or closed by other code."""
         if not self._file.is_lost():
             return
         try:
@@ -262,19 +264,19 @@ class JournalWriter:
             )
 
     def _take(self) -> None:
-        """Turn the rows so far into frames that wait to be written."""
+        """Turns the rows so far into frames that wait to be written."""
         for frame, steps in self._rows.take(FRAME_ROWS, FRAME_VALUES):
             self._frames.add(frame, steps)
 
     def _push(self) -> bool:
-        """Write the waiting frames as far as the disk takes them; whether it took all."""
+        """Writes the waiting frames as far as the disk takes them; returns whether it took all."""
         if self._frames.push():
             return True
         self._trim()
         return False
 
     def _trim(self) -> None:
-        """Drop the oldest rows, and no event, where more wait than memory should hold."""
+        """Drops the oldest rows, but no event, if more wait than memory should hold."""
         excess = len(self._frames) + len(self._rows) - BACKLOG_ROWS
         if excess <= 0:
             return
