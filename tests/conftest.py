@@ -303,32 +303,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return math.ceil(1.5 * (os.cpu_count() or 1))
 
 
-#: What takes longest beside tests that are much like it: `tox -e soak` has them all.
-_SOAK = (
-    "test_servers.py::test_a_server_that_goes_away_at_the_end",
-    "test_servers.py::test_a_locked_database[behind a server]",
-    "test_requests.py::test_a_slow_server_holds_nothing_up",
-    "test_disks.py::test_everything_deleted_and_the_shipper_killed",
-    "test_disks.py::test_journals_deleted_under_a_run",
-    "shipping/test_faults.py::test_credentials_stay_out_of_everything",
-    "shipping/test_faults.py::test_a_server_down_at_the_start_costs_one_warning",
-    "test_sync_command.py::test_a_tracker_that_is_down_loses_nothing",
-    "test_demo.py::test_command_twice",
-    "test_mlflow_postgres.py::test_a_server_whose_database_starts_again",
-    "test_suggestions.py::test_handwritten_digits[1-Adam]",
-    "test_secrets.py::test_a_server_that_is_down[a URI]",
-    "test_secrets.py::test_a_server_that_is_down[a database]",
-    "test_ray.py::test_random_configurations_run_with_all_seeds",
-    "test_wandb_faults.py::test_a_killed_shipper[True]",
-    "test_servers.py::test_a_wandb_server_with_troubles_of_its_own[graphql]",
-)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out, of the whole suite, what is the soak's."""
+    """Skips tests marked `soak` in runs of the whole suite; `tox -e soak` runs them all."""
     if os.environ.get("LRTRACK_SOAK", "") != "1" and len({item.path for item in items}) > 20:
         for item in items:
-            if item.nodeid.endswith(_SOAK):
+            if item.get_closest_marker("soak") is not None:
                 item.add_marker(pytest.mark.skip(reason="takes long: tox -e soak"))
 
 
@@ -350,6 +329,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         cases = {test.rpartition("-")[0] for test in _conformance}
         trackers = {test.rpartition("-")[2] for test in _conformance}
         terminalreporter.write_line(
-            f"conformance: {len(cases)} cases × {len(trackers)} trackers, "
+            f"conformance: {len(cases)} cases in up to {len(trackers)} trackers, "
             f"{passed} of {len(_conformance)} passed"
         )

@@ -116,6 +116,7 @@ def steps(place: Path) -> int:
     return history.steps.size
 
 
+@pytest.mark.soak
 def test_a_tracker_that_is_down_loses_nothing(command_line, queue, server, layout: Layout):
     """Exit status 1 with the reason; the journal stays as it was, and arrives when it can."""
     run_id = queue(uri=server.uri)

@@ -21,7 +21,7 @@ class Chosen(Protocols, Delivering):
     test_a_killed_training_has_failed = None
 
 
-class TestWandb(TrackerContract if "LRTRACK_SOAK" in os.environ else Chosen):  # type: ignore[misc]
+class TestWandb(TrackerContract if os.environ.get("LRTRACK_SOAK") == "1" else Chosen):  # type: ignore[misc]
     """The W&B tracker keeps the contract with a loopback server that shows rows with a delay."""
 
     raw_filter = "config.lrtrack.value.seed = 0"

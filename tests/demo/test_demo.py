@@ -101,6 +101,7 @@ def test_command(command_line: Command) -> None:
     assert len(json.loads(compared.stdout)["schedules"]) == SCHEDULES
 
 
+@pytest.mark.soak
 def test_command_twice(command_line: Command) -> None:
     """A second run of the command adds runs with new seeds."""
     for _ in range(2):

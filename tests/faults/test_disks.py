@@ -232,6 +232,7 @@ def test_a_directory_that_takes_no_new_files_for_a_while(
     assert delivered.losses() == truth(trainings.steps("immutable"))
 
 
+@pytest.mark.soak
 def test_journals_deleted_under_a_run(
     fork_server: Callable[..., Any],
     store: str,
@@ -262,6 +263,7 @@ def test_journals_deleted_under_a_run(
     assert warnings(trainings.said()) == []
 
 
+@pytest.mark.soak
 def test_everything_deleted_and_the_shipper_killed(
     fork_server: Callable[..., Any],
     store: str,

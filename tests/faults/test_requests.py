@@ -139,6 +139,7 @@ def test_what_a_server_refuses_for_good(
     everything_once(stored(served.uri))
 
 
+@pytest.mark.soak
 def test_a_slow_server_holds_nothing_up(served, proxy, stored, within_seconds):
     """With 2 s before each answer, the block ends in time and everything arrives once."""
     proxy.delay = 2.0

@@ -73,6 +73,7 @@ def test_a_server_that_is_away_from_the_middle_on(
     everything_once(stored(server.uri))
 
 
+@pytest.mark.soak
 def test_a_server_that_goes_away_at_the_end(
     server, stored, monkeypatch, living_shippers, kill_shippers, within_seconds
 ):
@@ -109,7 +110,9 @@ def test_a_server_that_never_comes(
     assert history.metrics["loss"].tolist() == [loss for _, loss in truth(STEPS)]
 
 
-@pytest.mark.parametrize("shape", ["embedded", "behind a server"])
+@pytest.mark.parametrize(
+    "shape", ["embedded", pytest.param("behind a server", marks=pytest.mark.soak)]
+)
 def test_a_locked_database(
     shape, store, server, stored, clean_place, monkeypatch, repeats, within_seconds
 ):
@@ -149,7 +152,7 @@ def test_a_server_that_comes_and_goes(server, stored, monkeypatch, repeats, with
     everything_once(stored(server.uri), count * 300)
 
 
-@pytest.mark.parametrize("part", ["graphql", "file_stream"])
+@pytest.mark.parametrize("part", [pytest.param("graphql", marks=pytest.mark.soak), "file_stream"])
 def test_a_wandb_server_with_troubles_of_its_own(wandb_server, command_line, part):
     """After some answers of 500 and 503 from W&B, each row is there once."""
     answers = iter([500, 503, 500])

@@ -168,7 +168,7 @@ def test_a_loss_that_never_falls() -> None:
     ],
     ids=["SGD", "momentum", "Adam"],
 )
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.soak)])
 def test_handwritten_digits(make, start, seed) -> None:
     """At the suggested rate, the network learns nearly as well as at the best of ten rates."""
     digits = load_digits()

@@ -109,12 +109,20 @@ def test_a_server_that_is_up(
 @pytest.mark.parametrize(
     ("uri", "environment"),
     [
-        (f"http://{USER}:{PASSWORD}@127.0.0.1:9", {"MLFLOW_TRACKING_TOKEN": TOKEN}),
+        pytest.param(
+            f"http://{USER}:{PASSWORD}@127.0.0.1:9",
+            {"MLFLOW_TRACKING_TOKEN": TOKEN},
+            marks=pytest.mark.soak,
+        ),
         (
             "http://127.0.0.1:9",
             {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD},
         ),
-        (f"postgresql://{USER}:{PASSWORD}@127.0.0.1:9/runs?sslpassword={TOKEN}", {}),
+        pytest.param(
+            f"postgresql://{USER}:{PASSWORD}@127.0.0.1:9/runs?sslpassword={TOKEN}",
+            {},
+            marks=pytest.mark.soak,
+        ),
     ],
     ids=["a URI", "variables", "a database"],
 )

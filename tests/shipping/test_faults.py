@@ -131,6 +131,7 @@ def test_any_later_run_delivers_what_an_earlier_one_left(
     within_seconds(10, lambda: list(queue.iterdir()) == [])
 
 
+@pytest.mark.soak
 def test_a_server_down_at_the_start_costs_one_warning(
     server, clean_place, monkeypatch, command_line, within_seconds
 ):
@@ -159,6 +160,7 @@ def test_a_server_down_at_the_start_costs_one_warning(
     assert delivered(server.uri, only_run(server.uri).info.run_id) == truth(list(range(50)))
 
 
+@pytest.mark.soak
 def test_credentials_stay_out_of_everything(server, trainer, clean_place, within_seconds):
     """A password in the tracking URI is used but never written to a file or message."""
     server.start()

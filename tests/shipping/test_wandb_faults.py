@@ -101,7 +101,7 @@ def test_a_server_that_is_down(wandb_server, command_line):
     all_there(wandb_server)
 
 
-@pytest.mark.parametrize("forgotten", [False, True])
+@pytest.mark.parametrize("forgotten", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_a_killed_shipper(
     wandb_server, living_shippers, command_line, within_seconds, forgotten: bool
 ):

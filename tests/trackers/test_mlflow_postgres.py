@@ -128,6 +128,7 @@ def test_a_database_that_starts_again_in_the_middle(cluster, monkeypatch, within
     assert stored == [(step, 1 / (1 + step)) for step in range(STEPS)]
 
 
+@pytest.mark.soak
 def test_a_server_whose_database_starts_again(cluster, server, monkeypatch, within_seconds):
     """No step is lost if the database behind `mlflow server` restarts during a run."""
     server.backend = cluster.uri

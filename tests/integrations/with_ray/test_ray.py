@@ -129,6 +129,7 @@ def test_every_trial_is_delivered_though_its_worker_is_gone(swept, store, within
     )
 
 
+@pytest.mark.soak
 def test_random_configurations_run_with_all_seeds(swept, local) -> None:
     """A random configuration is drawn once for all its seeds."""
     results = swept(
