@@ -68,7 +68,7 @@ def _read(pair: tuple[JournalReader, Run]) -> History:
     reader, run = pair
     history = per_run.checked(_history(reader, run))
     if reader.damage:
-        warn(f"{reader.path} is {reader.damage}; what was there is left out")
+        warn(f"{reader.path} is {reader.damage}; damaged records are left out")
     return history
 
 
