@@ -37,7 +37,7 @@ def ended_well(delivered) -> None:
 @pytest.mark.parametrize(
     ("answer", "times", "uploads", "said"),
     [
-        (403, math.inf, 1, "credentials that may do this"),
+        pytest.param(403, math.inf, 1, "credentials that may do this", marks=pytest.mark.soak),
         (413, math.inf, 1, "client_max_body_size"),
         (503, math.inf, 3, "503"),
     ],
