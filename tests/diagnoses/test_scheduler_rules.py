@@ -279,7 +279,7 @@ def test_schedulers_without_a_count(training, track, messages) -> None:
     assert messages() == {}
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("has_length", [True, False])
 def test_a_function_of_unknown_length(training, track, messages, has_length: bool) -> None:
     """LambdaLR has no known length, unless it has the settings of transformers."""
     from functools import partial

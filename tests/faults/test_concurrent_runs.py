@@ -174,6 +174,6 @@ def test_threads_that_deliver_keep_others_away(
 
     assert [name.partition(".")[2] for name in locks] == ["mlflow.lock", "mlflow.lock"]
     assert (synced.returncode, synced.stderr) == (0, "Skipped, still training: 2.\n")
-    assert [text.count("a thread delivers instead") for text in outputs] == [1, 1]
+    assert [text.count("A thread uploads this run instead") for text in outputs] == [1, 1]
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     assert {name: truth(len(each)) for name, each in losses.items()} == losses

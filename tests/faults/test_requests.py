@@ -191,7 +191,7 @@ def test_in_the_users_process_his_own_requests_stay_mlflows(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     before = {name: text for name, text in os.environ.items() if name.startswith("MLFLOW_")}
     proxy.hurt("runs/create", cut="before")
-    with pytest.warns(lrtrack.LRTrackWarning, match="a thread delivers instead"):
+    with pytest.warns(lrtrack.LRTrackWarning, match="A thread uploads this run instead"):
         train(STEPS, flush_timeout=300)
     proxy.hurt("experiments/search", times=2, cut="before")
     names = [experiment.name for experiment in mlflow.MlflowClient(proxy.uri).search_experiments()]
@@ -212,7 +212,7 @@ def test_a_thread_that_waits_for_an_answer_holds_nothing_up(
     proxy.delay = 60.0
     with monkeypatch.context() as patch:
         patch.setattr(spawn.sys, "executable", str(clean_place / "no-such-python"))
-        with pytest.warns(lrtrack.LRTrackWarning, match="a thread delivers|is still running"):
+        with pytest.warns(lrtrack.LRTrackWarning, match="A thread uploads|is still running"):
             end = train(STEPS, flush_timeout=1)
     proxy.heal()
     sync = command_line("sync")

@@ -121,7 +121,8 @@ def test_a_machine_that_tells_nothing(monkeypatch) -> None:
 def test_several_gpus_alike(monkeypatch) -> None:
     """Several equal GPUs are counted in one tag."""
     monkeypatch.setattr(
-        "lrtrack.integrations.mlflow._models", lambda: ["NVIDIA H100", "NVIDIA H100", "NVIDIA T4"]
+        "lrtrack.integrations.mlflow._nvidia_models",
+        lambda: ["NVIDIA H100", "NVIDIA H100", "NVIDIA T4"],
     )
 
     assert MachineTags().tags()["lrtrack.machine.gpu"] == "2 × NVIDIA H100, NVIDIA T4"

@@ -25,7 +25,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
-from lrtrack.shipping import spawn
+from lrtrack.shipping import courier, spawn
 from lrtrack.shipping.credentials import Snapshot, hashes
 from lrtrack.shipping.lock import Lock
 from lrtrack.shipping.spawn import launch
@@ -294,7 +294,7 @@ def test_a_temporary_directory_that_is_removed(
     monkeypatch.setattr("tempfile.tempdir", None)
     if by == "a thread":
         monkeypatch.setattr(spawn, "launch", lambda layout, snapshot: False)
-        monkeypatch.setattr(spawn, "warn", lambda message: None)
+        monkeypatch.setattr(courier, "warn", lambda message: None)
     training = optimizer()
     with lrtrack.track(training, tracker="mlflow", experiment="job", flush_timeout=60) as run:
         training.step()

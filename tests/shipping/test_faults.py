@@ -182,7 +182,7 @@ def test_where_no_process_starts_a_thread_delivers(store, clean_place, monkeypat
     monkeypatch.setattr(spawn.sys, "executable", str(clean_place / "no-such-python"))
     weight = torch.nn.Parameter(torch.ones(()))
     optimizer = torch.optim.SGD([weight], lr=0.5)
-    with pytest.warns(lrtrack.LRTrackWarning, match="a thread delivers instead") as caught:
+    with pytest.warns(lrtrack.LRTrackWarning, match="A thread uploads this run instead") as caught:
         with lrtrack.track(optimizer, experiment="faults", flush_timeout=300):
             for step in range(10):
                 optimizer.zero_grad()

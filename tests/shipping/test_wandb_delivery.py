@@ -116,7 +116,7 @@ def test_a_wrong_key_is_told_once(wandb_server, monkeypatch, clean_place, comman
     """
     wrong = "f" * 40
     monkeypatch.setenv("WANDB_API_KEY", wrong)
-    with pytest.warns(LRTrackWarning, match="refused the API key: the server does not") as caught:
+    with pytest.warns(LRTrackWarning, match="refused the API key: correct or unset") as caught:
         train()
     done = command_line("sync", WANDB_API_KEY=wandb_server.api_key)
 

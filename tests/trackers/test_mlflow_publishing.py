@@ -128,7 +128,7 @@ def test_a_store_that_may_only_be_read(store, written, capfd):
 
 def test_trackers_that_store_no_reports(store, written):
     """Trackers that store no reports are an error alone, and are skipped beside others."""
-    with pytest.raises(UsageError, match=r"'local' and 'memory': mlflow and wandb"):
+    with pytest.raises(UsageError, match=r"'local' and 'memory': only mlflow and wandb"):
         publishers(["local", MemoryTracker()])
 
     assert [tracker.name for tracker in publishers("local,mlflow")] == ["mlflow"]

@@ -93,7 +93,7 @@ def test_a_mistake_is_said_before_the_training(digits) -> None:
     ("setting", "said"),
     [
         ("sys.modules['lightning'] = None", "pip install 'lrtrack[lightning]'"),
-        ("lrtrack._optional.version = lambda package: '2.4.9'", "lrtrack supports 2.5 and later"),
+        ("lrtrack._optional.version = lambda package: '2.4.9'", "lrtrack needs 2.5 or later"),
     ],
     ids=["none", "an old one"],
 )

@@ -172,5 +172,5 @@ def test_an_old_release_is_refused(clean_place) -> None:
     code += "import lrtrack.integrations.transformers"
     process = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
 
-    assert "lrtrack supports 4.50 and later" in process.stderr
+    assert "lrtrack needs 4.50 or later" in process.stderr
     assert "pip install -U 'lrtrack[transformers]' 'transformers>=4.50'" in process.stderr
