@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 # Packages beside the tests, which pytest imports one by one.
@@ -23,6 +24,10 @@ for _name in ("wandb_loopback", "postgres", "fixtures"):
     sys.modules[_name] = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules[_name])
 loopback = importlib.import_module("wandb_loopback.plugin").loopback
+
+# A busy machine may take any time for an example.
+hypothesis.settings.register_profile("lrtrack", deadline=None)
+hypothesis.settings.load_profile("lrtrack")
 
 pytest_plugins = ["fixtures.isolation", "fixtures.servers", "fixtures.programs"]
 
