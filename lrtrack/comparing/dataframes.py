@@ -56,7 +56,7 @@ def runs_frame(comparison: ComparisonResult) -> pd.DataFrame:
     `optimizer.…`, `config.…` and `tags.…`. A field that a run lacks is NaN or None.
     """
     rows = [
-        {"label": label} | _identity(history) | _figures(figures) | _settings(history)
+        _run_row(label, history.fields(), figures)
         for label, figures, history in zip(
             _labels(comparison), comparison.runs, comparison.histories, strict=True
         )
@@ -129,18 +129,15 @@ def _metrics(histories: Sequence[History], metrics: str | Sequence[str] | None) 
     return names
 
 
-def _identity(history: History) -> dict[str, Any]:
-    row = history.fields()
-    return {name: row.get(name) for name in _IDENTITY}
-
-
-def _figures(figures: RunSummary) -> dict[str, Any]:
-    names = [field.name for field in fields(figures) if field.name not in _IN_IDENTITY]
-    return {name: getattr(figures, name) for name in names}
-
-
-def _settings(history: History) -> dict[str, Any]:
-    return {n: value for n, value in history.fields().items() if n.startswith(_SETTINGS)}
+def _run_row(label: str, values: Mapping[str, Any], figures: RunSummary) -> dict[str, Any]:
+    """One run's row: its identity, its figures and its settings, in this order."""
+    figure_names = [field.name for field in fields(figures) if field.name not in _IN_IDENTITY]
+    return {
+        "label": label,
+        **{name: values.get(name) for name in _IDENTITY},
+        **{name: getattr(figures, name) for name in figure_names},
+        **{name: value for name, value in values.items() if name.startswith(_SETTINGS)},
+    }
 
 
 def _row(schedule: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,8 +32,7 @@ PERIOD = 0.25
 #: Seconds between two parts of the work of one write: more than a short step takes.
 BREATH = 0.002
 #: The most rows, and about the most values, in one frame; rows kept in memory for a full disk.
-FRAME_ROWS = 4096
-FRAME_VALUES = 2**20
+FRAME_ROWS, FRAME_VALUES = 4096, 2**20
 BACKLOG_ROWS = 200_000
 #: Seconds between two checks of a waiting thread whether the writer's thread still runs.
 LOOK = 0.1
@@ -58,8 +57,7 @@ class JournalWriter:
         settle: turns device values of rows into floats, in place, before they are written.
         on_tick: called by the writer's thread at each period, for the caller's own maintenance.
         on_rows: called with rows that go to the file, in order, by the thread that writes them.
-        on_lost: called before and after a deleted journal is restored, to restore other deleted
-            files.
+        on_lost: called before and after a deleted journal is restored, for the other files.
         overflow: stores on another disk what this one does not take.
         is_abandoned: returns whether this journal will never be closed: then it ends as FAILED.
 

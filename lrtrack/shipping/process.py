@@ -80,7 +80,7 @@ class Shipper:
         self._patience = patience
         self._log = log
         self._yields = only is None and not once
-        self._hand = RunQueue(layout, trackers, only, serves, once, log, key, admit)
+        self._queue = RunQueue(layout, trackers, only, serves, once, log, key, admit)
         self._moved_at = 0.0
         self._stopped = False
         self._woken = 0.0
@@ -95,23 +95,23 @@ class Shipper:
             try:
                 self._work(pool)
             finally:  # before the pool waits for its threads, which may wait for a tracker
-                for job in self._hand.jobs.values():
+                for job in self._queue.deliveries.values():
                     job.delivery.release()
-        for job in self._hand.jobs.values():
+        for job in self._queue.deliveries.values():
             job.lock.remove()
 
     def _work(self, pool: ThreadPoolExecutor) -> None:
         busy_at = self._moved_at = time.monotonic()
-        while not (self._stopped or self._hand.over) and self._stays():
-            self._hand.yielding = self._yields and held(self._layout.sync_lock)
+        while not (self._stopped or self._queue.over) and self._stays():
+            self._queue.yielding = self._yields and held(self._layout.sync_lock)
             self._wake_up()
-            self._hand.take_up()
+            self._queue.take_up()
             waiting, under_way, living = self._round(pool)
-            waiting = waiting or self._hand.waiting or (self._once and self._hand.expecting)
+            waiting = waiting or self._queue.waiting or (self._once and self._queue.expecting)
             if self._once and not (waiting or under_way):
                 return
             now = time.monotonic()
-            busy_at = now if waiting or living or self._hand.yielding else busy_at
+            busy_at = now if waiting or living or self._queue.yielding else busy_at
             self._moved_at = now if living else self._moved_at
             if now - busy_at > self._idle or now - self._moved_at > self._patience:
                 return
@@ -123,14 +123,14 @@ class Shipper:
         Returns:
             Whether something waits, whether an attempt is under way, whether some run is running.
         """
-        hand = self._hand
-        hand.count()
-        for key in list(hand.jobs):
-            hand.put_away(key, lambda job: pool.submit(job.let_go))
+        queue = self._queue
+        queue.count()
+        for key in list(queue.deliveries):
+            queue.put_away(key, lambda job: pool.submit(job.let_go))
         now = time.monotonic()
         waiting = under_way = living = False
         # Running runs first, then the longest waiting: one server may answer where another fails.
-        for job in sorted(hand.jobs.values(), key=lambda job: (not job.alive, job.tried)):
+        for job in sorted(queue.deliveries.values(), key=lambda job: (not job.alive, job.tried)):
             if (self._once or job.place.admits(now)) and self._free(job) and job.due(now):
                 job.tried = now
                 job.future = job.place.probe = pool.submit(self._serve, job)
@@ -149,7 +149,7 @@ class Shipper:
             return True
         if job.place.living and job.place.busy:
             return False
-        return sum(place.busy for place in self._hand.places.values()) < OVER
+        return sum(place.busy for place in self._queue.breakers.values()) < OVER
 
     def _wake_up(self) -> None:
         """Forgets all pauses and refusals if another process asked for another attempt."""
@@ -159,7 +159,7 @@ class Shipper:
             return
         if woken != self._woken:
             self._woken = woken
-            self._hand.try_again()
+            self._queue.try_again()
 
     def _serve(self, job: ScheduledDelivery) -> None:
         """Advances one run as far as it goes, or for as long as its turn lasts."""

@@ -40,9 +40,9 @@ class RunQueue:
     """Takes runs from the queue and closes them again; for the arguments see `Shipper`.
 
     Attributes:
-        jobs: open deliveries, by run and tracker.
-        places: the circuit breakers of their servers.
-        backlog: the part of the queue that is still to be checked.
+        deliveries: open deliveries, by run and tracker.
+        breakers: the circuit breakers of their servers.
+        queued: the part of the queue that is still to be checked.
         over: the only run of this queue, if it has only one, has left it.
         yielding: finished runs are left to `lrtrack sync`, which is working.
     """
@@ -58,9 +58,9 @@ class RunQueue:
         key: str | None = None,
         admit: Admit = anything,
     ) -> None:
-        self.jobs: dict[tuple[str, str], ScheduledDelivery] = {}
-        self.places: dict[tuple[str, str | None], CircuitBreaker] = {}
-        self.backlog = QueueDirectory(layout, only)
+        self.deliveries: dict[tuple[str, str], ScheduledDelivery] = {}
+        self.breakers: dict[tuple[str, str | None], CircuitBreaker] = {}
+        self.queued = QueueDirectory(layout, only)
         self.over = False
         self.yielding = False
         self._layout = layout
@@ -78,8 +78,8 @@ class RunQueue:
     @property
     def waiting(self) -> bool:
         """Whether runs wait for which there is room."""
-        room = any(place.waiting and place.room for place in self.places.values())
-        return room or bool(self.backlog)
+        room = any(place.waiting and place.room for place in self.breakers.values())
+        return room or bool(self.queued)
 
     @property
     def expecting(self) -> bool:
@@ -89,19 +89,19 @@ class RunQueue:
 
     def try_again(self) -> None:
         """Forgets all pauses and refusals."""
-        self.backlog.again(self._left)
+        self.queued.again(self._left)
         self._left = set()
-        for place in self.places.values():
+        for place in self.breakers.values():
             place.answered()
-        for job in self.jobs.values():
+        for job in self.deliveries.values():
             job.forget_pauses()
 
     def take_up(self) -> None:
         """Opens what is new in the queue, and what there is room for."""
-        self.backlog.look()
-        for run_id in self.backlog.take():
+        self.queued.look()
+        for run_id in self.queued.take():
             self._take(run_id)
-        for place in self.places.copy().values():
+        for place in self.breakers.copy().values():
             if self._once and place.unanswered >= ENOUGH:
                 place.waiting.clear()  # one attempt at each would take hours and show nothing new
             for run_id in place.next():
@@ -114,7 +114,7 @@ class RunQueue:
             run, alive = reader.run, reader.alive()
         except (LRTrackError, OSError) as error:
             foreign = isinstance(error, ForeignJournal)  # which waiting does not change
-            if self._once or foreign or not self.backlog.may_come(run_id):
+            if self._once or foreign or not self.queued.may_come(run_id):
                 self._left.add(run_id)
                 self._log(f"{run_id}: left alone: {error}")
             return
@@ -122,7 +122,7 @@ class RunQueue:
             return
         delivers, owed = False, self._owed.setdefault(run_id, set())
         for target in filter(self._serves, run.targets):
-            if (run_id, target.tracker) not in self.jobs:
+            if (run_id, target.tracker) not in self.deliveries:
                 owed.discard(target.tracker)
                 delivers = self._begin(run, target, alive, owed) or delivers
         self.settle(run_id, delivers)
@@ -138,7 +138,7 @@ class RunQueue:
         if not self._opened_for_me(run):
             return False  # it belongs to another shipper, or to `lrtrack sync`
         if self.yielding and not alive:
-            self.backlog.later(run.id, BUSY)
+            self.queued.later(run.id, BUSY)
             return False
         return True
 
@@ -194,15 +194,17 @@ class RunQueue:
             self._left.add(key[0])
             self._log(f"{key[0]}: left to another process, which is delivering it")
         else:
-            self.backlog.later(key[0], BUSY)
+            self.queued.later(key[0], BUSY)
 
     def _have(self, delivery: Delivery, lock: Lock, alive: bool) -> bool:
         """Opens a delivery or lets it wait for room; returns whether it is open."""
         target, run_id = delivery.target, delivery.run_id
-        place = self.places.setdefault((target.tracker, target.uri), CircuitBreaker())
+        place = self.breakers.setdefault((target.tracker, target.uri), CircuitBreaker())
         place.waiting.pop(run_id, None)
         if alive or place.room:
-            self.jobs[run_id, target.tracker] = ScheduledDelivery(delivery, place, lock, alive)
+            self.deliveries[run_id, target.tracker] = ScheduledDelivery(
+                delivery, place, lock, alive
+            )
             place.over += not alive
             return True
         place.waiting[run_id] = None
@@ -221,9 +223,9 @@ class RunQueue:
 
     def count(self) -> None:
         """Counts the open deliveries of each server."""
-        for place in self.places.values():
+        for place in self.breakers.values():
             place.over = place.living = place.busy = 0
-        for job in self.jobs.values():
+        for job in self.deliveries.values():
             job.look()
             if job.resumed and not self._opened_for_me(job.delivery.run):
                 job.displaced = True
@@ -238,7 +240,7 @@ class RunQueue:
             key: its run and tracker.
             let_go: releases a delivery, which may take a while.
         """
-        job, (run_id, tracker) = self.jobs[key], key
+        job, (run_id, tracker) = self.deliveries[key], key
         if job.future is not None:
             return
         if job.complete:
@@ -249,7 +251,7 @@ class RunQueue:
             self._left.add(run_id)
             self._log(f"{run_id}: left alone: its journal is gone")
         elif job.displaced or (self.yielding and not job.alive):
-            self.backlog.later(run_id, BUSY)
+            self.queued.later(run_id, BUSY)
         elif job.given_up and not job.alive:
             self._left.add(run_id)
         elif job.last and not job.alive:
@@ -257,7 +259,7 @@ class RunQueue:
         else:
             return
         let_go(job)
-        del self.jobs[key]
+        del self.deliveries[key]
         job.place.over -= not job.alive
         self.settle(run_id)
 

@@ -51,7 +51,7 @@ def test_a_run_resumed_as_it_leaves_the_queue_stays(clean_place: Path) -> None:
     layout = Resuming(clean_place / ".lrtrack")
     run = delivered(layout, tracker)
     vars(layout).update(run=run, settling=True)
-    Shipper(layout, lambda name: tracker, idle=0.0)._hand.settle(run.id)
+    Shipper(layout, lambda name: tracker, idle=0.0)._queue.settle(run.id)
     assert layout.writer is not None
     layout.writer.close(State.FINISHED)
 
@@ -65,6 +65,6 @@ def test_a_run_whose_journal_is_deleted_leaves_the_queue(clean_place: Path) -> N
     run = delivered(layout, tracker)
     layout.marker(run.id).touch()
     layout.journal(run.id).unlink()
-    Shipper(layout, lambda name: tracker, idle=0.0)._hand.settle(run.id)
+    Shipper(layout, lambda name: tracker, idle=0.0)._queue.settle(run.id)
 
     assert layout.queued() == []
