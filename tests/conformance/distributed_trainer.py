@@ -9,6 +9,7 @@ Each process writes its own expected values to `<scenario's folder>/<rank>.json`
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import sys
@@ -257,6 +258,7 @@ def main() -> None:
         start()
     for scenario in scenarios:
         scenario.run()
+    gc.collect()  # models that Gloo still serves can abort the process as it ends
     dist.destroy_process_group()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from fixtures.programs import EXIT_WITHOUT_SHUTDOWN
 
 import lrtrack
 from lrtrack.finder.snapshot import Snapshot
@@ -289,7 +290,7 @@ torch.distributed.destroy_process_group()
 
 def test_two_processes_stop_together(clean_place, local) -> None:
     """Under DDP all processes stop at the same rate, and one run is recorded."""
-    (clean_place / "train.py").write_text(TORCHRUN)
+    (clean_place / "train.py").write_text(TORCHRUN + EXIT_WITHOUT_SHUTDOWN)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     done = subprocess.run(
         [*command, "--nproc-per-node=2", "train.py"], capture_output=True, text=True, timeout=300

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fixtures.programs import EXIT_WITHOUT_SHUTDOWN
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import StepLR
 
@@ -259,7 +260,7 @@ def test_two_processes(clean_place, local, steps_of) -> None:
     """
     pytest.importorskip("transformers", reason="needs transformers")
     program = Path("train.py")
-    program.write_text(DISTRIBUTED)
+    program.write_text(DISTRIBUTED + EXIT_WITHOUT_SHUTDOWN)
     command = [sys.executable, "-P", "-m", "torch.distributed.run"]
     command += ["--standalone", "--nproc-per-node=2", str(program)]
     process = subprocess.run(command, capture_output=True, text=True, timeout=300)
