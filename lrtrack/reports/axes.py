@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from lrtrack.records import History, one_by_one
 
 STEP, TIME, EPOCH = "step", "time", "epoch"
+#: Titles of the x axes.
+AXES: Mapping[str, str] = {STEP: "step", TIME: "seconds since the first step", EPOCH: "epoch"}
 
 #: Keys of `config` in which a run may state its steps per epoch.
 _PER_EPOCH = ("steps_per_epoch", "batches_per_epoch", "iterations_per_epoch")

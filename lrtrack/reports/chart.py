@@ -12,9 +12,9 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from lrtrack.errors import clean
+from lrtrack.reports import captions
 from lrtrack.reports.axes import STEP
-from lrtrack.reports.curves import AXES, Curves, Panel
+from lrtrack.reports.curves import Curves, Panel
 from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import means, stretches
 from lrtrack.reports.formatting import number
@@ -81,8 +81,7 @@ def lines_of(
     below = x_axis(_place(min(starts)), _place(middle), _place(max(ends)), across)
     scale = [number(10**at if panel.wide else at, 3) for at in (high, (low + high) / 2, low)]
     names = document.report.names
-    more = f", the best {len(drawn)} of {len(names)}" if len(drawn) < len(names) else ""
-    title = f"{clean(panel.title)} by {AXES[axis]}, mean over runs{more}"
+    title = captions.chart_title(panel.title, axis, len(drawn), len(names))
     return [
         Text(),
         Text(set_cell_size(title, min(width, cell_len(title))), "bold"),

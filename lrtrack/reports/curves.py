@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lrtrack.errors import UsageError
 from lrtrack.records import History, one_by_one
-from lrtrack.reports.axes import EPOCH, STEP, TIME, Ruler, rulers_of
+from lrtrack.reports.axes import Ruler, rulers_of
 from lrtrack.reports.downsampling import extremes
 from lrtrack.stats import ComparisonResult
 from lrtrack.stats.accumulation import series
@@ -19,8 +19,6 @@ from lrtrack.stats.accumulation import series
 Steps = NDArray[np.int64]
 Values = NDArray[np.float64]
 
-#: Titles of the x axes.
-AXES: Mapping[str, str] = {STEP: "step", TIME: "seconds since the first step", EPOCH: "epoch"}
 #: Metrics with a panel below the compared metric, if any run recorded them.
 _ALSO = ("loss", "lr", "grad_norm")
 #: Larger values fit no chart's scale, and their sums overflow; float32 ends at 1e38.

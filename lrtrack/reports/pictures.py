@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lrtrack.reports import matplotlib_setup
-from lrtrack.reports.axes import STEP
-from lrtrack.reports.curves import AXES, Bundle, Curves, Panel, drawable
+from lrtrack.reports import captions, matplotlib_setup
+from lrtrack.reports.axes import AXES, STEP
+from lrtrack.reports.curves import Bundle, Curves, Panel, drawable
 from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import extremes, highest, lowest, stretches
 from lrtrack.reports.palette import COLOURS, DASHES, Look, looks_of
@@ -58,9 +58,7 @@ def _figure(document: Document, axis: str) -> Any:
 
 
 def _write_title(figure: Any, report: Report, schedules: int) -> None:
-    headline = report.headline
-    if schedules > MOST:
-        headline += f" Drawn: the best {MOST} of {schedules} schedules."
+    headline = f"{report.headline} {captions.omitted(min(MOST, schedules), schedules)}"
     lines = [_cut(report.title, 130), *_wrapped(headline, 125)]
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11)
 
@@ -132,8 +130,7 @@ def _draw_board(
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.tick_params(axis="y", length=0, pad=40)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_title(f"final {_cut(metric)}: runs (dots), mean (tick), 95 % CI (bar)",
-                   loc="left", fontsize=10)  # fmt: skip
+    axes.set_title(captions.finals_title(_cut(metric)), loc="left", fontsize=10)
     axes.grid(visible=True, axis="x", color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right", "left"]].set_visible(False)
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from lrtrack.reports import captions
 from lrtrack.reports.curves import drawable
-from lrtrack.reports.formatting import count, number
+from lrtrack.reports.formatting import number
 from lrtrack.reports.html.fragments import named
 from lrtrack.reports.palette import Look
 from lrtrack.reports.report import Cell, Column, Report
@@ -88,7 +89,7 @@ def strip(comparison: ComparisonResult, names: Sequence[str], looks: Sequence[Lo
         rows.append(
             f'<tr><td class="text">{named(name, look)}</td><td class="drawn">'
             f'<svg class="c{look.colour}" role="img">{_dots(item, first, scale)}</svg></td>'
-            f'<td class="bad">{_lost(item)}</td></tr>'
+            f'<td class="bad">{captions.without_dots(item)}</td></tr>'
         )
         first += item.runs
     return (
@@ -113,14 +114,6 @@ def _dots(item: ScheduleSummary, first: int, scale: Scale) -> str:
                 f'cy="{(11, 6, 16)[index % 3]}" r="4"/>'
             )
     return "".join(parts)
-
-
-def _lost(item: ScheduleSummary) -> str:
-    """The number of runs without a dot, with the reason."""
-    without = sum(value is None for value in item.final.values)
-    other = without - item.diverged
-    parts = [f"{item.diverged} diverged"] if item.diverged else []
-    return ", ".join([*parts, *([f"{count(other, 'run')} without a value"] if other > 0 else [])])
 
 
 def _drawn(item: ScheduleSummary, look: Look, scale: Scale | None) -> str:

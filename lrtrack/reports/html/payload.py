@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrack.errors import clean
-from lrtrack.reports.axes import STEP
-from lrtrack.reports.curves import AXES, Bundle, Curves, Line, Panel
+from lrtrack.reports import captions
+from lrtrack.reports.axes import AXES, STEP
+from lrtrack.reports.curves import Bundle, Curves, Line, Panel
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
-from lrtrack.reports.formatting import number
 from lrtrack.reports.palette import DASHES, Look
 from lrtrack.stats import ComparisonResult
 
@@ -164,9 +163,7 @@ def _profile(comparison: ComparisonResult, curves: Curves) -> list[dict[str, Any
         last = max(int(comparison.histories[run].steps.max(initial=0)) for run in runs)
         reached = [[run, step] for run, step in hits if step is not None]
         series.append({"of": list(runs), "reached": reached, "last": last})
-    sign = "≤" if comparison.mode == "min" else "≥"
-    goal = f"{sign} {number(comparison.target, trim=True)}"
-    title = f"share of runs that reached {clean(comparison.metric)} {goal}"
+    title = captions.profile_title(comparison)
     return [{"title": title, "profile": True, "log": False, "series": series}]
 
 
