@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lrtrack.comparing import Comparison, compare
     from lrtrack.finder import LRFinderResult, find_lr
     from lrtrack.records import History
-    from lrtrack.schedules import Schedule
+    from lrtrack.schedules import InferredSchedule, Schedule, infer_schedule
     from lrtrack.tracking import TrackedRun, track
 
 __version__ = "0.1.0"
@@ -28,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "History",
+    "InferredSchedule",
     "InverseSqrtLR",
     "LRFinderResult",
     "LRTrackError",
@@ -39,6 +40,7 @@ __all__ = [
     "compare",
     "describe",
     "find_lr",
+    "infer_schedule",
     "ranger",
     "scheduler",
     "simulate",
@@ -48,6 +50,7 @@ __all__ = [
 _MODULES = {
     "Comparison": "lrtrack.comparing",
     "History": "lrtrack.records",
+    "InferredSchedule": "lrtrack.schedules",
     "InverseSqrtLR": "lrtrack.capture.inverse_sqrt",
     "LRFinderResult": "lrtrack.finder",
     "Schedule": "lrtrack.schedules",
@@ -56,6 +59,7 @@ _MODULES = {
     "compare": "lrtrack.comparing",
     "describe": "lrtrack.capture.describe",
     "find_lr": "lrtrack.finder",
+    "infer_schedule": "lrtrack.schedules",
     "ranger": "lrtrack.capture.ranger",
     "scheduler": "lrtrack.capture.from_spec",
     "simulate": "lrtrack.capture.simulate",

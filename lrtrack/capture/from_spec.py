@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,13 @@ from torch.optim import lr_scheduler
 
 from lrtrack.capture.inverse_sqrt import InverseSqrtLR
 from lrtrack.capture.optimizers import unwrap
+from lrtrack.capture.own_schedulers import (
+    ConstantLR,
+    IntervalLR,
+    LinearLR,
+    OneMinusSqrtLR,
+    PiecewiseLR,
+)
 from lrtrack.capture.time_decay import TimeDecayLR
 from lrtrack.errors import UsageError
 from lrtrack.schedules import CONSTANT, Schedule, spec_of
@@ -22,7 +30,9 @@ from lrtrack.schedules.spec import Stage, write
 #: The key that holds the spec in a sweep's config, and under which a mapping may nest one.
 SCHEDULE = "schedule"
 #: Classes that torch lacks.
-_OURS: Mapping[str, type] = {cls.__name__: cls for cls in (InverseSqrtLR, TimeDecayLR)}
+_OURS: Mapping[str, type] = {
+    cls.__name__: cls for cls in (InverseSqrtLR, OneMinusSqrtLR, PiecewiseLR, TimeDecayLR)
+}
 
 
 def scheduler(
@@ -138,20 +148,27 @@ def _one(
         what = ", ".join(missing) or "total_steps"
         raise part.stage.wrong(f"{part.name} needs {what}, or scheduler(…, total_steps=…)")
     timed = {"clock": clock} if kind.cls == TimeDecayLR.__name__ else {}
-    cls = _OURS.get(kind.cls) or getattr(lr_scheduler, kind.cls)
+    cls = _class_of(kind.cls, params)
     try:
         built: lr_scheduler.LRScheduler = cls(optimizer, **params, **timed)
-        return built
+        return built if part.interval == 1 else IntervalLR(optimizer, built, part.interval)
     except (TypeError, ValueError, ArithmeticError) as error:
-        who = kind.cls if kind.cls in _OURS else "torch"
+        who = "torch" if cls.__module__.startswith("torch") else kind.cls
         text = write([Stage(part.name, part.params)])
         raise part.stage.wrong(f"{text}: {who} says: {error}") from error
 
 
+def _class_of(name: str, params: Mapping[str, Any]) -> Any:
+    """Return a class of torch, or lrtrack's own if torch has none or refuses the parameters."""
+    if name == "LinearLR" and params.get("start_factor") == 0:
+        return LinearLR
+    if name == "ConstantLR" and (params["factor"] == 0 or params.get("total_iters") == math.inf):
+        return ConstantLR
+    return _OURS.get(name) or getattr(lr_scheduler, name)
+
+
 def _constant(part: Part, params: Mapping[str, Any]) -> dict[str, Any]:
     factor = params.get("factor", 1.0)
-    if factor == 0:
-        what = "constant: factor must be above 0, because torch divides by it at the end"
-        raise part.stage.wrong(what, "factor")
-    ending = {"total_iters": 0} if factor == 1 else {}
+    # without a length, a rate of another factor lasts to the end
+    ending = {"total_iters": 0 if factor == 1 else math.inf}
     return {"factor": factor, **ending, **params}

@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import (
 from lrtrack.capture.from_spec import scheduler as build
 from lrtrack.capture.inverse_sqrt import InverseSqrtLR
 from lrtrack.capture.nested_schedulers import nested
+from lrtrack.capture.own_schedulers import ConstantLR, LinearLR, OneMinusSqrtLR, PiecewiseLR
 from lrtrack.capture.scheduler_copy import stand_in
 from lrtrack.capture.time_decay import TimeDecayLR
 from lrtrack.errors import UsageError
@@ -31,6 +32,8 @@ from lrtrack.errors import UsageError
 LR, MOMENTUM = 0.1, 0.9
 #: The metric for a plateau schedule if none is given: it never improves.
 _FLAT_METRIC = 1.0
+#: Classes of lrtrack whose steps only set the rates that `get_lr()` computes.
+_OWN = (ConstantLR, InverseSqrtLR, LinearLR, OneMinusSqrtLR, PiecewiseLR, TimeDecayLR)
 
 
 def simulate(
@@ -227,6 +230,6 @@ def _is_simple(scheduler: Any) -> bool:
     cls = type(scheduler)
     if cls is CosineAnnealingWarmRestarts:
         return True
-    if cls not in (InverseSqrtLR, TimeDecayLR) and cls.__module__ != lr_scheduler.__name__:
+    if cls not in _OWN and cls.__module__ != lr_scheduler.__name__:
         return False
     return cls.step is LRScheduler.step and "step" not in vars(scheduler)

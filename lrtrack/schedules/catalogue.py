@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,11 @@ _WSD = ("total_steps", "warmup", "stable", "decay", "shape", "start_factor", "en
 #: A parameter of every kind: the number of steps in a chain after which the next schedule begins,
 #: if that is not the schedule's own length.
 LASTS = "lasts"
+#: A parameter of every kind: the number of optimizer steps between two steps of the schedule, for
+#: schedules that move once per epoch. The schedule's own lengths count its own steps.
+INTERVAL = "interval"
+#: Parameters of every kind.
+COMMON = (LASTS, INTERVAL)
 
 KINDS: Mapping[str, Kind] = {
     CONSTANT: Kind(
@@ -94,6 +99,11 @@ KINDS: Mapping[str, Kind] = {
         length="total_iters",
     ),
     "inverse_sqrt": Kind("InverseSqrtLR", ("timescale",)),
+    "one_minus_sqrt": Kind(
+        "OneMinusSqrtLR", ("total_iters", "end_factor"), ("total_iters",),
+        {"steps": "total_iters", "end": "end_factor"}, length="total_iters",
+    ),
+    "piecewise": Kind("PiecewiseLR", ("steps", "factors"), ("steps", "factors")),
     "wsd": Kind(
         None, _WSD, (), {"steps": "total_steps", "start": "start_factor", "end": "end_factor"},
         length="total_steps",
@@ -117,7 +127,16 @@ def stages_of(text: str) -> list[Stage]:
         SpecError: the text cannot be parsed, or a name is unknown; the message gives the position
             and the known names.
     """
-    return [_resolved(text, stage) for stage in parse(text)]
+    return resolve(parse(text), text)
+
+
+def resolve(stages: Iterable[Stage], text: str) -> list[Stage]:
+    """Resolve every name in stages to the one in the class.
+
+    Raises:
+        SpecError: a name is unknown; the message points into `text`.
+    """
+    return [_resolved(text, stage) for stage in stages]
 
 
 def _resolved(text: str, stage: Stage) -> Stage:
@@ -128,15 +147,17 @@ def _resolved(text: str, stage: Stage) -> Stage:
     places: dict[str, int] = {}
     for key, value in stage.params.items():
         own = kind.short.get(key, key)
-        if own not in (*kind.params, LASTS):
-            names = [*kind.params, *kind.short, LASTS]
+        if own not in (*kind.params, *COMMON):
+            names = [*kind.params, *kind.short, *COMMON]
             what = unknown(f"parameter of {stage.name}", key, names)
-            raise SpecError(text, stage.places[key], what)
+            raise SpecError(text, stage.places.get(key, stage.at), what)
         if own in params:
             raise SpecError(
-                text, stage.places[key], f"{own} is given more than once. Fix: keep one of them."
+                text,
+                stage.places.get(key, stage.at),
+                f"{own} is given more than once. Fix: keep one of them.",
             )
-        params[own], places[own] = value, stage.places[key]
+        params[own], places[own] = value, stage.places.get(key, stage.at)
     missing = [
         name for name in kind.required if name not in params and name != kind.length
     ]  # total_steps or the chain may supply the length

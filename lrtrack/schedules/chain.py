@@ -6,12 +6,13 @@ torch's `SequentialLR` refuses to hold another one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lrtrack.errors import unknown
-from lrtrack.schedules.catalogue import KINDS, LASTS
+from lrtrack.schedules.catalogue import INTERVAL, KINDS, LASTS
 from lrtrack.schedules.schedule import CONSTANT
 from lrtrack.schedules.spec import Stage
 
@@ -24,7 +25,7 @@ _COUNTS: Mapping[str, int] = {
 _WARMUP, _DECAY = 0.05, 0.1
 #: Default share of all steps before the cosine of `flat_cosine` begins.
 _FLAT = 0.72
-_SHAPES = ("linear", "cosine")
+_SHAPES = ("linear", "cosine", "sqrt")
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,14 @@ class Part:
         params: the arguments of the class, by their names there.
         lasts: steps until the next part begins; None if unknown.
         stage: the stage it comes from, for errors.
+        interval: optimizer steps between two steps of the scheduler.
     """
 
     name: str
     params: Mapping[str, Any]
     lasts: int | None
     stage: Stage
+    interval: int = 1
 
 
 def parts_of(stages: Sequence[Stage], total_steps: int | None = None) -> list[Part]:
@@ -92,17 +95,23 @@ def _parts(stage: Stage, rest: int | None) -> list[Part]:
     """Return the parts of one stage; the last part carries the stage's own `lasts`."""
     params = {key: _counted(stage, key, value) for key, value in stage.params.items()}
     lasts = _count(stage, LASTS, params.pop(LASTS, None), 0)
+    interval = _count(stage, INTERVAL, params.pop(INTERVAL, 1), 1) or 1
     length = KINDS[stage.name].length
     if {"epochs", "steps_per_epoch"} <= params.keys():  # a onecycle whose length is given in epochs
         length, own = None, params["epochs"] * params["steps_per_epoch"]
     else:
         filled = lasts if rest is None else rest
         if length is not None and length not in params and filled is not None:
-            params[length] = filled
+            params[length] = -(-filled // interval)
         own = params.get(length) if length else None
     if stage.name not in _EXPANDERS:
-        return [Part(stage.name, params, own if lasts is None else lasts, stage)]
-    expanded = _EXPANDERS[stage.name](stage, params)
+        finite = own is not None and own != math.inf
+        ends = lasts if lasts is not None else own * interval if finite else None
+        return [Part(stage.name, params, ends, stage, interval)]
+    expanded = [
+        replace(part, interval=interval, lasts=(part.lasts or 0) * interval)
+        for part in _EXPANDERS[stage.name](stage, params)
+    ]
     if lasts is not None:
         inner = sum(part.lasts or 0 for part in expanded[:-1])
         if lasts < inner:
@@ -121,6 +130,8 @@ def _count(stage: Stage, name: str, value: Any, least: int) -> int | None:
         value = int(value)
     if value is None:
         return None
+    if name == "total_iters" and value == math.inf and stage.name == CONSTANT:
+        return value  # type: ignore[no-any-return]  # to the end
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         what = f"{name} must be a whole number of steps, at least {least}, not {value!r}"
         raise stage.wrong(f"{stage.name}: {what}", name)
@@ -175,14 +186,17 @@ def _decay(stage: Stage, params: Mapping[str, Any], steps: int) -> tuple[str, di
     shape = params.get("shape", "linear")
     if shape not in _SHAPES:
         raise stage.wrong(unknown("shape of wsd", str(shape), _SHAPES), "shape")
-    other = "min_lr" if shape == "linear" else "end_factor"
+    right, other = "end_factor", "min_lr"
+    if shape == "cosine":
+        right, other = other, right
     if other in params:
-        right = "end_factor" if shape == "linear" else "min_lr"
         what = f"wsd with a {shape} decay ends at {right}=…, not at {other}=…"
         raise stage.wrong(what, other)
     if shape == "linear":
         end = params.get("end_factor", 0.0)
         return "linear", {"start_factor": 1.0, "end_factor": end, "total_iters": steps}
+    if shape == "sqrt":
+        return "one_minus_sqrt", {"end_factor": params.get("end_factor", 0.0), "total_iters": steps}
     return "cosine", {"T_max": steps, "eta_min": params.get("min_lr", 0.0)}
 
 

@@ -11,6 +11,10 @@ from functools import cached_property
 from lrtrack.fields import DEEPEST, JSON, flatten, plain, shallow, text_of
 
 CONSTANT = "constant"
+#: Where a schedule comes from: an object that moved the rate, or the rates themselves.
+DECLARED, INFERRED = "declared", "inferred"
+#: Significant digits of an inferred schedule's numbers that count in its id.
+_DIGITS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,10 +25,13 @@ class Schedule:
         name: the class name in torch, or `"constant"`.
         params: parameters by their constructor names. A schedule made of schedules holds them as
             mappings `{"name": …, <parameters>}`, usually in a list under `"schedulers"`.
+        source: `"declared"` for a scheduler object or its description, `"inferred"` if it was
+            found from recorded learning rates.
     """
 
     name: str
     params: Mapping[str, JSON] = field(default_factory=dict)
+    source: str = DECLARED
 
     @cached_property
     def spec(self) -> str:
@@ -34,13 +41,32 @@ class Schedule:
 
     @cached_property
     def id(self) -> str:
-        """First 8 hex digits of the SHA-256 of `spec`: equal for equal schedules."""
-        return hashlib.sha256(self.spec.encode()).hexdigest()[:8]
+        """First 8 hex digits of a SHA-256: equal for equal schedules.
+
+        Of `spec` if the schedule was declared. If it was inferred, of its name and parameters with
+        3 significant digits.
+        """
+        return hashlib.sha256(self._identity.encode()).hexdigest()[:8]
+
+    @cached_property
+    def _identity(self) -> str:
+        if self.source != INFERRED:
+            return self.spec
+        rounded = _canonical(_rounded(self.to_dict()))
+        text = json.dumps(rounded, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return f"{INFERRED} {text}"
 
     @property
     def label(self) -> str:
-        """The schedule in readable form: `StepLR(gamma=0.1, step_size=30)`."""
-        return label_of(self.to_dict())
+        """The schedule in readable form: `StepLR(gamma=0.1, step_size=30)`.
+
+        An inferred one begins with `≈`: `≈ warmup(steps=30) → cosine(steps=70)`.
+        """
+        if self.source != INFERRED:
+            return label_of(self.to_dict())
+        parts = self.params.get("schedulers")
+        links = parts if isinstance(parts, list | tuple) else [self.to_dict()]
+        return f"≈ {' → '.join(_shown(link) for link in links)}"
 
     def to_dict(self) -> dict[str, JSON]:
         """Return one flat mapping with `name` first; the inverse of `from_dict`."""
@@ -91,10 +117,10 @@ class Schedule:
         return {name: text_of(value) for name, value in values.items()}
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Schedule) and self.spec == other.spec
+        return isinstance(other, Schedule) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash(self.spec)
+        return hash(self._identity)
 
 
 def _canonical(value: JSON) -> JSON:
@@ -105,6 +131,16 @@ def _canonical(value: JSON) -> JSON:
         return [_canonical(inner) for inner in value]
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
+    return value
+
+
+def _rounded(value: JSON) -> JSON:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(f"{value:.{_DIGITS}g}")
     return value
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from lrtrack.errors import UsageError
 from lrtrack.fields import JSON
-from lrtrack.schedules.catalogue import KINDS, LASTS
+from lrtrack.schedules.catalogue import INTERVAL, KINDS, LASTS
 from lrtrack.schedules.schedule import CONSTANT, Schedule, label_of
 from lrtrack.schedules.spec import Stage, write
 
-_CHAIN = "SequentialLR"
+_CHAIN, _INTERVAL = "SequentialLR", "IntervalLR"
 
 
 def spec_of(schedule: Schedule) -> str:
@@ -38,6 +38,8 @@ def spec_of(schedule: Schedule) -> str:
 
 def _stage(data: Mapping[str, JSON], lasts: int | None = None) -> Stage:
     """Convert one schedule's mapping to a stage, with the short names of its parameters."""
+    if data.get("name") == _INTERVAL:
+        return _at_intervals(data, lasts)
     name = _kind_of(data)
     kind = KINDS[name]
     short = {own: text for text, own in kind.short.items()}
@@ -47,6 +49,18 @@ def _stage(data: Mapping[str, JSON], lasts: int | None = None) -> Stage:
     if lasts is not None and lasts != data.get(str(kind.length)):
         params[LASTS] = lasts
     return Stage(name, params)
+
+
+def _at_intervals(data: Mapping[str, JSON], lasts: int | None) -> Stage:
+    """Convert a schedule that is stepped at intervals; `lasts` counts optimizer steps."""
+    inner, interval = data.get("scheduler"), data.get("interval")
+    if not isinstance(inner, Mapping) or not isinstance(interval, int):
+        raise _inexpressible(data, "its inner schedule or its interval is unknown")
+    stage = _stage(inner)
+    length = inner.get(str(KINDS[stage.name].length))
+    if lasts is not None and (not isinstance(length, int) or length * interval != lasts):
+        stage = Stage(stage.name, {**stage.params, LASTS: lasts})
+    return Stage(stage.name, {**stage.params, INTERVAL: interval})
 
 
 def _kind_of(data: Mapping[str, JSON]) -> str:

@@ -158,7 +158,8 @@ def test_every_kind_trains(name):
     """Every kind can be built with its required parameters alone, and changes the rate."""
     needs = {"step": "steps=9", "multistep": "milestones=[9]", "exponential": "gamma=0.9",
              "time": "rate=0.1", "cosine_restarts": "steps=9", "onecycle": "max_lr=0.1",
-             "cyclic": "min_lr=0.01, max_lr=0.1"}  # fmt: skip
+             "cyclic": "min_lr=0.01, max_lr=0.1",
+             "piecewise": "steps=[0, 20], factors=[1, 0.5]"}  # fmt: skip
     built = lrtrack.scheduler(sgd(), f"{name}({needs.get(name, '')})", total_steps=40)
 
     assert sum(0 <= rate <= 0.1 for rate in rates(built)) == 40
@@ -188,7 +189,12 @@ def test_a_constant_schedule_is_called_so():
         ("time(rate=1, every=2)", "time needs exactly one of"),
         ("time(half_life=-1)", "TimeDecayLR says: half_life \\(in seconds\\) must be above 0"),
         ("inverse_sqrt(timescale=0)", "InverseSqrtLR says: timescale"),
-        ("constant(factor=0)", "factor must be above 0"),
+        ("constant(factor=2)", "factor must be from 0 to 1"),
+        ("linear(start=0, end=2)", "LinearLR says: end_factor must be from 0 to 1"),
+        ("one_minus_sqrt(steps=9, end=2)", "OneMinusSqrtLR says: end_factor must be from 0 to 1"),
+        ("piecewise(steps=[3, 1], factors=[1, 1])", "PiecewiseLR says: steps must increase"),
+        ("piecewise(steps=[1], factors=[])", "1 steps and 0 factors"),
+        ("cosine(interval=0)", "interval must be a whole number of steps, at least 1"),
         (7, "a text, a mapping or a list"),
         ({"a": 1}, 'needs "name"'),
         ("cosine", "needs T_max"),

@@ -81,6 +81,12 @@ SPECS = [
     "warmup(steps=10) -> cosine",
     "warmup(steps=1) -> step(steps=3, lasts=20) -> cosine_restarts(steps=9, lasts=30) -> wsd",
     "constant(steps=2) -> time(half_life=17)",
+    "constant(factor=0, lasts=10) -> warmup(steps=20, start=0) -> constant(factor=0.3)",
+    "one_minus_sqrt(steps=90, end=0.1)",
+    "piecewise(steps=[3, 50, 51, 100], factors=[0.5, 1, 0.2, 0])",
+    "wsd(warmup=20, decay=50, shape=sqrt)",
+    "cosine(steps=9, interval=10)",
+    "warmup(steps=5, start=0, interval=10) -> step(steps=3, interval=10)",
 ]
 
 

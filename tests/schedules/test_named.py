@@ -45,6 +45,16 @@ LINKS = st.one_of(
     kind("wsd", steps=STEPS, warmup=st.floats(0, 0.5), decay=st.floats(0, 0.5)),
     kind("flat_cosine", steps=STEPS, flat=st.floats(0, 0.5)),
     kind("warmup", steps=STEPS, start=PART),
+    kind("warmup", steps=STEPS, start=st.just(0)),
+    kind("cosine", steps=STEPS, interval=STEPS),
+    kind("step", steps=STEPS, interval=STEPS, lasts=STEPS),
+    kind("one_minus_sqrt", steps=STEPS, end=PART),
+    kind(
+        "piecewise",
+        steps=st.just([0, 5, 9]),
+        factors=st.lists(PART, min_size=3, max_size=3),
+        lasts=STEPS,
+    ),
     kind("warmup", steps=STEPS, lasts=STEPS),
 )
 ALONE = st.one_of(
@@ -84,6 +94,7 @@ def test_every_kind_takes_part():
     names = {"plateau", "onecycle", "cyclic"} | {
         "constant", "step", "multistep", "exponential", "time", "cosine", "cosine_restarts",
         "linear", "polynomial", "inverse_sqrt", "wsd", "flat_cosine", "warmup",
+        "one_minus_sqrt", "piecewise",
     }  # fmt: skip
 
     assert names == set(KINDS)
