@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lrtrack.schedules.inference.pieces import Piece, Values
-from lrtrack.schedules.inference.smooth import cosine_fit, line_length
+from lrtrack.schedules.inference.smooth import cosine_fit, line_fit, line_length
 
 #: torch's defaults of `OneCycleLR`.
 _PEAK_AT, _FIRST, _LAST = 0.3, 25.0, 1e4
@@ -67,7 +67,7 @@ def _heights(t: Values, y: Values, low: float, up: int, down: int) -> Iterator[P
     high_rate = low + float(np.median(halved))
     yield Piece("cyclic", {**params, "max_lr": high_rate, "mode": "triangular2"})
     if (scale > 0).all() and scale.size > 2:
-        slope, level = np.polyfit(t[high], np.log(scale), 1)
+        slope, level = line_fit(t[high], np.log(scale))
         if abs(slope) < 50 and level < 50:
             gamma = {"mode": "exp_range", "gamma": float(np.exp(slope))}
             yield Piece("cyclic", {**params, "max_lr": low + float(np.exp(level)), **gamma})

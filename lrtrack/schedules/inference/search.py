@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -95,9 +96,7 @@ class _Search:
 
     def _whole(self, t: Values, y: Values, fits: Sequence[_Fit]) -> Iterator[Piece]:
         for fit in fits:
-            for piece in fit(t, y, self._tol):
-                if close([piece], t, y, self._tol):
-                    yield piece
+            yield from _fitted(fit, t, y, self._tol)
 
     def _after_line(self, t: Values, y: Values, cut: int, depth: int) -> list[Chain]:
         """Chains that begin with a line or a constant rate, on which `cut` records are."""
@@ -163,7 +162,7 @@ def _cuts(t: Values, y: Values, cut: int, start: float, slope: float) -> list[in
         known = np.polyfit(t[cut : cut + count] - after, y[cut : cut + count], count - 1)
         known[-1] -= start + slope * after
         known[-2] -= slope
-        meetings = np.roots(known) + after
+        meetings = np.roots(known) + after if np.isfinite(known).all() else np.empty(0)
         real = meetings[np.abs(meetings.imag) < 1e-6].real
         for meeting in real[(real >= before - 1) & (real <= after + 1)]:
             nearest = round(float(meeting))
@@ -173,12 +172,21 @@ def _cuts(t: Values, y: Values, cut: int, start: float, slope: float) -> list[in
     return [step for step in dict.fromkeys(steps) if before <= step <= after and step > 0]
 
 
+def _fitted(fit: _Fit, t: Values, y: Values, tol: float) -> list[Piece]:
+    """The pieces of one kind that are near the curve."""
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # polyfit's, on points that lie on no line
+            return [piece for piece in fit(t, y, tol) if close([piece], t, y, tol)]
+    except (ArithmeticError, ValueError):  # numbers of extremely different sizes
+        return []
+
+
 def _longest(fit: _Fit, t: Values, y: Values, tol: float) -> tuple[Piece | None, int]:
     """The piece that describes the most points from the beginning, and their number."""
 
     def fitted(size: int) -> Piece | None:
-        pieces = fit(t[:size], y[:size], tol)
-        return next((p for p in pieces if close([p], t[:size], y[:size], tol)), None)
+        return next(iter(_fitted(fit, t[:size], y[:size], tol)), None)
 
     good, piece = 8, fitted(8) if t.size > 8 else None
     if piece is None:

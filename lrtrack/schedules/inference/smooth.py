@@ -18,6 +18,8 @@ from lrtrack.schedules.inference.pieces import Piece, Values
 #: The most points that a fit uses.
 _POINTS = 240
 _TINY = 1e-300
+#: The smallest rates that a fit of logarithms or inverses uses, as a share of the largest.
+_VISIBLE = 1e-9
 #: How close the power of a polynomial must be to 1 to be a line, which another fit describes.
 _LINE = 5e-3
 #: How many times longer than the curve the timescale of a root may be: else it is a line.
@@ -37,6 +39,15 @@ def constant(t: Values, y: Values, tol: float) -> Iterator[Piece]:
     low, high = float(y.min()), float(y.max())
     if high - low <= 2 * tol:
         yield Piece("constant", {"factor": float(y[0]) if high == low else (low + high) / 2})
+
+
+def line_fit(x: Values, y: Values, weights: Values | None = None) -> tuple[float, float]:
+    """Slope and level of the line with the least squares of `weights` times its errors."""
+    squares = np.ones_like(x) if weights is None else weights**2
+    squares = squares / squares.sum()
+    x_mean, y_mean = float(squares @ x), float(squares @ y)
+    slope = float((squares * (x - x_mean)) @ y) / max(_TINY, float(squares @ (x - x_mean) ** 2))
+    return slope, y_mean - slope * x_mean
 
 
 def line_length(t: Values, y: Values, tol: float) -> int:
@@ -83,9 +94,10 @@ def _lines(start: float, slope: float, ends: list[float]) -> Iterator[Piece]:
 def exponential(t: Values, y: Values, tol: float) -> Iterator[Piece]:
     """A rate that is multiplied by the same factor at each step."""
     t, y = sample(t, y)
-    if t.size < 3 or y.min() <= 0:
+    visible = y > _VISIBLE * y.max()
+    if visible.sum() < 3:
         return
-    slope, level = np.polyfit(t, np.log(y), 1, w=y)
+    slope, level = line_fit(t[visible], np.log(y[visible]), y[visible])
     if abs(slope) < 50 and np.abs(np.exp(level + slope * t) - y).max() <= 4 * tol:
         yield Piece("exponential", {"gamma": float(np.exp(slope))}, float(np.exp(level)))
 
@@ -93,9 +105,9 @@ def exponential(t: Values, y: Values, tol: float) -> Iterator[Piece]:
 def inverse_sqrt(t: Values, y: Values, tol: float) -> Iterator[Piece]:
     """A rate whose inverse square rises linearly."""
     t, y = sample(t, y)
-    if t.size < 3 or y.min() <= 0:
+    if t.size < 3 or y.min() <= _VISIBLE * y.max():
         return
-    slope, level = np.polyfit(t, y**-2.0, 1, w=y**3)
+    slope, level = line_fit(t, y**-2.0, y**3)
     if slope <= 0 or level <= 0:
         return
     scale = level / slope
@@ -112,7 +124,7 @@ def one_minus_sqrt(t: Values, y: Values, tol: float) -> Iterator[Piece]:
     head, rates = sample(t[:size], y[:size])
     if head.size < 4:
         return
-    slope, base = np.polyfit(np.sqrt(head), rates, 1)
+    slope, base = line_fit(np.sqrt(head), rates)
     if slope >= 0 or np.abs(base + slope * np.sqrt(head) - rates).max() > 4 * tol:
         return
     zero = (base / slope) ** 2

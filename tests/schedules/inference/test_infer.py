@@ -78,7 +78,7 @@ BY_HAND = {
         lambda i: 20 * 0.25 ** sum(i >= at for at in (137, 303, 311, 720)),
         "multistep(milestones=[137, 303, 311, 720], gamma=0.25)",
     ),
-    "range test": (lambda i: 1e-7 * 10 ** (8 * i / N), "exponential(gamma=1.01859)"),
+    "range test": (lambda i: 1e-7 * 10 ** (8 * i / N), "exponential(gamma=1.01859139)"),
     "fell back at a resume": (
         lambda i: 0.1 * 0.999 ** (i % 500),
         "exponential(gamma=0.999, lasts=500) -> exponential(gamma=0.999)",
