@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -109,9 +110,34 @@ def _canonical(value: JSON) -> JSON:
 
 
 def label_of(data: Mapping[str, JSON]) -> str:
-    """Format a schedule's mapping as `Name(key=value, …)`, with inner schedules by their labels."""
-    inner = ", ".join(f"{key}={_shown(data[key])}" for key in sorted(data) if key != "name")
+    """Format a schedule's mapping as `Name(key=value, …)`, with inner schedules by their labels.
+
+    A parameter that a function's text contains, as in `f(warmup=5)`, is not repeated after it.
+    """
+    calls = [value for value in data.values() if isinstance(value, str) and _CALL.search(value)]
+    inner = ", ".join(
+        f"{key}={_shown(data[key])}"
+        for key in sorted(data)
+        if key != "name" and not any(_is_said(key, data[key], call) for call in calls)
+    )
     return f"{data['name']}({inner})" if inner else str(data["name"])
+
+
+#: The text of a function with its settings.
+_CALL = re.compile(r"[^\s(]\(.*\)$", re.DOTALL)
+
+
+def _is_said(key: str, value: JSON, call: str) -> bool:
+    """Whether a function's text contains `key=value` as one of its arguments."""
+    if value == call:
+        return False
+    texts = [json.dumps(plain(value), ensure_ascii=False), text_of(value)]
+    return any(
+        f"{before}{key}={text}{after}" in call
+        for text in texts
+        for before in ("(", ", ")
+        for after in (")", ", ")
+    )
 
 
 def _is_schedule(value: JSON) -> bool:

@@ -163,7 +163,7 @@ def gutted() -> Any:
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (Raising, Schedule("Raising", {"kept": 0.1})),
+        (Raising, Schedule("Raising", {"gamma": 0.1})),
         (Sealed, Schedule("Sealed", {"gamma": 0.1})),
         (Disguised, Schedule("Disguised")),
         (Generous, Schedule("Generous")),

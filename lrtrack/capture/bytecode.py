@@ -1,0 +1,378 @@
+"""What the code of functions and classes does with names, read from bytecode.
+
+Nothing is called. Code that cannot be read (written in C, compiled by Cython) does nothing, as far
+as this module can say.
+"""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from types import CodeType, FunctionType, MethodType
+from typing import Any, ParamSpec, TypeVar, cast
+
+#: Methods that change a list, mapping or set in place.
+_MUTATORS = frozenset(
+    {
+        "append", "appendleft", "add", "clear", "discard", "extend", "insert", "pop", "popitem",
+        "popleft", "remove", "reverse", "setdefault", "sort", "update",
+    }
+)  # fmt: skip
+#: Methods that give an object its settings, so that what they store is no change.
+_SETTING_UP = ("__init__", "__new__", "__post_init__", "__setstate__", "load_state_dict")
+#: Methods that schedulers and functions run in a training, although constructors may call them.
+_RUNNING = ("step", "step_update", "get_lr", "__call__")
+_SKIPPED = frozenset(
+    {
+        "CACHE", "COPY_FREE_VARS", "EXTENDED_ARG", "MAKE_CELL", "NOP", "NOT_TAKEN", "PRECALL",
+        "PUSH_NULL", "RESUME",
+    }
+)  # fmt: skip
+#: Number of code objects and classes whose reading is kept.
+_KEPT = 512
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _cached(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Keep results by code or class; the cache's own type would refuse classes."""
+    return cast(Callable[_P, _T], lru_cache(_KEPT)(function))
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a piece of code, with the functions inside it, does with names.
+
+    Attributes:
+        names: global names and attributes that it reads or writes.
+        words: texts among its constants.
+        numbers: numbers among its constants in order, without 0 and 1.
+        stored: attributes that it assigns, whatever the object.
+        rebound: closure variables and global names that it assigns.
+        global_names: global names that it reads.
+        mutated: variables and attributes whose content it changes in place.
+    """
+
+    names: frozenset[str]
+    words: frozenset[str]
+    numbers: tuple[float, ...]
+    stored: frozenset[str]
+    rebound: frozenset[str]
+    global_names: frozenset[str]
+    mutated: frozenset[str]
+
+
+@dataclass
+class Flow:
+    """Where a constructor puts its arguments.
+
+    Attributes:
+        copies: argument → attributes that hold it unchanged.
+        sources: attribute → arguments from which it is computed; None among them stands for
+            anything else, such as an attribute that another class has set.
+        passed_on: arguments of a call of another class's constructor.
+    """
+
+    copies: dict[str, list[str]] = field(default_factory=dict)
+    sources: dict[str, set[str | None]] = field(default_factory=dict)
+    passed_on: set[str] = field(default_factory=set)
+
+
+def code_of(function: Any) -> CodeType | None:
+    """Return the code of a Python function or method, inside decorators that say what they wrap."""
+    for _ in range(8):
+        if isinstance(function, staticmethod | classmethod | MethodType):
+            function = function.__func__
+        elif isinstance(function, property | cached_property):
+            function = function.fget if isinstance(function, property) else function.func
+        elif isinstance(function, FunctionType) and "__wrapped__" in function.__dict__:
+            function = function.__dict__["__wrapped__"]
+        else:
+            break
+    return function.__code__ if isinstance(function, FunctionType) else None
+
+
+@_cached
+def use_of(code: CodeType) -> Use:
+    """Read what a piece of code does with names."""
+    names, words, numbers = set(code.co_names), set[str](), list[float]()
+    stored, rebound, global_names = set[str](), set[str](), set[str]()
+    for op in _instructions(code):
+        value = op.argval
+        if op.opname == "STORE_ATTR" or op.opname == "DELETE_ATTR":
+            stored.add(value)
+        elif op.opname in ("STORE_DEREF", "STORE_GLOBAL"):
+            rebound.add(value)
+        elif op.opname == "LOAD_GLOBAL":
+            global_names.add(value)
+        elif type(value) in (int, float) and op.opname in _CONSTANTS and value not in (0, 1):
+            numbers.append(value)
+        elif op.opname in _CONSTANTS:
+            words |= {value} if isinstance(value, str) else set(_texts(value))
+    mutated = set(_mutated(code))
+    for inner in map(use_of, _inner(code)):
+        names |= inner.names
+        words |= inner.words
+        numbers += inner.numbers
+        stored |= inner.stored
+        rebound |= inner.rebound
+        global_names |= inner.global_names
+        mutated |= inner.mutated
+    sets = map(frozenset, (stored, rebound, global_names, mutated))
+    return Use(frozenset(names), frozenset(words), tuple(numbers), *sets)
+
+
+_CONSTANTS = ("LOAD_CONST", "RETURN_CONST", "LOAD_SMALL_INT", "LOAD_CONST_IMMORTAL")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, tuple | frozenset):
+        yield from (item for item in value if isinstance(item, str))
+
+
+def _inner(code: CodeType) -> Iterator[CodeType]:
+    return (constant for constant in code.co_consts if isinstance(constant, CodeType))
+
+
+@_cached
+def _instructions(code: CodeType) -> tuple[dis.Instruction, ...]:
+    try:
+        return tuple(op for op in dis.get_instructions(code) if op.opname not in _SKIPPED)
+    except Exception:  # not bytecode of this interpreter
+        return ()
+
+
+def _loaded(op: dis.Instruction) -> tuple[str, ...]:
+    """Return the local and closure variables that an instruction loads."""
+    name = op.opname
+    if name.startswith("LOAD_FAST") or name in ("LOAD_DEREF", "LOAD_CLOSURE"):
+        return op.argval if isinstance(op.argval, tuple) else (str(op.argval),)
+    return (op.argval[1],) if name == "STORE_FAST_LOAD_FAST" else ()
+
+
+def _mutated(code: CodeType) -> Iterator[str]:
+    """Yield the variables and attributes whose content the code changes in place."""
+    sources: list[str] = []
+    operations = _instructions(code)
+    for at, op in enumerate(operations):
+        if op.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            if op.argval in _MUTATORS and sources:
+                yield sources[-1]
+            sources.append(op.argval)
+        elif op.opname in ("STORE_SUBSCR", "DELETE_SUBSCR") and sources:
+            before = operations[at - 1]
+            if before.opname == "SWAP":  # `x[i] += 1`
+                yield sources[0]
+                yield from sources[1:2]
+            elif before.opname in _CONSTANTS:
+                yield sources[-1]
+            else:
+                yield from sources[-3:]
+            sources = []
+        elif op.opname == "LOAD_GLOBAL":
+            sources.append(op.argval)
+        elif op.opname in _ENDS or op.opname.startswith("STORE_FAST"):
+            sources = []
+        sources += _loaded(op)
+
+
+_ENDS = frozenset(
+    {"POP_TOP", "RETURN_VALUE", "RETURN_CONST", "STORE_ATTR", "STORE_DEREF", "STORE_GLOBAL"}
+)
+
+
+def _functions(cls: type) -> dict[str, list[CodeType]]:
+    """Return the code of all methods of a class and its bases, by name."""
+    methods: dict[str, list[CodeType]] = {}
+    for base in cls.__mro__:
+        for name, value in base.__dict__.items():
+            code = code_of(value)
+            if code is not None:
+                methods.setdefault(name, []).append(code)
+    return methods
+
+
+def _reached(methods: Mapping[str, list[CodeType]], roots: Iterable[str]) -> set[str]:
+    """Return the names of the methods that `roots` call, directly or not, and their own."""
+    reached: set[str] = set()
+    waiting = [name for name in roots if name in methods]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += [n for code in methods[name] for n in use_of(code).names if n in methods]
+    return reached
+
+
+@_cached
+def changing(cls: type) -> frozenset[str]:
+    """Return the attributes that a class's methods change after the construction: its state."""
+    methods = _functions(cls)
+    set_up = _reached(methods, _SETTING_UP)
+    running = _reached(
+        methods, [name for name in methods if name not in set_up or name in _RUNNING]
+    )
+    uses = [use_of(code) for name in running - set(_SETTING_UP) for code in methods[name]]
+    return frozenset().union(*(use.stored | use.mutated for use in uses))
+
+
+@_cached
+def names_used(cls: type, code: CodeType | None = None) -> frozenset[str]:
+    """Return the names that a class's methods use; with `code`, that code and what it calls."""
+    methods = _functions(cls)
+    own = frozenset[str]() if code is None else use_of(code).names
+    reached = methods if code is None else _reached(methods, own)
+    return own.union(*(use_of(inner).names for name in reached for inner in methods[name]))
+
+
+@_cached
+def use_of_class(cls: type) -> Use:
+    """Read what all methods of a class do with names."""
+    uses = [use_of(code) for codes in _functions(cls).values() for code in codes]
+    sets = (
+        frozenset().union(*(getattr(use, name) for use in uses))
+        for name in ("stored", "rebound", "global_names", "mutated")
+    )
+    names = frozenset[str]().union(*(use.names for use in uses))
+    return Use(names, frozenset[str]().union(*(use.words for use in uses)), (), *sets)
+
+
+def rebound(function: FunctionType, name: str) -> bool:
+    """Whether a variable of the enclosing function may change after `function` was created."""
+    code = function.__code__
+    outer = _enclosing(function)
+    if name in use_of(code).rebound or outer is None:
+        return name in use_of(code).rebound
+    created = False
+    for op in _instructions(outer):
+        if op.argval is code or op.argval == code:
+            created = True
+        elif created and op.opname in ("STORE_DEREF", "STORE_NAME") and op.argval == name:
+            return True
+    return any(name in use_of(inner).rebound for inner in _inner(outer) if inner != code)
+
+
+def _enclosing(function: FunctionType) -> CodeType | None:
+    """Return the code of the function in which another one was defined."""
+    path = function.__qualname__.partition(".<locals>")[0].split(".")
+    thing: Any = function.__globals__.get(path[0])
+    for part in path[1:]:
+        thing = vars(thing).get(part) if isinstance(thing, type) else None
+    waiting = [code_of(thing)]
+    while waiting:
+        code = waiting.pop()
+        if code is not None and function.__code__ in code.co_consts:
+            return code
+        waiting += [] if code is None else list(_inner(code))
+    return None
+
+
+@_cached
+def flow_of(cls: type) -> Flow:
+    """Read where the constructor that a class itself defines puts its arguments."""
+    code = code_of(cls.__dict__.get("__init__"))
+    if code is None or not code.co_argcount:
+        return Flow()
+    try:
+        return _Tracer(code).flow()
+    except Exception:  # an instruction of a later Python
+        return Flow()
+
+
+class _Tracer:
+    """Follows arguments through a constructor's statements, in the order of its code.
+
+    Branches are followed one after the other, so a result holds whatever branch is taken.
+    """
+
+    def __init__(self, code: CodeType) -> None:
+        self._code = code
+        self._self = code.co_varnames[0]
+        count = code.co_argcount + code.co_kwonlyargcount
+        count += bool(code.co_flags & 0x04) + bool(code.co_flags & 0x08)  # *args, **kwargs
+        self._local: dict[str, set[str | None]] = {
+            name: {name} for name in code.co_varnames[1:count]
+        }
+        self._copied: dict[str, str] = {name: name for name in self._local}
+        self._flow = Flow()
+        self._loads: list[tuple[str, str]] = []
+        self._length = 0
+        self._calls_constructor = False
+
+    def flow(self) -> Flow:
+        """Return where the arguments go."""
+        doubled = False
+        operations = _instructions(self._code)
+        for at, op in enumerate(operations):
+            name = op.opname
+            self._length += 1
+            if name == "STORE_ATTR" and self._loads and self._loads[-1] == ("local", self._self):
+                self._store(op.argval, doubled)
+                doubled = False
+            elif name.startswith("STORE_FAST") or name == "STORE_DEREF":
+                self._assign(op.argval[0] if isinstance(op.argval, tuple) else op.argval)
+            elif name.startswith("POP_JUMP") or name == "POP_TOP":
+                recent = [before.opname for before in operations[max(0, at - 3) : at]]
+                if "COPY" not in recent:  # else it is `x or y`, which goes on
+                    self._end()
+            elif name == "COPY":
+                doubled = True
+            elif name.startswith(("RETURN", "RAISE")):
+                self._end()
+            else:
+                self._load(op)
+            for loaded in _loaded(op):
+                self._loads.append(("local", loaded))
+        return self._flow
+
+    def _load(self, op: dis.Instruction) -> None:
+        if op.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
+            self._calls_constructor |= op.argval == "__init__"
+            if self._loads and self._loads[-1] == ("local", self._self):
+                self._loads[-1] = ("attribute", op.argval)
+
+    def _depends(self, loads: Iterable[tuple[str, str]]) -> set[str | None]:
+        sources: set[str | None] = set()
+        for kind, name in loads:
+            if kind == "attribute":
+                sources |= self._flow.sources.get(name, {None})
+            elif name != self._self:
+                sources |= self._local.get(name, set())
+        return sources
+
+    def _only(self) -> str | None:
+        """Return the argument that a statement copies, if it does nothing else."""
+        others = [load for load in self._loads if load != ("local", self._self)]
+        short = self._length <= len(self._loads) + 2
+        kind, name = others[0] if len(others) == 1 and short else ("", "")
+        return self._copied.get(name) if kind == "local" else None
+
+    def _store(self, attribute: str, doubled: bool) -> None:
+        argument = self._only()
+        if argument is not None:
+            self._flow.copies.setdefault(argument, []).append(attribute)
+        before = self._flow.sources.get(attribute, set())
+        self._flow.sources[attribute] = before | self._depends(self._loads[:-1])
+        if doubled:  # `self.a = self.b = x`: the value is still there
+            self._loads, self._length = self._loads[:-1], len(self._loads) - 1
+        else:
+            self._end()
+
+    def _assign(self, variable: str) -> None:
+        argument = self._only()
+        self._local[variable] = self._local.get(variable, set()) | self._depends(self._loads)
+        if argument is None:
+            if self._copied.get(variable) != variable:
+                self._copied.pop(variable, None)
+        else:
+            self._copied[variable] = argument
+        self._end()
+
+    def _end(self) -> None:
+        if self._calls_constructor:
+            self._flow.passed_on |= {name for name in self._depends(self._loads) if name}
+        self._loads, self._length, self._calls_constructor = [], 0, False
