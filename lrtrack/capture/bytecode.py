@@ -7,7 +7,7 @@ as this module can say.
 from __future__ import annotations
 
 import dis
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from types import CodeType, FunctionType, MethodType
@@ -156,33 +156,37 @@ def _loaded(op: dis.Instruction) -> tuple[str, ...]:
 
 def _mutated(code: CodeType) -> Iterator[str]:
     """Yield the variables and attributes whose content the code changes in place."""
-    sources: list[str] = []
     operations = _instructions(code)
     for at, op in enumerate(operations):
-        if op.opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            if op.argval in _MUTATORS and sources:
-                yield sources[-1]
-            sources.append(op.argval)
-        elif op.opname in ("STORE_SUBSCR", "DELETE_SUBSCR") and sources:
-            before = operations[at - 1]
-            if before.opname == "SWAP":  # `x[i] += 1`
-                yield sources[0]
-                yield from sources[1:2]
-            elif before.opname in _CONSTANTS:
-                yield sources[-1]
-            else:
-                yield from sources[-3:]
-            sources = []
-        elif op.opname == "LOAD_GLOBAL":
-            sources.append(op.argval)
-        elif op.opname in _ENDS or op.opname.startswith("STORE_FAST"):
-            sources = []
-        sources += _loaded(op)
+        if op.opname in ("LOAD_ATTR", "LOAD_METHOD") and op.argval in _MUTATORS:
+            yield from _name_at(operations, at - 1)
+        elif op.opname in ("STORE_SUBSCR", "DELETE_SUBSCR"):
+            end = at
+            if operations[at - 1].opname == "SWAP":  # `x[i] += 1` copies `x` and `i` first
+                copies = [n for n in range(1, at) if operations[n].opname == "COPY"]
+                end = copies[-1] - 1 if copies else at
+            yield from _name_at(operations, _start(operations, end) - 1)
 
 
-_ENDS = frozenset(
-    {"POP_TOP", "RETURN_VALUE", "RETURN_CONST", "STORE_ATTR", "STORE_DEREF", "STORE_GLOBAL"}
-)
+def _start(operations: Sequence[dis.Instruction], end: int) -> int:
+    """Return where the expression begins whose value is on top of the stack at `end`."""
+    depth = 0
+    for at in range(end - 1, -1, -1):
+        op = operations[at]
+        depth += dis.stack_effect(op.opcode, op.arg, jump=False)
+        if depth == 1:
+            return at
+    return 0
+
+
+def _name_at(operations: Sequence[dis.Instruction], at: int) -> tuple[str, ...]:
+    """Return the variable or attribute that one instruction loads."""
+    if at < 0:
+        return ()
+    op = operations[at]
+    if op.opname in ("LOAD_ATTR", "LOAD_GLOBAL", "LOAD_NAME"):
+        return (op.argval,)
+    return _loaded(op)[-1:]
 
 
 def _functions(cls: type) -> dict[str, list[CodeType]]:
@@ -221,11 +225,11 @@ def changing(cls: type) -> frozenset[str]:
 
 
 @_cached
-def names_used(cls: type, code: CodeType | None = None) -> frozenset[str]:
-    """Return the names that a class's methods use; with `code`, that code and what it calls."""
+def names_used(cls: type, code: CodeType | None) -> frozenset[str]:
+    """Return the names that a method with this code uses, and those that it calls."""
     methods = _functions(cls)
     own = frozenset[str]() if code is None else use_of(code).names
-    reached = methods if code is None else _reached(methods, own)
+    reached = _reached(methods, own)
     return own.union(*(use_of(inner).names for name in reached for inner in methods[name]))
 
 

@@ -7,12 +7,11 @@ import inspect
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from types import FunctionType
 from typing import Any
 
 import torch
 
-from lrtrack.capture.bytecode import changing, names_used
+from lrtrack.capture.bytecode import changing, code_of, names_used
 from lrtrack.capture.function_settings import (
     STATE,
     Reading,
@@ -79,7 +78,8 @@ def _settings(function: Any, reading: Reading) -> Settings:
 def _attributes(function: Any, reading: Reading) -> dict[str, Any]:
     """Return the settings among the attributes of a callable object."""
     cls = type(function)
-    state, used = changing(cls) | _STATE, names_used(cls)
+    state, code = changing(cls) | _STATE, code_of(inspect.getattr_static(cls, "__call__", None))
+    used = names_used(cls, code)
     values = public(function)
     if not isinstance(function, torch.nn.Module):
         own = instance_values(function)
@@ -92,8 +92,8 @@ def _attributes(function: Any, reading: Reading) -> dict[str, Any]:
     }
     known = {key: value for key, value in params.items() if _is_known(value)}
     unread = params.keys() - known.keys()
-    written_in_c = not isinstance(inspect.getattr_static(cls, "__call__", None), FunctionType)
-    reading.opaque |= written_in_c or any(key in used or f"_{key}" in used for key in unread)
+    unknown = code is None or isinstance(function, torch.nn.Module)
+    reading.opaque |= unknown or any(key in used or f"_{key}" in used for key in unread)
     return known
 
 
