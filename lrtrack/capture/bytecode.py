@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dis
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import CodeType, FunctionType, MethodType
 from typing import Any, ParamSpec, TypeVar, cast
@@ -38,7 +38,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def _cached(function: Callable[_P, _T]) -> Callable[_P, _T]:
+def cached(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """Keep results by code or class; the cache's own type would refuse classes."""
     return cast(Callable[_P, _T], lru_cache(_KEPT)(function))
 
@@ -66,22 +66,6 @@ class Use:
     mutated: frozenset[str]
 
 
-@dataclass
-class Flow:
-    """Where a constructor puts its arguments.
-
-    Attributes:
-        copies: argument → attributes that hold it unchanged.
-        sources: attribute → arguments from which it is computed; None among them stands for
-            anything else, such as an attribute that another class has set.
-        passed_on: arguments of a call of another class's constructor.
-    """
-
-    copies: dict[str, list[str]] = field(default_factory=dict)
-    sources: dict[str, set[str | None]] = field(default_factory=dict)
-    passed_on: set[str] = field(default_factory=set)
-
-
 def code_of(function: Any) -> CodeType | None:
     """Return the code of a Python function or method, inside decorators that say what they wrap."""
     for _ in range(8):
@@ -96,12 +80,12 @@ def code_of(function: Any) -> CodeType | None:
     return function.__code__ if isinstance(function, FunctionType) else None
 
 
-@_cached
+@cached
 def use_of(code: CodeType) -> Use:
     """Read what a piece of code does with names."""
     names, words, numbers = set(code.co_names), set[str](), list[float]()
     stored, rebound, global_names = set[str](), set[str](), set[str]()
-    for op in _instructions(code):
+    for op in instructions(code):
         value = op.argval
         if op.opname == "STORE_ATTR" or op.opname == "DELETE_ATTR":
             stored.add(value)
@@ -138,15 +122,16 @@ def _inner(code: CodeType) -> Iterator[CodeType]:
     return (constant for constant in code.co_consts if isinstance(constant, CodeType))
 
 
-@_cached
-def _instructions(code: CodeType) -> tuple[dis.Instruction, ...]:
+@cached
+def instructions(code: CodeType) -> tuple[dis.Instruction, ...]:
+    """Return the instructions of code that do something; none if they cannot be read."""
     try:
         return tuple(op for op in dis.get_instructions(code) if op.opname not in _SKIPPED)
     except Exception:  # not bytecode of this interpreter
         return ()
 
 
-def _loaded(op: dis.Instruction) -> tuple[str, ...]:
+def loaded(op: dis.Instruction) -> tuple[str, ...]:
     """Return the local and closure variables that an instruction loads."""
     name = op.opname
     if name.startswith("LOAD_FAST") or name in ("LOAD_DEREF", "LOAD_CLOSURE"):
@@ -156,7 +141,7 @@ def _loaded(op: dis.Instruction) -> tuple[str, ...]:
 
 def _mutated(code: CodeType) -> Iterator[str]:
     """Yield the variables and attributes whose content the code changes in place."""
-    operations = _instructions(code)
+    operations = instructions(code)
     for at, op in enumerate(operations):
         if op.opname in ("LOAD_ATTR", "LOAD_METHOD") and op.argval in _MUTATORS:
             yield from _name_at(operations, at - 1)
@@ -186,7 +171,7 @@ def _name_at(operations: Sequence[dis.Instruction], at: int) -> tuple[str, ...]:
     op = operations[at]
     if op.opname in ("LOAD_ATTR", "LOAD_GLOBAL", "LOAD_NAME"):
         return (op.argval,)
-    return _loaded(op)[-1:]
+    return loaded(op)[-1:]
 
 
 def _functions(cls: type) -> dict[str, list[CodeType]]:
@@ -212,7 +197,7 @@ def _reached(methods: Mapping[str, list[CodeType]], roots: Iterable[str]) -> set
     return reached
 
 
-@_cached
+@cached
 def changing(cls: type) -> frozenset[str]:
     """Return the attributes that a class's methods change after the construction: its state."""
     methods = _functions(cls)
@@ -224,7 +209,7 @@ def changing(cls: type) -> frozenset[str]:
     return frozenset().union(*(use.stored | use.mutated for use in uses))
 
 
-@_cached
+@cached
 def names_used(cls: type, code: CodeType | None) -> frozenset[str]:
     """Return the names that a method with this code uses, and those that it calls."""
     methods = _functions(cls)
@@ -233,7 +218,7 @@ def names_used(cls: type, code: CodeType | None) -> frozenset[str]:
     return own.union(*(use_of(inner).names for name in reached for inner in methods[name]))
 
 
-@_cached
+@cached
 def use_of_class(cls: type) -> Use:
     """Read what all methods of a class do with names."""
     uses = [use_of(code) for codes in _functions(cls).values() for code in codes]
@@ -252,7 +237,7 @@ def rebound(function: FunctionType, name: str) -> bool:
     if name in use_of(code).rebound or outer is None:
         return name in use_of(code).rebound
     created = False
-    for op in _instructions(outer):
+    for op in instructions(outer):
         if op.argval is code or op.argval == code:
             created = True
         elif created and op.opname in ("STORE_DEREF", "STORE_NAME") and op.argval == name:
@@ -273,110 +258,3 @@ def _enclosing(function: FunctionType) -> CodeType | None:
             return code
         waiting += [] if code is None else list(_inner(code))
     return None
-
-
-@_cached
-def flow_of(cls: type) -> Flow:
-    """Read where the constructor that a class itself defines puts its arguments."""
-    code = code_of(cls.__dict__.get("__init__"))
-    if code is None or not code.co_argcount:
-        return Flow()
-    try:
-        return _Tracer(code).flow()
-    except Exception:  # an instruction of a later Python
-        return Flow()
-
-
-class _Tracer:
-    """Follows arguments through a constructor's statements, in the order of its code.
-
-    Branches are followed one after the other, so a result holds whatever branch is taken.
-    """
-
-    def __init__(self, code: CodeType) -> None:
-        self._code = code
-        self._self = code.co_varnames[0]
-        count = code.co_argcount + code.co_kwonlyargcount
-        count += bool(code.co_flags & 0x04) + bool(code.co_flags & 0x08)  # *args, **kwargs
-        self._local: dict[str, set[str | None]] = {
-            name: {name} for name in code.co_varnames[1:count]
-        }
-        self._copied: dict[str, str] = {name: name for name in self._local}
-        self._flow = Flow()
-        self._loads: list[tuple[str, str]] = []
-        self._length = 0
-        self._calls_constructor = False
-
-    def flow(self) -> Flow:
-        """Return where the arguments go."""
-        doubled = False
-        operations = _instructions(self._code)
-        for at, op in enumerate(operations):
-            name = op.opname
-            self._length += 1
-            if name == "STORE_ATTR" and self._loads and self._loads[-1] == ("local", self._self):
-                self._store(op.argval, doubled)
-                doubled = False
-            elif name.startswith("STORE_FAST") or name == "STORE_DEREF":
-                self._assign(op.argval[0] if isinstance(op.argval, tuple) else op.argval)
-            elif name.startswith("POP_JUMP") or name == "POP_TOP":
-                recent = [before.opname for before in operations[max(0, at - 3) : at]]
-                if "COPY" not in recent:  # else it is `x or y`, which goes on
-                    self._end()
-            elif name == "COPY":
-                doubled = True
-            elif name.startswith(("RETURN", "RAISE")):
-                self._end()
-            else:
-                self._load(op)
-            for loaded in _loaded(op):
-                self._loads.append(("local", loaded))
-        return self._flow
-
-    def _load(self, op: dis.Instruction) -> None:
-        if op.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
-            self._calls_constructor |= op.argval == "__init__"
-            if self._loads and self._loads[-1] == ("local", self._self):
-                self._loads[-1] = ("attribute", op.argval)
-
-    def _depends(self, loads: Iterable[tuple[str, str]]) -> set[str | None]:
-        sources: set[str | None] = set()
-        for kind, name in loads:
-            if kind == "attribute":
-                sources |= self._flow.sources.get(name, {None})
-            elif name != self._self:
-                sources |= self._local.get(name, set())
-        return sources
-
-    def _only(self) -> str | None:
-        """Return the argument that a statement copies, if it does nothing else."""
-        others = [load for load in self._loads if load != ("local", self._self)]
-        short = self._length <= len(self._loads) + 2
-        kind, name = others[0] if len(others) == 1 and short else ("", "")
-        return self._copied.get(name) if kind == "local" else None
-
-    def _store(self, attribute: str, doubled: bool) -> None:
-        argument = self._only()
-        if argument is not None:
-            self._flow.copies.setdefault(argument, []).append(attribute)
-        before = self._flow.sources.get(attribute, set())
-        self._flow.sources[attribute] = before | self._depends(self._loads[:-1])
-        if doubled:  # `self.a = self.b = x`: the value is still there
-            self._loads, self._length = self._loads[:-1], len(self._loads) - 1
-        else:
-            self._end()
-
-    def _assign(self, variable: str) -> None:
-        argument = self._only()
-        self._local[variable] = self._local.get(variable, set()) | self._depends(self._loads)
-        if argument is None:
-            if self._copied.get(variable) != variable:
-                self._copied.pop(variable, None)
-        else:
-            self._copied[variable] = argument
-        self._end()
-
-    def _end(self) -> None:
-        if self._calls_constructor:
-            self._flow.passed_on |= {name for name in self._depends(self._loads) if name}
-        self._loads, self._length, self._calls_constructor = [], 0, False
