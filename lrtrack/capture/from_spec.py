@@ -15,8 +15,9 @@ from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.time_decay import TimeDecayLR
 from lrtrack.errors import UsageError
 from lrtrack.schedules import CONSTANT, Schedule, spec_of
-from lrtrack.schedules.catalogue import KINDS, group_of, open_params, stages_of
+from lrtrack.schedules.catalogue import KINDS, checked, group_of, open_params, stages_of
 from lrtrack.schedules.chain import Part, ends_of, parts_of
+from lrtrack.schedules.params import Count, OrNone
 from lrtrack.schedules.spec import Stage, write
 
 #: The key that holds the spec in a sweep's config, and under which a mapping may nest one.
@@ -51,6 +52,9 @@ def scheduler(
         UsageError: the spec cannot be read, or its parameters do not fit.
     """
     inner = unwrap(optimizer)
+    fault = OrNone(Count(1)).fault(total_steps)
+    if fault is not None:
+        raise UsageError(f"total_steps {fault}, not {total_steps!r}")
     parts = parts_of(_stages(spec), total_steps)
     if len(parts) == 1:
         return _one(inner, parts[0], clock)
@@ -102,7 +106,7 @@ def _closed(text: str, config: Mapping[str, Any]) -> list[Stage]:
             )
         chosen[stage.at, name] = group[name]
     return [
-        replace(s, params={n: chosen.get((s.at, n), v) for n, v in s.params.items()})
+        checked(replace(s, params={n: chosen.get((s.at, n), v) for n, v in s.params.items()}))
         for s in stages
     ]
 
@@ -132,7 +136,7 @@ def _one(
     assert kind.cls is not None  # compositions have been expanded
     params = {**part.params, **kind.fixed}
     if part.name == CONSTANT:
-        params = _constant(part, params)
+        params = _constant(params)
     missing = [name for name in kind.required if name not in params]
     if missing or (part.name == "onecycle" and not {"total_steps", "epochs"} & params.keys()):
         what = ", ".join(missing) or "total_steps"
@@ -148,10 +152,7 @@ def _one(
         raise part.stage.wrong(f"{text}: {who} says: {error}") from error
 
 
-def _constant(part: Part, params: Mapping[str, Any]) -> dict[str, Any]:
+def _constant(params: Mapping[str, Any]) -> dict[str, Any]:
     factor = params.get("factor", 1.0)
-    if factor == 0:
-        what = "constant: factor must be above 0, because torch divides by it at the end"
-        raise part.stage.wrong(what, "factor")
     ending = {"total_iters": 0} if factor == 1 else {}
     return {"factor": factor, **ending, **params}

@@ -322,7 +322,8 @@ RESTORED = {
     name: row
     for name, row in BUILT.items()
     # torch restores the attributes of callable objects, and these have none
-    if hasattr(row[0](sgd(), row[1]), "state_dict") and name != "callable object with slots"
+    if hasattr(row[0](sgd(), row[1]), "state_dict")
+    and name not in ("callable object with slots", "list")
 }
 
 
