@@ -7,6 +7,7 @@ as this module can say.
 from __future__ import annotations
 
 import dis
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -199,23 +200,30 @@ def _reached(methods: Mapping[str, list[CodeType]], roots: Iterable[str]) -> set
 
 @cached
 def changing(cls: type) -> frozenset[str]:
-    """Return the attributes that a class's methods change after the construction: its state."""
+    """Return the attributes that a class's methods change after the construction: its state.
+
+    What a property stores is no change: it keeps what it has computed once.
+    """
     methods = _functions(cls)
     set_up = _reached(methods, _SETTING_UP)
     running = _reached(
         methods, [name for name in methods if name not in set_up or name in _RUNNING]
     )
-    uses = [use_of(code) for name in running - set(_SETTING_UP) for code in methods[name]]
+    changers = {
+        name
+        for name in running - set(_SETTING_UP)
+        if not isinstance(inspect.getattr_static(cls, name, None), property | cached_property)
+    }
+    uses = [use_of(code) for name in changers for code in methods[name]]
     return frozenset().union(*(use.stored | use.mutated for use in uses))
 
 
 @cached
-def names_used(cls: type, code: CodeType | None) -> frozenset[str]:
-    """Return the names that a method with this code uses, and those that it calls."""
+def names_used(cls: type, names: frozenset[str]) -> frozenset[str]:
+    """Return `names` and those that the methods and properties among them use in turn."""
     methods = _functions(cls)
-    own = frozenset[str]() if code is None else use_of(code).names
-    reached = _reached(methods, own)
-    return own.union(*(use_of(inner).names for name in reached for inner in methods[name]))
+    reached = _reached(methods, names)
+    return names.union(*(use_of(inner).names for name in reached for inner in methods[name]))
 
 
 @cached

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lrtrack.capture.bytecode import changing, code_of, names_used
+from lrtrack.capture.bytecode import changing, code_of, names_used, use_of
 from lrtrack.capture.function_settings import (
     STATE,
     Reading,
@@ -79,7 +79,7 @@ def _attributes(function: Any, reading: Reading) -> dict[str, Any]:
     """Return the settings among the attributes of a callable object."""
     cls = type(function)
     state, code = changing(cls) | _STATE, code_of(inspect.getattr_static(cls, "__call__", None))
-    used = names_used(cls, code)
+    used = frozenset[str]() if code is None else names_used(cls, use_of(code).names)
     values = public(function)
     if not isinstance(function, torch.nn.Module):
         own = instance_values(function)

@@ -178,7 +178,8 @@ def _of_method(method: types.MethodType, reading: Reading) -> dict[str, Any]:
         return {}
     cls = bound if isinstance(bound, type) else type(bound)
     own = settings_of(method.__func__, reading).named
-    return own | attributes_read(bound, names_used(cls, code), changing(cls), use_of(code), reading)
+    use = use_of(code)
+    return own | attributes_read(bound, names_used(cls, use.names), changing(cls), use, reading)
 
 
 def attributes_read(
@@ -234,9 +235,9 @@ def _kept(value: Any, use: Use | None, reading: Reading) -> Any:
         return _kept_mapping(value, use, reading)
     if isinstance(value, _NOT_SETTINGS):
         return MISSING
-    if isinstance(value, torch.Tensor | np.ndarray | torch.nn.Module):
+    if isinstance(value, torch.Tensor | np.ndarray):
         return reading.missed()
-    if callable(value):
+    if callable(value) and not isinstance(value, torch.nn.Module):
         return value
     return _kept_object(value, use, reading)
 
@@ -269,7 +270,7 @@ def _kept_object(value: Any, use: Use | None, reading: Reading) -> Any:
     if use is None or id(value) in reading.inside:
         return reading.missed()
     inner = Reading(reading.rates, inside=(*reading.inside, id(value)))
-    state = changing(type(value))
-    kept = attributes_read(value, use.names, state, use, inner)
+    cls = type(value)
+    kept = attributes_read(value, names_used(cls, use.names), changing(cls), use, inner)
     reading.opaque |= inner.opaque or not kept
     return kept or MISSING

@@ -112,9 +112,9 @@ def _check_size(steps: int, groups: int) -> None:
     if steps * groups > MOST:
         times = "" if groups == 1 else f" for {groups} param groups"
         raise UsageError(
-            f"{steps:,} steps{times} are too many to simulate: at most {MOST:,} learning rates fit "
-            f"into memory. Fix: simulate up to {MOST // groups:,} steps, or a schedule with "
-            "proportionally shorter lengths."
+            f"{steps:,} steps{times} are too many to simulate: their learning rates would take "
+            f"{steps * groups * 40 / 1e9:.1f} GB of memory. Fix: simulate at most "
+            f"{MOST // groups:,} steps, or a schedule with all lengths divided by the same number."
         )
 
 

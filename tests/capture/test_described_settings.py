@@ -109,6 +109,30 @@ class Slotted:
         return min(1.0, (step + 1) / self.width)
 
 
+class Trainer(torch.nn.Module):
+    """An object with much besides the settings, as in Lightning: some come from a property."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.save({"width": width, "seed": width, "layers": [torch.nn.Identity()]})
+        self.power, self.seed = 2, width
+
+    def save(self, settings: dict[str, Any]) -> None:
+        self._settings = settings
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        if not hasattr(self, "_settings"):
+            self._settings = {}
+        return self._settings
+
+    def factor(self, step: int) -> float:
+        return float(min(1.0, (step + 1) / self.settings["width"])) ** self.power
+
+    def make(self) -> Callable[[int], float]:
+        return lambda step: (step + 1) / self.settings["width"]
+
+
 def squared(width: int) -> Callable[[int], float]:
     bound = Ramp(width)
     bound.power = 2  # type: ignore[misc]
@@ -130,6 +154,13 @@ FORMS: dict[str, tuple[Callable[[int], Any], str | None]] = {
     "decorated": (with_wrapper, "with_closure.<locals>.factor(width=N)"),
     "bound method": (lambda n: Ramp(n).at, "Ramp.at(power=1, width=N)"),
     "bound method with an attribute of its own": (squared, "Ramp.at(power=2, width=N)"),
+    "method of a module": (
+        lambda n: Trainer(n).factor, 'Trainer.factor(power=2, settings={"width": N})',
+    ),
+    "function over a module": (
+        lambda n: Trainer(n).make(),
+        'Trainer.make.<locals>.<lambda>(self={"settings": {"width": N}})',
+    ),
     "callable object": (Ramp, "Ramp(width=N)"),
     "callable object with slots": (Slotted, "Slotted(width=N)"),
     "bound method of an object with slots": (
