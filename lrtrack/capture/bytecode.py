@@ -49,7 +49,7 @@ class Use:
     """What a piece of code, with the functions inside it, does with names.
 
     Attributes:
-        names: global names and attributes that it reads or writes.
+        names: attributes that it reads or writes, whatever the object.
         words: texts among its constants.
         numbers: numbers among its constants in order, without 0 and 1.
         stored: attributes that it assigns, whatever the object.
@@ -84,20 +84,25 @@ def code_of(function: Any) -> CodeType | None:
 @cached
 def use_of(code: CodeType) -> Use:
     """Read what a piece of code does with names."""
-    names, words, numbers = set(code.co_names), set[str](), list[float]()
+    names, words, numbers = set[str](), set[str](), list[float]()
     stored, rebound, global_names = set[str](), set[str](), set[str]()
     for op in instructions(code):
         value = op.argval
-        if op.opname == "STORE_ATTR" or op.opname == "DELETE_ATTR":
-            stored.add(value)
+        if op.opname in _ATTRIBUTES:
+            names.add(value)
+            if not op.opname.startswith("LOAD"):
+                stored.add(value)
         elif op.opname in ("STORE_DEREF", "STORE_GLOBAL"):
             rebound.add(value)
         elif op.opname == "LOAD_GLOBAL":
             global_names.add(value)
-        elif type(value) in (int, float) and op.opname in _CONSTANTS and value not in (0, 1):
+        elif op.opname in _CONSTANTS and _is_telling(value):
             numbers.append(value)
         elif op.opname in _CONSTANTS:
-            words |= {value} if isinstance(value, str) else set(_texts(value))
+            values = value if isinstance(value, tuple | frozenset) else (value,)
+            words.update(item for item in values if isinstance(item, str))
+            if isinstance(value, tuple):
+                numbers += [item for item in value if _is_telling(item)]
     mutated = set(_mutated(code))
     for inner in map(use_of, _inner(code)):
         names |= inner.names
@@ -111,12 +116,12 @@ def use_of(code: CodeType) -> Use:
     return Use(frozenset(names), frozenset(words), tuple(numbers), *sets)
 
 
+_ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "STORE_ATTR", "DELETE_ATTR")
 _CONSTANTS = ("LOAD_CONST", "RETURN_CONST", "LOAD_SMALL_INT", "LOAD_CONST_IMMORTAL")
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, tuple | frozenset):
-        yield from (item for item in value if isinstance(item, str))
+def _is_telling(value: Any) -> bool:
+    return type(value) in (int, float) and value not in (0, 1)
 
 
 def _inner(code: CodeType) -> Iterator[CodeType]:
@@ -209,11 +214,22 @@ def changing(cls: type) -> frozenset[str]:
     running = _reached(
         methods, [name for name in methods if name not in set_up or name in _RUNNING]
     )
-    changers = {
+    return _changed(cls, running - set(_SETTING_UP))
+
+
+@cached
+def changed_by(cls: type, use: Use) -> frozenset[str]:
+    """Return the attributes that some code of a class changes, with the methods that it calls."""
+    return use.stored | use.mutated | _changed(cls, _reached(_functions(cls), use.names))
+
+
+def _changed(cls: type, names: Iterable[str]) -> frozenset[str]:
+    methods = _functions(cls)
+    changers = [
         name
-        for name in running - set(_SETTING_UP)
+        for name in names
         if not isinstance(inspect.getattr_static(cls, name, None), property | cached_property)
-    }
+    ]
     uses = [use_of(code) for name in changers for code in methods[name]]
     return frozenset().union(*(use.stored | use.mutated for use in uses))
 

@@ -89,8 +89,7 @@ class Constructor:
         if plain is not MISSING or value is MISSING or isinstance(value, opaque_types):
             return plain
         use = use_of_class(type(self._scheduler))  # a config, of which the class reads attributes
-        state = changing(type(value))
-        settings = attributes_read(value, use.names, state, use, replace(self._reading))
+        settings = attributes_read(value, use.names, use, replace(self._reading))
         return plain_value(settings, self._inner) if settings else MISSING
 
     def _is_lost(self, name: str) -> bool:

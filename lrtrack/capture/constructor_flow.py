@@ -64,7 +64,7 @@ class _Tracer:
         operations = instructions(self._code)
         for at, op in enumerate(operations):
             name = op.opname
-            self._length += 1
+            self._length += name != "COPY"
             if name == "STORE_ATTR" and self._loads and self._loads[-1] == ("local", self._self):
                 self._store(op.argval, doubled)
                 doubled = False
@@ -101,7 +101,7 @@ class _Tracer:
     def _only(self) -> str | None:
         """Return the argument that a statement copies, if it does nothing else."""
         others = [load for load in self._loads if load != ("local", self._self)]
-        short = self._length <= len(self._loads) + 2
+        short = self._length <= len(self._loads) + 1
         kind, name = others[0] if len(others) == 1 and short else ("", "")
         return self._copied.get(name) if kind == "local" else None
 

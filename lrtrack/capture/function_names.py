@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lrtrack.capture.bytecode import changing, code_of, names_used, use_of
+from lrtrack.capture.bytecode import changed_by, changing, code_of, names_used, use_of
 from lrtrack.capture.function_settings import (
     STATE,
     Reading,
@@ -78,21 +78,23 @@ def _settings(function: Any, reading: Reading) -> Settings:
 def _attributes(function: Any, reading: Reading) -> dict[str, Any]:
     """Return the settings among the attributes of a callable object."""
     cls = type(function)
-    state, code = changing(cls) | _STATE, code_of(inspect.getattr_static(cls, "__call__", None))
-    used = frozenset[str]() if code is None else names_used(cls, use_of(code).names)
+    code = code_of(inspect.getattr_static(cls, "__call__", None))
+    use = None if code is None else use_of(code)
+    used = frozenset[str]() if use is None else names_used(cls, use.names)
+    changed = frozenset[str]() if use is None else changed_by(cls, use)
     values = public(function)
     if not isinstance(function, torch.nn.Module):
         own = instance_values(function)
-        private = {public_name(k): v for k, v in own.items() if k in used and k not in state}
+        private = {public_name(k): v for k, v in own.items() if k in used - changed}
         values = {k: v for k, v in private.items() if not STATE.fullmatch(k)} | values
     params = {
         key: value
         for key, value in values.items()
-        if key not in state and not is_optimizers(key, value, reading)
+        if not {key, f"_{key}"} & (changed | _STATE) and not is_optimizers(key, value, reading)
     }
-    known = {key: value for key, value in params.items() if _is_known(value)}
+    known = {k: v for k, v in params.items() if _is_known(v) and k not in changing(cls)}
     unread = params.keys() - known.keys()
-    unknown = code is None or isinstance(function, torch.nn.Module)
+    unknown = use is None or isinstance(function, torch.nn.Module)
     reading.opaque |= unknown or any(key in used or f"_{key}" in used for key in unread)
     return known
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lrtrack.capture.bytecode import Use, changing, code_of, names_used, rebound, use_of
+from lrtrack.capture.bytecode import Use, changed_by, changing, code_of, names_used, rebound, use_of
 from lrtrack.capture.safe_access import MISSING, instance_values, plain_value, stored
 
 #: Names of counters and other state, in objects whose own code does not show that they change.
@@ -31,11 +31,12 @@ STATE = re.compile(
 #: setting of the schedule: transformers' polynomial schedule copies the optimizer's rate.
 _RATE = re.compile(
     r"_*((init|initial|base|start|peak|max|default|opt|optimizer|orig|original)_?)?"
-    r"(lr|learning_rate|lr0)s?(_?(init|initial|base|start|peak|max|0))?"
+    r"(lr|learning_rate|lr0)s?(_?(init|initial|base|start|peak|max|0))?|"
+    r"_*(init|initial|base|start|peak)(_rate)?"
 )
 #: The longest list or mapping of settings.
 _LONGEST = 32
-_NOT_SETTINGS = (type, types.ModuleType, torch.optim.Optimizer)
+_NOT_SETTINGS = (types.ModuleType, torch.optim.Optimizer)
 _BUILTIN = types.BuiltinFunctionType
 
 
@@ -179,28 +180,27 @@ def _of_method(method: types.MethodType, reading: Reading) -> dict[str, Any]:
     cls = bound if isinstance(bound, type) else type(bound)
     own = settings_of(method.__func__, reading).named
     use = use_of(code)
-    return own | attributes_read(bound, names_used(cls, use.names), changing(cls), use, reading)
+    return own | attributes_read(bound, names_used(cls, use.names), use, reading)
 
 
-def attributes_read(
-    thing: Any, names: Iterable[str], state: Iterable[str], use: Use | None, reading: Reading
-) -> dict[str, Any]:
+def attributes_read(thing: Any, names: Iterable[str], use: Use, reading: Reading) -> dict[str, Any]:
     """Return the plain values, and the functions, among some attributes of an object.
 
     Args:
         thing: the object, or a class.
         names: names that some code uses.
-        state: attributes that change in a training.
-        use: what that code does with names inside mappings and objects, if known.
+        use: what that code does with names inside mappings and objects.
         reading: notes what cannot be read.
     """
+    cls = thing if isinstance(thing, type) else type(thing)
     values: dict[str, Any] = {}
-    for name in sorted(set(names) - set(state)):
+    for name in sorted(set(names) - changed_by(cls, use)):
         value = stored(thing, name)
         if value is MISSING or is_optimizers(name, value, reading):
             continue
-        if STATE.fullmatch(name):
-            reading.missed()  # a counter that others move, or a setting
+        is_setting = isinstance(value, dict) or name not in changing(cls)
+        if STATE.fullmatch(name) or not is_setting:
+            reading.missed()  # a setting, or something that others change in a training
             continue
         kept = _kept(value, use, reading)
         if kept is not MISSING:
@@ -237,12 +237,15 @@ def _kept(value: Any, use: Use | None, reading: Reading) -> Any:
         return MISSING
     if isinstance(value, torch.Tensor | np.ndarray):
         return reading.missed()
-    if callable(value) and not isinstance(value, torch.nn.Module):
+    if callable(value) and not isinstance(value, torch.nn.Module | type):
         return value
     return _kept_object(value, use, reading)
 
 
 def _kept_items(value: Any, use: Use | None, reading: Reading) -> Any:
+    fields = getattr(type(value), "_fields", ())  # of a named tuple
+    if use is not None and isinstance(fields, tuple) and use.names & set(fields):
+        return _kept_mapping(dict(zip(fields, value, strict=True)), use, reading)
     if len(value) > _LONGEST:
         return reading.missed()
     items = [_kept(item, use, reading) for item in value]
@@ -268,9 +271,10 @@ def _kept_mapping(value: dict[Any, Any], use: Use | None, reading: Reading) -> A
 def _kept_object(value: Any, use: Use | None, reading: Reading) -> Any:
     """Keep the attributes of an object, such as an `argparse.Namespace`, that the code names."""
     if use is None or id(value) in reading.inside:
-        return reading.missed()
+        return MISSING if isinstance(value, type) else reading.missed()
     inner = Reading(reading.rates, inside=(*reading.inside, id(value)))
-    cls = type(value)
-    kept = attributes_read(value, names_used(cls, use.names), changing(cls), use, inner)
-    reading.opaque |= inner.opaque or not kept
+    cls = value if isinstance(value, type) else type(value)
+    kept = attributes_read(value, names_used(cls, use.names), use, inner)
+    # a class is mostly there to be called, not to hold settings
+    reading.opaque |= inner.opaque or not (kept or isinstance(value, type))
     return kept or MISSING
