@@ -104,7 +104,7 @@ def use_of(code: CodeType) -> Use:
             if isinstance(value, tuple):
                 numbers += [item for item in value if _is_telling(item)]
     mutated = set(_mutated(code))
-    for inner in map(use_of, _inner(code)):
+    for inner in map(use_of, inner_code(code)):
         names |= inner.names
         words |= inner.words
         numbers += inner.numbers
@@ -124,11 +124,11 @@ def _is_telling(value: Any) -> bool:
     return type(value) in (int, float) and value not in (0, 1)
 
 
-def _inner(code: CodeType) -> Iterator[CodeType]:
+def inner_code(code: CodeType) -> Iterator[CodeType]:
+    """Yield the code of the functions that are defined inside a piece of code."""
     return (constant for constant in code.co_consts if isinstance(constant, CodeType))
 
 
-@cached
 def instructions(code: CodeType) -> tuple[dis.Instruction, ...]:
     """Return the instructions of code that do something; none if they cannot be read."""
     try:
@@ -252,33 +252,3 @@ def use_of_class(cls: type) -> Use:
     )
     names = frozenset[str]().union(*(use.names for use in uses))
     return Use(names, frozenset[str]().union(*(use.words for use in uses)), (), *sets)
-
-
-def rebound(function: FunctionType, name: str) -> bool:
-    """Whether a variable of the enclosing function may change after `function` was created."""
-    code = function.__code__
-    outer = _enclosing(function)
-    if name in use_of(code).rebound or outer is None:
-        return name in use_of(code).rebound
-    created = False
-    for op in instructions(outer):
-        if op.argval is code or op.argval == code:
-            created = True
-        elif created and op.opname in ("STORE_DEREF", "STORE_NAME") and op.argval == name:
-            return True
-    return any(name in use_of(inner).rebound for inner in _inner(outer) if inner != code)
-
-
-def _enclosing(function: FunctionType) -> CodeType | None:
-    """Return the code of the function in which another one was defined."""
-    path = function.__qualname__.partition(".<locals>")[0].split(".")
-    thing: Any = function.__globals__.get(path[0])
-    for part in path[1:]:
-        thing = vars(thing).get(part) if isinstance(thing, type) else None
-    waiting = [code_of(thing)]
-    while waiting:
-        code = waiting.pop()
-        if code is not None and function.__code__ in code.co_consts:
-            return code
-        waiting += [] if code is None else list(_inner(code))
-    return None

@@ -84,6 +84,12 @@ class Constructor:
         return foreign and is_optimizers(attribute, value, self._reading)
 
     def _plain(self, value: Any) -> JSON:
+        try:
+            return self._settings(value)
+        except Exception:  # an object with unusual special methods
+            return self._reading.missed()
+
+    def _settings(self, value: Any) -> JSON:
         plain = plain_value(value, self._inner)
         opaque_types = type | torch.optim.Optimizer | torch.nn.Module | torch.Tensor
         if plain is not MISSING or value is MISSING or isinstance(value, opaque_types):

@@ -98,7 +98,8 @@ def _described(scheduler: Any, outer: tuple[int, ...], reading: Reading) -> dict
     name = str(type(scheduler).__name__)
     if id(scheduler) in outer or len(outer) >= _DEPTH:
         return {"name": name}  # it contains itself
-    own = replace(reading, rates=_rates(scheduler))
+    inside = (*reading.inside, id(scheduler))
+    own = replace(reading, rates=_rates(scheduler), inside=inside)
     try:
         params = _parameters(scheduler, (*outer, id(scheduler)), own)
     except Exception:

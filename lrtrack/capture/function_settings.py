@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lrtrack.capture.bytecode import Use, changed_by, changing, code_of, names_used, rebound, use_of
+from lrtrack.capture.bytecode import Use, changed_by, changing, code_of, names_used, use_of
+from lrtrack.capture.rebinding import rebound, rebound_global
 from lrtrack.capture.safe_access import MISSING, instance_values, plain_value, stored
 
 #: Names of counters and other state, in objects whose own code does not show that they change.
@@ -47,7 +48,8 @@ class Reading:
     Attributes:
         rates: initial learning rates of the scheduler's optimizer.
         opaque: set when something that may hold settings cannot be read.
-        inside: ids of the functions that are being read, which may contain themselves.
+        inside: ids of the scheduler, functions and objects that are being read, which may contain
+            themselves.
     """
 
     rates: tuple[float, ...] = ()
@@ -167,7 +169,10 @@ def _globals(function: types.FunctionType, use: Use) -> dict[str, Any]:
     return {
         name: value
         for name, value in values.items()
-        if not callable(value) and value is not MISSING and not STATE.fullmatch(name)
+        if not callable(value)
+        and value is not MISSING
+        and not STATE.fullmatch(name)
+        and not rebound_global(function, name)
     }
 
 
@@ -179,6 +184,8 @@ def _of_method(method: types.MethodType, reading: Reading) -> dict[str, Any]:
         return {}
     cls = bound if isinstance(bound, type) else type(bound)
     own = settings_of(method.__func__, reading).named
+    if id(bound) in reading.inside:  # a method of the scheduler, whose arguments are read anyway
+        return own
     use = use_of(code)
     return own | attributes_read(bound, names_used(cls, use.names), use, reading)
 
@@ -270,7 +277,9 @@ def _kept_mapping(value: dict[Any, Any], use: Use | None, reading: Reading) -> A
 
 def _kept_object(value: Any, use: Use | None, reading: Reading) -> Any:
     """Keep the attributes of an object, such as an `argparse.Namespace`, that the code names."""
-    if use is None or id(value) in reading.inside:
+    if id(value) in reading.inside:
+        return MISSING  # it is being read already
+    if use is None:
         return MISSING if isinstance(value, type) else reading.missed()
     inner = Reading(reading.rates, inside=(*reading.inside, id(value)))
     cls = value if isinstance(value, type) else type(value)

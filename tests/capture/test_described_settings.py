@@ -504,6 +504,85 @@ def test_a_function_that_contains_itself() -> None:
     assert f"{HERE.rpartition('.')[0]}" in schedule.params["lr_lambda"]
 
 
+class Warming(ls.LambdaLR):
+    """A class whose function is its own method, or one that holds it."""
+
+    def __init__(self, optimizer: Any, width: int, own: bool = True) -> None:
+        self.width = width
+        super().__init__(optimizer, self.factor if own else lambda step: self.factor(step))
+
+    def factor(self, step: int) -> float:
+        return min(1.0, (step + 1) / self.width)
+
+
+def test_a_class_with_its_own_function() -> None:
+    """A function that is a method of its scheduler leaves the settings to the scheduler."""
+    text = f"{__name__}.Warming.factor"
+
+    assert {"lr_lambda": text, "width": 5} == describe(Warming(sgd(), 5)).params
+    assert describe(Warming(sgd(), 5)).id != describe(Warming(sgd(), 9)).id
+    assert not opaque(Warming(sgd(), 5))
+
+
+SCRIPT = """
+warmup, factor, rounds = 5, 1.0, 0
+def count():
+    global rounds
+    rounds += 1
+    return 1
+def at(step): return factor * min(1, (step + 1) / (warmup + 0 * rounds))
+scheduler = build(at)
+before = describe(scheduler)
+for round in range(3):
+    factor = 0.5 * factor
+    count()
+    after = describe(scheduler)
+"""
+
+
+def test_variables_that_a_program_changes_are_no_settings() -> None:
+    """A program's variables are settings of its functions unless it assigns them again."""
+    scope: dict[str, Any] = {
+        "__name__": "__main__",
+        "build": lambda function: ls.LambdaLR(sgd(), function),
+        "describe": describe,
+    }
+    exec(SCRIPT, scope)
+
+    assert scope["before"].params == {"lr_lambda": "__main__.at(warmup=5)", "warmup": 5}
+    assert scope["before"] == scope["after"]
+
+
+class Disguised:
+    """An object that fails whenever anything is asked of it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __len__(self) -> int:
+        raise RuntimeError
+
+
+class Holding:
+    def __init__(self, optimizer: Any, width: int, thing: Any) -> None:
+        self.optimizer, self.width, self.thing = optimizer, width, thing
+
+    def step(self) -> None: ...
+
+
+def test_hostile_settings() -> None:
+    """An object that fails when it is asked spoils neither a description nor other settings."""
+    width, thing, itself = 5, Disguised(), []
+    itself.append(itself)
+    function = ls.LambdaLR(sgd(), lambda step: 1.0 if thing is itself else 1 / width)
+
+    assert describe(Holding(sgd(), 5, thing)) == describe(Holding(sgd(), 5, itself))
+    assert describe(Holding(sgd(), 5, thing)).params == {"width": 5}
+    assert opaque(Holding(sgd(), 5, thing))
+    assert opaque(function)
+    assert describe(function).id == describe(function).id
+
+
 class Loud:
     """An object whose properties and texts must not be asked for."""
 

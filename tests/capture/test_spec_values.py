@@ -49,7 +49,8 @@ def right(own: Type) -> st.SearchStrategy[Any]:
     if isinstance(own, PerGroup):
         return right(own.item) | right(own.item).map(lambda value: [value])
     if isinstance(own, Many):
-        return st.lists(right(own.item), max_size=4)
+        items = st.lists(right(own.item), min_size=own.least, max_size=4, unique=own.rising)
+        return items.map(sorted) if own.rising else items
     if isinstance(own, Word):
         return st.sampled_from(own.words)
     if isinstance(own, Number):
