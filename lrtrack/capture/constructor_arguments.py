@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +18,13 @@ from lrtrack.capture.function_settings import (
     is_optimizers,
     public_name,
 )
-from lrtrack.capture.safe_access import MISSING, instance_values, lookup, plain_value, stored
+from lrtrack.capture.safe_access import MISSING, instance_values, plain_value, stored
 from lrtrack.fields import JSON
 
+#: Names under which schedulers take and keep their optimizer.
+OPTIMIZER = ("optimizer", "opt", "optim", "_optimizer")
 #: Constructor arguments that do not describe the schedule.
-_NOT_PARAMETERS = {"self", "optimizer", "optimizers", "last_epoch", "verbose", "save_history"}
+_NOT_PARAMETERS = {"self", "last_epoch", "verbose", "save_history", "optimizers", *OPTIMIZER}
 
 
 def is_scheduler(value: Any) -> bool:
@@ -53,22 +55,28 @@ class Constructor:
         params = {name: self._plain(self._value(name)) for name in self._names}
         missing = {name for name, value in params.items() if value is MISSING}
         missing = (missing | self._rest) - self._flow.passed_on
-        arguments: set[str | None] = {*self._names, *self._rest}
-        for attribute, sources in self._flow.sources.items() if missing else ():
-            if sources & missing and sources <= arguments and attribute not in self._state:
-                value = self._plain(stored(self._scheduler, attribute))
-                if value is not MISSING and params.get(public_name(attribute), MISSING) is MISSING:
-                    params[public_name(attribute)] = value
-                    missing -= sources
-        self._reading.opaque |= any(map(self._is_lost, missing - self._rest))
+        found: set[str | None] = set()
+        for attribute, sources in self._computed(missing):
+            value = self._plain(stored(self._scheduler, attribute))
+            if value is not MISSING and params.get(public_name(attribute), MISSING) is MISSING:
+                params[public_name(attribute)] = value
+                found |= sources
+        self._reading.opaque |= any(map(self._is_lost, missing - self._rest - found))
         return {k: v for k, v in params.items() if v is not MISSING or k not in others}
+
+    def _computed(self, missing: set[str]) -> Iterator[tuple[str, set[str | None]]]:
+        """Yield the lasting attributes that are computed from arguments which are not kept."""
+        known: set[str | None] = {*self._names, *self._rest}
+        for attribute, sources in self._flow.sources.items():
+            if sources & missing and sources <= known and attribute not in self._state:
+                yield attribute, sources
 
     def _value(self, name: str) -> Any:
         """Return the value of an argument from the first attribute that keeps it unchanged."""
         own = instance_values(self._scheduler)
         alike = [key for key in own if public_name(key).lower() == name.lower()]
         for attribute in (name, *self._flow.copies.get(name, ()), f"{name}s", *alike):
-            value = MISSING if attribute in self._state else lookup(self._scheduler, attribute)
+            value = MISSING if attribute in self._state else stored(self._scheduler, attribute)
             if value is MISSING or self._is_optimizers(attribute, value):
                 continue
             if attribute == f"{name}s" and isinstance(value, list | tuple) and value:
@@ -94,7 +102,8 @@ class Constructor:
         opaque_types = type | torch.optim.Optimizer | torch.nn.Module | torch.Tensor
         if plain is not MISSING or value is MISSING or isinstance(value, opaque_types):
             return plain
-        use = use_of_class(type(self._scheduler))  # a config, of which the class reads attributes
+        # a config, of which the class reads attributes
+        use = replace(use_of_class(type(self._scheduler)), stored=self._state, mutated=frozenset())
         settings = attributes_read(value, use.names, use, replace(self._reading))
         return plain_value(settings, self._inner) if settings else MISSING
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dis
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import CodeType
 
@@ -60,28 +60,33 @@ class _Tracer:
 
     def flow(self) -> Flow:
         """Return where the arguments go."""
-        doubled = False
         operations = instructions(self._code)
         for at, op in enumerate(operations):
             name = op.opname
             self._length += name != "COPY"
             if name == "STORE_ATTR" and self._loads and self._loads[-1] == ("local", self._self):
-                self._store(op.argval, doubled)
-                doubled = False
+                self._store(op.argval, self._goes_on(operations[at + 1 : at + 3]))
             elif name.startswith("STORE_FAST") or name == "STORE_DEREF":
-                self._assign(op.argval[0] if isinstance(op.argval, tuple) else op.argval)
+                variable = op.argval[0] if isinstance(op.argval, tuple) else op.argval
+                goes_on = not loaded(op) and self._goes_on(operations[at + 1 : at + 3])
+                self._assign(variable, goes_on)
             elif name.startswith("POP_JUMP") or name == "POP_TOP":
-                recent = [before.opname for before in operations[max(0, at - 3) : at]]
-                if "COPY" not in recent:  # else it is `x or y`, which goes on
+                recent = {before.opname for before in operations[max(0, at - 3) : at]}
+                if not recent & {"COPY", "END_FOR"}:  # else `x or y`, or a list that is built
                     self._end()
-            elif name == "COPY":
-                doubled = True
             elif name.startswith(("RETURN", "RAISE")):
                 self._end()
             else:
                 self._load(op)
             self._loads += [("local", variable) for variable in loaded(op)]
         return self._flow
+
+    def _goes_on(self, following: Sequence[dis.Instruction]) -> bool:
+        """Whether another target of an assignment follows: `self.a = self.b = x`, `a, b = x, y`."""
+        if not following or following[0].opname.startswith("STORE"):
+            return bool(following)
+        is_own = loaded(following[0]) == (self._self,)
+        return is_own and len(following) > 1 and following[1].opname == "STORE_ATTR"
 
     def _load(self, op: dis.Instruction) -> None:
         if op.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"):
@@ -105,26 +110,28 @@ class _Tracer:
         kind, name = others[0] if len(others) == 1 and short else ("", "")
         return self._copied.get(name) if kind == "local" else None
 
-    def _store(self, attribute: str, doubled: bool) -> None:
+    def _store(self, attribute: str, goes_on: bool) -> None:
         argument = self._only()
         if argument is not None:
             self._flow.copies.setdefault(argument, []).append(attribute)
         before = self._flow.sources.get(attribute, set())
         self._flow.sources[attribute] = before | self._depends(self._loads[:-1])
-        if doubled:  # `self.a = self.b = x`: the value is still there
-            self._loads, self._length = self._loads[:-1], len(self._loads) - 1
-        else:
-            self._end()
+        self._next(self._loads[:-1], goes_on)
 
-    def _assign(self, variable: str) -> None:
+    def _assign(self, variable: str, goes_on: bool) -> None:
         argument = self._only()
         self._local[variable] = self._local.get(variable, set()) | self._depends(self._loads)
-        if argument is None:
-            if self._copied.get(variable) != variable:
-                self._copied.pop(variable, None)
-        else:
+        if argument is not None:
             self._copied[variable] = argument
+        elif self._copied.get(variable) != variable:
+            self._copied.pop(variable, None)
+        self._next(self._loads, goes_on)
+
+    def _next(self, loads: list[tuple[str, str]], goes_on: bool) -> None:
+        """Begin the next target, with the same values, or the next statement."""
         self._end()
+        if goes_on:
+            self._loads, self._length = loads, len(loads) - 1
 
     def _end(self) -> None:
         if self._calls_constructor:

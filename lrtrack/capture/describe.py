@@ -23,7 +23,12 @@ from torch.optim import lr_scheduler as torch_schedulers
 
 from lrtrack.capture.argument_readers import READERS, Functions, Reader, read, shared
 from lrtrack.capture.bytecode import changing
-from lrtrack.capture.constructor_arguments import Constructor, arguments, is_scheduler
+from lrtrack.capture.constructor_arguments import (
+    OPTIMIZER,
+    Constructor,
+    arguments,
+    is_scheduler,
+)
 from lrtrack.capture.function_names import function_text
 from lrtrack.capture.function_settings import (
     STATE,
@@ -125,7 +130,13 @@ def _unwrapped(scheduler: Any) -> Any:
 def _rates(scheduler: Any) -> tuple[float, ...]:
     """Return the initial learning rates of a scheduler's optimizer."""
     try:
-        optimizer = lookup(scheduler, "optimizer")
+        optimizer = next(
+            own for name in OPTIMIZER if (own := stored(scheduler, name)) is not MISSING
+        )
+        for _ in range(_DEPTH):  # opens wrappers
+            if stored(optimizer, "param_groups") is not MISSING:
+                break
+            optimizer = stored(optimizer, "optimizer")
         groups = stored(optimizer, "param_groups")
         values = [group["initial_lr"] for group in groups if "initial_lr" in group]
         defaults = stored(optimizer, "defaults")

@@ -69,7 +69,7 @@ def stored(thing: Any, name: str) -> Any:
     """
     try:
         own = _instance(thing)
-        if name in own and not isinstance(thing, type):
+        if name in own and not issubclass(type(thing), type):
             return own[name]
         static = inspect.getattr_static(thing, name)
         if isinstance(static, MemberDescriptorType):  # a slot

@@ -245,6 +245,27 @@ class Configured:
             group["lr"] = 0.1 / (1 + self.last / self.config.width)
 
 
+class Mixed:
+    """Keeps some of a config's settings itself, and computes several from another argument."""
+
+    def __init__(self, opt: Any, config: Any, total: int = 100) -> None:
+        self.opt = opt
+        self.base = opt.param_groups[0]["lr"]
+        self.config = config
+        self.width = config.width * 2
+        self.begin, self.end = total // 50, total - 10
+        self.last = 0
+
+    @property
+    def total(self) -> int:
+        raise AssertionError("not asked for")
+
+    def step(self) -> None:
+        self.last += 1
+        for group in self.opt.param_groups:
+            group["lr"] = self.base / (1 + self.last / self.config.power)
+
+
 class Popping:
     """Takes the steps at which it cuts the rate from a list."""
 
@@ -286,8 +307,28 @@ def polynomial_like_diffusers(optimizer: Any, power: float) -> ls.LambdaLR:
     return ls.LambdaLR(optimizer, lr_lambda)
 
 
+class Wrapping(torch.optim.Optimizer):
+    """A wrapper like the one of accelerate."""
+
+    _opt_called = True  # for torch's check of the order
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    @property
+    def param_groups(self) -> Any:  # type: ignore[override]
+        return self.optimizer.param_groups
+
+    @property
+    def defaults(self) -> Any:  # type: ignore[override]
+        return self.optimizer.defaults
+
+    def step(self, closure: Any = None) -> Any:
+        return self.optimizer.step(closure)
+
+
 def namespace(width: int) -> types.SimpleNamespace:
-    return types.SimpleNamespace(width=width, seed=width)
+    return types.SimpleNamespace(width=width, power=3, seed=width)
 
 
 BUILT: dict[str, tuple[Build, Any, Any]] = {
@@ -312,7 +353,12 @@ BUILT: dict[str, tuple[Build, Any, Any]] = {
     "computed": (Computed, 50, 90),
     "computed from keywords": (lambda o, power: Computed(o, 50, power=power), 1, 2),
     "configured": (lambda o, n: Configured(o, namespace(n)), 5, 9),
+    "mixed, of its config": (lambda o, n: Mixed(o, namespace(n)), 5, 9),
+    "mixed, of its total": (lambda o, n: Mixed(o, namespace(5), n), 101, 102),
     "popping": (Popping, [5, 9], [5, 8]),
+    "over a wrapped optimizer": (
+        lambda o, power: polynomial_like_diffusers(Wrapping(o), power), 1.0, 2.0,
+    ),
     "like diffusers": (cosine_like_diffusers, 5, 9),
     "like diffusers with the rate": (polynomial_like_diffusers, 1.0, 2.0),
 }  # fmt: skip
