@@ -123,7 +123,11 @@ def _of_function(function: types.FunctionType, reading: Reading) -> Settings:
     wrapped = function.__dict__.get("__wrapped__")
     variables = dict(_closure(function))
     if not _says_its_code(function):
-        variables = _globals(function, use) | _defaults(function) | variables
+        program = _globals(function, use)
+        # a counter of the program's loop, or a setting
+        reading.opaque |= any(map(STATE.fullmatch, program))
+        program = {name: value for name, value in program.items() if not STATE.fullmatch(name)}
+        variables = program | _defaults(function) | variables
     for name, value in variables.items():
         if value is wrapped is not None:
             settings.named |= settings_of(wrapped, reading).named
@@ -169,10 +173,7 @@ def _globals(function: types.FunctionType, use: Use) -> dict[str, Any]:
     return {
         name: value
         for name, value in values.items()
-        if not callable(value)
-        and value is not MISSING
-        and not STATE.fullmatch(name)
-        and not rebound_global(function, name)
+        if not callable(value) and value is not MISSING and not rebound_global(function, name)
     }
 
 

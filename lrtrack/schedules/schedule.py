@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -112,29 +111,29 @@ def _canonical(value: JSON) -> JSON:
 def label_of(data: Mapping[str, JSON]) -> str:
     """Format a schedule's mapping as `Name(key=value, …)`, with inner schedules by their labels.
 
-    A parameter that a function's text contains, as in `f(warmup=5)`, is not repeated after it.
+    A setting of the learning-rate function is a parameter too, and is not repeated after the
+    function's text, `f(warmup=5)`.
     """
-    calls = [value for value in data.values() if isinstance(value, str) and _CALL.search(value)]
+    function = data.get(_FUNCTION)
     inner = ", ".join(
         f"{key}={_shown(data[key])}"
         for key in sorted(data)
-        if key != "name" and not any(_is_said(key, data[key], call) for call in calls)
+        if key != "name" and not _is_said(key, data[key], function)
     )
     return f"{data['name']}({inner})" if inner else str(data["name"])
 
 
-#: The text of a function with its settings.
-_CALL = re.compile(r"[^\s(]\(.*\)$", re.DOTALL)
+#: The parameter that holds the learning-rate function of a schedule as text.
+_FUNCTION = "lr_lambda"
 
 
-def _is_said(key: str, value: JSON, call: str) -> bool:
+def _is_said(key: str, value: JSON, function: JSON) -> bool:
     """Whether a function's text contains `key=value` as one of its arguments."""
-    if value == call:
+    if key == _FUNCTION or not isinstance(function, str):
         return False
-    texts = [json.dumps(plain(value), ensure_ascii=False), text_of(value)]
     return any(
-        f"{before}{key}={text}{after}" in call
-        for text in texts
+        f"{before}{key}={text}{after}" in function
+        for text in (json.dumps(plain(value), ensure_ascii=False), text_of(value))
         for before in ("(", ", ")
         for after in (")", ", ")
     )
