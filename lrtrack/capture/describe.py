@@ -69,7 +69,8 @@ def describe(scheduler: Any) -> Schedule:
         defaults. A parameter is one value if all param groups share it, else a list. The
         named settings of a learning-rate function (arguments of a `functools.partial`, variables
         of a closure, attributes that a bound method reads) are parameters too. The result is the
-        same at any time of a training, and does not depend on the optimizer's rate. An unknown object is described as far as possible; this never raises.
+        same at any time of a training, and does not depend on the optimizer's rate. An unknown
+        object is described as far as possible; this never raises.
     """
     if scheduler is None:
         return Schedule(CONSTANT)
