@@ -48,6 +48,8 @@ from lrtrack.schedules import CONSTANT, Schedule
 
 #: Attributes in which schedulers keep the scheduler that they wrap.
 INNER = ("scheduler", "lr_scheduler")
+#: Fields of a run's schedule beside its parameters, which these must not overwrite.
+_RESERVED = ("name", "id", "spec", "source", "curve")
 #: The longest list or mapping copied from such a scheduler.
 _SHORT = 32
 #: Maximum depth to which wrappers around wrappers are opened.
@@ -113,8 +115,8 @@ def _described(scheduler: Any, outer: tuple[int, ...], reading: Reading) -> dict
         params = {}
         own.missed()
     reading.opaque |= own.opaque
-    # the schedule's own name must not be overwritten
-    return {"name": name, **{"name_" if key == "name" else key: params[key] for key in params}}
+    renamed = {f"{key}_" if key in _RESERVED else key: value for key, value in params.items()}
+    return {"name": name, **renamed}
 
 
 def _unwrapped(scheduler: Any) -> Any:
