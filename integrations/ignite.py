@@ -15,7 +15,8 @@ from dataclasses import replace
 from typing import Any, Self
 
 from lrtrack._optional import load
-from lrtrack.capture.describe import OPENERS, READERS, describe
+from lrtrack.capture.argument_readers import READERS
+from lrtrack.capture.describe import OPENERS, describe
 from lrtrack.errors import UsageError, unknown, warn
 from lrtrack.integrations._callback_runs import CallbackRuns, options_of
 from lrtrack.settings import read

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from lrtrack.errors import LRTrackError, LRTrackWarning
 
 if TYPE_CHECKING:
+    from lrtrack import schedules as schedules
+    from lrtrack import trackers as trackers
     from lrtrack.capture.describe import describe
     from lrtrack.capture.from_spec import scheduler
     from lrtrack.capture.inverse_sqrt import InverseSqrtLR
@@ -67,7 +69,13 @@ _MODULES = {
 }
 
 
+#: Packages that users reach as attributes, as in `lrtrack.schedules.spec_of`.
+_PACKAGES = ("schedules", "trackers")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"lrtrack.{name}")
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module 'lrtrack' has no attribute {name!r}")
@@ -77,4 +85,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_PACKAGES})

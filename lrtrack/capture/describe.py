@@ -1,8 +1,9 @@
 """`describe()` turns any scheduler into a `Schedule`.
 
 A parameter is a constructor argument that the instance keeps. torch keeps some under other names,
-or only in the optimizer's param groups; `READERS` knows where. State that changes during training
-is left out: a description is the same before, during and after it.
+or only in the optimizer's param groups; `READERS` knows where. For other classes, the constructor's
+bytecode says where. State that changes during training is left out: a description is the same
+before, during and after it.
 
 Frameworks whose schedulers are not stepped by torch's `step()` register them in `READERS` and
 `OPENERS`, in their file in `integrations/`.
@@ -11,41 +12,50 @@ Frameworks whose schedulers are not stepped by torch's `step()` register them in
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch.optim import lr_scheduler as torch_schedulers
-from torch.optim.swa_utils import SWALR
 
+from lrtrack.capture.argument_readers import READERS, Functions, Reader, read, shared
+from lrtrack.capture.bytecode import changing
+from lrtrack.capture.constructor_arguments import (
+    OPTIMIZER,
+    Constructor,
+    arguments,
+    is_scheduler,
+)
 from lrtrack.capture.function_names import function_text
-from lrtrack.capture.safe_access import MISSING, lookup, number, plain_value, public
-from lrtrack.capture.time_decay import TimeDecayLR
+from lrtrack.capture.function_settings import (
+    STATE,
+    Reading,
+    settings_of,
+)
+from lrtrack.capture.safe_access import (
+    MISSING,
+    lookup,
+    number,
+    plain_value,
+    public,
+    stored,
+)
 from lrtrack.fields import JSON
 from lrtrack.schedules import CONSTANT, Schedule
 
 #: Attributes in which schedulers keep the scheduler that they wrap.
 INNER = ("scheduler", "lr_scheduler")
-#: Constructor arguments that do not describe the schedule.
-_NOT_PARAMETERS = {"self", "optimizer", "optimizers", "last_epoch", "verbose", "save_history"}
-#: Attributes that are state, in schedulers whose constructor names no parameters.
-_STATE = re.compile(
-    r"optimizers?|base_lrs|verbose|best|finished|T_cur|T_i|num_bad_epochs|counter|\w+_counter|"
-    r"((last|current|cur|global|num|n)_)?(lrs?|step|epoch|iter|iteration|update|batch)"
-    r"(_(num|count|idx|index))?"
-)
+#: Fields of a run's schedule beside its parameters, which these must not overwrite.
+_RESERVED = ("name", "id", "spec", "source", "curve")
 #: The longest list or mapping copied from such a scheduler.
 _SHORT = 32
 #: Maximum depth to which wrappers around wrappers are opened.
 _DEPTH = 10
-#: Significant digits of a reconstructed value; fewer if it comes from 32-bit tensors.
-_DIGITS, _DIGITS_OF_TENSORS = 12, 6
-
-_Reader = Callable[[Any], Any]
 #: Classes of wrappers that do not use `.scheduler` → function that returns the inner scheduler.
-OPENERS: dict[type, _Reader] = {}
+OPENERS: dict[type, Reader] = {}
 
 
 def describe(scheduler: Any) -> Schedule:
@@ -58,31 +68,55 @@ def describe(scheduler: Any) -> Schedule:
 
     Returns:
         A `Schedule` with the constructor's parameter names and the values given, or torch's
-        defaults. A parameter is one value if all param groups share it, else a list. Keyword
-        arguments of a `functools.partial` are parameters too. The result is the same at any time
-        of a training. An unknown object is described as far as possible; this never raises.
+        defaults. A parameter is one value if all param groups share it, else a list. The
+        named settings of a learning-rate function (arguments of a `functools.partial`, variables
+        of a closure, attributes that a bound method reads) are parameters too. The result is the
+        same at any time of a training, and does not depend on the optimizer's rate. An unknown
+        object is described as far as possible; this never raises.
     """
     if scheduler is None:
         return Schedule(CONSTANT)
     if issubclass(type(scheduler), Schedule):
         return scheduler  # type: ignore[no-any-return]
-    schedule = Schedule.from_dict(_described(scheduler, ()))
+    schedule = Schedule.from_dict(_described(scheduler, (), Reading()))
     if schedule.name == "ConstantLR" and schedule.params.get("factor") == 1:
         return Schedule(CONSTANT)  # how the spec `constant` is built
     return schedule
 
 
-def _described(scheduler: Any, outer: tuple[int, ...]) -> dict[str, JSON]:
+def opaque(scheduler: Any) -> bool:
+    """Whether a description cannot tell a scheduler from one with other settings.
+
+    That is so where a function, or an object that it reads, holds settings that are not plain
+    values: a tensor, a long table, an object whose attributes the code does not name, a class
+    written in C; where all lambdas look alike (no settings, no numbers); and where a scheduler
+    keeps an argument only in an attribute that changes during training.
+
+    Args:
+        scheduler: as for `describe`.
+    """
+    if scheduler is None or issubclass(type(scheduler), Schedule):
+        return False
+    reading = Reading()
+    _described(scheduler, (), reading)
+    return reading.opaque
+
+
+def _described(scheduler: Any, outer: tuple[int, ...], reading: Reading) -> dict[str, JSON]:
     scheduler = _unwrapped(scheduler)
     name = str(type(scheduler).__name__)
     if id(scheduler) in outer or len(outer) >= _DEPTH:
         return {"name": name}  # it contains itself
+    inside = (*reading.inside, id(scheduler))
+    own = replace(reading, rates=_rates(scheduler), inside=inside)
     try:
-        params = _parameters(scheduler, partial(_inner, outer=(*outer, id(scheduler))))
+        params = _parameters(scheduler, (*outer, id(scheduler)), own)
     except Exception:
         params = {}
-    # the schedule's own name must not be overwritten
-    return {"name": name, **{"name_" if key == "name" else key: params[key] for key in params}}
+        own.missed()
+    reading.opaque |= own.opaque
+    renamed = {f"{key}_" if key in _RESERVED else key: value for key, value in params.items()}
+    return {"name": name, **renamed}
 
 
 def _unwrapped(scheduler: Any) -> Any:
@@ -90,199 +124,103 @@ def _unwrapped(scheduler: Any) -> Any:
         if issubclass(type(scheduler), torch_schedulers.LRScheduler):
             break
         opener = OPENERS.get(type(scheduler))
-        inner = lookup(scheduler, "scheduler") if opener is None else _read(opener, scheduler)
-        if inner is MISSING or not _steps(inner):
+        inner = lookup(scheduler, "scheduler") if opener is None else read(opener, scheduler)
+        if inner is MISSING or not is_scheduler(inner):
             break
         scheduler = inner
     return scheduler
 
 
-def _inner(value: Any, outer: tuple[int, ...]) -> JSON:
+def _rates(scheduler: Any) -> tuple[float, ...]:
+    """Return the initial learning rates of a scheduler's optimizer."""
+    try:
+        optimizer = next(
+            own for name in OPTIMIZER if (own := stored(scheduler, name)) is not MISSING
+        )
+        for _ in range(_DEPTH):  # opens wrappers
+            if stored(optimizer, "param_groups") is not MISSING:
+                break
+            optimizer = stored(optimizer, "optimizer")
+        groups = stored(optimizer, "param_groups")
+        values = [group["initial_lr"] for group in groups if "initial_lr" in group]
+        defaults = stored(optimizer, "defaults")
+        values += [defaults["lr"]] if isinstance(defaults, dict) and "lr" in defaults else []
+        return tuple(map(number, values))
+    except Exception:  # not an optimizer of torch
+        return ()
+
+
+def _inner(value: Any, outer: tuple[int, ...], reading: Reading) -> JSON:
     """Describe a scheduler or a function inside a scheduler."""
     if isinstance(value, partial) or inspect.isroutine(value):
-        return function_text(value)
-    if _steps(value) and not isinstance(value, type | torch.optim.Optimizer | torch.nn.Module):
-        return _described(value, outer)
-    return MISSING
+        return function_text(value, reading)
+    if isinstance(value, type | torch.optim.Optimizer | torch.nn.Module):
+        return MISSING
+    if is_scheduler(value):
+        return _described(value, outer, reading)
+    return function_text(value, reading) if callable(value) else MISSING
 
 
-def _steps(value: Any) -> bool:
-    return any("step" in cls.__dict__ or cls in READERS for cls in type(value).__mro__)
-
-
-def _parameters(scheduler: Any, inner: Callable[[Any], JSON]) -> dict[str, JSON]:
+def _parameters(scheduler: Any, outer: tuple[int, ...], reading: Reading) -> dict[str, JSON]:
     """Return the constructor parameters of the scheduler's classes, else its public attributes."""
+    inner = partial(_inner, outer=outer, reading=reading)
     params: dict[str, JSON] = {}
     for cls in reversed(type(scheduler).__mro__):
-        readers = READERS.get(cls, {})
-        for name in _constructor(cls):
-            value = _read(readers[name], scheduler) if name in readers else _own(scheduler, name)
-            params[name] = plain_value(value, inner)
+        if cls.__module__.startswith("torch.") or cls in READERS:
+            params |= _known(scheduler, cls, inner, reading)
+        else:
+            params |= Constructor(scheduler, cls, inner, reading).params(params)
     for name in INNER:
         value = lookup(scheduler, name)
-        if params.get(name, MISSING) is MISSING and _steps(value):  # made by the constructor
+        if params.get(name, MISSING) is MISSING and is_scheduler(value):  # made by the constructor
             params[name] = inner(value)
     # schedules of transformers are a function with its settings
-    params = _settings(lookup(scheduler, "lr_lambdas"), inner) | params
+    params = _settings(lookup(scheduler, "lr_lambdas"), inner, reading) | params
     known_params = {name: value for name, value in params.items() if value is not MISSING}
     return known_params or _attributes(scheduler)
+
+
+def _known(
+    scheduler: Any, cls: type, inner: Callable[[Any], JSON], reading: Reading
+) -> dict[str, JSON]:
+    """Return the arguments of a class of which it is known where it keeps them."""
+    params: dict[str, JSON] = {}
+    readers = READERS.get(cls, {})
+    for name in arguments(cls):
+        value = read(readers[name], scheduler) if name in readers else _own(scheduler, name)
+        if isinstance(value, Functions):
+            params[name] = shared([function_text(function, reading) for function in value])
+        else:
+            params[name] = plain_value(value, inner)
+    return params
 
 
 def _own(scheduler: Any, name: str) -> Any:
     """Read an attribute; without it, its plural form, which holds one value per param group."""
     value = lookup(scheduler, name)
     several = lookup(scheduler, f"{name}s") if value is MISSING else None
-    return _shared(several) if isinstance(several, list | tuple) and several else value
+    return shared(several) if isinstance(several, list | tuple) and several else value
 
 
-def _settings(functions: Any, inner: Callable[[Any], JSON]) -> dict[str, JSON]:
-    """Return the keyword arguments of the one partial that all param groups share."""
+def _settings(functions: Any, inner: Callable[[Any], JSON], reading: Reading) -> dict[str, JSON]:
+    """Return the named settings of the one function that all param groups share."""
     first = functions[0] if isinstance(functions, list) and functions else None
-    if not isinstance(first, partial) or len(set(map(function_text, functions))) > 1:
+    texts = (
+        {function_text(function, reading) for function in functions}
+        if isinstance(first, partial | FunctionType | MethodType)
+        else ()
+    )
+    if len(texts) != 1:
         return {}
-    return {key: plain_value(first.keywords[key], inner) for key in first.keywords}
+    named = settings_of(first, reading).named
+    return {key: plain_value(value, inner) for key, value in named.items()}
 
 
 def _attributes(scheduler: Any) -> dict[str, JSON]:
+    state = changing(type(scheduler))
     params = {
         name: plain_value(value, longest=_SHORT)
         for name, value in public(scheduler).items()
-        if not _STATE.fullmatch(name)
+        if not STATE.fullmatch(name) and name not in state
     }
     return {name: value for name, value in params.items() if value is not MISSING}
-
-
-def _constructor(cls: type) -> list[str]:
-    if "__init__" not in cls.__dict__ or cls is object:
-        return []
-    try:
-        parameters = inspect.signature(cls.__dict__["__init__"]).parameters.values()
-    except (TypeError, ValueError):  # written in C
-        return []
-    named = [
-        parameter.name
-        for parameter in parameters
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
-    return [name for name in named if name not in _NOT_PARAMETERS and not name.startswith("_")]
-
-
-def _read(reader: _Reader, scheduler: Any) -> Any:
-    try:
-        return reader(scheduler)
-    except Exception:  # an older or newer torch, or a modified param group
-        return MISSING
-
-
-def _kept(name: str) -> _Reader:
-    """Return a reader of an attribute that holds one value per param group."""
-    return lambda scheduler: _shared(getattr(scheduler, name))
-
-
-def _in_groups(key: str) -> _Reader:
-    """Return a reader of a value that a scheduler keeps in the optimizer's param groups."""
-    return lambda scheduler: _shared([group[key] for group in _groups(scheduler, key)])
-
-
-def _groups(scheduler: Any, key: str) -> list[dict[str, Any]]:
-    # a group that was added after the scheduler was created lacks the key
-    return [group for group in scheduler.optimizer.param_groups if key in group]
-
-
-def _shared(values: Sequence[Any]) -> JSON:
-    """Return one value if all groups share it, else the list of values."""
-    plain: list[JSON] = [plain_value(value) for value in values]
-    return plain[0] if all(value == plain[0] for value in plain) else plain
-
-
-def _rounded(value: float, digits: int = _DIGITS) -> float:
-    return float(f"{value:.{digits}g}")
-
-
-def _whole(value: float) -> float | int:
-    rounded = _rounded(value)
-    return int(rounded) if rounded.is_integer() else rounded
-
-
-def _lambdas(scheduler: Any) -> Any:
-    return _shared([function_text(function) for function in scheduler.lr_lambdas])
-
-
-def _least(scheduler: Any) -> Any:
-    min_lr = lookup(scheduler, "default_min_lr")
-    return _shared(scheduler.min_lrs) if min_lr is MISSING or min_lr is None else min_lr
-
-
-def _quotient(over: str, under: str) -> _Reader:
-    """Return a reader of a factor that is kept only as two learning rates of each param group."""
-
-    def read(scheduler: Any) -> Any:
-        return _shared([factor(group) for group in _groups(scheduler, under)])
-
-    def factor(group: dict[str, Any]) -> float:
-        lower = number(group[under])
-        tensors = torch.is_tensor(group[over]) or torch.is_tensor(group[under])
-        digits = _DIGITS_OF_TENSORS if tensors else _DIGITS
-        return _rounded(number(group[over]) / lower, digits) if lower else float("inf")
-
-    return read
-
-
-def _if_cycled(reader: _Reader) -> _Reader:
-    return lambda scheduler: reader(scheduler) if scheduler.cycle_momentum else MISSING
-
-
-def _given(name: str) -> _Reader:
-    return lambda scheduler: (
-        MISSING if getattr(scheduler, name) is None else getattr(scheduler, name)
-    )
-
-
-def _swa_strategy(scheduler: Any) -> Any:
-    strategy = lookup(scheduler, "_anneal_strategy")  # before torch 2.7, only the function is kept
-    names = {"_cosine_anneal": "cos", "_linear_anneal": "linear"}
-    return names[scheduler.anneal_func.__name__] if strategy is MISSING else strategy
-
-
-def _scale_fn(scheduler: Any) -> Any:
-    function = scheduler._scale_fn_custom
-    return MISSING if function is None else function_text(function)
-
-
-def _schedulers(scheduler: Any) -> Any:
-    return list(scheduler._schedulers)
-
-
-#: Constructor arguments that classes keep under another name, by class.
-READERS: dict[type, Mapping[str, _Reader]] = {
-    torch_schedulers.LambdaLR: {"lr_lambda": _lambdas},
-    torch_schedulers.MultiplicativeLR: {"lr_lambda": _lambdas},
-    torch_schedulers.MultiStepLR: {"milestones": lambda s: sorted(s.milestones.elements())},
-    torch_schedulers.SequentialLR: {
-        "schedulers": _schedulers,
-        "milestones": lambda s: list(s._milestones),
-    },
-    torch_schedulers.ChainedScheduler: {"schedulers": _schedulers},
-    torch_schedulers.ReduceLROnPlateau: {"min_lr": _least},
-    torch_schedulers.CyclicLR: {
-        "base_lr": _kept("base_lrs"),
-        "max_lr": _kept("max_lrs"),
-        "step_size_up": lambda s: _whole(s.total_size * s.step_ratio),
-        "step_size_down": lambda s: _whole(s.total_size * (1 - s.step_ratio)),
-        "scale_fn": _scale_fn,
-        "base_momentum": _if_cycled(_kept("base_momentums")),
-        "max_momentum": _if_cycled(_kept("max_momentums")),
-    },
-    torch_schedulers.OneCycleLR: {
-        "max_lr": _in_groups("max_lr"),
-        "pct_start": lambda s: _rounded((s._schedule_phases[0]["end_step"] + 1) / s.total_steps),
-        "anneal_strategy": lambda s: s._anneal_func_type,
-        "base_momentum": _if_cycled(_in_groups("base_momentum")),
-        "max_momentum": _if_cycled(_in_groups("max_momentum")),
-        "div_factor": _quotient("max_lr", "initial_lr"),
-        "final_div_factor": _quotient("initial_lr", "min_lr"),
-        "three_phase": lambda s: len(s._schedule_phases) == 3,
-    },
-    TimeDecayLR: {name: _given(name) for name in ("rate", "half_life", "every", "factor")},
-    SWALR: {"swa_lr": _in_groups("swa_lr"), "anneal_strategy": _swa_strategy},
-}

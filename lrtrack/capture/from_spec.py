@@ -23,8 +23,9 @@ from lrtrack.capture.own_schedulers import (
 from lrtrack.capture.time_decay import TimeDecayLR
 from lrtrack.errors import UsageError
 from lrtrack.schedules import CONSTANT, Schedule, spec_of
-from lrtrack.schedules.catalogue import KINDS, group_of, open_params, stages_of
+from lrtrack.schedules.catalogue import KINDS, checked, group_of, open_params, stages_of
 from lrtrack.schedules.chain import Part, ends_of, parts_of
+from lrtrack.schedules.params import SMALLEST, Count, OrNone
 from lrtrack.schedules.spec import Stage, write
 
 #: The key that holds the spec in a sweep's config, and under which a mapping may nest one.
@@ -61,6 +62,9 @@ def scheduler(
         UsageError: the spec cannot be read, or its parameters do not fit.
     """
     inner = unwrap(optimizer)
+    fault = OrNone(Count(1)).fault(total_steps)
+    if fault is not None:
+        raise UsageError(f"total_steps {fault}, not {total_steps!r}")
     parts = parts_of(_stages(spec), total_steps)
     if len(parts) == 1:
         return _one(inner, parts[0], clock)
@@ -112,7 +116,7 @@ def _closed(text: str, config: Mapping[str, Any]) -> list[Stage]:
             )
         chosen[stage.at, name] = group[name]
     return [
-        replace(s, params={n: chosen.get((s.at, n), v) for n, v in s.params.items()})
+        checked(replace(s, params={n: chosen.get((s.at, n), v) for n, v in s.params.items()}))
         for s in stages
     ]
 
@@ -142,7 +146,7 @@ def _one(
     assert kind.cls is not None  # compositions have been expanded
     params = {**part.params, **kind.fixed}
     if part.name == CONSTANT:
-        params = _constant(part, params)
+        params = _constant(params)
     missing = [name for name in kind.required if name not in params]
     if missing or (part.name == "onecycle" and not {"total_steps", "epochs"} & params.keys()):
         what = ", ".join(missing) or "total_steps"
@@ -160,15 +164,14 @@ def _one(
 
 def _class_of(name: str, params: Mapping[str, Any]) -> Any:
     """Return a class of torch, or lrtrack's own if torch has none or refuses the parameters."""
-    if name == "LinearLR" and params.get("start_factor") == 0:
+    if name == "LinearLR" and params.get("start_factor", 1) < SMALLEST:
         return LinearLR
-    if name == "ConstantLR" and (params["factor"] == 0 or params.get("total_iters") == math.inf):
+    if name == "ConstantLR" and (params["factor"] < SMALLEST or params["total_iters"] == math.inf):
         return ConstantLR
     return _OURS.get(name) or getattr(lr_scheduler, name)
 
 
-def _constant(part: Part, params: Mapping[str, Any]) -> dict[str, Any]:
+def _constant(params: Mapping[str, Any]) -> dict[str, Any]:
     factor = params.get("factor", 1.0)
     # without a length, a rate of another factor lasts to the end
-    ending = {"total_iters": 0 if factor == 1 else math.inf}
-    return {"factor": factor, **ending, **params}
+    return {"factor": factor, "total_iters": 0 if factor == 1 else math.inf, **params}

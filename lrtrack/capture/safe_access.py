@@ -6,7 +6,7 @@ import inspect
 import numbers
 from collections.abc import Callable, Mapping
 from enum import Enum
-from types import FunctionType
+from types import FunctionType, MemberDescriptorType
 from typing import Any, Final
 
 import numpy as np
@@ -62,14 +62,47 @@ def lookup(thing: Any, name: str) -> Any:
         return MISSING
 
 
-def public(thing: Any) -> dict[str, Any]:
-    """Return names and values of the instance's own public attributes."""
+def stored(thing: Any, name: str) -> Any:
+    """Return the plain value that an object, or its class, holds as `name`; else MISSING.
+
+    No code of the object runs: methods, properties and other descriptors are MISSING.
+    """
+    try:
+        own = _instance(thing)
+        if name in own and not issubclass(type(thing), type):
+            return own[name]
+        static = inspect.getattr_static(thing, name)
+        if isinstance(static, MemberDescriptorType):  # a slot
+            return static.__get__(thing, type(thing))
+        return MISSING if hasattr(type(static), "__get__") else static
+    except Exception:
+        return MISSING
+
+
+def instance_values(thing: Any) -> dict[str, Any]:
+    """Return names and values of all attributes that the instance itself holds."""
     names = list(_instance(thing))
     for cls in type(thing).__mro__:
         slots = cls.__dict__.get("__slots__", ())
         names += [slots] if isinstance(slots, str) else list(slots)
-    attributes = {name: lookup(thing, name) for name in names if not str(name).startswith("_")}
-    return {str(name): value for name, value in attributes.items() if value is not MISSING}
+    attributes = {str(name): stored(thing, _mangled(thing, str(name))) for name in names}
+    return {name: value for name, value in attributes.items() if value is not MISSING}
+
+
+def _mangled(thing: Any, name: str) -> str:
+    """Return the name under which a class stores a private slot."""
+    if not name.startswith("__") or name.endswith("__"):
+        return name
+    for cls in type(thing).__mro__:
+        if f"_{cls.__name__.lstrip('_')}{name}" in cls.__dict__:
+            return f"_{cls.__name__.lstrip('_')}{name}"
+    return name
+
+
+def public(thing: Any) -> dict[str, Any]:
+    """Return names and values of the instance's own public attributes."""
+    values = instance_values(thing)
+    return {name: value for name, value in values.items() if not name.startswith("_")}
 
 
 def number(value: Any) -> float:

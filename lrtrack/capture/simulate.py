@@ -16,7 +16,6 @@ from torch.optim.lr_scheduler import (
     CyclicLR,
     LRScheduler,
     OneCycleLR,
-    ReduceLROnPlateau,
     SequentialLR,
 )
 
@@ -25,13 +24,15 @@ from lrtrack.capture.inverse_sqrt import InverseSqrtLR
 from lrtrack.capture.nested_schedulers import nested
 from lrtrack.capture.own_schedulers import ConstantLR, LinearLR, OneMinusSqrtLR, PiecewiseLR
 from lrtrack.capture.scheduler_copy import stand_in
+from lrtrack.capture.step_arguments import stepper
 from lrtrack.capture.time_decay import TimeDecayLR
 from lrtrack.errors import UsageError
 
 #: Momentum of the simulated optimizer.
 LR, MOMENTUM = 0.1, 0.9
-#: The metric for a plateau schedule if none is given: it never improves.
-_FLAT_METRIC = 1.0
+#: The most learning rates of a simulation, steps × param groups. While they are collected, each
+#: takes 32 bytes (a float and its place in a list) and then 8 more in the array: 0.4 GB in all.
+MOST = 10_000_000
 #: Classes of lrtrack whose steps only set the rates that `get_lr()` computes.
 _OWN = (ConstantLR, InverseSqrtLR, LinearLR, OneMinusSqrtLR, PiecewiseLR, TimeDecayLR)
 
@@ -51,6 +52,10 @@ def simulate(
     training exactly, because torch's own classes compute them. A scheduler that is passed in stays
     unchanged, and so does its optimizer: a copy without parameters or optimizer state is stepped.
 
+    The names of the parameters of its `step()` say what it needs: nothing, a metric (`metrics`,
+    `loss`, …), or the epoch (`epoch`, `num_updates`, …), as timm's schedulers do, which are given
+    `last_epoch` + 1, + 2, …, or 1, 2, … if they do not have it; `step_update()` is called too.
+
     1,000,000 steps take 0.4 to 1.5 s of CPU time with the classes of torch and lrtrack and with
     chains of them, whose `get_lr()` is called without the rest of `step()`. Any other class is
     stepped in full, because its `step()` may do more: 4 s for a `ChainedScheduler` of two.
@@ -58,10 +63,11 @@ def simulate(
 
     Args:
         schedule: a spec in any form that `lrtrack.scheduler` accepts, or a scheduler.
-        steps: the number of optimizer steps.
+        steps: the number of optimizer steps; with it, steps × param groups is at most 10,000,000.
         lr: initial learning rate for a spec; a scheduler has its own.
         total_steps: length for a spec that leaves it open; None means `steps`.
-        metrics: values for a plateau schedule, one after each step; None: it never improves.
+        metrics: values for a schedule that takes a metric, one after each step. None: torch's
+            plateau schedule gets one that never improves, and any other that needs one is refused.
         seconds_per_step: seconds that a step takes, for schedules that decay with time.
 
     Returns:
@@ -75,6 +81,7 @@ def simulate(
         raise UsageError(
             f"steps must be a whole number of optimizer steps, at least 1; got {steps!r}"
         )
+    _check_size(steps, 1)
     clock = _Clock(seconds_per_step)
     if callable(getattr(schedule, "step", None)):
         moving, groups = stand_in(schedule)
@@ -86,6 +93,7 @@ def simulate(
         total = steps if total_steps is None else total_steps
         moving, groups = build(optimizer, schedule, total, clock=clock), optimizer.param_groups
         optimizer._opt_called = True  # type: ignore[attr-defined]  # else torch warns
+    _check_size(steps, len(groups))
     rates = [[_number(group["lr"])] for group in groups]
     values = [] if metrics is None else [float(value) for value in islice(metrics, steps)]
     if metrics is not None and len(values) < steps - 1:
@@ -95,10 +103,22 @@ def simulate(
         )
     try:
         _Run(groups, rates, clock, values).advance(moving, steps - 1)
+    except UsageError:
+        raise
     except Exception as error:  # whatever a third-party step() may raise
         name = type(moving).__name__
         raise UsageError(f"{name} cannot be simulated for {steps} steps: {error}") from error
     return np.array(rates, dtype=np.float64).T
+
+
+def _check_size(steps: int, groups: int) -> None:
+    if steps * groups > MOST:
+        times = "" if groups == 1 else f" for {groups} param groups"
+        raise UsageError(
+            f"{steps:,} steps{times} are too many to simulate: their learning rates would take "
+            f"{steps * groups * 40 / 1e9:.1f} GB of memory. Fix: simulate at most "
+            f"{MOST // groups:,} steps, or a schedule with all lengths divided by the same number."
+        )
 
 
 def _dummy(lr: float) -> torch.optim.Optimizer:
@@ -148,18 +168,15 @@ class _Run:
             self._chain(scheduler, steps)
         elif self._plain and _is_simple(scheduler):
             self._tight(scheduler, steps)
-        elif isinstance(scheduler, ReduceLROnPlateau):
-            told = self._metrics or [_FLAT_METRIC] * steps
-            self._whole((lambda: scheduler.step(told[self._clock.steps - 1])), steps)
         else:
-            self._whole(scheduler.step, steps)
+            self._whole(stepper(scheduler, self._metrics, steps), steps)
 
-    def _whole(self, step: Callable[[], Any], steps: int) -> None:
+    def _whole(self, step: Callable[[int], Any], steps: int) -> None:
         pairs = list(zip(self._groups, self._found, strict=True))
         clock, number = self._clock, float if self._plain else _number
         for _ in range(steps):
             clock.steps += 1
-            step()
+            step(clock.steps)
             for group, rates in pairs:
                 rates.append(number(group["lr"]))
 
@@ -174,7 +191,7 @@ class _Run:
                 chain.last_epoch += inner
             elif steps:
                 inner = 1
-                self._whole(chain.step, 1)
+                self._whole(lambda count: chain.step(), 1)
             steps -= inner
 
     def _tight(self, scheduler: Any, steps: int) -> None:

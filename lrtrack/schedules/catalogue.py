@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lrtrack.errors import unknown
+from lrtrack.schedules.params import (
+    LONGEST,
+    SMALLEST,
+    Count,
+    Flag,
+    Length,
+    Many,
+    Number,
+    OrNone,
+    PerGroup,
+    Type,
+    Word,
+)
 from lrtrack.schedules.schedule import CONSTANT
 from lrtrack.schedules.spec import Choice, Range, SpecError, Stage, parse
+
+#: Parameters of a kind, with the types of their values.
+Params = Mapping[str, Type]
 
 
 @dataclass(frozen=True)
@@ -19,7 +35,7 @@ class Kind:
     Attributes:
         cls: the class in `torch.optim.lr_scheduler`, or lrtrack's own if torch has none; None for
             a composition, which `chain.py` expands into other kinds.
-        params: the parameters of the class.
+        params: the parameters of the class, with the types of their values.
         required: parameters without a default.
         one_of: exactly one of these must be given.
         short: short names, `{short name: name in the class}`.
@@ -28,7 +44,7 @@ class Kind:
     """
 
     cls: str | None
-    params: tuple[str, ...] = ()
+    params: Params = field(default_factory=dict)
     required: tuple[str, ...] = ()
     short: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -36,19 +52,40 @@ class Kind:
     one_of: tuple[str, ...] = ()
 
 
-_CYCLIC = (
-    "base_lr", "max_lr", "step_size_up", "step_size_down", "mode", "gamma", "scale_mode",
-    "cycle_momentum", "base_momentum", "max_momentum",
-)  # fmt: skip
-_ONECYCLE = (
-    "max_lr", "total_steps", "epochs", "steps_per_epoch", "pct_start", "anneal_strategy",
-    "cycle_momentum", "base_momentum", "max_momentum", "div_factor", "final_div_factor",
-    "three_phase",
-)  # fmt: skip
-_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr",
-            "eps")  # fmt: skip
-_LINEAR = ("start_factor", "end_factor", "total_iters")
-_WSD = ("total_steps", "warmup", "stable", "decay", "shape", "start_factor", "end_factor", "min_lr")
+_RATE, _FACTOR = Number(), Number()
+_SHARE, _DIVISOR = Number(high=1), Number(SMALLEST, high=1e12)
+_SECONDS, _PER_SECOND = Number(SMALLEST, 1e12), Number(SMALLEST)
+_MOMENTUM: Params = {name: PerGroup(_SHARE) for name in ("base_momentum", "max_momentum")}
+
+_CYCLIC: Params = {
+    "base_lr": PerGroup(_RATE), "max_lr": PerGroup(_RATE), "step_size_up": Count(1),
+    "step_size_down": OrNone(Count(0)), "mode": Word(("triangular", "triangular2", "exp_range")),
+    "gamma": _FACTOR, "scale_mode": Word(("cycle", "iterations")), "cycle_momentum": Flag(),
+    **_MOMENTUM,
+}  # fmt: skip
+_ONECYCLE: Params = {
+    "max_lr": PerGroup(_RATE), "total_steps": OrNone(Count(1)),
+    "epochs": OrNone(Count(1, "epochs")), "steps_per_epoch": OrNone(Count(1)),
+    "pct_start": Number(high=1, real=True), "anneal_strategy": Word(("cos", "linear")),
+    "cycle_momentum": Flag(), **_MOMENTUM, "div_factor": _DIVISOR, "final_div_factor": _DIVISOR,
+    "three_phase": Flag(),
+}  # fmt: skip
+_PLATEAU: Params = {
+    "mode": Word(("min", "max")), "factor": Number(high=1, below=True),
+    "patience": Count(0, "metrics"), "threshold": Number(infinite=True),
+    "threshold_mode": Word(("rel", "abs")), "cooldown": Count(0, "metrics"),
+    "min_lr": PerGroup(_RATE), "eps": Number(),
+}  # fmt: skip
+_LINEAR: Params = {"start_factor": _SHARE, "end_factor": _SHARE, "total_iters": Count()}
+_WSD: Params = {
+    "total_steps": Count(1), "warmup": Length(), "stable": Length(), "decay": Length(),
+    "shape": Word(("linear", "cosine", "sqrt")), "start_factor": _SHARE, "end_factor": _SHARE,
+    "min_lr": _RATE,
+}  # fmt: skip
+_TIME: Params = {
+    "rate": OrNone(_PER_SECOND), "half_life": OrNone(_SECONDS), "every": OrNone(_SECONDS),
+    "factor": OrNone(Number(SMALLEST, 1, below=True)), "min_lr": _RATE,
+}  # fmt: skip
 
 #: A parameter of every kind: the number of steps in a chain after which the next schedule begins,
 #: if that is not the schedule's own length.
@@ -57,29 +94,30 @@ LASTS = "lasts"
 #: schedules that move once per epoch. The schedule's own lengths count its own steps.
 INTERVAL = "interval"
 #: Parameters of every kind.
-COMMON = (LASTS, INTERVAL)
+COMMON: Params = {LASTS: Count(), INTERVAL: Count(1)}
 
 KINDS: Mapping[str, Kind] = {
     CONSTANT: Kind(
-        "ConstantLR", ("factor", "total_iters"), (), {"steps": "total_iters"}, length="total_iters"
+        "ConstantLR", {"factor": _SHARE, "total_iters": Count(endless=True)}, (),
+        {"steps": "total_iters"}, length="total_iters",
     ),
     "step": Kind(
-        "StepLR", ("step_size", "gamma"), ("step_size",), {"steps": "step_size", "factor": "gamma"}
+        "StepLR", {"step_size": Count(1), "gamma": _FACTOR}, ("step_size",),
+        {"steps": "step_size", "factor": "gamma"},
     ),
     "multistep": Kind(
-        "MultiStepLR", ("milestones", "gamma"), ("milestones",), {"factor": "gamma"}
+        "MultiStepLR", {"milestones": Many(Count()), "gamma": _FACTOR}, ("milestones",),
+        {"factor": "gamma"},
     ),
-    "exponential": Kind("ExponentialLR", ("gamma",), ("gamma",), {"factor": "gamma"}),
-    "time": Kind(
-        "TimeDecayLR", ("rate", "half_life", "every", "factor", "min_lr"),
-        one_of=("rate", "half_life", "every"),
-    ),
+    "exponential": Kind("ExponentialLR", {"gamma": _FACTOR}, ("gamma",), {"factor": "gamma"}),
+    "time": Kind("TimeDecayLR", _TIME, one_of=("rate", "half_life", "every")),
     "cosine": Kind(
-        "CosineAnnealingLR", ("T_max", "eta_min"), ("T_max",),
+        "CosineAnnealingLR", {"T_max": Count(1), "eta_min": _RATE}, ("T_max",),
         {"steps": "T_max", "min_lr": "eta_min"}, length="T_max",
     ),
     "cosine_restarts": Kind(
-        "CosineAnnealingWarmRestarts", ("T_0", "T_mult", "eta_min"), ("T_0",),
+        "CosineAnnealingWarmRestarts",
+        {"T_0": Count(1), "T_mult": Count(1, "times"), "eta_min": _RATE}, ("T_0",),
         {"steps": "T_0", "factor": "T_mult", "min_lr": "eta_min"},
     ),
     "plateau": Kind("ReduceLROnPlateau", _PLATEAU),
@@ -95,25 +133,29 @@ KINDS: Mapping[str, Kind] = {
         length="total_iters",
     ),
     "polynomial": Kind(
-        "PolynomialLR", ("total_iters", "power"), (), {"steps": "total_iters"},
+        "PolynomialLR", {"total_iters": Count(), "power": _FACTOR}, (), {"steps": "total_iters"},
         length="total_iters",
     ),
-    "inverse_sqrt": Kind("InverseSqrtLR", ("timescale",)),
+    "inverse_sqrt": Kind("InverseSqrtLR", {"timescale": Number(SMALLEST, LONGEST)}),
     "one_minus_sqrt": Kind(
-        "OneMinusSqrtLR", ("total_iters", "end_factor"), ("total_iters",),
+        "OneMinusSqrtLR", {"total_iters": Count(1), "end_factor": _SHARE}, ("total_iters",),
         {"steps": "total_iters", "end": "end_factor"}, length="total_iters",
     ),
-    "piecewise": Kind("PiecewiseLR", ("steps", "factors"), ("steps", "factors")),
+    "piecewise": Kind(
+        "PiecewiseLR",
+        {"steps": Many(Count(), least=1, rising=True), "factors": Many(_FACTOR, least=1)},
+        ("steps", "factors"),
+    ),
     "wsd": Kind(
         None, _WSD, (), {"steps": "total_steps", "start": "start_factor", "end": "end_factor"},
         length="total_steps",
     ),
     "flat_cosine": Kind(
-        None, ("total_steps", "flat", "eta_min"), (),
+        None, {"total_steps": Count(1), "flat": Length(), "eta_min": _RATE}, (),
         {"steps": "total_steps", "min_lr": "eta_min"}, length="total_steps",
     ),
     "warmup": Kind(
-        "LinearLR", ("start_factor", "total_iters"), ("total_iters",),
+        "LinearLR", {"start_factor": _SHARE, "total_iters": Count()}, ("total_iters",),
         {"steps": "total_iters", "start": "start_factor"}, {"end_factor": 1.0},
         length="total_iters",
     ),
@@ -121,20 +163,20 @@ KINDS: Mapping[str, Kind] = {
 
 
 def stages_of(text: str) -> list[Stage]:
-    """Parse a spec and resolve every name to the one in the class.
+    """Parse a spec, resolve every name to the one in the class, and check every value.
 
     Raises:
-        SpecError: the text cannot be parsed, or a name is unknown; the message gives the position
-            and the known names.
+        SpecError: the text cannot be parsed, a name is unknown, or a value, or one that a range or
+            a choice holds, has the wrong type or is out of bounds; the message gives the position.
     """
     return resolve(parse(text), text)
 
 
-def resolve(stages: Iterable[Stage], text: str) -> list[Stage]:
-    """Resolve every name in stages to the one in the class.
+def resolve(stages: Iterable[Stage], text: str = "") -> list[Stage]:
+    """Resolve every name in stages to the one in the class, and check every value.
 
     Raises:
-        SpecError: a name is unknown; the message points into `text`.
+        UsageError: as for `stages_of`; the message points into `text`, if there is one.
     """
     return [_resolved(text, stage) for stage in stages]
 
@@ -151,23 +193,85 @@ def _resolved(text: str, stage: Stage) -> Stage:
             names = [*kind.params, *kind.short, *COMMON]
             what = unknown(f"parameter of {stage.name}", key, names)
             raise SpecError(text, stage.places.get(key, stage.at), what)
-        if own in params:
+        if own in places:
             raise SpecError(
                 text,
                 stage.places.get(key, stage.at),
                 f"{own} is given more than once. Fix: keep one of them.",
             )
         params[own], places[own] = value, stage.places.get(key, stage.at)
+    checked_stage = checked(Stage(stage.name, params, stage.at, places, text))
+    _check_presence(kind, checked_stage)
+    return checked_stage
+
+
+def _check_presence(kind: Kind, stage: Stage) -> None:
     missing = [
-        name for name in kind.required if name not in params and name != kind.length
+        name for name in kind.required if name not in stage.params and name != kind.length
     ]  # total_steps or the chain may supply the length
     if missing:
-        raise SpecError(text, stage.at, f"{stage.name} needs {', '.join(missing)}.")
-    chosen = [name for name in kind.one_of if name in params]
+        raise stage.wrong(f"{stage.name} needs {', '.join(missing)}.")
+    chosen = [name for name in kind.one_of if name in stage.params]
     if kind.one_of and len(chosen) != 1:
-        at = places[chosen[1]] if chosen else stage.at
-        raise SpecError(text, at, f"{stage.name} needs exactly one of {', '.join(kind.one_of)}.")
-    return Stage(stage.name, params, stage.at, places, text)
+        what = f"{stage.name} needs exactly one of {', '.join(kind.one_of)}."
+        raise stage.wrong(what, chosen[1] if chosen else "")
+
+
+def checked(stage: Stage) -> Stage:
+    """Check the values of a resolved stage, and convert them to what its class takes.
+
+    Returns:
+        The stage without parameters that are `none`, which means that they are not given.
+
+    Raises:
+        UsageError: a value has the wrong type or is out of bounds.
+    """
+    types = {**KINDS[stage.name].params, **COMMON}
+    params: dict[str, Any] = {}
+    for name, value in stage.params.items():
+        fault = _fault(types[name], value)
+        if fault is not None:
+            raise stage.wrong(_message(stage.name, name, types[name], value, fault), name)
+        is_open = isinstance(value, Range | Choice)
+        params[name] = value if is_open else types[name].plain(value)
+    given = {name: value for name, value in params.items() if value is not None}
+    return replace(stage, params=given)
+
+
+def _message(kind: str, name: str, own: Type, value: Any, fault: str) -> str:
+    if isinstance(own, Word) and isinstance(value, str):
+        return unknown(f"{name} of {kind}", value, own.words)
+    if isinstance(value, Range | Choice):
+        return f"{kind}: {name} {fault}"
+    shown = repr(value)
+    return f"{kind}: {name} {fault}, not {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '…'}"
+
+
+#: The longest value that an error shows.
+_SHOWN = 60
+
+
+def _fault(own: Type, value: Any) -> str | None:
+    """Return what is wrong with a value, or with the values of a range or a choice."""
+    if isinstance(value, Choice):
+        if not value.values:
+            return "must have at least one alternative between { and }"
+        if any(isinstance(item, Range) for item in value.values):
+            return "must have values as its alternatives, not ranges"
+        wrong = ((item, own.fault(item)) for item in value.values)
+        return next((f"{fault}, not {item!r}" for item, fault in wrong if fault is not None), None)
+    if not isinstance(value, Range):
+        return own.fault(value)
+    numeric = own
+    while isinstance(numeric, OrNone | PerGroup):
+        numeric = numeric.inner if isinstance(numeric, OrNone) else numeric.item
+    if not isinstance(numeric, Number | Count | Length):
+        return f"cannot be a range: it {own.fault(value)}"
+    ends = (value.low, value.high)
+    if isinstance(numeric, Length) and len({Length.is_share(end) for end in ends}) > 1:
+        return "must have both ends of its range in steps, or both as shares such as 0.1"
+    wrong = ((end, numeric.fault(end)) for end in ends)
+    return next((f"{fault}, not {end!r}" for end, fault in wrong if fault is not None), None)
 
 
 def group_of(text: str, stage: Stage) -> str:

@@ -11,21 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lrtrack.errors import unknown
 from lrtrack.schedules.catalogue import INTERVAL, KINDS, LASTS
+from lrtrack.schedules.params import Length
 from lrtrack.schedules.schedule import CONSTANT
 from lrtrack.schedules.spec import Stage
 
-#: Parameters that count something, and their minimum.
-_COUNTS: Mapping[str, int] = {
-    "step_size": 1, "T_max": 1, "T_0": 1, "T_mult": 1, "total_steps": 1, "total_iters": 0,
-}  # fmt: skip
 #: Default shares of all steps for warm-up and decay of `wsd`. The decay is that of Hu et al.,
 #: "MiniCPM" (2024), who find a tenth of the steps enough.
 _WARMUP, _DECAY = 0.05, 0.1
 #: Default share of all steps before the cosine of `flat_cosine` begins.
 _FLAT = 0.72
-_SHAPES = ("linear", "cosine", "sqrt")
+#: Kinds whose class divides by its number of steps.
+_DIVIDING = ("linear", "polynomial", "warmup")
 
 
 @dataclass(frozen=True)
@@ -77,6 +74,9 @@ def parts_of(stages: Sequence[Stage], total_steps: int | None = None) -> list[Pa
             raise stage.wrong(
                 f"{stage.name} needs {what}, so that the next schedule knows where to begin"
             )
+    if parts[-1].name in _DIVIDING and parts[-1].params.get("total_iters") == 0:
+        stage = parts[-1].stage
+        raise stage.wrong(f"{stage.name} is the last schedule, so it needs a step", "total_iters")
     # drop parts of length 0, unless nothing else remains
     return [part for part in parts[:-1] if part.lasts] + parts[-1:]
 
@@ -93,9 +93,10 @@ def _rest(stage: Stage, total_steps: int | None, before: int) -> int | None:
 
 def _parts(stage: Stage, rest: int | None) -> list[Part]:
     """Return the parts of one stage; the last part carries the stage's own `lasts`."""
-    params = {key: _counted(stage, key, value) for key, value in stage.params.items()}
-    lasts = _count(stage, LASTS, params.pop(LASTS, None), 0)
-    interval = _count(stage, INTERVAL, params.pop(INTERVAL, 1), 1) or 1
+    params = dict(stage.params)
+    lasts, interval = params.pop(LASTS, None), params.pop(INTERVAL, 1)
+    if lasts == 0:  # it never runs, and its length may not be 0
+        return [Part(CONSTANT, {"total_iters": 0}, 0, stage)]
     length = KINDS[stage.name].length
     if {"epochs", "steps_per_epoch"} <= params.keys():  # a onecycle whose length is given in epochs
         length, own = None, params["epochs"] * params["steps_per_epoch"]
@@ -105,11 +106,10 @@ def _parts(stage: Stage, rest: int | None) -> list[Part]:
             params[length] = -(-filled // interval)
         own = params.get(length) if length else None
     if stage.name not in _EXPANDERS:
-        finite = own is not None and own != math.inf
-        ends = lasts if lasts is not None else own * interval if finite else None
-        return [Part(stage.name, params, ends, stage, interval)]
+        ends = None if own is None or own == math.inf else own * interval
+        return [Part(stage.name, params, ends if lasts is None else lasts, stage, interval)]
     expanded = [
-        replace(part, interval=interval, lasts=(part.lasts or 0) * interval)
+        replace(part, lasts=(part.lasts or 0) * interval, interval=interval)
         for part in _EXPANDERS[stage.name](stage, params)
     ]
     if lasts is not None:
@@ -120,39 +120,15 @@ def _parts(stage: Stage, rest: int | None) -> list[Part]:
     return expanded
 
 
-def _counted(stage: Stage, name: str, value: Any) -> Any:
-    return _count(stage, name, value, _COUNTS[name]) if name in _COUNTS else value
-
-
-def _count(stage: Stage, name: str, value: Any, least: int) -> int | None:
-    """Return a whole number of steps; sweeps write some of them as `100.0`."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if value is None:
-        return None
-    if name == "total_iters" and value == math.inf and stage.name == CONSTANT:
-        return value  # type: ignore[no-any-return]  # to the end
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        what = f"{name} must be a whole number of steps, at least {least}, not {value!r}"
-        raise stage.wrong(f"{stage.name}: {what}", name)
-    return value
-
-
-def _share(stage: Stage, name: str, value: Any, total: int) -> int:
-    """Return a number of steps, from a number or from a share of `total` (a float up to 1.0)."""
-    if isinstance(value, float) and 0 <= value <= 1:
-        return round(value * total)
-    count = _count(stage, name, value, 0)
-    assert count is not None
-    return count
+def _share(value: Any, total: int) -> int:
+    """Return a number of steps, from a number or from a share of `total`."""
+    return round(value * total) if Length.is_share(value) else int(value)
 
 
 def _total(stage: Stage, params: Mapping[str, Any]) -> int:
-    total = params.get("total_steps")
-    if total is None:
+    if "total_steps" not in params:
         raise stage.wrong(f"{stage.name} needs steps=…, or scheduler(…, total_steps=…)")
-    assert isinstance(total, int)
-    return total
+    return int(params["total_steps"])
 
 
 def _wsd(stage: Stage, params: dict[str, Any]) -> list[Part]:
@@ -160,13 +136,13 @@ def _wsd(stage: Stage, params: dict[str, Any]) -> list[Part]:
     warmup, decay = params.get("warmup", _WARMUP), params.get("decay", _DECAY)
     stable = params.get("stable")
     if "total_steps" not in params and stable is not None:
-        fixed = [_count(stage, "stable", stable, 0), warmup, decay]
-        if all(isinstance(length, int) for length in fixed):
-            params["total_steps"] = sum(length for length in fixed if length)
+        fixed = [stable, warmup, decay]
+        if not any(map(Length.is_share, fixed)):
+            params["total_steps"] = sum(fixed)
     total = _total(stage, params)
-    first, last = _share(stage, "warmup", warmup, total), _share(stage, "decay", decay, total)
+    first, last = _share(warmup, total), _share(decay, total)
     middle = total - first - last
-    if stable is not None and _share(stage, "stable", stable, total) != middle:
+    if stable is not None and _share(stable, total) != middle:
         raise stage.wrong(
             f"wsd: warmup={first}, stable={stable} and decay={last} do not add up to {total} steps"
         )
@@ -184,11 +160,7 @@ def _wsd(stage: Stage, params: dict[str, Any]) -> list[Part]:
 def _decay(stage: Stage, params: Mapping[str, Any], steps: int) -> tuple[str, dict[str, Any]]:
     """Return kind and parameters of the decay at the end of a `wsd`."""
     shape = params.get("shape", "linear")
-    if shape not in _SHAPES:
-        raise stage.wrong(unknown("shape of wsd", str(shape), _SHAPES), "shape")
-    right, other = "end_factor", "min_lr"
-    if shape == "cosine":
-        right, other = other, right
+    right, other = ("min_lr", "end_factor") if shape == "cosine" else ("end_factor", "min_lr")
     if other in params:
         what = f"wsd with a {shape} decay ends at {right}=…, not at {other}=…"
         raise stage.wrong(what, other)
@@ -203,7 +175,7 @@ def _decay(stage: Stage, params: Mapping[str, Any], steps: int) -> tuple[str, di
 def _flat_cosine(stage: Stage, params: dict[str, Any]) -> list[Part]:
     """Expand a constant rate, followed by a cosine decay."""
     total = _total(stage, params)
-    flat = _share(stage, "flat", params.get("flat", _FLAT), total)
+    flat = _share(params.get("flat", _FLAT), total)
     if flat >= total:
         what = f"flat_cosine: flat={flat} leaves none of the {total} steps for the cosine"
         raise stage.wrong(what, "flat")

@@ -41,7 +41,7 @@ def rates(
     Raises:
         UsageError: the spec cannot be read, or depends on more than the step.
     """
-    stages = stages_of(spec) if isinstance(spec, str) else resolve(spec, "")
+    stages = stages_of(spec) if isinstance(spec, str) else resolve(spec)
     parts = parts_of(stages, total_steps)
     alone = [part.name for part in parts if part.name in _ALONE]
     if alone and len(parts) > 1:

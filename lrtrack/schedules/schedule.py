@@ -145,9 +145,34 @@ def _rounded(value: JSON) -> JSON:
 
 
 def label_of(data: Mapping[str, JSON]) -> str:
-    """Format a schedule's mapping as `Name(key=value, …)`, with inner schedules by their labels."""
-    inner = ", ".join(f"{key}={_shown(data[key])}" for key in sorted(data) if key != "name")
+    """Format a schedule's mapping as `Name(key=value, …)`, with inner schedules by their labels.
+
+    A setting of the learning-rate function is a parameter too, and is not repeated after the
+    function's text, `f(warmup=5)`.
+    """
+    function = data.get(_FUNCTION)
+    inner = ", ".join(
+        f"{key}={_shown(data[key])}"
+        for key in sorted(data)
+        if key != "name" and not _is_said(key, data[key], function)
+    )
     return f"{data['name']}({inner})" if inner else str(data["name"])
+
+
+#: The parameter that holds the learning-rate function of a schedule as text.
+_FUNCTION = "lr_lambda"
+
+
+def _is_said(key: str, value: JSON, function: JSON) -> bool:
+    """Whether a function's text contains `key=value` as one of its arguments."""
+    if key == _FUNCTION or not isinstance(function, str):
+        return False
+    return any(
+        f"{before}{key}={text}{after}" in function
+        for text in (json.dumps(plain(value), ensure_ascii=False), text_of(value))
+        for before in ("(", ", ")
+        for after in (")", ", ")
+    )
 
 
 def _is_schedule(value: JSON) -> bool:

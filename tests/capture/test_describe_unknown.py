@@ -62,10 +62,10 @@ def test_unknown_scheduler() -> None:
 
 
 def test_attribute_called_name() -> None:
-    """A parameter called `name` does not replace the schedule's name."""
-    schedule = describe(Foreign(sgd(), name="x"))
+    """Parameters called like the schedule's name, id or text in a run do not replace these."""
+    schedule = describe(Foreign(sgd(), name="x", id=3, spec=0.5))
 
-    assert Schedule("Foreign", {"name_": "x"}) == schedule
+    assert Schedule("Foreign", {"name_": "x", "id_": 3, "spec_": 0.5}) == schedule
 
 
 class Raising:
@@ -163,7 +163,7 @@ def gutted() -> Any:
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (Raising, Schedule("Raising", {"kept": 0.1})),
+        (Raising, Schedule("Raising", {"gamma": 0.1})),
         (Sealed, Schedule("Sealed", {"gamma": 0.1})),
         (Disguised, Schedule("Disguised")),
         (Generous, Schedule("Generous")),

@@ -87,7 +87,7 @@ def test_group_added_later() -> None:
             f"{HERE}.ramp(power=3, warmup=5)",
         ),
         (Decay(0.9, ["a"]), f'{HERE}.Decay(names=["a"], rate=0.9)'),
-        (Decay(0.9, []).__call__, f"{HERE}.Decay.__call__"),
+        (Decay(0.9, []).__call__, f"{HERE}.Decay.__call__(rate=0.9)"),
     ],
 )
 def test_functions(function: Callable[[int], float], expected: str) -> None:

@@ -248,13 +248,14 @@ def test_what_a_spec_begins_with():
         (("cosine", 2.5), "at least 1; got 2.5"),
         (("cosin", 9), "Did you mean 'cosine'"),
         ((7, 9), "a text, a mapping or a list"),
+        (("cosine", 9, {"total_steps": 2.5}), "total_steps must be a whole number of steps"),
         (("onecycle(max_lr=1, steps=3)", 9), "OneCycleLR cannot be simulated for 9 steps: Tried"),
     ],
 )
 def test_what_cannot_be_simulated_is_told(arguments, why):
     """A spec that cannot be simulated is refused with an error that names the argument."""
     with pytest.raises(UsageError, match=why):
-        lrtrack.simulate(*arguments)
+        lrtrack.simulate(*arguments[:2], **dict(*arguments[2:]))
 
 
 def test_options_that_make_no_sense_are_told():
@@ -267,27 +268,3 @@ def test_options_that_make_no_sense_are_told():
         UsageError, match="9 steps need 8 metric values, one after each step but the last; got 7"
     ):
         lrtrack.simulate("plateau", 9, metrics=[1.0] * 7)
-
-
-def test_schedulers_that_cannot_be_stepped_alone_are_told():
-    """A scheduler without an optimizer, without a copy, or with arguments to `step` is refused."""
-
-    class Bare:
-        def step(self) -> None:
-            """Do nothing."""
-
-    class Asking(ls.StepLR):
-        def step(self, epoch: int) -> None:
-            """Require the epoch."""
-
-    class Uncopied(ls.StepLR):
-        def __deepcopy__(self, memo):
-            raise RuntimeError("no copies")
-
-    Asking._initial_step = lambda self: None
-    with pytest.raises(UsageError, match="Bare has no optimizer"):
-        lrtrack.simulate(Bare(), 3)
-    with pytest.raises(UsageError, match=r"Asking cannot be simulated for 3 steps: .*'epoch'"):
-        lrtrack.simulate(Asking(sgd(), 3), 3)
-    with pytest.raises(UsageError, match=r"Uncopied cannot be copied.*no copies"):
-        lrtrack.simulate(Uncopied(sgd(), 3), 3)

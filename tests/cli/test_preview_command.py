@@ -77,6 +77,8 @@ def test_seconds_per_step(lrtrack):
         (("onecycle(max_lr=1, steps=3)", "--steps", "9"), "cannot be simulated for 9 steps"),
         (("step(steps=3, lasts=9)", "--steps", "9"), "step is the last schedule"),
         (("cosine", "--steps", "0"), "Invalid value for '--steps'"),
+        (("cosine", "--steps", "1000000000"), "Fix: simulate at most 10,000,000 steps"),
+        (("step(steps=3, gamma=x)", "--steps", "9"), "gamma must be a number"),
         (("cosine",), "Missing option '--steps'"),
         (("--steps", "9"), "Missing argument 'SPEC...'"),
         (("cosine", "--steps", "9", "-o", "a.jpg"), "Known: .txt, .csv, .html, .htm, .png, .svg"),

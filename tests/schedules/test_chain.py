@@ -92,7 +92,11 @@ def test_where_the_parts_begin():
         ("wsd(shape=cubic)", 100, "Unknown shape of wsd 'cubic'.*cosine, linear"),
         ("wsd(min_lr=0.1)", 100, "linear decay ends at end_factor=…, not at min_lr=…"),
         ("wsd(shape=cosine, end=0.1)", 100, "cosine decay ends at min_lr=…"),
-        ("wsd(warmup=1.5)", 100, "warmup must be a whole number of steps, at least 0, not 1.5"),
+        (
+            "wsd(warmup=1.5)",
+            100,
+            "warmup must be a whole number of steps, at least 0, or a share.*not 1.5",
+        ),
         (
             "wsd(steps=9, lasts=2) -> constant",
             None,

@@ -177,3 +177,15 @@ def test_not_equal_to_others() -> None:
     schedule = Schedule("StepLR", {"step_size": 30})
 
     assert schedule not in (Schedule("StepLR", {"step_size": 31}), Schedule("Other"), schedule.spec)
+
+
+def test_a_label_names_a_functions_settings_once() -> None:
+    """A setting in the text of the learning-rate function is not named again as a parameter."""
+    text = 'optim.ramp(0.5, shape="cos", warmup=5)'
+    one = Schedule("LambdaLR", {"lr_lambda": text, "shape": "cos", "warmup": 5, "gamma": 0.5})
+    other = Schedule("LambdaLR", {"lr_lambda": text, "shape": "linear", "warmup": 50})
+    cyclic = Schedule("CyclicLR", {"scale_fn": "optim.Decay(gamma=1.0)", "gamma": 1.0})
+
+    assert f"LambdaLR(gamma=0.5, lr_lambda={text})" == one.label
+    assert f"LambdaLR(lr_lambda={text}, shape=linear, warmup=50)" == other.label
+    assert cyclic.label == "CyclicLR(gamma=1.0, scale_fn=optim.Decay(gamma=1.0))"

@@ -26,8 +26,8 @@ _TIGHT, _LOOSE = 1e-6, 2.5e-4
 _FINE = 1e-4
 #: How far numbers in the text may be shortened, and how far straight lines may be from a curve.
 _SHORTENED, _LINES = 1e-4, 4e-3
-#: Rates that are no part of the curve, as a share of its peak.
-_NOTHING = 1e-30
+#: Rates that are no part of the curve, as a share of its peak, and of any curve.
+_NOTHING, _SMALLEST = 1e-30, 1e-300
 #: A curve with fewer different rates is not searched for rounding, which its levels would imitate.
 _MANY = 16
 
@@ -138,7 +138,7 @@ class _Curve:
         if (y < -1e-9 * np.abs(y).max()).any() or (t < 0).any():
             raise UsageError("learning rates and steps must be at least 0")
         # torch's recursive formulas end slightly below 0
-        y = np.where(y > _NOTHING * y.max(), y, 0.0)
+        y = np.where(y > max(_NOTHING * y.max(), _SMALLEST), y, 0.0)
         steps, last = np.unique(np.floor(t)[::-1], return_index=True)
         return cls(steps, y[::-1][last])  # the last rate of each step
 
