@@ -209,7 +209,7 @@ def _in_order(count: int, schedulers: Sequence[Any]) -> list[Any]:
 
 
 def _of_object(optimizers: Sequence[Any], scheduler: Any) -> list[Any]:
-    """Match one object: a container of schedulers, or one that belongs to some optimizers or all."""
+    """Match one object: a container of schedulers, or a scheduler of some optimizers or all."""
     inside = _inside(scheduler, _SCHEDULERS)
     if inside is not None:
         schedulers = list(inside.values()) if isinstance(inside, Mapping) else list(inside)

@@ -31,9 +31,9 @@ def unwrap(optimizer: Any) -> torch.optim.Optimizer:
     if not isinstance(candidate, torch.optim.Optimizer):
         raise TypeError(
             "track() expects a torch.optim.Optimizer as its first argument, got "
-            f"{_class_of(optimizer)}. Fix: pass the torch optimizer that makes the steps, a wrapper "
-            f"that has one in {' or '.join(f'.{name}' for name in INNER)}, or several as a list or "
-            "as a mapping of names."
+            f"{_class_of(optimizer)}. Fix: pass the torch optimizer that makes the steps, a "
+            f"wrapper with one in {' or '.join(f'.{name}' for name in INNER)}, or several as a "
+            "list or a mapping of names."
         )
     return candidate
 

@@ -163,7 +163,7 @@ class Rounds:
                    model=model, capture_loss=capture_loss, clock=clock)
             for part in ensemble.parts
         ]  # fmt: skip
-        own = frozenset(member.key for member in self.members)
+        self._keys = own = frozenset(member.key for member in self.members)
         for member in self.members:
             member.unseen.own = own
         self._ensemble = ensemble
@@ -211,7 +211,7 @@ class Rounds:
             raise
 
     def detach(self, failed: bool = False) -> None:
-        """Remove all hooks and end the round; `failed` if an exception ends the block. Idempotent."""
+        """Remove all hooks and end the round; `failed` as in `StepCapture`. Idempotent."""
         for member in self.members:
             member.detach(failed)
         for container in self._ensemble.containers:
@@ -348,15 +348,10 @@ class Rounds:
 
     def _are_own(self, here: Notes) -> bool:
         """Whether used notes are of this round, or of a step that a scaler has skipped."""
-        if self._open is not None and (here.loss, here.preclip) == (None, None):
-            return False
         if self._open is not None and self._seen[0] is here.loss:
             return self._seen[1] is here.preclip
         skipped = here.attempted
-        return skipped is not None and skipped[1] is here.loss and skipped[0] in self._keys()
-
-    def _keys(self) -> set[int]:
-        return {member.key for member in self.members}
+        return skipped is not None and skipped[1] is here.loss and skipped[0] in self._keys
 
     def _adopt(self, here: Notes) -> None:
         """Take over the loss that another thread noted: a device's thread runs backward hooks."""

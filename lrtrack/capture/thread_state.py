@@ -30,8 +30,8 @@ class Notes:
     """
 
     __slots__ = (
-        "attempted", "away", "clipped", "count", "loss", "period", "preclip", "scaling", "stepping", "total",
-        "used",
+        "attempted", "away", "clipped", "count", "loss", "period", "preclip", "scaling",
+        "stepping", "total", "used",
     )  # fmt: skip
 
     def __init__(self) -> None:

@@ -23,10 +23,14 @@ class Unseen:
         steps: class name → steps that other optimizers made.
         optimizers: their ids.
         in_backward: whether a step was made inside `backward()`.
+        optimizer: the tracked optimizer's class name.
+        compiled: whether torch has compiled a step of the tracked optimizer.
     """
 
-    def __init__(self, own: frozenset[int]) -> None:
-        self.own = own
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.own = frozenset({id(optimizer)})
+        self.optimizer = type(optimizer).__name__
+        self.compiled = False
         self.steps: Counter[str] = Counter()
         self.optimizers: set[int] = set()
         self.in_backward = False
