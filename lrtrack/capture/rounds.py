@@ -10,9 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from sys import _getframe
 from typing import Any
 
 import torch
@@ -21,107 +19,16 @@ from torch.compiler import is_compiling
 
 from lrtrack.capture import torch_patches
 from lrtrack.capture.accumulation import LossCount
-from lrtrack.capture.device_scalars import add, hold_number, joint
-from lrtrack.capture.ensemble import Ensemble, Part
+from lrtrack.capture.device_scalars import hold_number
+from lrtrack.capture.ensemble import Ensemble
+from lrtrack.capture.member import Kept, Member
+from lrtrack.capture.round_record import Round, named
 from lrtrack.capture.sharded import is_shared
-from lrtrack.capture.step_capture import OnStep, StepCapture, remove_hook
+from lrtrack.capture.step_capture import OnStep, remove_hook
 from lrtrack.capture.thread_state import Notes, current_notes
 
 #: The `every` of a round that is not recorded: no optimizer makes so many steps.
 _NEVER = 2**62
-
-
-class _Count(LossCount):
-    """Passes the number of backward calls on to the round, which adds up losses itself."""
-
-    idle = False
-
-    def add(self, metrics: dict[str, Any], count: int) -> None:
-        """Write the count, also of a single call."""
-        metrics["loss_count"] = float(count)
-
-
-class Member(StepCapture):
-    """One optimizer of several.
-
-    Attributes:
-        name: as in `Part`.
-    """
-
-    def __init__(self, rounds: Rounds, part: Part, **options: Any) -> None:
-        super().__init__(part.optimizer, part.scheduler, on_step=self._keep, **options)
-        self.name = part.name
-        self.counts = _Count()
-        self._rounds = rounds
-        self._kept: tuple[float, dict[str, Any]] | None = None
-        self._loss_before: Any = None
-
-    @property
-    def key(self) -> int:
-        """The id by which a thread's notes name the optimizer."""
-        return self._key
-
-    def _keep(self, step: int, when: float, metrics: dict[str, Any]) -> None:
-        self._kept = when, metrics
-
-    def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        here = current_notes()
-        if here.away or is_compiling():
-            return None
-        frame: Any = _getframe()
-        if self._under_way is None or not self._is_on_stack(frame):
-            self._kept = None
-            every = torch_patches.quietly("a round", self._rounds.begin, self, here)
-            self._every = 1 if every is None else every
-            self._loss_before = here.loss
-        result = super()._before(optimizer, args, kwargs)
-        if self._under_way is frame:  # this frame ends now, but the step's own frame stays
-            self._under_way = frame.f_back
-        frame = None
-        return result
-
-    def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
-        made = self.made
-        super()._after(optimizer, args, kwargs)
-        if self.made != made:
-            own = self._here.loss is not None and self._here.loss is not self._loss_before
-            torch_patches.quietly("a round", self._rounds.add, self, self._here, self._kept, own)
-
-    def _is_on_stack(self, frame: Any) -> bool:
-        while frame is not None and frame is not self._under_way:
-            frame = frame.f_back
-        return frame is not None
-
-
-@dataclass
-class _Clip:
-    """Optimizers that stepped with the same notes: gradients that one call may have clipped."""
-
-    noted: Any
-    preclip: Any = None
-    norms: list[Any] = field(default_factory=list)
-
-
-@dataclass
-class _Round:
-    """What the steps of one round have shown so far.
-
-    Attributes:
-        stepped: the members that have stepped, with their metrics; None where not recorded.
-        losses: each loss with its number of backward calls, by the member that stepped first.
-        shared: whether a member stepped without a loss of its own.
-        written: whether the record has been passed on; then only changes follow.
-        later: what the user has logged at this step.
-    """
-
-    stepped: dict[int, dict[str, Any] | None] = field(default_factory=dict)
-    losses: dict[int, tuple[Any, int]] = field(default_factory=dict)
-    clips: list[_Clip] = field(default_factory=list)
-    shared: bool = False
-    when: float = 0.0
-    changed: bool = False
-    written: dict[str, Any] | None = None
-    later: dict[str, Any] = field(default_factory=dict)
 
 
 class Rounds:
@@ -172,7 +79,7 @@ class Rounds:
         self._every = every
         self._agreed = every == 1
         self._step = -1
-        self._open: _Round | None = None
+        self._open: Round | None = None
         self._seen: tuple[Any, Any] = (None, None)
         self._shares = False
         self._home = current_notes()
@@ -221,7 +128,7 @@ class Rounds:
     def begin(self, member: Member, here: Notes) -> int:
         """Prepare for a step of `member`; returns the `every` with which it is captured."""
         with self._lock:
-            if self._open is not None and id(member) in self._open.stepped:
+            if self._open is not None and self.members.index(member) in self._open.stepped:
                 self.end()
             if here is not self._home and _pass() != -1:
                 self._adopt(here)
@@ -233,9 +140,7 @@ class Rounds:
             at = self._step + (self._open is None)
             return 1 if at % self._every == 0 else _NEVER
 
-    def add(
-        self, member: Member, here: Notes, kept: tuple[float, dict[str, Any]] | None, own: bool
-    ) -> None:
+    def add(self, member: Member, here: Notes, kept: Kept | None, own: bool) -> None:
         """Add a step that `member` has made.
 
         Args:
@@ -245,27 +150,17 @@ class Rounds:
         """
         with self._lock:
             if self._open is None:
-                self._open = _Round()
+                self._open = Round()
                 self._step += 1
                 self.made += 1
-            current = self._open
             own = own or here.loss is not self._seen[0]
             self._seen = here.loss, here.preclip
-            current.stepped[id(member)] = None
+            at = self.members.index(member)
             if kept is None or self._step % self._every:
-                return
-            current.when, metrics = kept
-            current.stepped[id(member)], current.changed = metrics, True
-            loss, count = metrics.pop("loss", None), metrics.pop("loss_count", 1.0)
-            if loss is not None and own:
-                current.losses[id(member)] = loss, int(count)
+                self._open.stepped[at] = None
             else:
-                current.shared = True
-            if own or not current.clips or current.clips[-1].noted is not here.preclip:
-                current.clips.append(_Clip(here.preclip))
-            clip = current.clips[-1]
-            clip.preclip = metrics.pop("grad_norm_preclip", None)
-            clip.norms += [metrics["grad_norm"]] if "grad_norm" in metrics else []
+                self._open.when = kept[0]
+                self._open.add(at, kept[1], here.preclip, own)
 
     def end(self) -> None:
         """End the round and pass its record on."""
@@ -300,51 +195,26 @@ class Rounds:
             else:
                 self.on_user(max(self._step, 0), when, dict(metrics))
 
-    def _metrics(self, current: _Round) -> dict[str, Any]:
-        first = current.stepped.get(id(self.members[0])) or {}
+    def _metrics(self, current: Round) -> dict[str, Any]:
+        first = current.stepped.get(0) or {}
         rate = first.get("lr")
         if rate is None:  # it has not stepped in this round
             rate = hold_number(self._ensemble.first.param_groups[0]["lr"])
-        metrics: dict[str, Any] = {"lr": rate}
+        metrics = {"lr": rate, **current.norms()}
         if "momentum" in first:
             metrics["momentum"] = first["momentum"]
-        norms = [norm for clip in current.clips for norm in clip.norms]
-        if norms:
-            metrics["grad_norm"] = joint(norms)
-        if any(clip.preclip is not None for clip in current.clips):
-            before = [[c.preclip] if c.preclip is not None else c.norms for c in current.clips]
-            metrics["grad_norm_preclip"] = joint([norm for part in before for norm in part])
-        for member in self.members:
-            own = current.stepped.get(id(member))
-            if own:
-                metrics |= self._of_member(member, own)
-        if current.losses:
-            self._add_losses(current, metrics)
-        return metrics
-
-    def _of_member(self, member: Member, metrics: Mapping[str, Any]) -> dict[str, Any]:
-        """The metrics of one optimizer under its name; a layer's name needs no other."""
-        named = {}
-        for metric, value in metrics.items():
-            head, slash, rest = metric.partition("/")
-            if self._layers and head == "grad_norm" and slash:
-                named[metric] = value
-            elif member.name:
-                named[f"{head}/{member.name}{slash}{rest}"] = value
-        return named
-
-    def _add_losses(self, current: _Round, metrics: dict[str, Any]) -> None:
         self._shares = self._shares or current.shared
-        total, calls = None, 0
-        for member in self.members:
-            if id(member) in current.losses:
-                loss, count = current.losses[id(member)]
-                total, calls = add(total, loss), calls + count
-                if member.name and not self._shares:
-                    metrics[f"loss/{member.name}"] = loss
-        metrics["loss"] = total
-        if calls != 1 or not self.counts.idle:
-            self.counts.add(metrics, calls)
+        for at, own in current.stepped.items():
+            name = self.members[at].name
+            metrics |= named(name, own or {}, layers=self._layers)
+            if name and at in current.losses and not self._shares:
+                metrics[f"loss/{name}"] = current.losses[at][0]
+        total, calls = current.loss()
+        if calls:
+            metrics["loss"] = total
+            if calls != 1 or not self.counts.idle:
+                self.counts.add(metrics, calls)
+        return metrics
 
     def _are_own(self, here: Notes) -> bool:
         """Whether used notes are of this round, or of a step that a scaler has skipped."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from torch._C import _current_graph_task_id as _pass
+from torch.optim.optimizer import _global_optimizer_post_hooks as _hooks
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from lrtrack.capture.thread_state import current_notes
 
@@ -37,14 +39,13 @@ class Unseen:
 
     def start(self) -> None:
         """Begin to note steps."""
-        torch.optim.optimizer.register_optimizer_step_post_hook(self._note)
+        register_optimizer_step_post_hook(self._note)
 
     def stop(self) -> None:
         """End it. Idempotent; it needs no handle, as an interrupt may come before that is kept."""
-        hooks = torch.optim.optimizer._global_optimizer_post_hooks
-        for key, hook in list(hooks.items()):
+        for key, hook in list(_hooks.items()):
             if hook == self._note:
-                hooks.pop(key, None)
+                _hooks.pop(key, None)
 
     def _note(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if id(optimizer) in self.own or current_notes().away:

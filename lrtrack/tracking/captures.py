@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lrtrack.capture.ensemble import ensemble_of
 from lrtrack.capture.rounds import Rounds
-from lrtrack.capture.step_capture import StepCapture
+from lrtrack.capture.step_capture import OnStep, StepCapture
+from lrtrack.journal.writer import JournalWriter
 from lrtrack.tracking.options import Options
 
 Capture = StepCapture | Rounds
@@ -40,3 +41,33 @@ def capture_of(options: Options, amend: Callable[[dict[str, float]], None]) -> C
         on_plateau=lambda value: amend({"plateau_metric": value}),
         **common,
     )
+
+
+def connect(capture: Capture, journal: JournalWriter, recorder: Callable[[Any], OnStep]) -> None:
+    """Have a capture write to a journal.
+
+    Args:
+        capture: the capture.
+        journal: the journal.
+        recorder: makes the function that takes a step's record, given what takes its row.
+    """
+    capture.on_step = recorder(journal.appended)
+    if isinstance(capture, Rounds):
+        capture.on_change = recorder(lambda row: journal.amend(*row))
+        capture.on_user = journal.amend
+
+
+def amend(
+    capture: Capture, journal: JournalWriter, when: float, metrics: Mapping[str, Any]
+) -> None:
+    """Write what the user logs at the step just done; a round that has not ended keeps it."""
+    if isinstance(capture, Rounds):
+        capture.amend(when, metrics)
+    else:
+        journal.amend(max(capture.step, 0), when, metrics)
+
+
+def publish(capture: Capture) -> None:
+    """Write what is known of a round that has not ended."""
+    if isinstance(capture, Rounds):
+        capture.publish()

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from lrtrack.capture.accumulation import Weight
-from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import OnStep
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
@@ -23,7 +22,7 @@ from lrtrack.shipping.courier import Courier
 from lrtrack.shipping.credentials import Snapshot
 from lrtrack.trackers.base import Tracker
 from lrtrack.trackers.hooks import GuardsOpenRuns, RunGuard
-from lrtrack.tracking.captures import capture_of
+from lrtrack.tracking import captures
 from lrtrack.tracking.journal_location import open_journal
 from lrtrack.tracking.live_diagnoses import LiveDiagnoses, print_diagnoses
 from lrtrack.tracking.live_summary import LiveSummary
@@ -77,7 +76,7 @@ class Recording:
         self._last_time: float | None = None
         self._rejected_names: set[str] = set()
         self._closed = False
-        self.capture = capture_of(options, self.amend)
+        self.capture = captures.capture_of(options, self.amend)
         self.capture.step = resumed.last_step
         if resumed.table is not None:
             count = f"{self.run.prefix}loss_count"
@@ -102,10 +101,7 @@ class Recording:
             in_process = {t.name: t for t in self._trackers if not t.portable}
             courier = Courier(self._layout, self.run.id, in_process, self._snapshot)
             self._uploads = UploadMonitor(self.run, self._layout, self._journal.path, courier)
-            self.capture.on_step = self.recorder()
-            if isinstance(self.capture, Rounds):
-                self.capture.on_change = self.recorder(self._amend_columns)
-                self.capture.on_user = self._journal.amend
+            captures.connect(self.capture, self._journal, self.recorder)
             self._guard_open_runs()
             self._uploads.start()
         if self._options.kind == TRAIN:  # the range test records its steps itself
@@ -147,17 +143,16 @@ class Recording:
             except Exception as error:
                 warn(f"lrtrack could not leave a block properly: {error!r}.")
 
-    def recorder(self, write: OnStep | None = None) -> OnStep:
+    def recorder(self, append: Callable[[Any], object] | None = None) -> OnStep:
         """The function that takes a step's record, in as little time as possible.
 
         Args:
-            write: takes what is to be written; None: the record is a new one.
+            append: takes its row; None: the journal adds the row.
         """
         fork_count, resumed_at = self._fork_count, self._resumed_at
         prefix = self.run.prefix
-        append = self._journal.appended if self._journal is not None else None
-        if write is not None:
-            append = lambda row: write(*row)  # noqa: E731
+        if append is None and self._journal is not None:
+            append = self._journal.appended
 
         def record(step: int, when: float, metrics: dict[str, Any]) -> None:
             if fork_count != _fork_count or step <= resumed_at or append is None:
@@ -178,19 +173,7 @@ class Recording:
             metrics.setdefault(f"{prefix}loss_count", 0.0)
         if self._journal is not None and metrics and self.is_owner():
             when = self._last_time or time.time()
-            if isinstance(self.capture, Rounds):
-                self.capture.amend(when, metrics)
-            else:
-                self._journal.amend(max(self.capture.step, 0), when, metrics)
-
-    def _amend_columns(self, step: int, when: float, columns: dict[str, Any]) -> None:
-        if self._journal is not None:
-            self._journal.amend(step, when, columns)
-
-    def _publish(self) -> None:
-        """Pass on what is known of a round that has not ended."""
-        if isinstance(self.capture, Rounds):
-            self.capture.publish()
+            captures.amend(self.capture, self._journal, when, metrics)
 
     def tracker_id(self) -> str:
         """The run's id in its first tracker; lrtrack's own id if it cannot be known in time."""
@@ -227,13 +210,13 @@ class Recording:
     def write_to_disk(self) -> None:
         """Write everything recorded so far to the journal's file."""
         if self._journal is not None and self.is_owner():
-            self._publish()
+            captures.publish(self.capture)
             self._journal.flush()
 
     def flush(self) -> None:
         """Wait until everything recorded so far is uploaded, at most `flush_timeout` seconds."""
         if self._journal is not None and self._uploads is not None and self.is_owner():
-            self._publish()
+            captures.publish(self.capture)
             self._journal.event("flush")
             self._uploads.flush(self._options.flush_timeout)
 
