@@ -64,6 +64,7 @@ class Member(StepCapture):
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         here = current_notes()
         if here.away or is_compiling():
+            self.unseen.compiled |= not here.away
             return None
         frame: FrameType | None = _getframe()
         if self._under_way is None or not self._is_on_stack(frame):

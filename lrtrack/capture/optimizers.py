@@ -39,14 +39,10 @@ def unwrap(optimizer: Any) -> torch.optim.Optimizer:
 
 
 def _class_of(value: Any) -> str:
-    """Return a class's name with its module, because `Optimizer` alone may be any library's."""
+    """Return a class's name and its module, because `Optimizer` alone may be any library's."""
     kind = value if isinstance(value, type) else type(value)
-    name = (
-        kind.__qualname__
-        if kind.__module__ == "builtins"
-        else (f"{kind.__module__}.{kind.__qualname__}")
-    )
-    return f"the class {name} itself" if isinstance(value, type) else f"an object of class {name}"
+    name = f"the class {kind.__name__}" if isinstance(value, type) else kind.__name__
+    return name if kind.__module__ == "builtins" else f"{name} of the module {kind.__module__}"
 
 
 def has_hooks(optimizer: Any) -> bool:

@@ -144,6 +144,7 @@ class StepCapture:
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         self._here = here = current_notes()
         if here.away or is_compiling():
+            self.unseen.compiled |= not here.away
             return None
         caller = _getframe(1)
         if self._under_way is not None and self._is_inner(caller):

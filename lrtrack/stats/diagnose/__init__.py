@@ -105,10 +105,14 @@ def _parts_of(history: History) -> dict[str, Part]:
 
 
 def diagnoses_by_run(histories: Iterable[History]) -> tuple[Diagnosis, ...]:
-    """Return the diagnoses of all runs as comparison rows: code, run_id, message, hint."""
+    """Return the diagnoses of all runs as comparison rows: code, run_id, message, hint.
+
+    Also the prefix, if the run has one: blocks that share a run have the same id.
+    """
     return tuple(
         {"code": diagnosis["code"], "run_id": history.id, "message": diagnosis["message"],
          "hint": diagnosis["hint"]}
+        | ({"prefix": history.run.prefix} if history.run.prefix else {})
         for history in histories
         for diagnosis in diagnoses_of(history)
     )  # fmt: skip
