@@ -185,7 +185,9 @@ def _content(tags: Mapping[str, str], params: Mapping[str, str], scope: str) -> 
 
 def schedule_of(tags: Mapping[str, str]) -> Schedule:
     """The schedule of all blocks in a run, as its tags describe it."""
-    blocks = {scope: (metadata.schedule_from(_without(tags, scope)), {}) for scope in _scopes(tags)}
+    blocks: dict[str, tuple[Schedule, Mapping[str, Any]]] = {
+        scope: (metadata.schedule_from(_without(tags, scope)), {}) for scope in _scopes(tags)
+    }
     return shared_runs.together(blocks)[0]
 
 
