@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -45,7 +46,28 @@ class ClippedScalar:
         self.max_norm = max_norm
 
 
+class JointNorm:
+    """The L2 norm over everything that several norms are over; computed after fetching them."""
+
+    __slots__ = ("norms",)
+
+    def __init__(self, norms: Sequence[Any]) -> None:
+        self.norms = norms
+
+
 Scalar = float | DeviceScalar | SharedScalar | ClippedScalar
+
+
+def joint(norms: Sequence[float | DeviceScalar | ClippedScalar | JointNorm]) -> Any:
+    """Return the root of the sum of squares, without waiting for a device."""
+    if len(norms) == 1:
+        return norms[0]
+    if all(type(norm) is float for norm in norms):
+        return math.hypot(*norms)  # type: ignore[arg-type]
+    flat = [
+        part for norm in norms for part in (norm.norms if isinstance(norm, JointNorm) else [norm])
+    ]
+    return JointNorm(flat)
 
 
 def after_clipping(total: float, max_norm: float) -> float:
@@ -130,7 +152,12 @@ def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
     """
     waiting: dict[Any, list[tuple[dict[str, Any], str, DeviceScalar]]] = {}
     limits: list[tuple[dict[str, Any], str, float]] = []
+    joints: list[tuple[dict[str, Any], str, dict[str, Any]]] = []
     for _, _, metrics in rows:
+        for name, value in metrics.items():
+            if isinstance(value, JointNorm):
+                joints.append((metrics, name, {str(at): v for at, v in enumerate(value.norms)}))
+    for metrics in (*(row[2] for row in rows), *(norms for _, _, norms in joints)):
         for name, value in metrics.items():
             if isinstance(value, ClippedScalar):
                 limits.append((metrics, name, value.max_norm))
@@ -144,6 +171,8 @@ def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
             metrics[name] = number
     for metrics, name, limit in limits:
         metrics[name] = after_clipping(metrics[name], limit)
+    for metrics, name, norms in joints:
+        metrics[name] = math.hypot(*norms.values())
 
 
 def _now(value: float | DeviceScalar | ClippedScalar) -> float:

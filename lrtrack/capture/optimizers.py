@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 #: Attributes in which wrappers keep the optimizer that they wrap.
-_INNER = ("optimizer", "base")
+INNER = ("optimizer", "base", "opt", "optim", "_optimizer")
 #: Counters of schedule-free optimizers, kept in their groups among the hyper-parameters.
 _SCHEDULE_FREE = {"k", "train_mode", "weight_sum", "lr_max", "scheduled_lr"}
 
@@ -24,18 +25,28 @@ def unwrap(optimizer: Any) -> torch.optim.Optimizer:
         TypeError: there is no optimizer inside.
     """
     candidate, depth = optimizer, 0
-    while candidate is not None and not _has_hooks(candidate) and depth < 10:
-        wrapped = (getattr(candidate, name, None) for name in _INNER)
+    while candidate is not None and not has_hooks(candidate) and depth < 10:
+        wrapped = (getattr(candidate, name, None) for name in INNER)
         candidate, depth = next((inner for inner in wrapped if inner is not None), None), depth + 1
     if not isinstance(candidate, torch.optim.Optimizer):
         raise TypeError(
-            "track() expects a torch.optim.Optimizer (or a wrapper that carries one in "
-            f".optimizer) as its first argument, got {type(optimizer).__name__}"
+            "track() expects a torch.optim.Optimizer as its first argument, got "
+            f"{_class_of(optimizer)}. Fix: pass the torch optimizer that makes the steps, a "
+            f"wrapper with one in {' or '.join(f'.{name}' for name in INNER)}, or several as a "
+            "list or a mapping of names."
         )
     return candidate
 
 
-def _has_hooks(optimizer: Any) -> bool:
+def _class_of(value: Any) -> str:
+    """Return a class's name and its module, because `Optimizer` alone may be any library's."""
+    kind = value if isinstance(value, type) else type(value)
+    name = f"the class {kind.__name__}" if isinstance(value, type) else kind.__name__
+    return name if kind.__module__ == "builtins" else f"{name} of the module {kind.__module__}"
+
+
+def has_hooks(optimizer: Any) -> bool:
+    """Whether an object is a torch optimizer that its constructor has made ready for hooks."""
     is_one = isinstance(optimizer, torch.optim.Optimizer)
     return is_one and "_optimizer_step_pre_hooks" in vars(optimizer)
 
@@ -52,13 +63,29 @@ def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         value = _plain(default if moved else group.get(key, default))
         if value is not None:
             described[key] = value
-    for name in (*_INNER, "base_optimizer"):  # an optimizer inside itself, as in Lookahead
+    for name in (*INNER, "base_optimizer"):  # an optimizer inside itself, as in Lookahead
         inner = getattr(optimizer, name, None)
         if isinstance(inner, torch.optim.Optimizer):
             described["optimizer"] = type(inner).__name__
     if "initial_lr" in group:  # set by a scheduler, which has changed `lr` since
         described["lr"] = _plain(group["initial_lr"])
     return described
+
+
+def describe_together(optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[str, Any]:
+    """Describe several optimizers: the hyper-parameters of each after its name and a dot.
+
+    Returns:
+        `{"name": "AdamW + Muon", "adamw.name": "AdamW", "adamw.lr": …, "muon.name": …}`, sorted by
+        name, as the schedules are.
+    """
+    described = {name: describe_optimizer(optimizers[name]) for name in sorted(optimizers)}
+    joined = " + ".join(str(params["name"]) for params in described.values())
+    return {"name": joined} | {
+        f"{name}.{key}": value
+        for name, params in described.items()
+        for key, value in params.items()
+    }
 
 
 def device_of(optimizer: torch.optim.Optimizer) -> tuple[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lrtrack.capture.nested_schedulers import nested
+from lrtrack.capture.optimizers import INNER
 
 #: Maximum depth to which wrappers around wrappers are opened.
 _DEPTH = 10
@@ -56,7 +57,8 @@ def _opened(optimizer: Any) -> Iterator[Any]:
             return
         if hasattr(optimizer, "param_groups"):
             yield optimizer
-        optimizer = getattr(optimizer, "optimizer", None)
+        wrapped = (getattr(optimizer, name, None) for name in INNER)
+        optimizer = next((inner for inner in wrapped if inner is not None), None)
 
 
 def _related(left: list[Any], right: list[Any]) -> bool:

@@ -10,7 +10,7 @@ only work on the training thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from functools import partial
 from sys import _getframe
 from types import FrameType
@@ -30,6 +30,7 @@ from lrtrack.capture.norms import group_name, measure
 from lrtrack.capture.observations import Stepping, Unreached
 from lrtrack.capture.sharded import attendance, is_shared, largest, spread
 from lrtrack.capture.thread_state import Notes, current_notes
+from lrtrack.capture.unseen import Unseen
 
 #: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
 OnStep = Callable[[int, float, dict[str, Any]], None]
@@ -47,6 +48,7 @@ class StepCapture:
         counts: handles the number of backward calls behind a loss.
         stepping: how the scheduler is stepped.
         unreached: param groups without a gradient so far.
+        unseen: steps of other optimizers before the first step.
 
     Args:
         optimizer: the optimizer whose steps are counted.
@@ -98,7 +100,8 @@ class StepCapture:
         self._metrics: dict[str, Any] = {}
         self._here = current_notes()
         self._own_rate = own_rate(optimizer)
-        self._agreed = every == 1
+        self.unseen = Unseen(optimizer)
+        self._begun = False
         self._recording = False
         self._skipped = False
         self._under_way: FrameType | None = None
@@ -110,6 +113,7 @@ class StepCapture:
             if self._shared():
                 attendance.enter(self)
             torch_patches.start(self, self._optimizer)
+            self.unseen.start()
             self._optimizer.register_step_pre_hook(self._before)
             self._optimizer.register_step_post_hook(self._after)
             for scheduler in self._schedulers:
@@ -127,8 +131,9 @@ class StepCapture:
         """
         for scheduler in self._schedulers:
             torch_patches.stop_listening(scheduler, self._on_plateau)
-        _remove(getattr(self._optimizer, "_optimizer_step_post_hooks", {}), self._after)
-        _remove(getattr(self._optimizer, "_optimizer_step_pre_hooks", {}), self._before)
+        remove_hook(getattr(self._optimizer, "_optimizer_step_post_hooks", {}), self._after)
+        remove_hook(getattr(self._optimizer, "_optimizer_step_pre_hooks", {}), self._before)
+        self.unseen.stop()
         torch_patches.stop(self)
         attendance.leave(self, failed)
         torch_patches.quietly("the param groups", self.unreached.look_now)
@@ -139,6 +144,7 @@ class StepCapture:
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         self._here = here = current_notes()
         if here.away or is_compiling():
+            self.unseen.compiled |= not here.away
             return None
         caller = _getframe(1)
         if self._under_way is not None and self._is_inner(caller):
@@ -157,9 +163,9 @@ class StepCapture:
                 torch_patches.quietly("the scheduler", stepping.move, self.made)
         if "found_inf" in self._optimizer.__dict__:
             torch_patches.quietly("the gradient scaler", self._read_scaler)
-        if not self._agreed:
-            self._agreed = True
-            torch_patches.quietly("which steps to record", self._agree)
+        if not self._begun:
+            self._begun = True
+            torch_patches.quietly("which steps to record", self._begin)
         reached = self._every == 1 or (self.step + 1) % self._every == 0
         self._recording = reached and not self._skipped
         if not self._recording:
@@ -239,17 +245,34 @@ class StepCapture:
         found_inf = self._optimizer.found_inf  # type: ignore[attr-defined]
         self._skipped = isinstance(found_inf, torch.Tensor) and bool(found_inf.item())
 
-    def _agree(self) -> None:
-        # All processes must compute norms of sharded gradients at the same steps, but only one of
-        # them may find the journal of a resumed run.
+    def _begin(self) -> None:
+        self.unseen.stop()
+        if self._every != 1:
+            self.agree()
+
+    def agree(self) -> None:
+        """Let all processes count alike if gradients are sharded over them.
+
+        All of them must compute the norms of such gradients at the same steps, but only one may
+        find the journal of a resumed run.
+        """
         meshes = {spread(parameter) for parameter in self._shared()}
         if meshes:
             attendance.require(meshes)
             self.step = largest(self.step, sorted(meshes, key=str))
 
     def _shared(self) -> list[torch.Tensor]:
-        groups = self._optimizer.param_groups
-        return [p for group in groups for p in group["params"] if is_shared(p)]
+        return [parameter for parameter in self.parameters() if is_shared(parameter)]
+
+    def parameters(self) -> Iterator[torch.Tensor]:
+        """Yield the optimizer's parameters."""
+        return (p for group in self._optimizer.param_groups for p in group["params"])
+
+    @property
+    def has_plateau(self) -> bool:
+        """Whether the scheduler is a `ReduceLROnPlateau`, or has one inside."""
+        kind = torch.optim.lr_scheduler.ReduceLROnPlateau
+        return any(isinstance(scheduler, kind) for scheduler in self._schedulers)
 
     def _read_momentum(self) -> None:
         momentum = momentum_of(self._optimizer.param_groups)
@@ -306,7 +329,8 @@ class StepCapture:
             torch_patches.quietly("the learning rate", self._write_rates, self._own_rate)
 
 
-def _remove(hooks: MutableMapping[int, Any], own: Callable[..., Any]) -> None:
+def remove_hook(hooks: MutableMapping[int, Any], own: Callable[..., Any]) -> None:
+    """Remove a function from an optimizer's hooks."""
     for key, hook in list(hooks.items()):
         if hook == own:
             hooks.pop(key, None)

@@ -26,14 +26,16 @@ class Notes:
         scaling: whether a scaler has scaled something, which may be a loss.
         total: the L2 norm that torch last computed for clipping.
         clipped: the gradients after the last clipping, if it was by the L2 norm.
+        attempted: id of the optimizer that a scaler last stepped or skipped, and the loss then.
     """
 
     __slots__ = (
-        "away", "clipped", "count", "loss", "period", "preclip", "scaling", "stepping", "total",
-        "used",
+        "attempted", "away", "clipped", "count", "loss", "period", "preclip", "scaling",
+        "stepping", "total", "used",
     )  # fmt: skip
 
     def __init__(self) -> None:
+        self.attempted: tuple[int, Scalar | None] | None = None
         self.away = False
         self.period = -1
         self.used = False
@@ -54,9 +56,10 @@ class Notes:
         self.clipped = None
         self.scaling = False
 
-    def end_step(self) -> None:
-        """Note that a step was made or skipped."""
+    def end_step(self, optimizer: object) -> None:
+        """Note that a scaler has made a step of `optimizer`, or skipped it."""
         self.used, self.stepping = True, None
+        self.attempted = id(optimizer), self.loss
 
 
 # One lookup in the thread's storage returns everything, because each step needs it three times.

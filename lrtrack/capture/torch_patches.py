@@ -255,7 +255,7 @@ def _scaler_stepped(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> No
     for optimizer in list(_watched.values()):
         if any(optimizer is candidate for candidate in candidates):
             _attempted.add(id(optimizer))
-            current_notes().end_step()
+            current_notes().end_step(optimizer)
 
 
 def _plateau_step(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -276,10 +276,16 @@ def _any(comparison: ComparisonResult, figure: str) -> bool:
     return any(getattr(item.final, figure) is not None for item in comparison.schedules)
 
 
-def _schedules_of_runs(comparison: ComparisonResult, names: list[str]) -> dict[str, str]:
-    """For each run id the name of its schedule."""
+def _schedules_of_runs(
+    comparison: ComparisonResult, names: list[str]
+) -> dict[diagnosis_lines.Key, str]:
+    """For each run the name of its schedule."""
     pairs = zip(comparison.schedules, names, strict=True)
-    return {run_id: name for item, name in pairs for run_id in item.run_ids}
+    of_runs = [name for item, name in pairs for _ in item.run_ids]
+    return {
+        (history.id, history.run.prefix): name
+        for name, history in zip(of_runs, comparison.histories, strict=True)
+    }
 
 
 def _schedule(item: ScheduleSummary) -> Schedule | None:

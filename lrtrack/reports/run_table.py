@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lrtrack.errors import clean
 from lrtrack.records import History
-from lrtrack.reports.diagnosis_lines import codes
+from lrtrack.reports.diagnosis_lines import Key, codes, key_of
 from lrtrack.reports.formatting import NONE, number
 from lrtrack.reports.report import Cell, Column, Tone, rows_of
 from lrtrack.stats import ComparisonResult, RunSummary
@@ -78,13 +78,14 @@ def cells_of_runs(
 
 
 def _rows(comparison: ComparisonResult, names: Sequence[str]) -> Iterator[ComparedRun]:
-    diagnoses: dict[str, list[Mapping[str, str]]] = {}
+    diagnoses: dict[Key, list[Mapping[str, str]]] = {}
     for diagnosis in comparison.diagnoses:
-        diagnoses.setdefault(diagnosis["run_id"], []).append(diagnosis)
+        diagnoses.setdefault(key_of(diagnosis), []).append(diagnosis)
     histories = iter(comparison.histories)
     for schedule, name, runs in zip(
         comparison.schedules, names, comparison.by_schedule(), strict=True
     ):
         for run in runs:
-            own = diagnoses.get(run.run_id, ())
-            yield ComparedRun(schedule.label, name, run, next(histories), own)
+            history = next(histories)
+            own = diagnoses.get((run.run_id, history.run.prefix), ())
+            yield ComparedRun(schedule.label, name, run, history, own)

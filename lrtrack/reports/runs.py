@@ -28,6 +28,7 @@ class RunRow:
         kind: `train`, or `find` for a learning-rate range test.
         suggestion: the learning rate that a range test suggests.
         diagnoses: mappings with the keys `code`, `message` and `hint`.
+        prefix: what stands before the names of the run's metrics.
     """
 
     name: str
@@ -46,6 +47,7 @@ class RunRow:
     kind: str = TRAIN
     suggestion: float | None = None
     diagnoses: tuple[Mapping[str, str], ...] = ()
+    prefix: str = ""
 
     def to_dict(self) -> dict[str, JSON]:
         """A strict-JSON mapping."""
@@ -69,7 +71,12 @@ def runs_report(histories: Sequence[History], experiment: str | None, metric: st
         for many, word in ((running, "running"), (failed, "failed"), (diverged, "diverged"))
         if many
     ]
-    columns = _columns(metric, short, diagnosed=any(row.diagnoses for row in rows))
+    columns = _columns(
+        metric,
+        short,
+        diagnosed=any(row.diagnoses for row in rows),
+        prefixed=any(row.prefix for row in rows),
+    )
     return Report(
         title=clean(" · ".join(filter(None, [experiment, count(len(rows), "run")]))),
         headline=f"{', '.join(counts) or 'All finished'}{_everywhere(rows)}.",
@@ -77,8 +84,12 @@ def runs_report(histories: Sequence[History], experiment: str | None, metric: st
         rows=cells_of(columns, rows),
         shortened="Shortened to fit: --format csv or json has everything.",
         diagnoses=lines(
-            ({**diagnosis, "run_id": row.id} for row in rows for diagnosis in row.diagnoses),
-            {row.id: clean(short[row.schedule]) for row in rows},
+            (
+                {**diagnosis, "run_id": row.id, "prefix": row.prefix}
+                for row in rows
+                for diagnosis in row.diagnoses
+            ),
+            {(row.id, row.prefix): clean(short[row.schedule]) for row in rows},
         ),
     )
 
@@ -110,6 +121,7 @@ def _row(history: History, metric: str) -> RunRow:
         kind=run.kind,
         suggestion=run.suggestions.get(METHOD),
         diagnoses=diagnoses_of(history),
+        prefix=run.prefix,
     )
 
 
@@ -123,7 +135,9 @@ def _tested(row: RunRow) -> Cell:
     return Cell("LR finder" + ("" if row.suggestion is None else f" → {number(row.suggestion)}"))
 
 
-def _columns(metric: str, short: Mapping[str, str], *, diagnosed: bool) -> tuple[Column, ...]:
+def _columns(
+    metric: str, short: Mapping[str, str], *, diagnosed: bool, prefixed: bool
+) -> tuple[Column, ...]:
     """The columns of the list; `short` maps a schedule's label to its short form."""
 
     def schedule(row: RunRow) -> Cell:
@@ -136,6 +150,8 @@ def _columns(metric: str, short: Mapping[str, str], *, diagnosed: bool) -> tuple
 
     return (
         Column("run", lambda row: Cell(clean(row.name)), number=False),
+        *([Column("prefix", lambda row: Cell(clean(row.prefix)), number=False, whole=True)]
+          if prefixed else []),
         Column("schedule", schedule, number=False),
         Column("seed", lambda row: Cell(NONE if row.seed is None else str(row.seed)), weight=3),
         Column("device", lambda row: Cell(clean(row.device)), number=False, weight=4, whole=True),

@@ -6,12 +6,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lrtrack.schedules.schedule import CONSTANT, Schedule, label_of
+from lrtrack.schedules.several import parts_of, side_by_side
 from lrtrack.schedules.to_spec import spec_of
 
 if TYPE_CHECKING:
     from lrtrack.schedules.inference.infer import InferredSchedule, infer_schedule
 
-__all__ = ["CONSTANT", "InferredSchedule", "Schedule", "infer_schedule", "label_of", "spec_of"]
+__all__ = [
+    "CONSTANT",
+    "InferredSchedule",
+    "Schedule",
+    "infer_schedule",
+    "label_of",
+    "parts_of",
+    "side_by_side",
+    "spec_of",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,7 @@ from lrtrack.records import TRAIN, State
 from lrtrack.settings import redact
 from lrtrack.shipping import temporary
 from lrtrack.shipping.step_numbering import shifted_table
-from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses
+from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses, several_losses
 from lrtrack.stats.summary import loss_metrics
 from lrtrack.trackers.base import Sink
 from lrtrack.trackers.hooks import CompletesRuns
@@ -151,6 +151,7 @@ def run_metrics(table: pa.Table, prefix: str) -> dict[str, float]:
     values = table[name].drop_null().to_numpy()
     if not len(values):
         return {}
-    if (count := prefix + COUNT) in table.column_names:
+    count, names = prefix + COUNT, table.column_names
+    if count in names and not several_losses(names, prefix):
         values = mean_losses(values, table[count].filter(table[name].is_valid()).to_numpy())
     return loss_metrics(values, prefix)

@@ -7,6 +7,8 @@ number of calls behind it. Every summary of a loss corrects it here first.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,6 +48,17 @@ def mean_losses(losses: Floats, counts: Floats | None) -> Floats:
     return corrected
 
 
+def several_losses(metrics: Collection[str], prefix: str) -> bool:
+    """Whether several optimizers have losses of their own, so that counts tell nothing of batches.
+
+    Args:
+        metrics: the names of a run's metrics.
+        prefix: precedes them.
+    """
+    rates = (name for name in metrics if name.startswith(f"{prefix}lr/"))
+    return any(f"{prefix}{LOSS}/{rate.removeprefix(f'{prefix}lr/')}" in metrics for rate in rates)
+
+
 def _odd(counts: Floats) -> tuple[NDArray[np.bool_], Floats]:
     """Return which counts belong to unusual groups, and the usual count at each position."""
     values, often = np.unique(counts, return_counts=True)
@@ -75,6 +88,8 @@ def column(history: History, name: str) -> Floats:
     prefix = history.run.prefix
     values, count = history.metrics[name], f"{prefix}{COUNT}"
     if name != f"{prefix}{LOSS}" or count not in history.metrics:
+        return values
+    if several_losses(history.metrics, prefix):
         return values
     both = history.present[name] & history.present[count]
     return mean_losses(values, np.where(both, history.metrics[count], np.nan))

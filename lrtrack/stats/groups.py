@@ -70,18 +70,22 @@ def fields_of(group_by: str | Sequence[str]) -> tuple[str, ...]:
 def grouped(histories: Iterable[History], fields: Sequence[str]) -> list[Group]:
     """Group `histories` by `fields`, sorted by label; runs within a group are sorted by seed.
 
+    Runs with different prefixes are different trainings, such as the two of a GAN, and are never
+    in one group.
+
     Raises:
         UsageError: no run has one of the fields.
     """
     ordered = sorted(histories, key=_order)
     rows = [history.fields() for history in ordered]
     names = [_field(name, names_of(rows)) for name in fields]
+    several = "prefix" not in names and len({history.run.prefix for history in ordered}) > 1
     parts: dict[tuple[str | None, ...], list[History]] = {}
     for history, row in zip(ordered, rows, strict=True):
         key = tuple(text_of(row[name]) if name in row else None for name in names)
-        parts.setdefault(key, []).append(history)
+        parts.setdefault((*key, history.run.prefix), []).append(history)
     return sorted(
-        (Group(tuple(fields), _label(fields, key, runs[0]), tuple(runs))
+        (Group(tuple(fields), _label(fields, key[:-1], runs[0], several), tuple(runs))
          for key, runs in parts.items()),
         key=lambda group: group.label,
     )  # fmt: skip
@@ -99,7 +103,10 @@ def _order(history: History) -> tuple[bool, int, float, str]:
     return run.seed is None, run.seed or 0, run.started, run.id
 
 
-def _label(fields: Sequence[str], key: Sequence[str | None], history: History) -> str:
+def _label(
+    fields: Sequence[str], key: Sequence[str | None], history: History, several: bool
+) -> str:
+    """The label of a group; `several`: whether the runs have several prefixes."""
     parts = []
     for name, value in zip(fields, key, strict=True):
         if name in ("schedule", "scheduler.id"):
@@ -108,4 +115,6 @@ def _label(fields: Sequence[str], key: Sequence[str | None], history: History) -
             parts.append(value or "none")
         else:
             parts.append(f"{name}={'none' if value is None else value}")
+    if several and history.run.prefix:
+        parts.append(f"prefix={history.run.prefix}")
     return ", ".join(parts)

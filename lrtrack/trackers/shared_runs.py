@@ -18,8 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from lrtrack.records import Run, Target, diagnoses_from
-from lrtrack.schedules import CONSTANT, Schedule
+from lrtrack.schedules import CONSTANT, Schedule, side_by_side
 
 Phase = Mapping[str, Any]
 
@@ -155,11 +157,52 @@ def together(blocks: Mapping[str, tuple[Schedule, Mapping[str, Any]]]) -> tuple[
         return next(iter(blocks.values()))
     schedules = {scope: schedule for scope, (schedule, _) in blocks.items()}
     optimizers = {scope: optimizer for scope, (_, optimizer) in blocks.items()}
-    name = " + ".join(schedule.name for schedule in schedules.values())
-    schedule_params = {scope or "-": schedule.to_dict() for scope, schedule in schedules.items()}
     optimizer: dict[str, Any] = {
         "name": " + ".join(str(params.get("name", "")) for params in optimizers.values())
     }
     for scope, params in optimizers.items():
         optimizer |= {f"{scope}.{k}".lstrip("."): v for k, v in params.items() if k != "name"}
-    return Schedule(name, schedule_params), optimizer
+    return side_by_side({scope or "-": schedules[scope] for scope in schedules}), optimizer
+
+
+#: Metrics that lrtrack records under a block's prefix, besides those with a slash in their name.
+_RECORDED = frozenset(
+    {"lr", "grad_norm", "grad_norm_preclip", "loss", "loss_count", "momentum", "plateau_metric"}
+)
+
+
+def arrays_of_block(
+    arrays: Mapping[str, Any], prefix: str, prefixes: Iterable[str]
+) -> Mapping[str, Any]:
+    """The steps of one block in a run that it shares with blocks of other prefixes.
+
+    Metrics that the user logged under no block's prefix belong to all of them.
+
+    Args:
+        arrays: those of a `History` of the whole run, by its field names.
+        prefix: the block's.
+        prefixes: those of all blocks.
+    """
+    others = {other for other in prefixes if other != prefix}
+    if not others:
+        return arrays
+    own = [name for name in arrays["metrics"] if _belongs(name, prefix, others)]
+    marked = [name for name in own if not prefix or name.startswith(prefix)]
+    rows = np.zeros(len(arrays["steps"]), dtype=bool)
+    for name in marked:
+        rows |= arrays["present"][name]
+    return {
+        "steps": arrays["steps"][rows],
+        "times": arrays["times"][rows],
+        "metrics": {name: arrays["metrics"][name][rows] for name in own},
+        "present": {name: arrays["present"][name][rows] for name in own},
+    }
+
+
+def _belongs(name: str, prefix: str, others: Iterable[str]) -> bool:
+    if prefix and name.startswith(prefix):
+        return not any(len(o) > len(prefix) and name.startswith(o) for o in others)
+    if any(other and name.startswith(other) for other in others):
+        return False
+    plain_is_another = "" in others
+    return not (plain_is_another and (name in _RECORDED or name.startswith(("lr/", "grad_norm/"))))

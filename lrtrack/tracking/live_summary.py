@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lrtrack.journal.reader import JournalReader
-from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses
+from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses, several_losses
 from lrtrack.stats.summary import final_count, loss_metrics, mean_of_last
 
 #: How many earlier losses are used to find the usual `loss_count`.
@@ -99,4 +99,6 @@ class LiveSummary:
     def _means(self, last: int | None = None) -> NDArray[np.float64]:
         """At least the `last` losses (None: all), each the mean over the batches of its step."""
         first = 0 if last is None else -(last + _CONTEXT)
+        if several_losses(self.last, self._loss.removesuffix(LOSS)):
+            return np.array(self._losses[first:])
         return mean_losses(np.array(self._losses[first:]), np.array(self._counts[first:]))

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 import lrtrack
-from lrtrack.capture.describe import describe
+from lrtrack.capture.ensemble import ensemble_of
 from lrtrack.capture.norms import KINDS
-from lrtrack.capture.optimizers import describe_optimizer, device_of, unwrap, world_size
+from lrtrack.capture.optimizers import device_of, world_size
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import UsageError
 from lrtrack.journal.layout import Layout, host
@@ -64,20 +64,15 @@ def check(options: Options) -> None:
         UsageError: an option has an invalid value, the optimizer has no parameters, or the
             scheduler belongs to another optimizer.
     """
-    scheduler = options.scheduler
-    if isinstance(scheduler, torch.optim.Optimizer):
+    if isinstance(options.scheduler, torch.optim.Optimizer):
         raise TypeError(
             "track() takes the optimizer first and the scheduler second. Fix: swap them."
         )
-    _check_parameters(unwrap(options.optimizer))
-    described = scheduler is None or isinstance(scheduler, Schedule)
-    steps = described or callable(getattr(scheduler, "step", None))
-    if options.kind == TRAIN and not steps:
-        raise TypeError(
-            "track() expects a scheduler with a step() method, a Schedule or None as its second "
-            f"argument, got {type(scheduler).__name__}."
-        )
-    check_ownership(options.optimizer, scheduler)
+    for part in ensemble_of(options.optimizer, options.scheduler).parts:
+        _check_parameters(part.optimizer)
+        if options.kind == TRAIN:
+            _check_scheduler(part.scheduler)
+        check_ownership(part.optimizer, part.scheduler)
     check_values(options)
     if options.norms == "layer" and not isinstance(options.model, torch.nn.Module):
         raise UsageError(
@@ -117,6 +112,15 @@ def converted(options: Options) -> Options:
     )
 
 
+def _check_scheduler(scheduler: Any) -> None:
+    described = scheduler is None or isinstance(scheduler, Schedule)
+    if not described and not callable(getattr(scheduler, "step", None)):
+        raise TypeError(
+            "track() expects a scheduler with a step() method, a Schedule or None as its second "
+            f"argument, got {type(scheduler).__name__}."
+        )
+
+
 def _check_parameters(optimizer: torch.optim.Optimizer) -> None:
     if not any(group["params"] for group in optimizer.param_groups):
         raise UsageError(
@@ -154,20 +158,20 @@ def trackers(options: Options, settings: Settings) -> list[Tracker]:
 
 def identity(options: Options, settings: Settings, active_trackers: list[Tracker]) -> Run:
     """Describe the run of a block with these options."""
-    optimizer = unwrap(options.optimizer)
+    ensemble = ensemble_of(options.optimizer, options.scheduler)
     default = settings.experiment or DEFAULT_EXPERIMENT
     layout, run_id = Layout(settings.directory), uuid.uuid4().hex
     targets = tuple(place(options, tracker, layout, run_id, default) for tracker in active_trackers)
     if active_trackers and options.tracker is None and settings.tracker is None:
         announce(active_trackers, targets)
     experiments = [target.experiment for target in targets if target.experiment]
-    schedule = describe(options.scheduler)
-    device_type, device_name = device_of(optimizer)
+    schedule = ensemble.schedule()
+    device_type, device_name = device_of(ensemble.first)
     run = Run(
         id=run_id,
-        name=options.name or _name(schedule.name, options.seed),
+        name=options.name or _name(options.prefix, schedule.name, options.seed),
         schedule=schedule,
-        optimizer=describe_optimizer(optimizer),
+        optimizer=ensemble.optimizer(),
         experiment=experiments[0] if experiments else options.experiment or default,
         group=options.group,
         seed=options.seed,
@@ -190,5 +194,6 @@ def identity(options: Options, settings: Settings, active_trackers: list[Tracker
     return run
 
 
-def _name(schedule: str, seed: int | None) -> str:
-    return schedule if seed is None else f"{schedule}-seed{seed}"
+def _name(prefix: str, schedule: str, seed: int | None) -> str:
+    parts = [prefix.rstrip("/_-. "), schedule, "" if seed is None else f"seed{seed}"]
+    return "-".join(filter(None, parts))

@@ -13,8 +13,7 @@ from functools import partial
 from typing import Any
 
 from lrtrack.capture.accumulation import Weight
-from lrtrack.capture.optimizers import unwrap
-from lrtrack.capture.step_capture import OnStep, StepCapture
+from lrtrack.capture.step_capture import OnStep
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
@@ -23,6 +22,7 @@ from lrtrack.shipping.courier import Courier
 from lrtrack.shipping.credentials import Snapshot
 from lrtrack.trackers.base import Tracker
 from lrtrack.trackers.hooks import GuardsOpenRuns, RunGuard
+from lrtrack.tracking import captures
 from lrtrack.tracking.journal_location import open_journal
 from lrtrack.tracking.live_diagnoses import LiveDiagnoses, print_diagnoses
 from lrtrack.tracking.live_summary import LiveSummary
@@ -76,15 +76,7 @@ class Recording:
         self._last_time: float | None = None
         self._rejected_names: set[str] = set()
         self._closed = False
-        self.capture = StepCapture(
-            unwrap(options.optimizer),
-            options.scheduler,
-            on_plateau=self._record_plateau_metric,
-            norms=options.norms,
-            model=options.model,
-            every=options.every,
-            capture_loss=options.capture_loss,
-        )
+        self.capture = captures.capture_of(options, self.amend)
         self.capture.step = resumed.last_step
         if resumed.table is not None:
             count = f"{self.run.prefix}loss_count"
@@ -109,7 +101,7 @@ class Recording:
             in_process = {t.name: t for t in self._trackers if not t.portable}
             courier = Courier(self._layout, self.run.id, in_process, self._snapshot)
             self._uploads = UploadMonitor(self.run, self._layout, self._journal.path, courier)
-            self.capture.on_step = self.recorder()
+            captures.connect(self.capture, self._journal, self.recorder)
             self._guard_open_runs()
             self._uploads.start()
         if self._options.kind == TRAIN:  # the range test records its steps itself
@@ -151,11 +143,16 @@ class Recording:
             except Exception as error:
                 warn(f"lrtrack could not leave a block properly: {error!r}.")
 
-    def recorder(self) -> OnStep:
-        """The function that takes a step's record, in as little time as possible."""
+    def recorder(self, append: Callable[[Any], object] | None = None) -> OnStep:
+        """The function that takes a step's record, in as little time as possible.
+
+        Args:
+            append: takes its row; None: the journal adds the row.
+        """
         fork_count, resumed_at = self._fork_count, self._resumed_at
         prefix = self.run.prefix
-        append = self._journal.appended if self._journal is not None else None
+        if append is None and self._journal is not None:
+            append = self._journal.appended
 
         def record(step: int, when: float, metrics: dict[str, Any]) -> None:
             if fork_count != _fork_count or step <= resumed_at or append is None:
@@ -176,7 +173,7 @@ class Recording:
             metrics.setdefault(f"{prefix}loss_count", 0.0)
         if self._journal is not None and metrics and self.is_owner():
             when = self._last_time or time.time()
-            self._journal.amend(max(self.capture.step, 0), when, metrics)
+            captures.amend(self.capture, self._journal, when, metrics)
 
     def tracker_id(self) -> str:
         """The run's id in its first tracker; lrtrack's own id if it cannot be known in time."""
@@ -201,7 +198,7 @@ class Recording:
         if self._journal is None or not self.is_owner():
             return None
         try:
-            self._journal.flush()
+            self.write_to_disk()
             if self._summary is None:
                 self._summary = LiveSummary(self._journal.path, self.run.prefix)
             self._summary.update()
@@ -213,11 +210,13 @@ class Recording:
     def write_to_disk(self) -> None:
         """Write everything recorded so far to the journal's file."""
         if self._journal is not None and self.is_owner():
+            captures.publish(self.capture)
             self._journal.flush()
 
     def flush(self) -> None:
         """Wait until everything recorded so far is uploaded, at most `flush_timeout` seconds."""
         if self._journal is not None and self._uploads is not None and self.is_owner():
+            captures.publish(self.capture)
             self._journal.event("flush")
             self._uploads.flush(self._options.flush_timeout)
 
@@ -238,9 +237,6 @@ class Recording:
     def is_owner(self) -> bool:
         """Whether this process writes the run: a forked child has the hooks, not the journal."""
         return self._fork_count == _fork_count
-
-    def _record_plateau_metric(self, value: float) -> None:
-        self.amend({"plateau_metric": value})
 
     def _results(self, journal: JournalWriter, state: State) -> dict[str, Any]:
         """What is known only at the end of the run; prints the diagnoses."""

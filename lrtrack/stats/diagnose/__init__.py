@@ -1,4 +1,4 @@
-"""Diagnoses of a training: twelve rules, each with a code, its evidence and a hint.
+"""Diagnoses of a training: thirteen rules, each with a code, its evidence and a hint.
 
 thresholds.py           when a finding is worth reporting, with the reasons
 observations.py         facts that only the training process can observe
@@ -8,6 +8,7 @@ plateau.py              a replay of ReduceLROnPlateau on its metric
 rule.py                 the input and the result of a rule
 scheduler_rules.py      LR001-LR003, LR005, LR012: how the scheduler was stepped
 training_rules.py       LR004, LR006-LR011: how the training went
+nothing_seen.py         LR013: why a block saw no step
 
 A diagnosis is a mapping of texts: `"code"`, `"message"` (what happened, with numbers), `"hint"`
 (how to fix it), and `"prefix"` if the run's metrics have one. Runs of kind `FIND` are never
@@ -16,22 +17,32 @@ diagnosed: a range test does on purpose what would be a mistake elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from lrtrack.records import TRAIN, History, Run, State
-from lrtrack.stats.diagnose import scheduler_rules, training_rules
-from lrtrack.stats.diagnose.observations import Observations
+from lrtrack.schedules import Schedule, parts_of
+from lrtrack.stats.diagnose import nothing_seen, scheduler_rules, training_rules
+from lrtrack.stats.diagnose.observations import Observations, Unobserved
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts
-from lrtrack.stats.diagnose.running_statistics import RunningStatistics
+from lrtrack.stats.diagnose.running_statistics import RunningStatistics, columns_of_part
 
 __all__ = [
     "Diagnosis",
     "Observations",
     "RunningStatistics",
+    "Unobserved",
+    "columns_of_part",
     "diagnose",
     "diagnoses_by_run",
     "diagnoses_of",
 ]
+
+
+#: One optimizer of several: its schedule, its statistics, and its observations if they are known.
+Part = tuple[Schedule, RunningStatistics, Observations | None]
+
+_OF_PART = (*scheduler_rules.RULES, *training_rules.OF_OPTIMIZER)
+_OF_TRAINING = (nothing_seen.nothing_seen, *training_rules.OF_TRAINING)
 
 
 def diagnose(
@@ -39,20 +50,31 @@ def diagnose(
     statistics: RunningStatistics,
     state: State,
     observations: Observations | None = None,
+    parts: Mapping[str, Part] | None = None,
 ) -> tuple[Diagnosis, ...]:
     """Apply all rules to a run.
 
     Args:
         observations: None if only the records are known; most scheduler rules need them.
+        parts: the optimizers by name, where there are several. Rules on a scheduler or an optimizer
+            apply to each of them, and their messages begin with its name.
 
     Returns:
         The diagnoses, sorted by code.
     """
     if run.kind != TRAIN:
         return ()
-    facts = RunFacts(run.schedule, statistics, state is State.FINISHED, observations)
-    results = [rule(facts) for rule in (*scheduler_rules.RULES, *training_rules.RULES)]
-    diagnoses = [diagnosis for diagnosis in results if diagnosis is not None]
+    finished = state is State.FINISHED
+    facts = RunFacts(run.schedule, statistics, finished, observations)
+    rules = _OF_TRAINING if parts else (*_OF_PART, *_OF_TRAINING)
+    diagnoses = [diagnosis for rule in rules if (diagnosis := rule(facts)) is not None]
+    stepped = observations is None or observations.steps > 0
+    for name, (schedule, figures, observed) in (parts or {}).items() if stepped else ():
+        own = RunFacts(schedule, figures, finished, observed)
+        for rule in (*_OF_PART, nothing_seen.never_stepped):
+            diagnosis = rule(own)
+            if diagnosis is not None:
+                diagnoses.append({**diagnosis, "message": f"{name}: {diagnosis['message']}"})
     if run.prefix:
         diagnoses = [{**diagnosis, "prefix": run.prefix} for diagnosis in diagnoses]
     return tuple(sorted(diagnoses, key=lambda diagnosis: diagnosis["code"]))
@@ -65,14 +87,32 @@ def diagnoses_of(history: History) -> tuple[Diagnosis, ...]:
         return ()
     if run.diagnoses is not None:
         return tuple(dict(diagnosis) for diagnosis in run.diagnoses)
-    return diagnose(run, RunningStatistics.of(history), history.state)
+    return diagnose(run, RunningStatistics.of(history), history.state, parts=_parts_of(history))
+
+
+def _parts_of(history: History) -> dict[str, Part]:
+    """The optimizers that a run has by its schedule and its records."""
+    parts: dict[str, Part] = {}
+    columns = {name: (values, history.present[name]) for name, values in history.metrics.items()}
+    for name, schedule in parts_of(history.run.schedule).items():
+        own = columns_of_part(columns, history.run.prefix, name)
+        if "lr" not in own:
+            return {}
+        figures = RunningStatistics(schedule)
+        figures.add(history.steps, own)
+        parts[name] = schedule, figures, None
+    return parts
 
 
 def diagnoses_by_run(histories: Iterable[History]) -> tuple[Diagnosis, ...]:
-    """Return the diagnoses of all runs as comparison rows: code, run_id, message, hint."""
+    """Return the diagnoses of all runs as comparison rows: code, run_id, message, hint.
+
+    Also the prefix, if the run has one: blocks that share a run have the same id.
+    """
     return tuple(
         {"code": diagnosis["code"], "run_id": history.id, "message": diagnosis["message"],
          "hint": diagnosis["hint"]}
+        | ({"prefix": history.run.prefix} if history.run.prefix else {})
         for history in histories
         for diagnosis in diagnoses_of(history)
     )  # fmt: skip

@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Unobserved:
+    """What happened in a block before the tracked optimizer's first step, or without any.
+
+    Attributes:
+        optimizer: the tracked optimizer's class name.
+        others: class name of other optimizers → the steps that they made.
+        optimizers: how many other optimizers made steps.
+        in_backward: whether they did so inside `backward()`.
+        compiled: whether torch compiled a step of the tracked optimizer.
+        engine: the name of an imported engine that makes steps itself; empty if there is none.
+    """
+
+    optimizer: str = ""
+    others: Mapping[str, int] = field(default_factory=dict)
+    optimizers: int = 0
+    in_backward: bool = False
+    compiled: bool = False
+    engine: str = ""
 
 
 @dataclass(frozen=True)
@@ -20,6 +42,7 @@ class Observations:
             steps, most often.
         rested: optimizer steps since the scheduler last moved.
         early: scheduler steps before the optimizer's very first step.
+        unobserved: what happened without steps of the tracked optimizer.
         unreached: names of the param groups that require gradients and got none in the block.
         loss_wanted: whether losses were to be captured.
         world_size: processes that train together.
@@ -35,6 +58,7 @@ class Observations:
     factor: int = 1
     rested: int = 0
     early: int = 0
+    unobserved: Unobserved = field(default_factory=Unobserved)
     unreached: tuple[str, ...] = ()
     loss_wanted: bool = True
     world_size: int = 1

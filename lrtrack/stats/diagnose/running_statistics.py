@@ -23,6 +23,24 @@ Columns = Mapping[str, tuple[Floats, NDArray[np.bool_] | None]]
 _EXPONENTS, _OFFSET = 2200, 1100
 
 
+def columns_of_part(columns: Columns, prefix: str, name: str) -> Columns:
+    """Return the columns of one optimizer of several, under the names of one that is alone.
+
+    Args:
+        columns: those of the run.
+        prefix: precedes the names of the run's metrics.
+        name: the optimizer's name.
+    """
+    own = {}
+    for column, values in columns.items():
+        head, _, rest = column.removeprefix(prefix).partition("/")
+        if rest == name or rest.startswith(f"{name}/"):
+            own[head + rest.removeprefix(name)] = values
+    if "plateau_metric" not in own and f"{prefix}plateau_metric" in columns:
+        own["plateau_metric"] = columns[f"{prefix}plateau_metric"]
+    return own
+
+
 class Bad:
     """The first loss that was not finite.
 

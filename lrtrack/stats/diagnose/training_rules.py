@@ -160,4 +160,6 @@ def _times(ratio: float) -> str:
     return f"{ratio:.0f} times" if ratio < 1e5 else f"{ratio:.2g} times"
 
 
-RULES = (near_zero, not_finite, clipped, unreached, spiky, no_loss, plateau)
+#: Rules on one optimizer, and rules on all of a training.
+OF_OPTIMIZER = (near_zero, unreached, plateau)
+OF_TRAINING = (not_finite, clipped, spiky, no_loss)

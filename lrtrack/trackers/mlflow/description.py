@@ -1,4 +1,4 @@
-"""The description of a run, read back from its tags and params in MLflow."""
+"""The description of a run and its blocks, read back from its tags and params in MLflow."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from typing import Any
 from lrtrack.records import TRAIN, Run, suggestions_from
 from lrtrack.trackers import per_run
 from lrtrack.trackers.mlflow import metadata
-from lrtrack.trackers.mlflow.shared_run import content_of
+from lrtrack.trackers.mlflow.shared_run import Content, contents_of
 
 
-def run_from(mlflow_run: Any, experiment: str | None) -> Run:
-    """Read the description of a run from its tags and params."""
+def runs_from(mlflow_run: Any, experiment: str | None) -> list[Run]:
+    """Read the description of each block of a run from its tags and params."""
+    contents = contents_of(mlflow_run.data.tags, mlflow_run.data.params)
+    return [_run(mlflow_run, experiment, content, len(contents) == 1) for content in contents]
+
+
+def _run(mlflow_run: Any, experiment: str | None, content: Content, alone: bool) -> Run:
     tags: Mapping[str, str] = mlflow_run.data.tags
-    params: Mapping[str, str] = mlflow_run.data.params
-    content = content_of(tags, params)
+    diagnoses = metadata.diagnoses_of(tags)
+    if diagnoses is not None and not alone:
+        diagnoses = tuple(d for d in diagnoses if d.get("prefix", "") == content.prefix)
+    unknown = mlflow_run.info.run_id + ("" if alone else f"/{content.prefix}")
     return Run(
-        id=content.id or mlflow_run.info.run_id,
+        id=content.id or unknown,
         name=mlflow_run.info.run_name or "",
         schedule=content.schedule,
         optimizer=content.optimizer,
@@ -40,7 +47,7 @@ def run_from(mlflow_run: Any, experiment: str | None) -> Run:
                 if k.startswith(metadata.SUGGESTION)
             }
         ),
-        diagnoses=metadata.diagnoses_of(tags),
+        diagnoses=diagnoses,
     )
 
 

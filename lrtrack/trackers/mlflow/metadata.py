@@ -78,6 +78,8 @@ def tags(run: Run, scope: str = "") -> dict[str, str]:
         f"{own}scheduler.spec": run.schedule.spec,
     }
     tags |= {f"{own}scheduler.{name}": text for name, text in run.schedule.flat().items()}
+    names = {k: v for k, v in run.optimizer.items() if k.endswith(".name")}
+    tags |= {f"{own}optimizer.{name}": str(text) for name, text in names.items()}
     if run.group is not None:
         tags["lrtrack.group"] = run.group
     if run.prefix:

@@ -15,10 +15,10 @@ from lrtrack.filters import select
 from lrtrack.journal import history_table
 from lrtrack.records import History, Run, State
 from lrtrack.settings import redact
-from lrtrack.trackers import cache, per_run
+from lrtrack.trackers import cache, per_run, shared_runs
 from lrtrack.trackers.base import Progress, Query
 from lrtrack.trackers.mlflow import destination, metadata, search
-from lrtrack.trackers.mlflow.description import integer_from, run_from
+from lrtrack.trackers.mlflow.description import integer_from, runs_from
 from lrtrack.trackers.mlflow.errors import translate_errors, with_retries
 from lrtrack.trackers.mlflow.step_points import (
     FILE,
@@ -56,9 +56,10 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     source = _Source(mlflow, uri, experiment.name, query, left_out)
     with quiet():
         try:
-            yield from per_run.read_each(
-                runs, source.history, _label, left_out, workers=WORKERS, progress=progress
-            )
+            for histories in per_run.read_each(
+                runs, source.histories, _label, left_out, workers=WORKERS, progress=progress
+            ):
+                yield from select(histories, query.filters, History.fields)
         finally:
             source.warn_about_broken_files()
     cache.prune()
@@ -94,17 +95,23 @@ def _runs(mlflow: MlflowClient, query: Query, experiment: Any) -> list[Any]:
     """The runs that the query's filters select."""
     expressions = search.expressions(query.filters)
     runs = _search(mlflow, experiment.experiment_id, expressions, query.raw_filters)
-    fields = partial(_fields, mlflow, experiment.name)
+    fields = partial(_fields, mlflow)
     # An empty result does not show whether no run has the field or no run has the value. `select`
     # finds out, if it sees all runs.
     if expressions and not runs:
         runs = _search(mlflow, experiment.experiment_id, (), query.raw_filters)
-    return select(runs, query.filters, fields)
+    blocks = [
+        (mlflow_run, block)
+        for mlflow_run in runs
+        for block in runs_from(mlflow_run, experiment.name)
+    ]
+    selected = select(blocks, query.filters, fields)
+    return list({mlflow_run.info.run_id: mlflow_run for mlflow_run, _ in selected}.values())
 
 
-def _fields(mlflow: MlflowClient, experiment: str, mlflow_run: Any) -> dict[str, JSON]:
-    info = mlflow_run.info
-    return run_from(mlflow_run, experiment).fields(
+def _fields(mlflow: MlflowClient, block: tuple[Any, Run]) -> dict[str, JSON]:
+    info, run = block[0].info, block[1]
+    return run.fields(
         run_id=info.run_id,
         state=str(_STATES.get(info.status, State.FAILED)),
         tracker="mlflow",
@@ -151,10 +158,11 @@ class _Source:
     left_out: per_run.LeftOut
     broken: list[str] = field(default_factory=list)
 
-    def history(self, mlflow_run: Any) -> History:
-        """Fetch one run with its steps."""
+    def histories(self, mlflow_run: Any) -> list[History]:
+        """Fetch one run with its steps: a history for each of its blocks."""
         info, metric = mlflow_run.info, self.query.metric
-        run = run_from(mlflow_run, self.experiment)
+        runs = runs_from(mlflow_run, self.experiment)
+        run = runs[0]
         arrays = self._arrays(mlflow_run, run)
         if (
             metric is not None
@@ -166,16 +174,23 @@ class _Source:
             )
             table = self._without_odd_rows(mlflow_run, table)
             arrays = history_table.arrays(merge_tables(history_table.table_of(arrays), table))
-        history = History(
-            run,
-            _STATES.get(info.status, State.FAILED),
-            "mlflow",
-            **arrays,
-            url=run_url(self.mlflow.tracking_uri, info.experiment_id, info.run_id),
-            ended=per_run.moment(info.end_time / 1000, run.started) if info.end_time else None,
-            remote_id=info.run_id,
-        )
-        return per_run.checked(history)
+        prefixes = [block.prefix for block in runs]
+        return [
+            per_run.checked(
+                History(
+                    block,
+                    _STATES.get(info.status, State.FAILED),
+                    "mlflow",
+                    **shared_runs.arrays_of_block(arrays, block.prefix, prefixes),
+                    url=run_url(self.mlflow.tracking_uri, info.experiment_id, info.run_id),
+                    ended=(
+                        per_run.moment(info.end_time / 1000, run.started) if info.end_time else None
+                    ),
+                    remote_id=info.run_id,
+                )
+            )
+            for block in runs
+        ]
 
     def warn_about_broken_files(self) -> None:
         """Warn once about all columnar files that could not be used: there may be many."""

@@ -151,7 +151,7 @@ def _config_tags(own: str, config: Mapping[str, JSON]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Content:
-    """The blocks of an MLflow run taken together, as its tags and params describe them."""
+    """One block of an MLflow run, as its tags and params describe it."""
 
     schedule: Schedule
     optimizer: dict[str, JSON]
@@ -161,30 +161,22 @@ class Content:
     id: str | None
 
 
-def content_of(tags: Mapping[str, str], params: Mapping[str, str]) -> Content:
-    """Read the tags and params of a run that lrtrack opened or joined.
+def contents_of(tags: Mapping[str, str], params: Mapping[str, str]) -> list[Content]:
+    """Read the blocks of a run that lrtrack opened or joined, in the order of their scopes."""
+    return [_content(tags, params, scope) for scope in _scopes(tags)]
 
-    If several blocks run side by side, seed and prefix are those of the first block in the order of
-    their scopes.
-    """
-    scopes = _scopes(tags)
-    blocks = {
-        scope: (metadata.schedule_from(_without(tags, scope)), _optimizer(tags, params, scope))
-        for scope in scopes
-    }
-    schedule, optimizer = shared_runs.together(blocks)
-    own = metadata.name_prefix(scopes[0])
-    seeds = [f"{metadata.name_prefix(scope)}seed" for scope in scopes]
-    prefixed = any(_is_prefixed(params, scope) for scope in scopes)
+
+def _content(tags: Mapping[str, str], params: Mapping[str, str], scope: str) -> Content:
+    own = metadata.name_prefix(scope)
+    prefixed = any(_is_prefixed(params, each) for each in _scopes(tags))
     reserved = ("lrtrack", *(() if prefixed else ("scheduler", "optimizer", "seed")))
     config = {k: value_of(v) for k, v in params.items() if k.partition(".")[0] not in reserved}
-    for scope in scopes:
-        for phase in ("", *(f"phase{number}." for number in range(2, shared_runs.MOST + 1))):
-            config |= _config(tags, metadata.name_prefix(scope) + phase)
+    for phase in ("", *(f"phase{number}." for number in range(2, shared_runs.MOST + 1))):
+        config |= _config(tags, own + phase)
     return Content(
-        schedule,
-        optimizer,
-        next((params[name] for name in (*seeds, "seed") if name in params), None),
+        metadata.schedule_from(_without(tags, scope)),
+        _optimizer(tags, params, scope),
+        next((params[name] for name in (f"{own}seed", "seed") if name in params), None),
         config,
         tags.get(f"{own}prefix", ""),
         tags.get(f"{own}run_id"),
@@ -193,7 +185,10 @@ def content_of(tags: Mapping[str, str], params: Mapping[str, str]) -> Content:
 
 def schedule_of(tags: Mapping[str, str]) -> Schedule:
     """The schedule of all blocks in a run, as its tags describe it."""
-    return content_of(tags, {}).schedule
+    blocks: dict[str, tuple[Schedule, Mapping[str, Any]]] = {
+        scope: (metadata.schedule_from(_without(tags, scope)), {}) for scope in _scopes(tags)
+    }
+    return shared_runs.together(blocks)[0]
 
 
 def value_of(text: str) -> JSON:

@@ -1,31 +1,32 @@
-"""The description of a run, read back from its config in W&B."""
+"""The description of a run and its blocks, read back from its config in W&B."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from lrtrack.fields import shallow
 from lrtrack.records import TRAIN, Run, State, diagnoses_from, suggestions_from
-from lrtrack.trackers import per_run, shared_runs
+from lrtrack.trackers import per_run
 from lrtrack.trackers.wandb import metadata
 
 _STATES = {"finished": State.FINISHED, "running": State.RUNNING, "pending": State.RUNNING}
 
 
-def run_from(wandb_run: Any, path: str) -> Run:
-    """Read the description of a run from its config; invalid fields are left out."""
-    blocks = metadata.blocks_of(wandb_run.config[metadata.CONFIG])
-    fields: Mapping[str, Any] = next(iter(blocks.values()))
-    schedule, optimizer = shared_runs.together(
-        {
-            shared_runs.scope_of(prefix): (
-                metadata.schedule_from(block),
-                _mapping(block, "optimizer"),
-            )
-            for prefix, block in blocks.items()
-        }
-    )
+def runs_from(wandb_run: Any, path: str) -> list[Run]:
+    """Read the description of each block of a run from its config; invalid fields are left out."""
+    config = wandb_run.config[metadata.CONFIG]
+    blocks = metadata.blocks_of(config)
+    common = {name: config[name] for name in ("device", "version", "world_size") if name in config}
+    return [
+        _run(wandb_run, path, {**common, **block}, prefix, len(blocks) == 1)
+        for prefix, block in blocks.items()
+    ]
+
+
+def _run(wandb_run: Any, path: str, fields: Mapping[str, Any], prefix: str, alone: bool) -> Run:
+    unknown = str(wandb_run.id) + ("" if alone else f"/{prefix}")
+    optimizer = _mapping(fields, "optimizer")
     device = _mapping(fields, "device")
     group = wandb_run.group or fields.get("group")
     config = {
@@ -33,9 +34,9 @@ def run_from(wandb_run: Any, path: str) -> Run:
         **{name: value for name, value in wandb_run.config.items() if name != metadata.CONFIG},
     }
     return Run(
-        id=str(fields.get("run_id") or wandb_run.id),
+        id=str(fields.get("run_id") or unknown),
         name=str(wandb_run.name or ""),
-        schedule=schedule,
+        schedule=metadata.schedule_from(fields),
         optimizer={str(name): value for name, value in optimizer.items() if shallow(value)},
         experiment=path,
         group=str(group) if group else None,
@@ -50,16 +51,8 @@ def run_from(wandb_run: Any, path: str) -> Run:
         started=started_at(wandb_run),
         kind=str(fields.get("kind") or TRAIN),
         suggestions=suggestions_from(fields.get("suggestion")),
-        diagnoses=_diagnoses_of(blocks.values()),
+        diagnoses=diagnoses_from(fields.get("diagnoses")),
     )
-
-
-def _diagnoses_of(blocks: Iterable[Mapping[str, Any]]) -> tuple[dict[str, str], ...] | None:
-    """The diagnoses of all blocks; None if no block was diagnosed."""
-    diagnoses = [diagnoses_from(block.get("diagnoses")) for block in blocks]
-    if all(block is None for block in diagnoses):
-        return None
-    return tuple(diagnosis for block in diagnoses for diagnosis in block or ())
 
 
 def _mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:

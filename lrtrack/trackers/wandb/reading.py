@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from lrtrack.trackers.wandb.api import (
     translate_errors,
     with_retries,
 )
-from lrtrack.trackers.wandb.description import is_tracked, label, run_from, started_at, state_of
+from lrtrack.trackers.wandb.description import is_tracked, label, runs_from, started_at, state_of
 
 #: Runs fetched concurrently; W&B's servers limit the rate of requests.
 WORKERS = 6
@@ -58,9 +57,10 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
 
     runs = _selected(search, query, f"{entity}/{project}")
     source = _Source(api, uri or destination.DEFAULT_URL, query, f"{entity}/{project}", left_out)
-    yield from per_run.read_each(
-        runs, source.history, label, left_out, workers=WORKERS, progress=progress
-    )
+    for histories in per_run.read_each(
+        runs, source.histories, label, left_out, workers=WORKERS, progress=progress
+    ):
+        yield from select(histories, query.filters, History.fields)
     cache.prune()
 
 
@@ -75,14 +75,25 @@ def _selected(
     # finds out, if it sees all runs.
     if narrowing and not runs:
         runs = search({"$and": raw} if raw else {})
-    return select(runs, query.filters, partial(_fields, path))
+    blocks = [(wandb_run, block) for wandb_run in runs for block in _blocks(path, wandb_run)]
+    selected = select(blocks, query.filters, _fields)
+    return list({str(wandb_run.id): wandb_run for wandb_run, _ in selected}.values())
 
 
-def _fields(path: str, wandb_run: Any) -> dict[str, JSON]:
+def _blocks(path: str, wandb_run: Any) -> list[Run | None]:
     try:
-        run = run_from(wandb_run, path)
-        state = str(state_of(wandb_run))
+        return [*runs_from(wandb_run, path)]
     except Exception:  # a run that cannot be read is reported when it is read
+        return [None]
+
+
+def _fields(block: tuple[Any, Run | None]) -> dict[str, JSON]:
+    wandb_run, run = block
+    try:
+        state = str(state_of(wandb_run))
+    except Exception:
+        return {}
+    if run is None:
         return {}
     url = str(wandb_run.url) if wandb_run.url else None
     return run.fields(run_id=str(wandb_run.id), state=state, tracker=destination.NAME, url=url)
@@ -130,14 +141,15 @@ class _Source:
         self._path = path
         self._left_out = left_out
 
-    def history(self, wandb_run: Any) -> History:
-        """Fetch one run with its steps.
+    def histories(self, wandb_run: Any) -> list[History]:
+        """Fetch one run with its steps: a history for each of its blocks.
 
         Raises:
             TrackerUnavailable, AccessRefused: all other runs would fail too.
             TrackerError: only this run cannot be read.
         """
-        run = run_from(wandb_run, self._path)
+        runs = runs_from(wandb_run, self._path)
+        run, prefixes = runs[0], [block.prefix for block in runs]
         state = state_of(wandb_run)
         try:
             arrays = self._arrays(wandb_run, run, state)
@@ -146,16 +158,20 @@ class _Source:
             raise
         times = arrays["times"]
         ended = per_run.moment(float(times[-1]), run.started) if len(times) else run.started
-        history = History(
-            run,
-            state,
-            destination.NAME,
-            **arrays,
-            url=str(wandb_run.url) if wandb_run.url else None,
-            ended=None if state is State.RUNNING else ended,
-            remote_id=str(wandb_run.id),
-        )
-        return per_run.checked(history)
+        return [
+            per_run.checked(
+                History(
+                    block,
+                    state,
+                    destination.NAME,
+                    **shared_runs.arrays_of_block(arrays, block.prefix, prefixes),
+                    url=str(wandb_run.url) if wandb_run.url else None,
+                    ended=None if state is State.RUNNING else ended,
+                    remote_id=str(wandb_run.id),
+                )
+            )
+            for block in runs
+        ]
 
     def _raise_shared_failure(self, wandb_run: Any, error: Exception) -> None:
         """Raise an exception that tells a failure of one run from one of all runs.

@@ -1,0 +1,232 @@
+"""The optimizers of one training, each with its name and its scheduler.
+
+They come as a list, as a mapping of names, or as a container: an object that has them in
+`.optimizers` and steps them inside its own `step`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lrtrack.capture.describe import describe
+from lrtrack.capture.optimizers import describe_optimizer, describe_together, has_hooks, unwrap
+from lrtrack.capture.ownership import foreign, optimizers_of
+from lrtrack.errors import UsageError
+from lrtrack.schedules import Schedule, side_by_side
+
+#: Attributes in which containers keep their optimizers and their schedulers.
+_OPTIMIZERS, _SCHEDULERS = ("optimizers", "chained_optimizers"), ("schedulers",)
+#: More optimizers than this without names are one for each parameter, as where they step inside
+#: `backward()`: they count as one optimizer.
+MOST = 32
+
+
+@dataclass(frozen=True)
+class Part:
+    """One optimizer of a training.
+
+    Attributes:
+        name: how metrics and fields call it; empty for an optimizer that is alone, and for very
+            many without names.
+    """
+
+    name: str
+    optimizer: torch.optim.Optimizer
+    scheduler: Any
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """All optimizers of a training.
+
+    Attributes:
+        parts: at least one.
+        containers: objects that step several of them in one `step`.
+    """
+
+    parts: tuple[Part, ...]
+    containers: tuple[Any, ...] = ()
+
+    @property
+    def first(self) -> torch.optim.Optimizer:
+        """The optimizer whose learning rate is the metric `lr`."""
+        return self.parts[0].optimizer
+
+    @property
+    def named(self) -> bool:
+        """Whether there are metrics and fields for each optimizer."""
+        return bool(self.parts[0].name)
+
+    def schedule(self) -> Schedule:
+        """The schedule of each optimizer by name; that of all if it is one."""
+        if self.named:
+            return side_by_side({part.name: describe(part.scheduler) for part in self.parts})
+        moved = (part.scheduler for part in self.parts if part.scheduler is not None)
+        return describe(next(moved, None))
+
+    def optimizer(self) -> dict[str, Any]:
+        """The description of each optimizer by name; that of the first if they are one."""
+        if self.named:
+            return describe_together({part.name: part.optimizer for part in self.parts})
+        return describe_optimizer(self.first)
+
+
+def ensemble_of(optimizer: Any, scheduler: Any = None) -> Ensemble:
+    """Return the optimizers that `track()` is given, with the scheduler of each.
+
+    Args:
+        optimizer: an optimizer or a wrapper; a list or a mapping of these; a container.
+        scheduler: None, one scheduler, or schedulers in the same form as the optimizers.
+
+    Raises:
+        TypeError: one of them is no optimizer.
+        UsageError: there is none, one occurs twice, a name is invalid, or the schedulers do not
+            match the optimizers.
+    """
+    containers: list[Any] = []
+    leaves = list(_leaves(optimizer, scheduler, "", containers))
+    if len({id(own) for _, own, _ in leaves}) < len(leaves):
+        raise UsageError("An optimizer occurs twice. Fix: pass each optimizer once.")
+    if len(leaves) == 1:
+        return Ensemble((Part("", *leaves[0][1:]),), ())
+    if len(leaves) > MOST and not all(name for name, _, _ in leaves):
+        return Ensemble(tuple(Part("", *leaf[1:]) for leaf in leaves), tuple(containers))
+    names = _names([name or type(own).__name__ for name, own, _ in leaves])
+    parts = (Part(name, *leaf[1:]) for name, leaf in zip(names, leaves, strict=True))
+    return Ensemble(tuple(parts), tuple(containers))
+
+
+def is_several(optimizer: Any) -> bool:
+    """Whether this is a list, a mapping or a container of optimizers, of any length."""
+    return _members(optimizer) is not None
+
+
+def _members(optimizer: Any) -> Mapping[Any, Any] | Sequence[Any] | None:
+    if isinstance(optimizer, Mapping | list | tuple):
+        return optimizer
+    return _inside(optimizer, _OPTIMIZERS)
+
+
+def _inside(container: Any, attributes: Sequence[str]) -> Mapping[Any, Any] | Sequence[Any] | None:
+    for attribute in attributes:
+        inner = getattr(container, attribute, None)
+        if isinstance(inner, Mapping | list | tuple) and inner:
+            values = inner.values() if isinstance(inner, Mapping) else inner
+            if all(callable(getattr(value, "step", None)) for value in values):
+                return inner
+    return None
+
+
+def _leaves(
+    optimizer: Any, scheduler: Any, name: str, containers: list[Any]
+) -> Iterator[tuple[str, torch.optim.Optimizer, Any]]:
+    """Yield name (perhaps empty), optimizer and scheduler of everything in `optimizer`."""
+    members = _members(optimizer)
+    if members is None:
+        if isinstance(scheduler, Mapping | list | tuple):
+            raise UsageError(
+                "There are several schedulers for one optimizer. Fix: join them in one scheduler "
+                "(SequentialLR, ChainedScheduler), or pass the optimizers as a list, too."
+            )
+        yield name, unwrap(optimizer), scheduler
+        return
+    if not members:
+        raise UsageError("There is no optimizer in the list. Fix: pass at least one.")
+    if has_hooks(optimizer):
+        containers.append(optimizer)
+    keys = [_key(key) for key in members] if isinstance(members, Mapping) else None
+    values = list(members.values()) if isinstance(members, Mapping) else list(members)
+    for at, (own, matched) in enumerate(
+        zip(values, _matched(values, keys, scheduler), strict=True)
+    ):
+        inner = "/".join(filter(None, [name, keys[at]])) if keys is not None else name
+        yield from _leaves(own, matched, inner, containers)
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str) or not key or key == "name":
+        raise UsageError(
+            f"The name of an optimizer must be text, not empty and not 'name'; got {key!r}. Fix: "
+            'choose names such as {"muon": …, "adamw": …}.'
+        )
+    return key
+
+
+def _names(names: Sequence[str]) -> list[str]:
+    """Number names that repeat: `Adam_1`, `Adam_2`."""
+    often, used = Counter(names), Counter[str]()
+    unique: list[str] = []
+    for name in names:
+        used[name] += 1
+        unique.append(f"{name}_{used[name]}" if often[name] > 1 else name)
+    return unique
+
+
+def _matched(optimizers: Sequence[Any], keys: Sequence[str] | None, scheduler: Any) -> list[Any]:
+    """Return the scheduler of each optimizer, None where it has none.
+
+    Raises:
+        UsageError: their numbers, names or forms differ.
+    """
+    count = len(optimizers)
+    if scheduler is None:
+        return [None] * count
+    if isinstance(scheduler, Mapping):
+        if keys is None:
+            raise UsageError(
+                "The schedulers have names, but the optimizers have none. Fix: pass both as lists, "
+                "or both as mappings with the same names."
+            )
+        if set(scheduler) != set(keys):
+            raise UsageError(
+                f"The optimizers are called {', '.join(keys)}, but the schedulers "
+                f"{', '.join(map(str, scheduler))}. Fix: give both the same names, with None for "
+                "an optimizer without a scheduler."
+            )
+        return [scheduler[key] for key in keys]
+    if isinstance(scheduler, list | tuple):
+        if keys is not None:
+            raise UsageError(
+                "The optimizers have names, but the schedulers are a list. Fix: pass the "
+                "schedulers as a mapping with the same names."
+            )
+        return _in_order(count, scheduler)
+    return _of_object(optimizers, scheduler)
+
+
+def _in_order(count: int, schedulers: Sequence[Any]) -> list[Any]:
+    if len(schedulers) != count:
+        raise UsageError(
+            f"There are {count} optimizers, but {len(schedulers)} schedulers. Fix: pass one for "
+            "each optimizer in the same order, None where it has none."
+        )
+    return list(schedulers)
+
+
+def _of_object(optimizers: Sequence[Any], scheduler: Any) -> list[Any]:
+    """Match one object: a container of schedulers, or a scheduler of some optimizers or all."""
+    inside = _inside(scheduler, _SCHEDULERS)
+    if inside is not None:
+        schedulers = list(inside.values()) if isinstance(inside, Mapping) else list(inside)
+        pairs = zip(optimizers, schedulers, strict=False)
+        if len(schedulers) == len(optimizers) and all(foreign(*pair) is None for pair in pairs):
+            return schedulers
+        own = [
+            next((s for s in schedulers if foreign(each, s) is None), None) for each in optimizers
+        ]
+        if {id(s) for s in own if s is not None} == {id(s) for s in schedulers}:
+            return own
+        return _in_order(len(optimizers), schedulers)
+    if (
+        isinstance(scheduler, Schedule)
+        or len(optimizers) == 1
+        or not list(optimizers_of(scheduler))
+    ):
+        return [scheduler] * len(optimizers)
+    owned = [scheduler if foreign(each, scheduler) is None else None for each in optimizers]
+    return owned if any(s is not None for s in owned) else [scheduler] * len(optimizers)

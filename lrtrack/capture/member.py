@@ -1,0 +1,91 @@
+"""The capture of one optimizer of several, which reports its steps to their rounds."""
+
+from __future__ import annotations
+
+from sys import _getframe
+from types import FrameType
+from typing import Any, Protocol
+
+from torch.compiler import is_compiling
+
+from lrtrack.capture import torch_patches
+from lrtrack.capture.accumulation import LossCount
+from lrtrack.capture.ensemble import Part
+from lrtrack.capture.step_capture import StepCapture
+from lrtrack.capture.thread_state import Notes, current_notes
+
+#: A step's time and metrics.
+Kept = tuple[float, dict[str, Any]]
+
+
+class Listener(Protocol):
+    """What members report to; see `Rounds`."""
+
+    def begin(self, member: Member, here: Notes) -> int:
+        """Prepare for a step; returns the `every` with which it is captured."""
+
+    def add(self, member: Member, here: Notes, kept: Kept | None, own: bool) -> None:
+        """Add a step that was made."""
+
+
+class _Count(LossCount):
+    """Passes the number of backward calls on to the round, which adds up losses itself."""
+
+    idle = False
+
+    def add(self, metrics: dict[str, Any], count: int) -> None:
+        """Write the count, also of a single call."""
+        metrics["loss_count"] = float(count)
+
+
+class Member(StepCapture):
+    """One optimizer of several.
+
+    Attributes:
+        name: as in `Part`.
+    """
+
+    def __init__(self, rounds: Listener, part: Part, **options: Any) -> None:
+        super().__init__(part.optimizer, part.scheduler, on_step=self._keep, **options)
+        self.name = part.name
+        self.counts = _Count()
+        self._rounds = rounds
+        self._kept: Kept | None = None
+        self._loss_before: Any = None
+
+    @property
+    def key(self) -> int:
+        """The id by which a thread's notes name the optimizer."""
+        return self._key
+
+    def _keep(self, step: int, when: float, metrics: dict[str, Any]) -> None:
+        self._kept = when, metrics
+
+    def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        here = current_notes()
+        if here.away or is_compiling():
+            self.unseen.compiled |= not here.away
+            return None
+        frame: FrameType | None = _getframe()
+        if self._under_way is None or not self._is_on_stack(frame):
+            self._kept = None
+            every = torch_patches.quietly("a round", self._rounds.begin, self, here)
+            self._every = 1 if every is None else every
+            self._loss_before = here.loss
+        result = super()._before(optimizer, args, kwargs)
+        if frame is not None and self._under_way is frame:  # it ends, the step's own frame stays
+            self._under_way = frame.f_back
+        frame = None
+        return result
+
+    def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        made = self.made
+        super()._after(optimizer, args, kwargs)
+        if self.made != made:
+            own = self._here.loss is not None and self._here.loss is not self._loss_before
+            torch_patches.quietly("a round", self._rounds.add, self, self._here, self._kept, own)
+
+    def _is_on_stack(self, frame: FrameType | None) -> bool:
+        while frame is not None and frame is not self._under_way:
+            frame = frame.f_back
+        return frame is not None

@@ -1,0 +1,102 @@
+"""What one round of several optimizers has shown, and the record that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lrtrack.capture.device_scalars import add, joint
+
+#: Metric name → value.
+Metrics = dict[str, Any]
+
+
+@dataclass
+class Clip:
+    """Optimizers that stepped with the same notes: gradients that one call may have clipped."""
+
+    noted: Any
+    preclip: Any = None
+    norms: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class Round:
+    """What the steps of one round have shown so far.
+
+    Attributes:
+        stepped: the members that have stepped, with their metrics; None where not recorded.
+        losses: each loss with its number of backward calls, by the member that stepped first.
+        shared: whether a member stepped without a loss of its own.
+        written: whether the record has been passed on; then only changes follow.
+        later: what the user has logged at this step.
+    """
+
+    stepped: dict[int, dict[str, Any] | None] = field(default_factory=dict)
+    losses: dict[int, tuple[Any, int]] = field(default_factory=dict)
+    clips: list[Clip] = field(default_factory=list)
+    shared: bool = False
+    when: float = 0.0
+    changed: bool = False
+    written: dict[str, Any] | None = None
+    later: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, key: int, metrics: Metrics, preclip: Any, own: bool) -> None:
+        """Add the metrics of an optimizer's step.
+
+        Args:
+            key: the optimizer's place in the order.
+            preclip: the norm before clipping as the step's notes have it.
+            own: whether the loss is not that of an earlier step.
+        """
+        self.stepped[key], self.changed = metrics, True
+        loss, count = metrics.pop("loss", None), metrics.pop("loss_count", 1.0)
+        if loss is not None and own:
+            self.losses[key] = loss, int(count)
+        else:
+            self.shared = True
+        if own or not self.clips or self.clips[-1].noted is not preclip:
+            self.clips.append(Clip(preclip))
+        clip = self.clips[-1]
+        clip.preclip = metrics.pop("grad_norm_preclip", None)
+        clip.norms += [metrics["grad_norm"]] if "grad_norm" in metrics else []
+
+    def norms(self) -> Metrics:
+        """The norm over all optimizers, and what it was before clipping.
+
+        Gradients that no call has clipped count in both, so that the two can be compared.
+        """
+        metrics: Metrics = {}
+        norms = [norm for clip in self.clips for norm in clip.norms]
+        if norms:
+            metrics["grad_norm"] = joint(norms)
+        if any(clip.preclip is not None for clip in self.clips):
+            before = [[c.preclip] if c.preclip is not None else c.norms for c in self.clips]
+            metrics["grad_norm_preclip"] = joint([norm for part in before for norm in part])
+        return metrics
+
+    def loss(self) -> tuple[Any, int]:
+        """The sum of all losses, None without any, and the number of backward calls."""
+        total, calls = None, 0
+        for key in sorted(self.losses):
+            loss, count = self.losses[key]
+            total, calls = add(total, loss), calls + count
+        return total, calls
+
+
+def named(name: str, metrics: Mapping[str, Any], *, layers: bool) -> Metrics:
+    """The metrics of one optimizer under its name.
+
+    Args:
+        name: the optimizer's name; empty for one that has no metrics of its own.
+        layers: whether `grad_norm/…` are norms of layers, whose names need no other.
+    """
+    renamed = {}
+    for metric, value in metrics.items():
+        head, slash, rest = metric.partition("/")
+        if layers and head == "grad_norm" and slash:
+            renamed[metric] = value
+        elif name:
+            renamed[f"{head}/{name}{slash}{rest}"] = value
+    return renamed

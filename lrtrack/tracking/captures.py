@@ -1,0 +1,73 @@
+"""Makes the capture of a block: of one optimizer, or of several in rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lrtrack.capture.ensemble import ensemble_of
+from lrtrack.capture.rounds import Rounds
+from lrtrack.capture.step_capture import OnStep, StepCapture
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.tracking.options import Options
+
+Capture = StepCapture | Rounds
+
+
+def capture_of(options: Options, amend: Callable[[dict[str, float]], None]) -> Capture:
+    """Make the capture that a block with these options needs.
+
+    Args:
+        options: the options of the block.
+        amend: called with what a `ReduceLROnPlateau` is given, as a metric.
+    """
+    ensemble = ensemble_of(options.optimizer, options.scheduler)
+    common: dict[str, Any] = {
+        "norms": options.norms,
+        "model": options.model,
+        "every": options.every,
+        "capture_loss": options.capture_loss,
+    }
+    if len(ensemble.parts) > 1:
+
+        def amend_named(name: str, value: float) -> None:
+            amend({"/".join(filter(None, ["plateau_metric", name])): value})
+
+        return Rounds(ensemble, on_plateau=amend_named, **common)
+    part = ensemble.parts[0]
+    return StepCapture(
+        part.optimizer,
+        part.scheduler,
+        on_plateau=lambda value: amend({"plateau_metric": value}),
+        **common,
+    )
+
+
+def connect(capture: Capture, journal: JournalWriter, recorder: Callable[[Any], OnStep]) -> None:
+    """Have a capture write to a journal.
+
+    Args:
+        capture: the capture.
+        journal: the journal.
+        recorder: makes the function that takes a step's record, given what takes its row.
+    """
+    capture.on_step = recorder(journal.appended)
+    if isinstance(capture, Rounds):
+        capture.on_change = recorder(lambda row: journal.amend(*row))
+        capture.on_user = journal.amend
+
+
+def amend(
+    capture: Capture, journal: JournalWriter, when: float, metrics: Mapping[str, Any]
+) -> None:
+    """Write what the user logs at the step just done; a round that has not ended keeps it."""
+    if isinstance(capture, Rounds):
+        capture.amend(when, metrics)
+    else:
+        journal.amend(max(capture.step, 0), when, metrics)
+
+
+def publish(capture: Capture) -> None:
+    """Write what is known of a round that has not ended."""
+    if isinstance(capture, Rounds):
+        capture.publish()
