@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lrtrack import schedules as schedules
     from lrtrack import trackers as trackers
     from lrtrack.capture.describe import describe
+    from lrtrack.capture.effective_lr import register_effective_lr
     from lrtrack.capture.from_spec import scheduler
     from lrtrack.capture.inverse_sqrt import InverseSqrtLR
     from lrtrack.capture.ranger import ranger
@@ -44,6 +45,7 @@ __all__ = [
     "find_lr",
     "infer_schedule",
     "ranger",
+    "register_effective_lr",
     "scheduler",
     "simulate",
     "track",
@@ -63,6 +65,7 @@ _MODULES = {
     "find_lr": "lrtrack.finder",
     "infer_schedule": "lrtrack.schedules",
     "ranger": "lrtrack.capture.ranger",
+    "register_effective_lr": "lrtrack.capture.effective_lr",
     "scheduler": "lrtrack.capture.from_spec",
     "simulate": "lrtrack.capture.simulate",
     "track": "lrtrack.tracking",

@@ -1,4 +1,4 @@
-"""The momentum of an optimizer, which some schedules change."""
+"""The momentum and weight decay of an optimizer, which some schedules change."""
 
 from __future__ import annotations
 
@@ -34,3 +34,9 @@ def momentum_of(groups: list[Group]) -> float | None:
         betas = groups[0].get("betas")
         value = betas[0] if isinstance(betas, _SEQUENCES) and betas else None
     return float(value) if isinstance(value, _NUMBERS) else None
+
+
+def decay_of(groups: list[Group]) -> Any:
+    """Return group 0's `weight_decay`, a number or a tensor; None if it has none."""
+    value = groups[0].get("weight_decay") if groups else None
+    return value if isinstance(value, _NUMBERS) else None

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lrtrack.capture.device_scalars import Scalar, hold
+from lrtrack.capture.group_names import group_names
 from lrtrack.capture.sharded import Spread, attendance, is_shared, local, spread, total
 
 Group = dict[str, Any]
@@ -43,11 +44,6 @@ def measure(kind: str, model: torch.nn.Module | None) -> Measure:
         names = {id(p): name for name, p in model.named_parameters()}
         return lambda groups: _measured([(names.get(id(p), ""), p) for p in _parameters(groups)])
     return _global
-
-
-def group_name(group: Group, index: int) -> str:
-    """Return a param group's `"name"`, else its index."""
-    return str(group.get("name", index))
 
 
 def _parameters(groups: Sequence[Group]) -> Iterator[torch.Tensor]:
@@ -89,7 +85,8 @@ def _anyhow(groups: Sequence[Group]) -> dict[str, Scalar]:
 
 
 def _by_group(groups: Sequence[Group]) -> Parts:
-    return [(group_name(g, at), p) for at, g in enumerate(groups) for p in g["params"]]
+    named = zip(group_names(groups), groups, strict=True)
+    return [(name, parameter) for name, group in named for parameter in group["params"]]
 
 
 @torch.no_grad()

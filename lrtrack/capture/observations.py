@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from lrtrack.capture import torch_patches
-from lrtrack.capture.norms import Group, group_name
+from lrtrack.capture.group_names import group_names
+from lrtrack.capture.norms import Group
 
 #: Groups without a gradient so far are checked after each of the first steps, then after every
 #: `_STRIDE`th. It is a prime, so that groups that alternate at any other period are checked.
@@ -72,6 +73,7 @@ class Unreached:
     """
 
     def __init__(self, groups: Sequence[Group]) -> None:
+        self._names = group_names(groups)
         self.waiting = {at: group for at, group in enumerate(groups) if group["params"]}
 
     def look(self, steps: int) -> None:
@@ -89,7 +91,7 @@ class Unreached:
         """Return the names of groups that have had no gradient although they require one."""
         for at, group in self.waiting.items():
             if any(parameter.requires_grad for parameter in group["params"]):
-                yield group_name(group, at)
+                yield self._names[at]
 
 
 def _count(scheduler: Any) -> int | None:

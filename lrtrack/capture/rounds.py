@@ -29,6 +29,8 @@ from lrtrack.capture.thread_state import Notes, current_notes
 
 #: The `every` of a round that is not recorded: no optimizer makes so many steps.
 _NEVER = 2**62
+#: Metrics of the first optimizer that are the run's, too, like its learning rate.
+_OF_THE_FIRST = ("lr_effective", "momentum", "weight_decay")
 
 
 class Rounds:
@@ -198,11 +200,12 @@ class Rounds:
     def _metrics(self, current: Round) -> dict[str, Any]:
         first = current.stepped.get(0) or {}
         rate = first.get("lr")
-        if rate is None:  # it has not stepped in this round
-            rate = hold_number(self._ensemble.first.param_groups[0]["lr"])
-        metrics = {"lr": rate, **current.norms()}
-        if "momentum" in first:
-            metrics["momentum"] = first["momentum"]
+        if rate is None:  # it has not stepped in this round, or has no rate
+            rate = self._ensemble.first.param_groups[0]["lr"]
+            rate = None if rate is None else hold_number(rate)
+        metrics = {} if rate is None else {"lr": rate}
+        metrics |= current.norms()
+        metrics |= {name: first[name] for name in _OF_THE_FIRST if name in first}
         self._shares = self._shares or current.shared
         for at, own in current.stepped.items():
             name = self.members[at].name

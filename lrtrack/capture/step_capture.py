@@ -23,10 +23,11 @@ from lrtrack.capture import torch_patches
 from lrtrack.capture.accumulation import LossCount
 from lrtrack.capture.closures import FirstEvaluation, with_closure
 from lrtrack.capture.device_scalars import Scalar, add, divide, hold_number, together
-from lrtrack.capture.effective_lr import Rate, given_rate, own_rate
-from lrtrack.capture.momentum import momentum_of, where_momentum_is
+from lrtrack.capture.effective_lr import effective_rate
+from lrtrack.capture.group_names import group_names
+from lrtrack.capture.momentum import decay_of, momentum_of, where_momentum_is
 from lrtrack.capture.nested_schedulers import nested
-from lrtrack.capture.norms import group_name, measure
+from lrtrack.capture.norms import measure
 from lrtrack.capture.observations import Stepping, Unreached
 from lrtrack.capture.sharded import attendance, is_shared, largest, spread
 from lrtrack.capture.thread_state import Notes, current_notes
@@ -99,7 +100,9 @@ class StepCapture:
         self._momentum_moves = any(getattr(s, "cycle_momentum", False) for s in self._schedulers)
         self._metrics: dict[str, Any] = {}
         self._here = current_notes()
-        self._own_rate = own_rate(optimizer)
+        self._decay_held = decay_of(optimizer.param_groups)
+        self._decay_moves = False
+        self._effective = effective_rate(optimizer)
         self.unseen = Unseen(optimizer)
         self._begun = False
         self._recording = False
@@ -174,11 +177,18 @@ class StepCapture:
             groups = self._optimizer.param_groups
             first = groups[0]
             rate = first["lr"]
-            metrics["lr"] = rate if type(rate) is float else hold_number(rate)
+            if type(rate) is float:
+                metrics["lr"] = rate
+            elif rate is not None:  # as for optimizers that have no other rate than their own
+                metrics["lr"] = hold_number(rate)
             if len(groups) > 1:
-                self._write_rates(given_rate)
+                self._write_rates("lr", [group["lr"] for group in groups])
             if self._momentum_moves or first.get(self._momentum_key) is not self._momentum_held:
                 self._read_momentum()
+            if self._decay_moves or first.get("weight_decay") is not self._decay_held:
+                self._read_decay()
+            if self._effective is not None:
+                self._effective.begin(self._optimizer)
         except Exception as error:
             torch_patches.not_observed("the learning rate", error)
         if kwargs or len(args) > 1:
@@ -213,7 +223,7 @@ class StepCapture:
                     metrics["loss"] = loss
                     loss = None
                 try:
-                    if loss is not None or here.preclip is not None or self._own_rate is not None:
+                    if loss is not None or here.preclip is not None or self._effective is not None:
                         self._complete(here)
                     if (count != 1 or not self.counts.idle) and "loss" in metrics:
                         torch_patches.quietly("the accumulation", self.counts.add, metrics, count)
@@ -281,12 +291,25 @@ class StepCapture:
             if self._momentum_moves:
                 self._metrics["momentum"] = momentum
 
-    def _write_rates(self, rate: Rate) -> None:
-        groups = self._optimizer.param_groups
-        self._metrics["lr"] = hold_number(rate(groups[0]))
-        if len(groups) > 1:
-            for index, group in enumerate(groups):
-                self._metrics[f"lr/{group_name(group, index)}"] = hold_number(rate(group))
+    def _read_decay(self) -> None:
+        decay = decay_of(self._optimizer.param_groups)
+        if decay is not None:
+            self._decay_moves = self._decay_moves or decay != self._decay_held
+            if self._decay_moves:
+                self._metrics["weight_decay"] = hold_number(decay)
+
+    def _write_rates(self, name: str, rates: list[Any]) -> None:
+        for group, rate in zip(group_names(self._optimizer.param_groups), rates, strict=True):
+            if rate is not None:
+                self._metrics[f"{name}/{group}"] = hold_number(rate)
+
+    def _write_effective_rates(self) -> None:
+        if self._effective is not None:
+            rates = self._effective.rates(self._optimizer)
+            if rates[0] is not None:
+                self._metrics["lr_effective"] = hold_number(rates[0])
+            if len(rates) > 1:
+                self._write_rates("lr_effective", rates)
 
     def _read_gradients(self, here: Notes) -> None:
         groups = self._optimizer.param_groups
@@ -325,8 +348,8 @@ class StepCapture:
             torch_patches.quietly("the clipping", self._write, "grad_norm_preclip", here.preclip)
         if loss is not None and self._capture_loss and "loss" not in metrics:
             torch_patches.quietly("the loss", self._write, "loss", loss)
-        if self._own_rate is not None:
-            torch_patches.quietly("the learning rate", self._write_rates, self._own_rate)
+        if self._effective is not None:
+            torch_patches.quietly("the effective learning rate", self._write_effective_rates)
 
 
 def remove_hook(hooks: MutableMapping[int, Any], own: Callable[..., Any]) -> None:

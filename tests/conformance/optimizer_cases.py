@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,6 +104,9 @@ def loop(name: str, row: Row, truth: Truth) -> None:
         warnings.filterwarnings("ignore", "Sparse invariant checks")  # Adagrad's own
         if not row.closure:
             train(truth, optimizer, task.loss)
+            if name == "Adafactor":  # its relative step size
+                rates = {at: min(1e-2, 1 / math.sqrt(at + 1)) for at in range(truth.steps)}
+                truth.points["lr_effective"] = rates
             return
         evaluations = train_by_closure(truth, optimizer, task.loss)
     if name == "LBFGS":

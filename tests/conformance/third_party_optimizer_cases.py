@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,11 +26,11 @@ def bent(truth: Truth, optimizer: Any, task: Task, used: Callable[[], float]) ->
     with truth.track(optimizer):
         for _ in range(STEPS):
             iterate(truth, task, optimizer)
-            truth.after(lr=used())
+            truth.after(lr_effective=used())
 
 
 def with_schedule_free(package: str, name: str, arguments: dict[str, Any], truth: Truth) -> None:
-    """The recorded rate is the one by which the fast iterate z follows the optimizer's gradient."""
+    """The effective rate is the one by which the fast iterate z follows the gradient."""
     task = Task(bias=False)
     optimizer = getattr(importlib.import_module(package), name)(
         task.model.parameters(), lr=0.1, **arguments
@@ -45,7 +46,7 @@ def with_schedule_free(package: str, name: str, arguments: dict[str, Any], truth
             measured = float((moved * along).sum() / (along * along).sum())
             rate = optimizer.param_groups[0].get("scheduled_lr")
             rate = 0.1 * min(1.0, (at + 1) / arguments["warmup_steps"]) if rate is None else rate
-            truth.after(lr=rate)
+            truth.after(lr_effective=rate)
 
             assert pytest.approx(rate, rel=1e-3, abs=1e-9) == measured
     optimizer.eval()
@@ -82,7 +83,7 @@ def schedule_free_closure(truth: Truth) -> None:
                 return loss
 
             optimizer.step(closure)
-            truth.after(lr=0.1 * min(1.0, (at + 1) / 4))
+            truth.after(lr_effective=0.1 * min(1.0, (at + 1) / 4))
 
 
 @case("schedule-free wrapper", needs="schedulefree")
@@ -166,6 +167,57 @@ def ranger21_scheduled(truth: Truth) -> None:
         for _ in range(STEPS):
             iterate(truth, task, optimizer)
             scheduler.step()
+
+
+def with_distance(name: str, arguments: dict[str, Any], truth: Truth) -> None:
+    """The effective rate of a learning-rate-free optimizer is the one by which weights move."""
+    module, task = importlib.import_module("pytorch_optimizer"), Task(bias=False)
+    optimizer = getattr(module, name)(task.model.parameters(), lr=0.5, **arguments)
+    parameter, group = next(task.model.parameters()), optimizer.param_groups[0]
+    with truth.track(optimizer):
+        for at in range(STEPS):
+            before, rate = parameter.detach().clone(), group["d"] * group["lr"]
+            if "bias_correction" in arguments:
+                beta1, beta2 = group["betas"]
+                rate = rate * math.sqrt(1 - beta2 ** (at + 1)) / (1 - beta1 ** (at + 1))
+            iterate(truth, task, optimizer)
+            truth.after(lr_effective=rate)
+            state, moved = optimizer.state[parameter], before - parameter.detach()
+            along = state["exp_avg"] / state["exp_avg_sq"].sqrt()
+            measured = float((moved * along).sum() / (along * along).sum())
+
+            # D-Adaptation has its rate in the mean of gradients already
+            assert pytest.approx(rate, rel=2e-2) == measured or name != "Prodigy"
+
+
+for _name, _given in (
+    ("Prodigy", {"eps": 1e-12}),
+    ("Prodigy", {"eps": 1e-12, "bias_correction": True}),
+    ("DAdaptAdam", {"eps": 1e-12, "bias_correction": True}),
+):
+    _which = " ".join([_name, *(f"{key}={value}" for key, value in _given.items())])
+    _loop = partial(with_distance, _name, _given)
+    add(f"pytorch-optimizer {_which}", _loop, needs="pytorch_optimizer", trackers=TABLE_TRACKERS)
+
+
+@case("transformers Adafactor", needs="transformers")
+def relative_step(truth: Truth) -> None:
+    """Adafactor without a learning rate has the effective rate of its relative step alone."""
+    task = Task()
+    module = importlib.import_module("transformers.optimization")
+    optimizer = module.Adafactor(
+        task.model.parameters(), scale_parameter=False, relative_step=True, warmup_init=True
+    )
+    with truth.track(optimizer):
+        for at in range(STEPS):
+            optimizer.zero_grad()
+            loss = task.loss()
+            loss.backward()
+            gradients = [p.grad for p in task.model.parameters()]
+            truth.put(loss=float(loss.detach()), grad_norm=norm(gradients))
+            truth.steps += 1
+            optimizer.step()
+            truth.after(lr_effective=1e-6 * (at + 1))
 
 
 @case("pytorch-optimizer SAM", needs="pytorch_optimizer")
