@@ -175,11 +175,12 @@ def with_distance(name: str, arguments: dict[str, Any], truth: Truth) -> None:
     optimizer = getattr(module, name)(task.model.parameters(), lr=0.5, **arguments)
     parameter, group = next(task.model.parameters()), optimizer.param_groups[0]
     with truth.track(optimizer):
-        for at in range(STEPS):
+        for _ in range(STEPS):
             before, rate = parameter.detach().clone(), group["d"] * group["lr"]
             if "bias_correction" in arguments:
                 beta1, beta2 = group["betas"]
-                rate = rate * math.sqrt(1 - beta2 ** (at + 1)) / (1 - beta1 ** (at + 1))
+                count = group["step"] + (name != "Prodigy")  # as the packages count
+                rate = rate * math.sqrt(1 - beta2**count) / (1 - beta1**count)
             iterate(truth, task, optimizer)
             truth.after(lr_effective=rate)
             state, moved = optimizer.state[parameter], before - parameter.detach()
