@@ -179,7 +179,7 @@ class StepCapture:
             rate = first["lr"]
             if type(rate) is float:
                 metrics["lr"] = rate
-            elif rate is not None:  # as for optimizers that have no other rate than their own
+            elif rate is not None or self._effective is None:
                 metrics["lr"] = hold_number(rate)
             if len(groups) > 1:
                 self._write_rates("lr", [group["lr"] for group in groups])
