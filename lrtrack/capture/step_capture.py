@@ -100,7 +100,7 @@ class StepCapture:
         self._metrics: dict[str, Any] = {}
         self._here = current_notes()
         self._own_rate = own_rate(optimizer)
-        self.unseen = Unseen(optimizer)
+        self.unseen = Unseen([optimizer])
         self._begun = False
         self._recording = False
         self._skipped = False
