@@ -99,6 +99,7 @@ class LiveDiagnoses:
             unreached=tuple(capture.unreached.names()),
             unobserved=_unobserved(capture.unseen),
             loss_wanted=self._loss_wanted,
+            taken=capture.taken,
             world_size=self._run.world_size,
         )
 

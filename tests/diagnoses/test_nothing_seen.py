@@ -116,3 +116,16 @@ def test_diagnoses_name_the_optimizer(track, messages) -> None:
         "optimizer steps.",
         "LR013": "net2: no step of this optimizer was seen, although the others made steps.",
     }
+
+
+def test_a_loss_that_another_block_has_is_not_missing(training, track, histories) -> None:
+    """If two blocks share each backward pass, the second one's missing loss is no diagnosis."""
+    task = training()
+    first, second = (torch.optim.SGD([p], lr=0.1) for p in task.model.parameters())
+    with track(first, prefix="a/"), track(second, prefix="b/"):
+        for _ in range(6):
+            task.backward()
+            first.step()
+            second.step()
+
+    assert [history.run.diagnoses for history in histories()] == [(), ()]
