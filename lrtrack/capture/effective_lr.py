@@ -79,7 +79,7 @@ def effective_rate(optimizer: torch.optim.Optimizer) -> EffectiveRate | None:
         return EffectiveRate(lambda _, group: group["scheduled_lr"])
     if "weight_sum" in group and "warmup_steps" in group:  # the same in pytorch-optimizer
         return EffectiveRate(_warmed_up)
-    if "d" in group and ("d0" in group or "growth_rate" in group):
+    if "d" in group and group.keys() & {"d0", "growth_rate", "k"}:
         return EffectiveRate(_scale, before=_distance)
     if "relative_step" in group or isinstance(optimizer, torch.optim.Adafactor):
         return EffectiveRate(_relative_step)

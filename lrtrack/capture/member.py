@@ -43,11 +43,13 @@ class Member(StepCapture):
 
     Attributes:
         name: as in `Part`.
+        at: its place among all members.
     """
 
     def __init__(self, rounds: Listener, part: Part, **options: Any) -> None:
         super().__init__(part.optimizer, part.scheduler, on_step=self._keep, **options)
         self.name = part.name
+        self.at = 0
         self.counts = _Count()
         self._rounds = rounds
         self._kept: Kept | None = None

@@ -26,6 +26,7 @@ from lrtrack.capture.round_record import Round, named
 from lrtrack.capture.sharded import is_shared
 from lrtrack.capture.step_capture import OnStep, remove_hook
 from lrtrack.capture.thread_state import Notes, current_notes
+from lrtrack.capture.unseen import Unseen
 
 #: The `every` of a round that is not recorded: no optimizer makes so many steps.
 _NEVER = 2**62
@@ -72,9 +73,11 @@ class Rounds:
                    model=model, capture_loss=capture_loss, clock=clock)
             for part in ensemble.parts
         ]  # fmt: skip
-        self._keys = own = frozenset(member.key for member in self.members)
+        self._places = {member.key: at for at, member in enumerate(self.members)}
+        unseen = Unseen(part.optimizer for part in ensemble.parts)
         for member in self.members:
-            member.unseen.own = own
+            member.unseen = unseen
+            member.at = self._places[member.key]
         self._ensemble = ensemble
         self._on_plateau = on_plateau
         self._layers = norms == "layer"
@@ -82,6 +85,7 @@ class Rounds:
         self._agreed = every == 1
         self._step = -1
         self._open: Round | None = None
+        self._turns: set[int] = set()
         self._seen: tuple[Any, Any] = (None, None)
         self._shares = False
         self._home = current_notes()
@@ -130,11 +134,14 @@ class Rounds:
     def begin(self, member: Member, here: Notes) -> int:
         """Prepare for a step of `member`; returns the `every` with which it is captured."""
         with self._lock:
-            if self._open is not None and self.members.index(member) in self._open.stepped:
-                self.end()
             if here is not self._home and _pass() != -1:
                 self._adopt(here)
-            if here.used and self._are_own(here):
+            skipped = self._skipped_in(here)
+            if self._open is not None and {member.at, skipped} & self._open.stepped.keys():
+                self.end()
+            if self._open is None:
+                self._turns = set() if skipped is None else {skipped}
+            if here.used and (skipped is not None or self._are_own(here)):
                 here.stepping = member.key  # keeps the notes, which an earlier step has used
             if not self._agreed:
                 self._agreed = True
@@ -152,17 +159,16 @@ class Rounds:
         """
         with self._lock:
             if self._open is None:
-                self._open = Round()
+                self._open = Round(stepped=dict.fromkeys(self._turns))
                 self._step += 1
                 self.made += 1
             own = own or here.loss is not self._seen[0]
             self._seen = here.loss, here.preclip
-            at = self.members.index(member)
             if kept is None or self._step % self._every:
-                self._open.stepped[at] = None
+                self._open.stepped[member.at] = None
             else:
                 self._open.when = kept[0]
-                self._open.add(at, kept[1], here.preclip, own)
+                self._open.add(member.at, kept[1], here.preclip, own)
 
     def end(self) -> None:
         """End the round and pass its record on."""
@@ -220,11 +226,15 @@ class Rounds:
         return metrics
 
     def _are_own(self, here: Notes) -> bool:
-        """Whether used notes are of this round, or of a step that a scaler has skipped."""
-        if self._open is not None and self._seen[0] is here.loss:
-            return self._seen[1] is here.preclip
-        skipped = here.attempted
-        return skipped is not None and skipped[1] is here.loss and skipped[0] in self._keys
+        """Whether notes that a step has used are those of this round."""
+        is_seen = self._seen[0] is here.loss and self._seen[1] is here.preclip
+        return self._open is not None and is_seen
+
+    def _skipped_in(self, here: Notes) -> int | None:
+        """The place of an optimizer whose step a scaler has skipped: it has had its turn."""
+        key, loss = here.attempted or (0, None)
+        skipped = here.used and loss is not None and loss is here.loss and loss is not self._seen[0]
+        return self._places.get(key) if skipped else None
 
     def _adopt(self, here: Notes) -> None:
         """Take over the loss that another thread noted: a device's thread runs backward hooks."""

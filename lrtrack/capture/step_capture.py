@@ -44,6 +44,7 @@ class StepCapture:
         step: the last step, from 0; -1 before the first.
         on_step: called with each recorded step.
         made: steps made since `attach`.
+        taken: steps before which another step has used the loss.
         accumulates: whether a step's closure holds the last of several micro-batches; its loss is
             then added to the losses since the previous step.
         counts: handles the number of backward calls behind a loss.
@@ -78,6 +79,7 @@ class StepCapture:
     ) -> None:
         self.step = -1
         self.made = 0
+        self.taken = 0
         self.accumulates = False
         self.counts = LossCount()
         self._optimizer = optimizer
@@ -103,7 +105,7 @@ class StepCapture:
         self._decay_held = decay_of(optimizer.param_groups)
         self._decay_moves = False
         self._effective = effective_rate(optimizer)
-        self.unseen = Unseen(optimizer)
+        self.unseen = Unseen([optimizer])
         self._begun = False
         self._recording = False
         self._skipped = False
@@ -154,6 +156,7 @@ class StepCapture:
             return None
         self._under_way, self._inner_steps = caller, 0
         if here.used and here.stepping != self._key:
+            self.taken += here.loss is not None
             here.clear()
         here.used, here.stepping = True, self._key
         metrics: dict[str, Any] = {}

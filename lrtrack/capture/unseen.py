@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -25,21 +26,23 @@ class Unseen:
         steps: class name → steps that other optimizers made.
         optimizers: their ids.
         in_backward: whether a step was made inside `backward()`.
-        optimizer: the tracked optimizer's class name.
+        names: the class names of the tracked optimizers.
         compiled: whether torch has compiled a step of the tracked optimizer.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.own = frozenset({id(optimizer)})
-        self.optimizer = type(optimizer).__name__
+    def __init__(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
+        by_id = {id(optimizer): type(optimizer).__name__ for optimizer in optimizers}
+        self.own = by_id.keys()
+        self.names = tuple(dict.fromkeys(by_id.values()))
         self.compiled = False
         self.steps: Counter[str] = Counter()
         self.optimizers: set[int] = set()
         self.in_backward = False
 
     def start(self) -> None:
-        """Begin to note steps."""
-        register_optimizer_step_post_hook(self._note)
+        """Begin to note steps. Idempotent, because the captures of several optimizers share it."""
+        if self._note not in _hooks.values():
+            register_optimizer_step_post_hook(self._note)
 
     def stop(self) -> None:
         """End it. Idempotent; it needs no handle, as an interrupt may come before that is kept."""

@@ -52,9 +52,13 @@ def track(
     The training loop inside does not change, and its results are bit for bit the same.
 
     Args:
-        optimizer: any `torch.optim.Optimizer`, or a wrapper that carries one in `.optimizer`.
+        optimizer: any `torch.optim.Optimizer`, or a wrapper that carries one in `.optimizer`,
+            `.opt` or `.optim`. Several that train together come as a list, as a mapping of names,
+            or as a container with `.optimizers`; a step is then a round of all of them, which ends
+            when one of them begins to step again.
         scheduler: any object with `step()`; None means a constant schedule; a `Schedule` describes
-            what moves the learning rate where no object with `step()` does.
+            what moves the learning rate where no object with `step()` does. For several optimizers
+            a list or a mapping in their form, with None for those without a scheduler.
         tracker: `"mlflow"`, `"wandb"`, `"local"`, several as a list or comma-separated, or a
             tracker object.
             None: a run that is open in a tracker, else `LRTRACK_TRACKER`, else `[tool.lrtrack]`
@@ -66,7 +70,8 @@ def track(
         seed: the random seed; reports average over it.
         config: further settings of the run: a mapping, a dataclass or a namespace.
         tags: your own tags.
-        prefix: put before every metric name, so that several optimizers can share one run.
+        prefix: put before every metric name, so that several blocks can share one run; reports
+            never average runs with different prefixes.
         model: names the parameters for `norms="layer"`.
         norms: `"global"`, `"group"` (each param group too), `"layer"` (each parameter too) or
             `"off"`.

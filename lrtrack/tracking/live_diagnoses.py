@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import StepCapture
+from lrtrack.capture.unseen import Unseen
 from lrtrack.errors import warn
 from lrtrack.journal import history_table
 from lrtrack.records import Run, State
@@ -73,7 +74,7 @@ class LiveDiagnoses:
             whole = Observations(
                 steps=capture.made,
                 total=capture.step + 1,
-                unobserved=_unobserved(capture.members),
+                unobserved=_unobserved(capture.members[0].unseen),
                 loss_wanted=self._loss_wanted,
                 world_size=self._run.world_size,
             )
@@ -96,23 +97,21 @@ class LiveDiagnoses:
             rested=capture.made - stepping.moved_at,
             early=0 if stepping.begun else stepping.early,
             unreached=tuple(capture.unreached.names()),
-            unobserved=_unobserved([capture]),
+            unobserved=_unobserved(capture.unseen),
             loss_wanted=self._loss_wanted,
+            taken=capture.taken,
             world_size=self._run.world_size,
         )
 
 
-def _unobserved(captures: Sequence[StepCapture]) -> Unobserved:
-    """What is known of the steps that none of the captures has seen."""
-    # Each of them watches until its own first step: without any, all of them saw the same.
-    seen = captures[0].unseen
+def _unobserved(unseen: Unseen) -> Unobserved:
     return Unobserved(
-        optimizer=" and ".join(dict.fromkeys(capture.unseen.optimizer for capture in captures)),
-        others=dict(seen.steps),
-        optimizers=len(seen.optimizers),
-        in_backward=seen.in_backward,
-        compiled=any(capture.unseen.compiled for capture in captures),
-        engine=seen.engine(),
+        optimizer=" and ".join(unseen.names),
+        others=dict(unseen.steps),
+        optimizers=len(unseen.optimizers),
+        in_backward=unseen.in_backward,
+        compiled=unseen.compiled,
+        engine=unseen.engine(),
     )
 
 

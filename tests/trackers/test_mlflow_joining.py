@@ -86,14 +86,19 @@ def test_a_run_that_ends_during_training_is_complete(client, run_id, store) -> N
 
 
 def test_prefixes_separate_the_blocks_of_a_run(client, run_id, store) -> None:
-    """Blocks with different prefixes share one run, and its file has the steps of both."""
+    """Blocks with different prefixes share one run, and each is read back with its own steps."""
     tracker = MlflowTracker(join=run_id, uri=store)
-    for prefix, loss in (("a/", 3.0), ("b/", 2.0)):
-        train([loss], tracker=tracker, prefix=prefix)
-    (history,) = MlflowTracker().histories(Query("theirs", store))
+    for prefix, losses in (("a/", [3.0, 2.5]), ("b/", [2.0])):
+        train(losses, tracker=tracker, prefix=prefix)
+    first, second = MlflowTracker().histories(Query("theirs", store))
 
-    assert history.metrics["a/loss"].tolist() == [3.0]
-    assert history.metrics["b/loss"].tolist() == [2.0]
+    assert (first.run.prefix, second.run.prefix) == ("a/", "b/")
+    assert (first.id, second.id) == (run_id, run_id)
+    assert first.run.id != second.run.id
+    assert first.metrics["a/loss"].tolist() == [3.0, 2.5]
+    assert second.metrics["b/loss"].tolist() == [2.0]
+    assert "b/loss" not in first.metrics
+    assert "a/loss" not in second.metrics
     assert client.get_run(run_id).data.metrics["b/loss_final"] == 2.0
 
 
@@ -109,12 +114,12 @@ def test_a_file_that_lacks_a_block_is_not_read(client, run_id, store, monkeypatc
         train([2.0], tracker=tracker, prefix="b/")
     root.joinpath("lrtrack").unlink()
     root.joinpath("kept").rename(root / "lrtrack")
-    (between,) = MlflowTracker().histories(Query("theirs", store))
+    _, between = MlflowTracker().histories(Query("theirs", store))
     train([1.0], tracker=tracker, prefix="c/")
-    (after,) = MlflowTracker().histories(Query("theirs", store))
+    after = MlflowTracker().histories(Query("theirs", store))
 
     assert between.metrics["b/loss"].tolist() == [2.0]
-    assert [after.metrics[f"{name}/loss"].tolist() for name in "abc"] == [[3.0], [2.0], [1.0]]
+    assert [h.series("loss")[1].tolist() for h in after] == [[3.0], [2.0], [1.0]]
     assert client.get_run(run_id).data.tags["lrtrack.history.rows"] == "1"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from itertools import chain
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,7 +52,8 @@ def read_wandb(*runs: Any, metric: str | None = None) -> list[History]:
     left_out = per_run.LeftOut()
     query = Query(experiment="p", metric=metric, cache=False)
     source = wandb_reading._Source(None, "http://127.0.0.1:1", query, "e/p", left_out)
-    return list(per_run.read_each(runs, source.history, wandb_reading.label, left_out))
+    blocks = per_run.read_each(runs, source.histories, wandb_reading.label, left_out)
+    return list(chain.from_iterable(blocks))
 
 
 @given(
@@ -87,7 +89,7 @@ def test_anything_in_an_mlflow_run(texts: dict[str, str], started: int, ended: i
     tags = texts | dict(zip(keys, texts.values(), strict=False))
     info = SimpleNamespace(run_id="a", run_name=None, start_time=started, end_time=ended)
     mlflow_run = SimpleNamespace(info=info, data=SimpleNamespace(tags=tags, params=tags))
-    run = mlflow_reading.run_from(mlflow_run, "x")
+    run = mlflow_reading.runs_from(mlflow_run, "x")[0]
 
     assert 0 <= run.started < 1e11
     assert run.schedule.id

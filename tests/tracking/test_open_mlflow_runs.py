@@ -107,7 +107,7 @@ def test_blocks_with_prefixes_have_names_of_their_own(opened: Any, store: str) -
     train(3, lambda o: StepLR(o, 5), rate=0.25, prefix="D/", config={"depth": 2})
     train(3, exponential, prefix="G/", seed=None)
     data = stored(opened.info.run_id)
-    run = histories(store)[opened.info.run_id].run
+    of_d, of_g = (h.run for h in MlflowTracker().histories(Query("mine", store)))
 
     assert data.params["lrtrack.D.scheduler.step_size"] == "5"
     assert data.params["lrtrack.D.optimizer.lr"] == "0.25"
@@ -117,13 +117,27 @@ def test_blocks_with_prefixes_have_names_of_their_own(opened: Any, store: str) -
     assert data.tags["lrtrack.G.scheduler.name"] == "ExponentialLR"
     assert data.tags["lrtrack.D.config"] == '{"depth": 2}'
     assert "lrtrack.scheduler.name" not in data.tags
-    assert run.schedule.to_dict() == {
-        "name": "StepLR + ExponentialLR",
-        "D": {"name": "StepLR", "step_size": 5, "gamma": 0.1},
-        "G": {"name": "ExponentialLR", "gamma": 0.5},
+    assert data.tags["lrtrack.schedule"].startswith("StepLR + ExponentialLR ")
+    assert of_d.schedule.to_dict() == {"name": "StepLR", "step_size": 5, "gamma": 0.1}
+    assert of_g.schedule.to_dict() == {"name": "ExponentialLR", "gamma": 0.5}
+    assert (of_d.optimizer["lr"], of_g.optimizer["lr"]) == (0.25, 0.5)
+    assert (of_d.prefix, of_d.config) == ("D/", {"depth": 2})
+    assert (of_g.prefix, of_g.config) == ("G/", {})
+
+
+def test_blocks_of_one_run_are_rows_of_their_own(opened: Any, store: str) -> None:
+    """A comparison shows each block of a run by its prefix, and filters select single blocks."""
+    train(3, lambda o: StepLR(o, 5), prefix="D/")
+    train(2, exponential, prefix="G/")
+    options = {"tracker": "mlflow", "tracking_uri": store}
+    rows = {item.label: item for item in lrtrack.compare("mine", **options).schedules}
+    (only,) = lrtrack.compare("mine", filters="scheduler.name = StepLR", **options).histories
+
+    assert {label: (item.steps, item.final.mean) for label, item in rows.items()} == {
+        "StepLR(gamma=0.1, step_size=5), prefix=D/": (3, 3.0),
+        "ExponentialLR(gamma=0.5), prefix=G/": (2, 2.0),
     }
-    assert (run.optimizer["D.lr"], run.optimizer["G.lr"]) == (0.25, 0.5)
-    assert (run.prefix, run.config) == ("D/", {"depth": 2})
+    assert (only.run.prefix, only.series("loss")[1].tolist()) == ("D/", [1.0, 2.0, 3.0])
 
 
 @pytest.mark.parametrize("journals", ["known", "unknown"])
@@ -275,7 +289,7 @@ def test_a_block_that_failed_to_begin_is_in_nobodys_way(opened: Any, store: str)
     weight = torch.nn.Parameter(torch.ones(()))
     block = lrtrack.track(torch.optim.SGD([weight], lr=0.5))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lrtrack.tracking.recording.StepCapture", None)
+        patch.setattr("lrtrack.tracking.captures.StepCapture", None)
         with pytest.raises(TypeError):
             block.__enter__()
 

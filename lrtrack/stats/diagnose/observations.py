@@ -45,6 +45,7 @@ class Observations:
         unobserved: what happened without steps of the tracked optimizer.
         unreached: names of the param groups that require gradients and got none in the block.
         loss_wanted: whether losses were to be captured.
+        taken: steps whose loss counts at an earlier step, as that of another block.
         world_size: processes that train together.
     """
 
@@ -61,4 +62,5 @@ class Observations:
     unobserved: Unobserved = field(default_factory=Unobserved)
     unreached: tuple[str, ...] = ()
     loss_wanted: bool = True
+    taken: int = 0
     world_size: int = 1

@@ -105,9 +105,14 @@ def spiky(run: RunFacts) -> Diagnosis | None:
 
 
 def no_loss(run: RunFacts) -> Diagnosis | None:
-    """LR010: no loss was captured, so that runs cannot be compared by it."""
+    """LR010: no loss was captured, so that runs cannot be compared by it.
+
+    Not reported where another block has it, whose optimizer steps first after the same backward().
+    """
     observed = run.observations
     if observed is None or not observed.loss_wanted or observed.steps < HANDFUL:
+        return None
+    if observed.taken:
         return None
     if run.statistics.losses or run.statistics.recorded < HANDFUL:
         return None

@@ -1,0 +1,146 @@
+"""Which optimizers a training has, their names, and the scheduler of each."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch.optim import SGD, Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, StepLR
+
+from lrtrack.capture.ensemble import ensemble_of
+from lrtrack.errors import UsageError
+from lrtrack.schedules import CONSTANT, Schedule, parts_of
+
+
+def sgd() -> SGD:
+    """Return an optimizer of one parameter."""
+    return SGD([torch.nn.Parameter(torch.ones(2))], lr=0.5)
+
+
+def adam() -> Adam:
+    """Return another kind of optimizer."""
+    return Adam([torch.nn.Parameter(torch.ones(2))], lr=0.25)
+
+
+def names(ensemble: Any) -> list[str]:
+    """Return the names of the optimizers."""
+    return [part.name for part in ensemble.parts]
+
+
+def test_names_are_keys_or_classes() -> None:
+    """Optimizers are called by the mapping's keys, else by their classes, numbered if repeated."""
+    assert names(ensemble_of({"muon": sgd(), "adamw": adam()})) == ["muon", "adamw"]
+    assert names(ensemble_of([sgd(), adam()])) == ["SGD", "Adam"]
+    assert names(ensemble_of([adam(), sgd(), adam()])) == ["Adam_1", "SGD", "Adam_2"]
+
+
+@pytest.mark.parametrize("form", [lambda o: [o], lambda o: (o,), lambda o: {"only": o}])
+def test_a_single_optimizer_in_a_list_is_alone(form) -> None:
+    """A list of one optimizer is that optimizer, without a name."""
+    optimizer = sgd()
+    (part,) = ensemble_of(form(optimizer)).parts
+
+    assert (part.name, part.optimizer) == ("", optimizer)
+
+
+@pytest.mark.parametrize("attribute", ["optimizer", "base", "opt", "optim", "_optimizer"])
+def test_wrappers_are_opened(attribute: str) -> None:
+    """A wrapper may keep its optimizer under any of the usual names, also inside a list."""
+    inner, other = sgd(), adam()
+    wrapper = SimpleNamespace(**{attribute: inner})
+
+    assert ensemble_of(wrapper).first is inner
+    assert [part.optimizer for part in ensemble_of([wrapper, other]).parts] == [inner, other]
+
+
+def test_containers_are_opened_with_their_schedulers() -> None:
+    """A container's optimizers are those of the training, with its schedulers in their order."""
+    one, two = sgd(), adam()
+    schedulers = [StepLR(one, 5), ExponentialLR(two, 0.5)]
+    step = SimpleNamespace(step=lambda: None)
+    container = SimpleNamespace(optimizers=[one, two], **vars(step))
+    named = SimpleNamespace(optimizers={"a": one, "b": two}, **vars(step))
+    scheduler = SimpleNamespace(schedulers=schedulers, **vars(step))
+    swapped = SimpleNamespace(schedulers=schedulers[::-1], **vars(step))
+
+    for given in (scheduler, swapped, schedulers):
+        assert [part.scheduler for part in ensemble_of(container, given).parts] == schedulers
+    assert names(ensemble_of(named, scheduler)) == ["a", "b"]
+
+
+def test_schedulers_match_their_optimizers() -> None:
+    """Schedulers come in the form of the optimizers; one object goes where it belongs."""
+    one, two = sgd(), adam()
+    first, second = StepLR(one, 5), CosineAnnealingLR(two, 9)
+    both = {"a": one, "b": two}
+
+    def matched(optimizers: Any, schedulers: Any) -> list[Any]:
+        return [part.scheduler for part in ensemble_of(optimizers, schedulers).parts]
+
+    assert matched([one, two], [first, second]) == [first, second]
+    assert matched([one, two], [None, second]) == [None, second]
+    assert matched(both, {"b": second, "a": first}) == [first, second]
+    assert matched([one, two], second) == [None, second]
+    assert matched([one, two], None) == [None, None]
+    assert matched([one, two], Schedule("x")) == [Schedule("x")] * 2
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "schedulers", "words"),
+    [
+        (lambda a, b: [a, b], lambda a, b: [None], "There are 2 optimizers, but 1 schedulers"),
+        (lambda a, b: [a, b], lambda a, b: {"a": None}, "The schedulers have names"),
+        (lambda a, b: {"a": a, "b": b}, lambda a, b: [None, None], "The optimizers have names"),
+        (lambda a, b: {"a": a, "b": b}, lambda a, b: {"a": None}, "are called a, b, but the sch"),
+        (lambda a, b: a, lambda a, b: [StepLR(a, 1), StepLR(a, 2)], "several schedulers for one"),
+        (lambda a, b: [a, b, a], lambda a, b: None, "occurs twice"),
+        (lambda a, b: [], lambda a, b: None, "at least one"),
+        (lambda a, b: {"": a, "b": b}, lambda a, b: None, "name of an optimizer must be text"),
+        (lambda a, b: {3: a, "b": b}, lambda a, b: None, "name of an optimizer must be text"),
+    ],
+)
+def test_what_does_not_match_is_an_error(optimizers, schedulers, words: str) -> None:
+    """Numbers, names and forms that do not match are errors that say how to mend them."""
+    one, two = sgd(), adam()
+    with pytest.raises(UsageError, match=words):
+        ensemble_of(optimizers(one, two), schedulers(one, two))
+
+
+def test_what_is_no_optimizer_is_named_with_its_module() -> None:
+    """The error for another object names its class and module, and says what to pass."""
+
+    class Optimizer:
+        pass
+
+    for given in (Optimizer(), [sgd(), Optimizer()]):
+        with pytest.raises(TypeError, match=rf"got Optimizer of the module {__name__}\. Fix: pass"):
+            ensemble_of(given)
+
+
+def test_the_schedule_is_that_of_each_by_name() -> None:
+    """The schedule holds each optimizer's under its name, equal whatever the order."""
+    one, two = sgd(), adam()
+    first, second = CosineAnnealingLR(one, 10), StepLR(two, 3)
+    schedule = ensemble_of({"muon": one, "adamw": two}, {"muon": first, "adamw": second}).schedule()
+    turned = ensemble_of({"adamw": two, "muon": one}, {"muon": first, "adamw": second}).schedule()
+
+    assert schedule.to_dict() == {
+        "name": "StepLR + CosineAnnealingLR",
+        "adamw": {"name": "StepLR", "step_size": 3, "gamma": 0.1},
+        "muon": {"name": "CosineAnnealingLR", "T_max": 10, "eta_min": 0},
+    }
+    assert (turned, turned.id) == (schedule, schedule.id)
+    assert parts_of(schedule)["adamw"] == Schedule("StepLR", {"step_size": 3, "gamma": 0.1})
+    assert ensemble_of([one, two]).schedule() == Schedule(CONSTANT)
+
+
+def test_the_optimizers_are_described_by_name() -> None:
+    """Each hyper-parameter has the name of its optimizer."""
+    described = ensemble_of({"muon": sgd(), "adamw": adam()}).optimizer()
+
+    assert described["name"] == "Adam + SGD"
+    assert (described["muon.name"], described["adamw.name"]) == ("SGD", "Adam")
+    assert (described["muon.lr"], described["adamw.lr"]) == (0.5, 0.25)

@@ -1,0 +1,131 @@
+"""LR013: blocks that end without a step, and optimizers of several that never step."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from types import ModuleType
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import StepLR
+
+NEVER = "no step of the SGD was seen, nor one of any other optimizer."
+
+
+def test_another_optimizer_steps(training, track, messages) -> None:
+    """If another optimizer steps instead, the message names its class and its steps."""
+    task = training()
+    other = torch.optim.Adam(task.model.parameters())
+    with track(task.optimizer):
+        for _ in range(3):
+            task.backward()
+            other.step()
+
+    assert messages() == {
+        "LR013": "no step of the SGD was seen, but 1 other optimizer (Adam) made 3 steps."
+    }
+
+
+def test_optimizers_step_inside_backward(training, track, messages) -> None:
+    """If one optimizer for each parameter steps in a backward hook, the message says so."""
+    task = training()
+    inner = {p: torch.optim.SGD([p], lr=0.01) for p in task.model.parameters()}
+    for parameter in inner:
+        parameter.register_post_accumulate_grad_hook(lambda p: inner[p].step())
+    with track(task.optimizer):
+        task.backward()
+
+    assert messages() == {
+        "LR013": "no step of the SGD was seen, but 2 other optimizers (SGD) made 2 steps inside "
+        "backward()."
+    }
+
+
+def test_nothing_steps(training, track, messages) -> None:
+    """Weights that are changed by hand show no steps."""
+    task = training()
+    with track(task.optimizer):
+        task.backward()
+
+    assert messages() == {"LR013": NEVER}
+
+
+def test_the_step_is_compiled(training, track, messages) -> None:
+    """A step that torch.compile has compiled is named as the reason."""
+    task = training()
+    torch._dynamo.reset()
+    step = torch.compile(lambda: task.optimizer.step(), backend="eager")
+    with warnings.catch_warnings(), track(task.optimizer):
+        warnings.simplefilter("ignore")  # of torch's own compiler
+        for _ in range(2):
+            task.backward()
+            step()
+    torch._dynamo.reset()
+
+    assert messages() == {
+        "LR013": "no step of the SGD was seen: torch.compile compiled its step, and compiled steps "
+        "call no hooks."
+    }
+
+
+def test_an_engine_may_step(training, track, messages, monkeypatch) -> None:
+    """Where an engine is imported, it is named as the probable reason."""
+    monkeypatch.setitem(sys.modules, "deepspeed", ModuleType("deepspeed"))
+    with track(training().optimizer):
+        pass
+
+    assert messages() == {
+        "LR013": "no step of the SGD was seen: an engine of deepspeed probably steps instead."
+    }
+
+
+def test_an_own_step_is_enough(training, track, messages) -> None:
+    """A block with a single step of its own has no such diagnosis."""
+    task = training()
+    other = torch.optim.Adam(task.model.parameters())
+    with track(task.optimizer):
+        task.step()
+        other.step()
+
+    assert messages() == {}
+
+
+def test_a_block_that_raises_is_not_diagnosed(training, track, histories) -> None:
+    """An exception before the first step is reason enough."""
+    with pytest.raises(ZeroDivisionError), track(training().optimizer):
+        raise ZeroDivisionError
+
+    assert [history.run.diagnoses for history in histories()] == [()]
+
+
+def test_diagnoses_name_the_optimizer(track, messages) -> None:
+    """Of several optimizers, a diagnosis of a scheduler or of a missing step names the one."""
+    weights = [torch.nn.Parameter(torch.ones(())) for _ in range(3)]
+    both = {f"net{at}": torch.optim.SGD([w], lr=0.1) for at, w in enumerate(weights)}
+    schedulers = {name: StepLR(both[name], 2) for name in both}
+    with track(both, schedulers):
+        for _ in range(6):
+            (weights[0] + weights[1]).backward()
+            both["net0"].step()
+            both["net1"].step()
+            schedulers["net0"].step()
+
+    assert messages() == {
+        "LR001": "net1: StepLR was never stepped: the learning rate stayed at 0.1 for all 6 "
+        "optimizer steps.",
+        "LR013": "net2: no step of this optimizer was seen, although the others made steps.",
+    }
+
+
+def test_a_loss_that_another_block_has_is_not_missing(training, track, histories) -> None:
+    """If two blocks share each backward pass, the second one's missing loss is no diagnosis."""
+    task = training()
+    first, second = (torch.optim.SGD([p], lr=0.1) for p in task.model.parameters())
+    with track(first, prefix="a/"), track(second, prefix="b/"):
+        for _ in range(6):
+            task.backward()
+            first.step()
+            second.step()
+
+    assert [history.run.diagnoses for history in histories()] == [(), ()]
