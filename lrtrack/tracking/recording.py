@@ -28,6 +28,7 @@ from lrtrack.tracking.live_diagnoses import LiveDiagnoses, print_diagnoses
 from lrtrack.tracking.live_summary import LiveSummary
 from lrtrack.tracking.options import Options
 from lrtrack.tracking.resume import ResumedRun
+from lrtrack.tracking.returns import Returns
 from lrtrack.tracking.upload_monitor import UploadMonitor
 from lrtrack.tracking.user_metrics import numbers
 
@@ -63,7 +64,6 @@ class Recording:
         self.run: Run = resumed.run
         self.suggestions: dict[str, float] = {}
         self._options = options
-        self._resumed_at = resumed.last_step
         self._layout = layout
         self._trackers = trackers
         self._snapshot = snapshot
@@ -79,17 +79,15 @@ class Recording:
         self.capture = StepCapture(
             unwrap(options.optimizer),
             options.scheduler,
-            on_plateau=self._record_plateau_metric,
+            on_plateau=lambda value: self.amend({"plateau_metric": value}),
             norms=options.norms,
             model=options.model,
             every=options.every,
             capture_loss=options.capture_loss,
         )
-        self.capture.step = resumed.last_step
-        if resumed.table is not None:
-            count = f"{self.run.prefix}loss_count"
-            self.capture.counts.counting = count in resumed.table.column_names
-        self._diagnoses = LiveDiagnoses(self.run, self.capture, options.capture_loss, resumed.table)
+        self._returns = Returns(options, resumed, self.capture)
+        self.capture.loads.on_return = self._return
+        self._diagnoses = LiveDiagnoses(self.run, self.capture, options.capture_loss, resumed)
 
     def open(self, is_abandoned: Callable[[], bool]) -> None:
         """Open the journal, start the upload and install the hooks.
@@ -106,6 +104,7 @@ class Recording:
             is_abandoned,
         )
         if self._journal is not None:
+            self._returns.journal, self._diagnoses.journal = self._journal, self._journal.path
             in_process = {t.name: t for t in self._trackers if not t.portable}
             courier = Courier(self._layout, self.run.id, in_process, self._snapshot)
             self._uploads = UploadMonitor(self.run, self._layout, self._journal.path, courier)
@@ -120,6 +119,7 @@ class Recording:
         if self._journal is None or self._uploads is None or not self.is_owner():
             return
         try:
+            self._returns.store_pace()
             self._journal.close(state, **self._results(self._journal, state))
             guards = self._open_run_guards.items()
             skipped = {name for name, guard in guards if not guard.leave()}
@@ -153,7 +153,7 @@ class Recording:
 
     def recorder(self) -> OnStep:
         """The function that takes a step's record, in as little time as possible."""
-        fork_count, resumed_at = self._fork_count, self._resumed_at
+        fork_count, resumed_at = self._fork_count, self._returns.last_step
         prefix = self.run.prefix
         append = self._journal.appended if self._journal is not None else None
 
@@ -180,9 +180,8 @@ class Recording:
 
     def tracker_id(self) -> str:
         """The run's id in its first tracker; lrtrack's own id if it cannot be known in time."""
-        first = self.run.targets[0] if self.run.targets else None
-        if self._tracker_id is None and first is not None and first.joined:
-            self._tracker_id = first.run_id
+        if self._tracker_id is None and self.run.targets and self.run.targets[0].joined:
+            self._tracker_id = self.run.targets[0].run_id
         if self._tracker_id is None:
             cursor = self._first_cursor()
             remote_id = cursor.remote_id if cursor is not None else None
@@ -213,6 +212,7 @@ class Recording:
     def write_to_disk(self) -> None:
         """Write everything recorded so far to the journal's file."""
         if self._journal is not None and self.is_owner():
+            self._returns.store_pace()
             self._journal.flush()
 
     def flush(self) -> None:
@@ -238,9 +238,6 @@ class Recording:
     def is_owner(self) -> bool:
         """Whether this process writes the run: a forked child has the hooks, not the journal."""
         return self._fork_count == _fork_count
-
-    def _record_plateau_metric(self, value: float) -> None:
-        self.amend({"plateau_metric": value})
 
     def _results(self, journal: JournalWriter, state: State) -> dict[str, Any]:
         """What is known only at the end of the run; prints the diagnoses."""
@@ -279,8 +276,15 @@ class Recording:
         else:
             self.flush()
 
+    def _return(self, step: int, last: int, named: bool) -> None:
+        """Called before `step` is made, if a checkpoint was loaded after the step before."""
+        if self.is_owner() and self._returns.note(step, last, named, self._last_time):
+            self._last_time, self.capture.on_step = None, self.recorder()
+            self._diagnoses.is_rewound = True
+
     def _tick(self) -> None:
         """Called by the journal's thread a few times a second."""
+        self._returns.store_pace()
         if self._uploads is not None:
             self._uploads.tick()
         for guard in self._open_run_guards.values():

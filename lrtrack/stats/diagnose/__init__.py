@@ -1,4 +1,4 @@
-"""Diagnoses of a training: twelve rules, each with a code, its evidence and a hint.
+"""Diagnoses of a training: thirteen rules, each with a code, its evidence and a hint.
 
 thresholds.py           when a finding is worth reporting, with the reasons
 observations.py         facts that only the training process can observe
@@ -8,6 +8,7 @@ plateau.py              a replay of ReduceLROnPlateau on its metric
 rule.py                 the input and the result of a rule
 scheduler_rules.py      LR001-LR003, LR005, LR012: how the scheduler was stepped
 training_rules.py       LR004, LR006-LR011: how the training went
+rate_jumps.py           LR030: the learning rate where a training was continued
 
 A diagnosis is a mapping of texts: `"code"`, `"message"` (what happened, with numbers), `"hint"`
 (how to fix it), and `"prefix"` if the run's metrics have one. Runs of kind `FIND` are never
@@ -19,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lrtrack.records import TRAIN, History, Run, State
-from lrtrack.stats.diagnose import scheduler_rules, training_rules
+from lrtrack.stats.diagnose import rate_jumps, scheduler_rules, training_rules
 from lrtrack.stats.diagnose.observations import Observations
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts
 from lrtrack.stats.diagnose.running_statistics import RunningStatistics
@@ -51,7 +52,8 @@ def diagnose(
     if run.kind != TRAIN:
         return ()
     facts = RunFacts(run.schedule, statistics, state is State.FINISHED, observations)
-    results = [rule(facts) for rule in (*scheduler_rules.RULES, *training_rules.RULES)]
+    rules = (*scheduler_rules.RULES, *training_rules.RULES, *rate_jumps.RULES)
+    results = [rule(facts) for rule in rules]
     diagnoses = [diagnosis for diagnosis in results if diagnosis is not None]
     if run.prefix:
         diagnoses = [{**diagnosis, "prefix": run.prefix} for diagnosis in diagnoses]

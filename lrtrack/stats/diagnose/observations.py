@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lrtrack.stats.diagnose.rate_jumps import RateJump
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Observations:
         unreached: names of the param groups that require gradients and got none in the block.
         loss_wanted: whether losses were to be captured.
         world_size: processes that train together.
+        jumps: large changes of the learning rate where the run was continued.
     """
 
     steps: int
@@ -38,3 +43,4 @@ class Observations:
     unreached: tuple[str, ...] = ()
     loss_wanted: bool = True
     world_size: int = 1
+    jumps: tuple[RateJump, ...] = ()
