@@ -91,7 +91,9 @@ def before(batches: Iterable[pa.RecordBatch], step: int) -> Iterator[pa.RecordBa
             yield kept
 
 
-def without(table: pa.Table, rewinds: Iterable[Rewind], prefix: str, others: Iterable[str]) -> Any:
+def without(
+    table: pa.Table, rewinds: Iterable[Rewind], prefix: str, others: Iterable[str]
+) -> pa.Table:
     """Return a table that a tracker kept, without the records that a block has abandoned.
 
     Args:

@@ -8,7 +8,14 @@ parsing.py  rebuilding these from journals and trackers, whose content is not tr
 
 from lrtrack.records.history import History, one_by_one
 from lrtrack.records.parsing import DIAGNOSIS, diagnoses_from, suggestions_from
-from lrtrack.records.rewind import Rewind, abandoned, rewind_of, rewinds_from, with_rewind
+from lrtrack.records.rewind import (
+    Rewind,
+    abandoned,
+    rewind_of,
+    rewinds_from,
+    rewinds_listed,
+    with_rewind,
+)
 from lrtrack.records.run import FIND, METHOD, TRAIN, Run, State, StepRecord, Target
 
 __all__ = [
@@ -27,6 +34,7 @@ __all__ = [
     "one_by_one",
     "rewind_of",
     "rewinds_from",
+    "rewinds_listed",
     "suggestions_from",
     "with_rewind",
 ]

@@ -54,7 +54,17 @@ def rewinds_from(data: Any) -> tuple[Rewind, ...]:
     """Read rewinds from a tracker; anything that is no rewind is dropped."""
     if not isinstance(data, list | tuple):
         return ()
-    return tuple(rewind for rewind in map(rewind_of, data) if rewind is not None)
+    names = ("step", "last", "time")
+    entries = (
+        dict(zip(names, entry, strict=False)) if isinstance(entry, list | tuple) else entry
+        for entry in data
+    )
+    return tuple(rewind for rewind in map(rewind_of, entries) if rewind is not None)
+
+
+def rewinds_listed(rewinds: Iterable[Rewind]) -> list[list[float]]:
+    """Rewinds as lists of step, last and time, for a tracker; `rewinds_from` reads them."""
+    return [[rewind.step, rewind.last, rewind.time] for rewind in rewinds]
 
 
 def with_rewind(rewinds: Sequence[Rewind], latest: Rewind) -> tuple[Rewind, ...]:

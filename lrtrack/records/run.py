@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from lrtrack.fields import JSON, flatten, plain
 from lrtrack.records import parsing
-from lrtrack.records.rewind import Rewind, abandoned, rewinds_from
+from lrtrack.records.rewind import Rewind, abandoned, rewinds_from, with_rewind
 from lrtrack.schedules import CONSTANT, Schedule
 
 
@@ -191,6 +191,12 @@ class Run:
             **flatten(self.config, "config."),
             **flatten(self.tags, "tags."),
         }
+
+    def rewound(self, rewind: Rewind) -> Run:
+        """The run after a return to an earlier step, which may be before it branched off."""
+        first = self.branched_at
+        first = None if first is None else min(first, rewind.step)
+        return replace(self, rewinds=with_rewind(self.rewinds, rewind), branched_at=first)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping; the inverse of `from_dict`."""

@@ -39,10 +39,13 @@ class Returns:
         self._schedule = describe(options.scheduler).id
         self._tracks = options.kind == TRAIN
         self._stored: dict[str, Any] = {}
+        self._latest = 0.0
         capture.step = resumed.last_step
         if resumed.course is not None and not resumed.is_branch:
             count = f"{resumed.run.prefix}loss_count"
             capture.counts.counting = count in resumed.course.table.column_names
+            times = resumed.course.table["time"].to_numpy()
+            self._latest = float(times.max(initial=0.0))
         if options.resume is not None:
             self._look_at_checkpoint(resumed)
 
@@ -75,7 +78,7 @@ class Returns:
             last = min(last, step - 1)
         self._is_recorded_elsewhere = self._is_branch = False
         self.last_step = min(self.last_step, step - 1)
-        when = max(time.time(), (latest or 0.0) + _APART)
+        when = max(time.time(), (latest or self._latest) + _APART)
         self.journal.rewind(Rewind(step, last, when))
         return True
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lrtrack.fields import shallow
-from lrtrack.records import TRAIN, Run, State, diagnoses_from, suggestions_from
+from lrtrack.records import TRAIN, Run, State, diagnoses_from, rewinds_from, suggestions_from
 from lrtrack.trackers import per_run, shared_runs
 from lrtrack.trackers.wandb import metadata
 
@@ -27,6 +27,7 @@ def run_from(wandb_run: Any, path: str) -> Run:
         }
     )
     device = _mapping(fields, "device")
+    first = per_run.step_of(fields.get("branched_at"))
     group = wandb_run.group or fields.get("group")
     config = {
         **_mapping(fields, "config"),
@@ -51,6 +52,9 @@ def run_from(wandb_run: Any, path: str) -> Run:
         kind=str(fields.get("kind") or TRAIN),
         suggestions=suggestions_from(fields.get("suggestion")),
         diagnoses=_diagnoses_of(blocks.values()),
+        rewinds=rewinds_from(fields.get("rewinds")),
+        parent=str(fields["parent"]) if first is not None and "parent" in fields else None,
+        branched_at=first,
     )
 
 
