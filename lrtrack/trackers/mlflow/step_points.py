@@ -68,13 +68,13 @@ def fetch_steps(mlflow: MlflowClient, mlflow_run: Any, prefix: str) -> pa.Table:
 
 def surviving(points: Iterable[Any], rewinds: Sequence[Rewind]) -> list[Any]:
     """The points of a metric without those that were abandoned, in the order of their times."""
-    kept = [
-        point
-        for point in points
-        # MLflow keeps whole milliseconds.
-        if not any(r.abandons(point.step, (point.timestamp + 0.5) / 1000) for r in rewinds)
-    ]
+    kept = [p for p in points if not is_abandoned(rewinds, p.step, p.timestamp)]
     return sorted(kept, key=lambda point: point.timestamp)
+
+
+def is_abandoned(rewinds: Iterable[Rewind], step: int, when: int) -> bool:
+    """Whether a point of MLflow is abandoned; `when` is in whole milliseconds since the epoch."""
+    return any(rewind.abandons(step, (when + 0.5) / 1000) for rewind in rewinds)
 
 
 def fetch_metrics(

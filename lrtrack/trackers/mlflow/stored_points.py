@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from lrtrack.records import Rewind
-from lrtrack.trackers.mlflow.step_points import surviving
+from lrtrack.trackers.mlflow.step_points import is_abandoned, surviving
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -64,14 +64,17 @@ class StoredPoints:
                 kept = surviving(history, rewinds)
                 self._earlier.setdefault(name, {metric.step for metric in kept})
         later = [p for p in points if p[3] not in self._earlier.get(p[0], ())]
-        return [p for p in later if not self._has(p)]
+        return [p for p in later if not self._has(p, rewinds)]
 
-    def _has(self, point: Point) -> bool:
-        """Whether MLflow has this very point, or its value is the latest one of its step."""
+    def _has(self, point: Point, rewinds: Sequence[Rewind]) -> bool:
+        """Whether MLflow has this very point, or its value is the one that counts at its step."""
         name, value, when, step = point
         stored = self._points[name].get(step, set())
-        latest = max((moment for moment, _ in stored), default=0)
-        return bool({(when, _exact(value)), (latest, _exact(value))} & stored)
+        latest = max(
+            (moment for moment, _ in stored if not is_abandoned(rewinds, step, moment)),
+            default=None,
+        )
+        return (when, _exact(value)) in stored or (latest, _exact(value)) in stored
 
 
 def _exact(value: float) -> str:
