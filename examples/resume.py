@@ -1,7 +1,7 @@
 """Go on from a checkpoint in the same run: start it twice. Then: lrtrack runs --experiment resume
 
 The first start breaks off two steps after its last checkpoint; the second makes these steps again,
-which are in the run already and are not written twice.
+in the place of those that the first one has recorded.
 """
 
 from pathlib import Path

@@ -37,7 +37,8 @@ class Stepping:
         self.scheduler: Any = next((part for part in schedulers if _count(part) is not None), None)
         self._optimizer = optimizer
         self._fresh = not getattr(optimizer, "_opt_called", False)  # torch's own flag
-        self.begun = self.at = self.position
+        self.begun = self.position
+        self.at: Any = self.begun
         self.moves = self.moved_at = self.early = 0
         self.jumps: Counter[int] = Counter()
 

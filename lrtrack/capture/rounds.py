@@ -21,7 +21,9 @@ from lrtrack.capture import torch_patches
 from lrtrack.capture.accumulation import LossCount
 from lrtrack.capture.device_scalars import hold_number
 from lrtrack.capture.ensemble import Ensemble
+from lrtrack.capture.loads import Loads
 from lrtrack.capture.member import Kept, Member
+from lrtrack.capture.observations import Stepping
 from lrtrack.capture.round_record import Round, named
 from lrtrack.capture.sharded import is_shared
 from lrtrack.capture.step_capture import OnStep, remove_hook
@@ -40,6 +42,7 @@ class Rounds:
     Attributes:
         made: rounds in which an optimizer has stepped since `attach`.
         members: the capture of each optimizer.
+        loads: to which step a loaded checkpoint of the first optimizer returns.
         counts: handles the number of backward calls behind a round's loss.
         on_step, on_change: called with each record, and with what changes in one that was passed
             on before its round had ended.
@@ -78,6 +81,7 @@ class Rounds:
         for member in self.members:
             member.unseen = unseen
             member.at = self._places[member.key]
+        self.loads = self.members[0].loads = Loads(self, self.members[0].optimizer)
         self._ensemble = ensemble
         self._on_plateau = on_plateau
         self._layers = norms == "layer"
@@ -100,6 +104,11 @@ class Rounds:
     def step(self, step: int) -> None:
         self.end()
         self._step = step
+
+    @property
+    def stepping(self) -> Stepping:
+        """How the first optimizer's scheduler is stepped."""
+        return self.members[0].stepping
 
     @property
     def accumulates(self) -> bool:
@@ -134,6 +143,8 @@ class Rounds:
     def begin(self, member: Member, here: Notes) -> int:
         """Prepare for a step of `member`; returns the `every` with which it is captured."""
         with self._lock:
+            if self.loads.is_loaded:  # whichever optimizer steps first
+                torch_patches.quietly("a loaded checkpoint", self.loads.settle)
             if here is not self._home and _pass() != -1:
                 self._adopt(here)
             skipped = self._skipped_in(here)

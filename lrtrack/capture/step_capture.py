@@ -25,6 +25,7 @@ from lrtrack.capture.closures import FirstEvaluation, with_closure
 from lrtrack.capture.device_scalars import Scalar, add, divide, hold_number, together
 from lrtrack.capture.effective_lr import effective_rate
 from lrtrack.capture.group_names import group_names
+from lrtrack.capture.loads import Loads
 from lrtrack.capture.momentum import decay_of, momentum_of, where_momentum_is
 from lrtrack.capture.nested_schedulers import nested
 from lrtrack.capture.norms import measure
@@ -49,6 +50,7 @@ class StepCapture:
             then added to the losses since the previous step.
         counts: handles the number of backward calls behind a loss.
         stepping: how the scheduler is stepped.
+        loads: to which step a loaded checkpoint returns.
         unreached: param groups without a gradient so far.
         unseen: steps of other optimizers before the first step.
 
@@ -86,6 +88,7 @@ class StepCapture:
         self._schedulers = list(nested(scheduler))
         self.stepping = Stepping(self._schedulers, optimizer)
         self._counting = self.stepping.scheduler
+        self.loads = Loads(self, optimizer)
         self.unreached = Unreached(optimizer.param_groups)
         self._waiting = self.unreached.waiting
         self.on_step = on_step
@@ -119,6 +122,7 @@ class StepCapture:
                 attendance.enter(self)
             torch_patches.start(self, self._optimizer)
             self.unseen.start()
+            self.loads.attach()
             self._optimizer.register_step_pre_hook(self._before)
             self._optimizer.register_step_post_hook(self._after)
             for scheduler in self._schedulers:
@@ -139,6 +143,7 @@ class StepCapture:
         remove_hook(getattr(self._optimizer, "_optimizer_step_post_hooks", {}), self._after)
         remove_hook(getattr(self._optimizer, "_optimizer_step_pre_hooks", {}), self._before)
         self.unseen.stop()
+        self.loads.detach()
         torch_patches.stop(self)
         attendance.leave(self, failed)
         torch_patches.quietly("the param groups", self.unreached.look_now)
@@ -162,11 +167,11 @@ class StepCapture:
         metrics: dict[str, Any] = {}
         self._metrics, self._skipped = metrics, False
         if (at := getattr(self._counting, "last_epoch", None)) != (stepping := self.stepping).at:
-            if self.made and type(at) is int and at - 1 == stepping.at:
+            if stepping.moved_at + 1 == self.made and type(at) is int and at - 1 == stepping.at:
                 stepping.at, stepping.moved_at = at, self.made
                 stepping.moves += 1
             else:
-                torch_patches.quietly("the scheduler", stepping.move, self.made)
+                torch_patches.quietly("the scheduler", self.loads.move)
         if "found_inf" in self._optimizer.__dict__:
             torch_patches.quietly("the gradient scaler", self._read_scaler)
         if not self._begun:

@@ -10,10 +10,13 @@ two threads never mix.
   so that they are seen however the user imported `clip_grad_norm_`
 - `GradScaler.scale`, `.step`: the unscaled loss; the end of a step, also of a skipped one
 - `ReduceLROnPlateau.step`: the metric it receives
+
+While a block has a scheduler, `load_state_dict` of its class is wrapped, too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import weakref
@@ -45,6 +48,11 @@ _told: set[str] = set()
 #: Ids of observed optimizers that a scaler has stepped or skipped.
 _attempted: set[int] = set()
 _undo: list[Callable[[], None]] = []
+#: Classes whose `load_state_dict` is wrapped.
+_loading: set[type] = set()
+_load_listeners: weakref.WeakKeyDictionary[Any, list[Callable[[], None]]] = (
+    weakref.WeakKeyDictionary()
+)
 _plateau_listeners: weakref.WeakKeyDictionary[Any, list[Callable[[float], None]]] = (
     weakref.WeakKeyDictionary()
 )
@@ -58,6 +66,7 @@ def start(capture: object, optimizer: torch.optim.Optimizer) -> None:
             return
         new_period()
         _told.clear()
+        _loading.clear()
         _replace(torch.autograd, "backward", _observed_backward)
         for owner, name, note in (
             (clip_grad, "_get_total_norm", _measured),
@@ -95,6 +104,27 @@ def stop_listening(scheduler: Any, listener: Callable[[float], None]) -> None:
     listeners = _plateau_listeners.get(scheduler, [])
     if listener in listeners:
         listeners.remove(listener)
+
+
+def listen_to_loads(scheduler: Any, listener: Callable[[], None]) -> None:
+    """Call `listener` after each `load_state_dict` of this scheduler, if that can be observed."""
+    owner = next((cls for cls in type(scheduler).__mro__ if "load_state_dict" in vars(cls)), None)
+    if owner is None:
+        return
+    try:
+        _load_listeners.setdefault(scheduler, []).append(listener)
+        with _lock:
+            if owner not in _loading:
+                _replace(owner, "load_state_dict", functools.partial(_observed, _scheduler_loaded))
+                _loading.add(owner)
+    except TypeError:  # a class that cannot be changed, or instances that cannot be referenced
+        return
+
+
+def stop_listening_to_loads(scheduler: Any, listener: Callable[[], None]) -> None:
+    """End `listen_to_loads`. Idempotent."""
+    with contextlib.suppress(TypeError, ValueError):
+        _load_listeners.get(scheduler, []).remove(listener)
 
 
 def quietly(what: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -256,6 +286,11 @@ def _scaler_stepped(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> No
         if any(optimizer is candidate for candidate in candidates):
             _attempted.add(id(optimizer))
             current_notes().end_step(optimizer)
+
+
+def _scheduler_loaded(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    for listener in list(_load_listeners.get(args[0], ())) if args else ():
+        listener()
 
 
 def _plateau_step(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

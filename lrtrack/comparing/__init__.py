@@ -1,5 +1,6 @@
 """`compare()`: read runs back from trackers and compare their schedules.
 
+branches.py    links runs that branched off others to their parents
 reading.py     reads an experiment's runs from one or several trackers
 comparison.py  what `compare()` returns: numbers that can be shown and saved
 dataframes.py  its figures and steps as pandas data frames

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lrtrack import settings
+from lrtrack.comparing.branches import with_parents
 from lrtrack.errors import LRTrackError, NothingFound, TrackerError
 from lrtrack.filters import Filter, filters_of, select
 from lrtrack.records import History
@@ -54,11 +55,13 @@ def fetch(
     )
     trackers = registry.resolve(tracker or None)
     runs: dict[str, History] = {}
+    every: list[History] = []
     absent: list[NothingFound] = []
     for source in trackers:
         own = query if takes_uri(source, trackers) else replace(query, uri=None)
         try:
             histories = list(_sound(source, own, progress))
+            every += histories
             for history in select(histories, query.filters, History.fields):
                 other = runs.get(history.run.id)
                 if other is None or history.steps.size > other.steps.size:
@@ -67,7 +70,7 @@ def fetch(
             absent.append(error)
     if len(absent) == len(trackers):
         raise absent[0] if len(absent) == 1 else NothingFound(" ".join(map(str, absent)))
-    return list(runs.values())
+    return with_parents(list(runs.values()), every)
 
 
 def takes_uri(tracker: object, trackers: Sequence[Tracker]) -> bool:

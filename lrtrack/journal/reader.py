@@ -5,47 +5,29 @@ from __future__ import annotations
 import fcntl
 import re
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 
 from lrtrack.errors import ForeignJournal, JournalError
 from lrtrack.journal import signature
 from lrtrack.journal.corruption import Damage
+from lrtrack.journal.course import Course, course_of
+from lrtrack.journal.course import merge as merge
+from lrtrack.journal.ending import Ending as Ending
+from lrtrack.journal.ending import ending_of as ending_of
 from lrtrack.journal.events import Entry, understood
 from lrtrack.journal.framing import FORMAT, HEAD, MAGIC, MAX_PAYLOAD, PREAMBLE, cut_off, decode
 from lrtrack.journal.layout import open_regular
-from lrtrack.records import Run, State, diagnoses_from, suggestions_from
+from lrtrack.records import Run
 
 #: Bytes read at once, which bounds memory on long journals. Nearly every frame is far smaller; for
 #: a larger one more is read, up to the largest frame.
 CHUNK = 16 * 2**20
 LARGEST = 2 * MAX_PAYLOAD
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a run says that it ended, and what is only known at its end: see `Run`."""
-
-    state: State
-    time: float
-    suggestions: Mapping[str, float] = field(default_factory=dict)
-    diagnoses: tuple[Mapping[str, str], ...] | None = None
-
-    @property
-    def tells(self) -> bool:
-        """Whether the end adds anything to what was known at the start."""
-        return bool(self.suggestions) or self.diagnoses is not None
-
-    def completed(self, run: Run) -> Run:
-        """Returns the run with what is only known at its end."""
-        return replace(run, suggestions=self.suggestions or run.suggestions,
-                       diagnoses=self.diagnoses)  # fmt: skip
 
 
 class JournalReader:
@@ -210,51 +192,16 @@ class JournalReader:
         return self.path.stat().st_size
 
     def table(self) -> tuple[pa.Table, Ending | None]:
-        """Returns all rows, merged to one per step in ascending order, and the ending if there is
-        one.
+        """Returns the surviving rows, merged to one per step in ascending order, and the ending if
+        there is one.
 
         Returns:
             A table with columns `step` int64, `time` float64, then one nullable float64 column per
             metric in order of appearance; and how the run ended, None if the journal does not say.
         """
-        batches: list[pa.RecordBatch] = []
-        ending = None
-        for entry in self.entries():
-            if entry.rows is not None:
-                batches.append(entry.rows)
-            elif entry.event is not None:
-                resumed = entry.event["event"] == "resume"
-                ending = ending_of(entry.event) or (None if resumed else ending)
-        return merge(batches), ending
+        course = self.course()
+        return course.table, course.ending
 
-
-def merge(batches: list[pa.RecordBatch]) -> pa.Table:
-    """Joins row batches into one table with one row per step; later values win."""
-    if not batches:
-        return pa.table({"step": pa.array([], pa.int64()), "time": pa.array([], pa.float64())})
-    tables = [pa.Table.from_batches([batch]) for batch in batches]
-    table = pa.concat_tables(tables, promote_options="default").combine_chunks()
-    steps = table["step"].to_numpy()
-    if np.all(np.diff(steps) > 0):
-        return table
-    unique, first, group = np.unique(steps, return_index=True, return_inverse=True)
-    columns = {"step": pa.array(unique), "time": pa.array(table["time"].to_numpy()[first])}
-    for name in table.column_names[2:]:
-        present = np.flatnonzero(table[name].is_valid().to_numpy())
-        source = np.full(len(unique), -1)
-        source[group[present]] = present  # of repeated indices numpy keeps the last one
-        indices = pa.array(source, pa.int64(), mask=source < 0)
-        columns[name] = table[name].combine_chunks().take(indices)
-    return pa.table(columns)
-
-
-def ending_of(event: dict[str, Any]) -> Ending | None:
-    """Returns the ending in an `end` event; None for other events."""
-    if event.get("event") != "end":
-        return None
-    try:
-        suggestions = suggestions_from(event.get("suggestions"))
-        diagnoses = diagnoses_from(event.get("diagnoses"))
-        return Ending(State(event["state"]), float(event["time"]), suggestions, diagnoses)
-    except (KeyError, TypeError, ValueError):
-        return Ending(State.FAILED, 0.0)
+    def course(self) -> Course:
+        """Returns everything that the whole journal says about its run's steps."""
+        return course_of(self.entries())

@@ -5,11 +5,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lrtrack.journal.events import event_frame
 from lrtrack.journal.step_rows import Columns, OnRows, Row, Settle, columns_of, encode_rows, sound
+from lrtrack.records import Rewind
+
+_NO_STEPS = np.array([], dtype=np.int64)
 
 
 class RowQueue:
@@ -32,7 +37,7 @@ class RowQueue:
         give_way: Callable[[], None],
         warn: Callable[[str, str, Exception], None],
     ) -> None:
-        self._rows: deque[Row] = deque()
+        self._rows: deque[Row | Rewind] = deque()
         self.append = self._rows.append  # a deque's own lock is enough, and costs nothing
         self._lock = threading.Lock()
         self._settle = settle
@@ -47,16 +52,22 @@ class RowQueue:
     def amend(self, step: int, when: float, metrics: Mapping[str, float]) -> None:
         """Adds metrics to the row of a step, or adds a row with them at the end."""
         with self._lock:
-            if self._rows and self._rows[-1][0] == step:
-                self._rows[-1][2].update(metrics)
+            last = self._rows[-1] if self._rows else None
+            if isinstance(last, tuple) and last[0] == step:
+                last[2].update(metrics)
             else:
                 self._rows.append((step, when, dict(metrics)))
 
-    def drop_oldest(self, count: int) -> None:
-        """Drops up to `count` rows."""
+    def rewind(self, rewind: Rewind) -> None:
+        """Abandons records before those that follow; it keeps its place among the rows."""
         with self._lock:
-            for _ in range(min(count, len(self._rows))):
-                self._rows.popleft()
+            self._rows.append(rewind)
+
+    def drop_oldest(self, count: int) -> None:
+        """Drops up to `count` rows, but no rewind: abandoned records would come back."""
+        with self._lock:
+            oldest = [self._rows.popleft() for _ in range(min(count, len(self._rows)))]
+            self._rows.extendleft(row for row in reversed(oldest) if isinstance(row, Rewind))
 
     def take(self, most_rows: int, most_values: int) -> Iterator[tuple[bytes, NDArray[np.int64]]]:
         """Takes all rows, as frames.
@@ -66,11 +77,24 @@ class RowQueue:
             most_values: roughly the most values in one frame.
 
         Returns:
-            Each frame, and its steps, shape (rows in it,).
+            Each frame, and its steps, shape (rows in it,): none for an event.
         """
         with self._lock:
-            rows = [self._rows.popleft() for _ in range(len(self._rows))]
+            waiting = [self._rows.popleft() for _ in range(len(self._rows))]
         self._give_way()
+        rows: list[Row] = []
+        for item in waiting:
+            if isinstance(item, Rewind):
+                yield from self._frames(rows, most_rows, most_values)
+                yield event_frame("rewind", asdict(item)), _NO_STEPS
+                rows = []
+            else:
+                rows.append(item)
+        yield from self._frames(rows, most_rows, most_values)
+
+    def _frames(
+        self, rows: list[Row], most_rows: int, most_values: int
+    ) -> Iterator[tuple[bytes, NDArray[np.int64]]]:
         width = max((len(metrics) for *_, metrics in rows), default=0) + 2
         size = max(1, min(most_rows, most_values // width))
         for at in range(0, len(rows), size):

@@ -50,6 +50,7 @@ class JournalWriter:
         appended: takes (step, time, metrics) as `append` does, at the cost of one call less.
         amend: takes the same, to add metrics to the step's record, or replace some, wherever that
             record is now.
+        rewind: takes a `Rewind`, which abandons records before those that follow, without waiting.
 
     Args:
         path: the journal file; created with mode 0600, or continued.
@@ -83,6 +84,7 @@ class JournalWriter:
         self._rows = RowQueue(settle, on_rows, self._give_way, self._trouble)
         self.appended = self._rows.append
         self.amend = self._rows.amend
+        self.rewind = self._rows.rewind
         self._told: set[str] = set()
         # Queues in C: Ctrl-C comes before an order is put or after it, and never in between.
         self._orders: SimpleQueue[_Order] = SimpleQueue()

@@ -1,12 +1,21 @@
 """The data that travels between the parts of lrtrack, without any behaviour of its own.
 
 run.py      `Run` (what a `with` block is), `Target` (where it goes), `State`, `StepRecord`
+rewind.py   `Rewind`: a return to an earlier step, which abandons the records after it
 history.py  `History`: a run with its steps, read back from a tracker
 parsing.py  rebuilding these from journals and trackers, whose content is not trusted
 """
 
 from lrtrack.records.history import History, one_by_one
 from lrtrack.records.parsing import DIAGNOSIS, diagnoses_from, suggestions_from
+from lrtrack.records.rewind import (
+    Rewind,
+    abandoned,
+    rewind_of,
+    rewinds_from,
+    rewinds_listed,
+    with_rewind,
+)
 from lrtrack.records.run import FIND, METHOD, TRAIN, Run, State, StepRecord, Target
 
 __all__ = [
@@ -15,11 +24,17 @@ __all__ = [
     "METHOD",
     "TRAIN",
     "History",
+    "Rewind",
     "Run",
     "State",
     "StepRecord",
     "Target",
+    "abandoned",
     "diagnoses_from",
     "one_by_one",
+    "rewind_of",
+    "rewinds_from",
+    "rewinds_listed",
     "suggestions_from",
+    "with_rewind",
 ]

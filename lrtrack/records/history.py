@@ -32,6 +32,8 @@ class History:
         ended: seconds since the epoch; None while the run is going.
         remote_id: the tracker's own id of the run; None where that is `run.id`.
         mapped: the memory-mapped file that the arrays are views of; None where they are not.
+        parent: the run that this one branched off, where it was read too; its steps before
+            `run.branched_at` are shared.
     """
 
     run: Run
@@ -45,6 +47,7 @@ class History:
     ended: float | None = None
     remote_id: str | None = None
     mapped: mmap.mmap | None = field(default=None, repr=False, compare=False)
+    parent: History | None = field(default=None, repr=False, compare=False)
 
     @property
     def id(self) -> str:

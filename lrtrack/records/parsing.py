@@ -23,11 +23,12 @@ _TEXT_OR_NONE: Types = (str, type(None))
 RUN: Mapping[str, Types] = {
     **dict.fromkeys(("id", "name", "prefix", "device_type", "device_name", "version"), TEXT),
     **dict.fromkeys(("host", "cwd", "source", "kind"), TEXT),
-    **dict.fromkeys(("experiment", "group"), _TEXT_OR_NONE),
+    **dict.fromkeys(("experiment", "group", "parent"), _TEXT_OR_NONE),
     **dict.fromkeys(("schedule", "optimizer", "config", "tags", "suggestions"), (dict,)),
     "credentials": (dict,),
     **dict.fromkeys(("world_size", "pid"), (int,)),
-    "seed": (int, type(None)),
+    "rewinds": (list, tuple),
+    **dict.fromkeys(("seed", "branched_at"), (int, type(None))),
     "started": (int, float),
     "targets": (list, tuple),
 }

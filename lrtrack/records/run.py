@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from lrtrack.fields import JSON, flatten, plain
 from lrtrack.records import parsing
+from lrtrack.records.rewind import Rewind, abandoned, rewinds_from, with_rewind
 from lrtrack.schedules import CONSTANT, Schedule
 
 
@@ -115,6 +116,9 @@ class Run:
         suggestions: learning rates that a run of kind `FIND` suggests, by method; set at its end.
         diagnoses: the diagnoses of a run of kind `TRAIN`, as mappings with the keys of `DIAGNOSIS`;
             None where it was never diagnosed, because it is still going or was killed.
+        rewinds: returns to earlier steps; known from the journal's events or from the tracker.
+        parent: the id of the run that this one branched off; None if it did not.
+        branched_at: the first step that belongs to this run and not to its parent.
     """
 
     id: str
@@ -141,6 +145,9 @@ class Run:
     kind: str = TRAIN
     suggestions: Mapping[str, float] = field(default_factory=dict)
     diagnoses: tuple[Mapping[str, str], ...] | None = None
+    rewinds: tuple[Rewind, ...] = ()
+    parent: str | None = None
+    branched_at: int | None = None
 
     def fields(self, **known: JSON) -> dict[str, JSON]:
         """The run as one flat mapping: the names that filters, groups, frames and reports use.
@@ -152,7 +159,8 @@ class Run:
         Returns:
             `run_id`, `name`, `schedule` (its name), `seed`, `group`, `experiment`, `kind`,
             `prefix`, `device.type`, `device.name`, `world_size`, `host`, `version`, `started`
-            (seconds since the epoch), then `scheduler.…` (with `scheduler.id`), `optimizer.…`,
+            (seconds since the epoch), `rewound` (the abandoned steps), `parent`, `branched_at`,
+            then `scheduler.…` (with `scheduler.id`), `optimizer.…`,
             `config.…` and `tags.…`, with dots between nested names. An unknown field is missing.
         """
         own = {
@@ -170,6 +178,9 @@ class Run:
             "host": self.host or None,
             "version": self.version or None,
             "started": self.started,
+            "rewound": abandoned(self.rewinds) or None,
+            "parent": self.parent,
+            "branched_at": self.branched_at,
             **known,
         }
         return {
@@ -181,13 +192,23 @@ class Run:
             **flatten(self.tags, "tags."),
         }
 
+    def rewound(self, rewind: Rewind) -> Run:
+        """The run after a return to an earlier step, which may be before it branched off."""
+        first = self.branched_at
+        first = None if first is None else min(first, rewind.step)
+        return replace(self, rewinds=with_rewind(self.rewinds, rewind), branched_at=first)
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready mapping; the inverse of `from_dict`."""
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
         data["schedule"] = self.schedule.to_dict()
         data["targets"] = [asdict(target) for target in self.targets]
+        data["rewinds"] = [asdict(rewind) for rewind in self.rewinds]
         if self.diagnoses is None:
             del data["diagnoses"]
+        for name in ("rewinds", "parent", "branched_at"):
+            if data[name] is None or data[name] == []:  # most runs have none
+                del data[name]
         return dict(plain(data))
 
     @classmethod
@@ -206,5 +227,6 @@ class Run:
         for name, digest in known.get("credentials", {}).items():
             parsing.check_types({name: digest}, {name: parsing.TEXT})
         known["diagnoses"] = parsing.diagnoses_from(known.get("diagnoses"))
+        known["rewinds"] = rewinds_from(known.get("rewinds"))
         known["targets"] = tuple(map(Target.from_dict, known.get("targets", ())))
         return cls(**known)

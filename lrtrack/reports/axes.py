@@ -87,7 +87,19 @@ def _clock(history: History) -> Ruler:
     origin = history.times[trained][0] if trained is not None and trained.any() else None
     seconds = history.times - (history.times[0] if origin is None else origin)
     # A clock that was set back must not make the curve go backwards.
-    return Ruler(history.steps.astype(np.float64), np.maximum.accumulate(seconds))
+    own = Ruler(history.steps.astype(np.float64), np.maximum.accumulate(seconds))
+    first = history.run.branched_at
+    if history.parent is None or first is None:
+        return own
+    earlier = _clock(history.parent)
+    shared = earlier.steps < first
+    if not shared.any():
+        return own
+    places = earlier.places[shared]
+    return Ruler(
+        np.concatenate((earlier.steps[shared], own.steps)),
+        np.concatenate((places, own.places + places[-1])),
+    )
 
 
 def _epochs(history: History) -> Ruler | None:

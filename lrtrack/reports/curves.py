@@ -177,12 +177,23 @@ def _bundle(
 
 
 def _line(history: History, metric: str, run: int, most: int) -> Line | None:
-    steps, values = series(history, metric)
-    if not steps.size:
+    if not history.series(metric)[0].size:
         return None
+    steps, values = _whole(history, metric)
     values = np.where(np.abs(values) < _LARGEST, values, np.nan)
     indices = extremes(values, most)
     return Line(run, steps[indices], values[indices])
+
+
+def _whole(history: History, metric: str) -> tuple[Steps, Values]:
+    """A run's records of a metric, after those that it shares with the run it branched off."""
+    steps, values = series(history, metric)
+    first = history.run.branched_at
+    if history.parent is None or first is None:
+        return steps, values
+    shared_steps, shared = _whole(history.parent, metric)
+    kept = shared_steps < first
+    return np.concatenate((shared_steps[kept], steps)), np.concatenate((shared[kept], values))
 
 
 def _averaged(counted: Sequence[Line], lines: Sequence[Line], least: float) -> Bundle:

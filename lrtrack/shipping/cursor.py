@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -29,6 +30,7 @@ class Cursor:
         damage: which part of the journal could not be read and was not delivered.
         missing: which part of a closed run its tracker does not have, why, and the fix.
         first: the step at which this block begins in the tracker's run, once that is known.
+        floor: the time from which on records count, after a return to an earlier step.
     """
 
     offset: int = 0
@@ -45,6 +47,7 @@ class Cursor:
     damage: str | None = None
     missing: str | None = None
     first: int | None = None
+    floor: float = 0.0
 
     @property
     def trouble(self) -> str | None:
@@ -76,6 +79,8 @@ class Cursor:
         )  # fmt: skip
         return (
             all(type(count) is int and count >= 0 for count in counts)
+            and type(self.floor) in (int, float)
+            and math.isfinite(self.floor)
             and all(isinstance(flag, bool) for flag in flags)
             and all(text is None or isinstance(text, str) for text in texts)
         )

@@ -10,15 +10,22 @@ from typing import Any
 
 from lrtrack.errors import DiskTrouble, JournalError, SinkLost, TrackerError
 from lrtrack.journal import overflow
+from lrtrack.journal.course import event_rewind
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
-from lrtrack.records import Run, StepRecord, Target
+from lrtrack.records import Rewind, Run, StepRecord, Target
 from lrtrack.shipping import temporary
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.run_end import RunEnd
-from lrtrack.shipping.step_numbering import counts_from_zero, shifted
+from lrtrack.shipping.step_numbering import (
+    counts_from_zero,
+    joined,
+    run_so_far,
+    shifted,
+    shifted_rewind,
+)
 from lrtrack.trackers.base import Sink, Tracker
-from lrtrack.trackers.hooks import KeepsTemporaryFiles
+from lrtrack.trackers.hooks import AbandonsSteps, KeepsTemporaryFiles
 from lrtrack.trackers.shared_runs import before
 
 #: Steps given to a tracker at once: enough to fill its requests, few enough to show progress.
@@ -39,11 +46,16 @@ Position = tuple[int, int]
 
 @dataclass(frozen=True)
 class Batch:
-    """Records that may be sent now, and where the cursor stands after them."""
+    """Records that may be sent now, and where the cursor stands after them.
+
+    Attributes:
+        rewind: abandons what was sent before, instead of any records.
+    """
 
     records: list[StepRecord]
     after: Position
     more: bool
+    rewind: Rewind | None = None
 
 
 class Delivery:
@@ -65,7 +77,7 @@ class Delivery:
         self._gate = layout.gate(run_id, target.tracker)
         self._shift: int | None = None
         self.cursor = Cursor.load(self._path)
-        sink = tracker.sink(self._reader.run, target, self.cursor.remote_id)
+        sink = tracker.sink(run_so_far(self._reader, self.cursor), target, self.cursor.remote_id)
         self._ending = RunEnd(self._reader, layout)
         if sink is not None and isinstance(sink, KeepsTemporaryFiles):
             sink.temporary = temporary.path_of(layout)
@@ -73,10 +85,10 @@ class Delivery:
         self._opened = False
         cursor = self.cursor
         if not cursor.closed and not self._reader.stands(cursor.offset, cursor.skip):
-            self._rewind()
+            self._start_over()
         cursor.doubtful = min(cursor.doubtful, self._reader.size())
         if self._sink is not None and not self._sink.durable and not self.cursor.closed:
-            self._rewind()
+            self._start_over()
 
     @property
     def run(self) -> Run:
@@ -147,7 +159,7 @@ class Delivery:
             return self._advance()
         except SinkLost:
             self._opened = False
-            self._rewind()
+            self._start_over()
             raise
         except OSError as error:
             if error.errno in PASSING:
@@ -173,7 +185,12 @@ class Delivery:
             doubt = self.cursor.doubt or self.target.continued
             doubt = doubt or self.cursor.offset < self.cursor.doubtful
             self._save(doubt=True)
-            sink.write(shifted(batch.records, self._first()), doubt)
+            sink.write(shifted(batch.records, self._first(), self.cursor.floor), doubt)
+        if batch.rewind is not None:
+            floor = batch.rewind.time
+            if isinstance(sink, AbandonsSteps):
+                floor = sink.rewind(shifted_rewind(batch.rewind, self._first()))
+            self._save(offset=batch.after[0], skip=0, floor=floor)
         if (self.cursor.offset, self.cursor.skip) != batch.after or self.cursor.error:
             offset, skip = batch.after
             self._save(offset=offset, skip=skip, doubt=offset < self.cursor.doubtful, **WELL)
@@ -199,7 +216,7 @@ class Delivery:
             durable = sink.durable
             remote = sink.open()
             if durable and not sink.durable:  # the process that held what was delivered is gone
-                self._rewind()
+                self._start_over()
             exists = self.cursor.remote_id is not None or remote.fresh
             # The run exists unexpectedly: its cursor was lost, or deleted.
             doubtful = self.cursor.doubtful if exists else self._reader.size()
@@ -223,12 +240,13 @@ class Delivery:
             closed=True, offset=size, skip=0, damage=self.damage, **{**WELL, "missing": missing}
         )
 
-    def _rewind(self) -> None:
+    def _start_over(self) -> None:
         """Starts again from the beginning; what was journalled so far may be in the tracker."""
         cursor = self.cursor
         if cursor.doubt or cursor.offset > 0:
             cursor.doubt, cursor.doubtful = True, self._reader.size()
         cursor.offset = cursor.skip = 0
+        cursor.floor = 0.0
 
     def _save(self, **changes: Any) -> None:
         """Changes the cursor on disk, and only then in memory: what is not saved has not
@@ -252,6 +270,11 @@ def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
     positions: list[Position] = []
     after, sealed = (cursor.offset, cursor.skip), 0
     for entry in reader.entries(cursor.offset):
+        if (rewind := event_rewind(entry.event)) is not None:
+            if not records:
+                return Batch([], (entry.end, 0), more=True, rewind=rewind)
+            kept = [record for record in records if record.step < rewind.step]
+            return Batch(joined(kept), (entry.start, 0), more=True)
         if entry.event is not None:
             after, sealed = (entry.end, 0), len(records)
             if positions:
@@ -272,16 +295,4 @@ def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
             records, positions = records[:keep], positions[:keep]
     more = len(records) > BATCH
     records, positions = records[:BATCH], positions[:BATCH]
-    return Batch(_joined(records), positions[-1] if positions else after, more)
-
-
-def _joined(records: list[StepRecord]) -> list[StepRecord]:
-    joined: list[StepRecord] = []
-    for record in records:
-        if joined and joined[-1].step == record.step:
-            joined[-1] = StepRecord(
-                record.step, joined[-1].time, {**joined[-1].metrics, **record.metrics}
-            )
-        else:
-            joined.append(record)
-    return joined
+    return Batch(joined(records), positions[-1] if positions else after, more)

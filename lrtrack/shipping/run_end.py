@@ -77,8 +77,9 @@ class RunEnd:
             TrackerUnavailable, TrackerError: the run could not be ended.
         """
         self._failures = []
-        table, end = self._reader.table()
-        run = end.completed(self._reader.run) if end else self._reader.run
+        course = self._reader.course()
+        table, end = course.table, course.ending
+        run = course.completed(self._reader.run)
         last = float(table["time"][-1].as_py()) if table.num_rows else run.started
         if table.num_rows:
             table = self._upload(sink, shifted_table(table, first))

@@ -1,4 +1,4 @@
-"""Converts a block's own step numbers, from 0, to those of a run with earlier blocks."""
+"""Converts a block's own records and steps to those of a tracker's run, with earlier blocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lrtrack.journal.reader import JournalReader
-from lrtrack.records import StepRecord
+from lrtrack.records import Rewind, Run, StepRecord
+from lrtrack.shipping.cursor import Cursor
 
 
 def counts_from_zero(reader: JournalReader) -> bool:
@@ -23,9 +24,29 @@ def counts_from_zero(reader: JournalReader) -> bool:
     return True
 
 
-def shifted(records: Sequence[StepRecord], by: int) -> list[StepRecord]:
-    """Returns the records, `by` steps later."""
-    return [replace(record, step=record.step + by) for record in records] if by else list(records)
+def shifted(records: Sequence[StepRecord], by: int, floor: float = 0.0) -> list[StepRecord]:
+    """Returns the records, `by` steps later and no earlier than `floor`."""
+    if not by and not floor:
+        return list(records)
+    return [replace(r, step=r.step + by, time=max(r.time, floor)) for r in records]
+
+
+def shifted_rewind(rewind: Rewind, by: int) -> Rewind:
+    """Returns a rewind of steps, `by` steps later."""
+    return replace(rewind, step=rewind.step + by, last=rewind.last + by)
+
+
+def run_so_far(reader: JournalReader, cursor: Cursor) -> Run:
+    """Returns the run, with the rewinds that the tracker has received."""
+    if not cursor.floor:
+        return reader.run
+    course = reader.course()
+    shift = (cursor.first or 0) if counts_from_zero(reader) else 0
+    known = [shifted_rewind(r, shift) for r in course.rewinds if r.time <= cursor.floor]
+    if known:  # the tracker may have needed a later time
+        known[-1] = replace(known[-1], time=cursor.floor)
+    first = course.completed(reader.run).branched_at
+    return replace(reader.run, rewinds=tuple(known), branched_at=first)
 
 
 def shifted_table(table: pa.Table, by: int) -> pa.Table:
@@ -34,3 +55,16 @@ def shifted_table(table: pa.Table, by: int) -> pa.Table:
         return table
     at = table.column_names.index("step")
     return table.set_column(at, "step", pc.add(table["step"], pa.scalar(by, pa.int64())))
+
+
+def joined(records: Sequence[StepRecord]) -> list[StepRecord]:
+    """Returns the records with neighbouring parts of one step joined."""
+    whole: list[StepRecord] = []
+    for record in records:
+        if whole and whole[-1].step == record.step:
+            whole[-1] = StepRecord(
+                record.step, whole[-1].time, {**whole[-1].metrics, **record.metrics}
+            )
+        else:
+            whole.append(record)
+    return whole

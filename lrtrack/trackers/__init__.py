@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         origin_of,
     )
     from lrtrack.trackers.hooks import (
+        AbandonsSteps,
         Access,
         CompletesRuns,
         GuardsOpenRuns,
@@ -101,6 +102,7 @@ _MODULES = {
         "origin_of",
     ),
     "lrtrack.trackers.hooks": (
+        "AbandonsSteps",
         "Access",
         "CompletesRuns",
         "GuardsOpenRuns",
@@ -125,6 +127,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "REPORT",
+    "AbandonsSteps",
     "Access",
     "AccessRefused",
     "CompletesRuns",

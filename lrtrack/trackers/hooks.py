@@ -13,6 +13,7 @@ A tracker has a hook by having its method or attribute; no base class is needed.
 | `GuardsOpenRuns` | watch the user's open run while lrtrack records into it |
 | `HintsAtOpenRuns` | point to an open run that was not joined |
 | `TakesSharedUri` | receive `tracking_uri` when several trackers are read |
+| `AbandonsSteps` (sink) | leave out the steps that a return to an earlier step abandons |
 | `CompletesRuns` (sink) | store what is only known at a run's end |
 | `KeepsTemporaryFiles` (sink) | keep temporary files where lrtrack removes them |
 """
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from lrtrack.records import Run, Target
+from lrtrack.records import Rewind, Run, Target
 from lrtrack.trackers.base import Publication, Query, Remote
 from lrtrack.trackers.shared_runs import Phase
 
@@ -210,6 +211,30 @@ class CompletesRuns(Protocol):
 
         Args:
             run: as it is known now.
+        """
+        ...
+
+
+@runtime_checkable
+class AbandonsSteps(Protocol):
+    """A sink that knows which of the stored records count, after a return to an earlier step.
+
+    Without this hook, a step that is made again gets further records, of which the later ones
+    replace the earlier ones, and the other abandoned steps stay.
+    """
+
+    def rewind(self, rewind: Rewind) -> float:
+        """Abandon the stored records of `rewind.step` and the steps after it. Idempotent.
+
+        A tracker that cannot delete notes the rewind with the run, and `histories` leaves out the
+        records that it abandons.
+
+        Args:
+            rewind: in the steps of the tracker's run.
+
+        Returns:
+            The time from which on records count, in seconds since the epoch: `rewind.time`, or a
+            later one where stored records are later. Records that follow have at least this time.
         """
         ...
 

@@ -93,7 +93,8 @@ def _runs(query: Query) -> Iterator[tuple[JournalReader, Run]]:
 
 def _history(reader: JournalReader, run: Run) -> History:
     alive = reader.alive()
-    table, ending = reader.table()
+    course = reader.course()
+    table, ending = course.table, course.ending
     if ending is not None:
         state, ended = ending.state, ending.time
     elif alive:
@@ -101,5 +102,6 @@ def _history(reader: JournalReader, run: Run) -> History:
     else:  # killed before it could record its end
         state = State.FAILED
         ended = float(table["time"][-1].as_py()) if table.num_rows else run.started
-    whole = run if ending is None else ending.completed(run)
-    return History(whole, state, LocalTracker.name, **history_table.arrays(table), ended=ended)
+    return History(
+        course.completed(run), state, LocalTracker.name, **history_table.arrays(table), ended=ended
+    )

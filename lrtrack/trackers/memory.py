@@ -12,7 +12,7 @@ import numpy as np
 from lrtrack.errors import NothingFound, unknown
 from lrtrack.filters import no_raw_filters, select
 from lrtrack.journal import history_table
-from lrtrack.records import History, Run, State, StepRecord, Target
+from lrtrack.records import History, Rewind, Run, State, StepRecord, Target
 from lrtrack.trackers.base import DEFAULT_EXPERIMENT, Progress, Query, Remote
 
 
@@ -120,6 +120,17 @@ class MemorySink:
                 before = steps.get(record.step, record)
                 merged = {**before.metrics, **record.metrics}
                 steps[record.step] = StepRecord(record.step, before.time, merged)
+
+    def rewind(self, rewind: Rewind) -> float:
+        """Delete the abandoned records."""
+        with self._tracker._lock:
+            stored = self._stored()
+            for step, record in list(stored.steps.items()):
+                if rewind.abandons(step, record.time):
+                    del stored.steps[step]
+            self._earlier = frozenset(step for step in self._earlier if step < rewind.step)
+            stored.run = stored.run.rewound(rewind)
+        return rewind.time
 
     def complete(self, run: Run) -> None:
         """Store the run as it is known now."""

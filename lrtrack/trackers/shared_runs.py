@@ -31,7 +31,8 @@ MOST = 16
 #: Names below `lrtrack` that have a meaning already, so that no scope may have them.
 _RESERVED = re.compile(
     r"phase\d+|version|device|world_size|optimizer|scheduler|schedule|seed|config|group|prefix|tags"
-    r"|kind|suggestions?|diagnoses|run_id|started|phases|parent|history|machine|report|step"
+    r"|kind|suggestions?|diagnoses|run_id|started|phases|parent|branched_at|rewound|rewinds"
+    r"|history|machine|report|step"
 )
 
 

@@ -21,7 +21,7 @@ from lrtrack.tracking import options as checks
 from lrtrack.tracking.exit_guard import Exit, on_left
 from lrtrack.tracking.options import Options
 from lrtrack.tracking.recording import Recording
-from lrtrack.tracking.resume import find_resumed
+from lrtrack.tracking.resume import ResumedRun, branched, find_resumed
 from lrtrack.tracking.run import TrackedRun
 
 #: Seconds to wait for the upload after Ctrl-C: users who press it want their prompt back.
@@ -77,7 +77,9 @@ def track(
             `"off"`.
         every: record each k-th optimizer step.
         capture_loss: whether to record the loss at `backward()`.
-        resume: id of a run to append to; steps already there are not written twice.
+        resume: id of a run to append to; steps already there are not written twice, and a state
+            loaded from an earlier step abandons those after it. With another `name` than that
+            run's, the block is a new run that branches off it.
         flush_timeout: seconds to wait at most for the upload at the end of the block.
 
     Returns:
@@ -145,10 +147,16 @@ class Block:
         # Only rank 0 writes, so only its trackers have to work.
         trackers = self._trackers if rank() == 0 else []
         snapshot = Snapshot.take(trackers)
-        run = checks.identity(options, self._settings, trackers)
-        run = replace(run, credentials=snapshot.credentials)
         layout = Layout(self._settings.directory)
-        resumed = find_resumed(layout, run, options.resume)
+        resumed = find_resumed(layout, options.prefix, options.resume)
+        branches = resumed is not None and options.name not in (None, resumed.run.name)
+        placed = replace(options, resume=None) if branches else options
+        run = checks.identity(placed, self._settings, trackers)
+        run = replace(run, credentials=snapshot.credentials)
+        if resumed is None:
+            resumed = ResumedRun(run)
+        elif branches:
+            resumed = branched(run, resumed)
         return Recording(options, resumed, layout, self._trackers, snapshot)
 
     def _exit(

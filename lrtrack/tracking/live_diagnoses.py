@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,8 +11,10 @@ import pyarrow as pa
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import StepCapture
 from lrtrack.capture.unseen import Unseen
-from lrtrack.errors import warn
+from lrtrack.errors import JournalError, warn
 from lrtrack.journal import history_table
+from lrtrack.journal.course import Course, before, merge
+from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run, State
 from lrtrack.schedules import CONSTANT, Schedule, parts_of
 from lrtrack.stats.diagnose import (
@@ -22,41 +25,51 @@ from lrtrack.stats.diagnose import (
     columns_of_part,
     diagnose,
 )
+from lrtrack.stats.diagnose.rate_jumps import RateJump, rate_jumps
 from lrtrack.tracking.captures import Capture
+from lrtrack.tracking.resume import ResumedRun
 
 
 class LiveDiagnoses:
     """Collects the statistics that one run's diagnoses need, and makes the diagnoses at its end.
 
+    Attributes:
+        journal: the run's journal, once it is open.
+        is_rewound: whether records that were counted are abandoned by now.
+
     Args:
         run: the run.
         capture: counts its steps.
         loss_wanted: whether losses are captured.
-        earlier: the records so far of a run that is resumed.
+        resumed: the run as its block found it.
     """
 
-    def __init__(
-        self, run: Run, capture: Capture, loss_wanted: bool, earlier: pa.Table | None
-    ) -> None:
+    def __init__(self, run: Run, capture: Capture, loss_wanted: bool, resumed: ResumedRun) -> None:
+        self.journal: Path | None = None
+        self.is_rewound = False
         self._run = run
         self._capture = capture
         self._loss_wanted = loss_wanted
+        self._resumed = resumed
         self._figures = RunningStatistics(run.schedule, run.prefix)
         self._parts: dict[str, tuple[Schedule, RunningStatistics]] = {}
-        self._add_parts()
-        if earlier is not None and earlier.num_rows:
-            arrays = history_table.arrays(earlier)
+        own = None if resumed.course is None or resumed.is_branch else resumed.course.table
+        self._start(own)
+
+    def _start(self, table: pa.Table | None) -> None:
+        """Begin with the records of a table."""
+        self._figures = RunningStatistics(self._run.schedule, self._run.prefix)
+        self._parts = {}
+        if isinstance(self._capture, Rounds):
+            schedules = parts_of(self._run.schedule)
+            for member in self._capture.members:
+                if member.name:
+                    schedule = schedules.get(member.name, Schedule(CONSTANT))
+                    self._parts[member.name] = schedule, RunningStatistics(schedule)
+        if table is not None and table.num_rows:
+            arrays = history_table.arrays(table)
             metrics, present = arrays["metrics"], arrays["present"]
             self.add(arrays["steps"], {n: (metrics[n], present[n]) for n in metrics})
-
-    def _add_parts(self) -> None:
-        if not isinstance(self._capture, Rounds):
-            return
-        schedules = parts_of(self._run.schedule)
-        for member in self._capture.members:
-            if member.name:
-                schedule = schedules.get(member.name, Schedule(CONSTANT))
-                self._parts[member.name] = schedule, RunningStatistics(schedule)
 
     def add(self, steps: Any, metrics: Any) -> None:
         """Add rows that are about to be written to the journal."""
@@ -66,6 +79,7 @@ class LiveDiagnoses:
 
     def at_end(self, state: State) -> tuple[Diagnosis, ...]:
         """Diagnose the run, after the hooks were removed and all rows were added."""
+        jumps = self._jumps_at_continuations()
         capture, parts = self._capture, {}
         if isinstance(capture, Rounds):
             for member in capture.members:
@@ -77,12 +91,38 @@ class LiveDiagnoses:
                 unobserved=_unobserved(capture.members[0].unseen),
                 loss_wanted=self._loss_wanted,
                 world_size=self._run.world_size,
+                jumps=jumps,
             )
         else:
-            whole = self._evidence(capture)
+            whole = self._evidence(capture, jumps)
         return diagnose(self._run, self._figures, state, whole, parts)
 
-    def _evidence(self, capture: StepCapture) -> Observations:
+    def _jumps_at_continuations(self) -> tuple[RateJump, ...]:
+        """Jumps of the rate; after returns, the statistics are made again without lost records."""
+        if self.journal is None or not (self.is_rewound or self._resumed.course is not None):
+            return ()
+        try:
+            course = JournalReader(self.journal).course()
+        except (JournalError, OSError):  # then the diagnoses are those of all records
+            return ()
+        if self.is_rewound:
+            self._start(course.table)
+        return self._jumps(course)
+
+    def _jumps(self, course: Course) -> tuple[RateJump, ...]:
+        """Jumps of the learning rate where the run, or its parent, was continued."""
+        table, breaks = course.table, course.breaks
+        if self._resumed.is_branch and self._resumed.course is not None and table.num_rows:
+            first = int(table["step"][0].as_py())
+            earlier = list(before(self._resumed.course.table.to_batches(), first))
+            table, breaks = merge([*earlier, *table.to_batches()]), (first, *breaks)
+        name = f"{self._run.prefix}lr"
+        if name not in table.column_names:
+            return ()
+        rates = table.filter(table[name].is_valid())
+        return rate_jumps(rates["step"].to_numpy(), rates[name].to_numpy(), breaks)
+
+    def _evidence(self, capture: StepCapture, jumps: tuple[RateJump, ...] = ()) -> Observations:
         stepping = capture.stepping
         repeats = {steps: count for steps, count in stepping.jumps.items() if steps > 1}
         return Observations(
@@ -101,6 +141,7 @@ class LiveDiagnoses:
             loss_wanted=self._loss_wanted,
             taken=capture.taken,
             world_size=self._run.world_size,
+            jumps=jumps,
         )
 
 

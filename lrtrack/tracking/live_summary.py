@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lrtrack.journal.course import course_of, event_rewind
 from lrtrack.journal.reader import JournalReader
 from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses, several_losses
 from lrtrack.stats.summary import final_count, loss_metrics, mean_of_last
@@ -35,12 +37,15 @@ class LiveSummary:
     """
 
     def __init__(self, path: Path, prefix: str) -> None:
-        self.last: dict[str, float] = {}
-        self.step = -1
         self._reader = JournalReader(path)
         self._offset = 0
         self._loss = prefix + LOSS
         self._count = prefix + COUNT
+        self._forget()
+
+    def _forget(self) -> None:
+        self.last: dict[str, float] = {}
+        self.step = -1
         self._losses = array("d")
         self._counts = array("d")
         self._steps = array("q")
@@ -51,6 +56,15 @@ class LiveSummary:
             self._offset = entry.end
             if entry.rows is not None:
                 self._add(entry.rows)
+            elif event_rewind(entry.event) is not None:
+                self._read_again()
+
+    def _read_again(self) -> None:
+        """Read everything so far without the steps that were abandoned."""
+        self._forget()
+        entries = takewhile(lambda entry: entry.end <= self._offset, self._reader.entries())
+        for batch in course_of(entries).table.to_batches():
+            self._add(batch)
 
     def loss(self, last: int | None = None) -> float | None:
         """Mean of the losses of the last `last` steps, or of the last 5 % of all losses.
@@ -72,7 +86,7 @@ class LiveSummary:
 
     def _add(self, rows: pa.RecordBatch) -> None:
         if len(rows):
-            self.step = rows["step"][-1].as_py()
+            self.step = max(self.step, rows["step"][-1].as_py())
         for name, column in zip(rows.schema.names[2:], rows.columns[2:], strict=True):
             values = column.drop_null()
             if len(values):

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from lrtrack.errors import JournalError, UsageError, notice, warn
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.open_runs import Member, OpenRun, open_run
-from lrtrack.journal.reader import Ending, JournalReader, ending_of
+from lrtrack.journal.reader import Ending, JournalReader
 from lrtrack.records import TRAIN, Target
 from lrtrack.settings import owns_process, working_directory
 from lrtrack.shipping.cursor import Cursor
@@ -168,13 +168,8 @@ def _after(chain: list[Member], layout: Layout, target: Target) -> Target:
 
 def _read_block(reader: JournalReader) -> tuple[Any, int, Ending | None]:
     """The run of a journal, its last step by its own count (-1 without one), and its ending."""
-    last, ending = -1, None
-    for entry in reader.entries():
-        if entry.rows is not None and len(entry.rows):
-            last = max(last, entry.rows["step"][-1].as_py())
-        elif entry.event is not None:
-            ending = ending_of(entry.event) or ending
-    return reader.run, last, ending
+    course = reader.course()
+    return reader.run, course.last, course.ending
 
 
 def announce(trackers: Sequence[Tracker], targets: Sequence[Target]) -> None:

@@ -28,6 +28,7 @@ from lrtrack.tracking.live_diagnoses import LiveDiagnoses, print_diagnoses
 from lrtrack.tracking.live_summary import LiveSummary
 from lrtrack.tracking.options import Options
 from lrtrack.tracking.resume import ResumedRun
+from lrtrack.tracking.returns import Returns
 from lrtrack.tracking.upload_monitor import UploadMonitor
 from lrtrack.tracking.user_metrics import numbers
 
@@ -63,7 +64,6 @@ class Recording:
         self.run: Run = resumed.run
         self.suggestions: dict[str, float] = {}
         self._options = options
-        self._resumed_at = resumed.last_step
         self._layout = layout
         self._trackers = trackers
         self._snapshot = snapshot
@@ -77,11 +77,9 @@ class Recording:
         self._rejected_names: set[str] = set()
         self._closed = False
         self.capture = captures.capture_of(options, self.amend)
-        self.capture.step = resumed.last_step
-        if resumed.table is not None:
-            count = f"{self.run.prefix}loss_count"
-            self.capture.counts.counting = count in resumed.table.column_names
-        self._diagnoses = LiveDiagnoses(self.run, self.capture, options.capture_loss, resumed.table)
+        self._returns = Returns(options, resumed, self.capture)
+        self.capture.loads.on_return = self._return
+        self._diagnoses = LiveDiagnoses(self.run, self.capture, options.capture_loss, resumed)
 
     def open(self, is_abandoned: Callable[[], bool]) -> None:
         """Open the journal, start the upload and install the hooks.
@@ -98,6 +96,7 @@ class Recording:
             is_abandoned,
         )
         if self._journal is not None:
+            self._returns.journal, self._diagnoses.journal = self._journal, self._journal.path
             in_process = {t.name: t for t in self._trackers if not t.portable}
             courier = Courier(self._layout, self.run.id, in_process, self._snapshot)
             self._uploads = UploadMonitor(self.run, self._layout, self._journal.path, courier)
@@ -112,6 +111,7 @@ class Recording:
         if self._journal is None or self._uploads is None or not self.is_owner():
             return
         try:
+            self._returns.store_pace()
             self._journal.close(state, **self._results(self._journal, state))
             guards = self._open_run_guards.items()
             skipped = {name for name, guard in guards if not guard.leave()}
@@ -149,7 +149,7 @@ class Recording:
         Args:
             append: takes its row; None: the journal adds the row.
         """
-        fork_count, resumed_at = self._fork_count, self._resumed_at
+        fork_count, resumed_at = self._fork_count, self._returns.last_step
         prefix = self.run.prefix
         if append is None and self._journal is not None:
             append = self._journal.appended
@@ -177,9 +177,8 @@ class Recording:
 
     def tracker_id(self) -> str:
         """The run's id in its first tracker; lrtrack's own id if it cannot be known in time."""
-        first = self.run.targets[0] if self.run.targets else None
-        if self._tracker_id is None and first is not None and first.joined:
-            self._tracker_id = first.run_id
+        if self._tracker_id is None and self.run.targets and self.run.targets[0].joined:
+            self._tracker_id = self.run.targets[0].run_id
         if self._tracker_id is None:
             cursor = self._first_cursor()
             remote_id = cursor.remote_id if cursor is not None else None
@@ -211,6 +210,7 @@ class Recording:
         """Write everything recorded so far to the journal's file."""
         if self._journal is not None and self.is_owner():
             captures.publish(self.capture)
+            self._returns.store_pace()
             self._journal.flush()
 
     def flush(self) -> None:
@@ -275,8 +275,17 @@ class Recording:
         else:
             self.flush()
 
+    def _return(self, step: int, last: int, named: bool) -> None:
+        """Called before `step` is made, if a checkpoint was loaded after the step before."""
+        if self.is_owner() and self._returns.note(step, last, named, self._last_time):
+            self._last_time = None
+            if self._journal is not None:
+                captures.connect(self.capture, self._journal, self.recorder)
+            self._diagnoses.is_rewound = True
+
     def _tick(self) -> None:
         """Called by the journal's thread a few times a second."""
+        self._returns.store_pace()
         if self._uploads is not None:
             self._uploads.tick()
         for guard in self._open_run_guards.values():

@@ -1,15 +1,14 @@
-"""Finds the journal of a run that is resumed."""
+"""Finds the journal of a run that is resumed, or that another run branches off."""
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import pyarrow as pa
 
 from lrtrack.errors import ForeignJournal, JournalError, warn
 from lrtrack.journal import overflow
+from lrtrack.journal.course import Course
 from lrtrack.journal.layout import Layout, read_json
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run
@@ -21,21 +20,23 @@ class ResumedRun:
 
     Attributes:
         run: the run.
-        last_step: the last step in its journal; -1 without one.
-        table: its records so far; None for a new journal.
+        last_step: the last step so far; -1 without one.
+        course: what its journal, or its parent's, holds so far; None without one.
+        is_branch: whether `course` is that of the run's parent, so that the run begins a journal.
     """
 
     run: Run
     last_step: int = -1
-    table: pa.Table | None = None
+    course: Course | None = None
+    is_branch: bool = False
 
 
-def find_resumed(layout: Layout, run: Run, run_id: str | None) -> ResumedRun:
-    """Look for the journal to append to.
+def find_resumed(layout: Layout, prefix: str, run_id: str | None) -> ResumedRun | None:
+    """Look for the journal to append to, or to branch off; None if there is none here.
 
     Args:
         layout: the journal directory.
-        run: the run of the block; returned as it is if there is no journal to append to.
+        prefix: of the block's metrics.
         run_id: the id of the run to resume, lrtrack's or the tracker's; None: none.
     """
     for path in _candidates(layout, run_id) if run_id else ():
@@ -43,18 +44,24 @@ def find_resumed(layout: Layout, run: Run, run_id: str | None) -> ResumedRun:
             overflow.merge(path)
         try:
             reader = JournalReader(path)
-            if reader.run.prefix != run.prefix:  # another optimizer of the same run
+            if reader.run.prefix != prefix:  # another optimizer of the same run
                 continue
-            table, _ = reader.table()
-            steps = table["step"]
+            course = reader.course()
             if reader.damage:
                 warn(f"{path} is {reader.damage}; the run continues without the damaged records.")
-            return ResumedRun(reader.run, int(steps[-1].as_py()) if len(steps) else -1, table)
+            return ResumedRun(reader.run, course.last, course)
         except ForeignJournal as error:
             warn(str(error))
         except JournalError:
             continue
-    return ResumedRun(run)
+    return None
+
+
+def branched(run: Run, parent: ResumedRun) -> ResumedRun:
+    """A new run that continues a copy of `parent`; its first step may turn out to be earlier."""
+    first = parent.last_step + 1
+    branch = replace(run, parent=parent.run.id, branched_at=first)
+    return ResumedRun(branch, parent.last_step, parent.course, is_branch=True)
 
 
 def _candidates(layout: Layout, run_id: str) -> list[Path]:

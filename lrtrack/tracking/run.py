@@ -91,7 +91,9 @@ class TrackedRun:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue counting at the checkpoint's step; `track(resume=…)` selects the run.
 
+        The next optimizer step abandons the records of later steps, if there are any.
+
         Args:
             state: the result of `state_dict`.
         """
-        self._recording.capture.step = int(state["step"])
+        self._recording.capture.loads.go_to(int(state["step"]))

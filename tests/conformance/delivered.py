@@ -85,7 +85,7 @@ def of_mlflow(store: str) -> dict[str, Points]:
             history = client.get_metric_history(run.info.run_id, name)
             pairs = [(point.step, _infinite(point.value)) for point in history]
             if not name.endswith(RUN_LEVEL):
-                points[name] = _once(name, pairs)
+                points[name] = _once(name, pairs, run.data.tags.get("lrtrack.rewound"))
     return runs_by_name
 
 
@@ -99,7 +99,7 @@ def of_wandb(server: Any) -> dict[str, Points]:
                 if "lrtrack/step" in row and not name.startswith(("_", "lrtrack/")):
                     pairs.setdefault(name, []).append((row["lrtrack/step"], float(value)))
         runs_by_name[_new(runs_by_name, run.name)] = {
-            n: _once(n, points) for n, points in pairs.items()
+            n: _once(n, points, run.config["lrtrack"].get("rewound")) for n, points in pairs.items()
         }
     return runs_by_name
 
@@ -157,9 +157,14 @@ def _new(found: dict[str, Points], name: str) -> str:
     return name
 
 
-def _once(name: str, pairs: list[tuple[int, float]]) -> dict[int, float]:
+def _once(name: str, pairs: list[tuple[int, float]], rewound: str | None) -> dict[int, float]:
+    """Returns the points; only of steps that were abandoned and made again, the latest counts."""
     points = dict(pairs)
-    assert len(points) == len(pairs), f"{name} has a step twice: {pairs}"
+    spans = [span.split("-") for span in (rewound or "").split(", ") if span]
+    again = {step for span in spans for step in range(int(span[0]), int(span[-1]) + 1)}
+    counted = [step for step, _ in pairs if step not in again]
+    assert len(counted) == len(points.keys() - again), f"{name} has a step twice: {pairs}"
+    assert len(pairs) - len(counted) <= 2 * len(again), f"{name} has a step too often: {pairs}"
     return points
 
 

@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).with_name("resumed.py")
 
 @case("resume in the same process")
 def same_process(truth: Truth) -> None:
-    """After a return to a checkpoint, steps are made again but keep their first record."""
+    """After a return to a checkpoint, steps that are made again replace their first record."""
     task = Task()
     optimizer = Adam(task.model.parameters(), lr=0.01)
     scheduler = CosineAnnealingLR(optimizer, 20)

@@ -22,7 +22,6 @@ class Truth:
         name: the run's name in the trackers.
         points: metric name → step → value.
         steps: how many steps were made.
-        recorded: steps before this one exist already and keep their values.
         others: further runs and blocks of the same case.
         told: codes of the diagnoses that the run must have.
     """
@@ -31,7 +30,6 @@ class Truth:
         self.name = name
         self.points: dict[str, dict[int, float]] = {}
         self.steps = 0
-        self.recorded = -1
         self.others: list[Truth] = []
         self.told: tuple[str, ...] = ()
         self.prefix = ""
@@ -58,9 +56,11 @@ class Truth:
         return other
 
     def roll_back(self, steps: int) -> None:
-        """Returns to where `steps` steps were made; what was recorded since stays."""
-        self.recorded = self.steps - 1
+        """Returns to where `steps` steps were made; what was recorded since is abandoned."""
         self.steps = steps
+        for values in self.points.values():
+            for step in [step for step in values if step >= steps]:
+                del values[step]
 
     def beside(self) -> Truth:
         """Returns the expectations of another block in the same run, under another prefix."""
@@ -89,7 +89,7 @@ class Truth:
 
     def put(self, mapping: dict[str, float] | None = None, **metrics: float) -> None:
         """Records metrics of the step to come; a second value replaces the first."""
-        if self.steps % self._every == 0 and self.steps > self.recorded:
+        if self.steps % self._every == 0:
             self._put(self.steps, {**(mapping or {}), **metrics})
 
     def after(self, mapping: dict[str, float] | None = None, **metrics: float) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lrtrack.stats.diagnose.rate_jumps import RateJump
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Observations:
         loss_wanted: whether losses were to be captured.
         taken: steps whose loss counts at an earlier step, as that of another block.
         world_size: processes that train together.
+        jumps: large changes of the learning rate where the run was continued.
     """
 
     steps: int
@@ -64,3 +69,4 @@ class Observations:
     loss_wanted: bool = True
     taken: int = 0
     world_size: int = 1
+    jumps: tuple[RateJump, ...] = ()

@@ -29,3 +29,6 @@ CALLS = 10
 #: LR012: share of optimizer steps before which the scheduler made several steps at once. Skipped
 #: optimizer steps and a loaded checkpoint cause a few of these.
 REPEATED = 0.5
+#: LR030: a change of the rate, as a share of its peak, and as a multiple of the largest other
+#: change between two records.
+JUMP, USUAL = 0.01, 2.0

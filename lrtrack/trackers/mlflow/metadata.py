@@ -10,6 +10,7 @@ from typing import Any
 
 from lrtrack.fields import flatten, text_of
 from lrtrack.records import FIND, METHOD, TRAIN, Run, State, StepRecord, diagnoses_from
+from lrtrack.records.rewind import abandoned, rewinds_listed
 from lrtrack.schedules import CONSTANT, Schedule
 from lrtrack.trackers.base import Publication
 
@@ -80,6 +81,12 @@ def tags(run: Run, scope: str = "") -> dict[str, str]:
     tags |= {f"{own}scheduler.{name}": text for name, text in run.schedule.flat().items()}
     names = {k: v for k, v in run.optimizer.items() if k.endswith(".name")}
     tags |= {f"{own}optimizer.{name}": str(text) for name, text in names.items()}
+    if run.rewinds:
+        tags[f"{own}rewinds"] = json.dumps(rewinds_listed(run.rewinds))
+        if steps := abandoned(run.rewinds):
+            tags[f"{own}rewound"] = steps
+    if run.parent is not None:
+        tags |= {f"{own}parent": run.parent, f"{own}branched_at": str(run.branched_at or 0)}
     if run.group is not None:
         tags["lrtrack.group"] = run.group
     if run.prefix:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lrtrack.fields import JSON, plain, text_of
-from lrtrack.records import Run, Target
+from lrtrack.records import Rewind, Run, Target, rewinds_from
 from lrtrack.schedules import Schedule
 from lrtrack.trackers import shared_runs
 from lrtrack.trackers.mlflow import metadata
@@ -159,6 +159,9 @@ class Content:
     config: dict[str, JSON]
     prefix: str
     id: str | None
+    rewinds: tuple[Rewind, ...] = ()
+    parent: str | None = None
+    branched_at: str | None = None
 
 
 def contents_of(tags: Mapping[str, str], params: Mapping[str, str]) -> list[Content]:
@@ -180,7 +183,23 @@ def _content(tags: Mapping[str, str], params: Mapping[str, str], scope: str) -> 
         config,
         tags.get(f"{own}prefix", ""),
         tags.get(f"{own}run_id"),
+        rewinds_of(tags, scope),
+        tags.get(f"{own}parent"),
+        tags.get(f"{own}branched_at"),
     )
+
+
+def rewinds_of(tags: Mapping[str, str], scope: str) -> tuple[Rewind, ...]:
+    """The rewinds of a block, as a run's tags list them."""
+    return rewinds_from(_json(tags.get(f"{metadata.name_prefix(scope)}rewinds")))
+
+
+def rewinds_by_prefix(tags: Mapping[str, str]) -> dict[str, tuple[Rewind, ...]]:
+    """The rewinds of each block in a run, by the prefix of its metrics."""
+    return {
+        tags.get(f"{metadata.name_prefix(scope)}prefix", ""): rewinds_of(tags, scope)
+        for scope in _scopes(tags)
+    }
 
 
 def schedule_of(tags: Mapping[str, str]) -> Schedule:

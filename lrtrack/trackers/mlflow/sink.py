@@ -15,17 +15,19 @@ import pyarrow as pa
 from lrtrack._optional import load
 from lrtrack.errors import PartRefused, PartUnavailable, TrackerError, TrackerUnavailable
 from lrtrack.journal import history_table
+from lrtrack.journal.course import without
 from lrtrack.journal.reader import merge
-from lrtrack.records import TRAIN, Run, State, StepRecord, Target
+from lrtrack.records import TRAIN, Rewind, Run, State, StepRecord, Target, with_rewind
 from lrtrack.settings import redact
 from lrtrack.trackers import shared_runs
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.mlflow import metadata
 from lrtrack.trackers.mlflow.errors import translate_errors
 from lrtrack.trackers.mlflow.run_lookup import find_or_create
-from lrtrack.trackers.mlflow.shared_run import Block, block_of
-from lrtrack.trackers.mlflow.step_points import download_history, fetch_steps
+from lrtrack.trackers.mlflow.shared_run import Block, block_of, rewinds_by_prefix, rewinds_of
+from lrtrack.trackers.mlflow.step_points import download_history, fetch_steps, surviving
 from lrtrack.trackers.mlflow.store import client, run_url
+from lrtrack.trackers.mlflow.stored_points import Point, StoredPoints
 from lrtrack.trackers.mlflow.throttle import writer_slot
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ METRICS, PARAMS, TAGS = 1000, 100, 100
 #: The system's errors for a directory that exists only on another machine.
 _REFUSED_PATH = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 
-Point = tuple[str, float, int, int]
+#: What the tags of a run say about the steps that are not its own, or not any more.
+_ORIGIN = ("rewinds", "parent", "branched_at")
 
 
 class MlflowSink:
@@ -52,9 +55,7 @@ class MlflowSink:
         self._target = target
         self._run_id = remote_id or target.run_id
         self._steps = 0  # from the columnar file
-        self._earlier: dict[str, set[int]] = {}  # metric → steps before this part of the run
-        #: Metric → (value, step) pairs that MLflow has; fetched if some may have arrived already.
-        self._stored_points: dict[str, set[tuple[str, int]]] = {}
+        self._stored = StoredPoints(target.continued)
 
     @property
     def _client(self) -> MlflowClient:
@@ -81,7 +82,7 @@ class MlflowSink:
             if self._target.joined or self._target.parent:  # the run's owner chose the experiment
                 name = self._client.get_experiment(mlflow_run.info.experiment_id).name
                 self._run = replace(self._run, experiment=name)
-            self._block = block = self._block_in(mlflow_run)
+            self._block = block = self._with_origin(self._block_in(mlflow_run), mlflow_run)
             params = mlflow_run.data.params
             missing = {name: text for name, text in block.params().items() if name not in params}
             tags = {n: t for n, t in block.tags(mlflow_run.data.tags).items()
@@ -100,11 +101,52 @@ class MlflowSink:
 
     def _block_in(self, mlflow_run: Any) -> Block:
         """Scope, phases and first step of this block in the MLflow run."""
-        return block_of(self._run, self._target, mlflow_run.data.tags, self._last_step)
+        rewinds = rewinds_by_prefix(mlflow_run.data.tags).get(self._run.prefix, ())
+        return block_of(
+            self._run, self._target, mlflow_run.data.tags, lambda: self._latest(rewinds)[0]
+        )
 
-    def _last_step(self) -> int:
+    def _latest(self, rewinds: Sequence[Rewind] = ()) -> tuple[int, float]:
+        """The last step that MLflow has with this block's prefix, and the latest time of one."""
         history = self._client.get_metric_history(self._id, metadata.key(f"{self._run.prefix}lr"))
-        return max((metric.step for metric in history), default=-1)
+        points = surviving(history, rewinds)
+        last = max((metric.step for metric in points), default=-1)
+        return last, max((metric.timestamp / 1000 for metric in points), default=0.0)
+
+    def _with_origin(self, block: Block, mlflow_run: Any) -> Block:
+        """The block with the rewinds that its tags list, and the parent by MLflow's own id."""
+        rewinds = rewinds_of(mlflow_run.data.tags, block.scope)
+        for rewind in self._run.rewinds:
+            rewinds = with_rewind(rewinds, rewind)
+        parent = self._run.parent
+        if parent is not None:
+            condition = f"tags.`{metadata.RUN_ID}` = '{parent}'"
+            experiments = [mlflow_run.info.experiment_id]
+            runs = self._client.search_runs(experiments, condition, max_results=1)
+            parent = str(runs[0].info.run_id) if runs else parent
+        self._run = replace(self._run, rewinds=rewinds, parent=parent)
+        return replace(block, run=self._run)
+
+    def rewind(self, rewind: Rewind) -> float:
+        """Note the abandoned steps in the run's tags: MLflow keeps every point."""
+        with self._writing():
+            mlflow_run = self._client.get_run(self._id)
+            border = int(rewind.time * 1000) / 1000
+            known = [r for r in self._run.rewinds if r.step == rewind.step and r.time >= border]
+            if known:  # the delivery has begun again
+                rewind = replace(rewind, time=max(rewind.time, known[0].time))
+            elif self._target.continued:  # the earlier points may come from another machine
+                last, latest = self._latest(self._run.rewinds)
+                time = max(rewind.time, latest + 0.002)
+                rewind = Rewind(rewind.step, max(rewind.last, last), time)
+            # Points have whole milliseconds, and so has the border between them.
+            noted = replace(rewind, time=int(rewind.time * 1000) / 1000)
+            self._run = self._run.rewound(noted)
+            block = self._block or self._block_in(mlflow_run)
+            self._block = replace(block, run=self._run)
+            self._log_all({}, self._block.tags(mlflow_run.data.tags))
+        self._stored.rewind(rewind.step)
+        return rewind.time
 
     def _may_describe(self, block: Block, tags: Mapping[str, str]) -> bool:
         """Whether this block may write the description.
@@ -124,17 +166,16 @@ class MlflowSink:
         points = metadata.metric_points(list(records))
         with self._writing():
             if not doubt:
-                self._stored_points.clear()
+                self._stored.clear()
                 self._log_points(points)
                 return
-            points = self._missing_points(points)
+            points = self._stored.missing(self._client, self._id, points, self._run.rewinds)
             try:
                 self._log_points(points)
             except BaseException:
-                self._stored_points.clear()  # some of it may have arrived
+                self._stored.clear()  # some of it may have arrived
                 raise
-            for point in points:
-                self._stored_points[point[0]].add((_exact(point[1]), point[3]))
+            self._stored.add(points)
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         """Store the run-level metrics, and end the run if lrtrack opened it, even if that failed.
@@ -181,7 +222,8 @@ class MlflowSink:
             mlflow_run = self._client.get_run(self._id)
             existing = mlflow_run.data.tags
             block = self._block or self._block_in(mlflow_run)
-            run = replace(run, experiment=self._run.experiment)
+            origin = {name: getattr(self._run, name) for name in _ORIGIN}
+            run = replace(run, experiment=self._run.experiment, **origin)
             course = shared_runs.course(run, block.phases)
             if self._target.joined or len(block.phases) > 1:
                 course = metadata.with_other_diagnoses(
@@ -231,10 +273,13 @@ class MlflowSink:
 
     def _earlier_blocks(self, mlflow_run: Any) -> pa.Table:
         """The steps of other blocks, from the stored file if it is complete, else from metrics."""
-        if mlflow_run.data.tags[metadata.HISTORY_ROWS] == metadata.NO_HISTORY:
+        tags = mlflow_run.data.tags
+        if tags[metadata.HISTORY_ROWS] == metadata.NO_HISTORY:
             return fetch_steps(self._client, mlflow_run, self._run.prefix)
         try:
-            return download_history(self._client, self._id)
+            table = download_history(self._client, self._id)
+            prefixes = rewinds_by_prefix(tags)
+            return without(table, self._run.rewinds, self._run.prefix, prefixes)
         except ValueError:
             return fetch_steps(self._client, mlflow_run, self._run.prefix)
 
@@ -252,18 +297,3 @@ class MlflowSink:
         for at in range(0, len(points), METRICS):
             batch = [metric(*point) for point in points[at : at + METRICS]]
             self._client.log_batch(self._id, metrics=batch)
-
-    def _missing_points(self, points: Sequence[Point]) -> list[Point]:
-        """The points that MLflow lacks; steps from before a continuation are not written again."""
-        for name in {point[0] for point in points} - self._stored_points.keys():
-            history = self._client.get_metric_history(self._id, name)
-            self._stored_points[name] = {(_exact(metric.value), metric.step) for metric in history}
-            if self._target.continued:
-                self._earlier.setdefault(name, {metric.step for metric in history})
-        later = [p for p in points if p[3] not in self._earlier.get(p[0], ())]
-        return [p for p in later if (_exact(p[1]), p[3]) not in self._stored_points[p[0]]]
-
-
-def _exact(value: float) -> str:
-    # As text, NaN equals NaN. MLflow's SQL store keeps infinities as the largest float64.
-    return repr(max(-1.7976931348623157e308, min(1.7976931348623157e308, float(value))))

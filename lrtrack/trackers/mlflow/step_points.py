@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from lrtrack._optional import load
 from lrtrack.errors import TrackerUnavailable
 from lrtrack.journal import history_table
 from lrtrack.journal.reader import merge
+from lrtrack.records import Rewind
+from lrtrack.trackers.mlflow.shared_run import rewinds_by_prefix
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,15 +62,41 @@ def download_history(mlflow: MlflowClient, run_id: str, root: str = "") -> pa.Ta
 def fetch_steps(mlflow: MlflowClient, mlflow_run: Any, prefix: str) -> pa.Table:
     """Fetch every step of a run from the metric API."""
     names = [name for name in mlflow_run.data.metrics if not _is_run_level(name, prefix)]
-    return fetch_metrics(mlflow, mlflow_run.info.run_id, names)
+    rewinds = rewinds_by_prefix(mlflow_run.data.tags)
+    return fetch_metrics(mlflow, mlflow_run.info.run_id, names, rewinds)
 
 
-def fetch_metrics(mlflow: MlflowClient, run_id: str, names: list[str]) -> pa.Table:
-    """Fetch some metrics of a run from the metric API."""
+def surviving(points: Iterable[Any], rewinds: Sequence[Rewind]) -> list[Any]:
+    """The points of a metric without those that were abandoned, in the order of their times."""
+    kept = [p for p in points if not is_abandoned(rewinds, p.step, p.timestamp)]
+    return sorted(kept, key=lambda point: point.timestamp)
+
+
+def is_abandoned(rewinds: Iterable[Rewind], step: int, when: int) -> bool:
+    """Whether a point of MLflow is abandoned; `when` is in whole milliseconds since the epoch."""
+    return any(rewind.abandons(step, (when + 0.5) / 1000) for rewind in rewinds)
+
+
+def fetch_metrics(
+    mlflow: MlflowClient,
+    run_id: str,
+    names: list[str],
+    rewinds: Mapping[str, Sequence[Rewind]] | None = None,
+) -> pa.Table:
+    """Fetch some metrics of a run from the metric API: the latest value of each step.
+
+    Args:
+        mlflow: a client of the store.
+        run_id: MLflow's run id.
+        names: the metrics.
+        rewinds: those of each block, by the prefix of its metrics.
+    """
     points: dict[int, dict[str, float]] = {}
     times: dict[int, float] = {}
     for name in names:
-        for metric in mlflow.get_metric_history(run_id, name):
+        prefix = max((p for p in rewinds or () if name.startswith(p)), key=len, default="")
+        own = (rewinds or {}).get(prefix, ())
+        for metric in surviving(mlflow.get_metric_history(run_id, name), own):
             points.setdefault(metric.step, {})[name] = _restore_infinity(metric.value)
             times.setdefault(metric.step, metric.timestamp / 1000)
     steps = sorted(points)

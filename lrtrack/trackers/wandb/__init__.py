@@ -10,6 +10,7 @@ open_run.py         waiting with uploads until the user's own steps in an open r
 service.py          the W&B service of the user's process, which holds its open runs
 shutdown.py         a limit on the wait for W&B's service when Python ends
 uploaded_rows.py    the rows that W&B has already
+arrival.py          checks that the server has what was sent
 history_file.py     the columnar file of a run with several blocks
 api.py              requests to W&B's API
 reading.py          reading a project

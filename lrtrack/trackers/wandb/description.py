@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrtrack.fields import shallow
-from lrtrack.records import TRAIN, Run, State, diagnoses_from, suggestions_from
+from lrtrack.records import TRAIN, Run, State, diagnoses_from, rewinds_from, suggestions_from
 from lrtrack.trackers import per_run
 from lrtrack.trackers.wandb import metadata
 
@@ -28,6 +28,7 @@ def _run(wandb_run: Any, path: str, fields: Mapping[str, Any], prefix: str, alon
     unknown = str(wandb_run.id) + ("" if alone else f"/{prefix}")
     optimizer = _mapping(fields, "optimizer")
     device = _mapping(fields, "device")
+    first = per_run.step_of(fields.get("branched_at"))
     group = wandb_run.group or fields.get("group")
     config = {
         **_mapping(fields, "config"),
@@ -52,6 +53,9 @@ def _run(wandb_run: Any, path: str, fields: Mapping[str, Any], prefix: str, alon
         kind=str(fields.get("kind") or TRAIN),
         suggestions=suggestions_from(fields.get("suggestion")),
         diagnoses=diagnoses_from(fields.get("diagnoses")),
+        rewinds=rewinds_from(fields.get("rewinds")),
+        parent=str(fields["parent"]) if first is not None and "parent" in fields else None,
+        branched_at=first,
     )
 
 

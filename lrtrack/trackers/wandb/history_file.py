@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from lrtrack.records import rewinds_from
+from lrtrack.trackers.wandb import metadata
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +31,23 @@ def earlier_blocks(
         except ValueError:  # a process was killed while it wrote the file
             expected = True
     return fetch_rows() if expected and fetch_rows is not None else None
+
+
+def surviving(table: pa.Table | None, command: Mapping[str, Any], config: Any) -> pa.Table | None:
+    """Leave out what a block has abandoned since it last stored the file.
+
+    Args:
+        table: the stored steps of all blocks.
+        command: the block's `prefix` and `rewinds`.
+        config: the run's config, which names the other blocks.
+    """
+    rewinds = rewinds_from(command["rewinds"])
+    if table is None or not rewinds:
+        return table
+    from lrtrack.journal.course import without
+
+    blocks = metadata.blocks_of(dict(config).get(metadata.CONFIG))
+    return without(table, rewinds, command["prefix"], blocks)
 
 
 def join(file: Path, parts: list[Path | pa.Table | None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from lrtrack.journal.history_table import MAX_TIME
 from lrtrack.journal.reader import merge
+from lrtrack.records import Rewind
 from lrtrack.trackers.per_run import number_of, step_of
 from lrtrack.trackers.wandb import metadata
 
@@ -21,11 +22,23 @@ _NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 OnOdd = Callable[[int, str], None]
 
 
-def fetch_steps(wandb_run: Any, on_odd: OnOdd = lambda count, reason: None) -> pa.Table:
-    """Fetch every row that lrtrack logged, except rows with an invalid step or time."""
+def fetch_steps(
+    wandb_run: Any,
+    on_odd: OnOdd = lambda count, reason: None,
+    rewinds: Mapping[str, Sequence[Rewind]] | None = None,
+) -> pa.Table:
+    """Fetch every row that lrtrack logged, except abandoned rows and invalid steps or times.
+
+    Args:
+        wandb_run: the run on the server.
+        on_odd: called if there are invalid rows.
+        rewinds: those of some blocks by prefix, in addition to what the run's config lists.
+    """
     points: dict[int, dict[str, float]] = {}
     times: dict[int, float] = {}
     odd: list[str] = []
+    config = wandb_run.config if isinstance(wandb_run.config, Mapping) else {}
+    rewinds = {**metadata.rewinds_by_prefix(config.get(metadata.CONFIG)), **(rewinds or {})}
     for row in wandb_run.scan_history(use_cache=False):
         if row.get(metadata.STEP) is None:
             continue  # logged by the user
@@ -34,12 +47,15 @@ def fetch_steps(wandb_run: Any, on_odd: OnOdd = lambda count, reason: None) -> p
             name = metadata.STEP if step is None else "_timestamp"
             odd.append(f"{name} is {json.dumps(row[name], default=str)[:80]}")
             continue
-        metrics = points.setdefault(step, {})
-        times.setdefault(step, when)
+        gone = {p for p, own in rewinds.items() if any(r.abandons(step, when) for r in own)}
         for name, value in row.items():
             number = _number(value)
-            if number is not None and name != metadata.STEP and not name.startswith("_"):
-                metrics[name] = number
+            if number is None or name == metadata.STEP or name.startswith("_"):
+                continue
+            if gone and max((p for p in rewinds if name.startswith(p)), key=len) in gone:
+                continue
+            points.setdefault(step, {})[name] = number
+            times.setdefault(step, when)
     if odd:
         on_odd(len(odd), odd[0])
     return _table_of(points, times)

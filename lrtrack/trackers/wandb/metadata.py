@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lrtrack.fields import plain, text_of
-from lrtrack.records import FIND, TRAIN, Run, Target
+from lrtrack.records import FIND, TRAIN, Rewind, Run, Target, abandoned, rewinds_from
+from lrtrack.records import rewinds_listed as rewinds_listed
 from lrtrack.schedules import CONSTANT, Schedule
 from lrtrack.trackers import shared_runs
 from lrtrack.trackers.shared_runs import Phase
@@ -34,6 +35,10 @@ def config(run: Run, target: Target | None = None) -> dict[str, Any]:
     fields = _block(shared_runs.course(run, phases), phases)
     if target is not None and target.parent is not None:
         fields["parent"] = target.parent
+    if run.parent is not None:
+        fields |= {"parent": run.parent, "branched_at": run.branched_at}
+    if run.rewinds:
+        fields |= {"rewound": abandoned(run.rewinds), "rewinds": rewinds_listed(run.rewinds)}
     scope = shared_runs.scope_of(run.prefix) if target is not None and target.joined else ""
     if scope:
         common = ("version", "device", "world_size", "started")
@@ -94,6 +99,12 @@ def blocks_of(config: Any) -> dict[str, Mapping[str, Any]]:
     if scoped and "scheduler" not in config:
         return scoped
     return {str(config.get("prefix") or ""): config, **scoped}
+
+
+def rewinds_by_prefix(config: Any) -> dict[str, tuple[Rewind, ...]]:
+    """The rewinds of each block in the value of the config key `lrtrack`, by its prefix."""
+    blocks = blocks_of(config)
+    return {prefix: rewinds_from(block.get("rewinds")) for prefix, block in blocks.items()}
 
 
 def phases_from(block: Mapping[str, Any], run_id: str) -> tuple[Phase, ...]:

@@ -20,8 +20,9 @@ from lrtrack.errors import TrackerError, TrackerUnavailable, UsageError, warn
 from lrtrack.settings import redact
 from lrtrack.trackers.base import REPORT, Publication, Query, Remote
 from lrtrack.trackers.wandb import destination
+from lrtrack.trackers.wandb.arrival import CHECKS, PAUSE
 from lrtrack.trackers.wandb.client_settings import failure
-from lrtrack.trackers.wandb.writer import CHECKS, FILE_ATTEMPTS, FILE_PAUSE, PAUSE
+from lrtrack.trackers.wandb.writer import FILE_ATTEMPTS, FILE_PAUSE
 
 #: W&B's id of the run. W&B resumes the existing run with this id.
 ID = "lrtrack-report"

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lrtrack.errors import PartRefused, SinkLost, TrackerError, TrackerUnavailable
 from lrtrack.journal import history_table
-from lrtrack.records import Run, State, StepRecord, Target
+from lrtrack.records import Rewind, Run, State, StepRecord, Target, rewinds_listed
 from lrtrack.settings import redact
 from lrtrack.trackers import shared_runs
 from lrtrack.trackers.base import Remote
@@ -122,14 +123,42 @@ class WandbSink:
             complete = self._target.continued
             shared = self._target.joined or bool(self._target.phases)
             rows = complete or bool(self._target.phases)
-            self._request("upload", path=str(history), name=name, complete=complete, shared=shared,
-                      rows=rows)  # fmt: skip
+            self._request(
+                "upload",
+                path=str(history),
+                name=name,
+                complete=complete,
+                shared=shared,
+                rows=rows,
+                rewinds=rewinds_listed(self._run.rewinds),
+                prefix=self._run.prefix,
+            )
+
+    def rewind(self, rewind: Rewind) -> float:
+        """Let the abandoned steps be logged again, and list them in the run's config."""
+        known = [r for r in self._run.rewinds if r.step == rewind.step and r.time >= rewind.time]
+        if known:  # the delivery has begun again
+            rewind = replace(rewind, time=known[0].time)
+        reply = self._request(
+            "rewind",
+            step=rewind.step,
+            last=rewind.last,
+            time=rewind.time,
+            continued=self._target.continued and not known,
+        )
+        rewind = Rewind(rewind.step, int(reply["last"]), float(reply["time"]))
+        self._run = self._run.rewound(rewind)
+        config = {metadata.CONFIG: metadata.config(self._run, self._target)}
+        self._request("describe", config=config)
+        return rewind.time
 
     def complete(self, run: Run) -> None:
         """Update the run's config, notes and diagnoses."""
         if self._pending == "close":  # they are stored already
             return
         notes = None
+        own = self._run
+        run = replace(run, rewinds=own.rewinds, parent=own.parent, branched_at=own.branched_at)
         if "WANDB_NOTES" not in self._environment:
             notes = metadata.notes(run, self._target)
         config = {metadata.CONFIG: metadata.config(run, self._target)}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lrtrack.trackers.per_run import number_of
 from lrtrack.trackers.wandb import metadata
 
 #: Seconds between two requests for a run in shared mode, until both show the same rows, and the
@@ -16,31 +18,53 @@ from lrtrack.trackers.wandb import metadata
 PAUSE, ATTEMPTS = 1.5, 12
 
 
-def metrics_by_step(fetch_run: Callable[[], Any]) -> dict[int, set[str]]:
-    """The names of the metrics that the server has at each step.
+@dataclass(frozen=True)
+class UploadedRow:
+    """A row that the server has.
+
+    Attributes:
+        time: seconds since the epoch; 0 if the row has none.
+        names: its metrics.
+    """
+
+    step: int
+    time: float
+    names: frozenset[str]
+
+
+def rows_of(fetch_run: Callable[[], Any]) -> list[UploadedRow]:
+    """The rows of lrtrack that the server has.
 
     Args:
         fetch_run: fetches the run from the server.
     """
+    return [
+        UploadedRow(row[metadata.STEP], number_of(row.get("_timestamp")) or 0.0, frozenset(row))
+        for row in fetch_run().scan_history(use_cache=False)
+        if isinstance(row.get(metadata.STEP), int)
+    ]
+
+
+def metrics_by_step(rows: Iterable[UploadedRow]) -> dict[int, set[str]]:
+    """The names of the metrics that the server has at each step."""
     names: dict[int, set[str]] = {}
-    for row in fetch_run().scan_history(use_cache=False):
-        if isinstance(row.get(metadata.STEP), int):
-            names.setdefault(row[metadata.STEP], set()).update(row)
+    for row in rows:
+        names.setdefault(row.step, set()).update(row.names)
     return names
 
 
-def settled_metrics_by_step(fetch_run: Callable[[], Any]) -> dict[int, set[str]]:
-    """The result of `metrics_by_step`, once no more rows arrive from an earlier process.
+def settled_rows_of(fetch_run: Callable[[], Any]) -> list[UploadedRow]:
+    """The result of `rows_of`, once no more rows arrive from an earlier process.
 
     In shared mode W&B appends every row; in other modes a row that is sent twice replaces itself.
 
     Raises:
         ConnectionError: rows keep arriving.
     """
-    latest = metrics_by_step(fetch_run)
+    latest = rows_of(fetch_run)
     for _ in range(ATTEMPTS):
         time.sleep(PAUSE)
-        before, latest = latest, metrics_by_step(fetch_run)
+        before, latest = latest, rows_of(fetch_run)
         if before == latest:
             return latest
     raise ConnectionError("the run still receives rows from another process")

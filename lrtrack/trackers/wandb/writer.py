@@ -13,20 +13,18 @@ import queue
 import shutil
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
+from lrtrack.records import rewinds_from
 from lrtrack.trackers.per_run import step_of
-from lrtrack.trackers.wandb import metadata, shutdown, uploaded_rows
+from lrtrack.trackers.wandb import arrival, metadata, shutdown, uploaded_rows
 from lrtrack.trackers.wandb.client_settings import Reply, failure
-from lrtrack.trackers.wandb.history_file import earlier_blocks, join
+from lrtrack.trackers.wandb.history_file import earlier_blocks, join, surviving
 
 #: Attempts to upload a file, and seconds between them; after that the run ends without the file.
 #: W&B's own values would keep the run open for a quarter of an hour.
 FILE_ATTEMPTS, FILE_PAUSE = 5, 5.0
-#: Checks for an uploaded file, and seconds between them: W&B may list it a little later.
-CHECKS, PAUSE = 3, 1.0
 
 
 class Writer:
@@ -36,7 +34,9 @@ class Writer:
         self._run: Any = None
         self._joined = False
         self._defined: set[str] = set()
+        self._uploaded: list[uploaded_rows.UploadedRow] = []
         self._stored: dict[int, set[str]] = {}
+        self._rewound = False
         self._last = -1
         self._last_names: set[str] = set()
         self._file: str | None = None
@@ -61,7 +61,7 @@ class Writer:
             # The run may exist although the cursor that recorded it is lost.
             again = command["again"] or (self._run.resumed and not self._joined)
             if again and not self._run.offline:
-                self._stored = self._fetch_stored()
+                self._fetch_stored()
             if command["rewritten"] and self._run.offline:
                 self._superseded = uploaded_rows.superseded_folders(
                     Path(self._run.dir).parent, command["id"]
@@ -125,11 +125,32 @@ class Writer:
         if self._joined:
             self._describe(command)
 
-    def _fetch_stored(self) -> dict[int, set[str]]:
-        """The names of the metrics that the server has at each step."""
-        if self._run.settings.mode == "shared":
-            return uploaded_rows.settled_metrics_by_step(self._on_server)
-        return uploaded_rows.metrics_by_step(self._on_server)
+    def _fetch_stored(self) -> None:
+        """Find out which rows the server has."""
+        shared = self._run.settings.mode == "shared"
+        fetch = uploaded_rows.settled_rows_of if shared else uploaded_rows.rows_of
+        self._uploaded = fetch(self._on_server)
+        self._stored = uploaded_rows.metrics_by_step(self._uploaded)
+
+    def rewind(self, command: dict[str, Any]) -> Reply:
+        """Let steps be logged again; reply with the last abandoned step and the time of the return.
+
+        W&B cannot delete rows. The later rows of a step count, by their `_timestamp`.
+        """
+        step, when, last = command["step"], command["time"], command["last"]
+        if command["continued"]:  # the earlier rows may come from another machine
+            when = max([when, *(row.time + 0.002 for row in self._uploaded)])
+            last = max([last, *(row.step for row in self._uploaded)])
+        kept = [row for row in self._uploaded if row.step < step or row.time >= when]
+        self._uploaded, self._stored = kept, uploaded_rows.metrics_by_step(kept)
+        self._last, self._last_names = min(self._last, step - 1), set()
+        self._rewound = True
+        return {"time": when, "last": last}
+
+    def describe(self, command: dict[str, Any]) -> Reply:
+        """Update the run's config."""
+        self._run.config.update(command["config"], allow_val_change=True)
+        return {}
 
     def _on_server(self) -> Any:
         """Fetch the run from W&B's server."""
@@ -177,10 +198,11 @@ class Writer:
                 return rows  # this run has no steps yet
             if (last := uploaded_rows.last_accepted(rows, self._initial_summary)) is not None:
                 return rows[last + 1 :]
-            if self._run.offline:
+            if self._run.offline and not self._rewound:
                 return [row for row in rows if row[0] > last_step]
         if not self._run.offline and not self._fetched_stored:
-            self._fetched_stored, self._stored = True, self._fetch_stored()
+            self._fetched_stored = True
+            self._fetch_stored()
         return rows
 
     def _define(self, names: dict[str, float]) -> None:
@@ -194,13 +216,15 @@ class Writer:
         """Store the columnar file with the run's files, merged with stored steps."""
         file, destination = Path(command["path"]), Path(self._run.dir) / command["name"]
         if command["complete"]:
-            join(file, [file, self._rows_on_server()])  # stored rows take precedence
+            stored = self._rows_on_server({command["prefix"]: rewinds_from(command["rewinds"])})
+            join(file, [file, stored])  # stored rows take precedence
         destination.parent.mkdir(parents=True, exist_ok=True)
         whole = destination.with_name(f".{destination.name}.{os.getpid()}")
         shutil.copy(file, whole)
         if command["shared"] and not command["complete"]:
             fetch = None if self._run.offline else self._rows_on_server
-            join(whole, [earlier_blocks(destination, command["rows"], fetch), whole])
+            earlier = earlier_blocks(destination, command["rows"], fetch)
+            join(whole, [surviving(earlier, command, self._run.config), whole])
         whole.replace(destination)
         self._file = command["name"]
         self._run.save(str(destination), base_path=self._run.dir, policy="now")
@@ -219,10 +243,10 @@ class Writer:
             self._run.summary[metadata.DIAGNOSES] = codes
         return {}
 
-    def _rows_on_server(self) -> Any:
+    def _rows_on_server(self, rewinds: Any = None) -> Any:
         from lrtrack.trackers.wandb import history_rows
 
-        return history_rows.fetch_steps(self._on_server())
+        return history_rows.fetch_steps(self._on_server(), rewinds=rewinds)
 
     def close(self, command: dict[str, Any]) -> Reply:
         """Store the summary, and end the run if lrtrack opened it."""
@@ -236,29 +260,10 @@ class Writer:
         for folder in self._superseded:
             shutil.rmtree(folder, ignore_errors=True)
         if last >= 0:
-            self._check_last_row(last)
-            if self._file is not None and not self._has_file(self._file):
+            arrival.check_last_row(self._on_server, run.id, last)
+            if self._file is not None and not arrival.has_file(self._on_server, self._file):
                 return {"missing": self._file}
         return {}
-
-    def _has_file(self, name: str) -> bool:
-        """Whether W&B has the file: its client drops failed uploads without an error."""
-        for _ in range(CHECKS):
-            try:
-                file = next(iter(self._on_server().files([name])), None)
-            except Exception as error:  # the run has ended, so this is no reason to fail
-                print(f"cannot check for {name}: {error}", file=sys.stderr)
-                return True
-            if file is not None and file.size:
-                return True
-            time.sleep(PAUSE)
-        return False
-
-    def _check_last_row(self, last: int) -> None:
-        """Check that W&B has the run's last row: its client drops rows without an error."""
-        stored = self._on_server().lastHistoryStep
-        if stored < last:
-            raise ConnectionError(f"run {self._run.id} has rows up to {stored} of {last}")
 
 
 def _commands() -> queue.Queue[dict[str, Any]]:

@@ -1,0 +1,93 @@
+"""Which count a scheduler had at which step, in little memory: most move at a regular pace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+#: The most segments that are stored; a schedule that moves at irregular steps has many.
+STORED = 64
+
+
+class Pace:
+    """The steps at which a scheduler's count rose.
+
+    A segment is `[start, count, stride, last]`: the count was `count` at the step `start` and rose
+    by 1 every `stride` steps, up to the step `last`. A stride of 0 means that it has not risen yet.
+
+    Attributes:
+        segments: in the order in which they were made; the last one is still open.
+
+    Args:
+        segments: those of an earlier process.
+    """
+
+    def __init__(self, segments: Iterable[Sequence[int]] = ()) -> None:
+        self.segments = [list(segment) for segment in segments]
+
+    def begin(self, step: int, count: int) -> None:
+        """Note the count at a step, after which anything known of later steps is void."""
+        kept = [segment for segment in self.segments if segment[0] < step]
+        for segment in kept[-1:]:
+            _, _, stride, last = segment
+            segment[3] = (
+                min(last, step - 1)
+                if stride < 2
+                else last - (max(0, -(-(last - step + 1) // stride)) * stride)
+            )
+        self.segments = [*kept, [step, count, 0, step]]
+
+    def rest(self, step: int) -> None:
+        """Note that the last segment has risen at each step up to `step`."""
+        last = self.segments[-1] if self.segments else None
+        if last is not None and last[2] < 2 and step > last[0]:
+            last[2:] = [1, step]
+
+    def move(self, step: int, count: int) -> None:
+        """Note that the count rose before a step, but not at the step before that or not by 1."""
+        if not self.segments:
+            self.segments.append([step, count, 0, step])
+            return
+        start, _, stride, last = segment = self.segments[-1]
+        regular = stride == 0 or step == last + stride
+        if count == _reached(segment) + 1 and regular:
+            segment[2:] = [stride or step - start, step]
+        else:
+            self.segments.append([step, count, 0, step])
+
+    def step_of(self, count: int) -> int | None:
+        """The step at which the count was `count` first, latest course first; None if unknown."""
+        for segment in reversed(self.segments):
+            start, first, stride, _ = segment
+            is_open = segment is self.segments[-1] and stride > 0
+            if first <= count and (is_open or count <= _reached(segment)):
+                return start + stride * (count - first)
+        for earlier, later in zip(self.segments[-2::-1], self.segments[:0:-1], strict=True):
+            if _reached(earlier) < count < later[1]:  # it rose by several at once
+                return later[0]
+        return None
+
+    def stored(self) -> list[list[int]]:
+        """The latest segments, for a journal."""
+        return [list(segment) for segment in self.segments[-STORED:]]
+
+
+def segments_from(data: Any) -> list[list[int]]:
+    """Read stored segments from a journal; none if one of them makes no sense."""
+    if not isinstance(data, list) or not all(map(_is_segment, data)):
+        return []
+    return [list(segment) for segment in data]
+
+
+def _is_segment(data: Any) -> bool:
+    if not isinstance(data, list) or len(data) != 4:
+        return False
+    if not all(type(number) is int and abs(number) < 2**53 for number in data):
+        return False
+    start, _, stride, last = data
+    return bool(0 <= start <= last and stride >= 0 and (stride > 0 or last == start))
+
+
+def _reached(segment: Sequence[int]) -> int:
+    start, first, stride, last = segment
+    return first + ((last - start) // stride if stride else 0)

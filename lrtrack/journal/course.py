@@ -1,0 +1,139 @@
+"""The surviving course of a run: what its journal holds after every return to an earlier step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lrtrack.journal.ending import Ending, ending_of
+from lrtrack.journal.events import Entry
+from lrtrack.records import Rewind, Run, rewind_of, with_rewind
+
+
+@dataclass(frozen=True)
+class Course:
+    """Everything that a journal says about the steps of its run.
+
+    Attributes:
+        table: `step` int64, `time` float64, then one nullable float64 column per metric in order of
+            appearance; one row per step, ascending, without abandoned records.
+        ending: how the run ended; None if the journal does not say.
+        rewinds: the returns to earlier steps.
+        breaks: the first recorded step after each resume and each return, ascending.
+        pace: the data of the latest `pace` event; None without one.
+    """
+
+    table: pa.Table
+    ending: Ending | None
+    rewinds: tuple[Rewind, ...] = ()
+    breaks: tuple[int, ...] = ()
+    pace: Mapping[str, Any] | None = None
+
+    @property
+    def last(self) -> int:
+        """The last recorded step; -1 without one."""
+        return int(self.table["step"][-1].as_py()) if self.table.num_rows else -1
+
+    def completed(self, run: Run) -> Run:
+        """Return the run with everything that the journal's events add to its description."""
+        run = run if self.ending is None else self.ending.completed(run)
+        first = run.branched_at
+        if first is not None:  # it may have been found out only when its checkpoint was loaded
+            first = min([first, *(rewind.step for rewind in self.rewinds)])
+        return replace(run, rewinds=self.rewinds, branched_at=first)
+
+
+def course_of(entries: Iterable[Entry]) -> Course:
+    """Read the course of a run from the entries of its whole journal."""
+    batches: list[pa.RecordBatch] = []
+    ending: Ending | None = None
+    rewinds: tuple[Rewind, ...] = ()
+    breaks: list[int] = []
+    pace = None
+    begins, top = False, -1
+    for entry in entries:
+        if entry.rows is not None:
+            batches.append(entry.rows)
+            steps = entry.rows["step"].to_numpy()
+            if begins and (steps > top).any():  # others amend the step before
+                breaks.append(int(steps[steps > top][0]))
+                begins = False
+            top = max(top, int(steps.max()))
+            continue
+        event = entry.event or {}
+        resumed = event.get("event") == "resume"
+        ending = ending_of(event) or (None if resumed else ending)
+        begins = begins or resumed
+        pace = event if event.get("event") == "pace" else pace
+        if (rewind := event_rewind(event)) is not None:
+            batches = list(before(batches, rewind.step))
+            rewinds = with_rewind(rewinds, rewind)
+            breaks = [step for step in breaks if step < rewind.step]
+            begins, top = True, rewind.step - 1
+    return Course(merge(batches), ending, rewinds, tuple(breaks), pace)
+
+
+def event_rewind(event: Mapping[str, Any] | None) -> Rewind | None:
+    """The rewind that an event describes; None for other events."""
+    return rewind_of(event) if event is not None and event.get("event") == "rewind" else None
+
+
+def before(batches: Iterable[pa.RecordBatch], step: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of steps before `step`."""
+    for batch in batches:
+        kept = batch.filter(pc.less(batch["step"], pa.scalar(step, pa.int64())))
+        if kept.num_rows:
+            yield kept
+
+
+def without(
+    table: pa.Table, rewinds: Iterable[Rewind], prefix: str, others: Iterable[str]
+) -> pa.Table:
+    """Return a table that a tracker kept, without the records that a block has abandoned.
+
+    Args:
+        table: `step`, `time`, then nullable columns, perhaps of several blocks.
+        rewinds: those of one block.
+        prefix: of the block's metrics.
+        others: the prefixes of other blocks, whose metrics stay.
+    """
+    steps, times = table["step"].to_numpy(), table["time"].to_numpy()
+    gone = np.zeros(len(steps), dtype=bool)
+    for rewind in rewinds:
+        gone |= (steps >= rewind.step) & (times < rewind.time)
+    if not gone.any():
+        return table
+    foreign = tuple(other for other in others if other and not prefix.startswith(other))
+    mask = pa.array(gone)
+    kept = np.zeros(len(steps), dtype=bool)
+    for at, name in enumerate(table.column_names[2:], 2):
+        if name.startswith(prefix) and not (foreign and name.startswith(foreign)):
+            values = pc.if_else(mask, pa.scalar(None, pa.float64()), table[name])
+            table = table.set_column(at, name, values)
+        kept |= table[name].is_valid().to_numpy()
+    return table.filter(pa.array(kept | ~gone))
+
+
+def merge(batches: list[pa.RecordBatch]) -> pa.Table:
+    """Joins row batches into one table with one row per step; later values win."""
+    if not batches:
+        return pa.table({"step": pa.array([], pa.int64()), "time": pa.array([], pa.float64())})
+    tables = [pa.Table.from_batches([batch]) for batch in batches]
+    table = pa.concat_tables(tables, promote_options="default").combine_chunks()
+    steps = table["step"].to_numpy()
+    if np.all(np.diff(steps) > 0):
+        return table
+    unique, first, group = np.unique(steps, return_index=True, return_inverse=True)
+    columns = {"step": pa.array(unique), "time": pa.array(table["time"].to_numpy()[first])}
+    for name in table.column_names[2:]:
+        present = np.flatnonzero(table[name].is_valid().to_numpy())
+        source = np.full(len(unique), -1)
+        source[group[present]] = present  # of repeated indices numpy keeps the last one
+        indices = pa.array(source, pa.int64(), mask=source < 0)
+        columns[name] = table[name].combine_chunks().take(indices)
+    return pa.table(columns)

@@ -1,0 +1,41 @@
+"""How a journal says that its run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lrtrack.records import Run, State, diagnoses_from, suggestions_from
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run says that it ended, and what is only known at its end: see `Run`."""
+
+    state: State
+    time: float
+    suggestions: Mapping[str, float] = field(default_factory=dict)
+    diagnoses: tuple[Mapping[str, str], ...] | None = None
+
+    @property
+    def tells(self) -> bool:
+        """Whether the end adds anything to what was known at the start."""
+        return bool(self.suggestions) or self.diagnoses is not None
+
+    def completed(self, run: Run) -> Run:
+        """Returns the run with what is only known at its end."""
+        return replace(run, suggestions=self.suggestions or run.suggestions,
+                       diagnoses=self.diagnoses)  # fmt: skip
+
+
+def ending_of(event: Mapping[str, Any]) -> Ending | None:
+    """Returns the ending in an `end` event; None for other events."""
+    if event.get("event") != "end":
+        return None
+    try:
+        suggestions = suggestions_from(event.get("suggestions"))
+        diagnoses = diagnoses_from(event.get("diagnoses"))
+        return Ending(State(event["state"]), float(event["time"]), suggestions, diagnoses)
+    except (KeyError, TypeError, ValueError):
+        return Ending(State.FAILED, 0.0)

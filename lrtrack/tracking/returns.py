@@ -1,0 +1,91 @@
+"""Returns of a training to an earlier step: found out by the capture, stored in the journal."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lrtrack.capture.describe import describe
+from lrtrack.capture.pace import Pace, segments_from
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.records import TRAIN, Rewind
+from lrtrack.tracking.captures import Capture
+from lrtrack.tracking.options import Options
+from lrtrack.tracking.resume import ResumedRun
+
+#: Seconds between an abandoned record and its successor, for trackers that count milliseconds.
+_APART = 0.002
+
+
+class Returns:
+    """Knows which steps of one run are in its journal already, and which are abandoned.
+
+    Attributes:
+        journal: the run's journal, once it is open; None where it cannot be written.
+        last_step: the last step that an earlier process has recorded and that is not abandoned.
+
+    Args:
+        options: the options of the block.
+        resumed: the run and what its journal already holds.
+        capture: counts the steps; knows its first one when this returns.
+    """
+
+    def __init__(self, options: Options, resumed: ResumedRun, capture: Capture) -> None:
+        self.journal: JournalWriter | None = None
+        self.last_step = -1 if resumed.is_branch else resumed.last_step
+        self._loads = capture.loads
+        self._is_recorded_elsewhere = options.resume is not None and resumed.course is None
+        self._is_branch = resumed.is_branch
+        self._schedule = describe(options.scheduler).id
+        self._tracks = options.kind == TRAIN
+        self._stored: dict[str, Any] = {}
+        self._latest = 0.0
+        capture.step = resumed.last_step
+        if resumed.course is not None and not resumed.is_branch:
+            count = f"{resumed.run.prefix}loss_count"
+            capture.counts.counting = count in resumed.course.table.column_names
+            times = resumed.course.table["time"].to_numpy()
+            self._latest = float(times.max(initial=0.0))
+        if options.resume is not None:
+            self._look_at_checkpoint(resumed)
+
+    def _look_at_checkpoint(self, resumed: ResumedRun) -> None:
+        """Find out whether the user has loaded an earlier step already."""
+        pace = {} if resumed.course is None else dict(resumed.course.pace or {})
+        if type(offset := pace.get("offset")) is int:
+            self._loads.offset = offset
+        if pace.get("schedule") == self._schedule:  # else the counts are those of another schedule
+            self._loads.pace = Pace(segments_from(pace.get("segments")))
+        self._loads.enter(resumed.last_step)
+
+    def note(self, step: int, last: int, named: bool, latest: float | None) -> bool:
+        """Abandon the records from `step` on, which is made next after a checkpoint was loaded.
+
+        Args:
+            step: the step that is made next.
+            last: the last step before the checkpoint was loaded.
+            named: whether the user named the step.
+            latest: when the last record was made, in seconds since the epoch.
+
+        Returns:
+            Whether anything is abandoned.
+        """
+        if self.journal is None:
+            return False
+        if step > last and not (self._is_recorded_elsewhere and named):
+            return False
+        if self._is_branch and self.last_step < 0:  # these are the parent's records
+            last = min(last, step - 1)
+        self._is_recorded_elsewhere = self._is_branch = False
+        self.last_step = min(self.last_step, step - 1)
+        when = max(time.time(), (latest or self._latest) + _APART)
+        self.journal.rewind(Rewind(step, last, when))
+        return True
+
+    def store_pace(self) -> None:
+        """Note in the journal at which steps the scheduler moves, if that has changed."""
+        stored = self._loads.stored()
+        shape = {**stored, "segments": [segment[:3] for segment in stored["segments"]]}
+        if self.journal is not None and self._tracks and shape != self._stored:
+            self._stored = shape
+            self.journal.event("pace", schedule=self._schedule, **stored)
