@@ -12,6 +12,7 @@ from torch.optim import SGD, Adam
 
 from lrtrack.capture.ensemble import ensemble_of
 from lrtrack.capture.rounds import Rounds
+from lrtrack.capture.step_capture import StepCapture
 
 
 class Records:
@@ -66,3 +67,14 @@ class Pair:
         """Return a loss of this value, whose gradients are `one` and `two`."""
         self.one.grad = self.two.grad = None
         return value + one * (self.one - self.one.detach()) + two * (self.two - self.two.detach())
+
+
+@contextmanager
+def watched_alone(optimizer: Any) -> Iterator[None]:
+    """Observe one optimizer by itself."""
+    capture = StepCapture(optimizer)
+    capture.attach()
+    try:
+        yield
+    finally:
+        capture.detach()

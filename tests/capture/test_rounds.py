@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,9 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD
 from torch.optim.optimizer import _global_optimizer_post_hooks as everywhere
 
-from lrtrack.capture.step_capture import StepCapture
-
-from .rounds import Pair, watched
+from .rounds import Pair, watched, watched_alone
 
 
 @pytest.fixture
@@ -224,17 +221,6 @@ def test_other_optimizers_do_not_mix_in(pair) -> None:
         pair.adamw.step()
 
     assert records.column("loss") == [1.0]
-
-
-@contextmanager
-def watched_alone(optimizer: Any) -> Iterator[None]:
-    """Observe one optimizer by itself."""
-    capture = StepCapture(optimizer)
-    capture.attach()
-    try:
-        yield
-    finally:
-        capture.detach()
 
 
 class Container(torch.optim.Optimizer):
