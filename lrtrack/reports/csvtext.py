@@ -37,7 +37,9 @@ def render(comparison: ComparisonResult) -> str:
 
 def render_runs(rows: Sequence[RunRow]) -> str:
     """One row per run, with the codes of its diagnoses."""
-    return _table([{**row.to_dict(), "diagnoses": codes(row.diagnoses)} for row in rows])
+    return _table(
+        [{**row.to_dict(), "diagnoses": codes(row.diagnoses), "prefix": row.prefix} for row in rows]
+    )
 
 
 def _codes(comparison: ComparisonResult, item: ScheduleSummary) -> str:

@@ -50,8 +50,9 @@ class RunRow:
     prefix: str = ""
 
     def to_dict(self) -> dict[str, JSON]:
-        """A strict-JSON mapping."""
-        return dict(plain(asdict(self)))
+        """A strict-JSON mapping, with the prefix only where the run has one."""
+        data = dict(plain(asdict(self)))
+        return data if self.prefix else {k: v for k, v in data.items() if k != "prefix"}
 
 
 def rows_of(histories: Sequence[History], metric: str) -> list[RunRow]:

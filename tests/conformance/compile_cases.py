@@ -83,7 +83,7 @@ def compiled_backward(truth: Truth) -> None:
                 truth.after(loss=loss)
 
 
-@case("torch.compile of the step")
+@case("torch.compile of the step", told="LR013")
 def compiled_step(truth: Truth) -> None:
     """A compiled step is invisible: it is not recorded, and it works as without lrtrack."""
     task, twin = Task(), Task()
