@@ -22,6 +22,7 @@ import torch
 from lrtrack.capture import torch_patches
 from lrtrack.capture.observations import Stepping
 from lrtrack.capture.pace import Pace
+from lrtrack.capture.thread_state import current_notes
 
 #: Called before a step that follows a load, with the step that is about to be made, the last step
 #: before the load, and whether the user named the step.
@@ -158,10 +159,12 @@ class Loads:
         return {"offset": self.offset, "segments": self.pace.stored()}
 
     def _before_optimizer(self, optimizer: Any, state: Any) -> None:
-        torch_patches.quietly("a loaded checkpoint", self._begin)
+        if not current_notes().away:
+            torch_patches.quietly("a loaded checkpoint", self._begin)
 
     def _after_optimizer(self, optimizer: Any) -> None:
-        torch_patches.quietly("a loaded checkpoint", self._resolve, _OPTIMIZER)
+        if not current_notes().away:
+            torch_patches.quietly("a loaded checkpoint", self._resolve, _OPTIMIZER)
 
     def _after_scheduler(self) -> None:
         torch_patches.quietly("a loaded checkpoint", self._resolve, _SCHEDULER)
@@ -187,8 +190,10 @@ class Loads:
         """The step after the loaded ones; None if nothing tells."""
         count = optimizer_count(self._optimizer)
         if count is not None:
-            offset = self.offset if self._count is None else self._count - (self._step + 1)
-            return max(count - offset, 0)
+            # Steps that were not seen, or that had no gradients, may have moved one against the
+            # other. In doubt, the later step abandons less.
+            now = self.offset if self._count is None else self._count - (self._step + 1)
+            return max(count - min(now, self.offset), 0)
         at = self._capture.stepping.position
         if _SCHEDULER not in self._loaded or at is None:
             return None

@@ -38,10 +38,14 @@ class Pace:
         self.segments = [*kept, [step, count, 0, step]]
 
     def rest(self, step: int) -> None:
-        """Note that the last segment has risen at each step up to `step`."""
-        last = self.segments[-1] if self.segments else None
-        if last is not None and last[2] < 2 and step > last[0]:
-            last[2:] = [1, step]
+        """Note that the count has risen at each step up to `step` since it was noted last."""
+        segment = self.segments[-1] if self.segments else [step, 0, 0, step]
+        if step <= segment[3]:
+            return
+        if segment[2] < 2:
+            segment[2:] = [1, step]
+        else:
+            self.segments.append([segment[3], _reached(segment), 1, step])
 
     def move(self, step: int, count: int) -> None:
         """Note that the count rose before a step, but not at the step before that or not by 1."""
@@ -57,9 +61,11 @@ class Pace:
 
     def step_of(self, count: int) -> int | None:
         """The step at which the count was `count` first, latest course first; None if unknown."""
-        for segment in reversed(self.segments):
-            start, first, stride, _ = segment
+        for at in reversed(range(len(self.segments))):
+            start, first, stride, _ = segment = self.segments[at]
             is_open = segment is self.segments[-1] and stride > 0
+            if at > 0 and first == count == _reached(self.segments[at - 1]):
+                continue  # it had this count before
             if first <= count and (is_open or count <= _reached(segment)):
                 return start + stride * (count - first)
         for earlier, later in zip(self.segments[-2::-1], self.segments[:0:-1], strict=True):

@@ -51,7 +51,11 @@ def rewind_of(data: Any) -> Rewind | None:
 
 
 def rewinds_from(data: Any) -> tuple[Rewind, ...]:
-    """Read rewinds from a tracker; anything that is no rewind is dropped."""
+    """Read rewinds from a tracker.
+
+    Args:
+        data: a list of mappings, or of lists of step, last and time; anything else is dropped.
+    """
     if not isinstance(data, list | tuple):
         return ()
     names = ("step", "last", "time")
@@ -63,7 +67,7 @@ def rewinds_from(data: Any) -> tuple[Rewind, ...]:
 
 
 def rewinds_listed(rewinds: Iterable[Rewind]) -> list[list[float]]:
-    """Rewinds as lists of step, last and time, for a tracker; `rewinds_from` reads them."""
+    """`rewinds` as lists of step, last and time, for a tracker; `rewinds_from` reads them."""
     return [[rewind.step, rewind.last, rewind.time] for rewind in rewinds]
 
 
@@ -85,7 +89,7 @@ def with_rewind(rewinds: Sequence[Rewind], latest: Rewind) -> tuple[Rewind, ...]
 
 
 def abandoned(rewinds: Iterable[Rewind]) -> str:
-    """The steps that were abandoned, as text: `200-249, 300`; empty if there are none."""
+    """The steps that `rewinds` abandon, as text: `200-249, 300`; empty if there are none."""
     spans: list[list[int]] = []
     for rewind in sorted(rewinds, key=lambda r: r.step):
         if rewind.last < rewind.step:

@@ -193,7 +193,11 @@ class Run:
         }
 
     def rewound(self, rewind: Rewind) -> Run:
-        """The run after a return to an earlier step, which may be before it branched off."""
+        """The run after a return to an earlier step.
+
+        Args:
+            rewind: the return; a branch may return to a step before it branched off.
+        """
         first = self.branched_at
         first = None if first is None else min(first, rewind.step)
         return replace(self, rewinds=with_rewind(self.rewinds, rewind), branched_at=first)

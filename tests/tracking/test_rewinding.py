@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -157,6 +158,59 @@ def test_returns_upon_returns(local) -> None:
 
     assert history.metrics["loss"].tolist() == [1.0] * 3 + [6.0] * 2
     assert history.fields()["rewound"] == "3-8"
+
+
+def test_a_range_test_within_a_block(local) -> None:
+    """Steps that the block does not see, and the state that they end with, return nowhere."""
+    loop = Loop()
+    with lrtrack.track(loop.optimizer, loop.scheduler, tracker="local"):
+        loop.train(5, 1.0)
+        saved = loop.saved()
+        unseen = torch.optim.Adam([loop.weight])
+        unseen.load_state_dict(copy.deepcopy(saved[0]))
+        for _ in range(7):
+            unseen.step()
+        later = copy.deepcopy(unseen.state_dict())
+        loop.optimizer.load_state_dict(later)
+        loop.optimizer.load_state_dict(saved[0])
+        loop.train(2, 2.0)
+    (history,) = local()
+
+    assert history.metrics["loss"].tolist() == [1.0] * 5 + [2.0] * 2
+
+
+def test_a_rate_that_was_changed_at_a_return(local) -> None:
+    """A rate that was changed by hand after a return is diagnosed, with the rates around it."""
+    loop = Loop(scheduled=False)
+    with pytest.warns(LRTrackWarning, match=r"LR030.* 0\.1 \(step 3\) to 0\.01 \(step 4\)"):
+        with lrtrack.track(loop.optimizer, tracker="local"):
+            loop.train(4, 1.0)
+            saved = loop.saved()
+            loop.train(4, 2.0)
+            loop.load(saved)
+            loop.optimizer.param_groups[0]["lr"] = 0.01
+            loop.train(4, 3.0)
+    (history,) = local()
+
+    assert [diagnosis["code"] for diagnosis in history.run.diagnoses or ()] == ["LR030"]
+
+
+def test_user_objects_stay_as_they_are() -> None:
+    """Optimizer and scheduler can be copied and pickled inside a block, and keep no trace of it."""
+    loop = Loop()
+    before = set(vars(loop.scheduler))
+    original = torch.optim.lr_scheduler.LRScheduler.load_state_dict
+    with lrtrack.track(loop.optimizer, loop.scheduler, tracker="local"):
+        loop.train(1, 1.0)
+        pickle.loads(pickle.dumps(loop.optimizer))
+        copied = copy.deepcopy(loop.scheduler)
+        observed = torch.optim.lr_scheduler.LRScheduler.load_state_dict
+
+    assert set(vars(loop.scheduler)) == before == set(vars(copied))
+    assert observed is not original
+    assert torch.optim.lr_scheduler.LRScheduler.load_state_dict is original
+    assert not loop.optimizer._optimizer_load_state_dict_pre_hooks
+    assert not loop.optimizer._optimizer_load_state_dict_post_hooks
 
 
 def test_every_second_step(local) -> None:

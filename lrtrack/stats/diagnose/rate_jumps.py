@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack.fields import flatten
-from lrtrack.schedules import Schedule
+from lrtrack.schedules import CONSTANT, Schedule
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis
 from lrtrack.stats.diagnose.thresholds import JUMP, USUAL
 
@@ -82,7 +82,7 @@ def jumped(run: RunFacts) -> Diagnosis | None:
         f"the learning rate jumped from {jump.lr_before:.4g} (step {jump.before}) to {jump.lr:.4g} "
         f"(step {jump.step}), where the training was continued{more}"
     )
-    if jump.is_first and run.name != "constant":
+    if jump.is_first and run.name != CONSTANT:
         return diagnosis(
             "LR030",
             f"{message}: the schedule began again.",
