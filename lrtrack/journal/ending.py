@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lrtrack.records import Run, State, diagnoses_from, suggestions_from
+from lrtrack.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -17,16 +18,23 @@ class Ending:
     time: float
     suggestions: Mapping[str, float] = field(default_factory=dict)
     diagnoses: tuple[Mapping[str, str], ...] | None = None
+    schedule: Schedule | None = None
+    name: str | None = None
 
     @property
     def tells(self) -> bool:
         """Whether the end adds anything to what was known at the start."""
-        return bool(self.suggestions) or self.diagnoses is not None
+        return bool(self.suggestions) or self.diagnoses is not None or self.schedule is not None
 
     def completed(self, run: Run) -> Run:
         """Returns the run with what is only known at its end."""
-        return replace(run, suggestions=self.suggestions or run.suggestions,
-                       diagnoses=self.diagnoses)  # fmt: skip
+        return replace(
+            run,
+            suggestions=self.suggestions or run.suggestions,
+            diagnoses=self.diagnoses,
+            schedule=self.schedule or run.schedule,
+            name=self.name or run.name,
+        )
 
 
 def ending_of(event: Mapping[str, Any]) -> Ending | None:
@@ -36,6 +44,14 @@ def ending_of(event: Mapping[str, Any]) -> Ending | None:
     try:
         suggestions = suggestions_from(event.get("suggestions"))
         diagnoses = diagnoses_from(event.get("diagnoses"))
-        return Ending(State(event["state"]), float(event["time"]), suggestions, diagnoses)
+        name, data = event.get("name"), event.get("schedule")
+        return Ending(
+            State(event["state"]),
+            float(event["time"]),
+            suggestions,
+            diagnoses,
+            Schedule.from_dict(data) if isinstance(data, Mapping) else None,
+            name if isinstance(name, str) else None,
+        )
     except (KeyError, TypeError, ValueError):
         return Ending(State.FAILED, 0.0)

@@ -10,6 +10,7 @@ from rich.cells import cell_len, set_cell_size
 
 from lrtrack.fields import JSON, text_of
 from lrtrack.schedules import Schedule
+from lrtrack.schedules.schedule import INFERRED, SOURCE
 from lrtrack.stats import Spread
 
 #: The text of a missing value.
@@ -121,7 +122,9 @@ def short_labels(named: Iterable[tuple[str, Schedule | None]]) -> dict[str, str]
         telling = {
             k for k in own if any(_named(other.get(k)) != _named(own[k]) for other in others)
         }
-        short[label] = _telling(schedule.to_dict(), telling, "") + label[len(schedule.label) :]
+        sign = "≈ " if schedule.source == INFERRED else ""
+        data = {key: value for key, value in schedule.to_dict().items() if key != SOURCE}
+        short[label] = sign + _telling(data, telling, "") + label[len(schedule.label) :]
     forms = list(short.values())
     return {label: form if forms.count(form) == 1 else label for label, form in short.items()}
 

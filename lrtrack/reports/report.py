@@ -289,4 +289,4 @@ def _schedules_of_runs(
 
 
 def _schedule(item: ScheduleSummary) -> Schedule | None:
-    return None if item.id is None else Schedule(item.schedule, item.params)
+    return None if item.id is None else Schedule(item.schedule, item.params, item.source)

@@ -13,6 +13,8 @@ from lrtrack.fields import DEEPEST, JSON, flatten, plain, shallow, text_of
 CONSTANT = "constant"
 #: Where a schedule comes from: an object that moved the rate, or the rates themselves.
 DECLARED, INFERRED = "declared", "inferred"
+#: The key of the source in a schedule's mapping; missing for declared schedules.
+SOURCE = "source"
 #: Significant digits of an inferred schedule's numbers that count in its id.
 _DIGITS = 3
 
@@ -50,11 +52,10 @@ class Schedule:
 
     @cached_property
     def _identity(self) -> str:
-        if self.source != INFERRED:
+        if self.source != INFERRED and INFERRED not in self.spec:
             return self.spec
         rounded = _canonical(_rounded(self.to_dict()))
-        text = json.dumps(rounded, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return f"{INFERRED} {text}"
+        return json.dumps(rounded, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @property
     def label(self) -> str:
@@ -62,15 +63,12 @@ class Schedule:
 
         An inferred one begins with `≈`: `≈ warmup(steps=30) → cosine(steps=70)`.
         """
-        if self.source != INFERRED:
-            return label_of(self.to_dict())
-        parts = self.params.get("schedulers")
-        links = parts if isinstance(parts, list | tuple) else [self.to_dict()]
-        return f"≈ {' → '.join(_shown(link) for link in links)}"
+        return label_of(self.to_dict())
 
     def to_dict(self) -> dict[str, JSON]:
         """Return one flat mapping with `name` first; the inverse of `from_dict`."""
-        return {"name": self.name, **{key: plain(self.params[key]) for key in self.params}}
+        data = {"name": self.name, **{key: plain(self.params[key]) for key in self.params}}
+        return {**data, SOURCE: self.source} if self.source != DECLARED else data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, JSON]) -> Schedule:
@@ -85,7 +83,10 @@ class Schedule:
         name = data.get("name")
         if not isinstance(name, str):
             raise ValueError(f"a schedule's name must be text, got {type(name).__name__}")
-        return cls(name, {key: value for key, value in data.items() if key != "name"})
+        source = data.get(SOURCE)
+        known = {"name", SOURCE} if source in (DECLARED, INFERRED) else {"name"}
+        params = {key: value for key, value in data.items() if key not in known}
+        return cls(name, params, INFERRED if source == INFERRED else DECLARED)
 
     @classmethod
     def from_spec(cls, spec: str) -> Schedule:
@@ -150,6 +151,10 @@ def label_of(data: Mapping[str, JSON]) -> str:
     A setting of the learning-rate function is a parameter too, and is not repeated after the
     function's text, `f(warmup=5)`.
     """
+    if data.get(SOURCE) == INFERRED:
+        own = {key: value for key, value in data.items() if key != SOURCE}
+        links = own.get("schedulers")
+        return f"≈ {' → '.join(map(_shown, links if isinstance(links, list | tuple) else [own]))}"
     function = data.get(_FUNCTION)
     inner = ", ".join(
         f"{key}={_shown(data[key])}"

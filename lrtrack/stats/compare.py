@@ -139,6 +139,7 @@ def _summary(rank: int, entry: Entry, standing: Standing) -> ScheduleSummary:
         id=None if group.schedule is None else group.schedule.id,
         label=group.label,
         params=group.params,
+        source=group.source,
         runs=len(runs),
         diverged=entry.diverged,
         unfinished=sum(run.unfinished for run in runs),

@@ -9,6 +9,7 @@ from lrtrack.errors import UsageError
 from lrtrack.fields import JSON, names_of, resolve, text_of, unknown_field
 from lrtrack.records import History
 from lrtrack.schedules import Schedule
+from lrtrack.schedules.schedule import DECLARED, INFERRED
 
 #: Fields that have a name of their own in `group_by`: the schedule with its parameters, and the
 #: schedule's name. Every other name is a field.
@@ -38,6 +39,12 @@ class Group:
     def schedule_name(self) -> str:
         """The schedules' names, comma-joined if they differ."""
         return ", ".join(sorted({item.run.schedule.name for item in self.histories}))
+
+    @property
+    def source(self) -> str:
+        """Where the schedules come from: inferred if any is."""
+        sources = {item.run.schedule.source for item in self.histories}
+        return INFERRED if INFERRED in sources else DECLARED
 
     @property
     def params(self) -> dict[str, JSON]:

@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
 from lrtrack.fields import JSON, plain
+from lrtrack.schedules.schedule import DECLARED
 from lrtrack.stats.summary import Mode, RunSummary
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class ScheduleSummary:
             and if either side has no run to compare.
         verdict: the conclusion against the best (or baseline).
         log_area: mean of the runs' `RunSummary.log_area`; None if any run has none.
+        source: `"inferred"` if the schedule was found from the learning rates, else `"declared"`.
     """
 
     rank: int
@@ -126,6 +128,7 @@ class ScheduleSummary:
     p_improvement: float | None = None
     verdict: Verdict = "none"
     log_area: float | None = None
+    source: str = DECLARED
 
 
 @dataclass(frozen=True)

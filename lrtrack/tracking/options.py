@@ -194,6 +194,11 @@ def identity(options: Options, settings: Settings, active_trackers: list[Tracker
     return run
 
 
+def default_name(run: Run, schedule: Schedule) -> str:
+    """The name of a run with this schedule, if the user gave none."""
+    return _name(run.prefix, schedule.name, run.seed)
+
+
 def _name(prefix: str, schedule: str, seed: int | None) -> str:
     parts = [prefix.rstrip("/_-. "), schedule, "" if seed is None else f"seed{seed}"]
     return "-".join(filter(None, parts))

@@ -16,6 +16,7 @@ from lrtrack.capture.accumulation import Weight
 from lrtrack.capture.step_capture import OnStep
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
+from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import TRAIN, Run, State
 from lrtrack.shipping.courier import Courier
@@ -25,8 +26,9 @@ from lrtrack.trackers.hooks import GuardsOpenRuns, RunGuard
 from lrtrack.tracking import captures
 from lrtrack.tracking.journal_location import open_journal
 from lrtrack.tracking.live_diagnoses import LiveDiagnoses, print_diagnoses
+from lrtrack.tracking.live_schedule import LiveSchedule
 from lrtrack.tracking.live_summary import LiveSummary
-from lrtrack.tracking.options import Options
+from lrtrack.tracking.options import Options, default_name
 from lrtrack.tracking.resume import ResumedRun
 from lrtrack.tracking.returns import Returns
 from lrtrack.tracking.upload_monitor import UploadMonitor
@@ -80,6 +82,8 @@ class Recording:
         self._returns = Returns(options, resumed, self.capture)
         self.capture.loads.on_return = self._return
         self._diagnoses = LiveDiagnoses(self.run, self.capture, options.capture_loss, resumed)
+        self._schedule = LiveSchedule(self.run, options)
+        self._is_resumed = resumed.course is not None
 
     def open(self, is_abandoned: Callable[[], bool]) -> None:
         """Open the journal, start the upload and install the hooks.
@@ -92,7 +96,7 @@ class Recording:
             self.run,
             self._snapshot.credentials,
             self._tick,
-            self._diagnoses.add,
+            self._add_rows,
             is_abandoned,
         )
         if self._journal is not None:
@@ -246,10 +250,29 @@ class Recording:
             journal.flush()
             diagnoses = self._diagnoses.at_end(state)
             print_diagnoses(diagnoses)
-            return {"diagnoses": diagnoses}
         except Exception as error:
             warn(f"lrtrack could not diagnose the run: {error!r}.")
             return {}
+        return {"diagnoses": diagnoses, **self._inferred(journal)}
+
+    def _add_rows(self, steps: Any, metrics: Any) -> None:
+        """Called by the journal's thread with rows that it is about to write."""
+        self._diagnoses.add(steps, metrics)
+        self._schedule.add(steps, metrics)
+
+    def _inferred(self, journal: JournalWriter) -> dict[str, Any]:
+        """The schedule that the recorded rates show, if no scheduler object says it."""
+        try:
+            complete = not (self._is_resumed or self._diagnoses.is_rewound)
+            table = None if complete else JournalReader(journal.path).course().table
+            schedule = self._schedule.at_end(table)
+        except Exception as error:
+            warn(f"lrtrack could not infer the schedule from the learning rates: {error!r}.")
+            return {}
+        if schedule is None:
+            return {}
+        named = {} if self._options.name else {"name": default_name(self.run, schedule)}
+        return {"schedule": schedule.to_dict(), **named}
 
     def _first_cursor(self) -> Any:
         if self._uploads is None or not self.is_owner():

@@ -77,6 +77,7 @@ def tags(run: Run, scope: str = "") -> dict[str, str]:
         f"{own}schedule": schedule_tag(run.schedule),
         f"{own}scheduler.id": run.schedule.id,
         f"{own}scheduler.spec": run.schedule.spec,
+        f"{own}scheduler.source": run.schedule.source,
     }
     tags |= {f"{own}scheduler.{name}": text for name, text in run.schedule.flat().items()}
     names = {k: v for k, v in run.optimizer.items() if k.endswith(".name")}
@@ -154,9 +155,12 @@ def params(run: Run, prefix: str = "") -> dict[str, str]:
         prefix: the prefix of each name in a run that the user opened, so that no name of lrtrack
             can collide with one that the user logs; `config` is a tag there.
     """
-    params: dict[str, Any] = {"scheduler": run.schedule.name}
-    flat = run.schedule.flat()
-    params |= {f"scheduler.{name}": text for name, text in flat.items() if name != "name"}
+    params: dict[str, Any] = {}
+    if run.schedule != Schedule(CONSTANT) or run.diagnoses is not None:
+        # MLflow's params never change: whether a rate is constant is known at the run's end
+        params["scheduler"] = run.schedule.name
+        flat = run.schedule.flat()
+        params |= {f"scheduler.{name}": text for name, text in flat.items() if name != "name"}
     params["optimizer"] = run.optimizer.get("name", "")
     params |= {f"optimizer.{n}": value for n, value in run.optimizer.items() if n != "name"}
     if run.seed is not None:

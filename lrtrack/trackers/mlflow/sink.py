@@ -41,6 +41,8 @@ _REFUSED_PATH = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENO
 
 #: What the tags of a run say about the steps that are not its own, or not any more.
 _ORIGIN = ("rewinds", "parent", "branched_at")
+#: The tag that holds a run's name.
+_NAME = "mlflow.runName"
 
 
 class MlflowSink:
@@ -233,7 +235,11 @@ class MlflowSink:
             tags = {name: text for name, text in current.items() if existing.get(name) != text}
             if existing.get(metadata.NOTE) == metadata.note(self._described):
                 tags[metadata.NOTE] = metadata.note(course)
-            self._log_all({}, tags)
+            if run.name != self._run.name == existing.get(_NAME) and not self._target.joined:
+                tags[_NAME] = run.name
+            params = replace(block, run=run).params()
+            known = mlflow_run.data.params
+            self._log_all({n: text for n, text in params.items() if n not in known}, tags)
 
     def release(self) -> None:
         """Do nothing: all runs of a store share one client."""

@@ -56,6 +56,7 @@ def phases_of(run: Run, target: Target) -> tuple[Phase, ...]:
 def _block(run: Run, phases: Sequence[Phase]) -> dict[str, Any]:
     schedule = run.schedule
     scheduler = {**schedule.to_dict(), "id": schedule.id, "spec": schedule.spec}
+    scheduler["source"] = schedule.source
     # W&B never removes keys that an earlier phase wrote, so they are set to None.
     obsolete = set(phases[0].get("scheduler") or ()) if len(phases) > 1 else set()
     fields = {

@@ -162,7 +162,15 @@ class WandbSink:
         if "WANDB_NOTES" not in self._environment:
             notes = metadata.notes(run, self._target)
         config = {metadata.CONFIG: metadata.config(run, self._target)}
-        self._request("complete", config=config, notes=notes, codes=metadata.codes(run))
+        old, new = metadata.tags(self._run), metadata.tags(run)
+        self._request(
+            "complete",
+            config=config,
+            notes=notes,
+            codes=metadata.codes(run),
+            name=run.name if run.name != self._run.name else None,
+            tags=(old, new) if old != new else None,
+        )
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         """End the run if lrtrack opened it, and wait until W&B's server has everything.

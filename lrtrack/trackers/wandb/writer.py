@@ -235,6 +235,12 @@ class Writer:
         self._run.config.update(command["config"], allow_val_change=True)
         if command["notes"] is not None and not self._joined:
             self._run.notes = command["notes"]
+        if command["name"] is not None and not self._joined:
+            self._run.name = command["name"]
+        if command["tags"] is not None:
+            old, new = command["tags"]
+            kept = [tag for tag in self._run.tags or () if tag not in old]
+            self._run.tags = tuple(dict.fromkeys([*kept, *new]))
         stored = self._run.summary.get(metadata.DIAGNOSES)
         # Other blocks of a joined run have their own codes.
         earlier = str(stored or "").split() if self._joined else []

@@ -1,0 +1,112 @@
+"""The schedule of a run whose learning rate no readable scheduler moves, found from its records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from lrtrack.capture.describe import opaque
+from lrtrack.capture.ensemble import ensemble_of
+from lrtrack.fields import JSON
+from lrtrack.records import Run
+from lrtrack.schedules import CONSTANT, Schedule, infer_schedule, parts_of, side_by_side
+from lrtrack.tracking.options import Options
+
+#: The most rates that a schedule is inferred from: it takes about a second.
+_MOST = 100_000
+#: A rate that moves by less, as a share of its largest value, is constant.
+_STILL = 1e-9
+#: The parameter of a scheduler whose settings cannot be read: the text of its curve.
+_CURVE = "curve"
+
+
+class LiveSchedule:
+    """Collects the learning rates of one block, and infers what its scheduler does not say.
+
+    Args:
+        run: the run.
+        options: the options of the block.
+    """
+
+    def __init__(self, run: Run, options: Options) -> None:
+        self._run = run
+        self._opaque: set[str] = set()
+        self._curves: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64]]]] = {}
+        parts = ensemble_of(options.optimizer, options.scheduler).parts
+        schedules = parts_of(run.schedule) if len(parts) > 1 else {"": run.schedule}
+        for part in parts:
+            name = part.name if len(parts) > 1 else ""
+            unread = part.scheduler is not None and opaque(part.scheduler)
+            if unread or schedules.get(name, Schedule(CONSTANT)) == Schedule(CONSTANT):
+                self._curves[name] = []
+            if unread:
+                self._opaque.add(name)
+
+    def add(self, steps: NDArray[np.int64], metrics: Mapping[str, Any]) -> None:
+        """Add rows that are about to be written to the journal."""
+        for name, curve in self._curves.items():
+            values, present = metrics.get(self._column(name), (None, None))
+            if values is not None:
+                rows = slice(None) if present is None else present
+                curve.append(_without_repeats(np.asarray(steps)[rows], values[rows]))
+
+    def at_end(self, table: pa.Table | None) -> Schedule | None:
+        """The schedule that the rates show; None if the run's own description stays.
+
+        Args:
+            table: all records, where what was collected is not all of them, or too much.
+        """
+        inferred = {name: self._inferred(name, table) for name in self._curves}
+        if all(schedule is None for schedule in inferred.values()):
+            return None
+        if "" in inferred:
+            return inferred[""]
+        found = {name: schedule for name, schedule in inferred.items() if schedule is not None}
+        constant = dict.fromkeys(self._curves, Schedule(CONSTANT))
+        return side_by_side({**constant, **parts_of(self._run.schedule), **found})
+
+    def _inferred(self, name: str, table: pa.Table | None) -> Schedule | None:
+        steps, rates = self._curve(name, table)
+        if not rates.size or np.ptp(rates) <= _STILL * rates.max():
+            return None
+        stride = -(-rates.size // _MOST)
+        schedule = infer_schedule(rates[::stride], steps[::stride])
+        if name not in self._opaque:
+            return schedule.schedule
+        own = parts_of(self._run.schedule).get(name, self._run.schedule)
+        params: dict[str, JSON] = {**own.params, _CURVE: schedule.spec}
+        return Schedule(own.name, params)
+
+    def _curve(
+        self, name: str, table: pa.Table | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        column = self._column(name)
+        if table is not None:
+            if column not in table.column_names:
+                return np.empty(0, np.int64), np.empty(0)
+            rows = table.filter(table[column].is_valid())
+            steps, rates = rows["step"].to_numpy(), rows[column].to_numpy()
+        elif self._curves[name]:
+            steps, rates = map(np.concatenate, zip(*self._curves[name], strict=True))
+        else:
+            return np.empty(0, np.int64), np.empty(0)
+        finite = np.isfinite(rates)
+        return steps[finite], rates[finite]
+
+    def _column(self, name: str) -> str:
+        return f"{self._run.prefix}lr" + (f"/{name}" if name else "")
+
+
+def _without_repeats(
+    steps: NDArray[np.int64], rates: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The records without those between two of the same rate."""
+    if rates.size < 3:
+        return steps, rates
+    inner = (rates[1:-1] == rates[:-2]) & (rates[1:-1] == rates[2:])
+    kept = np.concatenate([[True], ~inner, [True]])
+    return steps[kept], rates[kept]
