@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 #: The most segments that are stored; a schedule that moves at irregular steps has many.
 STORED = 64
 
@@ -72,6 +75,15 @@ class Pace:
             if _reached(earlier) < count < later[1]:  # it rose by several at once
                 return later[0]
         return None
+
+    def counts(self, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The count at each step, shape (n,), ascending; -1 before the first known one."""
+        counts = np.full(steps.shape, -1, dtype=np.int64)
+        for start, count, stride, last in self.segments:
+            own = steps >= start
+            rises = (np.minimum(steps[own], last) - start) // stride if stride else 0
+            counts[own] = count + rises
+        return counts
 
     def stored(self) -> list[list[int]]:
         """The latest segments, for a journal."""

@@ -6,9 +6,24 @@ import copy
 from typing import Any
 
 import torch
+from torch.optim import lr_scheduler
 
+from lrtrack.capture.nested_schedulers import nested
 from lrtrack.capture.ownership import optimizers_of
 from lrtrack.errors import UsageError
+
+#: Modules whose schedulers hold nothing but numbers, except for `_OTHERS`.
+_MODULES = (
+    lr_scheduler.__name__,
+    "lrtrack.capture.inverse_sqrt",
+    "lrtrack.capture.own_schedulers",
+)
+_OTHERS = {
+    lr_scheduler.LambdaLR,
+    lr_scheduler.MultiplicativeLR,
+    lr_scheduler.ReduceLROnPlateau,
+    lr_scheduler.ChainedScheduler,
+}
 
 
 def stand_in(scheduler: Any) -> tuple[Any, list[dict[str, Any]]]:
@@ -35,6 +50,22 @@ def stand_in(scheduler: Any) -> tuple[Any, list[dict[str, Any]]]:
         return copy.deepcopy(scheduler, memo), next(iter(groups.values()))
     except Exception as error:
         raise UsageError(f"{name} cannot be copied, so it cannot be simulated: {error}") from error
+
+
+def replica(scheduler: Any) -> Any:
+    """A copy of a scheduler as it is now, to find out later which rates it would have set.
+
+    Returns:
+        None for schedulers that depend on more than their steps, whose steps cannot be counted, or
+        that hold objects of the user, which a copy could duplicate.
+    """
+    kinds = {type(part) for part in nested(scheduler)}
+    if not kinds or not all(kind.__module__ in _MODULES for kind in kinds) or kinds & _OTHERS:
+        return None
+    try:
+        return stand_in(scheduler)[0]
+    except UsageError:
+        return None
 
 
 def _settings(group: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from lrtrack.stats.diagnose import (
     diagnose,
 )
 from lrtrack.stats.diagnose.rate_jumps import RateJump, rate_jumps
+from lrtrack.stats.diagnose.rate_source import RateMismatch
 from lrtrack.tracking.captures import Capture
 from lrtrack.tracking.resume import ResumedRun
 
@@ -77,8 +79,13 @@ class LiveDiagnoses:
         for name, (_, figures) in self._parts.items():
             figures.add(steps, columns_of_part(metrics, self._run.prefix, name))
 
-    def at_end(self, state: State) -> tuple[Diagnosis, ...]:
-        """Diagnose the run, after the hooks were removed and all rows were added."""
+    def at_end(self, state: State, mismatch: RateMismatch | None = None) -> tuple[Diagnosis, ...]:
+        """Diagnose the run, after the hooks were removed and all rows were added.
+
+        Args:
+            state: how the run ended.
+            mismatch: learning rates that the scheduler has not set.
+        """
         jumps = self._jumps_at_continuations()
         capture, parts = self._capture, {}
         if isinstance(capture, Rounds):
@@ -94,7 +101,7 @@ class LiveDiagnoses:
                 jumps=jumps,
             )
         else:
-            whole = self._evidence(capture, jumps)
+            whole = replace(self._evidence(capture, jumps), mismatch=mismatch)
         return diagnose(self._run, self._figures, state, whole, parts)
 
     def _jumps_at_continuations(self) -> tuple[RateJump, ...]:

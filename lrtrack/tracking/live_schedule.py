@@ -11,9 +11,15 @@ from numpy.typing import NDArray
 
 from lrtrack.capture.describe import opaque
 from lrtrack.capture.ensemble import ensemble_of
+from lrtrack.capture.rounds import Rounds
+from lrtrack.capture.scheduler_copy import replica
+from lrtrack.capture.simulate import simulate
+from lrtrack.errors import UsageError
 from lrtrack.fields import JSON
 from lrtrack.records import Run
 from lrtrack.schedules import CONSTANT, Schedule, infer_schedule, parts_of, side_by_side
+from lrtrack.stats.diagnose.rate_source import RateMismatch, rate_mismatch
+from lrtrack.tracking.captures import Capture
 from lrtrack.tracking.options import Options
 
 #: The most rates that a schedule is inferred from: it takes about a second.
@@ -36,6 +42,7 @@ class LiveSchedule:
         self._run = run
         self._opaque: set[str] = set()
         self._curves: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64]]]] = {}
+        self._declared = replica(options.scheduler)
         parts = ensemble_of(options.optimizer, options.scheduler).parts
         schedules = parts_of(run.schedule) if len(parts) > 1 else {"": run.schedule}
         for part in parts:
@@ -46,6 +53,9 @@ class LiveSchedule:
             if unread:
                 self._opaque.add(name)
 
+        if self._declared is not None:
+            self._curves.setdefault("", [])
+
     def add(self, steps: NDArray[np.int64], metrics: Mapping[str, Any]) -> None:
         """Add rows that are about to be written to the journal."""
         for name, curve in self._curves.items():
@@ -54,19 +64,40 @@ class LiveSchedule:
                 rows = slice(None) if present is None else present
                 curve.append(_without_repeats(np.asarray(steps)[rows], values[rows]))
 
+    def mismatch(self, capture: Capture) -> RateMismatch | None:
+        """Rates that the scheduler has not set, as far as its steps can be made again."""
+        if self._declared is None or isinstance(capture, Rounds):
+            return None
+        capture.loads.stored()  # brings its pace up to date
+        pace = capture.loads.pace
+        steps, rates = self._curve("", None)
+        steps, rates = steps[:_MOST], rates[:_MOST]
+        if not pace.segments or not steps.size:
+            return None
+        counts = pace.counts(steps) - pace.segments[0][1]
+        known = (counts >= 0) & (counts < _MOST)
+        expected = np.full(rates.shape, np.nan)
+        try:
+            simulated = simulate(self._declared, int(counts[known].max(initial=0)) + 1)
+        except UsageError:  # it ends before
+            return None
+        expected[known] = simulated[counts[known], 0]
+        return rate_mismatch(steps, rates, expected)
+
     def at_end(self, table: pa.Table | None) -> Schedule | None:
         """The schedule that the rates show; None if the run's own description stays.
 
         Args:
             table: all records, where what was collected is not all of them, or too much.
         """
-        inferred = {name: self._inferred(name, table) for name in self._curves}
+        names = [name for name in self._curves if name or self._declared is None]
+        inferred = {name: self._inferred(name, table) for name in names}
         if all(schedule is None for schedule in inferred.values()):
             return None
         if "" in inferred:
             return inferred[""]
         found = {name: schedule for name, schedule in inferred.items() if schedule is not None}
-        constant = dict.fromkeys(self._curves, Schedule(CONSTANT))
+        constant = dict.fromkeys(names, Schedule(CONSTANT))
         return side_by_side({**constant, **parts_of(self._run.schedule), **found})
 
     def _inferred(self, name: str, table: pa.Table | None) -> Schedule | None:

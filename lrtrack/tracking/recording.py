@@ -248,7 +248,8 @@ class Recording:
             return {"suggestions": self.suggestions} if self.suggestions else {}
         try:
             journal.flush()
-            diagnoses = self._diagnoses.at_end(state)
+            mismatch = self._schedule.mismatch(self.capture)
+            diagnoses = self._diagnoses.at_end(state, mismatch)
             print_diagnoses(diagnoses)
         except Exception as error:
             warn(f"lrtrack could not diagnose the run: {error!r}.")

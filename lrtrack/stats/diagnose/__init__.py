@@ -10,6 +10,7 @@ scheduler_rules.py      LR001-LR003, LR005, LR012: how the scheduler was stepped
 training_rules.py       LR004, LR006-LR011: how the training went
 nothing_seen.py         LR013: why a block saw no step
 rate_jumps.py           LR030: the learning rate where a training was continued
+rate_source.py          LR031: a learning rate that the scheduler has not set
 
 A diagnosis is a mapping of texts: `"code"`, `"message"` (what happened, with numbers), `"hint"`
 (how to fix it), and `"prefix"` if the run's metrics have one. Runs of kind `FIND` are never
@@ -22,7 +23,13 @@ from collections.abc import Iterable, Mapping
 
 from lrtrack.records import TRAIN, History, Run, State
 from lrtrack.schedules import Schedule, parts_of
-from lrtrack.stats.diagnose import nothing_seen, rate_jumps, scheduler_rules, training_rules
+from lrtrack.stats.diagnose import (
+    nothing_seen,
+    rate_jumps,
+    rate_source,
+    scheduler_rules,
+    training_rules,
+)
 from lrtrack.stats.diagnose.observations import Observations, Unobserved
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts
 from lrtrack.stats.diagnose.running_statistics import RunningStatistics, columns_of_part
@@ -43,7 +50,12 @@ __all__ = [
 Part = tuple[Schedule, RunningStatistics, Observations | None]
 
 _OF_PART = (*scheduler_rules.RULES, *training_rules.OF_OPTIMIZER)
-_OF_TRAINING = (nothing_seen.nothing_seen, *training_rules.OF_TRAINING, *rate_jumps.RULES)
+_OF_TRAINING = (
+    nothing_seen.nothing_seen,
+    *training_rules.OF_TRAINING,
+    *rate_jumps.RULES,
+    *rate_source.RULES,
+)
 
 
 def diagnose(

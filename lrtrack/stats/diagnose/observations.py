@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lrtrack.stats.diagnose.rate_jumps import RateJump
+    from lrtrack.stats.diagnose.rate_source import RateMismatch
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Observations:
         taken: steps whose loss counts at an earlier step, as that of another block.
         world_size: processes that train together.
         jumps: large changes of the learning rate where the run was continued.
+        mismatch: rates that the scheduler has not set.
     """
 
     steps: int
@@ -70,3 +72,4 @@ class Observations:
     taken: int = 0
     world_size: int = 1
     jumps: tuple[RateJump, ...] = ()
+    mismatch: RateMismatch | None = None

@@ -1,0 +1,153 @@
+"""Runs whose learning rate no readable scheduler moves."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import mlflow
+import pytest
+import torch
+from torch.optim import SGD
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, StepLR
+
+import lrtrack
+
+STEPS = 40
+
+
+def cosine(step: int) -> float:
+    """Return the rate of a warm-up from zero and a half cosine, as nanoGPT computes it."""
+    if step < 10:
+        return 0.1 * step / 10
+    return 0.05 * (1 + math.cos(math.pi * (step - 10) / 30))
+
+
+def halving(step: int) -> float:
+    """Return a rate that is halved every 8 steps."""
+    return 0.1 * 0.5 ** (step // 8)
+
+
+def train(rate, schedule=None, steps=STEPS, **options):
+    """Train with a rate that is set by hand before each step; returns the block's run."""
+    weight = torch.nn.Parameter(torch.ones(2))
+    optimizer = SGD([weight], lr=0.1)
+    scheduler = schedule(optimizer) if schedule else None
+    options = {"tracker": "local", "flush_timeout": 0.0, **options}
+    with lrtrack.track(optimizer, scheduler, **options) as run:
+        for step in range(steps):
+            if rate is not None:
+                optimizer.param_groups[0]["lr"] = rate(step)
+            optimizer.zero_grad()
+            (weight * 0.01).square().sum().backward()
+            optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
+    return run
+
+
+def test_a_rate_moved_by_hand_has_its_schedule(local) -> None:
+    """A run without a scheduler is called by the schedule that its rates show, in its name, too."""
+    train(cosine, seed=3)
+    (history,) = local()
+    schedule = history.run.schedule
+
+    assert schedule.label == "≈ warmup(start=0, steps=10) → cosine(steps=30)"
+    assert (schedule.name, schedule.source) == ("warmup -> cosine", "inferred")
+    assert history.run.name == "warmup -> cosine-seed3"
+    assert history.run.fields()["scheduler.source"] == "inferred"
+
+
+def test_a_rate_that_stays_is_constant(local) -> None:
+    """A run whose rate never moved keeps its constant schedule."""
+    train(None)
+    (history,) = local()
+
+    assert history.run.schedule == lrtrack.Schedule("constant")
+    assert history.run.schedule.source == "declared"
+
+
+def test_a_name_of_the_user_stays(local) -> None:
+    """An inferred schedule does not change a name that the user gave."""
+    train(halving, name="mine")
+    (history,) = local()
+
+    assert history.run.name == "mine"
+    assert history.run.schedule.label == "≈ step(gamma=0.5, steps=8)"
+
+
+def test_two_schedules_by_hand_are_two_rows(clean_place) -> None:
+    """A comparison of two hand-set schedules with three seeds each has two rows of three runs."""
+    for rate in (cosine, halving):
+        for seed in range(3):
+            train(rate, seed=seed, experiment="e")
+    comparison = lrtrack.compare("e", tracker="local")
+
+    assert sorted((item.label, item.runs) for item in comparison.schedules) == [
+        ("≈ step(gamma=0.5, steps=8)", 3),
+        ("≈ warmup(start=0, steps=10) → cosine(steps=30)", 3),
+    ]
+    assert {item.source for item in comparison.schedules} == {"inferred"}
+
+
+def test_a_function_that_cannot_be_read_has_its_curve(local) -> None:
+    """A scheduler with an opaque function keeps its class name and gets its curve's text."""
+    factor = type(
+        "Factor", (), {"__slots__": (), "__call__": lambda self, step: 0.5 ** (step // 8)}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        train(None, lambda optimizer: LambdaLR(optimizer, factor()))
+    (history,) = local()
+
+    assert history.run.schedule.name == "LambdaLR"
+    assert history.run.schedule.params["curve"] == "step(steps=8, gamma=0.5)"
+
+
+@pytest.mark.parametrize(
+    ("rate", "schedule", "expected"),
+    [
+        (None, lambda optimizer: CosineAnnealingLR(optimizer, STEPS), None),
+        (None, lambda optimizer: StepLR(optimizer, 9), None),
+        (
+            lambda step: 0.1 if step < 20 else 0.05,
+            lambda optimizer: StepLR(optimizer, STEPS),
+            "from step 20 on, the learning rate was not StepLR's alone: it was 0.05 instead of 0.1, "
+            "0.5 times that; it differed in 20 recorded steps.",
+        ),
+    ],
+)
+def test_a_scheduler_that_is_not_alone(local, rate, schedule, expected) -> None:
+    """LR031 names the step from which on the rate was not the scheduler's, and by what factor."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        train(rate, schedule)
+    (history,) = local()
+    messages = [item["message"] for item in history.run.diagnoses if item["code"] == "LR031"]
+
+    assert messages == ([] if expected is None else [expected])
+
+
+def test_mlflow_has_the_schedule_at_the_end(clean_place) -> None:
+    """Tags, params and name in MLflow are those of the inferred schedule."""
+    train(halving, tracker="mlflow", experiment="e", flush_timeout=300.0)
+    client = mlflow.MlflowClient(f"sqlite:///{clean_place / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("e").experiment_id])
+
+    assert run.info.run_name == "step"
+    assert run.data.params["scheduler"] == "step"
+    assert run.data.params["scheduler.steps"] == "8"
+    assert run.data.tags["lrtrack.scheduler.name"] == "step"
+    assert run.data.tags["lrtrack.scheduler.source"] == "inferred"
+    assert lrtrack.compare("e").schedules[0].label == "≈ step(gamma=0.5, steps=8)"
+
+
+def test_wandb_has_the_schedule_at_the_end(wandb_server) -> None:
+    """Config, tags and name in W&B are those of the inferred schedule."""
+    train(halving, tracker="wandb", experiment="e", flush_timeout=300.0)
+    (run,) = wandb_server.runs("tester/e")
+
+    assert run.config["lrtrack"]["scheduler"]["name"] == "step"
+    assert run.config["lrtrack"]["scheduler"]["source"] == "inferred"
+    assert "step" in run.tags
+    assert "constant" not in run.tags
