@@ -51,20 +51,20 @@ class EffectiveRate:
         return [None if kept is None else kept * _number(rate) for kept, rate in pairs]
 
 
-def register_effective_lr(cls: type, rate: Rate) -> None:
+def register_effective_lr(optimizer: type, rate: Rate) -> None:
     """Tell lrtrack which learning rate the steps of an optimizer class use.
 
     Args:
-        cls: a class of optimizers; it counts for its subclasses, too.
+        optimizer: a class of optimizers; it counts for its subclasses, too.
         rate: called after each recorded step with the optimizer and a param group. Returns a
             number, or a tensor with one element.
 
     Raises:
-        UsageError: `cls` is no class, or `rate` cannot be called.
+        UsageError: `optimizer` is no class, or `rate` cannot be called.
     """
-    if not isinstance(cls, type) or not callable(rate):
+    if not isinstance(optimizer, type) or not callable(rate):
         raise UsageError("register_effective_lr() takes a class and a function")
-    _registered[cls] = rate
+    _registered[optimizer] = rate
 
 
 def effective_rate(optimizer: torch.optim.Optimizer) -> EffectiveRate | None:

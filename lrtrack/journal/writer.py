@@ -48,8 +48,7 @@ class JournalWriter:
 
     Attributes:
         appended: takes (step, time, metrics) as `append` does, at the cost of one call less.
-        amend: takes the same, to add metrics to the step's record, or replace some, wherever that
-            record is now.
+        amend: takes the same, to add metrics to the step's record, or replace some.
         rewind: takes a `Rewind`, which abandons records before those that follow, without waiting.
 
     Args:
@@ -83,8 +82,7 @@ class JournalWriter:
         self._is_abandoned = is_abandoned
         self._rows = RowQueue(settle, on_rows, self._give_way, self._trouble)
         self.appended = self._rows.append
-        self.amend = self._rows.amend
-        self.rewind = self._rows.rewind
+        self.amend, self.rewind = self._rows.amend, self._rows.rewind
         self._told: set[str] = set()
         # Queues in C: Ctrl-C comes before an order is put or after it, and never in between.
         self._orders: SimpleQueue[_Order] = SimpleQueue()

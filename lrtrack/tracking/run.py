@@ -83,7 +83,7 @@ class TrackedRun:
         """The run's id and its number of steps, for checkpoints.
 
         These steps are in the journal's file when this method returns, so a training that
-        continues from the checkpoint does not record them again, even if this process is killed.
+        continues from the checkpoint lacks none of them, even if this process is killed.
         """
         self._recording.write_to_disk()
         return {"id": self.id, "step": self.step}

@@ -120,8 +120,14 @@ def _check(layout: Layout, actions: list[tuple[int, str]]) -> None:
     last = deliveries[0] if deliveries else Delivery(layout, RUN.id, RUN.targets[0], tracker)
     while last.advance():
         pass
+    _compare(layout, tracker, summary, course, gone)
 
-    table = JournalReader(path).table()[0]
+
+def _compare(
+    layout: Layout, tracker: Unheard, summary: LiveSummary, course: dict[int, float], gone: set[int]
+) -> None:
+    step = max(course, default=-1)
+    table = JournalReader(layout.journal(RUN.id)).table()[0]
     stored = tracker.inner.stored[RUN.id]
     (local,) = LocalTracker().histories(Query(directory=layout.root))
     rewinds = local.run.rewinds
