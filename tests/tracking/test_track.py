@@ -154,11 +154,7 @@ def test_every_thins_the_record(training, local) -> None:
 
 
 def test_resume_continues_the_same_run(training, local) -> None:
-<<<<<<< HEAD
     """A resumed run continues after the loaded step, and abandons what it had recorded since."""
-=======
-    """A resumed run continues counting, and steps that it makes again replace the earlier ones."""
->>>>>>> i15d
     with lrtrack.track(training.optimizer, training.scheduler, tracker="local") as run:
         for _ in range(5):
             training.step()
