@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lrtrack.journal.ending import Ending, ending_of
+from lrtrack.journal.ending import Ending, ending_of, schedule_of
 from lrtrack.journal.events import Entry
 from lrtrack.records import Rewind, Run, rewind_of, with_rewind
+from lrtrack.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Course:
         rewinds: the returns to earlier steps.
         breaks: the first recorded step after each resume and each return, ascending.
         pace: the data of the latest `pace` event; None without one.
+        schedule: the latest schedule that the rates showed while the training ran, and the run's
+            name then.
     """
 
     table: pa.Table
@@ -33,6 +36,7 @@ class Course:
     rewinds: tuple[Rewind, ...] = ()
     breaks: tuple[int, ...] = ()
     pace: Mapping[str, Any] | None = None
+    schedule: tuple[Schedule, str | None] | None = None
 
     @property
     def last(self) -> int:
@@ -41,6 +45,9 @@ class Course:
 
     def completed(self, run: Run) -> Run:
         """Return the run with everything that the journal's events add to its description."""
+        if self.schedule is not None:
+            schedule, name = self.schedule
+            run = replace(run, schedule=schedule, name=name or run.name)
         run = run if self.ending is None else self.ending.completed(run)
         first = run.branched_at
         if first is not None:  # it may have been found out only when its checkpoint was loaded
@@ -54,7 +61,7 @@ def course_of(entries: Iterable[Entry]) -> Course:
     ending: Ending | None = None
     rewinds: tuple[Rewind, ...] = ()
     breaks: list[int] = []
-    pace = None
+    pace = schedule = None
     begins, top = False, -1
     for entry in entries:
         if entry.rows is not None:
@@ -70,12 +77,13 @@ def course_of(entries: Iterable[Entry]) -> Course:
         ending = ending_of(event) or (None if resumed else ending)
         begins = begins or resumed
         pace = event if event.get("event") == "pace" else pace
+        schedule = schedule_of(event) or schedule
         if (rewind := event_rewind(event)) is not None:
             batches = list(before(batches, rewind.step))
             rewinds = with_rewind(rewinds, rewind)
             breaks = [step for step in breaks if step < rewind.step]
             begins, top = True, rewind.step - 1
-    return Course(merge(batches), ending, rewinds, tuple(breaks), pace)
+    return Course(merge(batches), ending, rewinds, tuple(breaks), pace, schedule)
 
 
 def event_rewind(event: Mapping[str, Any] | None) -> Rewind | None:

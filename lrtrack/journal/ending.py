@@ -37,6 +37,18 @@ class Ending:
         )
 
 
+def schedule_of(event: Mapping[str, Any] | None) -> tuple[Schedule, str | None] | None:
+    """The schedule in a `schedule` event, and the run's name; None for other events."""
+    if event is None or event.get("event") != "schedule":
+        return None
+    data, name = event.get("schedule"), event.get("name")
+    try:
+        schedule = Schedule.from_dict(data) if isinstance(data, Mapping) else None
+    except ValueError:
+        return None
+    return None if schedule is None else (schedule, name if isinstance(name, str) else None)
+
+
 def ending_of(event: Mapping[str, Any]) -> Ending | None:
     """Returns the ending in an `end` event; None for other events."""
     if event.get("event") != "end":

@@ -8,12 +8,14 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lrtrack.errors import DiskTrouble, JournalError, SinkLost, TrackerError
+from lrtrack.errors import DiskTrouble, JournalError, PartRefused, SinkLost, TrackerError
 from lrtrack.journal import overflow
 from lrtrack.journal.course import event_rewind
+from lrtrack.journal.ending import schedule_of
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Rewind, Run, StepRecord, Target
+from lrtrack.schedules import Schedule
 from lrtrack.shipping import temporary
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.run_end import RunEnd
@@ -25,7 +27,7 @@ from lrtrack.shipping.step_numbering import (
     shifted_rewind,
 )
 from lrtrack.trackers.base import Sink, Tracker
-from lrtrack.trackers.hooks import AbandonsSteps, KeepsTemporaryFiles
+from lrtrack.trackers.hooks import AbandonsSteps, CompletesRuns, KeepsTemporaryFiles
 from lrtrack.trackers.shared_runs import before
 
 #: Steps given to a tracker at once: enough to fill its requests, few enough to show progress.
@@ -50,12 +52,15 @@ class Batch:
 
     Attributes:
         rewind: abandons what was sent before, instead of any records.
+        schedule: the schedule that the rates have shown, and the run's name, instead of any
+            records.
     """
 
     records: list[StepRecord]
     after: Position
     more: bool
     rewind: Rewind | None = None
+    schedule: tuple[Schedule, str | None] | None = None
 
 
 class Delivery:
@@ -191,6 +196,11 @@ class Delivery:
             if isinstance(sink, AbandonsSteps):
                 floor = sink.rewind(shifted_rewind(batch.rewind, self._first()))
             self._save(offset=batch.after[0], skip=0, floor=floor)
+        if batch.schedule is not None and isinstance(sink, CompletesRuns):
+            schedule, name = batch.schedule
+            run = run_so_far(self._reader, self.cursor)
+            with contextlib.suppress(PartRefused):  # it is stored again at the end
+                sink.complete(replace(run, schedule=schedule, name=name or run.name))
         if (self.cursor.offset, self.cursor.skip) != batch.after or self.cursor.error:
             offset, skip = batch.after
             self._save(offset=offset, skip=skip, doubt=offset < self.cursor.doubtful, **WELL)
@@ -275,6 +285,10 @@ def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
                 return Batch([], (entry.end, 0), more=True, rewind=rewind)
             kept = [record for record in records if record.step < rewind.step]
             return Batch(joined(kept), (entry.start, 0), more=True)
+        if (schedule := schedule_of(entry.event)) is not None:
+            if not records:
+                return Batch([], (entry.end, 0), more=True, schedule=schedule)
+            return Batch(joined(records), (entry.start, 0), more=True)
         if entry.event is not None:
             after, sealed = (entry.end, 0), len(records)
             if positions:

@@ -20,10 +20,11 @@ from lrtrack.records import Run
 from lrtrack.schedules import CONSTANT, Schedule, infer_schedule, parts_of, side_by_side
 from lrtrack.stats.diagnose.rate_source import RateMismatch, rate_mismatch
 from lrtrack.tracking.captures import Capture
-from lrtrack.tracking.options import Options
 
 #: The most rates that a schedule is inferred from: it takes about a second.
 _MOST = 100_000
+#: The same while the training runs, and the number of steps after which it is done first.
+_FEW, _FIRST = 2_000, 100
 #: A rate that moves by less, as a share of its largest value, is constant.
 _STILL = 1e-9
 #: The parameter of a scheduler whose settings cannot be read: the text of its curve.
@@ -35,15 +36,15 @@ class LiveSchedule:
 
     Args:
         run: the run.
-        options: the options of the block.
+        optimizer, scheduler: as in `track()`.
     """
 
-    def __init__(self, run: Run, options: Options) -> None:
+    def __init__(self, run: Run, optimizer: Any, scheduler: Any) -> None:
         self._run = run
         self._opaque: set[str] = set()
         self._curves: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64]]]] = {}
-        self._declared = replica(options.scheduler)
-        parts = ensemble_of(options.optimizer, options.scheduler).parts
+        self._declared = replica(scheduler)
+        parts = ensemble_of(optimizer, scheduler).parts
         schedules = parts_of(run.schedule) if len(parts) > 1 else {"": run.schedule}
         for part in parts:
             name = part.name if len(parts) > 1 else ""
@@ -55,6 +56,9 @@ class LiveSchedule:
 
         if self._declared is not None:
             self._curves.setdefault("", [])
+        self._due = _FIRST
+        self._before: Schedule | None = None
+        self._told: Schedule | None = None
 
     def add(self, steps: NDArray[np.int64], metrics: Mapping[str, Any]) -> None:
         """Add rows that are about to be written to the journal."""
@@ -63,6 +67,24 @@ class LiveSchedule:
             if values is not None:
                 rows = slice(None) if present is None else present
                 curve.append(_without_repeats(np.asarray(steps)[rows], values[rows]))
+
+    def news(self, steps: int) -> Schedule | None:
+        """The schedule that the rates show so far, if it is new and clear; called by a timer.
+
+        It is clear if twice as many steps show the same. Few records are used, because this shares
+        the processor with the training.
+
+        Args:
+            steps: the number of steps so far.
+        """
+        if steps < self._due or not self._curves:
+            return None
+        self._due = 2 * steps
+        earlier, self._before = self._before, self._inferred_from(None, _FEW)
+        if self._before is None or self._before != earlier or self._before == self._told:
+            return None
+        self._told = self._before
+        return self._told
 
     def mismatch(self, capture: Capture) -> RateMismatch | None:
         """Rates that the scheduler has not set, as far as its steps can be made again."""
@@ -90,8 +112,11 @@ class LiveSchedule:
         Args:
             table: all records, where what was collected is not all of them, or too much.
         """
+        return self._inferred_from(table, _MOST)
+
+    def _inferred_from(self, table: pa.Table | None, most: int) -> Schedule | None:
         names = [name for name in self._curves if name or self._declared is None]
-        inferred = {name: self._inferred(name, table) for name in names}
+        inferred = {name: self._inferred(name, table, most) for name in names}
         if all(schedule is None for schedule in inferred.values()):
             return None
         if "" in inferred:
@@ -100,11 +125,11 @@ class LiveSchedule:
         constant = dict.fromkeys(names, Schedule(CONSTANT))
         return side_by_side({**constant, **parts_of(self._run.schedule), **found})
 
-    def _inferred(self, name: str, table: pa.Table | None) -> Schedule | None:
+    def _inferred(self, name: str, table: pa.Table | None, most: int) -> Schedule | None:
         steps, rates = self._curve(name, table)
         if not rates.size or np.ptp(rates) <= _STILL * rates.max():
             return None
-        stride = -(-rates.size // _MOST)
+        stride = -(-rates.size // most)
         schedule = infer_schedule(rates[::stride], steps[::stride])
         if name not in self._opaque:
             return schedule.schedule

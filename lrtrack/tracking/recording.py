@@ -19,6 +19,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import TRAIN, Run, State
+from lrtrack.schedules import Schedule
 from lrtrack.shipping.courier import Courier
 from lrtrack.shipping.credentials import Snapshot
 from lrtrack.trackers.base import Tracker
@@ -82,7 +83,7 @@ class Recording:
         self._returns = Returns(options, resumed, self.capture)
         self.capture.loads.on_return = self._return
         self._diagnoses = LiveDiagnoses(self.run, self.capture, options.capture_loss, resumed)
-        self._schedule = LiveSchedule(self.run, options)
+        self._schedule = LiveSchedule(self.run, options.optimizer, options.scheduler)
         self._is_resumed = resumed.course is not None
 
     def open(self, is_abandoned: Callable[[], bool]) -> None:
@@ -261,6 +262,21 @@ class Recording:
         self._diagnoses.add(steps, metrics)
         self._schedule.add(steps, metrics)
 
+    def _report_schedule(self) -> None:
+        """Note in the journal which schedule the rates show, once that is clear."""
+        if self._options.kind != TRAIN or self._journal is None:
+            return
+        try:
+            schedule = self._schedule.news(self.capture.step + 1)
+        except Exception:  # it is tried again at the end, and reported then
+            return
+        if schedule is not None:
+            self._journal.event("schedule", **self._described(schedule))
+
+    def _described(self, schedule: Schedule) -> dict[str, Any]:
+        named = {} if self._options.name else {"name": default_name(self.run, schedule)}
+        return {"schedule": schedule.to_dict(), **named}
+
     def _inferred(self, journal: JournalWriter) -> dict[str, Any]:
         """The schedule that the recorded rates show, if no scheduler object says it."""
         try:
@@ -270,10 +286,7 @@ class Recording:
         except Exception as error:
             warn(f"lrtrack could not infer the schedule from the learning rates: {error!r}.")
             return {}
-        if schedule is None:
-            return {}
-        named = {} if self._options.name else {"name": default_name(self.run, schedule)}
-        return {"schedule": schedule.to_dict(), **named}
+        return {} if schedule is None else self._described(schedule)
 
     def _first_cursor(self) -> Any:
         if self._uploads is None or not self.is_owner():
@@ -310,6 +323,7 @@ class Recording:
     def _tick(self) -> None:
         """Called by the journal's thread a few times a second."""
         self._returns.store_pace()
+        self._report_schedule()
         if self._uploads is not None:
             self._uploads.tick()
         for guard in self._open_run_guards.values():

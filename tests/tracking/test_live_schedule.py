@@ -6,12 +6,18 @@ import math
 import warnings
 
 import mlflow
+import numpy as np
 import pytest
 import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, StepLR
 
 import lrtrack
+from lrtrack.journal.course import course_of
+from lrtrack.journal.events import Entry
+from lrtrack.records import Run
+from lrtrack.schedules import infer_schedule
+from lrtrack.tracking.live_schedule import LiveSchedule
 
 STEPS = 40
 
@@ -149,3 +155,29 @@ def test_wandb_has_the_schedule_at_the_end(wandb_server) -> None:
     assert run.config["lrtrack"]["scheduler"]["source"] == "inferred"
     assert "step" in run.tags
     assert "constant" not in run.tags
+
+
+def test_the_schedule_is_known_while_the_training_runs() -> None:
+    """A schedule is reported once twice as many steps show the same, and not again."""
+    weight = torch.nn.Parameter(torch.ones(2))
+    run = Run("id", "name", lrtrack.Schedule("constant"), {})
+    live = LiveSchedule(run, SGD([weight], lr=0.1), None)
+    reports = []
+    for step in range(0, 1600, 50):
+        steps = np.arange(step, step + 50)
+        live.add(steps, {"lr": (np.array([halving(int(at) // 10) for at in steps]), None)})
+        schedule = live.news(step + 50)
+        reports += [] if schedule is None else [(step + 50, schedule.label)]
+
+    assert reports == [(200, "≈ step(gamma=0.5, steps=80)")]
+
+
+def test_a_killed_run_has_the_schedule_that_was_clear() -> None:
+    """A journal without an end has the schedule that its rates showed while it was written."""
+    schedule = infer_schedule([halving(step) for step in range(40)]).schedule
+    run = Run("id", "constant", lrtrack.Schedule("constant"), {"name": "SGD"})
+    entry = Entry(0, 1, event={"event": "schedule", "schedule": schedule.to_dict(), "name": "step"})
+    completed = course_of([entry]).completed(run)
+
+    assert completed.schedule == schedule
+    assert completed.name == "step"

@@ -240,6 +240,11 @@ class MlflowSink:
             params = replace(block, run=run).params()
             known = mlflow_run.data.params
             self._log_all({n: text for n, text in params.items() if n not in known}, tags)
+            own = f"{metadata.name_prefix(block.scope)}scheduler."
+            for name in existing:  # of a schedule that the rates showed earlier
+                if name.startswith(own) and name not in current:
+                    self._client.delete_tag(self._id, name)
+            self._run = replace(self._run, name=run.name)
 
     def release(self) -> None:
         """Do nothing: all runs of a store share one client."""

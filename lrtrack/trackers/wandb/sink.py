@@ -171,6 +171,7 @@ class WandbSink:
             name=run.name if run.name != self._run.name else None,
             tags=(old, new) if old != new else None,
         )
+        self._run = replace(self._run, name=run.name, schedule=run.schedule)
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         """End the run if lrtrack opened it, and wait until W&B's server has everything.
