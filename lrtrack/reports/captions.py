@@ -7,6 +7,11 @@ from lrtrack.reports.axes import AXES
 from lrtrack.reports.formatting import count, number
 from lrtrack.stats import ComparisonResult, ScheduleSummary
 
+#: How to read the drawing of a mean and its interval.
+MEAN_AND_INTERVAL = "Final value: the tick is the mean, the bar is the 95 % CI."
+#: Below a scale that is not linear.
+LOG_SCALE = "log scale"
+
 
 def chart_title(metric: str, axis: str, drawn: int, schedules: int) -> str:
     """The title of a chart that shows the means of the best `drawn` schedules.

@@ -70,7 +70,7 @@ def leaderboard(comparison: ComparisonResult, report: Report, looks: Sequence[Lo
     return (
         f'<div class="scroll"><table class="board"><thead>{rows[0]}</thead>'
         f"<tbody>{''.join(rows[1:])}</tbody></table></div>"
-        '<p class="note">Final value: the tick is the mean, the bar is the 95 % CI.</p>'
+        f'<p class="note">{captions.MEAN_AND_INTERVAL}</p>'
     )
 
 
@@ -133,7 +133,7 @@ def _axis(scale: Scale | None) -> str:
     if scale is None:
         return '<th class="drawn"></th>'
     ends = [number(scale.low, 3, trim=True), number(scale.high, 3, trim=True)]
-    middle = "log scale" if scale.log else ""
+    middle = captions.LOG_SCALE if scale.log else ""
     words = "".join(f"<span>{text}</span>" for text in (ends[0], middle, ends[1]))
     return f'<th class="drawn"><div class="ends">{words}</div></th>'
 
