@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +13,14 @@ from numpy.typing import NDArray
 from lrtrack._optional import load
 from lrtrack.records import History, one_by_one
 from lrtrack.stats.result import GradNorm, Reach, Spread
+from lrtrack.stats.samples import Sample
+from lrtrack.stats.scale import distance
+from lrtrack.stats.spread_model import ROUNDING, Model
 from lrtrack.stats.summary import RunSummary, finite
 
-#: The seed of the bootstrap: the same runs always give the same interval.
-SEED = 20_240_229
-#: The fewest values for a confidence interval; below, it would be far too narrow.
-FEWEST_FOR_INTERVAL = 3
+#: How an interval was computed, see `Interval`.
+Method = Literal["t-own", "t-pooled", "t-pooled-log"]
+
 #: The fewest values for an interquartile mean; below, it is the median.
 FEWEST_FOR_IQM = 4
 
@@ -48,35 +52,78 @@ def interquartile_mean(values: NDArray[np.float64]) -> float | None:
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
-    """95 % confidence interval of the mean, by the bias-corrected accelerated bootstrap (BCa).
-
-    If all values are equal, both ends are that value. Where the correction is undefined, for
-    example for values whose differences are tiny compared with their size, the percentile
-    interval is returned.
+    """95 % confidence interval of the mean by Student's t, with the spread of these values alone.
 
     Returns:
-        Low and high end; None below 3 values.
+        Low and high end; None below 2 values, and where all are equal up to rounding.
     """
-    if values.size < FEWEST_FOR_INTERVAL:
+    if values.size < 2:
         return None
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        return low, high
-    # Resampling draws by position, so sorting makes the result independent of the order.
-    ordered = np.sort(values)
-    for method in ("BCa", "percentile"):
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            bootstrap = (
-                load("scipy.stats")
-                .bootstrap((ordered,), np.mean, method=method, rng=np.random.default_rng(SEED))
-                .confidence_interval
-            )
-        ends = finite(bootstrap.low), finite(bootstrap.high)
-        if ends[0] is not None and ends[1] is not None:
-            # A mean lies within its values, but rounding may have moved it slightly outside.
-            return max(low, ends[0]), min(high, ends[1])
-    return None
+    unit = float(np.abs(values).max())
+    if unit == 0.0:
+        return None
+    scaled = np.sort(values) / unit
+    deviation = float(scaled.std(ddof=1))
+    if deviation <= ROUNDING:
+        return None
+    half = t_quantile(values.size - 1) * deviation / math.sqrt(values.size)
+    mean = float(scaled.mean())
+    return _finite_ends((mean - half) * unit, (mean + half) * unit)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % confidence interval of a mean, and how it was computed.
+
+    `t-own`: Student's t with the schedule's own spread; `t-pooled`: with the spread over all
+    schedules; `t-pooled-log`: the same for the logarithms, see `lrtrack.stats.scale`.
+    """
+
+    ends: tuple[float, float] | None
+    method: Method | None
+
+
+def intervals(model: Model, samples: Sequence[Sample]) -> list[Interval]:
+    """The interval of each schedule's mean over the runs that ended.
+
+    The spread is that over runs, the effect of the seed included, and is shared by all schedules
+    unless their spreads plainly differ.
+    """
+    return [_interval(model, at, sample.ended) for at, sample in enumerate(samples)]
+
+
+def _interval(model: Model, index: int, values: NDArray[np.float64]) -> Interval:
+    if values.size < 2 or model.total is None:
+        return Interval(None, None)
+    if not model.pooled or (model.counts > 1).sum() < 2:
+        ends = interval(values)
+        return Interval(ends, None if ends is None else "t-own")
+    half = t_quantile(model.total_df) * model.total / math.sqrt(values.size)
+    with np.errstate(over="ignore"):
+        mean = float(np.sort(values).mean())
+    if model.scale == "linear":
+        return _named(_finite_ends(mean - half, mean + half), "t-pooled")
+    # The logarithm of a mean of lognormal values varies as (e^σ² - 1) / n instead of σ² / n.
+    variance = model.total**2
+    half = min(700.0, half * math.sqrt(math.expm1(min(variance, 700.0)) / variance))
+    size = float(distance(np.array([mean]), model.scale)[0])
+    low, high = size * math.exp(-half), size * math.exp(half)
+    if model.scale == "log-distance":
+        low, high = 1.0 - high, 1.0 - low
+    return _named(_finite_ends(low, high), "t-pooled-log")
+
+
+def _named(ends: tuple[float, float] | None, method: Method) -> Interval:
+    return Interval(ends, None if ends is None else method)
+
+
+def _finite_ends(low: float, high: float) -> tuple[float, float] | None:
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
+
+
+def t_quantile(df: float) -> float:
+    """The 97.5 % quantile of Student's t."""
+    return float(load("scipy.special").stdtrit(df, 0.975))
 
 
 def grad_norm_of(histories: Sequence[History]) -> GradNorm:

@@ -1,0 +1,205 @@
+"""Differences between schedules, with intervals that hold for all of them at once.
+
+Against the best: Tukey's studentized range. The data choose the best, so that the differences to
+it are the most favourable of all pairs; Tukey's intervals hold for all pairs at once. Hsu's
+multiple comparisons with the best are narrower, but let one of several equally good schedules be
+called worse. Against a baseline that was named beforehand: Dunnett's test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lrtrack._optional import load
+from lrtrack.stats.samples import LEVEL
+from lrtrack.stats.scale import distance
+from lrtrack.stats.spread_model import Model
+from lrtrack.stats.studentized import modulus_p, modulus_t, range_p, range_t
+
+#: The power at which `seeds_to_tell` counts as enough.
+POWER = 0.8
+#: More seeds than this are not computed.
+_MOST_SEEDS = 100_000
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The difference of one schedule's final value to another's.
+
+    Attributes:
+        difference: of the means, adjusted for the seeds that both share.
+        ci95: its interval; those of all schedules hold at once in 95 % of cases.
+        p: of the hypothesis that the two are equal, corrected for all comparisons.
+    """
+
+    difference: float
+    ci95: tuple[float, float]
+    p: float
+
+
+@dataclass(frozen=True)
+class _Contrast:
+    """A difference on the model's scale, with its standard error."""
+
+    size: float
+    error: float
+    df: float
+
+    @property
+    def t(self) -> float:
+        return self.size / self.error
+
+
+class Effects:
+    """Compares each schedule with the best one, or with a baseline.
+
+    Args:
+        model: the fitted model.
+        reference: the index of the best schedule, or of the baseline.
+        chosen: whether the reference is a baseline that was named beforehand.
+        final: the means of the schedules, NaN where they have none.
+    """
+
+    def __init__(
+        self, model: Model, reference: int, *, chosen: bool, final: Sequence[float | None]
+    ) -> None:
+        self._model, self._reference, self._chosen = model, reference, chosen
+        self._final = final
+        self._compared = int((model.counts > 0).sum())
+        self._correlation = _least_correlation(model, reference) if chosen else 0.0
+
+    def of(self, index: int) -> Effect | None:
+        """The effect of schedule `index`; None for the reference and where no spread is known."""
+        contrast = self._contrast(index)
+        if contrast is None:
+            return None
+        half = self._critical(contrast.df) * contrast.error
+        ends = [self._difference(index, contrast.size + sign * half) for sign in (-1.0, 1.0)]
+        difference = self._difference(index, contrast.size)
+        if not all(map(math.isfinite, (difference, *ends))):
+            return None
+        low, high = sorted(ends)
+        return Effect(difference, (low, high), self._p(contrast))
+
+    def seeds_to_tell(self, index: int) -> int | None:
+        """How many seeds of each schedule would show this difference with 80 % power.
+
+        Returns:
+            None for the reference, where the difference is shown already or is 0, and where no
+            spread is known.
+        """
+        contrast = self._contrast(index)
+        if contrast is None or contrast.size == 0.0 or self._p(contrast) < LEVEL:
+            return None
+        size = abs(contrast.size)
+        spread = self._pair_sigma(index)
+        seeds = 2
+        while self._power(size, spread, seeds) < POWER:
+            seeds *= 2
+            if seeds > _MOST_SEEDS:
+                return None
+        low = seeds // 2
+        while seeds - low > 1:
+            middle = (low + seeds) // 2
+            if self._power(size, spread, middle) < POWER:
+                low = middle
+            else:
+                seeds = middle
+        # The observed numbers did not show it.
+        return max(seeds, int(self._model.counts[[index, self._reference]].min()) + 1)
+
+    def _power(self, size: float, spread: float, seeds: int) -> float:
+        schedules = self._compared if self._model.pooled else 2
+        paired = self._model.seeds > 0 and self._model.pooled
+        df = float((seeds - 1) * (schedules - paired))
+        shift = size / (spread * math.sqrt(2.0 / seeds))
+        if shift > 50.0:
+            return 1.0
+        return float(load("scipy.special").nctdtr(df, -shift, -self._critical(df)))
+
+    def _pair_sigma(self, index: int) -> float:
+        """The residual spread behind one difference."""
+        if self._model.pooled and self._model.sigma is not None:
+            return self._model.sigma
+        return float(math.sqrt((self._model.own[[index, self._reference]] ** 2).mean()))
+
+    def _contrast(self, index: int) -> _Contrast | None:
+        model, base = self._model, self._reference
+        if index == base or model.sigma is None or not model.counts[[index, base]].all():
+            return None
+        size = float(model.estimates[index] - model.estimates[base])
+        if model.scale != "linear":
+            # The logarithm of the ratio of means, not of geometric means, as the report shows.
+            own, other = (self._distance(at) for at in (index, base))
+            adjustment = size - float(model.means[index] - model.means[base])
+            size = math.log(own / other) + adjustment
+        if model.pooled:
+            c = model.covariance
+            error = model.sigma * math.sqrt(c[index, index] + c[base, base] - 2.0 * c[index, base])
+            return _Contrast(size, error, model.df)
+        return _welch(model, index, base, size)
+
+    def _critical(self, df: float) -> float:
+        df = _rounded(df)
+        if self._chosen:
+            return modulus_t(self._compared - 1, self._correlation, df, LEVEL)
+        return range_t(self._compared, df, LEVEL)
+
+    def _p(self, contrast: _Contrast) -> float:
+        df = _rounded(contrast.df)
+        if self._chosen:
+            return modulus_p(contrast.t, self._compared - 1, self._correlation, df)
+        return range_p(contrast.t, self._compared, df)
+
+    def _difference(self, index: int, size: float) -> float:
+        """A difference on the model's scale as a difference of the metric."""
+        if self._model.scale == "linear":
+            return size
+        change = self._distance(self._reference) * math.expm1(min(size, 700.0))
+        return -change if self._model.scale == "log-distance" else change
+
+    def _distance(self, index: int) -> float:
+        mean = np.array([self._final[index]], dtype=np.float64)
+        return float(distance(mean, self._model.scale)[0])
+
+
+def _welch(model: Model, index: int, base: int, size: float) -> _Contrast | None:
+    """Games and Howell: the spread of the two schedules alone, with Welch's degrees of freedom."""
+    counts = model.counts[[index, base]]
+    if counts.min() < 2:
+        return None
+    parts = model.own[[index, base]] ** 2 / counts
+    variance = float(parts.sum())
+    if variance <= 0.0:
+        return None
+    return _Contrast(size, math.sqrt(variance), variance**2 / float((parts**2 / (counts - 1)).sum()))
+
+
+def _rounded(df: float) -> float:
+    """Degrees of freedom in steps of 0.1 %, so that quantiles are computed once."""
+    return float(f"{df:.3g}") if df < 1e6 else math.inf
+
+
+def _least_correlation(model: Model, reference: int) -> float:
+    """The smallest correlation between two differences to the reference, rounded down."""
+    others = np.flatnonzero(model.counts > 0)
+    others = others[others != reference]
+    if others.size < 2:
+        return 0.0
+    c = model.covariance
+    if not model.pooled:
+        c = np.diag(model.own**2 / np.maximum(model.counts, 1))
+    base = c[reference, reference]
+    cross = c[np.ix_(others, others)] - c[reference, others] - c[others, reference][:, np.newaxis]
+    cross = cross + base
+    sizes = np.sqrt(np.diag(cross))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlations = cross / np.outer(sizes, sizes)
+    least = float(correlations[~np.eye(others.size, dtype=bool)].min())
+    if not math.isfinite(least):
+        return 0.0
+    return min(0.99, max(0.0, math.floor(least * 100.0 + 1e-9) / 100.0))
