@@ -38,6 +38,17 @@ _AXES = ("step", "time", "epoch")
     "--baseline", metavar="SCHEDULE", help="Test against this schedule instead of the best."
 )
 @click.option(
+    "--margin",
+    type=float,
+    metavar="VALUE",
+    help="Call schedules equivalent within this difference.",
+)
+@click.option(
+    "--include-unfinished",
+    is_flag=True,
+    help="Also count runs that failed or are still going.",
+)
+@click.option(
     "--x",
     "axis",
     default="step",
@@ -65,6 +76,8 @@ def command(
     target: float | None,
     group_by: str,
     baseline: str | None,
+    margin: float | None,
+    include_unfinished: bool,
     axis: str,
     publishing: bool,
     form: str | None,
@@ -90,6 +103,8 @@ def command(
             filter_raw=filter_raw,
             cache=cache,
             baseline=baseline,
+            margin=margin,
+            include_unfinished=include_unfinished,
             progress=progress,
         )
     if opened and output is None:

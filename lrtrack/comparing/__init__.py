@@ -34,6 +34,8 @@ def compare(
     filters: Filters = (),
     filter_raw: str | Sequence[str] = (),
     baseline: str | None = None,
+    margin: float | None = None,
+    include_unfinished: bool = False,
     directory: str | Path | None = None,
     cache: bool = True,
     progress: Progress | None = None,
@@ -57,6 +59,8 @@ def compare(
         filter_raw: conditions in the tracker's own language: MLflow's search expressions, or JSON
             for W&B.
         baseline: name, id or label of the schedule to test against instead of the best one.
+        margin: the difference up to which schedules count as equivalent.
+        include_unfinished: whether runs that failed or are still going count as the others.
         directory: the journal directory; None: as in `track()`.
         cache: whether copies of finished runs on this machine may be used.
         progress: called with (done, total) while runs are fetched.
@@ -87,4 +91,6 @@ def compare(
         target=target,
         group_by=group_by,
         baseline=baseline,
+        margin=margin,
+        include_unfinished=include_unfinished,
     )

@@ -72,13 +72,29 @@ def _row(item: ScheduleSummary, runs: Sequence[RunSummary]) -> dict[str, JSON]:
         "log_area": item.log_area,
         "spikes": sum(run.spikes for run in runs),
         "diverged_steps": [run.diverged_step for run in runs],
+        "final_ci95_method": item.ci95_method,
+        **_effect(item),
         "p_vs_best": item.p_vs_best,
+        "could_be_best": item.could_be_best,
         "indistinguishable_from_best": item.indistinguishable_from_best,
+        "seeds_to_tell": item.seeds_to_tell,
+        "equivalent": item.equivalent,
+        "optimistic": item.optimistic,
         "p_improvement": item.p_improvement,
         "verdict": item.verdict,
         "params": dict(item.params),
         "run_ids": " ".join(item.run_ids),
         "seeds": list(item.seeds),
+    }
+
+
+def _effect(item: ScheduleSummary) -> dict[str, JSON]:
+    effect = item.vs_best
+    low, high = (None, None) if effect is None else effect.ci95
+    return {
+        "vs_best_difference": None if effect is None else effect.difference,
+        "vs_best_ci95_low": low,
+        "vs_best_ci95_high": high,
     }
 
 

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lrtrack.reports.formatting import count
-from lrtrack.stats import LEVEL, PERMUTATIONS, ComparisonResult, RunSummary
-
-#: The verdict if no outcome of the test could have been significant.
-TOO_FEW = "too few runs"
+from lrtrack.reports.formatting import count, number
+from lrtrack.stats import LEVEL, ComparisonResult, RunSummary
 
 _MOST_FLAWS = 6
-#: From this many runs on, over 90 % of the intervals contain the true mean.
-_ENOUGH = 10
 FINAL = "final: mean of a run's last 5 % of records, ± standard deviation over runs."
 REACH = (
     "first reached by a trailing mean over 1 % of the records; Kaplan-Meier median over runs, "
     "(1/3): 1 of 3 reached it."
 )
 IQM = "IQM: interquartile mean, of the middle half of the runs; from 4 runs on."
+SEEDS = "seeds to tell: how many seeds of each schedule would show its difference in 8 of 10 cases."
 MIXED = "†: measured on different devices, so that times do not compare."
 
 
@@ -34,7 +30,11 @@ def flaws(comparison: ComparisonResult, names: Sequence[str]) -> list[str]:
             excluded = "" if item.diverged == item.runs else f"; {subject} excluded from the mean"
             notes.append(f"{name}: {item.diverged} {of} diverged{_when(runs)}{excluded}.")
         if item.unfinished:
-            notes.append(f"* {name}: {item.unfinished} {of} not finished.")
+            counted = sum(value is not None for value in item.final.values)
+            going = sum(run.unfinished and not run.diverged for run in runs)
+            used = going and counted > item.runs - item.diverged - going
+            what = "counted all the same" if used else "not counted in final"
+            notes.append(f"* {name}: {item.unfinished} {of} not finished, {what}.")
     more = len(notes) - _MOST_FLAWS
     return [*notes[:_MOST_FLAWS], *([f"… and {more} more such notes."] if more > 0 else [])]
 
@@ -48,22 +48,27 @@ def _when(runs: Sequence[RunSummary]) -> str:
 
 
 def interval(comparison: ComparisonResult) -> list[str]:
-    """The note on confidence intervals, with a warning if there are few runs.
-
-    Measured on normally distributed values: with 3, 5, 10 and 20 runs, 72, 86, 91 and 94 % of the
-    intervals contain the true mean.
-    """
-    sizes = [
-        sum(value is not None for value in item.final.values)
-        for item in comparison.schedules
-        if item.final.ci95 is not None
-    ]
-    if not sizes:
+    """The note on confidence intervals."""
+    methods = {item.ci95_method for item in comparison.schedules} - {None}
+    if not methods:
         return []
-    narrow = "; from few runs it is too narrow (from 3, it holds the true mean in 7 of 10 cases)"
+    shared = any(method != "t-own" for method in methods if method)
+    spread = "spread pooled over schedules" if shared else "each schedule's own spread"
+    logs = ", of logarithms" if "t-pooled-log" in methods else ""
     return [
-        "[low, high]: 95 % confidence interval of the mean over runs, BCa bootstrap"
-        f"{narrow * (min(sizes) < _ENOUGH)}."
+        "[low, high]: 95 % confidence interval of the mean over runs, Student's t "
+        f"({spread}{logs})."
+    ]
+
+
+def optimistic(comparison: ComparisonResult) -> list[str]:
+    """The note on the mean of a schedule that was chosen among many."""
+    if not comparison.schedules or not comparison.schedules[0].optimistic:
+        return []
+    alike = sum(item.could_be_best for item in comparison.schedules)
+    return [
+        f"The first schedule is the best of {alike} that may be equally good: its mean is partly "
+        "luck, and new runs will probably end worse."
     ]
 
 
@@ -71,16 +76,35 @@ def better(other: str) -> str:
     """The note on P(better) against `other`."""
     return (
         f"P(better): share of pairs of runs in which this schedule's is better than that of "
-        f"{other}; ties count half."
+        f"{other}, with its 95 % interval; ties count half."
     )
+
+
+_TESTS = {
+    "tukey": "Tukey's test, valid although the data chose the best",
+    "dunnett": "Dunnett's test",
+    "games-howell": "Games and Howell's test, as spreads plainly differ",
+    "sequential": "an always-valid test: looking again after more seeds keeps it valid",
+}
 
 
 def significance(comparison: ComparisonResult, other: str) -> str:
-    """The note on the test against `other`; empty if no schedule could be tested."""
-    if not any(item.verdict in ("indistinguishable", "better", "worse")
-               for item in comparison.schedules):  # fmt: skip
+    """The note on the differences to `other`; empty if no schedule could be compared."""
+    test = comparison.test
+    if test.name is None or all(item.vs_best is None for item in comparison.schedules):
         return ""
+    paired = f", paired by {count(test.seeds, 'seed')}" if test.seeds else ""
+    logs = "" if test.scale == "linear" else ", on logarithms"
     return (
-        f"p: permutation test against {other} (exact up to {PERMUTATIONS} permutations), paired "
-        f"where the seeds are the same, Holm-corrected; ≈: not distinguishable (p ≥ {LEVEL})."
+        f"vs {other}: difference of the means with intervals that hold for all schedules at once "
+        f"in 95 % of cases; p by {_TESTS[test.name]}{paired}{logs}; ≈: may be as good "
+        f"(p ≥ {LEVEL})."
     )
+
+
+def equivalence(comparison: ComparisonResult) -> list[str]:
+    """The note on the margin, if there is one."""
+    if comparison.margin is None:
+        return []
+    margin = number(comparison.margin, trim=True)
+    return [f"=: equivalent within {margin}, as the whole interval is."]

@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from lrtrack.fields import JSON, text_of
 from lrtrack.schedules import Schedule
 from lrtrack.schedules.schedule import INFERRED, SOURCE
-from lrtrack.stats import Spread
+from lrtrack.stats import Effect, Spread
 
 #: The text of a missing value.
 NONE = "–"
@@ -76,6 +76,42 @@ def interval(spread: Spread, decimals: int | None = None) -> str:
         return NONE
     low, high = (aligned(end, decimals) for end in spread.ci95)
     return f"[{low}, {high}]"
+
+
+def difference(effect: Effect | None, *, sign: bool = True) -> tuple[str, str]:
+    """A difference and its interval, `−0.0048` and `[−0.0123, 0.0027]`.
+
+    Both have as many decimals as give half of the interval two significant digits, and more where
+    an end would else be rounded to 0.
+
+    Args:
+        sign: whether to show it; without, the interval is that of the size of the difference.
+    """
+    if effect is None:
+        return NONE, NONE
+    value, (low, high) = effect.difference, effect.ci95
+    if not sign and value < 0.0:
+        value, low, high = -value, -high, -low
+    ends = [size for size in (abs(low), abs(high)) if size > 0.0]
+    half = (high - low) / 2.0
+    # Two digits of half the interval, and one of an end that would else be rounded to 0.
+    digits = [1 - math.floor(math.log10(half))] if half > 0.0 else [99]
+    digits += [min(digits[0] + 2, -math.floor(math.log10(size))) for size in ends]
+    decimals = max(digits)
+    if decimals > 6 and value:  # an interval without width
+        decimals = 2 - math.floor(math.log10(abs(value)))
+    if not 0 <= decimals <= 6:
+        texts = [number(end, 3) for end in (value, low, high)]
+    else:
+        texts = [f"{end:.{decimals}f}" for end in (value, low, high)]
+    value_text, low_text, high_text = (_minus(text) for text in texts)
+    return value_text, f"[{low_text}, {high_text}]"
+
+
+def _minus(text: str) -> str:
+    """With a true minus sign, and none before a zero."""
+    zero = text.startswith("-") and not text.strip("-0.")
+    return text.lstrip("-") if zero else text.replace("-", "−", 1) if text[:1] == "-" else text
 
 
 def count(number_of: int, noun: str) -> str:

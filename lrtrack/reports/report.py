@@ -13,6 +13,7 @@ from lrtrack.reports.formatting import (
     NONE,
     aligned,
     count,
+    difference,
     interval,
     mean_std,
     number,
@@ -21,7 +22,7 @@ from lrtrack.reports.formatting import (
     short_labels,
     shortened,
 )
-from lrtrack.reports.headline import headline, tested
+from lrtrack.reports.headline import headline
 from lrtrack.schedules import Schedule
 from lrtrack.stats import ComparisonResult, Mode, Reach, ScheduleSummary
 
@@ -127,7 +128,9 @@ def report_of(comparison: ComparisonResult) -> Report:
             *footnotes.flaws(comparison, names),
             footnotes.FINAL,
             *footnotes.interval(comparison),
+            *footnotes.optimistic(comparison),
             *(item.note for item in columns if item.note),
+            *footnotes.equivalence(comparison),
         ),
         warnings=tuple(clean(f"{item.code}: {item.message}") for item in comparison.warnings),
         shortened="Shortened to fit: --format csv or json has every parameter and figure.",
@@ -176,12 +179,18 @@ def _columns(comparison: ComparisonResult, decimals: int | None, other: str) -> 
         Column(f"steps/s{mark}", lambda row: Cell(rate(row.item.steps_per_second), tone=Tone.FAINT),
                weight=8, note=footnotes.MIXED if mark else ""),
         *(
-            [Column("P(better)", lambda row: Cell(_share(row.item.p_improvement)), weight=11,
-                    note=footnotes.better(other))]
+            [Column("P(better)", lambda row: _better(row.item), weight=11,
+                    note=footnotes.better(other)),
+             Column("seeds to tell", lambda row: _seeds(row.item), weight=10,
+                    note=footnotes.SEEDS)]
             if several else []
         ),
-        Column(f"p vs {against}", lambda row: _verdict(comparison, row.item), weight=1,
-               note=footnotes.significance(comparison, other)),
+        *(
+            [Column(f"vs {against}", lambda row: _effect(row.item), weight=3,
+                    note=footnotes.significance(comparison, other))]
+            if any(item.vs_best is not None for item in comparison.schedules) else []
+        ),
+        Column(f"p vs {against}", lambda row: _verdict(row.item), weight=1),
     )  # fmt: skip
 
 
@@ -251,24 +260,35 @@ def _reach(reach: Reach, runs: int, digits: int | None = None) -> str:
     return when if reach.reached == runs else f"{when} ({reach.reached}/{runs})"
 
 
-def _share(value: float | None) -> str:
-    return NONE if value is None else f"{value:.2f}"
+def _better(item: ScheduleSummary) -> Cell:
+    if item.p_improvement is None or item.p_improvement_ci95 is None:
+        return Cell(NONE)
+    low, high = item.p_improvement_ci95
+    share = f"{item.p_improvement:.2f}"
+    return Cell(f"{share} [{low:.2f}, {high:.2f}]", share)
 
 
-def _verdict(comparison: ComparisonResult, item: ScheduleSummary) -> Cell:
+def _seeds(item: ScheduleSummary) -> Cell:
+    return Cell(NONE if item.seeds_to_tell is None else str(item.seeds_to_tell))
+
+
+def _effect(item: ScheduleSummary) -> Cell:
+    value, ends = difference(item.vs_best)
+    return Cell(NONE if item.vs_best is None else f"{value} {ends}", value)
+
+
+def _verdict(item: ScheduleSummary) -> Cell:
     if item.verdict == "best":
         return Cell("best" if item.final.mean is not None else NONE, tone=Tone.GOOD)
     if item.verdict == "baseline":
         return Cell("base", tone=Tone.GOOD)
-    if item.verdict == "too-few-runs":
-        base = next(x for x in comparison.schedules if x.verdict in ("best", "baseline"))
-        size = f"n={min(tested(item), tested(base))}"
-        return Cell(f"{footnotes.TOO_FEW} ({size})", size, Tone.FAINT)
-    if item.verdict in ("none", "tie"):
-        tied = item.verdict == "tie" and item.final.mean is not None
-        return Cell("tie" if tied else NONE, tone=Tone.FAINT)
-    p = item.p_vs_best or 0.0
-    digits = "<0.001" if p < 0.001 else f"{p:.2g}"
+    if item.verdict == "tie" and item.final.mean is not None:
+        return Cell("tie", tone=Tone.FAINT)
+    if item.p_vs_best is None:
+        return Cell(NONE, tone=Tone.FAINT)
+    digits = "<0.001" if item.p_vs_best < 0.001 else f"{item.p_vs_best:.2g}"
+    if item.equivalent:
+        return Cell(f"= {digits}")
     return Cell(f"≈ {digits}" if item.verdict == "indistinguishable" else digits)
 
 

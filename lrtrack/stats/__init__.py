@@ -1,4 +1,4 @@
-"""Numbers from histories: one run's figures, a schedule's spread over seeds, and tests between.
+"""Numbers from histories: one run's figures, a schedule's spread over seeds, and differences.
 
 scipy is loaded where it is called: it takes half a second, and a training needs but a mean.
 """
@@ -6,24 +6,27 @@ scipy is loaded where it is called: it takes half a second, and a training needs
 from lrtrack.stats.compare import build_comparison, compare_histories
 from lrtrack.stats.result import (
     ComparisonResult,
+    Effect,
     GradNorm,
     Notice,
+    Procedure,
     Reach,
     ScheduleSummary,
     Spread,
     Verdict,
 )
-from lrtrack.stats.significance import LEVEL, PERMUTATIONS
+from lrtrack.stats.samples import LEVEL
 from lrtrack.stats.spikes import spikes
 from lrtrack.stats.summary import Mode, RunSummary, mode_of, summarise
 
 __all__ = [
     "LEVEL",
-    "PERMUTATIONS",
     "ComparisonResult",
+    "Effect",
     "GradNorm",
     "Mode",
     "Notice",
+    "Procedure",
     "Reach",
     "RunSummary",
     "ScheduleSummary",

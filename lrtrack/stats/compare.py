@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import fmean, median, median_low
 from typing import TypeVar
 
 from lrtrack.errors import NothingFound, UsageError, unknown
 from lrtrack.records import History, one_by_one
-from lrtrack.stats.conclusions import Standing, against_reference, few_runs
+from lrtrack.stats.conclusions import Standing, conclude, few_runs
 from lrtrack.stats.diagnose import diagnoses_by_run
 from lrtrack.stats.fairness import metrics_of, notices
 from lrtrack.stats.groups import fields_of, grouped
 from lrtrack.stats.intervals import grad_norm_of, seconds_to_target, spread_of, steps_to_target
 from lrtrack.stats.ranking import Entry, entry_of, ranked
 from lrtrack.stats.result import ComparisonResult, ScheduleSummary
-from lrtrack.stats.significance import LEVEL
 from lrtrack.stats.summary import Mode, mode_of
 
 ResultT = TypeVar("ResultT", bound=ComparisonResult)
@@ -33,13 +33,15 @@ def build_comparison(
     target: float | None = None,
     group_by: str | Sequence[str] = ("schedule",),
     baseline: str | None = None,
+    margin: float | None = None,
+    include_unfinished: bool = False,
 ) -> ResultT:
     """Compare schedules by `metric`, best first.
 
     A run that diverged (its loss or its metric became NaN or infinite) counts as worse than any
-    value, and `Spread.values` has None for it. Its schedule ranks behind all schedules without
-    such a run, ordered by the share of diverged runs and then by the mean of the others. Schedules
-    without any final value rank last.
+    value, and `Spread.values` has None for it, as for one that has not finished. Schedules rank by
+    the median over their runs, then by the mean of those that ended. Schedules without any final
+    value rank last.
 
     Args:
         cls: the class of the result; a subclass may add methods.
@@ -51,22 +53,33 @@ def build_comparison(
         target: a value of the metric; the result then contains when runs reached it.
         group_by: `schedule` (its id), `name`, or fields such as `optimizer.lr`.
         baseline: name, id or label of the schedule to test against instead of the best one.
+        margin: the difference of the metric up to which schedules count as equivalent.
+        include_unfinished: whether runs that failed or are still going count as the others.
 
     Raises:
         NothingFound: there are no runs, or none has the metric.
-        UsageError: a field, baseline or mode does not exist, or the target is not finite.
+        UsageError: a field, baseline or mode does not exist, the target is not finite, or the
+            margin is not above 0.
     """
     if mode not in (None, "min", "max"):
         raise UsageError(unknown("mode", str(mode), ("min", "max")))
     if target is not None and not math.isfinite(target):
         raise UsageError(f"The target must be a finite number, not {target}.")
+    if margin is not None and not 0.0 < margin < math.inf:
+        raise UsageError(f"The margin must be a finite number above 0, not {margin}.")
     _check_metric(histories, metric, experiment)
     mode = mode_of(metric) if mode is None else mode
     groups = grouped(histories, fields_of(group_by))
-    placed = ranked([entry_of(group, metric, mode, target) for group in groups], mode)
+    placed = ranked(
+        [
+            entry_of(group, metric, mode, target, include_unfinished=include_unfinished)
+            for group in groups
+        ],
+        mode,
+    )
     entries = [entry for _, entry in placed]
-    reference = 0 if baseline is None else _find(entries, baseline)
-    standings = against_reference(placed, reference, mode, chosen=baseline is not None)
+    reference = None if baseline is None else _find(entries, baseline)
+    conclusions = conclude(placed, reference, mode, margin)
     return cls(
         experiment=experiment,
         metric=metric,
@@ -74,13 +87,15 @@ def build_comparison(
         target=target,
         schedules=tuple(
             _summary(rank, entry, standing)
-            for (rank, entry), standing in zip(placed, standings, strict=True)
+            for (rank, entry), standing in zip(placed, conclusions.standings, strict=True)
         ),
         warnings=(
             *notices([entry.group for entry in entries], [entry.runs for entry in entries], metric),
-            *few_runs([entry.sample for entry in entries], reference, standings),
+            *few_runs([entry.sample for entry in entries], reference or 0, conclusions.standings),
         ),
-        baseline=None if baseline is None else entries[reference].group.label,
+        baseline=None if reference is None else entries[reference].group.label,
+        margin=margin,
+        test=conclusions.test,
         runs=tuple(run for entry in entries for run in entry.runs),
         histories=tuple(run for entry in entries for run in entry.group.histories),
         diagnoses=diagnoses_by_run(
@@ -144,18 +159,25 @@ def _summary(rank: int, entry: Entry, standing: Standing) -> ScheduleSummary:
         diverged=entry.diverged,
         unfinished=sum(run.unfinished for run in runs),
         steps=median_low(run.steps for run in runs),
-        final=entry.final,
+        final=replace(entry.final, ci95=standing.interval.ends),
         best=spread_of([None if run.diverged else run.best for run in runs]),
         steps_to_target=steps_to_target(runs),
         seconds_to_target=seconds_to_target(runs),
         lr_peak=max(peaks, default=None),
         grad_norm=grad_norm_of(group.histories),
         steps_per_second=median(rates) if rates else None,
-        p_vs_best=standing.p,
-        indistinguishable_from_best=standing.p is None or standing.p >= LEVEL,
+        ci95_method=standing.interval.method,
+        vs_best=standing.effect,
+        p_vs_best=None if standing.effect is None else standing.effect.p,
+        could_be_best=standing.could_be_best,
+        indistinguishable_from_best=standing.could_be_best,
+        seeds_to_tell=standing.seeds_to_tell,
         run_ids=tuple(run.run_id for run in runs),
         seeds=tuple(run.seed for run in runs),
-        p_improvement=standing.p_improvement,
+        p_improvement=None if standing.improvement is None else standing.improvement.p,
+        p_improvement_ci95=None if standing.improvement is None else standing.improvement.ci95,
+        optimistic=standing.optimistic,
+        equivalent=standing.equivalent,
         verdict=standing.verdict,
         log_area=fmean(areas) if len(areas) == len(runs) else None,
     )

@@ -2,78 +2,160 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
+from lrtrack.stats.effects import Effects
+from lrtrack.stats.intervals import Interval, intervals
 from lrtrack.stats.ranking import Entry
-from lrtrack.stats.result import Notice, Verdict
-from lrtrack.stats.significance import (
-    LEVEL,
-    Sample,
-    attainable,
-    fewest_p,
-    holm,
-    leans_better,
-    p_improvement,
-    p_value,
-    paired,
-)
-from lrtrack.stats.summary import Mode
+from lrtrack.stats.result import Effect, Notice, Procedure, Verdict
+from lrtrack.stats.samples import LEVEL, Improvement, Sample, improvement
+from lrtrack.stats.spread_model import Model, fit
+from lrtrack.stats.summary import Mode, finite
+
+#: From this many schedules that could be the best on, its mean is marked as optimistic.
+_MANY = 3
 
 
-class Standing(NamedTuple):
-    """The result of comparing one schedule's runs with those of the best or the baseline."""
+@dataclass(frozen=True)
+class Standing:
+    """The result of comparing one schedule's runs with those of the best or the baseline.
 
-    p: float | None
-    p_improvement: float | None
+    The attributes are those of `ScheduleSummary`; `interval` is that of the mean.
+    """
+
+    interval: Interval
+    effect: Effect | None
+    could_be_best: bool
+    seeds_to_tell: int | None
+    improvement: Improvement | None
     verdict: Verdict
+    optimistic: bool
+    equivalent: bool | None
 
 
-def against_reference(
-    placed: Sequence[tuple[int, Entry]], reference: int, mode: Mode, *, chosen: bool
-) -> list[Standing]:
-    """Test every entry against the one at `reference`: the chosen baseline, else the best."""
-    ranks, samples = [rank for rank, _ in placed], [entry.sample for _, entry in placed]
-    base = samples[reference]
-    others = [sample if at != reference else Sample((), ()) for at, sample in enumerate(samples)]
-    p_values = holm([p_value(base, sample, mode) for sample in others])
-    least = attainable(samples, reference)
+@dataclass(frozen=True)
+class Conclusions:
+    """What the comparison shows, schedule by schedule in the order of their ranks."""
+
+    standings: tuple[Standing, ...]
+    test: Procedure
+
+
+def conclude(
+    placed: Sequence[tuple[int, Entry]], baseline: int | None, mode: Mode, margin: float | None
+) -> Conclusions:
+    """Compare every entry with the one at `baseline`; None: with the best."""
+    samples = [entry.sample for _, entry in placed]
+    final = [entry.final.mean for _, entry in placed]
+    model = fit(samples, mode)
+    to_best = Effects(model, 0, chosen=False, final=final)
+    effects = to_best
+    if baseline is not None:
+        effects = Effects(model, baseline, chosen=True, final=final)
+    reference = baseline or 0
+    could = [
+        _could_be_best(placed[at][1], placed[0][1], to_best.of(at), mode)
+        for at in range(len(placed))
+    ]
+    none = Sample((), ())
     standings = []
-    for at, sample in enumerate(samples):
-        p, reachable = p_values[at], least[at]
-        verdict: Verdict
-        if at == reference:
-            verdict = "baseline" if chosen else "best"
-        elif not (sample.values and base.values):
-            verdict = "none"
-        elif ranks[at] == ranks[reference]:
-            verdict = "tie"
-        elif p is None or reachable is None or reachable >= LEVEL:
-            verdict = "too-few-runs"
-        elif p >= LEVEL:
-            verdict = "indistinguishable"
-        else:
-            verdict = "better" if leans_better(sample, base, mode) else "worse"
-        standings.append(Standing(p, p_improvement(others[at], base, mode), verdict))
-    return standings
+    for at, interval in enumerate(intervals(model, samples)):
+        effect = effects.of(at)
+        standings.append(
+            Standing(
+                interval=interval,
+                effect=effect,
+                could_be_best=could[at],
+                seeds_to_tell=effects.seeds_to_tell(at),
+                improvement=improvement(
+                    none if at == reference else samples[at], samples[reference], mode
+                ),
+                verdict=_verdict(placed, at, baseline, effect, mode),
+                optimistic=at == 0 and sum(could) >= _MANY,
+                equivalent=None if margin is None else _within(effect, margin),
+            )
+        )
+    return Conclusions(tuple(standings), _test(model, chosen=baseline is not None))
+
+
+def _verdict(
+    placed: Sequence[tuple[int, Entry]],
+    at: int,
+    baseline: int | None,
+    effect: Effect | None,
+    mode: Mode,
+) -> Verdict:
+    (rank, entry), (base_rank, base) = placed[at], placed[baseline or 0]
+    if at == (baseline or 0):
+        return "best" if baseline is None else "baseline"
+    if not (entry.sample.values and base.sample.values):
+        return "none"
+    if rank == base_rank:
+        return "tie"
+    if _mostly_diverged(entry) != _mostly_diverged(base):
+        return "diverged" if _mostly_diverged(entry) else "better"
+    if effect is None:
+        return "too-few-runs"
+    if effect.p >= LEVEL:
+        return "indistinguishable"
+    return "worse" if _is_worse(effect, mode) else "better"
+
+
+def _could_be_best(entry: Entry, best: Entry, effect: Effect | None, mode: Mode) -> bool:
+    if not entry.sample.values:
+        return False
+    if _mostly_diverged(entry):
+        return _mostly_diverged(best)
+    return effect is None or effect.p >= LEVEL or not _is_worse(effect, mode)
+
+
+def _is_worse(effect: Effect, mode: Mode) -> bool:
+    return effect.difference > 0.0 if mode == "min" else effect.difference < 0.0
+
+
+def _mostly_diverged(entry: Entry) -> bool:
+    return entry.median is not None and not math.isfinite(entry.median)
+
+
+def _within(effect: Effect | None, margin: float) -> bool:
+    return effect is not None and -margin <= effect.ci95[0] and effect.ci95[1] <= margin
+
+
+def _test(model: Model, *, chosen: bool) -> Procedure:
+    compared = int((model.counts > 0).sum())
+    name: Literal["tukey", "dunnett", "games-howell"] | None
+    if model.sigma is None or compared < 2:
+        name = None
+    elif not model.pooled:
+        name = "games-howell"
+    else:
+        name = "dunnett" if chosen else "tukey"
+    sigma = None if model.sigma is None else finite(model.sigma * model.unit)
+    return Procedure(name, model.scale, model.seeds, sigma, model.df, model.p_unequal)
 
 
 def few_runs(
     samples: Sequence[Sample], reference: int, standings: Sequence[Standing]
 ) -> Iterator[Notice]:
-    """Warn if no outcome could have been significant, and say how many runs are enough."""
+    """Warn where differences cannot be judged, because runs show no spread."""
     few = [at for at, standing in enumerate(standings) if standing.verdict == "too-few-runs"]
     if not few:
         return
-    base, others = samples[reference], len(samples) - 1
-    tests = sum(p is not None for p in attainable(samples, reference)) or others
-    matched = all(paired(base, samples[at]) for at in few)
-    needed = next(n for n in range(2, 64) if tests * fewest_p(n, n, matched=matched) < LEVEL)
-    size = min(len(base.values), *(len(samples[at].values) for at in few))
+    others = len(samples) - 1
     part = "" if len(few) == others else f" for {len(few)} of {others} schedules"
-    yield Notice(
-        "too-few-runs",
-        f"Too few runs to separate schedules (n={size}){part}: with this many, the test cannot "
-        f"reach p < {LEVEL} ({'paired by seed' if matched else 'unpaired'}, Holm-corrected for "
-        f"{tests} comparison{'s' * (tests > 1)}). Fix: use at least {needed} runs per schedule.",
-    )
+    sizes = [samples[at].ended.size for at in (reference, *few)]
+    if min(sizes) > 1:
+        yield Notice(
+            "no-spread",
+            f"The runs of each schedule end at the same value{part}, so that no spread is known by "
+            "which to judge a difference. Fix: check that the seed has an effect.",
+        )
+    else:
+        yield Notice(
+            "too-few-runs",
+            f"Single runs cannot be compared{part}: how far runs spread is not known. Fix: run "
+            "every schedule with at least 3 seeds.",
+        )

@@ -15,30 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrtrack._optional import load
+from lrtrack.stats.result import Effect
 from lrtrack.stats.samples import LEVEL
 from lrtrack.stats.scale import distance
-from lrtrack.stats.spread_model import Model
+from lrtrack.stats.spread_model import ROUNDING, Model
 from lrtrack.stats.studentized import modulus_p, modulus_t, range_p, range_t
 
 #: The power at which `seeds_to_tell` counts as enough.
 POWER = 0.8
 #: More seeds than this are not computed.
 _MOST_SEEDS = 100_000
-
-
-@dataclass(frozen=True)
-class Effect:
-    """The difference of one schedule's final value to another's.
-
-    Attributes:
-        difference: of the means, adjusted for the seeds that both share.
-        ci95: its interval; those of all schedules hold at once in 95 % of cases.
-        p: of the hypothesis that the two are equal, corrected for all comparisons.
-    """
-
-    difference: float
-    ci95: tuple[float, float]
-    p: float
 
 
 @dataclass(frozen=True)
@@ -113,9 +99,8 @@ class Effects:
         return max(seeds, int(self._model.counts[[index, self._reference]].min()) + 1)
 
     def _power(self, size: float, spread: float, seeds: int) -> float:
-        schedules = self._compared if self._model.pooled else 2
-        paired = self._model.seeds > 0 and self._model.pooled
-        df = float((seeds - 1) * (schedules - paired))
+        pooled, paired = self._model.pooled, self._model.seeds > 0
+        df = float((seeds - 1) * (self._compared - paired if pooled else 2))
         shift = size / (spread * math.sqrt(2.0 / seeds))
         if shift > 50.0:
             return 1.0
@@ -123,9 +108,10 @@ class Effects:
 
     def _pair_sigma(self, index: int) -> float:
         """The residual spread behind one difference."""
-        if self._model.pooled and self._model.sigma is not None:
-            return self._model.sigma
-        return float(math.sqrt((self._model.own[[index, self._reference]] ** 2).mean()))
+        model = self._model
+        if model.pooled and model.sigma is not None:
+            return model.sigma
+        return math.hypot(*model.own[[index, self._reference]]) / math.sqrt(2.0)
 
     def _contrast(self, index: int) -> _Contrast | None:
         model, base = self._model, self._reference
@@ -136,12 +122,12 @@ class Effects:
             # The logarithm of the ratio of means, not of geometric means, as the report shows.
             own, other = (self._distance(at) for at in (index, base))
             adjustment = size - float(model.means[index] - model.means[base])
-            size = math.log(own / other) + adjustment
+            size = math.log(own / other) / model.unit + adjustment
         if model.pooled:
             c = model.covariance
             error = model.sigma * math.sqrt(c[index, index] + c[base, base] - 2.0 * c[index, base])
             return _Contrast(size, error, model.df)
-        return _welch(model, index, base, size)
+        return _own(model, index, base, size)
 
     def _critical(self, df: float) -> float:
         df = _rounded(df)
@@ -157,6 +143,7 @@ class Effects:
 
     def _difference(self, index: int, size: float) -> float:
         """A difference on the model's scale as a difference of the metric."""
+        size = size * self._model.unit
         if self._model.scale == "linear":
             return size
         change = self._distance(self._reference) * math.expm1(min(size, 700.0))
@@ -167,16 +154,17 @@ class Effects:
         return float(distance(mean, self._model.scale)[0])
 
 
-def _welch(model: Model, index: int, base: int, size: float) -> _Contrast | None:
-    """Games and Howell: the spread of the two schedules alone, with Welch's degrees of freedom."""
+def _own(model: Model, index: int, base: int, size: float) -> _Contrast | None:
+    """Games and Howell: the spreads of the two schedules alone, with Welch's degrees of freedom."""
     counts = model.counts[[index, base]]
     if counts.min() < 2:
         return None
-    parts = model.own[[index, base]] ** 2 / counts
-    variance = float(parts.sum())
-    if variance <= 0.0:
+    errors = model.own[[index, base]] / np.sqrt(counts)
+    error = math.hypot(*errors)
+    if not error > ROUNDING:
         return None
-    return _Contrast(size, math.sqrt(variance), variance**2 / float((parts**2 / (counts - 1)).sum()))
+    shares = (errors / error) ** 2
+    return _Contrast(size, error, float(1.0 / (shares**2 / (counts - 1)).sum()))
 
 
 def _rounded(df: float) -> float:
@@ -192,7 +180,8 @@ def _least_correlation(model: Model, reference: int) -> float:
         return 0.0
     c = model.covariance
     if not model.pooled:
-        c = np.diag(model.own**2 / np.maximum(model.counts, 1))
+        relative = np.nan_to_num(model.own / np.nanmax(model.own))
+        c = np.diag(relative**2 / np.maximum(model.counts, 1))
     base = c[reference, reference]
     cross = c[np.ix_(others, others)] - c[reference, others] - c[others, reference][:, np.newaxis]
     cross = cross + base

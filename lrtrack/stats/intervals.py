@@ -34,7 +34,7 @@ def spread_of(values: Sequence[float | None]) -> Spread:
     with np.errstate(over="ignore", invalid="ignore"):
         return Spread(
             mean=finite(present.mean()) if present.size else None,
-            std=finite(present.std(ddof=1)) if present.size > 1 else None,
+            std=_deviation(present) if present.size > 1 else None,
             median=finite(np.median(present)) if present.size else None,
             ci95=interval(present),
             min=float(present[0]) if present.size else None,
@@ -42,6 +42,11 @@ def spread_of(values: Sequence[float | None]) -> Spread:
             values=tuple(values),
             iqm=interquartile_mean(present),
         )
+
+
+def _deviation(ordered: NDArray[np.float64]) -> float | None:
+    """The sample standard deviation, 0 for equal values whose mean is rounded."""
+    return 0.0 if ordered[0] == ordered[-1] else finite(ordered.std(ddof=1))
 
 
 def interquartile_mean(values: NDArray[np.float64]) -> float | None:
@@ -98,13 +103,14 @@ def _interval(model: Model, index: int, values: NDArray[np.float64]) -> Interval
     if not model.pooled or (model.counts > 1).sum() < 2:
         ends = interval(values)
         return Interval(ends, None if ends is None else "t-own")
-    half = t_quantile(model.total_df) * model.total / math.sqrt(values.size)
+    total = model.total * model.unit
+    half = t_quantile(model.total_df) * total / math.sqrt(values.size)
     with np.errstate(over="ignore"):
         mean = float(np.sort(values).mean())
     if model.scale == "linear":
         return _named(_finite_ends(mean - half, mean + half), "t-pooled")
     # The logarithm of a mean of lognormal values varies as (e^σ² - 1) / n instead of σ² / n.
-    variance = model.total**2
+    variance = total * total
     half = min(700.0, half * math.sqrt(math.expm1(min(variance, 700.0)) / variance))
     size = float(distance(np.array([mean]), model.scale)[0])
     low, high = size * math.exp(-half), size * math.exp(half)

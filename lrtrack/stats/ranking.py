@@ -10,7 +10,7 @@ from lrtrack.records import one_by_one
 from lrtrack.stats.groups import Group
 from lrtrack.stats.intervals import spread_of
 from lrtrack.stats.result import Spread
-from lrtrack.stats.significance import Sample
+from lrtrack.stats.samples import Sample
 from lrtrack.stats.summary import Mode, RunSummary, summarise
 
 #: Means whose difference, relative to the largest value, is smaller differ only by rounding.
@@ -22,14 +22,16 @@ class Entry:
     """A group with its statistics, from which its `ScheduleSummary` is built.
 
     Attributes:
-        sample: the values to test: diverged runs count as infinitely bad, runs without the metric
-            are excluded.
+        sample: the values to compare: diverged runs count as infinitely bad, runs without the
+            metric are excluded.
+        median: of the sample, infinite if half of it diverged; None if it is empty.
     """
 
     group: Group
     runs: tuple[RunSummary, ...]
     final: Spread
     sample: Sample
+    median: float | None
 
     @property
     def diverged(self) -> int:
@@ -37,25 +39,40 @@ class Entry:
         return sum(run.diverged for run in self.runs)
 
 
-def entry_of(group: Group, metric: str, mode: Mode, target: float | None) -> Entry:
-    """Compute the statistics of a group."""
+def entry_of(
+    group: Group, metric: str, mode: Mode, target: float | None, *, include_unfinished: bool = False
+) -> Entry:
+    """Compute the statistics of a group.
+
+    A run that was killed or is still going does not count, unless `include_unfinished`: its last
+    value is not a final one. If it diverged, it counts as that.
+    """
     runs = tuple(
         summarise(history, metric, mode, target) for history in one_by_one(group.histories)
     )
     worst = math.inf if mode == "min" else -math.inf
-    tested = [(run, run.final) for run in runs if run.diverged or run.final is not None]
+    finals = [
+        None if run.diverged or (run.unfinished and not include_unfinished) else run.final
+        for run in runs
+    ]
+    compared = [
+        (run, worst if run.diverged else final)
+        for run, final in zip(runs, finals, strict=True)
+        if run.diverged or final is not None
+    ]
     sample = Sample(
-        values=tuple(worst if run.diverged or v is None else v for run, v in tested),
-        seeds=tuple(run.seed for run, _ in tested),
+        values=tuple(worst if value is None else value for _, value in compared),
+        seeds=tuple(run.seed for run, _ in compared),
     )
-    final = spread_of([None if run.diverged else run.final for run in runs])
-    return Entry(group, runs, final, sample)
+    return Entry(group, runs, spread_of(finals), sample, sample.median(mode))
 
 
 def ranked(entries: Sequence[Entry], mode: Mode) -> list[tuple[int, Entry]]:
     """Order `entries`, best first, each with its rank from 1.
 
-    Entries that differ only by rounding share a rank, as in 1, 2, 2, 4, and are ordered by label.
+    The median over runs decides, with divergence as the worst value, then the mean of the runs that
+    ended. Entries in which both differ only by rounding share a rank, as in 1, 2, 2, 4, and are
+    ordered by label.
     """
     ties: list[list[Entry]] = []
     for entry in sorted(entries, key=lambda entry: _standing(entry, mode)):
@@ -70,20 +87,20 @@ def ranked(entries: Sequence[Entry], mode: Mode) -> list[tuple[int, Entry]]:
     return placed
 
 
-def _standing(entry: Entry, mode: Mode) -> tuple[int, float, float]:
-    """The sort key, smallest first: entries with a mean, then diverged ones, then those without
-    values.
-    """
-    share = entry.diverged / len(entry.runs)
-    mean = entry.final.mean
-    if mean is None:
-        return (1 if entry.diverged else 2), share, 0.0
-    return 0, share, mean if mode == "min" else -mean
+def _standing(entry: Entry, mode: Mode) -> tuple[bool, float, float]:
+    """The sort key, smallest first; entries without values come last."""
+    sign = 1.0 if mode == "min" else -1.0
+    median = math.inf if entry.median is None else sign * entry.median
+    mean = math.inf if entry.final.mean is None else sign * entry.final.mean
+    return entry.median is None, median, mean
 
 
 def _equal(one: Entry, other: Entry, mode: Mode) -> bool:
-    *kind, mean = _standing(one, mode)
-    *other_kind, other_mean = _standing(other, mode)
+    lacking, *figures = _standing(one, mode)
+    other_lacking, *other_figures = _standing(other, mode)
     ends = (one.final.min, one.final.max, other.final.min, other.final.max)
-    scale = max(abs(end or 0.0) for end in ends)
-    return kind == other_kind and abs(mean - other_mean) <= _ROUNDING * scale
+    slack = _ROUNDING * max(abs(end or 0.0) for end in ends)
+    return lacking == other_lacking and all(
+        figure == other_figure or abs(figure - other_figure) <= slack
+        for figure, other_figure in zip(figures, other_figures, strict=True)
+    )

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from lrtrack.records import History
 
 #: The verdict on a schedule against the best one or the baseline: it is that schedule; the means
-#: are equal; p < 0.05 was out of reach, not reached, or reached; or there is no value to test.
+#: are equal; no spread is known that a difference could be judged by; the difference is within the
+#: spread, or beyond it; at least half of the runs diverged; or there is no value to test.
 Verdict = Literal[
-    "best", "baseline", "tie", "too-few-runs", "indistinguishable", "better", "worse", "none"
-]
+    "best", "baseline", "tie", "too-few-runs", "indistinguishable", "better", "worse", "diverged",
+    "none",
+]  # fmt: skip
 
 #: The version of the mapping that `ComparisonResult.to_dict` returns.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Spread:
     Attributes:
         mean: None if no run has a value.
         std: sample standard deviation (ddof 1); None below 2 values.
-        ci95: 95 % confidence interval of the mean; None below 3 values.
+        ci95: 95 % confidence interval of the mean; None below 2 values and without any spread.
         values: one per run, in the order of `ScheduleSummary.run_ids`; None for a run that diverged
             or lacks the metric.
         iqm: interquartile mean, the mean of the middle half of the values (Agarwal et al., 2021);
@@ -57,6 +59,43 @@ class Reach:
 
 
 @dataclass(frozen=True)
+class Effect:
+    """The difference of a schedule's final value to that of the best one, or of the baseline.
+
+    Attributes:
+        difference: of the means, adjusted for the seeds that the schedules share.
+        ci95: its interval; those of all schedules hold at once in 95 % of cases.
+        p: of the hypothesis that there is no difference, corrected for all comparisons.
+    """
+
+    difference: float
+    ci95: tuple[float, float]
+    p: float
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """How schedules were compared.
+
+    Attributes:
+        name: `tukey` (against the best), `dunnett` (against a baseline), `games-howell` where
+            spreads plainly differ, or `sequential`; None where no spread is known.
+        scale: `linear`, or one of logarithms: see `lrtrack.stats.scale`.
+        seeds: how many seeds pair the runs; 0 where they are not paired.
+        sigma: the residual standard deviation on that scale, pooled over schedules.
+        df: its degrees of freedom.
+        p_unequal: Bartlett's p-value of equal spreads; None where it cannot be tested.
+    """
+
+    name: Literal["tukey", "dunnett", "games-howell", "sequential"] | None
+    scale: str
+    seeds: int
+    sigma: float | None
+    df: float
+    p_unequal: float | None
+
+
+@dataclass(frozen=True)
 class GradNorm:
     """Statistics of the finite gradient norms over all steps of all runs of a schedule."""
 
@@ -78,8 +117,9 @@ class ScheduleSummary:
     """All runs of one schedule, or of one value of the grouping fields.
 
     Attributes:
-        rank: 1 is the best; runs that diverged count as worse than any value. Schedules whose means
-            differ only by rounding share a rank, and the following ranks are skipped.
+        rank: 1 is the best by the median over runs, where a diverged run is worse than any value,
+            then by the mean of those that ended. Schedules in which both differ only by rounding
+            share a rank, and the following ranks are skipped.
         schedule: the schedule's name; several, comma-joined, if the group mixes them.
         id: the schedule's id; None if the group mixes schedules.
         label: a text that tells this group from the others.
@@ -88,20 +128,31 @@ class ScheduleSummary:
         diverged: how many of them diverged.
         unfinished: how many of them have not finished.
         steps: optimizer steps per run, the (low) median over the runs.
-        final: each run's mean over the last 5 % of the metric's records.
+        final: each run's mean over the last 5 % of the metric's records; runs that diverged or have
+            not finished are excluded, the latter unless they were asked for.
         best: each run's best value.
         lr_peak: the largest learning rate that any run used.
         steps_per_second: median over the runs.
-        p_vs_best: Holm-corrected; None for the best (or baseline) itself and if either side has
-            fewer than 2 runs.
-        indistinguishable_from_best: True unless `p_vs_best` is below 0.05.
+        ci95_method: how `final.ci95` was computed, see `lrtrack.stats.intervals.Interval`.
+        vs_best: the difference to the best schedule (or the baseline); None for that schedule
+            itself and where no spread is known.
+        p_vs_best: the `p` of `vs_best`.
+        could_be_best: whether this schedule may be as good as the best one: it is not shown to be
+            worse, and most of its runs did not diverge.
+        indistinguishable_from_best: the same as `could_be_best`.
+        seeds_to_tell: how many seeds of each schedule would show this difference with 80 % power;
+            None where it is shown already, is 0, or cannot be judged.
         run_ids: in the order of the seeds.
         seeds: one per run, in the order of `run_ids`.
         p_improvement: the probability that a run of this schedule is better than one of the best
             (or baseline), ties counting half (Agarwal et al., 2021); None for that schedule itself
             and if either side has no run to compare.
+        p_improvement_ci95: its 95 % interval.
         verdict: the conclusion against the best (or baseline).
         log_area: mean of the runs' `RunSummary.log_area`; None if any run has none.
+        optimistic: whether this is the best of so many equally good schedules that its mean is
+            probably better than new runs would be.
+        equivalent: whether `vs_best.ci95` lies within the margin; None without a margin.
         source: `"inferred"` if the schedule was found from the learning rates, else `"declared"`.
     """
 
@@ -129,6 +180,13 @@ class ScheduleSummary:
     verdict: Verdict = "none"
     log_area: float | None = None
     source: str = DECLARED
+    ci95_method: str | None = None
+    vs_best: Effect | None = None
+    could_be_best: bool = True
+    seeds_to_tell: int | None = None
+    p_improvement_ci95: tuple[float, float] | None = None
+    optimistic: bool = False
+    equivalent: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +194,9 @@ class ComparisonResult:
     """The numbers of a comparison: schedules, best first, with their runs.
 
     Attributes:
-        baseline: label of the schedule that `p_vs_best` compares with; None: the best.
+        baseline: label of the schedule that `vs_best` compares with; None: the best.
+        margin: the difference up to which schedules count as equivalent; None: not asked for.
+        test: how the schedules were compared.
         diagnoses: mappings with the keys `code`, `run_id`, `message` and `hint`.
         runs: the statistics of each run, by schedule and in the order of `run_ids`.
         histories: the runs with their steps, in the same order; not part of `to_dict`.
@@ -150,6 +210,8 @@ class ComparisonResult:
     diagnoses: tuple[Mapping[str, str], ...] = ()
     warnings: tuple[Notice, ...] = ()
     baseline: str | None = None
+    margin: float | None = None
+    test: Procedure = Procedure(None, "linear", 0, None, 0.0, None)
     runs: tuple[RunSummary, ...] = field(default=(), repr=False, compare=False)
     histories: tuple[History, ...] = field(default=(), repr=False, compare=False)
 
@@ -161,10 +223,11 @@ class ComparisonResult:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """A strict-JSON mapping; it has the key `"baseline"` only if one was chosen."""
+        """A strict-JSON mapping; it has `"baseline"` and `"margin"` only if they were given."""
         data = {"format": FORMAT, **asdict(replace(self, runs=(), histories=()))}
         del data["histories"]
         data["runs"] = [run.to_dict() for run in self.runs]
-        if self.baseline is None:
-            del data["baseline"]
+        for name in ("baseline", "margin"):
+            if data[name] is None:
+                del data[name]
         return dict(plain(data))

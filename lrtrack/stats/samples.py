@@ -90,6 +90,7 @@ def _newcombe(share: float, one: int, other: int) -> tuple[float, float]:
         return abs(share - theta) - z * math.sqrt(theta * (1.0 - theta) * inner / (one * other))
 
     solve = load("scipy.optimize").brentq
-    low = 0.0 if share == 0.0 else float(solve(beyond, 0.0, share))
-    high = 1.0 if share == 1.0 else float(solve(beyond, share, 1.0))
+    tiny = 1e-12  # at the ends themselves the equation has a second root
+    low = 0.0 if share == 0.0 else float(solve(beyond, 0.0, min(share, 1.0 - tiny)))
+    high = 1.0 if share == 1.0 else float(solve(beyond, max(share, tiny), 1.0))
     return low, high

@@ -8,7 +8,6 @@ that also where some runs are missing.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,14 +38,15 @@ class Model:
 
     Attributes:
         scale: the scale of everything here.
+        unit: what everything here is divided by, so that squares stay finite.
         counts: shape (k,): runs that ended, per schedule.
         means: shape (k,): plain means over runs; NaN without runs.
-        estimates: shape (k,): values adjusted for the seeds that schedules share, but for a constant;
-            their differences are those of `means` where all schedules have the same seeds.
+        estimates: shape (k,): values adjusted for the seeds that schedules share, except for a
+            constant; they differ as `means` do where all schedules have the same seeds.
         covariance: shape (k, k): that of `estimates`, divided by `sigma` squared.
         sigma: residual standard deviation; None where no run repeats another.
         df: its degrees of freedom.
-        own: shape (k,): each schedule's standard deviation over runs; NaN below 2 runs.
+        own: shape (k,): each schedule's residual standard deviation; NaN below 2 runs.
         total: standard deviation over the runs of a schedule, the effect of the seed included,
             pooled over schedules; None as `sigma`.
         total_df: its degrees of freedom (Satterthwaite).
@@ -56,6 +56,7 @@ class Model:
     """
 
     scale: Scale
+    unit: float
     counts: Ints
     means: Floats
     estimates: Floats
@@ -80,7 +81,7 @@ class _Runs:
     groups: int
 
     def sums(self, weights: Floats | None = None) -> Floats:
-        return np.bincount(self.group, weights, self.groups)
+        return np.bincount(self.group, weights, self.groups).astype(np.float64)
 
     def centred(self) -> Floats:
         """Values minus the mean of their schedule."""
@@ -127,7 +128,7 @@ def fit(samples: Sequence[Sample], mode: Mode) -> Model:
     sigma = max(math.sqrt(used.squares / used.df), _SMALLEST * total) if known else None
     p_unequal = None
     if known:
-        least = _resolution(samples, scale) / unit
+        least = _resolution(samples, scale, unit)
         p_values = [_bartlett(residuals, counts, least) for residuals in (within, used)]
         # Both look: seeds hide unequal spreads of the residuals, and residuals lend each other
         # theirs. Two schedules with paired seeds need only the spread of their differences.
@@ -135,17 +136,17 @@ def fit(samples: Sequence[Sample], mode: Mode) -> Model:
         p_unequal = None if pair else min((p for p in p_values if p is not None), default=None)
     with np.errstate(invalid="ignore", divide="ignore"):
         means = runs.sums(runs.values) / counts
-        own = np.sqrt(np.bincount(runs.group, runs.centred() ** 2, runs.groups) / (counts - 1))
     return Model(
         scale=scale,
+        unit=unit,
         counts=counts,
-        means=means * unit,
-        estimates=estimates * unit,
+        means=means,
+        estimates=estimates,
         covariance=covariance,
-        sigma=None if sigma is None else sigma * unit,
+        sigma=sigma,
         df=float(used.df),
-        own=np.where(counts > 1, own, np.nan) * unit,
-        total=total * unit if known else None,
+        own=_own(used, runs.groups),
+        total=total if known else None,
         total_df=total_df,
         seeds=int(np.unique(runs.block[runs.block >= 0]).size) if blocked else 0,
         pooled=p_unequal is None or p_unequal >= UNEQUAL,
@@ -245,6 +246,15 @@ def _table(runs: _Runs) -> Floats:
     return table
 
 
+def _own(model: _Residuals, groups: int) -> Floats:
+    """Each schedule's deviation of the residuals; NaN below 2 runs."""
+    df = np.maximum(np.bincount(model.group, minlength=groups) - 1, 0)
+    squares = np.bincount(model.group, model.residuals**2, groups)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = model.df / df.sum()  # the seeds' effects take part of the squares
+        return np.where(df > 0, np.sqrt(squares / (df * share)), np.nan)
+
+
 def _total(within: _Residuals, paired: _Residuals | None) -> tuple[float, float]:
     """The spread over a schedule's runs and its degrees of freedom.
 
@@ -264,19 +274,20 @@ def _total(within: _Residuals, paired: _Residuals | None) -> tuple[float, float]
     return math.sqrt(variance), min(float(within.df), df)
 
 
-def _resolution(samples: Sequence[Sample], scale: Scale) -> Floats:
-    """For each schedule the variance that its values' last digit alone would have.
+def _resolution(samples: Sequence[Sample], scale: Scale, unit: float) -> Floats:
+    """For each schedule the deviation, in units, that the last digit of its values alone has.
 
     Accuracies on few examples repeat: three equal ones do not show a spread of 0.
     """
-    every = np.unique(np.concatenate([sample.ended for sample in samples]))
+    ended = [sample.ended for sample in samples]
+    if scale == "linear":
+        ended = [values / unit for values in ended]
+    every = np.unique(np.concatenate(ended))
     gap = float(np.diff(every).min()) if every.size > 1 else 0.0
-    sizes = [
-        float(distance(sample.ended, scale).mean()) if sample.ended.size and scale != "linear"
-        else 1.0
-        for sample in samples
-    ]  # fmt: skip
-    return np.asarray(gap / np.array(sizes) / math.sqrt(12.0))
+    sizes = np.full(len(ended), 1.0)
+    if scale != "linear":
+        sizes = np.array([unit * distance(v, scale).mean() if v.size else 1.0 for v in ended])
+    return np.asarray(gap / sizes / math.sqrt(12.0))
 
 
 def _bartlett(model: _Residuals, counts: Ints, least: Floats) -> float | None:
@@ -294,8 +305,3 @@ def _bartlett(model: _Residuals, counts: Ints, least: Floats) -> float | None:
     statistic = float(df.sum() * math.log(pooled) - df @ np.log(variances))
     correction = 1.0 + ((1.0 / df).sum() - 1.0 / df.sum()) / (3.0 * (df.size - 1))
     return float(load("scipy.special").chdtrc(df.size - 1, max(0.0, statistic / correction)))
-
-
-def repeated_seeds(sample: Sample) -> bool:
-    """Whether a seed occurs twice among the runs."""
-    return max(Counter(sample.seeds).values(), default=0) > 1

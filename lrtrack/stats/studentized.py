@@ -110,7 +110,7 @@ def _mixed(tail: Callable[[Floats], Floats], w: float, df: float) -> float:
     if df >= _KNOWN:
         return float(tail(np.array([w]))[0])
     log_spread, weight = _spread_nodes(df)
-    return float(min(1.0, tail(w * np.exp(log_spread)) @ weight))
+    return min(1.0, float(tail(w * np.exp(log_spread)) @ weight))
 
 
 @lru_cache(maxsize=1024)

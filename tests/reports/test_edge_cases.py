@@ -167,33 +167,41 @@ def test_ties_are_shown_as_ties(add, histories):
     report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
 
     assert [row[0].text for row in report.rows] == ["1=", "1=", "3"]
-    assert [row[-1].text for row in report.rows] == [
-        "best", "tie", "too few runs (n=1)",
-    ]  # fmt: skip
+    assert [row[-1].text for row in report.rows] == ["best", "tie", "–"]
 
 
 def test_the_long_form_where_there_is_room(add, histories):
-    """A narrow table shows only the number of runs, a wide one the words."""
-    _many(add, (STEP, CYCLE))
+    """A narrow table shows only the difference, a wide one its interval too."""
+    for seed in range(3):
+        add(STEP, [1.0 + seed / 10], seed=seed)
+        add(CYCLE, [2.0 + seed * seed / 10], seed=seed)
     report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
     narrow, wide = (terminal.text(report, width).split("\n\n")[1] for width in (80, 200))
 
-    assert "too few" not in narrow
-    assert "n=3" in narrow
-    assert "too few runs (n=3)" in wide
+    assert "1.07" in narrow
+    assert "[0.78, 1.35]" not in narrow
+    assert "1.07 [0.78, 1.35]" in wide
 
 
-@pytest.mark.parametrize(("seeds", "told", "narrow"), [(2, 0, 0), (3, 1, 1), (10, 1, 0)])
-def test_intervals_are_explained(add, histories, seeds, told, narrow):
-    """Intervals have a note that explains them and warns of few runs; without intervals there is no
-    column.
-    """
+@pytest.mark.parametrize(("seeds", "explained"), [(1, 0), (2, 1), (3, 1)])
+def test_intervals_are_explained(add, histories, seeds, explained):
+    """Intervals have a note that explains them; without intervals there is no column."""
     _many(add, (STEP, CYCLE), seeds=seeds)
     report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
 
-    assert told == sum(note.startswith("[low, high]: 95 %") for note in report.footnotes)
-    assert told == [column.title for column in report.columns].count("95 % CI")
-    assert narrow == sum("too narrow" in note for note in report.footnotes)
+    assert explained == sum(note.startswith("[low, high]: 95 %") for note in report.footnotes)
+    assert explained == [column.title for column in report.columns].count("95 % CI")
+
+
+def test_the_best_of_many_is_marked(add, histories):
+    """The mean of a schedule that was chosen among several equally good ones has a note."""
+    for at in range(4):
+        for seed in range(3):
+            loss = 1.0 + (at + 1) * (seed - 1) ** 2 / 10
+            add(Schedule("StepLR", {"step_size": at}), [loss], seed=seed)
+    report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
+
+    assert any(note.startswith("The first schedule is the best of 4") for note in report.footnotes)
 
 
 def test_many_flaws_are_counted(add, histories):

@@ -75,7 +75,15 @@ def test_the_markdown_table(comparison):
     assert lines[5][:21] == "| ---: | --- | ---: |"
     assert lines[6].startswith("| **1** | **constant** | 3 | **0.1100 ± 0.0100** |")
     assert sum(line.startswith("|") for line in lines) == 8
-    assert "> [!WARNING]" in lines
+
+
+def test_markdown_has_a_box_of_warnings(add, histories):
+    """Warnings stand in a box."""
+    for schedule in (Schedule("StepLR"), Schedule("CyclicLR")):
+        add(schedule, [1.0 if schedule.name == "StepLR" else 2.0], seed=0)
+    report = report_of(compare_histories(histories(), experiment=None, metric="loss"))
+
+    assert "> [!WARNING]" in markdown.render(report).splitlines()
 
 
 @pytest.mark.parametrize(

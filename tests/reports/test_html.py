@@ -83,8 +83,8 @@ def test_all_parts_are_there(comparison):
     assert [item["title"] for item in page.data["panels"]] == [
         "loss", "learning rate", "gradient norm", "share of runs that reached loss ≤ 0.3"
     ]  # fmt: skip
-    assert sum(item.get("class") == "dot" for item in page.named("circle")) == 17
-    assert sum(item.get("class") == "interval" for item in page.named("line")) == 5
+    assert sum(item.get("class") == "dot" for item in page.named("circle")) == 16
+    assert sum(item.get("class") == "interval" for item in page.named("line")) == 6
     assert text.count('<td class="id">') == 18
 
 

@@ -27,18 +27,19 @@ def test_the_table_at_80_columns(comparison):
     """At 80 columns numbers are whole and aligned, and labels break between words."""
     lines = terminal.text(report_of(comparison), 80).splitlines()
     expected = [
-        "                                                       steps            LR  p vs",
-        "#  schedule                   runs      final ± std   to 0.3    best  peak  best",
+        "                                                           steps      vs    p vs",
+        "#  schedule                       runs      final ± std   to 0.3    best    best",
         "─" * 80,
-        "1  constant                      3  0.1100 ± 0.0100        1  0.1000   0.1  best",
-        "2  StepLR(step_size=30)         3*  0.2100 ± 0.0100        1  0.2000   0.1   n=3",
-        "3  StepLR(step_size=60)          3  0.3100 ± 0.0100  – (0/3)  0.3000   0.1   n=3",
-        "4  SequentialLR(LinearLR →       3  0.5100 ± 0.0100  – (0/3)  0.5000   0.1   n=3",
+        "1  constant                          3  0.1100 ± 0.0100        1       –    best",
+        "2  StepLR(step_size=30)           2/3*  0.2050 ± 0.0071        1  0.1000  <0.001",
+        "3  StepLR(step_size=60)              3  0.3100 ± 0.0100  – (0/3)   0.200  <0.001",
+        "4  OneCycleLR                      2/3  0.4100 ± 0.0141  – (0/3)   0.300  <0.001",
+        "5  SequentialLR(LinearLR →           3  0.5100 ± 0.0100  – (0/3)   0.400  <0.001",
         "   CosineAnnealingLR(",
         "   eta_min=0.0))",
     ]
 
-    assert expected == [line.rstrip() for line in lines[4:13]]
+    assert expected == [line.rstrip() for line in lines[4:14]]
 
 
 def test_narrow_tables_leave_out_columns_by_weight(comparison):
@@ -54,7 +55,7 @@ def test_wide_tables_show_all(comparison):
     """A table with enough room has all columns and no note about it."""
     wide = terminal.text(report_of(comparison), 300)
 
-    assert "[0.1000, 0.1200]" in wide
+    assert "[0.0845, 0.1355]" in wide
     assert "steps/s" in wide
     assert "Shortened to fit" not in wide
 

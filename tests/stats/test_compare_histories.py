@@ -6,6 +6,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from lrtrack.errors import NothingFound, UsageError
 from lrtrack.records import State
@@ -45,14 +46,17 @@ def _labels(comparison):
 def test_the_json_is_the_contracts(runs_of):
     """`to_dict` has the documented keys, and some more, in strict JSON."""
     found = _compare(runs_of(STEP, [1.0, 2.0, 3.0]), target=2.0).to_dict()
+    half = pytest.approx(4.302652729749 / math.sqrt(3.0))  # the quantile of t for 2 df
+    low, high = found["schedules"][0]["final"]["ci95"]
+    ends = [low, high]
     expected = {
-        "format": 1, "experiment": "X", "metric": "loss", "mode": "min", "target": 2.0,
+        "format": 2, "experiment": "X", "metric": "loss", "mode": "min", "target": 2.0,
         "schedules": [{
             "rank": 1, "schedule": "StepLR", "id": STEP.id, "label": "StepLR(step_size=30)",
             "params": {"step_size": 30}, "runs": 3, "diverged": 0, "unfinished": 0, "steps": 1,
-            "final": {"mean": 2.0, "std": 1.0, "median": 2.0, "ci95": [1.0, 3.0], "min": 1.0,
+            "final": {"mean": 2.0, "std": 1.0, "median": 2.0, "ci95": ends, "min": 1.0,
                       "max": 3.0, "values": [1.0, 2.0, 3.0], "iqm": None},
-            "best": {"mean": 2.0, "std": 1.0, "median": 2.0, "ci95": [1.0, 3.0], "min": 1.0,
+            "best": {"mean": 2.0, "std": 1.0, "median": 2.0, "ci95": ends, "min": 1.0,
                      "max": 3.0, "values": [1.0, 2.0, 3.0], "iqm": None},
             "steps_to_target": {"reached": 2, "median": 0.0},
             "seconds_to_target": {"reached": 2, "median": 0.0},
@@ -60,8 +64,13 @@ def test_the_json_is_the_contracts(runs_of):
             "steps_per_second": None, "p_vs_best": None, "indistinguishable_from_best": True,
             "run_ids": [f"{STEP.id}-{seed}" for seed in range(3)], "seeds": [0, 1, 2],
             "p_improvement": None, "verdict": "best", "log_area": math.log(6.0) / 3.0,
+            "ci95_method": "t-own", "vs_best": None, "could_be_best": True, "seeds_to_tell": None,
+            "p_improvement_ci95": None, "optimistic": False, "equivalent": None,
+            "source": "declared",
         }],
         "diagnoses": [], "warnings": [],
+        "test": {"name": None, "scale": "linear", "seeds": 0, "sigma": 1.0, "df": 2.0,
+                 "p_unequal": None},
         "runs": [
             {
                 "run_id": f"{STEP.id}-{seed}", "seed": seed, "steps": 1, "recorded": True,
@@ -76,6 +85,7 @@ def test_the_json_is_the_contracts(runs_of):
         ],
     }  # fmt: skip
 
+    assert (half, half) == (2.0 - low, high - 2.0)
     assert expected == found
     assert expected == json.loads(json.dumps(found, allow_nan=False))
 
@@ -90,8 +100,8 @@ def test_best_first_by_mode(runs_of):
     assert [STEP.label, CYCLE.label] == _labels(_compare(scores, metric="acc"))
 
 
-def test_diverged_schedules_rank_last(runs_of):
-    """A schedule with a diverged run ranks behind those without; then share and mean decide."""
+def test_half_diverged_schedules_rank_last(runs_of):
+    """A schedule of which half the runs diverged ranks behind the others; then the mean decides."""
     third = Schedule("ExponentialLR")
     fourth = Schedule("CyclicLR")
     found = _compare(
@@ -136,27 +146,66 @@ def test_the_order_of_runs_changes_nothing(runs_of, random):
     assert _compare(histories).to_dict() == _compare(shuffled).to_dict()
 
 
-def test_p_values_are_holm_corrected(runs_of):
-    """With 5 paired seeds and two other schedules, clear differences have p = 2 * 2 / 2**5."""
+def test_one_divergence_of_five(runs_of):
+    """One diverged run of five costs the schedule its place only against a better median."""
     found = _compare(
-        runs_of(STEP, [1.0, 1.1, 1.2, 1.3, 1.4])
-        + runs_of(WIDE, [2.0, 2.1, 2.2, 2.3, 2.4])
-        + runs_of(CYCLE, [5.0, 5.1, 5.2, 5.3, 5.4])
-    )
+        runs_of(STEP, [0.1, 0.11, 0.12, 0.13, math.nan])
+        + runs_of(CYCLE, [0.3, 0.31, 0.3, 0.3, 0.3])
+    ).schedules
 
-    assert [item.p_vs_best for item in found.schedules] == [None, 0.125, 0.125]
+    assert [(item.schedule, item.diverged, item.verdict) for item in found] == [
+        ("StepLR", 1, "best"), ("OneCycleLR", 0, "worse"),
+    ]  # fmt: skip
+    assert found[0].final.median == pytest.approx(0.115)
+
+
+def test_equal_medians_rank_by_the_mean(runs_of):
+    """Schedules with one median rank by the mean of the runs that ended."""
+    found = _compare(runs_of(STEP, [1.0, 2.0, 3.0]) + runs_of(CYCLE, [1.5, 2.0, 2.2]))
+
+    assert [CYCLE.label, STEP.label] == _labels(found)
+
+
+def test_differences_to_the_best(runs_of):
+    """With seeds, the p-value of two schedules is that of the paired t test, at three seeds too."""
+    one, other = [1.0, 1.2, 1.1], [2.0, 2.3, 2.0]
+    found = _compare(runs_of(STEP, one) + runs_of(CYCLE, other)).schedules
+    test = stats.ttest_rel(other, one)
+
+    assert found[0].vs_best is None
+    assert found[1].vs_best.difference == pytest.approx(1.0)
+    assert found[1].vs_best.ci95 == pytest.approx(tuple(test.confidence_interval()))
+    assert found[1].p_vs_best == found[1].vs_best.p == pytest.approx(test.pvalue)
+    assert [item.could_be_best for item in found] == [True, False]
+    assert [item.indistinguishable_from_best for item in found] == [True, False]
+
+
+def test_single_runs_have_no_spread(runs_of):
+    """With one run per schedule there is a difference of the means, but no interval or p-value."""
+    found = _compare(runs_of(STEP, [1.0]) + runs_of(CYCLE, [2.0]))
+
+    assert [item.vs_best for item in found.schedules] == [None, None]
+    assert [item.final.ci95 for item in found.schedules] == [None, None]
+    assert [item.verdict for item in found.schedules] == ["best", "too-few-runs"]
     assert [item.code for item in found.warnings] == ["too-few-runs"]
-    assert "at least 7 runs" in found.warnings[0].message
 
 
-def test_a_clear_difference_is_told_apart(runs_of):
-    """With 8 paired seeds, p = 2 / 2**8 is significant and there is no warning."""
-    losses = [1.0 + seed / 10 for seed in range(8)]
-    found = _compare(runs_of(STEP, losses) + runs_of(CYCLE, [loss + 1.0 for loss in losses]))
+def test_equal_runs_have_no_spread(runs_of):
+    """Where all runs of a schedule are equal, no difference can be judged, as a warning says."""
+    found = _compare(runs_of(STEP, [0.1] * 3) + runs_of(CYCLE, [0.3] * 3))
 
-    assert found.schedules[1].p_vs_best == 2 / 2**8
-    assert [item.indistinguishable_from_best for item in found.schedules] == [True, False]
-    assert found.warnings == ()
+    assert [item.p_vs_best for item in found.schedules] == [None, None]
+    assert [item.code for item in found.warnings] == ["no-spread"]
+
+
+def test_equivalence_needs_the_whole_interval(runs_of):
+    """A schedule is equivalent where the interval of its difference lies within the margin."""
+    runs = runs_of(STEP, [1.0, 1.1, 1.2, 1.0]) + runs_of(CYCLE, [1.1, 1.0, 1.2, 1.1])
+    found = [_compare(runs, margin=margin).schedules[1] for margin in (0.1, 0.2)]
+
+    assert [item.equivalent for item in found] == [False, True]
+    assert found[1].vs_best.ci95 == pytest.approx((-0.127, 0.177), abs=1e-3)
+    assert _compare(runs).schedules[1].equivalent is None
 
 
 def test_a_baseline_is_compared_with_instead(runs_of):
@@ -165,7 +214,8 @@ def test_a_baseline_is_compared_with_instead(runs_of):
     found = [_compare(histories, baseline=name) for name in (CYCLE.label, CYCLE.id, CYCLE.name)]
 
     assert found[0] == found[1] == found[2]
-    assert [item.p_vs_best for item in found[0].schedules] == [0.5, None]
+    assert found[0].schedules[0].vs_best.difference == pytest.approx(-4.0)
+    assert found[0].schedules[1].vs_best is None
     assert CYCLE.label == found[0].to_dict()["baseline"]
 
 
@@ -234,9 +284,9 @@ def test_nothing_to_compare(runs_of, make_history):
         _compare(runs_of(STEP, [1.0]), metric="los")
 
 
-@pytest.mark.parametrize("options", [{"mode": "least"}, {"target": math.nan}])
+@pytest.mark.parametrize("options", [{"mode": "least"}, {"target": math.nan}, {"margin": 0.0}])
 def test_impossible_options(runs_of, options):
-    """An unknown mode and a target that is not finite are errors."""
+    """An unknown mode, a target that is not finite and a margin of 0 are errors."""
     with pytest.raises(UsageError):
         _compare(runs_of(STEP, [1.0]), **options)
 
@@ -246,13 +296,27 @@ def test_without_a_target_nothing_reaches_it(runs_of):
     assert Reach(0, None) == _compare(runs_of(STEP, [1.0])).schedules[0].steps_to_target
 
 
-def test_unfinished_runs_are_counted(runs_of):
-    """Running and failed runs are averaged and counted."""
-    states = (State.FINISHED, State.RUNNING, State.FAILED)
+def test_unfinished_runs_do_not_count(runs_of):
+    """Running and failed runs have no final value unless they are asked for; diverged ones count
+    as that.
+    """
+    states = (State.FINISHED, State.RUNNING, State.FAILED, State.FAILED)
+    losses = (0.0, 1.0, 5.0, math.nan)
     histories = [
-        runs_of(STEP, [float(at)], state=state, seed=at, id=str(at))[0]
-        for at, state in enumerate(states)
+        runs_of(STEP, [loss], state=state, seed=at, id=str(at))[0]
+        for at, (state, loss) in enumerate(zip(states, losses, strict=True))
     ]
     found = _compare(histories).schedules[0]
+    every = _compare(histories, include_unfinished=True).schedules[0]
 
-    assert (found.runs, found.unfinished, found.final.mean) == (3, 2, 1.0)
+    assert (found.runs, found.unfinished, found.diverged) == (4, 3, 1)
+    assert found.final.values == (0.0, None, None, None)
+    assert every.final.values == (0.0, 1.0, 5.0, None)
+
+
+def test_a_killed_run_makes_no_schedule_worse(runs_of):
+    """A run that was killed at half-time does not move its schedule behind a worse one."""
+    killed = runs_of(STEP, [9.0], state=State.FAILED, seed=9, id="killed")
+    found = _compare(runs_of(STEP, [1.0, 1.1]) + killed + runs_of(CYCLE, [2.0, 2.2]))
+
+    assert [STEP.label, CYCLE.label] == _labels(found)

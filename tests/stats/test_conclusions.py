@@ -37,8 +37,8 @@ def test_equal_means_share_a_rank(compared):
     found = compared({D: [0.5] * 3, C: tenths[::-1], B: tenths, A: [0.2 + 1e-9] * 3})
 
     assert _told(found) == [
-        ("BLR", 1, "best"), ("CLR", 1, "tie"), ("ALR", 3, "too-few-runs"),
-        ("DLR", 4, "too-few-runs"),
+        ("BLR", 1, "best"), ("CLR", 1, "tie"), ("ALR", 3, "indistinguishable"),
+        ("DLR", 4, "indistinguishable"),
     ]  # fmt: skip
     assert [item["rank"] for item in found.to_dict()["schedules"]] == [1, 1, 3, 4]
 
@@ -53,7 +53,7 @@ def test_rounding_breaks_no_tie(compared):
 
 def test_tied_behind_the_best(compared):
     """Schedules that tie behind the best share a rank, but do not have the verdict "tie"."""
-    found = compared({A: [1.0] * 8, B: [2.0] * 8, C: [2.0] * 8})
+    found = compared({A: [1.0, 1.1], B: [2.0, 2.1], C: [2.1, 2.0]})
 
     assert _told(found) == [("ALR", 1, "best"), ("BLR", 2, "worse"), ("CLR", 2, "worse")]
 
@@ -71,7 +71,8 @@ def test_verdicts_against_the_best(compared):
     """With enough runs, a clear difference is significant and a small one is not."""
     base = [1.0 + seed / 10 for seed in range(8)]
     near = [loss + (-1) ** seed / 10 + 0.001 for seed, loss in enumerate(base)]
-    found = compared({A: base, B: near, C: [loss + 1.0 for loss in base]})
+    far = [loss + 1.0 for loss in near]
+    found = compared({A: base, B: near, C: far})
 
     assert _told(found) == [
         ("ALR", 1, "best"), ("BLR", 2, "indistinguishable"), ("CLR", 3, "worse"),
@@ -92,23 +93,31 @@ def test_verdicts_against_a_baseline(compared):
     assert [item.p_improvement for item in found.schedules] == [1.0, None, 0.5, 0.0]
 
 
-def test_too_few_runs_of_some(compared):
-    """The verdict "too-few-runs" is decided per schedule, and the warning has the number of
-    runs.
-    """
-    base = [1.0 + seed / 10 for seed in range(8)]
-    found = compared({A: base, B: [loss + 5.0 for loss in base], C: [9.0, 9.1], D: [9.5]})
-    messages = {item.code: item.message for item in found.warnings}
+def test_a_single_run_borrows_the_spread(compared):
+    """A schedule with one run is judged by the spread of the others, but has no interval."""
+    found = compared({A: [1.0, 1.1, 1.3], B: [1.2, 1.0, 1.1], C: [9.5]})
 
-    assert [verdict for _, _, verdict in _told(found)] == [
-        "best", "worse", "worse", "too-few-runs",
+    assert _told(found)[-1] == ("CLR", 3, "worse")
+    assert found.schedules[2].final.ci95 is None
+
+
+def test_mostly_diverged(compared):
+    """A schedule of which most runs diverged is that, whatever the others show."""
+    found = compared({A: [1.0, 1.1, 1.3], B: [1.0, math.nan, math.nan]})
+
+    assert _told(found) == [("ALR", 1, "best"), ("BLR", 2, "diverged")]
+    assert [item.could_be_best for item in found.schedules] == [True, False]
+
+
+def test_could_be_best_is_about_the_best(compared):
+    """Against a baseline too, `could_be_best` says which schedules may be the best ones."""
+    found = compared(
+        {A: [1.0, 1.1, 1.3], B: [1.2, 1.0, 1.2], C: [9.5, 9.6, 9.4]}, baseline="CLR"
+    ).schedules
+
+    assert [(item.label, item.verdict, item.could_be_best) for item in found] == [
+        ("ALR", "better", True), ("BLR", "better", True), ("CLR", "baseline", False),
     ]  # fmt: skip
-    assert [item.p_vs_best for item in found.schedules] == [
-        None, pytest.approx(2 * 2 / 2**8), pytest.approx(2 / 45), None,
-    ]  # fmt: skip
-    assert messages["too-few-runs"].startswith(
-        "Too few runs to separate schedules (n=1) for 1 of 3 schedules: with this many"
-    )
 
 
 def test_a_schedule_without_the_metric_has_no_verdict(make_history):
@@ -128,3 +137,4 @@ def test_improvement_counts_divergence_as_worst(compared):
 
     assert [item.label for item in found.schedules] == ["BLR", "ALR"]
     assert found.schedules[0].p_improvement == 5 / 12
+    assert found.schedules[0].p_improvement_ci95 == pytest.approx((0.096, 0.830), abs=1e-3)

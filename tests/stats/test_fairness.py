@@ -71,13 +71,13 @@ def test_differing_numbers_are_in_order(make_history):
 
 
 def test_single_runs_are_too_few(make_history):
-    """With one run per schedule, the warning says how many runs are needed."""
+    """With one run per schedule, the warning says that the spread is not known."""
     histories = [
         make_history({"loss": [1.0]}, id="a", seed=0),
         make_history({"loss": [2.0]}, id="b", seed=0, schedule=STEP),
     ]
 
-    assert "at least 6 runs per schedule" in _warnings(histories)["too-few-runs"]
+    assert "with at least 3 seeds" in _warnings(histories)["too-few-runs"]
 
 
 def test_one_schedule_needs_no_test(make_history):

@@ -1,15 +1,15 @@
-"""Statistics checked against other libraries, textbooks and enumeration."""
-
-import itertools
+"""Statistics checked against other libraries and textbooks."""
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
-from lrtrack.stats.intervals import SEED, interquartile_mean, interval, median_time
-from lrtrack.stats.significance import Sample, holm, p_improvement, p_value
+from lrtrack.stats.effects import Effects
+from lrtrack.stats.intervals import interquartile_mean, median_time
+from lrtrack.stats.samples import Sample, improvement
+from lrtrack.stats.scale import scale_of
+from lrtrack.stats.spread_model import fit
 
 #: As many as Agarwal et al. (2021) have on Atari 100k: 5 runs on 26 games.
 RUNS, TASKS = 5, 26
@@ -42,36 +42,12 @@ def test_the_probability_of_improvement_is_rliables(scores):
     metrics = pytest.importorskip("rliable.metrics")
     one, other = scores
     columns = list(zip(one.T, other.T, strict=True))
-    larger = [p_improvement(_sample(x), _sample(y), "max") for x, y in columns]
-    smaller = [p_improvement(_sample(x), _sample(y), "min") for x, y in columns]
+    larger = [improvement(_sample(x), _sample(y), "max").p for x, y in columns]
+    smaller = [improvement(_sample(x), _sample(y), "min").p for x, y in columns]
 
     expected = metrics.probability_of_improvement(one, other)
     assert pytest.approx(expected, rel=1e-12) == np.mean(larger)
     assert pytest.approx(1.0 - expected, rel=1e-12) == np.mean(smaller)
-
-
-def test_the_interval_by_efrons_formulas(scores):
-    """The interval of 130 scores agrees with Efron's (1987) formulas for bias and acceleration."""
-    values = scores[0].ravel()
-    draws = np.random.default_rng(99).choice(values, (20_000, values.size)).mean(axis=1)
-    bias = stats.norm.ppf(np.mean(draws < values.mean()) + np.mean(draws == values.mean()) / 2)
-    left_out = (values.sum() - values) / (values.size - 1)
-    away = left_out.mean() - left_out
-    acceleration = (away**3).sum() / (6.0 * (away**2).sum() ** 1.5)
-    shifted = bias + stats.norm.ppf([0.025, 0.975])
-    low, high = np.quantile(draws, stats.norm.cdf(bias + shifted / (1.0 - acceleration * shifted)))
-
-    assert interval(values) == pytest.approx((low, high), abs=0.04 * (high - low))
-
-
-@pytest.mark.parametrize("size", [5, 10, 26, 130])
-def test_the_interval_is_scipys(scores, size):
-    """The interval equals scipy's BCa interval of the sorted values at every sample size."""
-    values = np.sort(scores[1].ravel()[:size])
-    rng = np.random.default_rng(SEED)
-    expected = stats.bootstrap((values,), np.mean, method="BCa", rng=rng).confidence_interval
-
-    assert tuple(expected) == interval(values)
 
 
 def test_kaplan_and_meier_by_hand():
@@ -87,33 +63,138 @@ def test_kaplan_and_meier_where_few_reach():
     assert median_time(relapsed, censored) is None
 
 
-def test_holm_by_hand():
-    """Holm multiplies 0.005, 0.01, 0.03, 0.04 by 4, 3, 2, 1 and never decreases."""
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+#: Three schedules by five seeds, with seed effects.
+TABLE = np.array(
+    [
+        [0.112, 0.131, 0.125, 0.118, 0.140],
+        [0.121, 0.137, 0.139, 0.122, 0.146],
+        [0.164, 0.188, 0.171, 0.176, 0.190],
+    ]
+)
+#: The same without seeds, with unequal numbers of runs.
+UNEVEN = [TABLE[0], TABLE[1, :3], TABLE[2, 1:]]
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=2, max_size=8))
-def test_the_paired_test_by_enumeration(pairs):
-    """The paired p-value is the share of all 2**n swaps with at least this difference."""
-    one, other = zip(*pairs, strict=True)
-    seeds = range(len(pairs))
-    found = p_value(_sample(one, seeds), _sample(other, seeds), "min")
-    differences = np.subtract(one, other)
-    signs = np.array(list(itertools.product((1, -1), repeat=len(pairs))))
-    expected = np.mean(np.abs(signs @ differences) >= abs(differences.sum()))
-
-    assert found == pytest.approx(expected)
+def _fitted(groups, seeds=None):
+    seeds = [None] * len(groups) if seeds is None else seeds
+    return fit([_sample(v, s) for v, s in zip(groups, seeds, strict=True)], "min")
 
 
-@settings(max_examples=30, deadline=None)
-@given(*[st.lists(st.integers(-9, 9), min_size=2, max_size=5) for _ in range(2)])
-def test_the_unpaired_test_by_enumeration(one, other):
-    """The unpaired p-value is twice the smaller tail over all splits of the values."""
-    pooled = np.array([*one, *other])
-    splits = [list(at) for at in itertools.combinations(range(pooled.size), len(one))]
-    sums = np.array([pooled[at].sum() for at in splits])  # one side's sum decides the difference
-    seen = sum(one)
-    expected = min(1.0, 2.0 * min(np.mean(sums <= seen), np.mean(sums >= seen)))
+def _effects(groups, seeds=None, *, baseline=None):
+    means = [float(np.mean(values)) for values in groups]
+    model = _fitted(groups, seeds)
+    effects = Effects(model, baseline or 0, chosen=baseline is not None, final=means)
+    return [effects.of(at) for at in range(len(groups))]
 
-    assert pytest.approx(expected) == p_value(_sample(one), _sample(other), "max")
+
+@pytest.mark.parametrize("groups", [list(TABLE), UNEVEN])
+def test_tukey_is_scipys(groups):
+    """Without seeds, differences, intervals and p-values are those of Tukey and Kramer in scipy."""
+    expected = stats.tukey_hsd(*groups)
+    ends = expected.confidence_interval()
+
+    for at, effect in enumerate(_effects(groups)[1:], start=1):
+        assert effect.difference == pytest.approx(expected.statistic[at, 0])
+        assert effect.p == pytest.approx(expected.pvalue[at, 0], abs=1e-8)
+        assert effect.ci95 == pytest.approx((ends.low[at, 0], ends.high[at, 0]), rel=1e-2)
+
+
+def test_games_and_howell_are_scipys():
+    """Where spreads plainly differ, p-values are those of Games and Howell in scipy."""
+    groups = [TABLE[0], 10.0 * TABLE[1] - 2.0, TABLE[2]]
+    expected = stats.tukey_hsd(*groups, equal_var=False)
+
+    assert not _fitted(groups).pooled
+    for at, effect in enumerate(_effects(groups)[1:], start=1):
+        assert effect.p == pytest.approx(expected.pvalue[at, 0], abs=1e-4)
+
+
+def test_dunnett_is_scipys():
+    """Against a baseline without seeds, p-values are those of Dunnett's test in scipy."""
+    groups = [TABLE[0], TABLE[1] - 0.005, TABLE[2] - 0.04]
+    expected = stats.dunnett(*groups[1:], control=groups[0], rng=np.random.default_rng(0))
+    p_values = [effect.p for effect in _effects(groups, baseline=0)[1:]]
+
+    assert p_values == pytest.approx(expected.pvalue, abs=1e-3)
+
+
+@pytest.mark.parametrize("missing", [(), ((0, 1),), ((0, 1), (2, 4))])
+def test_the_model_is_statsmodels(missing):
+    """With seeds, differences, spread and p-values are those of statsmodels' least squares by
+    schedule and seed, also where runs are missing.
+    """
+    api = pytest.importorskip("statsmodels.formula.api")
+    cells = [at for at in np.ndindex(*TABLE.shape) if at not in missing]
+    columns = {
+        "value": [TABLE[at] for at in cells],
+        "schedule": [str(schedule) for schedule, _ in cells],
+        "seed": [seed for _, seed in cells],
+    }
+    columns = pd.DataFrame(columns)
+    expected = api.ols("value ~ C(schedule) + C(seed)", data=columns).fit()
+    seeds = [[seed for at, seed in cells if at == schedule] for schedule in range(3)]
+    groups = [TABLE[schedule, seeds[schedule]] for schedule in range(3)]
+    model = _fitted(groups, seeds)
+
+    assert model.df == expected.df_resid
+    assert model.sigma * model.unit == pytest.approx(expected.mse_resid**0.5)
+    for at, effect in enumerate(_effects(groups, seeds)[1:], start=1):
+        name = f"C(schedule)[T.{at}]"
+        q = abs(expected.tvalues[name]) * 2**0.5
+        tukey = stats.studentized_range.sf(q, 3, expected.df_resid)
+        assert effect.difference == pytest.approx(expected.params[name])
+        assert effect.p == pytest.approx(tukey, abs=1e-8)
+
+
+def test_tukey_is_statsmodels():
+    """Without seeds, p-values are those of statsmodels' Tukey test."""
+    multicomp = pytest.importorskip("statsmodels.stats.multicomp")
+    labels = np.repeat(["0", "1", "2"], [len(group) for group in UNEVEN])
+    expected = multicomp.pairwise_tukeyhsd(np.concatenate(UNEVEN), labels)
+
+    assert [effect.p for effect in _effects(UNEVEN)[1:]] == pytest.approx(
+        list(expected.pvalues[:2]), abs=1e-6
+    )
+
+
+def test_bartlett_is_scipys():
+    """The test of equal spreads is Bartlett's, as in scipy."""
+    assert _fitted(UNEVEN).p_unequal == pytest.approx(stats.bartlett(*UNEVEN).pvalue)
+
+
+def test_box_and_cox_are_scipys():
+    """The logarithmic scale is chosen where scipy's likelihood of it is clearly higher."""
+    rng = np.random.default_rng(3)
+    values = rng.lognormal(0.0, 1.0, 40)
+
+    assert stats.boxcox_llf(0.0, values) - stats.boxcox_llf(1.0, values) > 2.0
+    assert scale_of([values], "min") == "log"
+    assert scale_of([values], "max") == "linear"
+    assert scale_of([1.0 - values / 100.0], "max") == "log-distance"
+    assert scale_of([rng.normal(9.0, 1.0, 40)], "min") == "linear"
+
+
+def test_newcombe_by_his_equation():
+    """The ends of the interval of 3 against 4 runs, 11 of 12 pairs won, solve his equation."""
+    found = improvement(_sample([1.0, 2.0, 3.5]), _sample([3.0, 4.0, 6.0, 7.0]), "min")
+    z = stats.norm.ppf(0.975)
+
+    assert found.p == 11 / 12
+    for end in found.ci95:
+        factor = 1 + 2.5 * ((1 - end) / (2 - end) + end / (1 + end))
+        assert (found.p - end) ** 2 == pytest.approx(z**2 * end * (1 - end) * factor / 12)
+
+
+def test_two_paired_schedules_need_as_many_seeds_as_the_t_test():
+    """The number of seeds is the smallest at which the paired t test has 80 % power."""
+    one, other = np.array([1.0, 1.2, 1.1, 1.05]), np.array([1.1, 1.15, 1.3, 1.1])
+    means = [one.mean(), other.mean()]
+    effects = Effects(_fitted([one, other], [range(4)] * 2), 0, chosen=False, final=means)
+    difference = other - one
+    size = difference.mean() / difference.std(ddof=1)
+
+    def power(n):
+        return stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, size * n**0.5)
+
+    seeds = effects.seeds_to_tell(1)
+    assert power(seeds) >= 0.8 > power(seeds - 1)

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
+from lrtrack.stats.effects import Effects
 from lrtrack.stats.intervals import spread_of
-from lrtrack.stats.significance import Sample, p_improvement, p_value
+from lrtrack.stats.samples import Sample, improvement
+from lrtrack.stats.spread_model import fit
 
 ANY = st.floats(allow_nan=False, allow_infinity=False)
 WHOLE = st.integers(-1000, 1000)
@@ -21,11 +23,12 @@ FIGURES = ("mean", "median", "min", "max", "iqm")
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(ANY, st.sampled_from([0.0, 1.0, 1.0 + 2**-52, 5e-324])), max_size=8))
 def test_any_values_have_a_spread(values):
-    """A spread never raises or warns, and interval and means lie within the values."""
+    """A spread never raises or warns, and means lie within the values and the interval."""
     found = spread_of(values)
 
-    if found.ci95 is not None:
-        assert min(values) <= found.ci95[0] <= found.ci95[1] <= max(values)
+    if found.ci95 is not None and found.mean is not None:
+        slack = 1e-9 * max(map(abs, values))
+        assert found.ci95[0] - slack <= found.mean <= found.ci95[1] + slack
     if found.mean is not None and found.iqm is not None:
         slack = 1e-12 * max(map(abs, values))
         assert min(values) - slack <= found.iqm <= max(values) + slack
@@ -37,9 +40,11 @@ def test_a_spread_moves_with_its_values(values, factor, shift):
     """Scaling and shifting the values scales and shifts all statistics and the interval."""
     one = spread_of([float(value) for value in values])
     other = spread_of([float(factor * value + shift) for value in values])
-    ends = [factor * end + shift for end in one.ci95]
 
-    assert other.ci95 == pytest.approx(ends, rel=1e-9, abs=1e-9)
+    assert (one.ci95 is None) == (other.ci95 is None)
+    if one.ci95 is not None:
+        ends = [factor * end + shift for end in one.ci95]
+        assert other.ci95 == pytest.approx(ends, rel=1e-9, abs=1e-9)
     assert other.std == pytest.approx(factor * one.std, rel=1e-9, abs=1e-9)
     for name in FIGURES:
         before, after = getattr(one, name), getattr(other, name)
@@ -48,39 +53,67 @@ def test_a_spread_moves_with_its_values(values, factor, shift):
             assert after == pytest.approx(factor * before + shift, rel=1e-9, abs=1e-9)
 
 
+SIDES = st.lists(
+    st.lists(st.one_of(ANY, st.just(math.inf)), max_size=5), min_size=2, max_size=5
+).filter(lambda sides: any(map(len, sides)))
+
+
+def _samples(sides, seeded):
+    return [
+        Sample(tuple(map(float, v)), tuple(range(len(v)) if seeded else [None] * len(v)))
+        for v in sides
+    ]
+
+
+def _effects(sides, seeded, mode="min"):
+    samples = _samples(sides, seeded)
+    model = fit(samples, mode)
+    means = [spread_of(sample.ended.tolist()).mean for sample in samples]
+    effects = Effects(model, 0, chosen=False, final=means)
+    return [(effects.of(at), effects.seeds_to_tell(at)) for at in range(len(sides))]
+
+
 @settings(max_examples=60, deadline=None)
+@given(SIDES, st.booleans())
+def test_any_samples_can_be_compared(sides, seeded):
+    """Any samples have an effect with a p-value in [0, 1], or none, without a warning."""
+    for effect, seeds in _effects(sides, seeded)[1:]:
+        if effect is not None:
+            slack = 1e-9 * (abs(effect.ci95[0]) + abs(effect.ci95[1]))
+            assert effect.ci95[0] - slack <= effect.difference <= effect.ci95[1] + slack
+            assert 0.0 <= effect.p <= 1.0
+            assert effect.p >= 0.05 or seeds is None
+
+
+@given(*[st.lists(ANY, min_size=1, max_size=5) for _ in range(2)])
+def test_improvement_is_symmetric(one, other):
+    """The probabilities that either side is better add up to 1, as do the ends of intervals."""
+    samples = _samples([one, other], False)
+    better, worse = (improvement(*sides, "min") for sides in (samples, samples[::-1]))
+
+    assert better.p + worse.p == pytest.approx(1.0)
+    assert better.ci95[0] + worse.ci95[1] == pytest.approx(1.0)
+    assert better.ci95[0] <= better.p <= better.ci95[1]
+
+
+@settings(max_examples=40, deadline=None)
 @given(
-    *[st.lists(st.one_of(ANY, st.just(math.inf)), min_size=2, max_size=5) for _ in range(2)],
+    st.lists(st.lists(WHOLE, min_size=2, max_size=5), min_size=2, max_size=4),
+    st.integers(1, 50),
+    WHOLE,
     st.booleans(),
 )
-def test_any_two_samples_can_be_tested(one, other, seeded):
-    """Two samples have a p-value in (0, 1] without a warning, and improvement is symmetric."""
-    samples = [
-        Sample(tuple(values), tuple(range(len(values)) if seeded else [None] * len(values)))
-        for values in (one, other)
-    ]
-    found = p_value(*samples, "min")
-    better, worse = (p_improvement(*sides, "min") for sides in (samples, samples[::-1]))
+def test_effects_do_not_depend_on_the_unit(sides, factor, shift, seeded):
+    """Scaling and shifting all values scales the differences, and changes no p-value."""
+    negative = [[value - 2000 for value in side] for side in sides]  # no logarithms
+    moved = [[factor * (value - 2000) + shift - 10**6 for value in side] for side in sides]
+    pairs = zip(_effects(negative, seeded), _effects(moved, seeded), strict=True)
 
-    assert 0.0 < found <= 1.0
-    assert pytest.approx(1.0) == better + worse
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    *[st.lists(WHOLE, min_size=2, max_size=6) for _ in range(2)], st.integers(1, 50), WHOLE
-)  # fmt: skip
-def test_tests_do_not_depend_on_the_scale(one, other, factor, shift):
-    """Scaling and shifting both samples, or swapping them, does not change the tests."""
-    before = [Sample(tuple(map(float, v)), (None,) * len(v)) for v in (one, other)]
-    after = [
-        Sample(tuple(float(factor * v + shift) for v in values), (None,) * len(values))
-        for values in (one, other)
-    ]
-
-    assert p_value(*before, "max") == pytest.approx(p_value(*before[::-1], "max"))
-    assert p_value(*before, "max") == pytest.approx(p_value(*after, "max"))
-    assert p_improvement(*before, "max") == p_improvement(*after, "max")
+    for (one, seeds), (other, other_seeds) in pairs:
+        assert (one is None, seeds) == (other is None, other_seeds)
+        if one is not None:
+            assert other.difference == pytest.approx(factor * one.difference, rel=1e-6, abs=1e-6)
+            assert other.p == pytest.approx(one.p, rel=1e-3, abs=1e-6)
 
 
 @settings(max_examples=60, deadline=None)
