@@ -16,7 +16,9 @@ from lrtrack import settings, stats
 from lrtrack.comparing.comparison import Comparison
 from lrtrack.comparing.publishing import publish, publishers
 from lrtrack.comparing.reading import Filters, fetch
-from lrtrack.records import TRAIN
+from lrtrack.errors import UsageError
+from lrtrack.filters import filters_of, select
+from lrtrack.records import TRAIN, History
 from lrtrack.trackers.base import Progress, Tracker
 
 __all__ = ["Comparison", "compare", "fetch", "publish", "publishers"]
@@ -25,6 +27,7 @@ __all__ = ["Comparison", "compare", "fetch", "publish", "publishers"]
 def compare(
     experiment: str | None = None,
     *,
+    histories: Sequence[History] | None = None,
     tracker: str | Tracker | Sequence[str | Tracker] | None = None,
     tracking_uri: str | None = None,
     metric: str = "loss",
@@ -45,6 +48,8 @@ def compare(
     Args:
         experiment: the experiment's name; None: the one in `pyproject.toml`, else the tracker's
             own default.
+        histories: the runs to compare, such as those of `History.from_series()`, instead of reading
+            them from a tracker.
         tracker: a name, names joined by commas, a tracker object, or a list of these; None: the
             one in `LRTRACK_TRACKER` or `pyproject.toml`, else MLflow.
         tracking_uri: the tracker's address; with several trackers, MLflow's. None: its default.
@@ -68,20 +73,28 @@ def compare(
     Raises:
         NothingFound: there is no such experiment, it has no runs, or none has the metric.
         TrackerUnavailable: a tracker cannot be reached.
-        UsageError: a tracker, field, mode or baseline does not exist, or a filter is invalid.
+        UsageError: a tracker, field, mode or baseline does not exist, a filter is invalid, or both
+            histories and a tracker are given.
     """
-    experiment = experiment or settings.read().experiment
-    histories = fetch(
-        experiment,
-        tracker=tracker,
-        tracking_uri=tracking_uri,
-        filters=filters,
-        filter_raw=filter_raw,
-        metric=metric,
-        directory=directory,
-        cache=cache,
-        progress=progress,
-    )
+    if histories is None:
+        experiment = experiment or settings.read().experiment
+        histories = fetch(
+            experiment,
+            tracker=tracker,
+            tracking_uri=tracking_uri,
+            filters=filters,
+            filter_raw=filter_raw,
+            metric=metric,
+            directory=directory,
+            cache=cache,
+            progress=progress,
+        )
+    elif tracker is not None or tracking_uri is not None or filter_raw:
+        raise UsageError(
+            "Histories are compared as they are: give either histories, or a tracker to read from."
+        )
+    else:
+        histories = list(select(histories, filters_of(filters), History.fields))
     return stats.build_comparison(
         Comparison,
         [history for history in histories if history.run.kind == TRAIN],

@@ -3,6 +3,7 @@
 run.py      `Run` (what a `with` block is), `Target` (where it goes), `State`, `StepRecord`
 rewind.py   `Rewind`: a return to an earlier step, which abandons the records after it
 history.py  `History`: a run with its steps, read back from a tracker
+series.py   histories made from numbers at hand
 parsing.py  rebuilding these from journals and trackers, whose content is not trusted
 """
 

@@ -12,7 +12,9 @@ from lrtrack.records.run import Run, State
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
+
+    from lrtrack.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,43 @@ class History:
     remote_id: str | None = None
     mapped: mmap.mmap | None = field(default=None, repr=False, compare=False)
     parent: History | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def from_series(
+        cls,
+        schedule: Schedule | str,
+        metrics: Mapping[str, ArrayLike],
+        *,
+        seed: int | None = None,
+        step: ArrayLike | None = None,
+        time: ArrayLike | None = None,
+        config: Mapping[str, JSON] | None = None,
+        name: str | None = None,
+    ) -> History:
+        """Make a history of numbers at hand, for `lrtrack.compare(histories=…)`.
+
+        Args:
+            schedule: a `Schedule`, a text in the spec language (`"warmup(steps=10) -> cosine"`), or
+                any other name.
+            metrics: metric name to values, all of one length n; None and masked entries are
+                missing values, while NaN is a value that diverged.
+            seed: what reports average over.
+            step: the optimizer steps of the values, ascending from at least 0; None: 0 to n - 1.
+            time: when the steps ran, in seconds from any origin; None: unknown.
+            config: settings of the run, as in `track()`.
+            name: the run's name; None: made from the schedule and the seed.
+
+        Raises:
+            UsageError: the series differ in length or hold no numbers, or the steps do not ascend.
+        """
+        from lrtrack.records import series
+
+        return cls(
+            run=series.run_of(schedule, seed, config, name),
+            state=State.FINISHED,
+            tracker=series.SERIES,
+            **series.columns_of(metrics, step, time),
+        )
 
     @property
     def id(self) -> str:
