@@ -10,7 +10,8 @@ from lrtrack.stats import LEVEL, ComparisonResult, RunSummary
 _MOST_FLAWS = 6
 FINAL = "final: mean of a run's last 5 % of records, ± standard deviation over runs."
 REACH = (
-    "first reached by a trailing mean over 1 % of the records; Kaplan-Meier median over runs, "
+    "first reached by a trailing mean over 1 % of the records, ± half the distance of records "
+    "where they are more than a step apart; Kaplan-Meier median over runs, "
     "(1/3): 1 of 3 reached it."
 )
 IQM = "IQM: interquartile mean, of the middle half of the runs; from 4 runs on."

@@ -255,8 +255,14 @@ def _runs(item: ScheduleSummary) -> Cell:
 
 
 def _reach(reach: Reach, runs: int, digits: int | None = None) -> str:
-    when = number(reach.median, digits) if digits else f"{reach.median or 0.0:.0f}"
-    when = NONE if reach.median is None else when
+    """`120`, `83 ± 28` where the metric is recorded now and then, `120 (2/3)` where not all did."""
+
+    def text(value: float) -> str:
+        return number(value, digits) if digits else f"{value:.0f}"
+
+    when = NONE if reach.median is None else text(reach.median)
+    if reach.median is not None and reach.resolution is not None:
+        when = f"{when} ± {text(reach.resolution)}"
     return when if reach.reached == runs else f"{when} ({reach.reached}/{runs})"
 
 

@@ -153,30 +153,49 @@ def grad_norm_of(histories: Sequence[History]) -> GradNorm:
 
 def steps_to_target(runs: Sequence[RunSummary]) -> Reach:
     """The step at which runs reached the target."""
-    return _reach(runs, [run.target_step for run in runs], [run.steps - 1 for run in runs])
+    hits = [(run.target_step, run.target_gap) for run in runs]
+    return _reach(runs, hits, [run.steps - 1 for run in runs])
 
 
 def seconds_to_target(runs: Sequence[RunSummary]) -> Reach:
     """The seconds after their first step at which runs reached the target."""
-    return _reach(runs, [run.target_second for run in runs], [run.last_second for run in runs])
+    hits = [(run.target_second, run.target_gap_seconds) for run in runs]
+    return _reach(runs, hits, [run.last_second for run in runs])
 
 
 def _reach(
-    runs: Sequence[RunSummary], hits: Sequence[float | None], ends: Sequence[float]
+    runs: Sequence[RunSummary],
+    hits: Sequence[tuple[float | None, float | None]],
+    ends: Sequence[float],
 ) -> Reach:
     """Kaplan-Meier estimate; a run that ended before the target is censored at its end.
 
     A diverged run would never have reached the target, so it stays at risk until the last event.
-    A run without the metric is not counted.
+    A run without the metric is not counted. Between two records that are more than a step apart,
+    the target counts as reached in their middle.
+
+    Args:
+        hits: for each run when it reached the target, and the time since the record before.
+        ends: when each run ended.
     """
-    reached = [float(hit) for hit in hits if hit is not None]
+    halves = [
+        gap / 2.0
+        for run, (_, gap) in zip(runs, hits, strict=True)
+        if gap is not None and (run.target_gap or 1) > 1
+    ]
+    reached = [
+        float(hit) - (gap / 2.0 if gap is not None and (run.target_gap or 1) > 1 else 0.0)
+        for run, (hit, gap) in zip(runs, hits, strict=True)
+        if hit is not None
+    ]
     last = max([*reached, *ends], default=0.0)
     censored = [
         float(last if run.diverged else end)
-        for run, hit, end in zip(runs, hits, ends, strict=True)
+        for run, (hit, _), end in zip(runs, hits, ends, strict=True)
         if hit is None and run.recorded
     ]
-    return Reach(len(reached), median_time(reached, censored))
+    resolution = float(np.median(halves)) if halves else None
+    return Reach(len(reached), median_time(reached, censored), resolution)
 
 
 def median_time(reached: Sequence[float], censored: Sequence[float]) -> float | None:

@@ -52,10 +52,17 @@ class Spread:
 
 @dataclass(frozen=True)
 class Reach:
-    """How many runs reached the target, and the Kaplan-Meier median of when they did."""
+    """How many runs reached the target, and the Kaplan-Meier median of when they did.
+
+    Attributes:
+        resolution: where the metric is not recorded at each step, a run has reached the target
+            between two records. It then counts in their middle, and this is half of their distance,
+            the median over runs. None for a metric of every step.
+    """
 
     reached: int
     median: float | None
+    resolution: float | None = None
 
 
 @dataclass(frozen=True)

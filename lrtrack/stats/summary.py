@@ -50,6 +50,9 @@ class RunSummary:
             of evaluations between steps.
         target_step: first step at which the trailing mean of the metric reaches the target.
         target_second: time of that step, in seconds after the first step.
+        target_gap: steps since the record before it, within which the target was reached; 1 for a
+            metric of every step.
+        target_gap_seconds: the same in seconds.
         last_second: time of the last step, in seconds after the first.
     """
 
@@ -70,6 +73,8 @@ class RunSummary:
     target_second: float | None
     last_second: float
     spikes: int
+    target_gap: int | None = None
+    target_gap_seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return a strict-JSON mapping."""
@@ -100,6 +105,7 @@ def summarise(history: History, metric: str, mode: Mode, target: float | None) -
     best, at = _best(values, mode)
     hit = None if target is None else _first_reach(values, mode, target)
     lost = _first_not_finite(history, metric)
+    before = (-1, origin) if not hit else (int(steps[hit - 1]), float(times[hit - 1]))
     return RunSummary(
         run_id=history.id,
         seed=history.run.seed,
@@ -118,6 +124,8 @@ def summarise(history: History, metric: str, mode: Mode, target: float | None) -
         target_second=None if hit is None else max(0.0, float(times[hit]) - origin),
         last_second=max(0.0, float(history.times[-1]) - origin) if history.times.size else 0.0,
         spikes=int(spikes(norms).sum()),
+        target_gap=None if hit is None else int(steps[hit]) - before[0],
+        target_gap_seconds=None if hit is None else max(0.0, float(times[hit]) - before[1]),
     )
 
 

@@ -58,8 +58,8 @@ def test_the_json_is_the_contracts(runs_of):
                       "max": 3.0, "values": [1.0, 2.0, 3.0], "iqm": None},
             "best": {"mean": 2.0, "std": 1.0, "median": 2.0, "ci95": ends, "min": 1.0,
                      "max": 3.0, "values": [1.0, 2.0, 3.0], "iqm": None},
-            "steps_to_target": {"reached": 2, "median": 0.0},
-            "seconds_to_target": {"reached": 2, "median": 0.0},
+            "steps_to_target": {"reached": 2, "median": 0.0, "resolution": None},
+            "seconds_to_target": {"reached": 2, "median": 0.0, "resolution": None},
             "lr_peak": 0.1, "grad_norm": {"median": None, "p95": None, "max": None},
             "steps_per_second": None, "p_vs_best": None, "indistinguishable_from_best": True,
             "run_ids": [f"{STEP.id}-{seed}" for seed in range(3)], "seeds": [0, 1, 2],
@@ -80,6 +80,8 @@ def test_the_json_is_the_contracts(runs_of):
                 "target_step": None if seed == 2 else 0,
                 "target_second": None if seed == 2 else 0.0,
                 "last_second": 0.0, "spikes": 0,
+                "target_gap": None if seed == 2 else 1,
+                "target_gap_seconds": None if seed == 2 else 0.0,
             }
             for seed in range(3)
         ],

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from lrtrack.stats import Spread, summarise
+from lrtrack.stats import Reach, Spread, summarise
 from lrtrack.stats.intervals import (
     grad_norm_of,
     interval,
@@ -141,3 +141,16 @@ def test_the_interquartile_mean_needs_four_values():
     """The interquartile mean of eight values uses the middle four; three values have none."""
     assert spread_of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 70.0, 80.0]).iqm == 4.5
     assert spread_of([1.0, 2.0, 3.0]).iqm is None
+
+
+def test_a_target_between_two_evaluations(make_history):
+    """A metric of every 56th step reaches its target between two records: at 83 ± 28 steps."""
+    runs = []
+    for seed in range(3):
+        values = [None] * 112
+        values[55], values[111] = 0.9, 0.5
+        history = make_history({"val_loss": values, "lr": [0.1] * 112}, seed=seed)
+        runs.append(summarise(history, "val_loss", "min", 0.6))
+
+    assert steps_to_target(runs) == Reach(3, 83.0, 28.0)
+    assert seconds_to_target(runs) == Reach(3, 83.0, 28.0)
