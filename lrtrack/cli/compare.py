@@ -49,6 +49,9 @@ _AXES = ("step", "time", "epoch")
     help="Also count runs that failed or are still going.",
 )
 @click.option(
+    "--tune", metavar="FIELD", help="Compare each schedule at its own best value of this field."
+)
+@click.option(
     "--x",
     "axis",
     default="step",
@@ -78,6 +81,7 @@ def command(
     baseline: str | None,
     margin: float | None,
     include_unfinished: bool,
+    tune: str | None,
     axis: str,
     publishing: bool,
     form: str | None,
@@ -105,6 +109,7 @@ def command(
             baseline=baseline,
             margin=margin,
             include_unfinished=include_unfinished,
+            tune=tune,
             progress=progress,
         )
     if opened and output is None:

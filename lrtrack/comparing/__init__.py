@@ -39,6 +39,7 @@ def compare(
     baseline: str | None = None,
     margin: float | None = None,
     include_unfinished: bool = False,
+    tune: str | None = None,
     directory: str | Path | None = None,
     cache: bool = True,
     progress: Progress | None = None,
@@ -66,6 +67,9 @@ def compare(
         baseline: name, id or label of the schedule to test against instead of the best one.
         margin: the difference up to which schedules count as equivalent.
         include_unfinished: whether runs that failed or are still going count as the others.
+        tune: a field such as `optimizer.lr`; each schedule is compared at its own best value of it,
+            chosen on half of the seeds where there are enough. `optimizer.lr` and `lr_peak` mean
+            the peak of the learning rate, also where the schedule sets it (`max_lr`).
         directory: the journal directory; None: as in `track()`.
         cache: whether copies of finished runs on this machine may be used.
         progress: called with (done, total) while runs are fetched.
@@ -106,4 +110,5 @@ def compare(
         baseline=baseline,
         margin=margin,
         include_unfinished=include_unfinished,
+        tune=tune,
     )

@@ -82,11 +82,21 @@ def _row(item: ScheduleSummary, runs: Sequence[RunSummary]) -> dict[str, JSON]:
         "seeds_to_tell": item.seeds_to_tell,
         "equivalent": item.equivalent,
         "optimistic": item.optimistic,
+        **_tuning(item),
         "p_improvement": item.p_improvement,
         "verdict": item.verdict,
         "params": dict(item.params),
         "run_ids": " ".join(item.run_ids),
         "seeds": list(item.seeds),
+    }
+
+
+def _tuning(item: ScheduleSummary) -> dict[str, JSON]:
+    tuning = item.tuning
+    return {
+        "tuned_field": None if tuning is None else tuning.field,
+        "tuned_value": None if tuning is None else tuning.value,
+        "tuned_tried": None if tuning is None else len(tuning.tried),
     }
 
 

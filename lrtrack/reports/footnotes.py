@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lrtrack.reports.formatting import count, number
-from lrtrack.stats import LEVEL, ComparisonResult, RunSummary
+from lrtrack.stats import LEVEL, ComparisonResult, RunSummary, Tuning
 
 _MOST_FLAWS = 6
 FINAL = "final: mean of a run's last 5 % of records, ± standard deviation over runs."
@@ -64,13 +64,23 @@ def interval(comparison: ComparisonResult) -> list[str]:
 
 def optimistic(comparison: ComparisonResult) -> list[str]:
     """The note on the mean of a schedule that was chosen among many."""
-    if not comparison.schedules or not comparison.schedules[0].optimistic:
-        return []
     alike = sum(item.could_be_best for item in comparison.schedules)
+    if not comparison.schedules or not comparison.schedules[0].optimistic or alike < 2:
+        return []
     return [
         f"The first schedule is the best of {alike} that may be equally good: its mean is partly "
         "luck, and new runs will probably end worse."
     ]
+
+
+def tuning(field: str, tunings: Sequence[Tuning]) -> str:
+    """The note on how the values of a tuned setting were chosen."""
+    seeds = max((item.chosen_on for item in tunings), key=len)
+    how = f"chosen on seeds {', '.join(map(str, seeds))} and compared on the others"
+    flattered = "chosen on the runs that are compared, which flatters it"
+    if any(item.optimistic for item in tunings):
+        how = f"{how}; *: {flattered}" if seeds else f"*: {flattered}"
+    return f"best {field}: the best of the values that were tried with each schedule; {how}."
 
 
 def better(other: str) -> str:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from lrtrack.errors import clean
+from lrtrack.fields import text_of
 from lrtrack.reports import diagnosis_lines, footnotes
 from lrtrack.reports.formatting import (
     NONE,
@@ -162,6 +163,7 @@ def _columns(comparison: ComparisonResult, decimals: int | None, other: str) -> 
         Column("#", lambda row: _rank(row.item, ranks)),
         Column("schedule", _schedule_cell, number=False),
         Column("runs", lambda row: _runs(row.item), weight=2),
+        *_tuning_columns(comparison),
         Column("final ± std", lambda row: _final(row.item, decimals)),
         *_target_columns(comparison.target, mark),
         *(
@@ -210,6 +212,23 @@ def _target_columns(target: float | None, mark: str) -> list[Column]:
         Column(f"steps to {goal}", steps, weight=3, note=f"steps to {goal}: {footnotes.REACH}"),
         Column(f"seconds to {goal}{mark}", seconds, weight=9),
     ]
+
+
+def _tuning_columns(comparison: ComparisonResult) -> list[Column]:
+    """The best value of the tuned setting, and how many were tried."""
+    tunings = [item.tuning for item in comparison.schedules if item.tuning is not None]
+    if not tunings:
+        return []
+
+    def cell(row: _Row) -> Cell:
+        tuning = row.item.tuning
+        if tuning is None:
+            return Cell(NONE)
+        mark = "*" if tuning.optimistic else ""
+        return Cell(f"{clean(text_of(tuning.value))}{mark} of {len(tuning.tried)}")
+
+    field = clean(tunings[0].field)
+    return [Column(f"best {field}", cell, weight=2, note=footnotes.tuning(field, tunings))]
 
 
 def _is_first(item: ScheduleSummary) -> bool:

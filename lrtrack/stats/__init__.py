@@ -13,6 +13,8 @@ from lrtrack.stats.result import (
     Reach,
     ScheduleSummary,
     Spread,
+    Trial,
+    Tuning,
     Verdict,
 )
 from lrtrack.stats.samples import LEVEL
@@ -31,6 +33,8 @@ __all__ = [
     "RunSummary",
     "ScheduleSummary",
     "Spread",
+    "Trial",
+    "Tuning",
     "Verdict",
     "build_comparison",
     "compare_histories",

@@ -17,8 +17,9 @@ from lrtrack.stats.fairness import metrics_of, notices
 from lrtrack.stats.groups import fields_of, grouped
 from lrtrack.stats.intervals import grad_norm_of, seconds_to_target, spread_of, steps_to_target
 from lrtrack.stats.ranking import Entry, entry_of, ranked
-from lrtrack.stats.result import ComparisonResult, ScheduleSummary
+from lrtrack.stats.result import ComparisonResult, ScheduleSummary, Tuning
 from lrtrack.stats.summary import Mode, mode_of
+from lrtrack.stats.tuning import tuned
 
 ResultT = TypeVar("ResultT", bound=ComparisonResult)
 
@@ -35,6 +36,7 @@ def build_comparison(
     baseline: str | None = None,
     margin: float | None = None,
     include_unfinished: bool = False,
+    tune: str | None = None,
 ) -> ResultT:
     """Compare schedules by `metric`, best first.
 
@@ -55,21 +57,21 @@ def build_comparison(
         baseline: name, id or label of the schedule to test against instead of the best one.
         margin: the difference of the metric up to which schedules count as equivalent.
         include_unfinished: whether runs that failed or are still going count as the others.
+        tune: a field; each schedule is compared at its own best value of it, see
+            `lrtrack.stats.tuning`.
 
     Raises:
         NothingFound: there are no runs, or none has the metric.
         UsageError: a field, baseline or mode does not exist, the target is not finite, or the
             margin is not above 0.
     """
-    if mode not in (None, "min", "max"):
-        raise UsageError(unknown("mode", str(mode), ("min", "max")))
-    if target is not None and not math.isfinite(target):
-        raise UsageError(f"The target must be a finite number, not {target}.")
-    if margin is not None and not 0.0 < margin < math.inf:
-        raise UsageError(f"The margin must be a finite number above 0, not {margin}.")
+    _check_options(mode, target, margin)
     _check_metric(histories, metric, experiment)
     mode = mode_of(metric) if mode is None else mode
-    groups = grouped(histories, fields_of(group_by))
+    fields, best = fields_of(group_by), None
+    if tune is not None:
+        best = tuned(histories, fields, tune, metric, mode, include_unfinished=include_unfinished)
+    groups = grouped(histories, fields) if best is None else best.groups
     placed = ranked(
         [
             entry_of(group, metric, mode, target, include_unfinished=include_unfinished)
@@ -86,11 +88,14 @@ def build_comparison(
         mode=mode,
         target=target,
         schedules=tuple(
-            _summary(rank, entry, standing)
+            _summary(
+                rank, entry, standing, None if best is None else best.tunings[entry.group.label]
+            )
             for (rank, entry), standing in zip(placed, conclusions.standings, strict=True)
         ),
         warnings=(
             *notices([entry.group for entry in entries], [entry.runs for entry in entries], metric),
+            *(() if best is None else best.notices),
             *few_runs([entry.sample for entry in entries], reference or 0, conclusions.standings),
         ),
         baseline=None if reference is None else entries[reference].group.label,
@@ -106,6 +111,15 @@ def build_comparison(
 
 #: `build_comparison` for callers that need only the numbers.
 compare_histories = partial(build_comparison, ComparisonResult)
+
+
+def _check_options(mode: str | None, target: float | None, margin: float | None) -> None:
+    if mode not in (None, "min", "max"):
+        raise UsageError(unknown("mode", str(mode), ("min", "max")))
+    if target is not None and not math.isfinite(target):
+        raise UsageError(f"The target must be a finite number, not {target}.")
+    if margin is not None and not 0.0 < margin < math.inf:
+        raise UsageError(f"The margin must be a finite number above 0, not {margin}.")
 
 
 def _check_metric(histories: Sequence[History], metric: str, experiment: str | None) -> None:
@@ -143,7 +157,7 @@ def _names(entry: Entry) -> tuple[str, str | None, str]:
     return entry.group.label, key, entry.group.schedule_name
 
 
-def _summary(rank: int, entry: Entry, standing: Standing) -> ScheduleSummary:
+def _summary(rank: int, entry: Entry, standing: Standing, tuning: Tuning | None) -> ScheduleSummary:
     runs, group = entry.runs, entry.group
     rates = [run.steps_per_second for run in runs if run.steps_per_second is not None]
     areas = [run.log_area for run in runs if run.log_area is not None]
@@ -176,7 +190,8 @@ def _summary(rank: int, entry: Entry, standing: Standing) -> ScheduleSummary:
         seeds=tuple(run.seed for run in runs),
         p_improvement=None if standing.improvement is None else standing.improvement.p,
         p_improvement_ci95=None if standing.improvement is None else standing.improvement.ci95,
-        optimistic=standing.optimistic,
+        optimistic=standing.optimistic or (tuning is not None and tuning.optimistic),
+        tuning=tuning,
         equivalent=standing.equivalent,
         verdict=standing.verdict,
         log_area=fmean(areas) if len(areas) == len(runs) else None,

@@ -103,6 +103,37 @@ class Procedure:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """One value of a tuned setting: how many runs there are, and the mean of those that ended."""
+
+    value: JSON
+    runs: int
+    diverged: int
+    mean: float | None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the value of a setting was chosen at which a schedule is compared.
+
+    Attributes:
+        field: the setting.
+        value: the best of its values.
+        tried: all values, in ascending order.
+        chosen_on: the seeds that chose it and do not count otherwise; empty where all runs did both.
+        optimistic: whether the same runs chose the value and are compared.
+        expected_best: the expected best of k = 1, 2, … values drawn at random.
+    """
+
+    field: str
+    value: JSON
+    tried: tuple[Trial, ...]
+    chosen_on: tuple[int, ...]
+    optimistic: bool
+    expected_best: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class GradNorm:
     """Statistics of the finite gradient norms over all steps of all runs of a schedule."""
 
@@ -157,8 +188,9 @@ class ScheduleSummary:
         p_improvement_ci95: its 95 % interval.
         verdict: the conclusion against the best (or baseline).
         log_area: mean of the runs' `RunSummary.log_area`; None if any run has none.
-        optimistic: whether this is the best of so many equally good schedules that its mean is
-            probably better than new runs would be.
+        optimistic: whether new runs would probably end worse than this mean: it is the best of many
+            equally good schedules, or was tuned on these runs.
+        tuning: how the value of the tuned setting was chosen; None without `tune`.
         equivalent: whether `vs_best.ci95` lies within the margin; None without a margin.
         source: `"inferred"` if the schedule was found from the learning rates, else `"declared"`.
     """
@@ -194,6 +226,7 @@ class ScheduleSummary:
     p_improvement_ci95: tuple[float, float] | None = None
     optimistic: bool = False
     equivalent: bool | None = None
+    tuning: Tuning | None = None
 
 
 @dataclass(frozen=True)

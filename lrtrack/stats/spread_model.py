@@ -14,15 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrack._optional import load
+from lrtrack.stats.equal_spreads import UNEQUAL, bartlett, resolution
 from lrtrack.stats.samples import Sample
-from lrtrack.stats.scale import Scale, distance, scale_of, transformed
+from lrtrack.stats.scale import Scale, scale_of, transformed
 from lrtrack.stats.summary import Mode
 
 #: Seeds are a part of the model where they leave at least this share of the degrees of freedom.
 _FEWEST_DF = 0.25
-#: The level of Bartlett's test, below which spreads plainly differ.
-UNEQUAL = 0.05
 #: A spread is none if it is so small beside the values that it is their rounding.
 ROUNDING = 1e-12
 #: The smallest residual spread, relative to the spread over runs.
@@ -128,8 +126,8 @@ def fit(samples: Sequence[Sample], mode: Mode) -> Model:
     sigma = max(math.sqrt(used.squares / used.df), _SMALLEST * total) if known else None
     p_unequal = None
     if known:
-        least = _resolution(samples, scale, unit)
-        p_values = [_bartlett(residuals, counts, least) for residuals in (within, used)]
+        least = resolution(samples, scale, unit)
+        p_values = [bartlett(part.residuals, part.group, part.df, least) for part in (within, used)]
         # Both look: seeds hide unequal spreads of the residuals, and residuals lend each other
         # theirs. Two schedules with paired seeds need only the spread of their differences.
         pair = blocked and (counts > 0).sum() < 3
@@ -272,36 +270,3 @@ def _total(within: _Residuals, paired: _Residuals | None) -> tuple[float, float]
     both = seed**2 / paired.seed_df + residual**2 / paired.df
     df = (seed + residual) ** 2 / both if both > 0.0 else float(within.df)
     return math.sqrt(variance), min(float(within.df), df)
-
-
-def _resolution(samples: Sequence[Sample], scale: Scale, unit: float) -> Floats:
-    """For each schedule the deviation, in units, that the last digit of its values alone has.
-
-    Accuracies on few examples repeat: three equal ones do not show a spread of 0.
-    """
-    ended = [sample.ended for sample in samples]
-    if scale == "linear":
-        ended = [values / unit for values in ended]
-    every = np.unique(np.concatenate(ended))
-    gap = float(np.diff(every).min()) if every.size > 1 else 0.0
-    sizes = np.full(len(ended), 1.0)
-    if scale != "linear":
-        sizes = np.array([unit * distance(v, scale).mean() if v.size else 1.0 for v in ended])
-    return np.asarray(gap / sizes / math.sqrt(12.0))
-
-
-def _bartlett(model: _Residuals, counts: Ints, least: Floats) -> float | None:
-    """The p-value of equal spreads over schedules; None where they cannot be told apart."""
-    own = np.maximum(np.bincount(model.group, minlength=counts.size) - 1, 0)
-    tested = own > 0
-    if tested.sum() < 2 or model.df < 1:
-        return None
-    squares = np.bincount(model.group, model.residuals**2, counts.size)[tested]
-    df = own[tested] * (model.df / own.sum())
-    variances = np.maximum(squares / df, least[tested] ** 2)
-    if not (variances > 0.0).all():
-        return 0.0 if (variances > 0.0).any() else None
-    pooled = float(df @ variances) / df.sum()
-    statistic = float(df.sum() * math.log(pooled) - df @ np.log(variances))
-    correction = 1.0 + ((1.0 / df).sum() - 1.0 / df.sum()) / (3.0 * (df.size - 1))
-    return float(load("scipy.special").chdtrc(df.size - 1, max(0.0, statistic / correction)))
