@@ -16,7 +16,7 @@ from lrtrack.trackers.base import Publication, Query, Remote, Tracker
 from lrtrack.trackers.hooks import Publisher
 
 if TYPE_CHECKING:
-    from lrtrack.reports.report import Report
+    from lrtrack.reports.table import Report
 
 #: The largest weight of a column that is shown in a run's description.
 _WEIGHT = 5

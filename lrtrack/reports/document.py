@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lrtrack.reports.curves import Curves, curves_of
-from lrtrack.reports.report import Report, report_of
+from lrtrack.reports.report import report_of
+from lrtrack.reports.table import Report
 from lrtrack.stats import ComparisonResult
 
 

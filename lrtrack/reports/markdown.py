@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lrtrack.reports.report import Report, Tone
+from lrtrack.reports.table import Report, Tone
 
 _SPECIAL = re.compile(r"([\\`*_\[\]~|#!])")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"})

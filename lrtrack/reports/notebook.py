@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 
-from lrtrack.reports.report import Cell, Column, Report, Tone
+from lrtrack.reports.table import Cell, Column, Report, Tone
 
 _STYLES: Mapping[Tone, str] = {
     Tone.PLAIN: "",

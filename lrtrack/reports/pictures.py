@@ -13,7 +13,7 @@ from lrtrack.reports.curves import Bundle, Curves, Panel, drawable
 from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import extremes, highest, lowest, stretches
 from lrtrack.reports.palette import COLOURS, DASHES, Look, looks_of
-from lrtrack.reports.report import Report
+from lrtrack.reports.table import Report
 from lrtrack.stats import ScheduleSummary
 
 #: The most schedules in a picture, the best ones, and the most characters of a name.

@@ -9,7 +9,7 @@ from lrtrack.errors import clean
 from lrtrack.records import History
 from lrtrack.reports.diagnosis_lines import Key, codes, key_of
 from lrtrack.reports.formatting import NONE, number
-from lrtrack.reports.report import Cell, Column, Tone, rows_of
+from lrtrack.reports.table import Cell, Column, Tone, rows_of
 from lrtrack.stats import ComparisonResult, RunSummary
 
 #: The columns that the page's script reads by title.

@@ -10,8 +10,8 @@ from lrtrack.fields import JSON, plain
 from lrtrack.records import FIND, METHOD, TRAIN, History, State
 from lrtrack.reports.diagnosis_lines import codes, lines
 from lrtrack.reports.formatting import NONE, count, number, short_labels
-from lrtrack.reports.report import Cell, Column, Report, Tone
-from lrtrack.reports.report import rows_of as cells_of
+from lrtrack.reports.table import Cell, Column, Report, Tone
+from lrtrack.reports.table import rows_of as cells_of
 from lrtrack.stats import mode_of, summarise
 from lrtrack.stats.diagnose import diagnoses_of
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lrtrack.reports.report import Cell, Column, Report, Tone
+from lrtrack.reports.table import Cell, Column, Report, Tone
 
 #: The width if neither `COLUMNS` nor a terminal gives one.
 WIDTH = 80

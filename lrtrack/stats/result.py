@@ -120,7 +120,7 @@ class Tuning:
         field: the setting.
         value: the best of its values.
         tried: all values, in ascending order.
-        chosen_on: the seeds that chose it and do not count otherwise; empty where all runs did both.
+        chosen_on: the seeds that chose it and do not count otherwise; empty if all runs did both.
         optimistic: whether the same runs chose the value and are compared.
         expected_best: the expected best of k = 1, 2, … values drawn at random.
     """

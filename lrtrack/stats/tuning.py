@@ -99,7 +99,7 @@ def _field(histories: Sequence[History], tune: str) -> str:
 
 def _stripped(schedule: Schedule, field: str) -> Schedule:
     """The schedule without the parameters that are tuned."""
-    names = _RATE_PARAMS if field in _RATES else ()
+    names: tuple[str, ...] = _RATE_PARAMS if field in _RATES else ()
     if field.startswith("scheduler."):
         names = (field.rpartition(".")[2],)
     params = {key: _without(value, names) for key, value in schedule.params.items()}
@@ -191,7 +191,7 @@ def _choosing(values: Iterable[Sequence[History]]) -> set[int]:
 
 def _order(value: JSON) -> tuple[bool, float, str]:
     number = isinstance(value, int | float) and math.isfinite(value)
-    return not number, float(value) if number else 0.0, text_of(value)  # type: ignore[arg-type]
+    return not number, float(value) if number else 0.0, text_of(value)
 
 
 def _notices(field: str, tunings: Mapping[str, Tuning]) -> Iterator[Notice]:

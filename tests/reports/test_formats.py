@@ -7,8 +7,9 @@ import json
 import pytest
 
 from lrtrack.reports import csvtext, jsontext, markdown
-from lrtrack.reports.report import Cell, Column, Report, Tone, report_of
+from lrtrack.reports.report import report_of
 from lrtrack.reports.runs import rows_of
+from lrtrack.reports.table import Cell, Column, Report, Tone
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from lrtrack.reports import notebook
-from lrtrack.reports.report import Cell, Column, Report, Tone, report_of
+from lrtrack.reports.report import report_of
+from lrtrack.reports.table import Cell, Column, Report, Tone
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from lrtrack.errors import clean
 from lrtrack.reports.formatting import mean_std, number, places, rate, short_labels, some
-from lrtrack.reports.report import Tone, report_of
+from lrtrack.reports.report import report_of
+from lrtrack.reports.table import Tone
 from lrtrack.schedules import Schedule
 from lrtrack.stats import Spread, compare_histories
 

@@ -9,8 +9,9 @@ import pytest
 from rich.cells import cell_len
 
 from lrtrack.reports import terminal
-from lrtrack.reports.report import Cell, Column, Report, report_of
+from lrtrack.reports.report import report_of
 from lrtrack.reports.runs import runs_report
+from lrtrack.reports.table import Cell, Column, Report
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 160, 300])

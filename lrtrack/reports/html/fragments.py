@@ -9,7 +9,7 @@ from html import escape
 from lrtrack.reports.axes import EPOCH, STEP, TIME
 from lrtrack.reports.curves import Curves
 from lrtrack.reports.palette import DASHES, Look
-from lrtrack.reports.report import Report
+from lrtrack.reports.table import Report
 
 #: Places where a name may be broken: `Cosine|Annealing|LR(|step_size=|30`.
 _JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[(\[=,])(?=\S)")

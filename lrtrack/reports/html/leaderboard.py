@@ -12,7 +12,7 @@ from lrtrack.reports.curves import drawable
 from lrtrack.reports.formatting import number
 from lrtrack.reports.html.fragments import named
 from lrtrack.reports.palette import Look
-from lrtrack.reports.report import Cell, Column, Report
+from lrtrack.reports.table import Cell, Column, Report
 from lrtrack.stats import ComparisonResult, ScheduleSummary
 
 #: Columns with a larger weight are hidden on small screens.

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from lrtrack.reports.document import Document
 from lrtrack.reports.html.fragments import swatch
 from lrtrack.reports.palette import Look
-from lrtrack.reports.report import Cell, Column, Tone
 from lrtrack.reports.run_table import COLUMNS, cells_of_runs
+from lrtrack.reports.table import Cell, Column, Tone
 from lrtrack.settings import redact
 
 
