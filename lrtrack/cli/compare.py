@@ -52,6 +52,11 @@ _AXES = ("step", "time", "epoch")
     "--tune", metavar="FIELD", help="Compare each schedule at its own best value of this field."
 )
 @click.option(
+    "--sequential",
+    is_flag=True,
+    help="Keep differences valid however often you look while adding seeds.",
+)
+@click.option(
     "--x",
     "axis",
     default="step",
@@ -82,6 +87,7 @@ def command(
     margin: float | None,
     include_unfinished: bool,
     tune: str | None,
+    sequential: bool,
     axis: str,
     publishing: bool,
     form: str | None,
@@ -110,6 +116,7 @@ def command(
             margin=margin,
             include_unfinished=include_unfinished,
             tune=tune,
+            sequential=sequential,
             progress=progress,
         )
     if opened and output is None:

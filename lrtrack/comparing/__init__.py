@@ -3,6 +3,7 @@
 branches.py    links runs that branched off others to their parents
 reading.py     reads an experiment's runs from one or several trackers
 comparison.py  what `compare()` returns: numbers that can be shown and saved
+looks.py       remembers how often a comparison was looked at while seeds were added
 dataframes.py  its figures and steps as pandas data frames
 publishing.py  stores its report where the runs are
 """
@@ -10,9 +11,11 @@ publishing.py  stores its report where the runs are
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lrtrack import settings, stats
+from lrtrack.comparing import looks
 from lrtrack.comparing.comparison import Comparison
 from lrtrack.comparing.publishing import publish, publishers
 from lrtrack.comparing.reading import Filters, fetch
@@ -40,6 +43,7 @@ def compare(
     margin: float | None = None,
     include_unfinished: bool = False,
     tune: str | None = None,
+    sequential: bool = False,
     directory: str | Path | None = None,
     cache: bool = True,
     progress: Progress | None = None,
@@ -70,6 +74,8 @@ def compare(
         tune: a field such as `optimizer.lr`; each schedule is compared at its own best value of it,
             chosen on half of the seeds where there are enough. `optimizer.lr` and `lr_peak` mean
             the peak of the learning rate, also where the schedule sets it (`max_lr`).
+        sequential: whether differences hold however often one looks while seeds are added; they
+            then need more seeds.
         directory: the journal directory; None: as in `track()`.
         cache: whether copies of finished runs on this machine may be used.
         progress: called with (done, total) while runs are fetched.
@@ -80,6 +86,7 @@ def compare(
         UsageError: a tracker, field, mode or baseline does not exist, a filter is invalid, or both
             histories and a tracker are given.
     """
+    fetched = histories is None
     if histories is None:
         experiment = experiment or settings.read().experiment
         histories = fetch(
@@ -99,7 +106,7 @@ def compare(
         )
     else:
         histories = list(select(histories, filters_of(filters), History.fields))
-    return stats.build_comparison(
+    comparison = stats.build_comparison(
         Comparison,
         [history for history in histories if history.run.kind == TRAIN],
         experiment=experiment,
@@ -111,4 +118,7 @@ def compare(
         margin=margin,
         include_unfinished=include_unfinished,
         tune=tune,
+        sequential=sequential,
     )
+    notice = looks.notice_of(comparison, group_by) if fetched else None
+    return replace(comparison, warnings=(*comparison.warnings, notice)) if notice else comparison

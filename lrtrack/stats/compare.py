@@ -37,6 +37,7 @@ def build_comparison(
     margin: float | None = None,
     include_unfinished: bool = False,
     tune: str | None = None,
+    sequential: bool = False,
 ) -> ResultT:
     """Compare schedules by `metric`, best first.
 
@@ -59,6 +60,8 @@ def build_comparison(
         include_unfinished: whether runs that failed or are still going count as the others.
         tune: a field; each schedule is compared at its own best value of it, see
             `lrtrack.stats.tuning`.
+        sequential: whether differences stay valid however often one looks, see
+            `lrtrack.stats.sequential`.
 
     Raises:
         NothingFound: there are no runs, or none has the metric.
@@ -81,7 +84,7 @@ def build_comparison(
     )
     entries = [entry for _, entry in placed]
     reference = None if baseline is None else _find(entries, baseline)
-    conclusions = conclude(placed, reference, mode, margin)
+    conclusions = conclude(placed, reference, mode, margin, sequential)
     return cls(
         experiment=experiment,
         metric=metric,

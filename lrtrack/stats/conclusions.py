@@ -45,16 +45,24 @@ class Conclusions:
 
 
 def conclude(
-    placed: Sequence[tuple[int, Entry]], baseline: int | None, mode: Mode, margin: float | None
+    placed: Sequence[tuple[int, Entry]],
+    baseline: int | None,
+    mode: Mode,
+    margin: float | None,
+    sequential: bool = False,
 ) -> Conclusions:
-    """Compare every entry with the one at `baseline`; None: with the best."""
+    """Compare every entry with the one at `baseline`; None: with the best.
+
+    Args:
+        sequential: whether differences must stay valid however often one looks.
+    """
     samples = [entry.sample for _, entry in placed]
     final = [entry.final.mean for _, entry in placed]
-    model = fit(samples, mode)
-    to_best = Effects(model, 0, chosen=False, final=final)
+    model = fit(samples, mode, plain=sequential)
+    to_best = Effects(model, 0, chosen=False, final=final, sequential=sequential)
     effects = to_best
     if baseline is not None:
-        effects = Effects(model, baseline, chosen=True, final=final)
+        effects = Effects(model, baseline, chosen=True, final=final, sequential=sequential)
     reference = baseline or 0
     could = [
         _could_be_best(placed[at][1], placed[0][1], to_best.of(at), mode)
@@ -78,7 +86,9 @@ def conclude(
                 equivalent=None if margin is None else _within(effect, margin),
             )
         )
-    return Conclusions(tuple(standings), _test(model, chosen=baseline is not None))
+    return Conclusions(
+        tuple(standings), _test(model, chosen=baseline is not None, sequential=sequential)
+    )
 
 
 def _verdict(
@@ -124,11 +134,13 @@ def _within(effect: Effect | None, margin: float) -> bool:
     return effect is not None and -margin <= effect.ci95[0] and effect.ci95[1] <= margin
 
 
-def _test(model: Model, *, chosen: bool) -> Procedure:
+def _test(model: Model, *, chosen: bool, sequential: bool) -> Procedure:
     compared = int((model.counts > 0).sum())
-    name: Literal["tukey", "dunnett", "games-howell"] | None
+    name: Literal["tukey", "dunnett", "games-howell", "sequential"] | None
     if model.sigma is None or compared < 2:
         name = None
+    elif sequential:
+        name = "sequential"
     elif not model.pooled:
         name = "games-howell"
     else:

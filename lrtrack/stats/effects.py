@@ -18,6 +18,7 @@ from lrtrack._optional import load
 from lrtrack.stats.result import Effect
 from lrtrack.stats.samples import LEVEL
 from lrtrack.stats.scale import distance
+from lrtrack.stats.sequential import sequential_p, sequential_t
 from lrtrack.stats.spread_model import ROUNDING, Model
 from lrtrack.stats.studentized import modulus_p, modulus_t, range_p, range_t
 
@@ -29,11 +30,15 @@ _MOST_SEEDS = 100_000
 
 @dataclass(frozen=True)
 class _Contrast:
-    """A difference on the model's scale, with its standard error."""
+    """A difference on the model's scale, with its standard error.
+
+    `information` is the residual variance over that of the difference.
+    """
 
     size: float
     error: float
     df: float
+    information: float = math.nan
 
     @property
     def t(self) -> float:
@@ -47,14 +52,21 @@ class Effects:
         model: the fitted model.
         reference: the index of the best schedule, or of the baseline.
         chosen: whether the reference is a baseline that was named beforehand.
-        final: the means of the schedules, NaN where they have none.
+        final: the means of the schedules, None where they have none.
+        sequential: whether intervals and p-values hold however often one looks.
     """
 
     def __init__(
-        self, model: Model, reference: int, *, chosen: bool, final: Sequence[float | None]
+        self,
+        model: Model,
+        reference: int,
+        *,
+        chosen: bool,
+        final: Sequence[float | None],
+        sequential: bool = False,
     ) -> None:
         self._model, self._reference, self._chosen = model, reference, chosen
-        self._final = final
+        self._final, self._sequential = final, sequential
         self._compared = int((model.counts > 0).sum())
         self._correlation = _least_correlation(model, reference) if chosen else 0.0
 
@@ -63,7 +75,7 @@ class Effects:
         contrast = self._contrast(index)
         if contrast is None:
             return None
-        half = self._critical(contrast.df) * contrast.error
+        half = self._critical(contrast.df, contrast.information) * contrast.error
         ends = [self._difference(index, contrast.size + sign * half) for sign in (-1.0, 1.0)]
         difference = self._difference(index, contrast.size)
         if not all(map(math.isfinite, (difference, *ends))):
@@ -104,7 +116,10 @@ class Effects:
         shift = size / (spread * math.sqrt(2.0 / seeds))
         if shift > 50.0:
             return 1.0
-        return float(load("scipy.special").nctdtr(df, -shift, -self._critical(df)))
+        critical = self._critical(df, seeds / 2.0)
+        if math.isinf(critical):
+            return 0.0
+        return float(load("scipy.special").nctdtr(df, -shift, -critical))
 
     def _pair_sigma(self, index: int) -> float:
         """The residual spread behind one difference."""
@@ -125,17 +140,27 @@ class Effects:
             size = math.log(own / other) / model.unit + adjustment
         if model.pooled:
             c = model.covariance
-            error = model.sigma * math.sqrt(c[index, index] + c[base, base] - 2.0 * c[index, base])
-            return _Contrast(size, error, model.df)
+            variance = float(c[index, index] + c[base, base] - 2.0 * c[index, base])
+            return _Contrast(size, model.sigma * math.sqrt(variance), model.df, 1.0 / variance)
         return _own(model, index, base, size)
 
-    def _critical(self, df: float) -> float:
+    @property
+    def _comparisons(self) -> int:
+        """Of all pairs, because the data choose the best; of all others with a baseline."""
+        others = self._compared - 1
+        return max(1, others if self._chosen else others * self._compared // 2)
+
+    def _critical(self, df: float, information: float) -> float:
+        if self._sequential:
+            return sequential_t(df, information, self._comparisons, LEVEL)
         df = _rounded(df)
         if self._chosen:
             return modulus_t(self._compared - 1, self._correlation, df, LEVEL)
         return range_t(self._compared, df, LEVEL)
 
     def _p(self, contrast: _Contrast) -> float:
+        if self._sequential:
+            return sequential_p(contrast.t, contrast.df, contrast.information, self._comparisons)
         df = _rounded(contrast.df)
         if self._chosen:
             return modulus_p(contrast.t, self._compared - 1, self._correlation, df)

@@ -105,14 +105,16 @@ class _Residuals:
     connected: bool = False
 
 
-def fit(samples: Sequence[Sample], mode: Mode) -> Model:
+def fit(samples: Sequence[Sample], mode: Mode, *, plain: bool = False) -> Model:
     """Fit the model to the runs that ended; the scale is chosen by `scale_of`.
 
     Args:
         samples: one per schedule, at least one.
         mode: whether small or large values are better.
+        plain: whether to keep the linear scale and one spread whatever the values are, as a model
+            must that is fitted again after more runs.
     """
-    scale = scale_of([sample.ended for sample in samples], mode)
+    scale = "linear" if plain else scale_of([sample.ended for sample in samples], mode)
     runs, unit = _runs(samples, scale)
     counts = runs.sums().astype(np.int64)
     within = _one_way(runs)
@@ -147,7 +149,7 @@ def fit(samples: Sequence[Sample], mode: Mode) -> Model:
         total=total if known else None,
         total_df=total_df,
         seeds=int(np.unique(runs.block[runs.block >= 0]).size) if blocked else 0,
-        pooled=p_unequal is None or p_unequal >= UNEQUAL,
+        pooled=plain or p_unequal is None or p_unequal >= UNEQUAL,
         p_unequal=p_unequal,
     )
 
