@@ -145,6 +145,11 @@ class Effects:
         return _own(model, index, base, size)
 
     @property
+    def _choices(self) -> int:
+        """2 where the data rejected a common spread: they often look unequal by chance then."""
+        return 1 if self._model.pooled else 2
+
+    @property
     def _comparisons(self) -> int:
         """Of all pairs, because the data choose the best; of all others with a baseline."""
         others = self._compared - 1
@@ -153,18 +158,20 @@ class Effects:
     def _critical(self, df: float, information: float) -> float:
         if self._sequential:
             return sequential_t(df, information, self._comparisons, LEVEL)
-        df = _rounded(df)
+        df, level = _rounded(df), LEVEL / self._choices
         if self._chosen:
-            return modulus_t(self._compared - 1, self._correlation, df, LEVEL)
-        return range_t(self._compared, df, LEVEL)
+            return modulus_t(self._compared - 1, self._correlation, df, level)
+        return range_t(self._compared, df, level)
 
     def _p(self, contrast: _Contrast) -> float:
         if self._sequential:
             return sequential_p(contrast.t, contrast.df, contrast.information, self._comparisons)
         df = _rounded(contrast.df)
         if self._chosen:
-            return modulus_p(contrast.t, self._compared - 1, self._correlation, df)
-        return range_p(contrast.t, self._compared, df)
+            p = modulus_p(contrast.t, self._compared - 1, self._correlation, df)
+        else:
+            p = range_p(contrast.t, self._compared, df)
+        return min(1.0, self._choices * p)
 
     def _difference(self, index: int, size: float) -> float:
         """A difference on the model's scale as a difference of the metric."""
