@@ -29,12 +29,29 @@ def tracker_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return [before + comma + name for name in registry.names() if name.startswith(prefix)]
 
 
+def experiment_option(function: F) -> F:
+    """Add `--experiment`."""
+    return click.option("--experiment", metavar="NAME", help="MLflow experiment or W&B project.")(
+        function
+    )
+
+
+def experiments_option(function: F) -> F:
+    """Add `--experiment`, repeatable, and the same as arguments."""
+    option = click.option(
+        "--experiment",
+        "experiments",
+        multiple=True,
+        metavar="NAME",
+        help="MLflow experiment or W&B project. Repeatable: each is a task of one report.",
+    )
+    return click.argument("names", nargs=-1, metavar="[EXPERIMENT]…")(option(function))
+
+
 def source_options(function: F) -> F:
-    """Add `--experiment`, `--tracker`, `--tracking-uri`, `--filter`, `--filter-raw` and
-    `--no-cache`."""
+    """Add `--tracker`, `--tracking-uri`, `--filter`, `--filter-raw` and `--no-cache`."""
     for option in reversed(
         (
-            click.option("--experiment", metavar="NAME", help="MLflow experiment or W&B project."),
             click.option(
                 "--tracker",
                 "trackers",

@@ -17,6 +17,7 @@ _AXES = ("step", "time", "epoch")
 
 
 @click.command(short_help="Compare the schedules of an experiment's runs.")
+@_options.experiments_option
 @_options.source_options
 @click.option(
     "--metric", default="loss", show_default=True, metavar="NAME", help="Metric to compare."
@@ -51,6 +52,7 @@ _AXES = ("step", "time", "epoch")
 @click.option(
     "--tune", metavar="FIELD", help="Compare each schedule at its own best value of this field."
 )
+@click.option("--task", metavar="FIELD", help="Compare over tasks, relative to the best of each.")
 @click.option(
     "--sequential",
     is_flag=True,
@@ -73,7 +75,8 @@ _AXES = ("step", "time", "epoch")
 @_options.output_options(FORMATS)
 @_options.open_option
 def command(
-    experiment: str | None,
+    names: tuple[str, ...],
+    experiments: tuple[str, ...],
     trackers: tuple[str, ...],
     tracking_uri: str | None,
     filters: tuple[str, ...],
@@ -87,6 +90,7 @@ def command(
     margin: float | None,
     include_unfinished: bool,
     tune: str | None,
+    task: str | None,
     sequential: bool,
     axis: str,
     publishing: bool,
@@ -98,11 +102,13 @@ def command(
     chosen = _options.resolve_format(form, output, FORMATS, opened=opened)
     from lrtrack.comparing import compare, publish, publishers
 
+    if publishing and len({*names, *experiments}) > 1:
+        raise click.UsageError("--publish takes one experiment, because the report is kept there.")
     if publishing:
         publishers(trackers or None)  # fail before reading any run
     with bar("Reading runs") as progress:
         comparison = compare(
-            experiment,
+            (*names, *experiments) or None,
             tracker=trackers or None,
             tracking_uri=tracking_uri,
             metric=metric,
@@ -117,6 +123,7 @@ def command(
             include_unfinished=include_unfinished,
             tune=tune,
             sequential=sequential,
+            task=task,
             progress=progress,
         )
     if opened and output is None:

@@ -14,6 +14,7 @@ _FORMATS = ("table", "csv", "json")
 
 
 @click.command(short_help="List an experiment's runs.")
+@_options.experiment_option
 @_options.source_options
 @click.option(
     "--metric",

@@ -10,8 +10,9 @@ publishing.py  stores its report where the runs are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lrtrack import settings, stats
@@ -28,7 +29,7 @@ __all__ = ["Comparison", "compare", "fetch", "publish", "publishers"]
 
 
 def compare(
-    experiment: str | None = None,
+    experiment: str | Sequence[str] | None = None,
     *,
     histories: Sequence[History] | None = None,
     tracker: str | Tracker | Sequence[str | Tracker] | None = None,
@@ -44,6 +45,7 @@ def compare(
     include_unfinished: bool = False,
     tune: str | None = None,
     sequential: bool = False,
+    task: str | None = None,
     directory: str | Path | None = None,
     cache: bool = True,
     progress: Progress | None = None,
@@ -51,8 +53,8 @@ def compare(
     """Compare the schedules of an experiment's trainings, best first, without range tests.
 
     Args:
-        experiment: the experiment's name; None: the one in `pyproject.toml`, else the tracker's
-            own default.
+        experiment: the experiment's name, or several, which are then tasks of one report; None: the
+            one in `pyproject.toml`, else the tracker's own default.
         histories: the runs to compare, such as those of `History.from_series()`, instead of reading
             them from a tracker.
         tracker: a name, names joined by commas, a tracker object, or a list of these; None: the
@@ -76,6 +78,8 @@ def compare(
             the peak of the learning rate, also where the schedule sets it (`max_lr`).
         sequential: whether differences hold however often one looks while seeds are added; they
             then need more seeds.
+        task: a field that names tasks, such as `config.data`: schedules are then compared by their
+            scores relative to the best of each task. With several experiments, `"experiment"`.
         directory: the journal directory; None: as in `track()`.
         cache: whether copies of finished runs on this machine may be used.
         progress: called with (done, total) while runs are fetched.
@@ -86,11 +90,12 @@ def compare(
         UsageError: a tracker, field, mode or baseline does not exist, a filter is invalid, or both
             histories and a tracker are given.
     """
+    names = [experiment] if isinstance(experiment, str) or experiment is None else [*experiment]
     fetched = histories is None
     if histories is None:
-        experiment = experiment or settings.read().experiment
-        histories = fetch(
-            experiment,
+        names = [name or settings.read().experiment for name in dict.fromkeys(names or [None])]
+        read = partial(
+            fetch,
             tracker=tracker,
             tracking_uri=tracking_uri,
             filters=filters,
@@ -100,6 +105,8 @@ def compare(
             cache=cache,
             progress=progress,
         )
+        histories = read(names[0]) if len(names) == 1 else _of_each(names, read)
+        task = task or ("experiment" if len(names) > 1 else None)
     elif tracker is not None or tracking_uri is not None or filter_raw:
         raise UsageError(
             "Histories are compared as they are: give either histories, or a tracker to read from."
@@ -109,7 +116,7 @@ def compare(
     comparison = stats.build_comparison(
         Comparison,
         [history for history in histories if history.run.kind == TRAIN],
-        experiment=experiment,
+        experiment=", ".join(filter(None, names)) or None,
         metric=metric,
         mode=mode,
         target=target,
@@ -119,6 +126,18 @@ def compare(
         include_unfinished=include_unfinished,
         tune=tune,
         sequential=sequential,
+        task=task,
     )
     notice = looks.notice_of(comparison, group_by) if fetched else None
     return replace(comparison, warnings=(*comparison.warnings, notice)) if notice else comparison
+
+
+def _of_each(
+    experiments: Sequence[str | None], read: Callable[[str | None], list[History]]
+) -> list[History]:
+    """The runs of several experiments, each with its experiment's name."""
+    return [
+        replace(history, run=replace(history.run, experiment=name))
+        for name in experiments
+        for history in read(name)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lrtrack.errors import clean
@@ -52,6 +53,7 @@ def columns_of(
                     note=footnotes.IQM)]
             if _any(comparison, "iqm") else []
         ),
+        *_task_columns(comparison),
         Column("best", lambda row: _best(row.item, comparison.mode, decimals), weight=5),
         Column("LR peak", lambda row: Cell(number(row.item.lr_peak, trim=True)), weight=4),
         Column("grad norm", lambda row: Cell(number(row.item.grad_norm.median, 3)), weight=6),
@@ -88,6 +90,28 @@ def _target_columns(target: float | None, mark: str) -> list[Column]:
     return [
         Column(f"steps to {goal}", steps, weight=3, note=f"steps to {goal}: {footnotes.REACH}"),
         Column(f"seconds to {goal}{mark}", seconds, weight=9),
+    ]
+
+
+def _task_columns(comparison: ComparisonResult) -> list[Column]:
+    """The mean rank over tasks, and the schedule's score on each."""
+    if comparison.task is None:
+        return []
+    tasks = comparison.schedules[0].tasks
+
+    def rank(row: Row) -> Cell:
+        if row.item.across is None:
+            return Cell(NONE)
+        low, high = row.item.across.rank_ci95
+        text = f"{row.item.across.rank:.1f}"
+        return Cell(f"{text} [{low:.1f}, {high:.1f}]", text)
+
+    def score(at: int) -> Callable[[Row], Cell]:
+        return lambda row: Cell(number(row.item.tasks[at].score, 3))
+
+    return [
+        Column("mean rank", rank, weight=2, note=footnotes.TASKS),
+        *(Column(clean(task.task), score(at), weight=4) for at, task in enumerate(tasks)),
     ]
 
 

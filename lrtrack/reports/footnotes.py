@@ -16,6 +16,10 @@ REACH = (
 )
 IQM = "IQM: interquartile mean, of the middle half of the runs; from 4 runs on."
 SEEDS = "seeds to tell: how many seeds of each schedule would show its difference in 8 of 10 cases."
+TASKS = (
+    "final: each run's value relative to the best schedule's mean on its task, which is 1; mean "
+    "rank over tasks with a 95 % interval (bootstrap, stratified by task); then the score on each."
+)
 MIXED = "†: measured on different devices, so that times do not compare."
 
 

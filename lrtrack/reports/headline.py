@@ -36,7 +36,7 @@ def headline(comparison: ComparisonResult, names: Sequence[str], decimals: int |
     named = [
         (shortened(name), item) for name, item in zip(names, comparison.schedules, strict=True)
     ]
-    (first, best), metric = named[0], clean(comparison.metric)
+    (first, best), metric = named[0], metric_of(comparison)
     if best.final.mean is None:
         return _nothing(comparison, metric)
     if len(named) == 1:
@@ -59,6 +59,14 @@ def headline(comparison: ComparisonResult, names: Sequence[str], decimals: int |
         return "; ".join([statement, *_clauses(others, comparison, pronoun)]) + "."
     against = "; ".join(_clauses(others, comparison, "it")) or "no runs to compare"
     return f"{statement}. Against the baseline {base_name}: {against}."
+
+
+def metric_of(comparison: ComparisonResult) -> str:
+    """The metric, or what its score over several tasks is relative to."""
+    metric = clean(comparison.metric)
+    if comparison.task is None:
+        return metric
+    return f"{metric} relative to the best of {len(comparison.schedules[0].tasks)} tasks"
 
 
 def _nothing(comparison: ComparisonResult, metric: str) -> str:

@@ -4,19 +4,18 @@ scipy is loaded where it is called: it takes half a second, and a training needs
 """
 
 from lrtrack.stats.compare import build_comparison, compare_histories
-from lrtrack.stats.result import (
-    ComparisonResult,
+from lrtrack.stats.figures import (
     Effect,
     GradNorm,
     Notice,
     Procedure,
     Reach,
-    ScheduleSummary,
     Spread,
     Trial,
     Tuning,
     Verdict,
 )
+from lrtrack.stats.result import ComparisonResult, ScheduleSummary
 from lrtrack.stats.samples import LEVEL
 from lrtrack.stats.spikes import spikes
 from lrtrack.stats.summary import Mode, RunSummary, mode_of, summarise

@@ -14,11 +14,13 @@ from lrtrack.records import History, one_by_one
 from lrtrack.stats.conclusions import Standing, conclude, few_runs
 from lrtrack.stats.diagnose import diagnoses_by_run
 from lrtrack.stats.fairness import metrics_of, notices
+from lrtrack.stats.figures import Tuning
 from lrtrack.stats.groups import fields_of, grouped
 from lrtrack.stats.intervals import grad_norm_of, seconds_to_target, spread_of, steps_to_target
 from lrtrack.stats.ranking import Entry, entry_of, ranked
-from lrtrack.stats.result import ComparisonResult, ScheduleSummary, Tuning
+from lrtrack.stats.result import ComparisonResult, ScheduleSummary
 from lrtrack.stats.summary import Mode, mode_of
+from lrtrack.stats.tasks import Tasks
 from lrtrack.stats.tuning import tuned
 
 ResultT = TypeVar("ResultT", bound=ComparisonResult)
@@ -38,6 +40,7 @@ def build_comparison(
     include_unfinished: bool = False,
     tune: str | None = None,
     sequential: bool = False,
+    task: str | None = None,
 ) -> ResultT:
     """Compare schedules by `metric`, best first.
 
@@ -62,6 +65,8 @@ def build_comparison(
             `lrtrack.stats.tuning`.
         sequential: whether differences stay valid however often one looks, see
             `lrtrack.stats.sequential`.
+        task: the field that names a run's task, if there are several: schedules are compared by
+            their scores relative to the best of each, see `lrtrack.stats.tasks`.
 
     Raises:
         NothingFound: there are no runs, or none has the metric.
@@ -75,13 +80,13 @@ def build_comparison(
     if tune is not None:
         best = tuned(histories, fields, tune, metric, mode, include_unfinished=include_unfinished)
     groups = grouped(histories, fields) if best is None else best.groups
-    placed = ranked(
-        [
-            entry_of(group, metric, mode, target, include_unfinished=include_unfinished)
-            for group in groups
-        ],
-        mode,
-    )
+    entries = [
+        entry_of(group, metric, mode, target, include_unfinished=include_unfinished)
+        for group in groups
+    ]
+    tasks = None if task is None else Tasks(entries, task, mode)
+    across = {} if tasks is None else tasks.summaries()
+    placed = ranked(entries if tasks is None else tasks.relative(), mode)
     entries = [entry for _, entry in placed]
     reference = None if baseline is None else _find(entries, baseline)
     conclusions = conclude(placed, reference, mode, margin, sequential)
@@ -91,18 +96,26 @@ def build_comparison(
         mode=mode,
         target=target,
         schedules=tuple(
-            _summary(
-                rank, entry, standing, None if best is None else best.tunings[entry.group.label]
+            replace(
+                _summary(
+                    rank, entry, standing, None if best is None else best.tunings[entry.group.label]
+                ),
+                **across.get(entry.group.label, {}),
             )
             for (rank, entry), standing in zip(placed, conclusions.standings, strict=True)
         ),
         warnings=(
-            *notices([entry.group for entry in entries], [entry.runs for entry in entries], metric),
+            *(
+                notices([entry.group for entry in entries], [e.runs for e in entries], metric)
+                if tasks is None
+                else tasks.notices(metric)
+            ),
             *(() if best is None else best.notices),
             *few_runs([entry.sample for entry in entries], reference or 0, conclusions.standings),
         ),
         baseline=None if reference is None else entries[reference].group.label,
         margin=margin,
+        task=task,
         test=conclusions.test,
         runs=tuple(run for entry in entries for run in entry.runs),
         histories=tuple(run for entry in entries for run in entry.group.histories),

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lrtrack.stats.effects import Effects
+from lrtrack.stats.figures import Effect, Notice, Procedure, Verdict
 from lrtrack.stats.intervals import Interval, intervals
 from lrtrack.stats.ranking import Entry
-from lrtrack.stats.result import Effect, Notice, Procedure, Verdict
 from lrtrack.stats.samples import LEVEL, Improvement, Sample, improvement
 from lrtrack.stats.spread_model import Model, fit
 from lrtrack.stats.summary import Mode, finite

@@ -9,8 +9,8 @@ from collections.abc import Hashable, Iterator, Sequence
 import numpy as np
 
 from lrtrack.records import History, State, one_by_one
+from lrtrack.stats.figures import Notice
 from lrtrack.stats.groups import Group
-from lrtrack.stats.result import Notice
 from lrtrack.stats.setup_diff import cut, settings_of
 
 #: Shorter series may be equal by chance.

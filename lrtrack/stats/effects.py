@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrtrack._optional import load
-from lrtrack.stats.result import Effect
+from lrtrack.stats.figures import Effect
 from lrtrack.stats.samples import LEVEL
 from lrtrack.stats.scale import distance
 from lrtrack.stats.sequential import sequential_p, sequential_t

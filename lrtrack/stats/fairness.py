@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from lrtrack.records import History, State, one_by_one
 from lrtrack.stats.duplicates import duplicates
+from lrtrack.stats.figures import Notice
 from lrtrack.stats.groups import Group
-from lrtrack.stats.result import Notice
 from lrtrack.stats.setup_diff import devices_of, listed, mixed, unlike
 from lrtrack.stats.summary import RunSummary
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lrtrack._optional import load
 from lrtrack.records import History, one_by_one
-from lrtrack.stats.result import GradNorm, Reach, Spread
+from lrtrack.stats.figures import GradNorm, Reach, Spread
 from lrtrack.stats.samples import Sample
 from lrtrack.stats.scale import distance
 from lrtrack.stats.spread_model import ROUNDING, Model

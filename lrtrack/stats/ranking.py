@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lrtrack.records import one_by_one
+from lrtrack.stats.figures import Spread
 from lrtrack.stats.groups import Group
 from lrtrack.stats.intervals import spread_of
-from lrtrack.stats.result import Spread
 from lrtrack.stats.samples import Sample
 from lrtrack.stats.summary import Mode, RunSummary, summarise
 

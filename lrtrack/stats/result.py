@@ -5,149 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lrtrack.fields import JSON, plain
 from lrtrack.schedules.schedule import DECLARED
+from lrtrack.stats.figures import (
+    NOT_COMPARED,
+    Aggregate,
+    Effect,
+    GradNorm,
+    Notice,
+    Procedure,
+    Reach,
+    Spread,
+    TaskScore,
+    Tuning,
+    Verdict,
+)
 from lrtrack.stats.summary import Mode, RunSummary
 
 if TYPE_CHECKING:
     from lrtrack.records import History
 
-#: The verdict on a schedule against the best one or the baseline: it is that schedule; the means
-#: are equal; no spread is known that a difference could be judged by; the difference is within the
-#: spread, or beyond it; at least half of the runs diverged; or there is no value to test.
-Verdict = Literal[
-    "best", "baseline", "tie", "too-few-runs", "indistinguishable", "better", "worse", "diverged",
-    "none",
-]  # fmt: skip
-
 #: The version of the mapping that `ComparisonResult.to_dict` returns.
 FORMAT = 2
-
-
-@dataclass(frozen=True)
-class Spread:
-    """One quantity over the runs of a schedule; runs without a value are excluded.
-
-    Attributes:
-        mean: None if no run has a value.
-        std: sample standard deviation (ddof 1); None below 2 values.
-        ci95: 95 % confidence interval of the mean; None below 2 values and without any spread.
-        values: one per run, in the order of `ScheduleSummary.run_ids`; None for a run that diverged
-            or lacks the metric.
-        iqm: interquartile mean, the mean of the middle half of the values (Agarwal et al., 2021);
-            None below 4 values.
-    """
-
-    mean: float | None
-    std: float | None
-    median: float | None
-    ci95: tuple[float, float] | None
-    min: float | None
-    max: float | None
-    values: tuple[float | None, ...]
-    iqm: float | None = None
-
-
-@dataclass(frozen=True)
-class Reach:
-    """How many runs reached the target, and the Kaplan-Meier median of when they did.
-
-    Attributes:
-        resolution: where the metric is not recorded at each step, a run has reached the target
-            between two records. It then counts in their middle, and this is half of their distance,
-            the median over runs. None for a metric of every step.
-    """
-
-    reached: int
-    median: float | None
-    resolution: float | None = None
-
-
-@dataclass(frozen=True)
-class Effect:
-    """The difference of a schedule's final value to that of the best one, or of the baseline.
-
-    Attributes:
-        difference: of the means, adjusted for the seeds that the schedules share.
-        ci95: its interval; those of all schedules hold at once in 95 % of cases.
-        p: of the hypothesis that there is no difference, corrected for all comparisons.
-    """
-
-    difference: float
-    ci95: tuple[float, float]
-    p: float
-
-
-@dataclass(frozen=True)
-class Procedure:
-    """How schedules were compared.
-
-    Attributes:
-        name: `tukey` (against the best), `dunnett` (against a baseline), `games-howell` where
-            spreads plainly differ, or `sequential`; None where no spread is known.
-        scale: `linear`, or one of logarithms: see `lrtrack.stats.scale`.
-        seeds: how many seeds pair the runs; 0 where they are not paired.
-        sigma: the residual standard deviation on that scale, pooled over schedules.
-        df: its degrees of freedom.
-        p_unequal: Bartlett's p-value of equal spreads; None where it cannot be tested.
-    """
-
-    name: Literal["tukey", "dunnett", "games-howell", "sequential"] | None
-    scale: str
-    seeds: int
-    sigma: float | None
-    df: float
-    p_unequal: float | None
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One value of a tuned setting: how many runs there are, and the mean of those that ended."""
-
-    value: JSON
-    runs: int
-    diverged: int
-    mean: float | None
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """How the value of a setting was chosen at which a schedule is compared.
-
-    Attributes:
-        field: the setting.
-        value: the best of its values.
-        tried: all values, in ascending order.
-        chosen_on: the seeds that chose it and do not count otherwise; empty if all runs did both.
-        optimistic: whether the same runs chose the value and are compared.
-        expected_best: the expected best of k = 1, 2, … values drawn at random.
-    """
-
-    field: str
-    value: JSON
-    tried: tuple[Trial, ...]
-    chosen_on: tuple[int, ...]
-    optimistic: bool
-    expected_best: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class GradNorm:
-    """Statistics of the finite gradient norms over all steps of all runs of a schedule."""
-
-    median: float | None
-    p95: float | None
-    max: float | None
-
-
-@dataclass(frozen=True)
-class Notice:
-    """A warning about something that makes a comparison less fair than it looks."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -191,6 +72,9 @@ class ScheduleSummary:
         optimistic: whether new runs would probably end worse than this mean: it is the best of many
             equally good schedules, or was tuned on these runs.
         tuning: how the value of the tuned setting was chosen; None without `tune`.
+        tasks: the schedule on each task, if there are several; `final` then holds scores relative
+            to the best schedule of each task.
+        across: its aggregates over tasks; None without several.
         equivalent: whether `vs_best.ci95` lies within the margin; None without a margin.
         source: `"inferred"` if the schedule was found from the learning rates, else `"declared"`.
     """
@@ -227,6 +111,8 @@ class ScheduleSummary:
     optimistic: bool = False
     equivalent: bool | None = None
     tuning: Tuning | None = None
+    tasks: tuple[TaskScore, ...] = ()
+    across: Aggregate | None = None
 
 
 @dataclass(frozen=True)
@@ -237,6 +123,7 @@ class ComparisonResult:
         baseline: label of the schedule that `vs_best` compares with; None: the best.
         margin: the difference up to which schedules count as equivalent; None: not asked for.
         test: how the schedules were compared.
+        task: the field that names the tasks; None if all runs are of one.
         diagnoses: mappings with the keys `code`, `run_id`, `message` and `hint`.
         runs: the statistics of each run, by schedule and in the order of `run_ids`.
         histories: the runs with their steps, in the same order; not part of `to_dict`.
@@ -251,7 +138,8 @@ class ComparisonResult:
     warnings: tuple[Notice, ...] = ()
     baseline: str | None = None
     margin: float | None = None
-    test: Procedure = Procedure(None, "linear", 0, None, 0.0, None)
+    task: str | None = None
+    test: Procedure = NOT_COMPARED
     runs: tuple[RunSummary, ...] = field(default=(), repr=False, compare=False)
     histories: tuple[History, ...] = field(default=(), repr=False, compare=False)
 
@@ -263,11 +151,11 @@ class ComparisonResult:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """A strict-JSON mapping; it has `"baseline"` and `"margin"` only if they were given."""
+        """A strict-JSON mapping; `"baseline"`, `"margin"` and `"task"` are there only if given."""
         data = {"format": FORMAT, **asdict(replace(self, runs=(), histories=()))}
         del data["histories"]
         data["runs"] = [run.to_dict() for run in self.runs]
-        for name in ("baseline", "margin"):
+        for name in ("baseline", "margin", "task"):
             if data[name] is None:
                 del data[name]
         return dict(plain(data))

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from lrtrack.fields import text_of
 from lrtrack.records import History
+from lrtrack.stats.figures import Notice
 from lrtrack.stats.groups import Group
-from lrtrack.stats.result import Notice
 
 _SHOWN = 5
 _NAMES_SHOWN, _NAME_WIDTH = 3, 40

@@ -17,9 +17,9 @@ import numpy as np
 from lrtrack.fields import JSON, names_of, resolve, text_of, unknown_field
 from lrtrack.records import History
 from lrtrack.schedules import Schedule
+from lrtrack.stats.figures import Notice, Trial, Tuning
 from lrtrack.stats.groups import Group, grouped
 from lrtrack.stats.ranking import Entry, entry_of, ranked
-from lrtrack.stats.result import Notice, Trial, Tuning
 from lrtrack.stats.summary import Mode
 
 #: Fields that are the peak of the learning rate, and schedules' parameters that set it themselves.
