@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import fmean, median, median_low
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lrtrack.errors import NothingFound, UsageError, unknown
 from lrtrack.records import History, one_by_one
 from lrtrack.stats.conclusions import Standing, conclude, few_runs
 from lrtrack.stats.diagnose import diagnoses_by_run
 from lrtrack.stats.fairness import metrics_of, notices
-from lrtrack.stats.figures import Tuning
+from lrtrack.stats.figures import Notice
 from lrtrack.stats.groups import fields_of, grouped
 from lrtrack.stats.intervals import grad_norm_of, seconds_to_target, spread_of, steps_to_target
 from lrtrack.stats.ranking import Entry, entry_of, ranked
 from lrtrack.stats.result import ComparisonResult, ScheduleSummary
 from lrtrack.stats.summary import Mode, mode_of
 from lrtrack.stats.tasks import Tasks
-from lrtrack.stats.tuning import tuned
+from lrtrack.stats.tuning import Tuned, tuned
 
 ResultT = TypeVar("ResultT", bound=ComparisonResult)
 
@@ -79,13 +79,12 @@ def build_comparison(
     fields, best = fields_of(group_by), None
     if tune is not None:
         best = tuned(histories, fields, tune, metric, mode, include_unfinished=include_unfinished)
-    groups = grouped(histories, fields) if best is None else best.groups
     entries = [
         entry_of(group, metric, mode, target, include_unfinished=include_unfinished)
-        for group in groups
+        for group in (grouped(histories, fields) if best is None else best.groups)
     ]
     tasks = None if task is None else Tasks(entries, task, mode)
-    across = {} if tasks is None else tasks.summaries()
+    across: Mapping[str, Mapping[str, Any]] = {} if tasks is None else tasks.summaries()
     placed = ranked(entries if tasks is None else tasks.relative(), mode)
     entries = [entry for _, entry in placed]
     reference = None if baseline is None else _find(entries, baseline)
@@ -96,20 +95,11 @@ def build_comparison(
         mode=mode,
         target=target,
         schedules=tuple(
-            replace(
-                _summary(
-                    rank, entry, standing, None if best is None else best.tunings[entry.group.label]
-                ),
-                **across.get(entry.group.label, {}),
-            )
+            _summary(rank, entry, standing, best, across)
             for (rank, entry), standing in zip(placed, conclusions.standings, strict=True)
         ),
         warnings=(
-            *(
-                notices([entry.group for entry in entries], [e.runs for e in entries], metric)
-                if tasks is None
-                else tasks.notices(metric)
-            ),
+            *(_notices(entries, metric) if tasks is None else tasks.notices(metric)),
             *(() if best is None else best.notices),
             *few_runs([entry.sample for entry in entries], reference or 0, conclusions.standings),
         ),
@@ -173,12 +163,29 @@ def _names(entry: Entry) -> tuple[str, str | None, str]:
     return entry.group.label, key, entry.group.schedule_name
 
 
-def _summary(rank: int, entry: Entry, standing: Standing, tuning: Tuning | None) -> ScheduleSummary:
+def _notices(entries: Sequence[Entry], metric: str) -> tuple[Notice, ...]:
+    return notices([entry.group for entry in entries], [entry.runs for entry in entries], metric)
+
+
+def _summary(
+    rank: int,
+    entry: Entry,
+    standing: Standing,
+    best: Tuned | None,
+    across: Mapping[str, Mapping[str, Any]],
+) -> ScheduleSummary:
+    """The summary of one schedule.
+
+    Args:
+        best: how values were tuned, if they were.
+        across: fields of the summary that are about tasks, by the schedule's label.
+    """
+    tuning = None if best is None else best.tunings[entry.group.label]
     runs, group = entry.runs, entry.group
     rates = [run.steps_per_second for run in runs if run.steps_per_second is not None]
     areas = [run.log_area for run in runs if run.log_area is not None]
     peaks = [run.lr_peak for run in runs if run.lr_peak is not None]
-    return ScheduleSummary(
+    summary = ScheduleSummary(
         rank=rank,
         schedule=group.schedule_name,
         id=None if group.schedule is None else group.schedule.id,
@@ -212,3 +219,4 @@ def _summary(rank: int, entry: Entry, standing: Standing, tuning: Tuning | None)
         verdict=standing.verdict,
         log_area=fmean(areas) if len(areas) == len(runs) else None,
     )
+    return replace(summary, **across.get(entry.group.label, {}))

@@ -66,7 +66,7 @@ def test_the_json_is_the_contracts(runs_of):
             "p_improvement": None, "verdict": "best", "log_area": math.log(6.0) / 3.0,
             "ci95_method": "t-own", "vs_best": None, "could_be_best": True, "seeds_to_tell": None,
             "p_improvement_ci95": None, "optimistic": False, "equivalent": None,
-            "tuning": None,
+            "tuning": None, "tasks": [], "across": None,
             "source": "declared",
         }],
         "diagnoses": [], "warnings": [],

@@ -13,6 +13,7 @@ import lrtrack
 from lrtrack.comparing import fetch, publish, publishers
 from lrtrack.errors import LRTrackWarning, TrackerError, UsageError
 from lrtrack.records import State
+from lrtrack.reports.markdown import escape
 from lrtrack.trackers.memory import MemoryTracker
 
 NOTE = "mlflow.note.content"
@@ -80,7 +81,7 @@ def test_published_again(store, written):
     assert len(reports) == 1
     assert json.loads(artifact(store, reports[0], "loss/report.json")) == newest.to_dict()
     assert json.loads(artifact(store, reports[0], "lr/report.json"))["metric"] == "lr"
-    assert newest.headline in reports[0].data.tags[NOTE]
+    assert escape(newest.headline) in reports[0].data.tags[NOTE]
 
 
 def test_a_metrics_name_leads_nowhere(store, written):

@@ -1,0 +1,60 @@
+"""The options of `lrtrack compare` that say what is compared, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Each is the argument of `lrtrack.compare()` of the same name.
+_OPTIONS = (
+    click.option(
+        "--metric", default="loss", show_default=True, metavar="NAME", help="Metric to compare."
+    ),
+    click.option(
+        "--mode", type=click.Choice(["min", "max"]), help="Default: chosen by the metric's name."
+    ),
+    click.option(
+        "--target", type=float, metavar="VALUE", help="Report steps and time to reach this value."
+    ),
+    click.option(
+        "--group-by",
+        default="schedule",
+        show_default=True,
+        metavar="FIELD[,FIELD…]",
+        help="schedule, name (the schedule's), or fields such as optimizer.lr or a config key.",
+    ),
+    click.option(
+        "--baseline", metavar="SCHEDULE", help="Test against this schedule instead of the best."
+    ),
+    click.option(
+        "--margin",
+        type=float,
+        metavar="VALUE",
+        help="Call schedules equivalent within this difference.",
+    ),
+    click.option(
+        "--include-unfinished", is_flag=True, help="Also count runs that failed or are still going."
+    ),
+    click.option(
+        "--tune", metavar="FIELD", help="Compare each schedule at its own best value of this field."
+    ),
+    click.option(
+        "--task", metavar="FIELD", help="Compare over tasks, relative to the best of each."
+    ),
+    click.option(
+        "--sequential",
+        is_flag=True,
+        help="Keep differences valid however often you look while adding seeds.",
+    ),
+)
+
+
+def comparison_options(function: F) -> F:
+    """Add `--metric` to `--sequential`; the command passes them on to `lrtrack.compare()`."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
