@@ -41,6 +41,23 @@ def profile_title(comparison: ComparisonResult) -> str:
     return f"share of runs that reached {clean(comparison.metric)} {goal}"
 
 
+def profiles_note(comparison: ComparisonResult) -> str:
+    """How to read the performance profiles."""
+    return (
+        "Performance profile: the share of a schedule's runs, over all tasks, whose "
+        f"{clean(comparison.metric)} is better than a score, by the score; the best schedule's "
+        "mean on each task has score 1."
+    )
+
+
+def expected_best_note(comparison: ComparisonResult) -> str:
+    """How to read the curve of the best of k values."""
+    return (
+        f"Expected best final {clean(comparison.metric)} of k tried values, by k: compare "
+        "schedules at equal k if they were tuned over different numbers of values."
+    )
+
+
 def without_dots(item: ScheduleSummary) -> str:
     """How many of a schedule's runs have no dot in a chart of final values, with the reason."""
     without = sum(value is None for value in item.final.values)

@@ -19,9 +19,11 @@ from lrtrack.stats.result import ComparisonResult, ScheduleSummary
 from lrtrack.stats.samples import LEVEL
 from lrtrack.stats.spikes import spikes
 from lrtrack.stats.summary import Mode, RunSummary, mode_of, summarise
+from lrtrack.stats.tasks import PROFILE
 
 __all__ = [
     "LEVEL",
+    "PROFILE",
     "ComparisonResult",
     "Effect",
     "GradNorm",

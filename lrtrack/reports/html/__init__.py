@@ -15,6 +15,7 @@ from lrtrack.reports.axes import STEP
 from lrtrack.reports.document import Document
 from lrtrack.reports.html.fragments import alerts, controls, items, legend, section
 from lrtrack.reports.html.leaderboard import leaderboard, strip
+from lrtrack.reports.html.line_chart import expected_best, profiles
 from lrtrack.reports.html.payload import payload_of
 from lrtrack.reports.html.runs import runs_table
 from lrtrack.reports.palette import COLOURS, DARK, looks_of
@@ -69,6 +70,10 @@ def _body(document: Document, axis: str) -> str:
         "<noscript><p>The curves need JavaScript.</p></noscript>",
         *(f'<p class="note">{escape(why)}</p>' for why in curves.absent.values()),
     ]
+    small = (
+        ("Scores over tasks", profiles(comparison, looks)),
+        ("The best of k values", expected_best(comparison, looks)),
+    )
     how = (*report.footnotes, *_HOW, _ON_TIME)
     return "\n".join(
         [
@@ -79,6 +84,7 @@ def _body(document: Document, axis: str) -> str:
             section("Leaderboard", leaderboard(comparison, report, looks)),
             section("Curves", "\n".join(charts)),
             section("Final values, one dot per run", strip(comparison, names, looks)),
+            *(section(title, chart) for title, chart in small if chart),
             section("Runs", runs_table(document, looks)),
             section("How it was computed", items(how)),
             "</main>",

@@ -145,7 +145,7 @@ def _cells(columns: Sequence[Column], row: Sequence[Cell], look: Look) -> list[s
     first = next((at for at, column in enumerate(columns) if not column.number), 0)
     cells = []
     for at, (column, cell) in enumerate(zip(columns, row, strict=True)):
-        text = cell.short or cell.text
+        text = cell.text if column.number else cell.short or cell.text
         hint = "" if text == cell.text else f' title="{escape(cell.text)}"'
         content = named(text, look) if at == first else escape(text)
         cells.append(f"<td{_kind(column, cell)}{hint}>{content}</td>")
