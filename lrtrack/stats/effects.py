@@ -17,7 +17,7 @@ import numpy as np
 from lrtrack._optional import load
 from lrtrack.stats.figures import Effect
 from lrtrack.stats.samples import LEVEL
-from lrtrack.stats.scale import distance
+from lrtrack.stats.scale import distance, falls
 from lrtrack.stats.sequential import sequential_p, sequential_t
 from lrtrack.stats.spread_model import ROUNDING, Model
 from lrtrack.stats.studentized import modulus_p, modulus_t, range_p, range_t
@@ -179,7 +179,7 @@ class Effects:
         if self._model.scale == "linear":
             return size
         change = self._distance(self._reference) * math.expm1(min(size, 700.0))
-        return -change if self._model.scale == "log-distance" else change
+        return -change if falls(self._model.scale) else change
 
     def _distance(self, index: int) -> float:
         mean = np.array([self._final[index]], dtype=np.float64)
@@ -212,7 +212,8 @@ def _least_correlation(model: Model, reference: int) -> float:
         return 0.0
     c = model.covariance
     if not model.pooled:
-        relative = np.nan_to_num(model.own / np.nanmax(model.own))
+        largest = max(float(np.nanmax(model.own, initial=0.0)), 1e-300)
+        relative = np.nan_to_num(model.own) / largest
         c = np.diag(relative**2 / np.maximum(model.counts, 1))
     base = c[reference, reference]
     cross = c[np.ix_(others, others)] - c[reference, others] - c[others, reference][:, np.newaxis]

@@ -115,8 +115,7 @@ def _interval(model: Model, index: int, values: NDArray[np.float64]) -> Interval
     half = min(700.0, half * math.sqrt(math.expm1(min(variance, 700.0)) / variance))
     size = float(distance(np.array([mean]), model.scale)[0])
     low, high = size * math.exp(-half), size * math.exp(half)
-    if model.scale == "log-distance":
-        low, high = 1.0 - high, 1.0 - low
+    low, high = sorted(map(float, distance(np.array([low, high]), model.scale)))
     return _named(_finite_ends(low, high), "t-pooled-log")
 
 

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from lrtrack.stats.summary import Mode
 
-#: `linear`: the values. `log`: their logarithms, so that differences are ratios. `log-distance`:
-#: the logarithms of their distances to 1, for scores between 0 and 1.
-Scale = Literal["linear", "log", "log-distance"]
+#: `linear`: the values. `log`: their logarithms, so that differences are ratios. `log-distance` and
+#: `log-percent`: the logarithms of their distances to 1 and to 100, for scores below that.
+Scale = Literal["linear", "log", "log-distance", "log-percent"]
+
+#: What the distances of a scale are to.
+_BOUNDS: dict[Scale, float] = {"log-distance": 1.0, "log-percent": 100.0}
 
 #: Half of the 95 % quantile of χ² with 1 degree of freedom: where a likelihood interval ends.
 _CLEARLY = 1.92
@@ -24,17 +27,19 @@ Floats = NDArray[np.float64]
 def scale_of(groups: Sequence[Floats], mode: Mode) -> Scale:
     """Choose the scale by the likelihood of Box and Cox, "An analysis of transformations" (1964).
 
-    Losses above 0 may be compared by their logarithms, and scores between 0 and 1 by those of
-    their distances to 1. That is done where the values of equally treated runs scatter as on the
-    logarithmic scale, and the linear one lies outside the 95 % interval of the likelihood. Only
-    the scatter within the groups decides, never which group is better.
+    Losses above 0 may be compared by their logarithms, and scores between 0 and 1, or 0 and 100, by
+    those of their distances to 1 or 100. That is done where the values of equally treated runs
+    scatter as on the logarithmic scale, and the linear one lies outside the 95 % interval of the
+    likelihood. Only the scatter within the groups decides, never which group is better.
 
     Args:
         groups: finite values, one array per schedule.
     """
     values = np.concatenate(groups) if len(groups) else np.empty(0)
     df = values.size - sum(group.size > 0 for group in groups)
-    scale: Scale = "log" if mode == "min" else "log-distance"
+    scale: Scale = "log"
+    if mode == "max":
+        scale = "log-distance" if values.size and values.max() <= 1.0 else "log-percent"
     if df < 1 or not on_scale(values, scale):
         return "linear"
     distances = [distance(group, scale) for group in groups]
@@ -50,13 +55,23 @@ def on_scale(values: Floats, scale: Scale) -> bool:
     """Whether all values have a logarithm on `scale`, that does not lose them to rounding."""
     if scale == "linear" or not values.size:
         return True
+    if scale in _BOUNDS and values.min() < 0.0:
+        return False
     sizes = distance(values, scale)
-    return bool(sizes.min() > 1e-12 * max(1.0 if scale != "log" else 0.0, float(sizes.max())))
+    return bool(sizes.min() > 1e-12 * max(_BOUNDS.get(scale, 0.0), float(sizes.max())))
 
 
 def distance(values: Floats, scale: Scale) -> Floats:
-    """What is positive on a logarithmic scale: the loss itself, or a score's distance to 1."""
-    return 1.0 - values if scale == "log-distance" else values
+    """What is positive on a logarithmic scale: the loss itself, or a score's distance to 1 or 100.
+
+    Its own inverse.
+    """
+    return _BOUNDS[scale] - values if scale in _BOUNDS else values
+
+
+def falls(scale: Scale) -> bool:
+    """Whether larger values are smaller on `scale`."""
+    return scale in _BOUNDS
 
 
 def transformed(values: Floats, scale: Scale) -> Floats:

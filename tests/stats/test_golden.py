@@ -171,6 +171,8 @@ def test_box_and_cox_are_scipys():
     assert scale_of([values], "min") == "log"
     assert scale_of([values], "max") == "linear"
     assert scale_of([1.0 - values / 100.0], "max") == "log-distance"
+    assert scale_of([100.0 - values], "max") == "log-percent"
+    assert scale_of([rng.normal(30.0, 1.0, 40)], "max") == "linear"
     assert scale_of([rng.normal(9.0, 1.0, 40)], "min") == "linear"
 
 
