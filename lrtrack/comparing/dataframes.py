@@ -29,6 +29,9 @@ _IDENTITY = (
 _SETTINGS = ("scheduler.", "optimizer.", "config.", "tags.")
 #: Figures that are among the fields that say which run it is.
 _IN_IDENTITY = ("run_id", "seed")
+#: Figures that have no column where they were not asked for.
+_OPTIONAL = ("tuning", "tasks", "across", "equivalent")
+_NO_EFFECT = {"difference": None, "ci95": None, "p": None}
 #: The dtypes of figures that may be missing, by their annotation.
 _DTYPES = {"int | None": "Int64", "float | None": "float64"}
 
@@ -143,7 +146,9 @@ def _run_row(label: str, values: Mapping[str, Any], figures: RunSummary) -> dict
 def _row(schedule: Mapping[str, Any]) -> dict[str, Any]:
     """Flatten one schedule's mapping: an interval becomes its ends, `params` stays a mapping."""
     figures: dict[str, Any] = {}
-    for name, value in flatten({**schedule, "params": None}, separator="_").items():
+    own = {name: value for name, value in schedule.items() if value or name not in _OPTIONAL}
+    own |= {"params": None, "vs_best": schedule["vs_best"] or _NO_EFFECT}
+    for name, value in flatten(own, separator="_").items():
         if name.rpartition("_")[2].startswith("ci"):
             low, high = value or (None, None)
             figures |= {f"{name}_low": low, f"{name}_high": high}

@@ -109,3 +109,14 @@ def test_schedules(small):
     assert str(frame["final_ci95_low"].dtype) == "float64"
     assert frame["params"][0] == {"T_max": 2}
     assert frame["run_ids"].tolist() == [["a", "b"], ["c"]]
+
+
+def test_differences_are_columns(small):
+    """The difference to the best has columns, with NaN for the best itself; what was not asked for
+    has none.
+    """
+    frame = small.schedules_frame()
+
+    assert {"vs_best_difference", "vs_best_ci95_low", "vs_best_p", "could_be_best"} <= set(frame)
+    assert frame["vs_best_difference"].isna().tolist() == [True, True]
+    assert not {"vs_best", "tuning", "tasks", "across", "equivalent"} & set(frame)

@@ -38,6 +38,9 @@ def look() -> Path:
     report = lrtrack.compare("x", metric="loss", mode="min", filters=["seed=0"])
     assert_type(report, lrtrack.Comparison)
     assert_type(report.headline, str)
+    made = History.from_series("cosine(steps=2)", {"loss": [1.0, 0.5]}, seed=0)
+    assert_type(made, History)
+    assert_type(lrtrack.compare(histories=[made], margin=0.1), lrtrack.Comparison)
     print(report.histories_frame("loss").to_csv(), report.to_markdown())
     return report.save("report.html")
 
