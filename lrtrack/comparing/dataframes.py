@@ -146,7 +146,7 @@ def _run_row(label: str, values: Mapping[str, Any], figures: RunSummary) -> dict
 def _row(schedule: Mapping[str, Any]) -> dict[str, Any]:
     """Flatten one schedule's mapping: an interval becomes its ends, `params` stays a mapping."""
     figures: dict[str, Any] = {}
-    own = {name: value for name, value in schedule.items() if value or name not in _OPTIONAL}
+    own = {n: v for n, v in schedule.items() if n not in _OPTIONAL or v not in (None, [])}
     own |= {"params": None, "vs_best": schedule["vs_best"] or _NO_EFFECT}
     for name, value in flatten(own, separator="_").items():
         if name.rpartition("_")[2].startswith("ci"):
