@@ -101,7 +101,7 @@ def build_comparison(
         warnings=(
             *(_notices(entries, metric) if tasks is None else tasks.notices(metric)),
             *(() if best is None else best.notices),
-            *few_runs([entry.sample for entry in entries], reference or 0, conclusions.standings),
+            *few_runs([entry.sample for entry in entries], reference or 0, conclusions),
         ),
         baseline=None if reference is None else entries[reference].group.label,
         margin=margin,

@@ -150,24 +150,31 @@ def _test(model: Model, *, chosen: bool, sequential: bool) -> Procedure:
 
 
 def few_runs(
-    samples: Sequence[Sample], reference: int, standings: Sequence[Standing]
+    samples: Sequence[Sample], reference: int, conclusions: Conclusions
 ) -> Iterator[Notice]:
-    """Warn where differences cannot be judged, because runs show no spread."""
+    """Warn where differences cannot be judged, because runs show no spread, or not enough yet."""
+    standings = conclusions.standings
     few = [at for at, standing in enumerate(standings) if standing.verdict == "too-few-runs"]
     if not few:
         return
     others = len(samples) - 1
     part = "" if len(few) == others else f" for {len(few)} of {others} schedules"
-    sizes = [samples[at].ended.size for at in (reference, *few)]
-    if min(sizes) > 1:
-        yield Notice(
-            "no-spread",
-            f"The runs of each schedule end at the same value{part}, so that no spread is known by "
-            "which to judge a difference. Fix: check that the seed has an effect.",
-        )
-    else:
+    size = min(samples[at].ended.size for at in (reference, *few))
+    if size < 2:
         yield Notice(
             "too-few-runs",
             f"Single runs cannot be compared{part}: how far runs spread is not known. Fix: run "
             "every schedule with at least 3 seeds.",
+        )
+    elif conclusions.test.name == "sequential":
+        yield Notice(
+            "too-few-runs",
+            f"{size} runs are too few for a comparison that stays valid however often you look"
+            f"{part}: no difference could be shown yet. Fix: add seeds.",
+        )
+    else:
+        yield Notice(
+            "no-spread",
+            f"The runs of each schedule end at the same value{part}, so that no spread is known by "
+            "which to judge a difference. Fix: check that the seed has an effect.",
         )

@@ -72,3 +72,20 @@ def test_a_clear_difference_shows(make_history):
 
     assert found.test.name == "sequential"
     assert found.schedules[1].verdict == "worse"
+
+
+def test_too_few_seeds_to_tell_anything(make_history):
+    """With so few seeds that no difference could be told, the report asks for more of them."""
+    histories = [
+        make_history(
+            {"loss": [base + 0.1 * math.sin(9 * seed + base)]},
+            schedule=Schedule(f"{name}LR"), seed=seed, id=f"{name}{seed}",
+        )
+        for name, base in (("A", 1.0), ("B", 2.0))
+        for seed in range(3)
+    ]  # fmt: skip
+    found = compare_histories(histories, experiment=None, metric="loss", sequential=True)
+
+    assert [item.verdict for item in found.schedules] == ["best", "too-few-runs"]
+    assert [item.code for item in found.warnings] == ["too-few-runs"]
+    assert "3 runs are too few" in found.warnings[0].message
