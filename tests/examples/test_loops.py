@@ -61,13 +61,15 @@ def test_accumulation_and_mixed_precision(histories) -> None:
 def test_gan(histories) -> None:
     """Both optimizers' metrics are in one run, the user's own, each under its prefix."""
     done = run("gan.py")
-    (found,) = histories("gan")
+    blocks = {history.run.prefix: history for history in histories("gan")}
 
     assert done.returncode == 0, done.stderr
+    assert set(blocks) == {"generator/", "discriminator/"}
+    assert len({history.remote_id for history in blocks.values()}) == 1
     for prefix, first in (("generator/", 1e-3), ("discriminator/", 2e-3)):
         for metric in ("lr", "loss", "grad_norm"):
-            assert found.series(prefix + metric)[0].tolist() == list(range(200))
-        assert found.series(f"{prefix}lr")[1][0] == first
+            assert blocks[prefix].series(prefix + metric)[0].tolist() == list(range(200))
+        assert blocks[prefix].series(f"{prefix}lr")[1][0] == first
 
 
 def test_resume(histories) -> None:

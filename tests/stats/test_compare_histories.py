@@ -59,6 +59,7 @@ def test_the_json_is_the_contracts(runs_of):
             "lr_peak": 0.1, "grad_norm": {"median": None, "p95": None, "max": None},
             "steps_per_second": None, "p_vs_best": None, "indistinguishable_from_best": True,
             "run_ids": [f"{STEP.id}-{seed}" for seed in range(3)], "seeds": [0, 1, 2],
+            "source": "declared",
             "p_improvement": None, "verdict": "best", "log_area": math.log(6.0) / 3.0,
         }],
         "diagnoses": [], "warnings": [],

@@ -170,8 +170,14 @@ def params(run: Run, prefix: str = "") -> dict[str, str]:
     if prefix:
         params = {f"{prefix}{name}": value for name, value in params.items()}
     else:
-        params |= {name: value for name, value in flatten(run.config).items() if name not in params}
+        config = flatten(run.config).items()
+        params |= {n: value for n, value in config if n not in params and not _is_reserved(n)}
     return {key(name): text_of(value)[:_PARAM_LENGTH] for name, value in params.items()}
+
+
+def _is_reserved(name: str) -> bool:
+    """Whether a param is the schedule's, which may only be written at the run's end."""
+    return name == "scheduler" or name.startswith("scheduler.")
 
 
 def note(run: Run, ended: str = "") -> str:
