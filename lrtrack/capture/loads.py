@@ -8,7 +8,9 @@ known, in this order, from
 - the scheduler, by the step at which it had the loaded count before.
 
 Nothing is abandoned before the next optimizer step: many trainings end by loading their best
-checkpoint, only to evaluate it.
+checkpoint, only to evaluate it. Nor is anything where the loaded state is that of before the first
+step: restarts reset their optimizer and scheduler so, and keep the weights. Only the user can say
+by `TrackedRun.load_state_dict` that such a training begins again.
 """
 
 from __future__ import annotations
@@ -183,7 +185,7 @@ class Loads:
             self._arm(self._capture.step)
             return
         position = self._position()
-        is_earlier = position is not None and position <= self._step
+        is_earlier = position is not None and 0 < position <= self._step
         self._arm(position - 1 if is_earlier and position is not None else self._step)
 
     def _position(self) -> int | None:
@@ -195,10 +197,8 @@ class Loads:
             now = self.offset if self._count is None else self._count - (self._step + 1)
             return max(count - min(now, self.offset), 0)
         at = self._capture.stepping.position
-        if _SCHEDULER not in self._loaded or at is None:
+        if _SCHEDULER not in self._loaded or at is None or at <= 0:
             return None
-        if _OPTIMIZER not in self._loaded and at <= 0:
-            return None  # a schedule that begins again
         return self.pace.step_of(at)
 
     def _rest(self, step: int) -> None:
