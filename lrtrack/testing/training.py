@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -89,11 +90,17 @@ class Training(Contract):
         """A run that is resumed from an earlier checkpoint keeps the steps up to there alone."""
         loop = _Loop()
         with self._tracked(tracker, loop) as run:
-            for number in range(8):
+            for number in range(6):
                 loop.step(number)
-            state = run.state_dict()
-        with self._tracked(tracker, loop, resume=state["id"]) as run:
-            run.load_state_dict({**state, "step": 5})  # the checkpoint is two steps old
+            checkpoint = copy.deepcopy(
+                (run.state_dict(), loop.optimizer.state_dict(), loop.scheduler.state_dict())
+            )
+            for number in range(6, 8):  # of these, no checkpoint is written
+                loop.step(number)
+        loop.optimizer.load_state_dict(checkpoint[1])
+        loop.scheduler.load_state_dict(checkpoint[2])
+        with self._tracked(tracker, loop, resume=checkpoint[0]["id"]) as run:
+            run.load_state_dict(checkpoint[0])
             for number in range(6, STEPS):
                 loop.step(number)
         table = table_of_history(self.only(tracker))

@@ -94,9 +94,10 @@ class LiveSchedule:
         pace = capture.loads.pace
         steps, rates = self._curve("", None)
         steps, rates = steps[:_MOST], rates[:_MOST]
-        if not pace.segments or not steps.size:
+        begun = capture.stepping.begun  # the count of the copy
+        if begun is None or not pace.segments or not steps.size:
             return None
-        counts = pace.counts(steps) - pace.segments[0][1]
+        counts = pace.counts(steps) - begun
         known = (counts >= 0) & (counts < _MOST)
         expected = np.full(rates.shape, np.nan)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 
@@ -181,3 +182,49 @@ def test_a_killed_run_has_the_schedule_that_was_clear() -> None:
 
     assert completed.schedule == schedule
     assert completed.name == "step"
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "step(steps=5, gamma=0.1)",
+        "warmup(steps=4) -> cosine(steps=12)",
+        "onecycle(max_lr=0.4, steps=16)",
+        "cosine_restarts(steps=4)",
+    ],
+)
+def test_a_resume_with_the_state_of_the_scheduler_is_sound(spec: str, inside: bool, local) -> None:
+    """Rates after a resume are the scheduler's own, wherever its state is loaded."""
+
+    def training():
+        weight = torch.nn.Parameter(torch.ones(2))
+        optimizer = SGD([weight], lr=0.1, momentum=0.9)
+        return weight, optimizer, lrtrack.scheduler(optimizer, spec)
+
+    def steps(weight, optimizer, scheduler, count: int) -> None:
+        for _ in range(count):
+            optimizer.zero_grad()
+            (weight * 0.01).square().sum().backward()
+            optimizer.step()
+            scheduler.step()
+
+    first = training()
+    with lrtrack.track(*first[1:], tracker="local", flush_timeout=0.0) as run:
+        steps(*first, 6)
+        saved = copy.deepcopy([run.state_dict(), *(part.state_dict() for part in first[1:])])
+        steps(*first, 2)
+    again = training()
+    load = lambda: [part.load_state_dict(s) for part, s in zip(again[1:], saved[1:], strict=True)]  # noqa: E731
+    if not inside:
+        load()
+    options = {"tracker": "local", "flush_timeout": 0.0, "resume": saved[0]["id"]}
+    with lrtrack.track(*again[1:], **options) as run:
+        if inside:
+            load()
+        run.load_state_dict(saved[0])
+        steps(*again, 8)
+    (history,) = local()
+
+    assert history.steps.tolist() == list(range(14))
+    assert history.run.diagnoses == ()
