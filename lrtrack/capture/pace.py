@@ -56,6 +56,9 @@ class Pace:
             self.segments.append([step, count, 0, step])
             return
         start, _, stride, last = segment = self.segments[-1]
+        if step <= start and stride == 0:  # before the first step of the segment
+            segment[:] = [step, count, 0, step]
+            return
         regular = stride == 0 or step == last + stride
         if count == _reached(segment) + 1 and regular:
             segment[2:] = [stride or step - start, step]

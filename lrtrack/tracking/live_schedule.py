@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from lrtrack.capture.describe import opaque
 from lrtrack.capture.ensemble import ensemble_of
+from lrtrack.capture.nested_schedulers import nested
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.scheduler_copy import replica
 from lrtrack.capture.simulate import simulate
@@ -97,6 +99,8 @@ class LiveSchedule:
         begun = capture.stepping.begun  # the count of the copy
         if begun is None or not pace.segments or not steps.size:
             return None
+        if _has_fractions(self._declared) and any(stride > 1 for _, _, stride, _ in pace.segments):
+            return None  # `step(epoch + i / n)`: the rate moves between the counts
         counts = pace.counts(steps) - begun
         known = (counts >= 0) & (counts < _MOST)
         expected = np.full(rates.shape, np.nan)
@@ -156,6 +160,11 @@ class LiveSchedule:
 
     def _column(self, name: str) -> str:
         return f"{self._run.prefix}lr" + (f"/{name}" if name else "")
+
+
+def _has_fractions(scheduler: Any) -> bool:
+    """Whether a scheduler's `step()` takes fractions of an epoch, as torch documents it of one."""
+    return any(isinstance(part, CosineAnnealingWarmRestarts) for part in nested(scheduler))
 
 
 def _without_repeats(
