@@ -30,6 +30,11 @@ class Pace:
 
     def begin(self, step: int, count: int) -> None:
         """Note the count at a step, after which anything known of later steps is void."""
+        self.cut(step)
+        self.segments.append([step, count, 0, step])
+
+    def cut(self, step: int) -> None:
+        """Void what is known from a step on."""
         kept = [segment for segment in self.segments if segment[0] < step]
         for segment in kept[-1:]:
             _, _, stride, last = segment
@@ -38,7 +43,13 @@ class Pace:
                 if stride < 2
                 else last - (max(0, -(-(last - step + 1) // stride)) * stride)
             )
-        self.segments = [*kept, [step, count, 0, step]]
+        self.segments = kept
+
+    def extend(self, step: int) -> None:
+        """Take the latest pace for that of all steps up to one that was made since it was noted."""
+        for start, _, stride, last in self.segments[-1:]:
+            if stride and step > last:
+                self.segments[-1][3] = start + (step - start) // stride * stride
 
     def rest(self, step: int) -> None:
         """Note that the count has risen at each step up to `step` since it was noted last."""
