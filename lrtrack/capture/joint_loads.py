@@ -127,11 +127,14 @@ class JointLoads:
         """
         positions = [member.loads.found() for member in self._members]
         known = [(m, p) for m, p in zip(self._members, positions, strict=True) if p is not None]
+        if not known:
+            return
         if last < 0:
-            target = last = max((position for _, position in known), default=-1)
+            last = max(position for _, position in known)
+            target: int | None = last
         else:
             target = _target(known, last)
-        if target is None or target < 0:
+        if target is None:
             return
         self._last, self.is_loaded = last, True
         for member, position in known:

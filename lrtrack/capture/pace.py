@@ -67,6 +67,9 @@ class Pace:
             self.segments.append([step, count, 0, step])
             return
         start, _, stride, last = segment = self.segments[-1]
+        if step == start:  # it was stepped before the first step that is made with it
+            segment[1:] = [count, 0, step]
+            return
         regular = stride == 0 or step == last + stride
         if count == _reached(segment) + 1 and regular:
             segment[2:] = [stride or step - start, step]

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from lrtrack.capture.accumulation import Weight
+from lrtrack.capture.ensemble import ensemble_of
 from lrtrack.capture.step_capture import OnStep
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
@@ -249,8 +250,8 @@ class Recording:
             return {"suggestions": self.suggestions} if self.suggestions else {}
         try:
             journal.flush()
-            mismatch = self._schedule.mismatch(self.capture)
-            diagnoses = self._diagnoses.at_end(state, mismatch)
+            mismatches = self._schedule.mismatches(self.capture)
+            diagnoses = self._diagnoses.at_end(state, mismatches)
             print_diagnoses(diagnoses)
         except Exception as error:
             warn(f"lrtrack could not diagnose the run: {error!r}.")
@@ -314,7 +315,11 @@ class Recording:
 
     def _return(self, step: int, last: int, named: bool) -> None:
         """Called before `step` is made, if a checkpoint was loaded after the step before."""
-        if self.is_owner() and self._returns.note(step, last, named, self._last_time):
+        if not self.is_owner():
+            return
+        parts = ensemble_of(self._options.optimizer, self._options.scheduler).parts
+        self._schedule.declare(parts, step)
+        if self._returns.note(step, last, named, self._last_time):
             self._last_time = None
             if self._journal is not None:
                 captures.connect(self.capture, self._journal, self.recorder)
