@@ -54,6 +54,7 @@ def _row(item: ScheduleSummary, runs: Sequence[RunSummary]) -> dict[str, JSON]:
         "schedule": item.schedule,
         "id": item.id,
         "label": item.label,
+        "source": item.source,
         "runs": item.runs,
         "diverged": item.diverged,
         "unfinished": item.unfinished,
