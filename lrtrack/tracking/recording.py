@@ -19,7 +19,7 @@ from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
-from lrtrack.records import TRAIN, Run, State
+from lrtrack.records import TRAIN, Run, State, default_name
 from lrtrack.schedules import Schedule
 from lrtrack.shipping.courier import Courier
 from lrtrack.shipping.credentials import Snapshot
@@ -30,7 +30,7 @@ from lrtrack.tracking.journal_location import open_journal
 from lrtrack.tracking.live_diagnoses import LiveDiagnoses, print_diagnoses
 from lrtrack.tracking.live_schedule import LiveSchedule
 from lrtrack.tracking.live_summary import LiveSummary
-from lrtrack.tracking.options import Options, default_name
+from lrtrack.tracking.options import Options
 from lrtrack.tracking.resume import ResumedRun
 from lrtrack.tracking.returns import Returns
 from lrtrack.tracking.upload_monitor import UploadMonitor
@@ -275,7 +275,9 @@ class Recording:
             self._journal.event("schedule", **self._described(schedule))
 
     def _described(self, schedule: Schedule) -> dict[str, Any]:
-        named = {} if self._options.name else {"name": default_name(self.run, schedule)}
+        run = self.run
+        name = default_name(run.prefix, schedule.name, run.seed)
+        named = {} if self._options.name else {"name": name}
         return {"schedule": schedule.to_dict(), **named}
 
     def _inferred(self, journal: JournalWriter) -> dict[str, Any]:
