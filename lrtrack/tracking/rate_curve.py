@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-#: Above so many rates, every second one is dropped.
+#: Above so many rates, only those of every second, fourth, … step are kept.
 _MOST = 400_000
 
 
@@ -19,19 +19,22 @@ class RateCurve:
         self._steps: list[NDArray[np.int64]] = []
         self._rates: list[NDArray[np.float64]] = []
         self._size = 0
+        self._stride = 1
 
     def add(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> None:
         """Add rates, whose steps may be made again after a return to an earlier one."""
-        kept = np.ones(rates.size, dtype=bool)
+        kept = steps % self._stride == 0
         if rates.size > 2:
-            kept[1:-1] = (rates[1:-1] != rates[:-2]) | (rates[1:-1] != rates[2:])
+            kept[1:-1] &= (rates[1:-1] != rates[:-2]) | (rates[1:-1] != rates[2:])
         self._steps.append(steps[kept])
         self._rates.append(np.asarray(rates, dtype=np.float64)[kept])
         self._size += int(kept.sum())
         if self._size > _MOST:
+            self._stride *= 2
             all_steps, all_rates = self.arrays()
-            self._steps, self._rates = [all_steps[::2]], [all_rates[::2]]
-            self._size = self._steps[0].size
+            kept = all_steps % self._stride == 0
+            self._steps, self._rates = [all_steps[kept]], [all_rates[kept]]
+            self._size = int(kept.sum())
 
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Steps, ascending, and rates, each of shape (n,), without those of abandoned steps."""

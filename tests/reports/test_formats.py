@@ -7,9 +7,10 @@ import json
 import pytest
 
 from lrtrack.reports import csvtext, jsontext, markdown
+from lrtrack.reports.formatting import short_labels
 from lrtrack.reports.report import Cell, Column, Report, Tone, report_of
 from lrtrack.reports.runs import rows_of
-from lrtrack.schedules import Schedule
+from lrtrack.schedules import Schedule, side_by_side
 from lrtrack.stats import compare_histories
 
 
@@ -103,3 +104,26 @@ def test_markdown_cells_stay_in_their_columns():
     )
 
     assert r"| x\|y | z |" in markdown.render(report)
+
+
+def test_the_source_of_a_schedule(add, histories):
+    """CSV and JSON say whether a schedule was inferred, also that of one of two optimizers."""
+    inferred = Schedule("linear", {"steps": 40}, source="inferred")
+    add(Schedule("StepLR", {"step_size": 3}), [1.0], seed=0)
+    add(side_by_side({"a": inferred, "b": Schedule("StepLR", {"step_size": 3})}), [2.0], seed=0)
+    compared = compare_histories(histories(), experiment=None, metric="loss")
+    rows = list(csv.DictReader(io.StringIO(csvtext.render(compared))))
+
+    assert [row["source"] for row in rows] == ["declared", "inferred"]
+    assert [s["source"] for s in compared.to_dict()["schedules"]] == ["declared", "inferred"]
+    assert rows[1]["label"].startswith("≈ linear + StepLR(a=≈ linear(steps=40)")
+
+
+def test_short_labels_of_inferred_parts():
+    """The sign of inferred schedules stays when a label is shortened."""
+    inferred = Schedule("linear", {"steps": 40}, source="inferred")
+    schedules = [side_by_side({"a": own, "b": Schedule("StepLR")}) for own in
+                 (inferred, Schedule("linear", {"steps": 40}))]  # fmt: skip
+    short = short_labels((schedule.label, schedule) for schedule in schedules)
+
+    assert list(short.values()) == ["≈ linear + StepLR", "linear + StepLR"]

@@ -77,7 +77,7 @@ def test_the_tracker_shows_the_schedule_of_an_open_run(
                 run.summary()  # writes everything to the journal
                 if any(schedule_of(entry.event) for entry in JournalReader(path).entries()):
                     break
-        within_seconds(60, lambda: stored()[0].data.tags[SOURCE] == "inferred")
+        within_seconds(60, lambda: [own.data.tags.get(SOURCE) for own in stored()] == ["inferred"])
         (during,) = stored()
     (after,) = stored()
 
