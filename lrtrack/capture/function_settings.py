@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from lrtrack.capture.bytecode import Use, changed_by, changing, code_of, names_used, use_of
+from lrtrack.capture.given_rates import as_given
 from lrtrack.capture.rebinding import rebound, rebound_global
 from lrtrack.capture.safe_access import MISSING, instance_values, plain_value, stored
 
@@ -35,10 +36,6 @@ _RATE = re.compile(
     r"(lr|learning_rate|lr0)s?(_?(init|initial|base|start|peak|max|0))?|"
     r"_*(init|initial|base|start|peak)(_rate)?"
 )
-#: How transformers keeps a lowest rate: divided by the optimizer's rate, if it was given as a rate.
-_QUOTIENT, _LOWEST = "min_lr_rate", "min_lr"
-#: The significant digits of numbers that people write.
-_WRITTEN = 4
 #: The longest list or mapping of settings.
 _LONGEST = 32
 _NOT_SETTINGS = (types.ModuleType, torch.optim.Optimizer)
@@ -104,26 +101,11 @@ def _of_partial(function: Any, reading: Reading) -> Settings:
     named = {
         name: value
         for key, kept in function.keywords.items()
-        for name, value in [_as_given(key, kept, reading)]
+        for name, value in [as_given(key, kept, reading.rates)]
         if not is_optimizers(name, value, reading)
     }
     others = {k: v for k, v in inner.named.items() if k not in function.keywords}
     return Settings(inner.function, [*inner.values, *function.args], others | named)
-
-
-def _as_given(name: str, value: Any, reading: Reading) -> tuple[str, Any]:
-    """Undo the division of an absolute lowest rate by the optimizer's, where digits tell of it.
-
-    Where both are short numbers, as 1e-5 and its hundredth part of 1e-3, the quotient stays.
-    """
-    if name != _QUOTIENT or type(value) is not float or not reading.rates or _is_written(value):
-        return name, value
-    lowest = float(f"{value * reading.rates[-1]:.12g}")
-    return (_LOWEST, lowest) if _is_written(lowest) else (name, value)
-
-
-def _is_written(value: float) -> bool:
-    return float(f"{value:.{_WRITTEN}g}") == value
 
 
 def _of_builtin(function: Any, reading: Reading) -> list[Any]:
