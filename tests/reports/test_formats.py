@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
+from lrtrack.records import Rewind
 from lrtrack.reports import csvtext, jsontext, markdown
 from lrtrack.reports.formatting import short_labels
 from lrtrack.reports.report import Cell, Column, Report, Tone, report_of
@@ -127,3 +129,21 @@ def test_short_labels_of_inferred_parts():
     short = short_labels((schedule.label, schedule) for schedule in schedules)
 
     assert list(short.values()) == ["≈ linear + StepLR", "linear + StepLR"]
+
+
+def test_returns_and_branches_in_the_list_of_runs(histories, comparison):
+    """JSON and CSV name the abandoned steps and the parent of the runs that have them."""
+    plain, other, *_ = histories()
+    rewinds = (Rewind(200, 249, 1.0),)
+    run = replace(other.run, rewinds=rewinds, parent="f" * 32, branched_at=150)
+    rows = rows_of([plain, replace(other, run=run)], "loss")
+    listed = json.loads(jsontext.render_runs(rows, "digits", "loss"))["runs"]
+    table = list(csv.DictReader(io.StringIO(csvtext.render_runs(rows))))
+
+    keys = ("rewound", "parent", "branched_at")
+    assert [[run.get(key) for key in keys] for run in listed] == [
+        [None, None, None], ["200-249", "f" * 32, 150]
+    ]  # fmt: skip
+    assert [[row[key] for key in keys] for row in table] == [
+        ["", "", ""], ["200-249", "f" * 32, "150"]
+    ]  # fmt: skip
