@@ -11,6 +11,7 @@ Frameworks whose schedulers are not stepped by torch's `step()` register them in
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -65,8 +66,9 @@ def describe(scheduler: Any) -> Schedule:
     Args:
         scheduler: any scheduler of torch, including nested ones and subclasses; a wrapper with a
             scheduler in `.scheduler`; any object with public attributes; None for a constant
-            schedule; a `Schedule`, which is returned unchanged; or a list or a mapping of these,
-            as `track()` takes them for several optimizers.
+            schedule; a `Schedule`, which is returned unchanged; or the schedulers of several
+            optimizers, as `track()` takes them: a list, a mapping, or an object with a list in
+            `.schedulers`.
 
     Returns:
         A `Schedule` with the constructor's parameter names and the values given, or torch's
@@ -80,12 +82,25 @@ def describe(scheduler: Any) -> Schedule:
         return Schedule(CONSTANT)
     if issubclass(type(scheduler), Schedule):
         return scheduler  # type: ignore[no-any-return]
-    if isinstance(scheduler, Mapping | list | tuple) and scheduler:
-        return _side_by_side(scheduler)
+    with contextlib.suppress(Exception):  # a list with unusual special methods
+        listed = issubclass(type(scheduler), Mapping | list | tuple)
+        several = scheduler if listed else _held(scheduler)
+        if len(several):
+            return _side_by_side(several)
     schedule = Schedule.from_dict(_described(scheduler, (), Reading()))
     if schedule.name == "ConstantLR" and schedule.params.get("factor") == 1:
         return Schedule(CONSTANT)  # how the spec `constant` is built
     return schedule
+
+
+def _held(container: Any) -> list[Any] | tuple[Any, ...] | Mapping[Any, Any]:
+    """Return the schedulers in a container, if they are those of several optimizers."""
+    inside = stored(container, "schedulers")
+    if not issubclass(type(inside), Mapping | list | tuple):
+        return ()
+    parts = list(inside.values()) if isinstance(inside, Mapping) else list(inside)
+    optimizers = {id(_optimizer_of(part)) for part in parts if is_scheduler(part)}
+    return inside if len(optimizers) > 1 and all(map(is_scheduler, parts)) else ()
 
 
 def _side_by_side(schedulers: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> Schedule:

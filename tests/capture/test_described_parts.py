@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.optim import lr_scheduler as ls
 
@@ -31,3 +33,28 @@ def test_equal_classes_in_a_list_are_numbered() -> None:
     schedulers = [ls.StepLR(sgd(), 3), ls.StepLR(sgd(), 4)]
 
     assert list(describe(schedulers).params) == ["SGD_1", "SGD_2"]
+
+
+class Container:
+    """Schedulers that are stepped together, as torchtitan's are."""
+
+    def __init__(self, *schedulers: Any) -> None:
+        self.schedulers = list(schedulers)
+
+    def step(self) -> None:
+        """Step all of them."""
+        for scheduler in self.schedulers:
+            scheduler.step()
+
+
+def test_a_container_of_schedulers() -> None:
+    """A container counts as the list of its schedulers if they move several optimizers."""
+    one, two = sgd(), sgd()
+    schedulers = [ls.StepLR(one, 3), ls.ExponentialLR(two, 0.9)]
+    same = [ls.StepLR(one, 3), ls.ExponentialLR(one, 0.9)]
+
+    assert describe(Container(*schedulers)) == describe(schedulers)
+    assert describe(Container(*same)).name == "Container"
+    assert [part["name"] for part in describe(Container(*same)).params["schedulers"]] == [
+        "StepLR", "ExponentialLR"
+    ]  # fmt: skip
