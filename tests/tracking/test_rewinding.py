@@ -123,7 +123,7 @@ def test_a_schedule_that_restarts_by_design(kind: str, local) -> None:
 
 @pytest.mark.parametrize("kind", ["adam", "sgd"])
 def test_an_optimizer_and_a_schedule_that_begin_again(kind: str, local) -> None:
-    """Loading both from before the first step, as restarts do that keep the weights, is no return."""
+    """Loading both from before the first step, as a restart does, is no return."""
     loop = Loop(kind)
     begun = loop.saved()
     with lrtrack.track(loop.optimizer, loop.scheduler, tracker="local"):
