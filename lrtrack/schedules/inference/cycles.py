@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lrtrack.schedules.catalogue import SKIP
 from lrtrack.schedules.inference.pieces import Piece, Values
-from lrtrack.schedules.inference.smooth import cosine_fit, line_fit, line_length
+from lrtrack.schedules.inference.smooth import cosine_fit, line_fit, line_length, sample
 
 #: torch's defaults of `OneCycleLR`.
 _PEAK_AT, _FIRST, _LAST = 0.3, 25.0, 1e4
@@ -36,6 +37,25 @@ def cosine_restarts(t: Values, y: Values, tol: float) -> Iterator[Piece]:
     for growth in growths:
         params = {"steps": first, **({"factor": growth} if growth > 1 else {})}
         yield Piece("cosine_restarts", params | ({"min_lr": low} if low > tol else {}), base)
+
+
+def entered_cosine(t: Values, y: Values, tol: float) -> Iterator[Piece]:
+    """Half a cosine wave without its first steps: its own steps count the warm-up before it."""
+    t, y = sample(t, y)
+    if (np.diff(y) > tol).any():
+        return
+    wave = _falling_wave(t, y, tol)
+    if wave is None:
+        return
+    skip = round(-wave[0])
+    steps = round(wave[1]) + skip
+    if not 1 <= skip < steps:
+        return
+    shares = (1 + np.cos(np.pi * (t + skip) / steps)) / 2
+    slope, low = line_fit(shares, y)
+    if low > -tol and slope > 0:
+        least = {"min_lr": low} if low > tol else {}
+        yield Piece("cosine", {"steps": steps, **least, SKIP: skip}, low + slope)
 
 
 def cyclic(t: Values, y: Values, tol: float) -> Iterator[Piece]:

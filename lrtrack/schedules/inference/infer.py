@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from lrtrack.errors import UsageError
 from lrtrack.fields import JSON
 from lrtrack.schedules.inference import levels
-from lrtrack.schedules.inference.pieces import Piece, Values, merged
+from lrtrack.schedules.inference.pieces import Piece, Values, joined, merged
 from lrtrack.schedules.inference.polyline import piecewise
 from lrtrack.schedules.inference.search import chains
 from lrtrack.schedules.inference.texts import distance, shortest
@@ -76,7 +76,7 @@ def infer_schedule(lr: ArrayLike, step: ArrayLike | None = None) -> InferredSche
         near = max(_SHORTENED * curve.peak, tol)
         specs = []
         for pieces in chains(curve.t, curve.y, tol, max(_FINE * tol, 2 * noise)):
-            for form in (pieces, merged(pieces, curve.peak)):
+            for form in (pieces, merged(pieces, curve.peak), joined(pieces)):
                 spec = shortest(form, curve.t, curve.y, 4 * tol, near) if form else None
                 specs += [spec] if spec is not None else []
         if specs:

@@ -18,7 +18,7 @@ _Fit = Callable[[Values, Values, float], Iterator[Piece]]
 _LINES: Sequence[_Fit] = (smooth.constant, smooth.linear, levels.drops)
 _CURVES: Sequence[_Fit] = (
     smooth.cosine, smooth.exponential, smooth.inverse_sqrt, smooth.one_minus_sqrt,
-    smooth.polynomial, cycles.cosine_restarts,
+    smooth.polynomial, cycles.entered_cosine, cycles.cosine_restarts,
 )  # fmt: skip
 #: Fits of a whole curve alone: in a chain, torch's classes would change the other pieces' rates.
 _ALONE: Sequence[_Fit] = (cycles.cyclic, cycles.onecycle)

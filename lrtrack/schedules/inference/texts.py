@@ -13,6 +13,8 @@ from lrtrack.schedules.spec import Stage
 
 #: Significant digits that are tried, the fewest first; with the last, numbers are exact.
 _DIGITS = (3, 4, 6, 9, 12, 17)
+#: How much further from the curve shortened numbers may lift a chain.
+_WORSE = 1.1
 #: Parameters that may not be above 1.
 _FACTORS = ("start", "end", "factor")
 
@@ -51,15 +53,17 @@ def shortest(
         t: steps, shape (n,).
         y: learning rates, shape (n,).
         tight: how far the exact chain may be from the curve.
-        near: how far the chain with shortened numbers may be from it.
+        near: how far the chain with shortened numbers may be from it, if the exact one is nearer.
 
     Returns:
         None if the chain does not describe the curve.
     """
     base = base_of(pieces, float(y.max()))
     exact = stages(pieces, base, _DIGITS[-1])
-    if distance(exact, base, t, y) > tight:
+    error = distance(exact, base, t, y)
+    if error > tight:
         return None
+    near = max(near, min(_WORSE * error, tight))
     round_base = float(f"{base:.6g}")
     for digits in _DIGITS:
         for level in (round_base, base):
