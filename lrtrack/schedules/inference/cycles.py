@@ -42,7 +42,7 @@ def cosine_restarts(t: Values, y: Values, tol: float) -> Iterator[Piece]:
 def entered_cosine(t: Values, y: Values, tol: float) -> Iterator[Piece]:
     """Half a cosine wave without its first steps: its own steps count the warm-up before it."""
     t, y = sample(t, y)
-    if (np.diff(y) > tol).any():
+    if t.size < 5 or y[1] > y[0] + tol:
         return
     wave = _falling_wave(t, y, tol)
     if wave is None:
@@ -199,7 +199,7 @@ def _falling_wave(t: Values, y: Values, tol: float) -> tuple[float, float, float
     x, z = t[chosen] - t[0], y[chosen]
     for _ in range(6):
         speeds = [float(speed) for speed in np.linspace(low, high, 32)]
-        errors = [float(np.abs(_wave(x, z, speed)[0]).max()) for speed in speeds]
+        errors = _wave_errors(x, z, np.array(speeds)).tolist()
         best = min(best, *zip(errors, speeds, strict=True))
         width = (high - low) / 31
         low, high = max(best[1] - width, 1e-12), best[1] + width
@@ -210,6 +210,20 @@ def _falling_wave(t: Values, y: Values, tol: float) -> tuple[float, float, float
     size, phase = float(np.hypot(cosine, sine)), float(np.arctan2(sine, cosine)) / speed
     begin = float(t[0]) + phase
     return begin, begin + np.pi / speed, float(level) + size, float(level) - size
+
+
+def _wave_errors(t: Values, y: Values, speeds: Values) -> Values:
+    """The largest error of the best wave of each speed, by the normal equations."""
+    angles = np.outer(speeds, t)
+    cosines, sines = np.cos(angles), np.sin(angles)
+    cosines -= cosines.mean(axis=1, keepdims=True)
+    sines -= sines.mean(axis=1, keepdims=True)
+    rates = y - y.mean()
+    cc, ss = (cosines**2).sum(axis=1), (sines**2).sum(axis=1)
+    cs, cy, sy = (cosines * sines).sum(axis=1), cosines @ rates, sines @ rates
+    scale = np.maximum(cc * ss - cs**2, 1e-300)
+    a, b = (ss * cy - cs * sy) / scale, (cc * sy - cs * cy) / scale
+    return np.abs(a[:, None] * cosines + b[:, None] * sines - rates).max(axis=1)
 
 
 def _wave(t: Values, y: Values, speed: float) -> tuple[Values, Values]:

@@ -14,14 +14,15 @@ from lrtrack.fields import JSON
 from lrtrack.schedules.inference import levels
 from lrtrack.schedules.inference.pieces import Piece, Values, joined, merged
 from lrtrack.schedules.inference.polyline import piecewise
+from lrtrack.schedules.inference.rough import rise_and_decay
 from lrtrack.schedules.inference.search import chains
 from lrtrack.schedules.inference.texts import distance, shortest
 from lrtrack.schedules.schedule import CONSTANT, INFERRED, Schedule
 from lrtrack.schedules.spec import Stage, write
 
 #: How far a formula may be from the curve, as shares of its peak: first the error of 32-bit
-#: numbers, then what inexact rates need.
-_TIGHT, _LOOSE = 1e-6, 2.5e-4
+#: numbers, then what inexact rates need, then as far as straight lines.
+_TIGHT, _LOOSE, _ROUGH = 1e-6, 2.5e-4, 2.5e-3
 #: How far rates may be from a line that they are on, as a share of the tolerance.
 _FINE = 1e-4
 #: How far numbers in the text may be shortened, and how far straight lines may be from a curve.
@@ -75,26 +76,33 @@ def infer_schedule(lr: ArrayLike, step: ArrayLike | None = None) -> InferredSche
         tol = max(share * curve.peak, 2 * noise)
         near = max(_SHORTENED * curve.peak, tol)
         specs = []
-        for pieces in chains(curve.t, curve.y, tol, max(_FINE * tol, 2 * noise)):
+        for pieces in _chains(curve, share, tol, noise):
             for form in (pieces, merged(pieces, curve.peak), joined(pieces)):
                 spec = shortest(form, curve.t, curve.y, 4 * tol, near) if form else None
                 specs += [spec] if spec is not None else []
+        if share == _ROUGH:
+            specs += _lines(curve)
         if specs:
             return _result(curve, *min(specs, key=lambda spec: len(write(spec[0]))))
-    return _any_curve(curve)
+    raise AssertionError("straight lines describe any curve")
 
 
-def _any_curve(curve: _Curve) -> InferredSchedule:
+def _chains(curve: _Curve, share: float, tol: float, noise: float) -> list[list[Piece]]:
+    if share == _ROUGH:
+        return rise_and_decay(curve.t, curve.y, tol)
+    return chains(curve.t, curve.y, tol, max(_FINE * tol, 2 * noise))
+
+
+def _lines(curve: _Curve) -> list[tuple[list[Stage], float]]:
+    """Specs of straight lines, one of them at least."""
     tol = _LINES * curve.peak
     forms: list[Piece] = [piecewise(curve.t, curve.y, tol, curve.peak)]
     staircase = levels.reduced(curve.t, curve.y, tol)
     if staircase is not None:
         own, rates, interval = staircase
         forms.append(piecewise(own, rates, tol, curve.peak).at_intervals(interval))
-    found = [shortest([form], curve.t, curve.y, 2 * tol, 2 * tol) for form in forms]
-    return _result(
-        curve, *min((spec for spec in found if spec), key=lambda spec: len(write(spec[0])))
-    )
+    specs = (shortest([form], curve.t, curve.y, 2 * tol, 2 * tol) for form in forms)
+    return [spec for spec in specs if spec is not None]
 
 
 def _result(curve: _Curve, stages: Sequence[Stage], base: float) -> InferredSchedule:
@@ -177,6 +185,7 @@ class _Curve:
         if self.rounded:
             yield _TIGHT, self.rounded
         yield _LOOSE, self.single
+        yield _ROUGH, self.single
 
 
 def _whole(values: NDArray[np.float64]) -> bool:

@@ -88,7 +88,7 @@ def _stage(piece: Piece, base: float, digits: int) -> Stage:
     left = own - params.get(SKIP, 0) if isinstance(own, int) else None
     if piece.lasts is not None and left != piece.lasts / piece.interval:
         params[LASTS] = piece.lasts
-    if piece.interval > 1:
+    if piece.interval > 1 and name != CONSTANT:
         params[INTERVAL] = piece.interval
     return Stage(name, params)
 

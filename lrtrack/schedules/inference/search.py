@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from lrtrack.schedules.catalogue import SKIP
 from lrtrack.schedules.inference import cycles, levels, smooth
 from lrtrack.schedules.inference.pieces import Piece, Values
 from lrtrack.schedules.inference.texts import error_of
@@ -35,11 +36,13 @@ _DEEPEST, _FEWEST = 8, 4
 #: How many parts of a curve one search fits, which bounds its time; and for how many parts it
 #: counts to find out where a curve was cut.
 _BUDGET, _DEAR = 40, 4
+#: The number of records above which a search has half the budget.
+_LONG = 20_000
 #: The most steps between two records that are all tried as the end of a line.
 _BETWEEN = 16
 
 
-def chains(t: Values, y: Values, tol: float, fine: float) -> list[Chain]:
+def chains(t: Values, y: Values, tol: float, fine: float, *, depth: int = _DEEPEST) -> list[Chain]:
     """Chains of pieces that may describe a curve, a few at most.
 
     Args:
@@ -48,9 +51,11 @@ def chains(t: Values, y: Values, tol: float, fine: float) -> list[Chain]:
         tol: how far a piece may be from the curve.
         fine: how far a line may be from the curve to find out where it ends, because a smooth bend
             leaves it slowly.
+        depth: the most pieces; fewer than usual for the rest of a curve, in which no curve is cut.
     """
-    for cuts_curves in (False, True):
-        found = _Search(tol, fine, cuts_curves).chains(t, y, _DEEPEST)
+    for cuts_curves in (False, True) if depth == _DEEPEST else (False,):
+        budget = _BUDGET if t.size <= _LONG else _BUDGET // 2
+        found = _Search(tol, fine, cuts_curves, budget).chains(t, y, depth)
         if found:
             return found
     return []
@@ -62,13 +67,14 @@ class _Search:
     Args:
         tol, fine: as for `chains`.
         cuts_curves: whether a cosine, power or root may end early, which takes long to find out.
+        budget: how many parts of the curve it fits.
     """
 
-    def __init__(self, tol: float, fine: float, cuts_curves: bool) -> None:
+    def __init__(self, tol: float, fine: float, cuts_curves: bool, budget: int) -> None:
         self._tol = tol
         self._fine = fine
         self._cuts_curves = cuts_curves
-        self._budget = _BUDGET
+        self._budget = budget
 
     def chains(self, t: Values, y: Values, depth: int) -> list[Chain]:
         """Chains of at most `depth` pieces; empty if the budget is used up."""
@@ -107,10 +113,12 @@ class _Search:
         found: list[Chain] = []
         for step in _cuts(t, y, cut, start, slope):
             rest = int(np.searchsorted(t, step))
-            lead = _line(start, slope, step, float(y[0]))
-            if lead is not None and rest < t.size:
+            leads = [_line(start, slope, step, float(y[0]))]
+            if 1 < cut < t.size and y[cut - 1] > max(y[0], y[cut]) and step == t[cut]:
+                leads.append(_held(start, slope, int(t[cut - 1]), step))
+            if any(leads) and rest < t.size:
                 inner = self.chains(t[rest:] - step, y[rest:], depth - 1)
-                joined = ([lead, *pieces] for pieces in inner)
+                joined = ([lead, *pieces] for pieces in inner for lead in leads if lead)
                 found += [pieces for pieces in joined if close(pieces, t, y, self._tol)]
             if found and t[cut] - t[cut - 1] > 1:  # the likeliest of many
                 break
@@ -124,9 +132,12 @@ class _Search:
             return
         tail = Piece("constant", {"factor": float(np.median(y[begin:]))})
         for piece in self._whole(t[:begin], y[:begin], _CURVES):
-            own = piece.params.get("steps")
-            natural = isinstance(own, int) and t[begin - 1] < own <= t[begin]
-            yield [piece.until(own if natural and isinstance(own, int) else int(t[begin])), tail]
+            own, skip = piece.params.get("steps"), piece.params.get(SKIP, 0)
+            end = own - skip if isinstance(own, int) and isinstance(skip, int) else 0
+            if t[begin - 1] < end <= t[-1]:  # its natural end, near which it is almost constant
+                yield [piece.until(end), tail]
+            if not t[begin - 1] < end <= t[begin]:
+                yield [piece.until(int(t[begin])), tail]
 
     def _after_curve(self, t: Values, y: Values, depth: int) -> Iterator[Chain]:
         """Chains that begin with a curve which is cut by the next piece."""
@@ -149,6 +160,12 @@ def _line(start: float, slope: float, steps: int, level: float) -> Piece | None:
         return Piece("constant", {"factor": level}, lasts=steps)
     params = {"start": max(start, 0.0), "end": max(end, 0.0), "steps": steps}
     return Piece("linear", params, lasts=steps)
+
+
+def _held(start: float, slope: float, steps: int, lasts: int) -> Piece | None:
+    """A rise to the last record on its line, from which the next piece falls at once."""
+    rise = _line(start, slope, steps, start)
+    return None if rise is None else rise.until(lasts)
 
 
 def _cuts(t: Values, y: Values, cut: int, start: float, slope: float) -> list[int]:
