@@ -29,6 +29,8 @@ _FEW, _FIRST = 2_000, 100
 _STILL = 1e-9
 #: The parameter of a scheduler whose settings cannot be read: the text of its curve.
 _CURVE = "curve"
+#: Where in a stretch of one rate records are kept, at no regular distances, besides its ends.
+_INSIDE = (0.382, 0.618)
 
 
 class LiveSchedule:
@@ -151,7 +153,7 @@ class LiveSchedule:
         else:
             return np.empty(0, np.int64), np.empty(0)
         finite = np.isfinite(rates)
-        return steps[finite], rates[finite]
+        return _with_held_rates(*_without_repeats(steps[finite], rates[finite]))
 
     def _column(self, name: str) -> str:
         return f"{self._run.prefix}lr" + (f"/{name}" if name else "")
@@ -166,3 +168,18 @@ def _without_repeats(
     inner = (rates[1:-1] == rates[:-2]) & (rates[1:-1] == rates[2:])
     kept = np.concatenate([[True], ~inner, [True]])
     return steps[kept], rates[kept]
+
+
+def _with_held_rates(
+    steps: NDArray[np.int64], rates: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The records with some of those that `_without_repeats` left out.
+
+    Without them, a curve that leaves the rate and returns to it would fit as well.
+    """
+    (at,) = np.nonzero((np.diff(rates) == 0) & (np.diff(steps) > 2))
+    before, after = steps[at], steps[at + 1]
+    inside = [before + ((after - before) * share).astype(np.int64) for share in _INSIDE]
+    held = [before + 1, *inside, after - 1]
+    unique, first = np.unique(np.concatenate([steps, *held]), return_index=True)
+    return unique, np.concatenate([rates, *(rates[at] for _ in held)])[first]

@@ -223,7 +223,8 @@ def _wave_errors(t: Values, y: Values, speeds: Values) -> Values:
     cs, cy, sy = (cosines * sines).sum(axis=1), cosines @ rates, sines @ rates
     scale = np.maximum(cc * ss - cs**2, 1e-300)
     a, b = (ss * cy - cs * sy) / scale, (cc * sy - cs * cy) / scale
-    return np.abs(a[:, None] * cosines + b[:, None] * sines - rates).max(axis=1)
+    errors: Values = np.abs(a[:, None] * cosines + b[:, None] * sines - rates).max(axis=1)
+    return errors
 
 
 def _wave(t: Values, y: Values, speed: float) -> tuple[Values, Values]:

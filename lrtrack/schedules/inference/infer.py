@@ -16,7 +16,7 @@ from lrtrack.schedules.inference.pieces import Piece, Values, joined, merged
 from lrtrack.schedules.inference.polyline import piecewise
 from lrtrack.schedules.inference.rough import rise_and_decay
 from lrtrack.schedules.inference.search import chains
-from lrtrack.schedules.inference.texts import distance, shortest
+from lrtrack.schedules.inference.texts import distance, shortened, shortest
 from lrtrack.schedules.schedule import CONSTANT, INFERRED, Schedule
 from lrtrack.schedules.spec import Stage, write
 
@@ -83,7 +83,8 @@ def infer_schedule(lr: ArrayLike, step: ArrayLike | None = None) -> InferredSche
         if share == _ROUGH:
             specs += _lines(curve)
         if specs:
-            return _result(curve, *min(specs, key=lambda spec: len(write(spec[0]))))
+            stages, base = min(specs, key=lambda spec: len(write(spec[0])))
+            return _result(curve, shortened(stages, base, curve.t, curve.y, near), base)
     raise AssertionError("straight lines describe any curve")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,6 +42,25 @@ def distance(chain: Sequence[Stage], base: float, t: Values, y: Values) -> float
         return float("inf")
     largest = float(np.abs(values - y).max())
     return largest if np.isfinite(largest) else float("inf")
+
+
+def shortened(chain: list[Stage], base: float, t: Values, y: Values, near: float) -> list[Stage]:
+    """The chain with as few digits in each number as keep it within `near` of the curve."""
+    near = max(near, distance(chain, base, t, y))
+    for at, stage in enumerate(chain):
+        for name, value in stage.params.items():
+            if not isinstance(value, float):
+                continue
+            for digits in _DIGITS:
+                short = float(f"{value:.{digits}g}")
+                if short == value:
+                    break
+                plain = int(short) if short.is_integer() else short
+                stage = replace(chain[at], params={**chain[at].params, name: plain})
+                if distance([*chain[:at], stage, *chain[at + 1 :]], base, t, y) <= near:
+                    chain = [*chain[:at], stage, *chain[at + 1 :]]
+                    break
+    return chain
 
 
 def shortest(
