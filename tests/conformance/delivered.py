@@ -158,7 +158,7 @@ def labels_in_mlflow(runs: list[Any]) -> dict[str, str]:
 def labels_in_wandb(server: Any) -> dict[str, str]:
     """Returns the label of every run's schedule, from the config that describes it."""
     runs = {run.name: run.config["lrtrack"].get("scheduler") for run in server.runs(PLACE)}
-    return {name: Schedule.from_dict(data).label for name, data in runs.items() if data}
+    return {name: Schedule.from_spec(data["spec"]).label for name, data in runs.items() if data}
 
 
 def journals() -> dict[str, History]:

@@ -75,7 +75,7 @@ def timm(truth: Truth, scheduler: Any, optimizer: Any, tracked: Any, task: Task)
             scheduler.step(epoch + 1)
 
 
-@case("public loop: timm", needs="timm")
+@case("public loop: timm", needs="timm", trackers=LOCAL)
 def timm_declared(truth: Truth) -> None:
     """A cosine with warm-up, per epoch, whose scheduler is given."""
     truth.schedule = (

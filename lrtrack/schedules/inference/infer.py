@@ -33,6 +33,10 @@ _NOTHING, _SMALLEST = 1e-30, 1e-300
 _MANY = 16
 
 
+#: Stages, the initial learning rate, and how far shortened numbers may be from the curve.
+_Spec = tuple[list[Stage], float, float]
+
+
 @dataclass(frozen=True)
 class InferredSchedule:
     """A schedule that describes recorded learning rates.
@@ -72,20 +76,24 @@ def infer_schedule(lr: ArrayLike, step: ArrayLike | None = None) -> InferredSche
     curve = _Curve.of(lr, step)
     if float(np.ptp(curve.y)) <= 2 * max(1e-12 * curve.peak, curve.single):
         return _result(curve, [Stage(CONSTANT)], float(curve.y[0]))
+    specs: list[_Spec] = []
     for share, noise in curve.tolerances:
-        tol = max(share * curve.peak, 2 * noise)
-        near = max(_SHORTENED * curve.peak, tol)
-        specs = []
-        for pieces in _chains(curve, share, tol, noise):
-            for form in (pieces, merged(pieces, curve.peak), joined(pieces)):
-                spec = shortest(form, curve.t, curve.y, 4 * tol, near) if form else None
-                specs += [spec] if spec is not None else []
-        if share == _ROUGH:
-            specs += _lines(curve)
-        if specs:
-            stages, base = min(specs, key=lambda spec: len(write(spec[0])))
-            return _result(curve, shortened(stages, base, curve.t, curve.y, near), base)
-    raise AssertionError("straight lines describe any curve")
+        specs += _specs(curve, share, noise)
+        if specs and (noise or not curve.rounded):  # rounding may explain more than exact rates
+            break
+    stages, base, near = min(specs, key=lambda spec: len(write(spec[0])))
+    return _result(curve, shortened(stages, base, curve.t, curve.y, near), base)
+
+
+def _specs(curve: _Curve, share: float, noise: float) -> list[_Spec]:
+    tol = max(share * curve.peak, 2 * noise)
+    near = max(_SHORTENED * curve.peak, tol)
+    specs = []
+    for pieces in _chains(curve, share, tol, noise):
+        for form in (pieces, merged(pieces, curve.peak), joined(pieces)):
+            specs += [shortest(form, curve.t, curve.y, 4 * tol, near) if form else None]
+    specs += _lines(curve) if share == _ROUGH else []
+    return [(*spec, near) for spec in specs if spec is not None]
 
 
 def _chains(curve: _Curve, share: float, tol: float, noise: float) -> list[list[Piece]]:
@@ -185,8 +193,8 @@ class _Curve:
         yield _TIGHT, self.single
         if self.rounded:
             yield _TIGHT, self.rounded
-        yield _LOOSE, self.single
-        yield _ROUGH, self.single
+        yield _LOOSE, self.rounded or self.single
+        yield _ROUGH, self.rounded or self.single
 
 
 def _whole(values: NDArray[np.float64]) -> bool:

@@ -77,6 +77,8 @@ def _stage(piece: Piece, base: float, digits: int) -> Stage:
             value = _factor(value)
         params[key] = _rounded(value, digits)
     name = piece.kind
+    if name == "linear" and params["start"] == params["end"]:
+        name, params = CONSTANT, {"factor": params["start"]}
     if name == "linear" and params["end"] == 1 and params["start"] != 1:
         name = "warmup"
         del params["end"]

@@ -57,4 +57,6 @@ def _rise(t: Values, y: Values, end: float, highest: float) -> Piece:
         (round(last), round(end)) if start + slope * end > highest else (round(end),) * 2
     )
     level = min(highest, start + slope * length)
+    if level == start:
+        return Piece("constant", {"factor": level}, lasts=round(end))
     return Piece("linear", {"start": start, "end": level, "steps": length}, lasts=lasts)

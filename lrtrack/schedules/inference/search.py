@@ -38,6 +38,8 @@ _DEEPEST, _FEWEST = 8, 4
 _BUDGET, _DEAR = 40, 4
 #: The number of records above which a search has half the budget.
 _LONG = 20_000
+#: The most drops of a schedule that is not searched for a shorter one.
+_DROPS = 12
 #: The most steps between two records that are all tried as the end of a line.
 _BETWEEN = 16
 
@@ -90,9 +92,14 @@ class _Search:
             inner = self.chains(own, rates, depth)
             held = ([piece.at_intervals(interval) for piece in pieces] for pieces in inner)
             found += [pieces for pieces in held if close(pieces, t, y, self._tol)]
-        if found or depth <= 1:
+        if any(map(_is_short, found)) or depth <= 1:
             return found
+        return found + self._divided(t, y, depth)
+
+    def _divided(self, t: Values, y: Values, depth: int) -> list[Chain]:
+        """Chains of at least two pieces."""
         cut = smooth.line_length(t, y, self._fine)
+        found: list[Chain] = []
         if self._cuts_curves and cut < _FEWEST:
             found = list(self._after_curve(t, y, depth))
         found = found or [*self._after_line(t, y, cut, depth), *self._before_tail(t, y)]
@@ -108,13 +115,16 @@ class _Search:
         """Chains that begin with a line or a constant rate, on which `cut` records are."""
         if cut >= t.size or (depth < _DEEPEST and cut < _FEWEST and np.ptp(y[:cut]) > 0):
             return []
+        equal = int(np.argmax(y != y[0]))
+        if cut < 2 * equal and equal >= _FEWEST:  # with rounded rates, the line leads past its end
+            cut = equal
         slope = float((y[cut - 1] - y[0]) / (t[cut - 1] - t[0])) if cut > 1 else 0.0
         start = float(y[0] - slope * t[0])
         found: list[Chain] = []
         for step in _cuts(t, y, cut, start, slope):
             rest = int(np.searchsorted(t, step))
             leads = [_line(start, slope, step, float(y[0]))]
-            if 1 < cut < t.size and y[cut - 1] > max(y[0], y[cut]) and step == t[cut]:
+            if 1 < cut < t.size and y[cut - 1] > max(y[0], y[cut]) and step > t[cut - 1]:
                 leads.append(_held(start, slope, int(t[cut - 1]), step))
             if any(leads) and rest < t.size:
                 inner = self.chains(t[rest:] - step, y[rest:], depth - 1)
@@ -150,6 +160,12 @@ class _Search:
                 begin = int(t[size])
                 for pieces in self.chains(t[size:] - begin, y[size:], depth - 1):
                     yield [piece.until(begin), *pieces]
+
+
+def _is_short(pieces: Chain) -> bool:
+    """Whether no piece lists so many drops that they may be a curve."""
+    lists = (piece.params.get("milestones") for piece in pieces)
+    return not any(isinstance(drops, list) and len(drops) > _DROPS for drops in lists)
 
 
 def _line(start: float, slope: float, steps: int, level: float) -> Piece | None:
