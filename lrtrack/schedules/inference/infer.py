@@ -78,11 +78,17 @@ def infer_schedule(lr: ArrayLike, step: ArrayLike | None = None) -> InferredSche
         return _result(curve, [Stage(CONSTANT)], float(curve.y[0]))
     specs: list[_Spec] = []
     for share, noise in curve.tolerances:
-        specs += _specs(curve, share, noise)
-        if specs and (noise or not curve.rounded):  # rounding may explain more than exact rates
+        # rounding explains rates that exact formulas describe if it needs fewer pieces
+        most = len(min(specs, key=_length)[0]) if specs else np.inf
+        specs += [spec for spec in _specs(curve, share, noise) if len(spec[0]) < most]
+        if specs and (noise or not curve.rounded):
             break
-    stages, base, near = min(specs, key=lambda spec: len(write(spec[0])))
+    stages, base, near = min(specs, key=_length)
     return _result(curve, shortened(stages, base, curve.t, curve.y, near), base)
+
+
+def _length(spec: _Spec) -> int:
+    return len(write(spec[0]))
 
 
 def _specs(curve: _Curve, share: float, noise: float) -> list[_Spec]:
