@@ -31,6 +31,8 @@ _FEW, _FIRST = 2_000, 100
 _STILL = 1e-9
 #: The parameter of a scheduler whose settings cannot be read: the text of its curve.
 _CURVE = "curve"
+#: Where in a stretch of one rate records are kept, at no regular distances, besides its ends.
+_INSIDE = (0.382, 0.618)
 
 
 class LiveSchedule:
@@ -145,7 +147,7 @@ class LiveSchedule:
         return side_by_side({**constant, **parts_of(self._run.schedule), **found})
 
     def _inferred(self, name: str, table: pa.Table | None, most: int) -> Schedule | None:
-        steps, rates = self._curve(name, table)
+        steps, rates = _with_held_rates(*_without_repeats(*self._curve(name, table)))
         if not rates.size or np.ptp(rates) <= _STILL * rates.max():
             return None
         stride = -(-rates.size // most)
@@ -177,3 +179,29 @@ class LiveSchedule:
 def _takes_fractions(scheduler: Any) -> bool:
     """Whether a scheduler's `step()` takes fractions of an epoch, as torch documents it of one."""
     return any(isinstance(part, CosineAnnealingWarmRestarts) for part in nested(scheduler))
+
+
+def _without_repeats(
+    steps: NDArray[np.int64], rates: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The records without those between two of the same rate."""
+    if rates.size < 3:
+        return steps, rates
+    inner = (rates[1:-1] == rates[:-2]) & (rates[1:-1] == rates[2:])
+    kept = np.concatenate([[True], ~inner, [True]])
+    return steps[kept], rates[kept]
+
+
+def _with_held_rates(
+    steps: NDArray[np.int64], rates: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The records with some of those that `_without_repeats` left out.
+
+    Without them, a curve that leaves the rate and returns to it would fit as well.
+    """
+    (at,) = np.nonzero((np.diff(rates) == 0) & (np.diff(steps) > 2))
+    before, after = steps[at], steps[at + 1]
+    inside = [before + ((after - before) * share).astype(np.int64) for share in _INSIDE]
+    held = [before + 1, *inside, after - 1]
+    unique, first = np.unique(np.concatenate([steps, *held]), return_index=True)
+    return unique, np.concatenate([rates, *(rates[at] for _ in held)])[first]

@@ -48,6 +48,8 @@ LINKS = st.one_of(
     kind("warmup", steps=STEPS, start=st.just(0)),
     kind("cosine", steps=STEPS, interval=STEPS),
     kind("step", steps=STEPS, interval=STEPS, lasts=STEPS),
+    kind("cosine", steps=STEPS, skip=STEPS, lasts=STEPS),
+    kind("wsd", steps=STEPS, warmup=st.floats(0, 0.5), decay=st.floats(0, 0.5), skip=STEPS),
     kind("one_minus_sqrt", steps=STEPS, end=PART),
     kind(
         "piecewise",

@@ -173,6 +173,20 @@ def test_the_schedule_is_known_while_the_training_runs() -> None:
     assert reports == [(200, "≈ step(gamma=0.5, steps=80)")]
 
 
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_a_long_constant_rate_is_no_gap(rows) -> None:
+    """A stretch of one rate counts, although few of its records are kept, however they arrive."""
+    lr = np.array([0.1 * min(1, (step + 1) / 20, (200 - step) / 60) for step in range(200)])
+    run = Run("id", "name", lrtrack.Schedule("constant"), {})
+    live = LiveSchedule(run, SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1), None)
+    for first in range(0, 200, rows):
+        live.add(np.arange(first, min(first + rows, 200)), {"lr": (lr[first : first + rows], None)})
+    schedule = live.at_end(None)
+
+    assert schedule is not None
+    assert schedule.label == "≈ wsd(decay=60, start=0.05, steps=200, warmup=19)"
+
+
 def test_a_killed_run_has_the_schedule_that_was_clear() -> None:
     """A journal without an end has the schedule that its rates showed while it was written."""
     schedule = infer_schedule([halving(step) for step in range(40)]).schedule
