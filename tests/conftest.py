@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import math
 import os
 import sys
 from pathlib import Path
@@ -24,6 +23,7 @@ for _name in ("wandb_loopback", "postgres", "fixtures"):
     sys.modules[_name] = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules[_name])
 loopback = importlib.import_module("wandb_loopback.plugin").loopback
+longest_first = importlib.import_module("fixtures.order").longest_first
 
 # A busy machine may take any time for an example.
 hypothesis.settings.register_profile("lrtrack", deadline=None)
@@ -33,16 +33,20 @@ pytest_plugins = ["fixtures.isolation", "fixtures.servers", "fixtures.programs"]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Uses 1.5 times as many workers as processors, because many tests wait for servers."""
-    return math.ceil(1.5 * (os.cpu_count() or 1))
+    """Uses twice as many workers as processors, because many tests wait for servers."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips tests marked `soak` in runs of the whole suite; `tox -e soak` runs them all."""
+    """Skips tests marked `soak` in runs of the whole suite, and puts the longest files first.
+
+    `tox -e soak` runs all tests.
+    """
     if os.environ.get("LRTRACK_SOAK", "") != "1" and len({item.path for item in items}) > 20:
         for item in items:
             if item.get_closest_marker("soak") is not None:
                 item.add_marker(pytest.mark.skip(reason="takes long: tox -e soak"))
+    items[:] = longest_first(items)
 
 
 _CONFORMANCE = "test_conformance.py::test_what_arrives"
