@@ -12,6 +12,11 @@ from typing import Any
 import hypothesis
 import pytest
 
+# Before torch is imported, and for every program that a test starts. The networks of the tests are
+# so small that a second thread only waits for the first, at full load: with several workers, that
+# took ten times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # Packages beside the tests, which pytest imports one by one.
 for _name in ("wandb_loopback", "postgres", "fixtures"):
     _folder = Path(__file__).parent / _name
