@@ -164,6 +164,8 @@ def _wsd(stage: Stage, params: dict[str, Any]) -> list[Part]:
             params["total_steps"] = sum(fixed)
     total = _total(stage, params)
     first, last = _share(warmup, total), _share(decay, total)
+    if Length.is_share(warmup) and Length.is_share(decay) and warmup + decay <= 1:
+        last = min(last, total - first)  # two halves of 3 steps would be 4
     middle = total - first - last
     if stable is not None and _share(stable, total) != middle:
         raise stage.wrong(
