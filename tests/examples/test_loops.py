@@ -58,6 +58,22 @@ def test_accumulation_and_mixed_precision(histories) -> None:
     assert norms == pytest.approx(np.minimum(before, 1.0), rel=1e-4)
 
 
+def test_rates_by_hand(histories) -> None:
+    """Two schedules that no scheduler object names are two schedules of three runs each."""
+    done = run("rates_by_hand.py")
+    runs = [(history.run.schedule.label, history.run.seed) for history in histories("by-hand")]
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(runs) == [
+        (f"≈ {text}", seed)
+        for text in (
+            "warmup(lasts=20, start=0.05, steps=19) → cosine(steps=180)",
+            "warmup(lasts=20, start=0.05, steps=19) → linear(end=0, start=1, steps=180)",
+        )
+        for seed in range(3)
+    ]
+
+
 def test_gan(histories) -> None:
     """Both optimizers' metrics are in one run, the user's own, each under its prefix."""
     done = run("gan.py")

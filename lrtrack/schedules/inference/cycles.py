@@ -133,8 +133,10 @@ def _two_phases(t: Values, y: Values, top: int, tol: float) -> Iterator[Piece]:
         high = float(y[0] + rise * peak)
         usual = float(y[0]) / _LAST
         end = peak + (high - usual) / -fall if fall < 0 else 0.0
-        yield _one_cycle(high, end + 1, peak, float(y[0]), usual, linear=True)
-        yield _one_cycle(high, float(t[-1]) + 1, peak, float(y[0]), float(y[-1]), linear=True)
+        cycle = _one_cycle(high, end + 1, peak, float(y[0]), usual, linear=True)
+        # With other divisors it is what most call a warm-up and a linear decay.
+        if not {"div_factor", "final_div_factor"} & cycle.params.keys():
+            yield cycle
 
 
 def _three_phases(t: Values, y: Values, top: int, tol: float) -> Iterator[Piece]:

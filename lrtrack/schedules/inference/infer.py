@@ -29,6 +29,8 @@ _FINE = 1e-4
 _SHORTENED, _LINES = 1e-4, 4e-3
 #: Rates that are no part of the curve, as a share of its peak, and of any curve.
 _NOTHING, _SMALLEST = 1e-30, 1e-300
+#: How much shorter a text must be whose peak lies above all rates, between two steps.
+_UNUSED = 12
 #: A curve with fewer different rates is not searched for rounding, which its levels would imitate.
 _MANY = 16
 
@@ -79,16 +81,12 @@ def infer_schedule(lr: ArrayLike, step: ArrayLike | None = None) -> InferredSche
     specs: list[_Spec] = []
     for share, noise in curve.tolerances:
         # rounding explains rates that exact formulas describe if it needs fewer pieces
-        most = len(min(specs, key=_length)[0]) if specs else np.inf
+        most = len(min(specs, key=curve.length)[0]) if specs else np.inf
         specs += [spec for spec in _specs(curve, share, noise) if len(spec[0]) < most]
         if specs and (noise or not curve.rounded):
             break
-    stages, base, near = min(specs, key=_length)
+    stages, base, near = min(specs, key=curve.length)
     return _result(curve, shortened(stages, base, curve.t, curve.y, near), base)
-
-
-def _length(spec: _Spec) -> int:
-    return len(write(spec[0]))
 
 
 def _specs(curve: _Curve, share: float, noise: float) -> list[_Spec]:
@@ -189,6 +187,11 @@ class _Curve:
             if _whole(values * 10.0**decimals):
                 return float(0.5 * 10.0**-decimals)
         return 0.0
+
+    def length(self, spec: _Spec) -> int:
+        """The length of a text, more where its initial rate is one that no step has used."""
+        stages, base, _ = spec
+        return len(write(stages)) + (_UNUSED if base > self.peak * (1 + _LOOSE) else 0)
 
     @property
     def tolerances(self) -> Iterator[tuple[float, float]]:

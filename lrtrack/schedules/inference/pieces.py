@@ -131,6 +131,8 @@ def merged(pieces: Sequence[Piece], peak: float) -> list[Piece] | None:
     if not _same(flat.params.get("factor"), base):
         return None
     stable = (flat.lasts or 0) // interval
+    if stable < 2:  # a peak that is used twice, as in `(step + 1) / warmup`
+        return None
     params: dict[str, JSON]
     if last.kind == "cosine" and len(before) == 1:
         low = {key: last.params[key] for key in ("min_lr",) if key in last.params}
