@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import math
 import os
 import sys
 from pathlib import Path
@@ -12,6 +11,11 @@ from typing import Any
 
 import hypothesis
 import pytest
+
+# Before torch is imported, and for every program that a test starts. The networks of the tests are
+# so small that a second thread only waits for the first, at full load: with several workers, that
+# took ten times as long.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # Packages beside the tests, which pytest imports one by one.
 for _name in ("wandb_loopback", "postgres", "fixtures"):
@@ -24,6 +28,7 @@ for _name in ("wandb_loopback", "postgres", "fixtures"):
     sys.modules[_name] = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules[_name])
 loopback = importlib.import_module("wandb_loopback.plugin").loopback
+longest_first = importlib.import_module("fixtures.order").longest_first
 
 # A busy machine may take any time for an example.
 hypothesis.settings.register_profile("lrtrack", deadline=None)
@@ -33,16 +38,20 @@ pytest_plugins = ["fixtures.isolation", "fixtures.servers", "fixtures.programs"]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Uses 1.5 times as many workers as processors, because many tests wait for servers."""
-    return math.ceil(1.5 * (os.cpu_count() or 1))
+    """Uses twice as many workers as processors, because many tests wait for servers."""
+    return 2 * (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips tests marked `soak` in runs of the whole suite; `tox -e soak` runs them all."""
+    """Skips tests marked `soak` in runs of the whole suite, and puts the longest files first.
+
+    `tox -e soak` runs all tests.
+    """
     if os.environ.get("LRTRACK_SOAK", "") != "1" and len({item.path for item in items}) > 20:
         for item in items:
             if item.get_closest_marker("soak") is not None:
                 item.add_marker(pytest.mark.skip(reason="takes long: tox -e soak"))
+    items[:] = longest_first(items)
 
 
 _CONFORMANCE = "test_conformance.py::test_what_arrives"

@@ -11,8 +11,9 @@ Frameworks whose schedulers are not stepped by torch's `step()` register them in
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from types import FunctionType, MethodType
@@ -35,6 +36,7 @@ from lrtrack.capture.function_settings import (
     Reading,
     settings_of,
 )
+from lrtrack.capture.optimizers import numbered
 from lrtrack.capture.safe_access import (
     MISSING,
     lookup,
@@ -44,7 +46,7 @@ from lrtrack.capture.safe_access import (
     stored,
 )
 from lrtrack.fields import JSON
-from lrtrack.schedules import CONSTANT, Schedule
+from lrtrack.schedules import CONSTANT, Schedule, side_by_side
 
 #: Attributes in which schedulers keep the scheduler that they wrap.
 INNER = ("scheduler", "lr_scheduler")
@@ -64,7 +66,9 @@ def describe(scheduler: Any) -> Schedule:
     Args:
         scheduler: any scheduler of torch, including nested ones and subclasses; a wrapper with a
             scheduler in `.scheduler`; any object with public attributes; None for a constant
-            schedule; or a `Schedule`, which is returned unchanged.
+            schedule; a `Schedule`, which is returned unchanged; or the schedulers of several
+            optimizers, as `track()` takes them: a list, a mapping, or an object with a list in
+            `.schedulers`.
 
     Returns:
         A `Schedule` with the constructor's parameter names and the values given, or torch's
@@ -78,10 +82,39 @@ def describe(scheduler: Any) -> Schedule:
         return Schedule(CONSTANT)
     if issubclass(type(scheduler), Schedule):
         return scheduler  # type: ignore[no-any-return]
+    with contextlib.suppress(Exception):  # a list with unusual special methods
+        listed = issubclass(type(scheduler), Mapping | list | tuple)
+        several = scheduler if listed else _held(scheduler)
+        if len(several):
+            return _side_by_side(several)
     schedule = Schedule.from_dict(_described(scheduler, (), Reading()))
     if schedule.name == "ConstantLR" and schedule.params.get("factor") == 1:
         return Schedule(CONSTANT)  # how the spec `constant` is built
     return schedule
+
+
+def _held(container: Any) -> list[Any] | tuple[Any, ...] | Mapping[Any, Any]:
+    """Return the schedulers in a container, if they are those of several optimizers."""
+    inside = stored(container, "schedulers")
+    if not issubclass(type(inside), Mapping | list | tuple):
+        return ()
+    parts = list(inside.values()) if isinstance(inside, Mapping) else list(inside)
+    optimizers = {id(_optimizer_of(part)) for part in parts if is_scheduler(part)}
+    return inside if len(optimizers) > 1 and all(map(is_scheduler, parts)) else ()
+
+
+def _side_by_side(schedulers: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> Schedule:
+    """Describe the schedulers of several optimizers, under the names that their run has."""
+    if isinstance(schedulers, Mapping):
+        own = {str(name): describe(scheduler) for name, scheduler in schedulers.items()}
+    elif len(schedulers) == 1:
+        return describe(schedulers[0])
+    else:
+        kinds = [type(_optimizer_of(scheduler)).__name__ for scheduler in schedulers]
+        unknown = type(MISSING).__name__
+        names = [str(at) if kind == unknown else kind for at, kind in enumerate(kinds, 1)]
+        own = dict(zip(numbered(names), map(describe, schedulers), strict=True))
+    return side_by_side(own)
 
 
 def opaque(scheduler: Any) -> bool:
@@ -134,13 +167,7 @@ def _unwrapped(scheduler: Any) -> Any:
 def _rates(scheduler: Any) -> tuple[float, ...]:
     """Return the initial learning rates of a scheduler's optimizer."""
     try:
-        optimizer = next(
-            own for name in OPTIMIZER if (own := stored(scheduler, name)) is not MISSING
-        )
-        for _ in range(_DEPTH):  # opens wrappers
-            if stored(optimizer, "param_groups") is not MISSING:
-                break
-            optimizer = stored(optimizer, "optimizer")
+        optimizer = _optimizer_of(scheduler)
         groups = stored(optimizer, "param_groups")
         values = [group["initial_lr"] for group in groups if "initial_lr" in group]
         defaults = stored(optimizer, "defaults")
@@ -148,6 +175,17 @@ def _rates(scheduler: Any) -> tuple[float, ...]:
         return tuple(map(number, values))
     except Exception:  # not an optimizer of torch
         return ()
+
+
+def _optimizer_of(scheduler: Any) -> Any:
+    """Return the optimizer that a scheduler moves; MISSING if it has none."""
+    owned = (stored(_unwrapped(scheduler), name) for name in OPTIMIZER)
+    optimizer = next((own for own in owned if own is not MISSING), MISSING)
+    for _ in range(_DEPTH):  # opens wrappers
+        if optimizer is MISSING or stored(optimizer, "param_groups") is not MISSING:
+            break
+        optimizer = stored(optimizer, "optimizer")
+    return optimizer
 
 
 def _inner(value: Any, outer: tuple[int, ...], reading: Reading) -> JSON:

@@ -6,7 +6,6 @@ They come as a list, as a mapping of names, or as a container: an object that ha
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,13 @@ from typing import Any
 import torch
 
 from lrtrack.capture.describe import describe
-from lrtrack.capture.optimizers import describe_optimizer, describe_together, has_hooks, unwrap
+from lrtrack.capture.optimizers import (
+    describe_optimizer,
+    describe_together,
+    has_hooks,
+    numbered,
+    unwrap,
+)
 from lrtrack.capture.ownership import foreign, optimizers_of
 from lrtrack.errors import UsageError
 from lrtrack.schedules import Schedule, side_by_side
@@ -96,7 +101,7 @@ def ensemble_of(optimizer: Any, scheduler: Any = None) -> Ensemble:
         return Ensemble((Part("", *leaves[0][1:]),), ())
     if len(leaves) > MOST and not all(name for name, _, _ in leaves):
         return Ensemble(tuple(Part("", *leaf[1:]) for leaf in leaves), tuple(containers))
-    names = _names([name or type(own).__name__ for name, own, _ in leaves])
+    names = numbered([name or type(own).__name__ for name, own, _ in leaves])
     parts = (Part(name, *leaf[1:]) for name, leaf in zip(names, leaves, strict=True))
     return Ensemble(tuple(parts), tuple(containers))
 
@@ -155,16 +160,6 @@ def _key(key: Any) -> str:
             'choose names such as {"muon": …, "adamw": …}.'
         )
     return key
-
-
-def _names(names: Sequence[str]) -> list[str]:
-    """Number names that repeat: `Adam_1`, `Adam_2`."""
-    often, used = Counter(names), Counter[str]()
-    unique: list[str] = []
-    for name in names:
-        used[name] += 1
-        unique.append(f"{name}_{used[name]}" if often[name] > 1 else name)
-    return unique
 
 
 def _matched(optimizers: Sequence[Any], keys: Sequence[str] | None, scheduler: Any) -> list[Any]:

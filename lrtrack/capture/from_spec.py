@@ -15,12 +15,12 @@ from lrtrack.capture.inverse_sqrt import InverseSqrtLR
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.own_schedulers import (
     ConstantLR,
-    IntervalLR,
     LinearLR,
     OneMinusSqrtLR,
     PiecewiseLR,
 )
 from lrtrack.capture.time_decay import TimeDecayLR
+from lrtrack.capture.wrapping_schedulers import IntervalLR, SkipLR
 from lrtrack.errors import UsageError
 from lrtrack.schedules import CONSTANT, Schedule, spec_of
 from lrtrack.schedules.catalogue import KINDS, checked, group_of, open_params, stages_of
@@ -155,6 +155,7 @@ def _one(
     cls = _class_of(kind.cls, params)
     try:
         built: lr_scheduler.LRScheduler = cls(optimizer, **params, **timed)
+        built = SkipLR(optimizer, built, part.skip) if part.skip else built
         return built if part.interval == 1 else IntervalLR(optimizer, built, part.interval)
     except (TypeError, ValueError, ArithmeticError) as error:
         who = "torch" if cls.__module__.startswith("torch") else kind.cls

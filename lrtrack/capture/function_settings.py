@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from lrtrack.capture.bytecode import Use, changed_by, changing, code_of, names_used, use_of
+from lrtrack.capture.given_rates import as_given
 from lrtrack.capture.rebinding import rebound, rebound_global
 from lrtrack.capture.safe_access import MISSING, instance_values, plain_value, stored
 
@@ -99,7 +100,8 @@ def _of_partial(function: Any, reading: Reading) -> Settings:
             _kept(value, None, reading)  # only notes it: the text shows its class
     named = {
         name: value
-        for name, value in function.keywords.items()
+        for key, kept in function.keywords.items()
+        for name, value in [as_given(key, kept, reading.rates)]
         if not is_optimizers(name, value, reading)
     }
     others = {k: v for k, v in inner.named.items() if k not in function.keywords}

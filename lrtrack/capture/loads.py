@@ -8,20 +8,22 @@ known, in this order, from
 - the scheduler, by the step at which it had the loaded count before.
 
 Nothing is abandoned before the next optimizer step: many trainings end by loading their best
-checkpoint, only to evaluate it.
+checkpoint, only to evaluate it. Nor is anything where the loaded state is that of before the first
+step: restarts reset their optimizer and scheduler so, and keep the weights. Only the user can say
+by `TrackedRun.load_state_dict` that such a training begins again.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Protocol
 
 import torch
 
 from lrtrack.capture import torch_patches
 from lrtrack.capture.observations import Stepping
-from lrtrack.capture.pace import Pace
+from lrtrack.capture.pace import Pace, segments_from
 from lrtrack.capture.thread_state import current_notes
 
 #: Called before a step that follows a load, with the step that is about to be made, the last step
@@ -51,6 +53,8 @@ class Loads:
         pace: which count the scheduler had at which step.
         offset: the optimizer's own count minus the run's number of steps.
         on_return: see `OnReturn`.
+        on_load: called after something was loaded.
+        position: the step with which the loaded state continues; None if nothing tells.
 
     Args:
         capture: counts the steps.
@@ -61,6 +65,8 @@ class Loads:
         self.pace = Pace()
         self.offset = 0
         self.on_return: OnReturn = lambda step, last, named: None
+        self.on_load: Callable[[], None] = lambda: None
+        self.position: int | None = None
         self._capture = capture
         self._optimizer = optimizer
         self._loaded: set[str] = set()
@@ -72,6 +78,25 @@ class Loads:
     def is_loaded(self) -> bool:
         """Whether something was loaded since the last step."""
         return self._capture.stepping.at is _LOADED
+
+    @property
+    def last(self) -> int:
+        """The last step before something was loaded."""
+        return self._step
+
+    def restore(self, stored: Mapping[str, Any], last: int, *, same: bool) -> None:
+        """Take over what an earlier process has stored of the same run.
+
+        Args:
+            stored: the result of `stored`, from a journal.
+            last: the last step that the journal holds.
+            same: whether the schedule is the same; otherwise its counts are of another one.
+        """
+        if type(offset := stored.get("offset")) is int:
+            self.offset = offset
+        if same:
+            self.pace = Pace(segments_from(stored.get("segments")))
+            self.pace.extend(last)
 
     def attach(self) -> None:
         """Begin to observe; the capture knows its step by now."""
@@ -114,21 +139,33 @@ class Loads:
         Args:
             last: the last recorded step of the run.
         """
+        position = self.found()
+        if position is None:
+            return
+        if last < 0 and optimizer_count(self._optimizer):  # the run's records are elsewhere
+            last = position
+        if position <= last:
+            self.accept(position, last)
+
+    def found(self) -> int | None:
+        """The step with which a state continues that was loaded before the block, if one was."""
         stepping = self._capture.stepping
         count = optimizer_count(self._optimizer)
-        position = None
         if count:
-            position = max(count - self.offset, 0)
-            if last < 0:  # the run's records are elsewhere
-                last = position
-        elif count is None and stepping.at:
-            position = self.pace.step_of(stepping.at)
-            # An optimizer that has stepped in this process may be in the middle of that count.
-            if getattr(self._optimizer, "_opt_called", False) and self._is_latest(stepping.at):
-                position = None
-        if position is not None and position <= last:
-            self._step, self._count, self._loaded = last, None, {_OPTIMIZER}
-            self._arm(position - 1)
+            counted_here = _counted_here(self._optimizer, count)
+            return None if counted_here else max(count - self.offset, 0)
+        if count is not None or not stepping.at:
+            return None
+        # An optimizer that has stepped in this process may be in the middle of that count.
+        if getattr(self._optimizer, "_opt_called", False) and self._is_latest(stepping.at):
+            return None
+        return self.pace.step_of(stepping.at)
+
+    def accept(self, position: int, last: int) -> None:
+        """Continue with the step `position` before `attach`; `last` is the last recorded one."""
+        self._step, self._count, self._loaded = last, None, {_OPTIMIZER}
+        self.position = position
+        self._arm(position - 1)
 
     def settle(self) -> None:
         """Begin the step after a load."""
@@ -182,23 +219,22 @@ class Loads:
         if _NAMED in self._loaded:
             self._arm(self._capture.step)
             return
-        position = self._position()
+        self.position = position = self._position()
         is_earlier = position is not None and position <= self._step
         self._arm(position - 1 if is_earlier and position is not None else self._step)
+        self.on_load()
 
     def _position(self) -> int | None:
-        """The step after the loaded ones; None if nothing tells."""
+        """The step after the loaded ones; None if nothing tells, or if it is the very first."""
         count = optimizer_count(self._optimizer)
         if count is not None:
             # Steps that were not seen, or that had no gradients, may have moved one against the
             # other. In doubt, the later step abandons less.
             now = self.offset if self._count is None else self._count - (self._step + 1)
-            return max(count - min(now, self.offset), 0)
+            return max(count - min(now, self.offset), 0) or None
         at = self._capture.stepping.position
-        if _SCHEDULER not in self._loaded or at is None:
+        if _SCHEDULER not in self._loaded or at is None or at <= 0:
             return None
-        if _OPTIMIZER not in self._loaded and at <= 0:
-            return None  # a schedule that begins again
         return self.pace.step_of(at)
 
     def _rest(self, step: int) -> None:
@@ -221,6 +257,21 @@ class Loads:
         if self._capture.stepping.at is _LOADED:
             self._capture.stepping.at = self._at
         self._loaded = set()
+        self.position = None
+
+
+def _counted_here(optimizer: torch.optim.Optimizer, count: int) -> bool:
+    """Whether an optimizer has made all its steps in this process, and was not loaded.
+
+    torch numbers the versions of a tensor that is written in place, as Adam's counters are. Those
+    of a loaded tensor begin anew.
+    """
+    try:
+        states = [state.get("step") for state in optimizer.state.values()]
+        versions = [own._version for own in states if isinstance(own, torch.Tensor)]
+    except Exception:  # an optimizer that keeps something else there, or in inference mode
+        return False
+    return bool(versions) and min(versions) >= count
 
 
 def optimizer_count(optimizer: torch.optim.Optimizer) -> int | None:

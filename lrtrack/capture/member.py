@@ -12,6 +12,7 @@ from torch.compiler import is_compiling
 from lrtrack.capture import torch_patches
 from lrtrack.capture.accumulation import LossCount
 from lrtrack.capture.ensemble import Part
+from lrtrack.capture.joint_loads import Turns
 from lrtrack.capture.step_capture import StepCapture
 from lrtrack.capture.thread_state import Notes, current_notes
 
@@ -45,12 +46,14 @@ class Member(StepCapture):
     Attributes:
         name: as in `Part`.
         at: its place among all members.
+        turns: the rounds in which it has stepped; `step` counts its own steps.
     """
 
     def __init__(self, rounds: Listener, part: Part, **options: Any) -> None:
         super().__init__(part.optimizer, part.scheduler, on_step=self._keep, **options)
         self.name = part.name
         self.at = 0
+        self.turns = Turns()
         self.counts = _Count()
         self._rounds = rounds
         self._kept: Kept | None = None

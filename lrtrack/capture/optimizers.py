@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -86,6 +87,16 @@ def describe_together(optimizers: Mapping[str, torch.optim.Optimizer]) -> dict[s
         for name, params in described.items()
         for key, value in params.items()
     }
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Number names that repeat: `Adam_1`, `Adam_2`."""
+    often, used = Counter(names), Counter[str]()
+    unique: list[str] = []
+    for name in names:
+        used[name] += 1
+        unique.append(f"{name}_{used[name]}" if often[name] > 1 else name)
+    return unique
 
 
 def device_of(optimizer: torch.optim.Optimizer) -> tuple[str, str]:

@@ -28,8 +28,18 @@ class Pace:
     def __init__(self, segments: Iterable[Sequence[int]] = ()) -> None:
         self.segments = [list(segment) for segment in segments]
 
+    @property
+    def has_longer_strides(self) -> bool:
+        """Whether the count stayed for several steps anywhere."""
+        return any(stride > 1 for _, _, stride, _ in self.segments)
+
     def begin(self, step: int, count: int) -> None:
         """Note the count at a step, after which anything known of later steps is void."""
+        self.cut(step)
+        self.segments.append([step, count, 0, step])
+
+    def cut(self, step: int) -> None:
+        """Void what is known from a step on."""
         kept = [segment for segment in self.segments if segment[0] < step]
         for segment in kept[-1:]:
             _, _, stride, last = segment
@@ -38,7 +48,13 @@ class Pace:
                 if stride < 2
                 else last - (max(0, -(-(last - step + 1) // stride)) * stride)
             )
-        self.segments = [*kept, [step, count, 0, step]]
+        self.segments = kept
+
+    def extend(self, step: int) -> None:
+        """Take the latest pace for that of all steps up to one that was made since it was noted."""
+        for start, _, stride, last in self.segments[-1:]:
+            if stride and step > last:
+                self.segments[-1][3] = start + (step - start) // stride * stride
 
     def rest(self, step: int) -> None:
         """Note that the count has risen at each step up to `step` since it was noted last."""
@@ -56,6 +72,9 @@ class Pace:
             self.segments.append([step, count, 0, step])
             return
         start, _, stride, last = segment = self.segments[-1]
+        if step == start:  # it was stepped before the first step that is made with it
+            segment[1:] = [count, 0, step]
+            return
         regular = stride == 0 or step == last + stride
         if count == _reached(segment) + 1 and regular:
             segment[2:] = [stride or step - start, step]

@@ -21,7 +21,7 @@ from lrtrack.capture import torch_patches
 from lrtrack.capture.accumulation import LossCount
 from lrtrack.capture.device_scalars import hold_number
 from lrtrack.capture.ensemble import Ensemble
-from lrtrack.capture.loads import Loads
+from lrtrack.capture.joint_loads import JointLoads
 from lrtrack.capture.member import Kept, Member
 from lrtrack.capture.observations import Stepping
 from lrtrack.capture.round_record import Round, named
@@ -42,7 +42,7 @@ class Rounds:
     Attributes:
         made: rounds in which an optimizer has stepped since `attach`.
         members: the capture of each optimizer.
-        loads: to which step a loaded checkpoint of the first optimizer returns.
+        loads: to which round a loaded checkpoint returns.
         counts: handles the number of backward calls behind a round's loss.
         on_step, on_change: called with each record, and with what changes in one that was passed
             on before its round had ended.
@@ -81,7 +81,7 @@ class Rounds:
         for member in self.members:
             member.unseen = unseen
             member.at = self._places[member.key]
-        self.loads = self.members[0].loads = Loads(self, self.members[0].optimizer)
+        self.loads = JointLoads(self, self.members)
         self._ensemble = ensemble
         self._on_plateau = on_plateau
         self._layers = norms == "layer"
@@ -173,6 +173,7 @@ class Rounds:
                 self._open = Round(stepped=dict.fromkeys(self._turns))
                 self._step += 1
                 self.made += 1
+            member.turns.add(self._step, member.step)
             own = own or here.loss is not self._seen[0]
             self._seen = here.loss, here.preclip
             if kept is None or self._step % self._every:
@@ -258,9 +259,9 @@ class Rounds:
         """Have all processes record the same rounds, as their norms need all of them."""
         member = next((m for m in self.members if any(map(is_shared, m.parameters()))), None)
         if member is not None:
-            member.step = self._step
+            own, member.step = member.step, self._step
             member.agree()
-            self._step = member.step
+            self._step, member.step = member.step, own
 
     def _container_begins(self, *_: Any) -> None:
         if not current_notes().away and not is_compiling():

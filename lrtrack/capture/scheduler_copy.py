@@ -17,6 +17,7 @@ _MODULES = (
     lr_scheduler.__name__,
     "lrtrack.capture.inverse_sqrt",
     "lrtrack.capture.own_schedulers",
+    "lrtrack.capture.wrapping_schedulers",
 )
 _OTHERS = {
     lr_scheduler.LambdaLR,

@@ -112,7 +112,7 @@ class JournalWriter:
         """Starts the record of a step; the record before it is complete."""
         self.appended((step, when, metrics))
 
-    def event(self, name: str, **data: Any) -> None:
+    def event(self, name: str, /, **data: Any) -> None:
         """Writes an event after all rows so far."""
         self._ask(lambda: self._write_event(name, data))
 

@@ -17,7 +17,16 @@ from lrtrack.records.rewind import (
     rewinds_listed,
     with_rewind,
 )
-from lrtrack.records.run import FIND, METHOD, TRAIN, Run, State, StepRecord, Target
+from lrtrack.records.run import (
+    FIND,
+    METHOD,
+    TRAIN,
+    Run,
+    State,
+    StepRecord,
+    Target,
+    default_name,
+)
 
 __all__ = [
     "DIAGNOSIS",
@@ -31,6 +40,7 @@ __all__ = [
     "StepRecord",
     "Target",
     "abandoned",
+    "default_name",
     "diagnoses_from",
     "one_by_one",
     "rewind_of",

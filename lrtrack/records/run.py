@@ -234,3 +234,15 @@ class Run:
         known["rewinds"] = rewinds_from(known.get("rewinds"))
         known["targets"] = tuple(map(Target.from_dict, known.get("targets", ())))
         return cls(**known)
+
+
+def default_name(prefix: str, schedule: str, seed: int | None) -> str:
+    """The name of a run if the user gave none: `G-StepLR-seed3`.
+
+    Args:
+        prefix: of the block's metrics.
+        schedule: the schedule's name.
+        seed: the random seed.
+    """
+    parts = [prefix.rstrip("/_-. "), schedule, "" if seed is None else f"seed{seed}"]
+    return "-".join(filter(None, parts))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from lrtrack.errors import clean
 from lrtrack.fields import JSON, text_of
 from lrtrack.reports.diagnosis_lines import codes
-from lrtrack.reports.runs import RunRow
+from lrtrack.reports.runs import RARE, RunRow
 from lrtrack.stats import ComparisonResult, RunSummary, ScheduleSummary, Spread
 
 #: Characters that start a formula in a spreadsheet.
@@ -38,7 +38,14 @@ def render(comparison: ComparisonResult) -> str:
 def render_runs(rows: Sequence[RunRow]) -> str:
     """One row per run, with the codes of its diagnoses."""
     return _table(
-        [{**row.to_dict(), "diagnoses": codes(row.diagnoses), "prefix": row.prefix} for row in rows]
+        [
+            {
+                **{name: value for name, value in row.to_dict().items() if name not in RARE},
+                "diagnoses": codes(row.diagnoses),
+                **{name: getattr(row, name) for name in RARE},
+            }
+            for row in rows
+        ]
     )
 
 
@@ -54,6 +61,7 @@ def _row(item: ScheduleSummary, runs: Sequence[RunSummary]) -> dict[str, JSON]:
         "schedule": item.schedule,
         "id": item.id,
         "label": item.label,
+        "source": item.source,
         "runs": item.runs,
         "diverged": item.diverged,
         "unfinished": item.unfinished,

@@ -196,7 +196,7 @@ def _telling(data: Mapping[str, JSON], telling: Collection[str], path: str) -> s
                 if isinstance(part, Mapping) and "name" in part
             ]
             names += [str(p["name"]) for _, p in parts if isinstance(p, Mapping) and "name" in p]
-        elif key != "name" and where in telling:
+        elif key not in ("name", SOURCE) and where in telling:
             params.append(f"{key}={text_of(value)}")
     for sign in (
         " -> ",

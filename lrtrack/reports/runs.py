@@ -7,13 +7,17 @@ from dataclasses import asdict, dataclass
 
 from lrtrack.errors import clean
 from lrtrack.fields import JSON, plain
-from lrtrack.records import FIND, METHOD, TRAIN, History, State
+from lrtrack.records import FIND, METHOD, TRAIN, History, State, abandoned
 from lrtrack.reports.diagnosis_lines import codes, lines
 from lrtrack.reports.formatting import NONE, count, number, short_labels
 from lrtrack.reports.table import Cell, Column, Report, Tone
 from lrtrack.reports.table import rows_of as cells_of
+from lrtrack.schedules.schedule import DECLARED
 from lrtrack.stats import mode_of, summarise
 from lrtrack.stats.diagnose import diagnoses_of
+
+#: Attributes of few runs.
+RARE = ("prefix", "rewound", "parent", "branched_at")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class RunRow:
         suggestion: the learning rate that a range test suggests.
         diagnoses: mappings with the keys `code`, `message` and `hint`.
         prefix: what stands before the names of the run's metrics.
+        source: where the schedule comes from: `declared` or `inferred`.
+        rewound: the steps that returns to earlier ones have abandoned, such as `200-249`.
+        parent: the id of the run that this one branched off, in its tracker.
+        branched_at: the first step of its own.
     """
 
     name: str
@@ -48,11 +56,15 @@ class RunRow:
     suggestion: float | None = None
     diagnoses: tuple[Mapping[str, str], ...] = ()
     prefix: str = ""
+    source: str = DECLARED
+    rewound: str = ""
+    parent: str | None = None
+    branched_at: int | None = None
 
     def to_dict(self) -> dict[str, JSON]:
-        """A strict-JSON mapping, with the prefix only where the run has one."""
+        """A strict-JSON mapping, with what few runs have only where this one has it."""
         data = dict(plain(asdict(self)))
-        return data if self.prefix else {k: v for k, v in data.items() if k != "prefix"}
+        return {k: v for k, v in data.items() if k not in RARE or v not in ("", None)}
 
 
 def rows_of(histories: Sequence[History], metric: str) -> list[RunRow]:
@@ -123,6 +135,10 @@ def _row(history: History, metric: str) -> RunRow:
         suggestion=run.suggestions.get(METHOD),
         diagnoses=diagnoses_of(history),
         prefix=run.prefix,
+        source=run.schedule.source,
+        rewound=abandoned(run.rewinds),
+        parent=run.parent,
+        branched_at=run.branched_at,
     )
 
 

@@ -93,8 +93,10 @@ LASTS = "lasts"
 #: A parameter of every kind: the number of optimizer steps between two steps of the schedule, for
 #: schedules that move once per epoch. The schedule's own lengths count its own steps.
 INTERVAL = "interval"
+#: A parameter of every kind: the number of its own steps that are left out at its beginning.
+SKIP = "skip"
 #: Parameters of every kind.
-COMMON: Params = {LASTS: Count(), INTERVAL: Count(1)}
+COMMON: Params = {LASTS: Count(), INTERVAL: Count(1), SKIP: Count()}
 
 KINDS: Mapping[str, Kind] = {
     CONSTANT: Kind(

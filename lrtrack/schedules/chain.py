@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lrtrack.schedules.catalogue import INTERVAL, KINDS, LASTS
+from lrtrack.schedules.catalogue import INTERVAL, KINDS, LASTS, SKIP
 from lrtrack.schedules.params import Length
 from lrtrack.schedules.schedule import CONSTANT
 from lrtrack.schedules.spec import Stage
@@ -23,6 +23,8 @@ _WARMUP, _DECAY = 0.05, 0.1
 _FLAT = 0.72
 #: Kinds whose class divides by its number of steps.
 _DIVIDING = ("linear", "polynomial", "warmup")
+#: Kinds whose rate at a step depends on metrics or the clock.
+_UNPREDICTABLE = ("plateau", "time")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Part:
         lasts: steps until the next part begins; None if unknown.
         stage: the stage it comes from, for errors.
         interval: optimizer steps between two steps of the scheduler.
+        skip: how many of the scheduler's own steps are left out at its beginning.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Part:
     lasts: int | None
     stage: Stage
     interval: int = 1
+    skip: int = 0
 
 
 def parts_of(stages: Sequence[Stage], total_steps: int | None = None) -> list[Part]:
@@ -95,6 +99,7 @@ def _parts(stage: Stage, rest: int | None) -> list[Part]:
     """Return the parts of one stage; the last part carries the stage's own `lasts`."""
     params = dict(stage.params)
     lasts, interval = params.pop(LASTS, None), params.pop(INTERVAL, 1)
+    skip = _skip(stage, params)
     if lasts == 0:  # it never runs, and its length may not be 0
         return [Part(CONSTANT, {"total_iters": 0}, 0, stage)]
     length = KINDS[stage.name].length
@@ -103,14 +108,14 @@ def _parts(stage: Stage, rest: int | None) -> list[Part]:
     else:
         filled = lasts if rest is None else rest
         if length is not None and length not in params and filled is not None:
-            params[length] = -(-filled // interval)
+            params[length] = skip + -(-filled // interval)
         own = params.get(length) if length else None
     if stage.name not in _EXPANDERS:
-        ends = None if own is None or own == math.inf else own * interval
-        return [Part(stage.name, params, ends if lasts is None else lasts, stage, interval)]
+        ends = None if own is None or own == math.inf else max(0, own - skip) * interval
+        return [Part(stage.name, params, ends if lasts is None else lasts, stage, interval, skip)]
     expanded = [
         replace(part, lasts=(part.lasts or 0) * interval, interval=interval)
-        for part in _EXPANDERS[stage.name](stage, params)
+        for part in _entered(_EXPANDERS[stage.name](stage, params), skip)
     ]
     if lasts is not None:
         inner = sum(part.lasts or 0 for part in expanded[:-1])
@@ -118,6 +123,24 @@ def _parts(stage: Stage, rest: int | None) -> list[Part]:
             raise stage.wrong(f"{LASTS}={lasts} ends before its last part begins", LASTS)
         expanded[-1] = replace(expanded[-1], lasts=lasts - inner)
     return expanded
+
+
+def _skip(stage: Stage, params: dict[str, Any]) -> int:
+    if stage.name == "plateau" and stage.params.get(INTERVAL, 1) > 1:
+        raise stage.wrong(f"plateau moves with its metric, so it has no {INTERVAL}", INTERVAL)
+    skip: int = params.pop(SKIP, 0)
+    if skip and stage.name in _UNPREDICTABLE:
+        raise stage.wrong(f"{stage.name} depends on more than the step, so it has no {SKIP}", SKIP)
+    return skip
+
+
+def _entered(parts: Sequence[Part], skip: int) -> Iterator[Part]:
+    """Return the parts of a composition without its first `skip` steps."""
+    for part in parts:
+        passed = min(skip, part.lasts or 0)
+        skip -= passed
+        if passed < (part.lasts or 0) or part is parts[-1]:
+            yield replace(part, lasts=(part.lasts or 0) - passed, skip=passed + skip)
 
 
 def _share(value: Any, total: int) -> int:
@@ -141,6 +164,8 @@ def _wsd(stage: Stage, params: dict[str, Any]) -> list[Part]:
             params["total_steps"] = sum(fixed)
     total = _total(stage, params)
     first, last = _share(warmup, total), _share(decay, total)
+    if Length.is_share(warmup) and Length.is_share(decay) and warmup + decay <= 1:
+        last = min(last, total - first)  # two halves of 3 steps would be 4
     middle = total - first - last
     if stable is not None and _share(stable, total) != middle:
         raise stage.wrong(

@@ -62,7 +62,7 @@ def _part_rates(part: Part, steps: NDArray[np.int64], lr: float) -> Values:
     if formula is None:
         raise UsageError(f"{part.name} depends on more than the step")
     params = {**part.params, **KINDS[part.name].fixed}
-    return formula(params, (steps // part.interval).astype(float), lr)
+    return formula(params, (steps // part.interval + part.skip).astype(float), lr)
 
 
 def _constant(params: Params, steps: Values, lr: float) -> Values:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lrtrack.schedules.schedule import CONSTANT, Schedule
+from lrtrack.schedules.schedule import CONSTANT, DECLARED, INFERRED, Schedule
 
 #: What joins the names of schedules that run side by side.
 SIGN = " + "
@@ -18,13 +18,16 @@ def side_by_side(schedules: Mapping[str, Schedule]) -> Schedule:
 
     Returns:
         `Schedule("StepLR + CosineAnnealingLR", {"adamw": {"name": "StepLR", …}, "muon": …})`; a
-        constant schedule if all of them are constant.
+        constant schedule if all of them are constant. Its source is `"inferred"` if that of any
+        of them is.
     """
     if all(schedule == Schedule(CONSTANT) for schedule in schedules.values()):
         return Schedule(CONSTANT)
     ordered = {name: schedules[name] for name in sorted(schedules)}
     joined = SIGN.join(schedule.name for schedule in ordered.values())
-    return Schedule(joined, {name: schedule.to_dict() for name, schedule in ordered.items()})
+    inferred = any(schedule.source == INFERRED for schedule in ordered.values())
+    params = {name: schedule.to_dict() for name, schedule in ordered.items()}
+    return Schedule(joined, params, INFERRED if inferred else DECLARED)
 
 
 def parts_of(schedule: Schedule) -> dict[str, Schedule]:

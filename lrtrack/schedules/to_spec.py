@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from lrtrack.errors import UsageError
 from lrtrack.fields import JSON
-from lrtrack.schedules.catalogue import INTERVAL, KINDS, LASTS
+from lrtrack.schedules.catalogue import INTERVAL, KINDS, LASTS, SKIP
 from lrtrack.schedules.schedule import CONSTANT, Schedule, label_of
 from lrtrack.schedules.spec import Stage, write
 
-_CHAIN, _INTERVAL = "SequentialLR", "IntervalLR"
+_CHAIN, _INTERVAL, _SKIP = "SequentialLR", "IntervalLR", "SkipLR"
 
 
 def spec_of(schedule: Schedule) -> str:
@@ -40,6 +40,8 @@ def _stage(data: Mapping[str, JSON], lasts: int | None = None) -> Stage:
     """Convert one schedule's mapping to a stage, with the short names of its parameters."""
     if data.get("name") == _INTERVAL:
         return _at_intervals(data, lasts)
+    if data.get("name") == _SKIP:
+        return _entered(data, lasts)
     name = _kind_of(data)
     kind = KINDS[name]
     short = {own: text for text, own in kind.short.items()}
@@ -57,10 +59,30 @@ def _at_intervals(data: Mapping[str, JSON], lasts: int | None) -> Stage:
     if not isinstance(inner, Mapping) or not isinstance(interval, int):
         raise _inexpressible(data, "its inner schedule or its interval is unknown")
     stage = _stage(inner)
-    length = inner.get(str(KINDS[stage.name].length))
-    if lasts is not None and (not isinstance(length, int) or length * interval != lasts):
+    own = _own_length(stage)
+    if lasts is not None and (own is None or own * interval != lasts):
         stage = Stage(stage.name, {**stage.params, LASTS: lasts})
     return Stage(stage.name, {**stage.params, INTERVAL: interval})
+
+
+def _entered(data: Mapping[str, JSON], lasts: int | None) -> Stage:
+    """Convert a schedule that begins at a later step."""
+    inner, skip = data.get("scheduler"), data.get("skip")
+    if not isinstance(inner, Mapping) or not isinstance(skip, int):
+        raise _inexpressible(data, "its inner schedule or its first step is unknown")
+    stage = _stage(inner)
+    stage = Stage(stage.name, {**stage.params, SKIP: skip})
+    if lasts is not None and _own_length(stage) != lasts:
+        stage = Stage(stage.name, {**stage.params, LASTS: lasts})
+    return stage
+
+
+def _own_length(stage: Stage) -> int | None:
+    """Return the number of steps that a stage makes by its own parameters."""
+    kind = KINDS[stage.name]
+    short = {own: text for text, own in kind.short.items()}
+    length = stage.params.get(short.get(str(kind.length), str(kind.length)))
+    return max(0, length - stage.params.get(SKIP, 0)) if isinstance(length, int) else None
 
 
 def _kind_of(data: Mapping[str, JSON]) -> str:

@@ -16,6 +16,7 @@ from lrtrack.errors import PartRefused, PartUnavailable, SinkLost, TrackerError,
 from lrtrack.journal import history_table
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
+from lrtrack.journal.unended import completed
 from lrtrack.records import TRAIN, State
 from lrtrack.settings import redact
 from lrtrack.shipping import temporary
@@ -79,11 +80,12 @@ class RunEnd:
         self._failures = []
         course = self._reader.course()
         table, end = course.table, course.ending
-        run = course.completed(self._reader.run)
+        run = completed(self._reader.run, course)
         last = float(table["time"][-1].as_py()) if table.num_rows else run.started
         if table.num_rows:
             table = self._upload(sink, shifted_table(table, first))
-        if end is not None and end.tells and isinstance(sink, CompletesRuns):
+        tells = end.tells if end is not None else run.schedule != self._reader.run.schedule
+        if tells and isinstance(sink, CompletesRuns):
             self._attempt("the diagnoses", lambda: sink.complete(run))
         # Without an end in the journal, the training process was killed.
         state, ended = (end.state, end.time) if end else (State.FAILED, last)

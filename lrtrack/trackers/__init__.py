@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from lrtrack.filters import Filter, no_raw_filters, select
     from lrtrack.journal import history_table
-    from lrtrack.records import History, Run, State, StepRecord, Target
+    from lrtrack.records import History, Rewind, Run, State, StepRecord, Target
     from lrtrack.trackers.base import (
         REPORT,
         Progress,
@@ -86,6 +86,7 @@ _MODULES = {
     "lrtrack.journal": ("history_table",),
     "lrtrack.records": (
         "History",
+        "Rewind",
         "Run",
         "State",
         "StepRecord",
@@ -150,6 +151,7 @@ __all__ = [
     "Query",
     "Remote",
     "RenewsTargets",
+    "Rewind",
     "Run",
     "RunGuard",
     "Sink",

@@ -9,6 +9,7 @@ from lrtrack.filters import no_raw_filters, select
 from lrtrack.journal import history_table, overflow
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
+from lrtrack.journal.unended import completed
 from lrtrack.records import History, Run, State, Target
 from lrtrack.trackers import per_run
 from lrtrack.trackers.base import DEFAULT_EXPERIMENT, Progress, Query, Sink
@@ -103,5 +104,5 @@ def _history(reader: JournalReader, run: Run) -> History:
         state = State.FAILED
         ended = float(table["time"][-1].as_py()) if table.num_rows else run.started
     return History(
-        course.completed(run), state, LocalTracker.name, **history_table.arrays(table), ended=ended
+        completed(run, course), state, LocalTracker.name, **history_table.arrays(table), ended=ended
     )

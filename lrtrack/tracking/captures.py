@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lrtrack.capture.ensemble import ensemble_of
+from lrtrack.capture.member import Member
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import OnStep, StepCapture
 from lrtrack.journal.writer import JournalWriter
@@ -71,3 +75,25 @@ def publish(capture: Capture) -> None:
     """Write what is known of a round that has not ended."""
     if isinstance(capture, Rounds):
         capture.publish()
+
+
+def by_name(capture: Capture) -> dict[str, StepCapture]:
+    """The capture of each optimizer by its name, which is empty for one that stands for all."""
+    if not isinstance(capture, Rounds):
+        return {"": capture}
+    members = capture.members if capture.members[0].name else capture.members[:1]
+    return {member.name: member for member in members}
+
+
+def scheduler_counts(capture: StepCapture, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The count of an optimizer's scheduler at steps of the run; -1 where it is unknown.
+
+    Args:
+        capture: the optimizer's.
+        steps: shape (n,), ascending, each with a step of this optimizer.
+    """
+    capture.loads.stored()  # brings the pace up to date
+    if isinstance(capture, Member):
+        capture.turns.stored()
+        steps = capture.turns.pace.counts(steps)
+    return np.where(steps < 0, -1, capture.loads.pace.counts(steps))

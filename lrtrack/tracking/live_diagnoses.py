@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from lrtrack.stats.diagnose import (
 )
 from lrtrack.stats.diagnose.rate_jumps import RateJump, rate_jumps
 from lrtrack.stats.diagnose.rate_source import RateMismatch
-from lrtrack.tracking.captures import Capture
+from lrtrack.tracking.captures import Capture, by_name, scheduler_counts
 from lrtrack.tracking.resume import ResumedRun
 
 
@@ -79,57 +78,66 @@ class LiveDiagnoses:
         for name, (_, figures) in self._parts.items():
             figures.add(steps, columns_of_part(metrics, self._run.prefix, name))
 
-    def at_end(self, state: State, mismatch: RateMismatch | None = None) -> tuple[Diagnosis, ...]:
+    def at_end(
+        self, state: State, mismatches: Mapping[str, RateMismatch] | None = None
+    ) -> tuple[Diagnosis, ...]:
         """Diagnose the run, after the hooks were removed and all rows were added.
 
         Args:
             state: how the run ended.
-            mismatch: learning rates that the scheduler has not set.
+            mismatches: learning rates that a scheduler has not set, by optimizer.
         """
-        jumps = self._jumps_at_continuations()
-        capture, parts = self._capture, {}
-        if isinstance(capture, Rounds):
-            for member in capture.members:
-                if member.name in self._parts:
-                    parts[member.name] = (*self._parts[member.name], self._evidence(member))
+        jumps, mismatches = self._jumps_at_continuations(), mismatches or {}
+        captures, parts = by_name(self._capture), {}
+        for name in self._parts:
+            evidence = self._evidence(captures[name], jumps.get(name, ()), mismatches.get(name))
+            parts[name] = (*self._parts[name], evidence)
+        if isinstance(self._capture, Rounds):
             whole = Observations(
-                steps=capture.made,
-                total=capture.step + 1,
-                unobserved=_unobserved(capture.members[0].unseen),
+                steps=self._capture.made,
+                total=self._capture.step + 1,
+                unobserved=_unobserved(self._capture.members[0].unseen),
                 loss_wanted=self._loss_wanted,
                 world_size=self._run.world_size,
-                jumps=jumps,
+                jumps=jumps.get("", ()),
+                mismatch=mismatches.get(""),
             )
         else:
-            whole = replace(self._evidence(capture, jumps), mismatch=mismatch)
+            whole = self._evidence(self._capture, jumps.get("", ()), mismatches.get(""))
         return diagnose(self._run, self._figures, state, whole, parts)
 
-    def _jumps_at_continuations(self) -> tuple[RateJump, ...]:
+    def _jumps_at_continuations(self) -> dict[str, tuple[RateJump, ...]]:
         """Jumps of the rate; after returns, the statistics are made again without lost records."""
         if self.journal is None or not (self.is_rewound or self._resumed.course is not None):
-            return ()
+            return {}
         try:
             course = JournalReader(self.journal).course()
         except (JournalError, OSError):  # then the diagnoses are those of all records
-            return ()
+            return {}
         if self.is_rewound:
             self._start(course.table)
         return self._jumps(course)
 
-    def _jumps(self, course: Course) -> tuple[RateJump, ...]:
-        """Jumps of the learning rate where the run, or its parent, was continued."""
+    def _jumps(self, course: Course) -> dict[str, tuple[RateJump, ...]]:
+        """Jumps of each learning rate where the run, or its parent, was continued."""
         table, breaks = course.table, course.breaks
         if self._resumed.is_branch and self._resumed.course is not None and table.num_rows:
             first = int(table["step"][0].as_py())
             earlier = list(before(self._resumed.course.table.to_batches(), first))
             table, breaks = merge([*earlier, *table.to_batches()]), (first, *breaks)
-        name = f"{self._run.prefix}lr"
-        if name not in table.column_names:
-            return ()
-        rates = table.filter(table[name].is_valid())
-        return rate_jumps(rates["step"].to_numpy(), rates[name].to_numpy(), breaks)
+        jumps = {}
+        for name, capture in by_name(self._capture).items():
+            column = f"{self._run.prefix}lr" + (f"/{name}" if name else "")
+            if column in table.column_names:
+                records = table.filter(table[column].is_valid())
+                steps, rates = records["step"].to_numpy(), records[column].to_numpy()
+                counts = scheduler_counts(capture, steps)
+                jumps[name] = rate_jumps(steps, rates, breaks, counts)
+        return jumps
 
-    def _evidence(self, capture: StepCapture, jumps: tuple[RateJump, ...] = ()) -> Observations:
+    def _evidence(
+        self, capture: StepCapture, jumps: tuple[RateJump, ...], mismatch: RateMismatch | None
+    ) -> Observations:
         stepping = capture.stepping
         repeats = {steps: count for steps, count in stepping.jumps.items() if steps > 1}
         return Observations(
@@ -149,6 +157,7 @@ class LiveDiagnoses:
             taken=capture.taken,
             world_size=self._run.world_size,
             jumps=jumps,
+            mismatch=mismatch,
         )
 
 

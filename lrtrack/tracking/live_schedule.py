@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from lrtrack.capture.describe import opaque
-from lrtrack.capture.ensemble import ensemble_of
-from lrtrack.capture.rounds import Rounds
+from lrtrack.capture.ensemble import Part, ensemble_of
+from lrtrack.capture.nested_schedulers import nested
 from lrtrack.capture.scheduler_copy import replica
 from lrtrack.capture.simulate import simulate
 from lrtrack.errors import UsageError
@@ -19,7 +20,8 @@ from lrtrack.fields import JSON
 from lrtrack.records import Run
 from lrtrack.schedules import CONSTANT, Schedule, infer_schedule, parts_of, side_by_side
 from lrtrack.stats.diagnose.rate_source import RateMismatch, rate_mismatch
-from lrtrack.tracking.captures import Capture
+from lrtrack.tracking.captures import Capture, by_name, scheduler_counts
+from lrtrack.tracking.rate_curve import RateCurve
 
 #: The most rates that a schedule is inferred from: it takes about a second.
 _MOST = 100_000
@@ -29,10 +31,12 @@ _FEW, _FIRST = 2_000, 100
 _STILL = 1e-9
 #: The parameter of a scheduler whose settings cannot be read: the text of its curve.
 _CURVE = "curve"
+#: Where in a stretch of one rate records are kept, at no regular distances, besides its ends.
+_INSIDE = (0.382, 0.618)
 
 
 class LiveSchedule:
-    """Collects the learning rates of one block, and infers what its scheduler does not say.
+    """Collects the learning rates of one block, and infers what its schedulers do not say.
 
     Args:
         run: the run.
@@ -42,23 +46,37 @@ class LiveSchedule:
     def __init__(self, run: Run, optimizer: Any, scheduler: Any) -> None:
         self._run = run
         self._opaque: set[str] = set()
-        self._curves: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64]]]] = {}
-        self._declared = replica(scheduler)
-        parts = ensemble_of(optimizer, scheduler).parts
-        schedules = parts_of(run.schedule) if len(parts) > 1 else {"": run.schedule}
-        for part in parts:
-            name = part.name if len(parts) > 1 else ""
+        self._inferring: set[str] = set()
+        self._declared: dict[str, Any] = {}
+        self._begun: dict[str, int] = {}
+        self._since = 0
+        ensemble = ensemble_of(optimizer, scheduler)
+        schedules = parts_of(run.schedule) if ensemble.named else {"": run.schedule}
+        self._names = list(dict.fromkeys(part.name for part in ensemble.parts))
+        for part in ensemble.parts[: len(self._names)]:
             unread = part.scheduler is not None and opaque(part.scheduler)
-            if unread or schedules.get(name, Schedule(CONSTANT)) == Schedule(CONSTANT):
-                self._curves[name] = []
+            if unread or schedules.get(part.name, Schedule(CONSTANT)) == Schedule(CONSTANT):
+                self._inferring.add(part.name)
             if unread:
-                self._opaque.add(name)
-
-        if self._declared is not None:
-            self._curves.setdefault("", [])
+                self._opaque.add(part.name)
+        self.declare(ensemble.parts)
+        observed = self._inferring | self._declared.keys()
+        self._curves = {name: RateCurve() for name in self._names if name in observed}
         self._due = _FIRST
         self._before: Schedule | None = None
         self._told: Schedule | None = None
+
+    def declare(self, parts: Sequence[Part], since: int = 0) -> None:
+        """Note what the schedulers are going to do, at the start or after a checkpoint was loaded.
+
+        Args:
+            parts: the optimizers with their schedulers.
+            since: the step that is made next; earlier ones are not compared.
+        """
+        self._since = since
+        copies = {part.name: replica(part.scheduler) for part in parts[: len(self._names)]}
+        self._declared = {name: copied for name, copied in copies.items() if copied is not None}
+        self._begun = {name: copied.last_epoch for name, copied in self._declared.items()}
 
     def add(self, steps: NDArray[np.int64], metrics: Mapping[str, Any]) -> None:
         """Add rows that are about to be written to the journal."""
@@ -66,7 +84,7 @@ class LiveSchedule:
             values, present = metrics.get(self._column(name), (None, None))
             if values is not None:
                 rows = slice(None) if present is None else present
-                curve.append(_without_repeats(np.asarray(steps)[rows], values[rows]))
+                curve.add(np.asarray(steps)[rows], values[rows])
 
     def news(self, steps: int) -> Schedule | None:
         """The schedule that the rates show so far, if it is new and clear; called by a timer.
@@ -77,7 +95,7 @@ class LiveSchedule:
         Args:
             steps: the number of steps so far.
         """
-        if steps < self._due or not self._curves:
+        if steps < self._due or not self._inferring:
             return None
         self._due = 2 * steps
         earlier, self._before = self._before, self._inferred_from(None, _FEW)
@@ -86,36 +104,39 @@ class LiveSchedule:
         self._told = self._before
         return self._told
 
-    def mismatch(self, capture: Capture) -> RateMismatch | None:
-        """Rates that the scheduler has not set, as far as its steps can be made again."""
-        if self._declared is None or isinstance(capture, Rounds):
-            return None
-        capture.loads.stored()  # brings its pace up to date
-        pace = capture.loads.pace
-        steps, rates = self._curve("", None)
-        steps, rates = steps[:_MOST], rates[:_MOST]
-        if not pace.segments or not steps.size:
-            return None
-        counts = pace.counts(steps) - pace.segments[0][1]
-        known = (counts >= 0) & (counts < _MOST)
-        expected = np.full(rates.shape, np.nan)
-        try:
-            simulated = simulate(self._declared, int(counts[known].max(initial=0)) + 1)
-        except UsageError:  # it ends before
-            return None
-        expected[known] = simulated[counts[known], 0]
-        return rate_mismatch(steps, rates, expected)
+    def mismatches(self, capture: Capture) -> dict[str, RateMismatch]:
+        """Rates that the schedulers have not set, by optimizer, as far as it can be told."""
+        captures = by_name(capture)
+        found = {}
+        for name, declared in self._declared.items():
+            if _takes_fractions(declared) and captures[name].loads.pace.has_longer_strides:
+                continue  # `step(epoch + i / n)`: the rate moves between the counts
+            steps, rates = self._curve(name, None)
+            own = steps >= self._since
+            steps, rates = steps[own][:_MOST], rates[own][:_MOST]
+            counts = scheduler_counts(captures[name], steps) - self._begun[name]
+            known = (counts >= 0) & (counts < _MOST)
+            expected = np.full(rates.shape, np.nan)
+            try:
+                simulated = simulate(declared, int(counts[known].max(initial=0)) + 1)
+            except UsageError:  # it ends before
+                continue
+            expected[known] = simulated[counts[known], 0]
+            mismatch = rate_mismatch(steps, rates, expected)
+            if mismatch is not None:
+                found[name] = mismatch
+        return found
 
     def at_end(self, table: pa.Table | None) -> Schedule | None:
         """The schedule that the rates show; None if the run's own description stays.
 
         Args:
-            table: all records, where what was collected is not all of them, or too much.
+            table: all records, where what was collected is not all of them.
         """
         return self._inferred_from(table, _MOST)
 
     def _inferred_from(self, table: pa.Table | None, most: int) -> Schedule | None:
-        names = [name for name in self._curves if name or self._declared is None]
+        names = [name for name in self._names if name in self._inferring]
         inferred = {name: self._inferred(name, table, most) for name in names}
         if all(schedule is None for schedule in inferred.values()):
             return None
@@ -126,7 +147,7 @@ class LiveSchedule:
         return side_by_side({**constant, **parts_of(self._run.schedule), **found})
 
     def _inferred(self, name: str, table: pa.Table | None, most: int) -> Schedule | None:
-        steps, rates = self._curve(name, table)
+        steps, rates = _with_held_rates(*_without_repeats(*self._curve(name, table)))
         if not rates.size or np.ptp(rates) <= _STILL * rates.max():
             return None
         stride = -(-rates.size // most)
@@ -141,20 +162,23 @@ class LiveSchedule:
         self, name: str, table: pa.Table | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         column = self._column(name)
-        if table is not None:
-            if column not in table.column_names:
-                return np.empty(0, np.int64), np.empty(0)
+        if table is None:
+            steps, rates = self._curves[name].arrays()
+        elif column not in table.column_names:
+            return np.empty(0, np.int64), np.empty(0)
+        else:
             rows = table.filter(table[column].is_valid())
             steps, rates = rows["step"].to_numpy(), rows[column].to_numpy()
-        elif self._curves[name]:
-            steps, rates = map(np.concatenate, zip(*self._curves[name], strict=True))
-        else:
-            return np.empty(0, np.int64), np.empty(0)
         finite = np.isfinite(rates)
         return steps[finite], rates[finite]
 
     def _column(self, name: str) -> str:
         return f"{self._run.prefix}lr" + (f"/{name}" if name else "")
+
+
+def _takes_fractions(scheduler: Any) -> bool:
+    """Whether a scheduler's `step()` takes fractions of an epoch, as torch documents it of one."""
+    return any(isinstance(part, CosineAnnealingWarmRestarts) for part in nested(scheduler))
 
 
 def _without_repeats(
@@ -166,3 +190,18 @@ def _without_repeats(
     inner = (rates[1:-1] == rates[:-2]) & (rates[1:-1] == rates[2:])
     kept = np.concatenate([[True], ~inner, [True]])
     return steps[kept], rates[kept]
+
+
+def _with_held_rates(
+    steps: NDArray[np.int64], rates: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The records with some of those that `_without_repeats` left out.
+
+    Without them, a curve that leaves the rate and returns to it would fit as well.
+    """
+    (at,) = np.nonzero((np.diff(rates) == 0) & (np.diff(steps) > 2))
+    before, after = steps[at], steps[at + 1]
+    inside = [before + ((after - before) * share).astype(np.int64) for share in _INSIDE]
+    held = [before + 1, *inside, after - 1]
+    unique, first = np.unique(np.concatenate([steps, *held]), return_index=True)
+    return unique, np.concatenate([rates, *(rates[at] for _ in held)])[first]

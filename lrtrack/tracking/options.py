@@ -20,7 +20,7 @@ from lrtrack.capture.optimizers import device_of, world_size
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import UsageError
 from lrtrack.journal.layout import Layout, host
-from lrtrack.records import TRAIN, Run
+from lrtrack.records import TRAIN, Run, default_name
 from lrtrack.schedules import Schedule
 from lrtrack.settings import Settings, working_directory
 from lrtrack.trackers import registry
@@ -169,7 +169,7 @@ def identity(options: Options, settings: Settings, active_trackers: list[Tracker
     device_type, device_name = device_of(ensemble.first)
     run = Run(
         id=run_id,
-        name=options.name or _name(options.prefix, schedule.name, options.seed),
+        name=options.name or default_name(options.prefix, schedule.name, options.seed),
         schedule=schedule,
         optimizer=ensemble.optimizer(),
         experiment=experiments[0] if experiments else options.experiment or default,
@@ -192,13 +192,3 @@ def identity(options: Options, settings: Settings, active_trackers: list[Tracker
     )
     arguments.require_readable(run)
     return run
-
-
-def default_name(run: Run, schedule: Schedule) -> str:
-    """The name of a run with this schedule, if the user gave none."""
-    return _name(run.prefix, schedule.name, run.seed)
-
-
-def _name(prefix: str, schedule: str, seed: int | None) -> str:
-    parts = [prefix.rstrip("/_-. "), schedule, "" if seed is None else f"seed{seed}"]
-    return "-".join(filter(None, parts))

@@ -13,12 +13,13 @@ from functools import partial
 from typing import Any
 
 from lrtrack.capture.accumulation import Weight
+from lrtrack.capture.ensemble import ensemble_of
 from lrtrack.capture.step_capture import OnStep
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
-from lrtrack.records import TRAIN, Run, State
+from lrtrack.records import TRAIN, Run, State, default_name
 from lrtrack.schedules import Schedule
 from lrtrack.shipping.courier import Courier
 from lrtrack.shipping.credentials import Snapshot
@@ -29,7 +30,7 @@ from lrtrack.tracking.journal_location import open_journal
 from lrtrack.tracking.live_diagnoses import LiveDiagnoses, print_diagnoses
 from lrtrack.tracking.live_schedule import LiveSchedule
 from lrtrack.tracking.live_summary import LiveSummary
-from lrtrack.tracking.options import Options, default_name
+from lrtrack.tracking.options import Options
 from lrtrack.tracking.resume import ResumedRun
 from lrtrack.tracking.returns import Returns
 from lrtrack.tracking.upload_monitor import UploadMonitor
@@ -249,8 +250,8 @@ class Recording:
             return {"suggestions": self.suggestions} if self.suggestions else {}
         try:
             journal.flush()
-            mismatch = self._schedule.mismatch(self.capture)
-            diagnoses = self._diagnoses.at_end(state, mismatch)
+            mismatches = self._schedule.mismatches(self.capture)
+            diagnoses = self._diagnoses.at_end(state, mismatches)
             print_diagnoses(diagnoses)
         except Exception as error:
             warn(f"lrtrack could not diagnose the run: {error!r}.")
@@ -274,7 +275,9 @@ class Recording:
             self._journal.event("schedule", **self._described(schedule))
 
     def _described(self, schedule: Schedule) -> dict[str, Any]:
-        named = {} if self._options.name else {"name": default_name(self.run, schedule)}
+        run = self.run
+        name = default_name(run.prefix, schedule.name, run.seed)
+        named = {} if self._options.name else {"name": name}
         return {"schedule": schedule.to_dict(), **named}
 
     def _inferred(self, journal: JournalWriter) -> dict[str, Any]:
@@ -314,7 +317,11 @@ class Recording:
 
     def _return(self, step: int, last: int, named: bool) -> None:
         """Called before `step` is made, if a checkpoint was loaded after the step before."""
-        if self.is_owner() and self._returns.note(step, last, named, self._last_time):
+        if not self.is_owner():
+            return
+        parts = ensemble_of(self._options.optimizer, self._options.scheduler).parts
+        self._schedule.declare(parts, step)
+        if self._returns.note(step, last, named, self._last_time):
             self._last_time = None
             if self._journal is not None:
                 captures.connect(self.capture, self._journal, self.recorder)

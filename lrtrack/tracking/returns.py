@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from lrtrack.capture.describe import describe
-from lrtrack.capture.pace import Pace, segments_from
+from lrtrack.capture.ensemble import ensemble_of
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import TRAIN, Rewind
 from lrtrack.tracking.captures import Capture
@@ -36,7 +36,7 @@ class Returns:
         self._loads = capture.loads
         self._is_recorded_elsewhere = options.resume is not None and resumed.course is None
         self._is_branch = resumed.is_branch
-        self._schedule = describe(options.scheduler).id
+        self._schedule = ensemble_of(options.optimizer, options.scheduler).schedule().id
         self._tracks = options.kind == TRAIN
         self._stored: dict[str, Any] = {}
         self._latest = 0.0
@@ -52,11 +52,9 @@ class Returns:
     def _look_at_checkpoint(self, resumed: ResumedRun) -> None:
         """Find out whether the user has loaded an earlier step already."""
         pace = {} if resumed.course is None else dict(resumed.course.pace or {})
-        if type(offset := pace.get("offset")) is int:
-            self._loads.offset = offset
-        if pace.get("schedule") == self._schedule:  # else the counts are those of another schedule
-            self._loads.pace = Pace(segments_from(pace.get("segments")))
-        self._loads.enter(resumed.last_step)
+        last, same = resumed.last_step, pace.get("schedule") == self._schedule
+        self._loads.restore(pace, last, same=same)
+        self._loads.enter(last)
 
     def note(self, step: int, last: int, named: bool, latest: float | None) -> bool:
         """Abandon the records from `step` on, which is made next after a checkpoint was loaded.
@@ -85,7 +83,17 @@ class Returns:
     def store_pace(self) -> None:
         """Note in the journal at which steps the scheduler moves, if that has changed."""
         stored = self._loads.stored()
-        shape = {**stored, "segments": [segment[:3] for segment in stored["segments"]]}
+        shape = _shape(stored)
         if self.journal is not None and self._tracks and shape != self._stored:
             self._stored = shape
             self.journal.event("pace", schedule=self._schedule, **stored)
+
+
+def _shape(stored: Any) -> Any:
+    """What was stored, without the last step of each segment, which moves with every step."""
+    if isinstance(stored, Mapping):
+        return {key: _shape(value) for key, value in stored.items()}
+    if isinstance(stored, list):
+        is_segment = stored and type(stored[0]) is int
+        return stored[:3] if is_segment else [_shape(value) for value in stored]
+    return stored

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from torch.optim import lr_scheduler as ls
 
-from lrtrack import describe
+from lrtrack import Schedule, describe
 from lrtrack.capture.describe import opaque
 
 from .function_forms import FORMS
@@ -91,3 +91,30 @@ def test_the_optimizers_rate_is_no_setting_by_chance() -> None:
 
     assert describe(build(sgd(lr=1.0))) == describe(build(sgd(lr=0.1)))
     assert "power" in describe(build(sgd(lr=1.0))).params
+
+
+def floored(step: int, *, min_lr_rate: float, num_warmup_steps: int) -> float:
+    """Return the factor of a schedule that keeps its lowest rate as transformers does."""
+    return max(min_lr_rate, 1.0 - step / num_warmup_steps)
+
+
+@pytest.mark.parametrize("lowest", [1e-5, 2.5e-6])
+def test_a_lowest_rate_that_was_divided_by_the_optimizers(lowest: float) -> None:
+    """The id is that of the rate that was given, where digits tell it from a quotient."""
+
+    def at(rate: float) -> Schedule:
+        quotient = functools.partial(floored, min_lr_rate=lowest / rate, num_warmup_steps=5)
+        return describe(ls.LambdaLR(sgd(lr=rate), quotient))
+
+    assert {at(rate).id for rate in (3e-4, 6e-4, 7e-5, 0.03)} == {at(3e-4).id}
+    assert f"min_lr={lowest}" in at(3e-4).label
+
+
+def test_a_lowest_rate_that_was_given_as_a_quotient() -> None:
+    """A short quotient is a setting, whatever the optimizer's rate."""
+    quotient = functools.partial(floored, min_lr_rate=0.1, num_warmup_steps=5)
+    expected = "min_lr_rate=0.1"
+
+    assert all(
+        expected in describe(ls.LambdaLR(sgd(lr=r), quotient)).label for r in (0.1, 3e-4, 7e-5)
+    )

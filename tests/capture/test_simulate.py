@@ -87,6 +87,9 @@ SPECS = [
     "wsd(warmup=20, decay=50, shape=sqrt)",
     "cosine(steps=9, interval=10)",
     "warmup(steps=5, start=0, interval=10) -> step(steps=3, interval=10)",
+    "warmup(steps=20) -> cosine(steps=90, skip=20, min_lr=0.01)",
+    "cosine_restarts(steps=10, factor=2, skip=35)",
+    "warmup(steps=2, skip=1, interval=10) -> wsd(steps=10, warmup=4, decay=3, skip=2, interval=9)",
 ]
 
 

@@ -138,6 +138,7 @@ def test_json(lrtrack, three):
         "kind": "train",
         "suggestion": None,
         "diagnoses": [],
+        "source": "declared",
     }
 
 

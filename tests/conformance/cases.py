@@ -16,9 +16,11 @@ add one, write in any file `<family>_cases.py` of this folder (`conftest.py` imp
                 optimizer.step()
 
 Rows of a table are added with `add("optimizer SGD", partial(loop, row))`. Parameters of `case` and
-`add`: `needs="timm"` (or several names) skips the case, with a reason, where a package is missing.
+`add`: `needs="timm"` (or several names) skips the case, with a reason, where a package is missing;
+`trackers=LOCAL` leaves its run in the journal.
 `truth.put(momentum=0.9)` expects another metric at the next step, `truth.after(…)` at the step just
-done; `truth.another("d")` is a second run of the same case. A case fails if the trackers have
+done; `truth.schedule = "StepLR(step_size=2)"` expects that label of the run's schedule;
+`truth.another("d")` is a second run of the same case. A case fails if the trackers have
 anything more, less or twice. It also fails on a diagnosis that is not declared: `told="LR001"` (or
 several codes) declares those of a loop with a mistake, `other.told = (…)` those of a further run.
 Every case starts with seed 0, in an empty working directory of the suite, with warnings as errors,
@@ -36,6 +38,8 @@ from dataclasses import dataclass
 from .truth import Truth
 
 TRACKERS = ("mlflow", "wandb")
+#: For loops that differ in their learning rates alone: the journal holds what trackers would get.
+LOCAL = ("local",)
 #: Trackers that the rows of large tables go to. W&B needs two seconds for each run, and all rows of
 #: a table give it the same kinds of metrics; `tox -e soak` sends them there too.
 TABLE_TRACKERS = TRACKERS if os.environ.get("LRTRACK_SOAK", "") == "1" else TRACKERS[:1]
@@ -92,11 +96,13 @@ def add(
     CASES[name] = Case(name, loop, _several(needs), _several(told), trackers)
 
 
-def case(name: str, needs: Words = (), told: Words = ()) -> Callable[[Loop], Loop]:
+def case(
+    name: str, needs: Words = (), told: Words = (), trackers: tuple[str, ...] = TRACKERS
+) -> Callable[[Loop], Loop]:
     """Adds the decorated function to the table."""
 
     def register(loop: Loop) -> Loop:
-        add(name, loop, needs, told)
+        add(name, loop, needs, told, trackers)
         return loop
 
     return register

@@ -9,10 +9,16 @@ import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from lrtrack.records import History
+from lrtrack.schedules import Schedule
+from lrtrack.trackers.base import Query
+from lrtrack.trackers.local import LocalTracker
 
 from .cases import Case
 from .truth import EXPERIMENT, RUN_LEVEL, Truth
@@ -34,12 +40,16 @@ class Delivered:
         failures: case name → why its loop failed.
         found: tracker → run name → metric → step → value.
         told: tracker → run name → codes of its diagnoses.
+        labels: tracker → run name → label of its schedule.
+        trackers: those that any case's runs go to.
     """
 
     truths: dict[str, list[Truth]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     found: dict[str, dict[str, Points]] = field(default_factory=dict)
     told: dict[str, dict[str, set[str]]] = field(default_factory=dict)
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
+    trackers: set[str] = field(default_factory=set)
 
     def run(self, case: Case) -> None:
         """Runs a case's loop; a failure is reported by the case's own tests."""
@@ -47,6 +57,7 @@ class Delivered:
         truth.told = case.told
         torch.manual_seed(0)
         os.environ["LRTRACK_TRACKER"] = ",".join(case.trackers)
+        self.trackers.update(case.trackers)
         try:
             case.loop(truth)
         except (Exception, pytest.fail.Exception):
@@ -68,18 +79,33 @@ class Delivered:
 
     def ask(self, store: str, server: Any) -> None:
         """Reads back every run's own points, without the columnar file."""
-        self.found = {"mlflow": of_mlflow(store), "wandb": of_wandb(server)}
-        self.told = {"mlflow": told_in_mlflow(store), "wandb": told_in_wandb(server)}
+        for tracker in sorted(self.trackers):
+            if tracker == "mlflow":
+                runs = mlflow_runs(store)
+                answers = of_mlflow(store, runs), told_in_mlflow(runs), labels_in_mlflow(runs)
+            elif tracker == "wandb":
+                answers = of_wandb(server), told_in_wandb(server), labels_in_wandb(server)
+            else:
+                answers = of_journals(journals())
+            self.found[tracker], self.told[tracker], self.labels[tracker] = answers
 
 
-def of_mlflow(store: str) -> dict[str, Points]:
-    """Returns every point of every metric, through the metric API."""
+def mlflow_runs(store: str) -> list[Any]:
+    """Returns all runs of the experiment."""
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=store)
     experiment = client.get_experiment_by_name(EXPERIMENT)
+    return list(client.search_runs([experiment.experiment_id], max_results=5000))
+
+
+def of_mlflow(store: str, runs: list[Any]) -> dict[str, Points]:
+    """Returns every point of every metric, through the metric API."""
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=store)
     runs_by_name: dict[str, Points] = {}
-    for run in client.search_runs([experiment.experiment_id], max_results=5000):
+    for run in runs:
         points = runs_by_name[_new(runs_by_name, run.info.run_name)] = {}
         for name in run.data.metrics:
             history = client.get_metric_history(run.info.run_id, name)
@@ -104,13 +130,8 @@ def of_wandb(server: Any) -> dict[str, Points]:
     return runs_by_name
 
 
-def told_in_mlflow(store: str) -> dict[str, set[str]]:
+def told_in_mlflow(runs: list[Any]) -> dict[str, set[str]]:
     """Returns the codes in every run's tag; a run without a diagnosis has none."""
-    import mlflow
-
-    client = mlflow.MlflowClient(tracking_uri=store)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    runs = client.search_runs([experiment.experiment_id], max_results=5000)
     return {
         run.info.run_name: {
             diagnosis["code"]
@@ -126,6 +147,44 @@ def told_in_wandb(server: Any) -> dict[str, set[str]]:
         run.name: set(run.summary.get("lrtrack/diagnoses", "").split())
         for run in server.runs(PLACE)
     }
+
+
+def labels_in_mlflow(runs: list[Any]) -> dict[str, str]:
+    """Returns the label of every run's schedule, from the tag that describes it."""
+    specs = {run.info.run_name: run.data.tags.get("lrtrack.scheduler.spec") for run in runs}
+    return {name: Schedule.from_spec(spec).label for name, spec in specs.items() if spec}
+
+
+def labels_in_wandb(server: Any) -> dict[str, str]:
+    """Returns the label of every run's schedule, from the config that describes it."""
+    runs = {run.name: run.config["lrtrack"].get("scheduler") for run in server.runs(PLACE)}
+    return {name: Schedule.from_spec(data["spec"]).label for name, data in runs.items() if data}
+
+
+def journals() -> dict[str, History]:
+    """Returns the runs that no tracker gets, as their journals hold them."""
+    query = Query(directory=Path(".lrtrack"), experiment=EXPERIMENT)
+    return {
+        history.run.name: history
+        for history in LocalTracker().histories(query)
+        if [target.tracker for target in history.run.targets] == [LocalTracker.name]
+    }
+
+
+def of_journals(
+    runs: dict[str, History],
+) -> tuple[dict[str, Points], dict[str, set[str]], dict[str, str]]:
+    """Returns every run's points, the codes of its diagnoses, and its schedule's label."""
+    points: dict[str, Points] = {}
+    for run_name, history in runs.items():
+        names = [name for name in history.metrics if not name.endswith(RUN_LEVEL)]
+        series = {name: history.series(name) for name in names}
+        points[run_name] = {
+            name: dict(zip(steps.tolist(), values.tolist(), strict=True))
+            for name, (steps, values) in series.items()
+        }
+    told = {name: {d["code"] for d in run.run.diagnoses or ()} for name, run in runs.items()}
+    return points, told, {name: history.run.schedule.label for name, history in runs.items()}
 
 
 def expected(truths: Iterable[Truth]) -> dict[str, dict[str, Any]]:

@@ -141,6 +141,7 @@ for _name, _build in NESTED.items():
 @case("SWALR after a cosine")
 def swa(truth: Truth) -> None:
     """Two schedulers take turns while an averaged model is updated."""
+    truth.told = ("LR031",)
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     averaged = swa_utils.AveragedModel(task.model)

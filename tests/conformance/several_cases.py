@@ -124,7 +124,6 @@ def untracked(truth: Truth) -> None:
 def shared_backward(truth: Truth) -> None:
     """A shared loss belongs to the first step after it."""
     task, other = Task(), truth.another("second")
-    other.told = ("LR010",)
     first = SGD(task.model[0].parameters(), lr=0.1)
     second = Adam(task.model[2].parameters())
     with truth.track(first), other.track(second):

@@ -29,9 +29,11 @@ def test_what_arrives(case: Case, tracker: str, request: pytest.FixtureRequest) 
     truths = delivered.truths[case.name]
     metrics = {truth.name: delivered.found[tracker].get(truth.name) for truth in truths}
     diagnoses = {truth.name: delivered.told[tracker].get(truth.name) for truth in truths}
+    schedules = {truth.name: truth.schedule for truth in truths if truth.schedule is not None}
 
     assert expected(truths) == metrics
     assert {name: due(truths, name) for name in diagnoses} == diagnoses
+    assert schedules == {name: delivered.labels[tracker].get(name) for name in schedules}
 
 
 def due(truths: list[Truth], name: str) -> set[str]:

@@ -24,6 +24,7 @@ class Truth:
         steps: how many steps were made.
         others: further runs and blocks of the same case.
         told: codes of the diagnoses that the run must have.
+        schedule: the label that the run's schedule must have; None: any.
     """
 
     def __init__(self, name: str) -> None:
@@ -32,6 +33,7 @@ class Truth:
         self.steps = 0
         self.others: list[Truth] = []
         self.told: tuple[str, ...] = ()
+        self.schedule: str | None = None
         self.prefix = ""
         self._norms = "global"
         self._every = 1

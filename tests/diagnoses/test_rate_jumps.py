@@ -77,3 +77,32 @@ def test_breaks_without_two_sides(breaks: tuple[int, ...]) -> None:
     """Nothing is compared where there is no record before or after."""
     assert rate_jumps(STEPS, RATES, breaks) == ()
     assert rate_jumps(STEPS[:0], RATES[:0], breaks) == ()
+
+
+def test_a_schedule_that_begins_again_from_the_loaded_rate() -> None:
+    """A count that falls is reported with the first rate after which the schedule has moved."""
+    rates = np.where(STEPS < 40, RATES, RATES[40] * (1.0 - (STEPS - 40.0) / 1000.0))
+    counts = np.where(STEPS < 40, STEPS, np.maximum(STEPS - 42, 0))
+    (jump,) = rate_jumps(STEPS, rates, (40,), counts)
+    (text,) = told(jump, Schedule("StepLR", {"gamma": rates[43] / rates[39]}))
+
+    assert (jump.before, jump.step, jump.began_again) == (39, 43, True)
+    assert f"from {rates[39]:.4g} (step 39) to {rates[43]:.4g} (step 43)" in text
+    assert "the schedule began again" in text
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [STEPS, STEPS // 7, np.where(STEPS < 40, -1, STEPS - 40), np.full(100, -1)],
+    ids=["each step", "each epoch", "unknown before", "unknown"],
+)
+def test_a_count_that_does_not_fall(counts: np.ndarray) -> None:
+    """A schedule that goes on, or whose count was not known before, has not begun again."""
+    assert rate_jumps(STEPS, RATES, (40,), counts) == ()
+
+
+def test_a_rate_that_never_moves_does_not_begin_again() -> None:
+    """A scheduler without effect may count what it likes."""
+    counts = np.where(STEPS < 40, STEPS, STEPS - 40)
+
+    assert rate_jumps(STEPS, np.full(100, 0.1), (40,), counts) == ()

@@ -102,7 +102,7 @@ def test_a_failing_diagnosis_costs_one_line(training, clean_place, monkeypatch) 
     """If a diagnosis fails, the run still ends normally and is delivered."""
     from lrtrack.tracking import live_diagnoses
 
-    monkeypatch.setattr(live_diagnoses.LiveDiagnoses, "at_end", lambda self, state: 1 / 0)
+    monkeypatch.setattr(live_diagnoses.LiveDiagnoses, "at_end", lambda self, *_: 1 / 0)
     with pytest.warns(lrtrack.LRTrackWarning, match="could not diagnose the run: ZeroDivision"):
         stepped(training, tracker="local")
     (history,) = fetch("lrtrack", tracker="local")

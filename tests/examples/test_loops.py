@@ -58,16 +58,34 @@ def test_accumulation_and_mixed_precision(histories) -> None:
     assert norms == pytest.approx(np.minimum(before, 1.0), rel=1e-4)
 
 
+def test_rates_by_hand(histories) -> None:
+    """Two schedules that no scheduler object names are two schedules of three runs each."""
+    done = run("rates_by_hand.py")
+    runs = [(history.run.schedule.label, history.run.seed) for history in histories("by-hand")]
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(runs) == [
+        (f"≈ {text}", seed)
+        for text in (
+            "warmup(lasts=20, start=0.05, steps=19) → cosine(steps=180)",
+            "warmup(lasts=20, start=0.05, steps=19) → linear(end=0, start=1, steps=180)",
+        )
+        for seed in range(3)
+    ]
+
+
 def test_gan(histories) -> None:
     """Both optimizers' metrics are in one run, the user's own, each under its prefix."""
     done = run("gan.py")
-    (found,) = histories("gan")
+    blocks = {history.run.prefix: history for history in histories("gan")}
 
     assert done.returncode == 0, done.stderr
+    assert set(blocks) == {"generator/", "discriminator/"}
+    assert len({history.remote_id for history in blocks.values()}) == 1
     for prefix, first in (("generator/", 1e-3), ("discriminator/", 2e-3)):
         for metric in ("lr", "loss", "grad_norm"):
-            assert found.series(prefix + metric)[0].tolist() == list(range(200))
-        assert found.series(f"{prefix}lr")[1][0] == first
+            assert blocks[prefix].series(prefix + metric)[0].tolist() == list(range(200))
+        assert blocks[prefix].series(f"{prefix}lr")[1][0] == first
 
 
 def test_resume(histories) -> None:

@@ -90,7 +90,7 @@ def test_it_keeps_the_contract():
     done = python("-m", "pytest", *quiet, str(PACKAGE))
 
     assert done.returncode == 0, done.stdout
-    assert " passed in " in done.stdout.splitlines()[-1]
+    assert " passed in " in done.stdout.splitlines()[-1], done.stdout
     assert "skipped" not in done.stdout.splitlines()[-1]
 
 

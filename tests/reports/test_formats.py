@@ -3,14 +3,17 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
+from lrtrack.records import Rewind
 from lrtrack.reports import csvtext, jsontext, markdown
+from lrtrack.reports.formatting import short_labels
 from lrtrack.reports.report import report_of
 from lrtrack.reports.runs import rows_of
 from lrtrack.reports.table import Cell, Column, Report, Tone
-from lrtrack.schedules import Schedule
+from lrtrack.schedules import Schedule, side_by_side
 from lrtrack.stats import compare_histories
 
 
@@ -112,3 +115,44 @@ def test_markdown_cells_stay_in_their_columns():
     )
 
     assert r"| x\|y | z |" in markdown.render(report)
+
+
+def test_the_source_of_a_schedule(add, histories):
+    """CSV and JSON say whether a schedule was inferred, also that of one of two optimizers."""
+    inferred = Schedule("linear", {"steps": 40}, source="inferred")
+    add(Schedule("StepLR", {"step_size": 3}), [1.0], seed=0)
+    add(side_by_side({"a": inferred, "b": Schedule("StepLR", {"step_size": 3})}), [2.0], seed=0)
+    compared = compare_histories(histories(), experiment=None, metric="loss")
+    rows = list(csv.DictReader(io.StringIO(csvtext.render(compared))))
+
+    assert [row["source"] for row in rows] == ["declared", "inferred"]
+    assert [s["source"] for s in compared.to_dict()["schedules"]] == ["declared", "inferred"]
+    assert rows[1]["label"].startswith("≈ linear + StepLR(a=≈ linear(steps=40)")
+
+
+def test_short_labels_of_inferred_parts():
+    """The sign of inferred schedules stays when a label is shortened."""
+    inferred = Schedule("linear", {"steps": 40}, source="inferred")
+    schedules = [side_by_side({"a": own, "b": Schedule("StepLR")}) for own in
+                 (inferred, Schedule("linear", {"steps": 40}))]  # fmt: skip
+    short = short_labels((schedule.label, schedule) for schedule in schedules)
+
+    assert list(short.values()) == ["≈ linear + StepLR", "linear + StepLR"]
+
+
+def test_returns_and_branches_in_the_list_of_runs(histories, comparison):
+    """JSON and CSV name the abandoned steps and the parent of the runs that have them."""
+    plain, other, *_ = histories()
+    rewinds = (Rewind(200, 249, 1.0),)
+    run = replace(other.run, rewinds=rewinds, parent="f" * 32, branched_at=150)
+    rows = rows_of([plain, replace(other, run=run)], "loss")
+    listed = json.loads(jsontext.render_runs(rows, "digits", "loss"))["runs"]
+    table = list(csv.DictReader(io.StringIO(csvtext.render_runs(rows))))
+
+    keys = ("rewound", "parent", "branched_at")
+    assert [[run.get(key) for key in keys] for run in listed] == [
+        [None, None, None], ["200-249", "f" * 32, 150]
+    ]  # fmt: skip
+    assert [[row[key] for key in keys] for row in table] == [
+        ["", "", ""], ["200-249", "f" * 32, "150"]
+    ]  # fmt: skip

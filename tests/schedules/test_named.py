@@ -48,6 +48,8 @@ LINKS = st.one_of(
     kind("warmup", steps=STEPS, start=st.just(0)),
     kind("cosine", steps=STEPS, interval=STEPS),
     kind("step", steps=STEPS, interval=STEPS, lasts=STEPS),
+    kind("cosine", steps=STEPS, skip=STEPS, lasts=STEPS),
+    kind("wsd", steps=STEPS, warmup=st.floats(0, 0.5), decay=st.floats(0, 0.5), skip=STEPS),
     kind("one_minus_sqrt", steps=STEPS, end=PART),
     kind(
         "piecewise",
@@ -148,3 +150,11 @@ def test_inexpressible_schedules_are_refused(schedule, why):
     """A schedule that the spec language cannot express is refused with the reason."""
     with pytest.raises(UsageError, match=why):
         spec_of(schedule)
+
+
+def test_shares_that_fill_an_odd_number_of_steps() -> None:
+    """Two halves of a warm-up and decay in 3 steps are rounded so that they fit."""
+    rates = lrtrack.simulate("wsd(steps=3, warmup=0.5, decay=0.5)", 3, lr=1.0)[:, 0]
+
+    assert len(rates) == 3
+    assert rates.max() <= 1.0

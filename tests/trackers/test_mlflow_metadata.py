@@ -72,7 +72,8 @@ def test_nested_schedules_as_tags_and_params():
 
 def test_config_keys_are_dotted_and_never_hide_those_of_lrtrack():
     """Config keys get dotted names, and lrtrack's params win if names collide."""
-    run = Run("1" * 32, "r", config={"model": {"depth": 3}, "seed": 99, "flag": True}, seed=1)
+    config = {"model": {"depth": 3}, "seed": 99, "flag": True, "scheduler": "mine"}
+    run = Run("1" * 32, "r", config=config, seed=1, diagnoses=())
 
     assert metadata.params(run) == {
         "scheduler": "constant",
@@ -81,6 +82,23 @@ def test_config_keys_are_dotted_and_never_hide_those_of_lrtrack():
         "model.depth": "3",
         "flag": "true",
     }
+
+
+def test_a_schedule_that_may_still_change_is_no_param_yet():
+    """Params of the schedule are written once it is certain: MLflow never changes a param."""
+    found = Schedule("cosine", {"steps": 9}, "inferred")
+    declared = Schedule("StepLR", {"step_size": 3})
+    runs = [
+        Run("1" * 32, "r", Schedule("constant")),
+        Run("1" * 32, "r", found),
+        Run("1" * 32, "r", declared),
+        Run("1" * 32, "r", Schedule("constant"), diagnoses=()),
+        Run("1" * 32, "r", found, diagnoses=()),
+    ]
+
+    params = [metadata.params(run).get("scheduler") for run in runs]
+
+    assert params == [None, None, "StepLR", "constant", "cosine"]
 
 
 def test_long_values_are_cut_to_mlflows_limits():
@@ -146,7 +164,7 @@ def test_schedules_too_long_for_a_tag_stay_different():
 def test_config_keys(config: dict, expected: dict):
     """Nested config becomes dotted names with JSON values, except names of lrtrack."""
     run = Run("1" * 32, "r", optimizer={"name": "SGD", "lr": 0.5}, config=config)
-    own = {"scheduler": "constant", "optimizer": "SGD", "optimizer.lr": "0.5"}
+    own = {"optimizer": "SGD", "optimizer.lr": "0.5"}
 
     assert metadata.params(run) == own | expected
 

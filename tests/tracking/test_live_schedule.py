@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 
@@ -172,6 +173,20 @@ def test_the_schedule_is_known_while_the_training_runs() -> None:
     assert reports == [(200, "≈ step(gamma=0.5, steps=80)")]
 
 
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_a_long_constant_rate_is_no_gap(rows) -> None:
+    """A stretch of one rate counts, although few of its records are kept, however they arrive."""
+    lr = np.array([0.1 * min(1, (step + 1) / 20, (200 - step) / 60) for step in range(200)])
+    run = Run("id", "name", lrtrack.Schedule("constant"), {})
+    live = LiveSchedule(run, SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1), None)
+    for first in range(0, 200, rows):
+        live.add(np.arange(first, min(first + rows, 200)), {"lr": (lr[first : first + rows], None)})
+    schedule = live.at_end(None)
+
+    assert schedule is not None
+    assert schedule.label == "≈ wsd(decay=60, start=0.05, steps=200, warmup=19)"
+
+
 def test_a_killed_run_has_the_schedule_that_was_clear() -> None:
     """A journal without an end has the schedule that its rates showed while it was written."""
     schedule = infer_schedule([halving(step) for step in range(40)]).schedule
@@ -181,3 +196,49 @@ def test_a_killed_run_has_the_schedule_that_was_clear() -> None:
 
     assert completed.schedule == schedule
     assert completed.name == "step"
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "step(steps=5, gamma=0.1)",
+        "warmup(steps=4) -> cosine(steps=12)",
+        "onecycle(max_lr=0.4, steps=16)",
+        "cosine_restarts(steps=4)",
+    ],
+)
+def test_a_resume_with_the_state_of_the_scheduler_is_sound(spec: str, inside: bool, local) -> None:
+    """Rates after a resume are the scheduler's own, wherever its state is loaded."""
+
+    def training():
+        weight = torch.nn.Parameter(torch.ones(2))
+        optimizer = SGD([weight], lr=0.1, momentum=0.9)
+        return weight, optimizer, lrtrack.scheduler(optimizer, spec)
+
+    def steps(weight, optimizer, scheduler, count: int) -> None:
+        for _ in range(count):
+            optimizer.zero_grad()
+            (weight * 0.01).square().sum().backward()
+            optimizer.step()
+            scheduler.step()
+
+    first = training()
+    with lrtrack.track(*first[1:], tracker="local", flush_timeout=0.0) as run:
+        steps(*first, 6)
+        saved = copy.deepcopy([run.state_dict(), *(part.state_dict() for part in first[1:])])
+        steps(*first, 2)
+    again = training()
+    load = lambda: [part.load_state_dict(s) for part, s in zip(again[1:], saved[1:], strict=True)]  # noqa: E731
+    if not inside:
+        load()
+    options = {"tracker": "local", "flush_timeout": 0.0, "resume": saved[0]["id"]}
+    with lrtrack.track(*again[1:], **options) as run:
+        if inside:
+            load()
+        run.load_state_dict(saved[0])
+        steps(*again, 8)
+    (history,) = local()
+
+    assert history.steps.tolist() == list(range(14))
+    assert history.run.diagnoses == ()

@@ -121,6 +121,20 @@ def test_a_schedule_that_restarts_by_design(kind: str, local) -> None:
     assert history.metrics["loss"].tolist() == [1.0] * 5 + [2.0] * 5 + [3.0] * 2
 
 
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+def test_an_optimizer_and_a_schedule_that_begin_again(kind: str, local) -> None:
+    """Loading both from before the first step, as a restart does, is no return."""
+    loop = Loop(kind)
+    begun = loop.saved()
+    with lrtrack.track(loop.optimizer, loop.scheduler, tracker="local"):
+        loop.train(4, 1.0)
+        loop.load(begun)
+        loop.train(2, 2.0)
+    (history,) = local()
+
+    assert history.metrics["loss"].tolist() == [1.0] * 4 + [2.0] * 2
+
+
 def test_a_schedule_that_moves_once_an_epoch(local) -> None:
     """The first step of the loaded epoch is the one that is made next."""
     loop = Loop("sgd")

@@ -192,3 +192,22 @@ def test_prefixes_are_rows_and_names_of_their_own(gan, clean_place) -> None:
     assert sorted(h.run.name for h in comparison.histories) == [
         "D-constant-seed1", "G-constant-seed1",
     ]  # fmt: skip
+
+
+def test_mlflow_has_the_rate_that_one_of_two_was_given_by_hand(gan, store, monkeypatch) -> None:
+    """Params, which MLflow never changes, wait until it is known whether a rate stayed."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    del gan.schedulers["D"]
+    schedulers = {"D": None, **gan.schedulers}
+    options: dict[str, Any] = {"experiment": "gan", "flush_timeout": 300.0}
+    with lrtrack.track(gan.optimizers, schedulers, tracker="mlflow", **options):
+        for at in range(12):
+            gan.d.param_groups[0]["lr"] = 0.01 * 0.5 ** (at // 4)
+            gan.round()
+    (run,) = mlflow.search_runs(experiment_names=["gan"], output_format="list")
+    params, tags = run.data.params, run.data.tags
+
+    assert params["scheduler.D.name"] == tags["lrtrack.scheduler.D.name"] == "step"
+    assert params["scheduler.source"] == tags["lrtrack.scheduler.source"] == "inferred"
+    assert params["scheduler"] == tags["lrtrack.scheduler.name"] == "step + ExponentialLR"
+    assert run.info.run_name == "step + ExponentialLR"

@@ -9,6 +9,8 @@ import numpy as np
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.util.tensor_util import make_ndarray
 
+from lrtrack.trackers import Run
+
 #: What precedes a metric's name where all 64 bits of its values are.
 EXACT = "exact/"
 #: Metric, step, value as text, seconds since the epoch.
@@ -16,10 +18,19 @@ Point = tuple[str, int, str, float]
 
 
 class Stored(NamedTuple):
-    """What a run's event files hold: all values in the order in which they came, and notes."""
+    """What a run's event files hold.
+
+    Attributes:
+        points: all values in the order in which they came, without those of abandoned steps.
+        notes: what is no number, the latest of each name.
+    """
 
     points: list[Point]
     notes: dict[str, Any]
+
+    def run(self) -> Run | None:
+        """The run as it was noted last; None where lrtrack did not write it."""
+        return Run.from_dict(self.notes["run"]) if "run" in self.notes else None
 
 
 def read(folder: Path) -> Stored:
@@ -35,7 +46,10 @@ def read(folder: Path) -> Stored:
             elif tag.startswith(EXACT):
                 name = tag.removeprefix(EXACT)
                 found.points.append((name, event.step, repr(float(content)), event.wall_time))
-    return found
+    run = found.run()
+    rewinds = run.rewinds if run else ()  # event files keep the points that these abandon
+    kept = [p for p in found.points if not any(r.abandons(p[1], p[3]) for r in rewinds)]
+    return Stored(kept, found.notes)
 
 
 def arrays(points: list[Point]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from lrtrack.trackers import History, Progress, Run, State
+from lrtrack.trackers import History, Progress, State
 from lrtrack_tensorboard import events
 
 
@@ -12,9 +12,9 @@ def histories(root: Path, experiments: list[Path], progress: Progress | None) ->
     folders = [folder for experiment in experiments for folder in experiment.iterdir()]
     stored = [(folder, events.read(folder)) for folder in folders if folder.is_dir()]
     runs = [
-        (Run.from_dict(contents.notes["run"]), folder, contents)
+        (run, folder, contents)
         for folder, contents in stored
-        if "run" in contents.notes  # otherwise lrtrack did not write it
+        if (run := contents.run()) is not None
     ]
     runs.sort(key=lambda item: item[0].started, reverse=True)
     for done, (run, folder, (points, notes)) in enumerate(runs, start=1):

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from lrtrack.schedules.catalogue import SKIP
 from lrtrack.schedules.inference.pieces import Piece, Values
-from lrtrack.schedules.inference.smooth import cosine_fit, line_fit, line_length
+from lrtrack.schedules.inference.smooth import cosine_fit, line_fit, line_length, sample
 
 #: torch's defaults of `OneCycleLR`.
 _PEAK_AT, _FIRST, _LAST = 0.3, 25.0, 1e4
@@ -36,6 +37,25 @@ def cosine_restarts(t: Values, y: Values, tol: float) -> Iterator[Piece]:
     for growth in growths:
         params = {"steps": first, **({"factor": growth} if growth > 1 else {})}
         yield Piece("cosine_restarts", params | ({"min_lr": low} if low > tol else {}), base)
+
+
+def entered_cosine(t: Values, y: Values, tol: float) -> Iterator[Piece]:
+    """Half a cosine wave without its first steps: its own steps count the warm-up before it."""
+    t, y = sample(t, y)
+    if t.size < 5 or y[1] > y[0] + tol:
+        return
+    wave = _falling_wave(t, y, tol)
+    if wave is None:
+        return
+    skip = round(-wave[0])
+    steps = round(wave[1]) + skip
+    if not 1 <= skip < steps:
+        return
+    shares = (1 + np.cos(np.pi * (t + skip) / steps)) / 2
+    slope, low = line_fit(shares, y)
+    if low > -tol and slope > 0:
+        least = {"min_lr": low} if low > tol else {}
+        yield Piece("cosine", {"steps": steps, **least, SKIP: skip}, low + slope)
 
 
 def cyclic(t: Values, y: Values, tol: float) -> Iterator[Piece]:
@@ -113,8 +133,10 @@ def _two_phases(t: Values, y: Values, top: int, tol: float) -> Iterator[Piece]:
         high = float(y[0] + rise * peak)
         usual = float(y[0]) / _LAST
         end = peak + (high - usual) / -fall if fall < 0 else 0.0
-        yield _one_cycle(high, end + 1, peak, float(y[0]), usual, linear=True)
-        yield _one_cycle(high, float(t[-1]) + 1, peak, float(y[0]), float(y[-1]), linear=True)
+        cycle = _one_cycle(high, end + 1, peak, float(y[0]), usual, linear=True)
+        # With other divisors it is what most call a warm-up and a linear decay.
+        if not {"div_factor", "final_div_factor"} & cycle.params.keys():
+            yield cycle
 
 
 def _three_phases(t: Values, y: Values, top: int, tol: float) -> Iterator[Piece]:
@@ -179,7 +201,7 @@ def _falling_wave(t: Values, y: Values, tol: float) -> tuple[float, float, float
     x, z = t[chosen] - t[0], y[chosen]
     for _ in range(6):
         speeds = [float(speed) for speed in np.linspace(low, high, 32)]
-        errors = [float(np.abs(_wave(x, z, speed)[0]).max()) for speed in speeds]
+        errors = _wave_errors(x, z, np.array(speeds)).tolist()
         best = min(best, *zip(errors, speeds, strict=True))
         width = (high - low) / 31
         low, high = max(best[1] - width, 1e-12), best[1] + width
@@ -190,6 +212,21 @@ def _falling_wave(t: Values, y: Values, tol: float) -> tuple[float, float, float
     size, phase = float(np.hypot(cosine, sine)), float(np.arctan2(sine, cosine)) / speed
     begin = float(t[0]) + phase
     return begin, begin + np.pi / speed, float(level) + size, float(level) - size
+
+
+def _wave_errors(t: Values, y: Values, speeds: Values) -> Values:
+    """The largest error of the best wave of each speed, by the normal equations."""
+    angles = np.outer(speeds, t)
+    cosines, sines = np.cos(angles), np.sin(angles)
+    cosines -= cosines.mean(axis=1, keepdims=True)
+    sines -= sines.mean(axis=1, keepdims=True)
+    rates = y - y.mean()
+    cc, ss = (cosines**2).sum(axis=1), (sines**2).sum(axis=1)
+    cs, cy, sy = (cosines * sines).sum(axis=1), cosines @ rates, sines @ rates
+    scale = np.maximum(cc * ss - cs**2, 1e-300)
+    a, b = (ss * cy - cs * sy) / scale, (cc * sy - cs * cy) / scale
+    errors: Values = np.abs(a[:, None] * cosines + b[:, None] * sines - rates).max(axis=1)
+    return errors
 
 
 def _wave(t: Values, y: Values, speed: float) -> tuple[Values, Values]:

@@ -12,24 +12,31 @@ from numpy.typing import ArrayLike, NDArray
 from lrtrack.errors import UsageError
 from lrtrack.fields import JSON
 from lrtrack.schedules.inference import levels
-from lrtrack.schedules.inference.pieces import Piece, Values, merged
+from lrtrack.schedules.inference.pieces import Piece, Values, joined, merged
 from lrtrack.schedules.inference.polyline import piecewise
+from lrtrack.schedules.inference.rough import rise_and_decay
 from lrtrack.schedules.inference.search import chains
-from lrtrack.schedules.inference.texts import distance, shortest
+from lrtrack.schedules.inference.texts import distance, shortened, shortest
 from lrtrack.schedules.schedule import CONSTANT, INFERRED, Schedule
 from lrtrack.schedules.spec import Stage, write
 
 #: How far a formula may be from the curve, as shares of its peak: first the error of 32-bit
-#: numbers, then what inexact rates need.
-_TIGHT, _LOOSE = 1e-6, 2.5e-4
+#: numbers, then what inexact rates need, then as far as straight lines.
+_TIGHT, _LOOSE, _ROUGH = 1e-6, 2.5e-4, 2.5e-3
 #: How far rates may be from a line that they are on, as a share of the tolerance.
 _FINE = 1e-4
 #: How far numbers in the text may be shortened, and how far straight lines may be from a curve.
 _SHORTENED, _LINES = 1e-4, 4e-3
 #: Rates that are no part of the curve, as a share of its peak, and of any curve.
 _NOTHING, _SMALLEST = 1e-30, 1e-300
+#: How much shorter a text must be whose peak lies above all rates, between two steps.
+_UNUSED = 12
 #: A curve with fewer different rates is not searched for rounding, which its levels would imitate.
 _MANY = 16
+
+
+#: Stages, the initial learning rate, and how far shortened numbers may be from the curve.
+_Spec = tuple[list[Stage], float, float]
 
 
 @dataclass(frozen=True)
@@ -71,30 +78,44 @@ def infer_schedule(lr: ArrayLike, step: ArrayLike | None = None) -> InferredSche
     curve = _Curve.of(lr, step)
     if float(np.ptp(curve.y)) <= 2 * max(1e-12 * curve.peak, curve.single):
         return _result(curve, [Stage(CONSTANT)], float(curve.y[0]))
+    specs: list[_Spec] = []
     for share, noise in curve.tolerances:
-        tol = max(share * curve.peak, 2 * noise)
-        near = max(_SHORTENED * curve.peak, tol)
-        specs = []
-        for pieces in chains(curve.t, curve.y, tol, max(_FINE * tol, 2 * noise)):
-            for form in (pieces, merged(pieces, curve.peak)):
-                spec = shortest(form, curve.t, curve.y, 4 * tol, near) if form else None
-                specs += [spec] if spec is not None else []
-        if specs:
-            return _result(curve, *min(specs, key=lambda spec: len(write(spec[0]))))
-    return _any_curve(curve)
+        # rounding explains rates that exact formulas describe if it needs fewer pieces
+        most = len(min(specs, key=curve.length)[0]) if specs else np.inf
+        specs += [spec for spec in _specs(curve, share, noise) if len(spec[0]) < most]
+        if specs and (noise or not curve.rounded):
+            break
+    stages, base, near = min(specs, key=curve.length)
+    return _result(curve, shortened(stages, base, curve.t, curve.y, near), base)
 
 
-def _any_curve(curve: _Curve) -> InferredSchedule:
+def _specs(curve: _Curve, share: float, noise: float) -> list[_Spec]:
+    tol = max(share * curve.peak, 2 * noise)
+    near = max(_SHORTENED * curve.peak, tol)
+    specs = []
+    for pieces in _chains(curve, share, tol, noise):
+        for form in (pieces, merged(pieces, curve.peak), joined(pieces)):
+            specs += [shortest(form, curve.t, curve.y, 4 * tol, near) if form else None]
+    specs += _lines(curve) if share == _ROUGH else []
+    return [(*spec, near) for spec in specs if spec is not None]
+
+
+def _chains(curve: _Curve, share: float, tol: float, noise: float) -> list[list[Piece]]:
+    if share == _ROUGH:
+        return rise_and_decay(curve.t, curve.y, tol)
+    return chains(curve.t, curve.y, tol, max(_FINE * tol, 2 * noise))
+
+
+def _lines(curve: _Curve) -> list[tuple[list[Stage], float]]:
+    """Specs of straight lines, one of them at least."""
     tol = _LINES * curve.peak
     forms: list[Piece] = [piecewise(curve.t, curve.y, tol, curve.peak)]
     staircase = levels.reduced(curve.t, curve.y, tol)
     if staircase is not None:
         own, rates, interval = staircase
         forms.append(piecewise(own, rates, tol, curve.peak).at_intervals(interval))
-    found = [shortest([form], curve.t, curve.y, 2 * tol, 2 * tol) for form in forms]
-    return _result(
-        curve, *min((spec for spec in found if spec), key=lambda spec: len(write(spec[0])))
-    )
+    specs = (shortest([form], curve.t, curve.y, 2 * tol, 2 * tol) for form in forms)
+    return [spec for spec in specs if spec is not None]
 
 
 def _result(curve: _Curve, stages: Sequence[Stage], base: float) -> InferredSchedule:
@@ -167,6 +188,11 @@ class _Curve:
                 return float(0.5 * 10.0**-decimals)
         return 0.0
 
+    def length(self, spec: _Spec) -> int:
+        """The length of a text, more where its initial rate is one that no step has used."""
+        stages, base, _ = spec
+        return len(write(stages)) + (_UNUSED if base > self.peak * (1 + _LOOSE) else 0)
+
     @property
     def tolerances(self) -> Iterator[tuple[float, float]]:
         """Shares of the peak and rounding errors to try, the strictest first.
@@ -176,7 +202,8 @@ class _Curve:
         yield _TIGHT, self.single
         if self.rounded:
             yield _TIGHT, self.rounded
-        yield _LOOSE, self.single
+        yield _LOOSE, self.rounded or self.single
+        yield _ROUGH, self.rounded or self.single
 
 
 def _whole(values: NDArray[np.float64]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack.fields import JSON
-from lrtrack.schedules.catalogue import INTERVAL, LASTS
+from lrtrack.schedules.catalogue import INTERVAL, LASTS, SKIP
 from lrtrack.schedules.schedule import CONSTANT
 from lrtrack.schedules.spec import Stage
 
@@ -77,6 +77,8 @@ def _stage(piece: Piece, base: float, digits: int) -> Stage:
             value = _factor(value)
         params[key] = _rounded(value, digits)
     name = piece.kind
+    if name == "linear" and params["start"] == params["end"]:
+        name, params = CONSTANT, {"factor": params["start"]}
     if name == "linear" and params["end"] == 1 and params["start"] != 1:
         name = "warmup"
         del params["end"]
@@ -85,9 +87,10 @@ def _stage(piece: Piece, base: float, digits: int) -> Stage:
     if name == CONSTANT and params.get("factor") == 1:
         del params["factor"]
     own = params.get("steps") if name in _LENGTHS else None
-    if piece.lasts is not None and own != piece.lasts / piece.interval:
+    left = own - params.get(SKIP, 0) if isinstance(own, int) else None
+    if piece.lasts is not None and left != piece.lasts / piece.interval:
         params[LASTS] = piece.lasts
-    if piece.interval > 1:
+    if piece.interval > 1 and name != CONSTANT:
         params[INTERVAL] = piece.interval
     return Stage(name, params)
 
@@ -123,9 +126,13 @@ def merged(pieces: Sequence[Piece], peak: float) -> list[Piece] | None:
     if flat is None or any(piece.interval != last.interval for piece in pieces):
         return None
     interval, length = last.interval, last.params.get("steps")
-    if not isinstance(length, int) or not _same(flat.params.get("factor"), base):
+    if not isinstance(length, int) or SKIP in last.params:
+        return None
+    if not _same(flat.params.get("factor"), base):
         return None
     stable = (flat.lasts or 0) // interval
+    if stable < 2:  # a peak that is used twice, as in `(step + 1) / warmup`
+        return None
     params: dict[str, JSON]
     if last.kind == "cosine" and len(before) == 1:
         low = {key: last.params[key] for key in ("min_lr",) if key in last.params}
@@ -144,6 +151,27 @@ def merged(pieces: Sequence[Piece], peak: float) -> list[Piece] | None:
     params |= {"shape": shape} if shape != "linear" else {}
     params |= {key: last.params[key] for key in ("end", "min_lr") if last.params.get(key)}
     return [Piece("wsd", params, base, interval=interval)]
+
+
+def joined(pieces: Sequence[Piece]) -> list[Piece] | None:
+    """The chain without constant rates at which the line before them ends; None if it has none.
+
+    A line keeps its last rate, so `warmup(steps=9, lasts=10)` says what a constant rate would.
+    """
+    chain = list(pieces[:1])
+    for piece in pieces[1:]:
+        line = chain[-1]
+        if piece.kind == CONSTANT and piece.lasts is not None and _ends_at(line, piece):
+            chain[-1] = line.until((line.lasts or 0) + piece.lasts)
+        else:
+            chain.append(piece)
+    return chain if len(chain) < len(pieces) else None
+
+
+def _ends_at(line: Piece, flat: Piece) -> bool:
+    end, level = line.params.get("end"), flat.params.get("factor")
+    whole = line.params.get("steps") == (line.lasts or 0) / line.interval
+    return line.kind == "linear" and whole and isinstance(level, float) and _same(end, level)
 
 
 def _rises_to(piece: Piece, level: float) -> bool:

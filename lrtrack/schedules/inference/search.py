@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from lrtrack.schedules.catalogue import SKIP
 from lrtrack.schedules.inference import cycles, levels, smooth
 from lrtrack.schedules.inference.pieces import Piece, Values
 from lrtrack.schedules.inference.texts import error_of
@@ -18,7 +19,7 @@ _Fit = Callable[[Values, Values, float], Iterator[Piece]]
 _LINES: Sequence[_Fit] = (smooth.constant, smooth.linear, levels.drops)
 _CURVES: Sequence[_Fit] = (
     smooth.cosine, smooth.exponential, smooth.inverse_sqrt, smooth.one_minus_sqrt,
-    smooth.polynomial, cycles.cosine_restarts,
+    smooth.polynomial, cycles.entered_cosine, cycles.cosine_restarts,
 )  # fmt: skip
 #: Fits of a whole curve alone: in a chain, torch's classes would change the other pieces' rates.
 _ALONE: Sequence[_Fit] = (cycles.cyclic, cycles.onecycle)
@@ -35,11 +36,15 @@ _DEEPEST, _FEWEST = 8, 4
 #: How many parts of a curve one search fits, which bounds its time; and for how many parts it
 #: counts to find out where a curve was cut.
 _BUDGET, _DEAR = 40, 4
+#: The number of records above which a search has half the budget.
+_LONG = 20_000
+#: The most drops of a schedule that is not searched for a shorter one.
+_DROPS = 12
 #: The most steps between two records that are all tried as the end of a line.
 _BETWEEN = 16
 
 
-def chains(t: Values, y: Values, tol: float, fine: float) -> list[Chain]:
+def chains(t: Values, y: Values, tol: float, fine: float, *, depth: int = _DEEPEST) -> list[Chain]:
     """Chains of pieces that may describe a curve, a few at most.
 
     Args:
@@ -48,9 +53,11 @@ def chains(t: Values, y: Values, tol: float, fine: float) -> list[Chain]:
         tol: how far a piece may be from the curve.
         fine: how far a line may be from the curve to find out where it ends, because a smooth bend
             leaves it slowly.
+        depth: the most pieces; fewer than usual for the rest of a curve, in which no curve is cut.
     """
-    for cuts_curves in (False, True):
-        found = _Search(tol, fine, cuts_curves).chains(t, y, _DEEPEST)
+    for cuts_curves in (False, True) if depth == _DEEPEST else (False,):
+        budget = _BUDGET if t.size <= _LONG else _BUDGET // 2
+        found = _Search(tol, fine, cuts_curves, budget).chains(t, y, depth)
         if found:
             return found
     return []
@@ -62,13 +69,14 @@ class _Search:
     Args:
         tol, fine: as for `chains`.
         cuts_curves: whether a cosine, power or root may end early, which takes long to find out.
+        budget: how many parts of the curve it fits.
     """
 
-    def __init__(self, tol: float, fine: float, cuts_curves: bool) -> None:
+    def __init__(self, tol: float, fine: float, cuts_curves: bool, budget: int) -> None:
         self._tol = tol
         self._fine = fine
         self._cuts_curves = cuts_curves
-        self._budget = _BUDGET
+        self._budget = budget
 
     def chains(self, t: Values, y: Values, depth: int) -> list[Chain]:
         """Chains of at most `depth` pieces; empty if the budget is used up."""
@@ -84,9 +92,14 @@ class _Search:
             inner = self.chains(own, rates, depth)
             held = ([piece.at_intervals(interval) for piece in pieces] for pieces in inner)
             found += [pieces for pieces in held if close(pieces, t, y, self._tol)]
-        if found or depth <= 1:
+        if any(map(_is_short, found)) or depth <= 1:
             return found
+        return found + self._divided(t, y, depth)
+
+    def _divided(self, t: Values, y: Values, depth: int) -> list[Chain]:
+        """Chains of at least two pieces."""
         cut = smooth.line_length(t, y, self._fine)
+        found: list[Chain] = []
         if self._cuts_curves and cut < _FEWEST:
             found = list(self._after_curve(t, y, depth))
         found = found or [*self._after_line(t, y, cut, depth), *self._before_tail(t, y)]
@@ -102,15 +115,20 @@ class _Search:
         """Chains that begin with a line or a constant rate, on which `cut` records are."""
         if cut >= t.size or (depth < _DEEPEST and cut < _FEWEST and np.ptp(y[:cut]) > 0):
             return []
+        equal = int(np.argmax(y != y[0]))
+        if cut < 2 * equal and equal >= _FEWEST:  # with rounded rates, the line leads past its end
+            cut = equal
         slope = float((y[cut - 1] - y[0]) / (t[cut - 1] - t[0])) if cut > 1 else 0.0
         start = float(y[0] - slope * t[0])
         found: list[Chain] = []
         for step in _cuts(t, y, cut, start, slope):
             rest = int(np.searchsorted(t, step))
-            lead = _line(start, slope, step, float(y[0]))
-            if lead is not None and rest < t.size:
+            leads = [_line(start, slope, step, float(y[0]))]
+            if 1 < cut < t.size and y[cut - 1] > max(y[0], y[cut]) and step > t[cut - 1]:
+                leads.append(_held(start, slope, int(t[cut - 1]), step))
+            if any(leads) and rest < t.size:
                 inner = self.chains(t[rest:] - step, y[rest:], depth - 1)
-                joined = ([lead, *pieces] for pieces in inner)
+                joined = ([lead, *pieces] for pieces in inner for lead in leads if lead)
                 found += [pieces for pieces in joined if close(pieces, t, y, self._tol)]
             if found and t[cut] - t[cut - 1] > 1:  # the likeliest of many
                 break
@@ -124,9 +142,12 @@ class _Search:
             return
         tail = Piece("constant", {"factor": float(np.median(y[begin:]))})
         for piece in self._whole(t[:begin], y[:begin], _CURVES):
-            own = piece.params.get("steps")
-            natural = isinstance(own, int) and t[begin - 1] < own <= t[begin]
-            yield [piece.until(own if natural and isinstance(own, int) else int(t[begin])), tail]
+            own, skip = piece.params.get("steps"), piece.params.get(SKIP, 0)
+            end = own - skip if isinstance(own, int) and isinstance(skip, int) else 0
+            if t[begin - 1] < end <= t[-1]:  # its natural end, near which it is almost constant
+                yield [piece.until(end), tail]
+            if not t[begin - 1] < end <= t[begin]:
+                yield [piece.until(int(t[begin])), tail]
 
     def _after_curve(self, t: Values, y: Values, depth: int) -> Iterator[Chain]:
         """Chains that begin with a curve which is cut by the next piece."""
@@ -141,6 +162,12 @@ class _Search:
                     yield [piece.until(begin), *pieces]
 
 
+def _is_short(pieces: Chain) -> bool:
+    """Whether no piece lists so many drops that they may be a curve."""
+    lists = (piece.params.get("milestones") for piece in pieces)
+    return not any(isinstance(drops, list) and len(drops) > _DROPS for drops in lists)
+
+
 def _line(start: float, slope: float, steps: int, level: float) -> Piece | None:
     end = start + slope * steps
     if steps < 1 or min(start, end) < -1e-9 * max(abs(start), abs(end)):
@@ -149,6 +176,12 @@ def _line(start: float, slope: float, steps: int, level: float) -> Piece | None:
         return Piece("constant", {"factor": level}, lasts=steps)
     params = {"start": max(start, 0.0), "end": max(end, 0.0), "steps": steps}
     return Piece("linear", params, lasts=steps)
+
+
+def _held(start: float, slope: float, steps: int, lasts: int) -> Piece | None:
+    """A rise to the last record on its line, from which the next piece falls at once."""
+    rise = _line(start, slope, steps, start)
+    return None if rise is None else rise.until(lasts)
 
 
 def _cuts(t: Values, y: Values, cut: int, start: float, slope: float) -> list[int]:

@@ -49,13 +49,13 @@ __all__ = [
 #: One optimizer of several: its schedule, its statistics, and its observations if they are known.
 Part = tuple[Schedule, RunningStatistics, Observations | None]
 
-_OF_PART = (*scheduler_rules.RULES, *training_rules.OF_OPTIMIZER)
-_OF_TRAINING = (
-    nothing_seen.nothing_seen,
-    *training_rules.OF_TRAINING,
+_OF_PART = (
+    *scheduler_rules.RULES,
+    *training_rules.OF_OPTIMIZER,
     *rate_jumps.RULES,
     *rate_source.RULES,
 )
+_OF_TRAINING = (nothing_seen.nothing_seen, *training_rules.OF_TRAINING)
 
 
 def diagnose(

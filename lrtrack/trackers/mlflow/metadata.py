@@ -11,7 +11,7 @@ from typing import Any
 from lrtrack.fields import flatten, text_of
 from lrtrack.records import FIND, METHOD, TRAIN, Run, State, StepRecord, diagnoses_from
 from lrtrack.records.rewind import abandoned, rewinds_listed
-from lrtrack.schedules import CONSTANT, Schedule
+from lrtrack.schedules import CONSTANT, Schedule, parts_of
 from lrtrack.schedules.schedule import DECLARED
 from lrtrack.trackers.base import Publication
 
@@ -157,7 +157,8 @@ def params(run: Run, prefix: str = "") -> dict[str, str]:
             can collide with one that the user logs; `config` is a tag there.
     """
     params: dict[str, Any] = {}
-    is_settled = run.schedule != Schedule(CONSTANT) and run.schedule.source == DECLARED
+    parts = (parts_of(run.schedule) or {"": run.schedule}).values()
+    is_settled = all(p != Schedule(CONSTANT) and p.source == DECLARED for p in parts)
     if is_settled or run.diagnoses is not None:
         # MLflow's params never change: whether a rate is constant is known at the run's end
         params["scheduler"] = run.schedule.name
@@ -170,8 +171,14 @@ def params(run: Run, prefix: str = "") -> dict[str, str]:
     if prefix:
         params = {f"{prefix}{name}": value for name, value in params.items()}
     else:
-        params |= {name: value for name, value in flatten(run.config).items() if name not in params}
+        config = flatten(run.config).items()
+        params |= {n: value for n, value in config if n not in params and not _is_reserved(n)}
     return {key(name): text_of(value)[:_PARAM_LENGTH] for name, value in params.items()}
+
+
+def _is_reserved(name: str) -> bool:
+    """Whether a param is the schedule's, which may only be written at the run's end."""
+    return name == "scheduler" or name.startswith("scheduler.")
 
 
 def note(run: Run, ended: str = "") -> str:

@@ -38,7 +38,9 @@ def config(run: Run, target: Target | None = None) -> dict[str, Any]:
     if run.parent is not None:
         fields |= {"parent": run.parent, "branched_at": run.branched_at}
     if run.rewinds:
-        fields |= {"rewound": abandoned(run.rewinds), "rewinds": rewinds_listed(run.rewinds)}
+        fields["rewinds"] = rewinds_listed(run.rewinds)
+        if steps := abandoned(run.rewinds):  # a branch may have moved nothing but its beginning
+            fields["rewound"] = steps
     scope = shared_runs.scope_of(run.prefix) if target is not None and target.joined else ""
     if scope:
         common = ("version", "device", "world_size", "started")

@@ -14,92 +14,6 @@ from lrtrack.errors import UsageError
 from lrtrack.schedules import infer_schedule, spec_of
 from lrtrack.schedules.closed_form import rates
 
-N = 1000
-PEAK = 6e-4
-
-
-def error_of(inferred: lrtrack.InferredSchedule, lr, step) -> float:
-    """Return the largest distance of the simulated spec from a curve, as a share of its peak."""
-    simulated = lrtrack.simulate(inferred.spec, int(step[-1]) + 1, lr=inferred.base_lr)[:, 0]
-    return float(np.abs(simulated[step] - lr).max() / np.max(lr))
-
-
-def half_cosine(share: float) -> float:
-    """Return the factor of a half cosine wave, from 1 to 0."""
-    return 0.5 * (1 + math.cos(math.pi * share))
-
-
-#: The formulas that training scripts write by hand, with the schedule that they are.
-BY_HAND = {
-    "nanoGPT": (
-        lambda i: (
-            PEAK * (i + 1) / 101
-            if i < 100
-            else 6e-5
-            if i > 900
-            else 6e-5 + (PEAK - 6e-5) * half_cosine((i - 100) / 800)
-        ),
-        "warmup(start=0.0099, steps=100) -> cosine(steps=800, min_lr=6e-05) -> "
-        "constant(factor=0.1)",
-    ),
-    "from zero": (
-        lambda i: PEAK * i / 100 if i < 100 else PEAK * half_cosine((i - 100) / 900),
-        "warmup(start=0, steps=100) -> cosine(steps=900)",
-    ),
-    "trapezoid": (
-        lambda i: PEAK * min(1.0, (i + 1) / 50, (N - i) / 300),
-        "wsd(steps=1000, warmup=49, decay=300, start=0.02)",
-    ),
-    "constant, then linear to a tenth": (
-        lambda i: PEAK * (1.0 if i < 600 else 0.1 + 0.9 * (N - i) / 400),
-        "wsd(steps=1000, warmup=0, decay=400, end=0.1)",
-    ),
-    "square root cooldown": (
-        lambda i: PEAK * min(1, i / 100) * (1 if i < 800 else 1 - math.sqrt((i - 800) / 200)),
-        "wsd(steps=1000, warmup=100, decay=200, start=0, shape='sqrt')",
-    ),
-    "annealed per update": (
-        lambda i: 2.5e-4 * (1 - (i // 10) / 100),
-        "linear(start=1, end=0, steps=100, interval=10)",
-    ),
-    "Noam": (
-        lambda i: 512**-0.5 * min((i + 1) ** -0.5, (i + 1) * 400**-1.5),
-        "warmup(start=0.0025, steps=399) -> inverse_sqrt(timescale=400)",
-    ),
-    "warm-up and drops by epochs": (
-        lambda i: 0.1 * min(1, (i // 50 + 1) / 5) * 0.1 ** ((i >= 500) + (i >= 750)),
-        "warmup(start=0.2, steps=4, interval=50) -> multistep(milestones=[6, 11], interval=50)",
-    ),
-    "warm-up by steps, cosine by epochs": (
-        lambda i: 0.1 * i / 50 if i < 50 else 0.1 * half_cosine((i // 50 - 1) / 19),
-        "warmup(start=0, steps=50) -> cosine(steps=19, interval=50)",
-    ),
-    "drops at validation": (
-        lambda i: 20 * 0.25 ** sum(i >= at for at in (137, 303, 311, 720)),
-        "multistep(milestones=[137, 303, 311, 720], gamma=0.25)",
-    ),
-    "range test": (lambda i: 1e-7 * 10 ** (8 * i / N), "exponential(gamma=1.01859139)"),
-    "fell back at a resume": (
-        lambda i: 0.1 * 0.999 ** (i % 500),
-        "exponential(gamma=0.999, lasts=500) -> exponential(gamma=0.999)",
-    ),
-    "restarts": (lambda i: 0.1 * half_cosine(i % 77 / 77), "cosine_restarts(steps=77)"),
-    "constant": (lambda i: 0.1, "constant"),
-}
-
-
-@pytest.mark.parametrize("name", BY_HAND)
-def test_formulas_of_training_scripts(name):
-    """A curve that a script computes by hand gets the text of the schedule that it is."""
-    function, expected = BY_HAND[name]
-    lr = np.array([function(i) for i in range(N)])
-    inferred = infer_schedule(lr)
-
-    assert inferred.spec == expected
-    assert error_of(inferred, lr, np.arange(N)) <= 1e-3
-    assert inferred.error <= 1e-3
-
-
 #: One spec of each kind, and chains.
 SPECS = [
     "constant",
@@ -131,11 +45,15 @@ SPECS = [
     "warmup(start=0, steps=5, interval=10) -> cosine(steps=15, interval=10)",
     "warmup(steps=20) -> step(steps=30)",
     "cosine(steps=58, interval=7)",
+    "cosine(steps=700, skip=200)",
+    "warmup(start=0, steps=20) -> cosine(steps=400, min_lr=0.001, skip=20)",
+    "warmup(start=0, steps=20) -> cosine(steps=400, skip=20, lasts=300) -> constant(factor=0.1)",
+    "warmup(steps=5, interval=10) -> cosine(steps=40, skip=5, interval=10)",
 ]
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_simulated_spec_is_found_again(spec):
+def test_a_simulated_spec_is_found_again(spec, error_of):
     """The rates of a spec give the same text, recorded at every step or at every third."""
     lr = lrtrack.simulate(spec, 400, lr=0.1)[:, 0]
     step = np.arange(400)
@@ -146,28 +64,14 @@ def test_a_simulated_spec_is_found_again(spec):
     assert not thinned.spec.startswith("piecewise") or "interval" in spec
 
 
-@pytest.mark.parametrize("digits", [None, 4])
-@pytest.mark.parametrize("name", ["nanoGPT", "from zero", "trapezoid", "annealed per update"])
-def test_rounded_rates_give_the_same_kinds(name, digits):
-    """32-bit rates, and rates that were logged with 4 digits, keep the kinds of the schedule."""
-    function, expected = BY_HAND[name]
-    exact = np.array([function(i) for i in range(N)])
-    short = (
-        exact.astype(np.float32) if digits is None else [float(f"{x:.{digits}g}") for x in exact]
-    )
-    kinds = [part.partition("(")[0] for part in expected.split(" -> ")]
-    inferred = infer_schedule(short)
-
-    assert [part.partition("(")[0] for part in inferred.spec.split(" -> ")] == kinds
-    assert error_of(inferred, exact, np.arange(N)) <= 1e-3
-
-
-CURVES = st.lists(st.floats(0, 1), min_size=1, max_size=60).filter(lambda values: max(values) > 0)
+CURVES = st.lists(st.floats(0, 1), min_size=1, max_size=60).filter(
+    lambda values: max(values) > 1e-200
+)
 
 
 @settings(max_examples=60)
 @given(CURVES, st.integers(1, 7), st.integers(0, 20))
-def test_any_curve_is_described(lr, stride, first):
+def test_any_curve_is_described(error_of, lr, stride, first):
     """Any learning rates, at any steps, are described within 1 % of their peak."""
     step = first + stride * np.arange(len(lr))
     inferred = infer_schedule(lr, step)
@@ -194,9 +98,21 @@ LAST = [
 
 @settings(max_examples=60)
 @given(st.one_of(*FIRST), st.one_of(*LAST), st.integers(60, 300))
-def test_chains_give_the_same_curve(first, last, size):
+def test_chains_give_the_same_curve(error_of, first, last, size):
     """Any warm-up followed by any decay, whole or cut, is inferred with the same rates."""
     lr = rates(" -> ".join(filter(None, (first, last))), np.arange(size), 0.1)
+    inferred = infer_schedule(lr)
+
+    assert error_of(inferred, lr, np.arange(size)) <= 1e-3
+    assert "piecewise" not in inferred.spec
+
+
+@settings(max_examples=30)
+@given(st.one_of(*FIRST), st.integers(150, 200), st.integers(1, 90), st.integers(180, 300))
+def test_a_cosine_may_begin_in_its_middle(error_of, first, steps, skip, size):
+    """A cosine that has begun before, after any warm-up, is inferred with the same rates."""
+    spec = " -> ".join(filter(None, (first, f"cosine(steps={steps}, skip={skip})")))
+    lr = rates(spec, np.arange(size), 0.1)
     inferred = infer_schedule(lr)
 
     assert error_of(inferred, lr, np.arange(size)) <= 1e-3
