@@ -42,6 +42,12 @@ def test_a_sequential_comparison_may_be_looked_at(look):
     assert look(5, sequential=True) == []
 
 
+def test_another_store_is_another_comparison(look):
+    """An experiment of the same name with other runs was not looked at before."""
+    assert look(3) == []
+    assert look(5, filters="seed > 0") == []
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}', "[" * 100_000])
 def test_damaged_memories(look, content):
     """A damaged file is replaced, and never stops a comparison."""
