@@ -50,7 +50,7 @@ def notice_of(comparison: ComparisonResult, group_by: str | Sequence[str]) -> No
 
 
 def _key(comparison: ComparisonResult, group_by: str | Sequence[str]) -> str:
-    """Identifies a comparison: its first run tells experiments of one name in other stores apart."""
+    """Identifies a comparison; its first run tells experiments of one name apart."""
     fields = [group_by] if isinstance(group_by, str) else list(group_by)
     first = min((history.run.started, history.run.id) for history in comparison.histories)
     parts = [comparison.experiment, first[1], comparison.metric, comparison.mode, *fields]
