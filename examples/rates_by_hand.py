@@ -1,6 +1,6 @@
 """Rates that the loop sets by hand; then: lrtrack compare --experiment by-hand
 
-There is no scheduler object: lrtrack finds the two schedules in the learning rates of the steps.
+There is no scheduler object. The two schedules are found in the learning rates of the steps.
 """
 
 import math

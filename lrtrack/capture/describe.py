@@ -99,8 +99,10 @@ def _held(container: Any) -> list[Any] | tuple[Any, ...] | Mapping[Any, Any]:
     if not issubclass(type(inside), Mapping | list | tuple):
         return ()
     parts = list(inside.values()) if isinstance(inside, Mapping) else list(inside)
-    optimizers = {id(_optimizer_of(part)) for part in parts if is_scheduler(part)}
-    return inside if len(optimizers) > 1 and all(map(is_scheduler, parts)) else ()
+    optimizers = [_optimizer_of(part) for part in parts]
+    # Others, such as Ignite's, hold schedulers that follow each other, of which some keep none.
+    is_several = len(set(map(id, optimizers))) > 1 and MISSING not in optimizers
+    return inside if is_several and all(map(is_scheduler, parts)) else ()
 
 
 def _side_by_side(schedulers: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -> Schedule:

@@ -34,6 +34,8 @@ from lrtrack.capture.sharded import attendance, is_shared, largest, spread
 from lrtrack.capture.thread_state import Notes, current_notes
 from lrtrack.capture.unseen import Unseen
 
+#: Stands in for a weight decay that has moved: from then on it is recorded at each step.
+_MOVED: Any = object()
 #: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
 OnStep = Callable[[int, float, dict[str, Any]], None]
 
@@ -105,8 +107,7 @@ class StepCapture:
         self._momentum_moves = any(getattr(s, "cycle_momentum", False) for s in self._schedulers)
         self._metrics: dict[str, Any] = {}
         self._here = current_notes()
-        self._decay_held = decay_of(optimizer.param_groups)
-        self._decay_moves = False
+        self._decay_held: Any = decay_of(optimizer.param_groups)
         self._effective = effective_rate(optimizer)
         self.unseen = Unseen([optimizer])
         self._begun = False
@@ -193,7 +194,7 @@ class StepCapture:
                 self._write_rates("lr", [group["lr"] for group in groups])
             if self._momentum_moves or first.get(self._momentum_key) is not self._momentum_held:
                 self._read_momentum()
-            if self._decay_moves or first.get("weight_decay") is not self._decay_held:
+            if first.get("weight_decay") is not self._decay_held:
                 self._read_decay()
             if self._effective is not None:
                 self._effective.begin(self._optimizer)
@@ -302,8 +303,9 @@ class StepCapture:
     def _read_decay(self) -> None:
         decay = decay_of(self._optimizer.param_groups)
         if decay is not None:
-            self._decay_moves = self._decay_moves or decay != self._decay_held
-            if self._decay_moves:
+            if self._decay_held is not _MOVED and decay != self._decay_held:
+                self._decay_held = _MOVED
+            if self._decay_held is _MOVED:
                 self._metrics["weight_decay"] = hold_number(decay)
 
     def _write_rates(self, name: str, rates: list[Any]) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ class RowQueue:
     ) -> None:
         self._rows: deque[Row | Rewind] = deque()
         self.append = self._rows.append  # a deque's own lock is enough, and costs nothing
+        self._has_rewinds = False
         self._lock = threading.Lock()
         self._settle = settle
         self._on_rows = on_rows
@@ -62,6 +64,7 @@ class RowQueue:
         """Abandons records before those that follow; it keeps its place among the rows."""
         with self._lock:
             self._rows.append(rewind)
+            self._has_rewinds = True
 
     def drop_oldest(self, count: int) -> None:
         """Drops up to `count` rows, but no rewind: abandoned records would come back."""
@@ -81,7 +84,11 @@ class RowQueue:
         """
         with self._lock:
             waiting = [self._rows.popleft() for _ in range(len(self._rows))]
+            has_rewinds, self._has_rewinds = self._has_rewinds, False
         self._give_way()
+        if not has_rewinds:  # the usual case, without a look at each row
+            yield from self._frames(cast("list[Row]", waiting), most_rows, most_values)
+            return
         rows: list[Row] = []
         for item in waiting:
             if isinstance(item, Rewind):

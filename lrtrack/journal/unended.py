@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 
 from lrtrack.journal.course import Course
+from lrtrack.journal.rate_column import column_of, is_still, rates_of
 from lrtrack.records import TRAIN, Run, default_name
 from lrtrack.schedules import CONSTANT, Schedule, infer_schedule, parts_of, side_by_side
 
 #: The most rates that a schedule is inferred from, so that reading many runs stays quick.
 _MOST = 10_000
-#: A rate that moves by less, as a share of its largest value, is constant.
-_STILL = 1e-9
 
 
 def completed(run: Run, course: Course) -> Run:
@@ -52,7 +50,7 @@ def _shown(run: Run, table: pa.Table) -> Schedule | None:
         names = [key.removesuffix(".name") for key in run.optimizer if key.endswith(".name")]
         parts = dict.fromkeys(names or [""], constant)
     inferred = {
-        name: _of_column(table, f"{run.prefix}lr" + (f"/{name}" if name else ""))
+        name: _of_column(table, column_of(run.prefix, name))
         for name, schedule in parts.items()
         if schedule == constant
     }
@@ -63,13 +61,8 @@ def _shown(run: Run, table: pa.Table) -> Schedule | None:
 
 
 def _of_column(table: pa.Table, column: str) -> Schedule | None:
-    if column not in table.column_names:
-        return None
-    rows = table.filter(table[column].is_valid())
-    steps, rates = rows["step"].to_numpy(), rows[column].to_numpy()
-    finite = np.isfinite(rates)
-    steps, rates = steps[finite], rates[finite]
-    if not rates.size or np.ptp(rates) <= _STILL * rates.max():
+    steps, rates = rates_of(table, column)
+    if is_still(rates):
         return None
     stride = -(-rates.size // _MOST)
     return infer_schedule(rates[::stride], steps[::stride]).schedule

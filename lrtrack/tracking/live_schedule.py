@@ -17,6 +17,7 @@ from lrtrack.capture.scheduler_copy import replica
 from lrtrack.capture.simulate import simulate
 from lrtrack.errors import UsageError
 from lrtrack.fields import JSON
+from lrtrack.journal.rate_column import column_of, finite, is_still, rates_of
 from lrtrack.records import Run
 from lrtrack.schedules import CONSTANT, Schedule, infer_schedule, parts_of, side_by_side
 from lrtrack.stats.diagnose.rate_source import RateMismatch, rate_mismatch
@@ -27,8 +28,6 @@ from lrtrack.tracking.rate_curve import RateCurve
 _MOST = 100_000
 #: The same while the training runs, and the number of steps after which it is done first.
 _FEW, _FIRST = 2_000, 100
-#: A rate that moves by less, as a share of its largest value, is constant.
-_STILL = 1e-9
 #: The parameter of a scheduler whose settings cannot be read: the text of its curve.
 _CURVE = "curve"
 #: Where in a stretch of one rate records are kept, at no regular distances, besides its ends.
@@ -81,7 +80,7 @@ class LiveSchedule:
     def add(self, steps: NDArray[np.int64], metrics: Mapping[str, Any]) -> None:
         """Add rows that are about to be written to the journal."""
         for name, curve in self._curves.items():
-            values, present = metrics.get(self._column(name), (None, None))
+            values, present = metrics.get(column_of(self._run.prefix, name), (None, None))
             if values is not None:
                 rows = slice(None) if present is None else present
                 curve.add(np.asarray(steps)[rows], values[rows])
@@ -148,7 +147,7 @@ class LiveSchedule:
 
     def _inferred(self, name: str, table: pa.Table | None, most: int) -> Schedule | None:
         steps, rates = _with_held_rates(*_without_repeats(*self._curve(name, table)))
-        if not rates.size or np.ptp(rates) <= _STILL * rates.max():
+        if is_still(rates):
             return None
         stride = -(-rates.size // most)
         schedule = infer_schedule(rates[::stride], steps[::stride])
@@ -161,19 +160,9 @@ class LiveSchedule:
     def _curve(
         self, name: str, table: pa.Table | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        column = self._column(name)
         if table is None:
-            steps, rates = self._curves[name].arrays()
-        elif column not in table.column_names:
-            return np.empty(0, np.int64), np.empty(0)
-        else:
-            rows = table.filter(table[column].is_valid())
-            steps, rates = rows["step"].to_numpy(), rows[column].to_numpy()
-        finite = np.isfinite(rates)
-        return steps[finite], rates[finite]
-
-    def _column(self, name: str) -> str:
-        return f"{self._run.prefix}lr" + (f"/{name}" if name else "")
+            return finite(*self._curves[name].arrays())
+        return rates_of(table, column_of(self._run.prefix, name))
 
 
 def _takes_fractions(scheduler: Any) -> bool:

@@ -14,7 +14,7 @@ from lrtrack.trackers import registry
 from lrtrack.trackers.base import Query
 
 from .cases import TRACKERS
-from .delivered import of_mlflow, of_wandb
+from .delivered import mlflow_runs, of_mlflow, of_wandb
 from .truth import EXPERIMENT
 
 NAME = "the run"
@@ -54,7 +54,7 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
     if request.param == "mlflow":
         store = request.getfixturevalue("store")
         monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-        read = lambda: of_mlflow(store)  # noqa: E731
+        read = lambda: of_mlflow(store, mlflow_runs(store))  # noqa: E731
     else:
         server = request.getfixturevalue("wandb_server")
         read = lambda: of_wandb(server)  # noqa: E731

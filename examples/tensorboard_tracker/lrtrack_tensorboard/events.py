@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.util.tensor_util import make_ndarray
 
@@ -50,25 +49,3 @@ def read(folder: Path) -> Stored:
     rewinds = run.rewinds if run else ()  # event files keep the points that these abandon
     kept = [p for p in found.points if not any(r.abandons(p[1], p[3]) for r in rewinds)]
     return Stored(kept, found.notes)
-
-
-def arrays(points: list[Point]) -> dict[str, Any]:
-    """The arrays of a `History`: one row a step, later values in the place of earlier ones."""
-    times: dict[int, float] = {}
-    metrics: dict[str, dict[int, float]] = {}
-    for name, step, text, when in points:
-        times.setdefault(step, when)
-        metrics.setdefault(name, {})[step] = float(text)
-    steps = sorted(times)
-    return {
-        "steps": np.array(steps, np.int64),
-        "times": np.array([times[step] for step in steps], np.float64),
-        "metrics": {
-            name: np.array([values.get(step, np.nan) for step in steps], np.float64)
-            for name, values in metrics.items()
-        },
-        "present": {
-            name: np.array([step in values for step in steps], bool)
-            for name, values in metrics.items()
-        },
-    }

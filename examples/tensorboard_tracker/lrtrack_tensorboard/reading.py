@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lrtrack.trackers import History, Progress, State
-from lrtrack_tensorboard import events
+from lrtrack_tensorboard import events, table
 
 
 def histories(root: Path, experiments: list[Path], progress: Progress | None) -> Iterator[History]:
@@ -23,7 +23,7 @@ def histories(root: Path, experiments: list[Path], progress: Progress | None) ->
             run,
             state,
             "tensorboard",
-            **events.arrays(points),
+            **table.arrays(points),
             ended=None if state is State.RUNNING else notes["ended"],
             remote_id=folder.relative_to(root).as_posix(),
         )

@@ -1,20 +1,10 @@
 """Writing one run: event files are only appended to, so each value must be written once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from lrtrack.trackers import (
-    Remote,
-    Rewind,
-    Run,
-    State,
-    StepRecord,
-    Target,
-    TrackerError,
-    history_table,
-)
-from lrtrack_tensorboard import events
+from lrtrack.trackers import Remote, Rewind, Run, State, StepRecord, Target, TrackerError
+from lrtrack_tensorboard import events, returns, table
 from lrtrack_tensorboard.writer import Writer
 
 
@@ -49,30 +39,18 @@ class TensorBoardSink:
 
     def rewind(self, rewind: Rewind) -> float:
         """Note which points `events.read` leaves out: event files keep them all."""
-        stored = events.read(self._folder)
-        run = stored.run() or self._run
-        if any(r.step == rewind.step and r.time >= rewind.time for r in run.rewinds):
-            return max(r.time for r in run.rewinds)  # the delivery has begun again
-        # The stored points may come from a machine whose clock is ahead.
-        latest = max((when for *_, when in stored.points), default=0.0)
-        rewind = replace(rewind, time=max(rewind.time, latest + 1e-3))
-        self._writer.note(run=run.rewound(rewind).to_dict())
+        run, begun = returns.rewound(events.read(self._folder), self._run, rewind)
+        self._writer.note(run=run.to_dict())
         self._stored = {key for key in self._stored or () if key[1] < rewind.step}
-        return rewind.time
+        return begun
 
     def upload(self, history: Path) -> None:
         if self._target.continued:
-            whole = history_table.table_of(events.arrays(events.read(self._folder).points))
-            history_table.write_parquet(whole, history)
-        draft = self._folder / f"{history_table.NAME}.new"
-        draft.write_bytes(history.read_bytes())
-        draft.replace(self._folder / history_table.NAME)
+            table.write(events.read(self._folder).points, history)
+        table.store(history, self._folder)
 
     def complete(self, run: Run) -> None:
-        noted = events.read(self._folder).run()
-        for rewind in noted.rewinds if noted else ():
-            run = run.rewound(rewind)
-        self._writer.note(run=run.to_dict())
+        self._writer.note(run=returns.with_noted(run, events.read(self._folder)).to_dict())
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         self._writer.note(state=state, ended=ended, summary=dict(summary))

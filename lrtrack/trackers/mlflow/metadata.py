@@ -171,14 +171,9 @@ def params(run: Run, prefix: str = "") -> dict[str, str]:
     if prefix:
         params = {f"{prefix}{name}": value for name, value in params.items()}
     else:
-        config = flatten(run.config).items()
-        params |= {n: value for n, value in config if n not in params and not _is_reserved(n)}
+        free = {n: v for n, v in flatten(run.config).items() if n.split(".")[0] != "scheduler"}
+        params |= {name: value for name, value in free.items() if name not in params}
     return {key(name): text_of(value)[:_PARAM_LENGTH] for name, value in params.items()}
-
-
-def _is_reserved(name: str) -> bool:
-    """Whether a param is the schedule's, which may only be written at the run's end."""
-    return name == "scheduler" or name.startswith("scheduler.")
 
 
 def note(run: Run, ended: str = "") -> str:

@@ -69,7 +69,7 @@ CURVES = st.lists(st.floats(0, 1), min_size=1, max_size=60).filter(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(CURVES, st.integers(1, 7), st.integers(0, 20))
 def test_any_curve_is_described(error_of, lr, stride, first):
     """Any learning rates, at any steps, are described within 1 % of their peak."""
@@ -96,7 +96,7 @@ LAST = [
 ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.one_of(*FIRST), st.one_of(*LAST), st.integers(60, 300))
 def test_chains_give_the_same_curve(error_of, first, last, size):
     """Any warm-up followed by any decay, whole or cut, is inferred with the same rates."""
