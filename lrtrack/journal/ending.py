@@ -34,6 +34,7 @@ class Ending:
             diagnoses=self.diagnoses,
             schedule=self.schedule or run.schedule,
             name=self.name or run.name,
+            outcome=self.state,
         )
 
 

@@ -26,6 +26,7 @@ from lrtrack.records.run import (
     StepRecord,
     Target,
     default_name,
+    outcome_from,
 )
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "default_name",
     "diagnoses_from",
     "one_by_one",
+    "outcome_from",
     "rewind_of",
     "rewinds_from",
     "rewinds_listed",

@@ -119,6 +119,7 @@ class Run:
         rewinds: returns to earlier steps; known from the journal's events or from the tracker.
         parent: the id of the run that this one branched off; None if it did not.
         branched_at: the first step that belongs to this run and not to its parent.
+        outcome: how the block ended; None before that, and where it is not known.
     """
 
     id: str
@@ -148,6 +149,7 @@ class Run:
     rewinds: tuple[Rewind, ...] = ()
     parent: str | None = None
     branched_at: int | None = None
+    outcome: State | None = None
 
     def fields(self, **known: JSON) -> dict[str, JSON]:
         """The run as one flat mapping: the names that filters, groups, frames and reports use.
@@ -210,7 +212,7 @@ class Run:
         data["rewinds"] = [asdict(rewind) for rewind in self.rewinds]
         if self.diagnoses is None:
             del data["diagnoses"]
-        for name in ("rewinds", "parent", "branched_at"):
+        for name in ("rewinds", "parent", "branched_at", "outcome"):
             if data[name] is None or data[name] == []:  # most runs have none
                 del data[name]
         return dict(plain(data))
@@ -231,9 +233,15 @@ class Run:
         for name, digest in known.get("credentials", {}).items():
             parsing.check_types({name: digest}, {name: parsing.TEXT})
         known["diagnoses"] = parsing.diagnoses_from(known.get("diagnoses"))
+        known["outcome"] = outcome_from(known.get("outcome"))
         known["rewinds"] = rewinds_from(known.get("rewinds"))
         known["targets"] = tuple(map(Target.from_dict, known.get("targets", ())))
         return cls(**known)
+
+
+def outcome_from(value: Any) -> State | None:
+    """The outcome that a journal or a tracker names; None if it is none."""
+    return State(value) if value in (State.FINISHED, State.FAILED) else None
 
 
 def default_name(prefix: str, schedule: str, seed: int | None) -> str:

@@ -14,6 +14,7 @@ run_queue.py           the runs that a shipper is working on
 queue_directory.py     the queue on disk: newest runs first
 scheduled_delivery.py  a delivery between its attempts: pauses, failures
 delivery.py            one run to one tracker, batch by batch
+batch.py               the records that a tracker gets next
 cursor.py              how far a run is delivered to one tracker
 circuit_breaker.py     servers that do not answer
 run_end.py             ends a delivered run in its tracker

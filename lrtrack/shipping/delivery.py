@@ -5,23 +5,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from lrtrack.errors import DiskTrouble, JournalError, PartRefused, SinkLost, TrackerError
 from lrtrack.journal import overflow
-from lrtrack.journal.course import event_rewind
-from lrtrack.journal.ending import schedule_of
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
-from lrtrack.records import Rewind, Run, StepRecord, Target
-from lrtrack.schedules import Schedule
+from lrtrack.records import Run, Target
 from lrtrack.shipping import temporary
+from lrtrack.shipping.batch import take
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.run_end import RunEnd
 from lrtrack.shipping.step_numbering import (
     counts_from_zero,
-    joined,
     run_so_far,
     shifted,
     shifted_rewind,
@@ -29,9 +26,6 @@ from lrtrack.shipping.step_numbering import (
 from lrtrack.trackers.base import Sink, Tracker
 from lrtrack.trackers.hooks import AbandonsSteps, CompletesRuns, KeepsTemporaryFiles
 from lrtrack.trackers.shared_runs import before
-
-#: Steps given to a tracker at once: enough to fill its requests, few enough to show progress.
-BATCH = 1000
 
 #: The fields of a cursor without trouble.
 WELL: dict[str, Any] = {
@@ -42,25 +36,6 @@ WELL: dict[str, Any] = {
 PASSING = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT, errno.ESTALE, errno.EMFILE, errno.ENFILE,
 }  # fmt: skip
-
-Position = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Records that may be sent now, and where the cursor stands after them.
-
-    Attributes:
-        rewind: abandons what was sent before, instead of any records.
-        schedule: the schedule that the rates have shown, and the run's name, instead of any
-            records.
-    """
-
-    records: list[StepRecord]
-    after: Position
-    more: bool
-    rewind: Rewind | None = None
-    schedule: tuple[Schedule, str | None] | None = None
 
 
 class Delivery:
@@ -268,45 +243,3 @@ class Delivery:
         except OSError as error:
             raise DiskTrouble(f"cannot write to {self._path.parent}: {error}") from error
         self.cursor = changed
-
-
-def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
-    """Takes up to `BATCH` steps behind the cursor, with parts of one step joined.
-
-    The last step of a running run is held back, because `run.log` may still change it, unless the
-    run asked to have everything delivered (`flush`).
-    """
-    records: list[StepRecord] = []
-    positions: list[Position] = []
-    after, sealed = (cursor.offset, cursor.skip), 0
-    for entry in reader.entries(cursor.offset):
-        if (rewind := event_rewind(entry.event)) is not None:
-            if not records:
-                return Batch([], (entry.end, 0), more=True, rewind=rewind)
-            kept = [record for record in records if record.step < rewind.step]
-            return Batch(joined(kept), (entry.start, 0), more=True)
-        if (schedule := schedule_of(entry.event)) is not None:
-            if not records:
-                return Batch([], (entry.end, 0), more=True, schedule=schedule)
-            return Batch(joined(records), (entry.start, 0), more=True)
-        if entry.event is not None:
-            after, sealed = (entry.end, 0), len(records)
-            if positions:
-                positions[-1] = after
-            continue
-        rows = entry.records()
-        skipped = cursor.skip if entry.start == cursor.offset else 0
-        records += rows[skipped:]
-        positions += [(entry.start, at + 1) for at in range(skipped, len(rows) - 1)]
-        positions += [(entry.end, 0)] if skipped < len(rows) else []
-        if len(records) > BATCH:
-            break
-    else:
-        if alive:
-            keep = len(records)
-            while keep > sealed and records[keep - 1].step == records[-1].step:
-                keep -= 1
-            records, positions = records[:keep], positions[:keep]
-    more = len(records) > BATCH
-    records, positions = records[:BATCH], positions[:BATCH]
-    return Batch(joined(records), positions[-1] if positions else after, more)

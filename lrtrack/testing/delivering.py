@@ -15,7 +15,7 @@ from lrtrack.errors import TrackerUnavailable
 from lrtrack.journal import history_table
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run, State, StepRecord, Target
-from lrtrack.shipping import delivery as shipping
+from lrtrack.shipping import batch
 from lrtrack.shipping.credentials import key_of
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.testing.contract import Contract, records_of, same, table_of, table_of_history
@@ -31,7 +31,7 @@ import os, signal, sys
 from pathlib import Path
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
-from lrtrack.shipping import delivery
+from lrtrack.shipping import batch, delivery
 from lrtrack.trackers import registry
 
 class Dying(delivery.Delivery):
@@ -42,7 +42,7 @@ class Dying(delivery.Delivery):
             os.kill(os.getpid(), signal.SIGKILL)
         super()._save(**changes)
 
-delivery.BATCH = int(sys.argv[3])
+batch.BATCH = int(sys.argv[3])
 layout = Layout(Path(sys.argv[1]))
 target = JournalReader(layout.journal(sys.argv[2])).run.targets[0]
 dying = Dying(layout, sys.argv[2], target, registry.get(target.tracker))
@@ -56,14 +56,14 @@ class Delivering(Contract):
 
     def test_a_whole_run_arrives(self, tracker: Tracker, monkeypatch: Any) -> None:
         """A run of several batches is stored with all steps, each once."""
-        monkeypatch.setattr(shipping, "BATCH", BATCH)
+        monkeypatch.setattr(batch, "BATCH", BATCH)
         run, records = self.run(tracker), records_of(35)
         self.journal(run, records)
         self.stored_once(tracker, self.ship(tracker, run), records)
 
     def test_every_answer_is_lost_once(self, tracker: Tracker, monkeypatch: Any) -> None:
         """A request whose answer is lost is retried without storing anything twice."""
-        monkeypatch.setattr(shipping, "BATCH", BATCH)
+        monkeypatch.setattr(batch, "BATCH", BATCH)
         run, records = self.run(tracker), records_of(35)
         self.sink(tracker, run)
         self.journal(run, records)
@@ -72,7 +72,7 @@ class Delivering(Contract):
 
     def test_half_a_batch_is_stored(self, tracker: Tracker, monkeypatch: Any) -> None:
         """If half of a batch was stored, a retry stores the other half only."""
-        monkeypatch.setattr(shipping, "BATCH", BATCH)
+        monkeypatch.setattr(batch, "BATCH", BATCH)
         run, records = self.run(tracker), records_of(35)
         self.sink(tracker, run)
         self.journal(run, records)
@@ -81,7 +81,7 @@ class Delivering(Contract):
 
     def test_a_new_sink_continues(self, tracker: Tracker, monkeypatch: Any) -> None:
         """A new sink continues where another one was released, also several times."""
-        monkeypatch.setattr(shipping, "BATCH", BATCH)
+        monkeypatch.setattr(batch, "BATCH", BATCH)
         run, records = self.run(tracker), records_of(35)
         self.sink(tracker, run)
         self.journal(run, records)
@@ -93,7 +93,7 @@ class Delivering(Contract):
 
     def test_the_state_of_a_delivery_is_lost(self, tracker: Tracker, monkeypatch: Any) -> None:
         """Without its cursor a delivery starts again, and stores only what the tracker lacks."""
-        monkeypatch.setattr(shipping, "BATCH", BATCH)
+        monkeypatch.setattr(batch, "BATCH", BATCH)
         run, records = self.run(tracker), records_of(35)
         self.sink(tracker, run)
         self.journal(run, records)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from lrtrack.records import Run, Target, diagnoses_from
+from lrtrack.records import Run, State, Target, diagnoses_from
 from lrtrack.schedules import CONSTANT, Schedule, side_by_side
 
 Phase = Mapping[str, Any]
@@ -32,8 +32,18 @@ MOST = 16
 _RESERVED = re.compile(
     r"phase\d+|version|device|world_size|optimizer|scheduler|schedule|seed|config|group|prefix|tags"
     r"|kind|suggestions?|diagnoses|run_id|started|phases|parent|branched_at|rewound|rewinds"
-    r"|history|machine|report|step"
+    r"|history|machine|report|step|state"
 )
+
+
+def state_of(block: Run, state: State) -> State:
+    """The state of a block, which may have ended although the user's run goes on.
+
+    Args:
+        block: the block.
+        state: that of the tracker's run.
+    """
+    return block.outcome or state if state is State.RUNNING else state
 
 
 def scope_of(prefix: str) -> str:

@@ -12,6 +12,12 @@ run.py               `TrackedRun`: what users call
 user_metrics.py      metrics that users log
 live_summary.py      the run's summary so far
 live_diagnoses.py    the run's diagnoses
+live_schedule.py     the schedule that its learning rates show
+rate_curve.py        these rates, in bounded memory
+schedule_events.py   that schedule in the journal
+returns.py           returns to earlier steps
+captures.py          the capture of a block
+open_run_guards.py   notices that the user ends a run that this one was joined to
 exit_guard.py        notices that a block was left even if its exit was interrupted
 """
 

@@ -72,6 +72,11 @@ class LiveDiagnoses:
             metrics, present = arrays["metrics"], arrays["present"]
             self.add(arrays["steps"], {n: (metrics[n], present[n]) for n in metrics})
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether this block's own records are all that the run has."""
+        return not self.is_rewound and self._resumed.course is None
+
     def add(self, steps: Any, metrics: Any) -> None:
         """Add rows that are about to be written to the journal."""
         self._figures.add(steps, metrics)

@@ -17,22 +17,21 @@ from lrtrack.capture.ensemble import ensemble_of
 from lrtrack.capture.step_capture import OnStep
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
-from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
-from lrtrack.records import TRAIN, Run, State, default_name
-from lrtrack.schedules import Schedule
+from lrtrack.records import TRAIN, Run, State
 from lrtrack.shipping.courier import Courier
 from lrtrack.shipping.credentials import Snapshot
 from lrtrack.trackers.base import Tracker
-from lrtrack.trackers.hooks import GuardsOpenRuns, RunGuard
 from lrtrack.tracking import captures
 from lrtrack.tracking.journal_location import open_journal
 from lrtrack.tracking.live_diagnoses import LiveDiagnoses, print_diagnoses
 from lrtrack.tracking.live_schedule import LiveSchedule
 from lrtrack.tracking.live_summary import LiveSummary
+from lrtrack.tracking.open_run_guards import OpenRunGuards
 from lrtrack.tracking.options import Options
 from lrtrack.tracking.resume import ResumedRun
 from lrtrack.tracking.returns import Returns
+from lrtrack.tracking.schedule_events import ScheduleEvents
 from lrtrack.tracking.upload_monitor import UploadMonitor
 from lrtrack.tracking.user_metrics import numbers
 
@@ -74,7 +73,7 @@ class Recording:
         self._fork_count = _fork_count
         self._journal: JournalWriter | None = None
         self._uploads: UploadMonitor | None = None
-        self._open_run_guards: dict[str, RunGuard] = {}
+        self._guards = OpenRunGuards()
         self._summary: LiveSummary | None = None
         self._tracker_id: str | None = None
         self._last_time: float | None = None
@@ -85,7 +84,7 @@ class Recording:
         self.capture.loads.on_return = self._return
         self._diagnoses = LiveDiagnoses(self.run, self.capture, options.capture_loss, resumed)
         self._schedule = LiveSchedule(self.run, options.optimizer, options.scheduler)
-        self._is_resumed = resumed.course is not None
+        self._events = ScheduleEvents(self.run, self._schedule, named=bool(options.name))
 
     def open(self, is_abandoned: Callable[[], bool]) -> None:
         """Open the journal, start the upload and install the hooks.
@@ -98,7 +97,7 @@ class Recording:
             self.run,
             self._snapshot.credentials,
             self._tick,
-            self._add_rows,
+            self._observe,
             is_abandoned,
         )
         if self._journal is not None:
@@ -107,7 +106,7 @@ class Recording:
             courier = Courier(self._layout, self.run.id, in_process, self._snapshot)
             self._uploads = UploadMonitor(self.run, self._layout, self._journal.path, courier)
             captures.connect(self.capture, self._journal, self.recorder)
-            self._guard_open_runs()
+            self._guards.enter(self.run, self._trackers, self._layout, self._upload_now)
             self._uploads.start()
         if self._options.kind == TRAIN:  # the range test records its steps itself
             self.capture.attach()
@@ -119,8 +118,7 @@ class Recording:
         try:
             self._returns.store_pace()
             self._journal.close(state, **self._results(self._journal, state))
-            guards = self._open_run_guards.items()
-            skipped = {name for name, guard in guards if not guard.leave()}
+            skipped = self._guards.leave()
             self._closed = True
             # On a full disk nothing can be uploaded now, so there is nothing to wait for.
             self._uploads.finish(0.0 if self._journal.kept_in else timeout, skipped)
@@ -140,7 +138,7 @@ class Recording:
         if self.is_owner():
             if self._journal is not None:
                 actions.append(partial(self._journal.close, state, wait=False))
-            actions += [guard.leave for guard in self._open_run_guards.values()]
+            actions += self._guards.leaving()
             if self._uploads is not None:
                 actions.append(self._uploads.stop)
         for action in actions:
@@ -227,10 +225,7 @@ class Recording:
             self._uploads.flush(self._options.flush_timeout)
 
     def accumulate(self, accumulates: bool) -> None:
-        """Set whether a step's closure sees only the last micro-batch of the step.
-
-        If so, its loss is added to the losses of the `backward()` calls since the step before.
-        """
+        """Set whether a closure's loss is added to those of the `backward()` calls before it."""
         self.capture.accumulates = accumulates
 
     def weight_losses(self, weight: Weight) -> None:
@@ -256,56 +251,13 @@ class Recording:
         except Exception as error:
             warn(f"lrtrack could not diagnose the run: {error!r}.")
             return {}
-        return {"diagnoses": diagnoses, **self._inferred(journal)}
-
-    def _add_rows(self, steps: Any, metrics: Any) -> None:
-        """Called by the journal's thread with rows that it is about to write."""
-        self._diagnoses.add(steps, metrics)
-        self._schedule.add(steps, metrics)
-
-    def _report_schedule(self) -> None:
-        """Note in the journal which schedule the rates show, once that is clear."""
-        if self._options.kind != TRAIN or self._journal is None:
-            return
-        try:
-            schedule = self._schedule.news(self.capture.step + 1)
-        except Exception:  # it is tried again at the end, and reported then
-            return
-        if schedule is not None:
-            self._journal.event("schedule", **self._described(schedule))
-
-    def _described(self, schedule: Schedule) -> dict[str, Any]:
-        run = self.run
-        name = default_name(run.prefix, schedule.name, run.seed)
-        named = {} if self._options.name else {"name": name}
-        return {"schedule": schedule.to_dict(), **named}
-
-    def _inferred(self, journal: JournalWriter) -> dict[str, Any]:
-        """The schedule that the recorded rates show, if no scheduler object says it."""
-        try:
-            complete = not (self._is_resumed or self._diagnoses.is_rewound)
-            table = None if complete else JournalReader(journal.path).course().table
-            schedule = self._schedule.at_end(table)
-        except Exception as error:
-            warn(f"lrtrack could not infer the schedule from the learning rates: {error!r}.")
-            return {}
-        return {} if schedule is None else self._described(schedule)
+        complete = self._diagnoses.is_complete
+        return {"diagnoses": diagnoses, **self._events.at_end(journal, complete=complete)}
 
     def _first_cursor(self) -> Any:
         if self._uploads is None or not self.is_owner():
             return None
         return self._uploads.first_cursor(self._options.flush_timeout)
-
-    def _guard_open_runs(self) -> None:
-        """Have trackers notice when the user ends an open run that this run was joined to."""
-        for tracker, target in zip(self._trackers, self.run.targets, strict=True):
-            if not target.joined or not isinstance(tracker, GuardsOpenRuns):
-                continue
-            gate = self._layout.gate(self.run.id, target.tracker)
-            guard = tracker.guard(gate, self._upload_now)
-            if guard is not None:
-                self._open_run_guards[target.tracker] = guard  # first, so it is always left
-                guard.enter()
 
     def _upload_now(self) -> None:
         """Upload everything recorded so far, because the user is about to end a joined run."""
@@ -327,14 +279,19 @@ class Recording:
                 captures.connect(self.capture, self._journal, self.recorder)
             self._diagnoses.is_rewound = True
 
+    def _observe(self, steps: Any, metrics: Any) -> None:
+        """Called by the journal's thread with rows that it is about to write."""
+        self._diagnoses.add(steps, metrics)
+        self._schedule.add(steps, metrics)
+
     def _tick(self) -> None:
         """Called by the journal's thread a few times a second."""
         self._returns.store_pace()
-        self._report_schedule()
+        if self._options.kind == TRAIN and self._journal is not None:
+            self._events.write_news(self._journal, self.capture.step + 1)
         if self._uploads is not None:
             self._uploads.tick()
-        for guard in self._open_run_guards.values():
-            guard.tick()
+        self._guards.tick()
 
 
 def _count_fork() -> None:

@@ -26,7 +26,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, StepRecord, Target
-from lrtrack.shipping import delivery as delivery_module
+from lrtrack.shipping import batch
 from lrtrack.shipping.delivery import Delivery
 from lrtrack.trackers.base import Remote
 
@@ -306,11 +306,11 @@ class JournalMachine(RuleBasedStateMachine):
 @contextmanager
 def small_batches() -> Iterator[None]:
     """Sends batches of a few steps, so that their borders fall everywhere."""
-    before, delivery_module.BATCH = delivery_module.BATCH, 4
+    before, batch.BATCH = batch.BATCH, 4
     try:
         yield
     finally:
-        delivery_module.BATCH = before
+        batch.BATCH = before
 
 
 def test_any_order_of_events(repeats) -> None:

@@ -19,7 +19,7 @@ from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Rewind, Run, State, StepRecord, Target, abandoned, with_rewind
 from lrtrack.records.rewind import rewind_of, rewinds_from, rewinds_listed
-from lrtrack.shipping import delivery as delivery_module
+from lrtrack.shipping import batch
 from lrtrack.shipping.delivery import Delivery
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.local import LocalTracker
@@ -71,12 +71,12 @@ def test_every_reader_finds_the_surviving_course(actions: list[tuple[int, str]])
     """In any sequence of steps and returns, all readers have the last record of each step that was
     not abandoned.
     """
-    before, delivery_module.BATCH = delivery_module.BATCH, 4
+    before, batch.BATCH = batch.BATCH, 4
     with tempfile.TemporaryDirectory() as folder:
         try:
             _check(Layout(Path(folder) / ".lrtrack"), actions)
         finally:
-            delivery_module.BATCH = before
+            batch.BATCH = before
 
 
 def _check(layout: Layout, actions: list[tuple[int, str]]) -> None:

@@ -13,7 +13,8 @@ import pytest
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, StepRecord, Target
-from lrtrack.shipping.delivery import BATCH, Delivery
+from lrtrack.shipping.batch import BATCH
+from lrtrack.shipping.delivery import Delivery
 from lrtrack.shipping.process import Shipper
 from lrtrack.trackers.memory import MemorySink, MemoryTracker
 

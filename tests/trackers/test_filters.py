@@ -116,7 +116,7 @@ def test_a_tracker_without_a_language_of_its_own_says_so(clean_place):
 @pytest.mark.parametrize(
     ("text", "expression"),
     [
-        ("state = finished", "attributes.status = 'FINISHED'"),
+        ("state = finished", "attributes.status != 'FAILED'"),
         ("state != FINISHED", "attributes.status != 'FINISHED'"),
         ("state = FAILED", "attributes.status != 'FINISHED'"),
         ("state != FAILED", None),

@@ -126,16 +126,20 @@ def test_blocks_with_prefixes_have_names_of_their_own(opened: Any, store: str) -
 
 
 def test_blocks_of_one_run_are_rows_of_their_own(opened: Any, store: str) -> None:
-    """A comparison shows each block of a run by its prefix, and filters select single blocks."""
+    """Each block of a run is a row of its own, which ends before the user's run does."""
     train(3, lambda o: StepLR(o, 5), prefix="D/")
-    train(2, exponential, prefix="G/")
+    with pytest.raises(ZeroDivisionError):
+        train(2, exponential, prefix="G/", during=lambda: 1 // 0)
     options = {"tracker": "mlflow", "tracking_uri": store}
     rows = {item.label: item for item in lrtrack.compare("mine", **options).schedules}
-    (only,) = lrtrack.compare("mine", filters="scheduler.name = StepLR", **options).histories
+    finished = ["scheduler.name = StepLR", "state = FINISHED"]
+    (only,) = lrtrack.compare("mine", filters=finished, **options).histories
 
-    assert {label: (item.steps, item.final.mean) for label, item in rows.items()} == {
-        "StepLR(gamma=0.1, step_size=5), prefix=D/": (3, 3.0),
-        "ExponentialLR(gamma=0.5), prefix=G/": (2, 2.0),
+    assert {
+        label: (item.steps, item.unfinished, item.final.mean) for label, item in rows.items()
+    } == {
+        "StepLR(gamma=0.1, step_size=5), prefix=D/": (3, 0, 3.0),
+        "ExponentialLR(gamma=0.5), prefix=G/": (2, 1, None),
     }
     assert (only.run.prefix, only.series("loss")[1].tolist()) == ("D/", [1.0, 2.0, 3.0])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lrtrack.records import TRAIN, Run, suggestions_from
+from lrtrack.records import TRAIN, Run, outcome_from, suggestions_from
 from lrtrack.trackers import per_run
 from lrtrack.trackers.mlflow import metadata
 from lrtrack.trackers.mlflow.shared_run import Content, contents_of
@@ -51,6 +51,7 @@ def _run(mlflow_run: Any, experiment: str | None, content: Content, alone: bool)
             }
         ),
         diagnoses=diagnoses,
+        outcome=outcome_from(content.outcome),
     )
 
 

@@ -113,7 +113,7 @@ def _fields(mlflow: MlflowClient, block: tuple[Any, Run]) -> dict[str, JSON]:
     info, run = block[0].info, block[1]
     return run.fields(
         run_id=info.run_id,
-        state=str(_STATES.get(info.status, State.FAILED)),
+        state=str(shared_runs.state_of(run, _STATES.get(info.status, State.FAILED))),
         tracker="mlflow",
         url=run_url(mlflow.tracking_uri, info.experiment_id, info.run_id),
     )
@@ -179,7 +179,7 @@ class _Source:
             per_run.checked(
                 History(
                     block,
-                    _STATES.get(info.status, State.FAILED),
+                    shared_runs.state_of(block, _STATES.get(info.status, State.FAILED)),
                     "mlflow",
                     **shared_runs.arrays_of_block(arrays, block.prefix, prefixes),
                     url=run_url(self.mlflow.tracking_uri, info.experiment_id, info.run_id),

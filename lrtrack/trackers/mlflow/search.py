@@ -26,10 +26,11 @@ def expressions(filters: Iterable[Filter]) -> list[str]:
 def _expression(condition: Filter) -> str | None:
     field, value = condition.field, condition.value
     if field == "state" and condition.op in ("=", "!=") and isinstance(value, str):
+        # A block may have ended in a run that the user goes on with, but not the other way round.
         finished = value.upper() == State.FINISHED
-        if not finished and condition.op == "!=":
-            return None
-        return f"attributes.status {condition.op if finished else '!='} 'FINISHED'"
+        if condition.op == "!=":
+            return "attributes.status != 'FINISHED'" if finished else None
+        return f"attributes.status != '{State.FAILED if finished else State.FINISHED}'"
     if condition.op != "=" or not isinstance(value, str) or not _LITERAL.fullmatch(value):
         return None
     if field == "name":

@@ -65,15 +65,17 @@ class Block:
             tags[f"{metadata.name_prefix(self.scope)}phases"] = _phases_text(self.phases)
         if self.param_prefix:
             tags |= _config_tags(self.param_prefix, self.run.config)
+            if run.outcome is not None:  # the status is that of the user's run
+                tags[f"{metadata.name_prefix(self.scope)}state"] = run.outcome
         if self.scope:
             tags[metadata.SCHEDULE] = metadata.schedule_tag(schedule_of({**existing, **tags}))
         return {metadata.key(name): text for name, text in tags.items()}
 
     def stale(self, existing: Mapping[str, str]) -> list[str]:
-        """Names of tags of an earlier phase's schedule that are wrong for all phases together."""
-        own = f"{metadata.name_prefix(self.scope)}scheduler."
-        current = self.tags(existing)
-        return [name for name in existing if name.startswith(own) and name not in current]
+        """Names of tags of an earlier phase that are wrong for all phases together."""
+        own = metadata.name_prefix(self.scope)
+        of_phases, current = (f"{own}scheduler.", f"{own}state"), self.tags(existing)
+        return [name for name in existing if name.startswith(of_phases) and name not in current]
 
     def params(self) -> dict[str, str]:
         """The params of this block alone."""
@@ -162,6 +164,7 @@ class Content:
     rewinds: tuple[Rewind, ...] = ()
     parent: str | None = None
     branched_at: str | None = None
+    outcome: str | None = None
 
 
 def contents_of(tags: Mapping[str, str], params: Mapping[str, str]) -> list[Content]:
@@ -186,6 +189,7 @@ def _content(tags: Mapping[str, str], params: Mapping[str, str], scope: str) -> 
         rewinds_of(tags, scope),
         tags.get(f"{own}parent"),
         tags.get(f"{own}branched_at"),
+        tags.get(f"{own}state"),
     )
 
 

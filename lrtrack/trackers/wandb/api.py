@@ -109,9 +109,11 @@ def narrowing_filters(filters: Iterable[Filter]) -> list[dict[str, Any]]:
         if not isinstance(value, str):
             continue
         if condition.field == "state" and condition.op in ("=", "!="):
+            # A block may have ended in a run that the user goes on with, but not the other way
+            # round.
             finished = value.upper() == State.FINISHED
             if condition.op == "=" and finished:
-                narrowing.append({"state": "finished"})
+                narrowing.append({"state": {"$nin": ["failed", "crashed", "killed"]}})
             elif finished or condition.op == "=":
                 narrowing.append({"state": {"$ne": "finished"}})
         elif condition.field == "name" and condition.op == "=":

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrtrack.fields import shallow
-from lrtrack.records import TRAIN, Run, State, diagnoses_from, rewinds_from, suggestions_from
+from lrtrack.records import (
+    TRAIN,
+    Run,
+    State,
+    diagnoses_from,
+    outcome_from,
+    rewinds_from,
+    suggestions_from,
+)
 from lrtrack.trackers import per_run
 from lrtrack.trackers.wandb import metadata
 
@@ -56,6 +64,7 @@ def _run(wandb_run: Any, path: str, fields: Mapping[str, Any], prefix: str, alon
         rewinds=rewinds_from(fields.get("rewinds")),
         parent=str(fields["parent"]) if first is not None and "parent" in fields else None,
         branched_at=first,
+        outcome=outcome_from(fields.get("state")),
     )
 
 

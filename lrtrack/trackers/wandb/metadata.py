@@ -41,7 +41,10 @@ def config(run: Run, target: Target | None = None) -> dict[str, Any]:
         fields["rewinds"] = rewinds_listed(run.rewinds)
         if steps := abandoned(run.rewinds):  # a branch may have moved nothing but its beginning
             fields["rewound"] = steps
-    scope = shared_runs.scope_of(run.prefix) if target is not None and target.joined else ""
+    joined = target is not None and target.joined
+    if joined:  # the state is that of the user's run
+        fields["state"] = run.outcome
+    scope = shared_runs.scope_of(run.prefix) if joined else ""
     if scope:
         common = ("version", "device", "world_size", "started")
         fields = {**{name: fields[name] for name in common}, scope: fields}

@@ -90,13 +90,14 @@ def _blocks(path: str, wandb_run: Any) -> list[Run | None]:
 def _fields(block: tuple[Any, Run | None]) -> dict[str, JSON]:
     wandb_run, run = block
     try:
-        state = str(state_of(wandb_run))
+        state = state_of(wandb_run)
     except Exception:
         return {}
     if run is None:
         return {}
     url = str(wandb_run.url) if wandb_run.url else None
-    return run.fields(run_id=str(wandb_run.id), state=state, tracker=destination.NAME, url=url)
+    state = shared_runs.state_of(run, state)
+    return run.fields(run_id=str(wandb_run.id), state=str(state), tracker=destination.NAME, url=url)
 
 
 def _runs(
@@ -162,7 +163,7 @@ class _Source:
             per_run.checked(
                 History(
                     block,
-                    state,
+                    shared_runs.state_of(block, state),
                     destination.NAME,
                     **shared_runs.arrays_of_block(arrays, block.prefix, prefixes),
                     url=str(wandb_run.url) if wandb_run.url else None,

@@ -1,0 +1,77 @@
+"""Takes the next records of a run from its journal, as many as a tracker gets at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lrtrack.journal.course import event_rewind
+from lrtrack.journal.ending import schedule_of
+from lrtrack.journal.reader import JournalReader
+from lrtrack.records import Rewind, StepRecord
+from lrtrack.schedules import Schedule
+from lrtrack.shipping.cursor import Cursor
+from lrtrack.shipping.step_numbering import joined
+
+#: Steps given to a tracker at once: enough to fill its requests, few enough to show progress.
+BATCH = 1000
+
+Position = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records that may be sent now, and where the cursor stands after them.
+
+    Attributes:
+        rewind: abandons what was sent before, instead of any records.
+        schedule: the schedule that the rates have shown, and the run's name, instead of any
+            records.
+    """
+
+    records: list[StepRecord]
+    after: Position
+    more: bool
+    rewind: Rewind | None = None
+    schedule: tuple[Schedule, str | None] | None = None
+
+
+def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
+    """Takes up to `BATCH` steps behind the cursor, with parts of one step joined.
+
+    The last step of a running run is held back, because `run.log` may still change it, unless the
+    run asked to have everything delivered (`flush`).
+    """
+    records: list[StepRecord] = []
+    positions: list[Position] = []
+    after, sealed = (cursor.offset, cursor.skip), 0
+    for entry in reader.entries(cursor.offset):
+        if (rewind := event_rewind(entry.event)) is not None:
+            if not records:
+                return Batch([], (entry.end, 0), more=True, rewind=rewind)
+            kept = [record for record in records if record.step < rewind.step]
+            return Batch(joined(kept), (entry.start, 0), more=True)
+        if (schedule := schedule_of(entry.event)) is not None:
+            if not records:
+                return Batch([], (entry.end, 0), more=True, schedule=schedule)
+            return Batch(joined(records), (entry.start, 0), more=True)
+        if entry.event is not None:
+            after, sealed = (entry.end, 0), len(records)
+            if positions:
+                positions[-1] = after
+            continue
+        rows = entry.records()
+        skipped = cursor.skip if entry.start == cursor.offset else 0
+        records += rows[skipped:]
+        positions += [(entry.start, at + 1) for at in range(skipped, len(rows) - 1)]
+        positions += [(entry.end, 0)] if skipped < len(rows) else []
+        if len(records) > BATCH:
+            break
+    else:
+        if alive:
+            keep = len(records)
+            while keep > sealed and records[keep - 1].step == records[-1].step:
+                keep -= 1
+            records, positions = records[:keep], positions[:keep]
+    more = len(records) > BATCH
+    records, positions = records[:BATCH], positions[:BATCH]
+    return Batch(joined(records), positions[-1] if positions else after, more)
