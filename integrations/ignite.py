@@ -38,8 +38,7 @@ class LRTrack:
     FAILED after an exception. An interrupted engine keeps its run open until it resumes. An engine
     that resumes after its end (`engine.state.iteration` is not 0) continues the same run. For that
     in a new process, use `Checkpoint`: `to_save={"lrtrack": handler, …}`, and
-    `Checkpoint.load_objects` before `trainer.run`. You can attach it before or after other
-    handlers: it always runs last in COMPLETED.
+    `Checkpoint.load_objects` before `trainer.run`. It always runs last in COMPLETED.
 
     Args:
         optimizer: the trainer's optimizer, or several by name, as for Ignite's loggers; then the

@@ -8,6 +8,7 @@ throttle.py         a limit on the runs that write to one database at a time
 metadata.py         tags, params and the description of a run
 views.py            tags of a new experiment, with saved views
 sink.py             writing one run
+requests.py         params, tags and metrics in requests of the sizes that MLflow accepts
 run_lookup.py       finding or creating the MLflow run
 shared_run.py       several blocks in one run
 reading.py          reading an experiment

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from lrtrack._optional import load
 from lrtrack.errors import PartRefused, PartUnavailable, TrackerError, TrackerUnavailable
 from lrtrack.journal import history_table
 from lrtrack.journal.course import without
@@ -23,18 +22,16 @@ from lrtrack.trackers import shared_runs
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.mlflow import metadata
 from lrtrack.trackers.mlflow.errors import translate_errors
+from lrtrack.trackers.mlflow.requests import log_points, log_texts
 from lrtrack.trackers.mlflow.run_lookup import find_or_create
 from lrtrack.trackers.mlflow.shared_run import Block, block_of, rewinds_by_prefix, rewinds_of
 from lrtrack.trackers.mlflow.step_points import download_history, fetch_steps, surviving
 from lrtrack.trackers.mlflow.store import client, run_url
-from lrtrack.trackers.mlflow.stored_points import Point, StoredPoints
+from lrtrack.trackers.mlflow.stored_points import StoredPoints
 from lrtrack.trackers.mlflow.throttle import writer_slot
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-#: MLflow's limits for one `log_batch`.
-METRICS, PARAMS, TAGS = 1000, 100, 100
 
 #: The system's errors for a directory that exists only on another machine.
 _REFUSED_PATH = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
@@ -92,7 +89,7 @@ class MlflowSink:
             self._described = block.course
             if self._may_describe(block, mlflow_run.data.tags):
                 tags[metadata.NOTE] = metadata.note(self._described)
-            self._log_all(missing, tags)
+            log_texts(self._client, self._id, missing, tags)
             for name in block.stale(mlflow_run.data.tags):
                 self._client.delete_tag(self._id, name)
             if not self._target.joined and mlflow_run.info.status != "RUNNING":
@@ -146,7 +143,7 @@ class MlflowSink:
             self._run = self._run.rewound(noted)
             block = self._block or self._block_in(mlflow_run)
             self._block = replace(block, run=self._run)
-            self._log_all({}, self._block.tags(mlflow_run.data.tags))
+            log_texts(self._client, self._id, {}, self._block.tags(mlflow_run.data.tags))
         self._stored.rewind(rewind.step)
         return rewind.time
 
@@ -169,11 +166,11 @@ class MlflowSink:
         with self._writing():
             if not doubt:
                 self._stored.clear()
-                self._log_points(points)
+                log_points(self._client, self._id, points)
                 return
             points = self._stored.missing(self._client, self._id, points, self._run.rewinds)
             try:
-                self._log_points(points)
+                log_points(self._client, self._id, points)
             except BaseException:
                 self._stored.clear()  # some of it may have arrived
                 raise
@@ -202,12 +199,14 @@ class MlflowSink:
 
     def _store_outcome(self, state: State, when: int, summary: Mapping[str, float]) -> None:
         stored = self._client.get_run(self._id).data
-        self._log_points(
+        log_points(
+            self._client,
+            self._id,
             [
                 (metadata.key(n), v, when, 0)
                 for n, v in summary.items()
                 if stored.metrics.get(n) != v
-            ]
+            ],
         )
         if self._run.kind == TRAIN and metadata.is_generated(
             stored.tags.get(metadata.NOTE, ""), self._described
@@ -239,7 +238,12 @@ class MlflowSink:
                 tags[_NAME] = run.name
             params = replace(block, run=run).params()
             known = mlflow_run.data.params
-            self._log_all({n: text for n, text in params.items() if n not in known}, tags)
+            log_texts(
+                self._client,
+                self._id,
+                {n: text for n, text in params.items() if n not in known},
+                tags,
+            )
             own = f"{metadata.name_prefix(block.scope)}scheduler."
             for name in existing:  # of a schedule that the rates showed earlier
                 if name.startswith(own) and name not in current:
@@ -293,18 +297,3 @@ class MlflowSink:
             return without(table, self._run.rewinds, self._run.prefix, prefixes)
         except ValueError:
             return fetch_steps(self._client, mlflow_run, self._run.prefix)
-
-    def _log_all(self, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
-        entities = load("mlflow.entities")
-        all_params = [entities.Param(name, text) for name, text in params.items()]
-        all_tags = [entities.RunTag(name, text) for name, text in tags.items()]
-        for at in range(0, len(all_params), PARAMS):
-            self._client.log_batch(self._id, params=all_params[at : at + PARAMS])
-        for at in range(0, len(all_tags), TAGS):
-            self._client.log_batch(self._id, tags=all_tags[at : at + TAGS])
-
-    def _log_points(self, points: Sequence[Point]) -> None:
-        metric = load("mlflow.entities").Metric
-        for at in range(0, len(points), METRICS):
-            batch = [metric(*point) for point in points[at : at + METRICS]]
-            self._client.log_batch(self._id, metrics=batch)

@@ -1,4 +1,4 @@
-"""The variables and files that decide how W&B's client connects and authenticates."""
+"""How W&B's client connects, authenticates and uploads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,37 @@ from lrtrack.trackers.wandb import destination, login
 
 #: The reply of a writer process to a command.
 Reply = dict[str, Any]
+#: Attempts to upload a file, and seconds between them; after that the run ends without the file.
+#: W&B's own values would keep the run open for a quarter of an hour.
+FILE_ATTEMPTS, FILE_PAUSE = 5, 5.0
 
 
 def _files(environ: Mapping[str, str]) -> dict[str, Path]:
     home = Path(environ.get("HOME") or "/nonexistent")
     config = Path(environ.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb")
     return {"~/.config/wandb/settings": config / "settings"}
+
+
+def run_settings(timeout: float, **settings: Any) -> Any:
+    """The `wandb.Settings` of a run that lrtrack writes.
+
+    Args:
+        timeout: seconds for W&B to open the run.
+        **settings: the run's own.
+    """
+    import wandb
+
+    return wandb.Settings(
+        console="off",
+        silent=True,
+        disable_git=True,
+        save_code=False,
+        x_disable_stats=True,  # this process's load is not that of the training
+        x_file_transfer_retry_max=FILE_ATTEMPTS,
+        x_file_transfer_retry_wait_max_seconds=FILE_PAUSE,
+        init_timeout=timeout,
+        **settings,
+    )
 
 
 def api_key_fix() -> str:

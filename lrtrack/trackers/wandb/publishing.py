@@ -21,15 +21,14 @@ from lrtrack.settings import redact
 from lrtrack.trackers.base import REPORT, Publication, Query, Remote
 from lrtrack.trackers.wandb import destination
 from lrtrack.trackers.wandb.arrival import CHECKS, PAUSE
-from lrtrack.trackers.wandb.client_settings import failure
-from lrtrack.trackers.wandb.writer import FILE_ATTEMPTS, FILE_PAUSE
+from lrtrack.trackers.wandb.client_settings import failure, run_settings
 
 #: W&B's id of the run. W&B resumes the existing run with this id.
 ID = "lrtrack-report"
 #: The number of ids to try: W&B never accepts the id of a deleted run again.
 _ATTEMPTS = 10
-#: Seconds to wait for the process.
-_TIMEOUT = 300.0
+#: Seconds to wait for the process, and for W&B to open the run.
+_TIMEOUT, _OPEN_TIMEOUT = 300.0, 30.0
 _PAGE = "panel.html"
 
 
@@ -136,11 +135,7 @@ def _open(command: dict[str, Any]) -> Any:
     """Resume or create the project's report run."""
     import wandb
 
-    settings = wandb.Settings(
-        console="off", silent=True, disable_git=True, save_code=False, x_disable_stats=True,
-        init_timeout=30.0, x_file_transfer_retry_max=FILE_ATTEMPTS,
-        x_file_transfer_retry_wait_max_seconds=FILE_PAUSE,
-    )  # fmt: skip
+    settings = run_settings(_OPEN_TIMEOUT)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return wandb.init(

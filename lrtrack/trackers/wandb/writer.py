@@ -19,12 +19,8 @@ from typing import Any
 from lrtrack.records import rewinds_from
 from lrtrack.trackers.per_run import step_of
 from lrtrack.trackers.wandb import arrival, metadata, shutdown, uploaded_rows
-from lrtrack.trackers.wandb.client_settings import Reply, failure
+from lrtrack.trackers.wandb.client_settings import Reply, failure, run_settings
 from lrtrack.trackers.wandb.history_file import earlier_blocks, join, surviving
-
-#: Attempts to upload a file, and seconds between them; after that the run ends without the file.
-#: W&B's own values would keep the run open for a quarter of an hour.
-FILE_ATTEMPTS, FILE_PAUSE = 5, 5.0
 
 
 class Writer:
@@ -97,17 +93,7 @@ class Writer:
         import wandb
 
         os.environ.pop("WANDB_SERVICE", None)
-        settings = wandb.Settings(
-            console="off",
-            silent=True,
-            disable_git=True,
-            save_code=False,
-            x_disable_stats=True,  # this process's load is not that of the training
-            x_file_transfer_retry_max=FILE_ATTEMPTS,
-            x_file_transfer_retry_wait_max_seconds=FILE_PAUSE,
-            init_timeout=command["timeout"],
-            **command["settings"],
-        )
+        settings = run_settings(command["timeout"], **command["settings"])
         if settings.mode == "shared" and self._joined:  # others may still write to it
             settings.x_primary = settings.x_update_finish_state = False
         arguments = {} if self._joined else command["init"]
