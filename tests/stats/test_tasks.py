@@ -8,8 +8,8 @@ import pytest
 from lrtrack.errors import UsageError
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
+from lrtrack.stats.aggregates import PROFILE, mean_ranks, optimality_gap, profile
 from lrtrack.stats.intervals import interquartile_mean
-from lrtrack.stats.tasks import PROFILE, mean_ranks, optimality_gap, profile
 
 A, B, C = (Schedule(f"{letter}LR") for letter in "ABC")
 
