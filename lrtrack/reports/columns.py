@@ -248,8 +248,13 @@ def _seeds(item: ScheduleSummary) -> Cell:
 
 
 def _effect(item: ScheduleSummary) -> Cell:
+    """`−0.12 [−0.20, −0.04]`, after `=` where it is equivalent and `≈` where it may be as good."""
+    if item.vs_best is None:
+        return Cell(NONE)
     value, ends = difference(item.vs_best)
-    return Cell(NONE if item.vs_best is None else f"{value} {ends}", value)
+    mark = "≈ " if item.verdict == "indistinguishable" else ""
+    mark = "= " if item.equivalent else mark
+    return Cell(f"{mark}{value} {ends}", f"{mark}{value}")
 
 
 def _verdict(item: ScheduleSummary) -> Cell:
@@ -261,10 +266,7 @@ def _verdict(item: ScheduleSummary) -> Cell:
         return Cell("tie", tone=Tone.FAINT)
     if item.p_vs_best is None:
         return Cell(NONE, tone=Tone.FAINT)
-    digits = "<0.001" if item.p_vs_best < 0.001 else f"{item.p_vs_best:.2g}"
-    if item.equivalent:
-        return Cell(f"= {digits}")
-    return Cell(f"≈ {digits}" if item.verdict == "indistinguishable" else digits)
+    return Cell("<0.001" if item.p_vs_best < 0.001 else f"{item.p_vs_best:.2g}")
 
 
 def _any(comparison: ComparisonResult, figure: str) -> bool:

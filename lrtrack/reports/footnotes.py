@@ -133,8 +133,8 @@ def significance(comparison: ComparisonResult, other: str) -> str:
     logs = "" if test.scale == "linear" else ", on logarithms"
     return (
         f"vs {other}: difference of the means with intervals that hold for all schedules at once "
-        f"in 95 % of cases; p by {_TESTS[test.name]}{paired}{logs}; ≈: may be as good "
-        f"(p ≥ {LEVEL})."
+        f"in 95 % of cases, ≈: may be as good (p ≥ {LEVEL}); p by {_TESTS[test.name]}{paired}"
+        f"{logs}."
     )
 
 
