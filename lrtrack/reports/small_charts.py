@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lrtrack.errors import clean
-from lrtrack.stats import MOST, PROFILE, ComparisonResult, TargetScore
+from lrtrack.stats import PROFILE, SLOWEST, ComparisonResult, TargetScore
 
 Points = Sequence[tuple[float, float]]
 
@@ -96,13 +96,13 @@ def _target_profiles(comparison: ComparisonResult) -> Iterator[SmallChart]:
 
 
 def _stairs(score: TargetScore) -> Points:
-    """The corners of a profile, from 1 to `MOST`."""
-    ratios = sorted(ratio for ratio in score.ratios if ratio is not None and ratio <= MOST)
+    """The corners of a profile, from 1 to `SLOWEST`."""
+    ratios = sorted(ratio for ratio in score.ratios if ratio is not None and ratio <= SLOWEST)
     corners, share = [(1.0, 0.0)], 0.0
     for reached, ratio in enumerate(ratios, start=1):
         corners += [(ratio, share), (ratio, reached / len(score.ratios))]
         share = reached / len(score.ratios)
-    return [*corners, (MOST, share)]
+    return [*corners, (SLOWEST, share)]
 
 
 def _expected_best(comparison: ComparisonResult) -> Iterator[SmallChart]:

@@ -21,12 +21,12 @@ from lrtrack.stats.result import ComparisonResult, ScheduleSummary
 from lrtrack.stats.samples import LEVEL
 from lrtrack.stats.spikes import spikes
 from lrtrack.stats.summary import Mode, RunSummary, mode_of, summarise
-from lrtrack.stats.targets import MOST, Target
+from lrtrack.stats.targets import SLOWEST, Target
 
 __all__ = [
     "LEVEL",
-    "MOST",
     "PROFILE",
+    "SLOWEST",
     "ComparisonResult",
     "Effect",
     "GradNorm",

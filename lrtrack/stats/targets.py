@@ -24,7 +24,7 @@ Goal = Callable[[History], float | None]
 
 #: Ratios of times at which a profile is given, from 1 to the largest that counts.
 RATIOS = tuple(round(1.0 + at / 25, 2) for at in range(76))
-MOST = RATIOS[-1]
+SLOWEST = RATIOS[-1]
 
 
 def task_field(task: str, histories: Sequence[History]) -> str:
@@ -111,7 +111,7 @@ def _time(reach: Reach | None, first: float) -> float:
 
 def _score(ratios: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> TargetScore:
     # The profile is a step function, so that its area is a sum: each task adds from its ratio on.
-    areas = np.maximum(MOST - ratios, 0.0) / (MOST - 1.0)
+    areas = np.maximum(SLOWEST - ratios, 0.0) / (SLOWEST - 1.0)
     return TargetScore(
         score=float(areas.mean()),
         ratios=tuple(float(ratio) if math.isfinite(ratio) else None for ratio in ratios),
