@@ -154,8 +154,8 @@ class TargetScore:
     """How soon a schedule reaches the targets of all tasks, relative to the fastest schedule.
 
     Attributes:
-        score: the area under the profile from 1 to `lrtrack.stats.targets.SLOWEST`, as a share of the
-            largest possible: 1 for the fastest schedule on every task.
+        score: the area under the profile from 1 to `lrtrack.stats.targets.SLOWEST`, as a share of
+            the largest possible: 1 for the fastest schedule on every task.
         ratios: for each task with a target, the schedule's time as a multiple of the fastest
             schedule's; None where fewer than half of its runs reached the target.
         profile: the shares of these tasks whose ratio is at most each of

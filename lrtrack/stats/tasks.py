@@ -125,10 +125,13 @@ class Tasks:
                 f"No run reached the target on {_some(missed)}, which counts as missed by every "
                 "schedule in the time-to-target scores.",
             )
+        of_tasks: dict[Notice, list[str]] = {}
         for name in self.names:
             groups, runs = self._groups(name)
             for notice in fairness.notices(groups, runs, metric):
-                yield replace(notice, message=f"{name}: {notice.message}")
+                of_tasks.setdefault(notice, []).append(name)
+        for notice, names in of_tasks.items():
+            yield replace(notice, message=f"{_some(names)}: {notice.message}")
 
     def _missed(self, name: str) -> bool:
         """Whether a task has a target that no run reached."""

@@ -137,6 +137,24 @@ def test_a_schedule_that_lacks_a_task(compared):
     assert found.schedules[2].across.optimality_gap_ci95[1] < 1.2  # of the task that it has
 
 
+def test_a_warning_that_holds_on_several_tasks(make_history):
+    """A warning that is the same for several tasks is given once, with their names."""
+    histories = [
+        make_history(
+            {"loss": [1.0 + seed / 9 + index] * (1 + index)}, schedule=schedule, seed=seed,
+            config={"data": task}, id=f"{schedule.name}-{task}-{seed}",
+        )
+        for index, schedule in enumerate((A, B))
+        for task in ("mnist", "cifar")
+        for seed in range(3)
+    ]  # fmt: skip
+    found = compare_histories(histories, experiment=None, metric="loss", task="config.data")
+    budgets = [item.message for item in found.warnings if item.code == "budget-differs"]
+
+    assert len(budgets) == 1
+    assert budgets[0].startswith("cifar, mnist: ")
+
+
 def test_there_must_be_several_tasks(compared):
     """One task, or an unknown field, is an error."""
     with pytest.raises(UsageError, match="nothing to join"):
