@@ -9,6 +9,33 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+def _target(
+    ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]
+) -> float | dict[str, float] | None:
+    """One number for all tasks, or one by task; None without any."""
+    targets: dict[str, float] = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        if name in targets:
+            what = f"the task {name!r}" if name else "all tasks"
+            raise click.BadParameter(f"There are two targets for {what}.")
+        try:
+            targets[name] = float(value)
+        except ValueError:
+            raise click.BadParameter(
+                f"{text!r} is neither a number nor a task and its number, such as mnist=0.3."
+            ) from None
+    if "" not in targets:
+        return targets or None
+    if len(targets) > 1:
+        raise click.BadParameter(
+            "Some targets name a task and one does not. Fix: give one number for all tasks, or one "
+            "for each as TASK=VALUE."
+        )
+    return targets[""]
+
+
 #: Each is the argument of `lrtrack.compare()` of the same name.
 _OPTIONS = (
     click.option(
@@ -18,7 +45,12 @@ _OPTIONS = (
         "--mode", type=click.Choice(["min", "max"]), help="Default: chosen by the metric's name."
     ),
     click.option(
-        "--target", type=float, metavar="VALUE", help="Report steps and time to reach this value."
+        "--target",
+        "target",
+        multiple=True,
+        metavar="[TASK=]VALUE",
+        callback=_target,
+        help="Report steps and time to reach this value. Repeatable, one for each task.",
     ),
     click.option(
         "--group-by",

@@ -18,7 +18,7 @@ from lrtrack.reports.formats import format_of as suffix_format
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Formats that a browser can display.
-_BROWSABLE = ("html", "svg", "png")
+_BROWSABLE = ("html", "svg", "png", "pdf")
 
 
 def tracker_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -150,7 +150,7 @@ def resolve_format(
 
     Raises:
         click.UsageError: the suffix is unknown, a browser cannot display the format, or a
-            PNG would be printed on a terminal.
+            PNG or PDF would be printed on a terminal.
     """
     if opened and form is None and path is None:
         return "html"
@@ -160,9 +160,10 @@ def resolve_format(
             f"--open cannot show {chosen}, only {', '.join(_BROWSABLE)}. Fix: add --format html or "
             "--output report.html."
         )
-    if chosen == "png" and path is None and not opened and sys.stdout.isatty():
+    if chosen in ("png", "pdf") and path is None and not opened and sys.stdout.isatty():
         raise click.UsageError(
-            "A PNG cannot be printed on a terminal. Fix: write it to a file with --output."
+            f"A {chosen.upper()} cannot be printed on a terminal. Fix: write it to a file with "
+            "--output."
         )
     return chosen
 

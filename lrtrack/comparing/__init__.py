@@ -36,7 +36,7 @@ def compare(
     tracking_uri: str | None = None,
     metric: str = "loss",
     mode: stats.Mode | None = None,
-    target: float | None = None,
+    target: stats.Target | None = None,
     group_by: str | Sequence[str] = "schedule",
     filters: Filters = (),
     filter_raw: str | Sequence[str] = (),
@@ -63,7 +63,8 @@ def compare(
         metric: the metric to compare, by its mean over the last 5 % of a run's records.
         mode: whether small (`"min"`) or large (`"max"`) values are better; None: decided by the
             metric's name (large for accuracies, scores and the like).
-        target: a value of the metric; the result then reports when runs reached it.
+        target: a value of the metric, or one for each task, such as `{"mnist": 0.3}`; the result
+            then reports when runs reached it.
         group_by: `schedule` (with its parameters), `name` (the schedule's name alone), or fields
             of `History.fields()` such as `optimizer.lr`, joined by commas.
         filters: conditions that runs must meet, such as `"seed < 5"` or
@@ -87,8 +88,8 @@ def compare(
     Raises:
         NothingFound: there is no such experiment, it has no runs, or none has the metric.
         TrackerUnavailable: a tracker cannot be reached.
-        UsageError: a tracker, field, mode or baseline does not exist, a filter is invalid, or both
-            histories and a tracker are given.
+        UsageError: a tracker, field, mode, baseline or task does not exist, a filter is invalid, or
+            both histories and a tracker are given.
     """
     names = [experiment] if isinstance(experiment, str) or experiment is None else [*experiment]
     fetched = histories is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lrtrack.errors import clean
 from lrtrack.reports.axes import AXES
 from lrtrack.reports.formatting import count, number
@@ -36,26 +38,11 @@ def finals_title(metric: str) -> str:
 
 def profile_title(comparison: ComparisonResult) -> str:
     """The title of the share of runs that have reached the target, by step."""
+    if isinstance(comparison.target, Mapping):
+        return f"share of runs that reached their task's target of {clean(comparison.metric)}"
     sign = "≤" if comparison.mode == "min" else "≥"
     goal = f"{sign} {number(comparison.target, trim=True)}"
     return f"share of runs that reached {clean(comparison.metric)} {goal}"
-
-
-def profiles_note(comparison: ComparisonResult) -> str:
-    """How to read the performance profiles."""
-    return (
-        "Performance profile: the share of a schedule's runs, over all tasks, whose "
-        f"{clean(comparison.metric)} is better than a score, by the score; the best schedule's "
-        "mean on each task has score 1."
-    )
-
-
-def expected_best_note(comparison: ComparisonResult) -> str:
-    """How to read the curve of the best of k values."""
-    return (
-        f"Expected best final {clean(comparison.metric)} of k tried values, by k: compare "
-        "schedules at equal k if they were tuned over different numbers of values."
-    )
 
 
 def without_dots(item: ScheduleSummary) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from lrtrack.errors import clean
 from lrtrack.fields import text_of
@@ -18,7 +18,7 @@ from lrtrack.reports.formatting import (
     rate,
 )
 from lrtrack.reports.table import Cell, Column, Tone
-from lrtrack.stats import ComparisonResult, Mode, Reach, ScheduleSummary
+from lrtrack.stats import ComparisonResult, Mode, Reach, ScheduleSummary, TargetScore
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def columns_of(
         Column("schedule", _schedule_cell, number=False),
         Column("runs", lambda row: _runs(row.item), weight=2),
         *_tuning_columns(comparison),
-        Column("final ± std", lambda row: _final(row.item, decimals)),
-        *_target_columns(comparison.target, mark),
+        Column("final ± std", lambda row: _final(row.item, decimals), holds=4, short_title="final"),
+        *_target_columns(comparison, mark),
         *(
             [Column("95 % CI", lambda row: _interval(row.item, decimals), weight=7)]
             if _any(comparison, "ci95") else []
@@ -51,35 +51,41 @@ def columns_of(
         *(
             [Column("IQM", lambda row: Cell(aligned(row.item.final.iqm, decimals)), weight=10,
                     note=footnotes.IQM)]
-            if _any(comparison, "iqm") else []
+            if comparison.task is None and _any(comparison, "iqm") else []
         ),
         *_task_columns(comparison),
-        Column("best", lambda row: _best(row.item, comparison.mode, decimals), weight=5),
-        Column("LR peak", lambda row: Cell(number(row.item.lr_peak, trim=True)), weight=4),
+        *(
+            [Column("best", lambda row: _best(row.item, comparison.mode, decimals), weight=6)]
+            if comparison.task is None else []
+        ),
+        Column("LR peak", lambda row: Cell(number(row.item.lr_peak, trim=True)), weight=6),
         Column("grad norm", lambda row: Cell(number(row.item.grad_norm.median, 3)), weight=6),
         Column(f"steps/s{mark}", lambda row: Cell(rate(row.item.steps_per_second), tone=Tone.FAINT),
                weight=8, note=footnotes.MIXED if mark else ""),
         *(
-            [Column("P(better)", lambda row: _better(row.item), weight=11,
+            [Column("P(better)", lambda row: _better(row.item), weight=7,
                     note=footnotes.better(other)),
-             Column("seeds to tell", lambda row: _seeds(row.item), weight=10,
-                    note=footnotes.SEEDS)]
+             Column("runs to tell" if comparison.task else "seeds to tell",
+                    lambda row: _seeds(row.item), weight=5,
+                    note=footnotes.RUNS if comparison.task else footnotes.SEEDS)]
             if several else []
         ),
         *(
-            [Column(f"vs {against}", lambda row: _effect(row.item), weight=3,
+            [Column(f"vs {against}", lambda row: _effect(row.item), weight=3, holds=3,
                     note=footnotes.significance(comparison, other))]
             if any(item.vs_best is not None for item in comparison.schedules) else []
         ),
-        Column(f"p vs {against}", lambda row: _verdict(row.item), weight=1),
+        Column(f"p vs {against}", lambda row: _verdict(row.item), weight=4),
     )  # fmt: skip
 
 
-def _target_columns(target: float | None, mark: str) -> list[Column]:
-    """Steps and seconds to reach the target; no columns where there is no target."""
-    if target is None:
+def _target_columns(comparison: ComparisonResult, mark: str) -> list[Column]:
+    """Steps and seconds to reach the target; over several tasks, scores of them."""
+    if comparison.task is not None:
+        return _target_scores(comparison, mark)
+    if comparison.target is None or isinstance(comparison.target, Mapping):
         return []
-    goal = number(target, trim=True)
+    goal = number(comparison.target, trim=True)
 
     def steps(row: Row) -> Cell:
         return Cell(_reach(row.item.steps_to_target, row.item.runs))
@@ -93,26 +99,69 @@ def _target_columns(target: float | None, mark: str) -> list[Column]:
     ]
 
 
+def _target_scores(comparison: ComparisonResult, mark: str) -> list[Column]:
+    """How soon targets are reached over several tasks, by steps and by seconds."""
+    if comparison.target is None:
+        return []
+
+    def steps(row: Row) -> Cell:
+        across = row.item.across
+        return _target_score(None if across is None else across.steps_to_target)
+
+    def seconds(row: Row) -> Cell:
+        across = row.item.across
+        score = None if across is None else across.seconds_to_target
+        return replace(_target_score(score), tone=Tone.FAINT)
+
+    return [
+        Column("target score", steps, weight=3, note=footnotes.TARGET_SCORE),
+        Column(f"in seconds{mark}", seconds, weight=9),
+    ]
+
+
+def _target_score(score: TargetScore | None) -> Cell:
+    """`0.83`, or `0.50 (2/3)` where the target was reached on 2 of 3 tasks."""
+    if score is None:
+        return Cell(NONE)
+    reached = sum(ratio is not None for ratio in score.ratios)
+    part = "" if reached == len(score.ratios) else f" ({reached}/{len(score.ratios)})"
+    return Cell(f"{score.score:.2f}{part}")
+
+
 def _task_columns(comparison: ComparisonResult) -> list[Column]:
-    """The mean rank over tasks, and the schedule's score on each."""
+    """The mean rank over tasks, the score on each, and aggregates of all scores."""
     if comparison.task is None:
         return []
     tasks = comparison.schedules[0].tasks
 
-    def rank(row: Row) -> Cell:
-        if row.item.across is None:
-            return Cell(NONE)
-        low, high = row.item.across.rank_ci95
-        text = f"{row.item.across.rank:.1f}"
-        return Cell(f"{text} [{low:.1f}, {high:.1f}]", text)
+    def across(figure: str, decimals: int) -> Callable[[Row], Cell]:
+        def cell(row: Row) -> Cell:
+            value = getattr(row.item.across, figure, None)
+            return _with_interval(value, getattr(row.item.across, f"{figure}_ci95", None), decimals)
+
+        return cell
 
     def score(at: int) -> Callable[[Row], Cell]:
         return lambda row: Cell(number(row.item.tasks[at].score, 3))
 
     return [
-        Column("mean rank", rank, weight=2, note=footnotes.TASKS),
-        *(Column(clean(task.task), score(at), weight=4) for at, task in enumerate(tasks)),
+        Column("mean rank", across("rank", 1), weight=2, note=footnotes.TASKS),
+        *(
+            Column(clean(task.task), score(at), weight=5, group="tasks")
+            for at, task in enumerate(tasks)
+        ),
+        Column("IQM", across("iqm", 3), weight=10, note=footnotes.TASK_IQM),
+        Column("optimality gap", across("optimality_gap", 3), weight=10, note=footnotes.GAP),
     ]
+
+
+def _with_interval(value: float | None, ends: tuple[float, float] | None, decimals: int) -> Cell:
+    if value is None:
+        return Cell(NONE)
+    text = f"{value:.{decimals}f}"
+    if ends is None:
+        return Cell(text)
+    return Cell(f"{text} [{ends[0]:.{decimals}f}, {ends[1]:.{decimals}f}]", text)
 
 
 def _tuning_columns(comparison: ComparisonResult) -> list[Column]:
@@ -155,7 +204,7 @@ def _final(item: ScheduleSummary, decimals: int | None) -> Cell:
     if item.final.mean is None and item.diverged:
         return Cell("diverged", tone=Tone.BAD)
     tone = Tone.GOOD if _is_first(item) else Tone.PLAIN
-    return Cell(mean_std(item.final, decimals), tone=tone)
+    return Cell(mean_std(item.final, decimals), aligned(item.final.mean, decimals), tone)
 
 
 def _interval(item: ScheduleSummary, decimals: int | None) -> Cell:
@@ -199,8 +248,13 @@ def _seeds(item: ScheduleSummary) -> Cell:
 
 
 def _effect(item: ScheduleSummary) -> Cell:
+    """`−0.12 [−0.20, −0.04]`, after `=` where it is equivalent and `≈` where it may be as good."""
+    if item.vs_best is None:
+        return Cell(NONE)
     value, ends = difference(item.vs_best)
-    return Cell(NONE if item.vs_best is None else f"{value} {ends}", value)
+    mark = "≈ " if item.verdict == "indistinguishable" else ""
+    mark = "= " if item.equivalent else mark
+    return Cell(f"{mark}{value} {ends}", f"{mark}{value}")
 
 
 def _verdict(item: ScheduleSummary) -> Cell:
@@ -212,10 +266,7 @@ def _verdict(item: ScheduleSummary) -> Cell:
         return Cell("tie", tone=Tone.FAINT)
     if item.p_vs_best is None:
         return Cell(NONE, tone=Tone.FAINT)
-    digits = "<0.001" if item.p_vs_best < 0.001 else f"{item.p_vs_best:.2g}"
-    if item.equivalent:
-        return Cell(f"= {digits}")
-    return Cell(f"≈ {digits}" if item.verdict == "indistinguishable" else digits)
+    return Cell("<0.001" if item.p_vs_best < 0.001 else f"{item.p_vs_best:.2g}")
 
 
 def _any(comparison: ComparisonResult, figure: str) -> bool:

@@ -92,6 +92,8 @@ def _row(item: ScheduleSummary, runs: Sequence[RunSummary]) -> dict[str, JSON]:
         "optimistic": item.optimistic,
         **_tuning(item),
         "p_improvement": item.p_improvement,
+        **_ends("p_improvement", item.p_improvement_ci95),
+        **_across(item),
         "verdict": item.verdict,
         "params": dict(item.params),
         "run_ids": " ".join(item.run_ids),
@@ -105,27 +107,47 @@ def _tuning(item: ScheduleSummary) -> dict[str, JSON]:
         "tuned_field": None if tuning is None else tuning.field,
         "tuned_value": None if tuning is None else tuning.value,
         "tuned_tried": None if tuning is None else len(tuning.tried),
+        "tuned_expected_best": None if tuning is None else list(tuning.expected_best),
     }
+
+
+def _across(item: ScheduleSummary) -> dict[str, JSON]:
+    """Aggregates over tasks, and a mapping of the score on each."""
+    across = item.across
+    steps = None if across is None else across.steps_to_target
+    seconds = None if across is None else across.seconds_to_target
+    return {
+        "task_scores": {on.task: on.score for on in item.tasks} if item.tasks else None,
+        "task_rank": None if across is None else across.rank,
+        **_ends("task_rank", None if across is None else across.rank_ci95),
+        "task_iqm": None if across is None else across.iqm,
+        **_ends("task_iqm", None if across is None else across.iqm_ci95),
+        "task_optimality_gap": None if across is None else across.optimality_gap,
+        **_ends("task_optimality_gap", None if across is None else across.optimality_gap_ci95),
+        "task_steps_to_target_score": None if steps is None else steps.score,
+        "task_seconds_to_target_score": None if seconds is None else seconds.score,
+    }
+
+
+def _ends(name: str, ends: tuple[float, float] | None) -> dict[str, JSON]:
+    low, high = ends or (None, None)
+    return {f"{name}_ci95_low": low, f"{name}_ci95_high": high}
 
 
 def _effect(item: ScheduleSummary) -> dict[str, JSON]:
     effect = item.vs_best
-    low, high = (None, None) if effect is None else effect.ci95
     return {
         "vs_best_difference": None if effect is None else effect.difference,
-        "vs_best_ci95_low": low,
-        "vs_best_ci95_high": high,
+        **_ends("vs_best", None if effect is None else effect.ci95),
     }
 
 
 def _spread(name: str, spread: Spread) -> dict[str, JSON]:
-    low, high = spread.ci95 or (None, None)
     return {
         f"{name}_mean": spread.mean,
         f"{name}_std": spread.std,
         f"{name}_median": spread.median,
-        f"{name}_ci95_low": low,
-        f"{name}_ci95_high": high,
+        **_ends(name, spread.ci95),
         f"{name}_iqm": spread.iqm,
         f"{name}_min": spread.min,
         f"{name}_max": spread.max,

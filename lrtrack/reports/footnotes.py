@@ -16,9 +16,30 @@ REACH = (
 )
 IQM = "IQM: interquartile mean, of the middle half of the runs; from 4 runs on."
 SEEDS = "seeds to tell: how many seeds of each schedule would show its difference in 8 of 10 cases."
+RUNS = (
+    "runs to tell: how many runs of each schedule, over all tasks, would show its difference in 8 "
+    "of 10 cases."
+)
+TASK_FINAL = (
+    "final: mean of a run's last 5 % of records, relative to the best schedule's mean on its task, "
+    "which is 1; ± standard deviation over runs."
+)
 TASKS = (
-    "final: each run's value relative to the best schedule's mean on its task, which is 1; mean "
-    "rank over tasks with a 95 % interval (bootstrap, stratified by task); then the score on each."
+    "mean rank: over tasks, with a 95 % interval (bootstrap, stratified by task); then the score "
+    "on each task, the mean of final."
+)
+TASK_IQM = (
+    "IQM: interquartile mean of the scores of all runs, with a 95 % interval; divergence counts as "
+    "the worst score."
+)
+GAP = (
+    "optimality gap: by how much runs miss the score 1 on average, where better ones count as 1; "
+    "none if a run diverged."
+)
+TARGET_SCORE = (
+    "target score: how soon the target is reached, from 1 (the fastest schedule on every task) to "
+    "0 (never, or after 4 times the steps of the fastest), averaged over tasks; (2/3): reached on "
+    "2 of 3."
 )
 MIXED = "†: measured on different devices, so that times do not compare."
 
@@ -112,8 +133,8 @@ def significance(comparison: ComparisonResult, other: str) -> str:
     logs = "" if test.scale == "linear" else ", on logarithms"
     return (
         f"vs {other}: difference of the means with intervals that hold for all schedules at once "
-        f"in 95 % of cases; p by {_TESTS[test.name]}{paired}{logs}; ≈: may be as good "
-        f"(p ≥ {LEVEL})."
+        f"in 95 % of cases, ≈: may be as good (p ≥ {LEVEL}); p by {_TESTS[test.name]}{paired}"
+        f"{logs}."
     )
 
 

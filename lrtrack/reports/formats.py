@@ -59,6 +59,12 @@ def _svg(document: Document, axis: str) -> bytes:
     return pictures.render(document, "svg", axis=axis)
 
 
+def _pdf(document: Document, axis: str) -> bytes:
+    from lrtrack.reports import pictures
+
+    return pictures.render(document, "pdf", axis=axis)
+
+
 @dataclass(frozen=True)
 class Format:
     """One output format.
@@ -81,6 +87,7 @@ FORMATS: Mapping[str, Format] = {
     "html": Format(_html, (".html", ".htm")),
     "png": Format(_png, (".png",)),
     "svg": Format(_svg, (".svg",)),
+    "pdf": Format(_pdf, (".pdf",)),
 }
 
 #: The formats that a published report is kept in.

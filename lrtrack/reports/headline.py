@@ -66,7 +66,7 @@ def metric_of(comparison: ComparisonResult) -> str:
     metric = clean(comparison.metric)
     if comparison.task is None:
         return metric
-    return f"{metric} relative to the best of {len(comparison.schedules[0].tasks)} tasks"
+    return f"{metric} over {len(comparison.schedules[0].tasks)} tasks, relative to the best of each"
 
 
 def _nothing(comparison: ComparisonResult, metric: str) -> str:
@@ -207,7 +207,9 @@ def _resolved(alike: Sequence[ScheduleSummary], comparison: ComparisonResult) ->
     more = (item.seeds_to_tell or 0) - have
     if more > 0 and item.vs_best is not None:
         size = difference(item.vs_best, sign=False)[0]
-        yield f"{count(more, 'more seed')} would resolve a difference of {size}"
+        runs = count(more, "more seed" if comparison.task is None else "more run")
+        each = "" if comparison.task is None else " of each"
+        yield f"{runs}{each} would resolve a difference of {size}"
 
 
 def _group(names: Sequence[str], which: str = "") -> str:

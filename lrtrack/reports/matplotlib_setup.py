@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from lrtrack import _optional
 
-Form = Literal["png", "svg"]
+Form = Literal["png", "svg", "pdf"]
 
 #: Dots per inch of a PNG.
 DPI = 144
@@ -26,7 +26,14 @@ _SETTINGS: Mapping[str, Any] = {
     # Text stays text, and there are no random ids, so that two renderings are identical.
     "svg.fonttype": "none",
     "svg.hashsalt": "lrtrack",
+    "pdf.fonttype": 42,
     "text.parse_math": False,
+}
+#: Metadata without the time, so that two renderings are identical.
+_UNDATED: Mapping[Form, Mapping[str, None]] = {
+    "png": {},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
 }
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -42,7 +49,7 @@ def render(draw: Callable[[], Any], form: Form) -> bytes:
         UsageError: matplotlib is not installed.
     """
     matplotlib = _optional.load("matplotlib")
-    for backend in ("agg", "svg"):
+    for backend in ("agg", "svg", "pdf"):
         _optional.load(f"matplotlib.backends.backend_{backend}")
     installed = set(_optional.load("matplotlib.font_manager").fontManager.get_font_names())
     fonts = [name for name in _FONTS if name in installed]
@@ -53,8 +60,7 @@ def render(draw: Callable[[], Any], form: Form) -> bytes:
         matplotlib.rcParams.update({**_SETTINGS, "font.family": fonts})
         # Characters that no installed font has are drawn as boxes, without a warning.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
-        metadata = {} if form == "png" else {"Date": None}
-        draw().savefig(file, format=form, dpi=DPI, metadata=metadata)
+        draw().savefig(file, format=form, dpi=DPI, metadata=_UNDATED[form])
     return file.getvalue()
 
 

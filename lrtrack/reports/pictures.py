@@ -1,4 +1,4 @@
-"""A comparison as a PNG or SVG picture, drawn by matplotlib without a display."""
+"""A comparison as a PNG, SVG or PDF picture, drawn by matplotlib without a display."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from lrtrack.reports.axes import AXES, STEP
 from lrtrack.reports.curves import Bundle, Curves, Panel, drawable
 from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import extremes, highest, lowest, stretches
+from lrtrack.reports.headline import metric_of
 from lrtrack.reports.palette import COLOURS, DASHES, Look, looks_of
+from lrtrack.reports.small_charts import SmallChart, charts_of
 from lrtrack.reports.table import Report
 from lrtrack.stats import ScheduleSummary
 
@@ -23,7 +25,7 @@ _WIDTH, _PANEL, _ROW = 11.0, 2.0, 0.26
 
 
 def render(document: Document, form: matplotlib_setup.Form, *, axis: str = STEP) -> bytes:
-    """Draw the curves with their bands, and the final values with their intervals.
+    """Draw the curves with their bands, the final values with their intervals, and small charts.
 
     At most `MOST` schedules are drawn, the best; the picture says so. The same comparison gives
     the same bytes.
@@ -40,10 +42,9 @@ def _figure(document: Document, axis: str) -> Any:
     schedules = comparison.schedules[:MOST]
     looks = looks_of(comparison.schedules)[: len(schedules)]
     names = [_cut(name) for name in report.names[: len(schedules)]]
-    board = 0.9 + _ROW * len(schedules)
-    height = 1.3 + _PANEL * len(curves.panels) + board
-    figure = matplotlib_setup.new_figure(_WIDTH, height)
-    ratios = [_PANEL] * len(curves.panels) + [board]
+    board, small = 0.9 + _ROW * len(schedules), charts_of(comparison)
+    ratios = [_PANEL] * len(curves.panels) + [board] + [_PANEL] * len(small)
+    figure = matplotlib_setup.new_figure(_WIDTH, 1.3 + sum(ratios))
     grid = figure.add_gridspec(len(ratios), 1, height_ratios=ratios)
     first = None
     for at, panel in enumerate(curves.panels):
@@ -52,7 +53,10 @@ def _figure(document: Document, axis: str) -> Any:
         _draw_panel(axes, panel, curves, looks, axis)
         axes.tick_params(labelbottom=at == len(curves.panels) - 1)
     axes.set_xlabel(AXES[axis])
-    _draw_board(figure.add_subplot(grid[-1]), schedules, names, looks, comparison.metric)
+    below = len(curves.panels)
+    _draw_board(figure.add_subplot(grid[below]), schedules, names, looks, metric_of(comparison))
+    for at, chart in enumerate(small, start=below + 1):
+        _draw_small(figure.add_subplot(grid[at]), chart, looks)
     _write_title(figure, report, len(comparison.schedules))
     return figure
 
@@ -71,12 +75,39 @@ def _draw_panel(axes: Any, panel: Panel, curves: Curves, looks: Sequence[Look], 
             _draw_bundle(axes, bundle, curves, look, axis)
     if panel.wide:
         matplotlib_setup.use_log_scale(axes)
-    axes.set_title(panel.title, loc="left", fontsize=10)
-    axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    _dress(axes, panel.title)
     if axis == STEP:
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _dress(axes: Any, title: str) -> None:
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.grid(visible=True, color="#DDDDDD", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_small(axes: Any, chart: SmallChart, looks: Sequence[Look]) -> None:
+    """Draw the lines of the schedules that the picture shows, the best on top."""
+    for at, points in reversed([line for line in chart.lines if line[0] < len(looks)]):
+        look = looks[at]
+        axes.plot(
+            *zip(*points, strict=True),
+            color=COLOURS[look.colour],
+            linestyle=_pattern(look),
+            linewidth=1.4,
+            marker="o" if len(points) == 1 else "",
+            markersize=4,
+        )
+    _dress(axes, chart.title)
+    axes.set_xlabel(chart.across)
+    axes.set_ylabel(chart.up)
+    if chart.counts:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _pattern(look: Look) -> Any:
+    return (0, DASHES[look.dash]) if look.dash else "-"
 
 
 def _draw_bundle(axes: Any, bundle: Bundle, curves: Curves, look: Look, axis: str) -> None:
@@ -94,7 +125,7 @@ def _draw_bundle(axes: Any, bundle: Bundle, curves: Curves, look: Look, axis: st
         where,
         bundle.mean[indices],
         color=colour,
-        linestyle=(0, DASHES[look.dash]) if look.dash else "-",
+        linestyle=_pattern(look),
         linewidth=1.4,
         marker="o" if np.isfinite(bundle.mean[indices]).sum() == 1 else "",
         markersize=4,
@@ -125,12 +156,12 @@ def _draw_board(
             axes.plot(item.final.mean, row, "|", color=colour, markersize=14, markeredgewidth=2)
         # a sample of the schedule's line next to its name
         axes.plot((-0.045, -0.01), (row, row), color=colour, linewidth=1.8, clip_on=False,
-                  linestyle=(0, DASHES[look.dash]) if look.dash else "-",
+                  linestyle=_pattern(look),
                   transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.tick_params(axis="y", length=0, pad=40)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.set_title(captions.finals_title(_cut(metric)), loc="left", fontsize=10)
+    axes.set_title(captions.finals_title(_cut(metric, 80)), loc="left", fontsize=10)
     axes.grid(visible=True, axis="x", color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right", "left"]].set_visible(False)
 

@@ -29,7 +29,7 @@ def report_of(comparison: ComparisonResult) -> Report:
         rows=rows_of(columns, map(Row, summaries, names)),
         footnotes=(
             *footnotes.flaws(comparison, names),
-            footnotes.FINAL,
+            footnotes.FINAL if comparison.task is None else footnotes.TASK_FINAL,
             *footnotes.interval(comparison),
             *footnotes.optimistic(comparison),
             *(item.note for item in columns if item.note),

@@ -41,6 +41,9 @@ class Column:
         weight: 0 for a column that is always shown; where space is short, columns with larger
             weights are dropped first.
         whole: whether cells are never shortened although they are text.
+        holds: numbers keep their long form until columns of this weight would be dropped.
+        group: columns of one group, of the same weight, are shown or dropped together.
+        short_title: the title where no cell has room for its long form; empty: the same.
         note: how the column's numbers are computed; `Report.footnotes` has it too.
     """
 
@@ -50,6 +53,9 @@ class Column:
     weight: int = 0
     whole: bool = False
     note: str = ""
+    holds: int | None = None
+    short_title: str = ""
+    group: str = ""
 
 
 def rows_of(columns: Iterable[Column], rows: Iterable[Any]) -> tuple[tuple[Cell, ...], ...]:

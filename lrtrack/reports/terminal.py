@@ -25,6 +25,8 @@ _ROOMY = 24
 _TIGHT = 8
 _GAP = 2
 _LINES = 3
+#: Columns of at most this weight come back if shorter forms of others make room for them.
+_HOLDING = 4
 
 _STYLES: Mapping[Tone, str] = {
     Tone.PLAIN: "",
@@ -46,6 +48,8 @@ _ASCII = str.maketrans(
         "†": "!",
     }
 )
+#: Where a word that is too long may be broken: `CosineAnnealing|WarmRestarts(|T_0=50)`.
+_JOINTS = re.compile(r"(?<=[(\[])|(?<=[a-z])(?=[A-Z][a-z])")
 _ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
@@ -110,7 +114,8 @@ def _table(
 ) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
     titles = [
-        _lines(report.columns[at].title, width) for at, width in zip(indices, widths, strict=True)
+        _lines(_title(report.columns[at], [row[at] for row in report.rows], width), width)
+        for at, width in zip(indices, widths, strict=True)
     ]
     height = max(map(len, titles))
     for at, width, lines in zip(indices, widths, titles, strict=True):
@@ -136,12 +141,28 @@ def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
     def missing(needs: Sequence[int]) -> int:
         return sum(needs[at] for at in indices) + _GAP * (len(indices) - 1) - width
 
-    needs = [least for least, _ in wants]
+    long = {
+        at: column.holds for at, column in enumerate(report.columns) if column.holds is not None
+    }
+    needs = [most if at in long else least for at, (least, most) in enumerate(wants)]
+    dropped: list[list[int]] = []
     while missing(needs) > 0:
-        at = max(indices, key=lambda at: report.columns[at].weight)
-        if not report.columns[at].weight:
+        last = max(indices, key=lambda at: report.columns[at].weight)
+        weight = report.columns[last].weight
+        at = next((at for at, holds in long.items() if holds >= weight), None)
+        if at is not None:
+            needs[at] = wants[at][0]
+            del long[at]
+        elif not weight:
             break
-        indices.remove(at)
+        else:
+            dropped.append(_together(report.columns, indices, last))
+            indices = [at for at in indices if at not in dropped[-1]]
+    for group in reversed(dropped):  # what was dropped before a shorter form made room for it
+        if report.columns[group[0]].weight <= _HOLDING:
+            more = sorted((*indices, *group))
+            if sum(needs[at] for at in more) + _GAP * (len(more) - 1) <= width:
+                indices = more
     texts = [at for at in indices if not (report.columns[at].number or report.columns[at].whole)]
     while missing(needs) > 0 and texts:  # no column left to drop: shrink the widest text column
         at = max(texts, key=lambda at: needs[at])
@@ -155,13 +176,26 @@ def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
     return indices, [needs[at] for at in indices]
 
 
+def _together(columns: Sequence[Column], indices: Sequence[int], last: int) -> list[int]:
+    """The columns that are dropped with column `last`."""
+    group = columns[last].group
+    return [at for at in indices if at == last or (group and columns[at].group == group)]
+
+
 def _wants(column: Column, cells: Sequence[Cell]) -> tuple[int, int]:
     """The smallest and the preferred width of a column."""
     title = max(cell_len(word) for word in _words(column.title))
     whole = max([title, *(cell_len(cell.text) for cell in cells)])
     if column.number or column.whole:
+        title = max(cell_len(word) for word in _words(column.short_title or column.title))
         return max([title, *(cell_len(cell.short or cell.text) for cell in cells)]), whole
     return min(whole, max(title, _ROOMY)), whole
+
+
+def _title(column: Column, cells: Sequence[Cell], width: int) -> str:
+    """The column's title, the short one if no cell has room for its long form."""
+    fits = any(cell_len(cell.text) <= width for cell in cells if cell.short)
+    return column.title if fits or not column.short_title else column.short_title
 
 
 def _fit(cell: Cell, width: int, more: str) -> str:
@@ -177,11 +211,13 @@ def _fit(cell: Cell, width: int, more: str) -> str:
 
 
 def _lines(text: str, width: int) -> list[str]:
-    """Break `text` between words; words that are too long after a bracket, otherwise anywhere."""
+    """Break `text` between words; words that are too long after a bracket or before a capital,
+    otherwise anywhere.
+    """
     lines: list[str] = []
     for word in _words(text):
         gap = " "
-        for piece in [word] if cell_len(word) <= width else re.split(r"(?<=[(\[])", word):
+        for piece in [word] if cell_len(word) <= width else _JOINTS.split(word):
             if lines and cell_len(lines[-1] + gap + piece) <= width:
                 lines[-1] += gap + piece
             else:

@@ -3,6 +3,7 @@
 scipy is loaded where it is called: it takes half a second, and a training needs but a mean.
 """
 
+from lrtrack.stats.aggregates import PROFILE
 from lrtrack.stats.compare import build_comparison, compare_histories
 from lrtrack.stats.figures import (
     Effect,
@@ -11,6 +12,7 @@ from lrtrack.stats.figures import (
     Procedure,
     Reach,
     Spread,
+    TargetScore,
     Trial,
     Tuning,
     Verdict,
@@ -19,11 +21,12 @@ from lrtrack.stats.result import ComparisonResult, ScheduleSummary
 from lrtrack.stats.samples import LEVEL
 from lrtrack.stats.spikes import spikes
 from lrtrack.stats.summary import Mode, RunSummary, mode_of, summarise
-from lrtrack.stats.tasks import PROFILE
+from lrtrack.stats.targets import SLOWEST, Target
 
 __all__ = [
     "LEVEL",
     "PROFILE",
+    "SLOWEST",
     "ComparisonResult",
     "Effect",
     "GradNorm",
@@ -34,6 +37,8 @@ __all__ = [
     "RunSummary",
     "ScheduleSummary",
     "Spread",
+    "Target",
+    "TargetScore",
     "Trial",
     "Tuning",
     "Verdict",

@@ -20,6 +20,7 @@ from lrtrack.stats.intervals import grad_norm_of, seconds_to_target, spread_of, 
 from lrtrack.stats.ranking import Entry, entry_of, ranked
 from lrtrack.stats.result import ComparisonResult, ScheduleSummary
 from lrtrack.stats.summary import Mode, mode_of
+from lrtrack.stats.targets import Target, goal_of
 from lrtrack.stats.tasks import Tasks
 from lrtrack.stats.tuning import Tuned, tuned
 
@@ -33,7 +34,7 @@ def build_comparison(
     experiment: str | None,
     metric: str,
     mode: Mode | None = None,
-    target: float | None = None,
+    target: Target | None = None,
     group_by: str | Sequence[str] = ("schedule",),
     baseline: str | None = None,
     margin: float | None = None,
@@ -56,7 +57,8 @@ def build_comparison(
         metric: the metric to compare, without the run's prefix.
         mode: whether small (`min`) or large (`max`) values are better; None: decided by the
             metric's name, see `mode_of`.
-        target: a value of the metric; the result then contains when runs reached it.
+        target: a value of the metric, or one for each task; the result then contains when runs
+            reached it, see `lrtrack.stats.targets`.
         group_by: `schedule` (its id), `name`, or fields such as `optimizer.lr`.
         baseline: name, id or label of the schedule to test against instead of the best one.
         margin: the difference of the metric up to which schedules count as equivalent.
@@ -70,20 +72,20 @@ def build_comparison(
 
     Raises:
         NothingFound: there are no runs, or none has the metric.
-        UsageError: a field, baseline or mode does not exist, the target is not finite, or the
+        UsageError: a field, baseline, mode or task does not exist, a target is not finite, or the
             margin is not above 0.
     """
-    _check_options(mode, target, margin)
+    _check_options(mode, margin)
     _check_metric(histories, metric, experiment)
     mode = mode_of(metric) if mode is None else mode
-    fields, best = fields_of(group_by), None
+    fields, best, goal = fields_of(group_by), None, goal_of(target, task, histories)
     if tune is not None:
         best = tuned(histories, fields, tune, metric, mode, include_unfinished=include_unfinished)
     entries = [
-        entry_of(group, metric, mode, target, include_unfinished=include_unfinished)
+        entry_of(group, metric, mode, goal, include_unfinished=include_unfinished)
         for group in (grouped(histories, fields) if best is None else best.groups)
     ]
-    tasks = None if task is None else Tasks(entries, task, mode)
+    tasks = None if task is None else Tasks(entries, task, mode, goal)
     across: Mapping[str, Mapping[str, Any]] = {} if tasks is None else tasks.summaries()
     placed = ranked(entries if tasks is None else tasks.relative(), mode)
     entries = [entry for _, entry in placed]
@@ -119,11 +121,9 @@ def build_comparison(
 compare_histories = partial(build_comparison, ComparisonResult)
 
 
-def _check_options(mode: str | None, target: float | None, margin: float | None) -> None:
+def _check_options(mode: str | None, margin: float | None) -> None:
     if mode not in (None, "min", "max"):
         raise UsageError(unknown("mode", str(mode), ("min", "max")))
-    if target is not None and not math.isfinite(target):
-        raise UsageError(f"The target must be a finite number, not {target}.")
     if margin is not None and not 0.0 < margin < math.inf:
         raise UsageError(f"The margin must be a finite number above 0, not {margin}.")
 

@@ -135,12 +135,36 @@ class TaskScore:
         runs: how many runs it has there.
         mean: of the final values, in the metric's unit; None without any.
         score: the mean relative to that of the best schedule on the task, which has 1.
+        target: the task's target; None without one.
+        steps_to_target: when its runs on the task reached the target; None without a target.
+        seconds_to_target: the same in seconds.
     """
 
     task: str
     runs: int
     mean: float | None
     score: float | None
+    target: float | None = None
+    steps_to_target: Reach | None = None
+    seconds_to_target: Reach | None = None
+
+
+@dataclass(frozen=True)
+class TargetScore:
+    """How soon a schedule reaches the targets of all tasks, relative to the fastest schedule.
+
+    Attributes:
+        score: the area under the profile from 1 to `lrtrack.stats.targets.SLOWEST`, as a share of
+            the largest possible: 1 for the fastest schedule on every task.
+        ratios: for each task with a target, the schedule's time as a multiple of the fastest
+            schedule's; None where fewer than half of its runs reached the target.
+        profile: the shares of these tasks whose ratio is at most each of
+            `lrtrack.stats.targets.RATIOS`.
+    """
+
+    score: float
+    ratios: tuple[float | None, ...]
+    profile: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -148,17 +172,26 @@ class Aggregate:
     """A schedule over all tasks; intervals are by the bootstrap, stratified by task.
 
     Attributes:
-        iqm: the interquartile mean of all scores; None below 4 runs.
+        iqm: the interquartile mean of all scores, with divergence as the worst one; None below 4
+            runs, and where divergence reaches into the middle half.
+        optimality_gap: by how much runs miss the score 1 on average, where better ones count as
+            reaching it; None if a run diverged, as its gap has no bound.
         rank: the mean rank over tasks, from 1.
         profile: the shares of runs whose score is better than each of
-            `lrtrack.stats.tasks.PROFILE`.
+            `lrtrack.stats.aggregates.PROFILE`.
+        steps_to_target: how soon the schedule reaches the targets, by steps; None without a target.
+        seconds_to_target: the same by seconds.
     """
 
     iqm: float | None
     iqm_ci95: tuple[float, float] | None
+    optimality_gap: float | None
+    optimality_gap_ci95: tuple[float, float] | None
     rank: float
     rank_ci95: tuple[float, float]
     profile: tuple[float, ...]
+    steps_to_target: TargetScore | None = None
+    seconds_to_target: TargetScore | None = None
 
 
 @dataclass(frozen=True)

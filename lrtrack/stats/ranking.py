@@ -12,6 +12,7 @@ from lrtrack.stats.groups import Group
 from lrtrack.stats.intervals import spread_of
 from lrtrack.stats.samples import Sample
 from lrtrack.stats.summary import Mode, RunSummary, summarise
+from lrtrack.stats.targets import Goal
 
 #: Means whose difference, relative to the largest value, is smaller differ only by rounding.
 _ROUNDING = 1e-12
@@ -40,15 +41,24 @@ class Entry:
 
 
 def entry_of(
-    group: Group, metric: str, mode: Mode, target: float | None, *, include_unfinished: bool = False
+    group: Group,
+    metric: str,
+    mode: Mode,
+    goal: Goal | None,
+    *,
+    include_unfinished: bool = False,
 ) -> Entry:
     """Compute the statistics of a group.
 
     A run that was killed or is still going does not count, unless `include_unfinished`: its last
     value is not a final one. If it diverged, it counts as that.
+
+    Args:
+        goal: the target of each run; None: there is none.
     """
     runs = tuple(
-        summarise(history, metric, mode, target) for history in one_by_one(group.histories)
+        summarise(history, metric, mode, None if goal is None else goal(history))
+        for history in one_by_one(group.histories)
     )
     worst = math.inf if mode == "min" else -math.inf
     finals = [

@@ -23,6 +23,7 @@ from lrtrack.stats.figures import (
     Verdict,
 )
 from lrtrack.stats.summary import Mode, RunSummary
+from lrtrack.stats.targets import Target
 
 if TYPE_CHECKING:
     from lrtrack.records import History
@@ -121,6 +122,7 @@ class ComparisonResult:
 
     Attributes:
         baseline: label of the schedule that `vs_best` compares with; None: the best.
+        target: one value for all runs, or one for each task.
         margin: the difference up to which schedules count as equivalent; None: not asked for.
         test: how the schedules were compared.
         task: the field that names the tasks; None if all runs are of one.
@@ -132,7 +134,7 @@ class ComparisonResult:
     experiment: str | None
     metric: str
     mode: Mode
-    target: float | None
+    target: Target | None
     schedules: tuple[ScheduleSummary, ...]
     diagnoses: tuple[Mapping[str, str], ...] = ()
     warnings: tuple[Notice, ...] = ()

@@ -1,9 +1,7 @@
 """Comparisons over several tasks: scores relative to the best of each, profiles and ranks.
 
 Losses of different tasks have no common unit. Each run's final value is therefore divided by the
-best schedule's mean on its task, and a task and seed together take the place of a seed. The
-aggregates are those of Agarwal et al., "Deep reinforcement learning at the edge of the statistical
-precipice" (2021), as in their library rliable.
+best schedule's mean on its task, and a task and seed together take the place of a seed.
 """
 
 from __future__ import annotations
@@ -14,26 +12,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lrtrack.errors import UsageError
-from lrtrack.fields import names_of, resolve, text_of, unknown_field
+from lrtrack.fields import text_of
 from lrtrack.stats import fairness
+from lrtrack.stats.aggregates import Floats, aggregates_of
 from lrtrack.stats.figures import Aggregate, Notice, TaskScore
 from lrtrack.stats.groups import Group
-from lrtrack.stats.intervals import interquartile_mean, spread_of
+from lrtrack.stats.intervals import seconds_to_target, spread_of, steps_to_target
 from lrtrack.stats.ranking import Entry
 from lrtrack.stats.samples import Sample
 from lrtrack.stats.summary import Mode, RunSummary, finite
-
-#: The seed of the bootstrap: the same runs always give the same interval.
-SEED = 20_240_229
-#: Resamples of the bootstrap.
-RESAMPLES = 2000
-#: Scores at which a performance profile is given.
-PROFILE = tuple(round(0.5 + at / 50, 2) for at in range(76))
-
-Floats = NDArray[np.float64]
+from lrtrack.stats.targets import Goal, target_scores, task_field
 
 
 class Tasks:
@@ -43,16 +33,14 @@ class Tasks:
         entries: one per schedule, with the metric's own values.
         task: the field that names a run's task.
         mode: whether small or large values are better.
+        goal: the target of each run.
 
     Raises:
         UsageError: no run has the field, or all have one value of it.
     """
 
-    def __init__(self, entries: Sequence[Entry], task: str, mode: Mode) -> None:
-        known = names_of([h.fields() for entry in entries for h in entry.group.histories])
-        field = resolve(task, known)
-        if field is None:
-            raise unknown_field("compare tasks by", task, known)
+    def __init__(self, entries: Sequence[Entry], task: str, mode: Mode, goal: Goal) -> None:
+        field = task_field(task, [h for entry in entries for h in entry.group.histories])
         self._mode = mode
         self._tasks = [
             [text_of(history.fields().get(field)) for history in entry.group.histories]
@@ -63,6 +51,11 @@ class Tasks:
         if len(self.names) < 2:
             raise UsageError(f"All runs have the task {self.names[0]!r}: there is nothing to join.")
         self._best = {name: self._best_of(name) for name in self.names}
+        self._goals = {
+            name: goal(history)
+            for entry, names in zip(entries, self._tasks, strict=True)
+            for history, name in zip(entry.group.histories, names, strict=True)
+        }
         self._blocks: dict[tuple[str, int], int] = {}
 
     def relative(self) -> list[Entry]:
@@ -71,57 +64,47 @@ class Tasks:
 
     def summaries(self) -> dict[str, dict[str, Any]]:
         """By the label of each schedule the fields of its summary that are about tasks."""
-        relative = self.relative()
-        pairs = zip(relative, self.aggregates(relative), strict=True)
+        scores = [self.scores(at) for at in range(len(self._entries))]
+        triples = zip(self._entries, scores, self._aggregates(scores), strict=True)
         return {
             entry.group.label: {
-                "tasks": self.scores(at),
+                "tasks": tasks,
                 "across": across,
                 "best": spread_of([None] * len(entry.runs)),
             }
-            for at, (entry, across) in enumerate(pairs)
+            for entry, tasks, across in triples
         }
 
     def scores(self, index: int) -> tuple[TaskScore, ...]:
-        """The means of schedule `index` on each task, in the order of `names`."""
-        return tuple(
-            TaskScore(
-                task=name,
-                runs=self._tasks[index].count(name),
-                mean=self._mean(index, name),
-                score=self._score(self._mean(index, name), name),
-            )
-            for name in self.names
+        """Schedule `index` on each task, in the order of `names`."""
+        return tuple(self._score_on(index, name) for name in self.names)
+
+    def _score_on(self, index: int, name: str) -> TaskScore:
+        runs = [
+            run
+            for run, task in zip(self._entries[index].runs, self._tasks[index], strict=True)
+            if task == name
+        ]
+        goal = self._goals[name]
+        return TaskScore(
+            task=name,
+            runs=len(runs),
+            mean=self._mean(index, name),
+            score=self._score(self._mean(index, name), name),
+            target=goal,
+            steps_to_target=None if goal is None else steps_to_target(runs),
+            seconds_to_target=None if goal is None else seconds_to_target(runs),
         )
 
-    def aggregates(self, relative: Sequence[Entry]) -> list[Aggregate]:
-        """Each schedule's aggregates over tasks, given the result of `relative`."""
-        scores = [self._by_task(at, entry) for at, entry in enumerate(relative)]
-        rng = np.random.default_rng(SEED)
-        draws = [
-            [_resampled(values, rng, self._mode) for values in of_schedule.values()]
-            for of_schedule in scores
+    def _aggregates(self, scores: Sequence[Sequence[TaskScore]]) -> list[Aggregate]:
+        """Each schedule's aggregates over tasks, given its scores on each."""
+        plain = aggregates_of([self._by_task(at) for at in range(len(self._entries))], self._mode)
+        steps = target_scores([[on.steps_to_target for on in row] for row in scores], first=1.0)
+        seconds = target_scores([[on.seconds_to_target for on in row] for row in scores])
+        return [
+            replace(across, steps_to_target=by_steps, seconds_to_target=by_seconds)
+            for across, by_steps, by_seconds in zip(plain, steps, seconds, strict=True)
         ]
-        ranks = mean_ranks(
-            np.array([[_task_mean(v, self._mode) for v in s.values()] for s in scores]), self._mode
-        )
-        means = np.array([[d.mean(axis=1) for d in row] for row in draws])
-        rank_draws = mean_ranks(means, self._mode)
-        result = []
-        for at, entry in enumerate(relative):
-            flat = entry.sample.ended
-            pooled = np.concatenate([d for d in draws[at] if d.size], axis=1)
-            pooled = np.sort(np.where(np.isfinite(pooled), pooled, np.nan), axis=1)
-            result.append(
-                Aggregate(
-                    iqm=interquartile_mean(np.sort(flat)),
-                    iqm_ci95=_ends(_trimmed(pooled)),
-                    rank=float(ranks[at]),
-                    rank_ci95=_ends(rank_draws[at]) or (float(ranks[at]), float(ranks[at])),
-                    profile=profile(np.array(entry.sample.values), PROFILE, self._mode),
-                )
-            )
-        return result
 
     def notices(self, metric: str) -> Iterator[Notice]:
         """The warnings of each task by itself, and of schedules that lack one."""
@@ -131,16 +114,33 @@ class Tasks:
             if set(names) != set(self.names)
         ]
         if lacking:
-            shown = ", ".join(lacking[:3]) + f" and {len(lacking) - 3} more" * (len(lacking) > 3)
             yield Notice(
                 "tasks-missing",
-                f"Not every schedule ran on all {len(self.names)} tasks ({shown}): its scores are "
-                "those of the tasks it has.",
+                f"Not every schedule ran on all {len(self.names)} tasks ({_some(lacking)}): its "
+                "scores are those of the tasks it has.",
             )
+        if missed := [name for name in self.names if self._missed(name)]:
+            yield Notice(
+                "target-missed",
+                f"No run reached the target on {_some(missed)}, which counts as missed by every "
+                "schedule in the time-to-target scores.",
+            )
+        of_tasks: dict[Notice, list[str]] = {}
         for name in self.names:
             groups, runs = self._groups(name)
             for notice in fairness.notices(groups, runs, metric):
-                yield replace(notice, message=f"{name}: {notice.message}")
+                of_tasks.setdefault(notice, []).append(name)
+        for notice, names in of_tasks.items():
+            yield replace(notice, message=f"{_some(names)}: {notice.message}")
+
+    def _missed(self, name: str) -> bool:
+        """Whether a task has a target that no run reached."""
+        return self._goals[name] is not None and not any(
+            run.target_step is not None
+            for entry, tasks in zip(self._entries, self._tasks, strict=True)
+            for run, task in zip(entry.runs, tasks, strict=True)
+            if task == name
+        )
 
     def _groups(self, name: str) -> tuple[list[Group], list[tuple[RunSummary, ...]]]:
         """The runs of one task."""
@@ -205,9 +205,10 @@ class Tasks:
             return None
         return self._blocks.setdefault((task, seed), len(self._blocks))
 
-    def _by_task(self, index: int, entry: Entry) -> Mapping[str, Floats]:
+    def _by_task(self, index: int) -> Mapping[str, Floats]:
         """All scores of a schedule on each task, divergence as the worst."""
         worst = math.inf if self._mode == "min" else -math.inf
+        entry = self._relative(index)
         rows = list(zip(entry.runs, entry.final.values, self._tasks[index], strict=True))
         return {
             name: np.array(
@@ -222,57 +223,5 @@ class Tasks:
         }
 
 
-def mean_ranks(means: Floats, mode: Mode) -> Floats:
-    """The ranks of schedules by their means on each task, averaged over tasks; ties share a rank.
-
-    Args:
-        means: shape (schedules, tasks, …); infinite where a schedule diverged or lacks the task.
-
-    Returns:
-        Shape (schedules, …), from 1.
-    """
-    ordered = means if mode == "min" else -means
-    ordered = np.where(np.isnan(ordered), np.inf, ordered)
-    better = (ordered[np.newaxis] < ordered[:, np.newaxis]).sum(axis=1)
-    same = (ordered[np.newaxis] == ordered[:, np.newaxis]).sum(axis=1)
-    return np.asarray((better + (same + 1) / 2.0).mean(axis=1))
-
-
-def profile(scores: Floats, at: Sequence[float], mode: Mode) -> tuple[float, ...]:
-    """The share of runs, over all tasks, whose score is better than each of `at`."""
-    if not scores.size:
-        return tuple(0.0 for _ in at)
-    edges = np.asarray(at)[:, np.newaxis]
-    better = scores < edges if mode == "min" else scores > edges
-    return tuple(map(float, better.mean(axis=1)))
-
-
-def optimality_gap(scores: Floats, mode: Mode, goal: float = 1.0) -> float:
-    """How far runs fall short of the score `goal` on average; better ones count as reaching it."""
-    short = np.maximum(scores - goal, 0.0) if mode == "min" else np.maximum(goal - scores, 0.0)
-    return float(short.mean())
-
-
-def _task_mean(values: Floats, mode: Mode) -> float:
-    return float(values.mean()) if values.size else math.inf if mode == "min" else -math.inf
-
-
-def _resampled(values: Floats, rng: np.random.Generator, mode: Mode) -> Floats:
-    """Bootstrap samples of one task's runs, shape (resamples, runs): the tasks are the strata."""
-    if not values.size:
-        return np.full((RESAMPLES, 1), math.inf if mode == "min" else -math.inf)
-    return np.asarray(values[rng.integers(values.size, size=(RESAMPLES, values.size))])
-
-
-def _trimmed(ordered: Floats) -> Floats:
-    """The interquartile mean of each row, shape (resamples,)."""
-    cut = ordered.shape[1] // 4
-    return np.asarray(ordered[:, cut : ordered.shape[1] - cut].mean(axis=1))
-
-
-def _ends(draws: Floats) -> tuple[float, float] | None:
-    """The 2.5 and 97.5 % quantiles; None if any draw is not finite."""
-    if not draws.size or not np.isfinite(draws).all():
-        return None
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return float(low), float(high)
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + f" and {len(names) - 3} more" * (len(names) > 3)

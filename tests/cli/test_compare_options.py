@@ -38,6 +38,36 @@ def test_tasks_by_a_field(lrtrack, digits):
     assert [item["task"] for item in found["schedules"][0]["tasks"]] == ["0", "1"]
 
 
+def test_a_target_for_each_task(lrtrack, digits):
+    """`--target TASK=VALUE` gives each task its own; a plain number is for all."""
+    own = _compared(lrtrack, "digits", "--task", "seed", "--target", "0=0.3", "--target", "1=9e9")
+    shared = _compared(lrtrack, "digits", "--task", "seed", "--target", "0.3")
+
+    assert own["target"] == {"0": 0.3, "1": 9e9}
+    assert shared["target"] == 0.3
+    assert [len(item["across"]["steps_to_target"]["ratios"]) for item in own["schedules"]] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (("7=0.3",), "Unknown task '7'. Available: 0, 1."),
+        (("0=x",), "'0=x' is neither a number nor a task and its number"),
+        (("x",), "'x' is neither a number"),
+        (("0=1", "0=2"), "There are two targets for the task '0'."),
+        (("1", "2"), "There are two targets for all tasks."),
+        (("0=1", "2"), "Fix: give one number for all tasks, or one for each"),
+    ],
+)
+def test_targets_that_are_none(lrtrack, digits, targets, message):
+    """An unknown task, no number, and contradictory targets are wrong usage."""
+    options = [part for text in targets for part in ("--target", text)]
+    result = lrtrack("compare", "digits", *TRACKER, "--task", "seed", *options)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in " ".join(result.stderr.split())
+
+
 @pytest.mark.parametrize("margin", ["0", "-1", "nan"])
 def test_margins_that_are_none(lrtrack, digits, margin):
     """A margin that is not above 0 is wrong usage."""

@@ -18,6 +18,7 @@ LOCAL = ("compare", "--tracker", "local", "--experiment", "digits")
         ("R.HTM", b"<!doctype html>"),
         ("r.png", b"\x89PNG"),
         ("r.svg", b"<?xml"),
+        ("r.pdf", b"%PDF"),
     ],
 )
 def test_the_suffix_decides(lrtrack, digits, clean_place, name, start):
@@ -92,5 +93,5 @@ def test_open_what_no_browser_shows(lrtrack, clean_place, arguments):
     result = lrtrack(*LOCAL, "--open", *arguments)
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "only html, svg, png" in result.stderr
+    assert "only html, svg, png, pdf" in result.stderr
     assert list(clean_place.iterdir()) == []

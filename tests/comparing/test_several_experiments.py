@@ -36,7 +36,7 @@ def test_experiments_are_tasks(tracker):
     assert [task.task for task in found.schedules[0].tasks] == ["cifar", "mnist"]
     assert [task.score for task in found.schedules[1].tasks] == pytest.approx([1.5, 1.5])
     assert found.headline.startswith(
-        "A has the lowest final loss relative to the best of 2 tasks: 1.000 ["
+        "A has the lowest final loss over 2 tasks, relative to the best of each: 1.000 ["
     )
     assert "mean rank" in str(found)
 

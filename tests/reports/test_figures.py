@@ -23,6 +23,7 @@ CONSTANT = Schedule("constant")
 #: Names as users give them, which matplotlib would read as mathematics.
 NASTY = "$x_1$ a_b \\frac{1}"
 NAN = float("nan")
+UNITS = ("Steps", "Seconds")
 
 
 def compared(*histories):
@@ -43,6 +44,40 @@ def test_a_picture_says_what_the_table_says(comparison):
     assert any(text.startswith("constant has the lowest final loss") for text in said)
     assert {"loss", "learning rate", "gradient norm", "step", "StepLR(step_size=30)"} <= set(said)
     assert found == pictures.render(Document(comparison), "svg")
+
+
+@pytest.mark.parametrize(
+    ("options", "titles"),
+    [
+        ({}, []),
+        ({"task": "config.data"}, ["Scores over tasks"]),
+        ({"task": "config.data", "target": 1.5},
+         ["Scores over tasks", *(f"{unit} to the target over tasks" for unit in UNITS)]),
+        ({"tune": "config.data"}, ["The best of k values"]),
+    ],
+)  # fmt: skip
+def test_small_charts(run_of, saved, options, titles):
+    """Comparisons over tasks and tuned ones have further panels below the final values."""
+    runs = [
+        run_of(Schedule(name), seed, config={"data": seed % 2}, loss=[2.0, 1.0 + at + seed / 9])
+        for at, name in enumerate(("StepLR", "CyclicLR"))
+        for seed in range(4)
+    ]
+    comparison = compare_histories(runs, experiment="e", metric="loss", **options)
+    pictures.render(Document(comparison), "svg")
+    (figure,) = saved
+    panels = figure.axes[2:]
+
+    assert [axes.get_title(loc="left") for axes in panels] == titles
+    assert [len(axes.lines) for axes in panels] == [2] * len(titles)
+
+
+def test_a_pdf_is_the_same_picture(comparison):
+    """A PDF is written without the time, so that the same comparison gives the same bytes."""
+    found = pictures.render(Document(comparison), "pdf")
+
+    assert found.startswith(b"%PDF")
+    assert found == pictures.render(Document(comparison), "pdf")
 
 
 def test_a_png_has_its_width(comparison):

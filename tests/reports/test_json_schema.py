@@ -30,7 +30,13 @@ def _valid(comparison):
 def several(run_of):
     """Runs of three schedules with a diverged, an unfinished and an inferred one, on two data."""
     runs = [
-        run_of(schedule, seed, config={"data": seed % 2}, loss=[2.0, 1.0 + at + seed * seed / 9])
+        run_of(
+            schedule,
+            seed,
+            config={"data": seed % 2},
+            loss=[2.0, 1.0 + at + seed * seed / 9],
+            score=[0.0, seed / 4],
+        )
         for at, schedule in enumerate((A, B, Schedule("cosine", {"steps": 9}, "inferred")))
         for seed in range(4)
     ]
@@ -46,13 +52,18 @@ def several(run_of):
         {"target": 1.5, "baseline": A.label, "margin": 0.5},
         {"tune": "config.data"},
         {"task": "config.data"},
+        {"task": "config.data", "target": 1.5},
+        {"task": "config.data", "target": {"1": 1.2}, "baseline": A.label},
+        {"task": "config.data", "target": {"0": 0.1}, "metric": "score", "mode": "max"},
         {"sequential": True, "include_unfinished": True},
         {"group_by": "name"},
     ],
 )
 def test_reports_follow_the_schema(several, options):
     """The JSON of every kind of comparison is valid, and has no key that the schema lacks."""
-    assert _valid(compare_histories(several, experiment="x", metric="loss", **options)) == []
+    assert (
+        _valid(compare_histories(several, **{"experiment": "x", "metric": "loss", **options})) == []
+    )
 
 
 def test_a_single_run_follows_the_schema(run_of):

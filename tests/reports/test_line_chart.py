@@ -40,6 +40,19 @@ def test_profiles_of_tasks(page):
 
     assert "Scores over tasks" in text
     assert [len(points) for points in _lines(text)] == [len(PROFILE)] * 2
+    assert "<title>CyclicLR</title>" in text
+
+
+def test_times_to_target(page):
+    """With a target, the corners of the share of tasks within a multiple of the fastest time."""
+    text = page(task="config.data", target={"0": 1.5, "1": 1.2})
+    stairs = _lines(text)[2:]
+
+    assert "Steps to the target over tasks" in text
+    assert "Seconds to the target over tasks" in text
+    # CyclicLR, drawn first, never reaches a target; StepLR always does, as the fastest one.
+    assert [len(points) for points in stairs] == [2, 6, 2, 6]
+    assert stairs[1][:2] == ["56.0,210.0", "56.0,210.0"]
 
 
 def test_the_best_of_k(page):

@@ -8,8 +8,8 @@ import pytest
 from lrtrack.errors import UsageError
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
+from lrtrack.stats.aggregates import PROFILE, aggregates_of, mean_ranks, optimality_gap, profile
 from lrtrack.stats.intervals import interquartile_mean
-from lrtrack.stats.tasks import PROFILE, mean_ranks, optimality_gap, profile
 
 A, B, C = (Schedule(f"{letter}LR") for letter in "ABC")
 
@@ -106,12 +106,53 @@ def test_divergence_over_tasks(compared):
     assert found[2].across.profile[-1] == 0.5
 
 
+def test_the_optimality_gap_of_a_comparison(compared):
+    """Each run's distance above the best mean of its task, averaged; below it, there is no gap."""
+    found = {item.schedule: item.across for item in compared(LOSSES).schedules}
+    above = [0.01 / 0.11, 0.2 / 4.2]  # the third run of A on each task; the first two have none
+
+    assert found["ALR"].optimality_gap == pytest.approx(sum(above) / 6)
+    assert found["CLR"].optimality_gap == pytest.approx(1.0)
+    for across in found.values():
+        low, high = across.optimality_gap_ci95
+        assert 0.0 <= low <= across.optimality_gap <= high
+
+
+@pytest.mark.parametrize(("mode", "sign"), [("min", 1.0), ("max", -1.0)])
+def test_divergence_is_worst_in_aggregates(mode, sign):
+    """A diverged run is cut off at the bad end of the interquartile mean, and has no finite gap."""
+    scores = np.array([1.0, 1.1, 1.2, sign * math.inf])
+    (found,) = aggregates_of([{"a": scores}], mode)
+
+    assert found.iqm == pytest.approx(1.15 if mode == "min" else 1.05)
+    assert (found.optimality_gap, found.optimality_gap_ci95) == (None, None)
+
+
 def test_a_schedule_that_lacks_a_task(compared):
     """A schedule that did not run on every task is compared on its own, with a warning."""
     found = compared({**LOSSES, C: {"mnist": LOSSES[C]["mnist"]}})
 
     assert [item.code for item in found.warnings] == ["tasks-missing"]
     assert [task.score for task in found.schedules[2].tasks] == [None, pytest.approx(2.0)]
+    assert found.schedules[2].across.optimality_gap_ci95[1] < 1.2  # of the task that it has
+
+
+def test_a_warning_that_holds_on_several_tasks(make_history):
+    """A warning that is the same for several tasks is given once, with their names."""
+    histories = [
+        make_history(
+            {"loss": [1.0 + seed / 9 + index] * (1 + index)}, schedule=schedule, seed=seed,
+            config={"data": task}, id=f"{schedule.name}-{task}-{seed}",
+        )
+        for index, schedule in enumerate((A, B))
+        for task in ("mnist", "cifar")
+        for seed in range(3)
+    ]  # fmt: skip
+    found = compare_histories(histories, experiment=None, metric="loss", task="config.data")
+    budgets = [item.message for item in found.warnings if item.code == "budget-differs"]
+
+    assert len(budgets) == 1
+    assert budgets[0].startswith("cifar, mnist: ")
 
 
 def test_there_must_be_several_tasks(compared):

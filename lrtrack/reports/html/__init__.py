@@ -15,10 +15,11 @@ from lrtrack.reports.axes import STEP
 from lrtrack.reports.document import Document
 from lrtrack.reports.html.fragments import alerts, controls, items, legend, section
 from lrtrack.reports.html.leaderboard import leaderboard, strip
-from lrtrack.reports.html.line_chart import expected_best, profiles
+from lrtrack.reports.html.line_chart import drawn
 from lrtrack.reports.html.payload import payload_of
 from lrtrack.reports.html.runs import runs_table
 from lrtrack.reports.palette import COLOURS, DARK, looks_of
+from lrtrack.reports.small_charts import charts_of
 
 _SCRIPTS = ("chart.js", "page.js", "controls.js")
 _HOW = (
@@ -28,6 +29,10 @@ _HOW = (
     "× marks their last finite value.",
     "Long curves are drawn with fewer points, which include the lowest and the highest value of "
     "each stretch. Smoothing is a moving average; its window is a percentage of the longest run.",
+)
+_MIXED_TASKS = (
+    "These curves average the values themselves over the runs of all tasks. To see one task, "
+    "compare its runs alone."
 )
 _ON_TIME = "On the axis of seconds, each step is at its mean time over the runs."
 
@@ -68,12 +73,9 @@ def _body(document: Document, axis: str) -> str:
         legend(names, looks),
         '<div id="panels"></div><div id="tip" hidden></div>',
         "<noscript><p>The curves need JavaScript.</p></noscript>",
+        *([] if comparison.task is None else [f'<p class="note">{_MIXED_TASKS}</p>']),
         *(f'<p class="note">{escape(why)}</p>' for why in curves.absent.values()),
     ]
-    small = (
-        ("Scores over tasks", profiles(comparison, looks)),
-        ("The best of k values", expected_best(comparison, looks)),
-    )
     how = (*report.footnotes, *_HOW, _ON_TIME)
     return "\n".join(
         [
@@ -84,7 +86,7 @@ def _body(document: Document, axis: str) -> str:
             section("Leaderboard", leaderboard(comparison, report, looks)),
             section("Curves", "\n".join(charts)),
             section("Final values, one dot per run", strip(comparison, names, looks)),
-            *(section(title, chart) for title, chart in small if chart),
+            *(section(item.title, drawn(item, names, looks)) for item in charts_of(comparison)),
             section("Runs", runs_table(document, looks)),
             section("How it was computed", items(how)),
             "</main>",
