@@ -26,6 +26,8 @@ from lrtrack.stats.studentized import modulus_p, modulus_t, range_p, range_t
 POWER = 0.8
 #: More seeds than this are not computed.
 _MOST_SEEDS = 100_000
+#: The steps of degrees of freedom that are not whole.
+_STEP = 1.02
 
 
 @dataclass(frozen=True)
@@ -178,5 +180,9 @@ class Effects:
 
 
 def _rounded(df: float) -> float:
-    """Degrees of freedom in steps of 0.1 %, so that quantiles are computed once."""
-    return float(f"{df:.3g}") if df < 1e6 else math.inf
+    """Degrees of freedom, rounded down by up to 2 % unless whole, so that quantiles repeat."""
+    if df >= 1e6:
+        return math.inf
+    if abs(df - round(df)) < 1e-9 * df:
+        return float(round(df))
+    return float(_STEP ** math.floor(math.log(df) / math.log(_STEP)))

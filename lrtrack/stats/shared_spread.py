@@ -89,11 +89,15 @@ def shared(residuals: Residuals, smallest: Floats, unequal: float = UNEQUAL) -> 
     """
     weights = np.ones_like(smallest)
     squares, df = residuals(weights)
+    if (df > _NO_DF).sum() < 2:
+        unequal = 0.0
     if unequal > 0.0:
         # Without this start, one huge spread would seem to be that of all who share its seeds.
         for _ in range(_FIRST_ROUNDS):
             own = _own(squares, df, smallest)
-            own = np.maximum(own, 1e-3 * float(np.median(own[df > _NO_DF], axis=0)))
+            known = own[df > _NO_DF]
+            if known.size:
+                own = np.maximum(own, 1e-3 * float(np.median(known)))
             weights = _inverse(own, df)
             squares, df = residuals(weights)
     found = _mixed(_own(squares, df, smallest), df, np.zeros_like(df), unequal)
@@ -126,7 +130,7 @@ def _mixed(own: Floats, df: Floats, weight: Floats, unequal: float) -> Spreads:
     """Mix own and common variances, given the weights of the own ones in the round before."""
     known = df > _NO_DF
     counted = np.where(known, (1.0 - weight**3) * df, 0.0)
-    others_df = np.maximum(counted.sum() - counted, 0.0)
+    others_df = counted @ (1.0 - np.eye(counted.size))
     capped = own
     for _ in range(3):  # several large variances hide each other
         others = _others(counted, capped, others_df)
@@ -148,8 +152,7 @@ def _mixed(own: Floats, df: Floats, weight: Floats, unequal: float) -> Spreads:
 
 def _others(counted: Floats, variances: Floats, df: Floats) -> Floats:
     """For each schedule the common variance of the others."""
-    squares = counted * variances
-    rest = np.maximum(squares.sum() - squares, 0.0)
+    rest = (counted * variances) @ (1.0 - np.eye(counted.size))  # a difference would be rounded
     return np.asarray(np.where(df > _NO_DF, rest / np.maximum(df, _NO_DF), np.inf))
 
 

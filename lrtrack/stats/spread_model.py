@@ -198,8 +198,8 @@ def _dependence(paired: TwoWay, left: float, within_df: Floats) -> float:
     if not paired.seed_df or around + left <= 0.0:
         return 1.0
     share = paired.seed_df / (paired.seed_df + paired.df)
-    seed = share * around / paired.seed_df
-    residual = (1.0 - share) * left / paired.df
+    seed = share * around / (around + left) / paired.seed_df
+    residual = (1.0 - share) * left / (around + left) / paired.df
     both = seed**2 / paired.seed_df + residual**2 / paired.df
     return min(1.0, (seed + residual) ** 2 / both / float(within_df.sum()))
 
