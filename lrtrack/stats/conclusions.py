@@ -58,7 +58,7 @@ def conclude(
     """
     samples = [entry.sample for _, entry in placed]
     final = [entry.final.mean for _, entry in placed]
-    model = fit(samples, mode, plain=sequential)
+    model = fit(samples, mode)
     to_best = Effects(model, 0, chosen=False, final=final, sequential=sequential)
     effects = to_best
     if baseline is not None:
@@ -136,17 +136,16 @@ def _within(effect: Effect | None, margin: float) -> bool:
 
 def _test(model: Model, *, chosen: bool, sequential: bool) -> Procedure:
     compared = int((model.counts > 0).sum())
-    name: Literal["tukey", "dunnett", "games-howell", "sequential"] | None
+    name: Literal["tukey", "dunnett", "sequential"] | None
     if model.sigma is None or compared < 2:
         name = None
     elif sequential:
         name = "sequential"
-    elif not model.pooled:
-        name = "games-howell"
     else:
         name = "dunnett" if chosen else "tukey"
     sigma = None if model.sigma is None else finite(model.sigma * model.unit)
-    return Procedure(name, model.scale, model.seeds, sigma, model.df, model.p_unequal)
+    own = 0.0 if name is None else model.own_spread
+    return Procedure(name, model.scale, model.seeds, sigma, model.df, own)
 
 
 def few_runs(

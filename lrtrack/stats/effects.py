@@ -19,26 +19,33 @@ from lrtrack.stats.figures import Effect
 from lrtrack.stats.samples import LEVEL
 from lrtrack.stats.scale import distance, falls
 from lrtrack.stats.sequential import sequential_p, sequential_t
-from lrtrack.stats.spread_model import ROUNDING, Model
+from lrtrack.stats.spread_model import Model
 from lrtrack.stats.studentized import modulus_p, modulus_t, range_p, range_t
 
 #: The power at which `seeds_to_tell` counts as enough.
 POWER = 0.8
 #: More seeds than this are not computed.
 _MOST_SEEDS = 100_000
+#: The steps of degrees of freedom that are not whole.
+_STEP = 1.02
 
 
 @dataclass(frozen=True)
 class _Contrast:
     """A difference on the model's scale, with its standard error.
 
-    `information` is the residual variance over that of the difference.
+    `pair` is the mean variance of a run of the two schedules.
     """
 
     size: float
     error: float
     df: float
-    information: float = math.nan
+    pair: float
+
+    @property
+    def information(self) -> float:
+        """The variance of a run over that of the difference."""
+        return self.pair / self.error**2
 
     @property
     def t(self) -> float:
@@ -68,7 +75,8 @@ class Effects:
         self._model, self._reference, self._chosen = model, reference, chosen
         self._final, self._sequential = final, sequential
         self._compared = int((model.counts > 0).sum())
-        self._correlation = _least_correlation(model, reference) if chosen else 0.0
+        self._correlation = model.least_correlation(reference) if chosen else 0.0
+        self._differences = None if model.sigma is None else model.differences(reference)
 
     def of(self, index: int) -> Effect | None:
         """The effect of schedule `index`; None for the reference and where no spread is known."""
@@ -93,27 +101,24 @@ class Effects:
         contrast = self._contrast(index)
         if contrast is None or contrast.size == 0.0 or self._p(contrast) < LEVEL:
             return None
-        size = abs(contrast.size)
-        spread = self._pair_sigma(index)
         seeds = 2
-        while self._power(size, spread, seeds) < POWER:
+        while self._power(contrast, seeds) < POWER:
             seeds *= 2
             if seeds > _MOST_SEEDS:
                 return None
         low = seeds // 2
         while seeds - low > 1:
             middle = (low + seeds) // 2
-            if self._power(size, spread, middle) < POWER:
+            if self._power(contrast, middle) < POWER:
                 low = middle
             else:
                 seeds = middle
         # The observed numbers did not show it.
         return max(seeds, int(self._model.counts[[index, self._reference]].min()) + 1)
 
-    def _power(self, size: float, spread: float, seeds: int) -> float:
-        pooled, paired = self._model.pooled, self._model.seeds > 0
-        df = float((seeds - 1) * (self._compared - paired if pooled else 2))
-        shift = size / (spread * math.sqrt(2.0 / seeds))
+    def _power(self, contrast: _Contrast, seeds: int) -> float:
+        df = (seeds - 1) * self._df_per_seed * contrast.df / self._model.df
+        shift = abs(contrast.size) / math.sqrt(2.0 * contrast.pair / seeds)
         if shift > 50.0:
             return 1.0
         critical = self._critical(df, seeds / 2.0)
@@ -121,33 +126,24 @@ class Effects:
             return 0.0
         return float(load("scipy.special").nctdtr(df, -shift, -critical))
 
-    def _pair_sigma(self, index: int) -> float:
-        """The residual spread behind one difference."""
-        model = self._model
-        if model.pooled and model.sigma is not None:
-            return model.sigma
-        return math.hypot(*model.own[[index, self._reference]]) / math.sqrt(2.0)
+    @property
+    def _df_per_seed(self) -> float:
+        """The degrees of freedom that one more seed of each schedule adds."""
+        return float(self._compared - (self._model.seeds > 0))
 
     def _contrast(self, index: int) -> _Contrast | None:
-        model, base = self._model, self._reference
-        if index == base or model.sigma is None or not model.counts[[index, base]].all():
+        model, base, all_of = self._model, self._reference, self._differences
+        if index == base or all_of is None or not model.counts[[index, base]].all():
             return None
-        size = float(model.estimates[index] - model.estimates[base])
+        size, error = float(all_of.sizes[index]), float(all_of.errors[index])
+        if not (error > 0.0 and all_of.df[index] > 0.0):
+            return None
         if model.scale != "linear":
             # The logarithm of the ratio of means, not of geometric means, as the report shows.
             own, other = (self._distance(at) for at in (index, base))
             adjustment = size - float(model.means[index] - model.means[base])
             size = math.log(own / other) / model.unit + adjustment
-        if model.pooled:
-            c = model.covariance
-            variance = float(c[index, index] + c[base, base] - 2.0 * c[index, base])
-            return _Contrast(size, model.sigma * math.sqrt(variance), model.df, 1.0 / variance)
-        return _own(model, index, base, size)
-
-    @property
-    def _choices(self) -> int:
-        """2 where the data rejected a common spread: they often look unequal by chance then."""
-        return 1 if self._model.pooled else 2
+        return _Contrast(size, error, float(all_of.df[index]), float(all_of.pair[index]))
 
     @property
     def _comparisons(self) -> int:
@@ -158,20 +154,17 @@ class Effects:
     def _critical(self, df: float, information: float) -> float:
         if self._sequential:
             return sequential_t(df, information, self._comparisons, LEVEL)
-        df, level = _rounded(df), LEVEL / self._choices
         if self._chosen:
-            return modulus_t(self._compared - 1, self._correlation, df, level)
-        return range_t(self._compared, df, level)
+            return modulus_t(self._compared - 1, self._correlation, _rounded(df))
+        return range_t(self._compared, _rounded(df))
 
     def _p(self, contrast: _Contrast) -> float:
         if self._sequential:
             return sequential_p(contrast.t, contrast.df, contrast.information, self._comparisons)
         df = _rounded(contrast.df)
         if self._chosen:
-            p = modulus_p(contrast.t, self._compared - 1, self._correlation, df)
-        else:
-            p = range_p(contrast.t, self._compared, df)
-        return min(1.0, self._choices * p)
+            return modulus_p(contrast.t, self._compared - 1, self._correlation, df)
+        return range_p(contrast.t, self._compared, df)
 
     def _difference(self, index: int, size: float) -> float:
         """A difference on the model's scale as a difference of the metric."""
@@ -186,42 +179,10 @@ class Effects:
         return float(distance(mean, self._model.scale)[0])
 
 
-def _own(model: Model, index: int, base: int, size: float) -> _Contrast | None:
-    """Games and Howell: the spreads of the two schedules alone, with Welch's degrees of freedom."""
-    counts = model.counts[[index, base]]
-    if counts.min() < 2:
-        return None
-    errors = model.own[[index, base]] / np.sqrt(counts)
-    error = math.hypot(*errors)
-    if not error > ROUNDING:
-        return None
-    shares = (errors / error) ** 2
-    return _Contrast(size, error, float(1.0 / (shares**2 / (counts - 1)).sum()))
-
-
 def _rounded(df: float) -> float:
-    """Degrees of freedom in steps of 0.1 %, so that quantiles are computed once."""
-    return float(f"{df:.3g}") if df < 1e6 else math.inf
-
-
-def _least_correlation(model: Model, reference: int) -> float:
-    """The smallest correlation between two differences to the reference, rounded down."""
-    others = np.flatnonzero(model.counts > 0)
-    others = others[others != reference]
-    if others.size < 2:
-        return 0.0
-    c = model.covariance
-    if not model.pooled:
-        largest = max(float(np.nanmax(model.own, initial=0.0)), 1e-300)
-        relative = np.nan_to_num(model.own) / largest
-        c = np.diag(relative**2 / np.maximum(model.counts, 1))
-    base = c[reference, reference]
-    cross = c[np.ix_(others, others)] - c[reference, others] - c[others, reference][:, np.newaxis]
-    cross = cross + base
-    sizes = np.sqrt(np.diag(cross))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        correlations = cross / np.outer(sizes, sizes)
-    least = float(correlations[~np.eye(others.size, dtype=bool)].min())
-    if not math.isfinite(least):
-        return 0.0
-    return min(0.99, max(0.0, math.floor(least * 100.0 + 1e-9) / 100.0))
+    """Degrees of freedom, rounded down by up to 2 % unless whole, so that quantiles repeat."""
+    if df >= 1e6:
+        return math.inf
+    if abs(df - round(df)) < 1e-9 * df:
+        return float(round(df))
+    return float(_STEP ** math.floor(math.log(df) / math.log(_STEP)))

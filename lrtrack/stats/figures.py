@@ -75,25 +75,26 @@ class Procedure:
     """How schedules were compared.
 
     Attributes:
-        name: `tukey` (against the best), `dunnett` (against a baseline), `games-howell` where
-            spreads plainly differ, or `sequential`; None where no spread is known.
+        name: `tukey` (against the best), `dunnett` (against a baseline) or `sequential`; None where
+            no spread is known.
         scale: `linear`, or one of logarithms: see `lrtrack.stats.scale`.
         seeds: how many seeds pair the runs; 0 where they are not paired.
         sigma: the residual standard deviation on that scale, pooled over schedules.
         df: its degrees of freedom.
-        p_unequal: Bartlett's p-value of equal spreads; None where it cannot be tested.
+        own_spread: the largest weight that a schedule's own spread has beside the common one, from
+            0 (all share one) to 1 (some spread plainly more), see `lrtrack.stats.shared_spread`.
     """
 
-    name: Literal["tukey", "dunnett", "games-howell", "sequential"] | None
+    name: Literal["tukey", "dunnett", "sequential"] | None
     scale: str
     seeds: int
     sigma: float | None
     df: float
-    p_unequal: float | None
+    own_spread: float
 
 
 #: The procedure where there is nothing to compare.
-NOT_COMPARED = Procedure(None, "linear", 0, None, 0.0, None)
+NOT_COMPARED = Procedure(None, "linear", 0, None, 0.0, 0.0)
 
 
 @dataclass(frozen=True)

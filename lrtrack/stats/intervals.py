@@ -99,13 +99,16 @@ def intervals(model: Model, samples: Sequence[Sample]) -> list[Interval]:
 
 
 def _interval(model: Model, index: int, values: NDArray[np.float64]) -> Interval:
-    if values.size < 2 or model.total is None:
+    if values.size < 2 or model.sigma is None:
         return Interval(None, None)
-    if not model.pooled or (model.counts > 1).sum() < 2:
+    if (model.counts > 1).sum() < 2:
         ends = interval(values)
         return Interval(ends, None if ends is None else "t-own")
-    total = model.total * model.unit
-    half = t_quantile(model.total_df) * total / math.sqrt(values.size)
+    factors = np.zeros((1, model.counts.size))
+    factors[0, index] = 1.0
+    variances, df = model.total.summed(factors, model.dependence)
+    total = math.sqrt(variances[0]) * model.unit
+    half = t_quantile(df[0]) * total / math.sqrt(values.size)
     with np.errstate(over="ignore"):
         mean = float(np.sort(values).mean())
     if model.scale == "linear":

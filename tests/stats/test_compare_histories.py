@@ -71,7 +71,7 @@ def test_the_json_is_the_contracts(runs_of):
         }],
         "diagnoses": [], "warnings": [],
         "test": {"name": None, "scale": "linear", "seeds": 0, "sigma": 1.0, "df": 2.0,
-                 "p_unequal": None},
+                 "own_spread": 0.0},
         "runs": [
             {
                 "run_id": f"{STEP.id}-{seed}", "seed": seed, "steps": 1, "recorded": True,

@@ -38,7 +38,7 @@ def test_equal_means_share_a_rank(compared):
 
     assert _told(found) == [
         ("BLR", 1, "best"), ("CLR", 1, "tie"), ("ALR", 3, "indistinguishable"),
-        ("DLR", 4, "indistinguishable"),
+        ("DLR", 4, "worse"),
     ]  # fmt: skip
     assert [item["rank"] for item in found.to_dict()["schedules"]] == [1, 1, 3, 4]
 

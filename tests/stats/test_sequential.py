@@ -47,8 +47,7 @@ def test_looking_after_every_seed(sequential, most):
             means = [float(row[:seeds].mean()) for row in values]
             best = int(np.argmin(means))
             effects = Effects(
-                fit(samples, "min", plain=sequential), best, chosen=False, final=means,
-                sequential=sequential,
+                fit(samples, "min"), best, chosen=False, final=means, sequential=sequential,
             )  # fmt: skip
             if any((effect := effects.of(at)) and effect.p < 0.05 for at in range(3)):
                 errors += 1
