@@ -79,19 +79,22 @@ class Spreads:
             return sums, np.where(spread > 0.0, sums**2 / spread, 0.0)
 
 
-def shared(residuals: Residuals, smallest: Floats, unequal: float = UNEQUAL) -> Spreads:
+def shared(
+    residuals: Residuals, smallest: Floats, unequal: float = UNEQUAL, *, weighted: bool = False
+) -> Spreads:
     """Estimate the variances; a schedule that spreads more weighs less in its seeds' effects.
 
     Args:
         residuals: fits the model with the given weights of runs.
         smallest: shape (k,), above 0: variances below this cannot be seen in the values.
         unequal: the probability, before any run, that a schedule spreads more.
+        weighted: whether weights make a difference to the residuals.
     """
     weights = np.ones_like(smallest)
     squares, df = residuals(weights)
     if (df > _NO_DF).sum() < 2:
         unequal = 0.0
-    if unequal > 0.0:
+    if unequal > 0.0 and weighted:
         # Without this start, one huge spread would seem to be that of all who share its seeds.
         for _ in range(_FIRST_ROUNDS):
             own = _own(squares, df, smallest)
