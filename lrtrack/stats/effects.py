@@ -3,7 +3,8 @@
 Against the best: Tukey's studentized range. The data choose the best, so that the differences to
 it are the most favourable of all pairs; Tukey's intervals hold for all pairs at once. Hsu's
 multiple comparisons with the best are narrower, but let one of several equally good schedules be
-called worse. Against a baseline that was named beforehand: Dunnett's test.
+called worse. Against a baseline that was named beforehand: Dunnett's test. Spreads that differ
+between schedules change the standard errors and their degrees of freedom.
 """
 
 from __future__ import annotations

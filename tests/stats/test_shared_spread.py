@@ -108,7 +108,7 @@ def test_a_schedule_without_shared_seeds():
 
     assert model.part.tolist() == [0, 0, -1]
     assert found.errors[1:] * model.unit == pytest.approx([paired, total])
-    assert found.df[1] == 4.0
+    assert found.df[1] == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize(
