@@ -99,7 +99,7 @@ def test_equal_schedules(worlds, schedules, runs):
 
     assert rates.false <= 0.05 + _error(worlds)
     assert rates.simultaneous >= 0.95 - _error(worlds)
-    assert rates.single == pytest.approx(0.95, abs=_error(worlds))
+    assert 0.95 - _error(worlds) <= rates.single <= 0.965 + _error(worlds)
 
 
 @pytest.mark.parametrize("worlds", [_worlds(False), _worlds(True)])
