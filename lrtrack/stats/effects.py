@@ -3,7 +3,8 @@
 Against the best: Tukey's studentized range. The data choose the best, so that the differences to
 it are the most favourable of all pairs; Tukey's intervals hold for all pairs at once. Hsu's
 multiple comparisons with the best are narrower, but let one of several equally good schedules be
-called worse. Against a baseline that was named beforehand: Dunnett's test.
+called worse. Against a baseline that was named beforehand: Dunnett's test. Spreads that differ
+between schedules change the standard errors and their degrees of freedom.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ POWER = 0.8
 _MOST_SEEDS = 100_000
 #: The steps of degrees of freedom that are not whole.
 _STEP = 1.02
+#: Satterthwaite's approximation says nothing below this.
+_LEAST_DF = 0.7
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,7 @@ def _rounded(df: float) -> float:
     """Degrees of freedom, rounded down by up to 2 % unless whole, so that quantiles repeat."""
     if df >= 1e6:
         return math.inf
+    df = max(df, _LEAST_DF)
     if abs(df - round(df)) < 1e-9 * df:
         return float(round(df))
     return float(_STEP ** math.floor(math.log(df) / math.log(_STEP)))

@@ -81,8 +81,8 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
 class Interval:
     """A 95 % confidence interval of a mean, and how it was computed.
 
-    `t-own`: Student's t with the schedule's own spread; `t-pooled`: with the spread over all
-    schedules; `t-pooled-log`: the same for the logarithms, see `lrtrack.stats.scale`.
+    `t-own`: Student's t with the schedule's own spread; `t-pooled`: with the spread that schedules
+    share; `t-pooled-log`: the same for the logarithms, see `lrtrack.stats.scale`.
     """
 
     ends: tuple[float, float] | None
@@ -93,7 +93,7 @@ def intervals(model: Model, samples: Sequence[Sample]) -> list[Interval]:
     """The interval of each schedule's mean over the runs that ended.
 
     The spread is that over runs, the effect of the seed included, and is shared by all schedules
-    unless their spreads plainly differ.
+    as far as their spreads are alike, see `lrtrack.stats.shared_spread`.
     """
     return [_interval(model, at, sample.ended) for at, sample in enumerate(samples)]
 

@@ -47,7 +47,6 @@ class Spreads:
         df: shape (k,): degrees of freedom of each schedule's own variance.
         common: the variance that is shared.
         shares: shape (k,): the weights of the schedules in that; their sum is 1.
-        limits: shape (k,): the largest variance with which each schedule enters that.
     """
 
     variances: Floats
@@ -55,7 +54,6 @@ class Spreads:
     df: Floats
     common: float
     shares: Floats
-    limits: Floats
 
     def summed(self, factors: Floats, dependence: float = 1.0) -> tuple[Floats, Floats]:
         """Weighted sums of the variances, and their degrees of freedom by Satterthwaite.
@@ -70,7 +68,7 @@ class Spreads:
         """
         sums = factors @ self.variances
         shared = (factors @ (1.0 - self.own))[:, np.newaxis]
-        shared = shared * (self.shares * np.minimum(self.variances, self.limits))
+        shared = shared * (self.shares * self.variances)
         alone = factors * (self.own * self.variances)
         squares = shared**2 / dependence + 2.0 * shared * alone + alone**2
         inverse = np.divide(1.0, self.df, out=np.zeros_like(self.df), where=self.df > _NO_DF)
@@ -79,19 +77,22 @@ class Spreads:
             return sums, np.where(spread > 0.0, sums**2 / spread, 0.0)
 
 
-def shared(residuals: Residuals, smallest: Floats, unequal: float = UNEQUAL) -> Spreads:
+def shared(
+    residuals: Residuals, smallest: Floats, unequal: float = UNEQUAL, *, weighted: bool = False
+) -> Spreads:
     """Estimate the variances; a schedule that spreads more weighs less in its seeds' effects.
 
     Args:
         residuals: fits the model with the given weights of runs.
         smallest: shape (k,), above 0: variances below this cannot be seen in the values.
         unequal: the probability, before any run, that a schedule spreads more.
+        weighted: whether weights make a difference to the residuals.
     """
     weights = np.ones_like(smallest)
     squares, df = residuals(weights)
     if (df > _NO_DF).sum() < 2:
         unequal = 0.0
-    if unequal > 0.0:
+    if unequal > 0.0 and weighted:
         # Without this start, one huge spread would seem to be that of all who share its seeds.
         for _ in range(_FIRST_ROUNDS):
             own = _own(squares, df, smallest)
@@ -147,7 +148,7 @@ def _mixed(own: Floats, df: Floats, weight: Floats, unequal: float) -> Spreads:
         counted = np.where(known, df, 0.0)
     shares = counted / max(float(counted.sum()), _NO_DF)
     common = float(shares @ np.minimum(own, limits))
-    return Spreads((1.0 - weight) * common + weight * own, weight, df, common, shares, limits)
+    return Spreads((1.0 - weight) * common + weight * own, weight, df, common, shares)
 
 
 def _others(counted: Floats, variances: Floats, df: Floats) -> Floats:

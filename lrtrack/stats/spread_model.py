@@ -164,7 +164,7 @@ def fit(samples: Sequence[Sample], mode: Mode, *, unequal: float = UNEQUAL) -> M
     if paired is not None:
         # Two schedules with paired seeds need only the spread of their differences.
         alone = np.unique(paired.part[paired.part >= 0], return_counts=True)[1].max() < 3
-        residual = shared(paired.residuals, least, 0.0 if alone else unequal)
+        residual = shared(paired.residuals, least, 0.0 if alone else unequal, weighted=True)
         estimates = paired.estimates(_weights(residual.variances))
         part, df = paired.part, float(paired.df)
         left = float(paired.residuals(np.ones(len(samples)))[0].sum())

@@ -23,7 +23,7 @@ NOISE: dict[str, Callable[[np.random.Generator, tuple[int, int]], np.ndarray]] =
         0.9 * rng.choice([-1.0, 1.0], shape) + math.sqrt(0.19) * rng.normal(size=shape)
     ),
 }
-FEW, MANY = 300, 4000
+FEW, MANY = 150, 4000
 SIZES = [(2, 3), (2, 20), (3, 5), (6, 3), (12, 3), (12, 10)]
 
 
@@ -99,7 +99,7 @@ def test_equal_schedules(worlds, schedules, runs):
 
     assert rates.false <= 0.05 + _error(worlds)
     assert rates.simultaneous >= 0.95 - _error(worlds)
-    assert rates.single == pytest.approx(0.95, abs=_error(worlds))
+    assert 0.95 - _error(worlds) <= rates.single <= 0.965 + _error(worlds)
 
 
 @pytest.mark.parametrize("worlds", [_worlds(False), _worlds(True)])
@@ -151,3 +151,14 @@ def test_unequal_spreads(worlds):
 
     assert rates.false <= 0.06 + _error(worlds)
     assert rates.simultaneous >= 0.94 - _error(worlds)
+
+
+@pytest.mark.parametrize("worlds", [_worlds(False), _worlds(True)])
+@pytest.mark.parametrize(
+    ("schedules", "runs", "most"), [(3, 3, 0.08), (12, 3, 0.10), (12, 5, 0.07)]
+)
+def test_one_noisy_schedule(worlds, schedules, runs, most):
+    """Few seeds of a schedule that spreads three times as far as the others add few errors."""
+    spreads = [3.0] + [1.0] * (schedules - 1)
+
+    assert _rates(worlds, schedules, runs, spreads=spreads).false <= most + _error(worlds)
