@@ -147,8 +147,7 @@ def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
     needs = [most if at in long else least for at, (least, most) in enumerate(wants)]
     dropped: list[list[int]] = []
     while missing(needs) > 0:
-        last = max(indices, key=lambda at: report.columns[at].weight)
-        weight = report.columns[last].weight
+        weight = max(report.columns[at].weight for at in indices)
         at = next((at for at, holds in long.items() if holds >= weight), None)
         if at is not None:
             needs[at] = wants[at][0]
@@ -156,13 +155,14 @@ def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
         elif not weight:
             break
         else:
-            dropped.append(_together(report.columns, indices, last))
+            dropped.append(_together(report.columns, indices, weight))
             indices = [at for at in indices if at not in dropped[-1]]
     for group in reversed(dropped):  # what was dropped before a shorter form made room for it
-        if report.columns[group[0]].weight <= _HOLDING:
-            more = sorted((*indices, *group))
-            if sum(needs[at] for at in more) + _GAP * (len(more) - 1) <= width:
-                indices = more
+        if (
+            report.columns[group[0]].weight <= _HOLDING
+            and missing(needs) + _taken(needs, group) <= 0
+        ):
+            indices = sorted((*indices, *group))
     texts = [at for at in indices if not (report.columns[at].number or report.columns[at].whole)]
     while missing(needs) > 0 and texts:  # no column left to drop: shrink the widest text column
         at = max(texts, key=lambda at: needs[at])
@@ -176,10 +176,16 @@ def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
     return indices, [needs[at] for at in indices]
 
 
-def _together(columns: Sequence[Column], indices: Sequence[int], last: int) -> list[int]:
-    """The columns that are dropped with column `last`."""
-    group = columns[last].group
-    return [at for at in indices if at == last or (group and columns[at].group == group)]
+def _taken(needs: Sequence[int], group: Sequence[int]) -> int:
+    """The width that further columns take, with their gaps."""
+    return sum(needs[at] + _GAP for at in group)
+
+
+def _together(columns: Sequence[Column], indices: Sequence[int], weight: int) -> list[int]:
+    """The first column of this weight, with those of its group."""
+    first = next(at for at in indices if columns[at].weight == weight)
+    group = columns[first].group
+    return [at for at in indices if at == first or (group and columns[at].group == group)]
 
 
 def _wants(column: Column, cells: Sequence[Cell]) -> tuple[int, int]:
