@@ -141,9 +141,7 @@ def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
     def missing(needs: Sequence[int]) -> int:
         return sum(needs[at] for at in indices) + _GAP * (len(indices) - 1) - width
 
-    long = {
-        at: column.holds for at, column in enumerate(report.columns) if column.holds is not None
-    }
+    long = {at: own.holds for at, own in enumerate(report.columns) if own.holds is not None}
     needs = [most if at in long else least for at, (least, most) in enumerate(wants)]
     dropped: list[list[int]] = []
     while missing(needs) > 0:
@@ -158,10 +156,8 @@ def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
             dropped.append(_together(report.columns, indices, weight))
             indices = [at for at in indices if at not in dropped[-1]]
     for group in reversed(dropped):  # what was dropped before a shorter form made room for it
-        if (
-            report.columns[group[0]].weight <= _HOLDING
-            and missing(needs) + _taken(needs, group) <= 0
-        ):
+        returns = report.columns[group[0]].weight <= _HOLDING
+        if returns and missing(needs) + sum(needs[at] + _GAP for at in group) <= 0:
             indices = sorted((*indices, *group))
     texts = [at for at in indices if not (report.columns[at].number or report.columns[at].whole)]
     while missing(needs) > 0 and texts:  # no column left to drop: shrink the widest text column
@@ -174,11 +170,6 @@ def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
         if at in texts or want <= room:  # numbers have only one short form
             needs[at] += max(0, min(want, room))
     return indices, [needs[at] for at in indices]
-
-
-def _taken(needs: Sequence[int], group: Sequence[int]) -> int:
-    """The width that further columns take, with their gaps."""
-    return sum(needs[at] + _GAP for at in group)
 
 
 def _together(columns: Sequence[Column], indices: Sequence[int], weight: int) -> list[int]:
