@@ -34,7 +34,6 @@ def columns_of(
 ) -> tuple[Column, ...]:
     """The columns of the report; those without any value are left out."""
     against = "best" if comparison.baseline is None else "base"
-    several = len(comparison.schedules) > 1
     mark = " †" if any(item.code == "mixed-devices" for item in comparison.warnings) else ""
     ranks = [item.rank for item in comparison.schedules]
     return (
@@ -62,14 +61,7 @@ def columns_of(
         Column("grad norm", lambda row: Cell(number(row.item.grad_norm.median, 3)), weight=6),
         Column(f"steps/s{mark}", lambda row: Cell(rate(row.item.steps_per_second), tone=Tone.FAINT),
                weight=8, note=footnotes.MIXED if mark else ""),
-        *(
-            [Column("P(better)", lambda row: _better(row.item), weight=7,
-                    note=footnotes.better(other)),
-             Column("runs to tell" if comparison.task else "seeds to tell",
-                    lambda row: _seeds(row.item), weight=5,
-                    note=footnotes.RUNS if comparison.task else footnotes.SEEDS)]
-            if several else []
-        ),
+        *(_pair_columns(comparison, other) if len(comparison.schedules) > 1 else []),
         *(
             [Column(f"vs {against}", lambda row: _effect(row.item), weight=3, holds=3,
                     note=footnotes.significance(comparison, other))]
@@ -77,6 +69,17 @@ def columns_of(
         ),
         Column(f"p vs {against}", lambda row: _verdict(row.item), weight=4),
     )  # fmt: skip
+
+
+def _pair_columns(comparison: ComparisonResult, other: str) -> list[Column]:
+    """How often runs are better than those of `other`, and how many would tell the difference."""
+    unit, note = "seeds", footnotes.SEEDS
+    if comparison.task is not None:
+        unit, note = "runs", footnotes.RUNS
+    return [
+        Column("P(better)", lambda row: _better(row.item), weight=7, note=footnotes.better(other)),
+        Column(f"{unit} to tell", lambda row: _seeds(row.item), weight=5, note=note),
+    ]
 
 
 def _target_columns(comparison: ComparisonResult, mark: str) -> list[Column]:

@@ -10,7 +10,7 @@ from lrtrack.errors import clean
 from lrtrack.fields import JSON, text_of
 from lrtrack.reports.diagnosis_lines import codes
 from lrtrack.reports.runs import RARE, RunRow
-from lrtrack.stats import ComparisonResult, RunSummary, ScheduleSummary, Spread
+from lrtrack.stats import ComparisonResult, Reach, RunSummary, ScheduleSummary, Spread
 
 #: Characters that start a formula in a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -68,12 +68,8 @@ def _row(item: ScheduleSummary, runs: Sequence[RunSummary]) -> dict[str, JSON]:
         "steps": item.steps,
         **_spread("final", item.final),
         **_spread("best", item.best),
-        "steps_to_target_reached": item.steps_to_target.reached,
-        "steps_to_target_median": item.steps_to_target.median,
-        "steps_to_target_resolution": item.steps_to_target.resolution,
-        "seconds_to_target_reached": item.seconds_to_target.reached,
-        "seconds_to_target_median": item.seconds_to_target.median,
-        "seconds_to_target_resolution": item.seconds_to_target.resolution,
+        **_reach("steps_to_target", item.steps_to_target),
+        **_reach("seconds_to_target", item.seconds_to_target),
         "lr_peak": item.lr_peak,
         "grad_norm_median": item.grad_norm.median,
         "grad_norm_p95": item.grad_norm.p95,
@@ -98,6 +94,14 @@ def _row(item: ScheduleSummary, runs: Sequence[RunSummary]) -> dict[str, JSON]:
         "params": dict(item.params),
         "run_ids": " ".join(item.run_ids),
         "seeds": list(item.seeds),
+    }
+
+
+def _reach(name: str, reach: Reach) -> dict[str, JSON]:
+    return {
+        f"{name}_reached": reach.reached,
+        f"{name}_median": reach.median,
+        f"{name}_resolution": reach.resolution,
     }
 
 

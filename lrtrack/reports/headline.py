@@ -92,14 +92,13 @@ def _figure(item: ScheduleSummary, decimals: int | None) -> str:
         value = mean_std(item.final, decimals)
     else:
         value = f"{aligned(item.final.mean, decimals)} {interval(item.final, decimals)}"
-    seeded = None not in item.seeds and len(set(item.seeds)) == item.runs
     used = sum(value is not None for value in item.final.values)
     flaws = [
         *([f"diverged in {item.diverged} of {item.runs}"] if item.diverged else []),
         *([f"{item.unfinished} not finished"] if item.unfinished else []),
     ]
     more = f" ({', '.join(flaws)})" if flaws else ""
-    return f"{value}, {count(used, 'seed' if seeded else 'run')}{more}"
+    return f"{value}, {count(used, 'seed' if _seeded(item) else 'run')}{more}"
 
 
 def _clauses(others: Sequence[_Named], comparison: ComparisonResult, pronoun: str) -> Iterator[str]:
@@ -207,9 +206,14 @@ def _resolved(alike: Sequence[ScheduleSummary], comparison: ComparisonResult) ->
     more = (item.seeds_to_tell or 0) - have
     if more > 0 and item.vs_best is not None:
         size = difference(item.vs_best, sign=False)[0]
-        runs = count(more, "more seed" if comparison.task is None else "more run")
-        each = "" if comparison.task is None else " of each"
-        yield f"{runs}{each} would resolve a difference of {size}"
+        seeded = comparison.task is None and _seeded(item) and _seeded(base)
+        runs = count(more, "more seed") if seeded else f"{count(more, 'more run')} of each"
+        yield f"{runs} would resolve a difference of {size}"
+
+
+def _seeded(item: ScheduleSummary) -> bool:
+    """Whether each run has a seed of its own."""
+    return None not in item.seeds and len(set(item.seeds)) == item.runs
 
 
 def _group(names: Sequence[str], which: str = "") -> str:

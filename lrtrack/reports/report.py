@@ -9,7 +9,7 @@ from lrtrack.reports.formatting import count, places, short_labels, shortened
 from lrtrack.reports.headline import headline
 from lrtrack.reports.table import Report, rows_of
 from lrtrack.schedules import Schedule
-from lrtrack.stats import ComparisonResult, ScheduleSummary
+from lrtrack.stats import ComparisonResult, ScheduleSummary, untuned
 
 
 def report_of(comparison: ComparisonResult) -> Report:
@@ -68,4 +68,8 @@ def _schedules_of_runs(
 
 
 def _schedule(item: ScheduleSummary) -> Schedule | None:
-    return None if item.id is None else Schedule(item.schedule, item.params, item.source)
+    """The schedule that the label names; None if the label stands for several."""
+    if item.id is None:
+        return None
+    schedule = Schedule(item.schedule, item.params, item.source)
+    return schedule if item.tuning is None else untuned(schedule, item.tuning.field)

@@ -141,14 +141,11 @@ def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
     def missing(needs: Sequence[int]) -> int:
         return sum(needs[at] for at in indices) + _GAP * (len(indices) - 1) - width
 
-    long = {
-        at: column.holds for at, column in enumerate(report.columns) if column.holds is not None
-    }
+    long = {at: own.holds for at, own in enumerate(report.columns) if own.holds is not None}
     needs = [most if at in long else least for at, (least, most) in enumerate(wants)]
     dropped: list[list[int]] = []
     while missing(needs) > 0:
-        last = max(indices, key=lambda at: report.columns[at].weight)
-        weight = report.columns[last].weight
+        weight = max(report.columns[at].weight for at in indices)
         at = next((at for at, holds in long.items() if holds >= weight), None)
         if at is not None:
             needs[at] = wants[at][0]
@@ -156,13 +153,12 @@ def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
         elif not weight:
             break
         else:
-            dropped.append(_together(report.columns, indices, last))
+            dropped.append(_together(report.columns, indices, weight))
             indices = [at for at in indices if at not in dropped[-1]]
     for group in reversed(dropped):  # what was dropped before a shorter form made room for it
-        if report.columns[group[0]].weight <= _HOLDING:
-            more = sorted((*indices, *group))
-            if sum(needs[at] for at in more) + _GAP * (len(more) - 1) <= width:
-                indices = more
+        returns = report.columns[group[0]].weight <= _HOLDING
+        if returns and missing(needs) + sum(needs[at] + _GAP for at in group) <= 0:
+            indices = sorted((*indices, *group))
     texts = [at for at in indices if not (report.columns[at].number or report.columns[at].whole)]
     while missing(needs) > 0 and texts:  # no column left to drop: shrink the widest text column
         at = max(texts, key=lambda at: needs[at])
@@ -176,10 +172,11 @@ def _layout(report: Report, width: int) -> tuple[list[int], list[int]]:
     return indices, [needs[at] for at in indices]
 
 
-def _together(columns: Sequence[Column], indices: Sequence[int], last: int) -> list[int]:
-    """The columns that are dropped with column `last`."""
-    group = columns[last].group
-    return [at for at in indices if at == last or (group and columns[at].group == group)]
+def _together(columns: Sequence[Column], indices: Sequence[int], weight: int) -> list[int]:
+    """The first column of this weight, with those of its group."""
+    first = next(at for at in indices if columns[at].weight == weight)
+    group = columns[first].group
+    return [at for at in indices if at == first or (group and columns[at].group == group)]
 
 
 def _wants(column: Column, cells: Sequence[Cell]) -> tuple[int, int]:

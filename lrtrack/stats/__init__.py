@@ -22,6 +22,7 @@ from lrtrack.stats.samples import LEVEL
 from lrtrack.stats.spikes import spikes
 from lrtrack.stats.summary import Mode, RunSummary, mode_of, summarise
 from lrtrack.stats.targets import SLOWEST, Target
+from lrtrack.stats.tuning import untuned
 
 __all__ = [
     "LEVEL",
@@ -47,4 +48,5 @@ __all__ = [
     "mode_of",
     "spikes",
     "summarise",
+    "untuned",
 ]

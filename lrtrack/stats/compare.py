@@ -20,7 +20,7 @@ from lrtrack.stats.intervals import grad_norm_of, seconds_to_target, spread_of, 
 from lrtrack.stats.ranking import Entry, entry_of, ranked
 from lrtrack.stats.result import ComparisonResult, ScheduleSummary
 from lrtrack.stats.summary import Mode, mode_of
-from lrtrack.stats.targets import Target, goal_of
+from lrtrack.stats.targets import Target, checked, goal_of
 from lrtrack.stats.tasks import Tasks
 from lrtrack.stats.tuning import Tuned, tuned
 
@@ -76,6 +76,7 @@ def build_comparison(
             margin is not above 0.
     """
     _check_options(mode, margin)
+    target = checked(target)
     _check_metric(histories, metric, experiment)
     mode = mode_of(metric) if mode is None else mode
     fields, best, goal = fields_of(group_by), None, goal_of(target, task, histories)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -40,6 +41,25 @@ def task_field(task: str, histories: Sequence[History]) -> str:
     return field
 
 
+def checked(target: Target | None) -> Target | None:
+    """The target with plain numbers.
+
+    Raises:
+        UsageError: it is not a finite number, or a mapping without any.
+    """
+    if not isinstance(target, Mapping):
+        return None if target is None else _number(target)
+    if not target:
+        raise UsageError("The target is a mapping without a task. Fix: name one, or leave it out.")
+    return {str(task): _number(value) for task, value in target.items()}
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise UsageError(f"The target must be a finite number, not {value}.")
+    return float(value)
+
+
 def goal_of(target: Target | None, task: str | None, histories: Sequence[History]) -> Goal:
     """What each run's target is.
 
@@ -48,31 +68,21 @@ def goal_of(target: Target | None, task: str | None, histories: Sequence[History
         task: the field that names a run's task, if there are several.
 
     Raises:
-        UsageError: a target is not finite, names a task that no run has, or names tasks although
-            there is but one.
+        UsageError: a target names a task that no run has, or names tasks although there is but one.
     """
     if not isinstance(target, Mapping):
-        _check(target)
         return lambda history: target
-    goals = {str(name): value for name, value in target.items()}
-    for value in goals.values():
-        _check(value)
     if task is None:
         raise UsageError(
-            f"There is a target for {', '.join(map(repr, goals))}, but the runs are of one task. "
+            f"There is a target for {', '.join(map(repr, target))}, but the runs are of one task. "
             "Fix: give one number, or say which field names the tasks."
         )
     field = task_field(task, histories)
     tasks = {text_of(history.fields().get(field)) for history in histories}
-    for name in goals:
+    for name in target:
         if name not in tasks:
             raise UsageError(unknown("task", name, tasks))
-    return lambda history: goals.get(text_of(history.fields().get(field)))
-
-
-def _check(target: float | None) -> None:
-    if target is not None and not math.isfinite(target):
-        raise UsageError(f"The target must be a finite number, not {target}.")
+    return lambda history: target.get(text_of(history.fields().get(field)))
 
 
 def target_scores(

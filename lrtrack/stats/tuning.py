@@ -60,7 +60,7 @@ def tuned(
     originals = list(histories)
     field = _field(originals, tune)
     stripped = [
-        replace(item, run=replace(item.run, schedule=_stripped(item.run.schedule, field)))
+        replace(item, run=replace(item.run, schedule=untuned(item.run.schedule, field)))
         for item in originals
     ]
     sources = {id(copy): item for copy, item in zip(stripped, originals, strict=True)}
@@ -97,8 +97,8 @@ def _field(histories: Sequence[History], tune: str) -> str:
     return field
 
 
-def _stripped(schedule: Schedule, field: str) -> Schedule:
-    """The schedule without the parameters that are tuned."""
+def untuned(schedule: Schedule, field: str) -> Schedule:
+    """The schedule without the parameters that are tuned, as it is named in the report."""
     names: tuple[str, ...] = _RATE_PARAMS if field in _RATES else ()
     if field.startswith("scheduler."):
         names = (field.rpartition(".")[2],)

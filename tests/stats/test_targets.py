@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from lrtrack.errors import UsageError
@@ -80,7 +81,7 @@ def test_seconds_are_scored_apart(compared):
 
 def test_a_target_for_each_task(compared):
     """A task that is not named has no target and does not count."""
-    found = compared(target={"mnist": 1.0})
+    found = compared(target={"mnist": np.float32(1.0)})
     tasks = found.schedules[0].tasks
 
     assert found.to_dict()["target"] == {"mnist": 1.0}
@@ -127,6 +128,8 @@ def test_most_runs_must_reach_it(compared, make_history):
         ({"target": {"mnits": 1.0}}, r"Unknown task 'mnits'. Did you mean 'mnist'\?.*cifar, mnist"),
         ({"target": {"mnist": math.nan}}, "must be a finite number"),
         ({"target": math.inf}, "must be a finite number"),
+        ({"target": {"mnist": "1.0"}}, "must be a finite number"),
+        ({"target": {}}, "a mapping without a task"),
         ({"target": {"mnist": 1.0}, "task": None}, "are of one task. Fix: give one number"),
     ],
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lrtrack.errors import UsageError
+from lrtrack.reports.report import report_of
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
 from lrtrack.stats.tuning import expected_best
@@ -52,6 +53,16 @@ def test_each_schedule_at_its_best_rate(grid):
     assert [item.tuning.value for item in found] == [1.0, 0.1]
     assert [[trial.value for trial in item.tuning.tried] for item in found] == [[0.1, 0.3, 1.0]] * 2
     assert [item.verdict for item in found] == ["best", "worse"]
+
+
+def test_a_tuned_rate_of_the_schedule_is_not_part_of_its_short_name(grid):
+    """A schedule that sets its own peak is named without its parameters, and with the best peak."""
+    runs = grid({Schedule("OneCycleLR", {"max_lr": rate, "pct_start": 0.3}): {rate: 1.0 + rate}
+                 for rate in (0.1, 0.3)}, 3)  # fmt: skip
+    found = _compare(runs, tune="optimizer.lr")
+
+    assert [item.tuning.value for item in found.schedules] == [0.1]
+    assert report_of(found).names == ("OneCycleLR, optimizer.lr=0.1",)
 
 
 def test_seeds_that_choose_do_not_count(grid):
