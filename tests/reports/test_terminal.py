@@ -32,10 +32,10 @@ def test_the_table_at_80_columns(comparison):
         "#  schedule                       runs   final   to 0.3                  vs best",
         "─" * 80,
         "1  constant                          3  0.1100        1                        –",
-        "2  StepLR(step_size=30)           2/3*  0.2050        1  0.1000 [0.1000, 0.1000]",
-        "3  StepLR(step_size=60)              3  0.3100  – (0/3)     0.200 [0.200, 0.200]",
-        "4  OneCycleLR                      2/3  0.4100  – (0/3)     0.300 [0.300, 0.300]",
-        "5  SequentialLR(LinearLR →           3  0.5100  – (0/3)     0.400 [0.400, 0.400]",
+        "2  StepLR(step_size=30)           2/3*  0.2050        1     0.100 [0.090, 0.110]",
+        "3  StepLR(step_size=60)              3  0.3100  – (0/3)  0.2000 [0.1913, 0.2087]",
+        "4  OneCycleLR                      2/3  0.4100  – (0/3)     0.300 [0.290, 0.310]",
+        "5  SequentialLR(LinearLR →           3  0.5100  – (0/3)  0.4000 [0.3913, 0.4087]",
         "   CosineAnnealingLR(",
         "   eta_min=0.0))",
     ]
@@ -90,7 +90,7 @@ def test_wide_tables_show_all(comparison):
     """A table with enough room has all columns and no note about it."""
     wide = terminal.text(report_of(comparison), 300)
 
-    assert "[0.0845, 0.1355]" in wide
+    assert "[0.0888, 0.1312]" in wide
     assert "steps/s" in wide
     assert "Shortened to fit" not in wide
 
