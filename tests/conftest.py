@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import importlib.util
 import os
@@ -17,6 +19,11 @@ import pytest
 # took ten times as long.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# Everything that the tests import stays. Looking through it again and again, and once more at the
+# end, is a fifth of a worker's time.
+gc.set_threshold(50_000, 20, 20)
+atexit.register(gc.freeze)
+
 # Packages beside the tests, which pytest imports one by one.
 for _name in ("wandb_loopback", "postgres", "fixtures"):
     _folder = Path(__file__).parent / _name
@@ -29,6 +36,7 @@ for _name in ("wandb_loopback", "postgres", "fixtures"):
     _spec.loader.exec_module(sys.modules[_name])
 loopback = importlib.import_module("wandb_loopback.plugin").loopback
 longest_first = importlib.import_module("fixtures.order").longest_first
+is_quick = importlib.import_module("fixtures.order").is_quick
 
 # A busy machine may take any time for an example.
 hypothesis.settings.register_profile("lrtrack", deadline=None)
@@ -42,16 +50,25 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 2 * (os.cpu_count() or 1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skips tests marked `soak` in runs of the whole suite, and puts the longest files first.
 
-    `tox -e soak` runs all tests.
+    `tox -e soak` runs all tests, and `tox -e quick` the quick ones.
     """
+    if os.environ.get("LRTRACK_QUICK", "") == "1":
+        config.hook.pytest_deselected(items=[test for test in items if not is_quick(test)])
+        items[:] = filter(is_quick, items)
     if os.environ.get("LRTRACK_SOAK", "") != "1" and len({item.path for item in items}) > 20:
         for item in items:
             if item.get_closest_marker("soak") is not None:
                 item.add_marker(pytest.mark.skip(reason="takes long: tox -e soak"))
     items[:] = longest_first(items)
+
+
+def pytest_collection_finish() -> None:
+    """Spares later collections of garbage what has been imported and collected so far."""
+    gc.collect()
+    gc.freeze()
 
 
 _CONFORMANCE = "test_conformance.py::test_what_arrives"

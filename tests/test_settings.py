@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,3 +189,25 @@ def test_a_program_that_is_moved_elsewhere_keeps_its_place(tmp_path, monkeypatch
     assert (read().tracker, read().directory) == ("local", tmp_path / "journals")
     work_from(None)
     assert working_directory() == Path.cwd()
+
+
+def test_garbage_is_collected_rarely_in_processes_of_lrtrack() -> None:
+    """A process of lrtrack's own collects garbage rarely, and not as it ends; others as ever."""
+    program = """
+import atexit, gc, sys
+from lrtrack.settings import claim_process, owns_process
+atexit.register(lambda: print(gc.get_freeze_count() > 0))
+if sys.argv[1] == "own":
+    claim_process()
+    claim_process()
+print(owns_process(), gc.isenabled(), gc.get_threshold()[0] > 10_000)
+"""
+    said = [
+        subprocess.run([sys.executable, "-c", program, whose], capture_output=True, text=True)
+        for whose in ("own", "user's")
+    ]
+
+    assert [process.stdout.split() for process in said] == [
+        ["True", "True", "True", "True"],
+        ["False", "True", "False", "False"],
+    ]

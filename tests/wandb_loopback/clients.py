@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-import psutil
+from fixtures.processes import with_variable
 
 from .server import Loopback
 from .state import Run
@@ -63,15 +63,9 @@ def command(
 
 def clients_left(server: Loopback) -> list[int]:
     """Ids of living processes, other than this one, that work against the server."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            against = process.environ().get("WANDB_BASE_URL") == server.url
-            if against and process.pid != os.getpid() and process.status() != "zombie":
-                found.append(process.pid)
-        except psutil.Error:
-            continue
-    return found
+    return [
+        number for number in with_variable("WANDB_BASE_URL", server.url) if number != os.getpid()
+    ]
 
 
 def all_gone(server: Loopback, seconds: float = 300) -> bool:

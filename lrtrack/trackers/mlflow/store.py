@@ -21,6 +21,7 @@ from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerUnavailable
 from lrtrack.settings import owns_process, redact
 from lrtrack.trackers.mlflow.errors import TIMEOUT, TIMEOUT_VARIABLE, translate_errors
+from lrtrack.trackers.mlflow.lean_import import load_mlflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,7 +69,7 @@ def client(uri: str | None, cwd: str | None) -> MlflowClient:
 @lru_cache(maxsize=64)
 def _client(uri: str | None, cwd: str, _environment: str | None) -> MlflowClient:
     _set_client_defaults()
-    mlflow = load("mlflow")
+    mlflow = load_mlflow()
     _quiet_loggers()
     with translate_errors(uri), working_directory(cwd):
         absolute = _absolute(uri or _default(mlflow))
@@ -88,7 +89,7 @@ def open_existing(uri: str | None) -> MlflowClient:
     """
     _set_client_defaults()
     with translate_errors(uri):
-        absolute = _absolute(uri or _default(load("mlflow")))
+        absolute = _absolute(uri or _default(load_mlflow()))
         if _is_missing(absolute):
             raise NothingFound(
                 f"{redact(absolute)}: no store there yet. Fix: change to the directory where you "

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.records import rewinds_from
+from lrtrack.settings import collect_rarely
 from lrtrack.trackers.per_run import step_of
 from lrtrack.trackers.wandb import arrival, metadata, shutdown, uploaded_rows
 from lrtrack.trackers.wandb.client_settings import Reply, failure, run_settings
@@ -273,6 +274,7 @@ def _commands() -> queue.Queue[dict[str, Any]]:
 
 def main() -> None:
     """Execute commands until the run is closed."""
+    collect_rarely()
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what W&B prints goes to the log
     writer, commands = Writer(), _commands()
