@@ -119,7 +119,6 @@ def better(other: str) -> str:
 _TESTS = {
     "tukey": "Tukey's test, valid although the data chose the best",
     "dunnett": "Dunnett's test",
-    "games-howell": "Games and Howell's test, as spreads plainly differ",
     "sequential": "an always-valid test: looking again after more seeds keeps it valid",
 }
 
