@@ -204,7 +204,8 @@ def test_against_a_baseline(said):
     }  # fmt: skip
 
     assert said(values, baseline="StepLR").endswith(
-        "8 seeds. Against the baseline StepLR: OneCycleLR is better by 0.100000 [0.099961, 0.100039]; "
+        "8 seeds. Against the baseline StepLR: "
+        "OneCycleLR is better by 0.100000 [0.099961, 0.100039]; "
         "ExponentialLR (0.0000 [−0.0053, 0.0053]) may be as good; "
         "CosineAnnealingLR is worse by 0.100000 [0.099961, 0.100039]."
     )
