@@ -240,7 +240,11 @@ class Run:
 
 
 def outcome_from(value: Any) -> State | None:
-    """The outcome that a journal or a tracker names; None if it is none."""
+    """The outcome that a journal or a tracker names; None if it names none.
+
+    Args:
+        value: what was read there.
+    """
     return State(value) if value in (State.FINISHED, State.FAILED) else None
 
 

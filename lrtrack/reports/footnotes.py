@@ -73,6 +73,18 @@ def _when(runs: Sequence[RunSummary]) -> str:
     return f" at steps {steps[0]} to {steps[-1]}"
 
 
+def ranking(comparison: ComparisonResult) -> list[str]:
+    """The note on ranks, where the means are not in their order."""
+    sign = 1.0 if comparison.mode == "min" else -1.0
+    means = [sign * row.final.mean for row in comparison.schedules if row.final.mean is not None]
+    if means == sorted(means):
+        return []
+    return [
+        "Ranks follow the median over runs, with divergence as the worst value; the means may be "
+        "in another order."
+    ]
+
+
 def interval(comparison: ComparisonResult) -> list[str]:
     """The note on confidence intervals."""
     methods = {item.ci95_method for item in comparison.schedules} - {None}

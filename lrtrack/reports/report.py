@@ -30,6 +30,7 @@ def report_of(comparison: ComparisonResult) -> Report:
         footnotes=(
             *footnotes.flaws(comparison, names),
             footnotes.FINAL if comparison.task is None else footnotes.TASK_FINAL,
+            *footnotes.ranking(comparison),
             *footnotes.interval(comparison),
             *footnotes.optimistic(comparison),
             *(item.note for item in columns if item.note),

@@ -159,6 +159,21 @@ def test_short_labels_stay_apart():
     assert {"StepLR", step.label} == set(short_labels([*mixed, (step.label, step)]).values())
 
 
+def test_ranks_and_means_may_differ(add, histories):
+    """A note says that ranks follow the medians, if the means are in another order."""
+    for seed, (step, cosine) in enumerate([(0.1, 0.2), (0.1, 0.2), (0.7, 0.2)]):
+        add(Schedule("StepLR"), [step], seed=seed)
+        add(Schedule("CosineAnnealingLR"), [cosine], seed=seed)
+    found = compare_histories(histories(), experiment=None, metric="loss")
+    note = next(note for note in report_of(found).footnotes if "median" in note)
+
+    assert [item.schedule for item in found.schedules] == ["StepLR", "CosineAnnealingLR"]
+    assert note == (
+        "Ranks follow the median over runs, with divergence as the worst value; the means may be "
+        "in another order."
+    )
+
+
 def test_the_report_of_a_comparison(comparison):
     """The report has a title, a headline, rows and notes."""
     report = report_of(comparison)
