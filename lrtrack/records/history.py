@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Guesses:
+    """What was taken as what in a run that lrtrack did not record.
+
+    Attributes:
+        rate: the metric that was taken as the learning rate; None without one.
+        seed: the field that was taken as the seed; None without one.
+    """
+
+    rate: str | None = None
+    seed: str | None = None
+
+
+@dataclass(frozen=True)
 class History:
     """A run with its steps, read back from a tracker.
 
@@ -36,6 +49,8 @@ class History:
         mapped: the memory-mapped file that the arrays are views of; None where they are not.
         parent: the run that this one branched off, where it was read too; its steps before
             `run.branched_at` are shared.
+        guesses: what was taken as the learning rate and the seed of a run that lrtrack did not
+            record; None for a run that it did.
     """
 
     run: Run
@@ -50,6 +65,7 @@ class History:
     remote_id: str | None = None
     mapped: mmap.mmap | None = field(default=None, repr=False, compare=False)
     parent: History | None = field(default=None, repr=False, compare=False)
+    guesses: Guesses | None = None
 
     @classmethod
     def from_series(
