@@ -35,6 +35,7 @@ _AXES = ("step", "time", "epoch")
     is_flag=True,
     help='Also save the report in a run named "lrtrack report" of the experiment.',
 )
+@_options.sort_option("lr_peak")
 @_options.output_options(FORMATS)
 @_options.open_option
 def command(
@@ -44,6 +45,7 @@ def command(
     tracking_uri: str | None,
     axis: str,
     publishing: bool,
+    sort: str | None,
     form: str | None,
     output: Path | None,
     opened: bool,
@@ -65,6 +67,10 @@ def command(
             progress=progress,
             **options,
         )
+    if sort:
+        from lrtrack.reports.order import by_field
+
+        comparison = by_field(comparison, sort)
     if opened and output is None:
         output = _options.temporary_report(chosen)
     show(comparison, chosen, output, axis)

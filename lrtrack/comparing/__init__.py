@@ -2,6 +2,8 @@
 
 branches.py    links runs that branched off others to their parents
 reading.py     reads an experiment's runs from one or several trackers
+selection.py   the runs that started last, or since a moment
+default_metric.py  the metric of a report for which the user names none
 comparison.py  what `compare()` returns: numbers that can be shown and saved
 looks.py       remembers how often a comparison was looked at while seeds were added
 dataframes.py  its figures and steps as pandas data frames
@@ -10,22 +12,22 @@ publishing.py  stores its report where the runs are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from lrtrack import settings, stats
-from lrtrack.comparing import looks
+from lrtrack.comparing import default_metric, looks
 from lrtrack.comparing.comparison import Comparison
 from lrtrack.comparing.publishing import publish, publishers
-from lrtrack.comparing.reading import Filters, fetch
+from lrtrack.comparing.reading import Filters, fetch, fetch_each
+from lrtrack.comparing.selection import Since, count_of, latest, moment_of
 from lrtrack.errors import UsageError
 from lrtrack.filters import filters_of, select
 from lrtrack.records import TRAIN, History
 from lrtrack.trackers.base import Progress, Tracker
 
-__all__ = ["Comparison", "compare", "fetch", "publish", "publishers"]
+__all__ = ["Comparison", "compare", "fetch", "fetch_each", "publish", "publishers"]
 
 
 def compare(
@@ -34,12 +36,14 @@ def compare(
     histories: Sequence[History] | None = None,
     tracker: str | Tracker | Sequence[str | Tracker] | None = None,
     tracking_uri: str | None = None,
-    metric: str = "loss",
+    metric: str | None = None,
     mode: stats.Mode | None = None,
     target: float | None = None,
     group_by: str | Sequence[str] = "schedule",
     filters: Filters = (),
     filter_raw: str | Sequence[str] = (),
+    last: int | None = None,
+    since: Since | None = None,
     baseline: str | None = None,
     margin: float | None = None,
     include_unfinished: bool = False,
@@ -60,7 +64,9 @@ def compare(
         tracker: a name, names joined by commas, a tracker object, or a list of these; None: the
             one in `LRTRACK_TRACKER` or `pyproject.toml`, else MLflow.
         tracking_uri: the tracker's address; with several trackers, MLflow's. None: its default.
-        metric: the metric to compare, by its mean over the last 5 % of a run's records.
+        metric: the metric to compare, by its mean over the last 5 % of a run's records. None:
+            `loss` if any run has it, else the loss that most runs have, such as `eval/loss`; a line
+            on stderr says which, and which others there are.
         mode: whether small (`"min"`) or large (`"max"`) values are better; None: decided by the
             metric's name (large for accuracies, scores and the like).
         target: a value of the metric; the result then reports when runs reached it.
@@ -70,6 +76,9 @@ def compare(
             `["config.data = cifar10", "state = FINISHED"]`; see `lrtrack.filters.Filter`.
         filter_raw: conditions in the tracker's own language: MLflow's search expressions, or JSON
             for W&B.
+        last: only so many runs of each experiment, those that started last.
+        since: only runs that started since then: a span such as `"12h"`, `"7d"` or `"2w"` before
+            now, or a date such as `"2026-11-01"`.
         baseline: name, id or label of the schedule to test against instead of the best one.
         margin: the difference up to which schedules count as equivalent.
         include_unfinished: whether runs that failed or are still going count as the others.
@@ -85,37 +94,47 @@ def compare(
         progress: called with (done, total) while runs are fetched.
 
     Raises:
-        NothingFound: there is no such experiment, it has no runs, or none has the metric.
+        NothingFound: there is no such experiment, it has no runs, none since `since`, or none has
+            the metric.
         TrackerUnavailable: a tracker cannot be reached.
-        UsageError: a tracker, field, mode or baseline does not exist, a filter is invalid, or both
-            histories and a tracker are given.
+        UsageError: a tracker, field, mode or baseline does not exist, a filter, `last` or `since`
+            is invalid, or both histories and a tracker are given.
     """
     names = [experiment] if isinstance(experiment, str) or experiment is None else [*experiment]
     fetched = histories is None
     if histories is None:
         names = [name or settings.read().experiment for name in dict.fromkeys(names or [None])]
-        read = partial(
-            fetch,
+        histories = fetch_each(
+            names,
             tracker=tracker,
             tracking_uri=tracking_uri,
             filters=filters,
             filter_raw=filter_raw,
-            metric=metric,
+            metric=metric or default_metric.LOSS,
+            last=last,
+            since=since,
+            kind=TRAIN,
             directory=directory,
             cache=cache,
             progress=progress,
         )
-        histories = read(names[0]) if len(names) == 1 else _of_each(names, read)
         task = task or ("experiment" if len(names) > 1 else None)
     elif tracker is not None or tracking_uri is not None or filter_raw:
         raise UsageError(
             "Histories are compared as they are: give either histories, or a tracker to read from."
         )
     else:
-        histories = list(select(histories, filters_of(filters), History.fields))
+        histories = select(histories, filters_of(filters), History.fields)
+    trainings = [history for history in histories if history.run.kind == TRAIN]
+    if not fetched:
+        trainings = latest(trainings, count_of(last), moment_of(since))
+    if metric is None:
+        choice = default_metric.choose(trainings)
+        metric = choice.metric
+        default_metric.announce(choice)
     comparison = stats.build_comparison(
         Comparison,
-        [history for history in histories if history.run.kind == TRAIN],
+        trainings,
         experiment=", ".join(filter(None, names)) or None,
         metric=metric,
         mode=mode,
@@ -130,14 +149,3 @@ def compare(
     )
     notice = looks.notice_of(comparison, group_by) if fetched else None
     return replace(comparison, warnings=(*comparison.warnings, notice)) if notice else comparison
-
-
-def _of_each(
-    experiments: Sequence[str | None], read: Callable[[str | None], list[History]]
-) -> list[History]:
-    """The runs of several experiments, each with its experiment's name."""
-    return [
-        replace(history, run=replace(history.run, experiment=name))
-        for name in experiments
-        for history in read(name)
-    ]

@@ -12,6 +12,7 @@ run.py               `TrackedRun`: what users call
 user_metrics.py      metrics that users log
 live_summary.py      the run's summary so far
 live_diagnoses.py    the run's diagnoses
+report_hint.py       names the command for a report at the end
 exit_guard.py        notices that a block was left even if its exit was interrupted
 """
 

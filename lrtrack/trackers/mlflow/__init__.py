@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from lrtrack.records import History, Run, Target
 from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
+from lrtrack.trackers.hooks import Place
 from lrtrack.trackers.mlflow import destination
 from lrtrack.trackers.mlflow.client_settings import ACCESS
 
@@ -74,6 +75,10 @@ class MlflowTracker:
     def child_target(self, target: Target) -> Target:
         """A run nested in the open run of `target`; lrtrack opens and closes it."""
         return Target(self.name, target.uri, parent=target.run_id)
+
+    def place_of(self, target: Target) -> Place | None:
+        """The store and experiment of a run; of a run in the user's open one, the id of that."""
+        return destination.place_of(target)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """The sink that writes `run`."""

@@ -79,7 +79,7 @@ def find_experiment(mlflow: MlflowClient, query: Query) -> Any:
         if number is not None:
             return mlflow.get_experiment(number)
     name = query.experiment or target.experiment or "lrtrack"
-    experiment = mlflow.get_experiment_by_name(name)
+    experiment = mlflow.get_experiment_by_name(name) or _experiment_with_id(mlflow, name)
     if experiment is None:
         names = [experiment.name for experiment in mlflow.search_experiments()]
         raise NothingFound(f"{unknown('experiment', name, names)} (MLflow: {_address(mlflow)})")
@@ -89,6 +89,21 @@ def find_experiment(mlflow: MlflowClient, query: Query) -> Any:
             f"`mlflow experiments restore -x {experiment.experiment_id}`."
         )
     return experiment
+
+
+def _experiment_with_id(mlflow: MlflowClient, text: str) -> Any:
+    """The experiment that has this id; None without one."""
+    if not text.isdecimal():
+        return None
+    try:
+        return mlflow.get_experiment(text)
+    except Exception as error:
+        if getattr(error, "error_code", "") in (
+            "RESOURCE_DOES_NOT_EXIST",
+            "INVALID_PARAMETER_VALUE",
+        ):
+            return None
+        raise
 
 
 def _runs(mlflow: MlflowClient, query: Query, experiment: Any) -> list[Any]:

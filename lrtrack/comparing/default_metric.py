@@ -1,0 +1,100 @@
+"""The metric of a report for which the user names none."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lrtrack.errors import notice
+from lrtrack.records import TRAIN, History, one_by_one
+
+#: The metric that lrtrack itself records.
+LOSS = "loss"
+#: Words in the names of metrics that were not computed on training data.
+_HELD_OUT = frozenset({"val", "valid", "validation", "eval", "evaluation", "dev", "test"})
+#: Metrics that describe how a run trains, not how well, with what follows a slash.
+_OWN = frozenset(
+    {
+        "lr", "lr_effective", "learning_rate", "grad_norm", "grad_norm_preclip", "momentum",
+        "weight_decay", "loss_count", "plateau_metric", "epoch",
+    }
+)  # fmt: skip
+#: The most other metrics that the sentence names.
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A metric, and the others that could have been chosen.
+
+    Attributes:
+        others: those most like it first.
+    """
+
+    metric: str
+    others: tuple[str, ...]
+
+
+def choose(histories: Sequence[History]) -> Choice:
+    """Choose `loss` if any run has it, else the loss that most runs have.
+
+    A loss is a metric whose last word is “loss”, as in `train/loss` and `eval_loss`. Of those that
+    equally many runs have, one of held-out data comes first, then the one with most values.
+
+    Args:
+        histories: the runs of a report; range tests do not count.
+    """
+    runs, values = Counter[str](), Counter[str]()
+    for history in one_by_one(histories):
+        if history.run.kind != TRAIN:
+            continue
+        for name, present in history.present.items():
+            count = int(present.sum())
+            if count:
+                metric = name.removeprefix(history.run.prefix)
+                runs[metric] += 1
+                values[metric] += count
+
+    def order(metric: str) -> tuple[bool, int, bool, int, str]:
+        loss = _words(metric)[-1:] == [LOSS]
+        return not loss, -runs[metric], not _is_held_out(metric), -values[metric], metric
+
+    candidates = sorted((metric for metric in runs if not _describes_training(metric)), key=order)
+    is_loss = bool(candidates) and not order(candidates[0])[0]
+    chosen = LOSS if LOSS in runs or not is_loss else candidates[0]
+    return Choice(chosen, tuple(metric for metric in candidates if metric != chosen))
+
+
+def announce(choice: Choice) -> None:
+    """Say on stderr which metric was chosen, if there are others; nothing if there are none."""
+    if not choice.others:
+        return
+    named = ", ".join(choice.others[:_NAMED])
+    hidden = len(choice.others) - _NAMED
+    more = f" and {hidden} more" if hidden > 0 else ""
+    notice(
+        f"Compared by {choice.metric}, because no metric was named. The runs also have {named}"
+        f"{more}: choose with --metric NAME (in Python, metric=)."
+    )
+
+
+def _words(metric: str) -> list[str]:
+    parted = re.sub(r"([a-z])([A-Z])", r"\1_\2", metric)
+    return re.findall(r"[a-z0-9]+", parted.lower())
+
+
+def _is_held_out(metric: str) -> bool:
+    return not _HELD_OUT.isdisjoint(_words(metric))
+
+
+def _describes_training(metric: str) -> bool:
+    """Whether lrtrack, or a framework's monitor, records this metric of every training."""
+    first, *path = metric.split("/")
+    return (
+        first in _OWN
+        or path[-1:] == ["epoch"]
+        or first.startswith("lr-")
+        or (bool(path) and path[-1] in _OWN)
+    )
