@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from lrtrack.cli import _options
+from lrtrack.cli._others import others_options
 from lrtrack.cli._progress import bar
 
 _FORMATS = ("table", "csv", "json")
@@ -16,6 +17,7 @@ _FORMATS = ("table", "csv", "json")
 @click.command(short_help="List an experiment's runs.")
 @_options.experiment_option
 @_options.source_options
+@others_options
 @click.option(
     "--metric",
     default="loss",
@@ -31,6 +33,9 @@ def command(
     filters: tuple[str, ...],
     filter_raw: tuple[str, ...],
     cache: bool,
+    runs: str | None,
+    lr_metric: str | None,
+    seed_field: str | None,
     metric: str,
     form: str | None,
     output: Path | None,
@@ -54,6 +59,9 @@ def command(
             cache=cache,
             metric=metric,
             progress=progress,
+            runs=runs,
+            lr_metric=lr_metric,
+            seed_field=seed_field,
         )
     if not histories:
         raise NothingFound("There are no runs to list.")

@@ -1,7 +1,8 @@
-"""`compare()`: read runs back from trackers and compare their schedules.
+"""`compare()` and `histories()`: read runs back from trackers and compare their schedules.
 
 branches.py    links runs that branched off others to their parents
 reading.py     reads an experiment's runs from one or several trackers
+rates.py       leaves out runs whose learning rates were not recorded
 comparison.py  what `compare()` returns: numbers that can be shown and saved
 looks.py       remembers how often a comparison was looked at while seeds were added
 dataframes.py  its figures and steps as pandas data frames
@@ -10,7 +11,7 @@ publishing.py  stores its report where the runs are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,13 +20,14 @@ from lrtrack import settings, stats
 from lrtrack.comparing import looks
 from lrtrack.comparing.comparison import Comparison
 from lrtrack.comparing.publishing import publish, publishers
-from lrtrack.comparing.reading import Filters, fetch
+from lrtrack.comparing.rates import with_rates
+from lrtrack.comparing.reading import Filters, fetch, histories, of_each
 from lrtrack.errors import UsageError
 from lrtrack.filters import filters_of, select
 from lrtrack.records import TRAIN, History
 from lrtrack.trackers.base import Progress, Tracker
 
-__all__ = ["Comparison", "compare", "fetch", "publish", "publishers"]
+__all__ = ["Comparison", "compare", "fetch", "histories", "publish", "publishers"]
 
 
 def compare(
@@ -49,6 +51,9 @@ def compare(
     directory: str | Path | None = None,
     cache: bool = True,
     progress: Progress | None = None,
+    runs: str | None = None,
+    lr_metric: str | None = None,
+    seed_field: str | None = None,
 ) -> Comparison:
     """Compare the schedules of an experiment's trainings, best first, without range tests.
 
@@ -83,9 +88,17 @@ def compare(
         directory: the journal directory; None: as in `track()`.
         cache: whether copies of finished runs on this machine may be used.
         progress: called with (done, total) while runs are fetched.
+        runs: `lrtrack` for runs that lrtrack recorded, `all` for those that others logged too,
+            whose schedules their learning rates show; None: `lrtrack` if there is one such run,
+            else `all`.
+        lr_metric: the metric of others' runs that is the learning rate; None: `lr`,
+            `learning_rate`, or another usual name.
+        seed_field: the setting of others' runs that is the seed; None: `seed` or another usual
+            name.
 
     Raises:
-        NothingFound: there is no such experiment, it has no runs, or none has the metric.
+        NothingFound: there is no such experiment, it has no runs, none has the metric, or all are
+            to be grouped by a schedule that no learning rate shows.
         TrackerUnavailable: a tracker cannot be reached.
         UsageError: a tracker, field, mode or baseline does not exist, a filter is invalid, or both
             histories and a tracker are given.
@@ -104,8 +117,11 @@ def compare(
             directory=directory,
             cache=cache,
             progress=progress,
+            runs=runs,
+            lr_metric=lr_metric,
+            seed_field=seed_field,
         )
-        histories = read(names[0]) if len(names) == 1 else _of_each(names, read)
+        histories = read(names[0]) if len(names) == 1 else of_each(names, read)
         task = task or ("experiment" if len(names) > 1 else None)
     elif tracker is not None or tracking_uri is not None or filter_raw:
         raise UsageError(
@@ -113,10 +129,13 @@ def compare(
         )
     else:
         histories = list(select(histories, filters_of(filters), History.fields))
+    where = ", ".join(filter(None, names)) or None
+    trainings = [history for history in histories if history.run.kind == TRAIN]
+    trainings, left_out = with_rates(trainings, group_by, where)
     comparison = stats.build_comparison(
         Comparison,
-        [history for history in histories if history.run.kind == TRAIN],
-        experiment=", ".join(filter(None, names)) or None,
+        trainings,
+        experiment=where,
         metric=metric,
         mode=mode,
         target=target,
@@ -128,16 +147,6 @@ def compare(
         sequential=sequential,
         task=task,
     )
-    notice = looks.notice_of(comparison, group_by) if fetched else None
-    return replace(comparison, warnings=(*comparison.warnings, notice)) if notice else comparison
-
-
-def _of_each(
-    experiments: Sequence[str | None], read: Callable[[str | None], list[History]]
-) -> list[History]:
-    """The runs of several experiments, each with its experiment's name."""
-    return [
-        replace(history, run=replace(history.run, experiment=name))
-        for name in experiments
-        for history in read(name)
-    ]
+    looked = looks.notice_of(comparison, group_by) if fetched else None
+    more = [notice for notice in (left_out, looked) if notice is not None]
+    return replace(comparison, warnings=(*comparison.warnings, *more)) if more else comparison

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from lrtrack import settings
 from lrtrack.comparing.branches import with_parents
-from lrtrack.errors import LRTrackError, NothingFound, TrackerError
+from lrtrack.errors import LRTrackError, NothingFound, TrackerError, UsageError, notice, unknown
 from lrtrack.filters import Filter, filters_of, select
 from lrtrack.records import History
+from lrtrack.records.roles import Roles
 from lrtrack.settings import redact
 from lrtrack.trackers import per_run, registry
-from lrtrack.trackers.base import Progress, Query, Tracker
+from lrtrack.trackers.base import ALL, LRTRACK, Progress, Query, Tracker
 from lrtrack.trackers.hooks import TakesSharedUri
 
 #: Filters as users write them.
@@ -32,6 +33,9 @@ def fetch(
     directory: str | Path | None = None,
     cache: bool = True,
     progress: Progress | None = None,
+    runs: str | None = None,
+    lr_metric: str | None = None,
+    seed_field: str | None = None,
 ) -> list[History]:
     """Read an experiment's runs from one or several trackers, each run once.
 
@@ -41,8 +45,11 @@ def fetch(
     Raises:
         NothingFound: no tracker has the experiment.
         TrackerUnavailable: a tracker cannot be reached.
-        UsageError: a tracker does not exist, a filter is invalid, or no run has its field.
+        UsageError: a tracker or kind of runs does not exist, a filter is invalid, or no run has its
+            field.
     """
+    if runs not in (None, LRTRACK, ALL):
+        raise UsageError(unknown("kind of runs", str(runs), (LRTRACK, ALL)))
     defaults = settings.read()
     query = Query(
         experiment=experiment or defaults.experiment,
@@ -52,8 +59,110 @@ def fetch(
         directory=defaults.directory if directory is None else Path(directory).expanduser(),
         metric=metric,
         cache=cache,
+        runs=runs or LRTRACK,
+        roles=Roles(lr_metric, seed_field),
     )
     trackers = registry.resolve(tracker or None)
+    if runs is not None:
+        return _fetched(trackers, query, progress)
+    histories = _fetched(trackers, query, progress)
+    if histories or _have_own(trackers, query):
+        return histories
+    histories = _fetched(trackers, replace(query, runs=ALL), progress)
+    if histories:
+        count = "the run" if len(histories) == 1 else f"all {len(histories)} runs"
+        notice(f"lrtrack recorded none of the runs there, so {count} that others logged are read.")
+    return histories
+
+
+def histories(
+    experiment: str | Sequence[str] | None = None,
+    *,
+    tracker: str | Tracker | Sequence[str | Tracker] | None = None,
+    tracking_uri: str | None = None,
+    filters: Filters = (),
+    filter_raw: str | Sequence[str] = (),
+    runs: str | None = None,
+    lr_metric: str | None = None,
+    seed_field: str | None = None,
+    directory: str | Path | None = None,
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> list[History]:
+    """Read the runs of an experiment with all their steps, newest first, range tests included.
+
+    `lrtrack.compare(histories=…)` compares them, and `History.to_frame()` makes a data frame of
+    each. The arguments are those of `compare()`.
+
+    Args:
+        experiment: the experiment's name, or several, whose runs then carry the name; None: the one
+            in `pyproject.toml`, else the tracker's own default.
+        tracker: a name, names joined by commas, a tracker object, or a list of these.
+        tracking_uri: the tracker's address; None: its default.
+        filters: conditions that runs must meet, such as `"seed < 5"`.
+        filter_raw: conditions in the tracker's own language.
+        runs: `lrtrack`, `all`, or None for `lrtrack` if there is one such run, else `all`.
+        lr_metric: the metric of others' runs that is the learning rate.
+        seed_field: the setting of others' runs that is the seed.
+        directory: the journal directory; None: as in `track()`.
+        cache: whether copies of finished runs on this machine may be used.
+        progress: called with (done, total) while runs are fetched.
+
+    Raises:
+        NothingFound: there is no such experiment.
+        TrackerUnavailable: a tracker cannot be reached.
+        UsageError: a tracker or kind of runs does not exist, a filter is invalid, or no run has its
+            field.
+    """
+    read = partial(
+        fetch,
+        tracker=tracker,
+        tracking_uri=tracking_uri,
+        filters=filters,
+        filter_raw=filter_raw,
+        directory=directory,
+        cache=cache,
+        progress=progress,
+        runs=runs,
+        lr_metric=lr_metric,
+        seed_field=seed_field,
+    )
+    names = [experiment] if isinstance(experiment, str) or experiment is None else [*experiment]
+    return read(names[0]) if len(names) == 1 else of_each(names, read)
+
+
+def of_each(
+    experiments: Sequence[str | None], read: Callable[[str | None], list[History]]
+) -> list[History]:
+    """The runs of several experiments, each with its experiment's name."""
+    return [
+        replace(history, run=replace(history.run, experiment=name))
+        for name in experiments
+        for history in read(name)
+    ]
+
+
+def _have_own(trackers: Sequence[Tracker], query: Query) -> bool:
+    """Whether there are runs that lrtrack recorded, of which the query's filters select none."""
+    if not query.filters and not query.raw_filters:
+        return False
+    query = replace(query, filters=(), raw_filters=())
+    for source in trackers:
+        own = query if takes_uri(source, trackers) else replace(query, uri=None)
+        try:
+            if next(_sound(source, own, None), None) is not None:
+                return True
+        except NothingFound:
+            continue
+    return False
+
+
+def _fetched(trackers: Sequence[Tracker], query: Query, progress: Progress | None) -> list[History]:
+    """The query's runs in several trackers, each run once.
+
+    Raises:
+        NothingFound: no tracker has the experiment.
+    """
     runs: dict[str, History] = {}
     every: list[History] = []
     absent: list[NothingFound] = []
