@@ -202,20 +202,9 @@ def select(
     return kept
 
 
-def passes(fields: Mapping[str, JSON], filters: Sequence[Filter]) -> bool:
-    """Whether all filters hold for one run, as far as it alone shows.
-
-    False where `select` would refuse a filter or warn of it.
-
-    Args:
-        fields: the fields of the run, under the names of `Run.fields`.
-        filters: the conditions.
-    """
-    try:
-        named = [(condition, resolve(condition.field, fields)) for condition in filters]
-    except UsageError:
-        return False
-    return all(name and _exact(test, name).holds(fields.get(name)) for test, name in named)
+def is_late(condition: Filter) -> bool:
+    """Whether a condition asks for the schedule: in others' runs, only the rates show it."""
+    return condition.field in ("schedule", "scheduler") or condition.field.startswith("scheduler.")
 
 
 def no_raw_filters(tracker: str, filters: Sequence[str]) -> None:

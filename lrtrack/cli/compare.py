@@ -9,6 +9,7 @@ import click
 
 from lrtrack.cli import _options
 from lrtrack.cli._comparison import comparison_options
+from lrtrack.cli._others import others_options
 from lrtrack.cli._output import FORMATS, show
 from lrtrack.cli._progress import bar
 from lrtrack.errors import clean
@@ -20,6 +21,7 @@ _AXES = ("step", "time", "epoch")
 @click.command(short_help="Compare the schedules of an experiment's runs.")
 @_options.experiments_option
 @_options.source_options
+@others_options
 @comparison_options
 @click.option(
     "--x",

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lrtrack.cli import _options
+from lrtrack.cli._others import others_options
 from lrtrack.cli._progress import bar
 
 _FORMATS = ("table", "csv", "json")
@@ -17,6 +18,7 @@ _FORMATS = ("table", "csv", "json")
 @click.command(short_help="List an experiment's runs.")
 @_options.experiments_option
 @_options.source_options
+@others_options
 @click.option(
     "--metric",
     metavar="NAME",

@@ -1,9 +1,10 @@
-"""`compare()`: read runs back from trackers and compare their schedules.
+"""`compare()` and `histories()`: read runs back from trackers and compare their schedules.
 
 branches.py    links runs that branched off others to their parents
 reading.py     reads an experiment's runs from one or several trackers
 selection.py   the runs that started last, or since a moment
 default_metric.py  the metric of a report for which the user names none
+rates.py       leaves out runs whose learning rates were not recorded
 comparison.py  what `compare()` returns: numbers that can be shown and saved
 looks.py       remembers how often a comparison was looked at while seeds were added
 dataframes.py  its figures and steps as pandas data frames
@@ -20,14 +21,15 @@ from lrtrack import settings, stats
 from lrtrack.comparing import default_metric, looks
 from lrtrack.comparing.comparison import Comparison
 from lrtrack.comparing.publishing import publish, publishers
-from lrtrack.comparing.reading import Filters, fetch, fetch_each
+from lrtrack.comparing.rates import with_rates
+from lrtrack.comparing.reading import Filters, fetch, fetch_each, histories
 from lrtrack.comparing.selection import Since, count_of, latest, moment_of
 from lrtrack.errors import UsageError
 from lrtrack.filters import filters_of, select
 from lrtrack.records import TRAIN, History
 from lrtrack.trackers.base import Progress, Tracker
 
-__all__ = ["Comparison", "compare", "fetch", "fetch_each", "publish", "publishers"]
+__all__ = ["Comparison", "compare", "fetch", "fetch_each", "histories", "publish", "publishers"]
 
 
 def compare(
@@ -53,6 +55,9 @@ def compare(
     directory: str | Path | None = None,
     cache: bool = True,
     progress: Progress | None = None,
+    runs: str | None = None,
+    lr_metric: str | None = None,
+    seed_field: str | None = None,
 ) -> Comparison:
     """Compare the schedules of an experiment's trainings, best first, without range tests.
 
@@ -92,10 +97,17 @@ def compare(
         directory: the journal directory; None: as in `track()`.
         cache: whether copies of finished runs on this machine may be used.
         progress: called with (done, total) while runs are fetched.
+        runs: `lrtrack` for runs that lrtrack recorded, `all` for those that others logged too,
+            whose schedules their learning rates show; None: `lrtrack` if there is one such run,
+            else `all`.
+        lr_metric: the metric of others' runs that is the learning rate; None: `lr`,
+            `learning_rate`, or another usual name.
+        seed_field: the setting of others' runs that is the seed; None: `seed` or another usual
+            name.
 
     Raises:
-        NothingFound: there is no such experiment, it has no runs, none since `since`, or none has
-            the metric.
+        NothingFound: there is no such experiment, it has no runs, none since `since`, none has the
+            metric, or all are to be grouped by a schedule that no learning rate shows.
         TrackerUnavailable: a tracker cannot be reached.
         UsageError: a tracker, field, mode or baseline does not exist, a filter, `last` or `since`
             is invalid, or both histories and a tracker are given.
@@ -117,6 +129,9 @@ def compare(
             directory=directory,
             cache=cache,
             progress=progress,
+            runs=runs,
+            lr_metric=lr_metric,
+            seed_field=seed_field,
         )
         task = task or ("experiment" if len(names) > 1 else None)
     elif tracker is not None or tracking_uri is not None or filter_raw:
@@ -125,9 +140,11 @@ def compare(
         )
     else:
         histories = select(histories, filters_of(filters), History.fields)
+    where = ", ".join(filter(None, names)) or None
     trainings = [history for history in histories if history.run.kind == TRAIN]
     if not fetched:
         trainings = latest(trainings, count_of(last), moment_of(since))
+    trainings, left_out = with_rates(trainings, group_by, where)
     if metric is None:
         choice = default_metric.choose(trainings)
         metric = choice.metric
@@ -135,7 +152,7 @@ def compare(
     comparison = stats.build_comparison(
         Comparison,
         trainings,
-        experiment=", ".join(filter(None, names)) or None,
+        experiment=where,
         metric=metric,
         mode=mode,
         target=target,
@@ -147,5 +164,6 @@ def compare(
         sequential=sequential,
         task=task,
     )
-    notice = looks.notice_of(comparison, group_by) if fetched else None
-    return replace(comparison, warnings=(*comparison.warnings, notice)) if notice else comparison
+    looked = looks.notice_of(comparison, group_by) if fetched else None
+    more = [notice for notice in (left_out, looked) if notice is not None]
+    return replace(comparison, warnings=(*comparison.warnings, *more)) if more else comparison

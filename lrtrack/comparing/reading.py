@@ -11,13 +11,14 @@ from typing import Any
 
 from lrtrack import settings
 from lrtrack.comparing.branches import with_parents
-from lrtrack.comparing.selection import Since, count_of, latest, moment_of
-from lrtrack.errors import LRTrackError, NothingFound, TrackerError
-from lrtrack.filters import Filter, filters_of, passes, select
+from lrtrack.comparing.selection import Since, count_of, latest, moment_of, passes
+from lrtrack.errors import LRTrackError, NothingFound, TrackerError, UsageError, notice, unknown
+from lrtrack.filters import Filter, filters_of, select
 from lrtrack.records import History
+from lrtrack.records.roles import Roles
 from lrtrack.settings import redact
 from lrtrack.trackers import per_run, registry
-from lrtrack.trackers.base import Progress, Query, Tracker
+from lrtrack.trackers.base import ALL, LRTRACK, Progress, Query, Tracker
 from lrtrack.trackers.hooks import TakesSharedUri
 
 #: Filters as users write them.
@@ -38,6 +39,9 @@ def fetch(
     directory: str | Path | None = None,
     cache: bool = True,
     progress: Progress | None = None,
+    runs: str | None = None,
+    lr_metric: str | None = None,
+    seed_field: str | None = None,
 ) -> list[History]:
     """Read an experiment's runs from one or several trackers, each run once.
 
@@ -48,9 +52,11 @@ def fetch(
     Raises:
         NothingFound: no tracker has the experiment, or none of its runs started since `since`.
         TrackerUnavailable: a tracker cannot be reached.
-        UsageError: a tracker does not exist, a filter is invalid, no run has its field, or `last`
-            or `since` has an invalid value.
+        UsageError: a tracker or kind of runs does not exist, a filter is invalid, no run has its
+            field, or `last` or `since` has an invalid value.
     """
+    if runs not in (None, LRTRACK, ALL):
+        raise UsageError(unknown("kind of runs", str(runs), (LRTRACK, ALL)))
     defaults, last, moment = settings.read(), count_of(last), moment_of(since)
     query = Query(
         experiment=experiment or defaults.experiment,
@@ -60,8 +66,131 @@ def fetch(
         directory=defaults.directory if directory is None else Path(directory).expanduser(),
         metric=metric,
         cache=cache,
+        runs=runs or LRTRACK,
+        roles=Roles(lr_metric, seed_field),
     )
-    trackers = registry.resolve(tracker or None)
+    read = partial(_fetched, registry.resolve(tracker or None), progress, last, kind)
+    histories = read(query)
+    if runs is None and not histories and not _have_own(registry.resolve(tracker or None), query):
+        histories = read(replace(query, runs=ALL))
+        if histories:
+            count = "the run" if len(histories) == 1 else f"all {len(histories)} runs"
+            notice(
+                f"lrtrack recorded none of the runs there, so {count} that others logged are read."
+            )
+    kept = latest(histories, last, moment)
+    if histories and not kept:
+        where = "" if query.experiment is None else f" of experiment {query.experiment!r}"
+        raise NothingFound(
+            f"None of the {len(histories)} runs{where} started since {since}. Fix: go back further."
+        )
+    return kept
+
+
+def histories(
+    experiment: str | Sequence[str] | None = None,
+    *,
+    tracker: str | Tracker | Sequence[str | Tracker] | None = None,
+    tracking_uri: str | None = None,
+    filters: Filters = (),
+    filter_raw: str | Sequence[str] = (),
+    last: int | None = None,
+    since: Since | None = None,
+    runs: str | None = None,
+    lr_metric: str | None = None,
+    seed_field: str | None = None,
+    directory: str | Path | None = None,
+    cache: bool = True,
+    progress: Progress | None = None,
+) -> list[History]:
+    """Read the runs of an experiment with all their steps, newest first, range tests included.
+
+    `lrtrack.compare(histories=…)` compares them, and `History.to_frame()` makes a data frame of
+    each. The arguments are those of `compare()`.
+
+    Args:
+        experiment: the experiment's name, or several, whose runs then carry the name; None: the one
+            in `pyproject.toml`, else the tracker's own default.
+        tracker: a name, names joined by commas, a tracker object, or a list of these.
+        tracking_uri: the tracker's address; None: its default.
+        filters: conditions that runs must meet, such as `"seed < 5"`.
+        filter_raw: conditions in the tracker's own language.
+        last: only so many runs of each experiment, those that started last.
+        since: only runs that started since then: a span such as `"7d"`, or a date.
+        runs: `lrtrack`, `all`, or None for `lrtrack` if there is one such run, else `all`.
+        lr_metric: the metric of others' runs that is the learning rate.
+        seed_field: the setting of others' runs that is the seed.
+        directory: the journal directory; None: as in `track()`.
+        cache: whether copies of finished runs on this machine may be used.
+        progress: called with (done, total) while runs are fetched.
+
+    Raises:
+        NothingFound: there is no such experiment, or none of its runs started since `since`.
+        TrackerUnavailable: a tracker cannot be reached.
+        UsageError: a tracker or kind of runs does not exist, a filter is invalid, no run has its
+            field, or `last` or `since` has an invalid value.
+    """
+    return fetch_each(
+        [experiment] if isinstance(experiment, str) or experiment is None else [*experiment],
+        tracker=tracker,
+        tracking_uri=tracking_uri,
+        filters=filters,
+        filter_raw=filter_raw,
+        last=last,
+        since=since,
+        directory=directory,
+        cache=cache,
+        progress=progress,
+        runs=runs,
+        lr_metric=lr_metric,
+        seed_field=seed_field,
+    )
+
+
+def fetch_each(experiments: Sequence[str | None], **options: Any) -> list[History]:
+    """Read the runs of several experiments, newest first, each with its experiment's name.
+
+    Args:
+        experiments: at least one.
+        **options: as for `fetch`, which raises the errors.
+    """
+    if len(experiments) == 1:
+        return fetch(experiments[0], **options)
+    runs = [
+        replace(history, run=replace(history.run, experiment=name))
+        for name in experiments
+        for history in fetch(name, **options)
+    ]
+    return sorted(runs, key=lambda history: -history.run.started)
+
+
+def _have_own(trackers: Sequence[Tracker], query: Query) -> bool:
+    """Whether there are runs that lrtrack recorded, of which the query's filters select none."""
+    if not query.filters and not query.raw_filters:
+        return False
+    query = replace(query, filters=(), raw_filters=())
+    for source in trackers:
+        own = query if takes_uri(source, trackers) else replace(query, uri=None)
+        try:
+            if next(_sound(source, own, None), None) is not None:
+                return True
+        except NothingFound:
+            continue
+    return False
+
+
+def _fetched(
+    trackers: Sequence[Tracker],
+    progress: Progress | None,
+    last: int | None,
+    kind: str | None,
+    query: Query,
+) -> list[History]:
+    """The query's runs in several trackers, each run once; of each tracker, at least the `last`.
+
+    Raises:
+        NothingFound: no tracker has the experiment.
+    """
     runs: dict[str, History] = {}
     every: list[History] = []
     absent: list[NothingFound] = []
@@ -80,30 +209,7 @@ def fetch(
             absent.append(error)
     if len(absent) == len(trackers):
         raise absent[0] if len(absent) == 1 else NothingFound(" ".join(map(str, absent)))
-    kept = latest(runs.values(), last, moment)
-    if runs and not kept:
-        where = "" if query.experiment is None else f" of experiment {query.experiment!r}"
-        raise NothingFound(
-            f"None of the {len(runs)} runs{where} started since {since}. Fix: go back further."
-        )
-    return with_parents(kept, every)
-
-
-def fetch_each(experiments: Sequence[str | None], **options: Any) -> list[History]:
-    """Read the runs of several experiments, newest first, each with its experiment's name.
-
-    Args:
-        experiments: at least one.
-        **options: as for `fetch`, which raises the errors.
-    """
-    if len(experiments) == 1:
-        return fetch(experiments[0], **options)
-    histories = [
-        replace(history, run=replace(history.run, experiment=name))
-        for name in experiments
-        for history in fetch(name, **options)
-    ]
-    return sorted(histories, key=lambda history: -history.run.started)
+    return with_parents(list(runs.values()), every)
 
 
 def _newest(
@@ -117,7 +223,7 @@ def _newest(
             if last is not None and kind in (None, history.run.kind):
                 if len(passed) == last and history.id not in passed:
                     break
-                if passes(history.fields(), query.filters):
+                if passes(history, query.filters):
                     passed.add(history.id)
             histories.append(history)
     return histories

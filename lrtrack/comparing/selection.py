@@ -6,10 +6,13 @@ import math
 import re
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from lrtrack.errors import UsageError
+from lrtrack.fields import resolve
+from lrtrack.filters import Filter
 from lrtrack.records import History
 
 #: What `since` accepts: a span such as `"7d"`, a date or a time as text or as Python has it.
@@ -97,3 +100,16 @@ def latest(histories: Iterable[History], last: int | None, since: float | None) 
         started[key] = max(history.run.started, started.get(key, -math.inf))
     newest = set(sorted(started, key=lambda key: -started[key])[:last])
     return [history for history in kept if (history.tracker, history.id) in newest]
+
+
+def passes(history: History, filters: Iterable[Filter]) -> bool:
+    """Whether all filters hold for one run, as far as it alone shows.
+
+    False where `lrtrack.filters.select` would refuse a filter or warn of it.
+    """
+    fields = history.fields()
+    try:
+        named = [(condition, resolve(condition.field, fields)) for condition in filters]
+    except UsageError:
+        return False
+    return all(name and replace(test, field=name).holds(fields.get(name)) for test, name in named)

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lrtrack._optional import load
 from lrtrack.fields import JSON
 from lrtrack.records.run import Run, State
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
     from lrtrack.schedules import Schedule
@@ -136,6 +138,16 @@ class History:
             if name in self.metrics:
                 return name
         return None
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per step: `step`, `time` (seconds since the epoch), `seconds` (since the run's
+        first record), then one column per metric under its own name; NaN where a step has no value.
+        """
+        first = self.times[0] if self.times.size else 0.0
+        own = {"step": self.steps, "time": self.times, "seconds": self.times - first}
+        metrics = {name: values for name, values in self.metrics.items() if name not in own}
+        frame: pd.DataFrame = load("pandas").DataFrame({**own, **metrics})
+        return frame
 
     def release_memory(self) -> None:
         """Free the memory of arrays that a file backs; they stay usable, and are read again."""

@@ -51,7 +51,7 @@ class LoggedRun:
     name: str
     tracker: str
     state: State
-    metrics: Mapping[str, Series]
+    metrics: Mapping[str, Series] = field(default_factory=dict)
     experiment: str | None = None
     url: str | None = None
     started: float = 0.0
@@ -80,8 +80,8 @@ class Interpretation:
 def interpret(logged: LoggedRun, asked: roles.Roles) -> Interpretation:
     """Make the history of a run that lrtrack did not record.
 
-    The schedule is the one that the learning rates show, whatever the settings say: the name of
-    a schedule among the settings may not be what happened. All metrics keep their names; the
+    The schedule is the one that the learning rates show, whatever the settings say: a schedule
+    that is named among the settings may not be what happened. All metrics keep their names; the
     learning rate is also the metric `lr`. The steps are those at which any metric was logged.
 
     Args:
@@ -91,35 +91,55 @@ def interpret(logged: LoggedRun, asked: roles.Roles) -> Interpretation:
     Raises:
         OddRun: the learning rates are none, such as negative numbers.
     """
-    metrics, odd = sound(logged.metrics)
-    rate = roles.rate_metric(metrics, asked.lr_metric)
-    columns = columns_of(metrics, rate)
-    schedule = Schedule(UNKNOWN)
-    if rate is not None:
-        schedule = _schedule_of(columns, rate)
-        columns.metrics[RATE], columns.present[RATE] = columns.metrics[rate], columns.present[rate]
-    return Interpretation(history_of(logged, schedule, vars(columns), rate, asked), odd)
+    columns, odd = aligned(logged.metrics, asked)
+    return Interpretation(history_of(logged, vars(columns), asked), odd)
 
 
-def history_of(
-    logged: LoggedRun,
-    schedule: Schedule,
-    arrays: Mapping[str, Any],
-    rate: str | None,
-    asked: roles.Roles,
-) -> History:
-    """The history of a logged run whose schedule and columns are known.
+def aligned(metrics: Mapping[str, Series], asked: roles.Roles) -> tuple[Columns, int]:
+    """The metrics over common steps, and the number of points that were left out.
+
+    Args:
+        metrics: metric name to its points, in any order.
+        asked: see `interpret`; the times at the steps of the learning rate are its own.
+    """
+    kept, odd = sound(metrics)
+    return columns_of(kept, roles.rate_metric(kept, asked.lr_metric)), odd
+
+
+def history_of(logged: LoggedRun, arrays: Mapping[str, Any], asked: roles.Roles) -> History:
+    """The history of a logged run whose metrics are columns already.
 
     Args:
         logged: the run; its metrics are not read.
-        schedule: what the learning rates show.
         arrays: the arrays of a `History`, by its field names.
-        rate: the metric that is the learning rate; None without one.
         asked: see `interpret`.
+
+    Raises:
+        OddRun: the learning rates are none.
     """
+    metrics, present = dict(arrays["metrics"]), dict(arrays["present"])
+    rate = roles.rate_metric(metrics, asked.lr_metric)
+    schedule = Schedule(UNKNOWN)
+    if rate is not None:
+        schedule = _schedule_of(arrays["steps"], metrics[rate], present[rate], rate)
+        metrics[RATE], present[RATE] = metrics[rate], present[rate]
+    run, seed = run_of(logged, schedule, asked)
+    return History(
+        run,
+        logged.state,
+        logged.tracker,
+        **{**arrays, "metrics": metrics, "present": present},
+        url=logged.url,
+        ended=logged.ended,
+        remote_id=logged.id,
+        guesses=Guesses(rate, seed),
+    )
+
+
+def run_of(logged: LoggedRun, schedule: Schedule, asked: roles.Roles) -> tuple[Run, str | None]:
+    """The identity of a logged run, and the name of the setting that was taken as its seed."""
     params = roles.flat(logged.params)
     seed_name, seed = roles.seed_of(params, logged.tags, asked.seed_field)
-    device = logged.device_type or roles.device_of(params)
     run = Run(
         id=logged.id,
         name=logged.name or logged.id,
@@ -129,38 +149,34 @@ def history_of(
         seed=seed,
         config={name: value for name, value in params.items() if name != seed_name},
         tags=logged.tags,
-        device_type=device,
+        device_type=logged.device_type or roles.device_of(params),
         device_name=logged.device_name,
         started=logged.started,
     )
-    return History(
-        run,
-        logged.state,
-        logged.tracker,
-        **arrays,
-        url=logged.url,
-        ended=logged.ended,
-        remote_id=logged.id,
-        guesses=Guesses(rate, seed_name),
-    )
+    return run, seed_name
 
 
-def _schedule_of(columns: Columns, rate: str) -> Schedule:
-    """The schedule that the column `rate` shows; unknown if a single point is all there is.
+def _schedule_of(
+    steps: NDArray[np.int64],
+    rates: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    name: str,
+) -> Schedule:
+    """The schedule that a column shows; unknown if a single point of many steps is all there is.
 
     Raises:
         OddRun: the rates are none.
     """
-    known = columns.present[rate] & np.isfinite(columns.metrics[rate])
-    steps, rates = columns.steps[known], columns.metrics[rate][known]
-    if not rates.size or (rates.size == 1 and columns.steps.size > 1):
+    known = present & np.isfinite(rates)
+    own_steps, own_rates = steps[known], rates[known]
+    if not own_rates.size or (own_rates.size == 1 and steps.size > 1):
         return Schedule(UNKNOWN)
-    key = (steps.tobytes(), rates.tobytes())
+    key = (own_steps.tobytes(), own_rates.tobytes())
     schedule = _curves.get(key)
     if schedule is None:
         if len(_curves) >= _MOST_CURVES:
             _curves.clear()
-        schedule = _curves[key] = _inferred(steps, rates, rate)
+        schedule = _curves[key] = _inferred(own_steps, own_rates, name)
     return schedule
 
 

@@ -14,6 +14,8 @@ reading.py          reading an experiment
 description.py      the description of a run, read back from its tags and params
 search.py           filters in MLflow's search language
 step_points.py      reading the steps of one run
+logged_runs.py      runs that lrtrack did not record
+points.py           their points, read in bulk
 publishing.py       storing a report beside the runs
 """
 
@@ -87,7 +89,7 @@ class MlflowTracker:
         return MlflowSink(run, target, remote_id)
 
     def histories(self, query: Query, progress: Progress | None = None) -> Iterator[History]:
-        """Read the runs that lrtrack wrote into an experiment, newest first."""
+        """Read the runs of an experiment, newest first."""
         from lrtrack.trackers.mlflow.reading import read
 
         return read(query, progress)
