@@ -75,8 +75,8 @@ def announce(choice: Choice) -> None:
     hidden = len(choice.others) - _NAMED
     more = f" and {hidden} more" if hidden > 0 else ""
     notice(
-        f"Compared by {choice.metric}, because no metric was named. The runs also have {named}"
-        f"{more}: choose with --metric NAME (in Python, metric=)."
+        f"No metric is named, so this is about {choice.metric}. The runs also have {named}{more}: "
+        "choose one with --metric NAME (in Python, metric=)."
     )
 
 

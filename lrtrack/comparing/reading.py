@@ -74,10 +74,8 @@ def fetch(
     if runs is None and not histories and not _have_own(registry.resolve(tracker or None), query):
         histories = read(replace(query, runs=ALL))
         if histories:
-            count = "the run" if len(histories) == 1 else f"all {len(histories)} runs"
-            notice(
-                f"lrtrack recorded none of the runs there, so {count} that others logged are read."
-            )
+            which = "the run" if len(histories) == 1 else f"the {len(histories)} runs"
+            notice(f"lrtrack recorded none of the runs there: this is about {which} of others.")
     kept = latest(histories, last, moment)
     if histories and not kept:
         where = "" if query.experiment is None else f" of experiment {query.experiment!r}"

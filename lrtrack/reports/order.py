@@ -16,7 +16,13 @@ from lrtrack.stats import ComparisonResult, ScheduleSummary
 
 ComparisonT = TypeVar("ComparisonT", bound=ComparisonResult)
 
-#: What a report calls figures that have several parts.
+#: The figures of a schedule that order rows.
+_FIGURES = (
+    "rank", "schedule", "label", "id", "source", "runs", "diverged", "unfinished", "steps", "final",
+    "best", "steps_to_target", "seconds_to_target", "lr_peak", "grad_norm", "steps_per_second",
+    "vs_best", "p_vs_best", "p_improvement", "seeds_to_tell",
+)  # fmt: skip
+#: The part of a figure with several parts that orders rows.
 _PARTS = {
     "final": "final.mean",
     "steps_to_target": "steps_to_target.median",
@@ -72,9 +78,10 @@ def runs_by_field(histories: Sequence[History], field: str, metric: str) -> list
 
 
 def _figures(item: ScheduleSummary, mode: str) -> dict[str, JSON]:
-    figures = flatten(asdict(item))
+    data = flatten(asdict(item))
+    figures = {name: data.get(_PARTS.get(name, name)) for name in _FIGURES}
     figures["best"] = item.best.min if mode == "min" else item.best.max
-    return figures | {name: figures.get(part) for name, part in _PARTS.items()}
+    return figures | flatten(item.params, "params.")
 
 
 def _order(rows: Sequence[Mapping[str, JSON]], field: str) -> list[int]:

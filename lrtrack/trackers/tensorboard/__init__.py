@@ -24,8 +24,8 @@ class TensorBoardTracker:
     name = NAME
     portable = True
     only_reads = (
-        ", from event files that other programs wrote. Fix: record with mlflow, wandb or local, and "
-        "read event files with `lrtrack compare --tracker tensorboard LOGDIR`."
+        ", from event files that other programs wrote. Fix: record with mlflow, wandb or local; "
+        "`lrtrack compare --tracker tensorboard LOGDIR` reads event files."
     )
 
     def active(self) -> bool:

@@ -135,6 +135,8 @@ class _Reader:
         for value in event.summary.value:
             if value.HasField("simple_value"):
                 self._add_point(value.tag, event.step, value.simple_value, event.wall_time)
+            elif value.metadata.plugin_data.plugin_name == "hparams":
+                self._add_session(value.tag, value.metadata.plugin_data.content)
             elif value.HasField("tensor"):
                 self._add_tensor(value, event)
         if event.HasField("session_log"):
@@ -157,12 +159,10 @@ class _Reader:
         points.times.append(when)
 
     def _add_tensor(self, value: Any, event: Any) -> None:
-        plugin = value.metadata.plugin_data
-        if plugin.plugin_name == "hparams":
-            self._add_session(value.tag, plugin.content)
-        elif value.tag == _ARGUMENTS and value.tensor.string_val:
+        plugin = value.metadata.plugin_data.plugin_name
+        if value.tag == _ARGUMENTS and value.tensor.string_val:
             self.contents.params = {**_settings(value.tensor.string_val), **self.contents.params}
-        elif plugin.plugin_name in _SCALARS and _is_number(value.tensor):
+        elif plugin in _SCALARS and _is_number(value.tensor):
             number = load("tensorboard.util.tensor_util").make_ndarray(value.tensor)
             self._add_point(value.tag, event.step, float(number.item()), event.wall_time)
 

@@ -65,9 +65,8 @@ def folders_in(root: Path) -> list[Folder]:
         NothingFound: there is none.
     """
     folders: list[Folder] = []
-    links = count = 0
-    for path, entries in _walk(root):
-        count += 1
+    links = 0
+    for count, (path, entries) in enumerate(_walk(root), 1):
         links += sum(entry.is_symlink() for entry in entries)
         files = [entry for entry in entries if _MARK in entry.name and _is_file(entry)]
         if files:

@@ -7,11 +7,13 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lrtrack._optional import load
 from lrtrack.errors import warn
 from lrtrack.filters import no_raw_filters
 from lrtrack.records import History, State
+from lrtrack.records.alignment import MAX_TIME
 from lrtrack.records.logged import LoggedRun, OddRun, interpret
 from lrtrack.trackers import per_run
 from lrtrack.trackers.base import ALL, Progress, Query
@@ -52,13 +54,13 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     sources = _sources(folders)
     damaged: list[str] = []
 
-    def history_of(source: _Source) -> History | None:
-        return _history(source, query, left_out, damaged)
+    def histories_of(source: _Source) -> list[History]:
+        return _histories(source, query, left_out, damaged)
 
-    for history in per_run.read_each(
-        sources, history_of, lambda source: source.folder.name, left_out, progress=progress
+    for histories in per_run.read_each(
+        sources, histories_of, lambda source: source.folder.name, left_out, progress=progress
     ):
-        yield history
+        yield from histories
     if damaged:
         more = f" (and {len(damaged) - 1} more files)" if len(damaged) > 1 else ""
         warn(f"{damaged[0]}{more}; it is read up to there.")
@@ -93,21 +95,23 @@ def _summary(folder: Folder) -> Contents | None:
 
 def _started(folder: Folder) -> float:
     """When the first event was written, in seconds since the epoch."""
-    for path in folder.files:
-        try:
-            record = event_file.first_record(path)
-            moment = None if record is None else contents.time_of(record)
-        except Exception:  # it is reported where the run is read
-            continue
-        if moment is not None:
-            return per_run.moment(moment, folder.changed)
-    return folder.changed
+    moments = (_first_moment(path) for path in folder.files)
+    return next((moment for moment in moments if moment is not None), folder.changed)
 
 
-def _history(
+def _first_moment(path: Path) -> float | None:
+    try:
+        record = event_file.first_record(path)
+        moment = None if record is None else contents.time_of(record)
+    except Exception:  # it is reported where the run is read
+        return None
+    return None if moment is None or not 0 <= moment < MAX_TIME else moment
+
+
+def _histories(
     source: _Source, query: Query, left_out: per_run.LeftOut, damaged: list[str]
-) -> History | None:
-    """Read one run; None if there are only files without metrics and settings.
+) -> list[History]:
+    """Read one run; none if its files hold neither metrics nor settings.
 
     Args:
         source: the run.
@@ -124,7 +128,7 @@ def _history(
     if not content.metrics and not content.params:
         if content.damage is not None:
             raise OddRun("nothing of it can be read")
-        return None
+        return []
     state = _state(content, folder)
     logged = LoggedRun(
         id=hashlib.sha256(str(folder.path).encode("utf-8", "backslashreplace")).hexdigest()[:16],
@@ -142,7 +146,7 @@ def _history(
     if interpretation.odd:
         reason = "their step or time is negative, or larger than any real one"
         left_out.note_rows(lambda: folder.name, interpretation.odd, reason)
-    return per_run.checked(interpretation.history)
+    return [per_run.checked(interpretation.history)]
 
 
 def _state(content: Contents, folder: Folder) -> State:
