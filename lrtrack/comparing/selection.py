@@ -56,7 +56,7 @@ def _moment_named(since: Any) -> datetime:
         return datetime(since.year, since.month, since.day)
     try:
         return datetime.fromisoformat(since.strip())
-    except (AttributeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         raise UsageError(f"since must be a span or a date, got {since!r}. {_FIX}") from None
 
 
