@@ -74,8 +74,12 @@ def fetch(
     if runs is None and not histories and not _have_own(registry.resolve(tracker or None), query):
         histories = read(replace(query, runs=ALL))
         if histories:
-            which = "the run" if len(histories) == 1 else f"the {len(histories)} runs"
-            notice(f"lrtrack recorded none of the runs there: this is about {which} of others.")
+            one = len(histories) == 1
+            which = "the run" if one else f"all {len(histories)} runs"
+            notice(
+                f"lrtrack recorded none of the runs there, so {which} that others logged "
+                f"{'is' if one else 'are'} read."
+            )
     kept = latest(histories, last, moment)
     if histories and not kept:
         where = "" if query.experiment is None else f" of experiment {query.experiment!r}"

@@ -14,7 +14,7 @@ LOCAL = ("--tracker", "local")
 
 @pytest.fixture
 def three(journal: Callable[..., str]) -> None:
-    """Three runs of `digits`, a second apart, the oldest with the lowest loss, and one of `more`."""
+    """Three runs of `digits`, a second apart, the oldest the best one, and one of `more`."""
     for seed in range(3):
         journal(Schedule("StepLR"), [1.0, 0.1 + seed], seed, started=100.0 + seed)
     journal(Schedule("StepLR"), [1.0, 0.5], 7, started=50.0, experiment="more")

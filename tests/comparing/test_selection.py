@@ -66,9 +66,10 @@ def test_a_date_is_its_first_moment(since: str | date) -> None:
 
 def test_times_with_a_zone() -> None:
     """A time with a time zone is that moment; nothing is before the epoch; None stays None."""
-    assert moment_of("2026-11-01T12:30+00:00", NOW) == datetime(
-        2026, 11, 1, 12, 30, tzinfo=UTC
-    ).timestamp()
+    assert (
+        moment_of("2026-11-01T12:30+00:00", NOW)
+        == datetime(2026, 11, 1, 12, 30, tzinfo=UTC).timestamp()
+    )
     assert moment_of("999999999w", NOW) == 0.0
     assert moment_of(None) is None
 
