@@ -331,7 +331,7 @@ def test_nothing_there(clean_place):
     (clean_place / "empty").mkdir()
     with pytest.raises(NothingFound, match=r"There is no folder logs\. Fix: name the folder"):
         read()
-    with pytest.raises(NothingFound, match="There are no event files below .*empty"):
+    with pytest.raises(NothingFound, match=r"There are no event files below .*empty"):
         read("empty")
     with pytest.raises(NothingFound, match="There is no folder runs or lightning_logs"):
         histories(tracker="tensorboard")
