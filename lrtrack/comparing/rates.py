@@ -37,15 +37,16 @@ def with_rates(
         return list(histories), None
     names = metrics_of(lacking)
     metrics = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
-    own = f"Their metrics: {metrics}." if names else "They have no metrics at all."
+    single = len(lacking) == 1
+    own = f"{'Its' if single else 'Their'} metrics: {metrics}." if names else "No metric at all."
     if not kept:
         where = "" if experiment is None else f" in experiment {experiment!r}"
-        count = "The run" if len(lacking) == 1 else f"None of the {len(lacking)} runs"
-        verb = "has no recorded" if len(lacking) == 1 else "has a recorded"
+        count = "The run" if single else f"None of the {len(lacking)} runs"
+        verb = "has no recorded" if single else "has a recorded"
         raise NothingFound(f"{count}{where} {verb} learning rate. {own} {_FIX}.")
-    are = "run has" if len(lacking) == 1 else "runs have"
+    have, are = ("has", "is") if single else ("have", "are")
     return kept, Notice(
         "no-learning-rate",
-        f"{len(lacking)} of {len(histories)} {are} no recorded learning rate and "
-        f"{'is' if len(lacking) == 1 else 'are'} left out. {own} {_FIX}.",
+        f"{len(lacking)} of {len(histories)} runs {have} no recorded learning rate and {are} left "
+        f"out. {own} {_FIX}.",
     )

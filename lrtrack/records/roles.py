@@ -15,7 +15,7 @@ _RATES = ("lr", "learning_rate", "train/learning_rate", "train/lr")
 _OF_OPTIMIZER = re.compile(r"lr-[A-Za-z_]\w*(-\d+)?(/pg\d+)?")
 _LAST = ("lr", "learning_rate")
 #: Names of the seed, the most usual first.
-_SEEDS = ("seed", "random_seed", "data_seed")
+SEEDS = ("seed", "random_seed", "data_seed")
 _DEVICES = ("device", "device_type", "accelerator")
 _DEVICE = re.compile(r"(cpu|cuda|gpu|mps|tpu|xpu|hpu|npu)(:\d+)?")
 
@@ -73,7 +73,7 @@ def seed_of(
         names = [name for name in (asked, own, f"tags.{asked}") if name in values]
         seed = _seed(values[names[0]]) if names else None
         return (names[0], seed) if seed is not None else (None, None)
-    names = [*_SEEDS, *_in_order(n for n in params if re.split(r"[./]", n)[-1] == _SEEDS[0])]
+    names = [*SEEDS, *_in_order(n for n in params if re.split(r"[./]", n)[-1] == SEEDS[0])]
     for name in names:
         seed = _seed(params.get(name))
         if seed is not None:

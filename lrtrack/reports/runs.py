@@ -186,7 +186,7 @@ def _columns(
           if prefixed else []),
         Column("schedule", schedule, number=False),
         Column("seed", lambda row: Cell(NONE if row.seed is None else str(row.seed)), weight=3),
-        *([Column("taken as rate, seed", _taken, number=False, weight=3)] if logged else []),
+        *([Column("rate, seed", _taken, number=False)] if logged else []),
         Column("device", lambda row: Cell(clean(row.device)), number=False, weight=4, whole=True),
         Column("state", _state, number=False, whole=True),
         Column("steps", lambda row: Cell(str(row.steps)), weight=2),

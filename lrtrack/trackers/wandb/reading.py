@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,11 @@ from typing import Any
 import pyarrow as pa
 
 from lrtrack._optional import load
-from lrtrack.errors import NothingFound, TrackerError, unknown
-from lrtrack.fields import JSON
-from lrtrack.filters import is_late, select
+from lrtrack.errors import TrackerError
+from lrtrack.filters import select
 from lrtrack.journal import history_table
 from lrtrack.records import History, Run, State
 from lrtrack.records.logged import aligned, history_of
-from lrtrack.records.roles import Roles
 from lrtrack.settings import redact
 from lrtrack.trackers import cache, per_run, shared_runs
 from lrtrack.trackers.base import ALL, Progress, Query
@@ -27,19 +24,16 @@ from lrtrack.trackers.wandb.api import (
     connect,
     exists,
     first_line,
-    list_runs,
-    narrowing_filters,
     project_of,
-    server_filter,
     service_errors,
     translate_errors,
     with_retries,
 )
-from lrtrack.trackers.wandb.description import is_tracked, label, runs_from, started_at, state_of
+from lrtrack.trackers.wandb.description import is_tracked, label, runs_from, state_of
+from lrtrack.trackers.wandb.listing import selected_runs
 
 #: Runs fetched concurrently; W&B's servers limit the rate of requests.
 WORKERS = 6
-_PAGE = 200
 #: Attributes that change in W&B if a finished run changes.
 _VERSION_ATTRIBUTES = ("heartbeatAt", "historyLineCount")
 
@@ -53,12 +47,7 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     api, uri = connect(query.uri)
     entity, project = project_of(query.experiment, api)
     left_out = per_run.LeftOut()
-
-    def search(filters: Mapping[str, Any]) -> list[Any]:
-        with translate_errors(uri):
-            return _runs(api, entity, project, filters, left_out, query)
-
-    runs = _selected(search, query, f"{entity}/{project}")
+    runs = selected_runs(api, uri, (entity, project), query, left_out)
     source = _Source(api, uri or destination.DEFAULT_URL, query, f"{entity}/{project}", left_out)
     for histories in per_run.read_each(
         runs, source.histories, label, left_out, workers=WORKERS, progress=progress
@@ -67,89 +56,6 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
         everything = query.runs == ALL
         yield from histories if everything else select(histories, query.filters, History.fields)
     cache.prune()
-
-
-def _selected(
-    search: Callable[[Mapping[str, Any]], list[Any]], query: Query, path: str
-) -> list[Any]:
-    """The runs that the query's filters select."""
-    raw = [server_filter(text) for text in query.raw_filters]
-    filters = [f for f in query.filters if not (query.runs == ALL and is_late(f))]
-    narrowing = narrowing_filters(filters)
-    runs = search({"$and": [*raw, *narrowing]} if raw or narrowing else {})
-    # An empty result does not show whether no run has the field or no run has the value. `select`
-    # finds out, if it sees all runs.
-    if narrowing and not runs:
-        runs = search({"$and": raw} if raw else {})
-    blocks = [
-        (wandb_run, block) for wandb_run in runs for block in _blocks(path, wandb_run, query.roles)
-    ]
-    selected = select(blocks, filters, _fields)
-    return list({str(wandb_run.id): wandb_run for wandb_run, _ in selected}.values())
-
-
-def _blocks(path: str, wandb_run: Any, roles: Roles) -> list[Run | None]:
-    try:
-        if not is_tracked(wandb_run):
-            return [logged_runs.run_from(wandb_run, path, roles)]
-        return [*runs_from(wandb_run, path)]
-    except Exception:  # a run that cannot be read is reported when it is read
-        return [None]
-
-
-def _fields(block: tuple[Any, Run | None]) -> dict[str, JSON]:
-    wandb_run, run = block
-    try:
-        state = str(state_of(wandb_run))
-    except Exception:
-        return {}
-    if run is None:
-        return {}
-    url = str(wandb_run.url) if wandb_run.url else None
-    return run.fields(run_id=str(wandb_run.id), state=state, tracker=destination.NAME, url=url)
-
-
-def _runs(
-    api: Any,
-    entity: str,
-    project: str,
-    filters: Mapping[str, Any],
-    left_out: per_run.LeftOut,
-    query: Query,
-) -> list[Any]:
-    try:
-        runs = with_retries(
-            lambda: list_runs(
-                api.runs(
-                    f"{entity}/{project}",
-                    filters=dict(filters),
-                    order="-created_at",
-                    per_page=_PAGE,
-                    lazy=False,
-                ),
-                left_out,
-            )
-        )
-    except ValueError as error:
-        if "Could not find project" not in str(error):
-            raise
-        names: list[str] = []
-        with suppress(Exception):  # an unknown entity has no list of projects
-            names = [existing.name for existing in api.projects(entity)]
-        where = f"entity {entity!r}; your own is {api.default_entity!r}"
-        raise NothingFound(f"{unknown('project', project, names)} (W&B: {where})") from error
-    chosen = [
-        run
-        for run in runs
-        if is_tracked(run) or (query.runs == ALL and not logged_runs.is_report(run))
-    ]
-    return sorted(chosen, key=_began, reverse=True)
-
-
-def _began(wandb_run: Any) -> float:
-    # W&B's own time is that of the upload, which may be days after a run of lrtrack began.
-    tracked = is_tracked(wandb_run)
-    return started_at(wandb_run) if tracked else logged_runs.created_at(wandb_run)
 
 
 class _Source:
