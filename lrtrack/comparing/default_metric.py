@@ -21,6 +21,8 @@ _OWN = frozenset(
         "weight_decay", "loss_count", "plateau_metric", "epoch",
     }
 )  # fmt: skip
+#: Last words of metrics about speed and progress.
+_PROGRESS = frozenset({"epoch", "flos", "memory", "runtime", "second", "seconds", "time"})
 #: The most other metrics that the sentence names.
 _NAMED = 5
 
@@ -31,17 +33,20 @@ class Choice:
 
     Attributes:
         others: those most like it first.
+        exists: whether any run has the metric.
     """
 
     metric: str
     others: tuple[str, ...]
+    exists: bool = True
 
 
 def choose(histories: Sequence[History]) -> Choice:
     """Choose `loss` if any run has it, else the loss that most runs have.
 
-    A loss is a metric whose last word is “loss”, as in `train/loss` and `eval_loss`. Of those that
-    equally many runs have, one of held-out data comes first, then the one with most values.
+    A loss is a metric with a part that ends with “loss”, as in `train/loss`, `eval_loss` and
+    `Loss/train`. Of those that equally many runs have, one of held-out data comes first, then the
+    one with most values.
 
     Args:
         histories: the runs of a report; range tests do not count.
@@ -58,18 +63,24 @@ def choose(histories: Sequence[History]) -> Choice:
                 values[metric] += count
 
     def order(metric: str) -> tuple[bool, int, bool, int, str]:
-        loss = _words(metric)[-1:] == [LOSS]
-        return not loss, -runs[metric], not _is_held_out(metric), -values[metric], metric
+        return (
+            not _is_loss(metric),
+            -runs[metric],
+            not _is_held_out(metric),
+            -values[metric],
+            metric,
+        )
 
     candidates = sorted((metric for metric in runs if not _describes_training(metric)), key=order)
-    is_loss = bool(candidates) and not order(candidates[0])[0]
-    chosen = LOSS if LOSS in runs or not is_loss else candidates[0]
-    return Choice(chosen, tuple(metric for metric in candidates if metric != chosen))
+    no_loss = not candidates or not _is_loss(candidates[0])
+    chosen = LOSS if LOSS in runs or no_loss else candidates[0]
+    others = tuple(metric for metric in candidates if metric != chosen)
+    return Choice(chosen, others, chosen in runs)
 
 
 def announce(choice: Choice) -> None:
     """Say on stderr which metric was chosen, if there are others; nothing if there are none."""
-    if not choice.others:
+    if not choice.others or not choice.exists:
         return
     named = ", ".join(choice.others[:_NAMED])
     hidden = len(choice.others) - _NAMED
@@ -85,6 +96,10 @@ def _words(metric: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", parted.lower())
 
 
+def _is_loss(metric: str) -> bool:
+    return any(_words(part)[-1:] == [LOSS] for part in metric.split("/"))
+
+
 def _is_held_out(metric: str) -> bool:
     return not _HELD_OUT.isdisjoint(_words(metric))
 
@@ -92,9 +107,5 @@ def _is_held_out(metric: str) -> bool:
 def _describes_training(metric: str) -> bool:
     """Whether lrtrack, or a framework's monitor, records this metric of every training."""
     first, *path = metric.split("/")
-    return (
-        first in _OWN
-        or path[-1:] == ["epoch"]
-        or first.startswith("lr-")
-        or (bool(path) and path[-1] in _OWN)
-    )
+    known = first in _OWN or first.startswith("lr-") or (bool(path) and path[-1] in _OWN)
+    return known or not _PROGRESS.isdisjoint(_words(metric)[-1:])

@@ -25,10 +25,11 @@ def run(*metrics: str, values: int = 1) -> History:
          Choice("train_loss", ("eval_loss",))),
         ([run("valLoss", "accuracy", "loss_count")], Choice("valLoss", ("accuracy",))),
         ([run("a/loss", "b/loss")], Choice("a/loss", ("b/loss",))),
-        ([run("accuracy", "lr")], Choice("loss", ("accuracy",))),
+        ([run("Loss/train", "Loss/test", "lr")], Choice("Loss/test", ("Loss/train",))),
+        ([run("accuracy", "train_runtime", "lr")], Choice("loss", ("accuracy",), exists=False)),
         ([run("lr", "lr-AdamW", "grad_norm", "grad_norm/0", "epoch", "loss")], Choice("loss", ())),
-        ([run("training_losses")], Choice("loss", ("training_losses",))),
-        ([], Choice("loss", ())),
+        ([run("training_losses")], Choice("loss", ("training_losses",), exists=False)),
+        ([], Choice("loss", (), exists=False)),
     ],
 )  # fmt: skip
 def test_which_metric(runs: list[History], expected: Choice) -> None:
@@ -46,6 +47,7 @@ def test_the_metric_with_more_values_comes_first() -> None:
 def test_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """One line names the metric, a few others, and the option; without others it is silent."""
     announce(Choice("loss", ()))
+    announce(Choice("loss", ("accuracy",), exists=False))
     announce(Choice("loss", ("val_loss", "a", "b", "c", "d", "e", "f")))
 
     assert capsys.readouterr().err == (
