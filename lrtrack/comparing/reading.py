@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from lrtrack.comparing.selection import Since, count_of, latest, moment_of, pass
 from lrtrack.errors import LRTrackError, NothingFound, TrackerError, UsageError, notice, unknown
 from lrtrack.filters import Filter, filters_of, select
 from lrtrack.records import History
+from lrtrack.records.alignment import MAX_TIME
 from lrtrack.records.roles import Roles
 from lrtrack.settings import redact
 from lrtrack.trackers import per_run, registry
@@ -69,7 +72,8 @@ def fetch(
         runs=runs or LRTRACK,
         roles=Roles(lr_metric, seed_field),
     )
-    read = partial(_fetched, registry.resolve(tracker or None), progress, last, kind)
+    limits = _Limits(last, moment, kind)
+    read = partial(_fetched, registry.resolve(tracker or None), progress, limits)
     histories = read(query)
     if runs is None and not histories and not _have_own(registry.resolve(tracker or None), query):
         histories = read(replace(query, runs=ALL))
@@ -83,8 +87,12 @@ def fetch(
     kept = latest(histories, last, moment)
     if histories and not kept:
         where = "" if query.experiment is None else f" of experiment {query.experiment!r}"
+        start = max(history.run.started for history in histories)
+        known = 0 <= start < MAX_TIME
+        when = datetime.fromtimestamp(start).isoformat(" ", "seconds") if known else "no known time"
         raise NothingFound(
-            f"None of the {len(histories)} runs{where} started since {since}. Fix: go back further."
+            f"No run{where} started since {since}; the last one started at {when}. Fix: go back "
+            "further with --since (in Python, since=)."
         )
     return kept
 
@@ -184,11 +192,10 @@ def _have_own(trackers: Sequence[Tracker], query: Query) -> bool:
 def _fetched(
     trackers: Sequence[Tracker],
     progress: Progress | None,
-    last: int | None,
-    kind: str | None,
+    limits: _Limits,
     query: Query,
 ) -> list[History]:
-    """The query's runs in several trackers, each run once; of each tracker, at least the `last`.
+    """The query's runs in several trackers, each run once; those within the limits are complete.
 
     Raises:
         NothingFound: no tracker has the experiment.
@@ -199,10 +206,10 @@ def _fetched(
     for source in trackers:
         own = query if takes_uri(source, trackers) else replace(query, uri=None)
         try:
-            histories = _newest(source, own, last, kind, progress)
+            histories = _newest(source, own, limits, progress)
             every += histories
             for history in select(histories, query.filters, History.fields):
-                if kind not in (None, history.run.kind):
+                if limits.kind not in (None, history.run.kind):
                     continue
                 other = runs.get(history.run.id)
                 if other is None or history.steps.size > other.steps.size:
@@ -214,20 +221,39 @@ def _fetched(
     return with_parents(list(runs.values()), every)
 
 
+@dataclass(frozen=True)
+class _Limits:
+    """Which runs are wanted.
+
+    Attributes:
+        last: how many, those that started last; None: all.
+        since: when they started at the earliest, in seconds since the epoch; None: at any time.
+        kind: of which kind; None: of any.
+    """
+
+    last: int | None
+    since: float | None
+    kind: str | None
+
+
 def _newest(
-    source: Tracker, query: Query, last: int | None, kind: str | None, progress: Progress | None
+    source: Tracker, query: Query, limits: _Limits, progress: Progress | None
 ) -> list[History]:
-    """Read a tracker's histories, newest first, until `last` runs pass the filters."""
+    """Read a tracker's histories, newest first, up to the first one that is beyond the limits."""
+    last = limits.last
     histories: list[History] = []
     passed: set[str] = set()
     with closing(_sound(source, query, progress)) as newest_first:
         for history in newest_first:
-            if last is not None and kind in (None, history.run.kind):
+            is_wanted = limits.kind in (None, history.run.kind)
+            if last is not None and is_wanted:
                 if len(passed) == last and history.id not in passed:
                     break
                 if passes(history, query.filters):
                     passed.add(history.id)
             histories.append(history)
+            if is_wanted and history.run.started < (limits.since or -math.inf):
+                break
     return histories
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lrtrack import settings
-from lrtrack.errors import clean, notice
+from lrtrack.errors import UsageError, clean, notice
 from lrtrack.records import TRAIN, Run, State, Target
 from lrtrack.settings import Settings, owns_process, redact, working_directory
 from lrtrack.trackers import registry
@@ -62,7 +62,7 @@ def command_for(run: Run, trackers: Mapping[str, Tracker], configured: Settings)
     for target in run.targets:
         tracker = trackers.get(target.tracker)
         place = _place_of(tracker, target) if tracker is not None else None
-        if place is not None and target.tracker in registry.names():
+        if place is not None and _has_name(target.tracker):
             directory = None if target.delivers else configured.directory
             return _command(target.tracker, place, directory)
     if run.experiment and any(target.delivers for target in run.targets):
@@ -74,6 +74,14 @@ def _place_of(tracker: Tracker, target: Target) -> Place | None:
     if isinstance(tracker, LocatesRuns):
         return tracker.place_of(target)
     return Place(target.experiment) if target.experiment else None
+
+
+def _has_name(tracker: str) -> bool:
+    """Whether `--tracker` knows the tracker; a tracker object may have any name."""
+    try:
+        return registry.get(tracker).name == tracker
+    except UsageError:
+        return False
 
 
 def _command(tracker: str, place: Place, directory: Path | None) -> str:

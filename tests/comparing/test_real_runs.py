@@ -17,7 +17,7 @@ PROGRAM = Path(__file__).parent / "own_logging.py"
 OWN = {"≈ cosine(steps=12)", "≈ step(steps=4)"}
 WARMED = {
     "≈ warmup(start=0, steps=4) → cosine(steps=8)",
-    "≈ warmup(start=0, steps=4) → linear(start=1, end=0, steps=8)",
+    "≈ warmup(start=0, steps=4) → linear(end=0, start=1, steps=8)",
 }
 
 

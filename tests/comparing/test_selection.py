@@ -134,6 +134,10 @@ def test_no_more_is_read_than_needed(tracker: MemoryTracker) -> None:
 
     assert names(fetch("digits", tracker=Counting(), last=1)) == ["run-5"]
     assert read == ["run-5", "run-4"]
+    read.clear()
+    moment = datetime.fromtimestamp(104.0)
+    assert names(fetch("digits", tracker=Counting(), since=moment)) == ["run-5", "run-4"]
+    assert read == ["run-5", "run-4", "run-3"]
 
 
 def test_blocks_of_one_run_count_as_one(tracker: MemoryTracker) -> None:
@@ -156,6 +160,7 @@ def test_a_comparison_of_the_last_runs(tracker: MemoryTracker) -> None:
 def test_nothing_since_then(tracker: MemoryTracker) -> None:
     """Where all runs are older, the error says so, not that there are none."""
     with pytest.raises(
-        NothingFound, match=r"None of the 5 runs of experiment 'digits' started since 1h\. Fix: go"
+        NothingFound,
+        match=r"No run of experiment 'digits' started since 1h; the last one started at 19",
     ):
         lrtrack.compare("digits", tracker=tracker, since="1h")

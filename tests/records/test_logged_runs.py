@@ -197,7 +197,7 @@ _POINTS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(["lr", "loss", "val"]), _POINTS, max_size=3))
 def test_columns_hold_the_last_point_of_each_step(metrics: dict[str, list[tuple]]):
     """Each column has, at each step, the last of the metric's points there in time."""
@@ -222,7 +222,7 @@ def test_columns_hold_the_last_point_of_each_step(metrics: dict[str, list[tuple]
         assert np.array_equal(columns.metrics[name][mask], expected, equal_nan=True)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(_POINTS, st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3))
 def test_any_numbers_make_a_history_or_are_refused(own: list[tuple], params: dict[str, str]):
     """Whatever numbers a run logged as its rate, it becomes a history or is refused as odd."""

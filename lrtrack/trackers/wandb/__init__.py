@@ -14,6 +14,8 @@ arrival.py          checks that the server has what was sent
 history_file.py     the columnar file of a run with several blocks
 api.py              requests to W&B's API
 reading.py          reading a project
+listing.py          the runs of a project that a query selects
+logged_runs.py      runs that lrtrack did not record
 description.py      the description of a run, read back from its config
 history_rows.py     history rows as columns
 sweeps.py           registering a sweep
