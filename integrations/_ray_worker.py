@@ -23,7 +23,7 @@ from lrtrack.journal.layout import host
 from lrtrack.schedules.catalogue import KINDS
 from lrtrack.settings import redact, work_from, working_directory
 from lrtrack.shipping.spawn import detach_shippers
-from lrtrack.tracking import TrackedRun
+from lrtrack.tracking import TrackedRun, report_hint
 
 tune: Any = load("ray.tune", extra="ray", at_least="2.43")
 
@@ -55,6 +55,7 @@ class _Driver:
     def apply(self) -> None:
         """Make this process, a Ray worker, use the driver's directories and settings."""
         detach_shippers()
+        report_hint.silence()
         os.environ.update(self.environment)
         directory = Path(self.directory)
         work_from(directory if os.access(directory, os.W_OK | os.X_OK) else Path.home())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lrtrack.capture.ranger import ranger
     from lrtrack.capture.simulate import simulate
     from lrtrack.capture.time_decay import TimeDecayLR
-    from lrtrack.comparing import Comparison, compare
+    from lrtrack.comparing import Comparison, compare, histories
     from lrtrack.finder import LRFinderResult, find_lr
     from lrtrack.records import History
     from lrtrack.schedules import InferredSchedule, Schedule, infer_schedule
@@ -43,6 +43,7 @@ __all__ = [
     "compare",
     "describe",
     "find_lr",
+    "histories",
     "infer_schedule",
     "ranger",
     "register_effective_lr",
@@ -63,6 +64,7 @@ _MODULES = {
     "compare": "lrtrack.comparing",
     "describe": "lrtrack.capture.describe",
     "find_lr": "lrtrack.finder",
+    "histories": "lrtrack.comparing",
     "infer_schedule": "lrtrack.schedules",
     "ranger": "lrtrack.capture.ranger",
     "register_effective_lr": "lrtrack.capture.effective_lr",

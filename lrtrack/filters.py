@@ -202,6 +202,11 @@ def select(
     return kept
 
 
+def is_late(condition: Filter) -> bool:
+    """Whether a condition asks for the schedule: in others' runs, only the rates show it."""
+    return condition.field in ("schedule", "scheduler") or condition.field.startswith("scheduler.")
+
+
 def no_raw_filters(tracker: str, filters: Sequence[str]) -> None:
     """Refuse filters in a tracker's own language, for a tracker that has none.
 

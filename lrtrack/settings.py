@@ -95,12 +95,14 @@ class Settings:
         experiment: MLflow experiment or W&B project.
         directory: absolute path of the journals.
         mlflow_tags: whether runs started with `mlflow.start_run()` get tags about the machine.
+        quiet: whether the line that names a command at the end of a block is left out.
     """
 
     tracker: str | None
     experiment: str | None
     directory: Path
     mlflow_tags: bool = False
+    quiet: bool = False
 
 
 def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
@@ -119,7 +121,13 @@ def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> S
         experiment=table.get("experiment"),
         directory=(cwd / (directory or ".lrtrack")).absolute(),
         mlflow_tags=_switch(environ, "LRTRACK_MLFLOW_TAGS", table.get("mlflow_tags", False)),
+        quiet=_switch(environ, "LRTRACK_QUIET", _runs_in_ci(environ)),
     )
+
+
+def _runs_in_ci(environ: Mapping[str, str]) -> bool:
+    """Whether this is a job of continuous integration, where nobody types commands."""
+    return environ.get("CI", "").strip().lower() not in ("", *_OFF)
 
 
 def _switch(environ: Mapping[str, str], name: str, default: bool) -> bool:

@@ -31,7 +31,7 @@ def test_the_real_environment_and_directory_count(clean_place: Path, monkeypatch
     """Without arguments, `os.environ` and the working directory are read."""
     monkeypatch.setenv("LRTRACK_TRACKER", "local")
 
-    assert read() == Settings("local", None, clean_place / ".lrtrack")
+    assert read() == Settings("local", None, clean_place / ".lrtrack", quiet=True)
 
 
 def test_environment_over_file_over_default(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def _target(
 #: Each is the argument of `lrtrack.compare()` of the same name.
 _OPTIONS = (
     click.option(
-        "--metric", default="loss", show_default=True, metavar="NAME", help="Metric to compare."
+        "--metric", metavar="NAME", help="Metric to compare. Default: loss, else the usual loss."
     ),
     click.option(
         "--mode", type=click.Choice(["min", "max"]), help="Default: chosen by the metric's name."

@@ -29,13 +29,6 @@ def tracker_names(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return [before + comma + name for name in registry.names() if name.startswith(prefix)]
 
 
-def experiment_option(function: F) -> F:
-    """Add `--experiment`."""
-    return click.option("--experiment", metavar="NAME", help="MLflow experiment or W&B project.")(
-        function
-    )
-
-
 def experiments_option(function: F) -> F:
     """Add `--experiment`, repeatable, and the same as arguments."""
     option = click.option(
@@ -43,13 +36,13 @@ def experiments_option(function: F) -> F:
         "experiments",
         multiple=True,
         metavar="NAME",
-        help="MLflow experiment or W&B project. Repeatable: each is a task of one report.",
+        help="MLflow experiment, W&B project or folder of event files. Repeatable.",
     )
     return click.argument("names", nargs=-1, metavar="[EXPERIMENT]…")(option(function))
 
 
 def source_options(function: F) -> F:
-    """Add `--tracker`, `--tracking-uri`, `--filter`, `--filter-raw` and `--no-cache`."""
+    """Add the options that say which runs are read, and where from."""
     for option in reversed(
         (
             click.option(
@@ -58,7 +51,7 @@ def source_options(function: F) -> F:
                 multiple=True,
                 metavar="NAME",
                 shell_complete=tracker_names,
-                help="Tracker to read: mlflow, wandb or local. Repeatable.",
+                help="Tracker to read: mlflow, wandb, local or tensorboard. Repeatable.",
             ),
             click.option(
                 "--tracking-uri", metavar="URI", help="Address of the tracking server or store."
@@ -78,6 +71,14 @@ def source_options(function: F) -> F:
                 help="A filter in the tracker's own language. Repeatable.",
             ),
             click.option(
+                "--last", type=int, metavar="N", help="Only the N runs that started last."
+            ),
+            click.option(
+                "--since",
+                metavar="WHEN",
+                help="Only runs that started since then: 12h, 7d, 2w, or a date.",
+            ),
+            click.option(
                 "--no-cache",
                 "cache",
                 flag_value=False,
@@ -88,6 +89,19 @@ def source_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def sort_option(example: str) -> Callable[[F], F]:
+    """Add `--sort`.
+
+    Args:
+        example: a field that is worth sorting by.
+    """
+    return click.option(
+        "--sort",
+        metavar="[-]FIELD",
+        help=f"Sort the rows by a field such as {example}; -{example}: the largest first.",
+    )
 
 
 def output_options(formats: tuple[str, ...]) -> Callable[[F], F]:

@@ -9,6 +9,7 @@ import click
 
 from lrtrack.cli import _options
 from lrtrack.cli._comparison import comparison_options
+from lrtrack.cli._others import others_options
 from lrtrack.cli._output import FORMATS, show
 from lrtrack.cli._progress import bar
 from lrtrack.errors import clean
@@ -20,6 +21,7 @@ _AXES = ("step", "time", "epoch")
 @click.command(short_help="Compare the schedules of an experiment's runs.")
 @_options.experiments_option
 @_options.source_options
+@others_options
 @comparison_options
 @click.option(
     "--x",
@@ -35,6 +37,7 @@ _AXES = ("step", "time", "epoch")
     is_flag=True,
     help='Also save the report in a run named "lrtrack report" of the experiment.',
 )
+@_options.sort_option("lr_peak")
 @_options.output_options(FORMATS)
 @_options.open_option
 def command(
@@ -44,6 +47,7 @@ def command(
     tracking_uri: str | None,
     axis: str,
     publishing: bool,
+    sort: str | None,
     form: str | None,
     output: Path | None,
     opened: bool,
@@ -65,6 +69,10 @@ def command(
             progress=progress,
             **options,
         )
+    if sort:
+        from lrtrack.reports.order import by_field
+
+        comparison = by_field(comparison, sort)
     if opened and output is None:
         output = _options.temporary_report(chosen)
     show(comparison, chosen, output, axis)

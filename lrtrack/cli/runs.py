@@ -1,62 +1,69 @@
-"""`lrtrack runs`: lists an experiment's runs, one per row."""
+"""`lrtrack runs`: lists the runs of experiments, one per row."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lrtrack.cli import _options
+from lrtrack.cli._others import others_options
 from lrtrack.cli._progress import bar
 
 _FORMATS = ("table", "csv", "json")
 
 
 @click.command(short_help="List an experiment's runs.")
-@_options.experiment_option
+@_options.experiments_option
 @_options.source_options
+@others_options
 @click.option(
     "--metric",
-    default="loss",
-    show_default=True,
     metavar="NAME",
-    help="Metric whose final value is shown.",
+    help="Metric whose final value is shown. Default: loss, else the usual loss.",
 )
+@_options.sort_option("seed")
 @_options.output_options(_FORMATS)
 def command(
-    experiment: str | None,
+    names: tuple[str, ...],
+    experiments: tuple[str, ...],
     trackers: tuple[str, ...],
-    tracking_uri: str | None,
-    filters: tuple[str, ...],
-    filter_raw: tuple[str, ...],
-    cache: bool,
-    metric: str,
+    metric: str | None,
+    sort: str | None,
     form: str | None,
     output: Path | None,
+    **options: Any,
 ) -> None:
-    """List an experiment's runs, newest first."""
+    """List the runs of one or several experiments, newest first."""
     chosen = _options.format_of(form, output, _FORMATS)
     from lrtrack import settings
-    from lrtrack.comparing import fetch
+    from lrtrack.comparing import default_metric, fetch_each
     from lrtrack.errors import NothingFound
     from lrtrack.reports import csvtext, jsontext, terminal
+    from lrtrack.reports.order import runs_by_field
     from lrtrack.reports.runs import rows_of, runs_report
 
-    experiment = experiment or settings.read().experiment
+    named = [*dict.fromkeys((*names, *experiments))]
+    wanted: list[str | None] = [*named] or [settings.read().experiment]
     with bar("Reading runs") as progress:
-        histories = fetch(
-            experiment,
+        histories = fetch_each(
+            wanted,
             tracker=trackers or None,
-            tracking_uri=tracking_uri,
-            filters=filters,
-            filter_raw=filter_raw,
-            cache=cache,
-            metric=metric,
+            metric=metric or default_metric.LOSS,
             progress=progress,
+            **options,
         )
     if not histories:
         raise NothingFound("There are no runs to list.")
+    if metric is None:
+        choice = default_metric.choose(histories)
+        metric = choice.metric
+        default_metric.announce(choice)
+    if sort:
+        histories = runs_by_field(histories, sort, metric)
+    experiment = ", ".join(filter(None, wanted)) or None
     if chosen == "json":
         rows = rows_of(histories, metric)
         _options.write_output(jsontext.render_runs(rows, experiment, metric), output)

@@ -1,7 +1,10 @@
-"""`compare()`: read runs back from trackers and compare their schedules.
+"""`compare()` and `histories()`: read runs back from trackers and compare their schedules.
 
 branches.py    links runs that branched off others to their parents
 reading.py     reads an experiment's runs from one or several trackers
+selection.py   the runs that started last, or since a moment
+default_metric.py  the metric of a report for which the user names none
+rates.py       leaves out runs whose learning rates were not recorded
 comparison.py  what `compare()` returns: numbers that can be shown and saved
 looks.py       remembers how often a comparison was looked at while seeds were added
 dataframes.py  its figures and steps as pandas data frames
@@ -10,22 +13,23 @@ publishing.py  stores its report where the runs are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from lrtrack import settings, stats
-from lrtrack.comparing import looks
+from lrtrack.comparing import default_metric, looks
 from lrtrack.comparing.comparison import Comparison
 from lrtrack.comparing.publishing import publish, publishers
-from lrtrack.comparing.reading import Filters, fetch
+from lrtrack.comparing.rates import with_rates
+from lrtrack.comparing.reading import Filters, fetch, fetch_each, histories
+from lrtrack.comparing.selection import Since, count_of, latest, moment_of
 from lrtrack.errors import UsageError
 from lrtrack.filters import filters_of, select
 from lrtrack.records import TRAIN, History
 from lrtrack.trackers.base import Progress, Tracker
 
-__all__ = ["Comparison", "compare", "fetch", "publish", "publishers"]
+__all__ = ["Comparison", "compare", "fetch", "fetch_each", "histories", "publish", "publishers"]
 
 
 def compare(
@@ -34,12 +38,14 @@ def compare(
     histories: Sequence[History] | None = None,
     tracker: str | Tracker | Sequence[str | Tracker] | None = None,
     tracking_uri: str | None = None,
-    metric: str = "loss",
+    metric: str | None = None,
     mode: stats.Mode | None = None,
     target: stats.Target | None = None,
     group_by: str | Sequence[str] = "schedule",
     filters: Filters = (),
     filter_raw: str | Sequence[str] = (),
+    last: int | None = None,
+    since: Since | None = None,
     baseline: str | None = None,
     margin: float | None = None,
     include_unfinished: bool = False,
@@ -49,6 +55,9 @@ def compare(
     directory: str | Path | None = None,
     cache: bool = True,
     progress: Progress | None = None,
+    runs: str | None = None,
+    lr_metric: str | None = None,
+    seed_field: str | None = None,
 ) -> Comparison:
     """Compare the schedules of an experiment's trainings, best first, without range tests.
 
@@ -60,7 +69,9 @@ def compare(
         tracker: a name, names joined by commas, a tracker object, or a list of these; None: the
             one in `LRTRACK_TRACKER` or `pyproject.toml`, else MLflow.
         tracking_uri: the tracker's address; with several trackers, MLflow's. None: its default.
-        metric: the metric to compare, by its mean over the last 5 % of a run's records.
+        metric: the metric to compare, by its mean over the last 5 % of a run's records. None:
+            `loss` if any run has it, else the loss that most runs have, such as `eval/loss`; a line
+            on stderr says which, and which others there are.
         mode: whether small (`"min"`) or large (`"max"`) values are better; None: decided by the
             metric's name (large for accuracies, scores and the like).
         target: a value of the metric, or one for each task, such as `{"mnist": 0.3}`; the result
@@ -71,6 +82,9 @@ def compare(
             `["config.data = cifar10", "state = FINISHED"]`; see `lrtrack.filters.Filter`.
         filter_raw: conditions in the tracker's own language: MLflow's search expressions, or JSON
             for W&B.
+        last: only so many runs of each experiment, those that started last.
+        since: only runs that started since then: a span such as `"12h"`, `"7d"` or `"2w"` before
+            now, or a date such as `"2026-11-01"`.
         baseline: name, id or label of the schedule to test against instead of the best one.
         margin: the difference up to which schedules count as equivalent.
         include_unfinished: whether runs that failed or are still going count as the others.
@@ -84,40 +98,62 @@ def compare(
         directory: the journal directory; None: as in `track()`.
         cache: whether copies of finished runs on this machine may be used.
         progress: called with (done, total) while runs are fetched.
+        runs: `lrtrack` for runs that lrtrack recorded, `all` for those that others logged too,
+            whose schedules their learning rates show; None: `lrtrack` if there is one such run,
+            else `all`.
+        lr_metric: the metric of others' runs that is the learning rate; None: `lr`,
+            `learning_rate`, or another usual name.
+        seed_field: the setting of others' runs that is the seed; None: `seed` or another usual
+            name.
 
     Raises:
-        NothingFound: there is no such experiment, it has no runs, or none has the metric.
+        NothingFound: there is no such experiment, it has no runs, none since `since`, none has the
+            metric, or all are to be grouped by a schedule that no learning rate shows.
         TrackerUnavailable: a tracker cannot be reached.
-        UsageError: a tracker, field, mode, baseline or task does not exist, a filter is invalid, or
-            both histories and a tracker are given.
+        UsageError: a tracker, field, mode, baseline or task does not exist, a filter, `last` or
+            `since` is invalid, or both histories and a tracker are given.
     """
     names = [experiment] if isinstance(experiment, str) or experiment is None else [*experiment]
     fetched = histories is None
     if histories is None:
         names = [name or settings.read().experiment for name in dict.fromkeys(names or [None])]
-        read = partial(
-            fetch,
+        histories = fetch_each(
+            names,
             tracker=tracker,
             tracking_uri=tracking_uri,
             filters=filters,
             filter_raw=filter_raw,
-            metric=metric,
+            metric=metric or default_metric.LOSS,
+            last=last,
+            since=since,
+            kind=TRAIN,
             directory=directory,
             cache=cache,
             progress=progress,
+            runs=runs,
+            lr_metric=lr_metric,
+            seed_field=seed_field,
         )
-        histories = read(names[0]) if len(names) == 1 else _of_each(names, read)
         task = task or ("experiment" if len(names) > 1 else None)
     elif tracker is not None or tracking_uri is not None or filter_raw:
         raise UsageError(
             "Histories are compared as they are: give either histories, or a tracker to read from."
         )
     else:
-        histories = list(select(histories, filters_of(filters), History.fields))
+        histories = select(histories, filters_of(filters), History.fields)
+    where = ", ".join(filter(None, names)) or None
+    trainings = [history for history in histories if history.run.kind == TRAIN]
+    if not fetched:
+        trainings = latest(trainings, count_of(last), moment_of(since))
+    trainings, left_out = with_rates(trainings, group_by, where)
+    if metric is None:
+        choice = default_metric.choose(trainings)
+        metric = choice.metric
+        default_metric.announce(choice)
     comparison = stats.build_comparison(
         Comparison,
-        [history for history in histories if history.run.kind == TRAIN],
-        experiment=", ".join(filter(None, names)) or None,
+        trainings,
+        experiment=where,
         metric=metric,
         mode=mode,
         target=target,
@@ -129,16 +165,6 @@ def compare(
         sequential=sequential,
         task=task,
     )
-    notice = looks.notice_of(comparison, group_by) if fetched else None
-    return replace(comparison, warnings=(*comparison.warnings, notice)) if notice else comparison
-
-
-def _of_each(
-    experiments: Sequence[str | None], read: Callable[[str | None], list[History]]
-) -> list[History]:
-    """The runs of several experiments, each with its experiment's name."""
-    return [
-        replace(history, run=replace(history.run, experiment=name))
-        for name in experiments
-        for history in read(name)
-    ]
+    looked = looks.notice_of(comparison, group_by) if fetched else None
+    more = [notice for notice in (left_out, looked) if notice is not None]
+    return replace(comparison, warnings=(*comparison.warnings, *more)) if more else comparison

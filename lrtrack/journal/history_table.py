@@ -12,15 +12,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lrtrack.journal import parquet_guard
+from lrtrack.records.alignment import MAX_STEP, MAX_TIME
 
 #: Where a tracker keeps the file, below a run's artifacts.
 FOLDER = "lrtrack"
 NAME = "history.parquet"
-
-#: The largest step that a float64 holds exactly.
-MAX_STEP = 2**53
-#: Seconds since the epoch beyond which a value is no time (year 5138).
-MAX_TIME = 1e11
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

@@ -1,13 +1,16 @@
 """The data that travels between the parts of lrtrack, without any behaviour of its own.
 
-run.py      `Run` (what a `with` block is), `Target` (where it goes), `State`, `StepRecord`
-rewind.py   `Rewind`: a return to an earlier step, which abandons the records after it
-history.py  `History`: a run with its steps, read back from a tracker
-series.py   histories made from numbers at hand
-parsing.py  rebuilding these from journals and trackers, whose content is not trusted
+run.py        `Run` (what a `with` block is), `Target` (where it goes), `State`, `StepRecord`
+rewind.py     `Rewind`: a return to an earlier step, which abandons the records after it
+history.py    `History`: a run with its steps, read back from a tracker
+series.py     histories made from numbers at hand
+logged.py     runs that their programs logged without lrtrack, as histories
+roles.py      which of their metrics is the learning rate, and which setting the seed
+alignment.py  metrics that were logged at different steps, as columns
+parsing.py    rebuilding these from journals and trackers, whose content is not trusted
 """
 
-from lrtrack.records.history import History, one_by_one
+from lrtrack.records.history import Guesses, History, one_by_one
 from lrtrack.records.parsing import DIAGNOSIS, diagnoses_from, suggestions_from
 from lrtrack.records.rewind import (
     Rewind,
@@ -34,6 +37,7 @@ __all__ = [
     "FIND",
     "METHOD",
     "TRAIN",
+    "Guesses",
     "History",
     "Rewind",
     "Run",

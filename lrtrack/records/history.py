@@ -7,14 +7,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lrtrack._optional import load
 from lrtrack.fields import JSON
 from lrtrack.records.run import Run, State
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
     from lrtrack.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """What was taken as what in a run that lrtrack did not record.
+
+    Attributes:
+        rate: the metric that was taken as the learning rate; None without one.
+        seed: the field that was taken as the seed; None without one.
+    """
+
+    rate: str | None = None
+    seed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,8 @@ class History:
         mapped: the memory-mapped file that the arrays are views of; None where they are not.
         parent: the run that this one branched off, where it was read too; its steps before
             `run.branched_at` are shared.
+        guesses: what was taken as the learning rate and the seed of a run that lrtrack did not
+            record; None for a run that it did.
     """
 
     run: Run
@@ -50,6 +67,7 @@ class History:
     remote_id: str | None = None
     mapped: mmap.mmap | None = field(default=None, repr=False, compare=False)
     parent: History | None = field(default=None, repr=False, compare=False)
+    guesses: Guesses | None = None
 
     @classmethod
     def from_series(
@@ -120,6 +138,16 @@ class History:
             if name in self.metrics:
                 return name
         return None
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per step: `step`, `time` (seconds since the epoch), `seconds` (since the run's
+        first record), then one column per metric under its own name; NaN where a step has no value.
+        """
+        first = self.times[0] if self.times.size else 0.0
+        own = {"step": self.steps, "time": self.times, "seconds": self.times - first}
+        metrics = {name: values for name, values in self.metrics.items() if name not in own}
+        frame: pd.DataFrame = load("pandas").DataFrame({**own, **metrics})
+        return frame
 
     def release_memory(self) -> None:
         """Free the memory of arrays that a file backs; they stay usable, and are read again."""

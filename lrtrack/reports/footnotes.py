@@ -102,10 +102,12 @@ def interval(comparison: ComparisonResult) -> list[str]:
 def optimistic(comparison: ComparisonResult) -> list[str]:
     """The note on the mean of a schedule that was chosen among many."""
     alike = sum(item.could_be_best for item in comparison.schedules)
-    if not comparison.schedules or not comparison.schedules[0].optimistic or alike < 2:
+    best = min(comparison.schedules, key=lambda item: item.rank, default=None)
+    if best is None or not best.optimistic or alike < 2:
         return []
+    which = "first schedule" if best is comparison.schedules[0] else "schedule of rank 1"
     return [
-        f"The first schedule is the best of {alike} that may be equally good: its mean is partly "
+        f"The {which} is the best of {alike} that may be equally good: its mean is partly "
         "luck, and new runs will probably end worse."
     ]
 

@@ -30,12 +30,13 @@ def headline(comparison: ComparisonResult, names: Sequence[str], decimals: int |
     """State which schedule is best, which may be as good, and which are worse by how much.
 
     Args:
-        names: the short names of the schedules, best first.
+        names: the short names of the schedules, in their order.
         decimals: decimals of the metric's values; None: four significant digits each.
     """
     named = [
         (shortened(name), item) for name, item in zip(names, comparison.schedules, strict=True)
     ]
+    named.sort(key=lambda pair: pair[1].rank)  # the rows may have another order
     (first, best), metric = named[0], metric_of(comparison)
     if best.final.mean is None:
         return _nothing(comparison, metric)

@@ -17,7 +17,7 @@ from lrtrack.stats import mode_of, summarise
 from lrtrack.stats.diagnose import diagnoses_of
 
 #: Attributes of few runs.
-RARE = ("prefix", "rewound", "parent", "branched_at")
+RARE = ("prefix", "rewound", "parent", "branched_at", "lr_metric", "seed_field")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class RunRow:
         rewound: the steps that returns to earlier ones have abandoned, such as `200-249`.
         parent: the id of the run that this one branched off, in its tracker.
         branched_at: the first step of its own.
+        lr_metric: the metric that was taken as the learning rate, if lrtrack did not record it.
+        seed_field: the setting that was taken as the seed, if lrtrack did not record it.
+        logged: whether the run was logged without lrtrack.
     """
 
     name: str
@@ -60,11 +63,19 @@ class RunRow:
     rewound: str = ""
     parent: str | None = None
     branched_at: int | None = None
+    lr_metric: str | None = None
+    seed_field: str | None = None
+    logged: bool = False
 
     def to_dict(self) -> dict[str, JSON]:
         """A strict-JSON mapping, with what few runs have only where this one has it."""
         data = dict(plain(asdict(self)))
-        return {k: v for k, v in data.items() if k not in RARE or v not in ("", None)}
+        if not data.pop("logged"):
+            return {k: v for k, v in data.items() if k not in RARE or v not in ("", None)}
+        guesses = ("lr_metric", "seed_field")  # shown where nothing was found, too
+        return {
+            k: v for k, v in data.items() if k not in RARE or k in guesses or v not in ("", None)
+        }
 
 
 def rows_of(histories: Sequence[History], metric: str) -> list[RunRow]:
@@ -89,6 +100,7 @@ def runs_report(histories: Sequence[History], experiment: str | None, metric: st
         short,
         diagnosed=any(row.diagnoses for row in rows),
         prefixed=any(row.prefix for row in rows),
+        logged=any(row.logged for row in rows),
     )
     return Report(
         title=clean(" · ".join(filter(None, [experiment, count(len(rows), "run")]))),
@@ -139,6 +151,9 @@ def _row(history: History, metric: str) -> RunRow:
         rewound=abandoned(run.rewinds),
         parent=run.parent,
         branched_at=run.branched_at,
+        lr_metric=None if history.guesses is None else history.guesses.rate,
+        seed_field=None if history.guesses is None else history.guesses.seed,
+        logged=history.guesses is not None,
     )
 
 
@@ -153,7 +168,7 @@ def _tested(row: RunRow) -> Cell:
 
 
 def _columns(
-    metric: str, short: Mapping[str, str], *, diagnosed: bool, prefixed: bool
+    metric: str, short: Mapping[str, str], *, diagnosed: bool, prefixed: bool, logged: bool
 ) -> tuple[Column, ...]:
     """The columns of the list; `short` maps a schedule's label to its short form."""
 
@@ -171,6 +186,7 @@ def _columns(
           if prefixed else []),
         Column("schedule", schedule, number=False),
         Column("seed", lambda row: Cell(NONE if row.seed is None else str(row.seed)), weight=3),
+        *([Column("rate, seed", _taken, number=False)] if logged else []),
         Column("device", lambda row: Cell(clean(row.device)), number=False, weight=4, whole=True),
         Column("state", _state, number=False, whole=True),
         Column("steps", lambda row: Cell(str(row.steps)), weight=2),
@@ -180,6 +196,13 @@ def _columns(
         Column("tracker", lambda row: faint(row.tracker), number=False, weight=5, whole=True),
         Column("id", lambda row: faint(row.tracker_id), number=False, weight=6, whole=True),
     )  # fmt: skip
+
+
+def _taken(row: RunRow) -> Cell:
+    """The metric and the setting that were taken as the learning rate and the seed."""
+    if not row.logged:
+        return Cell(NONE, tone=Tone.FAINT)
+    return Cell(clean(f"{row.lr_metric or NONE}, {row.seed_field or NONE}"), tone=Tone.FAINT)
 
 
 def _state(row: RunRow) -> Cell:

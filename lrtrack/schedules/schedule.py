@@ -11,6 +11,8 @@ from functools import cached_property
 from lrtrack.fields import DEEPEST, JSON, flatten, plain, shallow, text_of
 
 CONSTANT = "constant"
+#: The name of the schedule of a run whose learning rates were not recorded.
+UNKNOWN = "unknown"
 #: Where a schedule comes from: an object that moved the rate, or the rates themselves.
 DECLARED, INFERRED = "declared", "inferred"
 #: The key of the source in a schedule's mapping; missing for declared schedules.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from lrtrack.fields import text_of
 from lrtrack.records import History
+from lrtrack.records.roles import SEEDS
 from lrtrack.stats.figures import Notice
 from lrtrack.stats.groups import Group
 
@@ -19,9 +20,16 @@ _DECISIVE = re.compile(
 )
 
 
+#: Config keys that say where a run is kept and what it is called: they differ between all runs.
+_WHEREABOUTS = re.compile(
+    "(output|log|logging|save|run|checkpoint|ckpt|default_root|root|work)_?dir|dirpath"
+    "|(run|experiment|exp|job)_?(name|id)"
+)
+
+
 def devices_of(histories: Iterable[History]) -> set[str]:
-    """Return the names of all devices that the runs used."""
-    return {item.run.device_name or item.run.device_type for item in histories}
+    """Return the names of all devices that the runs used, as far as they are known."""
+    return {item.run.device_name or item.run.device_type for item in histories} - {""}
 
 
 def mixed(groups: Sequence[Group]) -> Iterator[Notice]:
@@ -70,11 +78,11 @@ def unlike(groups: Sequence[Group]) -> Iterator[Notice]:
 
 
 def settings_of(history: History) -> dict[str, str]:
-    """Return a run's settings except its seed and schedule, with nested names."""
+    """Return a run's settings except its seeds, its schedule and where it is kept."""
     return {
         name: text_of(value)
         for name, value in history.fields().items()
-        if name.startswith(("optimizer.", "config.")) and name != "config.seed"
+        if name.startswith(("optimizer.", "config.")) and not _is_identity(name)
     }
 
 
@@ -93,6 +101,13 @@ def _values(groups: Sequence[Group]) -> dict[str, list[set[str]]]:
     fields = [[settings_of(history) for history in group.histories] for group in groups]
     names = dict.fromkeys(name for group in fields for run in group for name in run)
     return {name: [{run.get(name, "none") for run in group} for group in fields] for name in names}
+
+
+def _is_identity(name: str) -> bool:
+    """Whether a setting is a seed, or says where a run is kept and what it is called."""
+    key = re.split(r"[./]", name)[-1].lower()
+    seed = name.startswith("config.") and key in SEEDS
+    return seed or _WHEREABOUTS.fullmatch(key) is not None
 
 
 def _decisive(name: str) -> bool:

@@ -12,7 +12,7 @@ memory.py       runs in this process's memory
 per_run.py      reading many runs, of which some cannot be read
 shared_runs.py  several blocks in one run
 cache.py        copies of finished runs on this machine
-mlflow, wandb   one package per vendor
+mlflow, wandb, tensorboard  one package per vendor
 """
 
 from __future__ import annotations
@@ -55,8 +55,11 @@ if TYPE_CHECKING:
         HintsAtOpenRuns,
         KeepsTemporaryFiles,
         KnowsPhases,
+        LocatesRuns,
+        OnlyReads,
         OpensChildRuns,
         OpensSeparateRuns,
+        Place,
         Publisher,
         RenewsTargets,
         RunGuard,
@@ -111,8 +114,11 @@ _MODULES = {
         "HintsAtOpenRuns",
         "KeepsTemporaryFiles",
         "KnowsPhases",
+        "LocatesRuns",
+        "OnlyReads",
         "OpensChildRuns",
         "OpensSeparateRuns",
+        "Place",
         "Publisher",
         "RenewsTargets",
         "RunGuard",
@@ -140,11 +146,14 @@ __all__ = [
     "KeepsTemporaryFiles",
     "KnowsPhases",
     "LeftOut",
+    "LocatesRuns",
     "NothingFound",
+    "OnlyReads",
     "OpensChildRuns",
     "OpensSeparateRuns",
     "PartRefused",
     "PartUnavailable",
+    "Place",
     "Progress",
     "Publication",
     "Publisher",

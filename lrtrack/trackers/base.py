@@ -10,12 +10,16 @@ from urllib.parse import urlsplit
 
 from lrtrack.filters import Filter
 from lrtrack.records import History, Run, State, StepRecord, Target
+from lrtrack.records.roles import Roles
 
 #: The experiment of a run for which neither the user nor the tracker's settings name one.
 DEFAULT_EXPERIMENT = "lrtrack"
 
 #: The name of the run that holds an experiment's published reports.
 REPORT = "lrtrack report"
+
+#: Which runs to read: those that lrtrack recorded, or all.
+LRTRACK, ALL = "lrtrack", "all"
 
 #: Called with (done, total) while histories are fetched.
 Progress = Callable[[int, int], None]
@@ -53,6 +57,9 @@ class Query:
         metric: the metric that will be read from the histories, in case the tracker keeps it
             outside of lrtrack's own records.
         cache: whether copies of finished runs on this machine may be used.
+        runs: `LRTRACK`: runs that lrtrack recorded; `ALL`: also those that others logged, with
+            the schedules that their learning rates show, see `lrtrack.records.logged`.
+        roles: which metric and which setting of others' runs are the learning rate and the seed.
     """
 
     experiment: str | None = None
@@ -62,6 +69,8 @@ class Query:
     directory: Path = field(default_factory=lambda: Path(".lrtrack"))
     metric: str | None = None
     cache: bool = True
+    runs: str = LRTRACK
+    roles: Roles = field(default_factory=Roles)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ A tracker has a hook by having its method or attribute; no base class is needed.
 | `GuardsOpenRuns` | watch the user's open run while lrtrack records into it |
 | `HintsAtOpenRuns` | point to an open run that was not joined |
 | `TakesSharedUri` | receive `tracking_uri` when several trackers are read |
+| `LocatesRuns` | say where `lrtrack compare` finds a run |
+| `OnlyReads` | refuse to be written to |
 | `AbandonsSteps` (sink) | leave out the steps that a return to an earlier step abandons |
 | `CompletesRuns` (sink) | store what is only known at a run's end |
 | `KeepsTemporaryFiles` (sink) | keep temporary files where lrtrack removes them |
@@ -196,6 +198,43 @@ class TakesSharedUri(Protocol):
     """
 
     takes_shared_uri: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where `lrtrack compare` finds a run.
+
+    Attributes:
+        experiment: as for `--experiment`.
+        uri: as for `--tracking-uri`; None: the tracker's own default.
+    """
+
+    experiment: str
+    uri: str | None = None
+
+
+@runtime_checkable
+class LocatesRuns(Protocol):
+    """A tracker that knows where its runs are found; others are read by `Target.experiment`."""
+
+    def place_of(self, target: Target) -> Place | None:
+        """Where the run of `target` is found; None where it cannot be read from this tracker.
+
+        Called in the training process at the end of a block, while a run that the user has open
+        may still be open. Must not use the network.
+        """
+        ...
+
+
+@runtime_checkable
+class OnlyReads(Protocol):
+    """A tracker that only reads what others wrote.
+
+    Attributes:
+        only_reads: why, and what to do instead, as the end of an error message.
+    """
+
+    only_reads: str
 
 
 @runtime_checkable

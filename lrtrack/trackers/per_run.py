@@ -23,8 +23,9 @@ from lrtrack.errors import (
     clean,
     warn,
 )
-from lrtrack.journal.history_table import MAX_STEP, MAX_TIME
 from lrtrack.records import History, State
+from lrtrack.records.alignment import MAX_STEP, MAX_TIME
+from lrtrack.records.logged import OddRun as OddRun
 from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress
 
@@ -38,10 +39,6 @@ LONGEST = 200
 
 #: Errors that every run would meet: they end the reading.
 _FATAL = (TrackerUnavailable, AccessRefused, UsageError)
-
-
-class OddRun(ValueError):
-    """A run is malformed; the message says in what way."""
 
 
 @dataclass

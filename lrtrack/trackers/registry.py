@@ -31,7 +31,9 @@ def get(name: str) -> Tracker:
     Raises:
         UsageError: there is no such tracker, or its package cannot be loaded.
     """
-    for entry in entry_points(group=GROUP, name=name):
+    entries = entry_points(group=GROUP, name=name)
+    # A package that somebody has installed for a name comes before lrtrack's own tracker.
+    for entry in sorted(entries, key=lambda entry: entry.value.startswith("lrtrack.")):
         try:
             tracker = entry.load()()
         except Exception as error:  # a third-party package may raise anything

@@ -18,6 +18,7 @@ schedule_events.py   that schedule in the journal
 returns.py           returns to earlier steps
 captures.py          the capture of a block
 open_run_guards.py   notices that the user ends a run that this one was joined to
+report_hint.py       names the command for a report at the end
 exit_guard.py        notices that a block was left even if its exit was interrupted
 """
 

@@ -18,6 +18,7 @@ from lrtrack.settings import read
 from lrtrack.shipping.credentials import Snapshot
 from lrtrack.trackers import registry
 from lrtrack.tracking import options as checks
+from lrtrack.tracking import report_hint
 from lrtrack.tracking.exit_guard import Exit, on_left
 from lrtrack.tracking.options import Options
 from lrtrack.tracking.recording import Recording
@@ -173,6 +174,9 @@ class Block:
             if self.recording is not None:
                 self.recording.capture.detach(failed=kind is not None)
                 self.recording.close(state, timeout)
+                if self.recording.has_steps():
+                    trackers = {tracker.name: tracker for tracker in self._trackers}
+                    report_hint.show(self.recording.run, state, trackers, self._settings)
         finally:
             self.release(failed=kind is not None)
 

@@ -25,6 +25,7 @@ from lrtrack.schedules import Schedule
 from lrtrack.settings import Settings, working_directory
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import DEFAULT_EXPERIMENT, Tracker
+from lrtrack.trackers.hooks import OnlyReads
 from lrtrack.tracking import arguments
 from lrtrack.tracking.arguments import as_mapping as as_mapping
 from lrtrack.tracking.placement import announce, place
@@ -148,12 +149,19 @@ def trackers(options: Options, settings: Settings) -> list[Tracker]:
     """The trackers to write to: argument, else active runs, else settings, else MLflow.
 
     Raises:
-        UsageError: a name is unknown.
+        UsageError: a name is unknown, or a tracker only reads.
     """
     if options.tracker is not None:
-        return registry.resolve(options.tracker)
+        return _writable(registry.resolve(options.tracker))
     active = [tracker for tracker in map(registry.get, registry.names()) if tracker.active()]
-    return active or registry.resolve(settings.tracker)
+    return active or _writable(registry.resolve(settings.tracker))
+
+
+def _writable(chosen: list[Tracker]) -> list[Tracker]:
+    for tracker in chosen:
+        if isinstance(tracker, OnlyReads):
+            raise UsageError(f"The tracker {tracker.name!r} only reads runs{tracker.only_reads}")
+    return chosen
 
 
 def identity(options: Options, settings: Settings, active_trackers: list[Tracker]) -> Run:

@@ -235,6 +235,10 @@ class Recording:
         """
         self.capture.counts.weight = weight
 
+    def has_steps(self) -> bool:
+        """Whether this process has recorded at least one step of the run."""
+        return self._journal is not None and self.is_owner() and self.capture.step >= 0
+
     def is_owner(self) -> bool:
         """Whether this process writes the run: a forked child has the hooks, not the journal."""
         return self._fork_count == _fork_count

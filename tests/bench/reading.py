@@ -31,6 +31,10 @@ def measure(rounds: int, steps: int) -> list[Row]:
         database = f"sqlite:///{folder / 'mlflow.db'}"
         synthetic_runs.lay_mlflow(database, database, RUNS, steps)
         rows += _rows("SQLite", 5.0, rounds, steps, _Reader(folder, uri=database))
+    with processes.place() as folder:
+        database = f"sqlite:///{folder / 'mlflow.db'}"
+        synthetic_runs.lay_logged(database, RUNS, steps)
+        rows.append(_logged_row(rounds, steps, _Reader(folder, uri=database)))
     with processes.place() as folder, processes.postgres() as database:
         if database is None:
             note = "PostgreSQL is not installed here"
@@ -92,6 +96,19 @@ def _rows(name: str, reach: float, rounds: int, steps: int, reader: _Reader) -> 
         yield Row(f"{what}: `get_metric_history` / cold", f"{single / cold:.0f}×", "≥ 20×",
                   single / cold >= 20,
                   f"{single:.0f} s, from {SAMPLE} of the runs; without its imports")  # fmt: skip
+
+
+def _logged_row(rounds: int, steps: int, reader: _Reader) -> Row:
+    cold = statistics.median(reader.command("--no-cache").seconds for _ in range(rounds))
+    again = reader.program("single", SAMPLE) * RUNS / SAMPLE
+    return Row(
+        f"`lrtrack compare`, {RUNS} runs × {steps} steps × 3 metrics that others logged, SQLite: "
+        "`get_metric_history` / cold",
+        f"{again / cold:.0f}×",
+        "≥ 4×",
+        again / cold >= 4,
+        f"{cold:.1f} s with all imports and {again:.0f} s, from {SAMPLE} of the runs",
+    )
 
 
 def measure_many(_: int, steps: int) -> list[Row]:

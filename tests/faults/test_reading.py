@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 
+import mlflow
+import numpy as np
 import pytest
+from mlflow.entities import Metric
+
+from lrtrack.trackers.mlflow import points
+from lrtrack.trackers.mlflow.errors import with_retries
 
 from .training import train
 
@@ -69,3 +76,34 @@ def test_no_half_report(report, proxy, path, what, said):
     assert last.startswith("Error: MLflow at ")
     assert said in last
     assert "Traceback" not in process.stderr
+
+
+def test_points_of_a_server(served, proxy):
+    """A server's answers are read as they are, in pages, and by MLflow's client if one is lost."""
+    direct = mlflow.MlflowClient(tracking_uri=served.uri)
+    run_id = direct.create_run("0").info.run_id
+    losses = [1.0, math.nan, math.inf, -math.inf, 1 / 3]
+    metrics = [Metric("a/b c", value, 1000 + step, step) for step, value in enumerate(losses)]
+    direct.log_batch(run_id, metrics)
+    found = []
+    for lost in (0, 1):
+        proxy.hurt("metrics/get-history", times=lost, status=500)
+        with points.opened(mlflow.MlflowClient(tracking_uri=proxy.uri)) as reading:
+            every = with_retries(proxy.uri, lambda: reading(run_id, ["a/b c"]))
+        found.append(every["a/b c"])
+        proxy.heal()
+
+    for series in found:
+        assert series.steps.tolist() == [0, 1, 2, 3, 4]
+        assert series.times.tolist() == [1.0, 1.001, 1.002, 1.003, 1.004]
+        assert np.array_equal(series.values, losses, equal_nan=True)
+
+
+def test_pages_of_points(served, monkeypatch):
+    """All pages of a metric's points are read."""
+    monkeypatch.setattr(points, "_PAGE", 2)
+    client = mlflow.MlflowClient(tracking_uri=served.uri)
+    run_id = client.create_run("0").info.run_id
+    client.log_batch(run_id, [Metric("loss", step / 2, 1000, step) for step in range(5)])
+
+    assert points._Server(client).read(run_id, ["loss"])["loss"].steps.tolist() == [0, 1, 2, 3, 4]

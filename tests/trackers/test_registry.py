@@ -17,8 +17,8 @@ from lrtrack.trackers.memory import MemoryTracker
 #: The optional protocols of trackers.
 HOOKS = (
     optional.GuardsOpenRuns, optional.HasAccess, optional.HintsAtOpenRuns, optional.KnowsPhases,
-    optional.OpensChildRuns, optional.OpensSeparateRuns, optional.Publisher,
-    optional.RenewsTargets, optional.TakesSharedUri,
+    optional.LocatesRuns, optional.OnlyReads, optional.OpensChildRuns, optional.OpensSeparateRuns,
+    optional.Publisher, optional.RenewsTargets, optional.TakesSharedUri,
 )  # fmt: skip
 
 
@@ -30,8 +30,12 @@ def plugin(clean_place: Path, monkeypatch: pytest.MonkeyPatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: someone\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[lrtrack.trackers]\nbroken = someone_missing:Tracker\nodd = someone_odd:Odd\n"
+        "tensorboard = someone_odd:Writer\n"
     )
-    (clean_place / "someone_odd.py").write_text("class Odd:\n    name = 'odd'\n")
+    (clean_place / "someone_odd.py").write_text(
+        "from lrtrack.trackers.memory import MemoryTracker as Writer\n"
+        "class Odd:\n    name = 'odd'\n"
+    )
     monkeypatch.syspath_prepend(str(clean_place))
     registry.get.cache_clear()
     yield
@@ -41,7 +45,7 @@ def plugin(clean_place: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_built_in_trackers_are_registered():
     """The trackers that lrtrack ships are found by their entry points."""
-    assert {"local", "mlflow"} <= set(registry.names())
+    assert {"local", "mlflow", "tensorboard", "wandb"} <= set(registry.names())
 
 
 @pytest.mark.parametrize("spec", ["local,mlflow", " local , mlflow ", ["local", "mlflow"]])
@@ -111,6 +115,12 @@ def test_a_broken_plugin_is_named(name: str, message: str):
     assert name in registry.names()
 
 
+@pytest.mark.usefixtures("plugin")
+def test_an_installed_tracker_replaces_one_of_lrtrack():
+    """A package that registers a name of lrtrack's own comes first, in whatever order they are."""
+    assert isinstance(registry.get("tensorboard"), MemoryTracker)
+
+
 def test_the_default_tracker_comes_from_the_settings(monkeypatch: pytest.MonkeyPatch):
     """Without a tracker, the settings decide, and MLflow is the last resort."""
     monkeypatch.setenv("LRTRACK_TRACKER", "local")
@@ -133,12 +143,13 @@ def test_optional_hooks_are_found_by_their_methods():
     """A tracker has a hook by having its method; the built-in trackers have the ones listed."""
     hooks = {
         name: {hook.__name__ for hook in HOOKS if isinstance(registry.get(name), hook)}
-        for name in ("local", "mlflow", "wandb")
+        for name in ("local", "mlflow", "tensorboard", "wandb")
     }
-    writing = {"HasAccess", "OpensChildRuns", "OpensSeparateRuns", "Publisher"}
+    writing = {"HasAccess", "LocatesRuns", "OpensChildRuns", "OpensSeparateRuns", "Publisher"}
 
     assert hooks == {
         "local": set(),
         "mlflow": writing | {"TakesSharedUri"},
+        "tensorboard": {"OnlyReads"},
         "wandb": writing | {"GuardsOpenRuns", "HintsAtOpenRuns", "KnowsPhases", "RenewsTargets"},
     }

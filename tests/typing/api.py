@@ -35,6 +35,7 @@ def train() -> str:
 
 def look() -> Path:
     """Compare runs and use the report."""
+    assert_type(lrtrack.histories("x", runs="all", lr_metric="eta"), list[History])
     report = lrtrack.compare("x", metric="loss", mode="min", filters=["seed=0"])
     assert_type(report, lrtrack.Comparison)
     assert_type(report.headline, str)

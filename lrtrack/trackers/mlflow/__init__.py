@@ -16,6 +16,8 @@ reading.py          reading an experiment
 description.py      the description of a run, read back from its tags and params
 search.py           filters in MLflow's search language
 step_points.py      reading the steps of one run
+logged_runs.py      runs that lrtrack did not record
+points.py           their points, read in bulk
 publishing.py       storing a report beside the runs
 """
 
@@ -26,6 +28,7 @@ from collections.abc import Iterator
 from lrtrack.records import History, Run, Target
 from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
+from lrtrack.trackers.hooks import Place
 from lrtrack.trackers.mlflow import destination
 from lrtrack.trackers.mlflow.client_settings import ACCESS
 
@@ -77,6 +80,10 @@ class MlflowTracker:
         """A run nested in the open run of `target`; lrtrack opens and closes it."""
         return Target(self.name, target.uri, parent=target.run_id)
 
+    def place_of(self, target: Target) -> Place | None:
+        """The store and experiment of a run; of a run in the user's open one, the id of that."""
+        return destination.place_of(target)
+
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """The sink that writes `run`."""
         from lrtrack.trackers.mlflow.sink import MlflowSink
@@ -84,7 +91,7 @@ class MlflowTracker:
         return MlflowSink(run, target, remote_id)
 
     def histories(self, query: Query, progress: Progress | None = None) -> Iterator[History]:
-        """Read the runs that lrtrack wrote into an experiment, newest first."""
+        """Read the runs of an experiment, newest first."""
         from lrtrack.trackers.mlflow.reading import read
 
         return read(query, progress)

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lrtrack.records import TRAIN, Run, outcome_from, suggestions_from
+from lrtrack.records import TRAIN, Run, State, outcome_from, suggestions_from
 from lrtrack.trackers import per_run
 from lrtrack.trackers.mlflow import metadata
 from lrtrack.trackers.mlflow.shared_run import Content, contents_of
+
+_STATES = {
+    "FINISHED": State.FINISHED,
+    "RUNNING": State.RUNNING,
+    "SCHEDULED": State.RUNNING,
+}
+
+
+def state_of(status: str) -> State:
+    """The state that a status of MLflow's stands for."""
+    return _STATES.get(status, State.FAILED)
 
 
 def runs_from(mlflow_run: Any, experiment: str | None) -> list[Run]:
@@ -32,7 +43,7 @@ def _run(mlflow_run: Any, experiment: str | None, content: Content, alone: bool)
         group=tags.get("lrtrack.group"),
         seed=integer_from(content.seed),
         config=content.config,
-        tags={k: v for k, v in tags.items() if not k.startswith(("lrtrack.", "mlflow."))},
+        tags=user_tags(tags),
         prefix=content.prefix,
         rewinds=content.rewinds,
         parent=content.parent,
@@ -53,6 +64,11 @@ def _run(mlflow_run: Any, experiment: str | None, content: Content, alone: bool)
         diagnoses=diagnoses,
         outcome=outcome_from(content.outcome),
     )
+
+
+def user_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that neither lrtrack nor MLflow set."""
+    return {k: v for k, v in tags.items() if not k.startswith(("lrtrack.", "mlflow."))}
 
 
 def integer_from(text: str | None) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lrtrack.records import Target
 from lrtrack.settings import redact
+from lrtrack.trackers.hooks import Place
 
 NAME = "mlflow"
 
@@ -56,6 +57,15 @@ def separate_target(experiment: str | None, default: str) -> Target:
     if run is not None and experiment is None:
         return Target(NAME, uri, experiment_id=run.info.experiment_id)
     return _new_target(uri, experiment, default)
+
+
+def place_of(target: Target) -> Place | None:
+    """The store and experiment of a run, as far as they are known without asking the store."""
+    experiment = target.experiment or target.experiment_id
+    run = active_run() if experiment is None else None
+    if run is not None and run.info.run_id in (target.run_id, target.parent):
+        experiment = run.info.experiment_id
+    return None if experiment is None else Place(experiment, target.uri)
 
 
 def _new_target(uri: str | None, experiment: str | None, default: str) -> Target:

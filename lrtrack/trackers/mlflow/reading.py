@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from lrtrack.errors import NothingFound, UsageError, unknown, warn
 from lrtrack.fields import JSON
-from lrtrack.filters import select
+from lrtrack.filters import is_late, select
 from lrtrack.journal import history_table
-from lrtrack.records import History, Run, State
+from lrtrack.records import History, Run
 from lrtrack.settings import redact
 from lrtrack.trackers import cache, per_run, shared_runs
-from lrtrack.trackers.base import Progress, Query
-from lrtrack.trackers.mlflow import destination, metadata, search
-from lrtrack.trackers.mlflow.description import integer_from, runs_from
+from lrtrack.trackers.base import ALL, Progress, Query
+from lrtrack.trackers.mlflow import destination, logged_runs, metadata, points, search
+from lrtrack.trackers.mlflow.description import integer_from, runs_from, state_of
 from lrtrack.trackers.mlflow.errors import translate_errors, with_retries
 from lrtrack.trackers.mlflow.step_points import (
     FILE,
@@ -35,18 +35,13 @@ if TYPE_CHECKING:
 #: Concurrent requests; more would make a small server slower, not faster.
 WORKERS = 8
 _PAGE = 500
-_STATES = {
-    "FINISHED": State.FINISHED,
-    "RUNNING": State.RUNNING,
-    "SCHEDULED": State.RUNNING,
-}
 
 
 def read(query: Query, progress: Progress | None) -> Iterator[History]:
-    """Read the runs that lrtrack wrote into an experiment, newest first.
+    """Read the runs that lrtrack wrote into an experiment, or all, newest first.
 
     Steps come from the columnar file if it is complete, else from the metric API, as do metrics
-    that only the user logged.
+    that only the user logged. Those of runs that lrtrack did not record are read in bulk.
     """
     uri = query.uri or destination.default_target().uri
     mlflow = open_existing(uri)
@@ -54,12 +49,22 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     runs = with_retries(uri, lambda: _runs(mlflow, query, experiment))
     left_out = per_run.LeftOut()
     source = _Source(mlflow, uri, experiment.name, query, left_out)
-    with quiet():
+    with quiet(), points.opened(mlflow) as logged_points:
+        others = logged_runs.Source(mlflow, uri, experiment.name, query, left_out, logged_points)
+
+        def histories_of(mlflow_run: Any) -> list[History]:
+            own = logged_runs.is_tracked(mlflow_run)
+            return source.histories(mlflow_run) if own else [others.history(mlflow_run)]
+
         try:
             for histories in per_run.read_each(
-                runs, source.histories, _label, left_out, workers=WORKERS, progress=progress
+                runs, histories_of, _label, left_out, workers=WORKERS, progress=progress
             ):
-                yield from select(histories, query.filters, History.fields)
+                # What the rates show is only known now, and whether any run has a field of it.
+                everything = query.runs == ALL
+                yield from (
+                    histories if everything else select(histories, query.filters, History.fields)
+                )
         finally:
             source.warn_about_broken_files()
     cache.prune()
@@ -79,7 +84,7 @@ def find_experiment(mlflow: MlflowClient, query: Query) -> Any:
         if number is not None:
             return mlflow.get_experiment(number)
     name = query.experiment or target.experiment or "lrtrack"
-    experiment = mlflow.get_experiment_by_name(name)
+    experiment = mlflow.get_experiment_by_name(name) or _experiment_with_id(mlflow, name)
     if experiment is None:
         names = [experiment.name for experiment in mlflow.search_experiments()]
         raise NothingFound(f"{unknown('experiment', name, names)} (MLflow: {_address(mlflow)})")
@@ -91,21 +96,44 @@ def find_experiment(mlflow: MlflowClient, query: Query) -> Any:
     return experiment
 
 
+def _experiment_with_id(mlflow: MlflowClient, text: str) -> Any:
+    """The experiment that has this id; None without one."""
+    if not text.isdecimal():
+        return None
+    try:
+        return mlflow.get_experiment(text)
+    except Exception as error:
+        if getattr(error, "error_code", "") in (
+            "RESOURCE_DOES_NOT_EXIST",
+            "INVALID_PARAMETER_VALUE",
+        ):
+            return None
+        raise
+
+
 def _runs(mlflow: MlflowClient, query: Query, experiment: Any) -> list[Any]:
     """The runs that the query's filters select."""
-    expressions = search.expressions(query.filters)
-    runs = _search(mlflow, experiment.experiment_id, expressions, query.raw_filters)
+    everything = query.runs == ALL
+    filters = [f for f in query.filters if not (everything and is_late(f))]
+    expressions = search.expressions(filters, everything=everything)
+    find = partial(_search, mlflow, experiment.experiment_id, raw=query.raw_filters)
+    runs = find(expressions)
     fields = partial(_fields, mlflow)
     # An empty result does not show whether no run has the field or no run has the value. `select`
     # finds out, if it sees all runs.
-    if expressions and not runs:
-        runs = _search(mlflow, experiment.experiment_id, (), query.raw_filters)
+    if filters and not runs:
+        runs = find(search.expressions((), everything=everything))
     blocks = [
         (mlflow_run, block)
         for mlflow_run in runs
-        for block in runs_from(mlflow_run, experiment.name)
+        if not logged_runs.is_report(mlflow_run)
+        for block in (
+            runs_from(mlflow_run, experiment.name)
+            if logged_runs.is_tracked(mlflow_run)
+            else [logged_runs.run_from(mlflow_run, experiment.name, query.roles)]
+        )
     ]
-    selected = select(blocks, query.filters, fields)
+    selected = select(blocks, filters, fields)
     return list({mlflow_run.info.run_id: mlflow_run for mlflow_run, _ in selected}.values())
 
 
@@ -113,7 +141,7 @@ def _fields(mlflow: MlflowClient, block: tuple[Any, Run]) -> dict[str, JSON]:
     info, run = block[0].info, block[1]
     return run.fields(
         run_id=info.run_id,
-        state=str(shared_runs.state_of(run, _STATES.get(info.status, State.FAILED))),
+        state=str(shared_runs.state_of(run, state_of(info.status))),
         tracker="mlflow",
         url=run_url(mlflow.tracking_uri, info.experiment_id, info.run_id),
     )
@@ -122,7 +150,7 @@ def _fields(mlflow: MlflowClient, block: tuple[Any, Run]) -> dict[str, JSON]:
 def _search(
     mlflow: MlflowClient, experiment_id: str, expressions: Sequence[str], raw: Sequence[str]
 ) -> list[Any]:
-    condition = " and ".join(["tags.`lrtrack.version` != ''", *expressions, *raw])
+    condition = " and ".join([*expressions, *raw])
     runs: list[Any] = []
     token = None
     while True:
@@ -179,7 +207,7 @@ class _Source:
             per_run.checked(
                 History(
                     block,
-                    shared_runs.state_of(block, _STATES.get(info.status, State.FAILED)),
+                    shared_runs.state_of(block, state_of(info.status)),
                     "mlflow",
                     **shared_runs.arrays_of_block(arrays, block.prefix, prefixes),
                     url=run_url(self.mlflow.tracking_uri, info.experiment_id, info.run_id),

@@ -14,13 +14,23 @@ _LITERAL = re.compile(r"[\w .:/@+,()\[\]-]{1,250}", re.ASCII)
 _TAGS = {"device.type": "lrtrack.device.type", "device.name": "lrtrack.device.name"}
 
 
-def expressions(filters: Iterable[Filter]) -> list[str]:
+def expressions(filters: Iterable[Filter], *, everything: bool = False) -> list[str]:
     """The conditions that MLflow can narrow a search by; it finds at least what they select.
 
     Seeds, config, schedules and optimizers are left to `lrtrack.filters.select`: their names depend
     on who opened the run and on how many blocks share it, and MLflow compares them as text.
+
+    Args:
+        filters: conditions that must all hold.
+        everything: whether runs count that lrtrack did not record, which lack its tags.
     """
-    return [text for condition in filters if (text := _expression(condition)) is not None]
+    narrowing = [
+        text
+        for condition in filters
+        if not (everything and condition.field in _TAGS)
+        if (text := _expression(condition)) is not None
+    ]
+    return narrowing if everything else ["tags.`lrtrack.version` != ''", *narrowing]
 
 
 def _expression(condition: Filter) -> str | None:

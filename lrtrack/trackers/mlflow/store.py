@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 #: Matches the beginning of a database's URI.
-_DATABASE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")
+DATABASE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")
 #: Seconds to wait for a connection while the user waits.
 _CONNECT_TIMEOUT = 5.0
 
@@ -73,7 +73,7 @@ def _client(uri: str | None, cwd: str, _environment: str | None) -> MlflowClient
     _quiet_loggers()
     with translate_errors(uri), working_directory(cwd):
         absolute = _absolute(uri or _default(mlflow))
-        if owns_process() and _DATABASE.match(absolute):
+        if owns_process() and DATABASE.match(absolute):
             # A database that is down would otherwise block all other runs for 90 seconds.
             databases: Any = load("mlflow.store.db.utils")
             databases.MAX_RETRY_COUNT = 1
@@ -183,7 +183,7 @@ def _is_missing(uri: str) -> bool:
 
 def _check_reachable(uri: str) -> None:
     """Fail immediately if the store does not answer; MLflow itself would retry for minutes."""
-    if _DATABASE.match(uri):
+    if DATABASE.match(uri):
         sqlalchemy = load("sqlalchemy")
         engine = sqlalchemy.create_engine(uri)
         try:

@@ -14,6 +14,8 @@ arrival.py          checks that the server has what was sent
 history_file.py     the columnar file of a run with several blocks
 api.py              requests to W&B's API
 reading.py          reading a project
+listing.py          the runs of a project that a query selects
+logged_runs.py      runs that lrtrack did not record
 description.py      the description of a run, read back from its config
 history_rows.py     history rows as columns
 sweeps.py           registering a sweep
@@ -29,6 +31,7 @@ from typing import Any
 
 from lrtrack.records import History, Run, Target
 from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
+from lrtrack.trackers.hooks import Place
 from lrtrack.trackers.shared_runs import Phase
 from lrtrack.trackers.wandb import destination
 from lrtrack.trackers.wandb.client_settings import ACCESS
@@ -115,6 +118,13 @@ class WandbTracker:
     def renew_target(self, target: Target) -> Target:
         """The target with the settings of this process, for an upload by another process."""
         return destination.renewed_target(target)
+
+    def place_of(self, target: Target) -> Place | None:
+        """The server and project of a run; None for one that is not online."""
+        mode = destination.mode(destination.recorded_environment(target))
+        if target.experiment is None or mode in ("offline", "disabled"):
+            return None
+        return Place(target.experiment, target.uri)
 
     def sink(self, run: Run, target: Target, remote_id: str | None) -> Sink | None:
         """The sink that writes `run`; None if W&B is switched off."""

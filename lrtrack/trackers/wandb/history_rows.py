@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lrtrack.journal.history_table import MAX_TIME
 from lrtrack.journal.reader import merge
 from lrtrack.records import Rewind
+from lrtrack.records.alignment import MAX_TIME
 from lrtrack.trackers.per_run import number_of, step_of
 from lrtrack.trackers.wandb import metadata
 
@@ -42,14 +42,14 @@ def fetch_steps(
     for row in wandb_run.scan_history(use_cache=False):
         if row.get(metadata.STEP) is None:
             continue  # logged by the user
-        step, when = step_of(row[metadata.STEP]), _time_of(row)
+        step, when = step_of(row[metadata.STEP]), time_of(row)
         if step is None or when is None:
             name = metadata.STEP if step is None else "_timestamp"
             odd.append(f"{name} is {json.dumps(row[name], default=str)[:80]}")
             continue
         gone = {p for p, own in rewinds.items() if any(r.abandons(step, when) for r in own)}
         for name, value in row.items():
-            number = _number(value)
+            number = number_in(value)
             if number is None or name == metadata.STEP or name.startswith("_"):
                 continue
             if gone and max((p for p in rewinds if name.startswith(p)), key=len) in gone:
@@ -66,14 +66,14 @@ def fetch_user_metric(
 ) -> list[tuple[float, float]]:
     """Fetch (seconds since the epoch, value) pairs of a metric that the user logged."""
     rows = wandb_run.scan_history(keys=[metric, "_timestamp"], use_cache=False)
-    values = [(_time_of(row), _number(row.get(metric))) for row in rows]
+    values = [(time_of(row), number_in(row.get(metric))) for row in rows]
     odd = sum(when is None for when, _ in values)
     if odd:
         on_odd(odd, "_timestamp is not a time")
     return [(when, value) for when, value in values if when is not None and value is not None]
 
 
-def _time_of(row: Mapping[str, Any]) -> float | None:
+def time_of(row: Mapping[str, Any]) -> float | None:
     """The time of a row in seconds, 0 if it has none; None if it is invalid."""
     value = row.get("_timestamp")
     if value is None:
@@ -94,7 +94,7 @@ def add_user_metric(table: pa.Table, rows: list[tuple[float, float]], metric: st
     return merge([batch for part in (table, extra) for batch in part.to_batches()])
 
 
-def _number(value: Any) -> float | None:
+def number_in(value: Any) -> float | None:
     """A value of W&B's history as a number; None if it is not one."""
     return number_of(_NUMBERS.get(value, value) if isinstance(value, str) else value)
 

@@ -3,46 +3,43 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from lrtrack._optional import load
-from lrtrack.errors import NothingFound, TrackerError, unknown
-from lrtrack.fields import JSON
+from lrtrack.errors import TrackerError
 from lrtrack.filters import select
 from lrtrack.journal import history_table
 from lrtrack.records import History, Run, State
+from lrtrack.records.logged import aligned, history_of
 from lrtrack.settings import redact
 from lrtrack.trackers import cache, per_run, shared_runs
-from lrtrack.trackers.base import Progress, Query
-from lrtrack.trackers.wandb import destination, history_rows, login, metadata
+from lrtrack.trackers.base import ALL, Progress, Query
+from lrtrack.trackers.wandb import destination, history_rows, logged_runs, login, metadata
 from lrtrack.trackers.wandb.api import (
     connect,
     exists,
     first_line,
-    list_runs,
-    narrowing_filters,
     project_of,
-    server_filter,
     service_errors,
     translate_errors,
     with_retries,
 )
-from lrtrack.trackers.wandb.description import is_tracked, label, runs_from, started_at, state_of
+from lrtrack.trackers.wandb.description import is_tracked, label, runs_from, state_of
+from lrtrack.trackers.wandb.listing import selected_runs
 
 #: Runs fetched concurrently; W&B's servers limit the rate of requests.
 WORKERS = 6
-_PAGE = 200
 #: Attributes that change in W&B if a finished run changes.
 _VERSION_ATTRIBUTES = ("heartbeatAt", "historyLineCount")
 
 
 def read(query: Query, progress: Progress | None) -> Iterator[History]:
-    """Read the runs that lrtrack wrote into a project, newest first.
+    """Read the runs that lrtrack wrote into a project, or all, newest first.
 
     Steps come from the columnar file if it is complete, else from all rows of the run, never from
     W&B's sampled history.
@@ -50,83 +47,15 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     api, uri = connect(query.uri)
     entity, project = project_of(query.experiment, api)
     left_out = per_run.LeftOut()
-
-    def search(filters: Mapping[str, Any]) -> list[Any]:
-        with translate_errors(uri):
-            return _runs(api, entity, project, filters, left_out)
-
-    runs = _selected(search, query, f"{entity}/{project}")
+    runs = selected_runs(api, uri, (entity, project), query, left_out)
     source = _Source(api, uri or destination.DEFAULT_URL, query, f"{entity}/{project}", left_out)
     for histories in per_run.read_each(
         runs, source.histories, label, left_out, workers=WORKERS, progress=progress
     ):
-        yield from select(histories, query.filters, History.fields)
+        # What the rates of others' runs show is only known now; see `comparing.reading`.
+        everything = query.runs == ALL
+        yield from histories if everything else select(histories, query.filters, History.fields)
     cache.prune()
-
-
-def _selected(
-    search: Callable[[Mapping[str, Any]], list[Any]], query: Query, path: str
-) -> list[Any]:
-    """The runs that the query's filters select."""
-    raw = [server_filter(text) for text in query.raw_filters]
-    narrowing = narrowing_filters(query.filters)
-    runs = search({"$and": [*raw, *narrowing]} if raw or narrowing else {})
-    # An empty result does not show whether no run has the field or no run has the value. `select`
-    # finds out, if it sees all runs.
-    if narrowing and not runs:
-        runs = search({"$and": raw} if raw else {})
-    blocks = [(wandb_run, block) for wandb_run in runs for block in _blocks(path, wandb_run)]
-    selected = select(blocks, query.filters, _fields)
-    return list({str(wandb_run.id): wandb_run for wandb_run, _ in selected}.values())
-
-
-def _blocks(path: str, wandb_run: Any) -> list[Run | None]:
-    try:
-        return [*runs_from(wandb_run, path)]
-    except Exception:  # a run that cannot be read is reported when it is read
-        return [None]
-
-
-def _fields(block: tuple[Any, Run | None]) -> dict[str, JSON]:
-    wandb_run, run = block
-    try:
-        state = state_of(wandb_run)
-    except Exception:
-        return {}
-    if run is None:
-        return {}
-    url = str(wandb_run.url) if wandb_run.url else None
-    state = shared_runs.state_of(run, state)
-    return run.fields(run_id=str(wandb_run.id), state=str(state), tracker=destination.NAME, url=url)
-
-
-def _runs(
-    api: Any, entity: str, project: str, filters: Mapping[str, Any], left_out: per_run.LeftOut
-) -> list[Any]:
-    try:
-        runs = with_retries(
-            lambda: list_runs(
-                api.runs(
-                    f"{entity}/{project}",
-                    filters=dict(filters),
-                    order="-created_at",
-                    per_page=_PAGE,
-                    lazy=False,
-                ),
-                left_out,
-            )
-        )
-    except ValueError as error:
-        if "Could not find project" not in str(error):
-            raise
-        names: list[str] = []
-        with suppress(Exception):  # an unknown entity has no list of projects
-            names = [existing.name for existing in api.projects(entity)]
-        where = f"entity {entity!r}; your own is {api.default_entity!r}"
-        raise NothingFound(f"{unknown('project', project, names)} (W&B: {where})") from error
-    tracked = [run for run in runs if is_tracked(run)]
-    # W&B's own time is that of the upload, which may be days after the run began.
-    return sorted(tracked, key=started_at, reverse=True)
 
 
 class _Source:
@@ -139,6 +68,7 @@ class _Source:
         self._url = url
         self._metric = query.metric
         self._use_cache = query.cache
+        self._roles = query.roles
         self._path = path
         self._left_out = left_out
 
@@ -149,6 +79,8 @@ class _Source:
             TrackerUnavailable, AccessRefused: all other runs would fail too.
             TrackerError: only this run cannot be read.
         """
+        if not is_tracked(wandb_run):
+            return [self._logged(wandb_run)]
         runs = runs_from(wandb_run, self._path)
         run, prefixes = runs[0], [block.prefix for block in runs]
         state = state_of(wandb_run)
@@ -174,6 +106,41 @@ class _Source:
             for block in runs
         ]
 
+    def _logged(self, wandb_run: Any) -> History:
+        """Fetch a run that lrtrack did not record."""
+        logged = logged_runs.logged_run(wandb_run, self._path)
+        try:
+            arrays = self._logged_arrays(wandb_run, logged.state)
+        except Exception as error:
+            self._raise_shared_failure(wandb_run, error)
+            raise
+        times = arrays["times"]
+        ended = max(per_run.moment(float(times.max())), logged.started) if times.size else None
+        if logged.state is not State.RUNNING:
+            logged = replace(logged, ended=ended)
+        return per_run.checked(history_of(logged, arrays, self._roles))
+
+    def _logged_arrays(self, wandb_run: Any, state: State) -> Mapping[str, Any]:
+        copy = self._copy(wandb_run, state, self._path, "logged", self._roles.lr_metric)
+        arrays = None if copy is None else cache.kept(copy)
+        if arrays is not None:
+            return arrays
+        on_odd = self._on_odd(wandb_run)
+        metrics = with_retries(lambda: logged_runs.fetch_series(wandb_run, on_odd))
+        columns, _ = aligned(metrics, self._roles)
+        if copy is None or not columns.steps.size:
+            return vars(columns)
+        cache.keep(history_table.table_of(vars(columns)), copy)
+        return cache.kept(copy) or vars(columns)
+
+    def _copy(self, wandb_run: Any, state: State, *identity: Any) -> Path | None:
+        """Where a copy of a finished run is, or is to be kept; None: there may be none."""
+        if not self._use_cache or state is State.RUNNING:
+            return None
+        version = (_attribute(wandb_run, name) for name in _VERSION_ATTRIBUTES)
+        url = redact(self._url)
+        return cache.place_of("wandb", url, *identity, wandb_run.id, wandb_run.state, *version)
+
     def _raise_shared_failure(self, wandb_run: Any, error: Exception) -> None:
         """Raise an exception that tells a failure of one run from one of all runs.
 
@@ -190,17 +157,10 @@ class _Source:
 
     def _arrays(self, wandb_run: Any, run: Run, state: State) -> dict[str, Any]:
         """Get a run's steps from the cache, its columnar file or, failing both, its rows."""
-        copy = None
-        if self._use_cache and state is not State.RUNNING:
-            version = (
-                wandb_run.id,
-                wandb_run.state,
-                *(_attribute(wandb_run, name) for name in _VERSION_ATTRIBUTES),
-            )
-            copy = cache.place_of("wandb", redact(self._url), run.experiment, *version)
-            arrays = cache.kept(copy)
-            if arrays is not None:
-                return arrays
+        copy = self._copy(wandb_run, state, run.experiment)
+        arrays = None if copy is None else cache.kept(copy)
+        if arrays is not None:
+            return arrays
         table = with_retries(lambda: self._from_file(wandb_run, run))
         if table is None:
             table = with_retries(

@@ -1,0 +1,214 @@
+"""All points of a run's metrics at once.
+
+MLflow's own client makes an object of each point, which takes most of the time. A database is read
+by a query that cannot write, and a server's answers are taken as they are. Where either fails, for
+whatever reason, MLflow's client reads the run.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lrtrack._optional import load
+from lrtrack.records.alignment import Series
+from lrtrack.trackers.mlflow.store import DATABASE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: Reads metrics of a run: run id and names to the points of each.
+Points = Callable[[str, Sequence[str]], dict[str, Series]]
+#: Metrics of the machine, which have steps of their own.
+SYSTEM = "system/"
+
+_COLUMNS = ("key", "step", "value", "timestamp", "is_nan")
+_RUN_ID = re.compile(r"\w{1,64}", re.ASCII)
+_HISTORY = "/api/2.0/mlflow/metrics/get-history"
+#: Points of one answer of a server.
+_PAGE = 25_000
+
+
+@contextmanager
+def opened(mlflow: MlflowClient) -> Iterator[Points]:
+    """Yield the fastest way to read points from the client's store.
+
+    Yields:
+        A function for several threads, which raises what MLflow's client raises.
+    """
+    database: _Database | None = None
+    direct: Points | None = None
+    uri = str(mlflow.tracking_uri)
+    if DATABASE.match(uri):
+        database = _Database(uri)
+        direct = database.read
+    elif uri.startswith(("http://", "https://", "databricks")):
+        direct = _Server(mlflow).read
+
+    def read(run_id: str, names: Sequence[str]) -> dict[str, Series]:
+        if direct is not None:
+            try:
+                return direct(run_id, names)
+            except Exception:  # noqa: S110 (the client reports what is wrong with the store)
+                pass
+        return _from_client(mlflow, run_id, names)
+
+    try:
+        yield read
+    finally:
+        if database is not None:
+            database.close()
+
+
+def series_of(steps: Iterable[Any], values: Iterable[Any], times: Iterable[Any]) -> Series:
+    """Points of one metric as arrays.
+
+    Args:
+        steps: whole numbers.
+        values: numbers, as MLflow keeps them.
+        times: milliseconds since the epoch.
+
+    Raises:
+        TypeError, ValueError, OverflowError: some are no numbers.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    huge = np.abs(numbers) == sys.float_info.max  # how MLflow's SQL store keeps infinities
+    if huge.any():
+        numbers = np.where(huge, np.copysign(np.inf, numbers), numbers)
+    return Series(np.asarray(steps, np.int64), numbers, np.asarray(times, np.float64) / 1000)
+
+
+def _from_client(mlflow: MlflowClient, run_id: str, names: Sequence[str]) -> dict[str, Series]:
+    """The points by MLflow's own client."""
+    histories = {name: mlflow.get_metric_history(run_id, name) for name in names}
+    return {
+        name: series_of([p.step for p in h], [p.value for p in h], [p.timestamp for p in h])
+        for name, h in histories.items()
+    }
+
+
+class _Database:
+    """Reads the table of metrics in MLflow's database, without writing to it."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._connect: Any = None
+        self._statement: Any = None
+
+    def read(self, run_id: str, names: Sequence[str]) -> dict[str, Series]:
+        """The points of some metrics of a run, in the order of the database.
+
+        Raises:
+            Exception: any error of the database, or its table has other columns.
+        """
+        if self._connect is None:
+            self._open()
+        if not _RUN_ID.fullmatch(run_id):
+            raise ValueError("not a run's id")
+        # A cursor of the driver itself: SQLAlchemy would make an object of each row.
+        raw = self._connect.raw_connection()
+        try:
+            cursor = raw.cursor()
+            cursor.execute(self._statement(run_id))
+            rows = cursor.fetchall()
+            cursor.close()
+        finally:
+            raw.close()
+        return _grouped(rows, names)
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._connect is not None:
+            self._connect.dispose()
+
+    def _open(self) -> None:
+        sqlalchemy = load("sqlalchemy")
+        engine = sqlalchemy.create_engine(_read_only(self._uri, sqlalchemy))
+        table = sqlalchemy.table("metrics", *map(sqlalchemy.column, (*_COLUMNS, "run_uuid")))
+        known = {column["name"] for column in sqlalchemy.inspect(engine).get_columns("metrics")}
+        if not {*_COLUMNS, "run_uuid"} <= known:
+            raise ValueError("another version of MLflow's database")
+
+        def statement(run_id: str) -> str:
+            run = sqlalchemy.literal(run_id)
+            query = sqlalchemy.select(*(table.c[name] for name in _COLUMNS)).where(
+                table.c.run_uuid == run
+            )
+            return str(query.compile(engine, compile_kwargs={"literal_binds": True}))
+
+        self._statement, self._connect = statement, engine
+
+
+def _read_only(uri: str, sqlalchemy: Any) -> Any:
+    """The address of the same database, where SQLite is opened for reading alone."""
+    url = sqlalchemy.engine.make_url(uri)
+    if not uri.startswith("sqlite") or not url.database or "uri" in url.query:
+        return url
+    path = url.database.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    return url.set(database=f"file:{path}", query={"mode": "ro", "uri": "true"})
+
+
+def _grouped(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> dict[str, Series]:
+    """Rows of the table by metric."""
+    if not rows:
+        return {}
+    keys, steps, values, times, nans = zip(*rows, strict=True)
+    codes = {name: code for code, name in enumerate(names)}
+    code_of_row = np.fromiter((codes.get(key, -1) for key in keys), np.int64, len(keys))
+    every = series_of(steps, values, times)
+    numbers = np.where(np.asarray(nans, dtype=bool), np.nan, every.values)
+    grouped = {}
+    for name, code in codes.items():
+        at = np.flatnonzero(code_of_row == code)
+        if at.size:
+            grouped[name] = Series(every.steps[at], numbers[at], every.times[at])
+    return grouped
+
+
+class _Server:
+    """Reads the JSON answers of an MLflow server, without making an object of each point."""
+
+    def __init__(self, mlflow: MlflowClient) -> None:
+        self._mlflow = mlflow
+
+    def read(self, run_id: str, names: Sequence[str]) -> dict[str, Series]:
+        """The points of some metrics of a run.
+
+        Raises:
+            Exception: the server answers anything else than the points.
+        """
+        return {name: self._series(run_id, name) for name in names}
+
+    def _series(self, run_id: str, name: str) -> Series:
+        points: list[Any] = []
+        tokens: set[str] = set()
+        token = ""
+        while token not in tokens:
+            tokens.add(token)
+            page = self._page(run_id, name, token)
+            points += page.get("metrics", ())
+            token = page.get("next_page_token") or ""
+            if not token:
+                return series_of(
+                    [int(point.get("step", 0)) for point in points],
+                    [float(point["value"]) for point in points],  # "NaN" is text in JSON
+                    [int(point["timestamp"]) for point in points],
+                )
+        raise ValueError("the server repeats a page")
+
+    def _page(self, run_id: str, name: str, token: str) -> dict[str, Any]:
+        store: Any = self._mlflow._tracking_client.store
+        asked: dict[str, Any] = {"run_id": run_id, "metric_key": name, "max_results": _PAGE}
+        if token:
+            asked["page_token"] = token
+        response = load("mlflow.utils.rest_utils").http_request(
+            host_creds=store.get_host_creds(), endpoint=_HISTORY, method="GET", params=asked
+        )
+        if response.status_code != 200:
+            raise ValueError(f"the server answers {response.status_code}")
+        return dict(response.json())
