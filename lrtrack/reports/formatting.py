@@ -17,6 +17,10 @@ from lrtrack.stats import Effect, Spread
 NONE = "–"
 #: The most terminal cells of a name in a sentence.
 NAME_WIDTH = 48
+#: From this size on, numbers have no decimals in common with others.
+_LONG = 1e6
+#: An end of an interval that is so many times as far away as the other has digits of its own.
+_FAR = 100.0
 
 _CALL = re.compile(r"([\w.<>]+)\(.*\)")
 
@@ -58,7 +62,9 @@ def places(values: Iterable[float | None]) -> int | None:
 
 def aligned(value: float | None, decimals: int | None) -> str:
     """`value` with this many decimals; with 4 significant digits if `decimals` is None."""
-    return number(value) if value is None or decimals is None else f"{value:.{decimals}f}"
+    if value is None or decimals is None or abs(value) >= _LONG:
+        return number(value)
+    return f"{value:.{decimals}f}"
 
 
 def mean_std(spread: Spread, decimals: int | None = None) -> str:
@@ -81,8 +87,8 @@ def interval(spread: Spread, decimals: int | None = None) -> str:
 def difference(effect: Effect | None, *, sign: bool = True) -> tuple[str, str]:
     """A difference and its interval, `−0.0048` and `[−0.0123, 0.0027]`.
 
-    Both have as many decimals as give half of the interval two significant digits, and more where
-    an end would else be rounded to 0.
+    Both have as many decimals as give the distance to the nearer end two significant digits, and
+    more where an end would else be rounded to 0.
 
     Args:
         sign: whether to show it; without, the interval is that of the size of the difference.
@@ -93,7 +99,7 @@ def difference(effect: Effect | None, *, sign: bool = True) -> tuple[str, str]:
     if not sign and value < 0.0:
         value, low, high = -value, -high, -low
     ends = [size for size in (abs(low), abs(high)) if size > 0.0]
-    half = (high - low) / 2.0
+    half = min(value - low, high - value)  # on logarithms they may differ a lot
     # Two digits of half the interval, and one of an end that would else be rounded to 0.
     digits = [1 - math.floor(math.log10(half))] if half > 0.0 else [99]
     digits += [min(digits[0] + 2, -math.floor(math.log10(size))) for size in ends]
@@ -103,7 +109,8 @@ def difference(effect: Effect | None, *, sign: bool = True) -> tuple[str, str]:
     if not 0 <= decimals <= 6:
         texts = [number(end, 3) for end in (value, low, high)]
     else:
-        texts = [f"{end:.{decimals}f}" for end in (value, low, high)]
+        far = _FAR * (abs(value) + max(half, 0.0))
+        texts = [number(e, 3) if abs(e) > far else f"{e:.{decimals}f}" for e in (value, low, high)]
     value_text, low_text, high_text = (_minus(text) for text in texts)
     return value_text, f"[{low_text}, {high_text}]"
 

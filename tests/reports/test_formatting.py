@@ -1,0 +1,31 @@
+"""Text forms of numbers in reports."""
+
+import pytest
+
+from lrtrack.reports.formatting import aligned, difference
+from lrtrack.stats import Effect
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "expected"),
+    [
+        (0.0098, 0.0061, 0.0135, ("0.0098", "[0.0061, 0.0135]")),
+        (-0.005, -0.0277, 0.0074, ("−0.005", "[−0.028, 0.007]")),
+        (0.0751, -0.0035, 9436.2, ("0.075", "[−0.004, 9436]")),
+        (-2.824, -3.99, 1.572e6, ("−2.8", "[−4.0, 1.57e+06]")),
+        (0.0190, 0.0006, 0.0527, ("0.0190", "[0.0006, 0.0527]")),
+        (0.2, 0.2, 0.2, ("0.200", "[0.200, 0.200]")),
+    ],
+)
+def test_differences(value, low, high, expected):
+    """Decimals follow the nearer end of the interval; a far end has digits of its own."""
+    assert difference(Effect(value, (low, high), 0.5)) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.97385, "0.974"), (999_999.0, "999999.000"), (4.05e304, "4.050e+304"), (None, "–")],
+)
+def test_aligned_numbers(value, expected):
+    """Numbers of a column have common decimals, except huge ones."""
+    assert aligned(value, 3) == expected
