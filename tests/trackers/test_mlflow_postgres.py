@@ -15,7 +15,7 @@ from postgres import Missing, running
 import lrtrack
 from lrtrack.errors import TrackerUnavailable
 from lrtrack.trackers.base import Query
-from lrtrack.trackers.mlflow import MlflowTracker
+from lrtrack.trackers.mlflow import MlflowTracker, points
 
 STEPS = 300
 
@@ -55,9 +55,13 @@ def test_every_step_is_in_the_database_and_the_password_nowhere_else(
     client = mlflow.MlflowClient(cluster.uri)
     stored = [(m.step, m.value) for m in client.get_metric_history(run_id, "loss")]
     data = client.get_run(run_id).data
+    at_once = points._Database(cluster.uri)
+    fast = at_once.read(run_id, ["loss"])["loss"]
+    at_once.close()
     files = [path for path in (clean_place / "journals").rglob("*") if path.is_file()]
 
     assert stored == [(step, 1 / (1 + step)) for step in range(STEPS)]
+    assert sorted(zip(fast.steps.tolist(), fast.values.tolist(), strict=True)) == stored
     assert history.id == run_id
     assert history.steps.tolist() == list(range(STEPS))
     assert history.metrics["loss"].tolist() == [1 / (1 + step) for step in range(STEPS)]
