@@ -17,6 +17,14 @@ MAX_STEP = 2**53
 MAX_TIME = 1e11
 
 
+#: The most cells of all columns together; more would not fit into a usual memory.
+_MOST_CELLS = 300_000_000
+
+
+class OddRun(ValueError):
+    """A run is malformed; the message says in what way."""
+
+
 @dataclass(frozen=True)
 class Series:
     """The points of one metric, in any order.
@@ -68,12 +76,17 @@ def columns_of(metrics: Mapping[str, Series], leading: str | None) -> Columns:
     Args:
         metrics: at least 0 metrics with at least 1 point each.
         leading: the metric whose steps and times count most: the learning rate.
+
+    Raises:
+        OddRun: the columns would take gigabytes.
     """
     names = sorted(metrics, key=lambda name: name != leading)  # a stable sort
     ordered = _with_steps({name: _in_time(metrics[name]) for name in names})
     parts = {name: _last_of_each_step(series) for name, series in ordered.items()}
     empty = np.empty(0, np.int64)
     steps = np.unique(np.concatenate([empty, *(part.steps for part in parts.values())]))
+    if steps.size * len(parts) > _MOST_CELLS:
+        raise OddRun(f"it has {len(parts):,} metrics at {steps.size:,} steps, which is too much")
     columns = Columns(steps, np.full(steps.size, np.nan), {}, {})
     for name in metrics:
         columns.metrics[name] = np.full(steps.size, np.nan)

@@ -11,7 +11,7 @@ import numpy as np
 from lrtrack.errors import UsageError
 from lrtrack.fields import JSON
 from lrtrack.records import roles
-from lrtrack.records.alignment import Columns, Series, columns_of, sound
+from lrtrack.records.alignment import Columns, OddRun, Series, columns_of, sound
 from lrtrack.records.history import Guesses, History
 from lrtrack.records.run import Run, State
 from lrtrack.schedules import Schedule
@@ -28,10 +28,6 @@ RATE = "lr"
 _MOST_CURVES = 500
 
 _curves: dict[tuple[bytes, bytes], Schedule] = {}
-
-
-class OddRun(ValueError):
-    """A run is malformed; the message says in what way."""
 
 
 @dataclass(frozen=True)
@@ -183,14 +179,19 @@ def _schedule_of(
 def _inferred(steps: NDArray[np.int64], rates: NDArray[np.float64], name: str) -> Schedule:
     """The schedule of a curve whose steps count from 0 or, as in many loops, from 1."""
     from lrtrack.schedules.inference.infer import infer_schedule
+    from lrtrack.schedules.inference.sparse import warmed
 
+    results: list[InferredSchedule] = []
+    warmups: list[InferredSchedule] = []
     try:
-        results = [infer_schedule(rates, steps)]
-        if steps[0] > 0:
-            results.append(infer_schedule(rates, steps - 1))
+        for counted in (steps, steps - 1) if steps[0] > 0 else (steps,):
+            found = infer_schedule(rates, counted)
+            results.append(found)
+            warmups += warmed(found, counted.astype(np.float64), rates)
     except UsageError as error:
         raise OddRun(f"its metric {name!r} is no learning rate: {error}") from error
-    return min(results, key=_complexity).schedule
+    # A warm-up from 0 is by far the usual one, and needs to fit as well as anything else.
+    return min(warmups or results, key=_complexity).schedule
 
 
 def _complexity(inferred: InferredSchedule) -> tuple[bool, int, float]:

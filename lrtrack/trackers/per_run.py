@@ -25,7 +25,7 @@ from lrtrack.errors import (
 )
 from lrtrack.records import History, State
 from lrtrack.records.alignment import MAX_STEP, MAX_TIME
-from lrtrack.records.logged import OddRun as OddRun
+from lrtrack.records.alignment import OddRun as OddRun
 from lrtrack.settings import redact
 from lrtrack.trackers.base import Progress
 

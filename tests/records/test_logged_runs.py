@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import lrtrack
 from lrtrack.records import Guesses, History, State
-from lrtrack.records.alignment import MAX_STEP, Series, columns_of, sound
-from lrtrack.records.logged import LoggedRun, OddRun, interpret
+from lrtrack.records.alignment import MAX_STEP, OddRun, Series, columns_of, sound
+from lrtrack.records.logged import LoggedRun, interpret
 from lrtrack.records.roles import Roles, device_of, rate_metric, seed_of
 
 NAN = math.nan
@@ -124,6 +124,26 @@ def test_a_formula_is_preferred_to_straight_lines():
     history = logged({"lr": points(range(1, 25), rates)})
 
     assert history.run.schedule.name == "warmup -> linear"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("warmup", [15, 25])
+@pytest.mark.parametrize("decay", ["cosine(steps=85)", "linear(end=0, start=1, steps=85)"])
+def test_a_warm_up_of_few_rates(decay: str, warmup: int, first: int):
+    """One rate in ten steps is enough for a warm-up from 0 whose end was not logged."""
+    spec = f"warmup(start=0, steps={warmup}) -> {decay}"
+    rates = lrtrack.simulate(spec, 100, lr=0.1)[:, 0]
+    at = np.arange(9, 100, 10)
+    history = logged({"lr": points(at + first, rates[at])})
+
+    assert history.run.schedule.label == f"≈ {spec.replace('->', '→')}"
+
+
+def test_columns_too_large_for_the_memory():
+    """Metrics whose columns would take gigabytes are refused before memory is taken."""
+    metrics = {str(at): points([at], [0.0]) for at in range(20_000)}
+    with pytest.raises(OddRun, match="it has 20,000 metrics at 20,000 steps"):
+        logged(metrics)
 
 
 def test_rates_that_show_nothing():

@@ -15,7 +15,7 @@ from postgres import Missing, running
 import lrtrack
 from lrtrack.errors import TrackerUnavailable
 from lrtrack.trackers.base import Query
-from lrtrack.trackers.mlflow import MlflowTracker
+from lrtrack.trackers.mlflow import MlflowTracker, points
 
 STEPS = 300
 
@@ -42,6 +42,23 @@ def train(experiment: str, at: Mapping[int, Callable[[], Any]] | None = None) ->
             if at is not None and step in at:
                 at[step]()
     return run.id
+
+
+def test_points_are_read_at_once(cluster):
+    """The table of points is read as MLflow's client reads it."""
+    client = mlflow.MlflowClient(cluster.uri)
+    run_id = client.create_run("0").info.run_id
+    for step, loss in enumerate((0.5, float("inf"), 0.25)):
+        client.log_metric(run_id, "loss", loss, timestamp=1000 + step, step=step)
+    database = points._Database(cluster.uri)
+    series = database.read(run_id, ["loss"])["loss"]
+    database.close()
+
+    assert sorted(zip(series.steps, series.values, series.times, strict=True)) == [
+        (0, 0.5, 1.0),
+        (1, float("inf"), 1.001),
+        (2, 0.25, 1.002),
+    ]
 
 
 def test_every_step_is_in_the_database_and_the_password_nowhere_else(

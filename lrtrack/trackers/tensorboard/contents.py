@@ -15,8 +15,7 @@ import numpy as np
 from lrtrack._optional import load
 from lrtrack.errors import clean
 from lrtrack.fields import JSON
-from lrtrack.records.alignment import Series
-from lrtrack.records.logged import OddRun
+from lrtrack.records.alignment import OddRun, Series
 from lrtrack.trackers.tensorboard.event_file import EventFile
 
 #: Bounds of one run; what exceeds them is no training.

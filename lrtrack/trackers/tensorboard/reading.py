@@ -13,8 +13,8 @@ from lrtrack._optional import load
 from lrtrack.errors import warn
 from lrtrack.filters import no_raw_filters
 from lrtrack.records import History, State
-from lrtrack.records.alignment import MAX_TIME
-from lrtrack.records.logged import LoggedRun, OddRun, interpret
+from lrtrack.records.alignment import MAX_TIME, OddRun
+from lrtrack.records.logged import LoggedRun, interpret
 from lrtrack.trackers import per_run
 from lrtrack.trackers.base import ALL, Progress, Query
 from lrtrack.trackers.tensorboard import contents, event_file
