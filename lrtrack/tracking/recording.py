@@ -126,9 +126,7 @@ class Recording:
             warn(f"lrtrack could not end the run properly: {error!r}.")
 
     def release(self, *, failed: bool) -> None:
-        """Remove the hooks and close what is still open, without waiting for anything.
-
-        Idempotent, as is each of its parts, so it can be repeated after an interrupt.
+        """Remove the hooks and close what is still open, without waiting; it can be repeated.
 
         Args:
             failed: how the run ended, if `close` has not written that.
@@ -185,8 +183,7 @@ class Recording:
             self._tracker_id = self.run.targets[0].run_id
         if self._tracker_id is None:
             cursor = self._first_cursor()
-            remote_id = cursor.remote_id if cursor is not None else None
-            self._tracker_id = remote_id or self.run.id
+            self._tracker_id = (cursor and cursor.remote_id) or self.run.id
         return self._tracker_id
 
     def url(self) -> str | None:
@@ -229,10 +226,7 @@ class Recording:
         self.capture.accumulates = accumulates
 
     def weight_losses(self, weight: Weight) -> None:
-        """Set the factor of a step's loss, given its number of backward calls.
-
-        For frameworks that divide the loss themselves; no `loss_count` is recorded then.
-        """
+        """Set the factor of a loss by its number of backward calls, instead of `loss_count`."""
         self.capture.counts.weight = weight
 
     def has_steps(self) -> bool:
