@@ -211,6 +211,7 @@ def test_a_killed_sweep_goes_on(swept, local, cluster, clean_place, within_secon
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     within_seconds(60, stumbled.exists)
     within_seconds(30, lambda: _noted_since(stumbled.stat().st_mtime))
+    within_seconds(60, lambda: [history.steps.size for history in local()] == [9])
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     within_seconds(60, lambda: local()[0].state is State.FAILED)
