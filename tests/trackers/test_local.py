@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,9 @@ def names(histories: list[History]) -> list[str]:
 
 
 def test_a_run_is_read_back_unchanged(layout, journal):
-    """The identity, steps, values and times of a run equal those that were written."""
+    """The identity, steps, values and times of a run equal those that were written, and its
+    outcome is known.
+    """
     schedule = Schedule("StepLR", {"step_size": 3})
     run = journal(
         State.FAILED, (1 / 3, math.nan, -math.inf), schedule=schedule, seed=3, group="g",
@@ -83,7 +86,7 @@ def test_a_run_is_read_back_unchanged(layout, journal):
     )  # fmt: skip
     (history,) = read(layout)
 
-    assert history.run == run
+    assert history.run == replace(run, outcome=State.FAILED)
     assert (history.id, history.tracker, history.state) == (run.id, "local", State.FAILED)
     assert history.steps.tolist() == [0, 1, 2]
     assert history.times.tolist() == [100.0, 101.0, 102.0]

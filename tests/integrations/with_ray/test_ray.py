@@ -209,11 +209,12 @@ def test_a_killed_sweep_goes_on(swept, local, cluster, clean_place, within_secon
     stumbled = clean_place / "stumbled"
     command = [sys.executable, "-P", "-c", DRIVER, cluster, str(stumbled)]
     driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    within_seconds(60, stumbled.exists)
-    within_seconds(30, lambda: _noted_since(stumbled.stat().st_mtime))
+    within_seconds(180, stumbled.exists)
+    within_seconds(180, lambda: _noted_since(stumbled.stat().st_mtime))
+    within_seconds(180, lambda: [history.steps.size for history in local()] == [9])
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-    within_seconds(60, lambda: local()[0].state is State.FAILED)
+    within_seconds(180, lambda: local()[0].state is State.FAILED)
     (before,) = local()
     results = swept(["cosine"], resume=True)
     (after,) = local()
