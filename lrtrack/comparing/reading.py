@@ -84,6 +84,8 @@ def fetch(
                 f"lrtrack recorded none of the runs there, so {which} that others logged "
                 f"{'is' if one else 'are'} read."
             )
+    if runs == LRTRACK and not (histories or query.filters or query.raw_filters):
+        notice("lrtrack recorded no run there; --runs all also reads those that others logged.")
     kept = latest(histories, last, moment)
     if histories and not kept:
         where = "" if query.experiment is None else f" of experiment {query.experiment!r}"

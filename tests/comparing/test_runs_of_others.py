@@ -78,6 +78,14 @@ def test_without_runs_of_lrtrack_all_are_compared(capsys):
     )
 
 
+def test_only_runs_of_lrtrack(capsys):
+    """If lrtrack's runs alone are asked for and there is none, stderr names the other way."""
+    assert lrtrack.histories(tracker=pair(), runs="lrtrack") == []
+    assert capsys.readouterr().err == (
+        "lrtrack: lrtrack recorded no run there; --runs all also reads those that others logged.\n"
+    )
+
+
 def test_mixed_experiments(capsys):
     """Runs of lrtrack are read alone by default, and together with the others if asked for."""
     tracker = own(pair())
