@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lrtrack.errors import notice
+from lrtrack.errors import clean, notice
 from lrtrack.records import TRAIN, History, one_by_one
 
 #: The metric that lrtrack itself records.
@@ -25,6 +25,8 @@ _OWN = frozenset(
 _PROGRESS = frozenset({"epoch", "flos", "memory", "runtime", "second", "seconds", "time"})
 #: The most other metrics that the sentence names.
 _NAMED = 5
+#: The most characters of each name.
+_LONGEST = 60
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,11 @@ def announce(choice: Choice) -> None:
     """Say on stderr which metric was chosen, if there are others; nothing if there are none."""
     if not choice.others or not choice.exists:
         return
-    named = ", ".join(choice.others[:_NAMED])
-    hidden = len(choice.others) - _NAMED
+    names = [name for metric in choice.others if (name := clean(metric).strip()[:_LONGEST])]
+    if not names:
+        return
+    named = ", ".join(names[:_NAMED])
+    hidden = len(choice.others) - len(names[:_NAMED])
     more = f" and {hidden} more" if hidden > 0 else ""
     notice(
         f"No metric is named, so this is about {choice.metric}. The runs also have {named}{more}: "

@@ -260,6 +260,9 @@ def main() -> None:
         scenario.run()
     gc.collect()  # models that Gloo still serves can abort the process as it ends
     dist.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # torch may abort at shutdown: see EXIT_WITHOUT_SHUTDOWN in tests/fixtures
 
 
 if __name__ == "__main__":

@@ -103,7 +103,10 @@ def torchrun(folder: Path, scenarios: dict[str, dict[str, Any]], **environment: 
     try:
         out, errors = process.communicate(timeout=LIMIT)
     except subprocess.TimeoutExpired:
-        pytest.fail(f"the job hangs: {process.args}")
+        for each in started_in(folder):
+            each.kill()
+        out, errors = process.communicate()
+        pytest.fail(f"the job hangs: {errors}{out}")
     finally:
         for each in started_in(folder):
             each.kill()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fixtures.programs import EXIT_WITHOUT_SHUTDOWN
 
 from lrtrack.journal.layout import Layout
 from lrtrack.records import History
@@ -136,10 +137,12 @@ def test_histories(histories) -> None:
 
 
 @pytest.mark.parametrize(("name", "steps", "clipped"), [("ddp", 116, False), ("fsdp2", 100, True)])
-def test_several_processes(histories, name: str, steps: int, clipped: bool) -> None:
+def test_several_processes(histories, clean_place, name: str, steps: int, clipped: bool) -> None:
     """Under the torchrun that the first line names: one run, with norms of whole gradients."""
+    program = clean_place / f"{name}.py"
+    program.write_text((EXAMPLES / program.name).read_text() + EXIT_WITHOUT_SHUTDOWN)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    done = run(f"{name}.py", *launch, "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")
+    done = run(str(program), *launch, "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0")
     (found,) = histories(name)
 
     assert done.returncode == 0, done.stderr

@@ -139,4 +139,9 @@ def test_what_mlflow_narrows_its_search_by(text, expression):
     """MLflow narrows by status, name, device and tags, where its language means the same."""
     expected = [] if expression is None else [expression]
 
-    assert search.expressions([Filter.parse(text)]) == expected
+    assert search.expressions([Filter.parse(text)], everything=True) == (
+        [] if text.startswith("device.type") else expected
+    )
+    assert search.expressions([Filter.parse(text)], everything=False) == [
+        "tags.`lrtrack.version` != ''", *expected
+    ]  # fmt: skip
