@@ -18,7 +18,7 @@ import numpy as np
 from lrtrack._optional import load
 from lrtrack.stats.figures import Effect
 from lrtrack.stats.samples import LEVEL
-from lrtrack.stats.scale import distance, falls
+from lrtrack.stats.scale import distance, falls, farthest
 from lrtrack.stats.sequential import sequential_p, sequential_t
 from lrtrack.stats.spread_model import Model
 from lrtrack.stats.studentized import modulus_p, modulus_t, range_p, range_t
@@ -174,7 +174,8 @@ class Effects:
         size = size * self._model.unit
         if self._model.scale == "linear":
             return size
-        change = self._distance(self._reference) * math.expm1(min(size, 700.0))
+        own = self._distance(self._reference)
+        change = min(own * math.expm1(min(size, 700.0)), farthest(self._model.scale) - own)
         return -change if falls(self._model.scale) else change
 
     def _distance(self, index: int) -> float:

@@ -14,7 +14,7 @@ from lrtrack._optional import load
 from lrtrack.records import History, one_by_one
 from lrtrack.stats.figures import GradNorm, Reach, Spread
 from lrtrack.stats.samples import Sample
-from lrtrack.stats.scale import distance
+from lrtrack.stats.scale import distance, farthest
 from lrtrack.stats.spread_model import ROUNDING, Model
 from lrtrack.stats.summary import RunSummary, finite
 
@@ -117,7 +117,7 @@ def _interval(model: Model, index: int, values: NDArray[np.float64]) -> Interval
     variance = total * total
     half = min(700.0, half * math.sqrt(math.expm1(min(variance, 700.0)) / variance))
     size = float(distance(np.array([mean]), model.scale)[0])
-    low, high = size * math.exp(-half), size * math.exp(half)
+    low, high = size * math.exp(-half), min(size * math.exp(half), farthest(model.scale))
     low, high = sorted(map(float, distance(np.array([low, high]), model.scale)))
     return _named(_finite_ends(low, high), "t-pooled-log")
 

@@ -69,6 +69,11 @@ def distance(values: Floats, scale: Scale) -> Floats:
     return _BOUNDS[scale] - values if scale in _BOUNDS else values
 
 
+def farthest(scale: Scale) -> float:
+    """The largest `distance` that a value can have: that of the score 0."""
+    return _BOUNDS.get(scale, math.inf)
+
+
 def falls(scale: Scale) -> bool:
     """Whether larger values are smaller on `scale`."""
     return scale in _BOUNDS

@@ -46,3 +46,19 @@ def test_fractions_percentages_and_errors_agree(make_history):
     assert found[0].schedules[-1].vs_best.difference == pytest.approx(
         -found[2].schedules[-1].vs_best.difference
     )
+
+
+def test_scores_stay_above_0(make_history):
+    """No interval holds an accuracy below 0, however far a schedule's runs scatter."""
+    finals = {**FINALS, "G": [0.05, 0.93, 0.999]}
+    histories = [
+        make_history({"score": [value]}, schedule=Schedule(name), seed=seed, id=f"{name}{seed}")
+        for name, values in finals.items()
+        for seed, value in enumerate(values)
+    ]
+    found = compare_histories(histories, experiment=None, metric="score", mode="max")
+    best, worst = found.schedules[0], next(row for row in found.schedules if row.schedule == "G")
+
+    assert found.test.scale == "log-distance"
+    assert worst.final.ci95[0] == 0.0
+    assert worst.vs_best.ci95[0] == pytest.approx(-best.final.mean)
