@@ -6,15 +6,14 @@ precipice" (2021), as in their library rliable.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack.stats.figures import Aggregate
-from lrtrack.stats.intervals import interquartile_mean
-from lrtrack.stats.summary import Mode, finite
+from lrtrack.stats.intervals import interquartile_mean, middle_mean
+from lrtrack.stats.summary import Mode, finite, worst
 
 #: The seed of the bootstrap: the same runs always give the same interval.
 SEED = 20_240_229
@@ -101,22 +100,19 @@ def _short_of(scores: Floats, mode: Mode, goal: float = 1.0) -> Floats:
 
 
 def _task_mean(values: Floats, mode: Mode) -> float:
-    return float(values.mean()) if values.size else math.inf if mode == "min" else -math.inf
+    return float(values.mean()) if values.size else worst(mode)
 
 
 def _resampled(values: Floats, rng: np.random.Generator, mode: Mode) -> Floats:
     """Bootstrap samples of one task's runs, shape (resamples, runs): the tasks are the strata."""
     if not values.size:
-        return np.full((RESAMPLES, 1), math.inf if mode == "min" else -math.inf)
+        return np.full((RESAMPLES, 1), worst(mode))
     return np.asarray(values[rng.integers(values.size, size=(RESAMPLES, values.size))])
 
 
 def _trimmed(pooled: Floats) -> Floats:
     """The interquartile mean of each row, shape (resamples,); empty without scores."""
-    if not pooled.size:
-        return np.empty(0)
-    ordered, cut = np.sort(pooled, axis=1), pooled.shape[1] // 4
-    return np.asarray(ordered[:, cut : pooled.shape[1] - cut].mean(axis=1))
+    return middle_mean(pooled) if pooled.size else np.empty(0)
 
 
 def _ends(draws: Floats) -> tuple[float, float] | None:

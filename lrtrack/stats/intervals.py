@@ -53,8 +53,14 @@ def interquartile_mean(values: NDArray[np.float64]) -> float | None:
     """The mean without the lowest and the highest quarter; None below 4 values."""
     if values.size < FEWEST_FOR_IQM:
         return None
-    cut = values.size // 4
-    return finite(np.sort(values)[cut : values.size - cut].mean())
+    return finite(float(middle_mean(values)))
+
+
+def middle_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of each row, shape (…, n), without the lowest and the highest quarter of it."""
+    size = values.shape[-1]
+    cut = size // 4
+    return np.asarray(np.sort(values, axis=-1)[..., cut : size - cut].mean(axis=-1))
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:

@@ -11,7 +11,7 @@ from lrtrack.stats.figures import Spread
 from lrtrack.stats.groups import Group
 from lrtrack.stats.intervals import spread_of
 from lrtrack.stats.samples import Sample
-from lrtrack.stats.summary import Mode, RunSummary, summarise
+from lrtrack.stats.summary import Mode, RunSummary, summarise, worst
 from lrtrack.stats.targets import Goal
 
 #: Means whose difference, relative to the largest value, is smaller differ only by rounding.
@@ -60,21 +60,27 @@ def entry_of(
         summarise(history, metric, mode, None if goal is None else goal(history))
         for history in one_by_one(group.histories)
     )
-    worst = math.inf if mode == "min" else -math.inf
     finals = [
         None if run.diverged or (run.unfinished and not include_unfinished) else run.final
         for run in runs
     ]
-    compared = [
-        (run, worst if run.diverged else final)
-        for run, final in zip(runs, finals, strict=True)
-        if run.diverged or final is not None
-    ]
-    sample = Sample(
-        values=tuple(worst if value is None else value for _, value in compared),
-        seeds=tuple(run.seed for run, _ in compared),
-    )
+    sample = sample_of(runs, finals, [run.seed for run in runs], mode)
     return Entry(group, runs, spread_of(finals), sample, sample.median(mode))
+
+
+def sample_of(
+    runs: Sequence[RunSummary],
+    values: Sequence[float | None],
+    seeds: Sequence[int | None],
+    mode: Mode,
+) -> Sample:
+    """What is compared of a group: divergence as the worst value, but no run without a value."""
+    every = [
+        (worst(mode) if run.diverged else value, seed)
+        for run, value, seed in zip(runs, values, seeds, strict=True)
+    ]
+    compared = [(value, seed) for value, seed in every if value is not None]
+    return Sample(tuple(value for value, _ in compared), tuple(seed for _, seed in compared))
 
 
 def ranked(entries: Sequence[Entry], mode: Mode) -> list[tuple[int, Entry]]:

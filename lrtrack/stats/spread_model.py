@@ -46,12 +46,6 @@ class Differences:
     df: Floats
     pair: Floats
 
-    @property
-    def information(self) -> Floats:
-        """Shape (k,): the variance of a run over that of the difference."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(self.pair / self.errors**2)
-
 
 @dataclass(frozen=True)
 class Model:

@@ -129,6 +129,11 @@ def summarise(history: History, metric: str, mode: Mode, target: float | None) -
     )
 
 
+def worst(mode: Mode) -> float:
+    """The value of a run that diverged: worse than any other."""
+    return math.inf if mode == "min" else -math.inf
+
+
 def finite(value: float) -> float | None:
     """Return `value` as a plain float; None if JSON cannot hold it."""
     return float(value) if math.isfinite(value) else None

@@ -6,7 +6,6 @@ best schedule's mean on its task, and a task and seed together take the place of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,9 +19,8 @@ from lrtrack.stats.aggregates import Floats, aggregates_of
 from lrtrack.stats.figures import Aggregate, Notice, TaskScore
 from lrtrack.stats.groups import Group
 from lrtrack.stats.intervals import seconds_to_target, spread_of, steps_to_target
-from lrtrack.stats.ranking import Entry
-from lrtrack.stats.samples import Sample
-from lrtrack.stats.summary import Mode, RunSummary, finite
+from lrtrack.stats.ranking import Entry, sample_of
+from lrtrack.stats.summary import Mode, RunSummary, finite, worst
 from lrtrack.stats.targets import Goal, target_scores, task_field
 
 
@@ -57,10 +55,11 @@ class Tasks:
             for history, name in zip(entry.group.histories, names, strict=True)
         }
         self._blocks: dict[tuple[str, int], int] = {}
+        self._scored = [self._relative(at) for at in range(len(self._entries))]
 
     def relative(self) -> list[Entry]:
         """The entries with scores instead of values, paired by task and seed."""
-        return [self._relative(at) for at in range(len(self._entries))]
+        return self._scored
 
     def summaries(self) -> dict[str, dict[str, Any]]:
         """By the label of each schedule the fields of its summary that are about tasks."""
@@ -183,19 +182,11 @@ class Tasks:
 
     def _relative(self, index: int) -> Entry:
         entry, tasks = self._entries[index], self._tasks[index]
-        worst = math.inf if self._mode == "min" else -math.inf
         scores = [
             self._score(value, task) for value, task in zip(entry.final.values, tasks, strict=True)
         ]
-        compared = [
-            (run, worst if run.diverged else score, task)
-            for run, score, task in zip(entry.runs, scores, tasks, strict=True)
-            if run.diverged or score is not None
-        ]
-        sample = Sample(
-            values=tuple(worst if score is None else score for _, score, _ in compared),
-            seeds=tuple(self._block(task, run.seed) for run, _, task in compared),
-        )
+        blocks = [self._block(task, run.seed) for run, task in zip(entry.runs, tasks, strict=True)]
+        sample = sample_of(entry.runs, scores, blocks, self._mode)
         return replace(
             entry, final=spread_of(scores), sample=sample, median=sample.median(self._mode)
         )
@@ -207,13 +198,12 @@ class Tasks:
 
     def _by_task(self, index: int) -> Mapping[str, Floats]:
         """All scores of a schedule on each task, divergence as the worst."""
-        worst = math.inf if self._mode == "min" else -math.inf
-        entry = self._relative(index)
+        entry = self._scored[index]
         rows = list(zip(entry.runs, entry.final.values, self._tasks[index], strict=True))
         return {
             name: np.array(
                 [
-                    worst if run.diverged else score
+                    worst(self._mode) if run.diverged else score
                     for run, score, task in rows
                     if task == name and (run.diverged or score is not None)
                 ],

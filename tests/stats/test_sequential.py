@@ -57,17 +57,22 @@ def test_looking_after_every_seed(sequential, most):
     assert sequential or errors / worlds > 0.15
 
 
-def test_a_clear_difference_shows(make_history):
-    """A clear difference shows after few seeds, and the report names the method."""
+def _compared(make_history, seeds):
+    """Two schedules that are far apart, with a few seeds each."""
     histories = [
         make_history(
             {"loss": [base + 0.1 * math.sin(9 * seed + base)]},
             schedule=Schedule(f"{name}LR"), seed=seed, id=f"{name}{seed}",
         )
         for name, base in (("A", 1.0), ("B", 2.0))
-        for seed in range(6)
+        for seed in range(seeds)
     ]  # fmt: skip
-    found = compare_histories(histories, experiment=None, metric="loss", sequential=True)
+    return compare_histories(histories, experiment=None, metric="loss", sequential=True)
+
+
+def test_a_clear_difference_shows(make_history):
+    """A clear difference shows after few seeds, and the report names the method."""
+    found = _compared(make_history, seeds=6)
 
     assert found.test.name == "sequential"
     assert found.schedules[1].verdict == "worse"
@@ -75,15 +80,7 @@ def test_a_clear_difference_shows(make_history):
 
 def test_too_few_seeds_to_tell_anything(make_history):
     """With so few seeds that no difference could be told, the report asks for more of them."""
-    histories = [
-        make_history(
-            {"loss": [base + 0.1 * math.sin(9 * seed + base)]},
-            schedule=Schedule(f"{name}LR"), seed=seed, id=f"{name}{seed}",
-        )
-        for name, base in (("A", 1.0), ("B", 2.0))
-        for seed in range(3)
-    ]  # fmt: skip
-    found = compare_histories(histories, experiment=None, metric="loss", sequential=True)
+    found = _compared(make_history, seeds=3)
 
     assert [item.verdict for item in found.schedules] == ["best", "too-few-runs"]
     assert [item.code for item in found.warnings] == ["too-few-runs"]
