@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from lrtrack.cli._options import add_all
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -87,6 +89,4 @@ _OPTIONS = (
 
 def comparison_options(function: F) -> F:
     """Add `--metric` to `--sequential`; the command passes them on to `lrtrack.compare()`."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+    return add_all(_OPTIONS, function)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,9 +41,16 @@ def experiments_option(function: F) -> F:
     return click.argument("names", nargs=-1, metavar="[EXPERIMENT]…")(option(function))
 
 
+def add_all(options: Sequence[Callable[[Any], Any]], function: F) -> F:
+    """Add options to a command, in their order in its help."""
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def source_options(function: F) -> F:
     """Add the options that say which runs are read, and where from."""
-    for option in reversed(
+    return add_all(
         (
             click.option(
                 "--tracker",
@@ -85,10 +92,9 @@ def source_options(function: F) -> F:
                 default=True,
                 help="Ignore cached copies of finished runs.",
             ),
-        )
-    ):
-        function = option(function)
-    return function
+        ),
+        function,
+    )
 
 
 def sort_option(example: str) -> Callable[[F], F]:

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from lrtrack.cli._options import add_all
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Each is the argument of `lrtrack.histories()` of the same name.
@@ -27,6 +29,4 @@ _OPTIONS = (
 
 def others_options(function: F) -> F:
     """Add `--runs`, `--lr-metric` and `--seed-field`."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+    return add_all(_OPTIONS, function)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from lrtrack.cli._options import add_all
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Options that only one engine accepts.
@@ -20,7 +22,7 @@ _ENGINE_OPTIONS = {
 
 def options(function: F) -> F:
     """Add `--engine` and the options that only Ray accepts."""
-    for option in reversed(
+    return add_all(
         (
             click.option(
                 "--engine",
@@ -46,10 +48,9 @@ def options(function: F) -> F:
                 "--gpus", type=click.FloatRange(min=0), metavar="N", help="GPUs per trial (Ray)."
             ),
             click.option("--resume", is_flag=True, help="Resume the sweep called --name (Ray)."),
-        )
-    ):
-        function = option(function)
-    return function
+        ),
+        function,
+    )
 
 
 def parse_param(text: str) -> tuple[str, str]:

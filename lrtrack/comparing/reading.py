@@ -73,9 +73,10 @@ def fetch(
         roles=Roles(lr_metric, seed_field),
     )
     limits = _Limits(last, moment, kind)
-    read = partial(_fetched, registry.resolve(tracker or None), progress, limits)
+    trackers = registry.resolve(tracker or None)
+    read = partial(_fetched, trackers, progress, limits)
     histories = read(query)
-    if runs is None and not histories and not _have_own(registry.resolve(tracker or None), query):
+    if runs is None and not histories and not _have_own(trackers, query):
         histories = read(replace(query, runs=ALL))
         if histories:
             one = len(histories) == 1

@@ -39,6 +39,8 @@ LONGEST = 200
 
 #: Errors that every run would meet: they end the reading.
 _FATAL = (TrackerUnavailable, AccessRefused, UsageError)
+#: Why single rows of a run are skipped.
+ODD_ROWS = "their step or time is negative, or larger than any real one"
 
 
 @dataclass

@@ -14,6 +14,7 @@ from lrtrack.capture.unseen import Unseen
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import history_table
 from lrtrack.journal.course import Course, before, merge
+from lrtrack.journal.rate_column import column_of
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run, State
 from lrtrack.schedules import CONSTANT, Schedule, parts_of
@@ -132,7 +133,7 @@ class LiveDiagnoses:
             table, breaks = merge([*earlier, *table.to_batches()]), (first, *breaks)
         jumps = {}
         for name, capture in by_name(self._capture).items():
-            column = f"{self._run.prefix}lr" + (f"/{name}" if name else "")
+            column = column_of(self._run.prefix, name)
             if column in table.column_names:
                 records = table.filter(table[column].is_valid())
                 steps, rates = records["step"].to_numpy(), records[column].to_numpy()

@@ -22,7 +22,7 @@ from lrtrack.records import Run
 from lrtrack.schedules import CONSTANT, Schedule, infer_schedule, parts_of, side_by_side
 from lrtrack.stats.diagnose.rate_source import RateMismatch, rate_mismatch
 from lrtrack.tracking.captures import Capture, by_name, scheduler_counts
-from lrtrack.tracking.rate_curve import RateCurve
+from lrtrack.tracking.rate_curve import RateCurve, repeated
 
 #: The most rates that a schedule is inferred from: it takes about a second.
 _MOST = 100_000
@@ -146,7 +146,9 @@ class LiveSchedule:
         return side_by_side({**constant, **parts_of(self._run.schedule), **found})
 
     def _inferred(self, name: str, table: pa.Table | None, most: int) -> Schedule | None:
-        steps, rates = _with_held_rates(*_without_repeats(*self._curve(name, table)))
+        steps, rates = self._curve(name, table)
+        kept = ~repeated(rates)
+        steps, rates = _with_held_rates(steps[kept], rates[kept])
         if is_still(rates):
             return None
         stride = -(-rates.size // most)
@@ -170,21 +172,10 @@ def _takes_fractions(scheduler: Any) -> bool:
     return any(isinstance(part, CosineAnnealingWarmRestarts) for part in nested(scheduler))
 
 
-def _without_repeats(
-    steps: NDArray[np.int64], rates: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The records without those between two of the same rate."""
-    if rates.size < 3:
-        return steps, rates
-    inner = (rates[1:-1] == rates[:-2]) & (rates[1:-1] == rates[2:])
-    kept = np.concatenate([[True], ~inner, [True]])
-    return steps[kept], rates[kept]
-
-
 def _with_held_rates(
     steps: NDArray[np.int64], rates: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The records with some of those that `_without_repeats` left out.
+    """The records with some of those that stand between two equal ones and were left out.
 
     Without them, a curve that leaves the rate and returns to it would fit as well.
     """

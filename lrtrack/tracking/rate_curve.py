@@ -9,6 +9,13 @@ from numpy.typing import NDArray
 _MOST = 400_000
 
 
+def repeated(rates: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rates, shape (n,), stand between two equal ones."""
+    between = np.zeros(rates.size, dtype=bool)
+    between[1:-1] = (rates[1:-1] == rates[:-2]) & (rates[1:-1] == rates[2:])
+    return between
+
+
 class RateCurve:
     """Learning rates with their steps.
 
@@ -24,8 +31,7 @@ class RateCurve:
     def add(self, steps: NDArray[np.int64], rates: NDArray[np.float64]) -> None:
         """Add rates, whose steps may be made again after a return to an earlier one."""
         kept = steps % self._stride == 0
-        if rates.size > 2:
-            kept[1:-1] &= (rates[1:-1] != rates[:-2]) | (rates[1:-1] != rates[2:])
+        kept &= ~repeated(rates)
         self._steps.append(steps[kept])
         self._rates.append(np.asarray(rates, dtype=np.float64)[kept])
         self._size += int(kept.sum())

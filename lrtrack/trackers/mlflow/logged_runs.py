@@ -81,8 +81,7 @@ class Source:
         metrics = self._metrics(mlflow_run)
         columns, odd = aligned(metrics, self.query.roles)
         if odd:
-            reason = "their step or time is negative, or larger than any real one"
-            self.left_out.note_rows(lambda: f"{logged.name!r} ({logged.id})", odd, reason)
+            self.left_out.note_rows(lambda: f"{logged.name!r} ({logged.id})", odd, per_run.ODD_ROWS)
         elif copy is not None and columns.steps.size:
             cache.keep(history_table.table_of(vars(columns)), copy)
             return cache.kept(copy) or vars(columns)

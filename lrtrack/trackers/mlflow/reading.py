@@ -253,8 +253,7 @@ class _Source:
         """Drop rows whose step or time is negative or impossibly large."""
         valid, count = history_table.sound_rows(table)
         if count:
-            reason = "their step or time is negative, or larger than any real one"
-            self.left_out.note_rows(lambda: _label(mlflow_run), count, reason)
+            self.left_out.note_rows(lambda: _label(mlflow_run), count, per_run.ODD_ROWS)
         return valid
 
     def _from_file(self, mlflow_run: Any, rows: int) -> pa.Table | None:

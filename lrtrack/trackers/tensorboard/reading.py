@@ -144,8 +144,7 @@ def _histories(
     )
     interpretation = interpret(logged, query.roles)
     if interpretation.odd:
-        reason = "their step or time is negative, or larger than any real one"
-        left_out.note_rows(lambda: folder.name, interpretation.odd, reason)
+        left_out.note_rows(lambda: folder.name, interpretation.odd, per_run.ODD_ROWS)
     return [per_run.checked(interpretation.history)]
 
 
