@@ -140,6 +140,12 @@ class Rounds:
             remove_hook(container._optimizer_step_pre_hooks, self._container_begins)
         self.end()
 
+    def forget(self) -> None:
+        """Drop all references to the optimizers, as `StepCapture.forget`."""
+        for member in self.members:
+            member.forget()
+        self._ensemble = Ensemble(())
+
     def begin(self, member: Member, here: Notes) -> int:
         """Prepare for a step of `member`; returns the `every` with which it is captured."""
         with self._lock:

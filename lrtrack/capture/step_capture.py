@@ -30,6 +30,7 @@ from lrtrack.capture.momentum import decay_of, momentum_of, where_momentum_is
 from lrtrack.capture.nested_schedulers import nested
 from lrtrack.capture.norms import measure
 from lrtrack.capture.observations import Stepping, Unreached
+from lrtrack.capture.released import RELEASED
 from lrtrack.capture.sharded import attendance, is_shared, largest, spread
 from lrtrack.capture.thread_state import Notes, current_notes
 from lrtrack.capture.unseen import Unseen
@@ -149,6 +150,17 @@ class StepCapture:
         attendance.leave(self, failed)
         torch_patches.quietly("the param groups", self.unreached.look_now)
         self._under_way = None
+
+    def forget(self) -> None:
+        """Drop all references to optimizer and scheduler, after `detach`. Idempotent.
+
+        What was counted stays.
+        """
+        self._optimizer, self._schedulers, self._counting = RELEASED, [], None
+        self._momentum_held = self._decay_held = self._effective = None
+        self.unreached.waiting.clear()
+        self.stepping.forget()
+        self.loads.forget()
 
     # The code of each step is inlined: between torch's own operations, its code and data have left
     # the CPU caches, so that every function call costs as much as ten warm ones.
@@ -286,6 +298,16 @@ class StepCapture:
     def parameters(self) -> Iterator[torch.Tensor]:
         """Yield the optimizer's parameters."""
         return (p for group in self._optimizer.param_groups for p in group["params"])
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer."""
+        return self._optimizer
+
+    @property
+    def scheduler(self) -> Any:
+        """The scheduler as it was given."""
+        return self._schedulers[0] if self._schedulers else None
 
     @property
     def has_plateau(self) -> bool:

@@ -57,6 +57,11 @@ class Options:
     kind: str = TRAIN
 
 
+def without_objects(options: Options) -> Options:
+    """The options of a block that is over, which keep nothing of the training alive."""
+    return dataclasses.replace(options, optimizer=None, scheduler=None, model=None)
+
+
 def check(options: Options) -> None:
     """Check all options together.
 
