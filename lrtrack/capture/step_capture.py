@@ -55,7 +55,8 @@ class StepCapture:
         stepping: how the scheduler is stepped.
         loads: to which step a loaded checkpoint returns.
         unreached: param groups without a gradient so far.
-        unseen: steps of other optimizers before the first step.
+        unseen: steps of other optimizers before the first step, or after the last.
+        begun: whether a step was seen since those of other optimizers are noted.
 
     Args:
         optimizer: the optimizer whose steps are counted.
@@ -111,7 +112,8 @@ class StepCapture:
         self._decay_held: Any = decay_of(optimizer.param_groups)
         self._effective = effective_rate(optimizer)
         self.unseen = Unseen([optimizer])
-        self._begun = False
+        self.begun = False
+        self._agreed = False
         self._recording = False
         self._skipped = False
         self._under_way: FrameType | None = None
@@ -123,6 +125,8 @@ class StepCapture:
             if self._shared():
                 attendance.enter(self)
             torch_patches.start(self, self._optimizer)
+            self._here = current_notes()  # without what happened before
+            self.unseen.captures.append(self)
             self.unseen.start()
             self.loads.attach()
             self._optimizer.register_step_pre_hook(self._before)
@@ -144,7 +148,7 @@ class StepCapture:
             torch_patches.stop_listening(scheduler, self._on_plateau)
         remove_hook(getattr(self._optimizer, "_optimizer_step_post_hooks", {}), self._after)
         remove_hook(getattr(self._optimizer, "_optimizer_step_pre_hooks", {}), self._before)
-        self.unseen.stop()
+        self.unseen.stop(self._here)
         self.loads.detach()
         torch_patches.stop(self)
         attendance.leave(self, failed)
@@ -187,8 +191,8 @@ class StepCapture:
                 torch_patches.quietly("the scheduler", self.loads.move)
         if "found_inf" in self._optimizer.__dict__:
             torch_patches.quietly("the gradient scaler", self._read_scaler)
-        if not self._begun:
-            self._begun = True
+        if not self.begun:
+            self.begun = True
             torch_patches.quietly("which steps to record", self._begin)
         reached = self._every == 1 or (self.step + 1) % self._every == 0
         self._recording = reached and not self._skipped
@@ -277,8 +281,9 @@ class StepCapture:
         self._skipped = isinstance(found_inf, torch.Tensor) and bool(found_inf.item())
 
     def _begin(self) -> None:
-        self.unseen.stop()
-        if self._every != 1:
+        self.unseen.seen(self._here)
+        agreed, self._agreed = self._agreed, True
+        if self._every != 1 and not agreed:
             self.agree()
 
     def agree(self) -> None:
