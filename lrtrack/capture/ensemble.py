@@ -22,7 +22,7 @@ from lrtrack.capture.optimizers import (
     numbered,
     unwrap,
 )
-from lrtrack.capture.ownership import foreign, optimizers_of
+from lrtrack.capture.ownership import foreign, opened, optimizers_of
 from lrtrack.errors import UsageError
 from lrtrack.schedules import Schedule, side_by_side
 
@@ -100,9 +100,10 @@ def ensemble_of(optimizer: Any, scheduler: Any = None) -> Ensemble:
         UsageError: there is none, one occurs twice, a name is invalid, or the schedulers do not
             match the optimizers.
     """
-    inner = of_parameters(optimizer)
-    if inner is not None:
-        return _of_parameters(optimizer, inner, scheduler)
+    for layer in (optimizer, *opened(optimizer)):
+        inner = of_parameters(layer)
+        if inner is not None:
+            return _of_parameters(layer, inner, scheduler)
     containers: list[Any] = []
     leaves = list(_leaves(optimizer, scheduler, "", containers))
     if len({id(own) for _, own, _ in leaves}) < len(leaves):

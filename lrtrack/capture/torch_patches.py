@@ -33,7 +33,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from lrtrack.capture.clipping import Clipped
 from lrtrack.capture.device_scalars import Scalar, add, divide, hold
 from lrtrack.capture.thread_state import Notes, current_notes, fresh_notes, new_period, own, period
-from lrtrack.capture.unseen import without_step
+from lrtrack.capture.unseen import counted
 from lrtrack.errors import warn
 
 #: The key under which a scaled loss's graph node keeps (the loss, the scale).
@@ -222,8 +222,7 @@ def _note_losses(here: Notes, given: Any) -> None:
         if tensor.numel() == 1 and not tensor.is_complex():
             here.loss = add(here.loss, _unscaled(tensor) if here.scaling else hold(tensor))
     if here.loss is not earlier:
-        here.count = 1 if earlier is None else here.count + 1
-        without_step(here.count)
+        here.count = 1 if earlier is None else counted(here.count + 1)
 
 
 def _unscaled(tensor: torch.Tensor) -> Scalar:

@@ -129,8 +129,12 @@ class Unseen:
         return next((name for name in _ENGINES if name in sys.modules), "")
 
 
-def without_step(calls: int) -> None:
-    """Tell all open blocks that so many `backward()` calls followed each other without a step."""
+def counted(calls: int) -> int:
+    """Return the number of `backward()` calls that follow each other without a step.
+
+    If they are many, the open blocks begin to look for other steps.
+    """
     if calls >= _MANY and calls & (calls - 1) == 0:
         for unseen in list(_open):
             unseen.listen_again(calls)
+    return calls

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -184,6 +185,27 @@ def some(truth: Truth) -> None:
             assert isinstance(loss, torch.Tensor)
             loss.backward()
             passes.end(loss)
+
+
+@case("in backward: transformers' stand-ins", needs="transformers", trackers=LOCAL)
+def of_transformers(truth: Truth) -> None:
+    """The Trainer has an optimizer and a scheduler that stand for those of all parameters."""
+    from transformers.trainer_pt_utils import LayerWiseDummyOptimizer, LayerWiseDummyScheduler
+
+    task = Task()
+    inner = each(task)
+    schedulers = {p: StepLR(optimizer, 2) for p, optimizer in inner.items()}
+    passes = Passes(truth, inner)
+    hooked(task, passes, inner, schedulers)
+    optimizer = LayerWiseDummyOptimizer(optimizer_dict=inner, lr=0.1)
+    scheduler = LayerWiseDummyScheduler(optimizer_dict=inner, lr=0.1)
+    with truth.track(SimpleNamespace(optimizer=optimizer, step=optimizer.step), scheduler):
+        for _ in range(STEPS):
+            loss = task.loss()
+            loss.backward()
+            passes.end(loss)
+            optimizer.step()
+            scheduler.step()
 
 
 class Offloaded(Optimizer):

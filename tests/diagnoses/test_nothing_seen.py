@@ -85,18 +85,37 @@ def test_an_optimizer_that_replaces_the_tracked_one(training, track, messages, r
     }
 
 
-def test_training_that_goes_on_by_hand_is_reported(training, track, messages) -> None:
-    """Many backward calls after the last step are reported also if no optimizer uses them."""
+def test_several_optimizers_that_are_replaced(training, track, messages) -> None:
+    """The same is reported of several optimizers."""
     task = training()
-    with track(task.optimizer):
-        task.run(5)
-        for _ in range(15):
+    both = [torch.optim.SGD([p], lr=0.01) for p in task.model.parameters()]
+    with track({"a": both[0], "b": both[1]}):
+        for _ in range(5):
             task.backward()
+            both[0].step()
+            both[1].step()
+        task.optimizer = torch.optim.Adam(task.model.parameters())
+        task.run(15)
 
     assert messages() == {
         "LR013": "after 5 steps, none of the SGD was seen any more, although 15 backward() calls "
-        "followed."
+        "followed: 1 other optimizer (Adam) steps instead."
     }
+
+
+def test_training_that_goes_on_by_hand_is_reported(training, track, messages) -> None:
+    """A schedule that goes on after the last step is a training, also without an optimizer."""
+    task = training()
+    scheduler = StepLR(task.optimizer, 100)
+    with track(task.optimizer, scheduler):
+        task.run(5, lambda step: scheduler.step())
+        for _ in range(15):
+            task.backward()
+            scheduler.step()
+
+    assert messages()["LR013"] == (
+        "after 5 steps, none of the SGD was seen any more, although 15 backward() calls followed."
+    )
 
 
 def test_usual_backward_calls_after_the_last_step_are_not_reported(
@@ -111,7 +130,7 @@ def test_usual_backward_calls_after_the_last_step_are_not_reported(
             task.optimizer.step()
             other.run(20)
             task.step()
-        for _ in range(12):
+        for _ in range(100):
             task.backward()
 
     assert messages() == {}

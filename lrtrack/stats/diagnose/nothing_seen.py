@@ -14,7 +14,7 @@ _RECORD = (
     "check that the loop calls step() on the optimizer that track() was given; record the steps of "
     "an engine, of compiled code, or of weights that are changed by hand with run.record(lr=…)"
 )
-#: Fewer `backward()` calls after the last step may be an evaluation that needs gradients.
+#: A schedule that has moved so often since the last step goes on.
 _FEW = 8
 
 
@@ -38,17 +38,18 @@ def nothing_seen(run: RunFacts) -> Diagnosis | None:
 def no_longer_seen(run: RunFacts) -> Diagnosis | None:
     """LR013: the training went on after the last step that was seen.
 
-    Other optimizers count if they have parameters of the tracked one, or if the training went on
-    for longer than it was seen. Not reported after an exception.
+    Steps of other optimizers count if these have parameters of the tracked one, or if they go on
+    for longer than its steps were seen. Without any, the schedule must have gone on, because
+    evaluations may need gradients, too. Not reported after an exception.
     """
     observed = run.observations
     if observed is None or not observed.steps or not run.finished:
         return None
     why = observed.unobserved
     calls, longer = why.backward_calls, why.backward_calls > observed.steps
-    if not calls or not (longer or (why.others and why.shares)):
-        return None
-    if not why.others and calls < _FEW:
+    moved = 0 if observed.position is None else observed.position - observed.used
+    goes_on = why.shares or longer if why.others else longer and (why.compiled or moved >= _FEW)
+    if not calls or not goes_on:
         return None
     reason, hint = _instead(why)
     return diagnosis(
