@@ -1,7 +1,8 @@
 """The optimizers of one training, each with its name and its scheduler.
 
 They come as a list, as a mapping of names, or as a container: an object that has them in
-`.optimizers` and steps them inside its own `step`.
+`.optimizers` and steps them inside its own `step`. Those of single parameters also come as a
+mapping of parameters, or behind an object; see `in_backward`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 from lrtrack.capture.describe import describe
+from lrtrack.capture.in_backward import of_parameters
 from lrtrack.capture.optimizers import (
     describe_optimizer,
     describe_together,
@@ -20,7 +22,7 @@ from lrtrack.capture.optimizers import (
     numbered,
     unwrap,
 )
-from lrtrack.capture.ownership import foreign, optimizers_of
+from lrtrack.capture.ownership import foreign, opened, optimizers_of
 from lrtrack.errors import UsageError
 from lrtrack.schedules import Schedule, side_by_side
 
@@ -38,11 +40,13 @@ class Part:
     Attributes:
         name: how metrics and fields call it; empty for an optimizer that is alone, and for very
             many without names.
+        moved: the optimizer whose rate the scheduler moves, if it stands for this one.
     """
 
     name: str
     optimizer: torch.optim.Optimizer
     scheduler: Any
+    moved: Any = None
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,13 @@ class Ensemble:
     Attributes:
         parts: at least one.
         containers: objects that step several of them in one `step`.
+        by_backward: whether each optimizer has one parameter, so that the first step inside
+            `backward()` begins a round; without names, also the first one after it.
     """
 
     parts: tuple[Part, ...]
     containers: tuple[Any, ...] = ()
+    by_backward: bool = False
 
     @property
     def first(self) -> torch.optim.Optimizer:
@@ -93,17 +100,68 @@ def ensemble_of(optimizer: Any, scheduler: Any = None) -> Ensemble:
         UsageError: there is none, one occurs twice, a name is invalid, or the schedulers do not
             match the optimizers.
     """
+    for layer in (optimizer, *opened(optimizer)):
+        inner = of_parameters(layer)
+        if inner is not None:
+            return _of_parameters(layer, inner, scheduler)
     containers: list[Any] = []
     leaves = list(_leaves(optimizer, scheduler, "", containers))
     if len({id(own) for _, own, _ in leaves}) < len(leaves):
         raise UsageError("An optimizer occurs twice. Fix: pass each optimizer once.")
     if len(leaves) == 1:
         return Ensemble((Part("", *leaves[0][1:]),), ())
+    single = all(_has_one_parameter(own) and not name for name, own, _ in leaves)
     if len(leaves) > MOST and not all(name for name, _, _ in leaves):
-        return Ensemble(tuple(Part("", *leaf[1:]) for leaf in leaves), tuple(containers))
+        return Ensemble(tuple(Part("", *leaf[1:]) for leaf in leaves), tuple(containers), single)
     names = numbered([name or type(own).__name__ for name, own, _ in leaves])
     parts = (Part(name, *leaf[1:]) for name, leaf in zip(names, leaves, strict=True))
-    return Ensemble(tuple(parts), tuple(containers))
+    return Ensemble(tuple(parts), tuple(containers), single)
+
+
+def _of_parameters(optimizer: Any, inner: Mapping[Any, Any], scheduler: Any) -> Ensemble:
+    """Return optimizers of single parameters, which have no names and count as one.
+
+    Args:
+        optimizer: what `track()` was given.
+        inner: the optimizers by parameter.
+        scheduler: one of them all, of one of them, or of `optimizer`; or several in their form.
+    """
+    own = {id(value): unwrap(value) for value in inner.values()}
+    optimizers = list(own.values())
+    containers = (optimizer,) if has_hooks(optimizer) else ()
+    if isinstance(scheduler, Mapping) and scheduler.keys() == inner.keys():
+        by_optimizer = {id(inner[key]): each for key, each in scheduler.items()}
+        schedulers: list[Any] = [by_optimizer[key] for key in own]
+    elif _is_one(scheduler) and foreign(optimizer, scheduler) is None:
+        moved = optimizer if hasattr(optimizer, "param_groups") else None
+        first = Part("", optimizers[0], scheduler, moved)
+        rest = (Part("", other, None) for other in optimizers[1:])
+        return Ensemble((first, *rest), containers, True)
+    elif _is_one(scheduler) and any(own.keys() & ids for ids in _stood_for(scheduler)):
+        schedulers = [None] * len(optimizers)  # transformers' stand-in, which moves nothing
+    else:
+        schedulers = _matched(optimizers, None, scheduler)
+    kept: dict[int, Any] = {}
+    for at, each in enumerate(schedulers):  # one that moves all of them counts once
+        schedulers[at] = None if id(each) in kept else each
+        kept[id(each)] = each
+    pairs = zip(optimizers, schedulers, strict=True)
+    return Ensemble(tuple(Part("", *pair) for pair in pairs), containers, True)
+
+
+def _is_one(scheduler: Any) -> bool:
+    several = isinstance(scheduler, Mapping | list | tuple)
+    return scheduler is not None and not several and _inside(scheduler, _SCHEDULERS) is None
+
+
+def _stood_for(scheduler: Any) -> Iterator[set[int]]:
+    """Yield the ids of the optimizers of single parameters behind a scheduler's optimizer."""
+    for optimizer in optimizers_of(scheduler):
+        yield {id(own) for own in (of_parameters(optimizer) or {}).values()}
+
+
+def _has_one_parameter(optimizer: torch.optim.Optimizer) -> bool:
+    return sum(len(group["params"]) for group in optimizer.param_groups) == 1
 
 
 def is_several(optimizer: Any) -> bool:
@@ -132,6 +190,11 @@ def _leaves(
 ) -> Iterator[tuple[str, torch.optim.Optimizer, Any]]:
     """Yield name (perhaps empty), optimizer and scheduler of everything in `optimizer`."""
     members = _members(optimizer)
+    if name and of_parameters(optimizer) is not None:
+        raise UsageError(
+            f"{name!r} stands for an optimizer for each parameter, which have no names. Fix: pass "
+            "it to a block of its own, with a prefix."
+        )
     if members is None:
         if isinstance(scheduler, Mapping | list | tuple):
             raise UsageError(

@@ -24,6 +24,7 @@ import torch
 from lrtrack.capture import torch_patches
 from lrtrack.capture.observations import Stepping
 from lrtrack.capture.pace import Pace, segments_from
+from lrtrack.capture.released import RELEASED
 from lrtrack.capture.thread_state import current_notes
 
 #: Called before a step that follows a load, with the step that is about to be made, the last step
@@ -126,6 +127,10 @@ class Loads:
         if scheduler is not None:
             torch_patches.stop_listening_to_loads(scheduler, self._after_scheduler)
         self._disarm()
+
+    def forget(self) -> None:
+        """Drop the reference to the optimizer, after `detach`."""
+        self._optimizer = RELEASED
 
     def go_to(self, step: int) -> None:
         """Continue after `step`, which the user names."""

@@ -6,7 +6,6 @@ from sys import _getframe
 from types import FrameType
 from typing import Any, Protocol
 
-import torch
 from torch.compiler import is_compiling
 
 from lrtrack.capture import torch_patches
@@ -63,11 +62,6 @@ class Member(StepCapture):
     def key(self) -> int:
         """The id by which a thread's notes name the optimizer."""
         return self._key
-
-    @property
-    def optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer."""
-        return self._optimizer
 
     def _keep(self, step: int, when: float, metrics: dict[str, Any]) -> None:
         self._kept = when, metrics

@@ -11,6 +11,7 @@ import torch
 from lrtrack.capture import torch_patches
 from lrtrack.capture.group_names import group_names
 from lrtrack.capture.norms import Group
+from lrtrack.capture.released import RELEASED
 
 #: Groups without a gradient so far are checked after each of the first steps, then after every
 #: `_STRIDE`th. It is a prime, so that groups that alternate at any other period are checked.
@@ -46,6 +47,10 @@ class Stepping:
     def position(self) -> int | None:
         """The scheduler's current count."""
         return None if self.scheduler is None else _count(self.scheduler)
+
+    def forget(self) -> None:
+        """Drop the references to scheduler and optimizer; what was counted stays."""
+        self.scheduler, self._optimizer = None, RELEASED
 
     def move(self, made: int) -> None:
         """Note at the start of an optimizer step that the scheduler moved since the previous one.

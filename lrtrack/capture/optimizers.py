@@ -32,18 +32,34 @@ def unwrap(optimizer: Any) -> torch.optim.Optimizer:
     if not isinstance(candidate, torch.optim.Optimizer):
         raise TypeError(
             "track() expects a torch.optim.Optimizer as its first argument, got "
-            f"{_class_of(optimizer)}. Fix: pass the torch optimizer that makes the steps, a "
-            f"wrapper with one in {' or '.join(f'.{name}' for name in INNER)}, or several as a "
-            "list or a mapping of names."
+            f"{_class_of(optimizer)}. Fix: {_instead_of(optimizer)}"
         )
     return candidate
 
 
 def _class_of(value: Any) -> str:
-    """Return a class's name and its module, because `Optimizer` alone may be any library's."""
+    """Return a class's full name, because `Optimizer` alone may be any library's."""
     kind = value if isinstance(value, type) else type(value)
-    name = f"the class {kind.__name__}" if isinstance(value, type) else kind.__name__
-    return name if kind.__module__ == "builtins" else f"{name} of the module {kind.__module__}"
+    name = kind.__qualname__
+    full = name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
+    return f"the class {full}" if isinstance(value, type) else full
+
+
+def _instead_of(value: Any) -> str:
+    """Return what to write instead of an object that is no optimizer."""
+    if isinstance(value, type):
+        return f"create it first: track({value.__name__}(model.parameters(), lr=…), …)."
+    if type(value).__module__.partition(".")[0] == "fastai":
+        return (
+            "have fastai wrap a torch optimizer, Learner(…, opt_func=partial(OptimWrapper, "
+            "opt=torch.optim.AdamW)), and pass learn.opt."
+        )
+    if isinstance(value, torch.nn.Module):
+        return "pass the optimizer first: track(optimizer, scheduler, model=…)."
+    return (
+        "pass the torch optimizer that makes the steps, a wrapper with one in "
+        f"{' or '.join(f'.{name}' for name in INNER)}, or several as a list or a mapping of names."
+    )
 
 
 def has_hooks(optimizer: Any) -> bool:

@@ -37,7 +37,7 @@ def _foreign(optimizer: Any, scheduler: Any) -> Any | None:
     scheduler_layers = [own for part in moving if (own := list(_carried(part)))]
     if not scheduler_layers:
         scheduler_layers = [own for part in parts if (own := list(_carried(part)))]
-    own_layers = list(_opened(optimizer))
+    own_layers = list(opened(optimizer))
     if not scheduler_layers or any(_related(own_layers, own) for own in scheduler_layers):
         return None
     return scheduler_layers[0][0]
@@ -47,10 +47,10 @@ def _carried(part: Any) -> Iterator[Any]:
     several = getattr(part, "optimizers", None)
     listed = list(several) if isinstance(several, list | tuple) else []
     for candidate in [*listed, getattr(part, "optimizer", None)]:
-        yield from _opened(candidate)
+        yield from opened(candidate)
 
 
-def _opened(optimizer: Any) -> Iterator[Any]:
+def opened(optimizer: Any) -> Iterator[Any]:
     """Yield an optimizer and the optimizers that it wraps."""
     for _ in range(_DEPTH):
         if optimizer is None:

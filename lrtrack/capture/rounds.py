@@ -1,8 +1,9 @@
 """Several optimizers that train together: each is captured alone, and a round is one record.
 
 A round ends when an optimizer that has stepped in it begins to step again, when a container of the
-optimizers begins its next step, and at the end of the block. Until then its record stays here, so
-that trackers get each step once.
+optimizers begins its next step, and at the end of the block. Of optimizers of single parameters,
+each `backward()` that is followed by a step begins one. Until a round ends, its record stays here,
+so that trackers get each step once.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Rounds:
             for part in ensemble.parts
         ]  # fmt: skip
         self._places = {member.key: at for at, member in enumerate(self.members)}
-        unseen = Unseen(part.optimizer for part in ensemble.parts)
+        unseen = Unseen((part.optimizer for part in ensemble.parts), ensemble.containers)
         for member in self.members:
             member.unseen = unseen
             member.at = self._places[member.key]
@@ -140,6 +141,12 @@ class Rounds:
             remove_hook(container._optimizer_step_pre_hooks, self._container_begins)
         self.end()
 
+    def forget(self) -> None:
+        """Drop all references to the optimizers, as `StepCapture.forget`."""
+        for member in self.members:
+            member.forget()
+        self._ensemble = Ensemble(())
+
     def begin(self, member: Member, here: Notes) -> int:
         """Prepare for a step of `member`; returns the `every` with which it is captured."""
         with self._lock:
@@ -148,7 +155,8 @@ class Rounds:
             if here is not self._home and _pass() != -1:
                 self._adopt(here)
             skipped = self._skipped_in(here)
-            if self._open is not None and {member.at, skipped} & self._open.stepped.keys():
+            repeats = self._open is not None and {member.at, skipped} & self._open.stepped.keys()
+            if repeats or self._is_first_of_pass(here):
                 self.end()
             if self._open is None:
                 self._turns = set() if skipped is None else {skipped}
@@ -241,6 +249,11 @@ class Rounds:
         """Whether notes that a step has used are those of this round."""
         is_seen = self._seen[0] is here.loss and self._seen[1] is here.preclip
         return self._open is not None and is_seen
+
+    def _is_first_of_pass(self, here: Notes) -> bool:
+        """Whether a step of an optimizer of one parameter is the first after `backward()` began."""
+        ensemble = self._ensemble
+        return ensemble.by_backward and not here.used and (not ensemble.named or _pass() != -1)
 
     def _skipped_in(self, here: Notes) -> int | None:
         """The place of an optimizer whose step a scaler has skipped: it has had its turn."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from typing import Any
 
 import torch
@@ -85,7 +86,8 @@ class _StandIn(torch.optim.SGD):
         super().__init__([_parameter()], lr=0.0)
         self.defaults = dict(getattr(original, "defaults", {}))
         self.param_groups = groups
-        self._original = original
+        # weak, so that a copy that is kept does not keep the optimizer alive
+        self._original = weakref.ref(original)
 
         def step() -> None:
             """Do nothing; torch inspects this method to check the order of steps."""
@@ -96,7 +98,8 @@ class _StandIn(torch.optim.SGD):
 
     def __getattr__(self, name: str) -> Any:
         """Return another attribute that a scheduler reads, unless it is mutable."""
-        value = getattr(self.__dict__.get("_original"), name)
+        original = self.__dict__.get("_original")
+        value = getattr(None if original is None else original(), name)
         if value is None or isinstance(value, bool | int | float | str):
             return value
         raise AttributeError(name)

@@ -30,6 +30,7 @@ from lrtrack.capture.momentum import decay_of, momentum_of, where_momentum_is
 from lrtrack.capture.nested_schedulers import nested
 from lrtrack.capture.norms import measure
 from lrtrack.capture.observations import Stepping, Unreached
+from lrtrack.capture.released import RELEASED
 from lrtrack.capture.sharded import attendance, is_shared, largest, spread
 from lrtrack.capture.thread_state import Notes, current_notes
 from lrtrack.capture.unseen import Unseen
@@ -54,7 +55,8 @@ class StepCapture:
         stepping: how the scheduler is stepped.
         loads: to which step a loaded checkpoint returns.
         unreached: param groups without a gradient so far.
-        unseen: steps of other optimizers before the first step.
+        unseen: steps of other optimizers before the first step, or after the last.
+        begun: whether a step was seen since those of other optimizers are noted.
 
     Args:
         optimizer: the optimizer whose steps are counted.
@@ -110,7 +112,8 @@ class StepCapture:
         self._decay_held: Any = decay_of(optimizer.param_groups)
         self._effective = effective_rate(optimizer)
         self.unseen = Unseen([optimizer])
-        self._begun = False
+        self.begun = False
+        self._agreed = False
         self._recording = False
         self._skipped = False
         self._under_way: FrameType | None = None
@@ -122,6 +125,8 @@ class StepCapture:
             if self._shared():
                 attendance.enter(self)
             torch_patches.start(self, self._optimizer)
+            self._here = current_notes()  # without what happened before
+            self.unseen.captures.append(self)
             self.unseen.start()
             self.loads.attach()
             self._optimizer.register_step_pre_hook(self._before)
@@ -143,12 +148,23 @@ class StepCapture:
             torch_patches.stop_listening(scheduler, self._on_plateau)
         remove_hook(getattr(self._optimizer, "_optimizer_step_post_hooks", {}), self._after)
         remove_hook(getattr(self._optimizer, "_optimizer_step_pre_hooks", {}), self._before)
-        self.unseen.stop()
+        self.unseen.stop(self._here)
         self.loads.detach()
         torch_patches.stop(self)
         attendance.leave(self, failed)
         torch_patches.quietly("the param groups", self.unreached.look_now)
         self._under_way = None
+
+    def forget(self) -> None:
+        """Drop all references to optimizer and scheduler, after `detach`. Idempotent.
+
+        What was counted stays.
+        """
+        self._optimizer, self._schedulers, self._counting = RELEASED, [], None
+        self._momentum_held = self._decay_held = self._effective = None
+        self.unreached.waiting.clear()
+        self.stepping.forget()
+        self.loads.forget()
 
     # The code of each step is inlined: between torch's own operations, its code and data have left
     # the CPU caches, so that every function call costs as much as ten warm ones.
@@ -175,8 +191,8 @@ class StepCapture:
                 torch_patches.quietly("the scheduler", self.loads.move)
         if "found_inf" in self._optimizer.__dict__:
             torch_patches.quietly("the gradient scaler", self._read_scaler)
-        if not self._begun:
-            self._begun = True
+        if not self.begun:
+            self.begun = True
             torch_patches.quietly("which steps to record", self._begin)
         reached = self._every == 1 or (self.step + 1) % self._every == 0
         self._recording = reached and not self._skipped
@@ -265,8 +281,9 @@ class StepCapture:
         self._skipped = isinstance(found_inf, torch.Tensor) and bool(found_inf.item())
 
     def _begin(self) -> None:
-        self.unseen.stop()
-        if self._every != 1:
+        self.unseen.seen(self._here)
+        agreed, self._agreed = self._agreed, True
+        if self._every != 1 and not agreed:
             self.agree()
 
     def agree(self) -> None:
@@ -286,6 +303,16 @@ class StepCapture:
     def parameters(self) -> Iterator[torch.Tensor]:
         """Yield the optimizer's parameters."""
         return (p for group in self._optimizer.param_groups for p in group["params"])
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer."""
+        return self._optimizer
+
+    @property
+    def scheduler(self) -> Any:
+        """The scheduler as it was given."""
+        return self._schedulers[0] if self._schedulers else None
 
     @property
     def has_plateau(self) -> bool:

@@ -33,6 +33,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from lrtrack.capture.clipping import Clipped
 from lrtrack.capture.device_scalars import Scalar, add, divide, hold
 from lrtrack.capture.thread_state import Notes, current_notes, fresh_notes, new_period, own, period
+from lrtrack.capture.unseen import counted
 from lrtrack.errors import warn
 
 #: The key under which a scaled loss's graph node keeps (the loss, the scale).
@@ -101,9 +102,8 @@ def listen_to_plateau(scheduler: Any, listener: Callable[[float], None]) -> None
 
 def stop_listening(scheduler: Any, listener: Callable[[float], None]) -> None:
     """End `listen_to_plateau`. Idempotent."""
-    listeners = _plateau_listeners.get(scheduler, [])
-    if listener in listeners:
-        listeners.remove(listener)
+    with contextlib.suppress(ValueError):
+        _plateau_listeners.get(scheduler, []).remove(listener)
 
 
 def listen_to_loads(scheduler: Any, listener: Callable[[], None]) -> None:
@@ -222,7 +222,7 @@ def _note_losses(here: Notes, given: Any) -> None:
         if tensor.numel() == 1 and not tensor.is_complex():
             here.loss = add(here.loss, _unscaled(tensor) if here.scaling else hold(tensor))
     if here.loss is not earlier:
-        here.count = 1 if earlier is None else here.count + 1
+        here.count = 1 if earlier is None else counted(here.count + 1)
 
 
 def _unscaled(tensor: torch.Tensor) -> Scalar:
@@ -294,7 +294,6 @@ def _scheduler_loaded(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 
 def _plateau_step(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    scheduler = args[0]
     value = args[1] if len(args) > 1 else kwargs["metrics"]
-    for listener in list(_plateau_listeners.get(scheduler, ())):
+    for listener in list(_plateau_listeners.get(args[0], ())):
         listener(float(value))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrack.capture.ensemble import ensemble_of
+from lrtrack.capture.ensemble import Part, ensemble_of
 from lrtrack.capture.member import Member
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import OnStep, StepCapture
@@ -83,6 +83,12 @@ def by_name(capture: Capture) -> dict[str, StepCapture]:
         return {"": capture}
     members = capture.members if capture.members[0].name else capture.members[:1]
     return {member.name: member for member in members}
+
+
+def parts(capture: Capture) -> list[Part]:
+    """The optimizers that a capture observes, each with its name and its scheduler."""
+    members = capture.members if isinstance(capture, Rounds) else [capture]
+    return [Part(getattr(own, "name", ""), own.optimizer, own.scheduler) for own in members]
 
 
 def scheduler_counts(capture: StepCapture, steps: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -195,6 +195,7 @@ class Block:
             finally:
                 # For a journal's thread that started before an interrupt, unknown to the recording.
                 self._left.append(None)
+                self._options = checks.without_objects(self._options)
             self._released = True
 
     def _abandon(self, _: Any) -> None:

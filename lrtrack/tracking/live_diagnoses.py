@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import StepCapture
-from lrtrack.capture.unseen import Unseen
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import history_table
 from lrtrack.journal.course import Course, before, merge
@@ -102,7 +101,7 @@ class LiveDiagnoses:
             whole = Observations(
                 steps=self._capture.made,
                 total=self._capture.step + 1,
-                unobserved=_unobserved(self._capture.members[0].unseen),
+                unobserved=_unobserved(self._capture.members[0]),
                 loss_wanted=self._loss_wanted,
                 world_size=self._run.world_size,
                 jumps=jumps.get("", ()),
@@ -158,7 +157,7 @@ class LiveDiagnoses:
             rested=capture.made - stepping.moved_at,
             early=0 if stepping.begun else stepping.early,
             unreached=tuple(capture.unreached.names()),
-            unobserved=_unobserved(capture.unseen),
+            unobserved=_unobserved(capture),
             loss_wanted=self._loss_wanted,
             taken=capture.taken,
             world_size=self._run.world_size,
@@ -167,7 +166,9 @@ class LiveDiagnoses:
         )
 
 
-def _unobserved(unseen: Unseen) -> Unobserved:
+def _unobserved(capture: StepCapture) -> Unobserved:
+    unseen, stepping = capture.unseen, capture.stepping
+    begun, position = stepping.begun, stepping.position
     return Unobserved(
         optimizer=" and ".join(unseen.names),
         others=dict(unseen.steps),
@@ -175,6 +176,9 @@ def _unobserved(unseen: Unseen) -> Unobserved:
         in_backward=unseen.in_backward,
         compiled=unseen.compiled,
         engine=unseen.engine(),
+        shares=unseen.shares,
+        backward_calls=unseen.backward_calls,
+        scheduler_steps=0 if begun is None or position is None else max(position - begun, 0),
     )
 
 

@@ -134,6 +134,10 @@ class LiveSchedule:
         """
         return self._inferred_from(table, _MOST)
 
+    def forget(self) -> None:
+        """Drop the copies of the schedulers, at the end of the block."""
+        self._declared = {}
+
     def _inferred_from(self, table: pa.Table | None, most: int) -> Schedule | None:
         names = [name for name in self._names if name in self._inferring]
         inferred = {name: self._inferred(name, table, most) for name in names}

@@ -57,6 +57,11 @@ class Options:
     kind: str = TRAIN
 
 
+def without_objects(options: Options) -> Options:
+    """The options of a block that is over, which keep nothing of the training alive."""
+    return dataclasses.replace(options, optimizer=None, scheduler=None, model=None)
+
+
 def check(options: Options) -> None:
     """Check all options together.
 
@@ -73,7 +78,7 @@ def check(options: Options) -> None:
         _check_parameters(part.optimizer)
         if options.kind == TRAIN:
             _check_scheduler(part.scheduler)
-        check_ownership(part.optimizer, part.scheduler)
+        check_ownership(part.optimizer if part.moved is None else part.moved, part.scheduler)
     check_values(options)
     if options.norms == "layer" and not isinstance(options.model, torch.nn.Module):
         raise UsageError(

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from lrtrack.capture.accumulation import Weight
-from lrtrack.capture.ensemble import ensemble_of
 from lrtrack.capture.step_capture import OnStep
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
@@ -28,7 +27,7 @@ from lrtrack.tracking.live_diagnoses import LiveDiagnoses, print_diagnoses
 from lrtrack.tracking.live_schedule import LiveSchedule
 from lrtrack.tracking.live_summary import LiveSummary
 from lrtrack.tracking.open_run_guards import OpenRunGuards
-from lrtrack.tracking.options import Options
+from lrtrack.tracking.options import Options, without_objects
 from lrtrack.tracking.resume import ResumedRun
 from lrtrack.tracking.returns import Returns
 from lrtrack.tracking.schedule_events import ScheduleEvents
@@ -66,7 +65,7 @@ class Recording:
     ) -> None:
         self.run: Run = resumed.run
         self.suggestions: dict[str, float] = {}
-        self._options = options
+        self._options = without_objects(options)
         self._layout = layout
         self._trackers = trackers
         self._snapshot = snapshot
@@ -139,6 +138,7 @@ class Recording:
             actions += self._guards.leaving()
             if self._uploads is not None:
                 actions.append(self._uploads.stop)
+        actions += [self._schedule.forget, self.capture.forget]
         for action in actions:
             try:
                 action()
@@ -269,8 +269,7 @@ class Recording:
         """Called before `step` is made, if a checkpoint was loaded after the step before."""
         if not self.is_owner():
             return
-        parts = ensemble_of(self._options.optimizer, self._options.scheduler).parts
-        self._schedule.declare(parts, step)
+        self._schedule.declare(captures.parts(self.capture), step)
         if self._returns.note(step, last, named, self._last_time):
             self._last_time = None
             if self._journal is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -110,14 +112,107 @@ def test_what_does_not_match_is_an_error(optimizers, schedulers, words: str) -> 
 
 
 def test_what_is_no_optimizer_is_named_with_its_module() -> None:
-    """The error for another object names its class and module, and says what to pass."""
+    """The error for another object has the full name of its class, and says what to pass."""
 
     class Optimizer:
         pass
 
+    name = re.escape(f"{__name__}.{Optimizer.__qualname__}")
     for given in (Optimizer(), [sgd(), Optimizer()]):
-        with pytest.raises(TypeError, match=rf"got Optimizer of the module {__name__}\. Fix: pass"):
+        with pytest.raises(TypeError, match=rf"got {name}\. Fix: pass the torch optimizer"):
             ensemble_of(given)
+
+
+def test_fastais_own_optimizer_is_refused_with_what_to_write() -> None:
+    """fastai has optimizers that are none of torch's; the error says how to have it use those."""
+    own = type("Optimizer", (), {"__module__": "fastai.optimizer", "step": lambda self: None})
+
+    with pytest.raises(TypeError, match=r"got fastai\.optimizer\.Optimizer\. Fix: .*OptimWrapper"):
+        ensemble_of(own())
+
+
+def test_optimizers_of_single_parameters_have_no_names() -> None:
+    """Mappings of parameters, and objects with one, are optimizers that count as one."""
+    weights = [torch.nn.Parameter(torch.zeros(())) for _ in range(3)]
+    inner = {weight: SGD([weight], lr=0.5) for weight in weights}
+    schedulers = {weight: StepLR(own, 2) for weight, own in inner.items()}
+    names = {f"w{at}": own for at, own in enumerate(inner.values())}
+    forms = [(inner, schedulers)] + [
+        (SimpleNamespace(**{attribute: held}), schedulers[weights[0]])
+        for attribute in ("optim_dict", "optimizer_dict", "optim_map")
+        for held in (inner, names)
+    ]
+
+    for optimizer, scheduler in forms:
+        ensemble = ensemble_of(optimizer, scheduler)
+        assert [part.optimizer for part in ensemble.parts] == list(inner.values())
+        assert [part.name for part in ensemble.parts] == ["", "", ""]
+        assert ensemble.by_backward
+        assert ensemble.parts[0].scheduler is schedulers[weights[0]]
+        assert ensemble.schedule() == Schedule("StepLR", {"step_size": 2, "gamma": 0.1})
+
+
+class _Trainer:
+    """Keeps optimizers by parameter, and steps them in a method."""
+
+    def __init__(self, inner: dict[Any, Any]) -> None:
+        self.inner = inner
+
+    def hook(self, weight: torch.Tensor) -> None:
+        """Step one of them."""
+        self.inner[weight].step()
+
+
+_everywhere: dict[Any, Any] = {}
+
+
+@pytest.mark.parametrize("form", ["closure", "global", "partial", "method", "own closure"])
+def test_optimizers_are_found_in_the_hooks_of_the_parameters(form: str) -> None:
+    """An optimizer whose parameters have others in their hooks stands for those."""
+    weights = [torch.nn.Parameter(torch.zeros(())) for _ in range(3)]
+    inner = {weight: SGD([weight], lr=0.5) for weight in weights}
+    _everywhere.clear()
+    _everywhere.update(inner)
+    for weight in weights:
+        own = inner[weight]
+        hook: Any = {
+            "closure": lambda w: inner[w].step(),
+            "global": lambda w: _everywhere[w].step(),
+            "partial": partial(lambda held, w: held[w].step(), inner),
+            "method": _Trainer(inner).hook,
+            "own closure": lambda w, own=own: own.step(),
+        }[form]
+        weight.register_post_accumulate_grad_hook(hook)
+    outer = SGD(weights, lr=0.25)
+    scheduler = StepLR(outer, 2)
+    ensemble = ensemble_of(outer, scheduler)
+
+    assert [part.optimizer for part in ensemble.parts] == list(inner.values())
+    assert ensemble.containers == (outer,)
+    assert ensemble.parts[0].moved is outer
+    assert ensemble.parts[0].scheduler is scheduler
+
+
+def test_hooks_that_do_other_things_change_nothing() -> None:
+    """Hooks that step the optimizer itself, or reach not all of its parameters, are left alone."""
+    weights = [torch.nn.Parameter(torch.zeros(())) for _ in range(2)]
+    outer, beside = SGD(weights, lr=0.5), SGD([weights[0]], lr=0.5)
+    weights[0].register_post_accumulate_grad_hook(lambda w: beside.step())
+    assert [part.optimizer for part in ensemble_of(outer).parts] == [outer]
+
+    alone = torch.nn.Parameter(torch.zeros(()))
+    itself = SGD([alone], lr=0.5)
+    alone.register_post_accumulate_grad_hook(lambda w: itself.step())
+    assert [part.optimizer for part in ensemble_of(itself).parts] == [itself]
+
+
+def test_optimizers_of_single_parameters_cannot_share_a_run_under_a_name() -> None:
+    """Hundreds of optimizers behind one name would be hundreds of metrics."""
+    weight = torch.nn.Parameter(torch.zeros(()))
+    held = SimpleNamespace(optim_dict={weight: SGD([weight], lr=0.5)})
+
+    with pytest.raises(UsageError, match="'g' stands for an optimizer for each parameter"):
+        ensemble_of({"g": held, "d": sgd()})
 
 
 def test_the_schedule_is_that_of_each_by_name() -> None:

@@ -100,6 +100,37 @@ def test_accumulated_losses_are_added_up(pair) -> None:
     assert records.column("loss_count") == [3.0, 3.0]
 
 
+def test_lists_of_single_parameters_are_rounds_by_backward() -> None:
+    """A pass that reaches other parameters than the one before it is a round of its own."""
+    weights = [torch.nn.Parameter(torch.ones(())) for _ in range(2)]
+    inner = {weight: SGD([weight], lr=0.5) for weight in weights}
+    for weight in weights:
+        weight.register_post_accumulate_grad_hook(lambda w: inner[w].step())
+    for optimizers in (list(inner.values()), inner):
+        with watched(optimizers) as records:
+            for reached in ((0,), (1,), (0, 1)):
+                for weight in weights:
+                    weight.grad = None
+                loss = sum((at + 2) * (weights[at] - weights[at].detach() + 1) for at in reached)
+                assert isinstance(loss, torch.Tensor)
+                loss.backward()
+
+        assert records.column("loss") == [2.0, 3.0, 5.0]
+        assert records.column("grad_norm") == [2.0, 3.0, math.hypot(2.0, 3.0)]
+
+
+def test_an_alternating_list_keeps_its_rounds(pair) -> None:
+    """Optimizers of one parameter that step after their own `backward()` share a round."""
+    with watched([pair.muon, pair.adamw]) as records:
+        for _ in range(2):
+            pair.loss(8.0, 3.0).backward()
+            pair.muon.step()
+            pair.loss(2.0, 0.0, 4.0).backward()
+            pair.adamw.step()
+
+    assert records.column("loss") == [10.0, 10.0]
+
+
 def test_closures_bring_their_own_losses(pair) -> None:
     """Steps with closures count the loss of each closure, as one round."""
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import StepLR
 
-NEVER = "no step of the SGD was seen, nor one of any other optimizer."
+NEVER = "no step of the SGD was seen, nor one of any other optimizer, "
 
 
 def test_another_optimizer_steps(training, track, messages) -> None:
@@ -31,8 +31,9 @@ def test_optimizers_step_inside_backward(training, track, messages) -> None:
     """If one optimizer for each parameter steps in a backward hook, the message says so."""
     task = training()
     inner = {p: torch.optim.SGD([p], lr=0.01) for p in task.model.parameters()}
-    for parameter in inner:
-        parameter.register_post_accumulate_grad_hook(lambda p: inner[p].step())
+    nodes = [(p.expand_as(p).grad_fn.next_functions[0][0], p) for p in inner]
+    for node, parameter in nodes:
+        node.register_hook(lambda *_, p=parameter: inner[p].step())
     with track(task.optimizer):
         task.backward()
 
@@ -43,12 +44,96 @@ def test_optimizers_step_inside_backward(training, track, messages) -> None:
 
 
 def test_nothing_steps(training, track, messages) -> None:
-    """Weights that are changed by hand show no steps."""
+    """Weights that are changed by hand show no steps, only backward calls."""
     task = training()
-    with track(task.optimizer):
-        task.backward()
+    with track(task.optimizer) as run:
+        for _ in range(5):
+            task.backward()
+            run.log(lr=0.1)
 
-    assert messages() == {"LR013": NEVER}
+    assert messages() == {"LR013": NEVER + "only 5 backward() calls."}
+
+
+def test_a_loop_without_backward_shows_scheduler_steps(training, track, messages) -> None:
+    """A loop that only computes losses and moves the schedule is reported as that."""
+    task = training()
+    scheduler = StepLR(task.optimizer, 2)
+    with warnings.catch_warnings(), track(task.optimizer, scheduler):
+        warnings.simplefilter("ignore", UserWarning)  # of torch, about the order
+        for _ in range(3):
+            scheduler.step()
+
+    assert messages() == {"LR013": NEVER + "nor any backward() call, only 3 scheduler steps."}
+
+
+@pytest.mark.parametrize("rebuild", [True, False], ids=["same parameters", "a new model"])
+def test_an_optimizer_that_replaces_the_tracked_one(training, track, messages, rebuild) -> None:
+    """A training that goes on with another optimizer is reported, with how long it went on."""
+    task, other = training(), training()
+    with track(task.optimizer):
+        task.run(5)
+        if rebuild:
+            task.optimizer = torch.optim.Adam(task.model.parameters())
+            task.run(15)
+        else:
+            other.run(15)
+
+    name = "Adam" if rebuild else "SGD"
+    assert messages() == {
+        "LR013": "after 5 steps, none of the SGD was seen any more, although 15 backward() calls "
+        f"followed: 1 other optimizer ({name}) steps instead."
+    }
+
+
+def test_several_optimizers_that_are_replaced(training, track, messages) -> None:
+    """The same is reported of several optimizers."""
+    task = training()
+    both = [torch.optim.SGD([p], lr=0.01) for p in task.model.parameters()]
+    with track({"a": both[0], "b": both[1]}):
+        for _ in range(5):
+            task.backward()
+            both[0].step()
+            both[1].step()
+        task.optimizer = torch.optim.Adam(task.model.parameters())
+        task.run(15)
+
+    assert messages() == {
+        "LR013": "after 5 steps, none of the SGD was seen any more, although 15 backward() calls "
+        "followed: 1 other optimizer (Adam) steps instead."
+    }
+
+
+def test_training_that_goes_on_by_hand_is_reported(training, track, messages) -> None:
+    """A schedule that goes on after the last step is a training, also without an optimizer."""
+    task = training()
+    scheduler = StepLR(task.optimizer, 100)
+    with track(task.optimizer, scheduler):
+        task.run(5, lambda step: scheduler.step())
+        for _ in range(15):
+            task.backward()
+            scheduler.step()
+
+    assert messages()["LR013"] == (
+        "after 5 steps, none of the SGD was seen any more, although 15 backward() calls followed."
+    )
+
+
+def test_usual_backward_calls_after_the_last_step_are_not_reported(
+    training, track, messages
+) -> None:
+    """A last accumulation that stays incomplete, or a short evaluation, is no diagnosis."""
+    task, other = training(), training()
+    with track(task.optimizer):
+        for _ in range(2):
+            for _ in range(8):
+                task.backward()
+            task.optimizer.step()
+            other.run(20)
+            task.step()
+        for _ in range(100):
+            task.backward()
+
+    assert messages() == {}
 
 
 def test_the_step_is_compiled(training, track, messages) -> None:

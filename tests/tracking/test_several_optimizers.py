@@ -154,7 +154,7 @@ def test_mistakes_are_told_at_the_call(gan) -> None:
         lrtrack.track([gan.d, gan.g], [gan.schedulers["G"], None])
     with pytest.raises(TypeError, match=r"scheduler with a step\(\) method.*got float"):
         lrtrack.track([gan.d, gan.g], [0.1, None])
-    with pytest.raises(TypeError, match="SimpleNamespace of the module types"):
+    with pytest.raises(TypeError, match=r"got types\.SimpleNamespace\. Fix: pass"):
         lrtrack.track([gan.d, SimpleNamespace()])
 
 

@@ -55,7 +55,7 @@ _OF_PART = (
     *rate_jumps.RULES,
     *rate_source.RULES,
 )
-_OF_TRAINING = (nothing_seen.nothing_seen, *training_rules.OF_TRAINING)
+_OF_TRAINING = (nothing_seen.nothing_seen, nothing_seen.no_longer_seen, *training_rules.OF_TRAINING)
 
 
 def diagnose(

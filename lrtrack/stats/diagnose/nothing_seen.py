@@ -1,4 +1,7 @@
-"""LR013: a block, or one of several optimizers, that made no step that lrtrack could see."""
+"""LR013: a block, or one of several optimizers, without steps that lrtrack could see.
+
+Not all through, or not any more from some step on.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,12 @@ from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, many
 
 #: The most class names in a message.
 _SHOWN = 3
+_RECORD = (
+    "check that the loop calls step() on the optimizer that track() was given; record the steps of "
+    "an engine, of compiled code, or of weights that are changed by hand with run.record(lr=…)"
+)
+#: A schedule that has moved so often since the last step goes on.
+_FEW = 8
 
 
 def nothing_seen(run: RunFacts) -> Diagnosis | None:
@@ -26,6 +35,43 @@ def nothing_seen(run: RunFacts) -> Diagnosis | None:
     )
 
 
+def no_longer_seen(run: RunFacts) -> Diagnosis | None:
+    """LR013: the training went on after the last step that was seen.
+
+    Steps of other optimizers count if these have parameters of the tracked one, or if they go on
+    for longer than its steps were seen. Without any, the schedule must have gone on, because
+    evaluations may need gradients, too. Not reported after an exception.
+    """
+    observed = run.observations
+    if observed is None or not observed.steps or not run.finished:
+        return None
+    why = observed.unobserved
+    calls, longer = why.backward_calls, why.backward_calls > observed.steps
+    moved = 0 if observed.position is None else observed.position - observed.used
+    goes_on = why.shares or longer if why.others else longer and (why.compiled or moved >= _FEW)
+    if not calls or not goes_on:
+        return None
+    reason, hint = _instead(why)
+    return diagnosis(
+        "LR013",
+        f"after {many(observed.steps, 'step')}, none of the {why.optimizer or 'optimizer'} was "
+        f"seen any more, although {many(calls, 'backward() call')} followed{reason}.",
+        hint,
+    )
+
+
+def _instead(why: Unobserved) -> tuple[str, str]:
+    if why.others:
+        verb = "step" if why.optimizers > 1 else "steps"
+        who = f"{many(why.optimizers, 'other optimizer')} ({_names(why)})"
+        return (
+            f": {who} {verb} instead",
+            "change the optimizer that track() was given instead of replacing it, or open a block "
+            "for the new one",
+        )
+    return _reason(why) if why.compiled else ("", _RECORD)
+
+
 def never_stepped(run: RunFacts) -> Diagnosis | None:
     """LR013: one of several optimizers never stepped, although others did."""
     observed = run.observations
@@ -42,9 +88,7 @@ def _reason(why: Unobserved) -> tuple[str, str]:
     """Return the rest of the sentence, and what to do."""
     if why.others:
         where = " inside backward()" if why.in_backward else ""
-        names = sorted(why.others, key=lambda name: (-why.others[name], name))
-        shown = " and ".join(names[:_SHOWN])
-        who = f"{many(why.optimizers, 'other optimizer')} ({shown})"
+        who = f"{many(why.optimizers, 'other optimizer')} ({_names(why)})"
         return (
             f", but {who} made {many(sum(why.others.values()), 'step')}{where}",
             "give track() the optimizers that make the steps: one, or several as a list",
@@ -59,8 +103,15 @@ def _reason(why: Unobserved) -> tuple[str, str]:
             f": an engine of {why.engine} probably steps instead",
             "give track() the optimizer that the engine has made (engine.optimizer)",
         )
-    return (
-        ", nor one of any other optimizer",
-        "check that the loop calls step() on the optimizer that track() was given; weights that "
-        "are changed by hand, by an engine or by compiled code show no steps",
-    )
+    calls = many(why.backward_calls, "backward() call") if why.backward_calls else ""
+    moves = many(why.scheduler_steps, "scheduler step") if why.scheduler_steps else ""
+    only = " and ".join(filter(None, [calls, moves]))
+    reason = ", nor one of any other optimizer" + ("" if calls else ", nor any backward() call")
+    hint = _RECORD if calls else "check that the loop calls loss.backward() and optimizer.step()"
+    return f"{reason}, only {only}" if only else reason, hint
+
+
+def _names(why: Unobserved) -> str:
+    """The class names of the other optimizers, that of the most steps first."""
+    names = sorted(why.others, key=lambda name: (-why.others[name], name))
+    return " and ".join(names[:_SHOWN])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Unobserved:
-    """What happened in a block before the tracked optimizer's first step, or without any.
+    """What happened in a block after the tracked optimizer's last step, or without any.
 
     Attributes:
         optimizer: the tracked optimizer's class name.
@@ -21,7 +21,10 @@ class Unobserved:
         optimizers: how many other optimizers made steps.
         in_backward: whether they did so inside `backward()`.
         compiled: whether torch compiled a step of the tracked optimizer.
+        shares: whether one of the others has a parameter of the tracked optimizer.
         engine: the name of an imported engine that makes steps itself; empty if there is none.
+        backward_calls: `backward()` calls without a step, where they are more than usual.
+        scheduler_steps: steps of the scheduler in the block, where it counts them.
     """
 
     optimizer: str = ""
@@ -30,6 +33,9 @@ class Unobserved:
     in_backward: bool = False
     compiled: bool = False
     engine: str = ""
+    shares: bool = False
+    backward_calls: int = 0
+    scheduler_steps: int = 0
 
 
 @dataclass(frozen=True)
