@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from lrtrack.capture.device_scalars import Scalar, hold, together
 from lrtrack.errors import UsageError, clean, unknown
 from lrtrack.fields import DEEPEST
 from lrtrack.journal.events import MAX_EVENT, understood
@@ -97,6 +98,28 @@ def seconds(name: str, value: Any) -> float:
             "for no wait, or math.inf for no limit."
         )
     return number
+
+
+def scalar(name: str, value: Any) -> Scalar:
+    """Convert a number of any library, without waiting for a tensor's device.
+
+    Raises:
+        UsageError: it is not one real number.
+    """
+    try:
+        if isinstance(value, torch.Tensor):
+            if value.numel() == 1 and not value.is_complex() and value.dtype is not torch.bool:
+                return together(hold(value))
+        elif type(value).__name__ not in ("bool", "bool_", "str", "bytes"):
+            return float(value)
+    except UsageError:  # not all processes take part in a sum over them
+        raise
+    except Exception:  # whatever an object of another library raises
+        pass
+    raise UsageError(
+        f"{name} must be a number, got {_shown(value)}. Fix: pass a float or a tensor with one "
+        "element, or leave it out."
+    )
 
 
 def run_id(name: str, value: Any) -> str | None:
