@@ -1,7 +1,7 @@
 """`track()` and `start()`: record a training and have it uploaded.
 
 context.py           `track()` and its `with` block
-start.py             `start()`: the same without a block
+starting.py          `start()`: the same without a block
 unended.py           ends runs that nobody has ended when the program ends
 program_end.py       how a program ended
 options.py           the options of `track()`, checked before any training
@@ -28,6 +28,6 @@ exit_guard.py        notices that a block was left even if its exit was interrup
 
 from lrtrack.tracking.context import track
 from lrtrack.tracking.run import TrackedRun
-from lrtrack.tracking.start import start
+from lrtrack.tracking.starting import start
 
 __all__ = ["TrackedRun", "start", "track"]

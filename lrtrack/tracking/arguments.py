@@ -6,6 +6,7 @@ the training starts.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -106,16 +107,12 @@ def scalar(name: str, value: Any) -> Scalar:
     Raises:
         UsageError: it is not one real number.
     """
-    try:
-        if isinstance(value, torch.Tensor):
-            if value.numel() == 1 and not value.is_complex() and value.dtype is not torch.bool:
-                return together(hold(value))
-        elif type(value).__name__ not in ("bool", "bool_", "str", "bytes"):
+    if isinstance(value, torch.Tensor):
+        if value.numel() == 1 and not value.is_complex() and value.dtype is not torch.bool:
+            return together(hold(value))
+    elif type(value).__name__ not in ("bool", "bool_", "str", "bytes"):
+        with contextlib.suppress(Exception):  # whatever an object of another library raises
             return float(value)
-    except UsageError:  # not all processes take part in a sum over them
-        raise
-    except Exception:  # whatever an object of another library raises
-        pass
     raise UsageError(
         f"{name} must be a number, got {_shown(value)}. Fix: pass a float or a tensor with one "
         "element, or leave it out."

@@ -41,13 +41,10 @@ def capture_of(options: Options, amend: Callable[[dict[str, float]], None]) -> C
 
         return Rounds(ensemble, on_plateau=amend_named, **common)
     part = ensemble.parts[0]
-    is_none = isinstance(part.optimizer, NoOptimizer)
-    return (UnhookedCapture if is_none else StepCapture)(
-        part.optimizer,
-        part.scheduler,
-        on_plateau=lambda value: amend({"plateau_metric": value}),
-        **common,
-    )
+    common["on_plateau"] = lambda value: amend({"plateau_metric": value})
+    if isinstance(part.optimizer, NoOptimizer):
+        return UnhookedCapture(part.optimizer, part.scheduler, **common)
+    return StepCapture(part.optimizer, part.scheduler, **common)
 
 
 def connect(capture: Capture, journal: JournalWriter, recorder: Callable[[Any], OnStep]) -> None:

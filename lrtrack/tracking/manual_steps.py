@@ -135,9 +135,7 @@ class ManualSteps:
             tensors = (v for v in values.values() if isinstance(v, torch.Tensor))
             first = next(tensors, None)
             if first is not None:
-                capture.device = torch_patches.quietly(
-                    "the device", described_device, first.device
-                )
+                capture.device = torch_patches.quietly("the device", described_device, first.device)
 
     def _report(self, message: str) -> None:
         if message not in self._reported:

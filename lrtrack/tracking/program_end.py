@@ -63,7 +63,7 @@ class ProgramEnd:
         trace = getattr(error, "__traceback__", None)
         while trace is not None:
             if trace.tb_frame is self._main:
-                return error  # type: ignore[no-any-return]
+                return error
             trace = trace.tb_next
         return None
 

@@ -1,4 +1,4 @@
-"""`start()` records without a `with` block, until `end()`, another `start()` or the program's end."""
+"""`start()` records without a block, until `end()`, another `start()` or the program's end."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_block_entered_by_hand_ends_with_its_program(local: Callable[[], list[
     done = program(LOOP + "lrtrack.track(opt, sched, tracker='local').__enter__()\nloop()\n")
     (run,) = local()
 
-    assert (0, State.FINISHED, ["LR001"]) == (done.returncode, run.state, codes(run))
+    assert (done.returncode, run.state, codes(run)) == (0, State.FINISHED, ["LR001"])
     assert "LR001" in done.stderr
 
 
@@ -94,7 +94,7 @@ lrtrack.start(other, tracker='local', name='program')
     states = {run.run.name: run.state for run in local()}
 
     assert done.returncode == 0, done.stderr
-    assert {"thread": State.FAILED, "program": State.FINISHED} == states
+    assert states == {"thread": State.FAILED, "program": State.FINISHED}
 
 
 def test_end(training, local: Callable[[], list[History]]) -> None:
@@ -106,8 +106,8 @@ def test_end(training, local: Callable[[], list[History]]) -> None:
     training.step()
 
     (history,) = local()
-    assert (State.FAILED, [0]) == (history.state, list(history.steps))
-    assert [] == unended._open
+    assert (history.state, list(history.steps)) == (State.FAILED, [0])
+    assert unended._open == []
 
 
 def test_end_inside_a_block(training, local: Callable[[], list[History]]) -> None:
@@ -118,7 +118,7 @@ def test_end_inside_a_block(training, local: Callable[[], list[History]]) -> Non
         with pytest.raises(UsageError, match="FINISHED"):
             run.end("DONE")
 
-    assert [State.FINISHED] == [history.state for history in local()]
+    assert [history.state for history in local()] == [State.FINISHED]
 
 
 def test_the_same_optimizer_again(
@@ -133,8 +133,9 @@ def test_the_same_optimizer_again(
 
     told = capsys.readouterr().err
     assert "The run 'first' has ended, because start() was called again with its optimizer" in told
-    assert {"first": (State.FINISHED, 1), "second": (State.FINISHED, 1)} == {
-        history.run.name: (history.state, len(history.steps)) for history in local()
+    assert {history.run.name: (history.state, len(history.steps)) for history in local()} == {
+        "first": (State.FINISHED, 1),
+        "second": (State.FINISHED, 1),
     }
 
 
@@ -149,8 +150,8 @@ def test_the_same_place_again(new_training, local: Callable[[], list[History]]) 
     for kept in list(unended._open):
         kept.block.end(State.FINISHED)
 
-    assert [[""], [""], ["", "d/"]] == names
-    assert 3 == len(local())
+    assert names == [[""], [""], ["", "d/"]]
+    assert len(local()) == 3
 
 
 def test_nothing_is_replaced_when_no_run_is_open(training) -> None:
@@ -168,8 +169,8 @@ def test_start_takes_the_options_of_track() -> None:
     """The signature of `start()` is that of `track()`, with another result."""
     started, tracked = inspect.signature(lrtrack.start), inspect.signature(lrtrack.track)
 
-    assert tracked.parameters == started.parameters
-    assert "TrackedRun" == started.return_annotation
+    assert list(tracked.parameters) == list(started.parameters)
+    assert started.return_annotation == "TrackedRun"
 
 
 def test_bad_options_leave_the_earlier_run_open(training) -> None:
@@ -178,7 +179,7 @@ def test_bad_options_leave_the_earlier_run_open(training) -> None:
     with pytest.raises(UsageError, match="every"):
         lrtrack.start(training.optimizer, tracker="local", every=0)
 
-    assert 1 == len(unended._open)
+    assert len(unended._open) == 1
     run.end()
 
 
@@ -188,7 +189,7 @@ def test_a_failed_start_leaves_nothing(training, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ZeroDivisionError):
         lrtrack.start(training.optimizer, tracker="local")
 
-    assert ([], {}) == (unended._open, unended._places)
+    assert (unended._open, unended._places) == ([], {})
     assert not training.optimizer._optimizer_step_pre_hooks
 
 
@@ -201,4 +202,4 @@ def test_garbage_does_not_end_a_run(local: Callable[[], list[History]]) -> None:
 
     assert isinstance(kept.block.options.optimizer, torch.optim.SGD)
     kept.block.end(State.FINISHED)
-    assert [State.FINISHED] == [history.state for history in local()]
+    assert [history.state for history in local()] == [State.FINISHED]

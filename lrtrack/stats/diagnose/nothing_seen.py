@@ -23,9 +23,7 @@ def nothing_seen(run: RunFacts) -> Diagnosis | None:
     if not why.optimizer:
         return _nothing_recorded(why)
     reason, hint = _reason(why)
-    return diagnosis(
-        "LR013", f"no step of the {why.optimizer} was seen{reason}.", hint
-    )
+    return diagnosis("LR013", f"no step of the {why.optimizer} was seen{reason}.", hint)
 
 
 def _nothing_recorded(why: Unobserved) -> Diagnosis:
