@@ -53,7 +53,7 @@ def engine(truth: Truth) -> None:
 @case("loop at the top level of a script")
 def top_level(truth: Truth) -> None:
     """`start()` before the loop and `end()` after it, with no line of the loop indented."""
-    truth.schedule = "StepLR(step_size=2)"
+    truth.schedule = "StepLR(gamma=0.1, step_size=2)"
     task = Task()
     optimizer = SGD(task.model.parameters(), lr=0.1)
     scheduler = StepLR(optimizer, 2)

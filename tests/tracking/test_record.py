@@ -61,10 +61,12 @@ def test_a_declared_schedule(local: Callable[[], list[History]]) -> None:
             run.record(lr=0.5 * 0.1 ** (step // 3), loss=1.0)
         run.end()
 
-    assert [
-        (history.run.schedule.name, history.run.schedule.source, codes(history))
-        for history in local()
-    ] == [("StepLR", "declared", [])] * 2
+    runs = [history.run for history in local()]
+    assert [(run.schedule.name, run.schedule.source) for run in runs] == [
+        ("StepLR", "declared"),
+        ("StepLR", "declared"),
+    ]
+    assert [codes(history) for history in local()] == [[], []]
 
 
 def test_every_and_resume(local: Callable[[], list[History]]) -> None:
