@@ -35,6 +35,7 @@ def loop():
 #: Each of these endings of a program is a process of its own, forked to import torch only once.
 ENDINGS = """
 import json, os
+lrtrack.start, opt.step()  # import what is needed only once
 ENDINGS = "returns", "raises", "exits", "raises status", "raises result", "by hand", "caught"
 statuses = {}
 for ending in ENDINGS:
