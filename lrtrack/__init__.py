@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lrtrack.finder import LRFinderResult, find_lr
     from lrtrack.records import History
     from lrtrack.schedules import InferredSchedule, Schedule, infer_schedule
-    from lrtrack.tracking import TrackedRun, track
+    from lrtrack.tracking import TrackedRun, start, track
 
 __version__ = "0.1.0"
 
@@ -49,6 +49,7 @@ __all__ = [
     "register_effective_lr",
     "scheduler",
     "simulate",
+    "start",
     "track",
 ]
 
@@ -70,6 +71,7 @@ _MODULES = {
     "register_effective_lr": "lrtrack.capture.effective_lr",
     "scheduler": "lrtrack.capture.from_spec",
     "simulate": "lrtrack.capture.simulate",
+    "start": "lrtrack.tracking",
     "track": "lrtrack.tracking",
 }
 

@@ -16,6 +16,7 @@ import torch
 from lrtrack.capture.describe import describe
 from lrtrack.capture.in_backward import of_parameters
 from lrtrack.capture.optimizers import (
+    NoOptimizer,
     describe_optimizer,
     describe_together,
     has_hooks,
@@ -92,7 +93,8 @@ def ensemble_of(optimizer: Any, scheduler: Any = None) -> Ensemble:
     """Return the optimizers that `track()` is given, with the scheduler of each.
 
     Args:
-        optimizer: an optimizer or a wrapper; a list or a mapping of these; a container.
+        optimizer: an optimizer or a wrapper; a list or a mapping of these; a container; None
+            where no object makes the steps.
         scheduler: None, one scheduler, or schedulers in the same form as the optimizers.
 
     Raises:
@@ -105,6 +107,7 @@ def ensemble_of(optimizer: Any, scheduler: Any = None) -> Ensemble:
         if inner is not None:
             return _of_parameters(layer, inner, scheduler)
     containers: list[Any] = []
+    optimizer = NoOptimizer() if optimizer is None else optimizer
     leaves = list(_leaves(optimizer, scheduler, "", containers))
     if len({id(own) for _, own, _ in leaves}) < len(leaves):
         raise UsageError("An optimizer occurs twice. Fix: pass each optimizer once.")
@@ -201,7 +204,8 @@ def _leaves(
                 "There are several schedulers for one optimizer. Fix: join them in one scheduler "
                 "(SequentialLR, ChainedScheduler), or pass the optimizers as a list, too."
             )
-        yield name, unwrap(optimizer), scheduler
+        is_none = isinstance(optimizer, NoOptimizer)
+        yield name, optimizer if is_none else unwrap(optimizer), scheduler
         return
     if not members:
         raise UsageError("There is no optimizer in the list. Fix: pass at least one.")

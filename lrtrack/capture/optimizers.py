@@ -16,6 +16,16 @@ INNER = ("optimizer", "base", "opt", "optim", "_optimizer")
 _SCHEDULE_FREE = {"k", "train_mode", "weight_sum", "lr_max", "scheduled_lr"}
 
 
+class NoOptimizer(torch.optim.Optimizer):
+    """Stands for the optimizer of a training that has none: no param groups, no state, no hooks."""
+
+    def __init__(self) -> None:
+        # The base class refuses an optimizer without parameters.
+        self.param_groups: list[dict[str, Any]] = []
+        self.defaults: dict[str, Any] = {}
+        self.state: Any = {}
+
+
 def unwrap(optimizer: Any) -> torch.optim.Optimizer:
     """Return the torch optimizer inside `optimizer`, through any number of wrappers.
 
@@ -70,6 +80,8 @@ def has_hooks(optimizer: Any) -> bool:
 
 def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Return the name and the hyper-parameters that group 0 had before the scheduler started."""
+    if isinstance(optimizer, NoOptimizer):
+        return {}
     described: dict[str, Any] = {"name": type(optimizer).__name__}
     group = optimizer.param_groups[0] if optimizer.param_groups else {}
     noted = _SCHEDULE_FREE if "weight_sum" in optimizer.defaults else set()
@@ -119,8 +131,13 @@ def device_of(optimizer: torch.optim.Optimizer) -> tuple[str, str]:
     """Return type and name of the device that holds the parameters."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:
-            return parameter.device.type, _device_name(parameter.device)
-    return "cpu", _device_name(torch.device("cpu"))
+            return described_device(parameter.device)
+    return described_device(torch.device("cpu"))
+
+
+def described_device(device: torch.device) -> tuple[str, str]:
+    """Return type and name of a device."""
+    return device.type, _device_name(device)
 
 
 def devices() -> list[tuple[str, str]]:

@@ -45,6 +45,7 @@ class Rounds:
         members: the capture of each optimizer.
         loads: to which round a loaded checkpoint returns.
         counts: handles the number of backward calls behind a round's loss.
+        by_hand: rounds that the user recorded, because no hook sees their steps.
         on_step, on_change: called with each record, and with what changes in one that was passed
             on before its round had ended.
         on_user: called with what the user has logged at a step, after its record.
@@ -68,6 +69,7 @@ class Rounds:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.made = 0
+        self.by_hand = 0
         self.counts = LossCount()
         self.on_step: OnStep = lambda step, time, metrics: None
         self.on_change: OnStep = lambda step, time, metrics: None

@@ -10,7 +10,7 @@ only work on the training thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from functools import partial
 from sys import _getframe
 from types import FrameType
@@ -28,7 +28,7 @@ from lrtrack.capture.group_names import group_names
 from lrtrack.capture.loads import Loads
 from lrtrack.capture.momentum import decay_of, momentum_of, where_momentum_is
 from lrtrack.capture.nested_schedulers import nested
-from lrtrack.capture.norms import measure
+from lrtrack.capture.norms import Group, measure
 from lrtrack.capture.observations import Stepping, Unreached
 from lrtrack.capture.released import RELEASED
 from lrtrack.capture.sharded import attendance, is_shared, largest, spread
@@ -57,6 +57,9 @@ class StepCapture:
         unreached: param groups without a gradient so far.
         unseen: steps of other optimizers before the first step, or after the last.
         begun: whether a step was seen since those of other optimizers are noted.
+        by_hand: steps that the user recorded, because no hook sees them.
+        device: type and name of the device of what the user recorded; None if it is unknown, or
+            the optimizer's.
 
     Args:
         optimizer: the optimizer whose steps are counted.
@@ -86,6 +89,8 @@ class StepCapture:
         self.step = -1
         self.made = 0
         self.taken = 0
+        self.by_hand = 0
+        self.device: tuple[str, str] | None = None
         self.accumulates = False
         self.counts = LossCount()
         self._optimizer = optimizer
@@ -313,6 +318,11 @@ class StepCapture:
     def scheduler(self) -> Any:
         """The scheduler as it was given."""
         return self._schedulers[0] if self._schedulers else None
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        """The optimizer's param groups."""
+        return self._optimizer.param_groups
 
     @property
     def has_plateau(self) -> bool:

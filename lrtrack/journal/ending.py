@@ -20,16 +20,21 @@ class Ending:
     diagnoses: tuple[Mapping[str, str], ...] | None = None
     schedule: Schedule | None = None
     name: str | None = None
+    device: tuple[str, str] | None = None
 
     @property
     def tells(self) -> bool:
         """Whether the end adds anything to what was known at the start."""
-        return bool(self.suggestions) or self.diagnoses is not None or self.schedule is not None
+        known = (self.diagnoses, self.schedule, self.device)
+        return bool(self.suggestions) or any(part is not None for part in known)
 
     def completed(self, run: Run) -> Run:
         """Returns the run with what is only known at its end."""
+        device_type, device_name = self.device or (run.device_type, run.device_name)
         return replace(
             run,
+            device_type=device_type,
+            device_name=device_name,
             suggestions=self.suggestions or run.suggestions,
             diagnoses=self.diagnoses,
             schedule=self.schedule or run.schedule,
@@ -65,6 +70,15 @@ def ending_of(event: Mapping[str, Any]) -> Ending | None:
             diagnoses,
             Schedule.from_dict(data) if isinstance(data, Mapping) else None,
             name if isinstance(name, str) else None,
+            _device(event.get("device")),
         )
     except (KeyError, TypeError, ValueError):
         return Ending(State.FAILED, 0.0)
+
+
+def _device(data: Any) -> tuple[str, str] | None:
+    """Type and name of a device."""
+    if not isinstance(data, Mapping):
+        return None
+    kind, name = data.get("type"), data.get("name")
+    return (kind, name) if isinstance(kind, str) and isinstance(name, str) else None

@@ -1,6 +1,9 @@
-"""`track()`: records a training and has it uploaded.
+"""`track()` and `start()`: record a training and have it uploaded.
 
 context.py           `track()` and its `with` block
+starting.py          `start()`: the same without a block
+unended.py           ends runs that nobody has ended when the program ends
+program_end.py       how a program ended
 options.py           the options of `track()`, checked before any training
 arguments.py         conversion of single arguments
 placement.py         which tracker run a block writes to
@@ -9,6 +12,7 @@ journal_location.py  opens the journal, on another disk if the first one is full
 recording.py         one run while it is recorded: capture, journal, courier
 upload_monitor.py    how far the upload is, and warnings about it
 run.py               `TrackedRun`: what users call
+manual_steps.py      steps that users record, because no hook sees them
 user_metrics.py      metrics that users log
 live_summary.py      the run's summary so far
 live_diagnoses.py    the run's diagnoses
@@ -24,5 +28,6 @@ exit_guard.py        notices that a block was left even if its exit was interrup
 
 from lrtrack.tracking.context import track
 from lrtrack.tracking.run import TrackedRun
+from lrtrack.tracking.starting import start
 
-__all__ = ["TrackedRun", "track"]
+__all__ = ["TrackedRun", "start", "track"]

@@ -6,6 +6,7 @@ the training starts.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 
+from lrtrack.capture.device_scalars import Scalar, hold, together
 from lrtrack.errors import UsageError, clean, unknown
 from lrtrack.fields import DEEPEST
 from lrtrack.journal.events import MAX_EVENT, understood
@@ -97,6 +99,24 @@ def seconds(name: str, value: Any) -> float:
             "for no wait, or math.inf for no limit."
         )
     return number
+
+
+def scalar(name: str, value: Any) -> Scalar:
+    """Convert a number of any library, without waiting for a tensor's device.
+
+    Raises:
+        UsageError: it is not one real number.
+    """
+    if isinstance(value, torch.Tensor):
+        if value.numel() == 1 and not value.is_complex() and value.dtype is not torch.bool:
+            return together(hold(value))
+    elif type(value).__name__ not in ("bool", "bool_", "str", "bytes"):
+        with contextlib.suppress(Exception):  # whatever an object of another library raises
+            return float(value)
+    raise UsageError(
+        f"{name} must be a number, got {_shown(value)}. Fix: pass a float or a tensor with one "
+        "element, or leave it out."
+    )
 
 
 def run_id(name: str, value: Any) -> str | None:

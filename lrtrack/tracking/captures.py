@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from lrtrack.capture.ensemble import Part, ensemble_of
 from lrtrack.capture.member import Member
+from lrtrack.capture.optimizers import NoOptimizer
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import OnStep, StepCapture
+from lrtrack.capture.unhooked import UnhookedCapture
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.tracking.options import Options
 
@@ -39,12 +41,10 @@ def capture_of(options: Options, amend: Callable[[dict[str, float]], None]) -> C
 
         return Rounds(ensemble, on_plateau=amend_named, **common)
     part = ensemble.parts[0]
-    return StepCapture(
-        part.optimizer,
-        part.scheduler,
-        on_plateau=lambda value: amend({"plateau_metric": value}),
-        **common,
-    )
+    common["on_plateau"] = lambda value: amend({"plateau_metric": value})
+    if isinstance(part.optimizer, NoOptimizer):
+        return UnhookedCapture(part.optimizer, part.scheduler, **common)
+    return StepCapture(part.optimizer, part.scheduler, **common)
 
 
 def connect(capture: Capture, journal: JournalWriter, recorder: Callable[[Any], OnStep]) -> None:
@@ -75,6 +75,14 @@ def publish(capture: Capture) -> None:
     """Write what is known of a round that has not ended."""
     if isinstance(capture, Rounds):
         capture.publish()
+
+
+def device_entry(capture: Capture) -> dict[str, Any]:
+    """What the end of a journal says of the device, where that was unknown at the start."""
+    if isinstance(capture, Rounds) or capture.device is None:
+        return {}
+    kind, name = capture.device
+    return {"device": {"type": kind, "name": name}}
 
 
 def by_name(capture: Capture) -> dict[str, StepCapture]:

@@ -18,8 +18,9 @@ from lrtrack.settings import read
 from lrtrack.shipping.credentials import Snapshot
 from lrtrack.trackers import registry
 from lrtrack.tracking import options as checks
-from lrtrack.tracking import report_hint
+from lrtrack.tracking import report_hint, unended
 from lrtrack.tracking.exit_guard import Exit, on_left
+from lrtrack.tracking.manual_steps import ManualSteps
 from lrtrack.tracking.options import Options
 from lrtrack.tracking.recording import Recording
 from lrtrack.tracking.resume import ResumedRun, branched, find_resumed
@@ -56,7 +57,8 @@ def track(
         optimizer: any `torch.optim.Optimizer`, or a wrapper that carries one in `.optimizer`,
             `.opt` or `.optim`. Several that train together come as a list, as a mapping of names,
             or as a container with `.optimizers`; a step is then a round of all of them, which ends
-            when one of them begins to step again.
+            when one of them begins to step again. None where no optimizer object exists; then the
+            loop calls `run.record()` at each step.
         scheduler: any object with `step()`; None means a constant schedule; a `Schedule` describes
             what moves the learning rate where no object with `step()` does. For several optimizers
             a list or a mapping in their form, with None for those without a scheduler.
@@ -84,7 +86,7 @@ def track(
         flush_timeout: seconds to wait at most for the upload at the end of the block.
 
     Returns:
-        A context manager that yields a `TrackedRun`.
+        A context manager that yields a `TrackedRun`. `start()` is the same without a `with` block.
 
     Raises:
         TypeError: the optimizer or scheduler is not one, or an argument is unknown.
@@ -117,17 +119,19 @@ class Block:
 
     Attributes:
         recording: the run's recording; None before the block is entered.
+        options: the options, converted to their documented types.
     """
 
     def __init__(self, options: Options) -> None:
         self.recording: Recording | None = None
-        self._options = options = checks.converted(options)
+        self.options = options = checks.converted(options)
         self._settings = read()
         self._trackers = checks.trackers(options, self._settings)
         self._left: list[Any] = []  # not empty once the block is left
         self._entered = False
         self._release_lock = threading.RLock()
-        self._released = False
+        self._released = self._has_ended = False
+        self._steps: ManualSteps | None = None
 
     def __enter__(self) -> TrackedRun:
         """Open the journal, start the upload and install the hooks."""
@@ -137,14 +141,18 @@ class Block:
         self._exit_references = on_left(sys._getframe(1), self._left.append, self._abandon)
         try:
             self.recording = self._make_recording()
+            capture, options = self.recording.capture, self.options
+            self._steps = ManualSteps(capture, options.every, options.capture_loss)
             self.recording.open(self._is_abandoned)
-            return TrackedRun(self.recording)
+            if not self._exit_references:  # nothing will show that the block was left
+                unended.keep(self)
+            return TrackedRun(self.recording, self._steps, self.end)
         except BaseException:
             self.release(failed=True)
             raise
 
     def _make_recording(self) -> Recording:
-        options = self._options
+        options = self.options
         # Only rank 0 writes, so only its trackers have to work.
         trackers = self._trackers if rank() == 0 else []
         snapshot = Snapshot.take(trackers)
@@ -166,21 +174,35 @@ class Block:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Remove the hooks, end the run, and wait a while for its upload."""
-        state = State.FINISHED if kind is None else State.FAILED
-        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
-        timeout = min(self._options.flush_timeout, INTERRUPTED if interrupted else float("inf"))
+        self.end(
+            State.FINISHED if kind is None else State.FAILED,
+            interrupted=kind is not None and issubclass(kind, KeyboardInterrupt),
+        )
+
+    __exit__ = Exit(_exit)
+
+    def end(self, state: State, *, interrupted: bool = False) -> None:
+        """Remove the hooks, end the run, and wait a while for its upload. Idempotent.
+
+        Args:
+            state: how the run ends.
+            interrupted: whether the user wants the prompt back, so that the wait is short.
+        """
+        failed = state is State.FAILED
+        timeout = min(self.options.flush_timeout, INTERRUPTED if interrupted else float("inf"))
         try:
-            if self.recording is not None:
-                self.recording.capture.detach(failed=kind is not None)
+            with self._release_lock:
+                has_ended, self._has_ended = self._has_ended, True
+            if self.recording is not None and not has_ended:
+                if self._steps is not None:
+                    self._steps.has_ended = True
+                self.recording.capture.detach(failed=failed)
                 self.recording.close(state, timeout)
                 if self.recording.has_steps():
                     trackers = {tracker.name: tracker for tracker in self._trackers}
                     report_hint.show(self.recording.run, state, trackers, self._settings)
         finally:
-            self.release(failed=kind is not None)
-
-    __exit__ = Exit(_exit)
+            self.release(failed=failed)
 
     def release(self, *, failed: bool) -> None:
         """Close what an interrupted exit left open, without waiting for it. Idempotent.
@@ -189,13 +211,14 @@ class Block:
             failed: how the run ended, if its exit has not written that.
         """
         with self._release_lock:
+            unended.drop(self)
             try:
                 if self.recording is not None:
                     self.recording.release(failed=failed)
             finally:
                 # For a journal's thread that started before an interrupt, unknown to the recording.
                 self._left.append(None)
-                self._options = checks.without_objects(self._options)
+                self.options = checks.without_objects(self.options)
             self._released = True
 
     def _abandon(self, _: Any) -> None:

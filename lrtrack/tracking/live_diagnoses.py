@@ -143,6 +143,14 @@ class LiveDiagnoses:
     def _evidence(
         self, capture: StepCapture, jumps: tuple[RateJump, ...], mismatch: RateMismatch | None
     ) -> Observations:
+        if by_hand := self._capture.by_hand:  # then no hook has seen scheduler or gradients
+            return Observations(
+                steps=by_hand,
+                total=self._capture.step + 1,
+                loss_wanted=self._loss_wanted,
+                world_size=self._run.world_size,
+                jumps=jumps,
+            )
         stepping = capture.stepping
         repeats = {steps: count for steps, count in stepping.jumps.items() if steps > 1}
         return Observations(

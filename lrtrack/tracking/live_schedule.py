@@ -105,6 +105,8 @@ class LiveSchedule:
 
     def mismatches(self, capture: Capture) -> dict[str, RateMismatch]:
         """Rates that the schedulers have not set, by optimizer, as far as it can be told."""
+        if capture.by_hand:  # nothing tells which count of the scheduler a step belongs to
+            return {}
         captures = by_name(capture)
         found = {}
         for name, declared in self._declared.items():

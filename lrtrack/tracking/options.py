@@ -16,7 +16,7 @@ import torch
 import lrtrack
 from lrtrack.capture.ensemble import ensemble_of
 from lrtrack.capture.norms import KINDS
-from lrtrack.capture.optimizers import device_of, world_size
+from lrtrack.capture.optimizers import NoOptimizer, device_of, world_size
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import UsageError
 from lrtrack.journal.layout import Layout, host
@@ -75,10 +75,13 @@ def check(options: Options) -> None:
             "track() takes the optimizer first and the scheduler second. Fix: swap them."
         )
     for part in ensemble_of(options.optimizer, options.scheduler).parts:
-        _check_parameters(part.optimizer)
+        is_none = isinstance(part.optimizer, NoOptimizer)
+        if not is_none:
+            _check_parameters(part.optimizer)
         if options.kind == TRAIN:
             _check_scheduler(part.scheduler)
-        check_ownership(part.optimizer if part.moved is None else part.moved, part.scheduler)
+        if not is_none:
+            check_ownership(part.optimizer if part.moved is None else part.moved, part.scheduler)
     check_values(options)
     if options.norms == "layer" and not isinstance(options.model, torch.nn.Module):
         raise UsageError(

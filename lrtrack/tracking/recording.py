@@ -249,8 +249,8 @@ class Recording:
         except Exception as error:
             warn(f"lrtrack could not diagnose the run: {error!r}.")
             return {}
-        complete = self._diagnoses.is_complete
-        return {"diagnoses": diagnoses, **self._events.at_end(journal, complete=complete)}
+        schedule = self._events.at_end(journal, complete=self._diagnoses.is_complete)
+        return {"diagnoses": diagnoses, **schedule, **captures.device_entry(self.capture)}
 
     def _first_cursor(self) -> Any:
         if self._uploads is None or not self.is_owner():

@@ -1,19 +1,29 @@
-"""`TrackedRun`: the open run, as `with lrtrack.track(…) as run` returns it."""
+"""`TrackedRun`: the open run, as `start(…)` and `with track(…) as run` return it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lrtrack.errors import UsageError
+from lrtrack.records import State
+from lrtrack.tracking.arguments import choice
+from lrtrack.tracking.manual_steps import ManualSteps
 from lrtrack.tracking.recording import Recording
+
+#: The states in which a run can end.
+_ENDED = (State.FINISHED.value, State.FAILED.value)
 
 
 class TrackedRun:
-    """A run that is being recorded; made by `track()`, not by hand."""
+    """A run that is being recorded; made by `start()` or `track()`, not by hand."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(
+        self, recording: Recording, steps: ManualSteps, end: Callable[[State], None]
+    ) -> None:
         self._recording = recording
+        self._steps = steps
+        self._end = end
 
     @property
     def step(self) -> int:
@@ -45,6 +55,43 @@ class TrackedRun:
             **metrics: numbers or one-element tensors; a DTensor on every rank, or on none.
         """
         self._recording.amend({**(mapping or {}), **metrics})
+
+    def record(self, *, lr: Any = None, loss: Any = None, grad_norm: Any = None,
+               **metrics: Any) -> None:  # fmt: skip
+        """Record an optimizer step that lrtrack cannot see; each call is the next step.
+
+        For steps without an optimizer object, of an engine, or of compiled or captured code. Call
+        it right after the step. Where the run has an optimizer, the rates that are not given are
+        read from it, and a loss that is not given is that of `backward()`. Tensors stay on their
+        device until a background thread fetches them.
+
+        Where lrtrack sees the steps itself, and after the end of the run, nothing is recorded, and
+        one warning says so.
+
+        Args:
+            lr: the learning rate that the step used.
+            loss: the step's loss.
+            grad_norm: the L2 norm over all gradients.
+            **metrics: further metrics of the step, as in `log`.
+
+        Raises:
+            UsageError: `lr`, `loss` or `grad_norm` is no number.
+        """
+        self._steps.record({"lr": lr, "loss": loss, "grad_norm": grad_norm}, metrics)
+
+    def end(self, state: str | None = None) -> None:
+        """End the run and wait for its upload, at most `flush_timeout` seconds.
+
+        A second call does nothing, nor does the end of a `with` block after it.
+
+        Args:
+            state: `"FINISHED"` or `"FAILED"`; None: finished.
+
+        Raises:
+            UsageError: the state is another one.
+        """
+        word = State.FINISHED if state is None else choice("state", state, _ENDED)
+        self._end(State(word))
 
     def loss(self, last: int | None = None) -> float | None:
         """Mean of the latest recorded losses; also available after the block.

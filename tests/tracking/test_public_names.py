@@ -11,11 +11,13 @@ import lrtrack
 from lrtrack.tracking.options import Options
 
 DOCUMENTED = [
+    "end",
     "flush",
     "id",
     "load_state_dict",
     "log",
     "loss",
+    "record",
     "state_dict",
     "step",
     "summary",

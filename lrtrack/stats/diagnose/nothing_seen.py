@@ -29,9 +29,25 @@ def nothing_seen(run: RunFacts) -> Diagnosis | None:
     why = observed.unobserved
     if observed.total and not (why.others or why.compiled):
         return None
+    if not why.optimizer:
+        return _nothing_recorded(why)
     reason, hint = _reason(why)
+    return diagnosis("LR013", f"no step of the {why.optimizer} was seen{reason}.", hint)
+
+
+def _nothing_recorded(why: Unobserved) -> Diagnosis:
+    """The diagnosis of a block without an optimizer."""
+    if why.others:
+        names = " and ".join(sorted(why.others)[:_SHOWN])
+        steps = many(sum(why.others.values()), "step")
+        message = f"no step was recorded, but {many(why.optimizers, 'optimizer')} ({names}) made "
+        return diagnosis(
+            "LR013", f"{message}{steps}.", "pass the optimizers that make the steps instead of None"
+        )
     return diagnosis(
-        "LR013", f"no step of the {why.optimizer or 'optimizer'} was seen{reason}.", hint
+        "LR013",
+        "no step was recorded: the run has no optimizer, and run.record() was never called.",
+        "call run.record(lr=…, loss=…) once for each step",
     )
 
 
