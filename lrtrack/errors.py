@@ -47,6 +47,28 @@ class MissingPackage(UsageError, ImportError):
     """A package is missing or too old; the message contains the `pip install` command."""
 
 
+class TrainingStopped(LRTrackError):
+    """A diagnosis has ended the training, as `stop_on` of `track()` wants it.
+
+    It is raised just before an optimizer step, so weights, optimizer and scheduler are those after
+    step `step`, and a checkpoint saved now continues there.
+
+    Attributes:
+        diagnosis: why: a mapping with `"code"`, `"message"` and `"hint"`.
+        step: the last optimizer step that was made.
+    """
+
+    def __init__(self, diagnosis: dict[str, str], step: int) -> None:
+        super().__init__(diagnosis, step)
+        self.diagnosis = diagnosis
+        self.step = step
+
+    def __str__(self) -> str:
+        """What happened, when, and how to fix it."""
+        code, message, hint = (self.diagnosis.get(n, "") for n in ("code", "message", "hint"))
+        return f"stopped after step {self.step} by {code}: {message} Fix: {hint}."
+
+
 class NothingFound(LRTrackError):
     """The requested experiment or runs do not exist."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lrtrack.journal.ending import Ending, ending_of, schedule_of
+from lrtrack.journal.ending import Ending, diagnoses_in, ending_of, schedule_of
 from lrtrack.journal.events import Entry
 from lrtrack.records import Rewind, Run, rewind_of, with_rewind
 from lrtrack.schedules import Schedule
@@ -29,6 +29,7 @@ class Course:
         pace: the data of the latest `pace` event; None without one.
         schedule: the latest schedule that the rates showed while the training ran, and the run's
             name then.
+        diagnoses: those that were reported while the training ran; None if there were none.
     """
 
     table: pa.Table
@@ -37,6 +38,7 @@ class Course:
     breaks: tuple[int, ...] = ()
     pace: Mapping[str, Any] | None = None
     schedule: tuple[Schedule, str | None] | None = None
+    diagnoses: tuple[Mapping[str, str], ...] | None = None
 
     @property
     def last(self) -> int:
@@ -48,6 +50,8 @@ class Course:
         if self.schedule is not None:
             schedule, name = self.schedule
             run = replace(run, schedule=schedule, name=name or run.name)
+        if self.diagnoses is not None:
+            run = replace(run, diagnoses=self.diagnoses)
         run = run if self.ending is None else self.ending.completed(run)
         first = run.branched_at
         if first is not None:  # it may have been found out only when its checkpoint was loaded
@@ -61,7 +65,7 @@ def course_of(entries: Iterable[Entry]) -> Course:
     ending: Ending | None = None
     rewinds: tuple[Rewind, ...] = ()
     breaks: list[int] = []
-    pace = schedule = None
+    pace = schedule = diagnoses = None
     begins, top = False, -1
     for entry in entries:
         if entry.rows is not None:
@@ -78,12 +82,13 @@ def course_of(entries: Iterable[Entry]) -> Course:
         begins = begins or resumed
         pace = event if event.get("event") == "pace" else pace
         schedule = schedule_of(event) or schedule
+        diagnoses = diagnoses_in(event) or (None if resumed else diagnoses)
         if (rewind := event_rewind(event)) is not None:
             batches = list(before(batches, rewind.step))
             rewinds = with_rewind(rewinds, rewind)
             breaks = [step for step in breaks if step < rewind.step]
             begins, top = True, rewind.step - 1
-    return Course(merge(batches), ending, rewinds, tuple(breaks), pace, schedule)
+    return Course(merge(batches), ending, rewinds, tuple(breaks), pace, schedule, diagnoses)
 
 
 def event_rewind(event: Mapping[str, Any] | None) -> Rewind | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,7 +36,7 @@ class Ending:
             device_type=device_type,
             device_name=device_name,
             suggestions=self.suggestions or run.suggestions,
-            diagnoses=self.diagnoses,
+            diagnoses=run.diagnoses if self.diagnoses is None else self.diagnoses,
             schedule=self.schedule or run.schedule,
             name=self.name or run.name,
             outcome=self.state,
@@ -53,6 +53,28 @@ def schedule_of(event: Mapping[str, Any] | None) -> tuple[Schedule, str | None] 
     except ValueError:
         return None
     return None if schedule is None else (schedule, name if isinstance(name, str) else None)
+
+
+def diagnoses_in(event: Mapping[str, Any] | None) -> tuple[dict[str, str], ...] | None:
+    """All diagnoses so far, in a `diagnoses` event; None for other events."""
+    if event is None or event.get("event") != "diagnoses":
+        return None
+    return diagnoses_from(event.get("diagnoses"))
+
+
+def has_news(event: Mapping[str, Any] | None) -> bool:
+    """Whether an event adds to the description of a run that goes on."""
+    return schedule_of(event) is not None or diagnoses_in(event) is not None
+
+
+def with_news(run: Run, events: Iterable[Mapping[str, Any] | None]) -> Run:
+    """Returns the run with what its journal's events add to its description while it goes on."""
+    for event in events:
+        if (shown := schedule_of(event)) is not None:
+            run = replace(run, schedule=shown[0], name=shown[1] or run.name)
+        elif (diagnoses := diagnoses_in(event)) is not None:
+            run = replace(run, diagnoses=diagnoses)
+    return run
 
 
 def ending_of(event: Mapping[str, Any]) -> Ending | None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lrtrack.journal.course import event_rewind
-from lrtrack.journal.ending import schedule_of
+from lrtrack.journal.ending import has_news
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Rewind, StepRecord
-from lrtrack.schedules import Schedule
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.step_numbering import joined
 
@@ -24,15 +23,14 @@ class Batch:
 
     Attributes:
         rewind: abandons what was sent before, instead of any records.
-        schedule: the schedule that the rates have shown, and the run's name, instead of any
-            records.
+        news: whether the journal says next what has become known of the run, instead of records.
     """
 
     records: list[StepRecord]
     after: Position
     more: bool
     rewind: Rewind | None = None
-    schedule: tuple[Schedule, str | None] | None = None
+    news: bool = False
 
 
 def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
@@ -50,9 +48,9 @@ def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
                 return Batch([], (entry.end, 0), more=True, rewind=rewind)
             kept = [record for record in records if record.step < rewind.step]
             return Batch(joined(kept), (entry.start, 0), more=True)
-        if (schedule := schedule_of(entry.event)) is not None:
+        if has_news(entry.event):
             if not records:
-                return Batch([], (entry.end, 0), more=True, schedule=schedule)
+                return Batch([], (entry.end, 0), more=True, news=True)
             return Batch(joined(records), (entry.start, 0), more=True)
         if entry.event is not None:
             after, sealed = (entry.end, 0), len(records)

@@ -10,6 +10,7 @@ from typing import Any
 
 from lrtrack.errors import DiskTrouble, JournalError, PartRefused, SinkLost, TrackerError
 from lrtrack.journal import overflow
+from lrtrack.journal.ending import with_news
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run, Target
@@ -171,11 +172,11 @@ class Delivery:
             if isinstance(sink, AbandonsSteps):
                 floor = sink.rewind(shifted_rewind(batch.rewind, self._first()))
             self._save(offset=batch.after[0], skip=0, floor=floor)
-        if batch.schedule is not None and isinstance(sink, CompletesRuns):
-            schedule, name = batch.schedule
-            run = run_so_far(self._reader, self.cursor)
+        if batch.news and isinstance(sink, CompletesRuns):
+            events = (entry.event for entry in self._reader.entries())
+            run = with_news(run_so_far(self._reader, self.cursor), events)
             with contextlib.suppress(PartRefused):  # it is stored again at the end
-                sink.complete(replace(run, schedule=schedule, name=name or run.name))
+                sink.complete(run)
         if (self.cursor.offset, self.cursor.skip) != batch.after or self.cursor.error:
             offset, skip = batch.after
             self._save(offset=offset, skip=skip, doubt=offset < self.cursor.doubtful, **WELL)

@@ -24,6 +24,7 @@ from lrtrack.fields import DEEPEST
 from lrtrack.journal.events import MAX_EVENT, understood
 from lrtrack.journal.framing import Frame, Kind
 from lrtrack.records import Run
+from lrtrack.stats.diagnose.codes import CODES
 
 #: The largest integer that trackers and readers can hold.
 _LARGEST = 2**63 - 1
@@ -99,6 +100,34 @@ def seconds(name: str, value: Any) -> float:
             "for no wait, or math.inf for no limit."
         )
     return number
+
+
+def codes(name: str, value: Any) -> frozenset[str]:
+    """Convert an argument that is one code of a diagnosis, or several.
+
+    Raises:
+        UsageError: one of them is unknown.
+    """
+    given = (value,) if isinstance(value, str) else value
+    try:
+        listed = tuple(given)
+    except TypeError:
+        raise UsageError(
+            f"{name} must be codes of diagnoses, got {_shown(value)}. Fix: pass a set such as "
+            '{"LR006"}.'
+        ) from None
+    return frozenset(choice(name, code, CODES) for code in listed)
+
+
+def function(name: str, value: Any) -> Any:
+    """Check an argument that is a function; None stays None.
+
+    Raises:
+        UsageError: it cannot be called.
+    """
+    if value is not None and not callable(value):
+        raise UsageError(f"{name} must be a function, got {_shown(value)}.")
+    return value
 
 
 def scalar(name: str, value: Any) -> Scalar:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -48,6 +48,8 @@ def track(
     capture_loss: bool = True,
     resume: str | None = None,
     flush_timeout: float = 10.0,
+    stop_on: Collection[str] = (),
+    on_diagnosis: Callable[[dict[str, str]], object] | None = None,
 ) -> Block:
     """Record learning rate, gradient norms and loss at each optimizer step of a `with` block.
 
@@ -84,6 +86,12 @@ def track(
             loaded from an earlier step abandons those after it. With another `name` than that
             run's, the block is a new run that branches off it.
         flush_timeout: seconds to wait at most for the upload at the end of the block.
+        stop_on: codes of the diagnoses that end the training, such as `{"LR006"}`. Just before a
+            step, `lrtrack.TrainingStopped` is then raised out of `optimizer.step()`: in all
+            processes that train together before the same step.
+        on_diagnosis: called with each diagnosis, a mapping with `"code"`, `"message"` and `"hint"`,
+            on the training's thread before the next step; at the end with those that only the end
+            shows. What it raises is a warning.
 
     Returns:
         A context manager that yields a `TrackedRun`. `start()` is the same without a `with` block.
@@ -109,6 +117,8 @@ def track(
         capture_loss=capture_loss,
         resume=resume,
         flush_timeout=flush_timeout,
+        stop_on=stop_on,
+        on_diagnosis=on_diagnosis,
     )
     checks.check(options)
     return Block(options)
@@ -142,7 +152,8 @@ class Block:
         try:
             self.recording = self._make_recording()
             capture, options = self.recording.capture, self.options
-            self._steps = ManualSteps(capture, options.every, options.capture_loss)
+            before = self.recording.reactions.between_steps
+            self._steps = ManualSteps(capture, options.every, options.capture_loss, before=before)
             self.recording.open(self._is_abandoned)
             if not self._exit_references:  # nothing will show that the block was left
                 unended.keep(self)

@@ -1,8 +1,8 @@
-"""Diagnoses of a run: statistics while it runs, observations and messages at its end."""
+"""Diagnoses of a run: statistics and observations, and what they show now or at its end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import StepCapture
-from lrtrack.errors import JournalError, warn
+from lrtrack.errors import JournalError
 from lrtrack.journal import history_table
 from lrtrack.journal.course import Course, before, merge
 from lrtrack.journal.rate_column import column_of
@@ -30,9 +30,12 @@ from lrtrack.stats.diagnose.rate_source import RateMismatch
 from lrtrack.tracking.captures import Capture, by_name, scheduler_counts
 from lrtrack.tracking.resume import ResumedRun
 
+#: Steps after a continuation before which a jump of the rate there may be as large as others.
+_AFTER = 100
+
 
 class LiveDiagnoses:
-    """Collects the statistics that one run's diagnoses need, and makes the diagnoses at its end.
+    """Collects the statistics that one run's diagnoses need, and makes the diagnoses.
 
     Attributes:
         journal: the run's journal, once it is open.
@@ -54,6 +57,9 @@ class LiveDiagnoses:
         self._resumed = resumed
         self._figures = RunningStatistics(run.schedule, run.prefix)
         self._parts: dict[str, tuple[Schedule, RunningStatistics]] = {}
+        self._is_stale = False
+        self._jumps_so_far: dict[str, tuple[RateJump, ...]] = {}
+        self._jumps_due = None if resumed.course is None else resumed.last_step + _AFTER
         own = None if resumed.course is None or resumed.is_branch else resumed.course.table
         self._start(own)
 
@@ -77,6 +83,16 @@ class LiveDiagnoses:
         """Whether this block's own records are all that the run has."""
         return not self.is_rewound and self._resumed.course is None
 
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """The names of several optimizers, with which messages about one of them begin."""
+        return tuple(self._parts)
+
+    def note_return(self, step: int) -> None:
+        """Note that the training goes on at an earlier step, with the number `step`."""
+        self.is_rewound = self._is_stale = True
+        self._jumps_due = step + _AFTER
+
     def add(self, steps: Any, metrics: Any) -> None:
         """Add rows that are about to be written to the journal."""
         self._figures.add(steps, metrics)
@@ -92,7 +108,29 @@ class LiveDiagnoses:
             state: how the run ended.
             mismatches: learning rates that a scheduler has not set, by optimizer.
         """
-        jumps, mismatches = self._jumps_at_continuations(), mismatches or {}
+        return self._diagnose(state, self._jumps_at_continuations(), mismatches or {})
+
+    def while_running(self, mismatches: Mapping[str, RateMismatch]) -> tuple[Diagnosis, ...]:
+        """What is certain by now; called by the journal's thread, with all rows in the file.
+
+        Args:
+            mismatches: learning rates that a scheduler has not set, by optimizer.
+        """
+        if self._is_stale:
+            self._is_stale = False
+            self._jumps_so_far = {}
+            self._start(self._course().table)
+        if self._jumps_due is not None and self._capture.step >= self._jumps_due:
+            self._jumps_due = None
+            self._jumps_so_far = self._jumps(self._course())
+        return self._diagnose(State.RUNNING, self._jumps_so_far, mismatches)
+
+    def _diagnose(
+        self,
+        state: State,
+        jumps: Mapping[str, tuple[RateJump, ...]],
+        mismatches: Mapping[str, RateMismatch],
+    ) -> tuple[Diagnosis, ...]:
         captures, parts = by_name(self._capture), {}
         for name in self._parts:
             evidence = self._evidence(captures[name], jumps.get(name, ()), mismatches.get(name))
@@ -116,12 +154,16 @@ class LiveDiagnoses:
         if self.journal is None or not (self.is_rewound or self._resumed.course is not None):
             return {}
         try:
-            course = JournalReader(self.journal).course()
+            course = self._course()
         except (JournalError, OSError):  # then the diagnoses are those of all records
             return {}
         if self.is_rewound:
             self._start(course.table)
         return self._jumps(course)
+
+    def _course(self) -> Course:
+        assert self.journal is not None  # without a journal, nothing is recorded
+        return JournalReader(self.journal).course()
 
     def _jumps(self, course: Course) -> dict[str, tuple[RateJump, ...]]:
         """Jumps of each learning rate where the run, or its parent, was continued."""
@@ -188,11 +230,3 @@ def _unobserved(capture: StepCapture) -> Unobserved:
         backward_calls=unseen.backward_calls,
         scheduler_steps=0 if begun is None or position is None else max(position - begun, 0),
     )
-
-
-def print_diagnoses(diagnoses: Sequence[Diagnosis]) -> None:
-    """Warn once per diagnosis, so that Python's warning filters can switch them off."""
-    for diagnosis in diagnoses:
-        prefix = f" ({diagnosis['prefix']})" if "prefix" in diagnosis else ""
-        hint = diagnosis["hint"]
-        warn(f"{diagnosis['code']}{prefix}: {diagnosis['message']} Fix: {hint}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -76,6 +77,7 @@ class LiveSchedule:
         copies = {part.name: replica(part.scheduler) for part in parts[: len(self._names)]}
         self._declared = {name: copied for name, copied in copies.items() if copied is not None}
         self._begun = {name: copied.last_epoch for name, copied in self._declared.items()}
+        self._simulated: dict[str, NDArray[np.float64]] = {}
 
     def add(self, steps: NDArray[np.int64], metrics: Mapping[str, Any]) -> None:
         """Add rows that are about to be written to the journal."""
@@ -118,15 +120,26 @@ class LiveSchedule:
             counts = scheduler_counts(captures[name], steps) - self._begun[name]
             known = (counts >= 0) & (counts < _MOST)
             expected = np.full(rates.shape, np.nan)
-            try:
-                simulated = simulate(declared, int(counts[known].max(initial=0)) + 1)
-            except UsageError:  # it ends before
+            simulated = self._rates_of(name, int(counts[known].max(initial=0)) + 1)
+            if simulated is None:
                 continue
-            expected[known] = simulated[counts[known], 0]
+            expected[known] = simulated[counts[known]]
             mismatch = rate_mismatch(steps, rates, expected)
             if mismatch is not None:
                 found[name] = mismatch
         return found
+
+    def _rates_of(self, name: str, size: int) -> NDArray[np.float64] | None:
+        """The rates that a scheduler sets, at least `size`; None if it ends before.
+
+        Each simulation begins anew, so it is made for twice as many steps as before.
+        """
+        rates = self._simulated.get(name)
+        for ahead in (min(2 * size, _MOST), size) if rates is None or rates.size < size else ():
+            with contextlib.suppress(UsageError):  # it ends before
+                rates = self._simulated[name] = simulate(self._declared[name], ahead)[:, 0]
+                break
+        return None if rates is None or rates.size < size else rates
 
     def at_end(self, table: pa.Table | None) -> Schedule | None:
         """The schedule that the rates show; None if the run's own description stays.
@@ -138,7 +151,7 @@ class LiveSchedule:
 
     def forget(self) -> None:
         """Drop the copies of the schedulers, at the end of the block."""
-        self._declared = {}
+        self._declared, self._simulated = {}, {}
 
     def _inferred_from(self, table: pa.Table | None, most: int) -> Schedule | None:
         names = [name for name in self._names if name in self._inferring]

@@ -33,6 +33,7 @@ class ManualSteps:
         every: as in `track()`.
         capture_loss: as in `track()`.
         clock: returns seconds since the epoch.
+        before: called before each step.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class ManualSteps:
         every: int = 1,
         capture_loss: bool = True,
         clock: Callable[[], float] = time.time,
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         self.has_ended = False
         self._capture = capture
         self._every = every
         self._capture_loss = capture_loss and not isinstance(capture, UnhookedCapture)
         self._clock = clock
+        self._before = before
         self._made = capture.made
         self._rejected: set[str] = set()
         self._reported: set[str] = set()
@@ -63,6 +66,7 @@ class ManualSteps:
 
         Raises:
             UsageError: one of `given` is no number.
+            TrainingStopped: a diagnosis ends the training.
         """
         if self.has_ended:
             self._report("The run has ended, so run.record() records nothing. Fix: start a new run")
@@ -75,6 +79,7 @@ class ManualSteps:
                 "twice and records nothing. Fix: use run.log(…) for further metrics"
             )
             return
+        self._before()
         self._note_device({**given, **metrics})
         self._begin()
         record = {**self._measured(values), **values, **numbers(metrics, "", self._rejected)}

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +54,16 @@ class Options:
     capture_loss: bool
     resume: str | None
     flush_timeout: float
+    stop_on: Collection[str] = frozenset()
+    on_diagnosis: Callable[[dict[str, str]], object] | None = None
     kind: str = TRAIN
 
 
 def without_objects(options: Options) -> Options:
     """The options of a block that is over, which keep nothing of the training alive."""
-    return dataclasses.replace(options, optimizer=None, scheduler=None, model=None)
+    return dataclasses.replace(
+        options, optimizer=None, scheduler=None, model=None, on_diagnosis=None
+    )
 
 
 def check(options: Options) -> None:
@@ -118,6 +122,8 @@ def converted(options: Options) -> Options:
         config=arguments.config(options.config),
         tags=arguments.tags(options.tags),
         flush_timeout=arguments.seconds("flush_timeout", options.flush_timeout),
+        stop_on=arguments.codes("stop_on", options.stop_on),
+        on_diagnosis=arguments.function("on_diagnosis", options.on_diagnosis),
     )
 
 

@@ -23,11 +23,13 @@ from lrtrack.shipping.credentials import Snapshot
 from lrtrack.trackers.base import Tracker
 from lrtrack.tracking import captures
 from lrtrack.tracking.journal_location import open_journal
-from lrtrack.tracking.live_diagnoses import LiveDiagnoses, print_diagnoses
+from lrtrack.tracking.live_diagnoses import LiveDiagnoses
+from lrtrack.tracking.live_reports import LiveReports
 from lrtrack.tracking.live_schedule import LiveSchedule
 from lrtrack.tracking.live_summary import LiveSummary
 from lrtrack.tracking.open_run_guards import OpenRunGuards
 from lrtrack.tracking.options import Options, without_objects
+from lrtrack.tracking.reactions import Reactions
 from lrtrack.tracking.resume import ResumedRun
 from lrtrack.tracking.returns import Returns
 from lrtrack.tracking.schedule_events import ScheduleEvents
@@ -45,6 +47,8 @@ class Recording:
     Attributes:
         run: the run.
         capture: counts the optimizer's steps.
+        reactions: what the user wants to happen after a diagnosis.
+        reports: the diagnoses so far.
         suggestions: learning rates that a run of kind `FIND` suggests, set before it is closed.
 
     Args:
@@ -83,6 +87,10 @@ class Recording:
         self.capture.loads.on_return = self._return
         self._diagnoses = LiveDiagnoses(self.run, self.capture, options.capture_loss, resumed)
         self._schedule = LiveSchedule(self.run, options.optimizer, options.scheduler)
+        self.reactions = Reactions(self.capture, frozenset(options.stop_on), options.on_diagnosis)
+        self.reports = LiveReports(
+            self.run, self.capture, self._diagnoses, self._schedule, self.reactions
+        )
         self._events = ScheduleEvents(self.run, self._schedule, named=bool(options.name))
 
     def open(self, is_abandoned: Callable[[], bool]) -> None:
@@ -108,6 +116,7 @@ class Recording:
             self._guards.enter(self.run, self._trackers, self._layout, self._upload_now)
             self._uploads.start()
         if self._options.kind == TRAIN:  # the range test records its steps itself
+            self.reactions.attach()  # first, so that a step that it prevents has not begun
             self.capture.attach()
 
     def close(self, state: State, timeout: float) -> None:
@@ -131,7 +140,8 @@ class Recording:
             failed: how the run ended, if `close` has not written that.
         """
         state = State.FAILED if failed else State.FINISHED
-        actions: list[Callable[[], object]] = [partial(self.capture.detach, failed=failed)]
+        actions: list[Callable[[], object]] = [self.reactions.detach]
+        actions.append(partial(self.capture.detach, failed=failed))
         if self.is_owner():
             if self._journal is not None:
                 actions.append(partial(self._journal.close, state, wait=False))
@@ -243,9 +253,7 @@ class Recording:
             return {"suggestions": self.suggestions} if self.suggestions else {}
         try:
             journal.flush()
-            mismatches = self._schedule.mismatches(self.capture)
-            diagnoses = self._diagnoses.at_end(state, mismatches)
-            print_diagnoses(diagnoses)
+            diagnoses = self.reports.at_end(state)
         except Exception as error:
             warn(f"lrtrack could not diagnose the run: {error!r}.")
             return {}
@@ -274,7 +282,7 @@ class Recording:
             self._last_time = None
             if self._journal is not None:
                 captures.connect(self.capture, self._journal, self.recorder)
-            self._diagnoses.is_rewound = True
+            self._diagnoses.note_return(step)
 
     def _observe(self, steps: Any, metrics: Any) -> None:
         """Called by the journal's thread with rows that it is about to write."""
@@ -286,6 +294,7 @@ class Recording:
         self._returns.store_pace()
         if self._options.kind == TRAIN and self._journal is not None:
             self._events.write_news(self._journal, self.capture.step + 1)
+            self.reports.tick(self._journal)
         if self._uploads is not None:
             self._uploads.tick()
         self._guards.tick()

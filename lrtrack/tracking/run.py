@@ -76,6 +76,7 @@ class TrackedRun:
 
         Raises:
             UsageError: `lr`, `loss` or `grad_norm` is no number.
+            TrainingStopped: a diagnosis ends the training, see `stop_on` of `track()`.
         """
         self._steps.record({"lr": lr, "loss": loss, "grad_norm": grad_norm}, metrics)
 
@@ -121,6 +122,14 @@ class TrackedRun:
         """
         summary = self._recording.summary()
         return {} if summary is None else summary.summary()
+
+    @property
+    def diagnoses(self) -> tuple[dict[str, str], ...]:
+        """The diagnoses so far, each with `"code"`, `"message"` and `"hint"`; all after the end.
+
+        Empty on all ranks but the first.
+        """
+        return self._recording.reports.known
 
     def flush(self) -> None:
         """Wait until everything recorded so far is uploaded, at most `flush_timeout` seconds."""

@@ -55,6 +55,19 @@ _OF_PART = (
     *rate_jumps.RULES,
     *rate_source.RULES,
 )
+#: What can be certain before the end; the others need the whole training.
+_EARLY = {
+    scheduler_rules.past_its_end,
+    scheduler_rules.stepped_first,
+    scheduler_rules.stepped_often,
+    training_rules.not_finite,
+    training_rules.unreached,
+    training_rules.spiky,
+    training_rules.no_loss,
+    training_rules.plateau,
+    *rate_jumps.RULES,
+    *rate_source.RULES,
+}
 _OF_TRAINING = (nothing_seen.nothing_seen, nothing_seen.no_longer_seen, *training_rules.OF_TRAINING)
 
 
@@ -68,6 +81,7 @@ def diagnose(
     """Apply all rules to a run.
 
     Args:
+        state: how the run ended; while it is `RUNNING`, only what is certain by then is returned.
         observations: None if only the records are known; most scheduler rules need them.
         parts: the optimizers by name, where there are several. Rules on a scheduler or an optimizer
             apply to each of them, and their messages begin with its name.
@@ -78,14 +92,19 @@ def diagnose(
     if run.kind != TRAIN:
         return ()
     finished = state is State.FINISHED
-    facts = RunFacts(run.schedule, statistics, finished, observations)
+    running = state is State.RUNNING
+    facts = RunFacts(run.schedule, statistics, finished, observations, running)
     rules = _OF_TRAINING if parts else (*_OF_PART, *_OF_TRAINING)
-    diagnoses = [diagnosis for rule in rules if (diagnosis := rule(facts)) is not None]
+    diagnoses = [
+        diagnosis
+        for rule in rules
+        if (rule in _EARLY or not running) and (diagnosis := rule(facts)) is not None
+    ]
     stepped = observations is None or observations.steps > 0
     for name, (schedule, figures, observed) in (parts or {}).items() if stepped else ():
-        own = RunFacts(schedule, figures, finished, observed)
+        own = RunFacts(schedule, figures, finished, observed, running)
         for rule in (*_OF_PART, nothing_seen.never_stepped):
-            diagnosis = rule(own)
+            diagnosis = rule(own) if rule in _EARLY or not running else None
             if diagnosis is not None:
                 diagnoses.append({**diagnosis, "message": f"{name}: {diagnosis['message']}"})
     if run.prefix:
@@ -98,9 +117,14 @@ def diagnoses_of(history: History) -> tuple[Diagnosis, ...]:
     run = history.run
     if run.kind != TRAIN:
         return ()
-    if run.diagnoses is not None:
-        return tuple(dict(diagnosis) for diagnosis in run.diagnoses)
-    return diagnose(run, RunningStatistics.of(history), history.state, parts=_parts_of(history))
+    stored = tuple(dict(diagnosis) for diagnosis in run.diagnoses or ())
+    is_final = run.outcome is not None or history.state is State.FINISHED
+    if run.diagnoses is not None and is_final:
+        return stored
+    # What was reported while it ran is not all, if the run goes on or was killed.
+    shown = diagnose(run, RunningStatistics.of(history), history.state, parts=_parts_of(history))
+    codes = {diagnosis["code"] for diagnosis in stored}
+    return (*stored, *(diagnosis for diagnosis in shown if diagnosis["code"] not in codes))
 
 
 def _parts_of(history: History) -> dict[str, Part]:

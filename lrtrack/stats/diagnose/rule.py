@@ -21,12 +21,14 @@ class RunFacts:
     Attributes:
         finished: the run ended by itself: no exception, no Ctrl-C, not killed, not running.
         observations: None if only the records are known.
+        running: the run goes on, so that what is missing may still come.
     """
 
     schedule: Schedule
     statistics: RunningStatistics
     finished: bool
     observations: Observations | None
+    running: bool = False
 
     @property
     def name(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 #: Optimizer steps. A run of fewer than `HANDFUL` is a trial and shows no habit of its loop. Below
 #: `FEW`, neither shares of steps nor the used part of a schedule are reported.
 HANDFUL, FEW = 5, 20
+#: Optimizer steps after which something that has never come is missed while the training runs.
+MISSED = 100
 #: LR002: runs may be ended early, but one that uses less than half of its schedule usually has a
 #: schedule that was written for another number of steps.
 USED = 0.5

@@ -11,6 +11,7 @@ from lrtrack.stats.diagnose.thresholds import (
     FEW,
     HANDFUL,
     HUGE,
+    MISSED,
     NEAR_ZERO_SHARE,
     SPIKES,
 )
@@ -75,7 +76,8 @@ def clipped(run: RunFacts) -> Diagnosis | None:
 def unreached(run: RunFacts) -> Diagnosis | None:
     """LR008: the loss does not depend on some parameters, or they are not in the model."""
     observed = run.observations
-    if observed is None or observed.steps < HANDFUL or not observed.unreached:
+    least = MISSED if run.running else HANDFUL
+    if observed is None or observed.steps < least or not observed.unreached:
         return None
     names = ", ".join(observed.unreached[:5]) + ", …" * (len(observed.unreached) > 5)
     one = len(observed.unreached) == 1
@@ -110,7 +112,8 @@ def no_loss(run: RunFacts) -> Diagnosis | None:
     Not reported where another block has it, whose optimizer steps first after the same backward().
     """
     observed = run.observations
-    if observed is None or not observed.loss_wanted or observed.steps < HANDFUL:
+    least = MISSED if run.running else HANDFUL
+    if observed is None or not observed.loss_wanted or observed.steps < least:
         return None
     if observed.taken:
         return None

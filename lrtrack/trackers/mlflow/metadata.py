@@ -159,7 +159,7 @@ def params(run: Run, prefix: str = "") -> dict[str, str]:
     params: dict[str, Any] = {}
     parts = (parts_of(run.schedule) or {"": run.schedule}).values()
     is_settled = all(p != Schedule(CONSTANT) and p.source == DECLARED for p in parts)
-    if is_settled or run.diagnoses is not None:
+    if is_settled or run.outcome is not None:
         # MLflow's params never change: whether a rate is constant is known at the run's end
         params["scheduler"] = run.schedule.name
         flat = run.schedule.flat()
