@@ -16,7 +16,7 @@ from lrtrack.tracking.live_schedule import LiveSchedule
 from lrtrack.tracking.reactions import Reactions
 
 #: Seconds between two examinations of a training that goes on.
-PERIOD = 1.0
+PERIOD = 0.25
 #: They share the processor with the training, so they take at most this part of the time.
 _SHARE = 0.02
 
@@ -97,8 +97,9 @@ class LiveReports:
         new = [one for one in certain if self._key(one) not in self._known]
         if not new:
             return
-        self._known |= {self._key(diagnosis): diagnosis for diagnosis in new}
-        journal.event("diagnoses", diagnoses=_sorted(self._known.values()))
+        known = self._known | {self._key(diagnosis): diagnosis for diagnosis in new}
+        journal.event("diagnoses", diagnoses=_sorted(known.values()))
+        self._known = known
         print_diagnoses(self._run.name, new)
         self._reactions.note(new, self._capture.step)
 
@@ -119,6 +120,6 @@ def print_diagnoses(name: str, diagnoses: Sequence[Diagnosis]) -> None:
         diagnoses: what to report.
     """
     for diagnosis in diagnoses:
-        prefix = f", {diagnosis['prefix']}" if "prefix" in diagnosis else ""
+        prefix = f" ({diagnosis['prefix']})" if "prefix" in diagnosis else ""
         message, hint = diagnosis["message"], diagnosis["hint"]
-        warn(f"{diagnosis['code']} ({clean(name)}{prefix}): {message} Fix: {hint}.")
+        warn(f"{diagnosis['code']} in run {clean(name)}{prefix}: {message} Fix: {hint}.")

@@ -22,7 +22,7 @@ HINT = (
     "call scheduler.step() after optimizer.step(), or once per epoch if the schedule counts epochs"
 )
 FOUND = {"code": "LR001", "message": NEVER, "hint": HINT}
-LINE = f"LR001: {NEVER} Fix: {HINT}."
+LINE = f"LR001 in run StepLR: {NEVER} Fix: {HINT}."
 
 SCRIPT = """
 import torch, lrtrack, sys
@@ -94,7 +94,9 @@ def test_an_exception_keeps_its_place(clean_place) -> None:
     lines = process.stderr.splitlines()
 
     assert process.returncode == 1
-    assert lines[0].startswith("lrtrack:0: LRTrackWarning: LR006: the loss is nan from step 6 on; ")
+    assert lines[0].startswith(
+        "lrtrack:0: LRTrackWarning: LR006 in run StepLR: the loss is nan from step 6 on; "
+    )
     assert lines[-1] == "KeyError: 'mine'"
 
 

@@ -11,6 +11,7 @@ import lrtrack
 from lrtrack.tracking.options import Options
 
 DOCUMENTED = [
+    "diagnoses",
     "end",
     "flush",
     "id",

@@ -62,6 +62,7 @@ class Schema:
             "updateRunState": lambda input: self._set(input["id"], state=input["state"]),
             "createRunFiles": lambda input: self._create_run_files(**input),
             "markRunFilesUploaded": lambda input: {"success": True},
+            "notifyScriptableRunAlert": lambda input: self._alert(**input),
             "deleteFiles": lambda input: self._delete_files(input["files"]),
             "upsertSweep": lambda input: self._upsert_sweep(**input),
             "createAgent": lambda input: self._create_agent(**input),
@@ -135,6 +136,10 @@ class Schema:
         run = self._by_storage_id(given["id"])
         self.store.made_project(run.entity, run.project).runs.pop(run.id)
         return {"clientMutationId": None}
+
+    def _alert(self, entityName: str, projectName: str, runName: str, **alert: Any) -> View:
+        self.store.run(entityName, projectName, runName).alerts.append(alert)
+        return {"success": True}
 
     def _create_run_files(self, **given: Any) -> View:
         run = self.store.run(given["entityName"], given["projectName"], given["runName"])

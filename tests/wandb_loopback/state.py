@@ -83,6 +83,7 @@ class Run:
     heartbeat_at: str = field(default_factory=now)
     files: dict[str, bytes] = field(default_factory=dict)
     streams: dict[str, Lines] = field(default_factory=dict)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def name(self) -> str:

@@ -18,6 +18,8 @@ CONFIG = "lrtrack"
 STEP = "lrtrack/step"
 #: The summary key of the diagnoses' codes, by which users can filter runs.
 DIAGNOSES = "lrtrack/diagnoses"
+#: The longest title of an alert that W&B accepts.
+_ALERT_TITLE = 63
 _TAG_LENGTH = 64  # W&B refuses longer ones
 
 
@@ -134,6 +136,18 @@ def tags(run: Run) -> list[str]:
 def codes(run: Run) -> list[str]:
     """The codes of a run's diagnoses."""
     return list(dict.fromkeys(diagnosis["code"] for diagnosis in run.diagnoses or ()))
+
+
+def alerts(run: Run) -> dict[str, tuple[str, str]]:
+    """Title and text of an alert for each code, for a run that goes on."""
+    texts: dict[str, list[str]] = {}
+    for diagnosis in run.diagnoses or ():
+        text = f"{diagnosis['message']} Fix: {diagnosis['hint']}."
+        texts.setdefault(diagnosis["code"], []).append(text)
+    return {
+        code: (f"{code} in run {run.name}"[:_ALERT_TITLE], "\n".join(lines))
+        for code, lines in texts.items()
+    }
 
 
 def notes(run: Run, target: Target) -> str:

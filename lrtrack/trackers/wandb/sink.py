@@ -168,6 +168,7 @@ class WandbSink:
             config=config,
             notes=notes,
             codes=metadata.codes(run),
+            alerts=metadata.alerts(run) if run.outcome is None else {},
             name=run.name if run.name != self._run.name else None,
             tags=(old, new) if old != new else None,
         )

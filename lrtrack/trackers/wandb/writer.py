@@ -234,6 +234,9 @@ class Writer:
         codes = " ".join(dict.fromkeys([*earlier, *command["codes"]]))
         if codes != (stored or ""):
             self._run.summary[metadata.DIAGNOSES] = codes
+        for code, (title, text) in command["alerts"].items():
+            if code not in str(stored or "").split():
+                self._run.alert(title, text, level="WARN")
         return {}
 
     def _rows_on_server(self, rewinds: Any = None) -> Any:
