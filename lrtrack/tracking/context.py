@@ -48,6 +48,7 @@ def track(
     capture_loss: bool = True,
     resume: str | None = None,
     flush_timeout: float = 10.0,
+    total_steps: int | None = None,
 ) -> Block:
     """Record learning rate, gradient norms and loss at each optimizer step of a `with` block.
 
@@ -84,6 +85,8 @@ def track(
             loaded from an earlier step abandons those after it. With another `name` than that
             run's, the block is a new run that branches off it.
         flush_timeout: seconds to wait at most for the upload at the end of the block.
+        total_steps: how many optimizer steps the training will make, with those before a `resume`;
+            None: unknown.
 
     Returns:
         A context manager that yields a `TrackedRun`. `start()` is the same without a `with` block.
@@ -109,6 +112,7 @@ def track(
         capture_loss=capture_loss,
         resume=resume,
         flush_timeout=flush_timeout,
+        total_steps=total_steps,
     )
     checks.check(options)
     return Block(options)
@@ -166,6 +170,9 @@ class Block:
             resumed = ResumedRun(run)
         elif branches:
             resumed = branched(run, resumed)
+        elif options.total_steps is not None:  # the training may have been prolonged
+            run = replace(resumed.run, total_steps=options.total_steps)
+            resumed = replace(resumed, run=run)
         return Recording(options, resumed, layout, self._trackers, snapshot)
 
     def _exit(
