@@ -177,6 +177,9 @@ def track_options(
         every=1,
         capture_loss=False,
         resume=None,
+        total_steps=None,  # it stops where the loss rises
+        stop_on=(),
+        on_diagnosis=None,
         kind=FIND,
         **{**TRACK_OPTIONS, **(track or {})},
     )

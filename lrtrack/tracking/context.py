@@ -48,6 +48,7 @@ def track(
     capture_loss: bool = True,
     resume: str | None = None,
     flush_timeout: float = 10.0,
+    total_steps: int | None = None,
     stop_on: Collection[str] = (),
     on_diagnosis: Callable[[dict[str, str]], object] | None = None,
 ) -> Block:
@@ -86,6 +87,8 @@ def track(
             loaded from an earlier step abandons those after it. With another `name` than that
             run's, the block is a new run that branches off it.
         flush_timeout: seconds to wait at most for the upload at the end of the block.
+        total_steps: how many optimizer steps the training will make, with those before a `resume`;
+            None: unknown.
         stop_on: codes of the diagnoses that end the training, such as `{"LR006"}`. Just before a
             step, `lrtrack.TrainingStopped` is then raised out of `optimizer.step()`: in all
             processes that train together before the same step.
@@ -117,6 +120,7 @@ def track(
         capture_loss=capture_loss,
         resume=resume,
         flush_timeout=flush_timeout,
+        total_steps=total_steps,
         stop_on=stop_on,
         on_diagnosis=on_diagnosis,
     )
@@ -177,6 +181,9 @@ class Block:
             resumed = ResumedRun(run)
         elif branches:
             resumed = branched(run, resumed)
+        elif options.total_steps is not None:  # the training may have been prolonged
+            run = replace(resumed.run, total_steps=options.total_steps)
+            resumed = replace(resumed, run=run)
         return Recording(options, resumed, layout, self._trackers, snapshot)
 
     def _exit(

@@ -54,8 +54,9 @@ class Options:
     capture_loss: bool
     resume: str | None
     flush_timeout: float
-    stop_on: Collection[str] = frozenset()
-    on_diagnosis: Callable[[dict[str, str]], object] | None = None
+    total_steps: int | None
+    stop_on: Collection[str]
+    on_diagnosis: Callable[[dict[str, str]], object] | None
     kind: str = TRAIN
 
 
@@ -108,7 +109,7 @@ def converted(options: Options) -> Options:
     Raises:
         UsageError: a value is invalid.
     """
-    seed = options.seed
+    seed, total_steps = options.seed, options.total_steps
     return dataclasses.replace(
         options,
         experiment=arguments.text("experiment", options.experiment),
@@ -122,6 +123,11 @@ def converted(options: Options) -> Options:
         config=arguments.config(options.config),
         tags=arguments.tags(options.tags),
         flush_timeout=arguments.seconds("flush_timeout", options.flush_timeout),
+        total_steps=(
+            None
+            if total_steps is None
+            else arguments.integer("total_steps", total_steps, minimum=1)
+        ),
         stop_on=arguments.codes("stop_on", options.stop_on),
         on_diagnosis=arguments.function("on_diagnosis", options.on_diagnosis),
     )
@@ -211,6 +217,7 @@ def identity(options: Options, settings: Settings, active_trackers: list[Tracker
         source=sys.argv[0] if sys.argv else "",
         targets=targets,
         kind=options.kind,
+        total_steps=options.total_steps,
     )
     arguments.require_readable(run)
     return run
