@@ -15,6 +15,7 @@ _COMMANDS = {
     "runs": "List an experiment's runs.",
     "sweep": "Sweep over schedules, with W&B or Ray.",
     "sync": "Upload runs that are still only in local journals.",
+    "watch": "Show running trainings live.",
 }
 
 

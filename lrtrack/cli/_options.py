@@ -48,21 +48,25 @@ def add_all(options: Sequence[Callable[[Any], Any]], function: F) -> F:
     return function
 
 
+tracker_option = click.option(
+    "--tracker",
+    "trackers",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=tracker_names,
+    help="Tracker to read: mlflow, wandb, local or tensorboard. Repeatable.",
+)
+uri_option = click.option(
+    "--tracking-uri", metavar="URI", help="Address of the tracking server or store."
+)
+
+
 def source_options(function: F) -> F:
     """Add the options that say which runs are read, and where from."""
     return add_all(
         (
-            click.option(
-                "--tracker",
-                "trackers",
-                multiple=True,
-                metavar="NAME",
-                shell_complete=tracker_names,
-                help="Tracker to read: mlflow, wandb, local or tensorboard. Repeatable.",
-            ),
-            click.option(
-                "--tracking-uri", metavar="URI", help="Address of the tracking server or store."
-            ),
+            tracker_option,
+            uri_option,
             click.option(
                 "--filter",
                 "filters",
