@@ -8,6 +8,7 @@ plateau.py              a replay of ReduceLROnPlateau on its metric
 rule.py                 the input and the result of a rule
 scheduler_rules.py      LR001-LR003, LR005, LR012: how the scheduler was stepped
 training_rules.py       LR004, LR006-LR011: how the training went
+forecasts.py            LR026, LR027, LR002 before the end: schedules that will not fit
 nothing_seen.py         LR013: why a block saw no step
 rate_jumps.py           LR030: the learning rate where a training was continued
 rate_source.py          LR031: a learning rate that the scheduler has not set
@@ -24,6 +25,7 @@ from collections.abc import Iterable, Mapping
 from lrtrack.records import TRAIN, History, Run, State
 from lrtrack.schedules import Schedule, parts_of
 from lrtrack.stats.diagnose import (
+    forecasts,
     nothing_seen,
     rate_jumps,
     rate_source,
@@ -52,6 +54,7 @@ Part = tuple[Schedule, RunningStatistics, Observations | None]
 _OF_PART = (
     *scheduler_rules.RULES,
     *training_rules.OF_OPTIMIZER,
+    *forecasts.RULES,
     *rate_jumps.RULES,
     *rate_source.RULES,
 )
@@ -65,6 +68,7 @@ _EARLY = {
     training_rules.spiky,
     training_rules.no_loss,
     training_rules.plateau,
+    *forecasts.RULES,
     *rate_jumps.RULES,
     *rate_source.RULES,
 }
@@ -93,7 +97,7 @@ def diagnose(
         return ()
     finished = state is State.FINISHED
     running = state is State.RUNNING
-    facts = RunFacts(run.schedule, statistics, finished, observations, running)
+    facts = RunFacts(run.schedule, statistics, finished, observations, running, run.total_steps)
     rules = _OF_TRAINING if parts else (*_OF_PART, *_OF_TRAINING)
     diagnoses = [
         diagnosis
@@ -102,7 +106,7 @@ def diagnose(
     ]
     stepped = observations is None or observations.steps > 0
     for name, (schedule, figures, observed) in (parts or {}).items() if stepped else ():
-        own = RunFacts(schedule, figures, finished, observed, running)
+        own = RunFacts(schedule, figures, finished, observed, running, run.total_steps)
         for rule in (*_OF_PART, nothing_seen.never_stepped):
             diagnosis = rule(own) if rule in _EARLY or not running else None
             if diagnosis is not None:

@@ -3,6 +3,8 @@
 #: In the order of `docs/diagnoses.md`. A code is never used again for something else.
 CODES = (
     *(f"LR{number:03}" for number in range(1, 14)),
+    "LR026",
+    "LR027",
     "LR030",
     "LR031",
 )

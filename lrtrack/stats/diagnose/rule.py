@@ -21,6 +21,7 @@ class RunFacts:
     Attributes:
         finished: the run ended by itself: no exception, no Ctrl-C, not killed, not running.
         observations: None if only the records are known.
+        total_steps: how many steps the training will make; None if that is unknown.
         running: the run goes on, so that what is missing may still come.
     """
 
@@ -29,6 +30,7 @@ class RunFacts:
     finished: bool
     observations: Observations | None
     running: bool = False
+    total_steps: int | None = None
 
     @property
     def name(self) -> str:

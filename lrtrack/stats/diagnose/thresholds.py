@@ -24,6 +24,11 @@ NEAR_ZERO, NEAR_ZERO_SHARE = 1e-6, 0.05
 CLIPPED = 0.5
 #: LR007: clipping is detected by its effect on the norm; smaller differences are rounding.
 ROUNDING = 1e-3
+#: LR026: a schedule that is over before this share of the training. Many end on purpose at some
+#: other share, with a constant rate after it.
+ENDS_EARLY = 0.5
+#: LR026, LR027: after so many moves of the scheduler its pace is known.
+PACED = 3
 #: LR009: single spikes come with unusual batches; several, or one this large, are reported.
 SPIKES, HUGE = 3, 100.0
 #: LR011: after this many calls a plateau schedule that could act is expected to have acted.
