@@ -53,9 +53,9 @@ class TrainingStopped(LRTrackError):
     It is raised just before an optimizer step, so weights, optimizer and scheduler are those after
     step `step`, and a checkpoint saved now continues there.
 
-    Attributes:
-        diagnosis: why: a mapping with `"code"`, `"message"` and `"hint"`.
-        step: the last optimizer step that was made.
+    Args:
+        diagnosis: why: a mapping with `"code"`, `"message"` and `"hint"`; also an attribute.
+        step: the last optimizer step that was made; also an attribute.
     """
 
     def __init__(self, diagnosis: dict[str, str], step: int) -> None:
