@@ -107,7 +107,11 @@ def _target_columns(comparison: ComparisonResult, mark: str) -> list[Column]:
     x = own_title(comparison.x)
     return [
         Column(f"steps to {goal}", steps, weight=3, note=f"steps to {goal}: {footnotes.REACH}"),
-        *([Column(f"{x} to {goal}", place, weight=2, note=footnotes.on_axis(x))] if x else []),
+        *(
+            [Column(f"{x} to {goal}", place, weight=2, note=footnotes.on_axis(x, goal))]
+            if x
+            else []
+        ),
         Column(f"seconds to {goal}{mark}", seconds, weight=9),
     ]
 

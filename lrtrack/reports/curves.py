@@ -199,7 +199,9 @@ def _bundle(
         if (metric == "lr" or not comparison.runs[line.run].diverged)
         and np.isfinite(line.values).any()
     ]
-    return _averaged(counted, lines, 0.0 if metric == "lr" else 0.5, _POSITIONS if x else None)
+    if x is not None:
+        return _averaged(counted, lines, 0.5, _POSITIONS)
+    return _averaged(counted, lines, 0.0 if metric == "lr" else 0.5, None)
 
 
 def _line(history: History, metric: str, run: int, most: int, x: str | None) -> Line | None:

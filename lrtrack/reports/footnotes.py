@@ -99,10 +99,10 @@ def interval(comparison: ComparisonResult) -> list[str]:
     ]
 
 
-def on_axis(x: str) -> str:
-    """The note on `x` to the target, a metric or `epoch`."""
+def on_axis(x: str, goal: str) -> str:
+    """The note on the target on the axis `x`, a metric or `epoch`."""
     return (
-        f"{x} to the target: at the step that reached it, on a straight line between two values "
+        f"{x} to {goal}: at the step that reached it, on a straight line between two values "
         "that the run logged; runs without such values are not counted."
     )
 
