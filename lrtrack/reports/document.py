@@ -10,7 +10,7 @@ from lrtrack.reports.curves import Curves, curves_of, curves_over
 from lrtrack.reports.report import report_of
 from lrtrack.reports.table import Report
 from lrtrack.stats import ComparisonResult
-from lrtrack.stats.rulers import STEP, TIME
+from lrtrack.stats.rulers import EPOCH, STEP, TIME
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Document:
     def own_curves(self) -> Curves | None:
         """The curves over the comparison's own x axis; None if that is one that all runs have."""
         x = self.comparison.x
-        plain = x in (STEP, TIME) or x in self.curves.rulers
+        plain = x in (STEP, TIME) or (x == EPOCH and x in self.curves.rulers)
         return None if plain else curves_over(self.comparison, x)
 
     def curves_on(self, axis: str) -> Curves:

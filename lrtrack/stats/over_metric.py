@@ -13,6 +13,7 @@ from lrtrack.stats.figures import MetricReach, Notice, TaskScore
 from lrtrack.stats.intervals import reach_of
 from lrtrack.stats.result import ComparisonResult, ScheduleSummary
 from lrtrack.stats.rulers import EPOCH, STEP, TIME, axis_metrics, placement_of
+from lrtrack.stats.setup_diff import cut
 from lrtrack.stats.summary import RunSummary
 from lrtrack.stats.targets import target_scores, task_field
 
@@ -25,6 +26,7 @@ NO_EPOCHS = (
 )
 _MISSING, _FAULTY = "x-missing", "x-not-a-total"
 _TOTAL = "Fix: log the total since the training began, not the amount of a step or an epoch."
+_OUT = "the curves and the way to the target leave them out"
 _SHOWN = 3
 
 
@@ -148,21 +150,19 @@ def _notices(
 ) -> Iterator[Notice]:
     """Warnings of the runs that have no positions on the axis."""
     pairs = list(zip(histories, passages, strict=True))
-    total, out = len(pairs), f"left out of the curves over {x} and of {x} to target"
     lacking = [history for history, passage in pairs if not (passage.known or passage.fault)]
     if lacking:
         what = "do not say what an epoch is" if x == EPOCH else f"have no {x}"
         yield Notice(
-            _MISSING,
-            f"{len(lacking)} of {total} runs {what} ({_names(lacking)}) and are {out}.",
+            _MISSING, f"{len(lacking)} of {len(pairs)} runs {what} ({_names(lacking)}): {_OUT}."
         )
     faulty = [(history, passage.fault) for history, passage in pairs if passage.fault]
     if faulty:
         example, fault = faulty[0]
         yield Notice(
             _FAULTY,
-            f"In {len(faulty)} of {total} runs {x} is no running total (in {_names([example])} it "
-            f"{fault}); they are {out}. {_TOTAL}",
+            f"In {len(faulty)} of {len(pairs)} runs {x} is no running total (in "
+            f"{_names([example])} it {fault}): {_OUT}. {_TOTAL}",
         )
 
 
@@ -179,6 +179,6 @@ def _nothing(histories: Sequence[History], passages: Sequence[_Passage], x: str)
 
 
 def _names(histories: Sequence[History]) -> str:
-    names = [history.run.name or history.id for history in histories]
+    names = [cut(history.run.name or history.id) for history in histories]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
