@@ -130,8 +130,8 @@ def test_large_amounts_in_ascii(run_of):
     terminal.write(report_of(comparison), file)
     file.flush()
 
-    assert " 2.05e12" in file.buffer.getvalue().decode("ascii")
-    assert " 2.05×10¹²" in terminal.text(report_of(comparison))
+    assert "2.05e12" in file.buffer.getvalue().decode("ascii")
+    assert "2.05×10¹²" in terminal.text(report_of(comparison))
 
 
 def test_width_of_a_pipe():
