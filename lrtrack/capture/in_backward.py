@@ -7,11 +7,12 @@ that it can be freed at once. What a program then has at hand is, by package:
 - an object with such a mapping (torchtune, transformers' GaLore, torchao's offloading to the CPU);
 - an optimizer over the parameters that never steps itself. The others are then in the attribute in
   which `torch.distributed.optim._apply_optimizer_in_backward` leaves them, or in what the hooks of
-  the parameters refer to.
+  the parameters, or of the graph nodes that accumulate their gradients, refer to.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -27,7 +28,7 @@ _MAPPINGS = ("optim_dict", "optimizer_dict", "optim_map")
 #: Where `torch.distributed.optim` leaves a parameter's optimizers.
 _OF_TORCH = "_in_backward_optimizers"
 #: How many references a hook's optimizer is looked for behind, and in how many objects.
-_DEPTH, _OBJECTS = 4, 2_000
+_DEPTH, _OBJECTS = 6, 2_000
 _CLOSED = (torch.Tensor, torch.nn.Module, ModuleType, type, str, bytes, int, float)
 
 
@@ -73,15 +74,27 @@ def _behind(optimizer: torch.optim.Optimizer) -> dict[Any, Any] | None:
 
 def _owners(parameter: torch.Tensor, outer: torch.optim.Optimizer) -> Iterator[Any]:
     """Yield the optimizers of this parameter alone; none if `outer` itself steps in a hook."""
-    hooks = getattr(parameter, "_post_accumulate_grad_hooks", None) or {}
     candidates = list(parameter.__dict__.get(_OF_TORCH) or ())
-    candidates += _reachable(list(hooks.values()), parameter)
+    candidates += _reachable(_hooks(parameter), parameter)
     if any(candidate is outer for candidate in candidates):
         return
     for candidate in candidates:
         own = [p for group in candidate.param_groups for p in group["params"]]
         if len(own) == 1 and own[0] is parameter:
             yield candidate
+
+
+def _hooks(parameter: torch.Tensor) -> list[Any]:
+    """Return what is called when the parameter has a gradient, in any of torch's ways."""
+    hooks: list[Any] = []
+    for attribute in ("_post_accumulate_grad_hooks", "_backward_hooks"):
+        hooks += (getattr(parameter, attribute, None) or {}).values()
+    with suppress(Exception):  # as for a parameter that cannot be part of a graph now
+        node = torch.autograd.graph.get_gradient_edge(parameter).node
+        # Torch shows a node's hooks to the garbage collector alone, while no graph has the node.
+        for own in gc.get_referents(node):
+            hooks += own.values() if isinstance(own, dict) else ()
+    return hooks
 
 
 def _reachable(hooks: Iterable[Any], parameter: torch.Tensor) -> list[torch.optim.Optimizer]:

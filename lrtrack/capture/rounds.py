@@ -25,6 +25,7 @@ from lrtrack.capture.ensemble import Ensemble
 from lrtrack.capture.joint_loads import JointLoads
 from lrtrack.capture.member import Kept, Member
 from lrtrack.capture.observations import Stepping
+from lrtrack.capture.replaced import Replaced
 from lrtrack.capture.round_record import Round, named
 from lrtrack.capture.sharded import is_shared
 from lrtrack.capture.step_capture import OnStep, remove_hook
@@ -45,6 +46,7 @@ class Rounds:
         members: the capture of each optimizer.
         loads: to which round a loaded checkpoint returns.
         counts: handles the number of backward calls behind a round's loss.
+        replaced: which optimizers others have replaced; None where they have no names.
         by_hand: rounds that the user recorded, because no hook sees their steps.
         on_step, on_change: called with each record, and with what changes in one that was passed
             on before its round had ended.
@@ -84,6 +86,8 @@ class Rounds:
         for member in self.members:
             member.unseen = unseen
             member.at = self._places[member.key]
+        optimizers = [part.optimizer for part in ensemble.parts]
+        self.replaced = Replaced(optimizers, ensemble.containers) if ensemble.named else None
         self.loads = JointLoads(self, self.members)
         self._ensemble = ensemble
         self._on_plateau = on_plateau
@@ -141,6 +145,8 @@ class Rounds:
             member.detach(failed)
         for container in self._ensemble.containers:
             remove_hook(container._optimizer_step_pre_hooks, self._container_begins)
+        if self.replaced is not None:
+            self.replaced.stop()
         self.end()
 
     def forget(self) -> None:
@@ -183,7 +189,11 @@ class Rounds:
                 self._open = Round(stepped=dict.fromkeys(self._turns))
                 self._step += 1
                 self.made += 1
+                if self.replaced is not None:
+                    torch_patches.quietly("other optimizers", self.replaced.look, self.made)
             member.turns.add(self._step, member.step)
+            if self.replaced is not None:
+                self.replaced.stepped(member.at, self.made)
             own = own or here.loss is not self._seen[0]
             self._seen = here.loss, here.preclip
             if kept is None or self._step % self._every:

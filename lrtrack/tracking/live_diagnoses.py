@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lrtrack.capture.member import Member
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import StepCapture
 from lrtrack.errors import JournalError, warn
@@ -165,12 +166,25 @@ class LiveDiagnoses:
             rested=capture.made - stepping.moved_at,
             early=0 if stepping.begun else stepping.early,
             unreached=tuple(capture.unreached.names()),
-            unobserved=_unobserved(capture),
+            unobserved=self._unobserved(capture),
             loss_wanted=self._loss_wanted,
             taken=capture.taken,
             world_size=self._run.world_size,
             jumps=jumps,
             mismatch=mismatch,
+        )
+
+    def _unobserved(self, capture: StepCapture) -> Unobserved:
+        """What happened since the last step of the only optimizer, or of one of several."""
+        if not isinstance(self._capture, Rounds) or not isinstance(capture, Member):
+            return _unobserved(capture)
+        replaced = self._capture.replaced
+        if replaced is None:
+            return Unobserved()
+        return Unobserved(
+            others=dict(replaced.steps.get(capture.at, {})),
+            optimizers=len(replaced.others.get(capture.at, ())),
+            rounds=replaced.rounds_since(capture.at, self._capture.made),
         )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import warnings
 from types import ModuleType
+from typing import ClassVar
 
 import pytest
 import torch
 from torch.optim.lr_scheduler import StepLR
+from torch.optim.optimizer import _global_optimizer_post_hooks
 
 NEVER = "no step of the SGD was seen, nor one of any other optimizer, "
 
@@ -28,12 +30,14 @@ def test_another_optimizer_steps(training, track, messages) -> None:
 
 
 def test_optimizers_step_inside_backward(training, track, messages) -> None:
-    """If one optimizer for each parameter steps in a backward hook, the message says so."""
+    """Optimizers that step in a backward hook which does not lead to them are counted."""
     task = training()
-    inner = {p: torch.optim.SGD([p], lr=0.01) for p in task.model.parameters()}
-    nodes = [(p.expand_as(p).grad_fn.next_functions[0][0], p) for p in inner]
-    for node, parameter in nodes:
-        node.register_hook(lambda *_, p=parameter: inner[p].step())
+
+    class Inner:  # classes are not searched for optimizers
+        optimizers: ClassVar = {p: torch.optim.SGD([p], lr=0.01) for p in task.model.parameters()}
+
+    for parameter in Inner.optimizers:
+        parameter.register_post_accumulate_grad_hook(lambda p: Inner.optimizers[p].step())
     with track(task.optimizer):
         task.backward()
 
@@ -101,6 +105,42 @@ def test_several_optimizers_that_are_replaced(training, track, messages) -> None
         "LR013": "after 5 steps, none of the SGD was seen any more, although 15 backward() calls "
         "followed: 1 other optimizer (Adam) steps instead."
     }
+
+
+@pytest.mark.parametrize(("steps", "rebuild"), [(5, True), (5, False), (0, True)])
+def test_one_of_several_is_replaced(training, track, messages, steps: int, rebuild: bool) -> None:
+    """An optimizer that is built anew, for the same model or a new one, is reported by name."""
+    d, g = training(), training()
+    with track({"d": d.optimizer, "g": g.optimizer}):
+        for step in range(25):
+            if step == steps:
+                g = g if rebuild else training()
+                g.optimizer = torch.optim.Adam(g.model.parameters())
+            d.step()
+            g.step()
+
+    reason = {
+        0: "g: no step of this optimizer was seen, but 1 other optimizer (Adam) made 22 steps.",
+        5: "g: after 5 steps, none of this optimizer was seen any more, although 20 rounds of the "
+        "others followed: 1 other optimizer (Adam) steps instead.",
+    }
+    assert messages() == {"LR013": reason[steps]}
+
+
+def test_one_of_several_that_rests_or_ends_is_not_replaced(training, track, messages) -> None:
+    """Neither pauses, nor an optimizer of another model meanwhile, nor an end is a replacement."""
+    d, g, other = training(), training(), training()
+    other.model = torch.nn.Linear(4, 2)
+    other.optimizer = torch.optim.Adam(other.model.parameters())
+    with track({"d": d.optimizer, "g": g.optimizer}):
+        for step in range(60):
+            d.step()
+            other.step()
+            if step < 10 or 30 <= step < 40:
+                g.step()
+
+    assert messages() == {}
+    assert not _global_optimizer_post_hooks
 
 
 def test_training_that_goes_on_by_hand_is_reported(training, track, messages) -> None:

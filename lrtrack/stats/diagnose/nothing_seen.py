@@ -16,6 +16,8 @@ _RECORD = (
 )
 #: A schedule that has moved so often since the last step goes on.
 _FEW = 8
+#: So many steps of another optimizer with the parameters of one of several are no accident.
+_TAKEN_OVER = 3
 
 
 def nothing_seen(run: RunFacts) -> Diagnosis | None:
@@ -93,10 +95,30 @@ def never_stepped(run: RunFacts) -> Diagnosis | None:
     observed = run.observations
     if observed is None or observed.steps or not run.finished:
         return None
+    if sum(observed.unobserved.others.values()) >= _TAKEN_OVER:
+        reason, hint = _reason(observed.unobserved)
+        return diagnosis("LR013", f"no step of this optimizer was seen{reason}.", hint)
     return diagnosis(
         "LR013",
         "no step of this optimizer was seen, although the others made steps.",
         "call its step(), or leave it out of track() if it is not meant to train",
+    )
+
+
+def replaced(run: RunFacts) -> Diagnosis | None:
+    """LR013: another optimizer has taken the place of one of several, which steps no more."""
+    observed = run.observations
+    if observed is None or not observed.steps or not run.finished:
+        return None
+    why = observed.unobserved
+    if sum(why.others.values()) < _TAKEN_OVER:
+        return None
+    reason, hint = _instead(why)
+    return diagnosis(
+        "LR013",
+        f"after {many(observed.steps, 'step')}, none of this optimizer was seen any more, although "
+        f"{many(why.rounds, 'round')} of the others followed{reason}.",
+        hint,
     )
 
 

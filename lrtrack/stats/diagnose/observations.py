@@ -22,6 +22,7 @@ class Unobserved:
         in_backward: whether they did so inside `backward()`.
         compiled: whether torch compiled a step of the tracked optimizer.
         shares: whether one of the others has a parameter of the tracked optimizer.
+        rounds: of one of several optimizers, the rounds that the rest made meanwhile.
         engine: the name of an imported engine that makes steps itself; empty if there is none.
         backward_calls: `backward()` calls without a step, where they are more than usual.
         scheduler_steps: steps of the scheduler in the block, where it counts them.
@@ -34,6 +35,7 @@ class Unobserved:
     compiled: bool = False
     engine: str = ""
     shares: bool = False
+    rounds: int = 0
     backward_calls: int = 0
     scheduler_steps: int = 0
 
