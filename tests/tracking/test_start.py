@@ -19,10 +19,15 @@ from lrtrack.errors import UsageError
 from lrtrack.records import History, State
 from lrtrack.tracking import unended
 
-#: A loop at the top level of a script, whose scheduler is never stepped.
-LOOP = """
-import sys, threading
+#: Imports torch. Without the freezing, the end of each process takes a second to look for garbage.
+IMPORTS = """
+import gc, hashlib, sys, threading
 import torch, lrtrack
+lrtrack.start
+gc.freeze()
+"""
+#: A loop at the top level of a script, whose scheduler is never stepped.
+LOOP = f"""{IMPORTS}
 model = torch.nn.Linear(8, 1)
 opt = torch.optim.SGD(model.parameters(), lr=0.1)
 sched = torch.optim.lr_scheduler.StepLR(opt, 5)
@@ -36,6 +41,7 @@ def loop():
 ENDINGS = """
 import json, os
 lrtrack.start, opt.step()  # import what is needed only once
+gc.freeze()
 ENDINGS = "returns", "raises", "exits", "raises status", "raises result", "by hand", "caught"
 statuses = {}
 for ending in ENDINGS:
@@ -193,7 +199,6 @@ def test_the_same_variable_again(new_training, local: Callable[[], list[History]
 
 #: Runs cells as IPython does: an exception ends its cell alone, and each run has its own file name.
 CELLS = """
-import hashlib, sys
 space, count = {"__name__": "__main__"}, 0
 def cell(code):
     global count
@@ -221,7 +226,7 @@ for code in begin.replace("0.1", "0.2"), train, "sys.exit(1)", train:
 
 def test_notebooks(local: Callable[[], list[History]]) -> None:
     """A run goes on from cell to cell until it is ended or begun again, or the kernel ends."""
-    done = program(CELLS + LIFE)
+    done = program(IMPORTS + CELLS + LIFE)
     runs = {run.run.name: (run.state, len(run.steps)) for run in local()}
     ended = [line for line in done.stderr.splitlines() if "start() was called again" in line]
 
