@@ -47,7 +47,7 @@ class ManualSteps:
         self._every = every
         self._capture_loss = capture_loss and not isinstance(capture, UnhookedCapture)
         self._clock = clock
-        self._made = capture.made
+        self._seen = self._steps_seen()
         self._rejected: set[str] = set()
         self._reported: set[str] = set()
         self._rates = self._current_rates()
@@ -68,8 +68,8 @@ class ManualSteps:
             self._report("The run has ended, so run.record() records nothing. Fix: start a new run")
             return
         values = {name: scalar(name, v) for name, v in given.items() if v is not None}
-        if self._capture.made != self._made:
-            self._made = self._capture.made
+        if (seen := self._steps_seen()) != self._seen:
+            self._seen = seen
             self._report(
                 "lrtrack sees the steps of this run by itself, so run.record() would count them "
                 "twice and records nothing. Fix: use run.log(…) for further metrics"
@@ -83,10 +83,17 @@ class ManualSteps:
             self._capture.counts.add(record, count)
         step = self._capture.step + 1
         self._capture.step = step
-        self._capture.made = self._made = self._made + 1
+        self._capture.made += 1
         self._capture.by_hand += 1
         if step % self._every == 0:
             torch_patches.quietly("a step", self._capture.on_step, step, self._clock(), record)
+
+    def _steps_seen(self) -> int:
+        """The steps that hooks saw; of several optimizers, those of each."""
+        capture = self._capture
+        if isinstance(capture, Rounds):
+            return sum(member.made for member in capture.members)
+        return capture.made - capture.by_hand
 
     def _begin(self) -> None:
         """Prepare for a step, as hooks do before they see one."""
