@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import dis
 import os
+import re
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ from lrtrack.tracking.program_end import ProgramEnd, failed_with
 if TYPE_CHECKING:
     from lrtrack.tracking.context import Block
 
+#: The part of a cell's file name that differs each time it runs; a digest of its text follows.
+_CELL = re.compile(r"(?<=ipython-input-)\d+-")
+
 
 @dataclass(frozen=True)
 class _Call:
@@ -33,8 +37,7 @@ class _Call:
     Attributes:
         place: file, line, and the prefix of the run.
         variable: which variables it is among, its name, and the prefix; None if the call's result
-            is not assigned to one. A cell that was changed, and in some notebooks any cell that
-            runs again, counts as another file.
+            is not assigned to one. A cell that was changed counts as another file.
     """
 
     place: tuple[str, int, str]
@@ -124,7 +127,8 @@ def _call(block: Block, caller: FrameType) -> _Call | None:
         return None
     prefix, name = block.options.prefix, _assigned(caller)
     variable = None if name is None else (id(caller.f_globals), name, prefix)
-    return _Call((caller.f_code.co_filename, caller.f_lineno, prefix), variable)
+    file = _CELL.sub("", caller.f_code.co_filename)
+    return _Call((file, caller.f_lineno, prefix), variable)
 
 
 def _assigned(caller: FrameType) -> str | None:

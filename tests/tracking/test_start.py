@@ -169,11 +169,11 @@ def test_the_same_optimizer_again(
 
 def test_the_same_place_again(new_training, local: Callable[[], list[History]]) -> None:
     """A cell that runs again ends the run before, also with a new optimizer; another prefix not."""
-    cell = "run = lrtrack.start(make().optimizer, tracker='local', prefix=prefix)"
+    cell = "lrtrack.start(make().optimizer, tracker='local', prefix=prefix)"
     space = {"lrtrack": lrtrack, "make": new_training, "prefix": ""}
     names = []
-    for space["prefix"] in ("", "", "d/"):
-        exec(compile(cell, "cell.py", "exec"), space)
+    for count, space["prefix"] in enumerate(("", "", "d/")):
+        exec(compile(cell, f"<ipython-input-{count}-2c26b46b68ff>", "exec"), space)
         names.append([kept.block.options.prefix for kept in unended._open])
     for kept in list(unended._open):
         kept.block.end(State.FINISHED)
