@@ -150,7 +150,8 @@ def test_parameters_that_do_not_move() -> None:
     idle = torch.nn.Parameter(torch.zeros(2))
     moving = torch.nn.Parameter(torch.full((4,), 2.0))
     whole = torch.nn.Parameter(torch.ones(2, dtype=torch.int64), requires_grad=False)
-    groups = [{"params": [p], "name": n} for n, p in zip("abcd", (frozen, idle, moving, whole))]  # noqa: B905
+    named = {"a": frozen, "b": idle, "c": moving, "d": whole}
+    groups = [{"params": [parameter], "name": name} for name, parameter in named.items()]
     optimizer = SGD(groups, lr=0.5)
     with watched(optimizer, updates=1, norms="group") as recording:
         push(optimizer, moving)
