@@ -231,6 +231,12 @@ def test_mistakes_are_told_before_any_training(training, arguments, kind, words)
         lrtrack.track(training.optimizer, training.scheduler, **arguments)
 
 
+def test_updates_need_an_optimizer() -> None:
+    """Without an optimizer object there are no weights to measure, which is said at once."""
+    with pytest.raises(UsageError, match=r"updates=… needs an optimizer.*Fix: leave it out"):
+        lrtrack.track(None, updates=10)
+
+
 def test_what_is_no_optimizer_is_a_type_error(training) -> None:
     """A wrong optimizer type is an error that says what was expected and detects swaps."""
     with pytest.raises(TypeError, match=r"expects a torch\.optim\.Optimizer.*torch.*Sequential"):
