@@ -281,19 +281,22 @@ class StepCapture:
 
     def _before_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         updates = self.updates
-        if is_compiling() or current_notes().away or self._inner_steps or updates is None:
+        if is_compiling() or updates is None:
+            return
+        measures = self._recording and self.coming % updates.stride == 0
+        if not (measures or updates.kept) or current_notes().away or self._inner_steps:
             return
         updates.drop()  # copies of a step that has raised
-        if self._recording and self.coming % updates.stride == 0:
+        if measures:
             if self._weighs:
                 self.weigh()
             torch_patches.quietly("the update", updates.keep, self._optimizer.param_groups)
 
     def _after_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         updates = self.updates
-        if is_compiling() or self._under_way is None or self._inner_steps or updates is None:
+        if is_compiling() or updates is None or not updates.kept:
             return
-        if updates.is_under_way:
+        if self._under_way is not None and not self._inner_steps:
             self._metrics.update(torch_patches.quietly("the update", updates.measure) or {})
 
     def weigh(self) -> dict[str, Scalar]:

@@ -31,7 +31,7 @@ _PIECE = 2**24
 
 
 @dataclass(slots=True)
-class _Kept:
+class Kept:
     """A parameter and its weights before the step; None if the step cannot change them."""
 
     parameter: torch.Tensor
@@ -47,6 +47,7 @@ class UpdateNorms:
 
     Attributes:
         stride: the number of steps from one that is measured to the next.
+        kept: the parameters by their parts, from `keep` to `measure`; empty at other times.
         weights: the norms of the weights when `weigh` was last called, by metric.
 
     Args:
@@ -58,13 +59,8 @@ class UpdateNorms:
         self.stride = stride
         self.weights: dict[str, Scalar] = {}
         self._parts = naming(norms, model)
-        self._kept: list[tuple[str, _Kept]] = []
+        self.kept: list[tuple[str, Kept]] = []
         self._failure: Exception | None = None
-
-    @property
-    def is_under_way(self) -> bool:
-        """Whether weights are kept from before a step."""
-        return bool(self._kept)
 
     @torch.no_grad()
     def weigh(self, groups: Sequence[Group]) -> None:
@@ -82,15 +78,15 @@ class UpdateNorms:
     @torch.no_grad()
     def keep(self, groups: Sequence[Group]) -> None:
         """Copy the weights that the step may change."""
-        self._kept = [(name, _Kept(parameter)) for name, parameter in self._floating(groups)]
+        self.kept = [(name, Kept(parameter)) for name, parameter in self._floating(groups)]
         try:
-            for _, kept in self._kept:
+            for _, kept in self.kept:
                 parameter = kept.parameter
                 if parameter.requires_grad or parameter.grad is not None:
                     kept.before = _here(parameter).clone()
         except Exception as error:  # too little memory; yet other processes wait in `measure`
             self._failure = error
-            for _, kept in self._kept:
+            for _, kept in self.kept:
                 kept.before = None
 
     @torch.no_grad()
@@ -98,7 +94,7 @@ class UpdateNorms:
         """Return the norms of the update since `keep`, of the weights, and their quotients."""
         whole, shards = [], []
         try:
-            for name, kept in self._kept:
+            for name, kept in self.kept:
                 if is_shared(kept.parameter):
                     shards.append((name, spread(kept.parameter), kept))
                 else:
@@ -116,14 +112,14 @@ class UpdateNorms:
 
     def drop(self) -> None:
         """Drop the copies, and every reference to parameters. Idempotent."""
-        self._kept, self._failure = [], None
+        self.kept, self._failure = [], None
 
     def _floating(self, groups: Sequence[Group]) -> Iterator[tuple[str, torch.Tensor]]:
         for name, parameter in self._parts(groups):
             if parameter.is_floating_point() or parameter.is_complex():
                 yield name, parameter
 
-    def _moved(self, all_kept: list[_Kept]) -> list[torch.Tensor]:
+    def _moved(self, all_kept: list[Kept]) -> list[torch.Tensor]:
         """Return the norm of each update; uses up the copies."""
         if self._failure is not None:
             raise self._failure
