@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.parameter import is_lazy
 
 from lrtrack.capture.device_scalars import Scalar, quotient
 from lrtrack.capture.norms import (
@@ -43,7 +44,7 @@ class UpdateNorms:
 
     Parameters that the optimizer cannot move, which are frozen and have no gradient, count in the
     norm of the weights and as 0 in that of the update. They are not copied. Parameters of integers
-    count in neither.
+    and those without a shape so far count in neither.
 
     Attributes:
         stride: the number of steps from one that is measured to the next.
@@ -116,6 +117,8 @@ class UpdateNorms:
 
     def _floating(self, groups: Sequence[Group]) -> Iterator[tuple[str, torch.Tensor]]:
         for name, parameter in self._parts(groups):
+            if is_lazy(parameter):
+                continue
             if parameter.is_floating_point() or parameter.is_complex():
                 yield name, parameter
 
