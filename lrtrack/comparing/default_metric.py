@@ -23,7 +23,9 @@ _OWN = frozenset(
     }
 )  # fmt: skip
 #: Last words of metrics about speed and progress.
-_PROGRESS = frozenset({"epoch", "flos", "memory", "runtime", "second", "seconds", "time"})
+_PROGRESS = frozenset(
+    {"epoch", "flos", "memory", "runtime", "samples", "second", "seconds", "time", "tokens"}
+)
 #: The most other metrics that the sentence names.
 _NAMED = 5
 #: The most characters of each name.
