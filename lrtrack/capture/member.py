@@ -46,17 +46,27 @@ class Member(StepCapture):
         name: as in `Part`.
         at: its place among all members.
         turns: the rounds in which it has stepped; `step` counts its own steps.
+        round: the number of the round to which the step under way belongs.
     """
+
+    _weighs = False  # the round has, when it began
 
     def __init__(self, rounds: Listener, part: Part, **options: Any) -> None:
         super().__init__(part.optimizer, part.scheduler, on_step=self._keep, **options)
         self.name = part.name
         self.at = 0
+        self.round = 0
         self.turns = Turns()
         self.counts = _Count()
         self._rounds = rounds
         self._kept: Kept | None = None
         self._loss_before: Any = None
+        self._agreed = True  # rounds agree for all members
+
+    @property
+    def coming(self) -> int:
+        """The number of the round of the step under way."""
+        return self.round
 
     @property
     def key(self) -> int:

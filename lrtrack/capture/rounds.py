@@ -54,7 +54,7 @@ class Rounds:
         ensemble: the optimizers, at least two.
         on_plateau: called with the name of an optimizer and each value given to its
             `ReduceLROnPlateau`; the name is empty if only one has such a scheduler.
-        others: as for `StepCapture`; `every` counts rounds.
+        others: as for `StepCapture`; `every` and `updates` count rounds.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Rounds:
         model: torch.nn.Module | None = None,
         every: int = 1,
         capture_loss: bool = True,
+        updates: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.made = 0
@@ -76,7 +77,7 @@ class Rounds:
         self.on_user: OnStep = lambda step, time, metrics: None
         self.members = [
             Member(self, part, on_plateau=partial(self._plateau, part.name), norms=norms,
-                   model=model, capture_loss=capture_loss, clock=clock)
+                   model=model, capture_loss=capture_loss, updates=updates, clock=clock)
             for part in ensemble.parts
         ]  # fmt: skip
         self._places = {member.key: at for at, member in enumerate(self.members)}
@@ -89,7 +90,9 @@ class Rounds:
         self._on_plateau = on_plateau
         self._layers = norms == "layer"
         self._every = every
-        self._agreed = every == 1
+        self._updates = updates
+        self._weights: list[dict[str, Any]] = []
+        self._agreed = every == 1 and updates is None
         self._step = -1
         self._open: Round | None = None
         self._turns: set[int] = set()
@@ -167,7 +170,11 @@ class Rounds:
             if not self._agreed:
                 self._agreed = True
                 self._agree()
-            at = self._step + (self._open is None)
+            at = member.round = self._step + (self._open is None)
+            if self._updates is not None and self._open is None:
+                measures = at % self._updates == 0 == at % self._every
+                # all weights, also those of optimizers that will not step in this round
+                self._weights = [each.weigh() for each in self.members] if measures else []
             return 1 if at % self._every == 0 else _NEVER
 
     def add(self, member: Member, here: Notes, kept: Kept | None, own: bool) -> None:
@@ -232,7 +239,7 @@ class Rounds:
             rate = self._ensemble.first.param_groups[0]["lr"]
             rate = None if rate is None else hold_number(rate)
         metrics = {} if rate is None else {"lr": rate}
-        metrics |= current.norms()
+        metrics |= current.norms() | current.updates(self._weights)
         metrics |= {name: first[name] for name in _OF_THE_FIRST if name in first}
         self._shares = self._shares or current.shared
         for at, own in current.stepped.items():

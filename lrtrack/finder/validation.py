@@ -177,6 +177,7 @@ def track_options(
         every=1,
         capture_loss=False,
         resume=None,
+        updates=None,
         kind=FIND,
         **{**TRACK_OPTIONS, **(track or {})},
     )

@@ -33,6 +33,7 @@ def capture_of(options: Options, amend: Callable[[dict[str, float]], None]) -> C
         "model": options.model,
         "every": options.every,
         "capture_loss": options.capture_loss,
+        "updates": options.updates,
     }
     if len(ensemble.parts) > 1:
 

@@ -48,6 +48,7 @@ def track(
     capture_loss: bool = True,
     resume: str | None = None,
     flush_timeout: float = 10.0,
+    updates: int | None = None,
 ) -> Block:
     """Record learning rate, gradient norms and loss at each optimizer step of a `with` block.
 
@@ -84,6 +85,11 @@ def track(
             loaded from an earlier step abandons those after it. With another `name` than that
             run's, the block is a new run that branches off it.
         flush_timeout: seconds to wait at most for the upload at the end of the block.
+        updates: at each k-th step, from step 0, also record `update_norm`, how far the step moved
+            the weights; `weight_norm`, that of the weights before it; and `update_ratio`, their
+            quotient; all L2, for the parts that `norms` says (`"off"`: for all parameters
+            together). Only recorded steps are measured, so `updates` or `every` must be a multiple
+            of the other. Such a step needs memory for a copy of the trained weights. None: never.
 
     Returns:
         A context manager that yields a `TrackedRun`. `start()` is the same without a `with` block.
@@ -109,6 +115,7 @@ def track(
         capture_loss=capture_loss,
         resume=resume,
         flush_timeout=flush_timeout,
+        updates=updates,
     )
     checks.check(options)
     return Block(options)

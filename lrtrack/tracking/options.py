@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import sys
 import time
@@ -54,6 +55,7 @@ class Options:
     capture_loss: bool
     resume: str | None
     flush_timeout: float
+    updates: int | None
     kind: str = TRAIN
 
 
@@ -83,6 +85,11 @@ def check(options: Options) -> None:
         if not is_none:
             check_ownership(part.optimizer if part.moved is None else part.moved, part.scheduler)
     check_values(options)
+    if options.updates is not None and options.optimizer is None:
+        raise UsageError(
+            "updates=… needs an optimizer: without one, lrtrack does not see the weights. Fix: "
+            "leave it out, and pass a norm that you compute to run.record(update_norm=…)."
+        )
     if options.norms == "layer" and not isinstance(options.model, torch.nn.Module):
         raise UsageError(
             'norms="layer" needs the names of the model\'s parameters. Fix: pass model=….'
@@ -105,6 +112,7 @@ def converted(options: Options) -> Options:
         UsageError: a value is invalid.
     """
     seed = options.seed
+    every = arguments.integer("every", options.every, minimum=1)
     return dataclasses.replace(
         options,
         experiment=arguments.text("experiment", options.experiment),
@@ -114,11 +122,31 @@ def converted(options: Options) -> Options:
         prefix=arguments.text("prefix", options.prefix) or "",
         resume=arguments.run_id("resume", options.resume),
         seed=None if seed is None else arguments.integer("seed", seed),
-        every=arguments.integer("every", options.every, minimum=1),
+        every=every,
         config=arguments.config(options.config),
         tags=arguments.tags(options.tags),
         flush_timeout=arguments.seconds("flush_timeout", options.flush_timeout),
+        updates=_updates(options.updates, every),
     )
+
+
+def _updates(value: Any, every: int) -> int | None:
+    """Convert `updates`, which has to meet the steps that are recorded.
+
+    Raises:
+        UsageError: it is not an integer, or neither it nor `every` is a multiple of the other.
+    """
+    if value is None:
+        return None
+    updates = arguments.integer("updates", value, minimum=1)
+    if updates % every and every % updates:
+        raise UsageError(
+            f"updates={updates} does not fit every={every}: only recorded steps are measured, and "
+            f"of the steps 0, {updates}, {2 * updates}, … just each {math.lcm(updates, every)}th "
+            f"is recorded. Fix: pass a multiple of every, such as "
+            f"updates={max(1, round(updates / every)) * every}."
+        )
+    return updates
 
 
 def _check_scheduler(scheduler: Any) -> None:

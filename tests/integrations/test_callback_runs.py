@@ -22,7 +22,12 @@ def test_a_misspelt_option_is_refused_where_the_callback_is_made() -> None:
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"tracker": "mlfow"}, "mlflow"), ({"norms": "all"}, "global"), ({"every": 0}, "at least 1")],
+    [
+        ({"tracker": "mlfow"}, "mlflow"),
+        ({"norms": "all"}, "global"),
+        ({"every": 0}, "at least 1"),
+        ({"updates": 0}, "at least 1"),
+    ],
 )
 def test_a_value_that_does_not_exist_is_refused_there_too(options, said) -> None:
     """An invalid value is refused where the callback is made, with the valid ones."""
