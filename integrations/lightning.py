@@ -162,6 +162,7 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
             group=f"lightning-{uuid4().hex[:8]}" if len(optimizers) > 1 else None,
             seed=int(seed) if seed.isdigit() else None,
             model=module,
+            loss_over="mean",
         )
         self._blocks.weight_losses(FixedDivisor(lambda: trainer.accumulate_grad_batches))
         self._at = trainer.global_step

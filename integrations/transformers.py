@@ -119,6 +119,7 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
             "seed": args.seed,
             "name": state.trial_name or _name(args),
             "model": model,
+            "loss_over": "mean",
             "config": _config(args, state, kwargs.get("train_dataloader")),
         }
         saved, resumed = dict(state.stateful_callbacks.get(_STATE_KEY) or {}), state.global_step > 0

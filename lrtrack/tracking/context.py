@@ -22,6 +22,7 @@ from lrtrack.tracking import report_hint, unended
 from lrtrack.tracking.exit_guard import Exit, on_left
 from lrtrack.tracking.manual_steps import ManualSteps
 from lrtrack.tracking.options import Options
+from lrtrack.tracking.rank_losses import for_this_rank
 from lrtrack.tracking.recording import Recording
 from lrtrack.tracking.resume import ResumedRun, branched, find_resumed
 from lrtrack.tracking.run import TrackedRun
@@ -48,6 +49,7 @@ def track(
     capture_loss: bool = True,
     resume: str | None = None,
     flush_timeout: float = 10.0,
+    loss_over: str | None = None,
 ) -> Block:
     """Record learning rate, gradient norms and loss at each optimizer step of a `with` block.
 
@@ -84,6 +86,9 @@ def track(
             loaded from an earlier step abandons those after it. With another `name` than that
             run's, the block is a new run that branches off it.
         flush_timeout: seconds to wait at most for the upload at the end of the block.
+        loss_over: whose loss is recorded where several processes train together. None: the loss of
+            rank 0; `"mean"`: the mean over all processes, which needs this block on every rank.
+            It takes no part in the training's communication.
 
     Returns:
         A context manager that yields a `TrackedRun`. `start()` is the same without a `with` block.
@@ -109,6 +114,7 @@ def track(
         capture_loss=capture_loss,
         resume=resume,
         flush_timeout=flush_timeout,
+        loss_over=loss_over,
     )
     checks.check(options)
     return Block(options)
@@ -124,7 +130,7 @@ class Block:
 
     def __init__(self, options: Options) -> None:
         self.recording: Recording | None = None
-        self.options = options = checks.converted(options)
+        self.options = options = for_this_rank(checks.converted(options))
         self._settings = read()
         self._trackers = checks.trackers(options, self._settings)
         self._left: list[Any] = []  # not empty once the block is left

@@ -30,6 +30,9 @@ from lrtrack.tracking import arguments
 from lrtrack.tracking.arguments import as_mapping as as_mapping
 from lrtrack.tracking.placement import announce, place
 
+#: What the loss may be taken over, besides the process that records it.
+LOSS_OVER = ("mean",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -54,6 +57,7 @@ class Options:
     capture_loss: bool
     resume: str | None
     flush_timeout: float
+    loss_over: str | None = None
     kind: str = TRAIN
 
 
@@ -104,7 +108,7 @@ def converted(options: Options) -> Options:
     Raises:
         UsageError: a value is invalid.
     """
-    seed = options.seed
+    seed, over = options.seed, options.loss_over
     return dataclasses.replace(
         options,
         experiment=arguments.text("experiment", options.experiment),
@@ -118,6 +122,7 @@ def converted(options: Options) -> Options:
         config=arguments.config(options.config),
         tags=arguments.tags(options.tags),
         flush_timeout=arguments.seconds("flush_timeout", options.flush_timeout),
+        loss_over=None if over is None else arguments.choice("loss_over", over, LOSS_OVER),
     )
 
 

@@ -1,0 +1,126 @@
+"""Messages between the processes of one training, through their process group's key-value store.
+
+They are not collectives, on purpose. All processes must start the collectives of a group in one
+order, and a process that is missing makes the others wait forever; a thread that starts its own
+beside those of the training guarantees neither. A group of lrtrack's own would not help: making one
+is a collective, and NCCL's groups share the device with the training's kernels. The store belongs
+to no group and no device. Writing to it waits for nobody, and a key that is not there yet is seen
+to be absent without waiting.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import torch
+
+from lrtrack.capture.optimizers import rank
+from lrtrack.capture.sharded import group_store
+
+#: Seconds after which a store that does not answer counts as lost.
+_TIMEOUT = timedelta(seconds=10)
+#: The most messages of one process that wait in the store.
+_WAITING = 64
+#: The most steps in one message, and the most bytes that a message may have.
+MOST_STEPS, _MOST_BYTES = 1024, 2**22
+#: The largest number of a step.
+_LARGEST = 2**53
+#: The losses of one step by name.
+Losses = Mapping[str, float]
+
+
+class Mailbox:
+    """Messages of all other processes to the first one, in order; for one thread at a time.
+
+    Attributes:
+        senders: ranks of the other processes; empty until the store is there.
+
+    Args:
+        name: the same in all processes, and in no other mailbox of the training.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.senders: tuple[int, ...] = ()
+        self._name = name
+        self._store: Any = None
+        self._rank = 0
+        self._count: dict[int, int] = {}
+
+    def connect(self) -> bool:
+        """Find the store; False while the processes do not know of each other yet.
+
+        Raises:
+            RuntimeError: this process group has no store, or one that cannot be asked.
+        """
+        if self._store is not None:
+            return True
+        distributed = torch.distributed
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return False
+        store = group_store()
+        if not hasattr(store, "check"):
+            raise RuntimeError("the process group has no key-value store")
+        if hasattr(store, "clone"):  # its own connection, which no call of the training waits for
+            store = store.clone()
+            store.set_timeout(_TIMEOUT)
+        self._store, self._rank = store, rank()
+        self.senders = tuple(range(1, distributed.get_world_size()))
+        return True
+
+    def send(self, content: bytes) -> bool:
+        """Write the next message of this process; False while too many are unread."""
+        number = self._count.get(self._rank, 0)
+        if number >= _WAITING and self._store.check([self._key(self._rank, number - _WAITING)]):
+            return False
+        self._store.set(self._key(self._rank, number), content)
+        self._count[self._rank] = number + 1
+        return True
+
+    def receive(self, sender: int) -> Iterator[bytes]:
+        """Yield the messages of a process that have arrived, and remove them."""
+        for _ in range(_WAITING):
+            number = self._count.get(sender, 0)
+            key = self._key(sender, number)
+            if not self._store.check([key]):
+                return
+            content = self._store.get(key)
+            self._store.delete_key(key)
+            self._count[sender] = number + 1
+            yield content
+
+    def _key(self, sender: int, number: int) -> str:
+        return f"lrtrack/loss/{self._name}/{sender}/{number}"
+
+
+def encode(steps: Sequence[tuple[int, Losses]], *, is_last: bool) -> bytes:
+    """Encode the losses of steps, at most `MOST_STEPS`, as a message."""
+    return json.dumps({"steps": steps, "last": is_last}).encode()
+
+
+def decode(content: bytes) -> tuple[dict[int, Losses], bool]:
+    """Decode a message; what is no loss is left out, because anyone can write to the store.
+
+    Returns:
+        The losses by step, and whether this is the sender's last message.
+    """
+    try:
+        message = json.loads(content) if len(content) <= _MOST_BYTES else {}
+        entries = message["steps"][:MOST_STEPS]
+        steps: dict[int, Losses] = {}
+        for step, losses in entries:
+            if _is_step(step):
+                steps[step] = {**steps.get(step, {}), **_losses(losses)}
+        return steps, message.get("last") is True
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}, False
+
+
+def _is_step(step: Any) -> bool:
+    return type(step) is int and 0 <= step <= _LARGEST
+
+
+def _losses(losses: Any) -> Losses:
+    return {name: value for name, value in losses.items() if type(value) is float}
