@@ -11,6 +11,7 @@ to be absent without waiting.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -32,31 +33,59 @@ _LARGEST = 2**53
 Losses = Mapping[str, float]
 
 
+#: How many mailboxes of a kind this process has used.
+_used: Counter[str] = Counter()
+
+
 class Mailbox:
     """Messages of all other processes to the first one, in order; for one thread at a time.
+
+    The mailboxes of a kind are numbered in the order of their blocks. The first process says in the
+    store which of them is open, so that a block that some process leaves out does not shift the
+    blocks after it.
 
     Attributes:
         senders: ranks of the other processes; empty until the store is there.
 
     Args:
-        name: the same in all processes, and in no other mailbox of the training.
+        kind: the same in all processes for blocks that belong together.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, kind: str) -> None:
         self.senders: tuple[int, ...] = ()
-        self._name = name
+        self._kind = kind
+        self._number = 0
+        self._is_open = False
         self._store: Any = None
         self._rank = 0
         self._count: dict[int, int] = {}
 
+    def reserve(self) -> None:
+        """Take the number of the next block."""
+        _used[self._kind] += 1
+        self._number = _used[self._kind]
+
     def connect(self) -> bool:
-        """Find the store; False while the processes do not know of each other yet.
+        """Open the mailbox; False while the store, or the first process's block, is not there.
 
         Raises:
             RuntimeError: this process group has no store, or one that cannot be asked.
         """
-        if self._store is not None:
+        if self._is_open:
             return True
+        if self._store is None and not self._find_store():
+            return False
+        if self._rank == 0:
+            self._store.set(self._key(), b"open")
+            self._is_open = True
+        while not self._is_open and self._store.check([self._key()]):
+            if self._store.get(self._key()) == b"open":
+                self._is_open = True
+            else:  # over: this process has left a block out
+                self.reserve()
+        return self._is_open
+
+    def _find_store(self) -> bool:
         distributed = torch.distributed
         if not (distributed.is_available() and distributed.is_initialized()):
             return False
@@ -70,12 +99,21 @@ class Mailbox:
         self.senders = tuple(range(1, distributed.get_world_size()))
         return True
 
+    def close(self) -> None:
+        """Note that the block is over; give the number back if the others never had it."""
+        if self._is_open and self._rank == 0:
+            self._store.set(self._key(), b"over")
+        elif not self._is_open and _used[self._kind] == self._number:
+            _used[self._kind] -= 1
+
     def send(self, content: bytes) -> bool:
         """Write the next message of this process; False while too many are unread."""
         number = self._count.get(self._rank, 0)
-        if number >= _WAITING and self._store.check([self._key(self._rank, number - _WAITING)]):
+        if number >= _WAITING and self._store.check(
+            [self._key(f"{self._rank}/{number - _WAITING}")]
+        ):
             return False
-        self._store.set(self._key(self._rank, number), content)
+        self._store.set(self._key(f"{self._rank}/{number}"), content)
         self._count[self._rank] = number + 1
         return True
 
@@ -83,7 +121,7 @@ class Mailbox:
         """Yield the messages of a process that have arrived, and remove them."""
         for _ in range(_WAITING):
             number = self._count.get(sender, 0)
-            key = self._key(sender, number)
+            key = self._key(f"{sender}/{number}")
             if not self._store.check([key]):
                 return
             content = self._store.get(key)
@@ -91,8 +129,8 @@ class Mailbox:
             self._count[sender] = number + 1
             yield content
 
-    def _key(self, sender: int, number: int) -> str:
-        return f"lrtrack/loss/{self._name}/{sender}/{number}"
+    def _key(self, name: str = "state") -> str:
+        return f"lrtrack/loss/{self._kind}/{self._number}/{name}"
 
 
 def encode(steps: Sequence[tuple[int, Losses]], *, is_last: bool) -> bytes:

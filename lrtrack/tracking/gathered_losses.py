@@ -175,6 +175,9 @@ class GatheredLosses(Exchange):
             return
         late = {sender for sender, at in self._heard.items() if at < made} - self._silent
         self._silent |= late
+        for sender in late:
+            if not self._heard[sender]:  # what it may send later belongs to another block
+                self._heard[sender] = math.inf
         if late:
             ranks = ", ".join(map(str, sorted(late)))
             self._warn(f"No losses arrive from rank {ranks}")
@@ -187,7 +190,7 @@ class GatheredLosses(Exchange):
                 'track(…, loss_over="mean") on every rank, and the blocks in one order.'
             )
 
-    def _exchange(self, is_last: bool) -> None:
+    def _exchange(self, is_last: bool) -> bool:
         if self._silent is None:
             with self._changed:
                 self._silent, self._gave_up = set(), False
@@ -197,6 +200,7 @@ class GatheredLosses(Exchange):
             if at != math.inf:
                 for content in self._mailbox.receive(sender):
                     self._take(sender, content)
+        return True
 
     def _take(self, sender: int, content: bytes) -> None:
         steps, is_last = decode(content)

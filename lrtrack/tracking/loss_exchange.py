@@ -5,7 +5,10 @@ The training threads only append to a list. See `rank_losses` for the whole.
 
 from __future__ import annotations
 
+import atexit
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -68,7 +71,7 @@ class Exchange(Alone):
         self._mailbox = mailbox
         self._names = tuple(names)
         self._keys = tuple(prefix + name for name in names)
-        self._is_over = False
+        self._is_over = self._gives_up = False
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -79,24 +82,38 @@ class Exchange(Alone):
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(_JOIN)  # a store that is gone may keep it waiting
+            if thread.is_alive():
+                # Python ends daemon threads by force, which torch's code may not survive.
+                atexit.register(self._quit, thread)
+
+    def _quit(self, thread: threading.Thread) -> None:
+        self._is_over = self._gives_up = True
+        self._wake.set()
+        thread.join(_JOIN)
 
     def _start(self) -> None:
+        self._mailbox.reserve()
         self._thread = threading.Thread(target=self._work, name="lrtrack-ranks", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
-        period, is_over = max(PERIOD, world_size() / _PROCESSES_PER_SECOND), False
+        period = max(PERIOD, world_size() / _PROCESSES_PER_SECOND)
+        latest = math.inf
         try:
-            while not is_over:
+            while not self._gives_up and time.monotonic() < latest:
                 self._wake.wait(period)
                 self._wake.clear()
                 is_over = self._is_over  # before the last look at what waits
-                if self._mailbox.connect():
-                    self._exchange(is_over)
+                if self._mailbox.connect() and self._exchange(is_over) and is_over:
+                    break
+                if is_over:
+                    latest = min(latest, time.monotonic() + PATIENCE)
+            self._mailbox.close()
         except Exception as error:  # training continues whatever happens here
             self._stop(error)
 
-    def _exchange(self, is_last: bool) -> None:
+    def _exchange(self, is_last: bool) -> bool:
+        """Exchange what is new; returns whether that was possible."""
         raise NotImplementedError
 
     def _stop(self, error: Exception) -> None:
@@ -123,7 +140,7 @@ class SentLosses(Exchange):
             capture.on_change = note
         self._start()
 
-    def _exchange(self, is_last: bool) -> None:
+    def _exchange(self, is_last: bool) -> bool:
         rows = [self._waiting.popleft() for _ in range(len(self._waiting))]
         device_scalars.settle(rows)
         while rows or is_last:
@@ -132,10 +149,11 @@ class SentLosses(Exchange):
             losses = [(made, of_step) for made, _, of_step in part]
             if not self._mailbox.send(encode(losses, is_last=ends)):
                 self._waiting.extendleft(reversed(rows))  # the first process is slow
-                return
+                return False
             if ends:
-                return
+                break
             rows = rest
+        return True
 
     def _stop(self, error: Exception) -> None:
         """Give up in silence: the first process, which has the store, is usually gone."""

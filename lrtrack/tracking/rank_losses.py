@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections import Counter
 
 from lrtrack.capture.ensemble import ensemble_of
 from lrtrack.capture.optimizers import rank, world_size
@@ -24,9 +23,6 @@ from lrtrack.tracking.gathered_losses import GatheredLosses
 from lrtrack.tracking.loss_exchange import Alone, Exchange, SentLosses
 from lrtrack.tracking.options import Options
 
-#: How many blocks of a kind this process has had, so that all processes name each block alike.
-_blocks: Counter[str] = Counter()
-
 
 def exchange_of(options: Options, capture: Capture) -> Alone:
     """Make the exchange that a block with these options needs in this process."""
@@ -34,11 +30,11 @@ def exchange_of(options: Options, capture: Capture) -> Alone:
         return Alone()
     parts = ensemble_of(options.optimizer, options.scheduler).parts
     classes = [type(part.optimizer).__name__ for part in parts]
-    kind = hashlib.sha256(repr((options.prefix, classes)).encode()).hexdigest()[:16]
-    _blocks[kind] += 1
+    counts = [len(group["params"]) for part in parts for group in part.optimizer.param_groups]
+    kind = hashlib.sha256(repr((options.prefix, classes, counts)).encode()).hexdigest()[:16]
     names = ["loss", *(f"loss/{name}" for name in by_name(capture) if name)]
     exchange: type[Exchange] = GatheredLosses if rank() == 0 else SentLosses
-    return exchange(Mailbox(f"{kind}/{_blocks[kind]}"), names, options.prefix)
+    return exchange(Mailbox(kind), names, options.prefix)
 
 
 def for_this_rank(options: Options) -> Options:

@@ -184,6 +184,7 @@ def main() -> None:
     scenarios.parted("early", 3)
     gathered_losses.PATIENCE_AT_END = 0.3
     scenarios.parted("alone", 3, only=0)
+    dist.barrier()
     scenarios.parted("together again", STEPS)
     (folder / f"{scenarios.rank}.json").write_text(json.dumps(scenarios.found))
     scenarios.parted("killed", 3, kill=True)
