@@ -95,6 +95,7 @@ class GatheredLosses(Exchange):
 
     def finish(self) -> None:
         """End the exchange, and warn if losses were missing. Idempotent."""
+        self._gives_up = True  # `catch_up` has waited for the others
         super().finish()
         short, self._short = self._short, Counter()
         if short and not self._warned:
