@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -37,6 +37,14 @@ Losses = Mapping[str, float]
 _used: Counter[str] = Counter()
 
 
+class Place(NamedTuple):
+    """The process group's store, this process's rank, and the number of processes."""
+
+    store: Any
+    rank: int
+    size: int
+
+
 class Mailbox:
     """Messages of all other processes to the first one, in order; for one thread at a time.
 
@@ -49,11 +57,13 @@ class Mailbox:
 
     Args:
         kind: the same in all processes for blocks that belong together.
+        find: returns the place of this process among them; None while there is none.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, find: Callable[[], Place | None] | None = None) -> None:
         self.senders: tuple[int, ...] = ()
         self._kind = kind
+        self._find = find or _find
         self._number = 0
         self._is_open = False
         self._store: Any = None
@@ -73,8 +83,12 @@ class Mailbox:
         """
         if self._is_open:
             return True
-        if self._store is None and not self._find_store():
-            return False
+        if self._store is None:
+            place = self._find()
+            if place is None:
+                return False
+            self._store, self._rank = place.store, place.rank
+            self.senders = tuple(range(1, place.size))
         if self._rank == 0:
             self._store.set(self._key(), b"open")
             self._is_open = True
@@ -84,20 +98,6 @@ class Mailbox:
             else:  # over: this process has left a block out
                 self.reserve()
         return self._is_open
-
-    def _find_store(self) -> bool:
-        distributed = torch.distributed
-        if not (distributed.is_available() and distributed.is_initialized()):
-            return False
-        store = group_store()
-        if not hasattr(store, "check"):
-            raise RuntimeError("the process group has no key-value store")
-        if hasattr(store, "clone"):  # its own connection, which no call of the training waits for
-            store = store.clone()
-            store.set_timeout(_TIMEOUT)
-        self._store, self._rank = store, rank()
-        self.senders = tuple(range(1, distributed.get_world_size()))
-        return True
 
     def close(self) -> None:
         """Note that the block is over; give the number back if the others never had it."""
@@ -131,6 +131,20 @@ class Mailbox:
 
     def _key(self, name: str = "state") -> str:
         return f"lrtrack/loss/{self._kind}/{self._number}/{name}"
+
+
+def _find() -> Place | None:
+    """Return the place of this process in its default process group; None before there is one."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return None
+    store = group_store()
+    if not hasattr(store, "check"):
+        raise RuntimeError("the process group has no key-value store")
+    if hasattr(store, "clone"):  # its own connection, which no call of the training waits for
+        store = store.clone()
+        store.set_timeout(_TIMEOUT)
+    return Place(store, rank(), distributed.get_world_size())
 
 
 def encode(steps: Sequence[tuple[int, Losses]], *, is_last: bool) -> bytes:
