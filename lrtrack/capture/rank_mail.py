@@ -147,17 +147,27 @@ def _find() -> Place | None:
     return Place(store, rank(), distributed.get_world_size())
 
 
-def encode(steps: Sequence[tuple[int, Losses]], *, is_last: bool) -> bytes:
-    """Encode the losses of steps, at most `MOST_STEPS`, as a message."""
-    return json.dumps({"steps": steps, "last": is_last}).encode()
+class Message(NamedTuple):
+    """Losses that one process sends.
 
-
-def decode(content: bytes) -> tuple[dict[int, Losses], bool]:
-    """Decode a message; what is no loss is left out, because anyone can write to the store.
-
-    Returns:
-        The losses by step, and whether this is the sender's last message.
+    Attributes:
+        steps: the losses by step.
+        until: the last step whose losses do not change any more.
+        is_last: whether the process sends no more.
     """
+
+    steps: Mapping[int, Losses]
+    until: int
+    is_last: bool
+
+
+def encode(steps: Sequence[tuple[int, Losses]], until: int, *, is_last: bool) -> bytes:
+    """Encode a `Message` with the losses of at most `MOST_STEPS` steps; later ones count."""
+    return json.dumps({"steps": steps, "until": until, "last": is_last}).encode()
+
+
+def decode(content: bytes) -> Message:
+    """Decode a message; what is no loss is left out, because anyone can write to the store."""
     try:
         message = json.loads(content) if len(content) <= _MOST_BYTES else {}
         entries = message["steps"][:MOST_STEPS]
@@ -165,9 +175,10 @@ def decode(content: bytes) -> tuple[dict[int, Losses], bool]:
         for step, losses in entries:
             if _is_step(step):
                 steps[step] = {**steps.get(step, {}), **_losses(losses)}
-        return steps, message.get("last") is True
+        until: Any = message.get("until")
+        return Message(steps, until if _is_step(until) else 0, message.get("last") is True)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return {}, False
+        return Message({}, 0, is_last=False)
 
 
 def _is_step(step: Any) -> bool:

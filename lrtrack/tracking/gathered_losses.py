@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lrtrack.capture import device_scalars
@@ -30,7 +29,6 @@ from lrtrack.tracking.loss_exchange import (
 _KEPT = 64
 
 
-@dataclass(frozen=True, slots=True)
 class Pending:
     """A loss that stands for the mean over all processes until it is known.
 
@@ -40,9 +38,12 @@ class Pending:
         since: when the step was made, by a monotonic clock, in seconds.
     """
 
-    made: int
-    own: Any
-    since: float
+    __slots__ = ("made", "own", "since")
+
+    def __init__(self, made: int, own: Any, since: float) -> None:
+        self.made = made
+        self.own = own
+        self.since = since
 
 
 class GatheredLosses(Exchange):
@@ -53,10 +54,12 @@ class GatheredLosses(Exchange):
 
     def __init__(self, mailbox: Mailbox, names: Sequence[str], prefix: str = "") -> None:
         super().__init__(mailbox, names, prefix)
-        self._latest = 0
+        self._latest = self._released = 0
         self._changed = threading.Condition()
         self._losses: dict[int, dict[int, Losses]] = {}
-        self._heard: dict[int, float] = {}  # each process's last step; infinite after its last
+        # Each process's last step that is complete, and that it has begun; infinite at its end.
+        self._heard: dict[int, float] = {}
+        self._begun: dict[int, float] = {}
         self._silent: set[int] | None = None  # None: all are, or unknown so far
         self._gave_up = False
         self._warned = False
@@ -85,13 +88,16 @@ class GatheredLosses(Exchange):
 
     def catch_up(self, *, has_failed: bool = False) -> None:
         """Wait a while for the losses of all steps so far; then, their rows wait no longer."""
-        if self._thread is None:
+        if self._thread is None or not self._latest:
             return
+        latest = self._latest
         patience = PATIENCE_AFTER_FAILURE if has_failed else PATIENCE_AT_END
         self._wake.set()
         with self._changed:
-            if not self._changed.wait_for(lambda: self._horizon() >= self._latest, patience):
-                self._give_up(self._latest)
+            here = self._changed.wait_for(lambda: self._horizon(self._begun) >= latest, patience)
+            if not here:
+                self._give_up(self._begun, latest)
+            self._released = latest
 
     def finish(self) -> None:
         """End the exchange, and warn if losses were missing. Idempotent."""
@@ -109,15 +115,15 @@ class GatheredLosses(Exchange):
         """Return how many of the waiting rows, in order, can be written."""
         now = time.monotonic()
         with self._changed:
-            horizon = self._horizon()
+            horizon = max(self._horizon(self._heard), self._released)
             for at, row in enumerate(rows):
                 pending = None if isinstance(row, Rewind) else self._pending(row)
                 if pending is None or pending.made <= horizon:
                     continue
                 if now - pending.since < PATIENCE and len(rows) - at <= MOST_ROWS:
                     return at
-                self._give_up(pending.made)
-                horizon = self._horizon()
+                self._give_up(self._heard, pending.made)
+                horizon = self._horizon(self._heard)
         return len(rows)
 
     def settle(self, rows: Sequence[Row]) -> None:
@@ -159,26 +165,26 @@ class GatheredLosses(Exchange):
             while steps and (first := next(iter(steps))) < made:
                 del steps[first]
 
-    def _horizon(self) -> float:
-        """The last step of which the losses of all processes that still send them are here."""
+    def _horizon(self, known: dict[int, float]) -> float:
+        """The last step that is `known` of all processes that still send losses."""
         if self._gave_up:
             return math.inf
         if self._silent is None:
             return -1
-        heard = (at for sender, at in self._heard.items() if sender not in self._silent)
-        return min(heard, default=math.inf)
+        last = (at for sender, at in known.items() if sender not in self._silent)
+        return min(last, default=math.inf)
 
-    def _give_up(self, made: int) -> None:
-        """Wait no longer for processes that have not sent the losses of a step."""
+    def _give_up(self, known: dict[int, float], made: int) -> None:
+        """Wait no longer for processes of which step `made` is not `known`."""
         if self._silent is None:
             self._gave_up = True
             self._warn("The processes of this training do not know of each other")
             return
-        late = {sender for sender, at in self._heard.items() if at < made} - self._silent
+        late = {sender for sender, at in known.items() if at < made} - self._silent
         self._silent |= late
         for sender in late:
-            if not self._heard[sender]:  # what it may send later belongs to another block
-                self._heard[sender] = math.inf
+            if not self._begun[sender]:  # what it may send later belongs to another block
+                self._heard[sender] = self._begun[sender] = math.inf
         if late:
             ranks = ", ".join(map(str, sorted(late)))
             self._warn(f"No losses arrive from rank {ranks}")
@@ -196,6 +202,7 @@ class GatheredLosses(Exchange):
             with self._changed:
                 self._silent, self._gave_up = set(), False
                 self._heard = dict.fromkeys(self._mailbox.senders, 0)
+                self._begun = dict(self._heard)
                 self._losses = {sender: {} for sender in self._mailbox.senders}
         for sender, at in list(self._heard.items()):
             if at != math.inf:
@@ -204,15 +211,18 @@ class GatheredLosses(Exchange):
         return True
 
     def _take(self, sender: int, content: bytes) -> None:
-        steps, is_last = decode(content)
+        message = decode(content)
         with self._changed:
             own = self._losses[sender]
-            for step, losses in steps.items():
+            for step, losses in message.steps.items():
                 own[step] = {**own.get(step, {}), **losses}
             while len(own) > MOST_ROWS:
                 del own[next(iter(own))]
-            last = max(steps, default=0)
-            self._heard[sender] = math.inf if is_last else max(self._heard[sender], last)
+            begun = max(message.steps, default=0)
+            self._heard[sender] = max(self._heard[sender], message.until)
+            self._begun[sender] = max(self._begun[sender], begun, message.until)
+            if message.is_last:
+                self._heard[sender] = self._begun[sender] = math.inf
             if self._silent is not None:
                 self._silent.discard(sender)
             self._changed.notify_all()

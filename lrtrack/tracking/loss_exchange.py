@@ -126,6 +126,8 @@ class SentLosses(Exchange):
     def __init__(self, mailbox: Mailbox, names: Sequence[str], prefix: str = "") -> None:
         super().__init__(mailbox, names, prefix)
         self._waiting: deque[Row] = deque(maxlen=MOST_ROWS)
+        self._rounds: Rounds | None = None
+        self._latest = self._until = 0
 
     def begin(self, capture: Capture, journal: JournalWriter | None) -> None:
         """Begin to send the losses of each step."""
@@ -137,23 +139,37 @@ class SentLosses(Exchange):
 
         capture.on_step = note
         if isinstance(capture, Rounds):
-            capture.on_change = note
+            capture.on_change, self._rounds = note, capture
         self._start()
 
     def _exchange(self, is_last: bool) -> bool:
+        open_round = self._publish()
         rows = [self._waiting.popleft() for _ in range(len(self._waiting))]
         device_scalars.settle(rows)
-        while rows or is_last:
+        self._latest = max([self._latest, *(made for made, *_ in rows[-1:])])
+        until = self._latest if open_round is None else min(self._latest, open_round - 1)
+        while rows or is_last or until > self._until:
             part, rest = rows[:MOST_STEPS], rows[MOST_STEPS:]
-            ends = is_last and not rest
             losses = [(made, of_step) for made, _, of_step in part]
-            if not self._mailbox.send(encode(losses, is_last=ends)):
+            sent = min(until, rest[0][0] - 1) if rest else until
+            if not self._mailbox.send(encode(losses, sent, is_last=is_last and not rest)):
                 self._waiting.extendleft(reversed(rows))  # the first process is slow
                 return False
-            if ends:
+            rows, self._until = rest, sent
+            if not rest:
                 break
-            rows = rest
         return True
+
+    def _publish(self) -> int | None:
+        """Have a round that has not ended noted as it is, and return its number.
+
+        The first process may wait for it, to save a checkpoint, before it goes on to a step that
+        this process needs to end the round.
+        """
+        open_round = None if self._rounds is None else self._rounds.open_round
+        if self._rounds is not None and open_round is not None:
+            self._rounds.publish()
+        return open_round
 
     def _stop(self, error: Exception) -> None:
         """Give up in silence: the first process, which has the store, is usually gone."""

@@ -82,12 +82,14 @@ _STEPS = st.dictionaries(
 )
 
 
-@given(_STEPS, st.booleans())
-def test_losses_keep_their_bits(steps: dict[int, dict[str, float]], is_last: bool) -> None:
+@given(_STEPS, st.integers(0, 2**53), st.booleans())
+def test_losses_keep_their_bits(
+    steps: dict[int, dict[str, float]], until: int, is_last: bool
+) -> None:
     """A message gives back all losses exactly, also NaN and infinity."""
-    decoded, last = decode(encode(list(steps.items()), is_last=is_last))
+    decoded = decode(encode(list(steps.items()), until, is_last=is_last))
 
-    assert (repr(steps), is_last) == (repr(decoded), last)
+    assert repr((steps, until, is_last)) == repr(tuple(decoded))
 
 
 _JSON = st.recursive(
@@ -95,13 +97,16 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=12,
 )
-_ENTRIES = st.fixed_dictionaries({"steps": st.lists(st.tuples(_JSON, _JSON) | _JSON)})
+_ENTRIES = st.fixed_dictionaries(
+    {"steps": st.lists(st.tuples(_JSON, _JSON) | _JSON), "until": _JSON}
+)
 
 
 @given(st.binary(max_size=64) | (_JSON | _ENTRIES).map(lambda value: json.dumps(value).encode()))
 def test_a_message_of_anything(content: bytes) -> None:
     """Whatever stands in the store, a message has integers as steps and floats as losses."""
-    steps, _ = decode(content)
+    steps, until, _ = decode(content)
 
+    assert type(until) is int
     assert {int} >= {type(step) for step in steps}
     assert {float} >= {type(value) for losses in steps.values() for value in losses.values()}

@@ -114,14 +114,18 @@ class Scenarios:
         self.found["first"] = {"losses": first.losses + second.losses}
 
     def rounds(self) -> None:
-        """Two optimizers with a loss each; a checkpoint in the middle of a round."""
+        """Two optimizers with a loss each; rank 0 saves a checkpoint in the middle of a round, for
+        which rank 1 waits.
+        """
         one, two = Training(shared=False), Training(shared=False)
         optimizers = {"one": one.optimizer, "two": two.optimizer}
         with self.track("rounds", optimizers, prefix="p/") as run:
             for at in range(STEPS):
                 one.step()
                 if at == 3:
-                    run.state_dict()
+                    if self.rank == 0:
+                        run.state_dict()
+                    dist.barrier()
                 two.step()
         self.found["rounds"] = {"one": one.losses, "two": two.losses}
 

@@ -303,7 +303,8 @@ def test_a_process_that_fails(tmp_path: Path, rank: int) -> None:
     """A job in which a process fails ends as without lrtrack, with everything recorded until
     then.
     """
-    job = torchrun(tmp_path / "job", {"fails": {"way": "fsdp", "fail": [rank, 3]}})
+    fails = {"way": "fsdp", "fail": [rank, 3], "track": {"loss_over": "mean"}}
+    job = torchrun(tmp_path / "job", {"fails": fails})
     run = job.run("fails")
 
     assert job.returncode == 1

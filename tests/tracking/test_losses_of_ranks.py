@@ -48,7 +48,7 @@ def test_rows_wait_for_all_processes(rows) -> None:
     held = rows(losses, 3)
     ready = [losses.ready(held)]
     for rank, made, is_last in [(1, 1, False), (2, 3, False), (1, 2, True)]:
-        boxes[rank].send(encode([(made, {"loss": 4.0})], is_last=is_last))
+        boxes[rank].send(encode([(made, {"loss": 4.0})], made, is_last=is_last))
         losses._exchange(False)
         ready.append(losses.ready(held))
     losses.settle(held)
@@ -91,7 +91,7 @@ def test_a_process_without_a_loss_of_its_own(rows) -> None:
     )
     for capture.made in (1, 2):
         record(capture.made - 1, 0.0, {"lr": 0.1})
-    last.send(encode([(1, {"loss": 0.5}), (2, {})], is_last=True))
+    last.send(encode([(1, {"loss": 0.5}), (2, {})], 2, is_last=True))
     losses._exchange(False)
     losses.settle(held)
 
