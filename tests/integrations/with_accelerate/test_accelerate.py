@@ -208,6 +208,14 @@ def test_an_engine_that_cannot_be_observed(digits, accelerator, local) -> None:
     assert local() == []
 
 
+def test_the_mean_loss_needs_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In several processes, `loss_over="mean"` is refused in all of them, with what to do."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(UsageError, match=r"with lrtrack\.track\(optimizer, scheduler, loss_over="):
+        LRTrack(loss_over="mean")
+
+
 DISTRIBUTED = """
 import json, pathlib, sys, torch, transformers
 from accelerate import Accelerator
