@@ -186,10 +186,13 @@ def main() -> None:
     scenarios.rounds()
     scenarios.logged()
     scenarios.parted("early", 3)
-    gathered_losses.PATIENCE_AT_END = 0.3
+    usual, short = gathered_losses.PATIENCE_AT_END, 0.3
+    gathered_losses.PATIENCE_AT_END = short
     scenarios.parted("alone", 3, only=0)
     dist.barrier()
+    gathered_losses.PATIENCE_AT_END = usual
     scenarios.parted("together again", STEPS)
+    gathered_losses.PATIENCE_AT_END = short
     (folder / f"{scenarios.rank}.json").write_text(json.dumps(scenarios.found))
     scenarios.parted("killed", 3, kill=True)
     (folder / f"{scenarios.rank}.json").write_text(json.dumps(scenarios.found))
