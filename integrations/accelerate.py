@@ -42,9 +42,9 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
     optimizers that were prepared since.
 
     accelerate has trackers in its main process only, so `loss` is that process's own, unless the
-    loop logs another one: `accelerator.log({"loss": accelerator.gather(loss).mean()})`. Under FSDP2,
-    and for `loss_over="mean"`, all processes must record: use `with lrtrack.track(optimizer,
-    scheduler)` there, with the objects that `prepare` returned.
+    loop logs another one: `accelerator.log({"loss": accelerator.gather(loss).mean()})`. For
+    `loss_over="mean"`, and under FSDP2, all processes must record: use `with
+    lrtrack.track(optimizer, scheduler)` there, with the objects that `prepare` returned.
 
     Attributes:
         run: the run of the (first) optimizer, open or ended; None before.
