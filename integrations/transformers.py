@@ -100,9 +100,7 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
                     {n: v for n, v in (metrics or {}).items() if not n.endswith(_TIMING_SUFFIXES)}
                 )
 
-    def on_log(
-        self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Record what the Trainer logs, unless its own callback logs that to the same run."""
         logged = {} if self._logged_by_others else logs or {}
         own = {
