@@ -82,8 +82,12 @@ class CallbackRuns:
         self.runs: list[TrackedRun] = []
         self._callback = callback
         self._blocks: list[Block] = []
-        # None means the same as an option that is not given.
-        self._options = {name: value for name, value in options.items() if value is not None}
+        # None means the same as an option that is not given, except where it is a choice.
+        self._options = {
+            name: value
+            for name, value in options.items()
+            if value is not None or name == "loss_over"
+        }
         self._stack = ExitStack()
 
     def enter(

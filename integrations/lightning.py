@@ -64,6 +64,9 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
     else its class (`"Adam/"`, `"Adam-1/"`). Several schedulers of one optimizer are described as
     one schedule, `Schedulers`.
 
+    In several processes `loss` is the mean over all of them, as `self.log(…, sync_dist=True)` gives
+    it; `loss_over=None` records rank 0's.
+
     With `fast_dev_run`, where Lightning switches off loggers, nothing is recorded.
 
     Args:
@@ -162,6 +165,7 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
             group=f"lightning-{uuid4().hex[:8]}" if len(optimizers) > 1 else None,
             seed=int(seed) if seed.isdigit() else None,
             model=module,
+            loss_over="mean",
         )
         self._blocks.weight_losses(FixedDivisor(lambda: trainer.accumulate_grad_batches))
         self._at = trainer.global_step

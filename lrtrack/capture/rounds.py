@@ -112,6 +112,12 @@ class Rounds:
         self._step = step
 
     @property
+    def open_round(self) -> int | None:
+        """The number of the round that has begun, of those made; None between two rounds."""
+        with self._lock:
+            return None if self._open is None else self.made
+
+    @property
     def stepping(self) -> Stepping:
         """How the first optimizer's scheduler is stepped."""
         return self.members[0].stepping

@@ -178,6 +178,7 @@ def track_options(
         capture_loss=False,
         resume=None,
         updates=None,
+        loss_over=None,
         kind=FIND,
         **{**TRACK_OPTIONS, **(track or {})},
     )

@@ -22,6 +22,7 @@ from lrtrack.tracking import report_hint, unended
 from lrtrack.tracking.exit_guard import Exit, on_left
 from lrtrack.tracking.manual_steps import ManualSteps
 from lrtrack.tracking.options import Options
+from lrtrack.tracking.rank_losses import for_this_rank
 from lrtrack.tracking.recording import Recording
 from lrtrack.tracking.resume import ResumedRun, branched, find_resumed
 from lrtrack.tracking.run import TrackedRun
@@ -49,6 +50,7 @@ def track(
     resume: str | None = None,
     flush_timeout: float = 10.0,
     updates: int | None = None,
+    loss_over: str | None = None,
 ) -> Block:
     """Record learning rate, gradient norms and loss at each optimizer step of a `with` block.
 
@@ -90,6 +92,9 @@ def track(
             quotient; all L2, for the parts that `norms` says (`"off"`: for all parameters
             together). Only recorded steps are measured, so `updates` or `every` must be a multiple
             of the other. Such a step needs memory for a copy of the trained weights. None: never.
+        loss_over: whose loss is recorded where several processes train together. None: the loss of
+            rank 0; `"mean"`: the mean over all processes, which needs this block on every rank.
+            It takes no part in the training's communication.
 
     Returns:
         A context manager that yields a `TrackedRun`. `start()` is the same without a `with` block.
@@ -116,6 +121,7 @@ def track(
         resume=resume,
         flush_timeout=flush_timeout,
         updates=updates,
+        loss_over=loss_over,
     )
     checks.check(options)
     return Block(options)
@@ -131,7 +137,7 @@ class Block:
 
     def __init__(self, options: Options) -> None:
         self.recording: Recording | None = None
-        self.options = options = checks.converted(options)
+        self.options = options = for_this_rank(checks.converted(options))
         self._settings = read()
         self._trackers = checks.trackers(options, self._settings)
         self._left: list[Any] = []  # not empty once the block is left

@@ -31,6 +31,9 @@ from lrtrack.tracking import arguments
 from lrtrack.tracking.arguments import as_mapping as as_mapping
 from lrtrack.tracking.placement import announce, place
 
+#: What the loss may be taken over, besides the process that records it.
+LOSS_OVER = ("mean",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -56,6 +59,7 @@ class Options:
     resume: str | None
     flush_timeout: float
     updates: int | None
+    loss_over: str | None
     kind: str = TRAIN
 
 
@@ -111,7 +115,7 @@ def converted(options: Options) -> Options:
     Raises:
         UsageError: a value is invalid.
     """
-    seed = options.seed
+    seed, over = options.seed, options.loss_over
     every = arguments.integer("every", options.every, minimum=1)
     return dataclasses.replace(
         options,
@@ -127,6 +131,7 @@ def converted(options: Options) -> Options:
         tags=arguments.tags(options.tags),
         flush_timeout=arguments.seconds("flush_timeout", options.flush_timeout),
         updates=_updates(options.updates, every),
+        loss_over=None if over is None else arguments.choice("loss_over", over, LOSS_OVER),
     )
 
 

@@ -344,12 +344,14 @@ def test_one_run_in_mlflow(job: Job, within_seconds: Any) -> None:
 
 def test_open_before_the_processes_know_of_each_other(tmp_path: Path) -> None:
     """Until the process group exists, torchrun's variables give rank and world size."""
-    job = torchrun(tmp_path / "job", {"late": {"way": "ddp", "late": True}})
+    late = {"way": "ddp", "late": True, "track": {"loss_over": "mean"}}
+    job = torchrun(tmp_path / "job", {"late": late})
     run = job.run("late")
+    own = [[step["loss"] for step in job.said("late", rank)["truth"]] for rank in range(2)]
 
     assert job.returncode == 0, job.errors
     assert (run.run.world_size, run.state) == (2, State.FINISHED)
-    assert [step["loss"] for step in job.said("late")["truth"]] == list(run.metrics["loss"])
+    assert [sum(losses) / 2 for losses in zip(*own, strict=True)] == list(run.metrics["loss"])
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -357,7 +359,8 @@ def test_a_process_that_fails(tmp_path: Path, rank: int) -> None:
     """A job in which a process fails ends as without lrtrack, with everything recorded until
     then.
     """
-    job = torchrun(tmp_path / "job", {"fails": {"way": "fsdp", "fail": [rank, 3]}})
+    fails = {"way": "fsdp", "fail": [rank, 3], "track": {"loss_over": "mean"}}
+    job = torchrun(tmp_path / "job", {"fails": fails})
     run = job.run("fails")
 
     assert job.returncode == 1

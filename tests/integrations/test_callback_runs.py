@@ -27,12 +27,28 @@ def test_a_misspelt_option_is_refused_where_the_callback_is_made() -> None:
         ({"norms": "all"}, "global"),
         ({"every": 0}, "at least 1"),
         ({"updates": 0}, "at least 1"),
+        ({"loss_over": "sum"}, "mean"),
     ],
 )
 def test_a_value_that_does_not_exist_is_refused_there_too(options, said) -> None:
     """An invalid value is refused where the callback is made, with the valid ones."""
     with pytest.raises(UsageError, match=said):
         CallbackRuns("LRTrack", options)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, "mean"), ({"loss_over": None}, None), ({"seed": None}, "mean")],
+)
+def test_none_chooses_the_loss_of_rank_0(digits, local, options, expected) -> None:
+    """`loss_over=None` is a choice, unlike None for other options, where it means the default."""
+    task, blocks = digits(), CallbackRuns("LRTrack", {"tracker": "local", **options})
+    blocks.enter([(task.optimizer, task.scheduler, "")], loss_over="mean", seed=3)
+    (block,) = blocks._blocks
+    found = block.options.loss_over, block.options.seed
+    blocks.leave()
+
+    assert found == (expected, 3)
 
 
 def test_a_training_that_went_on_elsewhere_ends_as_failed(digits, local) -> None:

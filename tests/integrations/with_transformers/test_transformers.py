@@ -85,6 +85,28 @@ def test_evaluations_are_recorded_at_the_step_they_follow(trainer, local, steps_
     assert set(steps["lr"]) == set(range(12))
 
 
+def test_what_the_trainer_logs_is_recorded_under_its_name(trainer, local, steps_of) -> None:
+    """The mean of several steps and a subclass's own metrics are recorded where they are logged."""
+
+    class Logging(transformers.TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 5:
+                made.log({"reward": 2.0, "reward_runtime": 1.0, "text": "no number"})
+
+    made = trainer([LRTrack(tracker="local"), Logging()], logging_strategy="steps", logging_steps=4)
+    made.train()
+    (history,) = local()
+    steps = steps_of(history)
+    logged = {e["step"] - 1: e["loss"] for e in made.state.log_history if "loss" in e}
+
+    assert {name for name in steps if name.startswith("train/")} == {"train/loss", "train/reward"}
+    assert steps["train/loss"] == logged
+    assert list(logged) == [3, 7, 11]
+    assert steps["train/reward"] == {4: 2.0}
+    means = {at: sum(steps["loss"][at - back] for back in range(4)) / 4 for at in logged}
+    assert steps["train/loss"] == pytest.approx(means, rel=1e-6)
+
+
 def test_another_trainer_ends_the_run_of_one_that_broke(trainer, local) -> None:
     """Another Trainer ends the run of one that broke as FAILED; a surrounding one continues."""
 
