@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +15,10 @@ from lrtrack.capture.sharded import is_shared, whole
 
 #: Seconds between two checks of a copy in progress.
 _GLANCE = 0.002
+#: Seconds after which a pause is over even if nobody has ended it.
+_LONGEST = 60.0
+#: Held during a fetch, and during a pause.
+_fetching = threading.Lock()
 
 
 class DeviceScalar:
@@ -145,6 +151,17 @@ def scaled(value: float | DeviceScalar | ClippedScalar, factor: float) -> Scalar
     return _now(value) * factor
 
 
+def pause() -> None:
+    """Fetch nothing until `resume`, after waiting for a fetch that has begun."""
+    _fetching.acquire(timeout=_LONGEST)
+
+
+def resume() -> None:
+    """End `pause`. Idempotent."""
+    with contextlib.suppress(RuntimeError):  # it has taken too long, and is over already
+        _fetching.release()
+
+
 def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
     """Replace the rows' device scalars by floats, in place, with one copy per device and stream.
 
@@ -166,7 +183,11 @@ def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
                 key = (value.tensor.device, value.stream)
                 waiting.setdefault(key, []).append((metrics, name, value))
     for (_, stream), scalars in waiting.items():
-        values = _fetch([value.tensor for _, _, value in scalars], stream)
+        _fetching.acquire(timeout=_LONGEST)
+        try:
+            values = _fetch([value.tensor for _, _, value in scalars], stream)
+        finally:
+            resume()
         for (metrics, name, _), number in zip(scalars, values, strict=True):
             metrics[name] = number
     for metrics, name, limit in limits:

@@ -48,6 +48,7 @@ class ManualSteps:
         self._capture_loss = capture_loss and not isinstance(capture, UnhookedCapture)
         self._clock = clock
         self._made = capture.made
+        self._members = capture.members if isinstance(capture, Rounds) else [capture]
         self._rejected: set[str] = set()
         self._reported: set[str] = set()
         self._rates = self._current_rates()
@@ -68,8 +69,9 @@ class ManualSteps:
             self._report("The run has ended, so run.record() records nothing. Fix: start a new run")
             return
         values = {name: scalar(name, v) for name, v in given.items() if v is not None}
-        if self._capture.made != self._made:
-            self._made = self._capture.made
+        seen, self._made = self._capture.made != self._made, self._capture.made
+        hidden = [member.hidden.taken() for member in self._members]
+        if seen and not any(hidden):
             self._report(
                 "lrtrack sees the steps of this run by itself, so run.record() would count them "
                 "twice and records nothing. Fix: use run.log(…) for further metrics"
