@@ -117,8 +117,8 @@ class EngineCapture(StepCapture):
         """
         if name in _LOSSES:
             loss = given[0] if given else options.get("loss")
-            divided = name == "scale" or options.get("scale_wrt_gas", (*given, None, None, True)[2])
-            self._note(loss, self._batches() if divided else 1)
+            is_divided = given[2] if len(given) > 2 else options.get("scale_wrt_gas", True)
+            self._note(loss, self._batches() if is_divided else 1)
             return
         before, self._counts = self._counts, self._steps()
         if self._counts[0] == before[0]:

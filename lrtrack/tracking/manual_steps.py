@@ -111,9 +111,12 @@ class ManualSteps:
         Whether the scheduler moves before or after `record()` shows at the first step. If before,
         a step has used the rates of the call before.
         """
-        position = self._capture.stepping.position
+        stepping, position = self._capture.stepping, self._capture.stepping.position
         if not self._capture.by_hand and position is not None:
-            self._moves_first = position - (self._position or 0) == 1
+            before = self._position or 0
+            if self._capture.made:  # after steps that hooks saw, whose rates were not kept
+                before, self._rates = (stepping.at or 0) + 1, self._current_rates()
+            self._moves_first = position - before == 1
         earlier, self._rates = self._rates, self._current_rates()
         return earlier if self._moves_first else self._rates
 
