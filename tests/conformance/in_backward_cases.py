@@ -13,7 +13,7 @@ import torch
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, StepLR
 
-from .cases import LOCAL, STEPS, case
+from .cases import LOCAL, STEPS, add, case
 from .tasks import Task
 from .truth import Truth, norm
 
