@@ -14,7 +14,7 @@ from .tasks import Task
 from .truth import Truth, norm, number
 
 
-@case("engine with the methods of DeepSpeed's")
+@case("engine with the methods of DeepSpeed's", trackers=LOCAL)
 def engine(truth: Truth) -> None:
     """An engine that accumulates two micro-batches and clips is recorded by its own figures."""
     truth.schedule = "StepLR(gamma=0.5, step_size=2)"
