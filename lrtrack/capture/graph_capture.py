@@ -11,12 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from lrtrack.capture.device_scalars import pause, resume
-from lrtrack.capture.hidden import Hidden
 from lrtrack.capture.patching import replace_method
-from lrtrack.capture.thread_state import current_notes, period
+from lrtrack.capture.thread_state import Counting, current_notes, period
 
-#: Graphs that have captured steps, with the evidence of those optimizers.
-_graphs: weakref.WeakKeyDictionary[Any, list[Hidden]] = weakref.WeakKeyDictionary()
+#: Graphs that have captured steps, with the captures of those optimizers.
+_graphs: weakref.WeakKeyDictionary[Any, list[Counting]] = weakref.WeakKeyDictionary()
 
 
 def around_begin(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,8 +63,8 @@ def around_end(original: Callable[..., Any]) -> Callable[..., Any]:
 def _around_replay(original: Callable[..., Any]) -> Callable[..., Any]:
     def replay(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
-        for hidden in _graphs.get(args[0], ()) if args else ():
-            hidden.replay()
+        for capture in _graphs.get(args[0], ()) if args else ():
+            capture.hidden.replay(capture.made)
         return result
 
     return replay

@@ -272,7 +272,7 @@ class StepCapture:
         """Note that a CUDA graph captures a step, which is not made now."""
         if here.capturing is not None:
             self.hidden.captured = True
-            here.capturing.append(self.hidden)
+            here.capturing.append(self)
 
     def _look_inside(self, closure: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         # With a closure the gradients do not exist yet: read them after its first evaluation.

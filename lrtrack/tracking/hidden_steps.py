@@ -67,7 +67,8 @@ class HiddenSteps:
 
     def _count(self, capture: StepCapture) -> int:
         """Hidden steps since the last one that was seen, as far as they were noticed."""
-        return self._marks.get(id(capture), 0) + capture.hidden.replays
+        marks = self._marks.get(id(capture), 0)
+        return marks + capture.hidden.replays_after(capture.made)
 
 
 def text(diagnosis: Mapping[str, Any]) -> str:
