@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +15,10 @@ from lrtrack.capture.sharded import is_shared, whole
 
 #: Seconds between two checks of a copy in progress.
 _GLANCE = 0.002
+#: Seconds after which a pause is over even if nobody has ended it.
+_LONGEST = 60.0
+#: Held during a fetch, and during a pause.
+_fetching = threading.Lock()
 
 
 class DeviceScalar:
@@ -173,6 +179,17 @@ def scaled(value: float | DeviceScalar | ClippedScalar, factor: float) -> Scalar
     return _now(value) * factor
 
 
+def pause() -> None:
+    """Fetch nothing until `resume`, after waiting for a fetch that has begun."""
+    _fetching.acquire(timeout=_LONGEST)
+
+
+def resume() -> None:
+    """End `pause`. Idempotent."""
+    with contextlib.suppress(RuntimeError):  # it has taken too long, and is over already
+        _fetching.release()
+
+
 def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
     """Replace the rows' device scalars by floats, in place, with one copy per device and stream.
 
@@ -189,7 +206,11 @@ def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
                     waiting.setdefault(key, {})[id(scalar)] = scalar
     numbers: dict[int, float] = {}
     for (_, stream), scalars in waiting.items():
-        values = _fetch([scalar.tensor for scalar in scalars.values()], stream)
+        _fetching.acquire(timeout=_LONGEST)
+        try:
+            values = _fetch([scalar.tensor for scalar in scalars.values()], stream)
+        finally:
+            resume()
         numbers.update(zip(scalars, values, strict=True))
     for metrics, name, value in unsettled:
         metrics[name] = _settled(value, numbers)

@@ -16,10 +16,14 @@ import torch
 from lrtrack.capture.describe import describe
 from lrtrack.capture.in_backward import of_parameters
 from lrtrack.capture.optimizers import (
+    CONTAINERS,
     NoOptimizer,
     describe_optimizer,
     describe_together,
+    described_device,
+    device_of,
     has_hooks,
+    is_engine,
     numbered,
     unwrap,
 )
@@ -27,8 +31,8 @@ from lrtrack.capture.ownership import foreign, opened, optimizers_of
 from lrtrack.errors import UsageError
 from lrtrack.schedules import Schedule, side_by_side
 
-#: Attributes in which containers keep their optimizers and their schedulers.
-_OPTIMIZERS, _SCHEDULERS = ("optimizers", "chained_optimizers"), ("schedulers",)
+#: Attributes in which containers keep their schedulers.
+_SCHEDULERS = ("schedulers",)
 #: More optimizers than this without names are one for each parameter, as where they step inside
 #: `backward()`: they count as one optimizer.
 MOST = 32
@@ -57,6 +61,7 @@ class Ensemble:
     Attributes:
         parts: at least one.
         containers: objects that step several of them in one `step`.
+        engine: the engine that steps the optimizer, if one does.
         by_backward: whether each optimizer has one parameter, so that the first step inside
             `backward()` begins a round; without names, also the first one after it.
     """
@@ -64,6 +69,7 @@ class Ensemble:
     parts: tuple[Part, ...]
     containers: tuple[Any, ...] = ()
     by_backward: bool = False
+    engine: Any = None
 
     @property
     def first(self) -> torch.optim.Optimizer:
@@ -82,6 +88,11 @@ class Ensemble:
         moved = (part.scheduler for part in self.parts if part.scheduler is not None)
         return describe(next(moved, None))
 
+    def device(self) -> tuple[str, str]:
+        """Type and name of the device that trains."""
+        own = getattr(self.engine, "device", None)  # its optimizer may have no parameters here
+        return described_device(own) if isinstance(own, torch.device) else device_of(self.first)
+
     def optimizer(self) -> dict[str, Any]:
         """The description of each optimizer by name; that of the first if they are one."""
         if self.named:
@@ -93,8 +104,8 @@ def ensemble_of(optimizer: Any, scheduler: Any = None) -> Ensemble:
     """Return the optimizers that `track()` is given, with the scheduler of each.
 
     Args:
-        optimizer: an optimizer or a wrapper; a list or a mapping of these; a container; None
-            where no object makes the steps.
+        optimizer: an optimizer or a wrapper; a list or a mapping of these; a container; an engine;
+            None where no object makes the steps.
         scheduler: None, one scheduler, or schedulers in the same form as the optimizers.
 
     Raises:
@@ -102,6 +113,9 @@ def ensemble_of(optimizer: Any, scheduler: Any = None) -> Ensemble:
         UsageError: there is none, one occurs twice, a name is invalid, or the schedulers do not
             match the optimizers.
     """
+    if is_engine(optimizer):
+        own = getattr(optimizer, "lr_scheduler", None) if scheduler is None else scheduler
+        return Ensemble((Part("", unwrap(optimizer), own),), engine=optimizer)
     for layer in (optimizer, *opened(optimizer)):
         inner = of_parameters(layer)
         if inner is not None:
@@ -175,7 +189,7 @@ def is_several(optimizer: Any) -> bool:
 def _members(optimizer: Any) -> Mapping[Any, Any] | Sequence[Any] | None:
     if isinstance(optimizer, Mapping | list | tuple):
         return optimizer
-    return _inside(optimizer, _OPTIMIZERS)
+    return _inside(optimizer, CONTAINERS)
 
 
 def _inside(container: Any, attributes: Sequence[str]) -> Mapping[Any, Any] | Sequence[Any] | None:
@@ -197,6 +211,11 @@ def _leaves(
         raise UsageError(
             f"{name!r} stands for an optimizer for each parameter, which have no names. Fix: pass "
             "it to a block of its own, with a prefix."
+        )
+    if is_engine(optimizer):
+        raise UsageError(
+            f"A {type(optimizer).__name__} makes its steps alone. Fix: pass it to a block of its "
+            "own, with a prefix."
         )
     if members is None:
         if isinstance(scheduler, Mapping | list | tuple):

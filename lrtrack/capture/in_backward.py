@@ -24,6 +24,8 @@ from lrtrack.capture.bytecode import use_of
 
 #: Attributes in which objects keep their optimizers, by parameter or by a parameter's name.
 _MAPPINGS = ("optim_dict", "optimizer_dict", "optim_map")
+#: Where torchao keeps the optimizer of all parameters that are too small for one of their own.
+_OF_THE_REST = "d_opt"
 #: Where `torch.distributed.optim` leaves a parameter's optimizers.
 _OF_TORCH = "_in_backward_optimizers"
 #: How many references a hook's optimizer is looked for behind, and in how many objects.
@@ -45,8 +47,11 @@ def of_parameters(optimizer: Any) -> dict[Any, Any] | None:
         return dict(optimizer) if optimizer and by_parameter else None
     for name in _MAPPINGS:
         inner = getattr(optimizer, name, None)
-        if isinstance(inner, Mapping) and inner and all(map(_is_optimizer, inner.values())):
-            return dict(inner)
+        if isinstance(inner, Mapping) and all(map(_is_optimizer, inner.values())):
+            rest = getattr(optimizer, _OF_THE_REST, None)
+            both = {**inner, _OF_THE_REST: rest} if _is_optimizer(rest) else dict(inner)
+            if both:
+                return both
     return _behind(optimizer) if isinstance(optimizer, torch.optim.Optimizer) else None
 
 

@@ -77,9 +77,12 @@ class Member(StepCapture):
         self._kept = when, metrics
 
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        if is_compiling():
+            self.hidden.compiled = self.hidden.latest = True
+            return None
         here = current_notes()
-        if here.away or is_compiling():
-            self.unseen.compiled |= not here.away
+        if here.away:
+            self.captured_in(here)
             return None
         frame: FrameType | None = _getframe()
         if self._under_way is None or not self._is_on_stack(frame):

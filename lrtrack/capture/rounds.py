@@ -292,7 +292,7 @@ class Rounds:
             self._step, member.step = member.step, own
 
     def _container_begins(self, *_: Any) -> None:
-        if not current_notes().away and not is_compiling():
+        if not is_compiling() and not current_notes().away:
             torch_patches.quietly("a round", self.end)
 
     def _plateau(self, name: str, value: float) -> None:

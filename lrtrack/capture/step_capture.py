@@ -25,6 +25,7 @@ from lrtrack.capture.closures import FirstEvaluation, with_closure
 from lrtrack.capture.device_scalars import Scalar, add, divide, hold_number, together
 from lrtrack.capture.effective_lr import effective_rate
 from lrtrack.capture.group_names import group_names
+from lrtrack.capture.hidden import Hidden
 from lrtrack.capture.loads import Loads
 from lrtrack.capture.momentum import decay_of, momentum_of, where_momentum_is
 from lrtrack.capture.nested_schedulers import nested
@@ -58,6 +59,7 @@ class StepCapture:
         unreached: param groups without a gradient so far.
         unseen: steps of other optimizers before the first step, or after the last.
         updates: measures how far steps move the weights; None if nobody asks for that.
+        hidden: whether steps run without hooks since the first one that was seen.
         begun: whether a step was seen since those of other optimizers are noted.
         by_hand: steps that the user recorded, because no hook sees them.
         device: type and name of the device of what the user recorded; None if it is unknown, or
@@ -125,6 +127,7 @@ class StepCapture:
         self._decay_held: Any = decay_of(optimizer.param_groups)
         self._effective = effective_rate(optimizer)
         self.unseen = Unseen([optimizer])
+        self.hidden = Hidden()
         self.begun = False
         self._agreed = False
         self._recording = False
@@ -191,9 +194,12 @@ class StepCapture:
     # The code of each step is inlined: between torch's own operations, its code and data have left
     # the CPU caches, so that every function call costs as much as ten warm ones.
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        if is_compiling():  # `Hidden` says why this only writes
+            self.hidden.compiled = self.hidden.latest = True
+            return None
         self._here = here = current_notes()
-        if here.away or is_compiling():
-            self.unseen.compiled |= not here.away
+        if here.away:
+            self.captured_in(here)
             return None
         caller = _getframe(1)
         if self._under_way is not None and self._is_inner(caller):
@@ -306,6 +312,12 @@ class StepCapture:
         torch_patches.quietly("the update", self.updates.weigh, self._optimizer.param_groups)
         return self.updates.weights
 
+    def captured_in(self, here: Notes) -> None:
+        """Note that a CUDA graph captures a step, which is not made now."""
+        if here.capturing is not None:
+            self.hidden.captured = True
+            here.capturing.append(self)
+
     def _look_inside(self, closure: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         # With a closure the gradients do not exist yet: read them after its first evaluation.
         read = partial(self._read_closure, self._here.loss, self._here.count)
@@ -331,6 +343,7 @@ class StepCapture:
 
     def _begin(self) -> None:
         self.unseen.seen(self._here)
+        self.hidden.clear()
         agreed, self._agreed = self._agreed, True
         if not agreed and (self._every != 1 or self.updates is not None):
             self.agree()

@@ -60,8 +60,9 @@ def track(
         optimizer: any `torch.optim.Optimizer`, or a wrapper that carries one in `.optimizer`,
             `.opt` or `.optim`. Several that train together come as a list, as a mapping of names,
             or as a container with `.optimizers`; a step is then a round of all of them, which ends
-            when one of them begins to step again. None where no optimizer object exists; then the
-            loop calls `run.record()` at each step.
+            when one of them begins to step again. DeepSpeed's engine is recorded by its own
+            figures. None where no optimizer object exists; then the loop calls `run.record()` at
+            each step.
         scheduler: any object with `step()`; None means a constant schedule; a `Schedule` describes
             what moves the learning rate where no object with `step()` does. For several optimizers
             a list or a mapping in their form, with None for those without a scheduler.

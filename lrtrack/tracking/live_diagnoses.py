@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from lrtrack.stats.diagnose import (
 from lrtrack.stats.diagnose.rate_jumps import RateJump, rate_jumps
 from lrtrack.stats.diagnose.rate_source import RateMismatch
 from lrtrack.tracking.captures import Capture, by_name, scheduler_counts
+from lrtrack.tracking.hidden_steps import HiddenSteps, text
 from lrtrack.tracking.resume import ResumedRun
 
 
@@ -52,6 +54,7 @@ class LiveDiagnoses:
         self._capture = capture
         self._loss_wanted = loss_wanted
         self._resumed = resumed
+        self._hidden = HiddenSteps(run.prefix, capture)
         self._figures = RunningStatistics(run.schedule, run.prefix)
         self._parts: dict[str, tuple[Schedule, RunningStatistics]] = {}
         own = None if resumed.course is None or resumed.is_branch else resumed.course.table
@@ -83,6 +86,10 @@ class LiveDiagnoses:
         for name, (_, figures) in self._parts.items():
             figures.add(steps, columns_of_part(metrics, self._run.prefix, name))
 
+    def watch(self) -> None:
+        """Warn of steps that no hook sees as soon as they show; called by a timer."""
+        self._hidden.look()
+
     def at_end(
         self, state: State, mismatches: Mapping[str, RateMismatch] | None = None
     ) -> tuple[Diagnosis, ...]:
@@ -92,6 +99,7 @@ class LiveDiagnoses:
             state: how the run ended.
             mismatches: learning rates that a scheduler has not set, by optimizer.
         """
+        self._hidden.look(warns=False)
         jumps, mismatches = self._jumps_at_continuations(), mismatches or {}
         captures, parts = by_name(self._capture), {}
         for name in self._parts:
@@ -101,7 +109,7 @@ class LiveDiagnoses:
             whole = Observations(
                 steps=self._capture.made,
                 total=self._capture.step + 1,
-                unobserved=_unobserved(self._capture.members[0]),
+                unobserved=self._unobserved(*self._capture.members),
                 loss_wanted=self._loss_wanted,
                 world_size=self._run.world_size,
                 jumps=jumps.get("", ()),
@@ -140,6 +148,21 @@ class LiveDiagnoses:
                 jumps[name] = rate_jumps(steps, rates, breaks, counts)
         return jumps
 
+    def _unobserved(self, *captures: StepCapture) -> Unobserved:
+        """What happened without steps of some optimizers, which share what is noted of others."""
+        unseen, stepping = captures[0].unseen, captures[0].stepping
+        begun, position = stepping.begun, stepping.position
+        return replace(
+            self._hidden.evidence(captures),
+            others=dict(unseen.steps),
+            optimizers=len(unseen.optimizers),
+            in_backward=unseen.in_backward,
+            engine=unseen.engine(),
+            shares=unseen.shares,
+            backward_calls=unseen.backward_calls,
+            scheduler_steps=0 if begun is None or position is None else max(position - begun, 0),
+        )
+
     def _evidence(
         self, capture: StepCapture, jumps: tuple[RateJump, ...], mismatch: RateMismatch | None
     ) -> Observations:
@@ -165,7 +188,7 @@ class LiveDiagnoses:
             rested=capture.made - stepping.moved_at,
             early=0 if stepping.begun else stepping.early,
             unreached=tuple(capture.unreached.names()),
-            unobserved=_unobserved(capture),
+            unobserved=self._unobserved(capture),
             loss_wanted=self._loss_wanted,
             taken=capture.taken,
             world_size=self._run.world_size,
@@ -174,25 +197,7 @@ class LiveDiagnoses:
         )
 
 
-def _unobserved(capture: StepCapture) -> Unobserved:
-    unseen, stepping = capture.unseen, capture.stepping
-    begun, position = stepping.begun, stepping.position
-    return Unobserved(
-        optimizer=" and ".join(unseen.names),
-        others=dict(unseen.steps),
-        optimizers=len(unseen.optimizers),
-        in_backward=unseen.in_backward,
-        compiled=unseen.compiled,
-        engine=unseen.engine(),
-        shares=unseen.shares,
-        backward_calls=unseen.backward_calls,
-        scheduler_steps=0 if begun is None or position is None else max(position - begun, 0),
-    )
-
-
 def print_diagnoses(diagnoses: Sequence[Diagnosis]) -> None:
     """Warn once per diagnosis, so that Python's warning filters can switch them off."""
     for diagnosis in diagnoses:
-        prefix = f" ({diagnosis['prefix']})" if "prefix" in diagnosis else ""
-        hint = diagnosis["hint"]
-        warn(f"{diagnosis['code']}{prefix}: {diagnosis['message']} Fix: {hint}.")
+        warn(text(diagnosis))

@@ -48,6 +48,7 @@ class ManualSteps:
         self._capture_loss = capture_loss and not isinstance(capture, UnhookedCapture)
         self._clock = clock
         self._made = capture.made
+        self._members = capture.members if isinstance(capture, Rounds) else [capture]
         self._rejected: set[str] = set()
         self._reported: set[str] = set()
         self._rates = self._current_rates()
@@ -68,8 +69,9 @@ class ManualSteps:
             self._report("The run has ended, so run.record() records nothing. Fix: start a new run")
             return
         values = {name: scalar(name, v) for name, v in given.items() if v is not None}
-        if self._capture.made != self._made:
-            self._made = self._capture.made
+        seen, self._made = self._capture.made != self._made, self._capture.made
+        hidden = [member.hidden.taken() for member in self._members]
+        if seen and not any(hidden):
             self._report(
                 "lrtrack sees the steps of this run by itself, so run.record() would count them "
                 "twice and records nothing. Fix: use run.log(…) for further metrics"
@@ -109,9 +111,12 @@ class ManualSteps:
         Whether the scheduler moves before or after `record()` shows at the first step. If before,
         a step has used the rates of the call before.
         """
-        position = self._capture.stepping.position
+        stepping, position = self._capture.stepping, self._capture.stepping.position
         if not self._capture.by_hand and position is not None:
-            self._moves_first = position - (self._position or 0) == 1
+            before = self._position or 0
+            if self._capture.made:  # after steps that hooks saw, whose rates were not kept
+                before, self._rates = (stepping.at or 0) + 1, self._current_rates()
+            self._moves_first = position - before == 1
         earlier, self._rates = self._rates, self._current_rates()
         return earlier if self._moves_first else self._rates
 

@@ -17,7 +17,7 @@ import torch
 import lrtrack
 from lrtrack.capture.ensemble import ensemble_of
 from lrtrack.capture.norms import KINDS
-from lrtrack.capture.optimizers import NoOptimizer, device_of, world_size
+from lrtrack.capture.optimizers import NoOptimizer, class_of, world_size
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import UsageError
 from lrtrack.journal.layout import Layout, host
@@ -80,9 +80,10 @@ def check(options: Options) -> None:
         raise TypeError(
             "track() takes the optimizer first and the scheduler second. Fix: swap them."
         )
-    for part in ensemble_of(options.optimizer, options.scheduler).parts:
+    ensemble = ensemble_of(options.optimizer, options.scheduler)
+    for part in ensemble.parts:
         is_none = isinstance(part.optimizer, NoOptimizer)
-        if not is_none:
+        if not is_none and ensemble.engine is None:  # an engine's may hold none of its own
             _check_parameters(part.optimizer)
         if options.kind == TRAIN:
             _check_scheduler(part.scheduler)
@@ -156,10 +157,12 @@ def _updates(value: Any, every: int) -> int | None:
 
 def _check_scheduler(scheduler: Any) -> None:
     described = scheduler is None or isinstance(scheduler, Schedule)
-    if not described and not callable(getattr(scheduler, "step", None)):
+    is_object = not isinstance(scheduler, type) and callable(getattr(scheduler, "step", None))
+    if not described and not is_object:
         raise TypeError(
             "track() expects a scheduler with a step() method, a Schedule or None as its second "
-            f"argument, got {type(scheduler).__name__}."
+            f"argument, got {class_of(scheduler)}. Fix: pass the object that moves the learning "
+            "rate, or leave the argument out: the schedule is then inferred from the rates."
         )
 
 
@@ -215,7 +218,7 @@ def identity(options: Options, settings: Settings, active_trackers: list[Tracker
         announce(active_trackers, targets)
     experiments = [target.experiment for target in targets if target.experiment]
     schedule = ensemble.schedule()
-    device_type, device_name = device_of(ensemble.first)
+    device_type, device_name = ensemble.device()
     run = Run(
         id=run_id,
         name=options.name or default_name(options.prefix, schedule.name, options.seed),

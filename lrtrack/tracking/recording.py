@@ -285,6 +285,7 @@ class Recording:
     def _tick(self) -> None:
         """Called by the journal's thread a few times a second."""
         self._returns.store_pace()
+        self._diagnoses.watch()
         if self._options.kind == TRAIN and self._journal is not None:
             self._events.write_news(self._journal, self.capture.step + 1)
         if self._uploads is not None:

@@ -13,7 +13,7 @@ import torch
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, StepLR
 
-from .cases import LOCAL, STEPS, case
+from .cases import LOCAL, STEPS, add, case
 from .tasks import Task
 from .truth import Truth, norm
 
@@ -209,31 +209,38 @@ def of_transformers(truth: Truth) -> None:
 
 
 class Offloaded(Optimizer):
-    """Steps copies of the parameters, as torchao's offloading to the CPU does."""
+    """Steps copies of the large parameters, as torchao's offloading to the CPU does.
 
-    def __init__(self, parameters: Any, **options: Any) -> None:
-        self.copies = {p: p.detach().clone() for p in parameters}
+    One optimizer steps all small parameters where they are.
+    """
+
+    def __init__(self, parameters: Any, minimal_size: int = 0, **options: Any) -> None:
+        self.copies = {p: p.detach().clone() for p in parameters if p.numel() >= minimal_size}
         self.optim_dict = {p: Adam([copied], **options) for p, copied in self.copies.items()}
+        small = [p for p in parameters if p.numel() < minimal_size]
+        self.d_opt = Adam(small, **options) if small else None
         self.defaults = {}
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """A group for each parameter."""
-        return [group for own in self.optim_dict.values() for group in own.param_groups]
+        """A group for each parameter that has an optimizer of its own, after that of the others."""
+        groups = [] if self.d_opt is None else list(self.d_opt.param_groups)
+        return groups + [g for own in self.optim_dict.values() for g in own.param_groups]
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Moves gradients to the copies, steps there, and moves the result back."""
+        if self.d_opt is not None:
+            self.d_opt.step()
         for parameter, copied in self.copies.items():
             copied.grad, parameter.grad = parameter.grad, None
             self.optim_dict[parameter].step()
             parameter.data.copy_(copied)
 
 
-@case("optimizers of single parameters behind one that is offloaded", trackers=LOCAL)
-def offloaded(truth: Truth) -> None:
+def offloaded(minimal_size: int, truth: Truth) -> None:
     """torchao's form: all optimizers step in one `step()`, and share one scheduler."""
     task = Task()
-    optimizer = Offloaded(list(task.model.parameters()), lr=0.01)
+    optimizer = Offloaded(list(task.model.parameters()), minimal_size, lr=0.01)
     scheduler = LambdaLR(optimizer, lambda step: 1 / (1 + step))
     with truth.track(optimizer, scheduler):
         for _ in range(STEPS):
@@ -245,3 +252,12 @@ def offloaded(truth: Truth) -> None:
             truth.steps += 1
             optimizer.step()
             scheduler.step()
+
+
+add(
+    "optimizers of single parameters behind one that is offloaded",
+    partial(offloaded, 0),
+    trackers=LOCAL,
+)
+add("offloading without the small parameters", partial(offloaded, 16), trackers=LOCAL)
+add("offloading of small parameters alone", partial(offloaded, 10_000), trackers=LOCAL)

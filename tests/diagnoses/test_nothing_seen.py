@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from fixtures.isolation import PATIENCE, within
 from torch.optim.lr_scheduler import StepLR
 
 NEVER = "no step of the SGD was seen, nor one of any other optimizer, "
@@ -152,6 +153,32 @@ def test_the_step_is_compiled(training, track, messages) -> None:
         "LR013": "no step of the SGD was seen: torch.compile compiled its step, and compiled steps "
         "call no hooks."
     }
+
+
+def test_a_compiled_step_is_reported_while_it_happens(training, track) -> None:
+    """The warning comes while the training runs, and only once."""
+    task = training()
+    torch._dynamo.reset()
+    step = torch.compile(lambda: task.optimizer.step(), backend="eager")
+
+    def reported() -> bool:
+        task.backward()
+        step()
+        return any(
+            "LR013: no step of the SGD was seen: torch.compile" in str(w.message) for w in told
+        )
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with track(task.optimizer):
+            within(PATIENCE, reported)
+            before = len(told)
+            step()
+    torch._dynamo.reset()
+
+    assert [str(w.message)[:5] for w in told[before:]] == [
+        "LR013"
+    ]  # at the end, as every diagnosis
 
 
 def test_an_engine_may_step(training, track, messages, monkeypatch) -> None:
