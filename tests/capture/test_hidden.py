@@ -89,7 +89,7 @@ def test_recorded_compiled_steps_are_not_reported(watch, compiled_frames) -> Non
         watcher, by_hand = HiddenSteps("", recording.capture), ManualSteps(recording.capture)
         optimizer.step()
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", LRTrackWarning)
             for _ in range(3):
                 step()
                 watcher.look()
