@@ -14,7 +14,7 @@ from lrtrack.capture.optimizers import unwrap
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.tracking import TrackedRun
 
-_core: Any = load("fastai.callback.core", extra="fastai", at_least="2.8")
+_core: Any = load("fastai.callback.core", extra="fastai", at_least="2.8.8")
 
 #: What torch calls the hyper-parameters that fastai renames.
 _TORCH_NAMES = {"mom": "momentum", "wd": "weight_decay"}
@@ -49,8 +49,9 @@ class LRTrack(_core.Callback):  # type: ignore[misc]
     _stateattrs = ("_fit_runs", "_stand_in", "tracked")
 
     def __init__(self, **options: Any) -> None:
-        self._track_options = options
         super().__init__()
+        self._track_options = options
+        self._init_state()
 
     def _init_state(self) -> None:
         self._state: dict[str, Any] = {}

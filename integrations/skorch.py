@@ -14,7 +14,7 @@ from lrtrack.integrations._callback_runs import DEFAULTS, CallbackRuns, options_
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.options import check_values
 
-_callbacks: Any = load("skorch.callbacks", extra="skorch", at_least="1.1")
+_callbacks: Any = load("skorch.callbacks", extra="skorch", at_least="1.2")
 
 #: Entries of skorch's history that are no measurement of the model.
 _NOT_METRICS = ("epoch", "dur", "batches", "event_lr")

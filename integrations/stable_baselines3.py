@@ -12,7 +12,7 @@ from lrtrack._optional import load
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.tracking import TrackedRun
 
-_PACKAGE = {"extra": "sb3", "package": "stable-baselines3", "at_least": "2.4"}
+_PACKAGE = {"extra": "sb3", "package": "stable-baselines3", "at_least": "2.6"}
 _callbacks: Any = load("stable_baselines3.common.callbacks", **_PACKAGE)
 _frequency: Any = load("stable_baselines3.common.type_aliases", **_PACKAGE).TrainFrequencyUnit
 
