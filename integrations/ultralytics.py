@@ -12,7 +12,7 @@ from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.schedules import Schedule
 from lrtrack.tracking import TrackedRun
 
-_ultralytics: Any = load("ultralytics", extra="ultralytics", at_least="8.4.150")
+_ultralytics: Any = load("ultralytics", extra="ultralytics", at_least="8.4.190")
 
 #: Arguments of a training that become `config`, where they are set.
 _SETTINGS = (
