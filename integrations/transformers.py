@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from lrtrack._optional import load
 from lrtrack.capture.accumulation import FixedDivisor, Weight, exact
-from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.integrations._unsupported import is_observable
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import DEFAULT_EXPERIMENT
@@ -53,8 +53,9 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
             nothing is recorded.
 
     Args:
-        **options: options of `lrtrack.track()`. By default `seed`, `name` (`run_name`) and, in
-            `config`, the sizes of batches and epochs are taken from the Trainer's arguments.
+        **options: options of `lrtrack.track()`. By default `seed`, `name` (`run_name`),
+            `total_steps` and, in `config`, the sizes of batches and epochs are taken from the
+            Trainer.
 
     Raises:
         TypeError: an option does not exist.
@@ -143,6 +144,7 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
             "seed": args.seed,
             "name": state.trial_name or _name(args),
             "model": model,
+            "total_steps": whole_steps(state.max_steps),
             "loss_over": "mean",
             "config": _config(args, state, kwargs.get("train_dataloader")),
         }

@@ -84,7 +84,9 @@ class RunEnd:
         last = float(table["time"][-1].as_py()) if table.num_rows else run.started
         if table.num_rows:
             table = self._upload(sink, shifted_table(table, first))
-        tells = end.tells if end is not None else run.schedule != self._reader.run.schedule
+        known = self._reader.run
+        news = (run.schedule, run.total_steps) != (known.schedule, known.total_steps)
+        tells = news or (end is not None and end.tells)
         if tells and isinstance(sink, CompletesRuns):
             self._attempt("the diagnoses", lambda: sink.complete(run))
         # Without an end in the journal, the training process was killed.

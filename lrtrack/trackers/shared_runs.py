@@ -32,7 +32,7 @@ MOST = 16
 _RESERVED = re.compile(
     r"phase\d+|version|device|world_size|optimizer|scheduler|schedule|seed|config|group|prefix|tags"
     r"|kind|suggestions?|diagnoses|run_id|started|phases|parent|branched_at|rewound|rewinds"
-    r"|history|machine|report|step|state"
+    r"|total_steps|history|machine|report|step|state"
 )
 
 
@@ -123,8 +123,10 @@ def course(run: Run, phases: Sequence[Phase]) -> Run:
         if phase["id"] != run.id
         for diagnosis in diagnoses_from(phase.get("diagnoses")) or ()
     ]
+    first = next((phase["first"] for phase in phases if phase["id"] == run.id), 0)
     return replace(
         run,
+        total_steps=None if run.total_steps is None else first + run.total_steps,
         schedule=chain(phase.get("scheduler") for phase in phases),
         optimizer=optimizer if isinstance(optimizer, Mapping) else run.optimizer,
         diagnoses=None if run.diagnoses is None else (*earlier, *run.diagnoses),

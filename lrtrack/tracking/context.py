@@ -49,6 +49,7 @@ def track(
     capture_loss: bool = True,
     resume: str | None = None,
     flush_timeout: float = 10.0,
+    total_steps: int | None = None,
     updates: int | None = None,
     loss_over: str | None = None,
 ) -> Block:
@@ -88,6 +89,8 @@ def track(
             loaded from an earlier step abandons those after it. With another `name` than that
             run's, the block is a new run that branches off it.
         flush_timeout: seconds to wait at most for the upload at the end of the block.
+        total_steps: how many optimizer steps the training will make, with those before a `resume`;
+            None: unknown.
         updates: at each k-th step, from step 0, also record `update_norm`, how far the step moved
             the weights; `weight_norm`, that of the weights before it; and `update_ratio`, their
             quotient; all L2, for the parts that `norms` says (`"off"`: for all parameters
@@ -121,6 +124,7 @@ def track(
         capture_loss=capture_loss,
         resume=resume,
         flush_timeout=flush_timeout,
+        total_steps=total_steps,
         updates=updates,
         loss_over=loss_over,
     )
@@ -180,6 +184,9 @@ class Block:
             resumed = ResumedRun(run)
         elif branches:
             resumed = branched(run, resumed)
+        elif options.total_steps is not None:  # the training may have been prolonged
+            run = replace(resumed.run, total_steps=options.total_steps)
+            resumed = replace(resumed, run=run)
         return Recording(options, resumed, layout, self._trackers, snapshot)
 
     def _exit(

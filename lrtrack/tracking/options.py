@@ -58,6 +58,7 @@ class Options:
     capture_loss: bool
     resume: str | None
     flush_timeout: float
+    total_steps: int | None
     updates: int | None
     loss_over: str | None
     kind: str = TRAIN
@@ -116,7 +117,7 @@ def converted(options: Options) -> Options:
     Raises:
         UsageError: a value is invalid.
     """
-    seed, over = options.seed, options.loss_over
+    seed, over, total_steps = options.seed, options.loss_over, options.total_steps
     every = arguments.integer("every", options.every, minimum=1)
     return dataclasses.replace(
         options,
@@ -131,6 +132,11 @@ def converted(options: Options) -> Options:
         config=arguments.config(options.config),
         tags=arguments.tags(options.tags),
         flush_timeout=arguments.seconds("flush_timeout", options.flush_timeout),
+        total_steps=(
+            None
+            if total_steps is None
+            else arguments.integer("total_steps", total_steps, minimum=1)
+        ),
         updates=_updates(options.updates, every),
         loss_over=None if over is None else arguments.choice("loss_over", over, LOSS_OVER),
     )
@@ -241,6 +247,7 @@ def identity(options: Options, settings: Settings, active_trackers: list[Tracker
         source=sys.argv[0] if sys.argv else "",
         targets=targets,
         kind=options.kind,
+        total_steps=options.total_steps,
     )
     arguments.require_readable(run)
     return run

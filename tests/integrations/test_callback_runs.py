@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import sys
 import pytest
 
 from lrtrack.errors import LRTrackWarning, UsageError
-from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.records import State, Target
 from lrtrack.trackers.memory import MemoryTracker
 
@@ -49,6 +50,23 @@ def test_none_chooses_the_loss_of_rank_0(digits, local, options, expected) -> No
     blocks.leave()
 
     assert found == (expected, 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (12, 12),
+        (12.0, 12),
+        (-1, None),
+        (0, None),
+        (math.inf, None),
+        (sys.maxsize, None),
+        ("9", None),
+    ],
+)
+def test_a_number_of_steps_without_an_end_is_unknown(value, expected) -> None:
+    """Frameworks write -1, infinity or the largest integer where a training has no end."""
+    assert whole_steps(value) == expected
 
 
 def test_a_training_that_went_on_elsewhere_ends_as_failed(digits, local) -> None:

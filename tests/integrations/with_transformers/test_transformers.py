@@ -44,7 +44,7 @@ def test_records_equal_those_of_a_plain_loop(
     assert history.run.schedule == plain.run.schedule
     assert (history.run.seed, history.run.name, history.state) == (7, "mine", State.FINISHED)
     assert history.run.config["gradient_accumulation_steps"] == accumulate
-    assert history.run.config["steps_per_epoch"] == 12
+    assert history.run.config["steps_per_epoch"] == history.run.total_steps == 12
     assert history.run.diagnoses == ()
 
 
