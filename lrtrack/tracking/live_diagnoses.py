@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from lrtrack.capture.member import Member
+from lrtrack.capture.observations import Stepping
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import StepCapture
+from lrtrack.capture.unseen import Unseen
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import history_table
 from lrtrack.journal.course import Course, before, merge
@@ -95,13 +99,16 @@ class LiveDiagnoses:
         jumps, mismatches = self._jumps_at_continuations(), mismatches or {}
         captures, parts = by_name(self._capture), {}
         for name in self._parts:
-            evidence = self._evidence(captures[name], jumps.get(name, ()), mismatches.get(name))
+            own = captures[name]
+            evidence = self._evidence(own, jumps.get(name, ()), mismatches.get(name))
+            if isinstance(own, Member):
+                evidence = replace(evidence, unobserved=_unobserved(own.replaced, own.stepping))
             parts[name] = (*self._parts[name], evidence)
         if isinstance(self._capture, Rounds):
             whole = Observations(
                 steps=self._capture.made,
                 total=self._capture.step + 1,
-                unobserved=_unobserved(self._capture.members[0]),
+                unobserved=_unobserved(self._capture.members[0].unseen, self._capture.stepping),
                 loss_wanted=self._loss_wanted,
                 world_size=self._run.world_size,
                 jumps=jumps.get("", ()),
@@ -165,7 +172,7 @@ class LiveDiagnoses:
             rested=capture.made - stepping.moved_at,
             early=0 if stepping.begun else stepping.early,
             unreached=tuple(capture.unreached.names()),
-            unobserved=_unobserved(capture),
+            unobserved=_unobserved(capture.unseen, stepping),
             loss_wanted=self._loss_wanted,
             taken=capture.taken,
             world_size=self._run.world_size,
@@ -174,8 +181,7 @@ class LiveDiagnoses:
         )
 
 
-def _unobserved(capture: StepCapture) -> Unobserved:
-    unseen, stepping = capture.unseen, capture.stepping
+def _unobserved(unseen: Unseen, stepping: Stepping) -> Unobserved:
     begun, position = stepping.begun, stepping.position
     return Unobserved(
         optimizer=" and ".join(unseen.names),

@@ -67,7 +67,7 @@ class Trainer:
             loss = self.task.loss()
             model.zero_grad(set_to_none=True)
             loss.backward()
-            preclip = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.2)
+            preclip = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             self.truth.put(grad_norm_preclip=number(preclip))
             self.truth.step(optimizer, loss)
             optimizer.step()
@@ -120,7 +120,7 @@ def nanogpt(truth: Truth) -> list[torch.Tensor]:
             total += number(loss)
             scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
-        preclip = torch.nn.utils.clip_grad_norm_(task.model.parameters(), 0.5)
+        preclip = torch.nn.utils.clip_grad_norm_(task.model.parameters(), 1.0)
         truth.put(grad_norm_preclip=number(preclip))
         truth.step(optimizer, total, calls=accumulated)
         scaler.step(optimizer)
@@ -167,7 +167,7 @@ def minibatches(size: int, length: int) -> Iterator[torch.Tensor]:
     yield from torch.randperm(size).split(length)
 
 
-@script("PPO", "≈ step_linear(every=16)")
+@script("PPO", "≈ linear(end=0, interval=16, start=1, steps=10)")
 def ppo(truth: Truth) -> list[torch.Tensor]:
     """CleanRL's PPO: epochs of minibatches on each batch, and a rate that each batch lowers."""
     import lrtrack  # added
