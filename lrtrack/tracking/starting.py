@@ -17,11 +17,14 @@ _P = ParamSpec("_P")
 def _with_the_arguments_of(
     make: Callable[_P, Block],
 ) -> Callable[[Callable[..., TrackedRun]], Callable[_P, TrackedRun]]:
-    """Give a function the signature of another, for type checkers, editors and `help()`."""
+    """Give a function the signature and the documented arguments of another, for `help()` too."""
 
     def decorate(function: Callable[..., TrackedRun]) -> Callable[_P, TrackedRun]:
         signature = inspect.signature(make).replace(return_annotation="TrackedRun")
         function.__signature__ = signature  # type: ignore[attr-defined]
+        if function.__doc__ and make.__doc__:  # not with `python -OO`
+            arguments = make.__doc__[make.__doc__.index("    Args:") :].partition("    Returns:")[0]
+            function.__doc__ = function.__doc__.replace("    Returns:", f"{arguments}    Returns:")
         return function
 
     return decorate

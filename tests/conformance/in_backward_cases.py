@@ -226,8 +226,17 @@ def of_transformers(truth: Truth) -> None:
     schedulers = {p: StepLR(optimizer, 2) for p, optimizer in inner.items()}
     passes = Passes(truth, inner)
     hooked(task, passes, inner, schedulers)
+
+    class Scheduler(LayerWiseDummyScheduler):  # type: ignore[misc]
+        """Has one rate for its one group, as torch expects by now."""
+
+        def get_lr(self) -> list[float]:
+            """Returns the first optimizer's rate."""
+            rates: list[float] = super().get_lr()
+            return rates[:1]
+
     optimizer = LayerWiseDummyOptimizer(optimizer_dict=inner, lr=0.1)
-    scheduler = LayerWiseDummyScheduler(optimizer_dict=inner, lr=0.1)
+    scheduler = Scheduler(optimizer_dict=inner, lr=0.1)
     with truth.track(SimpleNamespace(optimizer=optimizer, step=optimizer.step), scheduler):
         for _ in range(STEPS):
             loss = task.loss()
