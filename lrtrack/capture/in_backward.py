@@ -7,7 +7,8 @@ that it can be freed at once. What a program then has at hand is, by package:
 - an object with such a mapping (torchtune, transformers' GaLore, torchao's offloading to the CPU);
 - an optimizer over the parameters that never steps itself. The others are then in the attribute in
   which `torch.distributed.optim._apply_optimizer_in_backward` leaves them, or in what the hooks of
-  the parameters refer to.
+  the parameters refer to. Programs from before torch 2.1 have put these on the nodes of the graph
+  that accumulate gradients.
 """
 
 from __future__ import annotations
@@ -80,13 +81,34 @@ def _owners(parameter: torch.Tensor, outer: torch.optim.Optimizer) -> Iterator[A
     """Yield the optimizers of this parameter alone; none if `outer` itself steps in a hook."""
     hooks = getattr(parameter, "_post_accumulate_grad_hooks", None) or {}
     candidates = list(parameter.__dict__.get(_OF_TORCH) or ())
-    candidates += _reachable(list(hooks.values()), parameter)
+    candidates += _reachable([*hooks.values(), *_hooks_of_node(parameter)], parameter)
     if any(candidate is outer for candidate in candidates):
         return
     for candidate in candidates:
         own = [p for group in candidate.param_groups for p in group["params"]]
         if len(own) == 1 and own[0] is parameter:
             yield candidate
+
+
+def _hooks_of_node(parameter: torch.Tensor) -> list[Any]:
+    """Return the hooks of the node that accumulates a parameter's gradient.
+
+    The node keeps them in a dictionary that only the handle of a further hook shows.
+    """
+    if type(parameter) not in (torch.Tensor, torch.nn.Parameter) or not parameter.is_leaf:
+        return []  # a distributed tensor computes even its views on several processes
+    with torch.enable_grad():
+        view: Any = parameter.expand_as(parameter)
+    node = view.grad_fn.next_functions[0][0]
+    handle = node.register_hook(_ignore)
+    try:
+        return [hook for hook in handle.hooks_dict_ref().values() if hook is not _ignore]
+    finally:
+        handle.remove()
+
+
+def _ignore(*_: Any) -> None:
+    """A hook that does nothing."""
 
 
 def _reachable(hooks: Iterable[Any], parameter: torch.Tensor) -> list[torch.optim.Optimizer]:

@@ -14,6 +14,7 @@ from lrtrack.capture.ensemble import Part
 from lrtrack.capture.joint_loads import Turns
 from lrtrack.capture.step_capture import StepCapture
 from lrtrack.capture.thread_state import Notes, current_notes
+from lrtrack.capture.unseen import Unseen
 
 #: A step's time and metrics.
 Kept = tuple[float, dict[str, Any]]
@@ -47,6 +48,8 @@ class Member(StepCapture):
         at: its place among all members.
         turns: the rounds in which it has stepped; `step` counts its own steps.
         round: the number of the round to which the step under way belongs.
+        made_before: its steps when it was last looked whether it still makes any.
+        replaced: steps of optimizers that are not tracked, while it makes none.
     """
 
     _weighs = False  # the round has, when it began
@@ -57,6 +60,8 @@ class Member(StepCapture):
         self.at = 0
         self.round = 0
         self.turns = Turns()
+        self.made_before = 0
+        self.replaced = Unseen([part.optimizer])
         self.counts = _Count()
         self._rounds = rounds
         self._kept: Kept | None = None
@@ -72,6 +77,21 @@ class Member(StepCapture):
     def key(self) -> int:
         """The id by which a thread's notes name the optimizer."""
         return self._key
+
+    def look_for_others(self) -> None:
+        """Note the steps of other optimizers if this one has made none since the last call."""
+        if self.made == self.made_before:
+            self.replaced.start()
+        else:
+            self.replaced.seen(self._here)
+        self.made_before = self.made
+
+    def detach(self, failed: bool = False) -> None:
+        """Remove all hooks, as `StepCapture.detach`. Idempotent."""
+        if self.made != self.made_before:  # it has made steps since others were noted
+            self.replaced.seen(self._here)
+        self.replaced.stop(self._here)
+        super().detach(failed)
 
     def _keep(self, step: int, when: float, metrics: dict[str, Any]) -> None:
         self._kept = when, metrics

@@ -33,6 +33,8 @@ from lrtrack.capture.unseen import Unseen
 
 #: The `every` of a round that is not recorded: no optimizer makes so many steps.
 _NEVER = 2**62
+#: After so many rounds without a step of an optimizer, those of others are noted.
+_MISSED = 8
 #: Metrics of the first optimizer that are the run's, too, like its learning rate.
 _OF_THE_FIRST = ("lr_effective", "momentum", "weight_decay")
 
@@ -84,6 +86,7 @@ class Rounds:
         unseen = Unseen((part.optimizer for part in ensemble.parts), ensemble.containers)
         for member in self.members:
             member.unseen = unseen
+            member.replaced.own = unseen.own
             member.at = self._places[member.key]
         self.loads = JointLoads(self, self.members)
         self._ensemble = ensemble
@@ -196,6 +199,9 @@ class Rounds:
                 self._open = Round(stepped=dict.fromkeys(self._turns))
                 self._step += 1
                 self.made += 1
+                if self.made % _MISSED == 0 and self._ensemble.named:
+                    for each in self.members:
+                        each.look_for_others()
             member.turns.add(self._step, member.step)
             own = own or here.loss is not self._seen[0]
             self._seen = here.loss, here.preclip

@@ -9,8 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from lrtrack.capture.member import Member
+from lrtrack.capture.observations import Stepping
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import StepCapture
+from lrtrack.capture.unseen import Unseen
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import history_table
 from lrtrack.journal.course import Course, before, merge
@@ -103,13 +106,20 @@ class LiveDiagnoses:
         jumps, mismatches = self._jumps_at_continuations(), mismatches or {}
         captures, parts = by_name(self._capture), {}
         for name in self._parts:
-            evidence = self._evidence(captures[name], jumps.get(name, ()), mismatches.get(name))
+            own = captures[name]
+            evidence = self._evidence(own, jumps.get(name, ()), mismatches.get(name))
+            if isinstance(own, Member):
+                evidence = replace(
+                    evidence, unobserved=self._unobserved([own], own.replaced, own.stepping)
+                )
             parts[name] = (*self._parts[name], evidence)
         if isinstance(self._capture, Rounds):
             whole = Observations(
                 steps=self._capture.made,
                 total=self._capture.step + 1,
-                unobserved=self._unobserved(*self._capture.members),
+                unobserved=self._unobserved(
+                    self._capture.members, self._capture.members[0].unseen, self._capture.stepping
+                ),
                 loss_wanted=self._loss_wanted,
                 world_size=self._run.world_size,
                 jumps=jumps.get("", ()),
@@ -148,9 +158,10 @@ class LiveDiagnoses:
                 jumps[name] = rate_jumps(steps, rates, breaks, counts)
         return jumps
 
-    def _unobserved(self, *captures: StepCapture) -> Unobserved:
+    def _unobserved(
+        self, captures: Sequence[StepCapture], unseen: Unseen, stepping: Stepping
+    ) -> Unobserved:
         """What happened without steps of some optimizers, which share what is noted of others."""
-        unseen, stepping = captures[0].unseen, captures[0].stepping
         begun, position = stepping.begun, stepping.position
         return replace(
             self._hidden.evidence(captures),
@@ -188,7 +199,7 @@ class LiveDiagnoses:
             rested=capture.made - stepping.moved_at,
             early=0 if stepping.begun else stepping.early,
             unreached=tuple(capture.unreached.names()),
-            unobserved=self._unobserved(capture),
+            unobserved=self._unobserved([capture], capture.unseen, stepping),
             loss_wanted=self._loss_wanted,
             taken=capture.taken,
             world_size=self._run.world_size,

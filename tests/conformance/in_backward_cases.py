@@ -78,6 +78,35 @@ def mappings(truth: Truth) -> None:
             passes.end(loss)
 
 
+@case("in backward: hooks of the graph's nodes", trackers=LOCAL)
+def of_nodes(truth: Truth) -> None:
+    """The form before torch 2.1: hooks of the nodes that accumulate, behind an optimizer of all."""
+    truth.schedule = "StepLR(gamma=0.1, step_size=2)"
+    task = Task()
+    inner = each(task)
+    passes, nodes = Passes(truth, inner), []
+
+    def step(parameter: torch.nn.Parameter, *_: Any) -> None:
+        passes.step(inner[parameter])
+        inner[parameter].step()
+        inner[parameter].zero_grad()
+
+    for parameter in task.model.parameters():
+        nodes.append(parameter.expand_as(parameter).grad_fn.next_functions[0][0])
+        nodes[-1].register_hook(partial(step, parameter))
+    outer = InBackward(task.model.parameters(), {"lr": 0.1})
+    outer._opt_called = True  # type: ignore[attr-defined]  # torch would warn that it never steps
+    scheduler = StepLR(outer, 2)
+    with truth.track(outer, scheduler):
+        for _ in range(STEPS):
+            loss = task.loss()
+            loss.backward()
+            passes.end(loss)
+            scheduler.step()
+            for optimizer in inner.values():
+                optimizer.param_groups[0]["lr"] = outer.param_groups[0]["lr"]
+
+
 class ByName:
     """Keeps optimizers by their parameters' names, and steps none, as torchtune's wrapper does."""
 
@@ -197,8 +226,17 @@ def of_transformers(truth: Truth) -> None:
     schedulers = {p: StepLR(optimizer, 2) for p, optimizer in inner.items()}
     passes = Passes(truth, inner)
     hooked(task, passes, inner, schedulers)
+
+    class Scheduler(LayerWiseDummyScheduler):  # type: ignore[misc]
+        """Has one rate for its one group, as torch expects by now."""
+
+        def get_lr(self) -> list[float]:
+            """Returns the first optimizer's rate."""
+            rates: list[float] = super().get_lr()
+            return rates[:1]
+
     optimizer = LayerWiseDummyOptimizer(optimizer_dict=inner, lr=0.1)
-    scheduler = LayerWiseDummyScheduler(optimizer_dict=inner, lr=0.1)
+    scheduler = Scheduler(optimizer_dict=inner, lr=0.1)
     with truth.track(SimpleNamespace(optimizer=optimizer, step=optimizer.step), scheduler):
         for _ in range(STEPS):
             loss = task.loss()

@@ -135,6 +135,25 @@ def never_stepped(run: RunFacts) -> Diagnosis | None:
     )
 
 
+def replaced(run: RunFacts) -> Diagnosis | None:
+    """LR013: one of several optimizers made no steps any more; another has its parameters.
+
+    Without another one, it may have been meant to stop, as where a network is frozen.
+    """
+    observed = run.observations
+    if observed is None or not observed.steps or not run.finished:
+        return None
+    why = observed.unobserved
+    if not (why.others and why.shares):
+        return None
+    who, hint = _instead(why)
+    return diagnosis(
+        "LR013",
+        f"after {many(observed.steps, 'step')}, none of this optimizer was seen any more{who}.",
+        hint,
+    )
+
+
 def _reason(why: Unobserved) -> tuple[str, str]:
     """Return the rest of the sentence, and what to do."""
     if why.others:

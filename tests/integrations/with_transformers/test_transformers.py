@@ -176,6 +176,32 @@ def test_a_training_that_cannot_be_observed_goes_on(digits, trainer, local) -> N
     assert (callback.run, local()) == (None, [])
 
 
+class Rebuilt(transformers.TrainerCallback):
+    """Builds the optimizer anew after three steps, over the same parameters."""
+
+    def on_step_end(self, args, state, control, optimizer=None, **_) -> None:
+        """Replaces the optimizer behind the Trainer's."""
+        if state.global_step == 3:
+            optimizer.optimizer = torch.optim.Adam(optimizer.param_groups[0]["params"], lr=1e-3)
+
+
+def test_an_optimizer_that_is_built_anew(trainer, local) -> None:
+    """A Trainer whose optimizer is replaced after three steps is reported with what steps now."""
+    used = trainer([LRTrack(tracker="local"), Rebuilt()], num_train_epochs=2)
+    with pytest.warns(LRTrackWarning, match="LR013"):
+        used.train()
+    (history,) = local()
+    told = {d["code"]: d["message"] for d in history.run.diagnoses}
+    later = used.state.global_step - 3
+
+    assert (
+        told["LR013"].startswith(
+            f"after 3 steps, none of the {type(used.optimizer.optimizer).__mro__[0].__name__}"
+        )
+        or f"although {later} backward() calls followed" in told["LR013"]
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "error"), [({"experimnt": "x"}, TypeError), ({"tracker": "mlfow"}, UsageError)]
 )
