@@ -15,6 +15,7 @@ import torch
 
 from lrtrack.capture.describe import describe
 from lrtrack.capture.in_backward import of_parameters
+from lrtrack.capture.matching import SCHEDULERS, inside, matched
 from lrtrack.capture.optimizers import (
     CONTAINERS,
     NoOptimizer,
@@ -31,8 +32,6 @@ from lrtrack.capture.ownership import foreign, opened, optimizers_of
 from lrtrack.errors import UsageError
 from lrtrack.schedules import Schedule, side_by_side
 
-#: Attributes in which containers keep their schedulers.
-_SCHEDULERS = ("schedulers",)
 #: More optimizers than this without names are one for each parameter, as where they step inside
 #: `backward()`: they count as one optimizer.
 MOST = 32
@@ -157,7 +156,7 @@ def _of_parameters(optimizer: Any, inner: Mapping[Any, Any], scheduler: Any) -> 
     elif _is_one(scheduler) and any(own.keys() & ids for ids in _stood_for(scheduler)):
         schedulers = [None] * len(optimizers)  # transformers' stand-in, which moves nothing
     else:
-        schedulers = _matched(optimizers, None, scheduler)
+        schedulers = matched(optimizers, None, scheduler)
     kept: dict[int, Any] = {}
     for at, each in enumerate(schedulers):  # one that moves all of them counts once
         schedulers[at] = None if id(each) in kept else each
@@ -168,7 +167,7 @@ def _of_parameters(optimizer: Any, inner: Mapping[Any, Any], scheduler: Any) -> 
 
 def _is_one(scheduler: Any) -> bool:
     several = isinstance(scheduler, Mapping | list | tuple)
-    return scheduler is not None and not several and _inside(scheduler, _SCHEDULERS) is None
+    return scheduler is not None and not several and inside(scheduler, SCHEDULERS) is None
 
 
 def _stood_for(scheduler: Any) -> Iterator[set[int]]:
@@ -189,17 +188,7 @@ def is_several(optimizer: Any) -> bool:
 def _members(optimizer: Any) -> Mapping[Any, Any] | Sequence[Any] | None:
     if isinstance(optimizer, Mapping | list | tuple):
         return optimizer
-    return _inside(optimizer, CONTAINERS)
-
-
-def _inside(container: Any, attributes: Sequence[str]) -> Mapping[Any, Any] | Sequence[Any] | None:
-    for attribute in attributes:
-        inner = getattr(container, attribute, None)
-        if isinstance(inner, Mapping | list | tuple) and inner:
-            values = inner.values() if isinstance(inner, Mapping) else inner
-            if all(callable(getattr(value, "step", None)) for value in values):
-                return inner
-    return None
+    return inside(optimizer, CONTAINERS)
 
 
 def _leaves(
@@ -232,11 +221,10 @@ def _leaves(
         containers.append(optimizer)
     keys = [_key(key) for key in members] if isinstance(members, Mapping) else None
     values = list(members.values()) if isinstance(members, Mapping) else list(members)
-    for at, (own, matched) in enumerate(
-        zip(values, _matched(values, keys, scheduler), strict=True)
-    ):
+    schedulers = matched(values, keys, scheduler)
+    for at, (own, moved_by) in enumerate(zip(values, schedulers, strict=True)):
         inner = "/".join(filter(None, [name, keys[at]])) if keys is not None else name
-        yield from _leaves(own, matched, inner, containers)
+        yield from _leaves(own, moved_by, inner, containers)
 
 
 def _key(key: Any) -> str:
@@ -246,68 +234,3 @@ def _key(key: Any) -> str:
             'choose names such as {"muon": …, "adamw": …}.'
         )
     return key
-
-
-def _matched(optimizers: Sequence[Any], keys: Sequence[str] | None, scheduler: Any) -> list[Any]:
-    """Return the scheduler of each optimizer, None where it has none.
-
-    Raises:
-        UsageError: their numbers, names or forms differ.
-    """
-    count = len(optimizers)
-    if scheduler is None:
-        return [None] * count
-    if isinstance(scheduler, Mapping):
-        if keys is None:
-            raise UsageError(
-                "The schedulers have names, but the optimizers have none. Fix: pass both as lists, "
-                "or both as mappings with the same names."
-            )
-        if set(scheduler) != set(keys):
-            raise UsageError(
-                f"The optimizers are called {', '.join(keys)}, but the schedulers "
-                f"{', '.join(map(str, scheduler))}. Fix: give both the same names, with None for "
-                "an optimizer without a scheduler."
-            )
-        return [scheduler[key] for key in keys]
-    if isinstance(scheduler, list | tuple):
-        if keys is not None:
-            raise UsageError(
-                "The optimizers have names, but the schedulers are a list. Fix: pass the "
-                "schedulers as a mapping with the same names."
-            )
-        return _in_order(count, scheduler)
-    return _of_object(optimizers, scheduler)
-
-
-def _in_order(count: int, schedulers: Sequence[Any]) -> list[Any]:
-    if len(schedulers) != count:
-        raise UsageError(
-            f"There are {count} optimizers, but {len(schedulers)} schedulers. Fix: pass one for "
-            "each optimizer in the same order, None where it has none."
-        )
-    return list(schedulers)
-
-
-def _of_object(optimizers: Sequence[Any], scheduler: Any) -> list[Any]:
-    """Match one object: a container of schedulers, or a scheduler of some optimizers or all."""
-    inside = _inside(scheduler, _SCHEDULERS)
-    if inside is not None:
-        schedulers = list(inside.values()) if isinstance(inside, Mapping) else list(inside)
-        pairs = zip(optimizers, schedulers, strict=False)
-        if len(schedulers) == len(optimizers) and all(foreign(*pair) is None for pair in pairs):
-            return schedulers
-        own = [
-            next((s for s in schedulers if foreign(each, s) is None), None) for each in optimizers
-        ]
-        if {id(s) for s in own if s is not None} == {id(s) for s in schedulers}:
-            return own
-        return _in_order(len(optimizers), schedulers)
-    if (
-        isinstance(scheduler, Schedule)
-        or len(optimizers) == 1
-        or not list(optimizers_of(scheduler))
-    ):
-        return [scheduler] * len(optimizers)
-    owned = [scheduler if foreign(each, scheduler) is None else None for each in optimizers]
-    return owned if any(s is not None for s in owned) else [scheduler] * len(optimizers)
