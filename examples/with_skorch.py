@@ -1,5 +1,7 @@
 """skorch, a grid search over peaks of one-cycle; then: lrtrack compare --experiment with-skorch"""
 
+import math
+
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
@@ -17,13 +19,14 @@ def search() -> GridSearchCV:
     torch.manual_seed(0)
     digits = load_digits()
     inputs, labels = (digits.data / 16).astype("float32"), digits.target
-    steps = EPOCHS * -(-len(labels) // BATCH)
+    steps = EPOCHS * math.ceil(len(labels) // FOLDS / BATCH)  # one fold of two trains each net
     net = NeuralNetClassifier(
         torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10)),
         criterion=torch.nn.CrossEntropyLoss,
         optimizer__momentum=0.9,
         batch_size=BATCH,
         max_epochs=EPOCHS,
+        train_split=None,
         verbose=0,
         callbacks=[
             (
