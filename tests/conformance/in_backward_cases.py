@@ -237,6 +237,7 @@ def of_transformers(truth: Truth) -> None:
 
     optimizer = LayerWiseDummyOptimizer(optimizer_dict=inner, lr=0.1)
     scheduler = Scheduler(optimizer_dict=inner, lr=0.1)
+    scheduler.optimizer._opt_called = True  # it never steps, of which torch would warn
     with truth.track(SimpleNamespace(optimizer=optimizer, step=optimizer.step), scheduler):
         for _ in range(STEPS):
             loss = task.loss()

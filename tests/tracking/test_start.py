@@ -18,7 +18,7 @@ import torch
 import lrtrack
 from lrtrack.errors import UsageError
 from lrtrack.records import History, State
-from lrtrack.tracking import unended
+from lrtrack.tracking import program_end, unended
 
 #: A loop at the top level of a script, whose scheduler is never stepped.
 LOOP = """
@@ -39,7 +39,7 @@ import json, os
 run = lrtrack.start(opt, tracker="local", name="parent")  # imports what is needed only once
 loop()
 run.end()
-ENDINGS = "returns", "raises", "exits", "raises status", "raises result", "by hand", "caught"
+ENDINGS = "returns", "raises", "exits", "by hand"
 statuses = {}
 for ending in ENDINGS:
     if not (child := os.fork()):
@@ -57,15 +57,6 @@ if ending == "raises":
     raise ValueError
 elif ending == "exits":
     sys.exit(3)
-elif ending == "raises status":
-    raise SystemExit(2)
-elif ending == "raises result":
-    raise SystemExit(print(end=""))
-elif ending == "caught":
-    try:
-        sys.exit(4)
-    except SystemExit:
-        pass
 """
 
 
@@ -88,18 +79,47 @@ def test_a_run_ends_with_its_program(local: Callable[[], list[History]]) -> None
     runs = {h.run.name: h for h in local() if h.run.name != "parent"}
 
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {
-        "returns": 0, "raises": 1, "exits": 3, "raises status": 2, "raises result": 0,
-        "by hand": 0, "caught": 0,
-    }  # fmt: skip
+    assert json.loads(done.stdout) == {"returns": 0, "raises": 1, "exits": 3, "by hand": 0}
     assert {name: (run.state, len(run.steps)) for name, run in runs.items()} == {
-        "returns": finished, "raises": failed, "exits": failed, "raises status": failed,
-        "raises result": finished, "by hand": finished, "caught": finished,
+        "returns": finished, "raises": failed, "exits": failed, "by hand": finished,
     }  # fmt: skip
     assert {name for name, run in runs.items() if "LR001" in codes(run)} == {
         name for name, run in runs.items() if run.state is State.FINISHED
     }
-    assert done.stderr.count("LR001") == 4
+    assert done.stderr.count("LR001") == 2
+
+
+#: The last lines of a program, its exit status, and whether it has failed.
+EXITS = {
+    "pass": (0, False),
+    "raise ValueError": (1, True),
+    "sys.exit()": (0, False),
+    "sys.exit(3)": (3, True),
+    "exit('no')": (1, True),
+    "raise SystemExit(2)": (2, True),
+    "raise SystemExit": (0, False),
+    "raise SystemExit(int())": (0, False),
+    "with contextlib.suppress(SystemExit): sys.exit(4)": (0, False),
+}
+
+
+def test_how_a_program_ended() -> None:
+    """Exceptions, exit statuses and returns are told apart after the program's last line."""
+    path = program_end.__file__
+    code = f"""
+import atexit, contextlib, importlib.util, sys
+spec = importlib.util.spec_from_file_location("program_end", {path!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+end = module.ProgramEnd(print)
+atexit.register(lambda: print(end.failed()))
+"""
+    endings = {}
+    for last in EXITS:
+        done = program(code + last)
+        endings[last] = done.returncode, done.stdout == "True\n"
+
+    assert endings == EXITS
 
 
 def test_threads_and_modules(local: Callable[[], list[History]]) -> None:
