@@ -37,9 +37,9 @@ def start(*args: Any, **options: Any) -> TrackedRun:
     Without `run.end()`, the run ends with the program:
     FINISHED, or FAILED after an uncaught exception or an exit with another status than 0. A program
     that is killed leaves a FAILED run, with the diagnoses that its records show. Until it ends, a
-    run keeps its optimizer alive. `start()` with the optimizer of an open run ends that run first,
-    and so does `start()` at the same place at the top level of a script or notebook, where a loop
-    or a cell runs again.
+    run keeps its optimizer alive. `start()` with the optimizer of an open run ends that run first.
+    So does `start()` at the same place, or with its result in the same variable, at the top level
+    of a script or notebook, where a loop or a cell runs again.
 
     Returns:
         The open run.

@@ -200,7 +200,7 @@ def test_the_same_place_again(new_training, local: Callable[[], list[History]]) 
 
 
 #: The cells of a notebook, as they are run one after another; equal numbers are one cell.
-CELLS = {
+NOTEBOOK = {
     1: "import torch, lrtrack; model = torch.nn.Linear(8, 1)",
     2: "opt = torch.optim.SGD(model.parameters(), lr=0.1)\n"
     "run = lrtrack.start(opt, tracker='local', name=f'run {number}')",
@@ -217,13 +217,72 @@ def test_a_notebook(local: Callable[[], list[History]], capsys) -> None:
     for number, cell in enumerate([1, 2, 3, 4, 5, 3, 2, 3, 6, 3, 4, 2, 6, 6]):
         notebook["number"] = number
         with contextlib.suppress(ValueError):
-            exec(compile(CELLS[cell], f"/tmp/kernel/{cell}.py", "exec"), notebook)
+            exec(compile(NOTEBOOK[cell], f"/tmp/kernel/{cell}.py", "exec"), notebook)
 
     assert {history.run.name: (history.state, len(history.steps)) for history in local()} == {
         "run 1": (State.FINISHED, 8), "run 6": (State.FINISHED, 4), "run 11": (State.FINISHED, 0),
     }  # fmt: skip
     assert capsys.readouterr().err.count("start() was called again") == 1
     assert unended._open == []
+
+
+def test_the_same_variable_again(new_training, local: Callable[[], list[History]]) -> None:
+    """A cell that was changed ends the run in its variable; another variable or prefix does not."""
+    call = "lrtrack.start(make().optimizer, tracker='local', prefix=prefix)"
+    space = {"lrtrack": lrtrack, "make": new_training, "prefix": ""}
+    opened = []
+    calls = ("run = ", ""), ("other = ", ""), ("run = ", ""), ("", ""), ("", ""), ("run = ", "d/")
+    for at, (assigned, space["prefix"]) in enumerate(calls):
+        exec(compile(assigned + call, f"cell {at}", "exec"), space)
+        opened.append(len(unended._open))
+    for kept in list(unended._open):
+        kept.block.end(State.FINISHED)
+
+    assert opened == [1, 2, 2, 3, 4, 5]
+
+
+#: Runs cells as IPython does: an exception ends its cell alone, and each run has its own file name.
+CELLS = """
+import hashlib, sys
+space, count = {"__name__": "__main__"}, 0
+def cell(code):
+    global count
+    count += 1
+    name = f"<ipython-input-{count}-{hashlib.sha1(code.encode()).hexdigest()[:12]}>"
+    try:
+        exec(compile(code, name, "exec"), space)
+    except BaseException:
+        sys.last_type, sys.last_value, sys.last_traceback = sys.exc_info()
+begin = "opt = torch.optim.SGD(model.parameters(), lr=0.1)\\n"
+begin += "run = lrtrack.start(opt, tracker='local', name=name)"
+train = "for _ in range(3):\\n    model(torch.ones(4, 8)).sum().backward()\\n    opt.step()"
+cell("import sys, torch, lrtrack\\nmodel = torch.nn.Linear(8, 1)")
+"""
+#: A cell of the first run fails, `end()` has its own cell, and the third run's cell is changed.
+LIFE = """
+for code in "name = 'first'", begin, train, "1 / 0", train, "name = 'second'", begin, train:
+    cell(code)
+for code in "run.end()", "name = 'third'", begin, train, "name = 'fourth'":
+    cell(code)
+for code in begin.replace("0.1", "0.2"), train, "sys.exit(1)", train:
+    cell(code)
+"""
+
+
+def test_notebooks(local: Callable[[], list[History]]) -> None:
+    """A run goes on from cell to cell until it is ended or begun again, or the kernel ends."""
+    done = program(CELLS + LIFE)
+    runs = {run.run.name: (run.state, len(run.steps)) for run in local()}
+    ended = [line for line in done.stderr.splitlines() if "start() was called again" in line]
+
+    assert done.returncode == 0, done.stderr
+    assert runs == {
+        "first": (State.FINISHED, 6),
+        "second": (State.FINISHED, 3),
+        "third": (State.FINISHED, 3),
+        "fourth": (State.FINISHED, 6),
+    }
+    assert [line.split("'")[1] for line in ended] == ["first", "third"]
 
 
 def test_nothing_is_replaced_when_no_run_is_open(training) -> None:
@@ -261,7 +320,7 @@ def test_a_failed_start_leaves_nothing(training, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ZeroDivisionError):
         lrtrack.start(training.optimizer, tracker="local")
 
-    assert (unended._open, unended._places) == ([], {})
+    assert (unended._open, unended._calls) == ([], {})
     assert not training.optimizer._optimizer_step_pre_hooks
 
 
