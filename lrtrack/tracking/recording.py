@@ -29,6 +29,7 @@ from lrtrack.tracking.live_summary import LiveSummary
 from lrtrack.tracking.open_run_guards import OpenRunGuards
 from lrtrack.tracking.options import Options, without_objects
 from lrtrack.tracking.rank_losses import exchange_of
+from lrtrack.tracking.remote_run import RemoteRun
 from lrtrack.tracking.resume import ResumedRun
 from lrtrack.tracking.returns import Returns
 from lrtrack.tracking.schedule_events import ScheduleEvents
@@ -74,7 +75,7 @@ class Recording:
         self._uploads: UploadMonitor | None = None
         self._guards = OpenRunGuards()
         self._summary: LiveSummary | None = None
-        self._tracker_id: str | None = None
+        self._remote = RemoteRun(self.run)
         self._last_time: float | None = None
         self._rejected_names: set[str] = set()
         self._closed, self._fork_count = False, _fork_count
@@ -179,19 +180,11 @@ class Recording:
 
     def tracker_id(self) -> str:
         """The run's id in its first tracker; lrtrack's own id if it cannot be known in time."""
-        if self._tracker_id is None and self.run.targets and self.run.targets[0].joined:
-            self._tracker_id = self.run.targets[0].run_id
-        if self._tracker_id is None:
-            cursor = self._first_cursor()
-            self._tracker_id = (cursor and cursor.remote_id) or self.run.id
-        return self._tracker_id
+        return self._remote.id(self._first_cursor)
 
     def url(self) -> str | None:
         """The address of the run's page in its first tracker, if that has one."""
-        if self.run.targets and self.run.targets[0].url is not None:
-            return self.run.targets[0].url
-        cursor = self._first_cursor()
-        return cursor.url if cursor is not None else None
+        return self._remote.url(self._first_cursor)
 
     def summary(self) -> LiveSummary | None:
         """The summary of what is in the journal now; None if there is none or it is unreadable."""
