@@ -172,6 +172,7 @@ def train_one(
                 "hidden": HIDDEN,
             },
             flush_timeout=flush_timeout,
+            total_steps=steps,
         ) as run:
             for _ in range(epochs):
                 _train_epoch(model, optimizer, scheduler)

@@ -25,7 +25,6 @@ from lrtrack.capture.ensemble import Ensemble
 from lrtrack.capture.joint_loads import JointLoads
 from lrtrack.capture.member import Kept, Member
 from lrtrack.capture.observations import Stepping
-from lrtrack.capture.replaced import Replaced
 from lrtrack.capture.round_record import Round, named
 from lrtrack.capture.sharded import is_shared
 from lrtrack.capture.step_capture import OnStep, remove_hook
@@ -34,6 +33,8 @@ from lrtrack.capture.unseen import Unseen
 
 #: The `every` of a round that is not recorded: no optimizer makes so many steps.
 _NEVER = 2**62
+#: After so many rounds without a step of an optimizer, those of others are noted.
+_MISSED = 8
 #: Metrics of the first optimizer that are the run's, too, like its learning rate.
 _OF_THE_FIRST = ("lr_effective", "momentum", "weight_decay")
 
@@ -46,7 +47,6 @@ class Rounds:
         members: the capture of each optimizer.
         loads: to which round a loaded checkpoint returns.
         counts: handles the number of backward calls behind a round's loss.
-        replaced: which optimizers others have replaced; None where they have no names.
         by_hand: rounds that the user recorded, because no hook sees their steps.
         on_step, on_change: called with each record, and with what changes in one that was passed
             on before its round had ended.
@@ -56,7 +56,7 @@ class Rounds:
         ensemble: the optimizers, at least two.
         on_plateau: called with the name of an optimizer and each value given to its
             `ReduceLROnPlateau`; the name is empty if only one has such a scheduler.
-        others: as for `StepCapture`; `every` counts rounds.
+        others: as for `StepCapture`; `every` and `updates` count rounds.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Rounds:
         model: torch.nn.Module | None = None,
         every: int = 1,
         capture_loss: bool = True,
+        updates: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.made = 0
@@ -78,22 +79,23 @@ class Rounds:
         self.on_user: OnStep = lambda step, time, metrics: None
         self.members = [
             Member(self, part, on_plateau=partial(self._plateau, part.name), norms=norms,
-                   model=model, capture_loss=capture_loss, clock=clock)
+                   model=model, capture_loss=capture_loss, updates=updates, clock=clock)
             for part in ensemble.parts
         ]  # fmt: skip
         self._places = {member.key: at for at, member in enumerate(self.members)}
         unseen = Unseen((part.optimizer for part in ensemble.parts), ensemble.containers)
         for member in self.members:
             member.unseen = unseen
+            member.replaced.own = unseen.own
             member.at = self._places[member.key]
-        optimizers = [part.optimizer for part in ensemble.parts]
-        self.replaced = Replaced(optimizers, ensemble.containers) if ensemble.named else None
         self.loads = JointLoads(self, self.members)
         self._ensemble = ensemble
         self._on_plateau = on_plateau
         self._layers = norms == "layer"
         self._every = every
-        self._agreed = every == 1
+        self._updates = updates
+        self._weights: list[dict[str, Any]] = []
+        self._agreed = every == 1 and updates is None
         self._step = -1
         self._open: Round | None = None
         self._turns: set[int] = set()
@@ -111,6 +113,12 @@ class Rounds:
     def step(self, step: int) -> None:
         self.end()
         self._step = step
+
+    @property
+    def open_round(self) -> int | None:
+        """The number of the round that has begun, of those made; None between two rounds."""
+        with self._lock:
+            return None if self._open is None else self.made
 
     @property
     def stepping(self) -> Stepping:
@@ -145,8 +153,6 @@ class Rounds:
             member.detach(failed)
         for container in self._ensemble.containers:
             remove_hook(container._optimizer_step_pre_hooks, self._container_begins)
-        if self.replaced is not None:
-            self.replaced.stop()
         self.end()
 
     def forget(self) -> None:
@@ -173,7 +179,11 @@ class Rounds:
             if not self._agreed:
                 self._agreed = True
                 self._agree()
-            at = self._step + (self._open is None)
+            at = member.round = self._step + (self._open is None)
+            if self._updates is not None and self._open is None:
+                measures = at % self._updates == 0 == at % self._every
+                # all weights, also those of optimizers that will not step in this round
+                self._weights = [each.weigh() for each in self.members] if measures else []
             return 1 if at % self._every == 0 else _NEVER
 
     def add(self, member: Member, here: Notes, kept: Kept | None, own: bool) -> None:
@@ -189,11 +199,10 @@ class Rounds:
                 self._open = Round(stepped=dict.fromkeys(self._turns))
                 self._step += 1
                 self.made += 1
-                if self.replaced is not None:
-                    torch_patches.quietly("other optimizers", self.replaced.look, self.made)
+                if self.made % _MISSED == 0 and self._ensemble.named:
+                    for each in self.members:
+                        each.look_for_others()
             member.turns.add(self._step, member.step)
-            if self.replaced is not None:
-                self.replaced.stepped(member.at, self.made)
             own = own or here.loss is not self._seen[0]
             self._seen = here.loss, here.preclip
             if kept is None or self._step % self._every:
@@ -242,7 +251,7 @@ class Rounds:
             rate = self._ensemble.first.param_groups[0]["lr"]
             rate = None if rate is None else hold_number(rate)
         metrics = {} if rate is None else {"lr": rate}
-        metrics |= current.norms()
+        metrics |= current.norms() | current.updates(self._weights)
         metrics |= {name: first[name] for name in _OF_THE_FIRST if name in first}
         self._shares = self._shares or current.shared
         for at, own in current.stepped.items():
@@ -289,7 +298,7 @@ class Rounds:
             self._step, member.step = member.step, own
 
     def _container_begins(self, *_: Any) -> None:
-        if not current_notes().away and not is_compiling():
+        if not is_compiling() and not current_notes().away:
             torch_patches.quietly("a round", self.end)
 
     def _plateau(self, name: str, value: float) -> None:

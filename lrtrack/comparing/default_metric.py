@@ -18,7 +18,8 @@ _HELD_OUT = frozenset({"val", "valid", "validation", "eval", "evaluation", "dev"
 _OWN = frozenset(
     {
         "lr", "lr_effective", "learning_rate", "grad_norm", "grad_norm_preclip", "momentum",
-        "weight_decay", "loss_count", "plateau_metric", "epoch",
+        "weight_decay", "loss_count", "plateau_metric", "epoch", "update_norm", "weight_norm",
+        "update_ratio",
     }
 )  # fmt: skip
 #: Last words of metrics about speed and progress.

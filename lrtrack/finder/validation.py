@@ -177,6 +177,9 @@ def track_options(
         every=1,
         capture_loss=False,
         resume=None,
+        total_steps=None,  # it stops where the loss rises
+        updates=None,
+        loss_over=None,
         kind=FIND,
         **{**TRACK_OPTIONS, **(track or {})},
     )

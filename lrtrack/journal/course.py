@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from lrtrack.journal.ending import Ending, ending_of, schedule_of
 from lrtrack.journal.events import Entry
-from lrtrack.records import Rewind, Run, rewind_of, with_rewind
+from lrtrack.records import Rewind, Run, count_from, rewind_of, with_rewind
 from lrtrack.schedules import Schedule
 
 
@@ -29,6 +29,8 @@ class Course:
         pace: the data of the latest `pace` event; None without one.
         schedule: the latest schedule that the rates showed while the training ran, and the run's
             name then.
+        total_steps: how many steps the training will make, as the latest resume says; None if none
+            does.
     """
 
     table: pa.Table
@@ -37,6 +39,7 @@ class Course:
     breaks: tuple[int, ...] = ()
     pace: Mapping[str, Any] | None = None
     schedule: tuple[Schedule, str | None] | None = None
+    total_steps: int | None = None
 
     @property
     def last(self) -> int:
@@ -52,7 +55,12 @@ class Course:
         first = run.branched_at
         if first is not None:  # it may have been found out only when its checkpoint was loaded
             first = min([first, *(rewind.step for rewind in self.rewinds)])
-        return replace(run, rewinds=self.rewinds, branched_at=first)
+        return replace(
+            run,
+            rewinds=self.rewinds,
+            branched_at=first,
+            total_steps=self.total_steps or run.total_steps,
+        )
 
 
 def course_of(entries: Iterable[Entry]) -> Course:
@@ -61,7 +69,7 @@ def course_of(entries: Iterable[Entry]) -> Course:
     ending: Ending | None = None
     rewinds: tuple[Rewind, ...] = ()
     breaks: list[int] = []
-    pace = schedule = None
+    pace = schedule = total_steps = None
     begins, top = False, -1
     for entry in entries:
         if entry.rows is not None:
@@ -76,6 +84,7 @@ def course_of(entries: Iterable[Entry]) -> Course:
         resumed = event.get("event") == "resume"
         ending = ending_of(event) or (None if resumed else ending)
         begins = begins or resumed
+        total_steps = (_total_steps(event) if resumed else None) or total_steps
         pace = event if event.get("event") == "pace" else pace
         schedule = schedule_of(event) or schedule
         if (rewind := event_rewind(event)) is not None:
@@ -83,7 +92,12 @@ def course_of(entries: Iterable[Entry]) -> Course:
             rewinds = with_rewind(rewinds, rewind)
             breaks = [step for step in breaks if step < rewind.step]
             begins, top = True, rewind.step - 1
-    return Course(merge(batches), ending, rewinds, tuple(breaks), pace, schedule)
+    return Course(merge(batches), ending, rewinds, tuple(breaks), pace, schedule, total_steps)
+
+
+def _total_steps(resume: Mapping[str, Any]) -> int | None:
+    run = resume.get("run")
+    return count_from(run.get("total_steps")) if isinstance(run, Mapping) else None
 
 
 def event_rewind(event: Mapping[str, Any] | None) -> Rewind | None:

@@ -11,7 +11,7 @@ parsing.py    rebuilding these from journals and trackers, whose content is not 
 """
 
 from lrtrack.records.history import Guesses, History, one_by_one
-from lrtrack.records.parsing import DIAGNOSIS, diagnoses_from, suggestions_from
+from lrtrack.records.parsing import DIAGNOSIS, count_from, diagnoses_from, suggestions_from
 from lrtrack.records.rewind import (
     Rewind,
     abandoned,
@@ -45,6 +45,7 @@ __all__ = [
     "StepRecord",
     "Target",
     "abandoned",
+    "count_from",
     "default_name",
     "diagnoses_from",
     "one_by_one",

@@ -69,6 +69,19 @@ def phases_of(target: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     return phases
 
 
+def count_from(value: Any) -> int | None:
+    """The number of something, from a journal or a tracker.
+
+    Args:
+        value: what was read there.
+
+    Returns:
+        An integer of at least 1 and at most 64 bits; None for anything else.
+    """
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**63
+    return value if is_count else None
+
+
 def suggestions_from(data: Any) -> dict[str, float]:
     """Read a range test's suggestions from a journal or a tracker; what is no number is dropped.
 

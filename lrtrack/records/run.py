@@ -120,6 +120,7 @@ class Run:
         parent: the id of the run that this one branched off; None if it did not.
         branched_at: the first step that belongs to this run and not to its parent.
         outcome: how the block ended; None before that, and where it is not known.
+        total_steps: how many optimizer steps the training will make; None if that is unknown.
     """
 
     id: str
@@ -150,6 +151,7 @@ class Run:
     parent: str | None = None
     branched_at: int | None = None
     outcome: State | None = None
+    total_steps: int | None = None
 
     def fields(self, **known: JSON) -> dict[str, JSON]:
         """The run as one flat mapping: the names that filters, groups, frames and reports use.
@@ -162,7 +164,7 @@ class Run:
             `run_id`, `name`, `schedule` (its name), `seed`, `group`, `experiment`, `kind`,
             `prefix`, `device.type`, `device.name`, `world_size`, `host`, `version`, `started`
             (seconds since the epoch), `rewound` (the abandoned steps), `parent`, `branched_at`,
-            then `scheduler.…` (with `scheduler.id`), `optimizer.…`,
+            `total_steps`, then `scheduler.…` (with `scheduler.id`), `optimizer.…`,
             `config.…` and `tags.…`, with dots between nested names. An unknown field is missing.
         """
         own = {
@@ -183,6 +185,7 @@ class Run:
             "rewound": abandoned(self.rewinds) or None,
             "parent": self.parent,
             "branched_at": self.branched_at,
+            "total_steps": self.total_steps,
             **known,
         }
         return {
@@ -212,7 +215,7 @@ class Run:
         data["rewinds"] = [asdict(rewind) for rewind in self.rewinds]
         if self.diagnoses is None:
             del data["diagnoses"]
-        for name in ("rewinds", "parent", "branched_at", "outcome"):
+        for name in ("rewinds", "parent", "branched_at", "outcome", "total_steps"):
             if data[name] is None or data[name] == []:  # most runs have none
                 del data[name]
         return dict(plain(data))
@@ -234,6 +237,7 @@ class Run:
             parsing.check_types({name: digest}, {name: parsing.TEXT})
         known["diagnoses"] = parsing.diagnoses_from(known.get("diagnoses"))
         known["outcome"] = outcome_from(known.get("outcome"))
+        known["total_steps"] = parsing.count_from(known.get("total_steps"))
         known["rewinds"] = rewinds_from(known.get("rewinds"))
         known["targets"] = tuple(map(Target.from_dict, known.get("targets", ())))
         return cls(**known)

@@ -21,7 +21,7 @@ Steps = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 #: Metrics with a panel below the compared metric, if any run recorded them.
-_ALSO = ("loss", "lr", "grad_norm")
+_ALSO = ("loss", "lr", "grad_norm", "update_ratio")
 #: Larger values fit no chart's scale, and their sums overflow; float32 ends at 1e38.
 _LARGEST = 1e100
 #: If a metric has more points than this, curves are drawn from each run's extremes alone, because
@@ -31,7 +31,13 @@ _POINTS, _FEWEST = 4_000_000, 1_000
 _POSITIONS = 5_000
 #: How many times the median the largest value must be for a log scale.
 _WIDE = 8.0
-_TITLES = {"lr": "learning rate", "grad_norm": "gradient norm"}
+_TITLES = {
+    "lr": "learning rate",
+    "grad_norm": "gradient norm",
+    "update_ratio": "update / weights",
+    "update_norm": "norm of the update",
+    "weight_norm": "norm of the weights",
+}
 
 
 def drawable(value: float | None) -> bool:
@@ -141,7 +147,7 @@ class Curves:
 
 
 def curves_of(comparison: ComparisonResult) -> Curves:
-    """Collect the curves of the compared metric, loss, learning rate and gradient norm."""
+    """Collect the curves of the compared metric and of those in `_ALSO`."""
     rulers, absent = rulers_of(comparison.histories)
     members = tuple(_members(comparison))
     return Curves(_panels(comparison, members, None), members, rulers, absent)

@@ -17,7 +17,9 @@ from lrtrack.stats import mode_of, summarise
 from lrtrack.stats.diagnose import diagnoses_of
 
 #: Attributes of few runs.
-RARE = ("prefix", "rewound", "parent", "branched_at", "lr_metric", "seed_field")
+RARE = (
+    "prefix", "rewound", "parent", "branched_at", "lr_metric", "seed_field", "total_steps",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class RunRow:
         lr_metric: the metric that was taken as the learning rate, if lrtrack did not record it.
         seed_field: the setting that was taken as the seed, if lrtrack did not record it.
         logged: whether the run was logged without lrtrack.
+        total_steps: how many steps the training will make; None if that is unknown.
+        reached: the steps that it has made, also where not all of them are recorded.
     """
 
     name: str
@@ -66,10 +70,13 @@ class RunRow:
     lr_metric: str | None = None
     seed_field: str | None = None
     logged: bool = False
+    total_steps: int | None = None
+    reached: int = 0
 
     def to_dict(self) -> dict[str, JSON]:
         """A strict-JSON mapping, with what few runs have only where this one has it."""
         data = dict(plain(asdict(self)))
+        del data["reached"]
         if not data.pop("logged"):
             return {k: v for k, v in data.items() if k not in RARE or v not in ("", None)}
         guesses = ("lr_metric", "seed_field")  # shown where nothing was found, too
@@ -154,6 +161,8 @@ def _row(history: History, metric: str) -> RunRow:
         lr_metric=None if history.guesses is None else history.guesses.rate,
         seed_field=None if history.guesses is None else history.guesses.seed,
         logged=history.guesses is not None,
+        total_steps=run.total_steps,
+        reached=int(history.steps.max()) + 1 if history.steps.size else 0,
     )
 
 
@@ -189,13 +198,18 @@ def _columns(
         *([Column("rate, seed", _taken, number=False)] if logged else []),
         Column("device", lambda row: Cell(clean(row.device)), number=False, weight=4, whole=True),
         Column("state", _state, number=False, whole=True),
-        Column("steps", lambda row: Cell(str(row.steps)), weight=2),
+        Column("steps", _steps, weight=2),
         Column(f"final {clean(metric)}", _final),
         *([Column("diagnoses", _diagnosed, number=False, weight=1, whole=True)]
           if diagnosed else []),
         Column("tracker", lambda row: faint(row.tracker), number=False, weight=5, whole=True),
         Column("id", lambda row: faint(row.tracker_id), number=False, weight=6, whole=True),
     )  # fmt: skip
+
+
+def _steps(row: RunRow) -> Cell:
+    known = row.total_steps is not None
+    return Cell(f"{row.reached}/{row.total_steps}" if known else str(row.steps))
 
 
 def _taken(row: RunRow) -> Cell:

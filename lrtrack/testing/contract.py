@@ -57,6 +57,7 @@ class Contract:
     keeps: tuple[str, ...] = (
         "name", "schedule", "optimizer", "seed", "group", "config", "tags", "prefix",
         "device_type", "device_name", "world_size", "version", "kind",
+        "total_steps",
     )  # fmt: skip
     heavy: tuple[str, ...] = ("torch", "mlflow", "wandb")
     patience = 60.0

@@ -73,6 +73,7 @@ class Reading(Contract):
         inner = [{"name": "LinearLR", "total_iters": 5}, {"name": "StepLR", "step_size": 30}]
         run = self.written(
             tracker, records_of(), seed=7, group="a group", prefix="gan/", world_size=2,
+            total_steps=1000,
             schedule=Schedule("SequentialLR", {"milestones": [5], "schedulers": inner}),
             config={"width": 64, "layers": [1, 2], "inner": {"rate": 1e-3}, "text": "0.1x"},
         )  # fmt: skip

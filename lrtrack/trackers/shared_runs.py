@@ -32,7 +32,7 @@ MOST = 16
 _RESERVED = re.compile(
     r"phase\d+|version|device|world_size|optimizer|scheduler|schedule|seed|config|group|prefix|tags"
     r"|kind|suggestions?|diagnoses|run_id|started|phases|parent|branched_at|rewound|rewinds"
-    r"|history|machine|report|step|state"
+    r"|total_steps|history|machine|report|step|state"
 )
 
 
@@ -123,8 +123,10 @@ def course(run: Run, phases: Sequence[Phase]) -> Run:
         if phase["id"] != run.id
         for diagnosis in diagnoses_from(phase.get("diagnoses")) or ()
     ]
+    first = next((phase["first"] for phase in phases if phase["id"] == run.id), 0)
     return replace(
         run,
+        total_steps=None if run.total_steps is None else first + run.total_steps,
         schedule=chain(phase.get("scheduler") for phase in phases),
         optimizer=optimizer if isinstance(optimizer, Mapping) else run.optimizer,
         diagnoses=None if run.diagnoses is None else (*earlier, *run.diagnoses),
@@ -178,8 +180,12 @@ def together(blocks: Mapping[str, tuple[Schedule, Mapping[str, Any]]]) -> tuple[
 
 #: Metrics that lrtrack records under a block's prefix, besides those with a slash in their name.
 _RECORDED = frozenset(
-    {"lr", "grad_norm", "grad_norm_preclip", "loss", "loss_count", "momentum", "plateau_metric"}
-)
+    {
+        "lr", "grad_norm", "grad_norm_preclip", "loss", "loss_count", "momentum", "plateau_metric",
+        "update_norm", "weight_norm", "update_ratio",
+    }
+)  # fmt: skip
+_RECORDED_PARTS = ("lr/", "grad_norm/", "update_norm/", "weight_norm/", "update_ratio/")
 
 
 def arrays_of_block(
@@ -216,4 +222,4 @@ def _belongs(name: str, prefix: str, others: Iterable[str]) -> bool:
     if any(other and name.startswith(other) for other in others):
         return False
     plain_is_another = "" in others
-    return not (plain_is_another and (name in _RECORDED or name.startswith(("lr/", "grad_norm/"))))
+    return not (plain_is_another and (name in _RECORDED or name.startswith(_RECORDED_PARTS)))

@@ -22,6 +22,7 @@ from lrtrack.tracking import report_hint, unended
 from lrtrack.tracking.exit_guard import Exit, on_left
 from lrtrack.tracking.manual_steps import ManualSteps
 from lrtrack.tracking.options import Options
+from lrtrack.tracking.rank_losses import for_this_rank
 from lrtrack.tracking.recording import Recording
 from lrtrack.tracking.resume import ResumedRun, branched, find_resumed
 from lrtrack.tracking.run import TrackedRun
@@ -48,6 +49,9 @@ def track(
     capture_loss: bool = True,
     resume: str | None = None,
     flush_timeout: float = 10.0,
+    total_steps: int | None = None,
+    updates: int | None = None,
+    loss_over: str | None = None,
 ) -> Block:
     """Record learning rate, gradient norms and loss at each optimizer step of a `with` block.
 
@@ -57,8 +61,9 @@ def track(
         optimizer: any `torch.optim.Optimizer`, or a wrapper that carries one in `.optimizer`,
             `.opt` or `.optim`. Several that train together come as a list, as a mapping of names,
             or as a container with `.optimizers`; a step is then a round of all of them, which ends
-            when one of them begins to step again. None where no optimizer object exists; then the
-            loop calls `run.record()` at each step.
+            when one of them begins to step again. DeepSpeed's engine is recorded by its own
+            figures. None where no optimizer object exists; then the loop calls `run.record()` at
+            each step.
         scheduler: any object with `step()`; None means a constant schedule; a `Schedule` describes
             what moves the learning rate where no object with `step()` does. For several optimizers
             a list or a mapping in their form, with None for those without a scheduler.
@@ -84,6 +89,16 @@ def track(
             loaded from an earlier step abandons those after it. With another `name` than that
             run's, the block is a new run that branches off it.
         flush_timeout: seconds to wait at most for the upload at the end of the block.
+        total_steps: how many optimizer steps the training will make, with those before a `resume`;
+            None: unknown.
+        updates: at each k-th step, from step 0, also record `update_norm`, how far the step moved
+            the weights; `weight_norm`, that of the weights before it; and `update_ratio`, their
+            quotient; all L2, for the parts that `norms` says (`"off"`: for all parameters
+            together). Only recorded steps are measured, so `updates` or `every` must be a multiple
+            of the other. Such a step needs memory for a copy of the trained weights. None: never.
+        loss_over: whose loss is recorded where several processes train together. None: the loss of
+            rank 0; `"mean"`: the mean over all processes, which needs this block on every rank.
+            It takes no part in the training's communication.
 
     Returns:
         A context manager that yields a `TrackedRun`. `start()` is the same without a `with` block.
@@ -109,6 +124,9 @@ def track(
         capture_loss=capture_loss,
         resume=resume,
         flush_timeout=flush_timeout,
+        total_steps=total_steps,
+        updates=updates,
+        loss_over=loss_over,
     )
     checks.check(options)
     return Block(options)
@@ -124,7 +142,7 @@ class Block:
 
     def __init__(self, options: Options) -> None:
         self.recording: Recording | None = None
-        self.options = options = checks.converted(options)
+        self.options = options = for_this_rank(checks.converted(options))
         self._settings = read()
         self._trackers = checks.trackers(options, self._settings)
         self._left: list[Any] = []  # not empty once the block is left
@@ -166,6 +184,9 @@ class Block:
             resumed = ResumedRun(run)
         elif branches:
             resumed = branched(run, resumed)
+        elif options.total_steps is not None:  # the training may have been prolonged
+            run = replace(resumed.run, total_steps=options.total_steps)
+            resumed = replace(resumed, run=run)
         return Recording(options, resumed, layout, self._trackers, snapshot)
 
     def _exit(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from lrtrack.capture.member import Member
+from lrtrack.capture.observations import Stepping
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import StepCapture
+from lrtrack.capture.unseen import Unseen
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import history_table
 from lrtrack.journal.course import Course, before, merge
@@ -29,6 +32,7 @@ from lrtrack.stats.diagnose import (
 from lrtrack.stats.diagnose.rate_jumps import RateJump, rate_jumps
 from lrtrack.stats.diagnose.rate_source import RateMismatch
 from lrtrack.tracking.captures import Capture, by_name, scheduler_counts
+from lrtrack.tracking.hidden_steps import HiddenSteps, text
 from lrtrack.tracking.resume import ResumedRun
 
 
@@ -53,6 +57,7 @@ class LiveDiagnoses:
         self._capture = capture
         self._loss_wanted = loss_wanted
         self._resumed = resumed
+        self._hidden = HiddenSteps(run.prefix, capture)
         self._figures = RunningStatistics(run.schedule, run.prefix)
         self._parts: dict[str, tuple[Schedule, RunningStatistics]] = {}
         own = None if resumed.course is None or resumed.is_branch else resumed.course.table
@@ -84,6 +89,10 @@ class LiveDiagnoses:
         for name, (_, figures) in self._parts.items():
             figures.add(steps, columns_of_part(metrics, self._run.prefix, name))
 
+    def watch(self) -> None:
+        """Warn of steps that no hook sees as soon as they show; called by a timer."""
+        self._hidden.look()
+
     def at_end(
         self, state: State, mismatches: Mapping[str, RateMismatch] | None = None
     ) -> tuple[Diagnosis, ...]:
@@ -93,16 +102,24 @@ class LiveDiagnoses:
             state: how the run ended.
             mismatches: learning rates that a scheduler has not set, by optimizer.
         """
+        self._hidden.look(warns=False)
         jumps, mismatches = self._jumps_at_continuations(), mismatches or {}
         captures, parts = by_name(self._capture), {}
         for name in self._parts:
-            evidence = self._evidence(captures[name], jumps.get(name, ()), mismatches.get(name))
+            own = captures[name]
+            evidence = self._evidence(own, jumps.get(name, ()), mismatches.get(name))
+            if isinstance(own, Member):
+                evidence = replace(
+                    evidence, unobserved=self._unobserved([own], own.replaced, own.stepping)
+                )
             parts[name] = (*self._parts[name], evidence)
         if isinstance(self._capture, Rounds):
             whole = Observations(
                 steps=self._capture.made,
                 total=self._capture.step + 1,
-                unobserved=_unobserved(self._capture.members[0]),
+                unobserved=self._unobserved(
+                    self._capture.members, self._capture.members[0].unseen, self._capture.stepping
+                ),
                 loss_wanted=self._loss_wanted,
                 world_size=self._run.world_size,
                 jumps=jumps.get("", ()),
@@ -141,6 +158,22 @@ class LiveDiagnoses:
                 jumps[name] = rate_jumps(steps, rates, breaks, counts)
         return jumps
 
+    def _unobserved(
+        self, captures: Sequence[StepCapture], unseen: Unseen, stepping: Stepping
+    ) -> Unobserved:
+        """What happened without steps of some optimizers, which share what is noted of others."""
+        begun, position = stepping.begun, stepping.position
+        return replace(
+            self._hidden.evidence(captures),
+            others=dict(unseen.steps),
+            optimizers=len(unseen.optimizers),
+            in_backward=unseen.in_backward,
+            engine=unseen.engine(),
+            shares=unseen.shares,
+            backward_calls=unseen.backward_calls,
+            scheduler_steps=0 if begun is None or position is None else max(position - begun, 0),
+        )
+
     def _evidence(
         self, capture: StepCapture, jumps: tuple[RateJump, ...], mismatch: RateMismatch | None
     ) -> Observations:
@@ -166,7 +199,7 @@ class LiveDiagnoses:
             rested=capture.made - stepping.moved_at,
             early=0 if stepping.begun else stepping.early,
             unreached=tuple(capture.unreached.names()),
-            unobserved=self._unobserved(capture),
+            unobserved=self._unobserved([capture], capture.unseen, stepping),
             loss_wanted=self._loss_wanted,
             taken=capture.taken,
             world_size=self._run.world_size,
@@ -174,39 +207,8 @@ class LiveDiagnoses:
             mismatch=mismatch,
         )
 
-    def _unobserved(self, capture: StepCapture) -> Unobserved:
-        """What happened since the last step of the only optimizer, or of one of several."""
-        if not isinstance(self._capture, Rounds) or not isinstance(capture, Member):
-            return _unobserved(capture)
-        replaced = self._capture.replaced
-        if replaced is None:
-            return Unobserved()
-        return Unobserved(
-            others=dict(replaced.steps.get(capture.at, {})),
-            optimizers=len(replaced.others.get(capture.at, ())),
-            rounds=replaced.rounds_since(capture.at, self._capture.made),
-        )
-
-
-def _unobserved(capture: StepCapture) -> Unobserved:
-    unseen, stepping = capture.unseen, capture.stepping
-    begun, position = stepping.begun, stepping.position
-    return Unobserved(
-        optimizer=" and ".join(unseen.names),
-        others=dict(unseen.steps),
-        optimizers=len(unseen.optimizers),
-        in_backward=unseen.in_backward,
-        compiled=unseen.compiled,
-        engine=unseen.engine(),
-        shares=unseen.shares,
-        backward_calls=unseen.backward_calls,
-        scheduler_steps=0 if begun is None or position is None else max(position - begun, 0),
-    )
-
 
 def print_diagnoses(diagnoses: Sequence[Diagnosis]) -> None:
     """Warn once per diagnosis, so that Python's warning filters can switch them off."""
     for diagnosis in diagnoses:
-        prefix = f" ({diagnosis['prefix']})" if "prefix" in diagnosis else ""
-        hint = diagnosis["hint"]
-        warn(f"{diagnosis['code']}{prefix}: {diagnosis['message']} Fix: {hint}.")
+        warn(text(diagnosis))

@@ -47,6 +47,7 @@ class ManualSteps:
         self._every = every
         self._capture_loss = capture_loss and not isinstance(capture, UnhookedCapture)
         self._clock = clock
+        self._members = capture.members if isinstance(capture, Rounds) else [capture]
         self._seen = self._steps_seen()
         self._rejected: set[str] = set()
         self._reported: set[str] = set()
@@ -68,8 +69,9 @@ class ManualSteps:
             self._report("The run has ended, so run.record() records nothing. Fix: start a new run")
             return
         values = {name: scalar(name, v) for name, v in given.items() if v is not None}
-        if (seen := self._steps_seen()) != self._seen:
-            self._seen = seen
+        before, self._seen = self._seen, self._steps_seen()
+        hidden = [member.hidden.taken() for member in self._members]
+        if self._seen != before and not any(hidden):
             self._report(
                 "lrtrack sees the steps of this run by itself, so run.record() would count them "
                 "twice and records nothing. Fix: use run.log(…) for further metrics"
@@ -90,10 +92,8 @@ class ManualSteps:
 
     def _steps_seen(self) -> int:
         """The steps that hooks saw; of several optimizers, those of each."""
-        capture = self._capture
-        if isinstance(capture, Rounds):
-            return sum(member.made for member in capture.members)
-        return capture.made - capture.by_hand
+        by_hand = 0 if isinstance(self._capture, Rounds) else self._capture.by_hand
+        return sum(member.made for member in self._members) - by_hand
 
     def _begin(self) -> None:
         """Prepare for a step, as hooks do before they see one."""
@@ -116,9 +116,12 @@ class ManualSteps:
         Whether the scheduler moves before or after `record()` shows at the first step. If before,
         a step has used the rates of the call before.
         """
-        position = self._capture.stepping.position
+        stepping, position = self._capture.stepping, self._capture.stepping.position
         if not self._capture.by_hand and position is not None:
-            self._moves_first = position - (self._position or 0) == 1
+            before = self._position or 0
+            if self._capture.made:  # after steps that hooks saw, whose rates were not kept
+                before, self._rates = (stepping.at or 0) + 1, self._current_rates()
+            self._moves_first = position - before == 1
         earlier, self._rates = self._rates, self._current_rates()
         return earlier if self._moves_first else self._rates
 

@@ -42,6 +42,19 @@ def test_mean_and_band_over_seeds(run_of):
     assert [line.values.tolist() for line in found.lines] == [[1, 0.5], [2, 0.25], [6, 0]]
 
 
+def test_the_size_of_steps_has_a_panel(run_of):
+    """Ratios of updates to weights that were measured now and then are drawn below the others."""
+    measured = run_of(CONSTANT, 0, loss=[1.0, 0.5, 0.25], update_ratio=[0.1, NAN, 0.2])
+    panels = curves_of(compared(measured)).panels
+
+    assert [(panel.metric, panel.title) for panel in panels][-1:] == [
+        ("update_ratio", "update / weights")
+    ]
+    assert "update_ratio" not in [p.metric for p in curves_of(compared(
+        run_of(CONSTANT, 0, loss=[1.0, 0.5])
+    )).panels]  # fmt: skip
+
+
 def test_runs_of_different_lengths(run_of):
     """The mean ends once half of the runs have ended; each run's line continues to its own end."""
     found = bundle(compared(*(

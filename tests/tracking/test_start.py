@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
@@ -17,17 +18,12 @@ import torch
 import lrtrack
 from lrtrack.errors import UsageError
 from lrtrack.records import History, State
-from lrtrack.tracking import unended
+from lrtrack.tracking import program_end, unended
 
-#: Imports torch. Without the freezing, the end of each process takes a second to look for garbage.
-IMPORTS = """
-import gc, hashlib, sys, threading
-import torch, lrtrack
-lrtrack.start
-gc.freeze()
-"""
 #: A loop at the top level of a script, whose scheduler is never stepped.
-LOOP = f"""{IMPORTS}
+LOOP = """
+import gc, sys, threading
+import torch, lrtrack
 model = torch.nn.Linear(8, 1)
 opt = torch.optim.SGD(model.parameters(), lr=0.1)
 sched = torch.optim.lr_scheduler.StepLR(opt, 5)
@@ -40,9 +36,11 @@ def loop():
 #: Each of these endings of a program is a process of its own, forked to import torch only once.
 ENDINGS = """
 import json, os
-lrtrack.start, opt.step()  # import what is needed only once
-gc.freeze()
-ENDINGS = "returns", "raises", "exits", "raises status", "raises result", "by hand", "caught"
+run = lrtrack.start(opt, tracker="local", name="parent")  # imports what is needed only once
+loop()
+run.end()
+gc.freeze()  # the end of each process would take a second to look for garbage
+ENDINGS = "returns", "raises", "exits", "by hand"
 statuses = {}
 for ending in ENDINGS:
     if not (child := os.fork()):
@@ -60,15 +58,6 @@ if ending == "raises":
     raise ValueError
 elif ending == "exits":
     sys.exit(3)
-elif ending == "raises status":
-    raise SystemExit(2)
-elif ending == "raises result":
-    raise SystemExit(print(end=""))
-elif ending == "caught":
-    try:
-        sys.exit(4)
-    except SystemExit:
-        pass
 """
 
 
@@ -88,21 +77,50 @@ def test_a_run_ends_with_its_program(local: Callable[[], list[History]]) -> None
     """A run that nobody ends is delivered with its diagnoses, in the state of the program."""
     done = program(LOOP + ENDINGS)
     failed, finished = (State.FAILED, 40), (State.FINISHED, 40)
-    runs = {history.run.name: history for history in local()}
+    runs = {h.run.name: h for h in local() if h.run.name != "parent"}
 
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {
-        "returns": 0, "raises": 1, "exits": 3, "raises status": 2, "raises result": 0,
-        "by hand": 0, "caught": 0,
-    }  # fmt: skip
+    assert json.loads(done.stdout) == {"returns": 0, "raises": 1, "exits": 3, "by hand": 0}
     assert {name: (run.state, len(run.steps)) for name, run in runs.items()} == {
-        "returns": finished, "raises": failed, "exits": failed, "raises status": failed,
-        "raises result": finished, "by hand": finished, "caught": finished,
+        "returns": finished, "raises": failed, "exits": failed, "by hand": finished,
     }  # fmt: skip
     assert {name for name, run in runs.items() if "LR001" in codes(run)} == {
         name for name, run in runs.items() if run.state is State.FINISHED
     }
-    assert done.stderr.count("LR001") == 4
+    assert done.stderr.count("LR001") == 2
+
+
+#: The last lines of a program, its exit status, and whether it has failed.
+EXITS = {
+    "pass": (0, False),
+    "raise ValueError": (1, True),
+    "sys.exit()": (0, False),
+    "sys.exit(3)": (3, True),
+    "exit('no')": (1, True),
+    "raise SystemExit(2)": (2, True),
+    "raise SystemExit": (0, False),
+    "raise SystemExit(int())": (0, False),
+    "with contextlib.suppress(SystemExit): sys.exit(4)": (0, False),
+}
+
+
+def test_how_a_program_ended() -> None:
+    """Exceptions, exit statuses and returns are told apart after the program's last line."""
+    path = program_end.__file__
+    code = f"""
+import atexit, contextlib, importlib.util, sys
+spec = importlib.util.spec_from_file_location("program_end", {path!r})
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+end = module.ProgramEnd(print)
+atexit.register(lambda: print(end.failed()))
+"""
+    endings = {}
+    for last in EXITS:
+        done = program(code + last)
+        endings[last] = done.returncode, done.stdout == "True\n"
+
+    assert endings == EXITS
 
 
 def test_threads_and_modules(local: Callable[[], list[History]]) -> None:
@@ -182,6 +200,33 @@ def test_the_same_place_again(new_training, local: Callable[[], list[History]]) 
     assert len(local()) == 3
 
 
+#: The cells of a notebook, as they are run one after another; equal numbers are one cell.
+NOTEBOOK = {
+    1: "import torch, lrtrack; model = torch.nn.Linear(8, 1)",
+    2: "opt = torch.optim.SGD(model.parameters(), lr=0.1)\n"
+    "run = lrtrack.start(opt, tracker='local', name=f'run {number}')",
+    3: "for _ in range(4):\n    model(torch.ones(8)).square().backward(); opt.step()",
+    4: "loss = run.loss()",
+    5: "raise ValueError",
+    6: "run.end()",
+}
+
+
+def test_a_notebook(local: Callable[[], list[History]], capsys) -> None:
+    """A run survives cells, also failing ones, until its cell runs again, or one that ends it."""
+    notebook: dict[str, object] = {"__name__": "__main__"}
+    for number, cell in enumerate([1, 2, 3, 4, 5, 3, 2, 3, 6, 3, 4, 2, 6, 6]):
+        notebook["number"] = number
+        with contextlib.suppress(ValueError):
+            exec(compile(NOTEBOOK[cell], f"/tmp/kernel/{cell}.py", "exec"), notebook)
+
+    assert {history.run.name: (history.state, len(history.steps)) for history in local()} == {
+        "run 1": (State.FINISHED, 8), "run 6": (State.FINISHED, 4), "run 11": (State.FINISHED, 0),
+    }  # fmt: skip
+    assert capsys.readouterr().err.count("start() was called again") == 1
+    assert unended._open == []
+
+
 def test_the_same_variable_again(new_training, local: Callable[[], list[History]]) -> None:
     """A cell that was changed ends the run in its variable; another variable or prefix does not."""
     call = "lrtrack.start(make().optimizer, tracker='local', prefix=prefix)"
@@ -199,6 +244,7 @@ def test_the_same_variable_again(new_training, local: Callable[[], list[History]
 
 #: Runs cells as IPython does: an exception ends its cell alone, and each run has its own file name.
 CELLS = """
+import hashlib, sys
 space, count = {"__name__": "__main__"}, 0
 def cell(code):
     global count
@@ -226,7 +272,7 @@ for code in begin.replace("0.1", "0.2"), train, "sys.exit(1)", train:
 
 def test_notebooks(local: Callable[[], list[History]]) -> None:
     """A run goes on from cell to cell until it is ended or begun again, or the kernel ends."""
-    done = program(IMPORTS + CELLS + LIFE)
+    done = program(CELLS + LIFE)
     runs = {run.run.name: (run.state, len(run.steps)) for run in local()}
     ended = [line for line in done.stderr.splitlines() if "start() was called again" in line]
 

@@ -214,6 +214,10 @@ for _ in range(60):
         ({"norms": "layer"}, UsageError, "Fix: pass model="),
         ({"expermient": "x"}, TypeError, "unexpected keyword argument 'expermient'"),
         ({"every": 0}, UsageError, "at least 1"),
+        ({"updates": 0}, UsageError, "updates must be an integer, at least 1; got 0"),
+        ({"updates": True}, UsageError, "updates must be an integer, at least 1; got True"),
+        ({"updates": 1.5}, UsageError, "updates must be an integer"),
+        ({"updates": 15, "every": 10}, UsageError, "just each 30th .*Fix: .* updates=20"),
         ({"seed": "one"}, UsageError, "seed must be an integer"),
         ({"flush_timeout": -1}, UsageError, "flush_timeout must be a number of seconds"),
         ({"config": 3}, UsageError, "config must be a mapping"),
@@ -225,6 +229,12 @@ def test_mistakes_are_told_before_any_training(training, arguments, kind, words)
     """An invalid option is an error before any training."""
     with pytest.raises(kind, match=words):
         lrtrack.track(training.optimizer, training.scheduler, **arguments)
+
+
+def test_updates_need_an_optimizer() -> None:
+    """Without an optimizer object there are no weights to measure, which is said at once."""
+    with pytest.raises(UsageError, match=r"updates=… needs an optimizer.*Fix: leave it out"):
+        lrtrack.track(None, updates=10)
 
 
 def test_what_is_no_optimizer_is_a_type_error(training) -> None:

@@ -21,8 +21,10 @@ class Unobserved:
         optimizers: how many other optimizers made steps.
         in_backward: whether they did so inside `backward()`.
         compiled: whether torch compiled a step of the tracked optimizer.
+        captured: whether a CUDA graph captured one.
+        hidden: compiled steps and replays of such graphs that are known to have followed the last
+            step that was seen; compiled ones are counted only a few times a second.
         shares: whether one of the others has a parameter of the tracked optimizer.
-        rounds: of one of several optimizers, the rounds that the rest made meanwhile.
         engine: the name of an imported engine that makes steps itself; empty if there is none.
         backward_calls: `backward()` calls without a step, where they are more than usual.
         scheduler_steps: steps of the scheduler in the block, where it counts them.
@@ -33,9 +35,10 @@ class Unobserved:
     optimizers: int = 0
     in_backward: bool = False
     compiled: bool = False
+    captured: bool = False
+    hidden: int = 0
     engine: str = ""
     shares: bool = False
-    rounds: int = 0
     backward_calls: int = 0
     scheduler_steps: int = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lrtrack.records import TRAIN, Run, State, outcome_from, suggestions_from
+from lrtrack.records import TRAIN, Run, State, count_from, outcome_from, suggestions_from
 from lrtrack.trackers import per_run
 from lrtrack.trackers.mlflow import metadata
 from lrtrack.trackers.mlflow.shared_run import Content, contents_of
@@ -63,6 +63,7 @@ def _run(mlflow_run: Any, experiment: str | None, content: Content, alone: bool)
         ),
         diagnoses=diagnoses,
         outcome=outcome_from(content.outcome),
+        total_steps=count_from(integer_from(content.total_steps)),
     )
 
 

@@ -89,10 +89,9 @@ def tags(run: Run, scope: str = "") -> dict[str, str]:
             tags[f"{own}rewound"] = steps
     if run.parent is not None:
         tags |= {f"{own}parent": run.parent, f"{own}branched_at": str(run.branched_at or 0)}
-    if run.group is not None:
-        tags["lrtrack.group"] = run.group
-    if run.prefix:
-        tags[f"{own}prefix"] = run.prefix
+    known = {"lrtrack.group": run.group, f"{own}prefix": run.prefix or None,
+             f"{own}total_steps": run.total_steps}  # fmt: skip
+    tags |= {name: str(value) for name, value in known.items() if value is not None}
     if run.kind != TRAIN:
         tags[KIND] = run.kind
     tags |= {f"{SUGGESTION}{method}": text_of(rate) for method, rate in run.suggestions.items()}

@@ -74,7 +74,8 @@ class Block:
     def stale(self, existing: Mapping[str, str]) -> list[str]:
         """Names of tags of an earlier phase that are wrong for all phases together."""
         own = metadata.name_prefix(self.scope)
-        of_phases, current = (f"{own}scheduler.", f"{own}state"), self.tags(existing)
+        of_phases = (f"{own}scheduler.", f"{own}state", f"{own}total_steps")
+        current = self.tags(existing)
         return [name for name in existing if name.startswith(of_phases) and name not in current]
 
     def params(self) -> dict[str, str]:
@@ -165,6 +166,7 @@ class Content:
     parent: str | None = None
     branched_at: str | None = None
     outcome: str | None = None
+    total_steps: str | None = None
 
 
 def contents_of(tags: Mapping[str, str], params: Mapping[str, str]) -> list[Content]:
@@ -190,6 +192,7 @@ def _content(tags: Mapping[str, str], params: Mapping[str, str], scope: str) -> 
         tags.get(f"{own}parent"),
         tags.get(f"{own}branched_at"),
         tags.get(f"{own}state"),
+        tags.get(f"{own}total_steps"),
     )
 
 

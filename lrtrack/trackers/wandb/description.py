@@ -10,6 +10,7 @@ from lrtrack.records import (
     TRAIN,
     Run,
     State,
+    count_from,
     diagnoses_from,
     outcome_from,
     rewinds_from,
@@ -65,6 +66,7 @@ def _run(wandb_run: Any, path: str, fields: Mapping[str, Any], prefix: str, alon
         parent=str(fields["parent"]) if first is not None and "parent" in fields else None,
         branched_at=first,
         outcome=outcome_from(fields.get("state")),
+        total_steps=count_from(fields.get("total_steps")),
     )
 
 

@@ -81,6 +81,8 @@ def _block(run: Run, phases: Sequence[Phase]) -> dict[str, Any]:
     if phases:
         names = ("id", "first", "scheduler", "optimizer")
         fields["phases"] = [{name: phase.get(name) for name in names} for phase in phases]
+    if phases or run.total_steps is not None:  # an earlier phase may have written a number
+        fields["total_steps"] = run.total_steps
     if run.kind != TRAIN:
         fields |= {"kind": run.kind, "suggestion": dict(run.suggestions)}
     if run.diagnoses is not None:

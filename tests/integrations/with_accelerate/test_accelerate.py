@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -207,8 +208,16 @@ def test_an_engine_that_cannot_be_observed(digits, accelerator, local) -> None:
     assert local() == []
 
 
+def test_the_mean_loss_needs_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In several processes, `loss_over="mean"` is refused in all of them, with what to do."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(UsageError, match=r"with lrtrack\.track\(optimizer, scheduler, loss_over="):
+        LRTrack(loss_over="mean")
+
+
 DISTRIBUTED = """
-import sys, torch, transformers
+import json, pathlib, sys, torch, transformers
 from accelerate import Accelerator
 from lrtrack.integrations.accelerate import LRTrack as Tracker
 
@@ -222,11 +231,15 @@ accelerator = Accelerator(cpu=True, log_with=Tracker(tracker="local", name="acce
 prepared = accelerator.prepare(model, optimizer, scheduler, loader)
 model, optimizer, scheduler, loader = prepared
 accelerator.init_trackers("digits")
+gathered = []
 for inputs, labels in loader:
-    accelerator.backward(torch.nn.functional.cross_entropy(model(inputs), labels))
+    loss = torch.nn.functional.cross_entropy(model(inputs), labels)
+    accelerator.backward(loss)
     optimizer.step()
     scheduler.step()
     optimizer.zero_grad()
+    gathered.append(accelerator.gather(loss.detach()).mean().item())
+    accelerator.log({"loss": gathered[-1]})
 accelerator.log({"rank": accelerator.process_index})
 for tracker in accelerator.trackers:
     tracker.finish()
@@ -234,29 +247,49 @@ for tracker in accelerator.trackers:
 from lrtrack.integrations.transformers import LRTrack as Callback
 
 class Model(torch.nn.Module):
+    # A loss per token, which the Trainer scales by the number of tokens in all processes.
     def __init__(self):
         super().__init__()
         self.inner = torch.nn.Linear(4, 3)
-    def forward(self, inputs, labels):
-        return {"loss": torch.nn.functional.cross_entropy(self.inner(inputs), labels)}
+    def forward(self, inputs, labels, num_items_in_batch=None, **kwargs):
+        loss = torch.nn.functional.cross_entropy(
+            self.inner(inputs).flatten(0, 1), labels.flatten(), reduction="sum"
+        )
+        return {"loss": loss / (num_items_in_batch or (labels != -100).sum())}
 
-transformers.Trainer(
-    Model(),
-    transformers.TrainingArguments(
-        "out", per_device_train_batch_size=2, use_cpu=True, report_to="none", disable_tqdm=True,
-        save_strategy="no", dataloader_pin_memory=False, num_train_epochs=1, logging_strategy="no",
-        max_grad_norm=9.0,
-    ),
-    train_dataset=[{"inputs": inputs, "labels": label} for inputs, label in rows],
-    callbacks=[Callback(tracker="local", name="transformers")],
-).train()
+def tokens(at):
+    # Eight tokens, of which some count.
+    labels = torch.tensor([at % 3] * (at % 7 + 1) + [-100] * (7 - at % 7))
+    return {"inputs": torch.randn(8, 4), "labels": labels}
+
+def train(name, **options):
+    trainer = transformers.Trainer(
+        Model(),
+        transformers.TrainingArguments(
+            "out", per_device_train_batch_size=2, use_cpu=True, report_to="none", disable_tqdm=True,
+            save_strategy="no", dataloader_pin_memory=False, num_train_epochs=1, logging_steps=1,
+            max_grad_norm=9.0, average_tokens_across_devices=True, **options,
+        ),
+        train_dataset=[tokens(at) for at in range(64)],
+        callbacks=[Callback(tracker="local", name=name)],
+    )
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+logged = {
+    "accelerate": gathered,
+    "transformers": train("transformers"),
+    "accumulated": train("accumulated", gradient_accumulation_steps=2),
+}
+if accelerator.is_main_process:
+    pathlib.Path("logged.json").write_text(json.dumps(logged))
 torch.distributed.destroy_process_group()
 """
 
 
 def test_two_processes(clean_place, local, steps_of) -> None:
-    """Two processes give one run, and accelerate's way of stepping schedulers causes no
-    diagnosis.
+    """Two processes give one run with the loss that the framework logs, and accelerate's way of
+    stepping schedulers causes no diagnosis.
     """
     pytest.importorskip("transformers", reason="needs transformers")
     program = Path("train.py")
@@ -270,8 +303,14 @@ def test_two_processes(clean_place, local, steps_of) -> None:
     assert {name: h.run.world_size for name, h in histories.items()} == {
         "accelerate": 2,
         "transformers": 2,
+        "accumulated": 2,
     }
-    assert all(history.steps.tolist() == list(range(16)) for history in histories.values())
+    for name, losses in json.loads(Path("logged.json").read_text()).items():
+        steps = 8 if name == "accumulated" else 16
+        assert histories[name].steps.tolist() == list(range(steps))
+        assert histories[name].metrics["loss"] == pytest.approx(losses, rel=1e-6)
+        if name != "accelerate":
+            assert histories[name].metrics["train/loss"].tolist() == losses
     assert all(history.run.diagnoses == () for history in histories.values())
     assert steps_of(histories["accelerate"])["rank"] == {15: 0.0}
     assert "LRTrack" not in process.stderr
