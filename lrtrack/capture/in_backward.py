@@ -30,7 +30,7 @@ _OF_THE_REST = "d_opt"
 #: Where `torch.distributed.optim` leaves a parameter's optimizers.
 _OF_TORCH = "_in_backward_optimizers"
 #: How many references a hook's optimizer is looked for behind, and in how many objects.
-_DEPTH, _OBJECTS = 4, 2_000
+_DEPTH, _OBJECTS = 6, 2_000
 _CLOSED = (torch.Tensor, torch.nn.Module, ModuleType, type, str, bytes, int, float)
 
 
@@ -79,9 +79,11 @@ def _behind(optimizer: torch.optim.Optimizer) -> dict[Any, Any] | None:
 
 def _owners(parameter: torch.Tensor, outer: torch.optim.Optimizer) -> Iterator[Any]:
     """Yield the optimizers of this parameter alone; none if `outer` itself steps in a hook."""
-    hooks = getattr(parameter, "_post_accumulate_grad_hooks", None) or {}
+    hooks: list[Any] = _hooks_of_node(parameter)
+    for attribute in ("_post_accumulate_grad_hooks", "_backward_hooks"):
+        hooks += (getattr(parameter, attribute, None) or {}).values()
     candidates = list(parameter.__dict__.get(_OF_TORCH) or ())
-    candidates += _reachable([*hooks.values(), *_hooks_of_node(parameter)], parameter)
+    candidates += _reachable(hooks, parameter)
     if any(candidate is outer for candidate in candidates):
         return
     for candidate in candidates:
