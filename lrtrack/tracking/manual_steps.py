@@ -48,6 +48,7 @@ class ManualSteps:
         self._capture_loss = capture_loss and not isinstance(capture, UnhookedCapture)
         self._clock = clock
         self._members = capture.members if isinstance(capture, Rounds) else [capture]
+        self._recorded = 0
         self._seen = self._steps_seen()
         self._rejected: set[str] = set()
         self._reported: set[str] = set()
@@ -87,13 +88,15 @@ class ManualSteps:
         self._capture.step = step
         self._capture.made += 1
         self._capture.by_hand += 1
+        self._recorded += 1
         if step % self._every == 0:
             torch_patches.quietly("a step", self._capture.on_step, step, self._clock(), record)
 
     def _steps_seen(self) -> int:
-        """The steps that hooks saw; of several optimizers, those of each."""
-        by_hand = 0 if isinstance(self._capture, Rounds) else self._capture.by_hand
-        return sum(member.made for member in self._members) - by_hand
+        """The steps that lrtrack saw by itself; of several optimizers, those of each."""
+        if isinstance(self._capture, Rounds):
+            return sum(member.made for member in self._members)
+        return self._capture.made - self._recorded
 
     def _begin(self) -> None:
         """Prepare for a step, as hooks do before they see one."""
