@@ -17,7 +17,6 @@ from .cases import LOCAL, STEPS, add, case
 from .tasks import Task
 from .truth import Truth, norm
 
-#: Of the task's parameters, as packages keep them.
 Inner = dict[torch.nn.Parameter, Optimizer]
 
 
@@ -31,8 +30,8 @@ class Passes:
 
     def step(self, optimizer: Optimizer) -> None:
         """Notes one optimizer's step, right before it; the first optimizer has the rate."""
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self._norms.append(norm(p.grad for p in parameters if p.grad is not None))
+        grads = (p.grad for group in optimizer.param_groups for p in group["params"])
+        self._norms.append(norm(grad for grad in grads if grad is not None))
         if optimizer is self._inner[0]:
             self._truth.put(lr=optimizer.param_groups[0]["lr"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import json
 import os
@@ -198,33 +197,6 @@ def test_the_same_place_again(new_training, local: Callable[[], list[History]]) 
 
     assert names == [[""], [""], ["", "d/"]]
     assert len(local()) == 3
-
-
-#: The cells of a notebook, as they are run one after another; equal numbers are one cell.
-NOTEBOOK = {
-    1: "import torch, lrtrack; model = torch.nn.Linear(8, 1)",
-    2: "opt = torch.optim.SGD(model.parameters(), lr=0.1)\n"
-    "run = lrtrack.start(opt, tracker='local', name=f'run {number}')",
-    3: "for _ in range(4):\n    model(torch.ones(8)).square().backward(); opt.step()",
-    4: "loss = run.loss()",
-    5: "raise ValueError",
-    6: "run.end()",
-}
-
-
-def test_a_notebook(local: Callable[[], list[History]], capsys) -> None:
-    """A run survives cells, also failing ones, until its cell runs again, or one that ends it."""
-    notebook: dict[str, object] = {"__name__": "__main__"}
-    for number, cell in enumerate([1, 2, 3, 4, 5, 3, 2, 3, 6, 3, 4, 2, 6, 6]):
-        notebook["number"] = number
-        with contextlib.suppress(ValueError):
-            exec(compile(NOTEBOOK[cell], f"/tmp/kernel/{cell}.py", "exec"), notebook)
-
-    assert {history.run.name: (history.state, len(history.steps)) for history in local()} == {
-        "run 1": (State.FINISHED, 8), "run 6": (State.FINISHED, 4), "run 11": (State.FINISHED, 0),
-    }  # fmt: skip
-    assert capsys.readouterr().err.count("start() was called again") == 1
-    assert unended._open == []
 
 
 def test_the_same_variable_again(new_training, local: Callable[[], list[History]]) -> None:
