@@ -292,10 +292,6 @@ def offloaded(minimal_size: int, truth: Truth) -> None:
             scheduler.step()
 
 
-add(
-    "optimizers of single parameters behind one that is offloaded",
-    partial(offloaded, 0),
-    trackers=LOCAL,
-)
+add("offloading to one optimizer for each parameter", partial(offloaded, 0), trackers=LOCAL)
 add("offloading without the small parameters", partial(offloaded, 16), trackers=LOCAL)
 add("offloading of small parameters alone", partial(offloaded, 10_000), trackers=LOCAL)
