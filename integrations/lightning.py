@@ -71,8 +71,7 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
 
     Args:
         **options: as for `lrtrack.track()`. By default `seed` is taken from `seed_everything()`,
-            `model` from the Trainer, and `total_steps` from its limits under automatic
-            optimization.
+            `model` and, under automatic optimization, `total_steps` from the Trainer.
 
     Raises:
         TypeError: an option does not exist.
@@ -221,8 +220,7 @@ def _observable_optimizers(trainer: Any) -> list[Any]:
 def _total_steps(trainer: Any, module: Any, *, continues: bool) -> int | None:
     """How many steps a run will have, with those before if it continues an earlier one.
 
-    None under manual optimization, where only the module knows, and where nothing ends the training
-    but its time.
+    None under manual optimization, and where nothing ends the training but its time.
     """
     if not module.automatic_optimization:
         return None

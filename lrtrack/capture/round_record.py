@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lrtrack.capture.device_scalars import add, joint, quotient
+from lrtrack.capture.device_scalars import add, hold_number, joint, quotient
 
 #: Metric name → value.
 Metrics = dict[str, Any]
+#: Metrics of the first optimizer that are the run's, too, beside its learning rate.
+_OF_THE_FIRST = ("lr_effective", "momentum", "weight_decay")
 #: Metrics that may be followed by the name of a layer.
 _OF_LAYERS = ("grad_norm", "update_norm", "weight_norm", "update_ratio")
 
@@ -63,6 +65,20 @@ class Round:
         clip = self.clips[-1]
         clip.preclip = metrics.pop("grad_norm_preclip", None)
         clip.norms += [metrics["grad_norm"]] if "grad_norm" in metrics else []
+
+    def of_first(self, optimizer: Any) -> Metrics:
+        """The metrics of the first optimizer that are those of the run, too.
+
+        Args:
+            optimizer: the first optimizer, which need not have stepped in this round.
+        """
+        first = self.stepped.get(0) or {}
+        metrics = {name: first[name] for name in _OF_THE_FIRST if name in first}
+        rate = first.get("lr")
+        if rate is None:  # it has not stepped, or has no rate
+            rate = optimizer.param_groups[0]["lr"]
+            rate = None if rate is None else hold_number(rate)
+        return metrics if rate is None else {"lr": rate, **metrics}
 
     def norms(self) -> Metrics:
         """The norm over all optimizers, and what it was before clipping.

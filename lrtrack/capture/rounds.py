@@ -20,7 +20,6 @@ from torch.compiler import is_compiling
 
 from lrtrack.capture import torch_patches
 from lrtrack.capture.accumulation import LossCount
-from lrtrack.capture.device_scalars import hold_number
 from lrtrack.capture.ensemble import Ensemble
 from lrtrack.capture.joint_loads import JointLoads
 from lrtrack.capture.member import Kept, Member
@@ -35,8 +34,6 @@ from lrtrack.capture.unseen import Unseen
 _NEVER = 2**62
 #: After so many rounds without a step of an optimizer, those of others are noted.
 _MISSED = 8
-#: Metrics of the first optimizer that are the run's, too, like its learning rate.
-_OF_THE_FIRST = ("lr_effective", "momentum", "weight_decay")
 
 
 class Rounds:
@@ -245,14 +242,8 @@ class Rounds:
                 self.on_user(max(self._step, 0), when, dict(metrics))
 
     def _metrics(self, current: Round) -> dict[str, Any]:
-        first = current.stepped.get(0) or {}
-        rate = first.get("lr")
-        if rate is None:  # it has not stepped in this round, or has no rate
-            rate = self._ensemble.first.param_groups[0]["lr"]
-            rate = None if rate is None else hold_number(rate)
-        metrics = {} if rate is None else {"lr": rate}
+        metrics = current.of_first(self._ensemble.first)
         metrics |= current.norms() | current.updates(self._weights)
-        metrics |= {name: first[name] for name in _OF_THE_FIRST if name in first}
         self._shares = self._shares or current.shared
         for at, own in current.stepped.items():
             name = self.members[at].name

@@ -4,6 +4,8 @@
 
 Each process writes its own expected values to `<scenario's folder>/<rank>.json`. The runs go to
 `<scenario's folder>/runs`, unless the scenario says otherwise.
+
+Longer than other files, because it is the one program that all processes run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Several processes started by torchrun over gloo give one run with the global numbers."""
+"""Several processes started by torchrun over gloo give one run with the global numbers.
+
+Longer than other files, because all tests look at one job, which takes long to run.
+"""
 
 from __future__ import annotations
 

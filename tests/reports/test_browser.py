@@ -31,15 +31,12 @@ def report(tmp_path_factory: pytest.TempPathFactory, run_of: Any) -> Path:
     for index, name in enumerate(NAMES):
         for seed in range(2):
             loss = np.geomspace(3.0, 0.1 + 0.1 * index, 1200) + 0.01 * rng.random(1200)
-            if (index, seed) == (2, 1):
-                loss[600:] = np.nan
-            histories.append(
-                run_of(
-                    Schedule(name), seed, name=f"{name}-{seed}", url="http://127.0.0.1:9/run",
-                    config={"steps_per_epoch": 100}, pace=0.5, loss=loss,
-                    lr=np.linspace(0.1, 0.01 * index, 1200), grad_norm=1 + rng.random(1200),
-                )
-            )  # fmt: skip
+            loss[600:] = np.nan if (index, seed) == (2, 1) else loss[600:]
+            histories.append(run_of(
+                Schedule(name), seed, name=f"{name}-{seed}", url="http://127.0.0.1:9/run",
+                config={"steps_per_epoch": 100}, pace=0.5, loss=loss,
+                lr=np.linspace(0.1, 0.01 * index, 1200), grad_norm=1 + rng.random(1200),
+            ))  # fmt: skip
     comparison = compare_histories(histories, experiment=NASTY, metric="loss", target=0.15)
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(render(Document(comparison)), encoding="utf-8")
