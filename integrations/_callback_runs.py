@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import inspect
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,10 +14,14 @@ from typing import Any
 
 from lrtrack.capture.accumulation import Weight
 from lrtrack.errors import LRTrackError, unknown, warn
+from lrtrack.settings import read
 from lrtrack.trackers import registry
 from lrtrack.tracking import TrackedRun, track
 from lrtrack.tracking.context import Block
-from lrtrack.tracking.options import Options, as_mapping, check_values
+from lrtrack.tracking.options import Options, as_mapping, check_values, trackers
+
+#: Frameworks write numbers of steps above this where a training has no end.
+_MOST_STEPS = 2**53
 
 #: The options of a callback: all of `track()`, but for optimizer and scheduler.
 _SIGNATURE = inspect.signature(track).parameters.values()
@@ -41,6 +46,20 @@ def options_of(callback: str, options: Mapping[str, Any]) -> Options:
         if name not in DEFAULTS:
             raise TypeError(f"{callback}(): {unknown('option', name, DEFAULTS)}")
     return Options(optimizer=None, scheduler=None, **{**DEFAULTS, **options})
+
+
+def whole_steps(value: Any) -> int | None:
+    """The number of steps that a framework expects, for `total_steps`.
+
+    Args:
+        value: what the framework says; it may be infinite, negative or `sys.maxsize`.
+
+    Returns:
+        None where the value stands for an unknown number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return int(value) if 1 <= value < _MOST_STEPS else None
 
 
 def distinct_prefixes(names: Iterable[str]) -> list[str]:
@@ -75,15 +94,19 @@ class CallbackRuns:
     """
 
     def __init__(self, callback: str, options: Mapping[str, Any]) -> None:
-        checked = options_of(callback, options)
+        self._checked = checked = options_of(callback, options)
         if options.get("tracker") is not None:
             registry.resolve(options["tracker"])
         check_values(checked)
         self.runs: list[TrackedRun] = []
         self._callback = callback
         self._blocks: list[Block] = []
-        # None means the same as an option that is not given.
-        self._options = {name: value for name, value in options.items() if value is not None}
+        # None means the same as an option that is not given, except where it is a choice.
+        self._options = {
+            name: value
+            for name, value in options.items()
+            if value is not None or name == "loss_over"
+        }
         self._stack = ExitStack()
 
     def enter(
@@ -131,6 +154,21 @@ class CallbackRuns:
             warn(f"{self._callback} does not observe this training, which continues: {error!r}.")
         atexit.register(self._at_exit)
         return self.runs
+
+    def earlier(self, run_id: str | None) -> list[str]:
+        """An earlier run as `enter` takes it in `resume`.
+
+        Args:
+            run_id: its id; None: there is none.
+
+        Returns:
+            The id alone; nothing if the user has opened another run since.
+        """
+        if run_id is None:
+            return []
+        targets = [tracker.target(None, "") for tracker in trackers(self._checked, read())]
+        joined = {target.run_id for target in targets if target.joined}
+        return [run_id] if joined <= {run_id} else []
 
     def accumulate(self, accumulates: bool) -> None:
         """Call `Recording.accumulate` of all open runs."""

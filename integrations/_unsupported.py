@@ -28,7 +28,8 @@ def is_observable(callback: str, optimizer: Any, models: Iterable[Any] = ()) -> 
     if any("DeepSpeed" in kind.__name__ for kind in type(optimizer).__mro__):
         _warn_once(
             f"{callback}: DeepSpeed's engine steps its optimizer itself, in parts, so learning "
-            "rates, gradient norms and losses are not recorded. Fix: use DDP or FSDP2."
+            "rates, gradient norms and losses are not recorded. Fix: use DDP or FSDP2, or a loop "
+            "of your own with lrtrack.start(engine)."
         )
         return False
     if any(map(_has_fsdp1, models)):

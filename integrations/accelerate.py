@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from lrtrack._optional import load
 from lrtrack.capture.accumulation import FixedDivisor
-from lrtrack.capture.optimizers import unwrap
+from lrtrack.capture.optimizers import unwrap, world_size
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import UsageError, warn
 from lrtrack.integrations._callback_runs import CallbackRuns, distinct_prefixes
@@ -41,8 +41,10 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
     trainings in one program): a run that is still open ends as FAILED, and a new one records the
     optimizers that were prepared since.
 
-    accelerate has trackers in its main process only. Under FSDP2 all processes must record: use
-    `with lrtrack.track(optimizer, scheduler)` there, with the objects that `prepare` returned.
+    accelerate has trackers in its main process only, so `loss` is that process's own, unless the
+    loop logs another one: `accelerator.log({"loss": accelerator.gather(loss).mean()})`. For
+    `loss_over="mean"`, and under FSDP2, all processes must record: use `with
+    lrtrack.track(optimizer, scheduler)` there, with the objects that `prepare` returned.
 
     Attributes:
         run: the run of the (first) optimizer, open or ended; None before.
@@ -55,7 +57,8 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
 
     Raises:
         TypeError: an option does not exist.
-        UsageError: an option has an invalid value; by `init_trackers`, if nothing is prepared.
+        UsageError: an option has an invalid value, as `loss_over="mean"` in several processes; by
+            `init_trackers`, if nothing is prepared.
     """
 
     name = "lrtrack"
@@ -67,6 +70,12 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
     def __init__(self, optimizer: Any = None, scheduler: Any = None, **options: Any) -> None:
         super().__init__()
         self._blocks = CallbackRuns("LRTrack", options)
+        if options.get("loss_over") is not None and world_size() > 1:
+            raise UsageError(
+                "accelerate starts trackers in its main process only, where the losses of the "
+                "others are unknown. Fix: use `with lrtrack.track(optimizer, scheduler, "
+                'loss_over="mean")` in all processes, with the objects that prepare() returned.'
+            )
         self._pair = (optimizer, scheduler, "")
         self._accelerator: Callable[[], Any] = lambda: None
         self._experiment: str | None = None

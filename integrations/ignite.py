@@ -10,23 +10,21 @@ The scheduler may be torch's or Ignite's own: `CosineAnnealingScheduler`, `Piece
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
 from lrtrack._optional import load
-from lrtrack.capture.argument_readers import READERS
-from lrtrack.capture.describe import OPENERS, describe
 from lrtrack.errors import UsageError, unknown, warn
-from lrtrack.integrations._callback_runs import CallbackRuns, options_of
-from lrtrack.settings import read
+from lrtrack.integrations._callback_runs import CallbackRuns, options_of, whole_steps
+from lrtrack.integrations._ignite_schedulers import for_track
 from lrtrack.tracking import TrackedRun
-from lrtrack.tracking.options import Options, check, check_ownership, trackers
+from lrtrack.tracking.options import check, check_ownership
 
 _PACKAGE = {"extra": "ignite", "package": "pytorch-ignite", "at_least": "0.5.2"}
 _engine: Any = load("ignite.engine", **_PACKAGE)
 _loggers: Any = load("ignite.handlers.base_logger", **_PACKAGE)
-_schedulers: Any = load("ignite.handlers.param_scheduler", **_PACKAGE)
 
 Engine, Events = _engine.Engine, _engine.Events
 
@@ -55,7 +53,7 @@ class LRTrack:
     def __init__(self, optimizer: Any, scheduler: Any = None, **options: Any) -> None:
         self._optimizers = dict(optimizer) if isinstance(optimizer, Mapping) else {"": optimizer}
         schedulers = _by_name(scheduler, self._optimizers)
-        self._schedulers = {name: _for_track(schedulers.get(name)) for name in self._optimizers}
+        self._schedulers = {name: for_track(schedulers.get(name)) for name in self._optimizers}
         self._runs_by_name = {name: CallbackRuns("LRTrack", options) for name in self._optimizers}
         self._options = options_of("LRTrack", options)
         for name, one_optimizer in self._optimizers.items():
@@ -169,16 +167,14 @@ class LRTrack:
         self._leave(failed=True)
         resumes = self._loaded or engine.state.iteration > 0
         states = {name: _state(last) for name, last in self._last.items() if resumes}
-        joined = _joined(self._options) if states else set()
         self._last, self._loaded, self._last_error = {}, False, None
         try:
             for name, blocks in self._runs_by_name.items():
                 prefix = f"{name}/" if name else ""
                 state = states.get(name)
-                # If the user has opened another run, the earlier one is not resumed.
-                resume = [state["id"]] if state and joined <= {state["id"]} else []
+                resume = blocks.earlier(state["id"]) if state else []
                 pair = (self._optimizers[name], self._schedulers[name], prefix)
-                for run in blocks.enter([pair], resume):
+                for run in blocks.enter([pair], resume, total_steps=_total(engine, state)):
                     if state is not None:
                         run.load_state_dict(state)
         except BaseException:
@@ -248,10 +244,21 @@ def _by_name(scheduler: Any, optimizers: Mapping[str, Any]) -> Mapping[str, Any]
     return {"": scheduler}
 
 
-def _joined(options: Options) -> set[str | None]:
-    """Ids of the user's open runs, which would be joined."""
-    targets = [tracker.target(None, "") for tracker in trackers(options, read())]
-    return {target.run_id for target in targets if target.joined}
+def _total(engine: Any, state: Mapping[str, Any] | None) -> int | None:
+    """How many steps a run will have, with those before if it continues from `state`.
+
+    None for a process function that Ignite did not make: only it knows how often it steps.
+    """
+    process = engine._process_function
+    if not getattr(process, "__module__", "").startswith("ignite."):
+        return None
+    every = inspect.getclosurevars(process).nonlocals.get("gradient_accumulation_steps", 1)
+    try:
+        iterations = engine.state.max_epochs * engine.state.epoch_length
+        made = 0 if state is not None else engine.state.iteration // every
+        return whole_steps(iterations // every - made)
+    except TypeError:  # without a length, or without an end
+        return None
 
 
 def _state(last: TrackedRun | Mapping[str, Any]) -> dict[str, Any]:
@@ -260,41 +267,3 @@ def _state(last: TrackedRun | Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_state(state: Any) -> bool:
     return isinstance(state, Mapping) and {"id", "step"} <= set(state)
-
-
-def _for_track(scheduler: Any) -> Any:
-    """A scheduler as `track()` takes it: Ignite does not call `step()` of its own ones."""
-    if isinstance(scheduler, _schedulers.ReduceLROnPlateauScheduler):
-        return scheduler.scheduler
-    ignite_classes = (_schedulers.BaseParamScheduler, _schedulers.ParamGroupScheduler)
-    return describe(scheduler) if isinstance(scheduler, ignite_classes) else scheduler
-
-
-def _first_cycle(name: str, factor: str) -> Callable[[Any], Any]:
-    """Reads a value as it was in the first cycle: Ignite multiplies it in place after each one."""
-
-    def read(scheduler: Any) -> Any:
-        value, cycles = getattr(scheduler, name), scheduler.cycle
-        # The start is multiplied before the warm-up that ends a cycle, the rest after it.
-        cycles += name == "start_value" and scheduler.event_index > scheduler.cycle_size
-        first = float(f"{value / getattr(scheduler, factor) ** cycles:.12g}")
-        return round(first) if isinstance(value, int) else first
-
-    return read
-
-
-# CosineAnnealingWarmRestarts has one more wrapper.
-OPENERS[_schedulers.LRScheduler] = lambda s: getattr(
-    s.lr_scheduler, "_lr_scheduler", s.lr_scheduler
-)
-READERS[_schedulers.BaseParamScheduler] = {}
-READERS[_schedulers.ParamGroupScheduler] = {}
-READERS[_schedulers.PiecewiseLinear] = {
-    "milestones_values": lambda s: [list(pair) for pair in zip(s.milestones, s.values, strict=True)]
-}
-READERS[_schedulers.CyclicalScheduler] = {
-    "start_value": _first_cycle("start_value", "start_value_mult"),
-    "end_value": _first_cycle("end_value", "end_value_mult"),
-    "cycle_size": _first_cycle("cycle_size", "cycle_mult"),
-    "warmup_duration": _first_cycle("warmup_duration", "cycle_mult"),
-}

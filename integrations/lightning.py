@@ -21,7 +21,7 @@ from lrtrack.capture.accumulation import FixedDivisor
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import MissingPackage, UsageError, warn
-from lrtrack.integrations._callback_runs import CallbackRuns, distinct_prefixes
+from lrtrack.integrations._callback_runs import CallbackRuns, distinct_prefixes, whole_steps
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
 from lrtrack.trackers.mlflow import MlflowTracker
@@ -64,11 +64,14 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
     else its class (`"Adam/"`, `"Adam-1/"`). Several schedulers of one optimizer are described as
     one schedule, `Schedulers`.
 
+    In several processes `loss` is the mean over all of them, as `self.log(…, sync_dist=True)` gives
+    it; `loss_over=None` records rank 0's.
+
     With `fast_dev_run`, where Lightning switches off loggers, nothing is recorded.
 
     Args:
-        **options: as for `lrtrack.track()`. By default `seed` is taken from `seed_everything()`
-            and `model` from the Trainer.
+        **options: as for `lrtrack.track()`. By default `seed` is taken from `seed_everything()`,
+            `model` and, under automatic optimization, `total_steps` from the Trainer.
 
     Raises:
         TypeError: an option does not exist.
@@ -162,6 +165,8 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
             group=f"lightning-{uuid4().hex[:8]}" if len(optimizers) > 1 else None,
             seed=int(seed) if seed.isdigit() else None,
             model=module,
+            total_steps=_total_steps(trainer, module, continues=any(earlier)),
+            loss_over="mean",
         )
         self._blocks.weight_losses(FixedDivisor(lambda: trainer.accumulate_grad_batches))
         self._at = trainer.global_step
@@ -210,6 +215,20 @@ def _observable_optimizers(trainer: Any) -> list[Any]:
             "recorded. Fix: return an optimizer from configure_optimizers().",
         )
     return optimizers
+
+
+def _total_steps(trainer: Any, module: Any, *, continues: bool) -> int | None:
+    """How many steps a run will have, with those before if it continues an earlier one.
+
+    None under manual optimization, and where nothing ends the training but its time.
+    """
+    if not module.automatic_optimization:
+        return None
+    try:  # the loader is there by now, so this estimates without loading anything
+        total = trainer.estimated_stepping_batches
+    except Exception:  # accumulation that changes by epoch, or a loader that has no length
+        return None
+    return whole_steps(total - (0 if continues else trainer.global_step))
 
 
 def _trackers(spec: Any, trainer: Any) -> list[Tracker]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from lrtrack._optional import load
 from lrtrack.capture.accumulation import FixedDivisor, Weight, exact
-from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.integrations._unsupported import is_observable
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import DEFAULT_EXPERIMENT
@@ -25,6 +25,10 @@ _transformers: Any = load("transformers", extra="transformers", at_least="4.50")
 _STATE_KEY = "lrtrack"
 #: Suffixes of an evaluation's metrics that do not describe the model.
 _TIMING_SUFFIXES = ("_runtime", "_per_second", "_time", "epoch")
+#: Logged by the Trainer, but recorded at each step already, or at other times than those of steps.
+_NOT_OF_STEPS = ("learning_rate", "grad_norm", "total_flos", "train_loss")
+#: Beginnings of the names of metrics that are recorded when they are evaluated.
+_EVALUATED = ("eval_", "test_")
 
 
 class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
@@ -39,13 +43,19 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
     it, and no step is written twice. Callbacks are not told about exceptions: a training that is
     left by one ends as FAILED with the program, or when another training begins.
 
+    In several processes `loss` is the mean over all of them, as in the Trainer's own log;
+    `loss_over=None` records rank 0's. What the Trainer or a subclass of it logs is recorded under
+    its name there, after `train/`: `train/loss` is the mean since the last log. Unlike that one,
+    `loss` shows NaN and Inf (`logging_nan_inf_filter`).
+
     Attributes:
         run: the run of the current or the last training; None before the first step, or if
             nothing is recorded.
 
     Args:
-        **options: options of `lrtrack.track()`. By default `seed`, `name` (`run_name`) and, in
-            `config`, the sizes of batches and epochs are taken from the Trainer's arguments.
+        **options: options of `lrtrack.track()`. By default `seed`, `name` (`run_name`),
+            `total_steps` and, in `config`, the sizes of batches and epochs are taken from the
+            Trainer.
 
     Raises:
         TypeError: an option does not exist.
@@ -91,6 +101,21 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
                     {n: v for n, v in (metrics or {}).items() if not n.endswith(_TIMING_SUFFIXES)}
                 )
 
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Record what the Trainer logs, unless its own callback logs that to the same run."""
+        logged = {} if self._logged_by_others else logs or {}
+        own = {
+            f"train/{name}": value
+            for name, value in logged.items()
+            if name not in _NOT_OF_STEPS
+            and not name.startswith(_EVALUATED)
+            and not name.endswith(_TIMING_SUFFIXES)
+            and isinstance(value, int | float)
+        }
+        if own:
+            for run in self._blocks.runs:
+                run.log(own)
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Update the state that a checkpoint saves."""
         for run in self._blocks.runs:
@@ -119,6 +144,8 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
             "seed": args.seed,
             "name": state.trial_name or _name(args),
             "model": model,
+            "total_steps": whole_steps(state.max_steps),
+            "loss_over": "mean",
             "config": _config(args, state, kwargs.get("train_dataloader")),
         }
         saved, resumed = dict(state.stateful_callbacks.get(_STATE_KEY) or {}), state.global_step > 0

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lrtrack.capture.optimizers import world_size
-from lrtrack.capture.sharded import default_store
+from lrtrack.capture.sharded import group_store
 
 #: Processes ask for news before every step whose number is a multiple of this. Those that train
 #: together are never so many steps apart.
@@ -29,7 +29,7 @@ class AgreedStop:
 
     def __init__(self) -> None:
         self._key = f"lrtrack/stop/{next(_numbers)}"
-        self._store: Any = default_store() if world_size() > 1 else None
+        self._store: Any = group_store() if world_size() > 1 else None
         self._diagnosis: dict[str, str] | None = None
 
     def announce(self, diagnosis: dict[str, str], step: int) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +15,10 @@ from lrtrack.capture.sharded import is_shared, whole
 
 #: Seconds between two checks of a copy in progress.
 _GLANCE = 0.002
+#: Seconds after which a pause is over even if nobody has ended it.
+_LONGEST = 60.0
+#: Held during a fetch, and during a pause.
+_fetching = threading.Lock()
 
 
 class DeviceScalar:
@@ -55,7 +61,19 @@ class JointNorm:
         self.norms = norms
 
 
+class Quotient:
+    """One number divided by another; computed after fetching them."""
+
+    __slots__ = ("by", "number")
+
+    def __init__(self, number: Any, by: Any) -> None:
+        self.number = number
+        self.by = by
+
+
 Scalar = float | DeviceScalar | SharedScalar | ClippedScalar
+#: What `settle` replaces by numbers.
+_UNSETTLED = (DeviceScalar, ClippedScalar, JointNorm, Quotient)
 
 
 def joint(norms: Sequence[float | DeviceScalar | ClippedScalar | JointNorm]) -> Any:
@@ -68,6 +86,22 @@ def joint(norms: Sequence[float | DeviceScalar | ClippedScalar | JointNorm]) -> 
         part for norm in norms for part in (norm.norms if isinstance(norm, JointNorm) else [norm])
     ]
     return JointNorm(flat)
+
+
+def quotient(number: Any, by: Any) -> Any:
+    """Return `number` / `by`, 0 where `number` is 0, without waiting for a device.
+
+    Args:
+        number, by: as `joint` takes and returns them.
+    """
+    both_known = type(number) is float and type(by) is float
+    return _divided(number, by) if both_known else Quotient(number, by)
+
+
+def _divided(number: float, by: float) -> float:
+    if number == 0.0:
+        return 0.0
+    return number / by if by else number * math.inf
 
 
 def after_clipping(total: float, max_norm: float) -> float:
@@ -145,34 +179,68 @@ def scaled(value: float | DeviceScalar | ClippedScalar, factor: float) -> Scalar
     return _now(value) * factor
 
 
+def pause() -> None:
+    """Fetch nothing until `resume`, after waiting for a fetch that has begun."""
+    _fetching.acquire(timeout=_LONGEST)
+
+
+def resume() -> None:
+    """End `pause`. Idempotent."""
+    with contextlib.suppress(RuntimeError):  # it has taken too long, and is over already
+        _fetching.release()
+
+
 def settle(rows: Sequence[tuple[int, float, dict[str, Any]]]) -> None:
     """Replace the rows' device scalars by floats, in place, with one copy per device and stream.
 
     Not for the training thread, because it waits for the device.
     """
-    waiting: dict[Any, list[tuple[dict[str, Any], str, DeviceScalar]]] = {}
-    limits: list[tuple[dict[str, Any], str, float]] = []
-    joints: list[tuple[dict[str, Any], str, dict[str, Any]]] = []
+    waiting: dict[Any, dict[int, DeviceScalar]] = {}
+    unsettled: list[tuple[dict[str, Any], str, Any]] = []
     for _, _, metrics in rows:
         for name, value in metrics.items():
-            if isinstance(value, JointNorm):
-                joints.append((metrics, name, {str(at): v for at, v in enumerate(value.norms)}))
-    for metrics in (*(row[2] for row in rows), *(norms for _, _, norms in joints)):
-        for name, value in metrics.items():
-            if isinstance(value, ClippedScalar):
-                limits.append((metrics, name, value.max_norm))
-                value = value.total
-            if isinstance(value, DeviceScalar):
-                key = (value.tensor.device, value.stream)
-                waiting.setdefault(key, []).append((metrics, name, value))
+            if isinstance(value, _UNSETTLED):
+                unsettled.append((metrics, name, value))
+                for scalar in _on_devices(value):
+                    key = (scalar.tensor.device, scalar.stream)
+                    waiting.setdefault(key, {})[id(scalar)] = scalar
+    numbers: dict[int, float] = {}
     for (_, stream), scalars in waiting.items():
-        values = _fetch([value.tensor for _, _, value in scalars], stream)
-        for (metrics, name, _), number in zip(scalars, values, strict=True):
-            metrics[name] = number
-    for metrics, name, limit in limits:
-        metrics[name] = after_clipping(metrics[name], limit)
-    for metrics, name, norms in joints:
-        metrics[name] = math.hypot(*norms.values())
+        _fetching.acquire(timeout=_LONGEST)
+        try:
+            values = _fetch([scalar.tensor for scalar in scalars.values()], stream)
+        finally:
+            resume()
+        numbers.update(zip(scalars, values, strict=True))
+    for metrics, name, value in unsettled:
+        metrics[name] = _settled(value, numbers)
+
+
+def _on_devices(value: Any) -> Iterator[DeviceScalar]:
+    """Yield the scalars that `value` is computed from."""
+    if isinstance(value, DeviceScalar):
+        yield value
+    elif isinstance(value, ClippedScalar):
+        yield value.total
+    elif isinstance(value, JointNorm):
+        for norm in value.norms:
+            yield from _on_devices(norm)
+    elif isinstance(value, Quotient):
+        yield from _on_devices(value.number)
+        yield from _on_devices(value.by)
+
+
+def _settled(value: Any, numbers: Mapping[int, float]) -> Any:
+    """Return `value` as a number, given those of the device scalars by their ids."""
+    if isinstance(value, DeviceScalar):
+        return numbers[id(value)]
+    if isinstance(value, ClippedScalar):
+        return after_clipping(numbers[id(value.total)], value.max_norm)
+    if isinstance(value, JointNorm):
+        return math.hypot(*(_settled(norm, numbers) for norm in value.norms))
+    if isinstance(value, Quotient):
+        return _divided(_settled(value.number, numbers), _settled(value.by, numbers))
+    return value
 
 
 def _now(value: float | DeviceScalar | ClippedScalar) -> float:

@@ -15,11 +15,16 @@ import torch
 
 from lrtrack.capture.describe import describe
 from lrtrack.capture.in_backward import of_parameters
+from lrtrack.capture.matching import SCHEDULERS, inside, matched
 from lrtrack.capture.optimizers import (
+    CONTAINERS,
     NoOptimizer,
     describe_optimizer,
     describe_together,
+    described_device,
+    device_of,
     has_hooks,
+    is_engine,
     numbered,
     unwrap,
 )
@@ -27,8 +32,6 @@ from lrtrack.capture.ownership import foreign, opened, optimizers_of
 from lrtrack.errors import UsageError
 from lrtrack.schedules import Schedule, side_by_side
 
-#: Attributes in which containers keep their optimizers and their schedulers.
-_OPTIMIZERS, _SCHEDULERS = ("optimizers", "chained_optimizers"), ("schedulers",)
 #: More optimizers than this without names are one for each parameter, as where they step inside
 #: `backward()`: they count as one optimizer.
 MOST = 32
@@ -57,6 +60,7 @@ class Ensemble:
     Attributes:
         parts: at least one.
         containers: objects that step several of them in one `step`.
+        engine: the engine that steps the optimizer, if one does.
         by_backward: whether each optimizer has one parameter, so that the first step inside
             `backward()` begins a round; without names, also the first one after it.
     """
@@ -64,6 +68,7 @@ class Ensemble:
     parts: tuple[Part, ...]
     containers: tuple[Any, ...] = ()
     by_backward: bool = False
+    engine: Any = None
 
     @property
     def first(self) -> torch.optim.Optimizer:
@@ -82,6 +87,11 @@ class Ensemble:
         moved = (part.scheduler for part in self.parts if part.scheduler is not None)
         return describe(next(moved, None))
 
+    def device(self) -> tuple[str, str]:
+        """Type and name of the device that trains."""
+        own = getattr(self.engine, "device", None)  # its optimizer may have no parameters here
+        return described_device(own) if isinstance(own, torch.device) else device_of(self.first)
+
     def optimizer(self) -> dict[str, Any]:
         """The description of each optimizer by name; that of the first if they are one."""
         if self.named:
@@ -93,8 +103,8 @@ def ensemble_of(optimizer: Any, scheduler: Any = None) -> Ensemble:
     """Return the optimizers that `track()` is given, with the scheduler of each.
 
     Args:
-        optimizer: an optimizer or a wrapper; a list or a mapping of these; a container; None
-            where no object makes the steps.
+        optimizer: an optimizer or a wrapper; a list or a mapping of these; a container; an engine;
+            None where no object makes the steps.
         scheduler: None, one scheduler, or schedulers in the same form as the optimizers.
 
     Raises:
@@ -102,6 +112,9 @@ def ensemble_of(optimizer: Any, scheduler: Any = None) -> Ensemble:
         UsageError: there is none, one occurs twice, a name is invalid, or the schedulers do not
             match the optimizers.
     """
+    if is_engine(optimizer):
+        own = getattr(optimizer, "lr_scheduler", None) if scheduler is None else scheduler
+        return Ensemble((Part("", unwrap(optimizer), own),), engine=optimizer)
     for layer in (optimizer, *opened(optimizer)):
         inner = of_parameters(layer)
         if inner is not None:
@@ -143,7 +156,7 @@ def _of_parameters(optimizer: Any, inner: Mapping[Any, Any], scheduler: Any) -> 
     elif _is_one(scheduler) and any(own.keys() & ids for ids in _stood_for(scheduler)):
         schedulers = [None] * len(optimizers)  # transformers' stand-in, which moves nothing
     else:
-        schedulers = _matched(optimizers, None, scheduler)
+        schedulers = matched(optimizers, None, scheduler)
     kept: dict[int, Any] = {}
     for at, each in enumerate(schedulers):  # one that moves all of them counts once
         schedulers[at] = None if id(each) in kept else each
@@ -154,7 +167,7 @@ def _of_parameters(optimizer: Any, inner: Mapping[Any, Any], scheduler: Any) -> 
 
 def _is_one(scheduler: Any) -> bool:
     several = isinstance(scheduler, Mapping | list | tuple)
-    return scheduler is not None and not several and _inside(scheduler, _SCHEDULERS) is None
+    return scheduler is not None and not several and inside(scheduler, SCHEDULERS) is None
 
 
 def _stood_for(scheduler: Any) -> Iterator[set[int]]:
@@ -175,17 +188,7 @@ def is_several(optimizer: Any) -> bool:
 def _members(optimizer: Any) -> Mapping[Any, Any] | Sequence[Any] | None:
     if isinstance(optimizer, Mapping | list | tuple):
         return optimizer
-    return _inside(optimizer, _OPTIMIZERS)
-
-
-def _inside(container: Any, attributes: Sequence[str]) -> Mapping[Any, Any] | Sequence[Any] | None:
-    for attribute in attributes:
-        inner = getattr(container, attribute, None)
-        if isinstance(inner, Mapping | list | tuple) and inner:
-            values = inner.values() if isinstance(inner, Mapping) else inner
-            if all(callable(getattr(value, "step", None)) for value in values):
-                return inner
-    return None
+    return inside(optimizer, CONTAINERS)
 
 
 def _leaves(
@@ -197,6 +200,11 @@ def _leaves(
         raise UsageError(
             f"{name!r} stands for an optimizer for each parameter, which have no names. Fix: pass "
             "it to a block of its own, with a prefix."
+        )
+    if is_engine(optimizer):
+        raise UsageError(
+            f"A {type(optimizer).__name__} makes its steps alone. Fix: pass it to a block of its "
+            "own, with a prefix."
         )
     if members is None:
         if isinstance(scheduler, Mapping | list | tuple):
@@ -213,11 +221,10 @@ def _leaves(
         containers.append(optimizer)
     keys = [_key(key) for key in members] if isinstance(members, Mapping) else None
     values = list(members.values()) if isinstance(members, Mapping) else list(members)
-    for at, (own, matched) in enumerate(
-        zip(values, _matched(values, keys, scheduler), strict=True)
-    ):
+    schedulers = matched(values, keys, scheduler)
+    for at, (own, moved_by) in enumerate(zip(values, schedulers, strict=True)):
         inner = "/".join(filter(None, [name, keys[at]])) if keys is not None else name
-        yield from _leaves(own, matched, inner, containers)
+        yield from _leaves(own, moved_by, inner, containers)
 
 
 def _key(key: Any) -> str:
@@ -227,68 +234,3 @@ def _key(key: Any) -> str:
             'choose names such as {"muon": …, "adamw": …}.'
         )
     return key
-
-
-def _matched(optimizers: Sequence[Any], keys: Sequence[str] | None, scheduler: Any) -> list[Any]:
-    """Return the scheduler of each optimizer, None where it has none.
-
-    Raises:
-        UsageError: their numbers, names or forms differ.
-    """
-    count = len(optimizers)
-    if scheduler is None:
-        return [None] * count
-    if isinstance(scheduler, Mapping):
-        if keys is None:
-            raise UsageError(
-                "The schedulers have names, but the optimizers have none. Fix: pass both as lists, "
-                "or both as mappings with the same names."
-            )
-        if set(scheduler) != set(keys):
-            raise UsageError(
-                f"The optimizers are called {', '.join(keys)}, but the schedulers "
-                f"{', '.join(map(str, scheduler))}. Fix: give both the same names, with None for "
-                "an optimizer without a scheduler."
-            )
-        return [scheduler[key] for key in keys]
-    if isinstance(scheduler, list | tuple):
-        if keys is not None:
-            raise UsageError(
-                "The optimizers have names, but the schedulers are a list. Fix: pass the "
-                "schedulers as a mapping with the same names."
-            )
-        return _in_order(count, scheduler)
-    return _of_object(optimizers, scheduler)
-
-
-def _in_order(count: int, schedulers: Sequence[Any]) -> list[Any]:
-    if len(schedulers) != count:
-        raise UsageError(
-            f"There are {count} optimizers, but {len(schedulers)} schedulers. Fix: pass one for "
-            "each optimizer in the same order, None where it has none."
-        )
-    return list(schedulers)
-
-
-def _of_object(optimizers: Sequence[Any], scheduler: Any) -> list[Any]:
-    """Match one object: a container of schedulers, or a scheduler of some optimizers or all."""
-    inside = _inside(scheduler, _SCHEDULERS)
-    if inside is not None:
-        schedulers = list(inside.values()) if isinstance(inside, Mapping) else list(inside)
-        pairs = zip(optimizers, schedulers, strict=False)
-        if len(schedulers) == len(optimizers) and all(foreign(*pair) is None for pair in pairs):
-            return schedulers
-        own = [
-            next((s for s in schedulers if foreign(each, s) is None), None) for each in optimizers
-        ]
-        if {id(s) for s in own if s is not None} == {id(s) for s in schedulers}:
-            return own
-        return _in_order(len(optimizers), schedulers)
-    if (
-        isinstance(scheduler, Schedule)
-        or len(optimizers) == 1
-        or not list(optimizers_of(scheduler))
-    ):
-        return [scheduler] * len(optimizers)
-    owned = [scheduler if foreign(each, scheduler) is None else None for each in optimizers]
-    return owned if any(s is not None for s in owned) else [scheduler] * len(optimizers)

@@ -7,7 +7,8 @@ that it can be freed at once. What a program then has at hand is, by package:
 - an object with such a mapping (torchtune, transformers' GaLore, torchao's offloading to the CPU);
 - an optimizer over the parameters that never steps itself. The others are then in the attribute in
   which `torch.distributed.optim._apply_optimizer_in_backward` leaves them, or in what the hooks of
-  the parameters refer to.
+  the parameters refer to. Programs from before torch 2.1 have put these on the nodes of the graph
+  that accumulate gradients.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from lrtrack.capture.bytecode import use_of
 
 #: Attributes in which objects keep their optimizers, by parameter or by a parameter's name.
 _MAPPINGS = ("optim_dict", "optimizer_dict", "optim_map")
+#: Where torchao keeps the optimizer of all parameters that are too small for one of their own.
+_OF_THE_REST = "d_opt"
 #: Where `torch.distributed.optim` leaves a parameter's optimizers.
 _OF_TORCH = "_in_backward_optimizers"
 #: How many references a hook's optimizer is looked for behind, and in how many objects.
-_DEPTH, _OBJECTS = 4, 2_000
+_DEPTH, _OBJECTS = 6, 2_000
 _CLOSED = (torch.Tensor, torch.nn.Module, ModuleType, type, str, bytes, int, float)
 
 
@@ -45,8 +48,11 @@ def of_parameters(optimizer: Any) -> dict[Any, Any] | None:
         return dict(optimizer) if optimizer and by_parameter else None
     for name in _MAPPINGS:
         inner = getattr(optimizer, name, None)
-        if isinstance(inner, Mapping) and inner and all(map(_is_optimizer, inner.values())):
-            return dict(inner)
+        if isinstance(inner, Mapping) and all(map(_is_optimizer, inner.values())):
+            rest = getattr(optimizer, _OF_THE_REST, None)
+            both = {**inner, _OF_THE_REST: rest} if _is_optimizer(rest) else dict(inner)
+            if both:
+                return both
     return _behind(optimizer) if isinstance(optimizer, torch.optim.Optimizer) else None
 
 
@@ -73,15 +79,38 @@ def _behind(optimizer: torch.optim.Optimizer) -> dict[Any, Any] | None:
 
 def _owners(parameter: torch.Tensor, outer: torch.optim.Optimizer) -> Iterator[Any]:
     """Yield the optimizers of this parameter alone; none if `outer` itself steps in a hook."""
-    hooks = getattr(parameter, "_post_accumulate_grad_hooks", None) or {}
+    hooks: list[Any] = _hooks_of_node(parameter)
+    for attribute in ("_post_accumulate_grad_hooks", "_backward_hooks"):
+        hooks += (getattr(parameter, attribute, None) or {}).values()
     candidates = list(parameter.__dict__.get(_OF_TORCH) or ())
-    candidates += _reachable(list(hooks.values()), parameter)
+    candidates += _reachable(hooks, parameter)
     if any(candidate is outer for candidate in candidates):
         return
     for candidate in candidates:
         own = [p for group in candidate.param_groups for p in group["params"]]
         if len(own) == 1 and own[0] is parameter:
             yield candidate
+
+
+def _hooks_of_node(parameter: torch.Tensor) -> list[Any]:
+    """Return the hooks of the node that accumulates a parameter's gradient.
+
+    The node keeps them in a dictionary that only the handle of a further hook shows.
+    """
+    if type(parameter) not in (torch.Tensor, torch.nn.Parameter) or not parameter.is_leaf:
+        return []  # a distributed tensor computes even its views on several processes
+    with torch.enable_grad():
+        view: Any = parameter.expand_as(parameter)
+    node = view.grad_fn.next_functions[0][0]
+    handle = node.register_hook(_ignore)
+    try:
+        return [hook for hook in handle.hooks_dict_ref().values() if hook is not _ignore]
+    finally:
+        handle.remove()
+
+
+def _ignore(*_: Any) -> None:
+    """A hook that does nothing."""
 
 
 def _reachable(hooks: Iterable[Any], parameter: torch.Tensor) -> list[torch.optim.Optimizer]:

@@ -14,6 +14,7 @@ from lrtrack.capture.ensemble import Part
 from lrtrack.capture.joint_loads import Turns
 from lrtrack.capture.step_capture import StepCapture
 from lrtrack.capture.thread_state import Notes, current_notes
+from lrtrack.capture.unseen import Unseen
 
 #: A step's time and metrics.
 Kept = tuple[float, dict[str, Any]]
@@ -46,30 +47,62 @@ class Member(StepCapture):
         name: as in `Part`.
         at: its place among all members.
         turns: the rounds in which it has stepped; `step` counts its own steps.
+        round: the number of the round to which the step under way belongs.
+        made_before: its steps when it was last looked whether it still makes any.
+        replaced: steps of optimizers that are not tracked, while it makes none.
     """
+
+    _weighs = False  # the round has, when it began
 
     def __init__(self, rounds: Listener, part: Part, **options: Any) -> None:
         super().__init__(part.optimizer, part.scheduler, on_step=self._keep, **options)
         self.name = part.name
         self.at = 0
+        self.round = 0
         self.turns = Turns()
+        self.made_before = 0
+        self.replaced = Unseen([part.optimizer])
         self.counts = _Count()
         self._rounds = rounds
         self._kept: Kept | None = None
         self._loss_before: Any = None
+        self._agreed = True  # rounds agree for all members
+
+    @property
+    def coming(self) -> int:
+        """The number of the round of the step under way."""
+        return self.round
 
     @property
     def key(self) -> int:
         """The id by which a thread's notes name the optimizer."""
         return self._key
 
+    def look_for_others(self) -> None:
+        """Note the steps of other optimizers if this one has made none since the last call."""
+        if self.made == self.made_before:
+            self.replaced.start()
+        else:
+            self.replaced.seen(self._here)
+        self.made_before = self.made
+
+    def detach(self, failed: bool = False) -> None:
+        """Remove all hooks, as `StepCapture.detach`. Idempotent."""
+        if self.made != self.made_before:  # it has made steps since others were noted
+            self.replaced.seen(self._here)
+        self.replaced.stop(self._here)
+        super().detach(failed)
+
     def _keep(self, step: int, when: float, metrics: dict[str, Any]) -> None:
         self._kept = when, metrics
 
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        if is_compiling():
+            self.hidden.compiled = self.hidden.latest = True
+            return None
         here = current_notes()
-        if here.away or is_compiling():
-            self.unseen.compiled |= not here.away
+        if here.away:
+            self.captured_in(here)
             return None
         frame: FrameType | None = _getframe()
         if self._under_way is None or not self._is_on_stack(frame):

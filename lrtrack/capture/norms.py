@@ -1,4 +1,7 @@
-"""L2 norms of gradients as the optimizer receives them."""
+"""L2 norms over all parameters, and over named parts of them.
+
+Those of gradients are as the optimizer receives them.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,10 @@ Group = dict[str, Any]
 Measure = Callable[[Sequence[Group]], dict[str, Scalar]]
 #: Parameters with the name of the part that each belongs to; "" for no part.
 Parts = list[tuple[str, torch.Tensor]]
+#: The name of a part, where its other parts are, and what this process has; None for nothing.
+Shards = list[tuple[str, Spread, Any]]
+#: What a process has of several parameters → the L2 norm of each.
+Norms = Callable[[list[Any]], list[torch.Tensor]]
 
 #: Up to this many numbers in host memory, adding them up is faster than building a tensor.
 _FEW = 64
@@ -38,12 +45,23 @@ def measure(kind: str, model: torch.nn.Module | None) -> Measure:
     """
     if kind == "off":
         return lambda groups: {}
-    if kind == "group":
-        return lambda groups: _measured(_by_group(groups))
-    if kind == "layer" and model is not None:
-        names = {id(p): name for name, p in model.named_parameters()}
-        return lambda groups: _measured([(names.get(id(p), ""), p) for p in _parameters(groups)])
+    if kind == "group" or (kind == "layer" and model is not None):
+        parts = naming(kind, model)
+        return lambda groups: _measured(parts(groups))
     return _global
+
+
+def naming(kind: str, model: torch.nn.Module | None) -> Callable[[Sequence[Group]], Parts]:
+    """Return the function that names the part to which each parameter of some groups belongs.
+
+    Args:
+        kind, model: as for `measure`; without parts where those have none.
+    """
+    if kind == "group":
+        return _by_group
+    layers = model.named_parameters() if kind == "layer" and model is not None else ()
+    names = {id(parameter): name for name, parameter in layers}
+    return lambda groups: [(names.get(id(p), ""), p) for p in _parameters(groups)]
 
 
 def _parameters(groups: Sequence[Group]) -> Iterator[torch.Tensor]:
@@ -91,53 +109,77 @@ def _by_group(groups: Sequence[Group]) -> Parts:
 
 @torch.no_grad()
 def _measured(parameters: Parts) -> dict[str, Scalar]:
-    """Return the norm over everything and over each part."""
+    """Return the norm of the gradients over everything and over each part."""
     whole: Parts = []
-    shared: Parts = []
+    shards: Shards = []
     for name, parameter in parameters:
         gradient = parameter.grad
         if is_shared(parameter if gradient is None else gradient):
-            shared.append((name, parameter))
+            if gradient is not None:
+                part, over = local(gradient)
+                shards.append((name, over, part))
+            elif parameter.requires_grad:  # every process takes part, with zeros if it has none
+                shards.append((name, spread(parameter), None))
         elif gradient is not None:
             whole.append((name, gradient))
-    norms: dict[str, list[torch.Tensor]] = {}
-    for (name, _), norm in zip(whole, _norms([gradient for _, gradient in whole]), strict=True):
-        norms.setdefault(name, []).append(norm)
-    for name, norm in _over_processes(shared):
-        norms.setdefault(name, []).append(norm)
-    metrics = _named("grad_norm", [norm for part_norms in norms.values() for norm in part_norms])
-    for name, part_norms in norms.items():
+    return by_part("grad_norm", whole, shards, norms_of)
+
+
+def by_part(
+    metric: str, whole: Sequence[tuple[str, Any]], shards: Shards, norms: Norms
+) -> dict[str, Scalar]:
+    """Return the norm over everything under `metric`, and over each part under its name.
+
+    Args:
+        metric: the metric of everything.
+        whole: the name of a part and what this process alone has of it.
+        shards: what several processes share; the same names on all of them.
+        norms: computes the norms of what is in `whole` and `shards`.
+    """
+    parts: dict[str, list[torch.Tensor]] = {}
+    together = _over_processes(shards, norms)  # first: other processes wait for this one there
+    for (name, _), norm in zip(whole, norms([item for _, item in whole]), strict=True):
+        parts.setdefault(name, []).append(norm)
+    for name, norm in together:
+        parts.setdefault(name, []).append(norm)
+    metrics = _named(metric, [norm for part_norms in parts.values() for norm in part_norms])
+    for name, part_norms in parts.items():
         if name:
-            metrics |= _named(f"grad_norm/{name}", part_norms)
+            metrics |= _named(f"{metric}/{name}", part_norms)
     return metrics
 
 
-def _over_processes(parameters: Parts) -> list[tuple[str, torch.Tensor]]:
-    """Return norms of gradients that several processes share, with one collective per mesh.
+def _over_processes(shards: Shards, norms: Norms) -> list[tuple[str, torch.Tensor]]:
+    """Return norms of what several processes share, with one collective per mesh.
 
-    The computation depends on the parameters, not on which of them have a gradient here: every
-    process has to take part, with zeros if it has no gradients.
+    The computation depends on the parameters, not on what of them this process has: every process
+    has to take part, with zeros if it has nothing, and with NaN if its own norms fail.
     """
-    shards: dict[Spread, dict[str, list[torch.Tensor]]] = {}
-    for name, parameter in parameters:
-        if parameter.grad is not None:
-            part, over = local(parameter.grad)
-            shards.setdefault(over, {}).setdefault(name, []).append(part)
-        elif parameter.requires_grad:
-            shards.setdefault(spread(parameter), {}).setdefault(name, [])
-    attendance.require(shards)
-    norms = []
-    for over, named in shards.items():
-        sums = total(_squares(list(named.values()), over), over)
-        # parts without a gradient here still contribute zeros to the global sum
-        names = [name if gradients else "" for name, gradients in named.items()]
-        norms += list(zip(names, sums.sqrt().unbind(), strict=True))
-    return norms if any(parameter.grad is not None for _, parameter in parameters) else []
+    by_mesh: dict[Spread, dict[str, list[Any]]] = {}
+    for name, over, item in shards:
+        items = by_mesh.setdefault(over, {}).setdefault(name, [])
+        items += [] if item is None else [item]
+    attendance.require(by_mesh)
+    results: list[tuple[str, torch.Tensor]] = []
+    failure: Exception | None = None
+    for over, named in by_mesh.items():
+        try:
+            squares = _squares(list(named.values()), over, norms)
+        except Exception as error:
+            failure, count, device = error, len(named), over[0].device_type
+            squares = torch.full((count,), math.nan, dtype=torch.float64, device=device)
+        sums = total(squares, over)
+        # parts of which this process has nothing still contribute zeros to the global sum
+        names = [name if items else "" for name, items in named.items()]
+        results += list(zip(names, sums.sqrt().unbind(), strict=True))
+    if failure is not None:
+        raise failure
+    return results if any(item is not None for _, _, item in shards) else []
 
 
-def _squares(parts: Sequence[list[torch.Tensor]], over: Spread) -> torch.Tensor:
+def _squares(parts: Sequence[list[Any]], over: Spread, of: Norms) -> torch.Tensor:
     """Return each part's sum of squares, shape (parts,), float64, to be added over processes."""
-    norms = _norms([gradient for part in parts for gradient in part])
+    norms = of([item for part in parts for item in part])
     if not norms:
         return torch.zeros(len(parts), dtype=torch.float64, device=over[0].device_type)
     if len({norm.dtype for norm in norms}) > 1:
@@ -149,17 +191,19 @@ def _squares(parts: Sequence[list[torch.Tensor]], over: Spread) -> torch.Tensor:
     return torch.stack([each.sum() for each in torch.split(squares, counts)])
 
 
-def _norms(gradients: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Return one norm per gradient, in the same order; uses `_foreach_norm` if possible."""
-    if gradients and all(_simple(g) for g in gradients) and len({g.device for g in gradients}) == 1:
-        return list(torch._foreach_norm(gradients, 2.0))
-    return [_one(gradient) for gradient in gradients]
+def norms_of(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Return one norm per tensor, in the same order; uses `_foreach_norm` if possible."""
+    if are_simple(tensors):
+        return list(torch._foreach_norm(tensors, 2.0))
+    return [_one(tensor) for tensor in tensors]
 
 
-def _simple(gradient: torch.Tensor) -> bool:
-    return (
-        gradient.layout is torch.strided and gradient.dtype in EXACT and type(gradient) in _ORDINARY
+def are_simple(tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether there are tensors, all of which torch's `_foreach` functions can take at once."""
+    all_simple = all(
+        t.layout is torch.strided and t.dtype in EXACT and type(t) in _ORDINARY for t in tensors
     )
+    return all_simple and len({tensor.device for tensor in tensors}) == 1
 
 
 def _one(gradient: torch.Tensor) -> torch.Tensor:

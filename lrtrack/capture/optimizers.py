@@ -9,11 +9,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 
 #: Attributes in which wrappers keep the optimizer that they wrap.
 INNER = ("optimizer", "base", "opt", "optim", "_optimizer")
+#: Attributes in which containers keep their optimizers.
+CONTAINERS = ("optimizers", "chained_optimizers")
+#: What an engine has, besides the count `global_steps`: it steps its optimizer itself.
+_OF_ENGINES = ("step", "get_lr", "get_global_grad_norm")
 #: Counters of schedule-free optimizers, kept in their groups among the hyper-parameters.
 _SCHEDULE_FREE = {"k", "train_mode", "weight_sum", "lr_max", "scheduled_lr"}
+
+
+_PASS = (
+    "pass the torch optimizer that makes the steps, a wrapper with one in "
+    f"{' or '.join(f'.{name}' for name in INNER)}, or several as a list or a mapping of names"
+)
 
 
 class NoOptimizer(torch.optim.Optimizer):
@@ -36,18 +47,29 @@ def unwrap(optimizer: Any) -> torch.optim.Optimizer:
         TypeError: there is no optimizer inside.
     """
     candidate, depth = optimizer, 0
+    if isinstance(optimizer, LRScheduler):
+        candidate = None
     while candidate is not None and not has_hooks(candidate) and depth < 10:
         wrapped = (getattr(candidate, name, None) for name in INNER)
         candidate, depth = next((inner for inner in wrapped if inner is not None), None), depth + 1
     if not isinstance(candidate, torch.optim.Optimizer):
         raise TypeError(
             "track() expects a torch.optim.Optimizer as its first argument, got "
-            f"{_class_of(optimizer)}. Fix: {_instead_of(optimizer)}"
+            f"{class_of(optimizer)}. Fix: {_instead_of(optimizer)}"
         )
     return candidate
 
 
-def _class_of(value: Any) -> str:
+def is_engine(value: Any) -> bool:
+    """Whether an object steps its optimizer itself, and tells when it did and with which rates."""
+    try:
+        methods = all(callable(getattr(type(value), name, None)) for name in _OF_ENGINES)
+        return methods and type(value.global_steps) is int
+    except Exception:  # attributes may be properties that raise
+        return False
+
+
+def class_of(value: Any) -> str:
     """Return a class's full name, because `Optimizer` alone may be any library's."""
     kind = value if isinstance(value, type) else type(value)
     name = kind.__qualname__
@@ -62,14 +84,25 @@ def _instead_of(value: Any) -> str:
     if type(value).__module__.partition(".")[0] == "fastai":
         return (
             "have fastai wrap a torch optimizer, Learner(…, opt_func=partial(OptimWrapper, "
-            "opt=torch.optim.AdamW)), and pass learn.opt."
+            "opt=torch.optim.AdamW)), and pass learn.opt once learn.create_opt() has made it."
         )
-    if isinstance(value, torch.nn.Module):
+    if isinstance(value, torch.Tensor):
+        return "pass the optimizer of the parameters instead of the parameters."
+    for name in CONTAINERS:
+        inner = getattr(value, name, None)
+        if isinstance(inner, Mapping | list | tuple):
+            values = inner.values() if isinstance(inner, Mapping) else inner
+            wrong = [class_of(own) for own in values if not callable(getattr(own, "step", None))]
+            what = f"holds {wrong[0]}, which has no step()" if wrong else "is empty"
+            return f"its .{name} {what}; pass the optimizers themselves, as a list."
+    if isinstance(value, LRScheduler | torch.nn.Module):
         return "pass the optimizer first: track(optimizer, scheduler, model=…)."
-    return (
-        "pass the torch optimizer that makes the steps, a wrapper with one in "
-        f"{' or '.join(f'.{name}' for name in INNER)}, or several as a list or a mapping of names."
-    )
+    if callable(getattr(value, "step", None)):
+        return (
+            f"{_PASS}. Where no torch optimizer makes the steps, pass None, and call "
+            "run.record(lr=…, loss=…, grad_norm=…) after each step."
+        )
+    return f"{_PASS}."
 
 
 def has_hooks(optimizer: Any) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lrtrack.capture.device_scalars import add, joint
+from lrtrack.capture.device_scalars import add, hold_number, joint, quotient
 
 #: Metric name → value.
 Metrics = dict[str, Any]
+#: Metrics of the first optimizer that are the run's, too, beside its learning rate.
+_OF_THE_FIRST = ("lr_effective", "momentum", "weight_decay")
+#: Metrics that may be followed by the name of a layer.
+_OF_LAYERS = ("grad_norm", "update_norm", "weight_norm", "update_ratio")
 
 
 @dataclass
@@ -62,6 +66,20 @@ class Round:
         clip.preclip = metrics.pop("grad_norm_preclip", None)
         clip.norms += [metrics["grad_norm"]] if "grad_norm" in metrics else []
 
+    def of_first(self, optimizer: Any) -> Metrics:
+        """The metrics of the first optimizer that are those of the run, too.
+
+        Args:
+            optimizer: the first optimizer, which need not have stepped in this round.
+        """
+        first = self.stepped.get(0) or {}
+        metrics = {name: first[name] for name in _OF_THE_FIRST if name in first}
+        rate = first.get("lr")
+        if rate is None:  # it has not stepped, or has no rate
+            rate = optimizer.param_groups[0]["lr"]
+            rate = None if rate is None else hold_number(rate)
+        return metrics if rate is None else {"lr": rate, **metrics}
+
     def norms(self) -> Metrics:
         """The norm over all optimizers, and what it was before clipping.
 
@@ -75,6 +93,25 @@ class Round:
             before = [[c.preclip] if c.preclip is not None else c.norms for c in self.clips]
             metrics["grad_norm_preclip"] = joint([norm for part in before for norm in part])
         return metrics
+
+    def updates(self, weights: Sequence[Metrics]) -> Metrics:
+        """How far the round has moved the weights of all optimizers; nothing if that is unknown.
+
+        Args:
+            weights: for each optimizer the norms of its weights before the round; empty if the
+                round is not measured.
+        """
+        stepped = [own for own in self.stepped.values() if own is not None]
+        known = all("update_norm" in own for own in stepped)
+        if not stepped or not weights or not known or not all("weight_norm" in w for w in weights):
+            return {}
+        update = joint([own["update_norm"] for own in stepped])
+        weight = joint([own["weight_norm"] for own in weights])
+        return {
+            "update_norm": update,
+            "weight_norm": weight,
+            "update_ratio": quotient(update, weight),
+        }
 
     def loss(self) -> tuple[Any, int]:
         """The sum of all losses, None without any, and the number of backward calls."""
@@ -90,12 +127,12 @@ def named(name: str, metrics: Mapping[str, Any], *, layers: bool) -> Metrics:
 
     Args:
         name: the optimizer's name; empty for one that has no metrics of its own.
-        layers: whether `grad_norm/…` are norms of layers, whose names need no other.
+        layers: whether `grad_norm/…` and the like are of layers, whose names need no other.
     """
     renamed = {}
     for metric, value in metrics.items():
         head, slash, rest = metric.partition("/")
-        if layers and head == "grad_norm" and slash:
+        if layers and head in _OF_LAYERS and slash:
             renamed[metric] = value
         elif name:
             renamed[f"{head}/{name}{slash}{rest}"] = value

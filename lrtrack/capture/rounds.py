@@ -20,7 +20,6 @@ from torch.compiler import is_compiling
 
 from lrtrack.capture import torch_patches
 from lrtrack.capture.accumulation import LossCount
-from lrtrack.capture.device_scalars import hold_number
 from lrtrack.capture.ensemble import Ensemble
 from lrtrack.capture.joint_loads import JointLoads
 from lrtrack.capture.member import Kept, Member
@@ -33,8 +32,8 @@ from lrtrack.capture.unseen import Unseen
 
 #: The `every` of a round that is not recorded: no optimizer makes so many steps.
 _NEVER = 2**62
-#: Metrics of the first optimizer that are the run's, too, like its learning rate.
-_OF_THE_FIRST = ("lr_effective", "momentum", "weight_decay")
+#: After so many rounds without a step of an optimizer, those of others are noted.
+_MISSED = 8
 
 
 class Rounds:
@@ -54,7 +53,7 @@ class Rounds:
         ensemble: the optimizers, at least two.
         on_plateau: called with the name of an optimizer and each value given to its
             `ReduceLROnPlateau`; the name is empty if only one has such a scheduler.
-        others: as for `StepCapture`; `every` counts rounds.
+        others: as for `StepCapture`; `every` and `updates` count rounds.
     """
 
     def __init__(
@@ -66,6 +65,7 @@ class Rounds:
         model: torch.nn.Module | None = None,
         every: int = 1,
         capture_loss: bool = True,
+        updates: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.made = 0
@@ -76,20 +76,23 @@ class Rounds:
         self.on_user: OnStep = lambda step, time, metrics: None
         self.members = [
             Member(self, part, on_plateau=partial(self._plateau, part.name), norms=norms,
-                   model=model, capture_loss=capture_loss, clock=clock)
+                   model=model, capture_loss=capture_loss, updates=updates, clock=clock)
             for part in ensemble.parts
         ]  # fmt: skip
         self._places = {member.key: at for at, member in enumerate(self.members)}
         unseen = Unseen((part.optimizer for part in ensemble.parts), ensemble.containers)
         for member in self.members:
             member.unseen = unseen
+            member.replaced.own = unseen.own
             member.at = self._places[member.key]
         self.loads = JointLoads(self, self.members)
         self._ensemble = ensemble
         self._on_plateau = on_plateau
         self._layers = norms == "layer"
         self._every = every
-        self._agreed = every == 1
+        self._updates = updates
+        self._weights: list[dict[str, Any]] = []
+        self._agreed = every == 1 and updates is None
         self._step = -1
         self._open: Round | None = None
         self._turns: set[int] = set()
@@ -107,6 +110,12 @@ class Rounds:
     def step(self, step: int) -> None:
         self.end()
         self._step = step
+
+    @property
+    def open_round(self) -> int | None:
+        """The number of the round that has begun, of those made; None between two rounds."""
+        with self._lock:
+            return None if self._open is None else self.made
 
     @property
     def stepping(self) -> Stepping:
@@ -167,7 +176,11 @@ class Rounds:
             if not self._agreed:
                 self._agreed = True
                 self._agree()
-            at = self._step + (self._open is None)
+            at = member.round = self._step + (self._open is None)
+            if self._updates is not None and self._open is None:
+                measures = at % self._updates == 0 == at % self._every
+                # all weights, also those of optimizers that will not step in this round
+                self._weights = [each.weigh() for each in self.members] if measures else []
             return 1 if at % self._every == 0 else _NEVER
 
     def add(self, member: Member, here: Notes, kept: Kept | None, own: bool) -> None:
@@ -183,6 +196,9 @@ class Rounds:
                 self._open = Round(stepped=dict.fromkeys(self._turns))
                 self._step += 1
                 self.made += 1
+                if self.made % _MISSED == 0 and self._ensemble.named:
+                    for each in self.members:
+                        each.look_for_others()
             member.turns.add(self._step, member.step)
             own = own or here.loss is not self._seen[0]
             self._seen = here.loss, here.preclip
@@ -226,14 +242,8 @@ class Rounds:
                 self.on_user(max(self._step, 0), when, dict(metrics))
 
     def _metrics(self, current: Round) -> dict[str, Any]:
-        first = current.stepped.get(0) or {}
-        rate = first.get("lr")
-        if rate is None:  # it has not stepped in this round, or has no rate
-            rate = self._ensemble.first.param_groups[0]["lr"]
-            rate = None if rate is None else hold_number(rate)
-        metrics = {} if rate is None else {"lr": rate}
-        metrics |= current.norms()
-        metrics |= {name: first[name] for name in _OF_THE_FIRST if name in first}
+        metrics = current.of_first(self._ensemble.first)
+        metrics |= current.norms() | current.updates(self._weights)
         self._shares = self._shares or current.shared
         for at, own in current.stepped.items():
             name = self.members[at].name
@@ -279,7 +289,7 @@ class Rounds:
             self._step, member.step = member.step, own
 
     def _container_begins(self, *_: Any) -> None:
-        if not current_notes().away and not is_compiling():
+        if not is_compiling() and not current_notes().away:
             torch_patches.quietly("a round", self.end)
 
     def _plateau(self, name: str, value: float) -> None:

@@ -93,7 +93,7 @@ class Attendance:
         if len(self._open) > 1:
             return
         self._known.clear()
-        self._store = default_store()
+        self._store = group_store()
         if self._store is not None:
             self._store.set(_key(torch.distributed.get_rank()), "1")
 
@@ -143,7 +143,7 @@ def _key(rank: int) -> str:
     return f"lrtrack/observes/{rank}"
 
 
-def default_store() -> Any:
+def group_store() -> Any:
     """Return the default process group's store; None if torch does not provide it."""
     try:
         from torch.distributed.distributed_c10d import _get_default_store

@@ -25,6 +25,7 @@ from lrtrack.capture.closures import FirstEvaluation, with_closure
 from lrtrack.capture.device_scalars import Scalar, add, divide, hold_number, together
 from lrtrack.capture.effective_lr import effective_rate
 from lrtrack.capture.group_names import group_names
+from lrtrack.capture.hidden import Hidden
 from lrtrack.capture.loads import Loads
 from lrtrack.capture.momentum import decay_of, momentum_of, where_momentum_is
 from lrtrack.capture.nested_schedulers import nested
@@ -34,6 +35,7 @@ from lrtrack.capture.released import RELEASED
 from lrtrack.capture.sharded import attendance, is_shared, largest, spread
 from lrtrack.capture.thread_state import Notes, current_notes
 from lrtrack.capture.unseen import Unseen
+from lrtrack.capture.updates import UpdateNorms
 
 #: Stands in for a weight decay that has moved: from then on it is recorded at each step.
 _MOVED: Any = object()
@@ -56,6 +58,8 @@ class StepCapture:
         loads: to which step a loaded checkpoint returns.
         unreached: param groups without a gradient so far.
         unseen: steps of other optimizers before the first step, or after the last.
+        updates: measures how far steps move the weights; None if nobody asks for that.
+        hidden: whether steps run without hooks since the first one that was seen.
         begun: whether a step was seen since those of other optimizers are noted.
         by_hand: steps that the user recorded, because no hook sees them.
         device: type and name of the device of what the user recorded; None if it is unknown, or
@@ -70,8 +74,12 @@ class StepCapture:
         model: names the parameters for `norms="layer"`.
         every: record each k-th step, beginning with the first.
         capture_loss: whether losses are recorded.
+        updates: measure the update of each k-th step, among those recorded; None: of no step.
         clock: returns seconds since the epoch.
     """
+
+    #: Whether it takes the norms of the weights itself when a step begins.
+    _weighs = True
 
     def __init__(
         self,
@@ -84,6 +92,7 @@ class StepCapture:
         model: torch.nn.Module | None = None,
         every: int = 1,
         capture_loss: bool = True,
+        updates: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.step = -1
@@ -105,6 +114,7 @@ class StepCapture:
         self._measure = measure(norms, model)
         self._measuring = norms != "off"
         self._wholly = norms == "global"
+        self.updates = None if updates is None else UpdateNorms(updates, norms, model)
         self._key = id(optimizer)
         self._every = every
         self._capture_loss = capture_loss
@@ -117,6 +127,7 @@ class StepCapture:
         self._decay_held: Any = decay_of(optimizer.param_groups)
         self._effective = effective_rate(optimizer)
         self.unseen = Unseen([optimizer])
+        self.hidden = Hidden()
         self.begun = False
         self._agreed = False
         self._recording = False
@@ -135,6 +146,9 @@ class StepCapture:
             self.unseen.start()
             self.loads.attach()
             self._optimizer.register_step_pre_hook(self._before)
+            if self.updates is not None:  # hooks of their own, so that other blocks pay nothing
+                self._optimizer.register_step_pre_hook(self._before_update)
+                self._optimizer.register_step_post_hook(self._after_update)
             self._optimizer.register_step_post_hook(self._after)
             for scheduler in self._schedulers:
                 if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
@@ -151,8 +165,12 @@ class StepCapture:
         """
         for scheduler in self._schedulers:
             torch_patches.stop_listening(scheduler, self._on_plateau)
-        remove_hook(getattr(self._optimizer, "_optimizer_step_post_hooks", {}), self._after)
-        remove_hook(getattr(self._optimizer, "_optimizer_step_pre_hooks", {}), self._before)
+        after = getattr(self._optimizer, "_optimizer_step_post_hooks", {})
+        before = getattr(self._optimizer, "_optimizer_step_pre_hooks", {})
+        remove_hook(after, self._after)
+        remove_hook(after, self._after_update)
+        remove_hook(before, self._before_update)
+        remove_hook(before, self._before)
         self.unseen.stop(self._here)
         self.loads.detach()
         torch_patches.stop(self)
@@ -168,15 +186,20 @@ class StepCapture:
         self._optimizer, self._schedulers, self._counting = RELEASED, [], None
         self._momentum_held = self._decay_held = self._effective = None
         self.unreached.waiting.clear()
+        if self.updates is not None:
+            self.updates.drop()
         self.stepping.forget()
         self.loads.forget()
 
     # The code of each step is inlined: between torch's own operations, its code and data have left
     # the CPU caches, so that every function call costs as much as ten warm ones.
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        if is_compiling():  # `Hidden` says why this only writes
+            self.hidden.compiled = self.hidden.latest = True
+            return None
         self._here = here = current_notes()
-        if here.away or is_compiling():
-            self.unseen.compiled |= not here.away
+        if here.away:
+            self.captured_in(here)
             return None
         caller = _getframe(1)
         if self._under_way is not None and self._is_inner(caller):
@@ -262,6 +285,39 @@ class StepCapture:
                     torch_patches.not_observed("a step", error)
         here.used, here.stepping = True, None
 
+    def _before_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        updates = self.updates
+        if is_compiling() or updates is None:
+            return
+        measures = self._recording and self.coming % updates.stride == 0
+        if not (measures or updates.kept) or current_notes().away or self._inner_steps:
+            return
+        updates.drop()  # copies of a step that has raised
+        if measures:
+            if self._weighs:
+                self.weigh()
+            torch_patches.quietly("the update", updates.keep, self._optimizer.param_groups)
+
+    def _after_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        updates = self.updates
+        if is_compiling() or updates is None or not updates.kept:
+            return
+        if self._under_way is not None and not self._inner_steps:
+            self._metrics.update(torch_patches.quietly("the update", updates.measure) or {})
+
+    def weigh(self) -> dict[str, Scalar]:
+        """Take the norms of the weights as they are now, for the update that follows."""
+        if self.updates is None:
+            return {}
+        torch_patches.quietly("the update", self.updates.weigh, self._optimizer.param_groups)
+        return self.updates.weights
+
+    def captured_in(self, here: Notes) -> None:
+        """Note that a CUDA graph captures a step, which is not made now."""
+        if here.capturing is not None:
+            self.hidden.captured = True
+            here.capturing.append(self)
+
     def _look_inside(self, closure: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         # With a closure the gradients do not exist yet: read them after its first evaluation.
         read = partial(self._read_closure, self._here.loss, self._here.count)
@@ -287,8 +343,9 @@ class StepCapture:
 
     def _begin(self) -> None:
         self.unseen.seen(self._here)
+        self.hidden.clear()
         agreed, self._agreed = self._agreed, True
-        if self._every != 1 and not agreed:
+        if not agreed and (self._every != 1 or self.updates is not None):
             self.agree()
 
     def agree(self) -> None:
@@ -301,6 +358,11 @@ class StepCapture:
         if meshes:
             attendance.require(meshes)
             self.step = largest(self.step, sorted(meshes, key=str))
+
+    @property
+    def coming(self) -> int:
+        """The number in the run that the step under way will have."""
+        return self.step + 1
 
     def _shared(self) -> list[torch.Tensor]:
         return [parameter for parameter in self.parameters() if is_shared(parameter)]

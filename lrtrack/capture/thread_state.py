@@ -5,10 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from lrtrack.capture.clipping import Clipped
 from lrtrack.capture.device_scalars import Scalar
+from lrtrack.capture.hidden import Hidden
+
+
+class Counting(Protocol):
+    """What is needed of a capture: the steps that it has seen, and what shows hidden ones."""
+
+    made: int
+    hidden: Hidden
 
 
 class Notes:
@@ -23,6 +31,8 @@ class Notes:
         stepping: id of the optimizer whose step is under way.
         count: number of backward calls that `loss` is the sum of; meaningless if `loss` is None.
         away: whether the current code is no training and must be ignored by all blocks.
+        capturing: while a CUDA graph is captured, the captures of the optimizers that stepped;
+            then the thread is `away`, too.
         scaling: whether a scaler has scaled something, which may be a loss.
         total: the L2 norm that torch last computed for clipping.
         clipped: the gradients after the last clipping, if it was by the L2 norm.
@@ -30,13 +40,14 @@ class Notes:
     """
 
     __slots__ = (
-        "attempted", "away", "clipped", "count", "loss", "period", "preclip", "scaling",
-        "stepping", "total", "used",
+        "attempted", "away", "capturing", "clipped", "count", "loss", "period", "preclip",
+        "scaling", "stepping", "total", "used",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.attempted: tuple[int, Scalar | None] | None = None
         self.away = False
+        self.capturing: list[Counting] | None = None
         self.period = -1
         self.used = False
         self.stepping: int | None = None
@@ -76,6 +87,8 @@ def current_notes() -> Notes:
     if here.period != _period:
         here.clear()
         here.period = _period
+        if here.capturing is not None:  # blocks have closed before the capture was over
+            here.away, here.capturing = False, None
     return here
 
 

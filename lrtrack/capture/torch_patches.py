@@ -1,6 +1,6 @@
 """Observes calls to torch itself while any block is open.
 
-Six functions of torch are wrapped when the first block opens and restored when the last one closes.
+Functions of torch are wrapped when the first block opens and restored when the last one closes.
 Each wrapper calls the original and takes a note. Notes are kept per thread, so that trainings in
 two threads never mix.
 
@@ -10,15 +10,15 @@ two threads never mix.
   so that they are seen however the user imported `clip_grad_norm_`
 - `GradScaler.scale`, `.step`: the unscaled loss; the end of a step, also of a skipped one
 - `ReduceLROnPlateau.step`: the metric it receives
+- `CUDAGraph.capture_begin`, `.capture_end`: steps in between are not made; see `graph_capture`
 
-While a block has a scheduler, `load_state_dict` of its class is wrapped, too.
+While a block has a scheduler or an engine, methods of its class are wrapped, too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -27,11 +27,14 @@ import torch
 from torch import Tensor
 from torch._C import _current_graph_task_id as _pass
 from torch.compiler import is_compiling
+from torch.cuda import CUDAGraph
 from torch.nn.utils import clip_grad
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from lrtrack.capture import graph_capture
 from lrtrack.capture.clipping import Clipped
 from lrtrack.capture.device_scalars import Scalar, add, divide, hold
+from lrtrack.capture.patching import lock, replace, replace_method, restore
 from lrtrack.capture.thread_state import Notes, current_notes, fresh_notes, new_period, own, period
 from lrtrack.capture.unseen import counted
 from lrtrack.errors import warn
@@ -41,16 +44,11 @@ _SCALED = "lrtrack.scaled"
 #: Maximum number of graph nodes searched behind a loss.
 _NODES = 16
 
-#: Reentrant, because garbage collection may close a block at any point.
-_lock = threading.RLock()
 #: Which capture observes which optimizer.
 _watched: dict[int, torch.optim.Optimizer] = {}
 _told: set[str] = set()
 #: Ids of observed optimizers that a scaler has stepped or skipped.
 _attempted: set[int] = set()
-_undo: list[Callable[[], None]] = []
-#: Classes whose `load_state_dict` is wrapped.
-_loading: set[type] = set()
 _load_listeners: weakref.WeakKeyDictionary[Any, list[Callable[[], None]]] = (
     weakref.WeakKeyDictionary()
 )
@@ -61,14 +59,13 @@ _plateau_listeners: weakref.WeakKeyDictionary[Any, list[Callable[[float], None]]
 
 def start(capture: object, optimizer: torch.optim.Optimizer) -> None:
     """Begin to observe `optimizer` for `capture`, until its `stop`."""
-    with _lock:
+    with lock:
         _watched[id(capture)] = optimizer
         if len(_watched) > 1:
             return
         new_period()
         _told.clear()
-        _loading.clear()
-        _replace(torch.autograd, "backward", _observed_backward)
+        replace(torch.autograd, "backward", _observed_backward)
         for owner, name, note in (
             (clip_grad, "_get_total_norm", _measured),
             (clip_grad, "_clip_grads_with_norm_", _clipping),
@@ -76,18 +73,18 @@ def start(capture: object, optimizer: torch.optim.Optimizer) -> None:
             (torch.amp.GradScaler, "step", _scaler_stepped),
             (ReduceLROnPlateau, "step", _plateau_step),
         ):
-            _replace(owner, name, functools.partial(_observed, note))
+            replace(owner, name, functools.partial(_observed, note))
+        replace(CUDAGraph, "capture_begin", graph_capture.around_begin)
+        replace(CUDAGraph, "capture_end", graph_capture.around_end)
 
 
 def stop(capture: object) -> None:
     """End what `start` began; the last call restores torch. Idempotent."""
-    with _lock:
+    with lock:
         optimizer = _watched.pop(id(capture), None)
         _attempted.discard(id(optimizer))
         if not _watched:
-            while _undo:
-                _undo[-1]()
-                _undo.pop()  # last, so that an interrupt in between leaves nothing behind
+            restore()
 
 
 def attempted(optimizer: torch.optim.Optimizer) -> bool:
@@ -108,17 +105,10 @@ def stop_listening(scheduler: Any, listener: Callable[[float], None]) -> None:
 
 def listen_to_loads(scheduler: Any, listener: Callable[[], None]) -> None:
     """Call `listener` after each `load_state_dict` of this scheduler, if that can be observed."""
-    owner = next((cls for cls in type(scheduler).__mro__ if "load_state_dict" in vars(cls)), None)
-    if owner is None:
-        return
-    try:
+    with contextlib.suppress(TypeError):  # a class or an instance that cannot be referenced
         _load_listeners.setdefault(scheduler, []).append(listener)
-        with _lock:
-            if owner not in _loading:
-                _replace(owner, "load_state_dict", functools.partial(_observed, _scheduler_loaded))
-                _loading.add(owner)
-    except TypeError:  # a class that cannot be changed, or instances that cannot be referenced
-        return
+        around = functools.partial(_observed, _scheduler_loaded)
+        replace_method(type(scheduler), "load_state_dict", around)
 
 
 def stop_listening_to_loads(scheduler: Any, listener: Callable[[], None]) -> None:
@@ -141,22 +131,6 @@ def not_observed(what: str, error: Exception) -> None:
     if what not in _told:
         _told.add(what)
         warn(f"lrtrack could not observe {what}: {error!r}. Training is not affected.")
-
-
-def _replace(
-    owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]
-) -> None:
-    """Replace a function by what `around` returns for it, and store how to restore it."""
-    original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
-    observed = functools.wraps(original)(around(original))
-
-    def undo() -> None:
-        # If other code has wrapped ours meanwhile, its wrapper stays and ours only passes calls on.
-        if getattr(owner, name) is observed:
-            setattr(owner, name, original)
-
-    _undo.append(undo)  # before the function is replaced, because an interrupt may come in between
-    setattr(owner, name, observed)
 
 
 def _observed(note: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -182,12 +156,14 @@ def _observed_backward(original: Callable[..., Any]) -> Callable[..., Any]:
     own_period = period()
 
     def backward(*args: Any, **kwargs: Any) -> Any:
+        if is_compiling():  # first: what compiled code reads makes it compile again once it changes
+            return original(*args, **kwargs)
         here = getattr(own, "notes", None)
         if here is None or here.period != own_period:
             here = current_notes()
             if here.period != own_period:  # a wrapper of blocks that have closed
                 return original(*args, **kwargs)
-        if here.away or not _watched or _pass() != -1 or is_compiling():
+        if here.away or not _watched or _pass() != -1:
             return original(*args, **kwargs)
         if here.used:  # same as `Notes.clear`
             here.used = here.scaling = False

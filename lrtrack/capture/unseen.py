@@ -47,7 +47,7 @@ class Unseen:
         in_backward: whether a step was made inside `backward()`.
         shares: whether one of them has a parameter of the tracked optimizers.
         names: the class names of the tracked optimizers.
-        compiled: whether torch has compiled a step of the tracked optimizer.
+        engines: packages whose engines may make the steps instead.
         backward_calls: once the block is over, the `backward()` calls since the last own step; 0
             where they are no more than usual before a step.
     """
@@ -58,6 +58,7 @@ class Unseen:
         optimizers = list(optimizers)
         self.own = {id(own) for own in (*optimizers, *containers)}
         self.names = tuple(dict.fromkeys(type(own).__name__ for own in optimizers))
+        self.engines: tuple[str, ...] = _ENGINES
         self.captures: list[Capturing] = []
         self.backward_calls = 0
         self._usual = 0  # the most backward calls before an own step, where it is known
@@ -67,7 +68,7 @@ class Unseen:
         self._clear()
 
     def _clear(self) -> None:
-        self.compiled = self.in_backward = self.shares = False
+        self.in_backward = self.shares = False
         self.steps: Counter[str] = Counter()
         self.optimizers: set[int] = set()
 
@@ -126,7 +127,7 @@ class Unseen:
 
     def engine(self) -> str:
         """The name of an imported engine that may step optimizers; empty if there is none."""
-        return next((name for name in _ENGINES if name in sys.modules), "")
+        return next((name for name in self.engines if name in sys.modules), "")
 
 
 def counted(calls: int) -> int:

@@ -55,6 +55,13 @@ _OPTIONS = (
         help="Report steps and time to reach this value. Repeatable, one for each task.",
     ),
     click.option(
+        "--x",
+        default="step",
+        show_default=True,
+        metavar="step|time|epoch|METRIC",
+        help="X axis of curves, also of the way to the target: a metric such as logged tokens.",
+    ),
+    click.option(
         "--group-by",
         default="schedule",
         show_default=True,

@@ -15,17 +15,14 @@ if TYPE_CHECKING:
 FORMATS = tuple(formats.FORMATS)
 
 
-def show(
-    comparison: ComparisonResult, form: str = "table", path: Path | None = None, axis: str = "step"
-) -> None:
+def show(comparison: ComparisonResult, form: str = "table", path: Path | None = None) -> None:
     """Print `comparison` in the format `form`, or write it to `path`."""
     if form != "table" or path is not None:
-        _options.write_output(formats.render(comparison, form, axis), path)
+        _options.write_output(formats.render(comparison, form), path)
         return
     from lrtrack.reports import chart, terminal
-    from lrtrack.reports.document import Document
 
-    document = Document(comparison)
+    document, axis = formats.document_of(comparison)
     report = document.report
     terminal.write(report, sys.stdout)
     table_height = terminal.text(report, terminal.width_of(sys.stdout)).count("\n")

@@ -15,22 +15,12 @@ from lrtrack.cli._progress import bar
 from lrtrack.errors import clean
 from lrtrack.trackers.base import REPORT, Remote
 
-_AXES = ("step", "time", "epoch")
-
 
 @click.command(short_help="Compare the schedules of an experiment's runs.")
 @_options.experiments_option
 @_options.source_options
 @others_options
 @comparison_options
-@click.option(
-    "--x",
-    "axis",
-    default="step",
-    show_default=True,
-    type=click.Choice(_AXES),
-    help="The x axis of the curves: steps, seconds since the first step, or epochs.",
-)
 @click.option(
     "--publish",
     "publishing",
@@ -45,7 +35,6 @@ def command(
     experiments: tuple[str, ...],
     trackers: tuple[str, ...],
     tracking_uri: str | None,
-    axis: str,
     publishing: bool,
     sort: str | None,
     form: str | None,
@@ -75,11 +64,11 @@ def command(
         comparison = by_field(comparison, sort)
     if opened and output is None:
         output = _options.temporary_report(chosen)
-    show(comparison, chosen, output, axis)
+    show(comparison, chosen, output)
     if opened and output is not None:
         _options.open_in_browser(output)
     if publishing:
-        publish(comparison, trackers or None, tracking_uri, axis, _report_location)
+        publish(comparison, trackers or None, tracking_uri, None, _report_location)
 
 
 def _report_location(tracker: str, remote: Remote) -> None:

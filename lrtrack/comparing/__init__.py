@@ -58,6 +58,7 @@ def compare(
     runs: str | None = None,
     lr_metric: str | None = None,
     seed_field: str | None = None,
+    x: str = stats.STEP,
 ) -> Comparison:
     """Compare the schedules of an experiment's trainings, best first, without range tests.
 
@@ -105,10 +106,14 @@ def compare(
             `learning_rate`, or another usual name.
         seed_field: the setting of others' runs that is the seed; None: `seed` or another usual
             name.
+        x: the x axis of curves: `step`, `time`, `epoch`, or a metric that is a running total, such
+            as `tokens`. With a metric or `epoch`, the result also reports when runs reached the
+            target on that axis, as `x_to_target`.
 
     Raises:
         NothingFound: there is no such experiment, it has no runs, none since `since`, none has the
-            metric, or all are to be grouped by a schedule that no learning rate shows.
+            metric or the x axis, or all are to be grouped by a schedule that no learning rate
+            shows.
         TrackerUnavailable: a tracker cannot be reached.
         UsageError: a tracker, field, mode, baseline or task does not exist, a filter, `last` or
             `since` is invalid, or both histories and a tracker are given.
@@ -133,6 +138,7 @@ def compare(
             runs=runs,
             lr_metric=lr_metric,
             seed_field=seed_field,
+            axis=None if x in (stats.STEP, stats.TIME) else x,
         )
         task = task or ("experiment" if len(names) > 1 else None)
     elif tracker is not None or tracking_uri is not None or filter_raw:
@@ -164,6 +170,7 @@ def compare(
         tune=tune,
         sequential=sequential,
         task=task,
+        x=x,
     )
     looked = looks.notice_of(comparison, group_by) if fetched else None
     more = [notice for notice in (left_out, looked) if notice is not None]

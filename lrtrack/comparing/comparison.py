@@ -57,27 +57,29 @@ class Comparison(stats.ComparisonResult):
         """One row per schedule, as CSV with unrounded numbers."""
         return str(formats.render(self, "csv"))
 
-    def to_html(self, axis: str = "step") -> str:
+    def to_html(self, axis: str | None = None) -> str:
         """The report as one self-contained HTML page.
 
         Args:
-            axis: the x axis of the curves: `step`, `time` (seconds) or `epoch`.
+            axis: the x axis of the curves: `step`, `time` (seconds), `epoch` or a metric; None: the
+                `x` of `compare()`.
         """
         return str(formats.render(self, "html", axis))
 
-    def save(self, path: str | Path, form: str | None = None, axis: str = "step") -> Path:
+    def save(self, path: str | Path, form: str | None = None, axis: str | None = None) -> Path:
         """Write the report to a file in the format of its suffix.
 
         Args:
             path: the file, for example `report.html`; an existing one is overwritten.
             form: a format of `lrtrack compare --format`; None: the one of the suffix.
-            axis: the x axis of the curves: `step`, `time` (seconds) or `epoch`.
+            axis: as in `to_html`.
 
         Returns:
             The path of the file.
 
         Raises:
-            UsageError: the suffix, format or axis does not exist.
+            UsageError: the suffix or format does not exist.
+            NothingFound: no run says where it is on the axis.
             LRTrackError: the file cannot be written.
         """
         return formats.save(self, path, form, axis)

@@ -18,11 +18,14 @@ _HELD_OUT = frozenset({"val", "valid", "validation", "eval", "evaluation", "dev"
 _OWN = frozenset(
     {
         "lr", "lr_effective", "learning_rate", "grad_norm", "grad_norm_preclip", "momentum",
-        "weight_decay", "loss_count", "plateau_metric", "epoch",
+        "weight_decay", "loss_count", "plateau_metric", "epoch", "update_norm", "weight_norm",
+        "update_ratio",
     }
 )  # fmt: skip
 #: Last words of metrics about speed and progress.
-_PROGRESS = frozenset({"epoch", "flos", "memory", "runtime", "second", "seconds", "time"})
+_PROGRESS = frozenset(
+    {"epoch", "flos", "memory", "runtime", "samples", "second", "seconds", "time", "tokens"}
+)
 #: The most other metrics that the sentence names.
 _NAMED = 5
 #: The most characters of each name.

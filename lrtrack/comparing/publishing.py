@@ -55,7 +55,7 @@ def publish(
     comparison: ComparisonResult,
     tracker: registry.Spec | None = None,
     tracking_uri: str | None = None,
-    axis: str = "step",
+    axis: str | None = None,
     on_published: OnPublished = lambda name, remote: None,
 ) -> dict[str, Remote]:
     """Publish the report of `comparison` to a run named "lrtrack report" in its experiment.
@@ -67,7 +67,8 @@ def publish(
     Args:
         comparison: the result of `compare()`.
         tracker, tracking_uri: as in `compare()`; trackers that keep no reports are skipped.
-        axis: the x axis of the report's curves: `step`, `time` or `epoch`.
+        axis: the x axis of the report's curves: `step`, `time`, `epoch` or a metric; None: that of
+            the comparison.
         on_published: called after each tracker that received the report.
 
     Returns:
@@ -101,12 +102,11 @@ def _resolved(tracker: registry.Spec | None) -> list[Tracker]:
     return registry.resolve(tracker or None)
 
 
-def publication_of(comparison: ComparisonResult, axis: str = "step") -> Publication:
+def publication_of(comparison: ComparisonResult, axis: str | None = None) -> Publication:
     """Render the report in every format that trackers keep."""
     from lrtrack.reports import markdown, notebook
-    from lrtrack.reports.document import Document
 
-    document = Document(comparison)
+    document, axis = formats.document_of(comparison, axis)
     report, files = document.report, formats.files(document, axis)
     page = files.get("report.html")
     return Publication(

@@ -45,12 +45,13 @@ def fetch(
     runs: str | None = None,
     lr_metric: str | None = None,
     seed_field: str | None = None,
+    axis: str | None = None,
 ) -> list[History]:
     """Read an experiment's runs from one or several trackers, each run once.
 
     If several trackers have a run, it is taken from the one with most steps. The arguments are
-    those of `compare()`; `metric` lets trackers fetch no more than they must, and `kind` is that of
-    `Run.kind`, None for all.
+    those of `compare()`; `metric` and `axis` let trackers fetch no more than they must, and `kind`
+    is that of `Run.kind`, None for all.
 
     Raises:
         NothingFound: no tracker has the experiment, or none of its runs started since `since`.
@@ -71,6 +72,7 @@ def fetch(
         cache=cache,
         runs=runs or LRTRACK,
         roles=Roles(lr_metric, seed_field),
+        axis=axis,
     )
     limits = _Limits(last, moment, kind)
     trackers = registry.resolve(tracker or None)

@@ -178,6 +178,8 @@ def track_options(
         capture_loss=False,
         resume=None,
         total_steps=None,  # it stops where the loss rises
+        updates=None,
+        loss_over=None,
         stop_on=(),
         on_diagnosis=None,
         kind=FIND,

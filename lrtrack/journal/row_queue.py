@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,16 @@ from lrtrack.journal.step_rows import Columns, OnRows, Row, Settle, columns_of, 
 from lrtrack.records import Rewind
 
 _NO_STEPS = np.array([], dtype=np.int64)
+
+
+class Hold(Protocol):
+    """Keeps rows back that are not complete yet."""
+
+    def ready(self, rows: Sequence[Row | Rewind]) -> int:
+        """Returns how many of these rows, the first ones, may be taken."""
+
+    def settle(self, rows: Sequence[Row]) -> None:
+        """Turns all values of rows into floats, in place."""
 
 
 class RowQueue:
@@ -43,6 +53,7 @@ class RowQueue:
         self._has_rewinds = False
         self._lock = threading.Lock()
         self._settle = settle
+        self._hold: Hold | None = None
         self._on_rows = on_rows
         self._give_way = give_way
         self._warn = warn
@@ -66,6 +77,12 @@ class RowQueue:
             self._rows.append(rewind)
             self._has_rewinds = True
 
+    def hold(self, hold: Hold | None) -> None:
+        """Takes only rows that `hold` lets go; all of them, if it is None."""
+        self._hold = hold
+        if hold is not None:
+            self._settle = hold.settle
+
     def drop_oldest(self, count: int) -> None:
         """Drops up to `count` rows, but no rewind: abandoned records would come back."""
         with self._lock:
@@ -83,8 +100,9 @@ class RowQueue:
             Each frame, and its steps, shape (rows in it,): none for an event.
         """
         with self._lock:
-            waiting = [self._rows.popleft() for _ in range(len(self._rows))]
-            has_rewinds, self._has_rewinds = self._has_rewinds, False
+            waiting = [self._rows.popleft() for _ in range(self._ready())]
+            has_rewinds = self._has_rewinds
+            self._has_rewinds = bool(self._rows) and has_rewinds
         self._give_way()
         if not has_rewinds:  # the usual case, without a look at each row
             yield from self._frames(cast("list[Row]", waiting), most_rows, most_values)
@@ -98,6 +116,17 @@ class RowQueue:
             else:
                 rows.append(item)
         yield from self._frames(rows, most_rows, most_values)
+
+    def _ready(self) -> int:
+        hold = self._hold
+        if hold is None:
+            return len(self._rows)
+        try:
+            return hold.ready(list(self._rows))
+        except Exception as error:  # a fault there must not keep the rows from the file
+            self._hold = None
+            self._warn("hold", "could not tell whether all is known of the rows of", error)
+            return len(self._rows)
 
     def _frames(
         self, rows: list[Row], most_rows: int, most_values: int

@@ -50,6 +50,7 @@ class JournalWriter:
         appended: takes (step, time, metrics) as `append` does, at the cost of one call less.
         amend: takes the same, to add metrics to the step's record, or replace some.
         rewind: takes a `Rewind`, which abandons records before those that follow, without waiting.
+        hold: takes a `Hold`, which keeps rows back until they are complete, or the run ends.
 
     Args:
         path: the journal file; created with mode 0600, or continued.
@@ -82,7 +83,7 @@ class JournalWriter:
         self._is_abandoned = is_abandoned
         self._rows = RowQueue(settle, on_rows, self._give_way, self._trouble)
         self.appended = self._rows.append
-        self.amend, self.rewind = self._rows.amend, self._rows.rewind
+        self.amend, self.rewind, self.hold = self._rows.amend, self._rows.rewind, self._rows.hold
         self._told: set[str] = set()
         # Queues in C: Ctrl-C comes before an order is put or after it, and never in between.
         self._orders: SimpleQueue[_Order] = SimpleQueue()
@@ -213,6 +214,7 @@ class JournalWriter:
     def _end(self, state: State, data: Mapping[str, Any]) -> bool:
         try:
             self._keep()
+            self._rows.hold(None)
             self._write_event("end", {"state": state.value, **data})
             self._frames.finish(event_frame("end", {"state": state.value}))
         except Exception as error:
@@ -233,9 +235,7 @@ class JournalWriter:
         self._push()
 
     def _flush(self) -> None:
-        if (
-            self._push() or self._frames.spills
-        ):  # otherwise they wait as rows, which takes less memory
+        if self._push() or self._frames.spills:  # else they wait as rows, which take less memory
             self._take()
             self._push()
 

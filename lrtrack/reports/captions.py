@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lrtrack.errors import clean
-from lrtrack.reports.axes import AXES
+from lrtrack.reports.axes import title_of
 from lrtrack.reports.formatting import count, number
 from lrtrack.stats import ComparisonResult, ScheduleSummary
 
@@ -20,10 +20,10 @@ def chart_title(metric: str, axis: str, drawn: int, schedules: int) -> str:
 
     Args:
         metric: the title of the chart's panel.
-        axis: the x axis, a key of `AXES`.
+        axis: the x axis.
     """
     more = f", the best {drawn} of {schedules}" if drawn < schedules else ""
-    return f"{clean(metric)} by {AXES[axis]}, mean over runs{more}"
+    return f"{clean(metric)} by {title_of(axis)}, mean over runs{more}"
 
 
 def omitted(drawn: int, schedules: int) -> str:

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.text import Text
 
 from lrtrack.reports import captions
-from lrtrack.reports.axes import STEP
 from lrtrack.reports.curves import Curves, Panel
 from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import means, stretches
-from lrtrack.reports.formatting import number
+from lrtrack.reports.formatting import LARGE, amount, number
 from lrtrack.reports.terminal import width_of
 from lrtrack.reports.text_plot import MARGIN, SIGNS, STYLES, framed, plot, x_axis
+from lrtrack.stats import STEP
 
 Values = NDArray[np.float64]
 
@@ -38,13 +38,13 @@ def write(document: Document, file: TextIO, used: int, *, axis: str = STEP) -> N
         axis: the x axis.
 
     Raises:
-        UsageError: the runs do not record where they are on that axis.
+        UsageError: the comparison has no such axis.
     """
     width = width_of(file)
     shown = width >= _NARROW and file.isatty()
     if not shown and axis == STEP:
         return
-    document.curves.need(axis)
+    document.curves_on(axis)
     if not shown:
         return
     console = Console(file=file, width=width)
@@ -61,7 +61,7 @@ def lines_of(
     document: Document, width: int, *, axis: str, dotted: bool, unicode: bool
 ) -> list[Text]:
     """The chart of the compared metric's means; empty if no run has a finite value."""
-    metric, curves = document.comparison.metric, document.curves
+    metric, curves = document.comparison.metric, document.curves_on(axis)
     panel = next((item for item in curves.panels if item.metric == metric), None)
     if panel is None:
         return []
@@ -129,6 +129,8 @@ def _on(grid: Values, where: Values, values: Values) -> Values:
 
 
 def _place(at: float) -> str:
+    if abs(at) >= LARGE:
+        return amount(at)
     return f"{at:.0f}" if at == round(at) or abs(at) >= 1000 else f"{at:.3g}"
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from lrtrack.errors import clean
 from lrtrack.fields import text_of
 from lrtrack.reports import footnotes
+from lrtrack.reports.axes import own_title
 from lrtrack.reports.formatting import (
     NONE,
     aligned,
+    amount,
     difference,
     interval,
     mean_std,
@@ -94,10 +97,21 @@ def _target_columns(comparison: ComparisonResult, mark: str) -> list[Column]:
         return Cell(_reach(row.item.steps_to_target, row.item.runs))
 
     def seconds(row: Row) -> Cell:
-        return Cell(_reach(row.item.seconds_to_target, row.item.runs, 3), tone=Tone.FAINT)
+        reach = _reach(row.item.seconds_to_target, row.item.runs, partial(number, digits=3))
+        return Cell(reach, tone=Tone.FAINT)
 
+    def place(row: Row) -> Cell:
+        reach = row.item.x_to_target
+        return Cell(NONE if reach is None else _reach(reach, reach.runs, amount))
+
+    x = own_title(comparison.x)
     return [
         Column(f"steps to {goal}", steps, weight=3, note=f"steps to {goal}: {footnotes.REACH}"),
+        *(
+            [Column(f"{x} to {goal}", place, weight=2, note=footnotes.on_axis(x, goal))]
+            if x
+            else []
+        ),
         Column(f"seconds to {goal}{mark}", seconds, weight=9),
     ]
 
@@ -116,8 +130,14 @@ def _target_scores(comparison: ComparisonResult, mark: str) -> list[Column]:
         score = None if across is None else across.seconds_to_target
         return replace(_target_score(score), tone=Tone.FAINT)
 
+    def place(row: Row) -> Cell:
+        across = row.item.across
+        return _target_score(None if across is None else across.x_to_target)
+
+    x = own_title(comparison.x)
     return [
         Column("target score", steps, weight=3, note=footnotes.TARGET_SCORE),
+        *([Column(f"in {x}", place, weight=3)] if x else []),
         Column(f"in seconds{mark}", seconds, weight=9),
     ]
 
@@ -226,12 +246,8 @@ def _runs(item: ScheduleSummary) -> Cell:
     return Cell(text + "*" * bool(item.unfinished), tone=Tone.BAD if flawed else Tone.PLAIN)
 
 
-def _reach(reach: Reach, runs: int, digits: int | None = None) -> str:
+def _reach(reach: Reach, runs: int, text: Callable[[float], str] = "{:.0f}".format) -> str:
     """`120`, `83 ± 28` where the metric is recorded now and then, `120 (2/3)` where not all did."""
-
-    def text(value: float) -> str:
-        return number(value, digits) if digits else f"{value:.0f}"
-
     when = NONE if reach.median is None else text(reach.median)
     if reach.median is not None and reach.resolution is not None:
         when = f"{when} ± {text(reach.resolution)}"

@@ -70,6 +70,7 @@ def _row(item: ScheduleSummary, runs: Sequence[RunSummary]) -> dict[str, JSON]:
         **_spread("best", item.best),
         **_reach("steps_to_target", item.steps_to_target),
         **_reach("seconds_to_target", item.seconds_to_target),
+        **_on_axis(item),
         "lr_peak": item.lr_peak,
         "grad_norm_median": item.grad_norm.median,
         "grad_norm_p95": item.grad_norm.p95,
@@ -102,6 +103,23 @@ def _reach(name: str, reach: Reach) -> dict[str, JSON]:
         f"{name}_reached": reach.reached,
         f"{name}_median": reach.median,
         f"{name}_resolution": reach.resolution,
+    }
+
+
+def _on_axis(item: ScheduleSummary) -> dict[str, JSON]:
+    """When the target was reached on the x axis, if that is a metric or the epoch."""
+    reach = item.x_to_target
+    if reach is None:
+        return {}
+    scores = {}
+    if item.across is not None:
+        total = item.across.x_to_target
+        scores = {"task_x_to_target_score": None if total is None else total.score}
+    return {
+        "x_to_target_metric": reach.metric,
+        **_reach("x_to_target", reach),
+        "x_to_target_runs": reach.runs,
+        **scores,
     }
 
 

@@ -9,26 +9,35 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrack.errors import UsageError
+from lrtrack.errors import NothingFound
 from lrtrack.records import History, one_by_one
-from lrtrack.reports.axes import Ruler, rulers_of
+from lrtrack.reports.axes import rulers_of
 from lrtrack.reports.downsampling import extremes
 from lrtrack.stats import ComparisonResult
 from lrtrack.stats.accumulation import series
+from lrtrack.stats.rulers import Ruler, placement_of
 
 Steps = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 #: Metrics with a panel below the compared metric, if any run recorded them.
-_ALSO = ("loss", "lr", "grad_norm")
+_ALSO = ("loss", "lr", "grad_norm", "update_ratio")
 #: Larger values fit no chart's scale, and their sums overflow; float32 ends at 1e38.
 _LARGEST = 1e100
 #: If a metric has more points than this, curves are drawn from each run's extremes alone, because
 #: all points do not fit into memory; each run keeps at least `_FEWEST`.
 _POINTS, _FEWEST = 4_000_000, 1_000
+#: The most positions at which a schedule's mean over a metric is computed.
+_POSITIONS = 5_000
 #: How many times the median the largest value must be for a log scale.
 _WIDE = 8.0
-_TITLES = {"lr": "learning rate", "grad_norm": "gradient norm"}
+_TITLES = {
+    "lr": "learning rate",
+    "grad_norm": "gradient norm",
+    "update_ratio": "update / weights",
+    "update_norm": "norm of the update",
+    "weight_norm": "norm of the weights",
+}
 
 
 def drawable(value: float | None) -> bool:
@@ -42,12 +51,12 @@ class Line:
 
     Attributes:
         run: index in `ComparisonResult.histories`.
-        steps: the recorded steps, shape (n,), ascending.
+        steps: the recorded steps, shape (n,), ascending; over a metric, their positions.
         values: shape (n,); NaN if the recorded value is not finite or too large for a chart.
     """
 
     run: int
-    steps: Steps
+    steps: Steps | Values
     values: Values
 
 
@@ -62,13 +71,14 @@ class Bundle:
     such as negative losses.
 
     Attributes:
-        steps: shape (g,): all steps that one of these runs recorded.
+        steps: shape (g,): all steps that one of these runs recorded; over a metric, the positions
+            of these records, of which there are at most `_POSITIONS`.
         mean, low, high: shape (g,), NaN if too few runs have a value.
         counted: indices of the runs that they are computed from.
         lines: every run that recorded the metric, with those that diverged.
     """
 
-    steps: Steps
+    steps: Steps | Values
     mean: Values
     low: Values
     high: Values
@@ -118,36 +128,58 @@ class Curves:
         members: for each schedule the indices of its runs in `ComparisonResult.histories`.
         rulers: for each available axis one ruler per run.
         absent: for each missing axis the reason.
+        x: the metric whose values are the `steps` of all lines and bundles, or `epoch`; None: they
+            are steps.
     """
 
     panels: tuple[Panel, ...]
     members: tuple[tuple[int, ...], ...]
     rulers: Mapping[str, tuple[Ruler, ...]]
     absent: Mapping[str, str] = field(default_factory=dict)
+    x: str | None = None
 
-    def need(self, axis: str) -> None:
-        """Raise UsageError if the comparison has no such x axis."""
-        if axis not in self.rulers:
-            raise UsageError(self.absent.get(axis, f"There is no x axis {axis!r}."))
-
-    def places(self, axis: str, runs: Sequence[int], steps: Steps) -> Values:
+    def places(self, axis: str, runs: Sequence[int], steps: Steps | Values) -> Values:
         """The positions of `steps` on an axis, averaged over `runs`, shape (n,)."""
+        if axis == self.x:
+            return steps.astype(np.float64)
         positions = [self.rulers[axis][run].at(steps) for run in runs]
         return np.asarray(np.mean(positions, axis=0)) if len(positions) > 1 else positions[0]
 
 
 def curves_of(comparison: ComparisonResult) -> Curves:
-    """Collect the curves of the compared metric, loss, learning rate and gradient norm."""
-    members = tuple(_members(comparison))
+    """Collect the curves of the compared metric and of those in `_ALSO`."""
     rulers, absent = rulers_of(comparison.histories)
+    members = tuple(_members(comparison))
+    return Curves(_panels(comparison, members, None), members, rulers, absent)
+
+
+def curves_over(comparison: ComparisonResult, x: str) -> Curves:
+    """The same curves over a metric or epochs, without the runs that have no positions there.
+
+    The mean of a schedule is over its runs at equal positions, not at equal steps: its runs may
+    have counted, say, different numbers of tokens in a step.
+
+    Raises:
+        NothingFound: no curve has a position.
+    """
+    members = tuple(_members(comparison))
+    panels = _panels(comparison, members, x)
+    if not panels:
+        raise NothingFound(f"No run has positions on the x axis {x!r}.")
+    return Curves(panels, members, {}, {}, x)
+
+
+def _panels(
+    comparison: ComparisonResult, members: Sequence[Sequence[int]], x: str | None
+) -> tuple[Panel, ...]:
     panels = []
     points = sum(history.steps.size for history in comparison.histories)
     most = max(_FEWEST, _POINTS // len(comparison.histories)) if points > _POINTS else points
     for metric in dict.fromkeys((comparison.metric, *_ALSO)):
-        bundles = tuple(_bundle(comparison, metric, runs, most) for runs in members)
+        bundles = tuple(_bundle(comparison, metric, runs, most, x) for runs in members)
         if any(bundle is not None for bundle in bundles):
             panels.append(Panel(metric, _TITLES.get(metric, metric), bundles))
-    return Curves(tuple(panels), members, rulers, absent)
+    return tuple(panels)
 
 
 def _members(comparison: ComparisonResult) -> Iterator[tuple[int, ...]]:
@@ -158,11 +190,11 @@ def _members(comparison: ComparisonResult) -> Iterator[tuple[int, ...]]:
 
 
 def _bundle(
-    comparison: ComparisonResult, metric: str, runs: Sequence[int], most: int
+    comparison: ComparisonResult, metric: str, runs: Sequence[int], most: int, x: str | None
 ) -> Bundle | None:
     histories = one_by_one(comparison.histories[run] for run in runs)
     lines_or_none = [
-        _line(history, metric, run, most) for run, history in zip(runs, histories, strict=True)
+        _line(history, metric, run, most, x) for run, history in zip(runs, histories, strict=True)
     ]
     lines = [line for line in lines_or_none if line is not None]
     if not lines:
@@ -173,16 +205,24 @@ def _bundle(
         if (metric == "lr" or not comparison.runs[line.run].diverged)
         and np.isfinite(line.values).any()
     ]
-    return _averaged(counted, lines, least=0.0 if metric == "lr" else 0.5)
+    if x is not None:
+        return _averaged(counted, lines, 0.5, _POSITIONS)
+    return _averaged(counted, lines, 0.0 if metric == "lr" else 0.5, None)
 
 
-def _line(history: History, metric: str, run: int, most: int) -> Line | None:
-    if not history.series(metric)[0].size:
+def _line(history: History, metric: str, run: int, most: int, x: str | None) -> Line | None:
+    ruler = None if x is None else placement_of(history, x).ruler
+    if not history.series(metric)[0].size or (x is not None and ruler is None):
         return None
     steps, values = _whole(history, metric)
     values = np.where(np.abs(values) < _LARGEST, values, np.nan)
     indices = extremes(values, most)
-    return Line(run, steps[indices], values[indices])
+    steps, values = steps[indices], values[indices]
+    if ruler is None:
+        return Line(run, steps, values)
+    positions = ruler.at(steps)
+    known = np.isfinite(positions)
+    return Line(run, positions[known], values[known]) if known.any() else None
 
 
 def _whole(history: History, metric: str) -> tuple[Steps, Values]:
@@ -196,12 +236,21 @@ def _whole(history: History, metric: str) -> tuple[Steps, Values]:
     return np.concatenate((shared_steps[kept], steps)), np.concatenate((shared[kept], values))
 
 
-def _averaged(counted: Sequence[Line], lines: Sequence[Line], least: float) -> Bundle:
-    """The mean and band at steps at which more than the share `least` of `counted` has a value."""
+def _averaged(
+    counted: Sequence[Line], lines: Sequence[Line], least: float, most: int | None
+) -> Bundle:
+    """The mean and band at steps at which more than the share `least` of `counted` has a value.
+
+    Args:
+        most: the largest number of steps; positions on a metric's axis are seldom those of another
+            run, so that there may be as many as all runs have records. None: all.
+    """
     if not counted:
         empty = np.empty(0)
         return Bundle(np.empty(0, dtype=np.int64), empty, empty, empty, (), tuple(lines))
     steps = np.unique(np.concatenate([line.steps for line in counted]))
+    if most is not None and steps.size > most:
+        steps = steps[np.linspace(0, steps.size - 1, most).round().astype(np.int64)]
     table = np.array([_filled(line, steps) for line in counted])
     finite = np.isfinite(table)
     usable = finite.sum(axis=0) > least * len(counted)
@@ -220,7 +269,7 @@ def _averaged(counted: Sequence[Line], lines: Sequence[Line], least: float) -> B
     )
 
 
-def _filled(line: Line, steps: Steps) -> Values:
+def _filled(line: Line, steps: Steps | Values) -> Values:
     """A run's values at `steps`, interpolated between its records; NaN before and after them."""
     finite = np.isfinite(line.values)
     return np.asarray(

@@ -99,6 +99,14 @@ def interval(comparison: ComparisonResult) -> list[str]:
     ]
 
 
+def on_axis(x: str, goal: str) -> str:
+    """The note on the target on the axis `x`, a metric or `epoch`."""
+    return (
+        f"{x} to {goal}: at the step that reached it, on a straight line between two values "
+        "that the run logged; runs without such values are not counted."
+    )
+
+
 def optimistic(comparison: ComparisonResult) -> list[str]:
     """The note on the mean of a schedule that was chosen among many."""
     alike = sum(item.could_be_best for item in comparison.schedules)

@@ -113,26 +113,39 @@ def format_of(path: Path, suffixes: Mapping[str, str] = SUFFIXES) -> str:
     return form
 
 
-def render(comparison: ComparisonResult, form: str, axis: str = "step") -> str | bytes:
+def render(comparison: ComparisonResult, form: str, axis: str | None = None) -> str | bytes:
     """`comparison` as the content of a file in format `form`.
 
     Args:
         comparison: the comparison to write.
         form: one of `FORMATS`.
-        axis: the x axis of curves: `step`, `time` or `epoch`.
+        axis: the x axis of curves: `step`, `time`, `epoch` or a metric; None: that of the
+            comparison.
 
     Raises:
-        UsageError: there is no such format, or the runs do not say where they are on that axis.
+        UsageError: there is no such format.
+        NothingFound: no run says where it is on that axis.
     """
     if form not in FORMATS:
         raise UsageError(unknown("format", form, FORMATS))
-    from lrtrack.reports.document import Document
+    document, axis = document_of(comparison, axis)
+    return FORMATS[form].render(document, axis)
 
-    return FORMATS[form].render(Document(comparison), axis)
+
+def document_of(comparison: ComparisonResult, axis: str | None = None) -> tuple[Document, str]:
+    """What is to be rendered, and over which x axis; the arguments are those of `render`."""
+    from lrtrack.reports.document import Document
+    from lrtrack.stats import over_metric
+    from lrtrack.stats.rulers import STEP, TIME
+
+    axis = comparison.x if axis is None else axis
+    if axis not in (comparison.x, STEP, TIME):
+        comparison = over_metric(comparison, axis)
+    return Document(comparison), axis
 
 
 def save(
-    comparison: ComparisonResult, path: str | Path, form: str | None = None, axis: str = "step"
+    comparison: ComparisonResult, path: str | Path, form: str | None = None, axis: str | None = None
 ) -> Path:
     """Write `comparison` to a file; text as UTF-8.
 

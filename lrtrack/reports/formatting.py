@@ -22,6 +22,10 @@ _LONG = 1e6
 #: An end of an interval that is so many times as far away as the other has digits of its own.
 _FAR = 100.0
 
+#: From this size on, amounts are written in millions or with a power of ten.
+LARGE = 1e6
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 _CALL = re.compile(r"([\w.<>]+)\(.*\)")
 
 
@@ -37,6 +41,31 @@ def number(value: float | None, digits: int = 4, *, trim: bool = False) -> str:
         return re.sub(r"\.?0+e", "e", text) if trim else text
     text = f"{value:.{max(0, digits - 1 - power)}f}"
     return text.rstrip("0").rstrip(".") if trim and "." in text else text
+
+
+def amount(value: float | None, digits: int = 3) -> str:
+    """How much of something there is, to read at a glance: `820`, `12,300`, `2.1 M`, `3.2×10⁹`.
+
+    Args:
+        digits: the most significant digits; whole numbers below a million have all of theirs.
+    """
+    if value is None or not math.isfinite(value):
+        return NONE
+    size = abs(value)
+    if size < 1000 and value != round(value):
+        return number(value, digits, trim=True)
+    if round(size) < LARGE:
+        return f"{value:,.0f}"
+    mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+    exponent = int(power)
+    if exponent < 9:
+        millions = float(mantissa) * 10 ** (exponent - 6)
+        return f"{_trimmed(f'{millions:.{max(0, digits + 5 - exponent)}f}')} M"
+    return f"{_trimmed(mantissa)}×10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
+def _trimmed(decimals: str) -> str:
+    return decimals.rstrip("0").rstrip(".") if "." in decimals else decimals
 
 
 def rate(value: float | None) -> str:

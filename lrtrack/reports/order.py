@@ -19,14 +19,15 @@ ComparisonT = TypeVar("ComparisonT", bound=ComparisonResult)
 #: The figures of a schedule that order rows.
 _FIGURES = (
     "rank", "schedule", "label", "id", "source", "runs", "diverged", "unfinished", "steps", "final",
-    "best", "steps_to_target", "seconds_to_target", "lr_peak", "grad_norm", "steps_per_second",
-    "vs_best", "p_vs_best", "p_improvement", "seeds_to_tell",
+    "best", "steps_to_target", "seconds_to_target", "x_to_target", "lr_peak", "grad_norm",
+    "steps_per_second", "vs_best", "p_vs_best", "p_improvement", "seeds_to_tell",
 )  # fmt: skip
 #: The part of a figure with several parts that orders rows.
 _PARTS = {
     "final": "final.mean",
     "steps_to_target": "steps_to_target.median",
     "seconds_to_target": "seconds_to_target.median",
+    "x_to_target": "x_to_target.median",
     "grad_norm": "grad_norm.median",
     "vs_best": "vs_best.difference",
 }

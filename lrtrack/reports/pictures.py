@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from lrtrack.reports import captions, matplotlib_setup
-from lrtrack.reports.axes import AXES, STEP
+from lrtrack.reports.axes import title_of
 from lrtrack.reports.curves import Bundle, Curves, Panel, drawable
 from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import extremes, highest, lowest, stretches
+from lrtrack.reports.formatting import amount
 from lrtrack.reports.headline import metric_of
 from lrtrack.reports.palette import COLOURS, DASHES, Look, looks_of
 from lrtrack.reports.small_charts import SmallChart, charts_of
 from lrtrack.reports.table import Report
-from lrtrack.stats import ScheduleSummary
+from lrtrack.stats import STEP, ScheduleSummary
 
 #: The most schedules in a picture, the best ones, and the most characters of a name.
 MOST, _LONG = 16, 48
@@ -31,14 +32,14 @@ def render(document: Document, form: matplotlib_setup.Form, *, axis: str = STEP)
     the same bytes.
 
     Raises:
-        UsageError: the runs do not record where they are on `axis`.
+        UsageError: the comparison has no such axis.
     """
-    document.curves.need(axis)
+    document.curves_on(axis)
     return matplotlib_setup.render(lambda: _figure(document, axis), form)
 
 
 def _figure(document: Document, axis: str) -> Any:
-    comparison, report, curves = document.comparison, document.report, document.curves
+    comparison, report, curves = document.comparison, document.report, document.curves_on(axis)
     schedules = comparison.schedules[:MOST]
     looks = looks_of(comparison.schedules)[: len(schedules)]
     names = [_cut(name) for name in report.names[: len(schedules)]]
@@ -52,7 +53,7 @@ def _figure(document: Document, axis: str) -> Any:
         first = first or axes
         _draw_panel(axes, panel, curves, looks, axis)
         axes.tick_params(labelbottom=at == len(curves.panels) - 1)
-    axes.set_xlabel(AXES[axis])
+    axes.set_xlabel(_cut(title_of(axis), 80))
     below = len(curves.panels)
     _draw_board(figure.add_subplot(grid[below]), schedules, names, looks, metric_of(comparison))
     for at, chart in enumerate(small, start=below + 1):
@@ -79,6 +80,8 @@ def _draw_panel(axes: Any, panel: Panel, curves: Curves, looks: Sequence[Look], 
     if axis == STEP:
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.xaxis.get_major_locator().set_params(integer=True)
+    elif axis == curves.x:
+        axes.xaxis.set_major_formatter(lambda value, position: amount(value, 6))
 
 
 def _dress(axes: Any, title: str) -> None:

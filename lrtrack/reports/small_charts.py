@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lrtrack.errors import clean
+from lrtrack.reports.axes import title_of
 from lrtrack.stats import PROFILE, SLOWEST, ComparisonResult, TargetScore
 
 Points = Sequence[tuple[float, float]]
@@ -77,19 +78,24 @@ def _target_profiles(comparison: ComparisonResult) -> Iterator[SmallChart]:
     Seconds of different devices are not compared.
     """
     mixed = any(item.code == "mixed-devices" for item in comparison.warnings)
-    for unit in ("steps", "seconds")[: 1 if mixed else 2]:
+    x = title_of(comparison.x)
+    for unit, figure in (
+        ("steps", "steps_to_target"),
+        (x, "x_to_target"),
+        *([] if mixed else [("seconds", "seconds_to_target")]),
+    ):
         scores = [
-            (at, getattr(item.across, f"{unit}_to_target"))
+            (at, getattr(item.across, figure))
             for at, item in enumerate(comparison.schedules)
             if item.across is not None
         ]
         lines = [(at, _stairs(score)) for at, score in scores if score is not None]
         if lines:
             yield SmallChart(
-                f"{unit.capitalize()} to the target over tasks",
+                f"{unit[:1].upper()}{unit[1:]} to the target over tasks",
                 "share of tasks",
                 f"τ, multiple of the fastest schedule's {unit}",
-                _TARGET_NOTE if unit == "steps" else "The same by seconds.",
+                _TARGET_NOTE if unit == "steps" else f"The same by {unit}.",
                 (0.0, 1.0),
                 lines,
             )

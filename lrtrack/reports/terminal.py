@@ -43,6 +43,7 @@ _ASCII = str.maketrans(
         "·": "-",
         "→": "->",
         "≥": ">=",
+        **{digit: str(at) for at, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
         "≤": "<=",
         "…": "~",
         "†": "!",
@@ -229,7 +230,9 @@ def _words(text: str) -> list[str]:
 
 def _recoded(report: Report, encoding: str) -> Report:
     def recode(text: str) -> str:
-        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+        return (
+            text.replace("×10", "e").translate(_ASCII).encode(encoding, "replace").decode(encoding)
+        )
 
     return replace(
         report,

@@ -8,7 +8,7 @@ installed or is down must not leave a run RUNNING in a tracker that answers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -17,11 +17,12 @@ from lrtrack.journal import history_table
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.unended import completed
-from lrtrack.records import TRAIN, State
+from lrtrack.records import TRAIN, History, Run, State
 from lrtrack.settings import redact
 from lrtrack.shipping import temporary
 from lrtrack.shipping.step_numbering import shifted_table
 from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses, several_losses
+from lrtrack.stats.diagnose import Diagnosis, diagnoses_of
 from lrtrack.stats.summary import loss_metrics
 from lrtrack.trackers.base import Sink
 from lrtrack.trackers.hooks import CompletesRuns
@@ -82,15 +83,17 @@ class RunEnd:
         table, end = course.table, course.ending
         run = completed(self._reader.run, course)
         last = float(table["time"][-1].as_py()) if table.num_rows else run.started
+        # Without an end in the journal, the training process was killed.
+        state, ended = (end.state, end.time) if end else (State.FAILED, last)
+        if end is None:
+            run = replace(run, diagnoses=_shown(run, table))
         if table.num_rows:
             table = self._upload(sink, shifted_table(table, first))
         known = self._reader.run
         news = (run.schedule, run.total_steps) != (known.schedule, known.total_steps)
-        tells = news or (end is not None and end.tells)
+        tells = news or (bool(run.diagnoses) if end is None else end.tells)
         if tells and isinstance(sink, CompletesRuns):
             self._attempt("the diagnoses", lambda: sink.complete(run))
-        # Without an end in the journal, the training process was killed.
-        state, ended = (end.state, end.time) if end else (State.FAILED, last)
         # The losses of a range test are not the result of a training.
         summary = run_metrics(table, run.prefix) if run.kind == TRAIN else {}
         self._attempt(None, lambda: sink.close(state, ended, summary))
@@ -146,6 +149,15 @@ class RunEnd:
             raise PartUnavailable(f"cannot store {text} yet", max(pauses, default=None))
         self._attempts = 0
         return text
+
+
+def _shown(run: Run, table: pa.Table) -> tuple[Diagnosis, ...] | None:
+    """Returns the diagnoses that the records of a killed training show; None if there are none."""
+    try:
+        arrays = history_table.arrays(table)
+        return diagnoses_of(History(run, State.FAILED, "local", **arrays)) or None
+    except Exception:  # a journal may hold any numbers
+        return None
 
 
 def run_metrics(table: pa.Table, prefix: str) -> dict[str, float]:

@@ -8,6 +8,7 @@ from lrtrack.stats.compare import build_comparison, compare_histories
 from lrtrack.stats.figures import (
     Effect,
     GradNorm,
+    MetricReach,
     Notice,
     Procedure,
     Reach,
@@ -17,7 +18,9 @@ from lrtrack.stats.figures import (
     Tuning,
     Verdict,
 )
+from lrtrack.stats.over_metric import NO_EPOCHS, over_metric
 from lrtrack.stats.result import ComparisonResult, ScheduleSummary
+from lrtrack.stats.rulers import STEP, TIME
 from lrtrack.stats.samples import LEVEL
 from lrtrack.stats.spikes import spikes
 from lrtrack.stats.summary import Mode, RunSummary, mode_of, summarise
@@ -26,11 +29,15 @@ from lrtrack.stats.tuning import untuned
 
 __all__ = [
     "LEVEL",
+    "NO_EPOCHS",
     "PROFILE",
     "SLOWEST",
+    "STEP",
+    "TIME",
     "ComparisonResult",
     "Effect",
     "GradNorm",
+    "MetricReach",
     "Mode",
     "Notice",
     "Procedure",
@@ -46,6 +53,7 @@ __all__ = [
     "build_comparison",
     "compare_histories",
     "mode_of",
+    "over_metric",
     "spikes",
     "summarise",
     "untuned",

@@ -17,6 +17,7 @@ from lrtrack.stats.fairness import metrics_of, notices
 from lrtrack.stats.figures import Notice
 from lrtrack.stats.groups import fields_of, grouped
 from lrtrack.stats.intervals import grad_norm_of, seconds_to_target, spread_of, steps_to_target
+from lrtrack.stats.over_metric import over_metric
 from lrtrack.stats.ranking import Entry, entry_of, ranked
 from lrtrack.stats.result import ComparisonResult, ScheduleSummary
 from lrtrack.stats.summary import Mode, mode_of
@@ -42,6 +43,7 @@ def build_comparison(
     tune: str | None = None,
     sequential: bool = False,
     task: str | None = None,
+    x: str = "step",
 ) -> ResultT:
     """Compare schedules by `metric`, best first.
 
@@ -69,9 +71,10 @@ def build_comparison(
             `lrtrack.stats.sequential`.
         task: the field that names a run's task, if there are several: schedules are compared by
             their scores relative to the best of each, see `lrtrack.stats.tasks`.
+        x: the x axis: `step`, `time`, `epoch`, or a metric, see `lrtrack.stats.over_metric`.
 
     Raises:
-        NothingFound: there are no runs, or none has the metric.
+        NothingFound: there are no runs, or none has the metric or the x axis.
         UsageError: a field, baseline, mode or task does not exist, a target is not finite, or the
             margin is not above 0.
     """
@@ -92,7 +95,7 @@ def build_comparison(
     entries = [entry for _, entry in placed]
     reference = None if baseline is None else _find(entries, baseline)
     conclusions = conclude(placed, reference, mode, margin, sequential)
-    return cls(
+    comparison = cls(
         experiment=experiment,
         metric=metric,
         mode=mode,
@@ -116,6 +119,7 @@ def build_comparison(
             one_by_one(run for entry in entries for run in entry.group.histories)
         ),
     )
+    return over_metric(comparison, x)
 
 
 #: `build_comparison` for callers that need only the numbers.

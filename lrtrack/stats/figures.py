@@ -56,6 +56,19 @@ class Reach:
 
 
 @dataclass(frozen=True)
+class MetricReach(Reach):
+    """The same on an x axis that the runs log themselves.
+
+    Attributes:
+        metric: the metric that is the axis, or `epoch`.
+        runs: how many runs have it.
+    """
+
+    metric: str = ""
+    runs: int = 0
+
+
+@dataclass(frozen=True)
 class Effect:
     """The difference of a schedule's final value to that of the best one, or of the baseline.
 
@@ -139,6 +152,7 @@ class TaskScore:
         target: the task's target; None without one.
         steps_to_target: when its runs on the task reached the target; None without a target.
         seconds_to_target: the same in seconds.
+        x_to_target: the same on the x axis; None without a target or such an axis.
     """
 
     task: str
@@ -148,6 +162,7 @@ class TaskScore:
     target: float | None = None
     steps_to_target: Reach | None = None
     seconds_to_target: Reach | None = None
+    x_to_target: MetricReach | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +197,7 @@ class Aggregate:
             `lrtrack.stats.aggregates.PROFILE`.
         steps_to_target: how soon the schedule reaches the targets, by steps; None without a target.
         seconds_to_target: the same by seconds.
+        x_to_target: the same on the x axis; None without a target or such an axis.
     """
 
     iqm: float | None
@@ -193,6 +209,7 @@ class Aggregate:
     profile: tuple[float, ...]
     steps_to_target: TargetScore | None = None
     seconds_to_target: TargetScore | None = None
+    x_to_target: TargetScore | None = None
 
 
 @dataclass(frozen=True)

@@ -162,16 +162,16 @@ def grad_norm_of(histories: Sequence[History]) -> GradNorm:
 def steps_to_target(runs: Sequence[RunSummary]) -> Reach:
     """The step at which runs reached the target."""
     hits = [(run.target_step, run.target_gap) for run in runs]
-    return _reach(runs, hits, [run.steps - 1 for run in runs])
+    return reach_of(runs, hits, [run.steps - 1 for run in runs])
 
 
 def seconds_to_target(runs: Sequence[RunSummary]) -> Reach:
     """The seconds after their first step at which runs reached the target."""
     hits = [(run.target_second, run.target_gap_seconds) for run in runs]
-    return _reach(runs, hits, [run.last_second for run in runs])
+    return reach_of(runs, hits, [run.last_second for run in runs])
 
 
-def _reach(
+def reach_of(
     runs: Sequence[RunSummary],
     hits: Sequence[tuple[float | None, float | None]],
     ends: Sequence[float],

@@ -14,6 +14,7 @@ from lrtrack.stats.figures import (
     Aggregate,
     Effect,
     GradNorm,
+    MetricReach,
     Notice,
     Procedure,
     Reach,
@@ -22,6 +23,7 @@ from lrtrack.stats.figures import (
     Tuning,
     Verdict,
 )
+from lrtrack.stats.rulers import STEP, TIME
 from lrtrack.stats.summary import Mode, RunSummary
 from lrtrack.stats.targets import Target
 
@@ -77,6 +79,8 @@ class ScheduleSummary:
             to the best schedule of each task.
         across: its aggregates over tasks; None without several.
         equivalent: whether `vs_best.ci95` lies within the margin; None without a margin.
+        x_to_target: when runs reached the target on the x axis, if that is a metric or the epoch;
+            otherwise None.
         source: `"inferred"` if the schedule was found from the learning rates, else `"declared"`.
     """
 
@@ -114,6 +118,7 @@ class ScheduleSummary:
     tuning: Tuning | None = None
     tasks: tuple[TaskScore, ...] = ()
     across: Aggregate | None = None
+    x_to_target: MetricReach | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,7 @@ class ComparisonResult:
         diagnoses: mappings with the keys `code`, `run_id`, `message` and `hint`.
         runs: the statistics of each run, by schedule and in the order of `run_ids`.
         histories: the runs with their steps, in the same order; not part of `to_dict`.
+        x: the x axis of its curves: `step`, `time`, `epoch` or a metric; not part of `to_dict`.
     """
 
     experiment: str | None
@@ -144,6 +150,7 @@ class ComparisonResult:
     test: Procedure = NOT_COMPARED
     runs: tuple[RunSummary, ...] = field(default=(), repr=False, compare=False)
     histories: tuple[History, ...] = field(default=(), repr=False, compare=False)
+    x: str = "step"
 
     def by_schedule(self) -> list[tuple[RunSummary, ...]]:
         """The runs of each schedule, in the order of `schedules`."""
@@ -153,9 +160,16 @@ class ComparisonResult:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """A strict-JSON mapping; `"baseline"`, `"margin"` and `"task"` are there only if given."""
+        """A strict-JSON mapping.
+
+        `"baseline"`, `"margin"` and `"task"` are there only if given, and `"x_to_target"` only if
+        the x axis is a metric or the epoch.
+        """
         data = {"format": FORMAT, **asdict(replace(self, runs=(), histories=()))}
-        del data["histories"]
+        del data["histories"], data["x"]
+        for item in data["schedules"] if self.x in (STEP, TIME) else ():
+            for figures in (item, item["across"] or {}, *item["tasks"]):
+                figures.pop("x_to_target", None)
         data["runs"] = [run.to_dict() for run in self.runs]
         for name in ("baseline", "margin", "task"):
             if data[name] is None:

@@ -56,6 +56,7 @@ class Query:
         directory: where journals live.
         metric: the metric that will be read from the histories, in case the tracker keeps it
             outside of lrtrack's own records.
+        axis: another such metric, the x axis of curves.
         cache: whether copies of finished runs on this machine may be used.
         runs: `LRTRACK`: runs that lrtrack recorded; `ALL`: also those that others logged, with
             the schedules that their learning rates show, see `lrtrack.records.logged`.
@@ -71,6 +72,7 @@ class Query:
     cache: bool = True
     runs: str = LRTRACK
     roles: Roles = field(default_factory=Roles)
+    axis: str | None = None
 
 
 @dataclass(frozen=True)

@@ -180,8 +180,12 @@ def together(blocks: Mapping[str, tuple[Schedule, Mapping[str, Any]]]) -> tuple[
 
 #: Metrics that lrtrack records under a block's prefix, besides those with a slash in their name.
 _RECORDED = frozenset(
-    {"lr", "grad_norm", "grad_norm_preclip", "loss", "loss_count", "momentum", "plateau_metric"}
-)
+    {
+        "lr", "grad_norm", "grad_norm_preclip", "loss", "loss_count", "momentum", "plateau_metric",
+        "update_norm", "weight_norm", "update_ratio",
+    }
+)  # fmt: skip
+_RECORDED_PARTS = ("lr/", "grad_norm/", "update_norm/", "weight_norm/", "update_ratio/")
 
 
 def arrays_of_block(
@@ -218,4 +222,4 @@ def _belongs(name: str, prefix: str, others: Iterable[str]) -> bool:
     if any(other and name.startswith(other) for other in others):
         return False
     plain_is_another = "" in others
-    return not (plain_is_another and (name in _RECORDED or name.startswith(("lr/", "grad_norm/"))))
+    return not (plain_is_another and (name in _RECORDED or name.startswith(_RECORDED_PARTS)))

@@ -6,28 +6,21 @@ the training starts.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import math
-import operator
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-import torch
-
-from lrtrack.capture.device_scalars import Scalar, hold, together
 from lrtrack.errors import UsageError, clean, unknown
 from lrtrack.fields import DEEPEST
 from lrtrack.journal.events import MAX_EVENT, understood
 from lrtrack.journal.framing import Frame, Kind
 from lrtrack.records import Run
 from lrtrack.stats.diagnose.codes import CODES
+from lrtrack.tracking.number_arguments import LARGEST, shown_value, whole
 
-#: The largest integer that trackers and readers can hold.
-_LARGEST = 2**63 - 1
 #: Run ids: those of MLflow and lrtrack are hexadecimal, those of W&B are chosen by the user.
 _RUN_ID = re.compile(r"(?!/)(?!.*(?:^|/)\.{1,2}(?:/|$))[^\s\\*?\[\]\x00-\x1f]{1,256}")
 #: Space in an event for its other fields.
@@ -45,14 +38,15 @@ def text(name: str, value: Any, *, empty: bool = True) -> str | None:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, bool) or not isinstance(value, str):
-        number = None if isinstance(value, bool | bytes) else _whole(value)
-        if number is None or abs(number) > _LARGEST:
-            raise UsageError(f"{name} must be text, got {_shown(value)}. Fix: pass a str.")
+        number = None if isinstance(value, bool | bytes) else whole(value)
+        if number is None or abs(number) > LARGEST:
+            raise UsageError(f"{name} must be text, got {shown_value(value)}. Fix: pass a str.")
         value = str(number)
     value = str.__str__(value)
     if not _encodes(value):
         raise UsageError(
-            f"{name} has characters that are not valid Unicode: {_shown(value)}. Fix: remove them."
+            f"{name} has characters that are not valid Unicode: {shown_value(value)}. Fix: remove "
+            "them."
         )
     if not empty and not value:
         raise UsageError(f"{name} must not be empty.")
@@ -67,39 +61,8 @@ def choice(name: str, value: Any, known: Collection[str]) -> str:
     """
     if isinstance(value, str) and value in known:
         return str(value)
-    word = value if isinstance(value, str) else _shown(value)
+    word = value if isinstance(value, str) else shown_value(value)
     raise UsageError(unknown(f"value for {name}", word, known))
-
-
-def integer(name: str, value: Any, minimum: int = -_LARGEST - 1) -> int:
-    """Convert an integer of Python, NumPy or torch.
-
-    Raises:
-        UsageError: it is not an integer, or out of range.
-    """
-    number = None if isinstance(value, bool) else _whole(value)
-    if number is None or not minimum <= number <= _LARGEST:
-        bounds = f"at least {minimum}" if minimum >= 0 else "of at most 64 bits"
-        raise UsageError(f"{name} must be an integer, {bounds}; got {_shown(value)}.")
-    return number
-
-
-def seconds(name: str, value: Any) -> float:
-    """Convert a time to wait, which may be infinite.
-
-    Raises:
-        UsageError: it is not a number, negative or NaN.
-    """
-    try:
-        number = math.nan if isinstance(value, bool | str | bytes) else float(value)
-    except Exception:
-        number = math.nan
-    if not number >= 0:
-        raise UsageError(
-            f"{name} must be a number of seconds, at least 0; got {_shown(value)}. Fix: pass 0 "
-            "for no wait, or math.inf for no limit."
-        )
-    return number
 
 
 def codes(name: str, value: Any) -> frozenset[str]:
@@ -113,7 +76,7 @@ def codes(name: str, value: Any) -> frozenset[str]:
         listed = tuple(given)
     except TypeError:
         raise UsageError(
-            f"{name} must be codes of diagnoses, got {_shown(value)}. Fix: pass a set such as "
+            f"{name} must be codes of diagnoses, got {shown_value(value)}. Fix: pass a set such as "
             '{"LR006"}.'
         ) from None
     return frozenset(choice(name, code, CODES) for code in listed)
@@ -126,26 +89,8 @@ def function(name: str, value: Any) -> Any:
         UsageError: it cannot be called.
     """
     if value is not None and not callable(value):
-        raise UsageError(f"{name} must be a function, got {_shown(value)}.")
+        raise UsageError(f"{name} must be a function, got {shown_value(value)}.")
     return value
-
-
-def scalar(name: str, value: Any) -> Scalar:
-    """Convert a number of any library, without waiting for a tensor's device.
-
-    Raises:
-        UsageError: it is not one real number.
-    """
-    if isinstance(value, torch.Tensor):
-        if value.numel() == 1 and not value.is_complex() and value.dtype is not torch.bool:
-            return together(hold(value))
-    elif type(value).__name__ not in ("bool", "bool_", "str", "bytes"):
-        with contextlib.suppress(Exception):  # whatever an object of another library raises
-            return float(value)
-    raise UsageError(
-        f"{name} must be a number, got {_shown(value)}. Fix: pass a float or a tensor with one "
-        "element, or leave it out."
-    )
 
 
 def run_id(name: str, value: Any) -> str | None:
@@ -157,7 +102,7 @@ def run_id(name: str, value: Any) -> str | None:
     id_text = text(name, value, empty=False)
     if id_text is not None and not _RUN_ID.fullmatch(id_text):
         raise UsageError(
-            f"{name} must be the id of a run, got {_shown(id_text)}. Fix: pass the id that "
+            f"{name} must be the id of a run, got {shown_value(id_text)}. Fix: pass the id that "
             "`run.id` or `lrtrack runs` shows, not a path or a pattern."
         )
     return id_text
@@ -173,10 +118,10 @@ def tags(value: Any) -> dict[str, str]:
         return {}
     if not isinstance(value, Mapping):
         raise UsageError(
-            f'tags must be a mapping such as {{"team": "vision"}}, got {_shown(value)}.'
+            f'tags must be a mapping such as {{"team": "vision"}}, got {shown_value(value)}.'
         )
     return {
-        _to_text("a tag's name", key): _to_text(f"the tag {_shown(key)}", inner)
+        _to_text("a tag's name", key): _to_text(f"the tag {shown_value(key)}", inner)
         for key, inner in value.items()
         if inner is not None
     }
@@ -223,7 +168,9 @@ def as_mapping(value: Any) -> dict[Any, Any]:
         return dict(value)
     if hasattr(value, "__dict__") and not isinstance(value, type):
         return dict(vars(value))
-    raise UsageError(f"config must be a mapping, a dataclass or a namespace, got {_shown(value)}.")
+    raise UsageError(
+        f"config must be a mapping, a dataclass or a namespace, got {shown_value(value)}."
+    )
 
 
 def require_readable(run: Run) -> None:
@@ -277,35 +224,12 @@ def _to_text(what: str, value: Any) -> str:
     return string if _encodes(string) else string.encode("utf-8", "backslashreplace").decode()
 
 
-def _whole(value: Any) -> int | None:
-    """The value of an integer of any library; None if it is not an integer."""
-    if isinstance(value, torch.Tensor) and (value.numel() != 1 or value.dtype is torch.bool):
-        return None
-    if type(value).__name__ in ("bool", "bool_"):  # NumPy's
-        return None
-    try:
-        number: Any = value.item() if isinstance(value, torch.Tensor) else value
-        return operator.index(number)
-    except Exception:
-        return None
-
-
 def _encodes(value: str) -> bool:
     try:
         value.encode()
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _shown(value: Any) -> str:
-    """A value for a message: short and on one line, even if its `__repr__` fails."""
-    kind = type(value).__name__
-    try:
-        shown = clean(repr(value))
-    except Exception:
-        return f"an object of class {kind}"
-    return f"{shown[:80]}{'…' if len(shown) > 80 else ''} ({kind})"
 
 
 def _shown_text(error: Exception) -> str:

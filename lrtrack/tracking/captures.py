@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrtrack.capture.engines import EngineCapture
 from lrtrack.capture.ensemble import Part, ensemble_of
 from lrtrack.capture.member import Member
 from lrtrack.capture.optimizers import NoOptimizer
@@ -33,6 +34,7 @@ def capture_of(options: Options, amend: Callable[[dict[str, float]], None]) -> C
         "model": options.model,
         "every": options.every,
         "capture_loss": options.capture_loss,
+        "updates": options.updates,
     }
     if len(ensemble.parts) > 1:
 
@@ -41,6 +43,8 @@ def capture_of(options: Options, amend: Callable[[dict[str, float]], None]) -> C
 
         return Rounds(ensemble, on_plateau=amend_named, **common)
     part = ensemble.parts[0]
+    if ensemble.engine is not None:
+        return EngineCapture(ensemble.engine, part.optimizer, part.scheduler, **common)
     common["on_plateau"] = lambda value: amend({"plateau_metric": value})
     if isinstance(part.optimizer, NoOptimizer):
         return UnhookedCapture(part.optimizer, part.scheduler, **common)

@@ -22,6 +22,7 @@ from lrtrack.tracking import report_hint, unended
 from lrtrack.tracking.exit_guard import Exit, on_left
 from lrtrack.tracking.manual_steps import ManualSteps
 from lrtrack.tracking.options import Options
+from lrtrack.tracking.rank_losses import for_this_rank
 from lrtrack.tracking.recording import Recording
 from lrtrack.tracking.resume import ResumedRun, branched, find_resumed
 from lrtrack.tracking.run import TrackedRun
@@ -49,6 +50,8 @@ def track(
     resume: str | None = None,
     flush_timeout: float = 10.0,
     total_steps: int | None = None,
+    updates: int | None = None,
+    loss_over: str | None = None,
     stop_on: Collection[str] = (),
     on_diagnosis: Callable[[dict[str, str]], object] | None = None,
 ) -> Block:
@@ -60,8 +63,9 @@ def track(
         optimizer: any `torch.optim.Optimizer`, or a wrapper that carries one in `.optimizer`,
             `.opt` or `.optim`. Several that train together come as a list, as a mapping of names,
             or as a container with `.optimizers`; a step is then a round of all of them, which ends
-            when one of them begins to step again. None where no optimizer object exists; then the
-            loop calls `run.record()` at each step.
+            when one of them begins to step again. DeepSpeed's engine is recorded by its own
+            figures. None where no optimizer object exists; then the loop calls `run.record()` at
+            each step.
         scheduler: any object with `step()`; None means a constant schedule; a `Schedule` describes
             what moves the learning rate where no object with `step()` does. For several optimizers
             a list or a mapping in their form, with None for those without a scheduler.
@@ -89,6 +93,14 @@ def track(
         flush_timeout: seconds to wait at most for the upload at the end of the block.
         total_steps: how many optimizer steps the training will make, with those before a `resume`;
             None: unknown.
+        updates: at each k-th step, from step 0, also record `update_norm`, how far the step moved
+            the weights; `weight_norm`, that of the weights before it; and `update_ratio`, their
+            quotient; all L2, for the parts that `norms` says (`"off"`: for all parameters
+            together). Only recorded steps are measured, so `updates` or `every` must be a multiple
+            of the other. Such a step needs memory for a copy of the trained weights. None: never.
+        loss_over: whose loss is recorded where several processes train together. None: the loss of
+            rank 0; `"mean"`: the mean over all processes, which needs this block on every rank.
+            It takes no part in the training's communication.
         stop_on: codes of the diagnoses that end the training, such as `{"LR006"}`. Just before a
             step, `lrtrack.TrainingStopped` is then raised out of `optimizer.step()`: in all
             processes that train together before the same step.
@@ -121,6 +133,8 @@ def track(
         resume=resume,
         flush_timeout=flush_timeout,
         total_steps=total_steps,
+        updates=updates,
+        loss_over=loss_over,
         stop_on=stop_on,
         on_diagnosis=on_diagnosis,
     )
@@ -138,7 +152,7 @@ class Block:
 
     def __init__(self, options: Options) -> None:
         self.recording: Recording | None = None
-        self.options = options = checks.converted(options)
+        self.options = options = for_this_rank(checks.converted(options))
         self._settings = read()
         self._trackers = checks.trackers(options, self._settings)
         self._left: list[Any] = []  # not empty once the block is left

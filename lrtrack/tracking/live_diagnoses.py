@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from lrtrack.capture.member import Member
+from lrtrack.capture.observations import Stepping
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import StepCapture
+from lrtrack.capture.unseen import Unseen
 from lrtrack.errors import JournalError
 from lrtrack.journal import history_table
 from lrtrack.journal.course import Course, before, merge
@@ -28,6 +32,7 @@ from lrtrack.stats.diagnose import (
 from lrtrack.stats.diagnose.rate_jumps import RateJump, rate_jumps
 from lrtrack.stats.diagnose.rate_source import RateMismatch
 from lrtrack.tracking.captures import Capture, by_name, scheduler_counts
+from lrtrack.tracking.hidden_steps import HiddenSteps
 from lrtrack.tracking.resume import ResumedRun
 
 #: Steps after a continuation before which a jump of the rate there may be as large as others.
@@ -38,12 +43,13 @@ class LiveDiagnoses:
     """Collects the statistics that one run's diagnoses need, and makes the diagnoses.
 
     Attributes:
+        run: the run.
+        capture: counts its steps.
         journal: the run's journal, once it is open.
         is_rewound: whether records that were counted are abandoned by now.
 
     Args:
-        run: the run.
-        capture: counts its steps.
+        run, capture: see above.
         loss_wanted: whether losses are captured.
         resumed: the run as its block found it.
     """
@@ -51,10 +57,11 @@ class LiveDiagnoses:
     def __init__(self, run: Run, capture: Capture, loss_wanted: bool, resumed: ResumedRun) -> None:
         self.journal: Path | None = None
         self.is_rewound = False
-        self._run = run
-        self._capture = capture
+        self.run = run
+        self.capture = capture
         self._loss_wanted = loss_wanted
         self._resumed = resumed
+        self._hidden = HiddenSteps(run.prefix, capture)
         self._figures = RunningStatistics(run.schedule, run.prefix)
         self._parts: dict[str, tuple[Schedule, RunningStatistics]] = {}
         self._is_stale = False
@@ -65,11 +72,11 @@ class LiveDiagnoses:
 
     def _start(self, table: pa.Table | None) -> None:
         """Begin with the records of a table."""
-        self._figures = RunningStatistics(self._run.schedule, self._run.prefix)
+        self._figures = RunningStatistics(self.run.schedule, self.run.prefix)
         self._parts = {}
-        if isinstance(self._capture, Rounds):
-            schedules = parts_of(self._run.schedule)
-            for member in self._capture.members:
+        if isinstance(self.capture, Rounds):
+            schedules = parts_of(self.run.schedule)
+            for member in self.capture.members:
                 if member.name:
                     schedule = schedules.get(member.name, Schedule(CONSTANT))
                     self._parts[member.name] = schedule, RunningStatistics(schedule)
@@ -97,7 +104,7 @@ class LiveDiagnoses:
         """Add rows that are about to be written to the journal."""
         self._figures.add(steps, metrics)
         for name, (_, figures) in self._parts.items():
-            figures.add(steps, columns_of_part(metrics, self._run.prefix, name))
+            figures.add(steps, columns_of_part(metrics, self.run.prefix, name))
 
     def at_end(
         self, state: State, mismatches: Mapping[str, RateMismatch] | None = None
@@ -108,6 +115,7 @@ class LiveDiagnoses:
             state: how the run ended.
             mismatches: learning rates that a scheduler has not set, by optimizer.
         """
+        self._hidden.look()
         return self._diagnose(state, self._jumps_at_continuations(), mismatches or {})
 
     def while_running(self, mismatches: Mapping[str, RateMismatch]) -> tuple[Diagnosis, ...]:
@@ -120,10 +128,11 @@ class LiveDiagnoses:
             self._is_stale = False
             self._jumps_so_far = {}
             self._start(self._course().table)
-        if self._jumps_due is not None and self._capture.step >= self._jumps_due:
+        if self._jumps_due is not None and self.capture.step >= self._jumps_due:
             self._jumps_due = None
             self._jumps_so_far = self._jumps(self._course())
-        return self._diagnose(State.RUNNING, self._jumps_so_far, mismatches)
+        shown = self._diagnose(State.RUNNING, self._jumps_so_far, mismatches)
+        return (*shown, *self._hidden.look())
 
     def _diagnose(
         self,
@@ -131,23 +140,30 @@ class LiveDiagnoses:
         jumps: Mapping[str, tuple[RateJump, ...]],
         mismatches: Mapping[str, RateMismatch],
     ) -> tuple[Diagnosis, ...]:
-        captures, parts = by_name(self._capture), {}
+        captures, parts = by_name(self.capture), {}
         for name in self._parts:
-            evidence = self._evidence(captures[name], jumps.get(name, ()), mismatches.get(name))
+            own = captures[name]
+            evidence = self._evidence(own, jumps.get(name, ()), mismatches.get(name))
+            if isinstance(own, Member):
+                evidence = replace(
+                    evidence, unobserved=self._unobserved([own], own.replaced, own.stepping)
+                )
             parts[name] = (*self._parts[name], evidence)
-        if isinstance(self._capture, Rounds):
+        if isinstance(self.capture, Rounds):
             whole = Observations(
-                steps=self._capture.made,
-                total=self._capture.step + 1,
-                unobserved=_unobserved(self._capture.members[0]),
+                steps=self.capture.made,
+                total=self.capture.step + 1,
+                unobserved=self._unobserved(
+                    self.capture.members, self.capture.members[0].unseen, self.capture.stepping
+                ),
                 loss_wanted=self._loss_wanted,
-                world_size=self._run.world_size,
+                world_size=self.run.world_size,
                 jumps=jumps.get("", ()),
                 mismatch=mismatches.get(""),
             )
         else:
-            whole = self._evidence(self._capture, jumps.get("", ()), mismatches.get(""))
-        return diagnose(self._run, self._figures, state, whole, parts)
+            whole = self._evidence(self.capture, jumps.get("", ()), mismatches.get(""))
+        return diagnose(self.run, self._figures, state, whole, parts)
 
     def _jumps_at_continuations(self) -> dict[str, tuple[RateJump, ...]]:
         """Jumps of the rate; after returns, the statistics are made again without lost records."""
@@ -173,8 +189,8 @@ class LiveDiagnoses:
             earlier = list(before(self._resumed.course.table.to_batches(), first))
             table, breaks = merge([*earlier, *table.to_batches()]), (first, *breaks)
         jumps = {}
-        for name, capture in by_name(self._capture).items():
-            column = column_of(self._run.prefix, name)
+        for name, capture in by_name(self.capture).items():
+            column = column_of(self.run.prefix, name)
             if column in table.column_names:
                 records = table.filter(table[column].is_valid())
                 steps, rates = records["step"].to_numpy(), records[column].to_numpy()
@@ -182,22 +198,38 @@ class LiveDiagnoses:
                 jumps[name] = rate_jumps(steps, rates, breaks, counts)
         return jumps
 
+    def _unobserved(
+        self, captures: Sequence[StepCapture], unseen: Unseen, stepping: Stepping
+    ) -> Unobserved:
+        """What happened without steps of some optimizers, which share what is noted of others."""
+        begun, position = stepping.begun, stepping.position
+        return replace(
+            self._hidden.evidence(captures),
+            others=dict(unseen.steps),
+            optimizers=len(unseen.optimizers),
+            in_backward=unseen.in_backward,
+            engine=unseen.engine(),
+            shares=unseen.shares,
+            backward_calls=unseen.backward_calls,
+            scheduler_steps=0 if begun is None or position is None else max(position - begun, 0),
+        )
+
     def _evidence(
         self, capture: StepCapture, jumps: tuple[RateJump, ...], mismatch: RateMismatch | None
     ) -> Observations:
-        if by_hand := self._capture.by_hand:  # then no hook has seen scheduler or gradients
+        if by_hand := self.capture.by_hand:  # then no hook has seen scheduler or gradients
             return Observations(
                 steps=by_hand,
-                total=self._capture.step + 1,
+                total=self.capture.step + 1,
                 loss_wanted=self._loss_wanted,
-                world_size=self._run.world_size,
+                world_size=self.run.world_size,
                 jumps=jumps,
             )
         stepping = capture.stepping
         repeats = {steps: count for steps, count in stepping.jumps.items() if steps > 1}
         return Observations(
             steps=capture.made,
-            total=capture.made if capture is not self._capture else capture.step + 1,
+            total=capture.made if capture is not self.capture else capture.step + 1,
             begun=stepping.begun,
             position=stepping.position,
             used=stepping.at or 0,
@@ -207,26 +239,10 @@ class LiveDiagnoses:
             rested=capture.made - stepping.moved_at,
             early=0 if stepping.begun else stepping.early,
             unreached=tuple(capture.unreached.names()),
-            unobserved=_unobserved(capture),
+            unobserved=self._unobserved([capture], capture.unseen, stepping),
             loss_wanted=self._loss_wanted,
             taken=capture.taken,
-            world_size=self._run.world_size,
+            world_size=self.run.world_size,
             jumps=jumps,
             mismatch=mismatch,
         )
-
-
-def _unobserved(capture: StepCapture) -> Unobserved:
-    unseen, stepping = capture.unseen, capture.stepping
-    begun, position = stepping.begun, stepping.position
-    return Unobserved(
-        optimizer=" and ".join(unseen.names),
-        others=dict(unseen.steps),
-        optimizers=len(unseen.optimizers),
-        in_backward=unseen.in_backward,
-        compiled=unseen.compiled,
-        engine=unseen.engine(),
-        shares=unseen.shares,
-        backward_calls=unseen.backward_calls,
-        scheduler_steps=0 if begun is None or position is None else max(position - begun, 0),
-    )

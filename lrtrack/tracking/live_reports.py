@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from lrtrack.errors import clean, warn
 from lrtrack.journal.writer import JournalWriter
-from lrtrack.records import Run, State
+from lrtrack.records import State
 from lrtrack.stats.diagnose import Diagnosis
-from lrtrack.tracking.captures import Capture
 from lrtrack.tracking.live_diagnoses import LiveDiagnoses
 from lrtrack.tracking.live_schedule import LiveSchedule
 from lrtrack.tracking.reactions import Reactions
@@ -28,8 +27,6 @@ class LiveReports:
     """Reports the diagnoses of one run while it goes on, and the rest at its end.
 
     Args:
-        run: the run.
-        capture: counts its steps.
         diagnoses: makes the diagnoses.
         schedule: knows which rates the schedulers have not set.
         reactions: what the user wants to happen after a diagnosis.
@@ -38,15 +35,13 @@ class LiveReports:
 
     def __init__(
         self,
-        run: Run,
-        capture: Capture,
         diagnoses: LiveDiagnoses,
         schedule: LiveSchedule,
         reactions: Reactions,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._run = run
-        self._capture = capture
+        self._run = diagnoses.run
+        self._capture = diagnoses.capture
         self._diagnoses = diagnoses
         self._schedule = schedule
         self._reactions = reactions

@@ -17,8 +17,8 @@ from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.thread_state import current_notes
 from lrtrack.capture.unhooked import UnhookedCapture
 from lrtrack.errors import warn
-from lrtrack.tracking.arguments import scalar
 from lrtrack.tracking.captures import Capture, by_name
+from lrtrack.tracking.number_arguments import scalar
 from lrtrack.tracking.user_metrics import numbers
 
 
@@ -50,7 +50,9 @@ class ManualSteps:
         self._capture_loss = capture_loss and not isinstance(capture, UnhookedCapture)
         self._clock = clock
         self._before = before
-        self._made = capture.made
+        self._members = capture.members if isinstance(capture, Rounds) else [capture]
+        self._recorded = 0
+        self._seen = self._steps_seen()
         self._rejected: set[str] = set()
         self._reported: set[str] = set()
         self._rates = self._current_rates()
@@ -72,8 +74,9 @@ class ManualSteps:
             self._report("The run has ended, so run.record() records nothing. Fix: start a new run")
             return
         values = {name: scalar(name, v) for name, v in given.items() if v is not None}
-        if self._capture.made != self._made:
-            self._made = self._capture.made
+        before, self._seen = self._seen, self._steps_seen()
+        hidden = [member.hidden.taken() for member in self._members]
+        if self._seen != before and not any(hidden):
             self._report(
                 "lrtrack sees the steps of this run by itself, so run.record() would count them "
                 "twice and records nothing. Fix: use run.log(…) for further metrics"
@@ -88,10 +91,17 @@ class ManualSteps:
             self._capture.counts.add(record, count)
         step = self._capture.step + 1
         self._capture.step = step
-        self._capture.made = self._made = self._made + 1
+        self._capture.made += 1
         self._capture.by_hand += 1
+        self._recorded += 1
         if step % self._every == 0:
             torch_patches.quietly("a step", self._capture.on_step, step, self._clock(), record)
+
+    def _steps_seen(self) -> int:
+        """The steps that lrtrack saw by itself; of several optimizers, those of each."""
+        if isinstance(self._capture, Rounds):
+            return sum(member.made for member in self._members)
+        return self._capture.made - self._recorded
 
     def _begin(self) -> None:
         """Prepare for a step, as hooks do before they see one."""
@@ -114,9 +124,12 @@ class ManualSteps:
         Whether the scheduler moves before or after `record()` shows at the first step. If before,
         a step has used the rates of the call before.
         """
-        position = self._capture.stepping.position
+        stepping, position = self._capture.stepping, self._capture.stepping.position
         if not self._capture.by_hand and position is not None:
-            self._moves_first = position - (self._position or 0) == 1
+            before = self._position or 0
+            if self._capture.made:  # after steps that hooks saw, whose rates were not kept
+                before, self._rates = (stepping.at or 0) + 1, self._current_rates()
+            self._moves_first = position - before == 1
         earlier, self._rates = self._rates, self._current_rates()
         return earlier if self._moves_first else self._rates
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import sys
 import time
@@ -16,7 +17,7 @@ import torch
 import lrtrack
 from lrtrack.capture.ensemble import ensemble_of
 from lrtrack.capture.norms import KINDS
-from lrtrack.capture.optimizers import NoOptimizer, device_of, world_size
+from lrtrack.capture.optimizers import NoOptimizer, class_of, world_size
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import UsageError
 from lrtrack.journal.layout import Layout, host
@@ -26,9 +27,12 @@ from lrtrack.settings import Settings, working_directory
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import DEFAULT_EXPERIMENT, Tracker
 from lrtrack.trackers.hooks import OnlyReads
-from lrtrack.tracking import arguments
+from lrtrack.tracking import arguments, number_arguments
 from lrtrack.tracking.arguments import as_mapping as as_mapping
 from lrtrack.tracking.placement import announce, place
+
+#: What the loss may be taken over, besides the process that records it.
+LOSS_OVER = ("mean",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,8 @@ class Options:
     resume: str | None
     flush_timeout: float
     total_steps: int | None
+    updates: int | None
+    loss_over: str | None
     stop_on: Collection[str]
     on_diagnosis: Callable[[dict[str, str]], object] | None
     kind: str = TRAIN
@@ -79,15 +85,21 @@ def check(options: Options) -> None:
         raise TypeError(
             "track() takes the optimizer first and the scheduler second. Fix: swap them."
         )
-    for part in ensemble_of(options.optimizer, options.scheduler).parts:
+    ensemble = ensemble_of(options.optimizer, options.scheduler)
+    for part in ensemble.parts:
         is_none = isinstance(part.optimizer, NoOptimizer)
-        if not is_none:
+        if not is_none and ensemble.engine is None:  # an engine's may hold none of its own
             _check_parameters(part.optimizer)
         if options.kind == TRAIN:
             _check_scheduler(part.scheduler)
         if not is_none:
             check_ownership(part.optimizer if part.moved is None else part.moved, part.scheduler)
     check_values(options)
+    if options.updates is not None and options.optimizer is None:
+        raise UsageError(
+            "updates=… needs an optimizer: without one, lrtrack does not see the weights. Fix: "
+            "leave it out, and pass a norm that you compute to run.record(update_norm=…)."
+        )
     if options.norms == "layer" and not isinstance(options.model, torch.nn.Module):
         raise UsageError(
             'norms="layer" needs the names of the model\'s parameters. Fix: pass model=….'
@@ -109,7 +121,8 @@ def converted(options: Options) -> Options:
     Raises:
         UsageError: a value is invalid.
     """
-    seed, total_steps = options.seed, options.total_steps
+    seed, over, total_steps = options.seed, options.loss_over, options.total_steps
+    every = number_arguments.integer("every", options.every, minimum=1)
     return dataclasses.replace(
         options,
         experiment=arguments.text("experiment", options.experiment),
@@ -118,27 +131,50 @@ def converted(options: Options) -> Options:
         norms=arguments.choice("norms", options.norms, KINDS),
         prefix=arguments.text("prefix", options.prefix) or "",
         resume=arguments.run_id("resume", options.resume),
-        seed=None if seed is None else arguments.integer("seed", seed),
-        every=arguments.integer("every", options.every, minimum=1),
+        seed=None if seed is None else number_arguments.integer("seed", seed),
+        every=every,
         config=arguments.config(options.config),
         tags=arguments.tags(options.tags),
-        flush_timeout=arguments.seconds("flush_timeout", options.flush_timeout),
+        flush_timeout=number_arguments.seconds("flush_timeout", options.flush_timeout),
         total_steps=(
             None
             if total_steps is None
-            else arguments.integer("total_steps", total_steps, minimum=1)
+            else number_arguments.integer("total_steps", total_steps, minimum=1)
         ),
+        updates=_updates(options.updates, every),
+        loss_over=None if over is None else arguments.choice("loss_over", over, LOSS_OVER),
         stop_on=arguments.codes("stop_on", options.stop_on),
         on_diagnosis=arguments.function("on_diagnosis", options.on_diagnosis),
     )
 
 
+def _updates(value: Any, every: int) -> int | None:
+    """Convert `updates`, which has to meet the steps that are recorded.
+
+    Raises:
+        UsageError: it is not an integer, or neither it nor `every` is a multiple of the other.
+    """
+    if value is None:
+        return None
+    updates = number_arguments.integer("updates", value, minimum=1)
+    if updates % every and every % updates:
+        raise UsageError(
+            f"updates={updates} does not fit every={every}: only recorded steps are measured, and "
+            f"of the steps 0, {updates}, {2 * updates}, … just each {math.lcm(updates, every)}th "
+            f"is recorded. Fix: pass a multiple of every, such as "
+            f"updates={max(1, round(updates / every)) * every}."
+        )
+    return updates
+
+
 def _check_scheduler(scheduler: Any) -> None:
     described = scheduler is None or isinstance(scheduler, Schedule)
-    if not described and not callable(getattr(scheduler, "step", None)):
+    is_object = not isinstance(scheduler, type) and callable(getattr(scheduler, "step", None))
+    if not described and not is_object:
         raise TypeError(
             "track() expects a scheduler with a step() method, a Schedule or None as its second "
-            f"argument, got {type(scheduler).__name__}."
+            f"argument, got {class_of(scheduler)}. Fix: pass the object that moves the learning "
+            "rate, or leave the argument out: the schedule is then inferred from the rates."
         )
 
 
@@ -194,7 +230,7 @@ def identity(options: Options, settings: Settings, active_trackers: list[Tracker
         announce(active_trackers, targets)
     experiments = [target.experiment for target in targets if target.experiment]
     schedule = ensemble.schedule()
-    device_type, device_name = device_of(ensemble.first)
+    device_type, device_name = ensemble.device()
     run = Run(
         id=run_id,
         name=options.name or default_name(options.prefix, schedule.name, options.seed),

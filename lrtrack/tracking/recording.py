@@ -29,7 +29,9 @@ from lrtrack.tracking.live_schedule import LiveSchedule
 from lrtrack.tracking.live_summary import LiveSummary
 from lrtrack.tracking.open_run_guards import OpenRunGuards
 from lrtrack.tracking.options import Options, without_objects
+from lrtrack.tracking.rank_losses import exchange_of
 from lrtrack.tracking.reactions import Reactions
+from lrtrack.tracking.remote_run import RemoteRun
 from lrtrack.tracking.resume import ResumedRun
 from lrtrack.tracking.returns import Returns
 from lrtrack.tracking.schedule_events import ScheduleEvents
@@ -73,24 +75,22 @@ class Recording:
         self._layout = layout
         self._trackers = trackers
         self._snapshot = snapshot
-        self._fork_count = _fork_count
         self._journal: JournalWriter | None = None
         self._uploads: UploadMonitor | None = None
         self._guards = OpenRunGuards()
         self._summary: LiveSummary | None = None
-        self._tracker_id: str | None = None
+        self._remote = RemoteRun(self.run)
         self._last_time: float | None = None
         self._rejected_names: set[str] = set()
-        self._closed = False
+        self._closed, self._fork_count = False, _fork_count
         self.capture = captures.capture_of(options, self.amend)
+        self._ranks = exchange_of(options, self.capture)
         self._returns = Returns(options, resumed, self.capture)
         self.capture.loads.on_return = self._return
         self._diagnoses = LiveDiagnoses(self.run, self.capture, options.capture_loss, resumed)
         self._schedule = LiveSchedule(self.run, options.optimizer, options.scheduler)
         self.reactions = Reactions(self.capture, frozenset(options.stop_on), options.on_diagnosis)
-        self.reports = LiveReports(
-            self.run, self.capture, self._diagnoses, self._schedule, self.reactions
-        )
+        self.reports = LiveReports(self._diagnoses, self._schedule, self.reactions)
         self._events = ScheduleEvents(self.run, self._schedule, named=bool(options.name))
 
     def open(self, is_abandoned: Callable[[], bool]) -> None:
@@ -99,13 +99,9 @@ class Recording:
         Args:
             is_abandoned: asked by the journal's thread, whether the block was left without notice.
         """
+        hashes = self._snapshot.credentials
         self._layout, self._journal = open_journal(
-            self._layout,
-            self.run,
-            self._snapshot.credentials,
-            self._tick,
-            self._observe,
-            is_abandoned,
+            self._layout, self.run, hashes, self._tick, self._observe, is_abandoned
         )
         if self._journal is not None:
             self._returns.journal, self._diagnoses.journal = self._journal, self._journal.path
@@ -115,6 +111,7 @@ class Recording:
             captures.connect(self.capture, self._journal, self.recorder)
             self._guards.enter(self.run, self._trackers, self._layout, self._upload_now)
             self._uploads.start()
+        self._ranks.begin(self.capture, self._journal)
         if self._options.kind == TRAIN:  # the range test records its steps itself
             self.reactions.attach()  # first, so that a step that it prevents has not begun
             self.capture.attach()
@@ -125,6 +122,7 @@ class Recording:
             return
         try:
             self._returns.store_pace()
+            self._ranks.catch_up(has_failed=state is State.FAILED)
             self._journal.close(state, **self._results(self._journal, state))
             skipped = self._guards.leave()
             self._closed = True
@@ -143,6 +141,7 @@ class Recording:
         actions: list[Callable[[], object]] = [self.reactions.detach]
         actions.append(partial(self.capture.detach, failed=failed))
         if self.is_owner():
+            actions.append(self._ranks.finish)
             if self._journal is not None:
                 actions.append(partial(self._journal.close, state, wait=False))
             actions += self._guards.leaving()
@@ -162,7 +161,7 @@ class Recording:
             append: takes its row; None: the journal adds the row.
         """
         fork_count, resumed_at = self._fork_count, self._returns.last_step
-        prefix = self.run.prefix
+        prefix, is_whole = self.run.prefix, append is None
         if append is None and self._journal is not None:
             append = self._journal.appended
 
@@ -174,7 +173,7 @@ class Recording:
                 metrics = {prefix + name: value for name, value in metrics.items()}
             append((step, when, metrics))
 
-        return record
+        return self._ranks.holding(record, self.capture, is_whole=is_whole)
 
     def amend(self, user_metrics: Mapping[str, Any]) -> None:
         """Add metrics to the step just done, or to step 0 before the first."""
@@ -189,19 +188,11 @@ class Recording:
 
     def tracker_id(self) -> str:
         """The run's id in its first tracker; lrtrack's own id if it cannot be known in time."""
-        if self._tracker_id is None and self.run.targets and self.run.targets[0].joined:
-            self._tracker_id = self.run.targets[0].run_id
-        if self._tracker_id is None:
-            cursor = self._first_cursor()
-            self._tracker_id = (cursor and cursor.remote_id) or self.run.id
-        return self._tracker_id
+        return self._remote.id(self._first_cursor)
 
     def url(self) -> str | None:
         """The address of the run's page in its first tracker, if that has one."""
-        if self.run.targets and self.run.targets[0].url is not None:
-            return self.run.targets[0].url
-        cursor = self._first_cursor()
-        return cursor.url if cursor is not None else None
+        return self._remote.url(self._first_cursor)
 
     def summary(self) -> LiveSummary | None:
         """The summary of what is in the journal now; None if there is none or it is unreadable."""
@@ -221,13 +212,14 @@ class Recording:
         """Write everything recorded so far to the journal's file."""
         if self._journal is not None and self.is_owner():
             captures.publish(self.capture)
+            self._ranks.catch_up()
             self._returns.store_pace()
             self._journal.flush()
 
     def flush(self) -> None:
         """Wait until everything recorded so far is uploaded, at most `flush_timeout` seconds."""
         if self._journal is not None and self._uploads is not None and self.is_owner():
-            captures.publish(self.capture)
+            self.write_to_disk()
             self._journal.event("flush")
             self._uploads.flush(self._options.flush_timeout)
 

@@ -6,7 +6,9 @@ A forked child does not end its parent's runs.
 from __future__ import annotations
 
 import atexit
+import dis
 import os
+import re
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -24,8 +26,22 @@ from lrtrack.tracking.program_end import ProgramEnd, failed_with
 if TYPE_CHECKING:
     from lrtrack.tracking.context import Block
 
-#: Where a program calls `start()`: file, line, and the prefix of the run.
-_Place = tuple[str, int, str]
+#: The part of a cell's file name that differs each time it runs; a digest of its text follows.
+_CELL = re.compile(r"(?<=ipython-input-)\d+-")
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of `start()` at the top level of a module or a notebook cell.
+
+    Attributes:
+        place: file, line, and the prefix of the run.
+        variable: which variables it is among, its name, and the prefix; None if the call's result
+            is not assigned to one. A cell that was changed counts as another file.
+    """
+
+    place: tuple[str, int, str]
+    variable: tuple[int, str, str] | None
 
 
 @dataclass(eq=False)
@@ -34,19 +50,19 @@ class _Open:
 
     Attributes:
         block: its block.
-        place: where it was started, at the top level of a module; None elsewhere.
+        call: how it was started, at the top level of a module; None elsewhere.
         thread: the thread that started it.
         failed: whether that thread has ended by an exception.
     """
 
     block: Block
-    place: _Place | None
+    call: _Call | None
     thread: int = field(default_factory=threading.get_ident)
     failed: bool = False
 
 
 _open: list[_Open] = []
-_places: dict[int, _Place | None] = {}
+_calls: dict[int, _Call | None] = {}
 _end: ProgramEnd | None = None
 _finalizer: tuple[int, Any] | None = None
 
@@ -54,7 +70,7 @@ _finalizer: tuple[int, Any] | None = None
 def keep(block: Block) -> None:
     """End a block with the program, unless it is ended before."""
     global _end, _finalizer
-    _open.append(_Open(block, _places.pop(id(block), None)))
+    _open.append(_Open(block, _calls.pop(id(block), None)))
     if _end is None:
         _end = ProgramEnd(_thread_ended)
     # What was registered last is called first: before the trackers' packages close their runs.
@@ -68,7 +84,7 @@ def keep(block: Block) -> None:
 def drop(block: Block) -> None:
     """Forget a block that has ended. Idempotent."""
     global _end
-    _places.pop(id(block), None)
+    _calls.pop(id(block), None)
     _open[:] = [kept for kept in _open if kept.block is not block]
     if not _open and _end is not None:
         _end.restore()
@@ -82,19 +98,23 @@ def end_before(block: Block, caller: FrameType) -> None:
         block: the new run's, not yet entered.
         caller: the frame that calls `start()`.
     """
-    own, place = _optimizers(block), _place(block, caller)
+    own, call = _optimizers(block), _call(block, caller)
     for kept in list(_open):
         if own & _optimizers(kept.block):
             why = "with its optimizer"
-        elif place is not None and kept.place == place:
+        elif call is None or kept.call is None:
+            continue
+        elif kept.call.place == call.place:
             why = "at the same place"
+        elif call.variable is not None and kept.call.variable == call.variable:
+            why = f"for the variable {call.variable[1]!r}"
         else:
             continue
         recording = kept.block.recording
         name = "" if recording is None else f" {recording.run.name!r}"
         kept.block.end(State.FINISHED)
         notice(f"The run{name} has ended, because start() was called again {why}.")
-    _places[id(block)] = place
+    _calls[id(block)] = call
 
 
 def _optimizers(block: Block) -> set[int]:
@@ -102,10 +122,21 @@ def _optimizers(block: Block) -> set[int]:
     return {id(part.optimizer) for part in parts if not isinstance(part.optimizer, NoOptimizer)}
 
 
-def _place(block: Block, caller: FrameType) -> _Place | None:
+def _call(block: Block, caller: FrameType) -> _Call | None:
     if caller.f_code.co_name != "<module>":  # a function may serve several trainings at once
         return None
-    return caller.f_code.co_filename, caller.f_lineno, block.options.prefix
+    prefix, name = block.options.prefix, _assigned(caller)
+    variable = None if name is None else (id(caller.f_globals), name, prefix)
+    file = _CELL.sub("", caller.f_code.co_filename)
+    return _Call((file, caller.f_lineno, prefix), variable)
+
+
+def _assigned(caller: FrameType) -> str | None:
+    """The name to which a module assigns the result of the call that it makes now."""
+    after = (op for op in dis.get_instructions(caller.f_code) if op.offset > caller.f_lasti)
+    following = next((op for op in after if op.opname != "CACHE"), None)
+    is_store = following is not None and following.opname in ("STORE_NAME", "STORE_GLOBAL")
+    return str(following.argval) if following is not None and is_store else None
 
 
 def _end_with_the_program() -> None:

@@ -29,6 +29,8 @@ WAYS = {
     "lrtrack-server": "lrtrack, into `mlflow server` on SQLite",
     "lrtrack-down": "lrtrack, into an `mlflow server` that is down all the time",
     "lrtrack-nonorm": 'lrtrack with `norms="off"`, into MLflow on SQLite',
+    "lrtrack-updates": "lrtrack with `updates=100`, into MLflow on SQLite",
+    "lrtrack-updates-each": "lrtrack with `updates=1`, into MLflow on SQLite",
     "lrtrack-wandb": "lrtrack, into a W&B run of its own, offline",
     "lrtrack-joined": "lrtrack, into the user's open W&B run, offline",
     "mlflow": "`mlflow.log_metrics` each step",
@@ -91,6 +93,7 @@ def tracked(way: str, stack: ExitStack, task: Task) -> None:
     """Opens lrtrack's block, inside the user's own run if `way` asks for it."""
     import lrtrack
 
+    updates = {"lrtrack-updates": 100, "lrtrack-updates-each": 1}
     if way == "lrtrack-joined":
         import wandb
 
@@ -103,6 +106,7 @@ def tracked(way: str, stack: ExitStack, task: Task) -> None:
         experiment="bench",
         norms="off" if way.endswith("nonorm") else "global",
         flush_timeout=0 if way == "lrtrack-down" else 120,
+        updates=updates.get(way),
     )
     stack.enter_context(block)
 

@@ -25,11 +25,13 @@ def measure(rounds: int, _: int) -> list[Row]:
         Row("cost on the training thread without norm", f"{took:.1f} µs a step", "≤ 10 µs",
             took <= 10.0, note),
         Row("the same with the norm of one gradient", f"{found['norm']:.1f} µs a step"),
+        Row("and with `updates=100`", f"{found['updates']:.1f} µs a step"),
+        Row("and with `updates=1`", f"{found['each']:.1f} µs a step"),
     ]  # fmt: skip
 
 
 def main(rounds: int) -> dict[str, float]:
-    """Returns medians over rounds of the difference between a tracked and a bare loop."""
+    """Returns medians over rounds of the differences between tracked loops and a bare one."""
     import torch
 
     import lrtrack
@@ -48,17 +50,23 @@ def main(rounds: int) -> dict[str, float]:
             scheduler.step()
         return (time.perf_counter() - begun) / STEPS * 1e6
 
-    def tracked(norms: str) -> float:
-        with lrtrack.track(optimizer, scheduler, norms=norms, flush_timeout=0):
+    def tracked(norms: str, updates: int | None = None) -> float:
+        with lrtrack.track(optimizer, scheduler, norms=norms, updates=updates, flush_timeout=0):
             return loop()
 
     loop()
-    plain, full = [], []
+    ways: dict[str, tuple[str, int | None]] = {
+        "microseconds": ("off", None),
+        "norm": ("global", None),
+        "updates": ("global", 100),
+        "each": ("global", 1),
+    }
+    extra: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         bare = loop()
-        plain.append(tracked("off") - bare)
-        full.append(tracked("global") - bare)
-    return {"microseconds": statistics.median(plain), "norm": statistics.median(full)}
+        for name, way in ways.items():
+            extra[name].append(tracked(*way) - bare)
+    return {name: statistics.median(values) for name, values in extra.items()}
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def test_no_step_waits_for_a_gpu(clean_place) -> None:
     model = torch.nn.Linear(4, 1, device="cuda")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     inputs = torch.ones(2, 4, device="cuda")
-    with lrtrack.track(optimizer, tracker="local") as run:
+    with lrtrack.track(optimizer, tracker="local", updates=2) as run:
         torch.cuda.set_sync_debug_mode("error")
         try:
             for _ in range(20):
@@ -70,3 +70,5 @@ def test_no_step_waits_for_a_gpu(clean_place) -> None:
 
     assert history.metrics["loss"].tolist() == [pytest.approx(model(inputs).sum().item())] * 20
     assert history.metrics["grad_norm"].tolist() == [pytest.approx(0.5, rel=1e-5)] * 20
+    assert history.series("update_norm")[1].tolist() == [0.0] * 10
+    assert history.series("update_ratio")[0].tolist() == list(range(0, 20, 2))

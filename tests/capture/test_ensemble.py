@@ -123,6 +123,53 @@ def test_what_is_no_optimizer_is_named_with_its_module() -> None:
             ensemble_of(given)
 
 
+class Container:
+    """Has what it is given in `.optimizers`, and a step of its own."""
+
+    def __init__(self, optimizers: Any) -> None:
+        self.optimizers = optimizers
+
+    def step(self) -> None:
+        """Does nothing."""
+
+
+class Stepping:
+    """Makes steps in ways that nothing shows."""
+
+    def step(self) -> None:
+        """Does nothing."""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda o: [o, None], r"got NoneType\. Fix: pass the torch optimizer"),
+        (lambda o: SGD, r"got the class torch\.optim\.sgd\.SGD\. Fix: create it first"),
+        (lambda o: list(o.param_groups[0]["params"]), "Parameter.*instead of the parameters"),
+        (lambda o: torch.nn.Linear(1, 1), r"linear\.Linear\. Fix: pass the optimizer first"),
+        (lambda o: StepLR(o, 1), r"lr_scheduler\.StepLR\. Fix: pass the optimizer first"),
+        (lambda o: Container([]), r"Container\. Fix: its \.optimizers is empty; pass"),
+        (lambda o: Container([o, None]), r"its \.optimizers holds NoneType, which has no step"),
+        (lambda o: Stepping(), r"Stepping\. Fix: .*pass None, and call run\.record\(lr="),
+        (lambda o: "adam", r"got str\. Fix: pass the torch optimizer that makes the steps, a wrap"),
+    ],
+)
+def test_refusals_say_what_to_write_instead(wrong: Any, words: str) -> None:
+    """Each kind of object that is no optimizer is refused with its full class and the remedy."""
+    with pytest.raises(TypeError, match=f"expects a torch.optim.Optimizer.*{words}"):
+        ensemble_of(wrong(sgd()))
+
+
+def test_a_container_of_more_schedulers_than_optimizers_is_refused() -> None:
+    """A container's schedulers are counted like a list's."""
+    one, two = sgd(), adam()
+    schedulers = [StepLR(one, 1), StepLR(two, 1), StepLR(two, 2)]
+    container = SimpleNamespace(schedulers=schedulers, step=lambda: None)
+
+    with pytest.raises(UsageError, match="2 optimizers, but 3 schedulers"):
+        ensemble_of(Container([one, two]), container)
+
+
 def test_fastais_own_optimizer_is_refused_with_what_to_write() -> None:
     """fastai has optimizers that are none of torch's; the error says how to have it use those."""
     own = type("Optimizer", (), {"__module__": "fastai.optimizer", "step": lambda self: None})
@@ -142,6 +189,9 @@ def test_optimizers_of_single_parameters_have_no_names() -> None:
         for attribute in ("optim_dict", "optimizer_dict", "optim_map")
         for held in (inner, names)
     ]
+    rest = adam()
+    offloaded = ensemble_of(SimpleNamespace(optim_dict=inner, d_opt=rest))
+    assert [part.optimizer for part in offloaded.parts] == [*inner.values(), rest]
 
     for optimizer, scheduler in forms:
         ensemble = ensemble_of(optimizer, scheduler)

@@ -138,8 +138,12 @@ def lbfgs(model, loss):
 
 
 @pytest.mark.parametrize("training", [onecycle, plateau, lbfgs])
-@pytest.mark.parametrize("norms", ["global", "group", "layer"])
-def test_training_is_bit_equal(make, watch, training, norms: str) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [{"norms": "global"}, {"norms": "group"}, {"norms": "layer"}, {"norms": "layer", "updates": 2}],
+    ids=str,
+)
+def test_training_is_bit_equal(make, watch, training, options: dict[str, Any]) -> None:
     """Capture changes neither weights, optimizer, schedule nor random numbers."""
 
     def result(tracked: bool) -> dict[str, Any]:
@@ -147,7 +151,7 @@ def test_training_is_bit_equal(make, watch, training, norms: str) -> None:
         loop = training(model, loss)
         optimizer, scheduler = next(loop)
         if tracked:
-            with watch(optimizer, scheduler, norms=norms, model=model) as recording:
+            with watch(optimizer, scheduler, model=model, **options) as recording:
                 assert list(loop) == []
             assert len(recording.steps) >= 6
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from lrtrack.schedules import Schedule
 def journal(clean_place: Path) -> Callable[..., str]:
     """A function that journals one finished run in the working directory; its id."""
 
-    def write(schedule: Schedule, losses: Sequence[float], seed: int = 0, **fields: Any) -> str:
+    def write(
+        schedule: Schedule, losses: Sequence[float], seed: int = 0,
+        more: Mapping[str, Sequence[float]] | None = None, **fields: Any,
+    ) -> str:  # fmt: skip
         run_id = hashlib.md5(f"{schedule.id}-{seed}-{fields}".encode()).hexdigest()
         run = Run(
             **{"id": run_id, "name": f"{schedule.name}-{seed}", "experiment": "digits", **fields},
@@ -32,7 +35,8 @@ def journal(clean_place: Path) -> Callable[..., str]:
         layout.create()
         writer = JournalWriter(layout.journal(run_id), run)
         for step, loss in enumerate(losses):
-            writer.append(step, 100.0 + step, {"loss": loss, "lr": 0.1})
+            own = {name: values[step] for name, values in (more or {}).items()}
+            writer.append(step, 100.0 + step, {"loss": loss, "lr": 0.1, **own})
         writer.close(State.FINISHED)
         return run_id
 

@@ -38,17 +38,43 @@ def test_html_on_stdout(lrtrack, digits):
 
 
 def test_epochs(lrtrack, journal):
-    """`--x epoch` where runs say what an epoch is; else wrong usage, for any format that draws."""
+    """`--x epoch` leaves out runs that do not say what an epoch is; without any it is an error."""
     journal(Schedule("constant"), [1.0, 0.5], config={"steps_per_epoch": 1})
     known = lrtrack(*LOCAL, "--x", "epoch", "--format", "html")
     journal(Schedule("constant"), [1.0, 0.5], 1)
+    partly = lrtrack(*LOCAL, "--x", "epoch", "--format", "html")
     unknown = [
-        lrtrack(*LOCAL, "--x", "epoch", "--format", form) for form in ("html", "svg", "table")
+        lrtrack(*LOCAL, "--filter", "seed = 1", "--x", "epoch", "--format", form)
+        for form in ("html", "svg", "table", "csv")
     ]
 
     assert '"axis":"epoch"' in known.stdout
-    assert [item.exit_code for item in unknown] == [2, 2, 2]
+    assert '"over":{"axis":"epoch"' in partly.stdout
+    assert "1 of 2 runs do not say what an epoch is (constant-1)" in partly.stdout
+    assert [item.exit_code for item in unknown] == [1, 1, 1, 1]
     assert all("run.log(epoch=...)" in item.stderr for item in unknown)
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("table", "1 2.05 M"),
+        ("markdown", "| 2.05 M |"),
+        ("csv", "tokens,2,2050000.0,,2"),
+        ("json", '"metric": "tokens"'),
+        ("html", '"axis":"metric"'),
+        ("svg", ">tokens<"),
+    ],
+)
+def test_a_metric_as_the_axis(lrtrack, journal, form, text, monkeypatch):
+    """Every format says how many tokens it took to reach the target."""
+    monkeypatch.setenv("COLUMNS", "200")
+    for seed in range(2):
+        journal(Schedule("constant"), [1.0, 0.5], seed, more={"tokens": [1e6, 2e6 + seed * 1e5]})
+    result = lrtrack(*LOCAL, "--x", "tokens", "--target", "0.5", "--format", form)
+
+    assert result.exit_code == 0, result.output
+    assert text in " ".join(result.stdout.split())
 
 
 @pytest.fixture

@@ -29,6 +29,23 @@ def test_a_comparison_of_numbers():
     assert found.schedules[0].final.mean == pytest.approx(1.015)
 
 
+def test_a_metric_as_the_axis(tmp_path):
+    """`x` is the axis of every later report, until another one is asked for."""
+    runs = [
+        History.from_series("constant", {"loss": [1.0, 0.4], "tokens": total, "samples": [1, 2]})
+        for total in ([10, 30], [10, 50])
+    ]
+    found = lrtrack.compare(histories=runs, x="tokens", target=0.5)
+    page = found.save(tmp_path / "r.html").read_text(encoding="utf-8")
+
+    assert found.schedules[0].x_to_target.median == 40.0
+    assert found.schedules_frame()["x_to_target_median"].tolist() == [40.0]
+    assert '"metric":"tokens"' in page
+    assert '"metric":"samples"' in found.to_html("samples")
+    assert '"axis":"step"' in found.to_html("step")
+    assert "tokens to 0.5" in str(found)
+
+
 def test_what_a_history_of_numbers_holds():
     """Steps count from 0, the time is unknown, and missing values differ from NaN."""
     found = _made("StepLR", [1.0, None, math.nan], seed=3, config={"width": 4})

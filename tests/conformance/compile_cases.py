@@ -1,7 +1,8 @@
 """`torch.compile` of the model, of the backward pass, and of the step.
 
-Inside a compiled function torch runs neither hooks nor Python, so compiled calls are invisible. The
-same holds for what a CUDA graph replays; that needs a GPU and has no case.
+Inside a compiled function torch runs neither hooks nor Python, so compiled calls are invisible, and
+the loop records them itself. The same holds for what a CUDA graph replays; that needs a GPU and has
+no case.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import torch
 from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import StepLR
 
-from .cases import STEPS, add, case
+from .cases import LOCAL, STEPS, add, case
 from .tasks import Task, train
-from .truth import Truth
+from .truth import Truth, norm, number
 
 
 @contextmanager
@@ -101,3 +102,56 @@ def compiled_step(truth: Truth) -> None:
         bare.step()
     pairs = zip(task.model.parameters(), twin.model.parameters(), strict=True)
     assert all(torch.equal(tracked_weight, his) for tracked_weight, his in pairs)
+
+
+@case("torch.compile of the step, recorded", trackers=LOCAL)
+def recorded_compiled_step(truth: Truth) -> None:
+    """After each compiled step the loop calls `record()`; the rates are the optimizer's."""
+    truth.schedule = "StepLR(gamma=0.5, step_size=2)"
+    task = Task()
+    optimizer = SGD(task.model.parameters(), lr=torch.tensor(0.1))
+    scheduler = StepLR(optimizer, 2, gamma=0.5)
+    with compiler() as compile_, truth.track(optimizer, scheduler) as run:
+        step = compile_(optimizer.step, backend="eager")
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            loss = task.loss()
+            loss.backward()
+            grad_norm = norm(p.grad for p in task.model.parameters() if p.grad is not None)
+            truth.step(optimizer, loss)
+            step()
+            run.record(grad_norm=grad_norm)
+            scheduler.step()
+
+
+@case("torch.compile of the whole training step, recorded", trackers=LOCAL)
+def recorded_training_step(truth: Truth) -> None:
+    """Forward, backward and step are one compiled function; its loss goes to `record()`.
+
+    Two ordinary steps come before.
+    """
+    truth.schedule = "StepLR(gamma=0.5, step_size=2)"
+    task = Task()
+    optimizer = SGD(task.model.parameters(), lr=torch.tensor(0.1))
+    scheduler = StepLR(optimizer, 2, gamma=0.5)
+    inputs, targets = task.batch()
+    with compiler() as compile_, truth.track(optimizer, scheduler) as run:
+
+        def training_step() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = (task.model(inputs) - targets).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        compiled = compile_(training_step, backend="eager")
+        for step in range(STEPS):
+            rate = optimizer.param_groups[0]["lr"].item()
+            loss = compiled() if step >= 2 else training_step()
+            truth.put(lr=rate, loss=number(loss))
+            if step < 2:
+                truth.put(grad_norm=norm(p.grad for p in task.model.parameters()))
+            truth.steps += 1
+            if step >= 2:
+                run.record(loss=loss)
+            scheduler.step()

@@ -198,7 +198,8 @@ def expected(truths: Iterable[Truth]) -> dict[str, dict[str, Any]]:
     for truth in truths:
         into = runs.setdefault(truth.name, {})
         for name, values in truth.points.items():
-            rel = 1e-6 if "grad_norm" in name else 0
+            is_norm = any(word in name for word in ("grad_norm", "update_", "weight_norm"))
+            rel = 1e-6 if is_norm else 0
             assert name not in into, f"two blocks of {truth.name!r} tell of {name}"
             into[name] = pytest.approx(values, rel=rel, abs=0, nan_ok=True)
     return runs

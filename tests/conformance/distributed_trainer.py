@@ -4,6 +4,8 @@
 
 Each process writes its own expected values to `<scenario's folder>/<rank>.json`. The runs go to
 `<scenario's folder>/runs`, unless the scenario says otherwise.
+
+Longer than other files, because it is the one program that all processes run.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import gc
 import json
 import os
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -68,11 +71,45 @@ def norm(gradients: list[Any]) -> float:
     return float(torch.cat([full(gradient).double().flatten() for gradient in gradients]).norm())
 
 
+def weights_of(parameters: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Returns copies of the whole parameters in double precision."""
+    return {name: full(parameter).double().clone() for name, parameter in parameters.items()}
+
+
+def moves(
+    before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]
+) -> dict[str, float]:
+    """Returns the norms of the updates and of the weights, and their quotients."""
+    changes = {name: after[name] - old for name, old in before.items()}
+    parts = {"": (list(changes.values()), list(before.values()))}
+    parts |= {f"/{name}": ([changes[name]], [before[name]]) for name in before}
+    found = {}
+    for part, (updates, weights) in parts.items():
+        found[f"update_norm{part}"] = norm(updates)
+        found[f"weight_norm{part}"] = norm(weights)
+        found[f"update_ratio{part}"] = norm(updates) / norm(weights)
+    return found
+
+
+class Large(torch.nn.Parameter):
+    """A parameter for whose copy there is no memory."""
+
+    def clone(self, **_: Any) -> Any:
+        """Raises as torch does."""
+        raise MemoryError("too large")
+
+    def detach(self) -> Any:
+        """Returns the parameter itself, so that copying it fails."""
+        return self
+
+
 class Training:
     """One process of a training; `step` is an ordinary training step."""
 
-    def __init__(self, way: str, clip: float | None = None, look: bool = True) -> None:
-        self.clip, self.look = clip, look
+    def __init__(
+        self, way: str, clip: float | None = None, look: bool = True, moves: bool = False
+    ) -> None:
+        self.clip, self.look, self.moves = clip, look, moves
         self.model = distribute(network(), way)
         self.inputs, self.targets = data()
         if way != "alone":
@@ -105,7 +142,10 @@ class Training:
         if self.look:
             found |= self.norms()
         self.truth.append(found)
+        before = weights_of(self.parameters) if self.moves else {}
         self.optimizer.step()
+        if self.moves:
+            found |= moves(before, weights_of(self.parameters))
         self.scheduler.step()
 
     def norms(self) -> dict[str, float]:
@@ -119,9 +159,14 @@ class Training:
 class Handmade:
     """Parameters that are sharded in several ways at once, with gradients that one process
     lacks.
+
+    Args:
+        moves: whether the expected values have those of the updates.
+        large: the rank on which a parameter cannot be copied.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, moves: bool = False, large: int | None = None) -> None:
+        self.moves = moves
         line, grid = init_device_mesh("cpu", (2,)), init_device_mesh("cpu", (2, 1))
         ways = {
             "plain": None,
@@ -142,7 +187,8 @@ class Handmade:
                 gradient = DTensor.from_local(gradient, mesh, of_gradient, run_check=False)
             if name == "lacking" and dist.get_rank() == 0:
                 gradient = DTensor.from_local(torch.zeros(3, 4), line, [Shard(0)], run_check=False)
-            self.model.register_parameter(name, torch.nn.Parameter(value))
+            kind = Large if name == "plain" and dist.get_rank() == large else torch.nn.Parameter
+            self.model.register_parameter(name, kind(value))
             self.gradients[name] = gradient
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, foreach=False)
         self.scheduler = None
@@ -160,7 +206,10 @@ class Handmade:
         for name, gradient in self.gradients.items():
             lacks = name == "lacking" and dist.get_rank() == 0
             self.model.get_parameter(name).grad = None if lacks else gradient.clone()
+        before = weights_of(dict(self.model.named_parameters())) if self.moves else {}
         self.optimizer.step()
+        if self.moves:
+            self.truth[-1] |= moves(before, weights_of(dict(self.model.named_parameters())))
 
 
 def collectives(training: Any) -> int:
@@ -222,7 +271,7 @@ class Scenario:
     def training(self) -> Any:
         """Returns the training before its first step."""
         if self.way == "handmade":
-            return Handmade()
+            return Handmade(**self.given.get("training", {}))
         return Training("alone" if self.late else self.way, **self.given.get("training", {}))
 
     def place(self) -> Path:

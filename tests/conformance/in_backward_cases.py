@@ -13,11 +13,10 @@ import torch
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, StepLR
 
-from .cases import LOCAL, STEPS, case
+from .cases import LOCAL, STEPS, add, case
 from .tasks import Task
 from .truth import Truth, norm
 
-#: Of the task's parameters, as packages keep them.
 Inner = dict[torch.nn.Parameter, Optimizer]
 
 
@@ -31,8 +30,8 @@ class Passes:
 
     def step(self, optimizer: Optimizer) -> None:
         """Notes one optimizer's step, right before it; the first optimizer has the rate."""
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self._norms.append(norm(p.grad for p in parameters if p.grad is not None))
+        grads = (p.grad for group in optimizer.param_groups for p in group["params"])
+        self._norms.append(norm(grad for grad in grads if grad is not None))
         if optimizer is self._inner[0]:
             self._truth.put(lr=optimizer.param_groups[0]["lr"])
 
@@ -76,6 +75,35 @@ def mappings(truth: Truth) -> None:
             loss = task.loss()
             loss.backward()
             passes.end(loss)
+
+
+@case("in backward: hooks of the graph's nodes", trackers=LOCAL)
+def of_nodes(truth: Truth) -> None:
+    """The form before torch 2.1: hooks of the nodes that accumulate, behind an optimizer of all."""
+    truth.schedule = "StepLR(gamma=0.1, step_size=2)"
+    task = Task()
+    inner = each(task)
+    passes, nodes = Passes(truth, inner), []
+
+    def step(parameter: torch.nn.Parameter, *_: Any) -> None:
+        passes.step(inner[parameter])
+        inner[parameter].step()
+        inner[parameter].zero_grad()
+
+    for parameter in task.model.parameters():
+        nodes.append(parameter.expand_as(parameter).grad_fn.next_functions[0][0])
+        nodes[-1].register_hook(partial(step, parameter))
+    outer = InBackward(task.model.parameters(), {"lr": 0.1})
+    outer._opt_called = True  # type: ignore[attr-defined]  # torch would warn that it never steps
+    scheduler = StepLR(outer, 2)
+    with truth.track(outer, scheduler):
+        for _ in range(STEPS):
+            loss = task.loss()
+            loss.backward()
+            passes.end(loss)
+            scheduler.step()
+            for optimizer in inner.values():
+                optimizer.param_groups[0]["lr"] = outer.param_groups[0]["lr"]
 
 
 class ByName:
@@ -197,8 +225,18 @@ def of_transformers(truth: Truth) -> None:
     schedulers = {p: StepLR(optimizer, 2) for p, optimizer in inner.items()}
     passes = Passes(truth, inner)
     hooked(task, passes, inner, schedulers)
+
+    class Scheduler(LayerWiseDummyScheduler):  # type: ignore[misc]
+        """Has one rate for its one group, as torch expects by now."""
+
+        def get_lr(self) -> list[float]:
+            """Returns the first optimizer's rate."""
+            rates: list[float] = super().get_lr()
+            return rates[:1]
+
     optimizer = LayerWiseDummyOptimizer(optimizer_dict=inner, lr=0.1)
-    scheduler = LayerWiseDummyScheduler(optimizer_dict=inner, lr=0.1)
+    scheduler = Scheduler(optimizer_dict=inner, lr=0.1)
+    scheduler.optimizer._opt_called = True  # it never steps, of which torch would warn
     with truth.track(SimpleNamespace(optimizer=optimizer, step=optimizer.step), scheduler):
         for _ in range(STEPS):
             loss = task.loss()
@@ -209,31 +247,38 @@ def of_transformers(truth: Truth) -> None:
 
 
 class Offloaded(Optimizer):
-    """Steps copies of the parameters, as torchao's offloading to the CPU does."""
+    """Steps copies of the large parameters, as torchao's offloading to the CPU does.
 
-    def __init__(self, parameters: Any, **options: Any) -> None:
-        self.copies = {p: p.detach().clone() for p in parameters}
+    One optimizer steps all small parameters where they are.
+    """
+
+    def __init__(self, parameters: Any, minimal_size: int = 0, **options: Any) -> None:
+        self.copies = {p: p.detach().clone() for p in parameters if p.numel() >= minimal_size}
         self.optim_dict = {p: Adam([copied], **options) for p, copied in self.copies.items()}
+        small = [p for p in parameters if p.numel() < minimal_size]
+        self.d_opt = Adam(small, **options) if small else None
         self.defaults = {}
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """A group for each parameter."""
-        return [group for own in self.optim_dict.values() for group in own.param_groups]
+        """A group for each parameter that has an optimizer of its own, after that of the others."""
+        groups = [] if self.d_opt is None else list(self.d_opt.param_groups)
+        return groups + [g for own in self.optim_dict.values() for g in own.param_groups]
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Moves gradients to the copies, steps there, and moves the result back."""
+        if self.d_opt is not None:
+            self.d_opt.step()
         for parameter, copied in self.copies.items():
             copied.grad, parameter.grad = parameter.grad, None
             self.optim_dict[parameter].step()
             parameter.data.copy_(copied)
 
 
-@case("optimizers of single parameters behind one that is offloaded", trackers=LOCAL)
-def offloaded(truth: Truth) -> None:
+def offloaded(minimal_size: int, truth: Truth) -> None:
     """torchao's form: all optimizers step in one `step()`, and share one scheduler."""
     task = Task()
-    optimizer = Offloaded(list(task.model.parameters()), lr=0.01)
+    optimizer = Offloaded(list(task.model.parameters()), minimal_size, lr=0.01)
     scheduler = LambdaLR(optimizer, lambda step: 1 / (1 + step))
     with truth.track(optimizer, scheduler):
         for _ in range(STEPS):
@@ -245,3 +290,8 @@ def offloaded(truth: Truth) -> None:
             truth.steps += 1
             optimizer.step()
             scheduler.step()
+
+
+add("offloading to one optimizer for each parameter", partial(offloaded, 0), trackers=LOCAL)
+add("offloading without the small parameters", partial(offloaded, 16), trackers=LOCAL)
+add("offloading of small parameters alone", partial(offloaded, 10_000), trackers=LOCAL)

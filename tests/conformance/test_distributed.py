@@ -1,9 +1,13 @@
-"""Several processes started by torchrun over gloo give one run with the global numbers."""
+"""Several processes started by torchrun over gloo give one run with the global numbers.
+
+Longer than other files, because all tests look at one job, which takes long to run.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -38,6 +42,28 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "handmade": {"way": "handmade", "track": {"norms": "layer"}, "count": True},
     "off": {"way": "fsdp", "track": {"norms": "off"}, "training": {"clip": 0.5}},
     "every": {"way": "fsdp", "track": {"every": 2}, "training": {"clip": 0.5}},
+    "fsdp updates": {
+        "way": "fsdp",
+        "track": {"norms": "layer", "updates": 2},
+        "training": {"moves": True},
+    },
+    "hsdp updates": {
+        "way": "hsdp",
+        "track": {"norms": "layer", "updates": 2},
+        "training": {"moves": True},
+        "count": True,
+    },
+    "handmade updates": {
+        "way": "handmade",
+        "track": {"norms": "layer", "updates": 1},
+        "training": {"moves": True},
+    },
+    # Rank 1 cannot copy its weights, and the others must not wait for it.
+    "handmade large": {
+        "way": "handmade",
+        "track": {"norms": "layer", "updates": 1},
+        "training": {"large": 1},
+    },
     "unwritable": {"way": "fsdp", "elsewhere": {"0": "nowhere"}},
     # Only rank 0 finds the journal: the others do not know how many steps the run has.
     "first": {"way": "fsdp", "track": {"every": 2}, "steps": 5},
@@ -209,6 +235,37 @@ def test_ways_of_sharing_may_be_mixed(job: Job) -> None:
         assert expected == list(run.metrics[name])[:STEPS]
 
 
+@pytest.mark.parametrize(("way", "every"), [("fsdp", 2), ("hsdp", 2), ("handmade", 1)])
+def test_updates_of_sharded_weights(job: Job, way: str, every: int) -> None:
+    """The norms of updates and weights are those of the whole parameters."""
+    run, truth = job.run(f"{way} updates"), job.said(f"{way} updates")["truth"]
+    names = [name for name in truth[0] if name.startswith(("update_", "weight_"))]
+
+    assert len(names) == 3 + 3 * 6
+    for name in names:
+        steps, values = run.series(name)
+        measured = dict(zip(steps.tolist(), values.tolist(), strict=True))
+        expected = {at: truth[at][name] for at in range(0, STEPS, every)}
+        assert pytest.approx(expected, rel=1e-5, abs=1e-7) == {at: measured[at] for at in expected}
+
+
+def test_what_updates_cost(job: Job) -> None:
+    """Measuring updates changes no weight, and takes two more collectives, however many weights."""
+    for rank in range(2):
+        assert job.said("fsdp bare", rank)["weights"] == job.said("fsdp updates", rank)["weights"]
+        assert job.said("hsdp updates", rank)["collectives"] == 3
+
+
+def test_a_process_without_memory_for_a_copy(job: Job) -> None:
+    """A process that cannot copy its weights stops nobody; the shared norms are NaN then."""
+    run = job.run("handmade large")
+
+    assert list(run.steps) == list(range(STEPS))
+    assert all(math.isnan(value) for value in run.series("update_norm/sharded")[1])
+    assert all(value > 0 for value in run.series("update_norm/plain")[1])
+    assert job.errors.count("could not observe the update: MemoryError('too large')") == 1
+
+
 def test_no_norms(job: Job) -> None:
     """With `norms="off"`, the norm that the user's own clipping found is still recorded."""
     run, truth = job.run("off"), job.said("off")["truth"]
@@ -290,12 +347,14 @@ def test_one_run_in_mlflow(job: Job, within_seconds: Any) -> None:
 
 def test_open_before_the_processes_know_of_each_other(tmp_path: Path) -> None:
     """Until the process group exists, torchrun's variables give rank and world size."""
-    job = torchrun(tmp_path / "job", {"late": {"way": "ddp", "late": True}})
+    late = {"way": "ddp", "late": True, "track": {"loss_over": "mean"}}
+    job = torchrun(tmp_path / "job", {"late": late})
     run = job.run("late")
+    own = [[step["loss"] for step in job.said("late", rank)["truth"]] for rank in range(2)]
 
     assert job.returncode == 0, job.errors
     assert (run.run.world_size, run.state) == (2, State.FINISHED)
-    assert [step["loss"] for step in job.said("late")["truth"]] == list(run.metrics["loss"])
+    assert [sum(losses) / 2 for losses in zip(*own, strict=True)] == list(run.metrics["loss"])
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -303,7 +362,8 @@ def test_a_process_that_fails(tmp_path: Path, rank: int) -> None:
     """A job in which a process fails ends as without lrtrack, with everything recorded until
     then.
     """
-    job = torchrun(tmp_path / "job", {"fails": {"way": "fsdp", "fail": [rank, 3]}})
+    fails = {"way": "fsdp", "fail": [rank, 3], "track": {"loss_over": "mean"}}
+    job = torchrun(tmp_path / "job", {"fails": fails})
     run = job.run("fails")
 
     assert job.returncode == 1

@@ -48,8 +48,11 @@ class Truth:
         self.prefix = options.get("prefix", "")
         model = options.get("model")
         self._layers = {id(p): name for name, p in model.named_parameters()} if model else {}
-        given = {"name": self.name, "experiment": EXPERIMENT, "flush_timeout": 0.0}
-        return lrtrack.track(optimizer, scheduler, **{**given, **options})
+        return lrtrack.track(optimizer, scheduler, **{**self.options(), **options})
+
+    def options(self) -> dict[str, Any]:
+        """The options by which every run of the suite is found, and delivered later."""
+        return {"name": self.name, "experiment": EXPERIMENT, "flush_timeout": 0.0}
 
     def another(self, suffix: str) -> Truth:
         """Returns the expectations of a second run; call its `track`."""

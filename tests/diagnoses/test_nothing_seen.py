@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from fixtures.isolation import PATIENCE, within
 from torch.optim.lr_scheduler import StepLR
 
 NEVER = "no step of the SGD was seen, nor one of any other optimizer, "
@@ -28,12 +29,13 @@ def test_another_optimizer_steps(training, track, messages) -> None:
 
 
 def test_optimizers_step_inside_backward(training, track, messages) -> None:
-    """If one optimizer for each parameter steps in a backward hook, the message says so."""
+    """If an optimizer for each of some parameters steps in a backward hook, the message says so."""
     task = training()
     inner = {p: torch.optim.SGD([p], lr=0.01) for p in task.model.parameters()}
     nodes = [(p.expand_as(p).grad_fn.next_functions[0][0], p) for p in inner]
     for node, parameter in nodes:
         node.register_hook(lambda *_, p=parameter: inner[p].step())
+    task.optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
     with track(task.optimizer):
         task.backward()
 
@@ -41,6 +43,43 @@ def test_optimizers_step_inside_backward(training, track, messages) -> None:
         "LR013": "no step of the SGD was seen, but 2 other optimizers (SGD) made 2 steps inside "
         "backward()."
     }
+
+
+@pytest.mark.parametrize("rebuild", ["b", "a"])
+def test_one_of_several_optimizers_that_is_replaced(training, track, messages, rebuild) -> None:
+    """The diagnosis names the optimizer whose parameters another one trains from some step on."""
+    task = training()
+    parts = dict(zip("ab", task.model.parameters(), strict=True))
+    both = {name: torch.optim.SGD([p], lr=0.01) for name, p in parts.items()}
+    with track(dict(both)):
+        for step in range(40):
+            task.backward()
+            if step == 5:
+                both[rebuild] = torch.optim.Adam([parts[rebuild]])
+            for optimizer in both.values():
+                optimizer.step()
+
+    assert messages() == {
+        "LR013": f"{rebuild}: after 5 steps, none of this optimizer was seen any more: 1 other "
+        "optimizer (Adam) steps instead."
+    }
+
+
+def test_one_of_several_optimizers_that_rests(training, track, messages) -> None:
+    """An optimizer that stops, or steps again after a rest, is not taken for a replaced one."""
+    task = training()
+    frozen, other = (torch.optim.SGD([p], lr=0.01) for p in task.model.parameters())
+    extra = torch.optim.Adam(task.model.parameters())
+    with track({"frozen": frozen, "rests": other, "goes on": task.optimizer}):
+        for step in range(60):
+            task.step()
+            if step < 5:
+                frozen.step()
+            if step < 10 or step > 50:
+                other.step()
+        assert extra.param_groups
+
+    assert messages() == {}
 
 
 def test_nothing_steps(training, track, messages) -> None:
@@ -152,6 +191,32 @@ def test_the_step_is_compiled(training, track, messages) -> None:
         "LR013": "no step of the SGD was seen: torch.compile compiled its step, and compiled steps "
         "call no hooks."
     }
+
+
+def test_a_compiled_step_is_reported_while_it_happens(training, track) -> None:
+    """The warning comes while the training runs, and only once."""
+    task = training()
+    torch._dynamo.reset()
+    step = torch.compile(lambda: task.optimizer.step(), backend="eager")
+
+    def reported() -> bool:
+        task.backward()
+        step()
+        return any(
+            "LR013: no step of the SGD was seen: torch.compile" in str(w.message) for w in told
+        )
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with track(task.optimizer):
+            within(PATIENCE, reported)
+            before = len(told)
+            step()
+    torch._dynamo.reset()
+
+    assert [str(w.message)[:5] for w in told[before:]] == [
+        "LR013"
+    ]  # at the end, as every diagnosis
 
 
 def test_an_engine_may_step(training, track, messages, monkeypatch) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import lrtrack
+from lrtrack.errors import MissingPackage
 
 #: Modules whose public names are promises, beside `lrtrack.__all__`.
 MODULES = ("lrtrack.errors", "lrtrack.records", "lrtrack.trackers.base", "lrtrack.testing")
@@ -92,7 +93,10 @@ def _integrations() -> list[str]:
 def _of_module(name: str) -> list[Name]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of frameworks, while they load
-        module = importlib.import_module(name)
+        try:
+            module = importlib.import_module(name)
+        except MissingPackage:  # of a framework that only an environment of its own has
+            return []
     chosen = getattr(module, "__all__", [each for each in vars(module) if each[0] != "_"])
     things = {each: getattr(module, each) for each in chosen}
     return [

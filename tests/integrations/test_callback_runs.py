@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import sys
 import pytest
 
 from lrtrack.errors import LRTrackWarning, UsageError
-from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.records import State, Target
 from lrtrack.trackers.memory import MemoryTracker
 
@@ -22,12 +23,50 @@ def test_a_misspelt_option_is_refused_where_the_callback_is_made() -> None:
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"tracker": "mlfow"}, "mlflow"), ({"norms": "all"}, "global"), ({"every": 0}, "at least 1")],
+    [
+        ({"tracker": "mlfow"}, "mlflow"),
+        ({"norms": "all"}, "global"),
+        ({"every": 0}, "at least 1"),
+        ({"updates": 0}, "at least 1"),
+        ({"loss_over": "sum"}, "mean"),
+    ],
 )
 def test_a_value_that_does_not_exist_is_refused_there_too(options, said) -> None:
     """An invalid value is refused where the callback is made, with the valid ones."""
     with pytest.raises(UsageError, match=said):
         CallbackRuns("LRTrack", options)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({}, "mean"), ({"loss_over": None}, None), ({"seed": None}, "mean")],
+)
+def test_none_chooses_the_loss_of_rank_0(digits, local, options, expected) -> None:
+    """`loss_over=None` is a choice, unlike None for other options, where it means the default."""
+    task, blocks = digits(), CallbackRuns("LRTrack", {"tracker": "local", **options})
+    blocks.enter([(task.optimizer, task.scheduler, "")], loss_over="mean", seed=3)
+    (block,) = blocks._blocks
+    found = block.options.loss_over, block.options.seed
+    blocks.leave()
+
+    assert found == (expected, 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (12, 12),
+        (12.0, 12),
+        (-1, None),
+        (0, None),
+        (math.inf, None),
+        (sys.maxsize, None),
+        ("9", None),
+    ],
+)
+def test_a_number_of_steps_without_an_end_is_unknown(value, expected) -> None:
+    """Frameworks write -1, infinity or the largest integer where a training has no end."""
+    assert whole_steps(value) == expected
 
 
 def test_a_training_that_went_on_elsewhere_ends_as_failed(digits, local) -> None:

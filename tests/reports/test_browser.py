@@ -31,15 +31,12 @@ def report(tmp_path_factory: pytest.TempPathFactory, run_of: Any) -> Path:
     for index, name in enumerate(NAMES):
         for seed in range(2):
             loss = np.geomspace(3.0, 0.1 + 0.1 * index, 1200) + 0.01 * rng.random(1200)
-            if (index, seed) == (2, 1):
-                loss[600:] = np.nan
-            histories.append(
-                run_of(
-                    Schedule(name), seed, name=f"{name}-{seed}", url="http://127.0.0.1:9/run",
-                    config={"steps_per_epoch": 100}, pace=0.5, loss=loss,
-                    lr=np.linspace(0.1, 0.01 * index, 1200), grad_norm=1 + rng.random(1200),
-                )
-            )  # fmt: skip
+            loss[600:] = np.nan if (index, seed) == (2, 1) else loss[600:]
+            histories.append(run_of(
+                Schedule(name), seed, name=f"{name}-{seed}", url="http://127.0.0.1:9/run",
+                config={"steps_per_epoch": 100}, pace=0.5, loss=loss,
+                lr=np.linspace(0.1, 0.01 * index, 1200), grad_norm=1 + rng.random(1200),
+            ))  # fmt: skip
     comparison = compare_histories(histories, experiment=NASTY, metric="loss", target=0.15)
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(render(Document(comparison)), encoding="utf-8")
@@ -264,6 +261,33 @@ def test_the_page_of_a_single_step(browser, run_of, tmp_path):
 
     assert min(size for box in found for size in (box["width"], box["height"])) >= 5
     assert labels[0] == "0"
+
+
+def test_a_metric_as_the_axis(browser, run_of, tmp_path):
+    """The page opens over the metric, and switches to steps and back."""
+    runs = [
+        run_of(Schedule("constant"), seed, loss=np.geomspace(1.0, 0.1, 300),
+               tokens=np.linspace(1e7, 3e9, 300) * (1 + seed / 10))
+        for seed in range(2)
+    ]  # fmt: skip
+    runs.append(run_of(Schedule("StepLR"), 0, loss=np.geomspace(1.0, 0.2, 300)))
+    comparison = compare_histories(runs, experiment=None, metric="loss", target=0.2, x="tokens")
+    (tmp_path / "tokens.html").write_text(render(Document(comparison), axis="tokens"))
+    page = browser.new_page()
+    page.goto((tmp_path / "tokens.html").as_uri())
+    shown = []
+    for axis in (None, "step", "metric"):
+        if axis is not None:
+            page.locator(f"input[name=axis][value={axis}]").check(force=True)
+        shown.append((in_panels(page), words(page, 1)))
+    page.close()
+    (over, labels), (by_step, steps), again = shown
+
+    assert over == [["0"], ["0"]]
+    assert {"0", "500 M", "1×10⁹", "3×10⁹", "tokens"} <= set(labels)
+    assert by_step == [["0", "1"], ["0", "1"]]
+    assert {"0", "100", "step"} <= set(steps)
+    assert again == (over, labels)
 
 
 def test_dots_are_titled(open_page):

@@ -132,6 +132,19 @@ def test_only_where_there_is_room(run_of, terminal, monkeypatch, rows, columns, 
     assert ("loss by step" in said()) == drawn
 
 
+def test_a_metric_as_the_axis(run_of):
+    """The chart runs over the metric, whose ends are written as amounts."""
+    comparison = compare_histories(
+        [run_of(CONSTANT, 0, loss=[1.0, 0.5], tokens=[1e6, 2.5e9])],
+        experiment=None, metric="loss", x="tokens",
+    )  # fmt: skip
+    found = lines(comparison, axis="tokens")
+
+    assert found[1] == "loss by tokens, mean over runs"
+    assert "".join(found).count("1 M") == 1
+    assert "2.5×10⁹" in "".join(found)
+
+
 def test_an_axis_that_is_not_there(run_of, tmp_path):
     """A missing epoch axis is an error, also without a terminal."""
     comparison = compared(run_of(CONSTANT, 0, loss=[1.0, 0.5]))

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrtrack.errors import UsageError
-from lrtrack.reports.curves import curves_of
+from lrtrack.errors import NothingFound, UsageError
+from lrtrack.reports.curves import curves_of, curves_over
+from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
 from lrtrack.reports.palette import COLOURS, DASHES, looks_of
 from lrtrack.schedules import Schedule
@@ -39,6 +40,19 @@ def test_mean_and_band_over_seeds(run_of):
     assert (found.steps.tolist(), found.mean.tolist()) == ([0, 1], [3.0, 0.25])
     assert (found.low.tolist(), found.high.tolist()) == ([1.0, 0.0], [6.0, 0.5])
     assert [line.values.tolist() for line in found.lines] == [[1, 0.5], [2, 0.25], [6, 0]]
+
+
+def test_the_size_of_steps_has_a_panel(run_of):
+    """Ratios of updates to weights that were measured now and then are drawn below the others."""
+    measured = run_of(CONSTANT, 0, loss=[1.0, 0.5, 0.25], update_ratio=[0.1, NAN, 0.2])
+    panels = curves_of(compared(measured)).panels
+
+    assert [(panel.metric, panel.title) for panel in panels][-1:] == [
+        ("update_ratio", "update / weights")
+    ]
+    assert "update_ratio" not in [p.metric for p in curves_of(compared(
+        run_of(CONSTANT, 0, loss=[1.0, 0.5])
+    )).panels]  # fmt: skip
 
 
 def test_runs_of_different_lengths(run_of):
@@ -151,14 +165,53 @@ def test_epochs(run_of, fields, places):
 @pytest.mark.parametrize("size", [True, 0, -1, "two", None])
 def test_without_epochs_the_axis_is_refused(run_of, size):
     """A missing epoch axis is an error that says how to get one; steps and seconds always exist."""
-    curves = curves_of(compared(
+    comparison = compared(
         run_of(CONSTANT, 0, loss=[1.0] * 4, config={"steps_per_epoch": size}),
         run_of(CONSTANT, 1, loss=[1.0] * 4, config={"steps_per_epoch": 2}),
-    ))  # fmt: skip
+    )
+    curves = curves_of(comparison)
 
     assert list(curves.rulers) == ["step", "time"]
     with pytest.raises(UsageError, match=r"1 of 2 runs do not say .*run\.log\(epoch="):
-        curves.need("epoch")
+        Document(comparison).curves_on("epoch")
+
+
+def test_over_a_metric_runs_are_averaged_where_it_is_equal(run_of):
+    """A mean is over runs at equal tokens; it ends where half of the runs have no more of them."""
+    curves = curves_over(compared(
+        run_of(CONSTANT, 0, loss=[8.0, 4.0, 0.0], tokens=[None, 20.0, 30.0]),
+        run_of(CONSTANT, 1, loss=[6.0, 2.0, 1.0], tokens=[20.0, 40.0, None], lr=[0.1] * 3),
+        run_of(STEP, 0, loss=[9.0, 9.0, 9.0]),
+    ), "tokens")  # fmt: skip
+    loss, rate = curves.panels
+    found = loss.bundles[0]
+
+    assert [panel.metric for panel in curves.panels] == ["loss", "lr"]
+    assert found.steps.tolist() == [10.0, 20.0, 30.0, 40.0]
+    assert np.array_equal(found.mean, [NAN, 5.0, 2.0, NAN], equal_nan=True)
+    assert np.array_equal(found.low, [NAN, 4.0, 0.0, NAN], equal_nan=True)
+    assert [line.steps.tolist() for line in found.lines] == [[10, 20, 30], [20, 40]]
+    assert loss.bundles[1] is None
+    assert rate.bundles[0].mean.tolist() == [0.1, 0.1]
+    assert curves.places("tokens", (0,), found.steps).tolist() == [10.0, 20.0, 30.0, 40.0]
+
+
+def test_over_a_metric_there_are_not_more_positions_than_can_be_seen(run_of, monkeypatch):
+    """Of the positions of many runs, only some are used, with both ends."""
+    monkeypatch.setattr("lrtrack.reports.curves._POSITIONS", 4)
+    runs = [
+        run_of(CONSTANT, seed, loss=[1.0, 0.5, 0.25], tokens=[1.0, 2.0 + seed / 8, 9.0])
+        for seed in range(8)
+    ]
+    (panel,) = curves_over(compared(*runs), "tokens").panels
+
+    assert panel.bundles[0].steps.tolist() == [1.0, 2.25, 2.625, 9.0]
+
+
+def test_no_curve_over_a_metric_that_no_run_has(run_of):
+    """Curves over a metric that is in no run are an error."""
+    with pytest.raises(NothingFound, match="positions on the x axis 'tokens'"):
+        curves_over(compared(run_of(CONSTANT, 0, loss=[1.0])), "tokens")
 
 
 def test_a_ruler_of_many_steps_keeps_its_ends(run_of):

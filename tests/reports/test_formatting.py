@@ -2,7 +2,7 @@
 
 import pytest
 
-from lrtrack.reports.formatting import aligned, difference
+from lrtrack.reports.formatting import aligned, amount, difference
 from lrtrack.stats import Effect
 
 
@@ -29,3 +29,22 @@ def test_differences(value, low, high, expected):
 def test_aligned_numbers(value, expected):
     """Numbers of a column have common decimals, except huge ones."""
     assert aligned(value, 3) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.0, "0"), (1.5, "1.5"), (0.012345, "0.0123"), (820.0, "820"), (12_345.6, "12,346"),
+        (999_999.7, "1 M"), (2_100_000.0, "2.1 M"), (123_456_789.0, "123 M"),
+        (999_999_999.0, "1×10⁹"), (3.2e9, "3.2×10⁹"), (1.5e12, "1.5×10¹²"), (-2.5e6, "-2.5 M"),
+        (None, "–"), (float("inf"), "–"),
+    ],
+)  # fmt: skip
+def test_amounts(value, expected):
+    """Millions are written as such, and larger amounts with a power of ten."""
+    assert amount(value) == expected
+
+
+def test_amounts_with_more_digits():
+    """Neighbouring ticks of an axis keep different labels."""
+    assert [amount(at, 6) for at in (1_000_500.0, 1_001_000.0)] == ["1.0005 M", "1.001 M"]

@@ -240,6 +240,39 @@ def test_an_epoch_axis_only_where_there_are_epochs(run_of):
         page_of(run_of(CONSTANT, 0, loss=[1.0]), axis="epoch")
 
 
+def test_a_metric_as_the_axis(run_of):
+    """The page has the curves over the metric beside those over steps, in whole units."""
+    nasty = "<b>constructor"
+    page = page_of(
+        run_of(CONSTANT, 0, loss=[1.0, 0.5], lr=[0.1, 0.1], **{nasty: [5e9, 2.5e10]}),
+        run_of(CONSTANT, 1, loss=[1.0, 0.7], lr=[0.1, 0.1], **{nasty: [5e9, 2.0e10]}),
+        run_of(STEP, 0, loss=[2.0, 1.0], lr=[0.1, 0.1]),
+        axis=nasty, x=nasty, target=0.5,
+    )  # fmt: skip
+    over = page.data["over"]
+    loss, rate, profile = over["panels"]
+
+    assert (page.data["axis"], over["axis"], over["unit"]) == ("metric", "metric", 10_000.0)
+    assert page.data["axes"]["metric"] == nasty
+    assert loss["series"][0]["x"] == [500_000, 1_500_000, 500_000]
+    assert loss["series"][0]["y"] == [1.0, 0.6625, None]
+    assert [item["run"] for item in loss["series"][0]["runs"]] == [0, 1]
+    assert [panel["series"][1] for panel in over["panels"]] == [None, None, None]
+    assert profile["series"][0] == {"of": [0, 1], "reached": [[0, 2_500_000]], "last": 2_500_000}
+    assert [panel["title"] for panel in page.data["panels"]] == [
+        panel["title"] for panel in over["panels"]
+    ]
+    assert rate["title"] == "learning rate"
+    assert next(item["value"] for item in page.named("input") if "checked" in item) == "metric"
+    assert any("means are over the runs at equal <b>constructor." in text for text in page.words)
+
+
+def test_another_axis_than_that_of_the_comparison_is_an_error(run_of):
+    """A document can be drawn over steps, seconds and its own axis alone."""
+    with pytest.raises(UsageError, match="There is no x axis 'tokens'"):
+        page_of(run_of(CONSTANT, 0, loss=[1.0, 0.5], tokens=[1.0, 2.0]), axis="tokens")
+
+
 def test_diagnoses_and_warnings_stand_at_the_top(run_of):
     """Diagnoses and warnings are shown with code, message and hint."""
     comparison = compare_histories(

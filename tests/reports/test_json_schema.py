@@ -36,6 +36,7 @@ def several(run_of):
             config={"data": seed % 2},
             loss=[2.0, 1.0 + at + seed * seed / 9],
             score=[0.0, seed / 4],
+            tokens=[seed + 1.0, seed + 3.0],
         )
         for at, schedule in enumerate((A, B, Schedule("cosine", {"steps": 9}, "inferred")))
         for seed in range(4)
@@ -57,6 +58,9 @@ def several(run_of):
         {"task": "config.data", "target": {"0": 0.1}, "metric": "score", "mode": "max"},
         {"sequential": True, "include_unfinished": True},
         {"group_by": "name"},
+        {"x": "tokens", "target": 1.5},
+        {"x": "tokens", "target": {"1": 1.2}, "task": "config.data"},
+        {"x": "tokens", "task": "config.data"},
     ],
 )
 def test_reports_follow_the_schema(several, options):

@@ -12,6 +12,8 @@ from lrtrack.reports import terminal
 from lrtrack.reports.report import report_of
 from lrtrack.reports.runs import runs_report
 from lrtrack.reports.table import Cell, Column, Report
+from lrtrack.schedules import Schedule
+from lrtrack.stats import compare_histories
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 160, 300])
@@ -116,6 +118,20 @@ def test_a_file_without_unicode_gets_ascii(comparison, monkeypatch):
     assert "0.1100 +/- 0.0100" in found
     assert "LinearLR ->" in found
     assert "?" not in found
+
+
+def test_large_amounts_in_ascii(run_of):
+    """A power of ten is written as computers do where the encoding lacks superscripts."""
+    comparison = compare_histories(
+        [run_of(Schedule("constant"), 0, loss=[1.0, 0.5], tokens=[1e9, 2.05e12])],
+        experiment=None, metric="loss", target=0.5, x="tokens",
+    )  # fmt: skip
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="")
+    terminal.write(report_of(comparison), file)
+    file.flush()
+
+    assert "2.05e12" in file.buffer.getvalue().decode("ascii")
+    assert "2.05×10¹²" in terminal.text(report_of(comparison))
 
 
 def test_width_of_a_pipe():

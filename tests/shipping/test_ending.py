@@ -12,6 +12,7 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State
+from lrtrack.schedules import Schedule
 from lrtrack.shipping.run_end import ATTEMPTS, RunEnd
 
 FILE = "lrtrack/history.parquet"
@@ -25,6 +26,7 @@ class Refusing:
     def __init__(self, **errors: Exception) -> None:
         self.errors = errors
         self.closed: list[tuple[State, dict[str, float]]] = []
+        self.completed: list[Run] = []
 
     def upload(self, history: Path) -> None:
         """Uploads a file, or raises."""
@@ -32,6 +34,7 @@ class Refusing:
 
     def complete(self, run: Run) -> None:
         """Stores diagnoses, or raises."""
+        self.completed.append(run)
         self._fail("complete")
 
     def close(self, state: State, ended: float, summary: dict[str, float]) -> None:
@@ -54,6 +57,22 @@ def ending(tmp_path: Path) -> RunEnd:
         writer.append(step, 10.0 + step, {"loss": loss})
     writer.close(State.FINISHED, diagnoses=[])
     return RunEnd(JournalReader(path), Layout(tmp_path))
+
+
+def test_a_killed_training_is_diagnosed_by_its_records(tmp_path: Path) -> None:
+    """Without an end in the journal, the tracker gets the diagnoses that the records show."""
+    path = tmp_path / f"{'a' * 32}.journal"
+    writer = JournalWriter(path, Run("a" * 32, "mine", schedule=Schedule("StepLR", {})))
+    for step, loss in enumerate([2.0, float("nan"), float("nan")]):
+        writer.append(step, 10.0 + step, {"lr": 0.1, "loss": loss})
+    writer.close(State.FINISHED, diagnoses=[])
+    (end,) = [e for e in JournalReader(path).entries() if e.event and e.event["event"] == "end"]
+    path.write_bytes(path.read_bytes()[: end.start])
+    sink = Refusing()
+
+    assert RunEnd(JournalReader(path), Layout(tmp_path)).store(sink) is None
+    assert [[d["code"] for d in run.diagnoses or ()] for run in sink.completed] == [["LR006"]]
+    assert [state for state, _ in sink.closed] == [State.FAILED]
 
 
 OUTCOME = [(State.FINISHED, {"loss_final": 1.0, "loss_best": 1.0})]

@@ -218,6 +218,7 @@ def test_metrics_that_only_the_user_logged(store, written):
     assert history.steps.tolist() == [*range(8), 20]
     assert same(history.metrics["loss"][:8], LOSSES)
     assert "test_accuracy" not in read(metric="loss")[0].metrics
+    assert "test_accuracy" in read(metric="loss", axis="test_accuracy")[0].metrics
 
 
 def test_params_that_cannot_be_parsed(store, written):

@@ -214,11 +214,14 @@ with wandb.init(project="x") as run:
 
     process = script(wandb_server, code)
     (history,) = read(metric="mine")
+    assert "mine" not in read(metric="loss")[0].metrics  # keeps a copy of the run
+    (over,) = read(metric="loss", axis="mine")
     report = command_line("compare", "--tracker", "wandb", "--experiment", "x", "--metric", "mine",
                          "--format", "json")  # fmt: skip
 
     assert process.returncode == 0, process.stderr
     assert history.series("mine")[1].tolist() == [7.0, 8.0]
+    assert over.series("mine")[1].tolist() == [7.0, 8.0]
     assert history.steps.tolist() == list(range(20))
     assert json.loads(report.stdout)["schedules"][0]["final"]["mean"] == 8.0
 

@@ -47,7 +47,7 @@ ODD = [
 ]  # fmt: skip
 NAMES = [
     "experiment", "name", "group", "seed", "config", "tags", "prefix", "every", "resume",
-    "flush_timeout", "norms",
+    "flush_timeout", "norms", "updates", "loss_over",
 ]  # fmt: skip
 
 
@@ -86,6 +86,7 @@ def test_what_the_block_takes_can_be_read(clean_place: Path, chosen: dict[str, i
         ({"seed": np.int64(3)}, {"seed": 3}),
         ({"seed": torch.tensor(3)}, {"seed": 3}),
         ({"every": np.int64(1)}, {}),
+        ({"updates": np.int64(2)}, {}),
         ({"tags": {"a": None, 1: 2}}, {"tags": {"1": "2"}}),
         ({"config": {"a": {"b": (1, Colour.RED)}}}, {"config": {"a": {"b": [1, "Colour.RED"]}}}),
     ],

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import lrtrack
-from lrtrack.capture import torch_patches
+from lrtrack.capture import patching, torch_patches
 from lrtrack.journal.reader import JournalReader
 from lrtrack.trackers.memory import MemoryTracker
 
@@ -89,7 +89,7 @@ def left_over(done: Interrupter) -> list[str]:
     found = []
     if done.optimizer._optimizer_step_pre_hooks or done.optimizer._optimizer_step_post_hooks:
         found.append("hooks")
-    if torch_patches._watched or torch_patches._undo:
+    if torch_patches._watched or patching._undo:
         found.append("patches")
     return found
 

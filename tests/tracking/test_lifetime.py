@@ -130,6 +130,7 @@ def test_a_kept_run_keeps_nothing_of_the_training(make) -> None:
     "options",
     [
         {"norms": "layer"}, {"norms": "group"}, {"norms": "off"}, {"every": 2},
+        {"updates": 1}, {"updates": 2, "norms": "layer"},
         {"capture_loss": False}, {"config": {"depth": 3}, "tags": {"kind": "small"}, "seed": 1},
     ],
     ids=str,

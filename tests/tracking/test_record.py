@@ -18,8 +18,8 @@ from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import StepCapture
 from lrtrack.capture.unhooked import UnhookedCapture
 from lrtrack.errors import LRTrackWarning, UsageError
-from lrtrack.records import History
-from lrtrack.tracking import arguments
+from lrtrack.records import History, State
+from lrtrack.tracking import number_arguments
 from lrtrack.tracking.manual_steps import ManualSteps
 
 
@@ -145,16 +145,49 @@ def test_a_run_that_sees_its_steps(training, local: Callable[[], list[History]])
     assert [step["lr"] for step in training.truth] == list(history.metrics["lr"])
 
 
+def test_several_optimizers_whose_steps_are_seen(
+    new_training, local: Callable[[], list[History]]
+) -> None:
+    """The same is reported of several optimizers, also where a step of one of them is seen."""
+    a, b = new_training(), new_training()
+    with lrtrack.track({"a": a.optimizer, "b": b.optimizer}, tracker="local") as run:
+        with pytest.warns(LRTrackWarning, match="sees the steps") as told:
+            for _ in range(3):
+                a.step()
+                run.record(lr=5.0)
+            b.step()
+            run.record(lr=5.0)
+
+    (history,) = local()
+    assert (len(told), list(history.steps)) == (1, [0, 1, 2])
+    assert 5.0 not in history.metrics["lr"]
+
+
 def test_after_the_end(local: Callable[[], list[History]]) -> None:
     """A call after the end is reported once, whatever its arguments are, and records nothing."""
     run = lrtrack.start(None, tracker="local")
     run.record(lr=0.1, loss=1.0)
     run.end()
+    run.end("FAILED")
     with pytest.warns(LRTrackWarning, match="has ended") as told:
         run.record(lr="fast")
         run.record(lr=0.1)
 
-    assert (len(told), list(local()[0].steps)) == (1, [0])
+    (history,) = local()
+    assert (len(told), list(history.steps), history.state) == (1, [0], State.FINISHED)
+
+
+def test_after_the_block(training, local: Callable[[], list[History]]) -> None:
+    """The end of a block is the run's, so that `end()` does nothing then and `record()` warns."""
+    with lrtrack.track(training.optimizer, training.scheduler, tracker="local") as run:
+        training.step()
+    run.end("FAILED")
+    with pytest.warns(LRTrackWarning, match="has ended") as told:
+        run.record(lr=0.1)
+        run.record(lr=0.1)
+
+    (history,) = local()
+    assert (len(told), list(history.steps), history.state) == (1, [0], State.FINISHED)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +205,7 @@ def test_after_the_end(local: Callable[[], list[History]]) -> None:
 def test_values_that_are_no_numbers(name: str, value: Any) -> None:
     """An argument that is no number is an error that names it."""
     with pytest.raises(UsageError, match=rf"^{name} must be a number, got"):
-        arguments.scalar(name, value)
+        number_arguments.scalar(name, value)
 
 
 def test_a_mistake_makes_no_step(local: Callable[[], list[History]]) -> None:

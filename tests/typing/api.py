@@ -35,7 +35,11 @@ def train() -> str:
 
 def train_without_a_block() -> None:
     """Record steps that lrtrack cannot see, without a block and without an optimizer."""
-    assert_type(lrtrack.start(opt, sched, tracker="local", every=2), lrtrack.TrackedRun).end()
+    assert_type(
+        lrtrack.start(opt, sched, tracker="local", every=2, total_steps=9), lrtrack.TrackedRun
+    ).end()
+    assert_type(lrtrack.start(opt, updates=100, norms="group"), lrtrack.TrackedRun).end()
+    lrtrack.start(opt, sched, tracker="local", loss_over="mean").end()
     run = lrtrack.start(None, tracker="local")
     run.record(lr=0.1, loss=torch.tensor(0.5), grad_norm=1.0, tokens=512)
     run.record()

@@ -11,7 +11,7 @@ import hashlib
 from html import escape
 from importlib.resources import files
 
-from lrtrack.reports.axes import STEP
+from lrtrack.reports.axes import title_of
 from lrtrack.reports.document import Document
 from lrtrack.reports.html.fragments import alerts, controls, items, legend, section
 from lrtrack.reports.html.leaderboard import leaderboard, strip
@@ -20,6 +20,7 @@ from lrtrack.reports.html.payload import payload_of
 from lrtrack.reports.html.runs import runs_table
 from lrtrack.reports.palette import COLOURS, DARK, looks_of
 from lrtrack.reports.small_charts import charts_of
+from lrtrack.stats import STEP
 
 _SCRIPTS = ("chart.js", "page.js", "controls.js")
 _HOW = (
@@ -35,15 +36,20 @@ _MIXED_TASKS = (
     "compare its runs alone."
 )
 _ON_TIME = "On the axis of seconds, each step is at its mean time over the runs."
+_ON_METRIC = (
+    "On the axis of {x}, means are over the runs at equal {x}. Between two values that a run "
+    "logged, its {x} are on a straight line over the steps, from 0 before its first step; after "
+    "the last value the curve ends."
+)
 
 
 def render(document: Document, *, axis: str = STEP) -> str:
-    """Render the page, with `axis` (`step`, `time` or `epoch`) as its initial x axis.
+    """Render the page, with `axis` as its initial x axis.
 
     Raises:
-        UsageError: the runs do not record where they are on that axis.
+        UsageError: the comparison has no such axis.
     """
-    document.curves.need(axis)
+    document.curves_on(axis)
     body = _body(document, axis)
     script = "(() => {\n" + "\n".join(map(_own, _SCRIPTS)) + "})();\n"
     style = _colours() + _own("page.css")
@@ -69,14 +75,20 @@ def _body(document: Document, axis: str) -> str:
     comparison, report, curves = document.comparison, document.report, document.curves
     names, looks = report.names, looks_of(comparison.schedules)
     charts = [
-        controls(curves, axis),
+        controls(curves, document.own_curves, axis),
         legend(names, looks),
         '<div id="panels"></div><div id="tip" hidden></div>',
         "<noscript><p>The curves need JavaScript.</p></noscript>",
         *([] if comparison.task is None else [f'<p class="note">{_MIXED_TASKS}</p>']),
-        *(f'<p class="note">{escape(why)}</p>' for why in curves.absent.values()),
+        *(
+            f'<p class="note">{escape(why)}</p>'
+            for name, why in curves.absent.items()
+            if name != comparison.x
+        ),
     ]
-    how = (*report.footnotes, *_HOW, _ON_TIME)
+    how = [*report.footnotes, *_HOW, _ON_TIME]
+    if document.own_curves is not None:
+        how.append(_ON_METRIC.format(x=title_of(comparison.x)))
     return "\n".join(
         [
             "<main><header><div>",
@@ -91,7 +103,7 @@ def _body(document: Document, axis: str) -> str:
             section("How it was computed", items(how)),
             "</main>",
             '<script type="application/json" id="data">',
-            payload_of(comparison, curves, looks, axis),
+            payload_of(comparison, curves, document.own_curves, looks, axis),
             "</script>",
         ]
     )

@@ -77,8 +77,15 @@ function placed(ruler, step) {
   return places[low] + share * (places[high] - places[low]);
 }
 
+/** The part of the page's data that has the curves over an axis. */
+function layer(data, axis) {
+  return data.over && data.over.axis === axis ? data.over : data;
+}
+
 /** Positions of steps on an axis, averaged over runs; on the step axis, the steps themselves. */
 function places(data, axis, runs, steps) {
+  const { unit } = layer(data, axis);
+  if (unit) return steps.map((step) => step * unit);  // they are positions already
   const rulers = data.rulers[axis];
   if (!rulers) return steps;
   return steps.map((step) => {
@@ -110,7 +117,7 @@ function points(data, curve, state) {
   const key = state.axis + (rough ? "" : state.smooth);
   if (curve.key !== key) {
     const steps = rough ? curve.x : curve.sx;
-    const width = (state.smooth / 100) * data.lastStep;
+    const width = (state.smooth / 100) * layer(data, state.axis).lastStep;
     curve.px = places(data, state.axis, curve.runs, steps);
     curve.py = rough ? curve.y : smoothed(curve.sx, curve.sy, width);
     curve.key = key;
@@ -161,6 +168,15 @@ function written(value) {
   const size = Math.abs(value);
   if (size >= 1e6 || size < 1e-4) return value.toExponential(2).replace(/\.?0+e\+?/, "e");
   return size >= 1e4 ? value.toLocaleString("en-US") : String(Number(value.toPrecision(4)));
+}
+
+/** A number on the x axis: millions and more are read at a glance. */
+function amount(value) {
+  const size = Math.abs(value);
+  if (size < 1e6) return written(value);
+  if (size < 1e9) return `${Number((value / 1e6).toPrecision(6))} M`;
+  const [digits, power] = value.toExponential(5).split("e+");
+  return `${Number(digits)}×10${[...power].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}`;
 }
 
 const RING = "m-2.5 0a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0 -5 0";

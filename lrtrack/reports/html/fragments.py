@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from lrtrack.reports.axes import EPOCH, STEP, TIME
+from lrtrack.reports.axes import title_of
 from lrtrack.reports.curves import Curves
 from lrtrack.reports.palette import DASHES, Look
 from lrtrack.reports.table import Report
+from lrtrack.stats.rulers import EPOCH, STEP, TIME
 
 #: Places where a name may be broken: `Cosine|Annealing|LR(|step_size=|30`.
 _JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[(\[=,])(?=\S)")
@@ -55,14 +56,29 @@ def _alerts(lines: Sequence[str], kind: str) -> str:
     return f'<ul class="{kind}">{listed}</ul>' if lines else ""
 
 
-def controls(curves: Curves, axis: str) -> str:
-    """The controls of axis, scales and smoothing."""
+def axis_key(axis: str) -> str:
+    """What the page's script calls an axis: a metric may have any name."""
+    return axis if axis in (STEP, TIME, EPOCH) else "metric"
+
+
+def controls(curves: Curves, own: Curves | None, axis: str) -> str:
+    """The controls of axis, scales and smoothing.
+
+    Args:
+        curves: the curves over steps.
+        own: those over the comparison's own axis, if it has one.
+        axis: the axis to begin with.
+    """
     names = {STEP: "step", TIME: "seconds", EPOCH: "epoch"}
-    axes = [(key, name, key in curves.rulers) for key, name in names.items()]
+    chosen = {} if own is None or own.x is None else {axis_key(own.x): title_of(own.x)}
+    axes = [
+        (key, escape(name), key in curves.rulers or key in chosen)
+        for key, name in {**names, **chosen}.items()
+    ]
     scales = [("linear", "linear", True), ("log", "log", True)]
     return (
         '<div class="tools">'
-        + _choice("axis", "x axis", axes, axis)
+        + _choice("axis", "x axis", axes, axis_key(axis))
         + _choice("x-scale", "x scale", scales, "linear")
         + _choice("y-scale", "y scale", [("auto", "auto", True), *scales], "auto")
         + '<label class="slide">smoothing <input id="smooth" type="range" min="0" max="10" '

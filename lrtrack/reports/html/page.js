@@ -3,7 +3,9 @@
 
 const byId = (id) => document.getElementById(id);
 const raw = JSON.parse(byId("data").textContent);
-const data = { ...raw, panels: resolved(raw.panels, raw.arrays).map(panelOf), lastStep: 1 };
+const layerOf = (part) => ({ ...part, panels: resolved(part.panels, raw.arrays).map(panelOf), lastStep: 1 });
+// The panels over steps, which rulers turn into other axes, and those over the report's own metric.
+const data = { ...layerOf(raw), over: raw.over && layerOf(raw.over) };
 for (const axis in data.rulers) {
   data.rulers[axis] = data.rulers[axis].map((ruler) => ruler.map((index) => raw.arrays[index]));
 }
@@ -19,9 +21,11 @@ const state = {
 };
 const drawn = [];  // each panel's svg, scales and marks, which the pointer uses
 
-for (const panel of data.panels) for (const item of panel.series) {
-  const curves = item && !panel.profile ? [item.mean, ...item.runs].filter(Boolean) : [];
-  for (const curve of curves) data.lastStep = Math.max(data.lastStep, curve.x[curve.x.length - 1]);
+for (const part of [data, data.over].filter(Boolean)) {
+  for (const panel of part.panels) for (const item of panel.series) {
+    const curves = item && !panel.profile ? [item.mean, ...item.runs].filter(Boolean) : [];
+    for (const curve of curves) part.lastStep = Math.max(part.lastStep, curve.x[curve.x.length - 1]);
+  }
 }
 
 function visible(panel) {
@@ -50,7 +54,7 @@ function profileOf(item) {
 /** The lowest and highest x of all visible schedules; above zero on a log scale. */
 function wholeX() {
   let low = Infinity, high = -Infinity, least = Infinity;
-  for (const panel of data.panels) for (const [item] of visible(panel)) {
+  for (const panel of layer(data, state.axis).panels) for (const [item] of visible(panel)) {
     const curves = panel.profile ? [profileOf(item)]
       : [item.mean, ...item.runs].filter(Boolean).map((curve) => points(data, curve, state));
     for (const { px } of curves) {
@@ -101,7 +105,7 @@ function drawAxes(picture, panel, sx, sy, size) {
     svg("path", { d: `M${x} ${MARGIN.top}V${height - MARGIN.bottom}` }, grid);
     if (last) {
       const label = svg("text", { x, y: height + 10, "text-anchor": "middle" }, grid);
-      label.textContent = written(at);
+      label.textContent = amount(at);
     }
   }
   if (sy) for (const at of ticks(sy, Math.max(2, Math.floor(height / 45)))) {
@@ -193,7 +197,7 @@ function draw() {
   let [from, to] = state.zoom || [low, high];
   if (log && from <= 0) from = Math.min(low, to / 10);
   const sx = scaleOf(from, to, MARGIN.left, width - MARGIN.right, log);
-  data.panels.forEach((panel, index) => drawPanel(panel, index, sx, width));
+  layer(data, state.axis).panels.forEach((panel, index) => drawPanel(panel, index, sx, width));
   byId("unzoom").hidden = !state.zoom;
   document.body.dataset.drawn = Number(document.body.dataset.drawn || 0) + 1;
 }
@@ -235,7 +239,7 @@ function point(event, index) {
   const hits = under(drawn[index], x, y);
   const head = document.createElement("b");
   const at = sx.back(x);
-  head.textContent = `${data.axes[state.axis]} ${written(state.axis === "step" ? Math.round(at) : at)}`;
+  head.textContent = `${data.axes[state.axis]} ${amount(state.axis === "step" ? Math.round(at) : at)}`;
   const shown = hits.slice(0, LISTED).sort((a, b) => b.value - a.value).map((hit) => tipRow(hit, hits[0]));
   const more = document.createElement("div");
   if (hits.length > LISTED) more.textContent = `… ${hits.length - LISTED} more`;

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack.reports import captions
-from lrtrack.reports.axes import AXES, STEP
+from lrtrack.reports.axes import title_of
 from lrtrack.reports.curves import Bundle, Curves, Line, Panel
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
+from lrtrack.reports.html.fragments import axis_key
 from lrtrack.reports.palette import DASHES, Look
-from lrtrack.stats import ComparisonResult
+from lrtrack.stats import STEP, ComparisonResult
+from lrtrack.stats.rulers import placement_of
 
 #: Points of all runs of a panel together, and the fewest and most points of one line: browsers
 #: draw up to about a hundred thousand points without delay.
@@ -22,9 +26,15 @@ _POINTS, _LEAST, _MOST = 40_000, 100, 800
 #: With more schedules than `CROWD`, only the best `SHOWN` are visible at first.
 CROWD, SHOWN = 24, 12
 _DIGITS = 5
+#: Positions on a metric's axis are whole numbers of a unit, of which the longest curve has up to 10
+#: to this power.
+_RESOLUTION = 7
 
 #: Numbers of one curve; None where there is no value.
 Numbers = Sequence[float | None]
+
+
+Positions = NDArray[np.int64] | NDArray[np.float64]
 
 
 class Arrays:
@@ -45,6 +55,7 @@ class Arrays:
 def payload_of(
     comparison: ComparisonResult,
     curves: Curves,
+    own: Curves | None,
     looks: Sequence[Look],
     axis: str,
 ) -> str:
@@ -54,14 +65,16 @@ def payload_of(
     table of runs.
 
     Args:
+        curves: the curves over steps.
+        own: those over the comparison's own axis, if it has one.
         axis: the x axis to begin with.
     """
     most = max(_LEAST, min(_MOST, _POINTS // max(1, len(comparison.histories))))
     on = len(looks) if len(looks) <= CROWD else SHOWN
     arrays = Arrays()
-    data = {
-        "axis": axis,
-        "axes": {key: AXES[key] for key in curves.rulers},
+    data: dict[str, Any] = {
+        "axis": axis_key(axis),
+        "axes": {key: title_of(key) for key in curves.rulers},
         "rulers": {key: _rulers(curves, key, arrays) for key in curves.rulers if key != STEP},
         "schedules": [
             {"colour": look.colour, "dash": DASHES[look.dash], "on": rank < on}
@@ -73,9 +86,59 @@ def payload_of(
         ],
         "arrays": arrays.values,
     }
+    if own is not None and own.x is not None:
+        data["axes"] |= {axis_key(own.x): title_of(own.x)}
+        data["over"] = _over(comparison, curves, own, own.x, most, arrays)
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     # Only "<" can begin what ends a script element or turns it into a comment.
     return text.replace("<", "\\u003c")
+
+
+def _over(
+    comparison: ComparisonResult, curves: Curves, own: Curves, x: str, most: int, arrays: Arrays
+) -> dict[str, Any]:
+    """The panels over the comparison's own axis `x`: as many as over steps, in the same order."""
+    panels = {panel.metric: panel for panel in own.panels}
+    ends = [
+        float(np.abs(line.steps).max())
+        for panel in own.panels for bundle in panel.bundles if bundle for line in bundle.lines
+    ]  # fmt: skip
+    power = math.floor(math.log10(max(ends))) if max(ends) > 0.0 else 0
+    unit = max(10.0 ** (power + 1 - _RESOLUTION), 1e-300)
+    nothing = [None] * len(comparison.schedules)
+    return {
+        "axis": axis_key(x),
+        "unit": unit,
+        "panels": [
+            *(
+                _panel(_in_units(panels[panel.metric], unit), most, arrays)
+                if panel.metric in panels
+                else {"title": panel.title, "smooth": False, "log": False, "series": nothing}
+                for panel in curves.panels
+            ),
+            *_profile_over(comparison, own, x, unit),
+        ],
+    }
+
+
+def _in_units(panel: Panel, unit: float) -> Panel:
+    """A panel with positions in whole units instead of steps."""
+
+    def whole(positions: Positions) -> NDArray[np.int64]:
+        return np.rint(positions / unit).astype(np.int64)
+
+    return replace(
+        panel,
+        bundles=tuple(
+            bundle
+            and replace(
+                bundle,
+                steps=whole(bundle.steps),
+                lines=tuple(replace(line, steps=whole(line.steps)) for line in bundle.lines),
+            )
+            for bundle in panel.bundles
+        ),
+    )
 
 
 def _rulers(curves: Curves, axis: str, arrays: Arrays) -> list[tuple[int, int]]:
@@ -116,7 +179,7 @@ def _series(bundle: Bundle, most: int, arrays: Arrays) -> dict[str, Any]:
 
 
 def _curve(
-    steps: NDArray[np.int64], values: NDArray[np.float64], most: int, arrays: Arrays
+    steps: Positions, values: NDArray[np.float64], most: int, arrays: Arrays
 ) -> dict[str, int]:
     indices = extremes(values, most)
     return {"x": arrays.add(_deltas(steps[indices])), "y": arrays.add(_rounded(values[indices]))}
@@ -136,7 +199,7 @@ def _band(bundle: Bundle, most: int, arrays: Arrays) -> dict[str, int]:
     }
 
 
-def _middles(steps: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _middles(steps: Positions, starts: NDArray[np.int64]) -> Positions:
     ends = np.append(starts[1:], steps.size)
     return np.asarray(steps[(starts + ends - 1) // 2])
 
@@ -167,7 +230,32 @@ def _profile(comparison: ComparisonResult, curves: Curves) -> list[dict[str, Any
     return [{"title": title, "profile": True, "log": False, "series": series}]
 
 
-def _deltas(steps: NDArray[np.int64]) -> list[int]:
+def _profile_over(
+    comparison: ComparisonResult, own: Curves, x: str, unit: float
+) -> list[dict[str, Any]]:
+    """The same by position on the comparison's own axis, of the runs that have positions there."""
+    if comparison.target is None:
+        return []
+    series: list[dict[str, Any] | None] = []
+    for runs in own.members:
+        reached, ends = [], []
+        for run in runs:
+            ruler = placement_of(comparison.histories[run], x).ruler
+            if ruler is None:
+                continue
+            summary = comparison.runs[run]
+            ends.append(ruler.latest(summary.steps - 1))
+            hit = ruler.passed(summary.target_step)
+            if hit is not None:
+                reached.append([run, round(hit / unit)])
+        last = round(max(ends, default=0.0) / unit)
+        known = {"of": [*range(len(ends))], "reached": reached, "last": last}
+        series.append(known if ends else None)
+    title = captions.profile_title(comparison)
+    return [{"title": title, "profile": True, "log": False, "series": series}]
+
+
+def _deltas(steps: Positions) -> list[int]:
     """The first step, then the distance to each next one, which takes fewer digits."""
     return [int(step) for step in np.diff(steps, prepend=0)]
 

@@ -107,7 +107,7 @@ def diagnose(
     stepped = observations is None or observations.steps > 0
     for name, (schedule, figures, observed) in (parts or {}).items() if stepped else ():
         own = RunFacts(schedule, figures, finished, observed, running, run.total_steps)
-        for rule in (*_OF_PART, nothing_seen.never_stepped):
+        for rule in (*_OF_PART, nothing_seen.never_stepped, nothing_seen.replaced):
             diagnosis = rule(own) if rule in _EARLY or not running else None
             if diagnosis is not None:
                 diagnoses.append({**diagnosis, "message": f"{name}: {diagnosis['message']}"})

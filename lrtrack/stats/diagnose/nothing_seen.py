@@ -16,6 +16,8 @@ _RECORD = (
 )
 #: A schedule that has moved so often since the last step goes on.
 _FEW = 8
+#: So many steps without hooks are no trial of a compiler.
+_SEVERAL = 2
 
 
 def nothing_seen(run: RunFacts) -> Diagnosis | None:
@@ -27,7 +29,7 @@ def nothing_seen(run: RunFacts) -> Diagnosis | None:
     if observed is None or observed.steps or not run.finished:
         return None
     why = observed.unobserved
-    if observed.total and not (why.others or why.compiled):
+    if observed.total and not (why.others or why.compiled or why.captured):
         return None
     if not why.optimizer:
         return _nothing_recorded(why)
@@ -65,6 +67,8 @@ def no_longer_seen(run: RunFacts) -> Diagnosis | None:
     calls, longer = why.backward_calls, why.backward_calls > observed.steps
     moved = 0 if observed.position is None else observed.position - observed.used
     goes_on = why.shares or longer if why.others else longer and (why.compiled or moved >= _FEW)
+    if why.hidden >= _SEVERAL and not why.others:
+        return hidden_now(why, observed.steps)
     if not calls or not goes_on:
         return None
     reason, hint = _instead(why)
@@ -74,6 +78,36 @@ def no_longer_seen(run: RunFacts) -> Diagnosis | None:
         f"seen any more, although {many(calls, 'backward() call')} followed{reason}.",
         hint,
     )
+
+
+def hidden_now(why: Unobserved, steps: int) -> Diagnosis:
+    """LR013 of a training whose steps are found to run without hooks.
+
+    Args:
+        why: the evidence.
+        steps: the steps that were seen before.
+    """
+    reason, hint = _without_hooks(why)
+    before = f"after {many(steps, 'step')}, none" if steps else "no step"
+    more = " any more" if steps else ""
+    return diagnosis("LR013", f"{before} of the {why.optimizer} was seen{more}{reason}.", hint)
+
+
+def _without_hooks(why: Unobserved) -> tuple[str, str]:
+    """Return why steps run without hooks, and what to do; empty text if that is not known."""
+    if why.captured:
+        often = f"; it was replayed {many(why.hidden, 'time')}" if why.hidden else ""
+        return (
+            f": its step is in a CUDA graph, and replays call no hooks{often}",
+            "call run.record(loss=…, grad_norm=…) after each replay",
+        )
+    if why.compiled:
+        return (
+            ": torch.compile compiled its step, and compiled steps call no hooks",
+            "leave optimizer.step() outside of what is compiled, or call run.record(loss=…, "
+            "grad_norm=…) after each compiled step",
+        )
+    return "", ""
 
 
 def _instead(why: Unobserved) -> tuple[str, str]:
@@ -93,10 +127,30 @@ def never_stepped(run: RunFacts) -> Diagnosis | None:
     observed = run.observations
     if observed is None or observed.steps or not run.finished:
         return None
+    reason, hint = _without_hooks(observed.unobserved)
     return diagnosis(
         "LR013",
-        "no step of this optimizer was seen, although the others made steps.",
-        "call its step(), or leave it out of track() if it is not meant to train",
+        f"no step of this optimizer was seen, although the others made steps{reason}.",
+        hint or "call its step(), or leave it out of track() if it is not meant to train",
+    )
+
+
+def replaced(run: RunFacts) -> Diagnosis | None:
+    """LR013: one of several optimizers made no steps any more; another has its parameters.
+
+    Without another one, it may have been meant to stop, as where a network is frozen.
+    """
+    observed = run.observations
+    if observed is None or not observed.steps or not run.finished:
+        return None
+    why = observed.unobserved
+    if not (why.others and why.shares):
+        return None
+    who, hint = _instead(why)
+    return diagnosis(
+        "LR013",
+        f"after {many(observed.steps, 'step')}, none of this optimizer was seen any more{who}.",
+        hint,
     )
 
 
@@ -109,15 +163,13 @@ def _reason(why: Unobserved) -> tuple[str, str]:
             f", but {who} made {many(sum(why.others.values()), 'step')}{where}",
             "give track() the optimizers that make the steps: one, or several as a list",
         )
-    if why.compiled:
-        return (
-            ": torch.compile compiled its step, and compiled steps call no hooks",
-            "compile the model or the forward pass only, and leave optimizer.step() outside",
-        )
+    if why.compiled or why.captured:
+        return _without_hooks(why)
     if why.engine:
         return (
             f": an engine of {why.engine} probably steps instead",
-            "give track() the optimizer that the engine has made (engine.optimizer)",
+            "give track() the engine itself, or call run.record(lr=…, loss=…, grad_norm=…) after "
+            "each of its steps",
         )
     calls = many(why.backward_calls, "backward() call") if why.backward_calls else ""
     moves = many(why.scheduler_steps, "scheduler step") if why.scheduler_steps else ""

@@ -21,6 +21,9 @@ class Unobserved:
         optimizers: how many other optimizers made steps.
         in_backward: whether they did so inside `backward()`.
         compiled: whether torch compiled a step of the tracked optimizer.
+        captured: whether a CUDA graph captured one.
+        hidden: compiled steps and replays of such graphs that are known to have followed the last
+            step that was seen; compiled ones are counted only a few times a second.
         shares: whether one of the others has a parameter of the tracked optimizer.
         engine: the name of an imported engine that makes steps itself; empty if there is none.
         backward_calls: `backward()` calls without a step, where they are more than usual.
@@ -32,6 +35,8 @@ class Unobserved:
     optimizers: int = 0
     in_backward: bool = False
     compiled: bool = False
+    captured: bool = False
+    hidden: int = 0
     engine: str = ""
     shares: bool = False
     backward_calls: int = 0

@@ -188,18 +188,19 @@ class _Source:
 
     def histories(self, mlflow_run: Any) -> list[History]:
         """Fetch one run with its steps: a history for each of its blocks."""
-        info, metric = mlflow_run.info, self.query.metric
+        info = mlflow_run.info
         runs = runs_from(mlflow_run, self.experiment)
         run = runs[0]
         arrays = self._arrays(mlflow_run, run)
-        if (
-            metric is not None
+        logged = [
+            metric
+            for metric in dict.fromkeys((self.query.metric, self.query.axis))
+            if metric is not None
             and metric in mlflow_run.data.metrics  # the user logged it
             and metric not in arrays["metrics"]
-        ):
-            table = with_retries(
-                self.uri, lambda: fetch_metrics(self.mlflow, info.run_id, [metric])
-            )
+        ]
+        if logged:
+            table = with_retries(self.uri, lambda: fetch_metrics(self.mlflow, info.run_id, logged))
             table = self._without_odd_rows(mlflow_run, table)
             arrays = history_table.arrays(merge_tables(history_table.table_of(arrays), table))
         prefixes = [block.prefix for block in runs]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class _Source:
     ) -> None:
         self._api = api
         self._url = url
-        self._metric = query.metric
+        self._metrics = [name for name in (query.metric, query.axis) if name is not None]
         self._use_cache = query.cache
         self._roles = query.roles
         self._path = path
@@ -160,23 +161,38 @@ class _Source:
         copy = self._copy(wandb_run, state, run.experiment)
         arrays = None if copy is None else cache.kept(copy)
         if arrays is not None:
-            return arrays
+            lacking = self._lacking(arrays["metrics"], run)
+            logged = [name for name in lacking if name in (wandb_run.summary_metrics or {})]
+            if not logged:
+                return arrays
+            table = self._with_logged(wandb_run, history_table.table_of(arrays), logged)
+            return history_table.arrays(table)
         table = with_retries(lambda: self._from_file(wandb_run, run))
         if table is None:
             table = with_retries(
                 lambda: history_rows.fetch_steps(wandb_run, self._on_odd(wandb_run))
             )
-        metric = self._metric
-        if metric is not None and not {metric, run.prefix + metric} & set(table.column_names):
-            rows = with_retries(
-                lambda: history_rows.fetch_user_metric(wandb_run, metric, self._on_odd(wandb_run))
-            )
-            table = history_rows.add_user_metric(table, rows, metric)
+        lacking = self._lacking(table.column_names, run)
+        if lacking:
+            table = self._with_logged(wandb_run, table, lacking)
             copy = None  # the next query may ask for another metric
         if copy is None or not table.num_rows:
             return history_table.arrays(table)
         cache.keep(table, copy)
         return cache.kept(copy) or history_table.arrays(table)
+
+    def _lacking(self, names: Collection[str], run: Run) -> list[str]:
+        """The metrics of the query that are not among `names`."""
+        return [name for name in self._metrics if not {name, run.prefix + name} & set(names)]
+
+    def _with_logged(self, wandb_run: Any, table: pa.Table, names: Sequence[str]) -> pa.Table:
+        """The table with metrics that the user logged without lrtrack."""
+        for name in names:
+            fetch = partial(
+                history_rows.fetch_user_metric, wandb_run, name, self._on_odd(wandb_run)
+            )
+            table = history_rows.add_user_metric(table, with_retries(fetch), name)
+        return table
 
     def _on_odd(self, wandb_run: Any) -> history_rows.OnOdd:
         return lambda count, why: self._left_out.note_rows(lambda: label(wandb_run), count, why)

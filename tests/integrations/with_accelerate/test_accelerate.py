@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from fixtures.programs import EXIT_WITHOUT_SHUTDOWN
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import StepLR
 
@@ -207,71 +202,9 @@ def test_an_engine_that_cannot_be_observed(digits, accelerator, local) -> None:
     assert local() == []
 
 
-DISTRIBUTED = """
-import sys, torch, transformers
-from accelerate import Accelerator
-from lrtrack.integrations.accelerate import LRTrack as Tracker
-
-torch.manual_seed(0)
-model = torch.nn.Linear(4, 3)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-rows = [(torch.ones(4) * at / 64, torch.tensor(at % 3)) for at in range(64)]
-loader = torch.utils.data.DataLoader(rows, batch_size=2)
-scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=len(loader))
-accelerator = Accelerator(cpu=True, log_with=Tracker(tracker="local", name="accelerate"))
-prepared = accelerator.prepare(model, optimizer, scheduler, loader)
-model, optimizer, scheduler, loader = prepared
-accelerator.init_trackers("digits")
-for inputs, labels in loader:
-    accelerator.backward(torch.nn.functional.cross_entropy(model(inputs), labels))
-    optimizer.step()
-    scheduler.step()
-    optimizer.zero_grad()
-accelerator.log({"rank": accelerator.process_index})
-for tracker in accelerator.trackers:
-    tracker.finish()
-
-from lrtrack.integrations.transformers import LRTrack as Callback
-
-class Model(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.inner = torch.nn.Linear(4, 3)
-    def forward(self, inputs, labels):
-        return {"loss": torch.nn.functional.cross_entropy(self.inner(inputs), labels)}
-
-transformers.Trainer(
-    Model(),
-    transformers.TrainingArguments(
-        "out", per_device_train_batch_size=2, use_cpu=True, report_to="none", disable_tqdm=True,
-        save_strategy="no", dataloader_pin_memory=False, num_train_epochs=1, logging_strategy="no",
-        max_grad_norm=9.0,
-    ),
-    train_dataset=[{"inputs": inputs, "labels": label} for inputs, label in rows],
-    callbacks=[Callback(tracker="local", name="transformers")],
-).train()
-torch.distributed.destroy_process_group()
-"""
-
-
-def test_two_processes(clean_place, local, steps_of) -> None:
-    """Two processes give one run, and accelerate's way of stepping schedulers causes no
-    diagnosis.
-    """
-    pytest.importorskip("transformers", reason="needs transformers")
-    program = Path("train.py")
-    program.write_text(DISTRIBUTED + EXIT_WITHOUT_SHUTDOWN)
-    command = [sys.executable, "-P", "-m", "torch.distributed.run"]
-    command += ["--standalone", "--nproc-per-node=2", str(program)]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    histories = {history.run.name: history for history in local()}
-
-    assert process.returncode == 0, process.stderr
-    assert {name: h.run.world_size for name, h in histories.items()} == {
-        "accelerate": 2,
-        "transformers": 2,
-    }
-    assert all(history.steps.tolist() == list(range(16)) for history in histories.values())
-    assert all(history.run.diagnoses == () for history in histories.values())
-    assert steps_of(histories["accelerate"])["rank"] == {15: 0.0}
-    assert "LRTrack" not in process.stderr
+def test_the_mean_loss_needs_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In several processes, `loss_over="mean"` is refused in all of them, with what to do."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(UsageError, match=r"with lrtrack\.track\(optimizer, scheduler, loss_over="):
+        LRTrack(loss_over="mean")

@@ -28,6 +28,7 @@ def test_records_equal_those_of_a_plain_loop(module, digits, local, steps_of) ->
     assert history.state is State.FINISHED
     assert history.run.schedule == expected.run.schedule
     assert history.run.optimizer == expected.run.optimizer
+    assert history.run.total_steps == (12 if module is Module else None)
 
 
 @pytest.mark.parametrize("clip", [None, 0.5])

@@ -38,7 +38,7 @@ def main(given: dict[str, Any]) -> None:
             part = slice(self.global_rank, None, self.trainer.world_size)
             loss = super().training_step([tensor[part] for tensor in batch], batch_idx)
             seen.append(loss.item())
-            self.log("mine", loss)
+            self.log("mine", loss, sync_dist=True)
             return loss
 
     made = [getattr(loggers, name)(**options) for name, options in given["loggers"].items()]

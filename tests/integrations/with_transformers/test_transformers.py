@@ -44,7 +44,7 @@ def test_records_equal_those_of_a_plain_loop(
     assert history.run.schedule == plain.run.schedule
     assert (history.run.seed, history.run.name, history.state) == (7, "mine", State.FINISHED)
     assert history.run.config["gradient_accumulation_steps"] == accumulate
-    assert history.run.config["steps_per_epoch"] == 12
+    assert history.run.config["steps_per_epoch"] == history.run.total_steps == 12
     assert history.run.diagnoses == ()
 
 
@@ -83,6 +83,28 @@ def test_evaluations_are_recorded_at_the_step_they_follow(trainer, local, steps_
     assert set(steps["eval_loss"]) == {0, 3, 7, 11}
     assert not [name for name in steps if name.startswith("eval_") and name != "eval_loss"]
     assert set(steps["lr"]) == set(range(12))
+
+
+def test_what_the_trainer_logs_is_recorded_under_its_name(trainer, local, steps_of) -> None:
+    """The mean of several steps and a subclass's own metrics are recorded where they are logged."""
+
+    class Logging(transformers.TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 5:
+                made.log({"reward": 2.0, "reward_runtime": 1.0, "text": "no number"})
+
+    made = trainer([LRTrack(tracker="local"), Logging()], logging_strategy="steps", logging_steps=4)
+    made.train()
+    (history,) = local()
+    steps = steps_of(history)
+    logged = {e["step"] - 1: e["loss"] for e in made.state.log_history if "loss" in e}
+
+    assert {name for name in steps if name.startswith("train/")} == {"train/loss", "train/reward"}
+    assert steps["train/loss"] == logged
+    assert list(logged) == [3, 7, 11]
+    assert steps["train/reward"] == {4: 2.0}
+    means = {at: sum(steps["loss"][at - back] for back in range(4)) / 4 for at in logged}
+    assert steps["train/loss"] == pytest.approx(means, rel=1e-6)
 
 
 def test_another_trainer_ends_the_run_of_one_that_broke(trainer, local) -> None:
@@ -152,6 +174,30 @@ def test_a_training_that_cannot_be_observed_goes_on(digits, trainer, local) -> N
         callback.on_train_end(trainer_used.args, trainer_used.state, trainer_used.control)
 
     assert (callback.run, local()) == (None, [])
+
+
+class Rebuilt(transformers.TrainerCallback):
+    """Builds the optimizer anew after three steps, over the same parameters."""
+
+    def on_step_end(self, args, state, control, optimizer=None, **_) -> None:
+        """Replaces the optimizer behind the Trainer's."""
+        if state.global_step == 3:
+            optimizer.optimizer = torch.optim.Adam(optimizer.param_groups[0]["params"], lr=1e-3)
+
+
+def test_an_optimizer_that_is_built_anew(trainer, local) -> None:
+    """A Trainer whose optimizer is replaced after three steps is reported with what steps now."""
+    used = trainer([LRTrack(tracker="local"), Rebuilt()])
+    with pytest.warns(LRTrackWarning, match="LR013"):
+        used.train()
+    (history,) = local()
+    told = {d["code"]: d["message"] for d in history.run.diagnoses}
+    later = used.state.global_step - 3
+
+    assert told["LR013"] == (
+        f"after 3 steps, none of the SGD was seen any more, although {later} backward() calls "
+        "followed: 1 other optimizer (Adam) steps instead."
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""The examples of fastai, skorch and Stable-Baselines3, run as a user would run them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.soak  # importing each framework takes seconds, and their own tests run the callbacks
+@pytest.mark.parametrize(
+    ("framework", "package", "expected"),
+    [
+        ("fastai", "fastai", {"onecycle": 2, "flat_cosine": 2}),
+        ("skorch", "skorch", {"OneCycleLR": 2}),
+        ("sb3", "stable_baselines3", {"constant": 2, "linear": 2}),
+    ],
+)
+def test_the_example(command_line, monkeypatch, framework, package, expected) -> None:
+    """It trains, and the command that it names compares what it trained."""
+    pytest.importorskip(package, reason=f"needs {package}")
+    monkeypatch.setenv("LRTRACK_TRACKER", "local")
+    example = EXAMPLES / f"with_{framework}.py"
+    done = subprocess.run(
+        [sys.executable, "-P", str(example)], capture_output=True, text=True, timeout=300
+    )
+    named = re.search(r"lrtrack (compare .*?)\"\"\"", example.read_text(encoding="utf-8"))
+    assert done.returncode == 0, done.stderr
+    assert named is not None
+    report = json.loads(
+        command_line(*named[1].split(), "--tracker", "local", "--format", "json").stdout
+    )
+
+    assert {row["schedule"]: row["runs"] for row in report["schedules"]} == expected
