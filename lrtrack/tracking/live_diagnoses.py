@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lrtrack.capture.given_rates import given_rate
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.step_capture import StepCapture
 from lrtrack.errors import JournalError, warn
@@ -54,6 +55,9 @@ class LiveDiagnoses:
         self._resumed = resumed
         self._figures = RunningStatistics(run.schedule, run.prefix)
         self._parts: dict[str, tuple[Schedule, RunningStatistics]] = {}
+        self._given_rates = {
+            id(member): given_rate(member.optimizer) for member in by_name(capture).values()
+        }
         own = None if resumed.course is None or resumed.is_branch else resumed.course.table
         self._start(own)
 
@@ -70,18 +74,19 @@ class LiveDiagnoses:
         if table is not None and table.num_rows:
             arrays = history_table.arrays(table)
             metrics, present = arrays["metrics"], arrays["present"]
-            self.add(arrays["steps"], {n: (metrics[n], present[n]) for n in metrics})
+            columns = {name: (metrics[name], present[name]) for name in metrics}
+            self.add(arrays["steps"], columns, arrays["times"])
 
     @property
     def is_complete(self) -> bool:
         """Whether this block's own records are all that the run has."""
         return not self.is_rewound and self._resumed.course is None
 
-    def add(self, steps: Any, metrics: Any) -> None:
+    def add(self, steps: Any, metrics: Any, times: Any) -> None:
         """Add rows that are about to be written to the journal."""
-        self._figures.add(steps, metrics)
+        self._figures.add(steps, metrics, times)
         for name, (_, figures) in self._parts.items():
-            figures.add(steps, columns_of_part(metrics, self._run.prefix, name))
+            figures.add(steps, columns_of_part(metrics, self._run.prefix, name), times)
 
     def at_end(
         self, state: State, mismatches: Mapping[str, RateMismatch] | None = None
@@ -171,6 +176,7 @@ class LiveDiagnoses:
             world_size=self._run.world_size,
             jumps=jumps,
             mismatch=mismatch,
+            given_rate=self._given_rates.get(id(capture)),
         )
 
 

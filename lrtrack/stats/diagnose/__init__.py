@@ -1,14 +1,22 @@
-"""Diagnoses of a training: thirteen rules, each with a code, its evidence and a hint.
+"""Diagnoses of a training: rules, each with a code, its evidence and a hint.
 
 thresholds.py           when a finding is worth reporting, with the reasons
 observations.py         facts that only the training process can observe
 running_statistics.py   statistics of the records, updated batch by batch
+evidence.py             the part of them that LR014 to LR025 need
+step_intervals.py       the times between steps
+course.py               a metric over a whole run, in bounded memory
+setup.py                what was set before the first step
 schedule_length.py      how long a schedule is
 plateau.py              a replay of ReduceLROnPlateau on its metric
 rule.py                 the input and the result of a rule
 scheduler_rules.py      LR001-LR003, LR005, LR012: how the scheduler was stepped
 training_rules.py       LR004, LR006-LR011: how the training went
 nothing_seen.py         LR013: why a block saw no step
+rate_rules.py           LR014-LR018: how schedule and learning rate fit together
+gradient_rules.py       LR019, LR023, LR024: gradients
+loss_rules.py           LR020-LR022: the loss
+timing_rules.py         LR025: steps of very different length
 rate_jumps.py           LR030: the learning rate where a training was continued
 rate_source.py          LR031: a learning rate that the scheduler has not set
 
@@ -19,20 +27,25 @@ diagnosed: a range test does on purpose what would be a mistake elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from lrtrack.records import TRAIN, History, Run, State
 from lrtrack.schedules import Schedule, parts_of
 from lrtrack.stats.diagnose import (
+    gradient_rules,
+    loss_rules,
     nothing_seen,
     rate_jumps,
+    rate_rules,
     rate_source,
     scheduler_rules,
+    timing_rules,
     training_rules,
 )
 from lrtrack.stats.diagnose.observations import Observations, Unobserved
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts
 from lrtrack.stats.diagnose.running_statistics import RunningStatistics, columns_of_part
+from lrtrack.stats.diagnose.setup import setup_of
 
 __all__ = [
     "Diagnosis",
@@ -49,13 +62,26 @@ __all__ = [
 #: One optimizer of several: its schedule, its statistics, and its observations if they are known.
 Part = tuple[Schedule, RunningStatistics, Observations | None]
 
+#: A rule: a function of the facts about one run, which returns None where there is nothing to say.
+Rule = Callable[[RunFacts], Diagnosis | None]
+
 _OF_PART = (
     *scheduler_rules.RULES,
     *training_rules.OF_OPTIMIZER,
+    *rate_rules.OF_OPTIMIZER,
     *rate_jumps.RULES,
     *rate_source.RULES,
 )
-_OF_TRAINING = (nothing_seen.nothing_seen, nothing_seen.no_longer_seen, *training_rules.OF_TRAINING)
+_OF_TRAINING = (
+    nothing_seen.nothing_seen,
+    nothing_seen.no_longer_seen,
+    *training_rules.OF_TRAINING,
+    *gradient_rules.OF_TRAINING,
+    *loss_rules.OF_TRAINING,
+    *timing_rules.OF_TRAINING,
+)
+#: A diagnosis that says more precisely what another one says too.
+_EXPLAINS = {"LR015": "LR031"}
 
 
 def diagnose(
@@ -78,19 +104,26 @@ def diagnose(
     if run.kind != TRAIN:
         return ()
     finished = state is State.FINISHED
-    facts = RunFacts(run.schedule, statistics, finished, observations)
+    setup = setup_of(run, several=bool(parts))
+    facts = RunFacts(run.schedule, statistics, finished, observations, setup=setup)
     rules = _OF_TRAINING if parts else (*_OF_PART, *_OF_TRAINING)
-    diagnoses = [diagnosis for rule in rules if (diagnosis := rule(facts)) is not None]
+    diagnoses = _apply(rules, facts)
     stepped = observations is None or observations.steps > 0
     for name, (schedule, figures, observed) in (parts or {}).items() if stepped else ():
-        own = RunFacts(schedule, figures, finished, observed)
-        for rule in (*_OF_PART, nothing_seen.never_stepped):
-            diagnosis = rule(own)
-            if diagnosis is not None:
-                diagnoses.append({**diagnosis, "message": f"{name}: {diagnosis['message']}"})
+        setup = setup_of(run, name, several=True)
+        own = RunFacts(schedule, figures, finished, observed, setup=setup)
+        for diagnosis in _apply((*_OF_PART, nothing_seen.never_stepped), own):
+            diagnoses.append({**diagnosis, "message": f"{name}: {diagnosis['message']}"})
     if run.prefix:
         diagnoses = [{**diagnosis, "prefix": run.prefix} for diagnosis in diagnoses]
     return tuple(sorted(diagnoses, key=lambda diagnosis: diagnosis["code"]))
+
+
+def _apply(rules: Iterable[Rule], facts: RunFacts) -> list[Diagnosis]:
+    """Apply rules to one optimizer, and leave out what another one of them explains."""
+    diagnoses = [diagnosis for rule in rules if (diagnosis := rule(facts)) is not None]
+    explained = {_EXPLAINS.get(diagnosis["code"]) for diagnosis in diagnoses}
+    return [diagnosis for diagnosis in diagnoses if diagnosis["code"] not in explained]
 
 
 def diagnoses_of(history: History) -> tuple[Diagnosis, ...]:
@@ -112,7 +145,7 @@ def _parts_of(history: History) -> dict[str, Part]:
         if "lr" not in own:
             return {}
         figures = RunningStatistics(schedule)
-        figures.add(history.steps, own)
+        figures.add(history.steps, own, history.times)
         parts[name] = schedule, figures, None
     return parts
 

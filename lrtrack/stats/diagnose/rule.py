@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from lrtrack.schedules import Schedule
 from lrtrack.stats.diagnose.observations import Observations
 from lrtrack.stats.diagnose.running_statistics import RunningStatistics
 from lrtrack.stats.diagnose.schedule_length import Length, length_of
+from lrtrack.stats.diagnose.setup import Setup
 
 #: A diagnosis: `"code"`, `"message"`, `"hint"`.
 Diagnosis = dict[str, str]
@@ -21,12 +22,14 @@ class RunFacts:
     Attributes:
         finished: the run ended by itself: no exception, no Ctrl-C, not killed, not running.
         observations: None if only the records are known.
+        setup: what was set before the first step.
     """
 
     schedule: Schedule
     statistics: RunningStatistics
     finished: bool
     observations: Observations | None
+    setup: Setup = field(default_factory=Setup, kw_only=True)
 
     @property
     def name(self) -> str:
