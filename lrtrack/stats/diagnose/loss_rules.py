@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from lrtrack.stats.diagnose.course import Course
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis
 from lrtrack.stats.diagnose.thresholds import (
+    ABOVE,
     EARLY_LOSSES,
     ENOUGH_LOSSES,
     FLAT,
     HANDFUL,
+    LOWEST,
     NEAR_GUESS,
+    NO_BETTER,
     RECOVERED,
+    RISEN_LITTLE,
     SETTLED,
     THROWN,
 )
@@ -49,21 +54,16 @@ def thrown_off(run: RunFacts) -> Diagnosis | None:
     if losses.count < ENOUGH_LOSSES or not _is_minimized(run):
         return None
     first = float(losses.first[0])
-    stretches = losses.stretches()
-    levels = stretches.levels(8)
+    levels = losses.stretches().levels(8)
     known = guess is not None and NEAR_GUESS[0] <= first / guess <= NEAR_GUESS[1]
-    start = guess if guess is not None and known else first
     peak = float(losses.first[1:EARLY_LOSSES].max())
-    if known:
-        is_off = levels.min() >= 0.99 * start and max(peak, levels.max()) >= 1.5 * start
+    if guess is not None and known:
+        is_off = levels.min() >= 0.99 * guess and max(peak, levels.max()) >= NO_BETTER * guess
     else:
-        spread = float(np.median(stretches.spread[-stretches.spread.size // 4 :]))
-        settled = spread <= SETTLED * levels[-1] and levels.min() >= RECOVERED * first
-        above = float(min(losses.first[5:].min(), stretches.lows[1:].min())) >= 1.2 * first
-        is_off = peak >= THROWN * first and (settled or above)
+        is_off = peak >= max(THROWN * first, levels.max()) and _has_not_recovered(losses)
     if not is_off:
         return None
-    guessed = f"; a constant guess among {run.setup.classes} classes has {start:.3g}" * known
+    guessed = f"; a constant guess among {run.setup.classes} classes has {guess:.3g}" * known
     return diagnosis(
         "LR021",
         f"the learning rate seems too high from the start: the loss rose from {first:.3g} to "
@@ -72,6 +72,21 @@ def thrown_off(run: RunFacts) -> Diagnosis | None:
         "lower the learning rate to a tenth, or warm up; lrtrack.find_lr() looks for the highest "
         "rate at which the loss falls",
     )
+
+
+def _has_not_recovered(losses: Course) -> bool:
+    """Whether a loss has settled no lower than it began, or has stayed above that at all records.
+
+    Losses that rise slowly, such as those of value functions, or whose noise exceeds their level
+    have done neither.
+    """
+    first, stretches = float(losses.first[0]), losses.stretches()
+    levels = stretches.levels(8)
+    spread = float(np.median(stretches.spread[-stretches.spread.size // 4 :]))
+    if spread <= SETTLED * levels[-1] and levels[-1] <= NO_BETTER * first:
+        return bool(levels.min() >= RECOVERED * first)
+    low = min(float(losses.first[5:].min()), float(stretches.lows[1:].min()))
+    return low >= max(ABOVE * first, LOWEST * levels[-1])
 
 
 def never_fell(run: RunFacts) -> Diagnosis | None:
@@ -88,10 +103,11 @@ def never_fell(run: RunFacts) -> Diagnosis | None:
     opening = losses.first[:16]
     start, error = float(opening.mean()), float(opening.std()) / 4.0
     levels = losses.stretches().levels(8)
-    if not (np.abs(levels - start) + 2.0 * error <= FLAT * start).all():
+    falls = max(start - levels.min(), 0.0) + 2.0 * error > FLAT * start
+    if falls or not levels.max() <= RISEN_LITTLE * start:
         return None
     guess = run.setup.guess
-    as_guess = guess is not None and abs(levels[-1] / guess - 1.0) <= FLAT
+    as_guess = guess is not None and abs(levels[-1] / guess - 1.0) <= 2.0 * FLAT
     like = f", as a constant guess among {run.setup.classes} classes does" if as_guess else ""
     return diagnosis(
         "LR022",

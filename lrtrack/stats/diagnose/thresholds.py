@@ -49,17 +49,22 @@ FAR = 3.0
 SUMMED, SLOWEST_GROWTH, FASTEST_GROWTH = 40, 0.4, 1.3
 #: LR019: the norm of a growing sum changes by about 1/n from the n-th step to the next; those of
 #: single batches change by 10 to 50 % at every step.
-SMOOTH, SMOOTH_SHARE = 3.0, 0.9
+SMOOTH, SMOOTH_SHARE = 4.0, 0.8
 #: LR020, LR021: how far the first loss may be from that of a constant guess, as a factor.
 NEAR_GUESS = (0.75, 1.35)
 #: LR021: among the first so many losses, one of so many times the first shows that the steps are
 #: too large; and so many losses are needed to see whether it recovers, and to exclude that the
 #: first one was low by chance.
 EARLY_LOSSES, THROWN, ENOUGH_LOSSES = 20, 3.0, 200
-#: LR021: a loss that settles has so little noise, and stays above so large a part of the first.
-SETTLED, RECOVERED = 0.2, 0.95
-#: LR022: a loss that stays within this share of where it began, where noise hides no larger fall.
-FLAT = 0.03
+#: LR021: a loss that has settled has so little noise, and ends between these multiples of the first,
+#: as that of a network that only guesses does.
+SETTLED, RECOVERED, NO_BETTER = 0.1, 0.95, 1.5
+#: LR021: a loss that has not settled is at all later records above the first by this factor, and no
+#: lower than this part of its level. Where it can be lower, the first may have been low by chance.
+ABOVE, LOWEST = 1.2, 0.05
+#: LR022: a loss that is never lower than where it began by this share, noise included, nor much
+#: higher: losses that work against each other wander.
+FLAT, RISEN_LITTLE = 0.015, 1.1
 #: LR023: the gradient of a layer, as a share of the largest of a layer; networks that train well
 #: have a hundredth to a thousandth. The same for the whole gradient and its beginning.
 VANISHED, FADED = 1e-5, 1e-4
