@@ -40,7 +40,9 @@ def never_zeroed(run: RunFacts) -> Diagnosis | None:
     smooth = np.count_nonzero(jumps[2:] <= SMOOTH) >= SMOOTH_SHARE * jumps[2:].size
     if not (np.count_nonzero(grows) >= 0.9 * grows.size and smooth):
         return None
-    if growth[2] < 3.0**SLOWEST_GROWTH or growth[start].max() < 2.0:
+    # The weights have hardly changed yet, so that the first gradients are much alike.
+    alike = (growth[1:4] > number[1:4] ** SLOWEST_GROWTH * 0.9) & (growth[1:4] < 1.1 * number[1:4])
+    if not alike.all() or growth[start].max() < 2.0:
         return None
     at = int(np.argmax(growth))
     return diagnosis(

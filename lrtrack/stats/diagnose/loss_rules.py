@@ -60,33 +60,40 @@ def thrown_off(run: RunFacts) -> Diagnosis | None:
     if guess is not None and known:
         is_off = levels.min() >= 0.99 * guess and max(peak, levels.max()) >= NO_BETTER * guess
     else:
-        is_off = peak >= max(THROWN * first, levels.max()) and _has_not_recovered(losses)
+        is_off = peak >= max(THROWN * first, levels.max()) and _has_not_recovered(losses, peak)
     if not is_off:
         return None
-    guessed = f"; a constant guess among {run.setup.classes} classes has {guess:.3g}" * known
+    classes = f" among {run.setup.classes} classes"
+    guessed = f"; a constant guess{classes} has {guess:.3g}" if guess and known else ""
     return diagnosis(
         "LR021",
         f"the learning rate seems too high from the start: the loss rose from {first:.3g} to "
-        f"{peak:.3g} within the first {EARLY_LOSSES} recorded losses, and is {levels[-1]:.3g} after "
-        f"{losses.count} of them{guessed}.",
+        f"{peak:.3g} within the first {EARLY_LOSSES} recorded losses, and is {levels[-1]:.3g} "
+        f"after {losses.count} of them{guessed}.",
         "lower the learning rate to a tenth, or warm up; lrtrack.find_lr() looks for the highest "
         "rate at which the loss falls",
     )
 
 
-def _has_not_recovered(losses: Course) -> bool:
+def _has_not_recovered(losses: Course, peak: float) -> bool:
     """Whether a loss has settled no lower than it began, or has stayed above that at all records.
 
     Losses that rise slowly, such as those of value functions, or whose noise exceeds their level
     have done neither.
+
+    Args:
+        losses: the losses.
+        peak: the largest of the early ones.
     """
     first, stretches = float(losses.first[0]), losses.stretches()
     levels = stretches.levels(8)
     spread = float(np.median(stretches.spread[-stretches.spread.size // 4 :]))
     if spread <= SETTLED * levels[-1] and levels[-1] <= NO_BETTER * first:
         return bool(levels.min() >= RECOVERED * first)
+    if peak < THROWN * levels[-1]:
+        return False
     low = min(float(losses.first[5:].min()), float(stretches.lows[1:].min()))
-    return low >= max(ABOVE * first, LOWEST * levels[-1])
+    return low >= max(ABOVE * first, LOWEST * float(levels[-1]))
 
 
 def never_fell(run: RunFacts) -> Diagnosis | None:

@@ -56,8 +56,8 @@ NEAR_GUESS = (0.75, 1.35)
 #: too large; and so many losses are needed to see whether it recovers, and to exclude that the
 #: first one was low by chance.
 EARLY_LOSSES, THROWN, ENOUGH_LOSSES = 20, 3.0, 200
-#: LR021: a loss that has settled has so little noise, and ends between these multiples of the first,
-#: as that of a network that only guesses does.
+#: LR021: a loss that has settled has so little noise, and ends between these multiples of the
+#: first, as that of a network that only guesses does.
 SETTLED, RECOVERED, NO_BETTER = 0.1, 0.95, 1.5
 #: LR021: a loss that has not settled is at all later records above the first by this factor, and no
 #: lower than this part of its level. Where it can be lower, the first may have been low by chance.
