@@ -85,7 +85,7 @@ def test_a_scheduler_of_another_optimizer(build: Any) -> None:
 
 
 def test_rates_that_a_scheduler_has_not_set_and_that_never_moved() -> None:
-    """LR015 replaces LR031 where the rate never moved, which is more than that something moved it."""
+    """LR015 replaces LR031 where the rate never moved, because it says more."""
     records = schedule(lambda o: ls.LambdaLR(o, lambda step: 0.9**step), 60, other=True)
     assert records.observations is not None
     mismatch = RateMismatch(1, 59, 0.1, 0.09)
