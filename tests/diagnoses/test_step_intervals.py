@@ -52,11 +52,12 @@ def test_pauses_that_are_no_finding(seconds: np.ndarray) -> None:
 
 
 def test_too_little_to_tell() -> None:
-    """Fewer than 200 steps, or two seconds, show nothing of the loop."""
+    """Fewer than 200 steps, 30 s, or steps of 5 ms show nothing of the loop."""
     slow = USUAL + 1.0 * WAITS
 
     assert told(slow[:200]) == {}
-    assert told(slow / 50.0) == {}
+    assert told(slow / 3.0) == {}
+    assert told(np.tile(slow / 20.0, 20)) == {}
 
 
 def test_a_clock_that_goes_back() -> None:

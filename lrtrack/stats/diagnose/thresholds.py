@@ -68,8 +68,11 @@ FLAT, RISEN_LITTLE = 0.015, 1.1
 #: LR023: the gradient of a layer, as a share of the largest of a layer; networks that train well
 #: have a hundredth to a thousandth. The same for the whole gradient and its beginning.
 VANISHED, FADED = 1e-5, 1e-4
-#: LR025: steps, and seconds, below which pauses of the machine itself would be reported; how many
-#: times the median is long; how many long steps there have to be; and the share of time they cost.
-TIMED_STEPS, TIMED_SECONDS, LONG, LONG_STEPS, LONG_SHARE, LOST = 200, 2.0, 10.0, 5, 0.01, 0.2
+#: LR025: steps, their seconds, and the seconds of the usual one, below which pauses of the machine
+#: itself would be reported: on shared processors, short steps may wait a hundred times as long.
+TIMED_STEPS, TIMED_SECONDS, SHORT = 200, 30.0, 0.005
+#: LR025: how many times the median is long; how many long steps there have to be, also as a share
+#: of all; and the share of the time that they cost.
+LONG, LONG_STEPS, LONG_SHARE, LOST = 10.0, 5, 0.01, 0.2
 #: LR025: share of the distances between long steps that are equal if they belong to the loop.
 REGULAR = 0.4

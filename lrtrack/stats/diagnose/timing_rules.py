@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, share
-from lrtrack.stats.diagnose.thresholds import LONG, LONG_SHARE, LONG_STEPS, LOST
+from lrtrack.stats.diagnose.thresholds import LONG, LONG_SHARE, LONG_STEPS, LOST, SHORT
 
 
 def stalled(run: RunFacts) -> Diagnosis | None:
@@ -11,7 +11,7 @@ def stalled(run: RunFacts) -> Diagnosis | None:
     stalls = run.statistics.evidence.intervals.stalls()
     if stalls is None or stalls.count < max(LONG_STEPS, LONG_SHARE * stalls.known):
         return None
-    if stalls.lost < LOST * stalls.seconds:
+    if stalls.median < SHORT or stalls.lost < LOST * stalls.seconds:
         return None
     return diagnosis(
         "LR025",
@@ -19,7 +19,7 @@ def stalled(run: RunFacts) -> Diagnosis | None:
         f"over {LONG:.0f} times as long as the median of {_seconds(stalls.median)}, without any "
         f"regularity; the slowest hundredth took at least {_seconds(stalls.slow)}. They cost "
         f"{share(round(1000 * stalls.lost), round(1000 * stalls.seconds))} of the time.",
-        "the training probably waits for data: use more DataLoader workers (num_workers, "
+        "the training probably waits for data, or for processors that other programs use: use more DataLoader workers (num_workers, "
         "prefetch_factor), keep them between epochs (persistent_workers=True), or move the files "
         "to a faster disk",
     )
