@@ -99,6 +99,7 @@ def train(
     divisor: int = 1,
     layers: bool = False,
     loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    scheduler_of: Callable[[torch.optim.Optimizer], Any] | None = None,
     **setup: Any,
 ) -> Records:
     """Train a network on the digits and note what lrtrack records.
@@ -110,13 +111,17 @@ def train(
         calls: `backward()` calls a step; `divisor`: what each loss is divided by.
         layers: whether norms are noted by parameter.
         loss_of: the loss of outputs and classes; None: the cross-entropy.
+        scheduler_of: builds the scheduler of an optimizer, which is stepped after each step.
         setup: further attributes of the records.
     """
     torch.manual_seed(0)
     pictures, classes = digits()
     model = network(32) if model is None else model
     optimizer = optimizer_of(model.parameters())
+    scheduler = scheduler_of(optimizer) if scheduler_of is not None else None
     records = Records(**setup)
+    if scheduler is not None:
+        records.schedule = lrtrack.describe(scheduler)
     loss_of = loss_of or torch.nn.functional.cross_entropy
     for _ in range(steps):
         if zeroes:
@@ -139,6 +144,8 @@ def train(
                 }
             )
         optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
     return records
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.optim import lr_scheduler as ls
 
 from lrtrack.records import State
+from lrtrack.stats.diagnose.wording import times
 from tests.diagnoses.loops import Records, messages_of, network, train
 
 OPTIMIZERS: dict[str, Any] = {
@@ -96,6 +98,33 @@ def test_a_loss_that_never_falls(lr: float) -> None:
 
     assert ("as a constant guess among 10 classes does" in message) == (lr > 0.0)
     assert messages_of(records, State.RUNNING) == {}
+
+
+SCHEDULES: dict[str, Any] = {
+    "constant": None,
+    "cosine": lambda o: ls.CosineAnnealingLR(o, 300),
+    "one-cycle": lambda o: ls.OneCycleLR(o, 0.02, total_steps=301, cycle_momentum=False),
+    "step": lambda o: ls.StepLR(o, 100),
+    "multistep": lambda o: ls.MultiStepLR(o, [150, 225]),
+    "exponential": lambda o: ls.ExponentialLR(o, 0.99),
+    "warm-up": lambda o: ls.LinearLR(o, 1e-3, total_iters=50),
+    "restarts": lambda o: ls.CosineAnnealingWarmRestarts(o, 75),
+    "cyclic": lambda o: ls.CyclicLR(o, 1e-3, 0.02, 25, cycle_momentum=False),
+    "polynomial": lambda o: ls.PolynomialLR(o, 300),
+}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("scheduler", SCHEDULES.values(), ids=SCHEDULES)
+def test_sound_trainings(scheduler: Any, optimizer: Any) -> None:
+    """Trainings on handwritten digits without a mistake have no diagnosis, whatever the schedule."""
+    for widths in ((32,), (48, 48)):
+        torch.manual_seed(1)
+        model = network(*widths)
+        records = train(optimizer, 300, model=model, scheduler_of=scheduler, config=CLASSES)
+
+        assert messages_of(records) == {}
 
 
 RANDOM = np.random.default_rng(1)
@@ -201,3 +230,13 @@ def test_one_infinite_norm_before_a_bad_loss() -> None:
     records.metrics["grad_norm"] = [1.0, math.inf, math.nan]
 
     assert messages_of(records) == {}
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(1.5, "1.5 times"), (9.96, "10 times"), (99_999.0, "99999 times"), (5.2e9, "5×10⁹ times"),
+     (9.9e9, "1×10¹⁰ times"), (math.inf, "inf times")],
+)  # fmt: skip
+def test_figures_of_ratios(ratio: float, text: str) -> None:
+    """A ratio in a message is as a person would write it."""
+    assert times(ratio) == text

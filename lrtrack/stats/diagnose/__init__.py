@@ -10,6 +10,7 @@ setup.py                what was set before the first step
 schedule_length.py      how long a schedule is
 plateau.py              a replay of ReduceLROnPlateau on its metric
 rule.py                 the input and the result of a rule
+wording.py              figures in messages
 scheduler_rules.py      LR001-LR003, LR005, LR012: how the scheduler was stepped
 training_rules.py       LR004, LR006-LR011: how the training went
 nothing_seen.py         LR013: why a block saw no step

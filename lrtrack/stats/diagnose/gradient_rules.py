@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, many, share
@@ -18,6 +16,7 @@ from lrtrack.stats.diagnose.thresholds import (
     SUMMED,
     VANISHED,
 )
+from lrtrack.stats.diagnose.wording import times
 
 
 def never_zeroed(run: RunFacts) -> Diagnosis | None:
@@ -48,8 +47,8 @@ def never_zeroed(run: RunFacts) -> Diagnosis | None:
     return diagnosis(
         "LR019",
         f"the gradient norm grew with the number of steps, from {norms[0]:.3g} in the first one to "
-        f"{norms[at]:.3g} ({growth[at]:.0f} times) in the {at + 1}th: gradients are added up over "
-        "the steps, because nothing sets them to zero.",
+        f"{norms[at]:.3g} ({times(growth[at])}) {many(at, 'step')} later: gradients are added "
+        "up over the steps, because nothing sets them to zero.",
         "call optimizer.zero_grad() after each optimizer.step(), on the optimizer that makes the "
         "step",
     )
@@ -67,7 +66,7 @@ def vanishing(run: RunFacts) -> Diagnosis | None:
             return diagnosis(
                 "LR023",
                 f"the gradient vanishes on its way through the network: its norm is typically "
-                f"{typical[low]:.2g} in {low}{more}, {_times(typical[high] / typical[low])} less "
+                f"{typical[low]:.2g} in {low}{more}, {times(typical[high] / typical[low])} less "
                 f"than in {high} ({typical[high]:.2g}).",
                 "use residual connections, normalization layers, ReLU-like activations instead of "
                 "sigmoid or tanh, and an initialization that fits them",
@@ -117,15 +116,6 @@ def infinite_norms(run: RunFacts) -> Diagnosis | None:
         "0, log or division near 0, torch.where around them; in 16 bits, use a GradScaler or "
         "bfloat16. clip_grad_norm_(…, error_if_nonfinite=True) stops at the first",
     )
-
-
-def _times(ratio: float) -> str:
-    """Format `40 times`, or `5×10⁹ times` for huge ratios."""
-    if ratio < 1e5 or not math.isfinite(ratio):
-        return f"{ratio:.0f} times"
-    power = math.floor(math.log10(ratio))
-    digits = str(power).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{ratio / 10.0**power:.0f}×10{digits} times"
 
 
 OF_TRAINING = (never_zeroed, vanishing, infinite_norms)

@@ -21,6 +21,7 @@ from lrtrack.stats.diagnose.thresholds import (
     USED,
     USED_UP,
 )
+from lrtrack.stats.diagnose.wording import times
 
 #: Schedules that move the rate at every one of their steps.
 _EACH_STEP = (
@@ -226,7 +227,7 @@ def rate_ignored(run: RunFacts) -> Diagnosis | None:
 
 
 def _ratio(top: float, given: float) -> str:
-    return f"{top / given:.3g} times" if top > given else f"{given / top:.3g} times below"
+    return times(top / given) if top > given else f"{times(given / top)} below"
 
 
 def floor_above(run: RunFacts) -> Diagnosis | None:
@@ -252,7 +253,7 @@ def floor_above(run: RunFacts) -> Diagnosis | None:
         return diagnosis(
             "LR017",
             f"eta_min={floor:g} is above the learning rate{of}, {lr:.4g}: {part.get('name')} "
-            f"raises it {floor / lr:.3g} times instead of lowering it.",
+            f"raises it {times(floor / lr)} instead of lowering it.",
             "set eta_min below the learning rate of every param group, such as a hundredth of it",
         )
     return None

@@ -19,9 +19,9 @@ def stalled(run: RunFacts) -> Diagnosis | None:
         f"over {LONG:.0f} times as long as the median of {_seconds(stalls.median)}, without any "
         f"regularity; the slowest hundredth took at least {_seconds(stalls.slow)}. They cost "
         f"{share(round(1000 * stalls.lost), round(1000 * stalls.seconds))} of the time.",
-        "the training probably waits for data, or for processors that other programs use: use more DataLoader workers (num_workers, "
-        "prefetch_factor), keep them between epochs (persistent_workers=True), or move the files "
-        "to a faster disk",
+        "the training probably waits for data, or for processors that other programs use: use more "
+        "DataLoader workers (num_workers, prefetch_factor), keep them between epochs "
+        "(persistent_workers=True), or move the files to a faster disk",
     )
 
 
