@@ -118,7 +118,7 @@ SCHEDULES: dict[str, Any] = {
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 @pytest.mark.parametrize("scheduler", SCHEDULES.values(), ids=SCHEDULES)
 def test_sound_trainings(scheduler: Any, optimizer: Any) -> None:
-    """Trainings on handwritten digits without a mistake have no diagnosis, whatever the schedule."""
+    """Trainings without a mistake have no diagnosis, whatever the schedule."""
     for widths in ((32,), (48, 48)):
         torch.manual_seed(1)
         model = network(*widths)
