@@ -1,7 +1,8 @@
-"""Rates that a schedule keeps divided by the optimizer's, as they were given."""
+"""Learning rates as they were given, where a schedule divides or replaces them."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,3 +33,21 @@ def as_given(name: str, value: Any, rates: Sequence[float]) -> tuple[str, Any]:
 
 def _is_written(value: float) -> bool:
     return float(f"{value:.{_WRITTEN}g}") == value
+
+
+def given_rate(optimizer: Any) -> float | None:
+    """The learning rate that an optimizer was created with, whatever a schedule has made of it.
+
+    Returns:
+        None where it is unknown: several param groups may have rates of their own, and the default
+        of the class was perhaps given by nobody.
+    """
+    defaults, groups = getattr(optimizer, "defaults", None), getattr(optimizer, "param_groups", ())
+    rate = defaults.get("lr") if isinstance(defaults, dict) else None
+    if not isinstance(rate, float | int) or len(groups) != 1:
+        return None
+    try:
+        parameter = inspect.signature(type(optimizer).__init__).parameters.get("lr")
+    except (TypeError, ValueError):
+        return None
+    return None if parameter is not None and parameter.default == rate else float(rate)

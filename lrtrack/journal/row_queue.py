@@ -145,12 +145,12 @@ class RowQueue:
                 frame = encode_rows(*columns)
             yield frame, columns[0]
             self._give_way()
-            self._show(columns[0], columns[2])
+            self._show(columns)
 
-    def _show(self, steps: NDArray[np.int64], metrics: Columns) -> None:
+    def _show(self, columns: tuple[NDArray[np.int64], NDArray[np.float64], Columns]) -> None:
         try:
             if self._on_rows is not None:
-                self._on_rows(steps, metrics)
+                self._on_rows(*columns)
         except Exception as error:  # a fault in the callback must not keep the rows from the file
             self._on_rows = None
             self._warn("look", "could not look at the rows of", error)

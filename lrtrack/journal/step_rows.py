@@ -17,8 +17,8 @@ Row = tuple[int, float, dict[str, Any]]
 Settle = Callable[[Sequence[Row]], None]
 #: Metric name → values, shape (n,), and which are present, shape (n,), None if all are.
 Columns = dict[str, tuple[NDArray[np.float64], NDArray[np.bool_] | None]]
-#: Called with steps, shape (n,), and metrics.
-OnRows = Callable[[NDArray[np.int64], Columns], None]
+#: Called with steps and times (seconds since the epoch), each of shape (n,), and metrics.
+OnRows = Callable[[NDArray[np.int64], NDArray[np.float64], Columns], None]
 
 
 def columns_of(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lrtrack.capture.given_rates import given_rate
 from lrtrack.capture.member import Member
 from lrtrack.capture.observations import Stepping
 from lrtrack.capture.rounds import Rounds
@@ -67,6 +68,9 @@ class LiveDiagnoses:
         self._is_stale = False
         self._jumps_so_far: dict[str, tuple[RateJump, ...]] = {}
         self._jumps_due = None if resumed.course is None else resumed.last_step + _AFTER
+        self._given_rates = {
+            id(member): given_rate(member.optimizer) for member in by_name(capture).values()
+        }
         own = None if resumed.course is None or resumed.is_branch else resumed.course.table
         self._start(own)
 
@@ -83,7 +87,8 @@ class LiveDiagnoses:
         if table is not None and table.num_rows:
             arrays = history_table.arrays(table)
             metrics, present = arrays["metrics"], arrays["present"]
-            self.add(arrays["steps"], {n: (metrics[n], present[n]) for n in metrics})
+            columns = {name: (metrics[name], present[name]) for name in metrics}
+            self.add(arrays["steps"], columns, arrays["times"])
 
     @property
     def is_complete(self) -> bool:
@@ -100,11 +105,11 @@ class LiveDiagnoses:
         self.is_rewound = self._is_stale = True
         self._jumps_due = step + _AFTER
 
-    def add(self, steps: Any, metrics: Any) -> None:
+    def add(self, steps: Any, metrics: Any, times: Any) -> None:
         """Add rows that are about to be written to the journal."""
-        self._figures.add(steps, metrics)
+        self._figures.add(steps, metrics, times)
         for name, (_, figures) in self._parts.items():
-            figures.add(steps, columns_of_part(metrics, self.run.prefix, name))
+            figures.add(steps, columns_of_part(metrics, self.run.prefix, name), times)
 
     def at_end(
         self, state: State, mismatches: Mapping[str, RateMismatch] | None = None
@@ -245,4 +250,5 @@ class LiveDiagnoses:
             world_size=self.run.world_size,
             jumps=jumps,
             mismatch=mismatch,
+            given_rate=self._given_rates.get(id(capture)),
         )

@@ -276,9 +276,9 @@ class Recording:
                 captures.connect(self.capture, self._journal, self.recorder)
             self._diagnoses.note_return(step)
 
-    def _observe(self, steps: Any, metrics: Any) -> None:
+    def _observe(self, steps: Any, times: Any, metrics: Any) -> None:
         """Called by the journal's thread with rows that it is about to write."""
-        self._diagnoses.add(steps, metrics)
+        self._diagnoses.add(steps, metrics, times)
         self._schedule.add(steps, metrics)
 
     def _tick(self) -> None:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = ROOT / "docs" / "commands.md"
 PAGES = [
     *sorted(ROOT.glob("*.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").glob("**/*.md")),
     *sorted((ROOT / "examples").glob("**/*.md")),
 ]
 #: Names that an incomplete program may use.

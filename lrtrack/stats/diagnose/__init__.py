@@ -1,15 +1,24 @@
-"""Diagnoses of a training: thirteen rules, each with a code, its evidence and a hint.
+"""Diagnoses of a training: rules, each with a code, its evidence and a hint.
 
 thresholds.py           when a finding is worth reporting, with the reasons
 observations.py         facts that only the training process can observe
 running_statistics.py   statistics of the records, updated batch by batch
+evidence.py             the part of them that LR014 to LR025 need
+step_intervals.py       the times between steps
+course.py               a metric over a whole run, in bounded memory
+setup.py                what was set before the first step
 schedule_length.py      how long a schedule is
 plateau.py              a replay of ReduceLROnPlateau on its metric
 rule.py                 the input and the result of a rule
+wording.py              figures in messages
 scheduler_rules.py      LR001-LR003, LR005, LR012: how the scheduler was stepped
 training_rules.py       LR004, LR006-LR011: how the training went
-forecasts.py            LR026, LR027, LR002 before the end: schedules that will not fit
+forecasts.py            LR027, LR028, LR002 before the end: schedules that will not fit
 nothing_seen.py         LR013: why a block saw no step
+rate_rules.py           LR014-LR018: how schedule and learning rate fit together
+gradient_rules.py       LR019, LR023, LR024: gradients
+loss_rules.py           LR020-LR022: the loss
+timing_rules.py         LR025: steps of very different length
 rate_jumps.py           LR030: the learning rate where a training was continued
 rate_source.py          LR031: a learning rate that the scheduler has not set
 
@@ -20,21 +29,26 @@ diagnosed: a range test does on purpose what would be a mistake elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from lrtrack.records import TRAIN, History, Run, State
 from lrtrack.schedules import Schedule, parts_of
 from lrtrack.stats.diagnose import (
     forecasts,
+    gradient_rules,
+    loss_rules,
     nothing_seen,
     rate_jumps,
+    rate_rules,
     rate_source,
     scheduler_rules,
+    timing_rules,
     training_rules,
 )
 from lrtrack.stats.diagnose.observations import Observations, Unobserved
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts
 from lrtrack.stats.diagnose.running_statistics import RunningStatistics, columns_of_part
+from lrtrack.stats.diagnose.setup import setup_of
 
 __all__ = [
     "Diagnosis",
@@ -51,9 +65,13 @@ __all__ = [
 #: One optimizer of several: its schedule, its statistics, and its observations if they are known.
 Part = tuple[Schedule, RunningStatistics, Observations | None]
 
+#: A rule: a function of the facts about one run, which returns None where there is nothing to say.
+Rule = Callable[[RunFacts], Diagnosis | None]
+
 _OF_PART = (
     *scheduler_rules.RULES,
     *training_rules.OF_OPTIMIZER,
+    *rate_rules.OF_OPTIMIZER,
     *forecasts.RULES,
     *rate_jumps.RULES,
     *rate_source.RULES,
@@ -68,11 +86,24 @@ _EARLY = {
     training_rules.spiky,
     training_rules.no_loss,
     training_rules.plateau,
+    *rate_rules.EARLY,
+    *gradient_rules.EARLY,
+    *loss_rules.EARLY,
+    *timing_rules.EARLY,
     *forecasts.RULES,
     *rate_jumps.RULES,
     *rate_source.RULES,
 }
-_OF_TRAINING = (nothing_seen.nothing_seen, nothing_seen.no_longer_seen, *training_rules.OF_TRAINING)
+_OF_TRAINING = (
+    nothing_seen.nothing_seen,
+    nothing_seen.no_longer_seen,
+    *training_rules.OF_TRAINING,
+    *gradient_rules.OF_TRAINING,
+    *loss_rules.OF_TRAINING,
+    *timing_rules.OF_TRAINING,
+)
+#: A diagnosis that says more precisely what another one says too.
+_EXPLAINS = {"LR015": "LR031", "LR027": "LR002"}
 
 
 def diagnose(
@@ -95,25 +126,45 @@ def diagnose(
     """
     if run.kind != TRAIN:
         return ()
-    finished = state is State.FINISHED
-    running = state is State.RUNNING
-    facts = RunFacts(run.schedule, statistics, finished, observations, running, run.total_steps)
+
+    def facts(
+        schedule: Schedule,
+        figures: RunningStatistics,
+        observed: Observations | None,
+        name: str = "",
+    ) -> RunFacts:
+        return RunFacts(
+            schedule,
+            figures,
+            state is State.FINISHED,
+            observed,
+            running=state is State.RUNNING,
+            total_steps=run.total_steps,
+            setup=setup_of(run, name, several=bool(parts)),
+        )
+
     rules = _OF_TRAINING if parts else (*_OF_PART, *_OF_TRAINING)
-    diagnoses = [
-        diagnosis
-        for rule in rules
-        if (rule in _EARLY or not running) and (diagnosis := rule(facts)) is not None
-    ]
+    diagnoses = _apply(rules, facts(run.schedule, statistics, observations))
     stepped = observations is None or observations.steps > 0
     for name, (schedule, figures, observed) in (parts or {}).items() if stepped else ():
-        own = RunFacts(schedule, figures, finished, observed, running, run.total_steps)
-        for rule in (*_OF_PART, nothing_seen.never_stepped, nothing_seen.replaced):
-            diagnosis = rule(own) if rule in _EARLY or not running else None
-            if diagnosis is not None:
-                diagnoses.append({**diagnosis, "message": f"{name}: {diagnosis['message']}"})
+        own = facts(schedule, figures, observed, name)
+        of_part = (*_OF_PART, nothing_seen.never_stepped, nothing_seen.replaced)
+        for diagnosis in _apply(of_part, own):
+            diagnoses.append({**diagnosis, "message": f"{name}: {diagnosis['message']}"})
     if run.prefix:
         diagnoses = [{**diagnosis, "prefix": run.prefix} for diagnosis in diagnoses]
     return tuple(sorted(diagnoses, key=lambda diagnosis: diagnosis["code"]))
+
+
+def _apply(rules: Iterable[Rule], facts: RunFacts) -> list[Diagnosis]:
+    """Apply rules to one optimizer, and leave out what another one of them explains."""
+    diagnoses = [
+        diagnosis
+        for rule in rules
+        if (rule in _EARLY or not facts.running) and (diagnosis := rule(facts)) is not None
+    ]
+    explained = {_EXPLAINS.get(diagnosis["code"]) for diagnosis in diagnoses}
+    return [diagnosis for diagnosis in diagnoses if diagnosis["code"] not in explained]
 
 
 def diagnoses_of(history: History) -> tuple[Diagnosis, ...]:
@@ -140,7 +191,7 @@ def _parts_of(history: History) -> dict[str, Part]:
         if "lr" not in own:
             return {}
         figures = RunningStatistics(schedule)
-        figures.add(history.steps, own)
+        figures.add(history.steps, own, history.times)
         parts[name] = schedule, figures, None
     return parts
 

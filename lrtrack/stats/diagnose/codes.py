@@ -2,9 +2,7 @@
 
 #: In the order of `docs/diagnoses.md`. A code is never used again for something else.
 CODES = (
-    *(f"LR{number:03}" for number in range(1, 14)),
-    "LR026",
-    "LR027",
+    *(f"LR{number:03}" for number in range(1, 29)),
     "LR030",
     "LR031",
 )

@@ -1,4 +1,4 @@
-"""LR026, LR027 and the early form of LR002: schedules that will not fit the training.
+"""LR027, LR028 and the early form of LR002: schedules that will not fit the training.
 
 They need to know how many steps the training will make, and hold while it runs: a schedule that is
 over at an eighth of the training is known after a few steps. At the end, the steps that were made
@@ -19,7 +19,7 @@ _WHOLE = ("OneCycleLR", "CosineAnnealingLR", "PolynomialLR")
 
 
 def ends_early(run: RunFacts) -> Diagnosis | None:
-    """LR026: the schedule is over long before the training."""
+    """LR028: the schedule is over long before the training."""
     length, planned, pace = run.length, _planned(run), _pace(run)
     if length is None or planned is None or pace is None or not _is_whole(run.schedule.to_dict()):
         return None
@@ -36,7 +36,7 @@ def ends_early(run: RunFacts) -> Diagnosis | None:
         often += ")"
     verb = "at this pace, {} ends" if run.running else "{} ended"
     return diagnosis(
-        "LR026",
+        "LR028",
         f"{verb.format(run.name)} at step {max(0, round(end)):,} of {planned:,}{often}; its length "
         f"is {length.named}.",
         "step it once per optimizer step, or make it as long as the training; with several "

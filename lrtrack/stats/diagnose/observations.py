@@ -65,6 +65,8 @@ class Observations:
         world_size: processes that train together.
         jumps: large changes of the learning rate where the run was continued.
         mismatch: rates that the scheduler has not set.
+        given_rate: the learning rate that the optimizer was created with; None if it is unknown,
+            the default of its class, or not that of all parameters.
     """
 
     steps: int
@@ -84,3 +86,4 @@ class Observations:
     world_size: int = 1
     jumps: tuple[RateJump, ...] = ()
     mismatch: RateMismatch | None = None
+    given_rate: float | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from lrtrack.schedules import Schedule
 from lrtrack.stats.diagnose.observations import Observations
 from lrtrack.stats.diagnose.running_statistics import RunningStatistics
 from lrtrack.stats.diagnose.schedule_length import Length, length_of
+from lrtrack.stats.diagnose.setup import Setup
 
 #: A diagnosis: `"code"`, `"message"`, `"hint"`.
 Diagnosis = dict[str, str]
@@ -23,14 +24,16 @@ class RunFacts:
         observations: None if only the records are known.
         total_steps: how many steps the training will make; None if that is unknown.
         running: the run goes on, so that what is missing may still come.
+        setup: what was set before the first step.
     """
 
     schedule: Schedule
     statistics: RunningStatistics
     finished: bool
     observations: Observations | None
-    running: bool = False
-    total_steps: int | None = None
+    running: bool = field(default=False, kw_only=True)
+    total_steps: int | None = field(default=None, kw_only=True)
+    setup: Setup = field(default_factory=Setup, kw_only=True)
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lrtrack.records import History
 from lrtrack.schedules import Schedule
 from lrtrack.stats.diagnose import thresholds
+from lrtrack.stats.diagnose.evidence import Evidence
 from lrtrack.stats.diagnose.plateau import Plateau
 from lrtrack.stats.diagnose.schedule_length import After, length_of
 from lrtrack.stats.spikes import WINDOW, spike_ratios
@@ -73,6 +74,7 @@ class RunningStatistics:
         spikes: gradient norms far above the norms before them; `largest`: the highest ratio.
         plateau: the decisions of a plateau schedule.
         risen: how far a cosine rose again from its minimum; 0 while it has not.
+        evidence: what LR014 to LR025 need.
     """
 
     def __init__(self, schedule: Schedule, prefix: str = "") -> None:
@@ -81,6 +83,7 @@ class RunningStatistics:
         self.still = True
         self.bad: Bad | None = None
         self.plateau = Plateau.of(schedule)
+        self.evidence = Evidence(prefix)
         length = length_of(schedule)
         self._cosine = length if length is not None and length.after is After.RISES else None
         self._prefix = prefix
@@ -98,11 +101,16 @@ class RunningStatistics:
         statistics = cls(history.run.schedule, history.run.prefix)
         present = history.present
         columns = {name: (values, present[name]) for name, values in history.metrics.items()}
-        statistics.add(history.steps, columns)
+        statistics.add(history.steps, columns, history.times)
         return statistics
 
-    def add(self, steps: NDArray[np.int64], columns: Columns) -> None:
-        """Add records in step order; a step may appear again with other metrics."""
+    def add(self, steps: NDArray[np.int64], columns: Columns, times: Floats | None = None) -> None:
+        """Add records in step order; a step may appear again with other metrics.
+
+        Args:
+            times: seconds since the epoch, shape (n,); None where they are unknown.
+        """
+        self.evidence.add(steps, columns, times)
         lr = self._column(columns, "lr")
         norm = self._column(columns, "grad_norm")
         loss = self._column(columns, "loss")
@@ -121,9 +129,13 @@ class RunningStatistics:
 
     def near_zero(self) -> int:
         """Steps whose learning rate was 0, or under a millionth of the peak."""
+        return self.under(thresholds.NEAR_ZERO)
+
+    def under(self, part: float) -> int:
+        """Steps whose learning rate was 0, or under a part of the peak (up to 2 times less)."""
         if not self.peak > 0.0:
             return self._zeros
-        least = int(np.frexp(thresholds.NEAR_ZERO * self.peak)[1]) + _OFFSET
+        least = int(np.frexp(part * self.peak)[1]) + _OFFSET
         return self._zeros + int(self._exponents[:least].sum())
 
     def _column(self, columns: Columns, name: str) -> Floats:

@@ -24,10 +24,10 @@ NEAR_ZERO, NEAR_ZERO_SHARE = 1e-6, 0.05
 CLIPPED = 0.5
 #: LR007: clipping is detected by its effect on the norm; smaller differences are rounding.
 ROUNDING = 1e-3
-#: LR026: a schedule that is over before this share of the training. Many end on purpose at some
+#: LR028: a schedule that is over before this share of the training. Many end on purpose at some
 #: other share, with a constant rate after it.
 ENDS_EARLY = 0.5
-#: LR026, LR027: after so many moves of the scheduler its pace is known.
+#: LR027, LR028: after so many moves of the scheduler its pace is known.
 PACED = 3
 #: LR009: single spikes come with unusual batches; several, or one this large, are reported.
 SPIKES, HUGE = 3, 100.0
@@ -39,3 +39,47 @@ REPEATED = 0.5
 #: LR030: a change of the rate, as a share of its peak, and as a multiple of the largest other
 #: change between two records.
 JUMP, USUAL = 0.01, 2.0
+#: LR014: recorded steps, because a schedule for few steps may be meant as it is; a rate that is so
+#: low counts as used up; the share of steps in which it was. A schedule for steps may end so low,
+#: but a training that spends half of its steps there learns nothing in them.
+LONG_ENOUGH, USED_UP, IDLE = 200, 1e-3, 0.5
+#: LR014: schedules of at least so large a decay a step are made for epochs (0.99 halves the rate in
+#: 69 steps), and so are restarts after so few steps if there are so many of them.
+FAST_DECAY, SHORT_CYCLE, RESTARTS = 0.99, 20, 20
+#: LR014: the last milestone's place in the training, below which it was not meant in steps.
+OVER_EARLY = 0.1
+#: LR016: the optimizer's own rate is not used if the schedule's range is far from it. Many
+#: trainings create the optimizer with the peak, or with the start, of the schedule.
+FAR = 3.0
+#: LR019: norms at the start that are needed to tell, at least as the square root of the number of
+#: gradients in the sum (they are independent at worst), but not much above their number.
+SUMMED, SLOWEST_GROWTH, FASTEST_GROWTH = 40, 0.4, 1.3
+#: LR019: the norm of a growing sum changes by about 1/n from the n-th step to the next; those of
+#: single batches change by 10 to 50 % at every step.
+SMOOTH, SMOOTH_SHARE = 4.0, 0.8
+#: LR020, LR021: how far the first loss may be from that of a constant guess, as a factor.
+NEAR_GUESS = (0.75, 1.35)
+#: LR021: among the first so many losses, one of so many times the first shows that the steps are
+#: too large; and so many losses are needed to see whether it recovers, and to exclude that the
+#: first one was low by chance.
+EARLY_LOSSES, THROWN, ENOUGH_LOSSES = 20, 3.0, 200
+#: LR021: a loss that has settled has so little noise, and ends between these multiples of the
+#: first, as that of a network that only guesses does.
+SETTLED, RECOVERED, NO_BETTER = 0.1, 0.95, 1.5
+#: LR021: a loss that has not settled is at all later records above the first by this factor, and no
+#: lower than this part of its level. Where it can be lower, the first may have been low by chance.
+ABOVE, LOWEST = 1.2, 0.05
+#: LR022: a loss that is never lower than where it began by this share, noise included, nor much
+#: higher: losses that work against each other wander.
+FLAT, RISEN_LITTLE = 0.015, 1.1
+#: LR023: the gradient of a layer, as a share of the largest of a layer; networks that train well
+#: have a hundredth to a thousandth. The same for the whole gradient and its beginning.
+VANISHED, FADED = 1e-5, 1e-4
+#: LR025: steps, their seconds, and the seconds of the usual one, below which pauses of the machine
+#: itself would be reported: on shared processors, short steps may wait a hundred times as long.
+TIMED_STEPS, TIMED_SECONDS, SHORT = 200, 30.0, 0.005
+#: LR025: how many times the median is long; how many long steps there have to be, also as a share
+#: of all; and the share of the time that they cost.
+LONG, LONG_STEPS, LONG_SHARE, LOST = 10.0, 5, 0.01, 0.2
+#: LR025: share of the distances between long steps that are equal if they belong to the loop.
+REGULAR = 0.4

@@ -1,0 +1,69 @@
+"""LR025: steps that take far longer than the others, and pauses that belong to the loop."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lrtrack.stats.diagnose.step_intervals import StepIntervals
+from tests.diagnoses.loops import Records, messages_of
+
+RANDOM = np.random.default_rng(0)
+STEPS = np.arange(1000)
+USUAL = 0.02 * RANDOM.gamma(50.0, 0.02, 1000)
+WAITS = RANDOM.random(1000) < 0.05
+#: Seconds of each step where the loop does other things, or waits for little.
+SOUND = {
+    "even": USUAL,
+    "evaluations": USUAL + 20.0 * (STEPS % 100 == 99),
+    "evaluations and checkpoints": USUAL + 5.0 * (STEPS % 100 == 99) + 9.0 * (STEPS % 300 == 299),
+    "waiting for the device": np.where(STEPS % 10 == 9, 0.2, 0.0005),
+    "compilation": USUAL + 60.0 * (STEPS == 0),
+    "one long break": USUAL + 3600.0 * (STEPS == 500),
+    "sequences of all lengths": USUAL * RANDOM.choice([1.0, 2.0, 5.0], 1000),
+    "short waits": USUAL + 0.3 * (WAITS & (STEPS % 10 == 0)),
+}
+
+
+def told(seconds: np.ndarray) -> dict[str, str]:
+    """The messages about steps that took some seconds each."""
+    records = Records({"lr": [0.1] * seconds.size})
+    return messages_of(records, times=1.7e9 + np.cumsum(seconds))
+
+
+def test_steps_that_wait_for_data() -> None:
+    """The message has the share of long steps, the median, and the time that they cost."""
+    message = told(USUAL + 1.0 * WAITS)["LR025"]
+
+    assert message.startswith(f"5 % of the steps ({WAITS[1:].sum() - 1} of 999) took over 10 times")
+    assert "the median of 20 ms" in message
+    assert message.endswith("at least 1 s. They cost 70 % of the time.")
+
+
+def test_waits_beside_evaluations() -> None:
+    """Pauses at regular distances do not hide others."""
+    assert list(told(USUAL + 1.0 * WAITS + 2.0 * (STEPS % 50 == 49))) == ["LR025"]
+
+
+@pytest.mark.parametrize("seconds", SOUND.values(), ids=SOUND)
+def test_pauses_that_are_no_finding(seconds: np.ndarray) -> None:
+    """Evaluations, checkpoints, compilation and breaks are no waits for data."""
+    assert told(seconds) == {}
+
+
+def test_too_little_to_tell() -> None:
+    """Fewer than 200 steps, 30 s, or steps of 5 ms show nothing of the loop."""
+    slow = USUAL + 1.0 * WAITS
+
+    assert told(slow[:200]) == {}
+    assert told(slow / 3.0) == {}
+    assert told(np.tile(slow / 20.0, 20)) == {}
+
+
+def test_a_clock_that_goes_back() -> None:
+    """Times that do not ascend are left out."""
+    intervals = StepIntervals()
+    intervals.add(np.arange(300), 1e9 - np.arange(300.0))
+    intervals.add(np.arange(300, 600), np.full(300, np.nan))
+
+    assert intervals.stalls() is None
