@@ -119,6 +119,7 @@ class StepCapture:
         self.unseen = Unseen([optimizer])
         self.begun = False
         self._agreed = False
+        self._attempts = self._attempts_before = 0
         self._recording = False
         self._skipped = False
         self._under_way: FrameType | None = None
@@ -129,6 +130,7 @@ class StepCapture:
         try:
             if self._shared():
                 attendance.enter(self)
+            self._attempts_before = torch_patches.attempts(self._optimizer)
             torch_patches.start(self, self._optimizer)
             self._here = current_notes()  # without what happened before
             self.unseen.captures.append(self)
@@ -155,6 +157,7 @@ class StepCapture:
         remove_hook(getattr(self._optimizer, "_optimizer_step_pre_hooks", {}), self._before)
         self.unseen.stop(self._here)
         self.loads.detach()
+        self._attempts = max(self._attempts, torch_patches.attempts(self._optimizer))
         torch_patches.stop(self)
         attendance.leave(self, failed)
         torch_patches.quietly("the param groups", self.unreached.look_now)
@@ -301,6 +304,12 @@ class StepCapture:
         if meshes:
             attendance.require(meshes)
             self.step = largest(self.step, sorted(meshes, key=str))
+
+    @property
+    def skipped(self) -> int:
+        """How many steps a gradient scaler has skipped."""
+        attempts = max(self._attempts, torch_patches.attempts(self._optimizer))
+        return max(0, attempts - self._attempts_before - self.made)
 
     def _shared(self) -> list[torch.Tensor]:
         return [parameter for parameter in self.parameters() if is_shared(parameter)]

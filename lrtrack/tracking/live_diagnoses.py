@@ -101,6 +101,8 @@ class LiveDiagnoses:
             whole = Observations(
                 steps=self._capture.made,
                 total=self._capture.step + 1,
+                skipped=max(member.skipped for member in self._capture.members),
+                by_hand=self._capture.by_hand > 0,
                 unobserved=_unobserved(self._capture.members[0]),
                 loss_wanted=self._loss_wanted,
                 world_size=self._run.world_size,
@@ -147,6 +149,7 @@ class LiveDiagnoses:
             return Observations(
                 steps=by_hand,
                 total=self._capture.step + 1,
+                by_hand=True,
                 loss_wanted=self._loss_wanted,
                 world_size=self._run.world_size,
                 jumps=jumps,
@@ -164,6 +167,7 @@ class LiveDiagnoses:
             factor=max(repeats, key=lambda steps: repeats[steps], default=1),
             rested=capture.made - stepping.moved_at,
             early=0 if stepping.begun else stepping.early,
+            skipped=capture.skipped,
             unreached=tuple(capture.unreached.names()),
             unobserved=_unobserved(capture),
             loss_wanted=self._loss_wanted,

@@ -1,12 +1,13 @@
-"""Diagnoses of a training: thirteen rules, each with a code, its evidence and a hint.
+"""Diagnoses of a training: rules, each with a code, its evidence and a hint.
 
 thresholds.py           when a finding is worth reporting, with the reasons
 observations.py         facts that only the training process can observe
 running_statistics.py   statistics of the records, updated batch by batch
 schedule_length.py      how long a schedule is
+group_rates.py          the learning rate of each param group
 plateau.py              a replay of ReduceLROnPlateau on its metric
 rule.py                 the input and the result of a rule
-scheduler_rules.py      LR001-LR003, LR005, LR012: how the scheduler was stepped
+scheduler_rules.py      LR001-LR003, LR005, LR012, LR026: how the scheduler was stepped
 training_rules.py       LR004, LR006-LR011: how the training went
 nothing_seen.py         LR013: why a block saw no step
 rate_jumps.py           LR030: the learning rate where a training was continued
@@ -55,7 +56,12 @@ _OF_PART = (
     *rate_jumps.RULES,
     *rate_source.RULES,
 )
-_OF_TRAINING = (nothing_seen.nothing_seen, nothing_seen.no_longer_seen, *training_rules.OF_TRAINING)
+_OF_TRAINING = (
+    nothing_seen.nothing_seen,
+    nothing_seen.no_longer_seen,
+    *scheduler_rules.OF_TRAINING,
+    *training_rules.OF_TRAINING,
+)
 
 
 def diagnose(
@@ -64,6 +70,8 @@ def diagnose(
     state: State,
     observations: Observations | None = None,
     parts: Mapping[str, Part] | None = None,
+    *,
+    ended: bool = True,
 ) -> tuple[Diagnosis, ...]:
     """Apply all rules to a run.
 
@@ -71,19 +79,20 @@ def diagnose(
         observations: None if only the records are known; most scheduler rules need them.
         parts: the optimizers by name, where there are several. Rules on a scheduler or an optimizer
             apply to each of them, and their messages begin with its name.
+        ended: False for a run that still makes steps: then only what these cannot undo is reported.
 
     Returns:
         The diagnoses, sorted by code.
     """
     if run.kind != TRAIN:
         return ()
-    finished = state is State.FINISHED
-    facts = RunFacts(run.schedule, statistics, finished, observations)
+    finished = ended and state is State.FINISHED
+    facts = RunFacts(run.schedule, statistics, finished, observations, ended=ended)
     rules = _OF_TRAINING if parts else (*_OF_PART, *_OF_TRAINING)
     diagnoses = [diagnosis for rule in rules if (diagnosis := rule(facts)) is not None]
     stepped = observations is None or observations.steps > 0
     for name, (schedule, figures, observed) in (parts or {}).items() if stepped else ():
-        own = RunFacts(schedule, figures, finished, observed)
+        own = RunFacts(schedule, figures, finished, observed, ended=ended)
         for rule in (*_OF_PART, nothing_seen.never_stepped):
             diagnosis = rule(own)
             if diagnosis is not None:

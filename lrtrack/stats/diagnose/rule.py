@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from lrtrack.schedules import Schedule
@@ -21,12 +21,14 @@ class RunFacts:
     Attributes:
         finished: the run ended by itself: no exception, no Ctrl-C, not killed, not running.
         observations: None if only the records are known.
+        ended: the run is over. Before that, a rule reports only what later steps cannot undo.
     """
 
     schedule: Schedule
     statistics: RunningStatistics
     finished: bool
     observations: Observations | None
+    ended: bool = field(default=True, kw_only=True)
 
     @property
     def name(self) -> str:
