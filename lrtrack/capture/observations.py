@@ -62,7 +62,7 @@ class Stepping:
         steps, self.at = at - self.at, at
         self.moves += 1
         self.moved_at = made
-        if made == 0 and self._fresh and not torch_patches.attempted(self._optimizer):
+        if made == 0 and self._fresh and not torch_patches.attempts(self._optimizer):
             self.early = steps
         elif steps != 1:
             self.jumps[steps] += 1

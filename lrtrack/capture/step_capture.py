@@ -130,6 +130,7 @@ class StepCapture:
         self.hidden = Hidden()
         self.begun = False
         self._agreed = False
+        self._attempts = self._attempts_before = 0
         self._recording = False
         self._skipped = False
         self._under_way: FrameType | None = None
@@ -140,6 +141,7 @@ class StepCapture:
         try:
             if self._shared():
                 attendance.enter(self)
+            self._attempts_before = torch_patches.attempts(self._optimizer)
             torch_patches.start(self, self._optimizer)
             self._here = current_notes()  # without what happened before
             self.unseen.captures.append(self)
@@ -173,6 +175,7 @@ class StepCapture:
         remove_hook(before, self._before)
         self.unseen.stop(self._here)
         self.loads.detach()
+        self._attempts = max(self._attempts, torch_patches.attempts(self._optimizer))
         torch_patches.stop(self)
         attendance.leave(self, failed)
         torch_patches.quietly("the param groups", self.unreached.look_now)
@@ -363,6 +366,12 @@ class StepCapture:
     def coming(self) -> int:
         """The number in the run that the step under way will have."""
         return self.step + 1
+
+    @property
+    def skipped(self) -> int:
+        """How many steps a gradient scaler has skipped."""
+        attempts = max(self._attempts, torch_patches.attempts(self._optimizer))
+        return max(0, attempts - self._attempts_before - self.made)
 
     def _shared(self) -> list[torch.Tensor]:
         return [parameter for parameter in self.parameters() if is_shared(parameter)]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -47,8 +48,8 @@ _NODES = 16
 #: Which capture observes which optimizer.
 _watched: dict[int, torch.optim.Optimizer] = {}
 _told: set[str] = set()
-#: Ids of observed optimizers that a scaler has stepped or skipped.
-_attempted: set[int] = set()
+#: Id of an observed optimizer → how often a scaler has stepped it, or skipped a step.
+_attempts: Counter[int] = Counter()
 _load_listeners: weakref.WeakKeyDictionary[Any, list[Callable[[], None]]] = (
     weakref.WeakKeyDictionary()
 )
@@ -82,14 +83,14 @@ def stop(capture: object) -> None:
     """End what `start` began; the last call restores torch. Idempotent."""
     with lock:
         optimizer = _watched.pop(id(capture), None)
-        _attempted.discard(id(optimizer))
+        _attempts.pop(id(optimizer), None)
         if not _watched:
             restore()
 
 
-def attempted(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a gradient scaler has stepped the optimizer in this block, or skipped a step."""
-    return id(optimizer) in _attempted
+def attempts(optimizer: torch.optim.Optimizer) -> int:
+    """How often a gradient scaler has stepped the optimizer in this block, or skipped a step."""
+    return _attempts[id(optimizer)]
 
 
 def listen_to_plateau(scheduler: Any, listener: Callable[[float], None]) -> None:
@@ -260,7 +261,7 @@ def _scaler_stepped(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> No
     candidates = (stepped, getattr(stepped, "optimizer", None))
     for optimizer in list(_watched.values()):
         if any(optimizer is candidate for candidate in candidates):
-            _attempted.add(id(optimizer))
+            _attempts[id(optimizer)] += 1
             current_notes().end_step(optimizer)
 
 

@@ -158,6 +158,8 @@ class LiveDiagnoses:
             whole = Observations(
                 steps=self.capture.made,
                 total=self.capture.step + 1,
+                skipped=max(member.skipped for member in self.capture.members),
+                by_hand=self.capture.by_hand > 0,
                 unobserved=self._unobserved(
                     self.capture.members, self.capture.members[0].unseen, self.capture.stepping
                 ),
@@ -226,6 +228,7 @@ class LiveDiagnoses:
             return Observations(
                 steps=by_hand,
                 total=self.capture.step + 1,
+                by_hand=True,
                 loss_wanted=self._loss_wanted,
                 world_size=self.run.world_size,
                 jumps=jumps,
@@ -243,6 +246,7 @@ class LiveDiagnoses:
             factor=max(repeats, key=lambda steps: repeats[steps], default=1),
             rested=capture.made - stepping.moved_at,
             early=0 if stepping.begun else stepping.early,
+            skipped=capture.skipped,
             unreached=tuple(capture.unreached.names()),
             unobserved=self._unobserved([capture], capture.unseen, stepping),
             loss_wanted=self._loss_wanted,

@@ -112,12 +112,14 @@ class LiveSchedule:
         captures = by_name(capture)
         found = {}
         for name, declared in self._declared.items():
-            if _takes_fractions(declared) and captures[name].loads.pace.has_longer_strides:
-                continue  # `step(epoch + i / n)`: the rate moves between the counts
             steps, rates = self._curve(name, None)
             own = steps >= self._since
             steps, rates = steps[own][:_MOST], rates[own][:_MOST]
             counts = scheduler_counts(captures[name], steps) - self._begun[name]
+            if _takes_fractions(declared) and (
+                captures[name].loads.pace.has_longer_strides or not counts.any()
+            ):
+                continue  # `step(epoch + i / n)`: the rate moves between the counts
             known = (counts >= 0) & (counts < _MOST)
             expected = np.full(rates.shape, np.nan)
             simulated = self._rates_of(name, int(counts[known].max(initial=0)) + 1)

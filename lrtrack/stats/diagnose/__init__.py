@@ -8,10 +8,11 @@ step_intervals.py       the times between steps
 course.py               a metric over a whole run, in bounded memory
 setup.py                what was set before the first step
 schedule_length.py      how long a schedule is
+group_rates.py          the learning rate of each param group
 plateau.py              a replay of ReduceLROnPlateau on its metric
 rule.py                 the input and the result of a rule
 wording.py              figures in messages
-scheduler_rules.py      LR001-LR003, LR005, LR012: how the scheduler was stepped
+scheduler_rules.py      LR001-LR003, LR005, LR012, LR026: how the scheduler was stepped
 training_rules.py       LR004, LR006-LR011: how the training went
 forecasts.py            LR027, LR028, LR002 before the end: schedules that will not fit
 nothing_seen.py         LR013: why a block saw no step
@@ -76,27 +77,10 @@ _OF_PART = (
     *rate_jumps.RULES,
     *rate_source.RULES,
 )
-#: What can be certain before the end; the others need the whole training.
-_EARLY = {
-    scheduler_rules.past_its_end,
-    scheduler_rules.stepped_first,
-    scheduler_rules.stepped_often,
-    training_rules.not_finite,
-    training_rules.unreached,
-    training_rules.spiky,
-    training_rules.no_loss,
-    training_rules.plateau,
-    *rate_rules.EARLY,
-    *gradient_rules.EARLY,
-    *loss_rules.EARLY,
-    *timing_rules.EARLY,
-    *forecasts.RULES,
-    *rate_jumps.RULES,
-    *rate_source.RULES,
-}
 _OF_TRAINING = (
     nothing_seen.nothing_seen,
     nothing_seen.no_longer_seen,
+    *scheduler_rules.OF_TRAINING,
     *training_rules.OF_TRAINING,
     *gradient_rules.OF_TRAINING,
     *loss_rules.OF_TRAINING,
@@ -104,6 +88,13 @@ _OF_TRAINING = (
 )
 #: A diagnosis that says more precisely what another one says too.
 _EXPLAINS = {"LR015": "LR031", "LR027": "LR002"}
+#: Rules that need the whole training. All others report before its end only what later steps
+#: cannot undo.
+_AT_END = {
+    *rate_rules.OF_OPTIMIZER,
+    *gradient_rules.OF_TRAINING,
+    *loss_rules.OF_TRAINING,
+} - {*rate_rules.EARLY, *gradient_rules.EARLY, *loss_rules.EARLY}
 
 
 def diagnose(
@@ -161,7 +152,7 @@ def _apply(rules: Iterable[Rule], facts: RunFacts) -> list[Diagnosis]:
     diagnoses = [
         diagnosis
         for rule in rules
-        if (rule in _EARLY or not facts.running) and (diagnosis := rule(facts)) is not None
+        if not (facts.running and rule in _AT_END) and (diagnosis := rule(facts)) is not None
     ]
     explained = {_EXPLAINS.get(diagnosis["code"]) for diagnosis in diagnoses}
     return [diagnosis for diagnosis in diagnoses if diagnosis["code"] not in explained]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from lrtrack.stats.diagnose.observations import Unobserved
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, many
+from lrtrack.stats.diagnose.thresholds import HANDFUL
 
 #: The most class names in a message.
 _SHOWN = 3
@@ -26,8 +27,8 @@ def nothing_seen(run: RunFacts) -> Diagnosis | None:
     Not reported after an exception, nor where a resumed run had nothing left to do.
     """
     observed = run.observations
-    if observed is None or observed.steps or not run.finished:
-        return None
+    if observed is None or observed.steps or not run.finished or observed.skipped > HANDFUL:
+        return None  # LR026 tells of steps that were skipped
     why = observed.unobserved
     if observed.total and not (why.others or why.compiled or why.captured):
         return None

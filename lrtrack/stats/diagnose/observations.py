@@ -58,6 +58,8 @@ class Observations:
             steps, most often.
         rested: optimizer steps since the scheduler last moved.
         early: scheduler steps before the optimizer's very first step.
+        skipped: steps that a gradient scaler skipped.
+        by_hand: whether the user recorded the steps, because no hook sees them.
         unobserved: what happened without steps of the tracked optimizer.
         unreached: names of the param groups that require gradients and got none in the block.
         loss_wanted: whether losses were to be captured.
@@ -79,6 +81,8 @@ class Observations:
     factor: int = 1
     rested: int = 0
     early: int = 0
+    skipped: int = 0
+    by_hand: bool = False
     unobserved: Unobserved = field(default_factory=Unobserved)
     unreached: tuple[str, ...] = ()
     loss_wanted: bool = True

@@ -23,7 +23,7 @@ class RunFacts:
         finished: the run ended by itself: no exception, no Ctrl-C, not killed, not running.
         observations: None if only the records are known.
         total_steps: how many steps the training will make; None if that is unknown.
-        running: the run goes on, so that what is missing may still come.
+        running: the run goes on. Then a rule reports only what later steps cannot undo.
         setup: what was set before the first step.
     """
 
@@ -34,6 +34,11 @@ class RunFacts:
     running: bool = field(default=False, kw_only=True)
     total_steps: int | None = field(default=None, kw_only=True)
     setup: Setup = field(default_factory=Setup, kw_only=True)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is over."""
+        return not self.running
 
     @property
     def name(self) -> str:

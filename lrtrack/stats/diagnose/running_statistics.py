@@ -12,6 +12,7 @@ from lrtrack.records import History
 from lrtrack.schedules import Schedule
 from lrtrack.stats.diagnose import thresholds
 from lrtrack.stats.diagnose.evidence import Evidence
+from lrtrack.stats.diagnose.group_rates import GroupRates
 from lrtrack.stats.diagnose.plateau import Plateau
 from lrtrack.stats.diagnose.schedule_length import After, length_of
 from lrtrack.stats.spikes import WINDOW, spike_ratios
@@ -46,14 +47,15 @@ class Bad:
     """The first loss that was not finite.
 
     Attributes:
-        lr, grad_norm: of the step before; NaN if there is none.
+        lr, grad_norm, unclipped: rate, and norms after and before clipping, of the step before;
+            NaN if there is none.
         later: number of later losses; `spoilt`: how many of them are not finite either.
     """
 
-    def __init__(self, step: int, value: float, before: tuple[float, float]) -> None:
+    def __init__(self, step: int, value: float, before: tuple[float, ...]) -> None:
         self.step = step
         self.value = value
-        self.lr, self.grad_norm = before
+        self.lr, self.grad_norm, self.unclipped = before
         self.later = self.spoilt = 0
 
 
@@ -67,11 +69,12 @@ class RunningStatistics:
     Attributes:
         recorded: steps with a learning rate.
         peak: the largest learning rate of any group; 0 before the first.
-        still: whether no learning rate of any group has ever changed.
+        groups: the learning rates of the param groups.
         losses: number of losses.
         bad: the first loss that is not finite.
-        clipped: steps in which clipping changed the norm.
-        spikes: gradient norms far above the norms before them; `largest`: the highest ratio.
+        clipped: steps in which clipping left less than a tenth of the norm.
+        spikes: how often gradient norms rose far above the norms before them; `largest`: the
+            highest ratio.
         plateau: the decisions of a plateau schedule.
         risen: how far a cosine rose again from its minimum; 0 while it has not.
         evidence: what LR014 to LR025 need.
@@ -80,7 +83,6 @@ class RunningStatistics:
     def __init__(self, schedule: Schedule, prefix: str = "") -> None:
         self.recorded = self.losses = self.clipped = self.spikes = 0
         self.peak = self.largest = self.risen = 0.0
-        self.still = True
         self.bad: Bad | None = None
         self.plateau = Plateau.of(schedule)
         self.evidence = Evidence(prefix)
@@ -89,11 +91,13 @@ class RunningStatistics:
         self._prefix = prefix
         self._zeros = 0
         self._exponents = np.zeros(_EXPONENTS, dtype=np.int64)
-        self._first: Floats | None = None
+        self.groups = GroupRates()
         self._high = 0.0
         self._bottomed = False
-        self._before = (np.nan, np.nan)
+        self._before: tuple[float, ...] = (np.nan, np.nan, np.nan)
         self._norms: Floats = np.empty(0)
+        self._highest = 0.0
+        self._spiking = False
 
     @classmethod
     def of(cls, history: History) -> RunningStatistics:
@@ -113,19 +117,26 @@ class RunningStatistics:
         self.evidence.add(steps, columns, times)
         lr = self._column(columns, "lr")
         norm = self._column(columns, "grad_norm")
+        preclip = self._column(columns, "grad_norm_preclip")
         loss = self._column(columns, "loss")
         has_rate = ~np.isnan(lr)
+        fallen = np.full(lr.shape, np.nan)
         if has_rate.any():
-            self._add_rates(self._rates(columns)[:, has_rate])
-            self._add_norms(norm[has_rate], self._column(columns, "grad_norm_preclip")[has_rate])
+            fallen[has_rate] = self._add_rates(lr[has_rate], *self._rates(columns, has_rate))
+            self._add_norms(norm[has_rate], preclip[has_rate])
         if "loss" in {name.removeprefix(self._prefix) for name in columns}:
-            self._add_losses(steps, loss, lr, norm, self._there(columns, "loss"))
+            self._add_losses(steps, loss, (lr, norm, preclip), self._there(columns, "loss"))
         if self.plateau is not None:
-            plateau_metric = self._column(columns, "plateau_metric")
-            self.plateau.add(plateau_metric[self._there(columns, "plateau_metric")])
+            given = self._there(columns, "plateau_metric")
+            self.plateau.follow(self._column(columns, "plateau_metric"), given, fallen)
         if has_rate.any():
             last = int(np.flatnonzero(has_rate)[-1])
-            self._before = float(lr[last]), float(norm[last])
+            self._before = float(lr[last]), float(norm[last]), float(preclip[last])
+
+    @property
+    def still(self) -> bool:
+        """Whether no learning rate of any group has ever changed."""
+        return self.groups.still
 
     def near_zero(self) -> int:
         """Steps whose learning rate was 0, or under a millionth of the peak."""
@@ -153,21 +164,35 @@ class RunningStatistics:
             return np.zeros(next((v.size for v, _ in columns.values()), 0), dtype=bool)
         return np.ones(entry[0].size, dtype=bool) if entry[1] is None else entry[1]
 
-    def _rates(self, columns: Columns) -> Floats:
-        """Return all groups' learning rates, shape (groups, n); `lr` if there is one group."""
-        groups = sorted(name for name in columns if name.startswith(f"{self._prefix}lr/"))
-        names = [name.removeprefix(self._prefix) for name in groups] or ["lr"]
-        return np.stack([self._column(columns, name) for name in names])
+    def _rates(self, columns: Columns, rows: NDArray[np.bool_]) -> tuple[list[str], Floats]:
+        """Return the groups' names and learning rates, shape (groups, n).
 
-    def _add_rates(self, rates: Floats) -> None:
-        """Add learning rates, shape (groups, n), n > 0; NaN for a group that does not exist yet."""
-        first = self._first = rates[:, 0] if self._first is None else self._first
-        same = first.shape == rates[:, 0].shape and np.array_equal(
-            rates, np.broadcast_to(first[:, None], rates.shape), equal_nan=True
-        )
-        self.still = self.still and same
+        A group that is alone has the name "". Once others are added, its rates before belong to the
+        first group, which is found by its rate.
+        """
+        lr = self._column(columns, "lr")[rows]
+        lead = f"{self._prefix}lr/"
+        names = sorted(name.removeprefix(lead) for name in columns if name.startswith(lead))
+        rates = np.array([self._column(columns, f"lr/{name}")[rows] for name in names])
+        alone = np.isnan(rates).all(axis=0) if names else np.ones(lr.shape, dtype=bool)
+        if alone.all():
+            return [""], lr[None, :]
+        begin = int(np.argmin(alone))
+        first = int(np.argmax(rates[:, begin] == lr[begin]))
+        rates[first, alone] = lr[alone]
+        self.groups.rename("", names[first])
+        return names, rates
+
+    def _add_rates(self, lr: Floats, names: list[str], rates: Floats) -> NDArray[np.bool_]:
+        """Add learning rates, and return where that of any group is lower than before.
+
+        Args:
+            lr: of the first group, shape (n,), n > 0.
+            names, rates: of all groups; see `_rates`.
+        """
+        fallen = self.groups.add(names, rates)
         # A group with rate 0 is no finding while another one trains.
-        top = np.fmax.reduce(rates, axis=0)
+        top = np.fmax(lr, np.fmax.reduce(rates, axis=0))
         self.recorded += top.size
         self.peak = max(self.peak, float(top.max()))
         above = top > 0.0
@@ -176,6 +201,7 @@ class RunningStatistics:
         self._exponents += np.bincount(exponents, minlength=_EXPONENTS)
         if self._cosine is not None:
             self._add_cosine(top, self._cosine.floor)
+        return fallen
 
     def _add_cosine(self, top: Floats, floor: float) -> None:
         high = np.maximum.accumulate(np.maximum(top, self._high)) - floor
@@ -188,19 +214,26 @@ class RunningStatistics:
         self.risen = max(self.risen, float(top.max()) - floor)
 
     def _add_norms(self, norms: Floats, preclip: Floats) -> None:
-        self.clipped += int(np.count_nonzero(preclip * (1.0 - thresholds.ROUNDING) > norms))
+        hard = np.isfinite(preclip) & (preclip > thresholds.HARD * norms)
+        self.clipped += int(np.count_nonzero(hard))
         norms = norms[~np.isnan(norms)]
+        if not norms.size:
+            return
         earlier = self._norms.size
         joined = np.concatenate((self._norms, norms))
         ratios = spike_ratios(joined)[earlier:]
-        if ratios.any():
-            self.spikes += int(np.count_nonzero(ratios))
-            self.largest = max(self.largest, float(ratios.max()))
+        highest = np.fmax.accumulate(np.append(self._highest, np.where(np.isinf(norms), 0, norms)))
+        ratios[norms < thresholds.FAINT * highest[:-1]] = 0.0
+        spiking = ratios > 0.0
+        self.spikes += int(np.count_nonzero(spiking & ~np.append(self._spiking, spiking[:-1])))
+        self.largest = max(self.largest, float(ratios.max()))
+        self._highest, self._spiking = float(highest[-1]), bool(spiking[-1])
         self._norms = joined[-WINDOW:]
 
     def _add_losses(
-        self, steps: NDArray[np.int64], loss: Floats, lr: Floats, norm: Floats, there: Any
+        self, steps: NDArray[np.int64], loss: Floats, others: tuple[Floats, ...], there: Any
     ) -> None:
+        """Add losses; `others` are the rates, and the norms after and before clipping."""
         at = np.flatnonzero(there)
         finite = np.isfinite(loss[at])
         self.losses += at.size
@@ -209,9 +242,11 @@ class RunningStatistics:
         if self.bad is None and not finite.all():
             first = int(np.flatnonzero(~finite)[0])
             row = int(at[first])
-            with_rate = np.flatnonzero(~np.isnan(lr[:row]))
-            before = (lr[with_rate[-1]], norm[with_rate[-1]]) if with_rate.size else self._before
-            self.bad = Bad(int(steps[row]), float(loss[row]), (float(before[0]), float(before[1])))
+            with_rate = np.flatnonzero(~np.isnan(others[0][:row]))
+            before = self._before
+            if with_rate.size:
+                before = tuple(float(values[with_rate[-1]]) for values in others)
+            self.bad = Bad(int(steps[row]), float(loss[row]), before)
             at, finite = at[first + 1 :], finite[first + 1 :]
         if self.bad is not None:
             self.bad.later += at.size

@@ -1,19 +1,24 @@
-"""Rules on how the scheduler was stepped: LR001, LR002, LR003, LR005 and LR012."""
+"""Rules on how the scheduler was stepped: LR001, LR002, LR003, LR005, LR012 and LR026.
+
+LR003, and LR012 of a schedule without a length, are certain before the end; all others are not.
+"""
 
 from __future__ import annotations
 
 from lrtrack.schedules import CONSTANT
-from lrtrack.stats.diagnose.observations import Observations
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, many, share
 from lrtrack.stats.diagnose.schedule_length import After, Length
 from lrtrack.stats.diagnose.thresholds import (
     FEW,
     HANDFUL,
+    NEAR,
     OVER,
     OVER_STEPS,
     REPEATED,
     RISEN,
+    SKIPPED,
     USED,
+    USED_WHOLLY,
 )
 
 
@@ -41,30 +46,56 @@ def never_stepped(run: RunFacts) -> Diagnosis | None:
 
 
 def hardly_used(run: RunFacts) -> Diagnosis | None:
-    """LR002: the run ended before half of its schedule was used."""
+    """LR002: the run ended before half of its schedule was used.
+
+    Not reported of `CosineAnnealingWarmRestarts` whose cycle seems to be in epochs: its `step()`
+    takes fractions of an epoch, so that its count does not tell how far it got.
+    """
     observed, length = run.observations, run.length
     if observed is None or length is None or not run.finished or observed.total < FEW:
         return None
     if not observed.position or observed.position >= USED * length.steps:
         return None
+    made = observed.position - (observed.begun or 0)
     used = f"{share(observed.position, length.steps)} of its length ({length.named})"
-    pace = observed.steps / max(1, observed.moves)
-    if observed.moves and pace >= 2.0 and observed.total >= USED * length.steps:
-        return diagnosis(
-            "LR002",
-            f"{run.name} was stepped only every {pace:.0f} optimizer steps, as if per epoch, but "
-            f"its length is in optimizer steps: it used {used} in "
-            f"{many(observed.total, 'optimizer step')}.",
-            "call scheduler.step() after every optimizer.step(), or give the schedule's length in "
-            "epochs",
-        )
+    if made > 0 and observed.steps >= 2 * made:
+        return _by_epoch(run, length, used, observed.steps / made)
     return diagnosis(
         "LR002",
-        f"{run.name} used {used}: it was stepped {many(observed.position, 'time')} in "
+        f"{run.name} used {used}: its count reached {observed.position} in "
         f"{many(observed.total, 'optimizer step')}.",
         "make the schedule as long as the training: scheduler steps, not batches or samples, with "
         "gradient accumulation and several processes counted; ignore this if you will resume this "
         "run",
+    )
+
+
+def _by_epoch(run: RunFacts, length: Length, used: str, pace: float) -> Diagnosis | None:
+    """LR002 of a scheduler that was not stepped at every optimizer step."""
+    observed = run.observations
+    assert observed is not None
+    steps = observed.total
+    every = f"was stepped only every {pace:.0f} optimizer steps, as if per epoch"
+    if steps / NEAR <= length.steps <= NEAR * steps:
+        return diagnosis(
+            "LR002",
+            f"{run.name} {every}, but its length is about the number of optimizer steps: it used "
+            f"{used} in {many(steps, 'optimizer step')}.",
+            "call scheduler.step() after every optimizer.step(), or give the schedule's length in "
+            "epochs",
+        )
+    if run.name == "CosineAnnealingWarmRestarts":
+        return None
+    hint = (
+        "if its length is in epochs, train for as many, or make it shorter "
+        f"({observed.position} for this run)"
+    )
+    if length.steps > steps:
+        hint += "; if it is in optimizer steps, step it after each of them"
+    return diagnosis(
+        "LR002",
+        f"{run.name} used {used}: it {every}, and its count reached {observed.position}.",
+        f"{hint}; ignore this if you will resume this run",
     )
 
 
@@ -123,12 +154,16 @@ def _beyond(position: int, length: Length) -> bool:
 def stepped_first(run: RunFacts) -> Diagnosis | None:
     """LR005: the first learning rate of the schedule was never used.
 
-    A larger jump means that a checkpoint was loaded. A plateau schedule has no first value.
+    A larger jump means that a checkpoint was loaded. A plateau schedule has no first value. A loop
+    in the right order also steps the scheduler after the last optimizer step; where it does, the
+    first value was skipped on purpose, such as a rate of 0.
     """
     observed = run.observations
     if observed is None or not observed.early or run.statistics.plateau is not None:
         return None
     if observed.early > observed.factor or observed.steps < 2:
+        return None
+    if not run.finished or observed.position != observed.used:
         return None
     return diagnosis(
         "LR005",
@@ -138,16 +173,18 @@ def stepped_first(run: RunFacts) -> Diagnosis | None:
 
 
 def stepped_often(run: RunFacts) -> Diagnosis | None:
-    """LR012: several scheduler steps for each optimizer step."""
-    observed = run.observations
-    if (
-        observed is None
-        or observed.steps < HANDFUL
-        or observed.repeated <= REPEATED * observed.steps
-    ):
+    """LR012: several scheduler steps for each optimizer step.
+
+    Not reported where the schedule ends about where it is used up: then its length counts batches,
+    and not optimizer steps. Steps that a gradient scaler skipped do not count.
+    """
+    observed, length = run.observations, run.length
+    if observed is None or observed.steps < (HANDFUL if run.ended else FEW):
+        return None
+    if observed.repeated - observed.skipped <= REPEATED * observed.steps:
         return None
     by_processes = observed.world_size > 1 and observed.factor == observed.world_size
-    if by_processes and _meant(observed, run.length):
+    if _meant(run, USED if by_processes else USED_WHOLLY):
         return None
     message = f"{run.name} was stepped {observed.factor} times for each optimizer step"
     if by_processes:
@@ -159,19 +196,49 @@ def stepped_often(run: RunFacts) -> Diagnosis | None:
             "otherwise step it once per optimizer step: use "
             "Accelerator(step_scheduler_with_optimizer=False)",
         )
+    batches = "" if length is None else ". Ignore this if its length counts batches"
     return diagnosis(
         "LR012",
         f"{message}: the schedule runs {observed.factor} times too fast.",
         "call scheduler.step() once after optimizer.step(), not for each accumulated batch or "
-        "param group",
+        f"param group{batches}",
     )
 
 
-def _meant(observed: Observations, length: Length | None) -> bool:
-    """Whether the length counts the batches of all processes, as accelerate expects."""
-    if length is None or observed.position is None:
+def _meant(run: RunFacts, part: float) -> bool:
+    """Whether the length counts batches, or those of all processes, or may still turn out to.
+
+    Args:
+        part: how much of the length is used at least if it does.
+    """
+    observed, length = run.observations, run.length
+    if observed is None or observed.position is None or length is None:
         return False
-    return observed.position >= USED * length.steps and not _beyond(observed.used, length)
+    if _beyond(observed.used, length):
+        return False
+    return not run.ended or observed.position >= part * length.steps
+
+
+def skipped(run: RunFacts) -> Diagnosis | None:
+    """LR026: a gradient scaler skipped many steps, or all of them.
+
+    The first few do not count: the scaler looks for its scale.
+    """
+    observed = run.observations
+    if observed is None or not run.ended:
+        return None
+    tried = observed.steps + observed.skipped
+    if observed.skipped <= max(HANDFUL, SKIPPED * tried):
+        return None
+    times = "all" if not observed.steps else f"{observed.skipped} of"
+    return diagnosis(
+        "LR026",
+        f"the gradient scaler skipped {times} {many(tried, 'step')}, because their gradients were "
+        "infinite or NaN.",
+        "look for the operation that overflows, and run it in float32; use bfloat16; or lower "
+        "init_scale. Step the scheduler only if the optimizer has stepped",
+    )
 
 
 RULES = (never_stepped, hardly_used, past_its_end, stepped_first, stepped_often)
+OF_TRAINING = (skipped,)

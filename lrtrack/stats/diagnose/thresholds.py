@@ -20,19 +20,30 @@ BOTTOM, RISEN = 0.01, 0.05
 #: of it). A schedule may end there but not stay there. Steps are counted by powers of two of their
 #: rate, so the effective threshold is up to a factor of two lower.
 NEAR_ZERO, NEAR_ZERO_SHARE = 1e-6, 0.05
-#: LR007: clipping that is active in most steps is no safety net but part of the schedule.
-CLIPPED = 0.5
-#: LR007: clipping is detected by its effect on the norm; smaller differences are rounding.
-ROUNDING = 1e-3
+#: LR007: many recipes clip almost every step on purpose, to a norm that is a few times too small,
+#: and with optimizers such as Adam that changes little. More than `HARD` times, in most steps, is
+#: usually a limit for another loss, or gradients that a scaler has not unscaled yet.
+CLIPPED, HARD = 0.5, 10.0
+#: LR009: single spikes come with unusual batches; several, in more than a thousandth of the steps,
+#: or one this large, are reported. Norms far below the highest so far are noise around an optimum.
+SPIKES, SPIKE_SHARE, HUGE, FAINT = 3, 1e-3, 100.0, 1e-3
+#: LR011: after this many calls, a plateau schedule is expected to have acted if its metric has
+#: improved since the first half of them by less than this share.
+CALLS, STAGNANT = 10, 0.01
+#: LR002: a length that is within this factor of the number of optimizer steps counts them, and not
+#: epochs.
+NEAR = 1.25
+#: LR012: a schedule that ends about where it is used up is as long as it should be, whatever the
+#: number of its steps for each optimizer step: it counts micro-batches.
+USED_WHOLLY = 0.9
+#: LR026: a gradient scaler begins with a scale that is too large, and skips a few steps until it
+#: fits; later it tries a larger one every 2,000 steps.
+SKIPPED = 0.1
 #: LR028: a schedule that is over before this share of the training. Many end on purpose at some
 #: other share, with a constant rate after it.
 ENDS_EARLY = 0.5
 #: LR027, LR028: after so many moves of the scheduler its pace is known.
 PACED = 3
-#: LR009: single spikes come with unusual batches; several, or one this large, are reported.
-SPIKES, HUGE = 3, 100.0
-#: LR011: after this many calls a plateau schedule that could act is expected to have acted.
-CALLS = 10
 #: LR012: share of optimizer steps before which the scheduler made several steps at once. Skipped
 #: optimizer steps and a loaded checkpoint cause a few of these.
 REPEATED = 0.5

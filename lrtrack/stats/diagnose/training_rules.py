@@ -1,9 +1,14 @@
-"""Rules on how the training went: LR004 and LR006 to LR011."""
+"""Rules on how the training went: LR004 and LR006 to LR011.
+
+LR006, LR009 and cuts without effect (LR011) are certain before the end; the others are not, because
+they are about shares of the run, or about something that may still happen.
+"""
 
 from __future__ import annotations
 
 import math
 
+from lrtrack.stats.diagnose.plateau import Plateau
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, many, share
 from lrtrack.stats.diagnose.thresholds import (
     CALLS,
@@ -13,17 +18,21 @@ from lrtrack.stats.diagnose.thresholds import (
     HUGE,
     MISSED,
     NEAR_ZERO_SHARE,
+    SPIKE_SHARE,
     SPIKES,
+    STAGNANT,
 )
 from lrtrack.stats.spikes import FACTOR
 
 
 def near_zero(run: RunFacts) -> Diagnosis | None:
-    """LR004: many steps had a learning rate of almost 0."""
+    """LR004: many steps had a learning rate of almost 0, or one group's rate has vanished."""
     statistics = run.statistics
     idle = statistics.near_zero()
-    if statistics.recorded < FEW or idle <= NEAR_ZERO_SHARE * statistics.recorded:
+    if not run.ended or statistics.recorded < FEW:
         return None
+    if idle <= NEAR_ZERO_SHARE * statistics.recorded:
+        return _vanished(run)
     peak = (
         f"under a millionth of its peak ({statistics.peak:.4g})" if statistics.peak > 0.0 else "0"
     )
@@ -37,16 +46,44 @@ def near_zero(run: RunFacts) -> Diagnosis | None:
     )
 
 
+def _vanished(run: RunFacts) -> Diagnosis | None:
+    """LR004 of groups whose rate went to almost 0 and stayed there, while others' did not."""
+    least = NEAR_ZERO_SHARE * run.statistics.recorded
+    groups = run.statistics.groups.vanished()
+    idle = {name: latest for name, (latest, _) in groups.items() if latest > least}
+    if not idle:
+        return None
+    first = min(idle, key=lambda name: -idle[name])
+    several = f" (and of {many(len(idle) - 1, 'other group')})" if len(idle) > 1 else ""
+    return diagnosis(
+        "LR004",
+        f"the learning rate of param group {first}{several} was 0 or under a millionth of its peak "
+        f"({groups[first][1]:.4g}) in the last {idle[first]} of {run.statistics.recorded} recorded "
+        "steps, while that of other groups was not: these steps barely change its weights.",
+        "check this group's part of the schedule. If it is meant to rest, set requires_grad=False, "
+        "which saves its gradients, too",
+    )
+
+
 def not_finite(run: RunFacts) -> Diagnosis | None:
     """LR006: the loss is not finite; reports the learning rate and norm just before."""
     bad = run.statistics.bad
     if bad is None:
         return None
+    if not run.ended and not bad.later:
+        return None  # run.log(loss=…) may still replace it
+    norm, clipping = bad.grad_norm, ""
+    if not math.isnan(bad.unclipped):
+        norm, clipping = bad.unclipped, " before clipping"
     before = [
-        f"{name} {value:.4g}"
-        for name, value in (("learning rate", bad.lr), ("gradient norm", bad.grad_norm))
+        f"{text}{after}"
+        for text, value, after in (
+            (f"learning rate {bad.lr:.4g}", bad.lr, ""),
+            (f"gradient norm {norm:.4g}" if norm < math.inf else "an infinite gradient norm", norm,
+             clipping),
+        )
         if not math.isnan(value)
-    ]
+    ]  # fmt: skip
     onward = f"from step {bad.step} on" if bad.spoilt == bad.later else f"at step {bad.step}"
     others = f" and at {bad.spoilt} later steps" if 0 < bad.spoilt < bad.later else ""
     then = f"; the step before had {' and '.join(before)}" if before else "; it was the first step"
@@ -59,17 +96,23 @@ def not_finite(run: RunFacts) -> Diagnosis | None:
 
 
 def clipped(run: RunFacts) -> Diagnosis | None:
-    """LR007: gradient clipping was active in most steps."""
+    """LR007: gradient clipping left less than a tenth of the norm in most steps.
+
+    Clipping almost every step by a little is a part of many recipes, and no mistake.
+    """
     statistics = run.statistics
-    if statistics.recorded < FEW or statistics.clipped <= CLIPPED * statistics.recorded:
+    if not run.ended or statistics.recorded < FEW:
+        return None
+    if statistics.clipped <= CLIPPED * statistics.recorded:
         return None
     return diagnosis(
         "LR007",
-        f"gradient clipping was active in {share(statistics.clipped, statistics.recorded)} of the "
-        f"recorded steps ({statistics.clipped} of {statistics.recorded}): "
-        "clipping, not just the schedule, sets the step size.",
-        "raise max_norm to the usual gradient norm (see grad_norm_preclip), or lower the learning "
-        "rate",
+        f"gradient clipping left less than a tenth of the gradient norm in "
+        f"{share(statistics.clipped, statistics.recorded)} of the recorded steps "
+        f"({statistics.clipped} of {statistics.recorded}).",
+        "with a GradScaler, call scaler.unscale_(optimizer) before clipping; check that max_norm "
+        "fits the usual gradient norm (see grad_norm_preclip), and that the loss is a mean. Ignore "
+        "this if the size of the gradient is not meant to matter",
     )
 
 
@@ -91,9 +134,14 @@ def unreached(run: RunFacts) -> Diagnosis | None:
 
 
 def spiky(run: RunFacts) -> Diagnosis | None:
-    """LR009: gradient norms rose far above their trailing median."""
+    """LR009: gradient norms rose far above their trailing median.
+
+    Norms that stay high count once: those of a layer that is trained from some step on, or after a
+    restart.
+    """
     statistics = run.statistics
-    if statistics.spikes < SPIKES and not statistics.largest >= HUGE:
+    often = statistics.spikes >= max(SPIKES, SPIKE_SHARE * statistics.recorded)
+    if not often and not statistics.largest >= HUGE:
         return None
     largest = (
         "infinite" if math.isinf(statistics.largest) else f"{_times(statistics.largest)} the median"
@@ -119,33 +167,70 @@ def no_loss(run: RunFacts) -> Diagnosis | None:
         return None
     if run.statistics.losses or run.statistics.recorded < HANDFUL:
         return None
+    if observed.by_hand:
+        return diagnosis(
+            "LR010",
+            f"no loss was recorded: {many(observed.steps, 'call')} of run.record() had none.",
+            "pass it: run.record(lr=…, loss=…)",
+        )
     return diagnosis(
         "LR010",
-        f"no loss was captured in {many(observed.steps, 'optimizer step')}: backward() was never "
-        "called on a single number, or it was called inside a compiled function.",
-        "log it yourself after each step: run.log(loss=…)",
+        f"no loss was captured in {many(observed.steps, 'optimizer step')}: lrtrack saw no "
+        "backward() call on a single number in the thread that makes the steps, nor a number that "
+        "a closure returned.",
+        "log it yourself after each step, run.log(loss=…): compiled functions, torch.autograd.grad "
+        "and gradients that are set by hand show no loss",
     )
 
 
 def plateau(run: RunFacts) -> Diagnosis | None:
-    """LR011: a plateau schedule never acted, or acted at every opportunity."""
+    """LR011: a plateau schedule never acted, acted without effect, or at every opportunity."""
     replay = run.statistics.plateau
     steps = run.statistics.recorded if run.observations is None else run.observations.total
     if replay is None or not replay.calls or steps < FEW:
         return None
+    if replay.judged and not replay.done:
+        return _without_effect(run, replay)
     needed = replay.patience + 2
-    if replay.cuts and not replay.better and replay.calls >= max(needed, HANDFUL):
+    wrong = replay.done and not replay.better and replay.calls >= max(needed, HANDFUL)
+    if wrong and run.ended:
         return diagnosis(
             "LR011",
             "the plateau schedule cut the learning rate as soon as it could "
-            f"({many(replay.cuts, 'cut')} in {replay.calls} calls): by mode={replay.mode!r}, its "
+            f"({many(replay.done, 'cut')} in {replay.calls} calls): by mode={replay.mode!r}, its "
             "metric never got better than the first value.",
             "check that mode fits this metric (mode='max' for accuracies) and that threshold is "
             "not too large",
         )
-    if replay.cuts or not run.finished:
-        return None
+    return None if replay.cuts or not run.finished else _never_acted(replay, needed)
+
+
+def _without_effect(run: RunFacts, replay: Plateau) -> Diagnosis:
+    """LR011 of cuts after which the learning rate was not lower."""
+    params, peak = run.schedule.params, run.statistics.peak
+    floors = params.get("min_lr")
+    floors = floors if isinstance(floors, list | tuple) else [floors]
+    lowest = max((floor for floor in floors if isinstance(floor, int | float)), default=0.0)
+    factor, eps = params.get("factor"), params.get("eps")
+    why = ""
+    if lowest >= peak:
+        why = f": it is not above min_lr={lowest:g}"
+    elif isinstance(factor, int | float) and isinstance(eps, int | float):
+        change = peak - max(peak * factor, lowest)
+        why = f": the change of {change:.2g} is not over eps={eps:g}" if change <= eps else ""
+    return diagnosis(
+        "LR011",
+        f"the plateau schedule was due to cut the learning rate {many(replay.judged, 'time')}, but "
+        f"the rate was never lower afterwards{why}.",
+        "lower min_lr or eps, or let nothing else set the rate",
+    )
+
+
+def _never_acted(replay: Plateau, needed: int) -> Diagnosis | None:
+    """LR011 of a finished run without a cut."""
     if replay.calls < needed:
+        if replay.calls < HANDFUL:
+            return None
         return diagnosis(
             "LR011",
             f"the plateau schedule could not act: it takes at least {needed} calls to exceed "
@@ -153,12 +238,14 @@ def plateau(run: RunFacts) -> Diagnosis | None:
             f"{many(replay.calls, 'time')}.",
             "lower patience, or evaluate and step it more often",
         )
-    if replay.calls < CALLS:
+    since, progress = replay.progress
+    if replay.calls < CALLS or not progress < STAGNANT:
         return None
     return diagnosis(
         "LR011",
-        f"the plateau schedule never cut the learning rate in {replay.calls} calls: its metric got "
-        f"better at least every {replay.patience + 1} of them.",
+        f"the plateau schedule never cut the learning rate in {replay.calls} calls, although its "
+        f"metric improved by only {100.0 * progress:.2g} % since call {since}: it got better at "
+        f"least every {replay.patience + 1} calls.",
         "if the learning rate should have been cut, lower patience or raise threshold",
     )
 
