@@ -123,6 +123,19 @@ PLOTS: dict[str, Plot] = {
     "LR025": Plot(
         "seconds a step", (0.02 + 0.8 * (_RANDOM.random(STEPS) < 0.07), np.full(STEPS, 0.02))
     ),
+    "LR026": Plot(
+        "scale of the gradient scaler",
+        (2.0 ** np.repeat(np.r_[9:0:-1, np.tile([0.0, 1.0], 26)][:60], 5), np.full(STEPS, 2.0**7)),
+        is_log=True,
+    ),
+    "LR027": Plot(
+        _LR,
+        (
+            _rates("warmup(start=0, steps=3000) -> cosine(steps=100)"),
+            _rates("warmup(start=0, steps=30) -> cosine(steps=270)"),
+        ),
+    ),
+    "LR028": Plot(_LR, (_with(_rates("cosine(steps=38)"), slice(38, None), 0.0), _COSINE)),
     "LR030": Plot(_LR, (np.concatenate((_COSINE[:180], _COSINE[:120])), _COSINE)),
     "LR031": Plot(_LR, (_COSINE * np.minimum(1.0, (STEP + 1.0) / 60.0), _COSINE)),
 }
