@@ -64,7 +64,9 @@ def program(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs a program to its end."""
     Path("program.py").write_text(code)
     command = [sys.executable, *(arguments or ("program.py",))]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ})
+    # Not in safe-path mode, in which `python -m` does not find the program.
+    safe = {name: text for name, text in os.environ.items() if name != "PYTHONSAFEPATH"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=safe)
 
 
 def codes(run: History) -> list[str]:
