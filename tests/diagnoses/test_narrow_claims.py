@@ -264,12 +264,11 @@ def test_what_is_certain_before_the_end() -> None:
         steps=200, total=200, begun=0, position=200, used=199, moves=199, skipped=90
     )
 
-    def codes(ended: bool) -> list[str]:
-        found = diagnose(run, figures, State.FINISHED, seen, ended=ended)
-        return [diagnosis["code"] for diagnosis in found]
+    def codes(state: State) -> list[str]:
+        return [diagnosis["code"] for diagnosis in diagnose(run, figures, state, seen)]
 
-    assert codes(ended=False) == ["LR003"]
-    assert codes(ended=True) == ["LR003", "LR004", "LR010", "LR026"]
+    assert codes(State.RUNNING) == ["LR003"]
+    assert codes(State.FINISHED) == ["LR003", "LR004", "LR010", "LR026"]
 
 
 def test_a_nan_may_still_be_put_right() -> None:
@@ -279,7 +278,7 @@ def test_a_nan_may_still_be_put_right() -> None:
     for step, loss in enumerate((1.0, math.nan, math.nan)):
         figures.add(np.array([step]), {"lr": (np.array([0.1]), None),
                                        "loss": (np.array([loss]), None)})  # fmt: skip
-        found.append(len(diagnose(run, figures, State.RUNNING, None, ended=False)))
+        found.append(len(diagnose(run, figures, State.RUNNING)))
 
     assert found == [0, 0, 1]
 

@@ -70,23 +70,21 @@ def diagnose(
     state: State,
     observations: Observations | None = None,
     parts: Mapping[str, Part] | None = None,
-    *,
-    ended: bool = True,
 ) -> tuple[Diagnosis, ...]:
     """Apply all rules to a run.
 
     Args:
+        state: how the run ended; while it is `RUNNING`, only what is certain by then is returned.
         observations: None if only the records are known; most scheduler rules need them.
         parts: the optimizers by name, where there are several. Rules on a scheduler or an optimizer
             apply to each of them, and their messages begin with its name.
-        ended: False for a run that still makes steps: then only what these cannot undo is reported.
 
     Returns:
         The diagnoses, sorted by code.
     """
     if run.kind != TRAIN:
         return ()
-    finished = ended and state is State.FINISHED
+    finished, ended = state is State.FINISHED, state is not State.RUNNING
     facts = RunFacts(run.schedule, statistics, finished, observations, ended=ended)
     rules = _OF_TRAINING if parts else (*_OF_PART, *_OF_TRAINING)
     diagnoses = [diagnosis for rule in rules if (diagnosis := rule(facts)) is not None]
