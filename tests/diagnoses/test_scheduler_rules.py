@@ -109,7 +109,7 @@ def test_stepped_per_epoch(training, track, messages, name: str) -> None:
     (message,) = messages().values()
 
     assert list(messages()) == ["LR002"]
-    assert "only every 12 optimizer steps, as if per epoch" in message
+    assert "only every 10 optimizer steps, as if per epoch" in message
     assert f"{name} was stepped" in message
     assert "used 10 % of its length" in message
 
@@ -146,8 +146,8 @@ def test_far_too_long(training, track, messages) -> None:
         task.run(30, lambda step: scheduler.step())
 
     assert messages() == {
-        "LR002": "CosineAnnealingLR used 3 % of its length (T_max=1000): it was stepped 30 times "
-        "in 30 optimizer steps."
+        "LR002": "CosineAnnealingLR used 3 % of its length (T_max=1000): its count reached 30 in "
+        "30 optimizer steps."
     }
 
 

@@ -54,7 +54,7 @@ def history(size: int) -> History:
     loss[[600, 601, 900]] = np.nan
     there = random.random(size) < 0.8
     metrics = {"p/lr": lr, "p/lr/0": lr, "p/lr/1": 2 * lr, "p/grad_norm": norms, "p/loss": loss,
-               "p/grad_norm_preclip": np.where(there, 1.5 * norms, np.nan)}  # fmt: skip
+               "p/grad_norm_preclip": np.where(there, 15 * norms, np.nan)}  # fmt: skip
     present = {name: np.ones(size, dtype=bool) for name in metrics}
     present["p/grad_norm_preclip"] = there
     schedule = Schedule("CosineAnnealingLR", {"T_max": size // 2, "eta_min": 0.0})

@@ -68,16 +68,32 @@ def scaled(task: Any, scheduler: Any, steps: int, bad: Callable[[int], bool]) ->
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_steps_that_a_scaler_skips(training, track, messages, fused: bool) -> None:
-    """A scaler that skips half of the steps, also the first, causes neither LR005 nor LR012."""
+@pytest.mark.parametrize(
+    ("bad", "times"),
+    [
+        (lambda step: step < 5, ""),
+        (lambda step: step % 3 == 0, "10 of 30 steps"),
+        (lambda step: step % 3 != 2, "20 of 30 steps"),
+        (lambda step: True, "all 30 steps"),
+    ],
+    ids=["the first", "a third", "most", "all"],
+)
+def test_steps_that_a_scaler_skips(
+    training, track, messages, fused: bool, bad: Callable[[int], bool], times: str
+) -> None:
+    """LR026: skipped steps are reported as such, if they are many, and not as LR005 or LR012."""
     task = training()
     task.optimizer = torch.optim.SGD(task.model.parameters(), lr=0.01, fused=fused)
     scheduler = ExponentialLR(task.optimizer, 0.99)
     with track(task.optimizer, scheduler), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-        scaled(task, scheduler, 30, lambda step: step % 3 == 0)
+        scaled(task, scheduler, 30, bad)
+    skipped = {
+        "LR026": f"the gradient scaler skipped {times}, because their gradients were infinite or "
+        "NaN."
+    }
 
-    assert messages() == {}
+    assert messages() == (skipped if times else {})
 
 
 @pytest.mark.parametrize("factor", [2, 3])
