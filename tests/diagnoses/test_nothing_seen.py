@@ -203,7 +203,8 @@ def test_a_compiled_step_is_reported_while_it_happens(training, track) -> None:
         task.backward()
         step()
         return any(
-            "LR013: no step of the SGD was seen: torch.compile" in str(w.message) for w in told
+            "LR013 in run constant: no step of the SGD was seen: torch.compile" in str(w.message)
+            for w in told
         )
 
     with warnings.catch_warnings(record=True) as told:
@@ -214,9 +215,7 @@ def test_a_compiled_step_is_reported_while_it_happens(training, track) -> None:
             step()
     torch._dynamo.reset()
 
-    assert [str(w.message)[:5] for w in told[before:]] == [
-        "LR013"
-    ]  # at the end, as every diagnosis
+    assert told[before:] == []
 
 
 def test_an_engine_may_step(training, track, messages, monkeypatch) -> None:

@@ -87,7 +87,7 @@ _OF_TRAINING = (
     *timing_rules.OF_TRAINING,
 )
 #: A diagnosis that says more precisely what another one says too.
-_EXPLAINS = {"LR015": "LR031", "LR027": "LR002"}
+_EXPLAINS = {"LR003": "LR028", "LR015": "LR031", "LR027": "LR002"}
 #: Rules that need the whole training. All others report before its end only what later steps
 #: cannot undo.
 _AT_END = {

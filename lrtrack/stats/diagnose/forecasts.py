@@ -12,7 +12,7 @@ from typing import Any
 
 from lrtrack.fields import JSON
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, share
-from lrtrack.stats.diagnose.thresholds import ENDS_EARLY, FEW, PACED, USED
+from lrtrack.stats.diagnose.thresholds import ENDS_EARLY, FEW, PACED, STEPWISE, USED
 
 #: Schedules whose length is meant to be that of the training.
 _WHOLE = ("OneCycleLR", "CosineAnnealingLR", "PolynomialLR")
@@ -68,6 +68,8 @@ def warms_up_too_long(run: RunFacts) -> Diagnosis | None:
     """LR027: the warm-up is longer than the training."""
     planned, pace, warmup = _planned(run), _pace(run), _warmup(run.schedule.to_dict())
     if planned is None or pace is None or warmup is None or warmup <= pace * planned:
+        return None
+    if pace < STEPWISE:  # it may count epochs: LR002 says so
         return None
     return diagnosis(
         "LR027",

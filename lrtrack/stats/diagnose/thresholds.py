@@ -44,6 +44,8 @@ SKIPPED = 0.1
 ENDS_EARLY = 0.5
 #: LR027, LR028: after so many moves of the scheduler its pace is known.
 PACED = 3
+#: LR027: from so many scheduler steps per optimizer step on, a scheduler is not stepped by epoch.
+STEPWISE = 0.5
 #: LR012: share of optimizer steps before which the scheduler made several steps at once. Skipped
 #: optimizer steps and a loaded checkpoint cause a few of these.
 REPEATED = 0.5
