@@ -40,7 +40,8 @@ def measure(rounds: int, _: int) -> list[Row]:
             f"until `run.diagnoses` has it: {happens}",
             f"{statistics.median(seconds):.2f} s, {statistics.median(steps):.0f} steps",
             note=f"{rounds} rounds, at most {max(seconds):.2f} s and {max(steps)} steps; steps of "
-            f"10 ms, from the step at which it happens; load of the machine {os.getloadavg()[0]:.0f}",
+            "10 ms, from the step at which it happens; "
+            f"load of the machine {os.getloadavg()[0]:.0f}",
         ))  # fmt: skip
     return rows
 
