@@ -112,7 +112,8 @@ class LiveSchedule:
         captures = by_name(capture)
         found = {}
         for name, declared in self._declared.items():
-            steps, rates = self._curve(name, None)
+            # A rate that stays while the scheduler moves differs long before the stretch ends.
+            steps, rates = finite(*self._curves[name].with_held(_MOST))
             own = steps >= self._since
             steps, rates = steps[own][:_MOST], rates[own][:_MOST]
             counts = scheduler_counts(captures[name], steps) - self._begun[name]

@@ -14,6 +14,7 @@ import loops
 import memory
 import peers
 import reading
+import reporting
 import results
 import shipping
 import thread
@@ -25,6 +26,7 @@ PARTS = {
     "peers": ("Beside other ways to log each step", loops.measure_peers),
     "arrived": ("What arrives, beside other ways to log", peers.measure),
     "thread": ("On the training thread", thread.measure),
+    "reporting": ("From a mistake to its report", reporting.measure),
     "shown": ("Shown by tests", untimed.measure),
     "memory": ("Memory", memory.measure),
     "shipping": ("Delivery", shipping.measure),

@@ -19,6 +19,7 @@ from lrtrack.journal.events import Entry
 from lrtrack.records import Run
 from lrtrack.schedules import infer_schedule
 from lrtrack.tracking.live_schedule import LiveSchedule
+from lrtrack.tracking.rate_curve import RateCurve
 
 STEPS = 40
 
@@ -131,6 +132,34 @@ def test_a_scheduler_that_is_not_alone(local, rate, schedule, expected) -> None:
     messages = [item["message"] for item in history.run.diagnoses if item["code"] == "LR031"]
 
     assert messages == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_rate_that_stays_while_the_scheduler_moves(local, every) -> None:
+    """LR031 names the first recorded step of a held rate that was not the scheduler's."""
+    rate = lambda step: 0.1 if step < 30 else 0.05  # noqa: E731
+    train(rate, lambda optimizer: StepLR(optimizer, 10, gamma=0.5), every=every)
+    (history,) = local()
+    (message,) = [item["message"] for item in history.run.diagnoses if item["code"] == "LR031"]
+    first, last = (10, 39) if every == 1 else (12, 36)
+
+    assert message == (
+        f"from step {first} on, the learning rate was not StepLR's alone: it was 0.1 instead of "
+        f"0.05, 2 times that; it differed up to step {last}."
+    )
+
+
+def test_held_rates_are_put_back() -> None:
+    """A curve returns 100,000 equal rates of which it kept two, and no step without a record."""
+    curve, steps = RateCurve(), np.arange(100_000)
+    curve.add(steps, np.full(100_000, 0.1))
+    curve.add(np.array([100_000, 100_010, 100_020, 100_023]), np.full(4, 0.1))
+    curve.add(np.array([100_015, 100_100]), np.full(2, 0.1))  # after a return to this step
+    later = [100_000, 100_010, 100_015, 100_100]
+
+    assert curve.arrays()[0].tolist() == [0, 99_999, *later[:1], *later[2:]]
+    assert curve.with_held(200_000)[0].tolist() == [*steps.tolist(), *later]
+    assert curve.with_held(3)[0].tolist() == [0, 1, 2, 3, 99_999, *later[:1], *later[2:]]
 
 
 def test_mlflow_has_the_schedule_at_the_end(clean_place) -> None:

@@ -95,7 +95,8 @@ def _pace(run: RunFacts) -> float | None:
     if observed is None or observed.position is None or observed.moves < PACED:
         return None
     moved_in = observed.steps - observed.rested
-    return (observed.position - (observed.begun or 0)) / moved_in if moved_in > 0 else None
+    moved = observed.position - (observed.begun or 0)  # not above 0 if an earlier state was loaded
+    return moved / moved_in if moved > 0 and moved_in > 0 else None
 
 
 def _is_whole(data: Mapping[str, JSON]) -> bool:
