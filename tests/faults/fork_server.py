@@ -22,7 +22,7 @@ import lrtrack.tracking  # noqa: F401
 # torch loads it at the end of a process, if it is installed. Python then forgets that Ctrl-C ended
 # the program, because the module makes named tuples, and exits with status 1.
 with contextlib.suppress(ImportError):
-    import tabulate  # type: ignore[import-untyped]  # noqa: F401
+    import tabulate  # noqa: F401
 
 
 def train(name: str, pause: float, ending: str, steps: int) -> int:
