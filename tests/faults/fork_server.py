@@ -7,6 +7,7 @@ training writes its number of steps to the file `steps-NAME`, and ends when `sto
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import struct
@@ -17,6 +18,11 @@ import torch  # noqa: F401 (before the forks)
 import trainer
 
 import lrtrack.tracking  # noqa: F401
+
+# torch loads it at the end of a process, if it is installed. Python then forgets that Ctrl-C ended
+# the program, because the module makes named tuples, and exits with status 1.
+with contextlib.suppress(ImportError):
+    import tabulate  # noqa: F401
 
 
 def train(name: str, pause: float, ending: str, steps: int) -> int:
