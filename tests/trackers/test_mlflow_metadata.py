@@ -73,7 +73,7 @@ def test_nested_schedules_as_tags_and_params():
 def test_config_keys_are_dotted_and_never_hide_those_of_lrtrack():
     """Config keys get dotted names, and lrtrack's params win if names collide."""
     config = {"model": {"depth": 3}, "seed": 99, "flag": True, "scheduler": "mine"}
-    run = Run("1" * 32, "r", config=config, seed=1, diagnoses=())
+    run = Run("1" * 32, "r", config=config, seed=1, diagnoses=(), outcome=State.FINISHED)
 
     assert metadata.params(run) == {
         "scheduler": "constant",
@@ -92,8 +92,8 @@ def test_a_schedule_that_may_still_change_is_no_param_yet():
         Run("1" * 32, "r", Schedule("constant")),
         Run("1" * 32, "r", found),
         Run("1" * 32, "r", declared),
-        Run("1" * 32, "r", Schedule("constant"), diagnoses=()),
-        Run("1" * 32, "r", found, diagnoses=()),
+        Run("1" * 32, "r", Schedule("constant"), diagnoses=(), outcome=State.FINISHED),
+        Run("1" * 32, "r", found, diagnoses=(), outcome=State.FINISHED),
     ]
 
     params = [metadata.params(run).get("scheduler") for run in runs]
