@@ -155,6 +155,35 @@ class CallbackRuns:
         atexit.register(self._at_exit)
         return self.runs
 
+    def enter_again(
+        self,
+        pair: tuple[Any, Any, str],
+        last: TrackedRun | None,
+        steps: int | None,
+        **defaults: Any,
+    ) -> TrackedRun | None:
+        """Open one run, which continues the last one unless the user has opened another since.
+
+        Args:
+            pair: as for `enter`.
+            last: the run to continue; None: a new one.
+            steps: how many steps this part of the training makes; None: unknown.
+            **defaults: as for `enter`.
+
+        Returns:
+            The open run; None, with a warning, after an error that is not the user's mistake.
+
+        Raises:
+            TypeError, LRTrackError: as `track()` raises them.
+        """
+        resume = [] if last is None else self.earlier(last.id)
+        made = 0 if last is None or not resume else last.step + 1
+        total = None if steps is None else whole_steps(made + steps)
+        run = next(iter(self.enter([pair], resume, total_steps=total, **defaults)), None)
+        if run is not None and last is not None and resume:
+            run.load_state_dict({"step": last.step})
+        return run
+
     def earlier(self, run_id: str | None) -> list[str]:
         """An earlier run as `enter` takes it in `resume`.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from lrtrack._optional import load
 from lrtrack.capture.ownership import foreign
-from lrtrack.integrations._callback_runs import DEFAULTS, CallbackRuns, options_of, whole_steps
+from lrtrack.integrations._callback_runs import DEFAULTS, CallbackRuns, options_of
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.options import check_values
 
@@ -93,26 +93,14 @@ class LRTrack(_callbacks.Callback):  # type: ignore[misc]
         self.runs_.leave()
 
     def _begin(self, net: Any) -> None:
-        last = self.run_
-        resume = [] if last is None else self.runs_.earlier(last.id)
-        made = 0 if last is None or not resume else last.step + 1
-        steps = _steps(net)
+        last, self.run_ = self.run_, None
         optimizers = {name: getattr(net, f"{name}_") for name in net._optimizers}
         schedulers = {name: _scheduler_of(optimizer, net) for name, optimizer in optimizers.items()}
         pair: tuple[Any, Any, str] = (optimizers, schedulers, "")
         if len(optimizers) == 1:
             (name,) = optimizers
             pair = (optimizers[name], schedulers[name], "")
-        self.run_ = None
-        for run in self.runs_.enter(
-            [pair],
-            resume,
-            config=_config(net),
-            total_steps=None if steps is None else whole_steps(made + steps),
-        ):
-            if last is not None and resume:
-                run.load_state_dict({"step": last.step})
-            self.run_ = run
+        self.run_ = self.runs_.enter_again(pair, last, _steps(net), config=_config(net))
 
     def _log(self, row: Mapping[str, Any]) -> None:
         metrics = {

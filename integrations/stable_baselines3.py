@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lrtrack._optional import load
-from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
+from lrtrack.integrations._callback_runs import CallbackRuns
 from lrtrack.tracking import TrackedRun
 
 _PACKAGE = {"extra": "sb3", "package": "stable-baselines3", "at_least": "2.6"}
@@ -61,20 +61,14 @@ class LRTrack(_callbacks.BaseCallback):  # type: ignore[misc]
 
     def _on_training_start(self) -> None:
         last = self.run if self.model.num_timesteps else None
-        resume = [] if last is None else self._blocks.earlier(last.id)
-        made = 0 if last is None or not resume else last.step + 1
-        steps = _steps(self.model)
         self.run = None
-        for run in self._blocks.enter(
-            [(_optimizers(self.model), None, "")],
-            resume,
+        self.run = self._blocks.enter_again(
+            (_optimizers(self.model), None, ""),
+            last,
+            _steps(self.model),
             seed=self.model.seed,
             config=_config(self.model),
-            total_steps=None if steps is None else whole_steps(made + steps),
-        ):
-            if last is not None and resume:
-                run.load_state_dict({"step": last.step})
-            self.run = run
+        )
 
     def _on_step(self) -> bool:
         return True

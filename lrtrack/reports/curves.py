@@ -15,6 +15,7 @@ from lrtrack.reports.axes import rulers_of
 from lrtrack.reports.downsampling import extremes
 from lrtrack.stats import ComparisonResult
 from lrtrack.stats.accumulation import series
+from lrtrack.stats.branched import whole_series
 from lrtrack.stats.rulers import Ruler, placement_of
 
 Steps = NDArray[np.int64]
@@ -214,7 +215,7 @@ def _line(history: History, metric: str, run: int, most: int, x: str | None) -> 
     ruler = None if x is None else placement_of(history, x).ruler
     if not history.series(metric)[0].size or (x is not None and ruler is None):
         return None
-    steps, values = _whole(history, metric)
+    steps, values = whole_series(history, metric, read=series)
     values = np.where(np.abs(values) < _LARGEST, values, np.nan)
     indices = extremes(values, most)
     steps, values = steps[indices], values[indices]
@@ -223,17 +224,6 @@ def _line(history: History, metric: str, run: int, most: int, x: str | None) -> 
     positions = ruler.at(steps)
     known = np.isfinite(positions)
     return Line(run, positions[known], values[known]) if known.any() else None
-
-
-def _whole(history: History, metric: str) -> tuple[Steps, Values]:
-    """A run's records of a metric, after those that it shares with the run it branched off."""
-    steps, values = series(history, metric)
-    first = history.run.branched_at
-    if history.parent is None or first is None:
-        return steps, values
-    shared_steps, shared = _whole(history.parent, metric)
-    kept = shared_steps < first
-    return np.concatenate((shared_steps[kept], steps)), np.concatenate((shared[kept], values))
 
 
 def _averaged(

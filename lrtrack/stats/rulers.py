@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack.records import History, one_by_one
+from lrtrack.stats.branched import whole_series
 
 STEP, TIME, EPOCH = "step", "time", "epoch"
 #: Keys of `config` in which a run may state its steps per epoch.
@@ -98,7 +99,9 @@ def placement_of(history: History, x: str) -> Placement:
     """
     if x == EPOCH:
         return Placement(epochs_of(history))
-    steps, values = _logged(history, x)
+    steps, values = whole_series(history, x)
+    usable = np.isfinite(values)
+    steps, values = steps[usable], values[usable]
     if not steps.size:
         return Placement(None)
     falls = np.flatnonzero(np.diff(values) < 0.0)
@@ -111,19 +114,6 @@ def placement_of(history: History, x: str) -> Placement:
     if values[0] > 0.0:
         at, places = np.concatenate(([-1.0], at)), np.concatenate(([0.0], places))
     return Placement(Ruler(at, places, bounded=True))
-
-
-def _logged(history: History, metric: str) -> tuple[NDArray[np.int64], Places]:
-    """The finite values of a metric, first those that the run shares with its parent."""
-    steps, values = history.series(metric)
-    usable = np.isfinite(values)
-    steps, values = steps[usable], values[usable]
-    first = history.run.branched_at
-    if history.parent is None or first is None:
-        return steps, values
-    shared_steps, shared = _logged(history.parent, metric)
-    kept = shared_steps < first
-    return np.concatenate((shared_steps[kept], steps)), np.concatenate((shared[kept], values))
 
 
 def epochs_of(history: History) -> Ruler | None:
