@@ -16,8 +16,9 @@ from lrtrack.tracking.reactions import Reactions
 
 #: Seconds between two examinations of a training that goes on.
 PERIOD = 0.25
-#: They share the processor with the training, so they take at most this part of the time.
-_SHARE = 0.02
+#: They share the processor with the training, so they take at most this part of the time, unless
+#: that would keep a diagnosis back for longer than `_LONGEST` seconds; and never more than `_MOST`.
+_SHARE, _LONGEST, _MOST = 0.005, 3.0, 0.02
 
 #: Which diagnosis it is, whatever its figures: its code, and the optimizer that it is about.
 _Key = tuple[str, str]
@@ -69,7 +70,8 @@ class LiveReports:
             self._has_failed = True
             warn(f"lrtrack cannot diagnose the run while it goes on: {error!r}.")
         ended = self._clock()
-        self._due = ended + max(PERIOD, (ended - began) / _SHARE)
+        took = ended - began
+        self._due = ended + max(PERIOD, min(took / _SHARE, _LONGEST), took / _MOST)
 
     def at_end(self, state: State) -> tuple[Diagnosis, ...]:
         """All diagnoses, after those that have not been reported yet were.
@@ -88,7 +90,7 @@ class LiveReports:
         return final
 
     def _examine(self, journal: JournalWriter) -> None:
-        certain = self._diagnoses.while_running(self._schedule.mismatches(self._capture))
+        certain = self._diagnoses.while_running(self._schedule.mismatches_so_far(self._capture))
         new = [one for one in certain if self._key(one) not in self._known]
         if not new:
             return

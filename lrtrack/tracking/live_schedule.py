@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,7 @@ from lrtrack.capture.describe import opaque
 from lrtrack.capture.ensemble import Part, ensemble_of
 from lrtrack.capture.nested_schedulers import nested
 from lrtrack.capture.scheduler_copy import replica
-from lrtrack.capture.simulate import simulate
-from lrtrack.errors import UsageError
+from lrtrack.capture.simulation import Simulation
 from lrtrack.fields import JSON
 from lrtrack.journal.rate_column import column_of, finite, is_still, rates_of
 from lrtrack.records import Run
@@ -29,6 +27,8 @@ from lrtrack.tracking.rate_curve import RateCurve, repeated
 _MOST = 100_000
 #: The same while the training runs, and the number of steps after which it is done first.
 _FEW, _FIRST = 2_000, 100
+#: The most rates that are simulated at once while the training runs: it takes about 6 ms.
+_AT_ONCE = 2_000
 #: The parameter of a scheduler whose settings cannot be read: the text of its curve.
 _CURVE = "curve"
 #: Where in a stretch of one rate records are kept, at no regular distances, besides its ends.
@@ -77,7 +77,7 @@ class LiveSchedule:
         copies = {part.name: replica(part.scheduler) for part in parts[: len(self._names)]}
         self._declared = {name: copied for name, copied in copies.items() if copied is not None}
         self._begun = {name: copied.last_epoch for name, copied in self._declared.items()}
-        self._simulated: dict[str, NDArray[np.float64]] = {}
+        self._simulations: dict[str, Simulation] = {}
 
     def add(self, steps: NDArray[np.int64], metrics: Mapping[str, Any]) -> None:
         """Add rows that are about to be written to the journal."""
@@ -105,8 +105,13 @@ class LiveSchedule:
         self._told = self._before
         return self._told
 
-    def mismatches(self, capture: Capture) -> dict[str, RateMismatch]:
-        """Rates that the schedulers have not set, by optimizer, as far as it can be told."""
+    def mismatches(self, capture: Capture, most: int = _MOST) -> dict[str, RateMismatch]:
+        """Rates that the schedulers have not set, by optimizer, as far as it can be told.
+
+        Args:
+            capture: knows how often the schedulers have moved.
+            most: how many more of a scheduler's rates are simulated; later ones are not compared.
+        """
         if capture.by_hand:  # nothing tells which count of the scheduler a step belongs to
             return {}
         captures = by_name(capture)
@@ -121,28 +126,19 @@ class LiveSchedule:
                 captures[name].loads.pace.has_longer_strides or not counts.any()
             ):
                 continue  # `step(epoch + i / n)`: the rate moves between the counts
-            known = (counts >= 0) & (counts < _MOST)
-            expected = np.full(rates.shape, np.nan)
-            simulated = self._rates_of(name, int(counts[known].max(initial=0)) + 1)
-            if simulated is None:
-                continue
-            expected[known] = simulated[counts[known]]
-            mismatch = rate_mismatch(steps, rates, expected)
+            if name not in self._simulations:
+                self._simulations[name] = Simulation(declared)
+            simulation = self._simulations[name]
+            last = min(int(counts.max(initial=0)) + 1, _MOST)
+            simulation.extend(min(last, simulation.size + most))
+            mismatch = rate_mismatch(steps, rates, simulation.rates(counts))
             if mismatch is not None:
                 found[name] = mismatch
         return found
 
-    def _rates_of(self, name: str, size: int) -> NDArray[np.float64] | None:
-        """The rates that a scheduler sets, at least `size`; None if it ends before.
-
-        Each simulation begins anew, so it is made for twice as many steps as before.
-        """
-        rates = self._simulated.get(name)
-        for ahead in (min(2 * size, _MOST), size) if rates is None or rates.size < size else ():
-            with contextlib.suppress(UsageError):  # it ends before
-                rates = self._simulated[name] = simulate(self._declared[name], ahead)[:, 0]
-                break
-        return None if rates is None or rates.size < size else rates
+    def mismatches_so_far(self, capture: Capture) -> dict[str, RateMismatch]:
+        """The same while the training runs, in little time."""
+        return self.mismatches(capture, _AT_ONCE)
 
     def at_end(self, table: pa.Table | None) -> Schedule | None:
         """The schedule that the rates show; None if the run's own description stays.
@@ -154,7 +150,7 @@ class LiveSchedule:
 
     def forget(self) -> None:
         """Drop the copies of the schedulers, at the end of the block."""
-        self._declared, self._simulated = {}, {}
+        self._declared, self._simulations = {}, {}
 
     def _inferred_from(self, table: pa.Table | None, most: int) -> Schedule | None:
         names = [name for name in self._names if name in self._inferring]
