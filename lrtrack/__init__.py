@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lrtrack.errors import LRTrackError, LRTrackWarning
+from lrtrack.errors import LRTrackError, LRTrackWarning, TrainingStopped
 
 if TYPE_CHECKING:
     from lrtrack import schedules as schedules
@@ -63,7 +63,6 @@ _MODULES = {
     "Schedule": "lrtrack.schedules",
     "TimeDecayLR": "lrtrack.capture.time_decay",
     "TrackedRun": "lrtrack.tracking",
-    "TrainingStopped": "lrtrack.errors",
     "compare": "lrtrack.comparing",
     "describe": "lrtrack.capture.describe",
     "find_lr": "lrtrack.finder",

@@ -33,6 +33,21 @@ def train() -> str:
         return run.id
 
 
+def act_on_diagnoses() -> None:
+    """End a training that a diagnosis stops, and react to the others."""
+
+    def show(diagnosis: dict[str, str]) -> None:
+        print(diagnosis["code"], diagnosis["message"], diagnosis["hint"])
+
+    try:
+        with lrtrack.track(opt, stop_on={"LR006"}, on_diagnosis=show) as run:
+            assert_type(run.diagnoses, tuple[dict[str, str], ...])
+    except lrtrack.TrainingStopped as stop:
+        assert_type(stop.step, int)
+        assert_type(stop.diagnosis, dict[str, str])
+    lrtrack.start(opt, stop_on="LR006").end()
+
+
 def train_without_a_block() -> None:
     """Record steps that lrtrack cannot see, without a block and without an optimizer."""
     assert_type(

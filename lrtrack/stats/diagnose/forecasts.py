@@ -90,13 +90,20 @@ def _planned(run: RunFacts) -> int | None:
 
 
 def _pace(run: RunFacts) -> float | None:
-    """Scheduler steps per optimizer step; None if that is not clear."""
+    """Scheduler steps per optimizer step; None if that is not clear.
+
+    The counts may be those of a moment between a step of the one and the steps of the other, so a
+    pace that such a moment explains is a whole number.
+    """
     observed = run.observations
     if observed is None or observed.position is None or observed.moves < PACED:
         return None
     moved_in = observed.steps - observed.rested
     moved = observed.position - (observed.begun or 0)  # not above 0 if an earlier state was loaded
-    return moved / moved_in if moved > 0 and moved_in > 0 else None
+    if moved <= 0 or moved_in <= 0:
+        return None
+    whole = round(moved / moved_in)
+    return float(whole) if abs(moved - whole * moved_in) <= whole else moved / moved_in
 
 
 def _is_whole(data: Mapping[str, JSON]) -> bool:

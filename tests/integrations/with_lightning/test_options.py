@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import math
 import subprocess
 import sys
+import time
 from typing import Any
 
 import lightning.pytorch as lightning
 import pytest
 import torch
 
-from lrtrack.errors import LRTrackWarning, UsageError
+from lrtrack.errors import LRTrackWarning, TrainingStopped, UsageError
 from lrtrack.integrations.lightning import LRTrack
+from lrtrack.records import State
 
 from .modules import NOISE, Module, fit
 
@@ -113,3 +116,22 @@ except lrtrack.LRTrackError as error:
 
     assert (process.returncode, process.stderr) == (0, "")
     assert said in process.stdout
+
+
+def test_a_diagnosis_ends_the_fit(digits, local) -> None:
+    """A diagnosis in `stop_on` ends the fit by an exception, and the run has failed."""
+
+    class Broken(Module):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            while batch_idx == 60 and not callback.run.diagnoses:
+                time.sleep(0.01)
+            return super().training_step(batch, batch_idx) * (1.0 if batch_idx < 20 else math.nan)
+
+    callback = LRTrack(tracker="local", stop_on="LR006")
+    with pytest.warns(LRTrackWarning, match="LR006 in run "):
+        with pytest.raises(TrainingStopped, match="LR006") as stopped:
+            fit(Broken(digits(steps=100)), callback)
+    (history,) = local()
+
+    assert stopped.value.step == history.steps[-1] < 99
+    assert (history.state, callback.run) == (State.FAILED, None)
