@@ -189,7 +189,7 @@ def test_wandb_sends_one_alert(training, wandb_server) -> None:
 KILLED = """
 import os, time, torch, lrtrack
 optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))], lr=0.01)
-scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
+scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10, 0.001)
 run = lrtrack.start(optimizer, scheduler, tracker="local")
 while not run.diagnoses:
     optimizer.zero_grad()
