@@ -74,6 +74,11 @@ def fields_of(group_by: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(fields)
 
 
+def noun_of(fields: Sequence[str]) -> str:
+    """What groups by these fields are called: `schedule`, or `group` where a group is not one."""
+    return "schedule" if {*fields} <= {*_SCHEDULES, *_SCHEDULES.values()} else "group"
+
+
 def grouped(histories: Iterable[History], fields: Sequence[str]) -> list[Group]:
     """Group `histories` by `fields`, sorted by label; runs within a group are sorted by seed.
 

@@ -127,7 +127,7 @@ def test_the_figures_of_an_ignored_rate() -> None:
 
     assert messages_of(records, State.RUNNING)["LR016"] == (
         "the optimizer's lr=0.001 was never used: OneCycleLR sets the learning rate itself, from "
-        "0.04 (div_factor=25) to 1 (max_lr), 1000 times lr."
+        "0.04 (div_factor=25) to 1 (max_lr), 1,000 times lr."
     )
 
 

@@ -225,7 +225,7 @@ def test_a_baseline_is_compared_with_instead(runs_of):
 def test_a_baseline_must_be_one_schedule(runs_of):
     """An unknown or ambiguous baseline is an error that lists the schedules."""
     histories = runs_of(STEP, [1.0]) + runs_of(WIDE, [2.0])
-    with pytest.raises(UsageError, match=r"several schedules here: StepLR\(step_size=30\)"):
+    with pytest.raises(UsageError, match=r"the name of several rows here: StepLR\(step_size=30\)"):
         _compare(histories, baseline="StepLR")
     with pytest.raises(UsageError, match=r"Unknown baseline 'StepLRR'.*'StepLR'"):
         _compare(histories, baseline="StepLRR")
