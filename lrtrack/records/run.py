@@ -166,8 +166,9 @@ class Run:
             `run_id`, `name`, `schedule` (its name), `seed`, `group`, `experiment`, `kind`,
             `prefix`, `device.type`, `device.name`, `world_size`, `host`, `version`,
             `torch.version`, `started` (seconds since the epoch), `rewound` (the abandoned steps),
-            `parent`, `branched_at`, `total_steps`, then `scheduler.…` (with `scheduler.id`), `optimizer.…`,
-            `config.…` and `tags.…`, with dots between nested names. An unknown field is missing.
+            `parent`, `branched_at`, `total_steps`, then `scheduler.…` (with `scheduler.id`),
+            `optimizer.…`, `config.…` and `tags.…`, with dots between nested names. An unknown
+            field is missing.
         """
         own = {
             "run_id": self.id,
