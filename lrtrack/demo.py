@@ -18,7 +18,7 @@ from lrtrack.errors import NothingFound
 
 EXPERIMENT = "lrtrack-demo"
 #: So many that the comparison has an answer: which schedule is best, and which are worse.
-SEEDS = range(7)
+SEEDS = range(6)
 EPOCHS = 12
 
 #: Large on purpose: it suits the start of the training, and a schedule has to reduce it.
@@ -35,9 +35,9 @@ OnProgress = Callable[[int, int, str], None]
 #: None depends on the clock, whose times would differ between machines.
 _SPECS: Mapping[str, Callable[[int], str]] = {
     "constant": lambda steps: "constant",
-    "step": lambda steps: f"step(steps={steps // 4}, factor=0.3)",
+    "step": lambda steps: f"step(steps={steps // 3}, factor=0.1)",
     "multi-step": lambda steps: f"multistep(milestones=[{steps // 2}, {steps * 3 // 4}])",
-    "exponential": lambda steps: f"exponential(factor={0.01 ** (1 / steps):.4f})",
+    "exponential": lambda steps: f"exponential(factor={0.001 ** (1 / steps):.4f})",
     "cosine": lambda steps: f"cosine(steps={steps})",
     "one-cycle": lambda steps: f"onecycle(max_lr={LEARNING_RATE}, steps={steps})",
 }

@@ -33,7 +33,7 @@ _PATIENCE = 120.0
 )
 @click.option(
     "--seeds",
-    default=7,
+    default=6,
     show_default=True,
     type=click.IntRange(min=1),
     metavar="N",

@@ -140,7 +140,7 @@ def tuning(field: str, tunings: Sequence[Tuning], noun: str) -> str:
     """The note on how the values of a tuned setting were chosen."""
     seeds = max((item.chosen_on for item in tunings), key=len)
     how = f"chosen on seeds {', '.join(map(str, seeds))} and compared on the others"
-    flattered = "chosen on the runs that are compared, which flatters it"
+    flattered = "chosen on the runs that are compared, so it looks better than it is"
     if any(item.optimistic for item in tunings):
         how = f"{how}; *: {flattered}" if seeds else f"*: {flattered}"
     return f"best {field}: the best of the values that were tried with each {noun}; {how}."

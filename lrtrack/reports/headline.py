@@ -161,7 +161,7 @@ def _alike(named: Sequence[_Named], margin: float | None) -> Iterator[str]:
 def _lack_of_spread(few: Sequence[ScheduleSummary], comparison: ComparisonResult) -> str:
     """Why differences cannot be judged: there is but one run, or runs do not differ."""
     if any(item.code == "no-spread" for item in comparison.warnings):
-        return "no spread between runs is known to separate"
+        return "runs that do not differ cannot separate"
     size = min(map(tested, few))
     return f"{count(size, 'run')} {'is' if size == 1 else 'are'} too few to separate"
 

@@ -162,7 +162,7 @@ def few_runs(
     if size < 2:
         yield Notice(
             "too-few-runs",
-            f"Single runs cannot be compared{part}: how far runs spread is not known. Fix: "
+            f"Single runs cannot be compared{part}: the spread between runs is unknown. Fix: "
             f"run every {noun} with at least 3 seeds.",
         )
     elif conclusions.test.name == "sequential":

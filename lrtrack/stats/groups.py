@@ -70,7 +70,9 @@ def fields_of(group_by: str | Sequence[str]) -> tuple[str, ...]:
     fields = dict.fromkeys(part.strip() for text in texts for part in text.split(","))
     fields.pop("", None)
     if not fields:
-        raise UsageError("Say what to group by: schedule, name, or a field such as optimizer.lr.")
+        raise UsageError(
+            "No field to group by. Fix: write schedule, name, or a field such as optimizer.lr."
+        )
     return tuple(fields)
 
 

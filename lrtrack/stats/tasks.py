@@ -47,7 +47,7 @@ class Tasks:
         self._entries, self._field = list(entries), field
         self.names = tuple(sorted({name for names in self._tasks for name in names}))
         if len(self.names) < 2:
-            raise UsageError(f"All runs have the task {self.names[0]!r}: there is nothing to join.")
+            raise UsageError(f"All runs have the task {self.names[0]!r}. Fix: leave the tasks out.")
         self._best = {name: self._best_of(name) for name in self.names}
         self._goals = {
             name: goal(history)

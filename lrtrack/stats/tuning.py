@@ -206,7 +206,7 @@ def _notices(field: str, tunings: Mapping[str, Tuning], noun: str) -> Iterator[N
     if any(tuning.optimistic for tuning in tunings.values()):
         yield Notice(
             "tuned-on-the-same-runs",
-            f"The best {field} was chosen on the runs that are compared, which flatters it: with "
-            f"fewer than {FEWEST_TO_SPLIT} seeds of each value, no runs are left to check it. "
+            f"The best {field} was chosen on the runs that are compared, so it looks "
+            f"better than it is: with fewer than {FEWEST_TO_SPLIT} seeds of each value, no runs are left to check it. "
             f"Fix: run every value with at least {FEWEST_TO_SPLIT} seeds.",
         )

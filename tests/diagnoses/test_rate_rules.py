@@ -38,7 +38,7 @@ def test_what_a_schedule_for_epochs_did() -> None:
     restarts = messages_of(schedule(FOR_EPOCHS["CosineAnnealingWarmRestarts"], 300))["LR014"]
 
     assert by_step == (
-        "StepLR was stepped after every batch, as it seems, although its settings count epochs: "
+        "StepLR seems to be stepped after every batch, although its settings count epochs: "
         "with step_size=10, the learning rate was under a thousandth of its peak (0.1) in 87 % of "
         "the recorded steps."
     )

@@ -271,7 +271,7 @@ def test_an_unknown_field_is_refused(runs_of):
     """An unknown field is an error with the nearest name."""
     with pytest.raises(UsageError, match=r"Unknown field to group by 'optimizer.lrr'"):
         _compare(runs_of(STEP, [1.0]), group_by="optimizer.lrr")
-    with pytest.raises(UsageError, match="Say what to group by"):
+    with pytest.raises(UsageError, match="No field to group by"):
         _compare(runs_of(STEP, [1.0]), group_by=" , ")
 
 

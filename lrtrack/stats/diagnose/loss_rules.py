@@ -38,7 +38,7 @@ def not_divided(run: RunFacts) -> Diagnosis | None:
         "LR020",
         f"the loss is the sum over {count} backward() calls and was not divided by {count}: it "
         f"began at {first[0]:.3g}, {count} times {guess:.3g}, which a constant guess among "
-        f"{run.setup.classes} classes has. The gradients are {count} times as large, too.",
+        f"{run.setup.classes} classes has. The gradients are also {count} times as large.",
         f"call (loss / {count}).backward(); ignore this if the calls are for different losses",
     )
 

@@ -76,8 +76,8 @@ def no_longer_seen(run: RunFacts) -> Diagnosis | None:
     reason, hint = _instead(why)
     return diagnosis(
         "LR013",
-        f"after {count(observed.steps, 'step')}, none of the {why.optimizer or 'optimizer'} was "
-        f"seen any more, although {count(calls, 'backward() call')} followed{reason}.",
+        f"after {count(observed.steps, 'step')}, no more steps of the "
+        f"{why.optimizer or 'optimizer'} were seen, although {count(calls, 'backward() call')} followed{reason}.",
         hint,
     )
 
@@ -90,9 +90,9 @@ def hidden_now(why: Unobserved, steps: int) -> Diagnosis:
         steps: the steps that were seen before.
     """
     reason, hint = _without_hooks(why)
-    before = f"after {count(steps, 'step')}, none" if steps else "no step"
-    more = " any more" if steps else ""
-    return diagnosis("LR013", f"{before} of the {why.optimizer} was seen{more}{reason}.", hint)
+    begin = f"after {count(steps, 'step')}, no more steps" if steps else "no step"
+    were = "were" if steps else "was"
+    return diagnosis("LR013", f"{begin} of the {why.optimizer} {were} seen{reason}.", hint)
 
 
 def _without_hooks(why: Unobserved) -> tuple[str, str]:
@@ -151,7 +151,7 @@ def replaced(run: RunFacts) -> Diagnosis | None:
     who, hint = _instead(why)
     return diagnosis(
         "LR013",
-        f"after {count(observed.steps, 'step')}, none of this optimizer was seen any more{who}.",
+        f"after {count(observed.steps, 'step')}, no more steps of this optimizer were seen{who}.",
         hint,
     )
 

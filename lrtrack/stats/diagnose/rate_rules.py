@@ -71,7 +71,7 @@ def stepped_per_batch(run: RunFacts) -> Diagnosis | None:
         if effect:
             return diagnosis(
                 "LR014",
-                f"{run.name} was stepped after every batch, as it seems, although its settings "
+                f"{run.name} seems to be stepped after every batch, although its settings "
                 f"count epochs: {effect}.",
                 f"{_PER_EPOCH}; ignore this if one batch is your whole data",
             )

@@ -219,7 +219,7 @@ def _without_effect(run: RunFacts, replay: Plateau) -> Diagnosis:
         why = f": it is not above min_lr={lowest:g}"
     elif isinstance(factor, int | float) and isinstance(eps, int | float):
         change = peak - max(peak * factor, lowest)
-        why = f": the change of {change:.2g} is not over eps={eps:g}" if change <= eps else ""
+        why = f": the change of {change:.2g} does not exceed eps={eps:g}" if change <= eps else ""
     return diagnosis(
         "LR011",
         f"the plateau schedule was due to cut the learning rate {count(replay.judged, 'time')}, "
