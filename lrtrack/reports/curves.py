@@ -1,4 +1,6 @@
-"""The curves of a comparison as plain numbers: each schedule's mean and band, and single runs."""
+"""The curves of a comparison as plain numbers: each schedule's mean with its interval, and single
+runs.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from lrtrack._optional import load
 from lrtrack.errors import NothingFound
 from lrtrack.records import History, one_by_one
 from lrtrack.reports.axes import rulers_of
@@ -65,16 +68,25 @@ class Line:
 class Bundle:
     """One schedule in one panel.
 
-    Mean and band are over the runs that did not diverge, at each step at which more than half of
-    them have a value. For the learning rate, which divergence does not change, they are over all
-    runs that have one. Values between a run's records are interpolated linearly. The band reaches
-    from the lowest run to the highest: a standard deviation would show values that no run had,
-    such as negative losses.
+    Mean and interval are over the runs that did not diverge, at each step at which more than half
+    of them have a value. For the learning rate, which divergence does not change, they are over
+    all runs that have one. Values between a run's records are interpolated linearly.
+
+    `low` and `high` are the ends of the 95 % confidence interval of the mean, by Student's t over
+    the n runs that have a value at that step: mean ± t(0.975, n - 1) · s / √n (Student, "The
+    probable error of a mean", Biometrika 6, 1908). It is pointwise: it holds at any one step in
+    95 % of cases, not at all steps at once. The runs' own spread at that step is all it uses, so
+    that it is wide for two or three runs, and may reach below 0 where every value is positive. A
+    logarithmic axis does not change it, and shows such an interval down to its lower edge: an
+    interval computed on logarithms would be one of the geometric mean, and the line is the
+    arithmetic one (Olsson, "Confidence intervals for the mean of a log-normal distribution",
+    Journal of Statistics Education 13, 2005).
 
     Attributes:
         steps: shape (g,): all steps that one of these runs recorded; over a metric, the positions
             of these records, of which there are at most `_POSITIONS`.
-        mean, low, high: shape (g,), NaN if too few runs have a value.
+        mean, low, high: shape (g,), NaN if too few runs have a value; `low` and `high` also where
+            only one has. All three are the same where all values are.
         counted: indices of the runs that they are computed from.
         lines: every run that recorded the metric, with those that diverged.
     """
@@ -89,10 +101,9 @@ class Bundle:
     @cached_property
     def flat(self) -> bool:
         """Whether all lines are identical, so that one of them shows all."""
-        finite = np.isfinite(self.mean)
         return (
             len(self.counted) == len(self.lines)
-            and bool(np.array_equal(self.low[finite], self.high[finite]))
+            and not bool((self.low < self.high).any())
             and all(np.isfinite(line.values).all() for line in self.lines)
         )
 
@@ -229,7 +240,7 @@ def _line(history: History, metric: str, run: int, most: int, x: str | None) -> 
 def _averaged(
     counted: Sequence[Line], lines: Sequence[Line], least: float, most: int | None
 ) -> Bundle:
-    """The mean and band at steps at which more than the share `least` of `counted` has a value.
+    """Mean and interval at steps at which more than the share `least` of `counted` has a value.
 
     Args:
         most: the largest number of steps; positions on a metric's axis are seldom those of another
@@ -242,21 +253,42 @@ def _averaged(
     if most is not None and steps.size > most:
         steps = steps[np.linspace(0, steps.size - 1, most).round().astype(np.int64)]
     table = np.array([_filled(line, steps) for line in counted])
-    finite = np.isfinite(table)
-    usable = finite.sum(axis=0) > least * len(counted)
-
-    def over_runs(filler: float, reduce: np.ufunc) -> Values:
-        return np.asarray(reduce.reduce(np.where(finite, table, filler), axis=0))
-
-    shares = np.maximum(finite.sum(axis=0), 1)
+    mean, half = _mean_and_half_width(table)
+    usable = np.isfinite(table).sum(axis=0) > least * len(counted)
     return Bundle(
         steps,
-        mean=np.where(usable, over_runs(0.0, np.add) / shares, np.nan),
-        low=np.where(usable, over_runs(np.inf, np.minimum), np.nan),
-        high=np.where(usable, over_runs(-np.inf, np.maximum), np.nan),
+        mean=np.where(usable, mean, np.nan),
+        low=np.where(usable, mean - half, np.nan),
+        high=np.where(usable, mean + half, np.nan),
         counted=tuple(line.run for line in counted),
         lines=tuple(lines),
     )
+
+
+def _mean_and_half_width(table: Values) -> tuple[Values, Values]:
+    """The mean of each column's finite values, and half the width of its 95 % interval.
+
+    Args:
+        table: shape (runs, g).
+
+    Returns:
+        Both of shape (g,). The half width is 0 where all values are equal, whatever rounding does
+        to their mean, and NaN where there are fewer than two.
+    """
+    finite = np.isfinite(table)
+    counts = finite.sum(axis=0)
+    lowest = np.where(finite, table, np.inf).min(axis=0)
+    equal = lowest == np.where(finite, table, -np.inf).max(axis=0)
+    mean = np.where(finite, table, 0.0).sum(axis=0) / np.maximum(counts, 1)
+    mean = np.where(equal, lowest, mean)
+    squares = (np.where(finite, table - mean, 0.0) ** 2).sum(axis=0)
+    several = counts > 1
+    freedom = np.maximum(counts - 1, 1)
+    # one quantile for each number of runs: there are few of them, and many steps
+    sizes, which = np.unique(freedom, return_inverse=True)
+    quantiles = load("scipy.special").stdtrit(sizes.astype(np.float64), 0.975)[which]
+    half = quantiles * np.sqrt(squares / freedom / np.maximum(counts, 1))
+    return mean, np.where(several, half, np.nan)
 
 
 def _filled(line: Line, steps: Steps | Values) -> Values:

@@ -25,8 +25,9 @@ from lrtrack.stats import STEP
 _SCRIPTS = ("chart.js", "page.js", "controls.js")
 _HOW = (
     "Curves: the line is the mean over a schedule's runs at each step at which more than half of "
-    "them have a value, the band reaches from the lowest run to the highest, and faint lines are "
-    "the single runs. Diverged runs are excluded from mean and band of losses and gradient norms; "
+    "them have a value, the band is the 95 % confidence interval of that mean, at each step for "
+    "itself (Student's t), and faint lines are the single runs. Diverged runs are excluded from "
+    "mean and band of losses and gradient norms; "
     "× marks their last finite value.",
     "Long curves are drawn with fewer points, which include the lowest and the highest value of "
     "each stretch. Smoothing is a moving average; its window is a percentage of the longest run.",
