@@ -25,7 +25,7 @@ Steps = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 #: Metrics with a panel below the compared metric, if any run recorded them.
-_ALSO = ("loss", "lr", "grad_norm", "update_ratio")
+ALSO = ("loss", "lr", "grad_norm", "update_ratio")
 #: Larger values fit no chart's scale, and their sums overflow; float32 ends at 1e38.
 _LARGEST = 1e100
 #: If a metric has more points than this, curves are drawn from each run's extremes alone, because
@@ -159,10 +159,10 @@ class Curves:
 
 
 def curves_of(comparison: ComparisonResult) -> Curves:
-    """Collect the curves of the compared metric and of those in `_ALSO`."""
+    """Collect the curves of the compared metric and of those in `ALSO`."""
     rulers, absent = rulers_of(comparison.histories)
     members = tuple(_members(comparison))
-    return Curves(_panels(comparison, members, None), members, rulers, absent)
+    return Curves(panels_of(comparison, members, None), members, rulers, absent)
 
 
 def curves_over(comparison: ComparisonResult, x: str) -> Curves:
@@ -175,19 +175,21 @@ def curves_over(comparison: ComparisonResult, x: str) -> Curves:
         NothingFound: no curve has a position.
     """
     members = tuple(_members(comparison))
-    panels = _panels(comparison, members, x)
+    panels = panels_of(comparison, members, x)
     if not panels:
         raise NothingFound(f"No run has positions on the x axis {x!r}.")
     return Curves(panels, members, {}, {}, x)
 
 
-def _panels(
-    comparison: ComparisonResult, members: Sequence[Sequence[int]], x: str | None
-) -> tuple[Panel, ...]:
+def panels_of(
+    comparison: ComparisonResult, members: Sequence[Sequence[int]], x: str | None,
+    metrics: Sequence[str] = ALSO,
+) -> tuple[Panel, ...]:  # fmt: skip
+    """One panel for the compared metric and each of `metrics`, of those that any run recorded."""
     panels = []
     points = sum(history.steps.size for history in comparison.histories)
     most = max(_FEWEST, _POINTS // len(comparison.histories)) if points > _POINTS else points
-    for metric in dict.fromkeys((comparison.metric, *_ALSO)):
+    for metric in dict.fromkeys((comparison.metric, *metrics)):
         bundles = tuple(_bundle(comparison, metric, runs, most, x) for runs in members)
         if any(bundle is not None for bundle in bundles):
             panels.append(Panel(metric, _TITLES.get(metric, metric), bundles))
@@ -205,10 +207,8 @@ def _bundle(
     comparison: ComparisonResult, metric: str, runs: Sequence[int], most: int, x: str | None
 ) -> Bundle | None:
     histories = one_by_one(comparison.histories[run] for run in runs)
-    lines_or_none = [
-        _line(history, metric, run, most, x) for run, history in zip(runs, histories, strict=True)
-    ]
-    lines = [line for line in lines_or_none if line is not None]
+    every = (_line(one, metric, run, most, x) for run, one in zip(runs, histories, strict=True))
+    lines = [line for line in every if line is not None]
     if not lines:
         return None
     counted = [
