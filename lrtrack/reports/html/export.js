@@ -79,8 +79,8 @@ function svgOf(entry) {
     text.setAttribute("fill", color);
   }
   const words = caption(panel), faint = getComputedStyle(picture.querySelector("text")).fill;
-  if (words) svg("text", { x: MARGIN.left, y: tall + key + 16, "font-size": 11, fill: faint }, file, words);
-  const height = tall + key + (words ? 26 : 8);
+  if (words) svg("text", { x: MARGIN.left, y: tall + key + 20, "font-size": 11, fill: faint }, file, words);
+  const height = tall + key + (words ? 32 : 8);
   file.setAttribute("height", height);
   file.setAttribute("viewBox", `0 0 ${width} ${height}`);
   paper.setAttribute("height", height);

@@ -17,9 +17,9 @@ _JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[(\[=,])(?=\S)")
 
 #: How to use legend and panels.
 _HINTS = (
-    "Click a schedule to hide or show it, double-click it to see only it. Drag across a panel to "
-    "zoom, along one axis or both; double-click the panel, or press Escape in it, to zoom out. "
-    "On a touch screen, zoom with two fingers."
+    "Double-click a schedule to see it alone. "
+    '<span class="mouse">Drag in a panel to zoom; double-click it to zoom out.</span>'
+    '<span class="touch">Zoom with two fingers in a panel; tap it twice to zoom out.</span>'
 )
 
 

@@ -1,7 +1,7 @@
 // Draws the panels over one shared x axis.
 "use strict";
 
-const MARGIN = { left: 62, right: 14, top: 10, bottom: 6, axis: 36 };
+const MARGIN = { left: 62, right: 14, top: 10, bottom: 6, axis: 33 };
 const HEIGHTS = { first: 290, other: 180, narrow: 200 };
 
 /** The lowest and highest x of all visible schedules; above zero on a log scale. */
@@ -25,19 +25,19 @@ function wholeX() {
 
 function drawAxes(picture, panel, sx, sy, { width, height }) {
   const grid = svg("g", { class: "grid" }, picture);
-  for (const at of ticks(sx, Math.max(2, Math.floor(width / 110)), state.axis === "step")) {
+  for (const at of ticks(sx, Math.max(2, Math.floor(width / 90)), state.axis === "step")) {
     const x = sx(at).toFixed(1);
     svg("path", { d: `M${x} ${MARGIN.top}V${height - MARGIN.bottom}` }, grid);
     svg("text", { x, y: height + 11, "text-anchor": "middle" }, grid, amount(at));
   }
-  if (sy) for (const at of ticks(sy, Math.max(2, Math.floor(height / 45)))) {
+  if (sy) for (const at of ticks(sy, Math.max(2, Math.floor(height / 34)))) {
     const y = sy(at);
     svg("path", { d: `M${MARGIN.left} ${y.toFixed(1)}H${width - MARGIN.right}` }, grid);
     const label = written(at) + (panel.profile ? " %" : "");
     svg("text", { x: MARGIN.left - 6, y: y + 4, "text-anchor": "end" }, grid, label);
   }
   const title = data.axes[state.axis] + (sx.log ? " (log)" : "");
-  const attributes = { class: "axis", x: width - MARGIN.right, y: height + 28, "text-anchor": "end" };
+  const attributes = { class: "axis", x: width - MARGIN.right, y: height + 27, "text-anchor": "end" };
   svg("text", attributes, picture, title);
 }
 
@@ -79,7 +79,7 @@ function drawAll(inside, panel, sx, sy, floor) {
   const shown = visible(panel).reverse();
   const runs = shown.reduce((sum, [item]) => sum + drawnRuns(item, panel).length, 0);
   inside.style.setProperty("--fade", Math.min(0.35, Math.max(0.07, 7 / runs)).toFixed(2));
-  inside.style.setProperty("--shade", Math.min(0.16, Math.max(0.06, 0.8 / shown.length)).toFixed(2));
+  inside.style.setProperty("--shade", Math.min(0.15, Math.max(0.03, 0.4 / shown.length)).toFixed(2));
   const group = (index) => {
     const attributes = { class: `series c${data.schedules[index].colour}`, "data-s": index };
     return svg("g", attributes, inside);

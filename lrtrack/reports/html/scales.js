@@ -19,7 +19,8 @@ function ticks(scale, about, whole = false) {
   if (scale.log) {
     const decades = Math.log10(high / low);
     const every = Math.max(1, Math.ceil(decades / about));
-    const digits = decades < 0.7 ? null : decades < 2.5 && every === 1 ? [1, 2, 5] : [1];
+    const room = (about * 1.5) / decades;
+    const digits = decades < 0.7 ? null : room >= 3 ? [1, 2, 5] : room >= 2 ? [1, 3] : [1];
     if (digits) {
       const marks = [];
       for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
@@ -166,6 +167,8 @@ function scaleY(view, panel, sx, whole, height) {
   const room = high > low ? (high - low) * (log ? 0.04 : 0.05) : log ? 0.18 : Math.abs(high) * 0.1 || 1;
   const from = !log && low === 0 ? 0 : back(low - room);
   const scale = scaleOf(from, back(high + room), bottom, top, log);
-  scale.beyond = range.beyond.map((value) => (value === null ? null : back(value)));
+  // that a rate falls far below its peak is no surprise
+  const beyond = panel.smooth || !log ? range.beyond : [null, range.beyond[1]];
+  scale.beyond = beyond.map((value) => (value === null ? null : back(value)));
   return scale;
 }
