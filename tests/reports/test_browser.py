@@ -36,7 +36,7 @@ def words(page: Any, panel: int) -> list[str]:
 def titles(page: Any) -> list[str]:
     """The metrics that the panels show."""
     return page.evaluate(
-        """() => [...document.querySelectorAll('.head select')]
+        """() => [...document.querySelectorAll('.panel-head select')]
             .map((select) => select.selectedOptions[0].textContent)"""
     )
 

@@ -13,7 +13,7 @@ from lrtrack.schedules import Schedule
 NASTY = "<script>window.hit=1</script>"
 
 DRAWN = """() => [...document.querySelectorAll('.panel')].map((panel) => ({
-    metric: panel.querySelector('.head select').selectedOptions[0].textContent,
+    metric: panel.querySelector('.panel-head select').selectedOptions[0].textContent,
     schedules: [...new Set([...panel.querySelectorAll('.series:has(.mean)')]
         .map((group) => Number(group.dataset.s)))].sort(),
     labels: [...panel.querySelectorAll('.plot text')].map((text) => text.textContent),
@@ -189,7 +189,7 @@ def test_two_fingers_zoom_and_one_scrolls(open_page):
 
 def test_panels_change_their_metric_and_are_added_and_removed(page):
     """A panel can show each recorded metric; more panels can be added, and each removed."""
-    first = page.locator(".head select").first
+    first = page.locator(".panel-head select").first
     metrics = first.locator("option").all_text_contents()
     first.select_option(label="accuracy")
     changed = panels(page)

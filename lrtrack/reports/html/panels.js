@@ -16,7 +16,7 @@ function tool(parent, text, label, act) {
 
 /** Makes the elements of a panel and the listeners of its controls. */
 function addPanel(view) {
-  const box = html("div", { class: "panel" }, byId("panels")), head = html("div", { class: "head" }, box);
+  const box = html("div", { class: "panel" }, byId("panels")), head = html("div", { class: "panel-head" }, box);
   const select = html("select", { "aria-label": "metric of this panel", autocomplete: "off" }, head);
   metricsInto(select, view.index);
   const tools = html("span", { class: "own" }, head);
