@@ -53,7 +53,7 @@ def unlike(groups: Sequence[Group]) -> Iterator[Notice]:
     grouped_by = {form for name in groups[0].fields for form in (name, f"config.{name}")}
     split: dict[tuple[int, ...], list[tuple[str, list[str]]]] = {}
     for name, groups_values in sorted(_values(groups).items()):
-        if name in grouped_by or not _decisive(name) or any(len(s) > 1 for s in groups_values):
+        if name in grouped_by or not is_decisive(name) or any(len(s) > 1 for s in groups_values):
             continue
         values = [next(iter(settings_of_group)) for settings_of_group in groups_values]
         distinct = list(dict.fromkeys(values))
@@ -110,7 +110,7 @@ def _is_identity(name: str) -> bool:
     return seed or _WHEREABOUTS.fullmatch(key) is not None
 
 
-def _decisive(name: str) -> bool:
+def is_decisive(name: str) -> bool:
     """Whether `name` is the batch size, the data, the model or the optimizer itself."""
     key = re.sub(r"([a-z])([A-Z])", r"\1_\2", name.removeprefix("config.")).lower()
     words = re.split(r"[^a-z]+", key)

@@ -246,6 +246,7 @@ def identity(options: Options, settings: Settings, active_trackers: list[Tracker
         device_name=device_name,
         world_size=world_size(),
         version=lrtrack.__version__,
+        torch_version=str(torch.__version__),
         started=time.time(),
         host=host(),
         pid=os.getpid(),

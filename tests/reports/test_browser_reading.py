@@ -14,7 +14,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 def test_words_for_those_who_do_not_see_the_panel(page):
     """Each picture is named by a sentence, and a table has the schedules' values."""
     picture = page.locator(".plot svg").nth(1)
-    table = page.locator(".panel").nth(1).locator(".unseen table")
+    table = page.locator(".panel").nth(1).locator(".sr table")
     rows = [row.split("\n") for row in ["\n".join(line.locator("th, td").all_text_contents())
             for line in table.locator("tr").all()]]  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_a_name_that_is_a_formula(opened, run_of):
 def test_tables_hear_what_stands_out(page):
     """The schedule that stands out is announced, so that tables can mark its row."""
     page.evaluate(
-        """() => document.addEventListener('light', (event) => {
+        """() => document.addEventListener('lrtrack:highlight', (event) => {
             document.body.dataset.light = JSON.stringify(event.detail); })"""
     )
     page.locator(".key").nth(1).focus()

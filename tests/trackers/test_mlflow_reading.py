@@ -99,6 +99,7 @@ def test_the_identity_of_a_run(store, written):
         device_name="NVIDIA H100",
         world_size=8,
         version="1.2",
+        torch_version="2.9.1+cu128",
         started=1234.5,
     )
     written(store, **{name: getattr(run, name) for name in run.__dataclass_fields__})

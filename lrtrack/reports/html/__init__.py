@@ -13,20 +13,23 @@ from importlib.resources import files
 
 from lrtrack.reports.axes import title_of
 from lrtrack.reports.document import Document
-from lrtrack.reports.html.fragments import alerts, controls, items, legend, section
-from lrtrack.reports.html.leaderboard import leaderboard, strip
+from lrtrack.reports.html.fragments import controls, items, legend, section
+from lrtrack.reports.html.header import alerts, facts, header
+from lrtrack.reports.html.leaderboard import leaderboard
 from lrtrack.reports.html.line_chart import drawn
 from lrtrack.reports.html.metrics import further_of
 from lrtrack.reports.html.payload import payload_of
 from lrtrack.reports.html.runs import runs_table
+from lrtrack.reports.html.strip import strip
 from lrtrack.reports.palette import COLOURS, DARK, looks_of
 from lrtrack.reports.small_charts import charts_of
 from lrtrack.stats import STEP
 
 _SCRIPTS = (
     "data.js", "scales.js", "shapes.js", "page.js", "panel.js", "summary.js", "hover.js",
-    "zoom.js", "export.js", "panels.js", "controls.js",
+    "zoom.js", "export.js", "panels.js", "controls.js", "tables.js", "rows.js",
 )  # fmt: skip
+_STYLES = ("page.css", "curves.css", "tables.css")
 _HOW = (
     "Curves: the line is the mean over a schedule's runs at each step at which more than half of "
     "them have a value, the band is the 95 % confidence interval of that mean, at each step for "
@@ -58,7 +61,7 @@ def render(document: Document, *, axis: str = STEP) -> str:
     document.curves_on(axis)
     body = _body(document, axis)
     script = "(() => {\n" + "\n".join(map(_own, _SCRIPTS)) + "})();\n"
-    style = _colours() + _own("page.css") + _own("curves.css")
+    style = _colours() + "".join(map(_own, _STYLES))
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -85,7 +88,7 @@ def _body(document: Document, axis: str) -> str:
         controls(curves, document.own_curves, axis),
         legend(names, looks),
         '<div id="panels"></div><div id="tip" hidden></div>',
-        '<div id="spoken" class="unseen" aria-live="polite"></div>',
+        '<div id="spoken" class="sr" aria-live="polite"></div>',
         *([f'<p class="note">{escape(further.note)}</p>'] if further.note else []),
         "<noscript><p>The curves need JavaScript.</p></noscript>",
         *([] if comparison.task is None else [f'<p class="note">{_MIXED_TASKS}</p>']),
@@ -100,15 +103,14 @@ def _body(document: Document, axis: str) -> str:
         how.append(_ON_METRIC.format(x=title_of(comparison.x)))
     return "\n".join(
         [
-            "<main><header><div>",
-            f'<p class="about">{escape(report.title)}</p><h1>{escape(report.headline)}</h1>',
-            '</div><button id="theme" type="button">Light / dark</button></header>',
+            f"<main>{header(report)}",
+            facts(document.facts),
             alerts(report),
-            section("Leaderboard", leaderboard(comparison, report, looks)),
+            leaderboard(document, looks),
             section("Curves", "\n".join(charts)),
             section("Final values, one dot per run", strip(comparison, names, looks)),
             *(section(item.title, drawn(item, names, looks)) for item in charts_of(comparison)),
-            section("Runs", runs_table(document, looks)),
+            runs_table(document, looks),
             section("How it was computed", items(how)),
             "</main>",
             '<script type="application/json" id="data">',

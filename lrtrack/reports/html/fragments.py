@@ -9,7 +9,6 @@ from html import escape
 from lrtrack.reports.axes import title_of
 from lrtrack.reports.curves import Curves
 from lrtrack.reports.palette import DASHES, Look
-from lrtrack.reports.table import Report
 from lrtrack.stats.rulers import EPOCH, STEP, TIME
 
 #: Places where a name may be broken: `Cosine|Annealing|LR(|step_size=|30`.
@@ -48,19 +47,42 @@ def section(title: str, content: str) -> str:
     return f"<section><h2>{escape(title)}</h2>\n{content}\n</section>" if content else ""
 
 
+def titled(title: str, tools: str, content: str) -> str:
+    """A section with tools for its table beside the heading."""
+    head = f'<div class="head"><h2>{escape(title)}</h2>{tools}</div>'
+    return f"<section>{head}\n{content}\n</section>"
+
+
+def table_tools(noun: str, *, filters: bool, parameters: bool) -> str:
+    """The tools of a table, which its script makes visible.
+
+    Args:
+        noun: what its rows are, in the plural.
+        filters: whether the rows can be filtered.
+        parameters: whether it has columns of parameters, which are hidden at first.
+    """
+    parts = []
+    if filters:
+        parts.append(
+            f'<label class="filter"><span class="sr">Filter {noun}</span><input type="search" '
+            f'placeholder="Filter {noun}" autocomplete="off" spellcheck="false"></label>'
+            '<output class="count" aria-live="polite"></output>'
+        )
+    if parameters:
+        parts.append(
+            '<label class="switch"><input type="checkbox" class="with" autocomplete="off"> '
+            "Parameters as columns</label>"
+        )
+    parts.append('<button type="button" class="copy">Copy as Markdown</button>')
+    return (
+        f'<div class="bar" data-noun="{noun}" hidden>{"".join(parts)}'
+        '<output class="said" aria-live="polite"></output></div>'
+    )
+
+
 def items(lines: Iterable[str]) -> str:
     """One paragraph per line."""
     return "\n".join(f'<p class="note">{escape(line)}</p>' for line in lines)
-
-
-def alerts(report: Report) -> str:
-    """Warnings and diagnoses, as lists at the top of the page."""
-    return _alerts(report.warnings, "alerts") + _alerts(report.diagnoses, "alerts found")
-
-
-def _alerts(lines: Sequence[str], kind: str) -> str:
-    listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<ul class="{kind}">{listed}</ul>' if lines else ""
 
 
 def axis_key(axis: str) -> str:

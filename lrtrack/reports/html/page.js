@@ -23,13 +23,18 @@ function visible(panel) {
   return series.flatMap((item, index) => (item && state.on.has(index) ? [[item, index]] : []));
 }
 
-/** Lets a schedule stand out, or one of its runs; null: none. The tables hear of it, too. */
+/** Lets a schedule stand out, or one of its runs; null: none. Tables and curves hear of it. */
 function light(schedule, run = null) {
   if (state.lit === schedule && state.litRun === run) return;
-  Object.assign(state, { lit: schedule, litRun: run });
-  drawLight();
-  document.dispatchEvent(new CustomEvent("light", { detail: { schedule, run } }));
+  const detail = schedule === null ? null : { schedule, run };
+  document.dispatchEvent(new CustomEvent("lrtrack:highlight", { detail }));
 }
+
+document.addEventListener("lrtrack:highlight", ({ detail }) => {
+  state.lit = detail ? detail.schedule : null;
+  state.litRun = detail && detail.run !== undefined ? detail.run : null;
+  drawLight();
+});
 
 for (const dot of document.querySelectorAll(".dot")) {
   const { run } = dot.dataset;

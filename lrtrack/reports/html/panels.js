@@ -21,7 +21,7 @@ function addPanel(view) {
   metricsInto(select, view.index);
   const tools = html("span", { class: "own" }, head);
   const plot = html("div", { class: "plot", tabindex: 0, role: "application" }, box);
-  const table = html("table", {}, html("div", { class: "unseen" }, box));
+  const table = html("table", {}, html("div", { class: "sr" }, box));
   const entry = { view, box, select, plot, table };
   entry.beyond = tool(tools, "", "", () => { view.whole = !view.whole; draw(); });
   entry.log = tool(tools, "log", "logarithmic y scale", () => {
