@@ -222,7 +222,7 @@ def test_over_a_metric_runs_are_averaged_where_it_is_equal(run_of):
         run_of(CONSTANT, 1, loss=[6.0, 2.0, 1.0], tokens=[20.0, 40.0, None], lr=[0.1] * 3),
         run_of(STEP, 0, loss=[9.0, 9.0, 9.0]),
     ), "tokens")  # fmt: skip
-    loss, rate = curves.panels
+    loss, _rate = curves.panels
     found = loss.bundles[0]
 
     assert [panel.metric for panel in curves.panels] == ["loss", "lr"]
