@@ -35,6 +35,8 @@ _POINTS, _FEWEST = 4_000_000, 1_000
 _POSITIONS = 5_000
 #: How many times the median the largest value must be for a log scale.
 _WIDE = 8.0
+#: The same for the peaks of learning rates.
+_FAR_ABOVE = 30.0
 _TITLES = {
     "lr": "learning rate",
     "grad_norm": "gradient norm",
@@ -120,14 +122,18 @@ class Panel:
     def wide(self) -> bool:
         """Whether the largest values would flatten the usual ones on a linear axis.
 
-        Always False for learning rates, whose shapes are familiar on linear axes.
+        Learning rates have familiar shapes on linear axes, so that only the peaks count there: one
+        schedule must be far above most of the others.
         """
         bundles = [bundle for bundle in self.bundles if bundle is not None]
+        if self.metric == "lr":
+            tops = np.array([np.nanmax(item.mean, initial=-np.inf) for item in bundles])
+            return bool(tops.max() > _FAR_ABOVE * np.median(tops) > 0.0)
         parts = [bundle.mean for bundle in bundles]
         parts += [line.values for bundle in bundles for line in bundle.lines]
         values = np.concatenate(parts)
         values = values[np.isfinite(values)]
-        if self.metric == "lr" or not values.size or values.min() <= 0.0:
+        if not values.size or values.min() <= 0.0:
             return False
         return bool(values.max() > _WIDE * np.median(values))
 

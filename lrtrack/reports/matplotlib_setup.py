@@ -2,7 +2,13 @@ r"""The setup of all figures: matplotlib's defaults, no display, and no text int
 
 Names of runs, schedules and metrics may contain `$`, `_` and backslashes. Therefore mathtext is
 off for the whole figure, and every axis has plain tick labels: matplotlib's own formatter of a
-logarithmic axis writes `$\mathdefault{10^{-1}}$`, which would be shown literally.
+logarithmic axis writes `$\mathdefault{10^{-1}}$`, which would be shown literally, and that of a
+linear one moves a power of ten into a corner, away from the numbers that it belongs to.
+
+Fonts: a PDF has them inside, as TrueType, which journals ask for. A PNG is pixels. An SVG keeps
+text as text, with a generic family after the named ones, instead of outlines of the letters: it can
+be searched, read aloud, corrected in a vector editor and set in the font of a paper. Who needs the
+exact letters takes the PDF.
 """
 
 from __future__ import annotations
@@ -10,16 +16,17 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any, Literal
 
 from lrtrack import _optional
 
 Form = Literal["png", "svg", "pdf"]
 
-#: Dots per inch of a PNG.
-DPI = 144
+#: Dots per inch of a PNG: what journals ask for at the least.
+DPI = 300
 
 _FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "SimHei")
 _SETTINGS: Mapping[str, Any] = {
@@ -35,6 +42,7 @@ _UNDATED: Mapping[Form, Mapping[str, None]] = {
     "svg": {"Date": None},
     "pdf": {"CreationDate": None},
 }
+_MOST_DECIMALS = 12
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -57,7 +65,7 @@ def render(draw: Callable[[], Any], form: Form) -> bytes:
     with matplotlib.rc_context(), warnings.catch_warnings():
         # The user's matplotlibrc may ask for TeX, mathtext or another figure size.
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**_SETTINGS, "font.family": fonts})
+        matplotlib.rcParams.update({**_SETTINGS, "font.family": [*fonts, "sans-serif"]})
         # Characters that no installed font has are drawn as boxes, without a warning.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         draw().savefig(file, format=form, dpi=DPI, metadata=_UNDATED[form])
@@ -68,6 +76,12 @@ def new_figure(width: float, height: float) -> Any:
     """An empty figure of this size in inches, which pyplot neither keeps nor shows."""
     figure = _optional.load("matplotlib.figure").Figure
     return figure(figsize=(width, height), layout="constrained")
+
+
+def use_plain_ticks(axes: Any) -> None:
+    """Give both axes of `axes` tick labels in plain text; call it while they are linear."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(_plain_linear_formatter()())
 
 
 def use_log_scale(axes: Any, which: Literal["x", "y"] = "y") -> None:
@@ -90,6 +104,42 @@ def tick_text(value: float) -> str:
     return ten if float(mantissa) == 1.0 else f"{_trimmed(mantissa)}×{ten}"
 
 
+def tick_texts(values: Sequence[float]) -> list[str]:
+    """The texts of a linear axis: `0.970`, `0.975`, or with one power of ten, `1.5×10⁻⁵`.
+
+    All have as many decimals as it takes to tell them apart. No part of a number is elsewhere.
+    """
+    sizes = [abs(value) for value in values if value and math.isfinite(value)]
+    if not sizes:
+        return [f"{value:g}" for value in values]
+    power = math.floor(math.log10(max(sizes)))
+    if -3 <= power < 6:
+        power = 0
+    scaled = [value / 10.0**power for value in values]
+    decimals = _decimals(scaled)
+    end = f"×10{str(power).translate(_SUPERSCRIPTS)}" if power else ""
+    texts = [f"{value:,.{decimals}f}" for value in scaled]
+    return [
+        f"{text.replace('-', '−')}{end}" if text.strip("-0.") else text.lstrip("-")
+        for text in texts
+    ]
+
+
+def _decimals(values: Sequence[float]) -> int:
+    """The fewest decimals that move no value by more than a thousandth of the smallest distance."""
+    ordered = sorted(set(values))
+    steps = [later - earlier for earlier, later in pairwise(ordered)] or [abs(ordered[0])]
+    grain = max(1e-3 * min(steps), 1e-12 * max(map(abs, ordered)))
+    return next(
+        (
+            decimals
+            for decimals in range(_MOST_DECIMALS)
+            if all(abs(round(value, decimals) - value) <= grain for value in values)
+        ),
+        _MOST_DECIMALS,
+    )
+
+
 def _trimmed(decimals: str) -> str:
     return decimals.rstrip("0").rstrip(".") if "." in decimals else decimals
 
@@ -109,3 +159,23 @@ def _plain_log_formatter() -> Any:
         format_data_short = format_data
 
     return PlainLogFormatter
+
+
+@cache
+def _plain_linear_formatter() -> Any:
+    """The formatter's class: `tick_texts` writes all labels of an axis together."""
+    formatter: Any = _optional.load("matplotlib.ticker").Formatter
+
+    class PlainLinearFormatter(formatter):  # type: ignore[misc]
+        def format_ticks(self, values: Sequence[float]) -> list[str]:
+            return tick_texts([float(value) for value in values])
+
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return tick_text(x)
+
+        def format_data(self, value: float) -> str:
+            return tick_text(value)
+
+        format_data_short = format_data
+
+    return PlainLinearFormatter
