@@ -26,16 +26,20 @@ def chart_title(metric: str, axis: str, drawn: int, schedules: int) -> str:
     return f"{clean(metric)} by {title_of(axis)}, mean over runs{more}"
 
 
-def lines_note(*, bands: bool, ends: bool) -> str:
+def lines_note(*, windows: int | None, bands: bool, logs: bool, ends: bool) -> str:
     """How to read curves.
 
     Args:
+        windows: in how many windows long curves are averaged; None: none is.
         bands: whether any has a band.
+        logs: whether any band is on a logarithmic axis.
         ends: whether the ends of diverged runs are marked.
     """
-    parts = ["Lines: means over runs"]
+    over = "" if windows is None else f", in windows of 1/{windows} of the steps (not the rates)"
+    parts = [f"Lines: means over runs{over}"]
     if bands:
-        parts.append("bands: 95 % confidence intervals of the mean at each step (Student's t)")
+        method = "Student's t; on logarithmic axes, of its logarithm" if logs else "Student's t"
+        parts.append(f"bands: 95 % confidence intervals of the mean, pointwise ({method})")
     if ends:
         parts.append("×: last value of a run that diverged, which no mean includes")
     return "; ".join(parts) + "."
@@ -54,25 +58,25 @@ def rows_note(rows: int, schedules: int) -> str:
     return f"Rows: the best {rows} of {schedules} schedules." if rows < schedules else ""
 
 
+#: How to read a chart of final values.
 FINALS_NOTE = "Final values: runs (dots), mean (tick), 95 % confidence interval of the mean (bar)."
+#: What a row that an axis has no place for looks like.
+BEYOND_NOTE = "Arrows: it goes on beyond the axis."
+#: On curves of several tasks.
+MIXED_TASKS_NOTE = "Curves average the runs of all tasks."
 
 
-def differences_title(metric: str, baseline: str | None) -> str:
-    """The title of a chart of differences."""
-    return f"final {metric}, difference to {baseline or 'the best'}"
+def differences_titles(metric: str, baseline: str | None) -> list[str]:
+    """The title of a chart of differences, and one for less room."""
+    short = f"difference to {baseline or 'the best'}"
+    return [f"{short}, final {metric}", short]
 
 
-def differences_note(*, clipped: bool) -> str:
-    """How to read a chart of differences.
-
-    Args:
-        clipped: whether an interval goes on beyond the axis.
-    """
-    text = (
-        "Differences: 95 % confidence intervals that hold for all schedules at once; the dot is "
-        "filled where the interval excludes 0."
-    )
-    return f"{text} Arrows: the interval goes on." if clipped else text
+#: How to read a chart of differences.
+DIFFERENCES_NOTE = (
+    "Differences: 95 % confidence intervals that hold for all schedules at once; the dot is filled "
+    "where the interval excludes 0."
+)
 
 
 def profile_title(comparison: ComparisonResult) -> str:

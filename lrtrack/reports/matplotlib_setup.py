@@ -29,6 +29,8 @@ Form = Literal["png", "svg", "pdf"]
 DPI = 300
 
 _FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "SimHei")
+#: Fonts of about the same width, for programs that show an SVG without the above.
+_ALIKE = ("Verdana", "Arial")
 _SETTINGS: Mapping[str, Any] = {
     # Text stays text, and there are no random ids, so that two renderings are identical.
     "svg.fonttype": "none",
@@ -43,6 +45,9 @@ _UNDATED: Mapping[Form, Mapping[str, None]] = {
     "pdf": {"CreationDate": None},
 }
 _MOST_DECIMALS = 12
+#: On a logarithmic axis of up to so many decades, ticks with these first digits have labels.
+_LABELLED = ((1.3, "125"), (2.3, "13"), (math.inf, "1"))
+_DENSE = 0.6
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -65,7 +70,8 @@ def render(draw: Callable[[], Any], form: Form) -> bytes:
     with matplotlib.rc_context(), warnings.catch_warnings():
         # The user's matplotlibrc may ask for TeX, mathtext or another figure size.
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({**_SETTINGS, "font.family": [*fonts, "sans-serif"]})
+        families = {"font.family": [*fonts, "sans-serif"], "font.sans-serif": [*fonts, *_ALIKE]}
+        matplotlib.rcParams.update({**_SETTINGS, **families})
         # Characters that no installed font has are drawn as boxes, without a warning.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         draw().savefig(file, format=form, dpi=DPI, metadata=_UNDATED[form])
@@ -146,12 +152,17 @@ def _trimmed(decimals: str) -> str:
 
 @cache
 def _plain_log_formatter() -> Any:
-    """The formatter's class: matplotlib decides which ticks have a label, `tick_text` writes it."""
+    """The formatter's class: `tick_text` writes the labels of powers of ten, and of few others."""
     formatter: Any = _optional.load("matplotlib.ticker").LogFormatter
 
     class PlainLogFormatter(formatter):  # type: ignore[misc]
         def __call__(self, x: float, pos: int | None = None) -> str:
-            return tick_text(x) if super().__call__(x, pos) else ""
+            low, high = sorted(self.axis.get_view_interval())
+            decades = math.log10(high / low) if low > 0.0 else math.inf
+            if decades < _DENSE:  # matplotlib knows which of so few ticks have room
+                return tick_text(x) if super().__call__(x, pos) else ""
+            labelled = next(digits for most, digits in _LABELLED if decades < most)
+            return tick_text(x) if f"{x:.0e}"[0] in labelled else ""
 
         def format_data(self, value: float) -> str:
             return tick_text(value)

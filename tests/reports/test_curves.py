@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrtrack.errors import NothingFound, UsageError
-from lrtrack.reports.curves import _mean_and_half_width, curves_of, curves_over
+from lrtrack.reports.curves import curves_of, curves_over
 from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
-from lrtrack.reports.palette import COLOURS, DASHES, looks_of
+from lrtrack.reports.intervals import mean_and_half_width, on_logarithms
+from lrtrack.reports.palette import APART, COLOURS, DASHES, Look, for_print, lightness, looks_of
 from lrtrack.schedules import Schedule
 from lrtrack.stats import ComparisonResult, compare_histories
 
@@ -89,7 +90,7 @@ def test_intervals_are_those_of_scipy(rows):
     table = np.full((len(rows), 6), NAN)
     for at, row in enumerate(rows):
         table[at, : len(row)] = row
-    mean, half = _mean_and_half_width(table)
+    mean, half = mean_and_half_width(table)
     for column in range(6):
         values = table[np.isfinite(table[:, column]), column]
         if values.size < 2:

@@ -9,26 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from lrtrack.errors import UsageError, clean, unknown
 from lrtrack.reports import captions, matplotlib_setup
 from lrtrack.reports.axes import title_of
-from lrtrack.reports.curves import Curves, Panel
 from lrtrack.reports.document import Document
 from lrtrack.reports.figure_size import DOUBLE, FigureSize
 from lrtrack.reports.headline import metric_of
+from lrtrack.reports.palette import Look
 from lrtrack.reports.pictures import lines, rows
-from lrtrack.reports.pictures.cast import Cast, cast_of
+from lrtrack.reports.pictures.content import DIFFERENCES, FINAL, Content
 from lrtrack.reports.pictures.text import (
-    GREY, NOTES, TEXT, TITLE, Legend, cut, height_of, width_of, wrapped,
+    GREY,
+    HEADING,
+    NOTES,
+    TEXT,
+    TITLE,
+    Legend,
+    cut,
+    height_of,
+    weight_of,
+    width_of,
+    wrapped,
 )  # fmt: skip
-from lrtrack.reports.small_charts import SmallChart, charts_of
 from lrtrack.stats import STEP
 
-#: What `--panel` calls the panels that are no metric and no small chart.
-FINAL, DIFFERENCES = "final", "differences"
 #: Heights in inches: of a panel with lines, of what a panel with rows needs beside them, of a row;
 #: and the least of a panel if the height of the picture is given.
 _PANEL, _AROUND, _ROW, _LEAST = 1.7, 0.55, 0.155, 0.9
@@ -61,78 +67,10 @@ def render(
         UsageError: the comparison has no such axis or panel, or the size is too small.
     """
     document.curves_on(axis)
-    content = _Content(document, axis, panel)
+    content = Content(document, axis, panel)
     if panel is not None and panel not in content.names:
         raise UsageError(unknown("panel", panel, content.names))
     return matplotlib_setup.render(lambda: _figure(content, size), form)
-
-
-@dataclass(frozen=True)
-class _Content:
-    """What is drawn.
-
-    Attributes:
-        only: the only panel; None: all.
-    """
-
-    document: Document
-    axis: str
-    only: str | None
-
-    @cached_property
-    def curves(self) -> Curves:
-        return self.document.curves_on(self.axis)
-
-    @cached_property
-    def cast(self) -> Cast:
-        return cast_of(self.document.comparison, self.document.report.names)
-
-    @cached_property
-    def charts(self) -> Sequence[SmallChart]:
-        return charts_of(self.document.comparison)
-
-    @cached_property
-    def names(self) -> Sequence[str]:
-        """What each panel is called, in the order of drawing."""
-        return [
-            *(panel.metric for panel in self.curves.panels),
-            FINAL,
-            *([DIFFERENCES] if rows.compared(self.document.comparison) else []),
-            *(chart.name for chart in self.charts),
-        ]
-
-    def drawn(self, name: str) -> bool:
-        return name in self.names and self.only in (None, name)
-
-    @cached_property
-    def line_panels(self) -> Sequence[Panel]:
-        return [panel for panel in self.curves.panels if self.drawn(panel.metric)]
-
-    @cached_property
-    def row_panels(self) -> Sequence[str]:
-        return [name for name in (FINAL, DIFFERENCES) if self.drawn(name)]
-
-    @cached_property
-    def small(self) -> Sequence[SmallChart]:
-        return [chart for chart in self.charts if self.drawn(chart.name)]
-
-    def notes(self) -> Iterator[str]:
-        """How to read the picture."""
-        comparison, cast = self.document.comparison, self.cast
-        shown = [p.bundles[at] for p in self.line_panels for at in cast.looks if p.bundles[at]]
-        if self.line_panels:
-            bands = any(lines.banded(bundle) for bundle in shown if bundle)
-            ends = any(True for bundle in shown if bundle for _ in lines.ends(bundle))
-            yield captions.lines_note(bands=bands, ends=ends)
-        if self.line_panels or self.small:
-            yield captions.grey_note([cast.names[at] for at in cast.others])
-        if FINAL in self.row_panels:
-            yield captions.FINALS_NOTE
-        if DIFFERENCES in self.row_panels:
-            yield captions.differences_note(clipped=rows.has_clipped(comparison, cast))
-        if self.row_panels:
-            yield captions.rows_note(len(cast.rows), len(comparison.schedules))
-        yield from (chart.note for chart in self.small)
 
 
 @dataclass(frozen=True)
@@ -150,7 +88,7 @@ class _Band:
     draw: Callable[[Any], None]
 
 
-def _figure(content: _Content, size: FigureSize) -> Any:
+def _figure(content: Content, size: FigureSize) -> Any:
     bands = list(_bands(content, size))
     height = sum(band.height for band in bands)
     if size.height is not None:
@@ -180,7 +118,7 @@ def _fitted(bands: Sequence[_Band], size: FigureSize, panels: int) -> list[_Band
     return [_Band(b.least + stretch * (b.height - b.least), b.least, b.draw) for b in bands]
 
 
-def _bands(content: _Content, size: FigureSize) -> Iterator[_Band]:
+def _bands(content: Content, size: FigureSize) -> Iterator[_Band]:
     if content.only is None:
         yield _words(_headline(content, size), size)
     if content.line_panels or content.small:
@@ -196,10 +134,10 @@ def _bands(content: _Content, size: FigureSize) -> Iterator[_Band]:
     yield _words([(line, NOTES, GREY) for line in wrapped(notes, width, NOTES)], size)
 
 
-def _headline(content: _Content, size: FigureSize) -> list[tuple[str, float, str]]:
+def _headline(content: Content, size: FigureSize) -> list[tuple[str, float, str]]:
     report, width = content.document.report, size.width - 2 * _EDGE
     return [
-        (cut(report.title, width, TITLE), TITLE, "#000000"),
+        *((line, HEADING, "#000000") for line in wrapped(report.title, width, HEADING)),
         *((line, TEXT, "#000000") for line in wrapped(report.headline, width, TEXT)),
     ]
 
@@ -212,15 +150,17 @@ def _words(written: Sequence[tuple[str, float, str]], size: FigureSize) -> _Band
         top = height - _BETWEEN / 2
         for text, points, colour in written:
             part.text(_EDGE / size.width, top / height, text, fontsize=points, color=colour,
-                      va="top")  # fmt: skip
+                      va="top", weight=weight_of(points))  # fmt: skip
             top -= height_of(1, points)
 
     return _Band(height, height, draw)
 
 
-def _legend(content: _Content, size: FigureSize) -> _Band:
+def _legend(content: Content, size: FigureSize) -> _Band:
     cast = content.cast
-    entries = [(cast.names[at], look) for at, look in cast.looks.items()]
+    entries: list[tuple[str, Look | None]] = [
+        (cast.names[at], look) for at, look in cast.looks.items()
+    ]
     if cast.others:
         entries.append((f"{len(cast.others)} more", None))
     legend = Legend(entries, size.width - 2 * _EDGE)
@@ -232,7 +172,7 @@ def _legend(content: _Content, size: FigureSize) -> _Band:
     )
 
 
-def _lines(content: _Content, size: FigureSize) -> _Band:
+def _lines(content: Content, size: FigureSize) -> _Band:
     """Curves; of an odd number beside each other, the first is twice as high."""
     panels, columns = content.line_panels, min(size.columns, len(content.line_panels))
     tall = columns == 2 and len(panels) % 2 == 1
@@ -247,14 +187,14 @@ def _lines(content: _Content, size: FigureSize) -> _Band:
             end = row + 2 if tall and at == 0 else row + 1
             axes = part.add_subplot(grid[row:end, column])
             lines.draw_curves(axes, panel, content.curves, content.cast, content.axis)
-            if end == count or columns == 1 and at == len(panels) - 1:
+            if end == count or (columns == 1 and at == len(panels) - 1):
                 axes.set_xlabel(cut(title_of(content.axis), 3.0, TEXT), fontsize=TEXT)
 
     return _Band(_PANEL * count, _LEAST * count, draw)
 
 
-def _rows(content: _Content, size: FigureSize) -> _Band:
-    """Final values and differences: beside each other with the same rows, or one below the other."""
+def _rows(content: Content, size: FigureSize) -> _Band:
+    """Final values and differences: beside each other with the same rows, or one below another."""
     comparison, cast, names = content.document.comparison, content.cast, content.row_panels
     columns = min(size.columns, len(names))
     share = size.width * _NAMES / (1 if columns == 1 else 1.3)
@@ -262,8 +202,8 @@ def _rows(content: _Content, size: FigureSize) -> _Band:
                      if s.verdict == "baseline"), None)  # fmt: skip
     metric = metric_of(comparison)
     titles = {
-        FINAL: f"final {clean(metric)}",
-        DIFFERENCES: captions.differences_title(clean(metric), baseline),
+        FINAL: [f"final {clean(metric)}"],
+        DIFFERENCES: captions.differences_titles(clean(metric), baseline),
     }
     widest = max(width_of(cast.names[at], TEXT) for at in cast.rows)
     room = (size.width - min(widest, share)) / columns - 2 * _EDGE
@@ -272,7 +212,8 @@ def _rows(content: _Content, size: FigureSize) -> _Band:
         grid = part.add_gridspec(len(names) // columns, columns)
         for at, name in enumerate(names):
             axes = part.add_subplot(grid[at // columns, at % columns])
-            title = cut(titles[name], room, TITLE)
+            fitting = [title for title in titles[name] if width_of(title, TITLE) <= room]
+            title = fitting[0] if fitting else cut(titles[name][-1], room, TITLE)
             paint = rows.draw_finals if name == FINAL else rows.draw_differences
             paint(axes, comparison, cast, title, 0.0 if at % columns else share)
 
@@ -284,7 +225,7 @@ def _rows(content: _Content, size: FigureSize) -> _Band:
     )
 
 
-def _small(content: _Content, size: FigureSize) -> _Band:
+def _small(content: Content, size: FigureSize) -> _Band:
     columns = min(size.columns, len(content.small))
     count = -(-len(content.small) // columns)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lrtrack.reports.palette import Look, for_print, looks_of
+from lrtrack.reports.palette import COLOURS, Look, for_print, looks_of
 from lrtrack.stats import ComparisonResult
 
-#: The most lines in colour, and the most rows: more lines cannot be told apart.
-COLOURED, ROWS = 8, 20
+#: The most lines in colour, as many as there are colours, and the most rows.
+COLOURED, ROWS = len(COLOURS), 20
 
 
 @dataclass(frozen=True)

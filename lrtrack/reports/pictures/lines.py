@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,19 @@ from lrtrack.reports import matplotlib_setup
 from lrtrack.reports.curves import Bundle, Curves, Line, Panel
 from lrtrack.reports.downsampling import extremes, highest, lowest, stretches
 from lrtrack.reports.formatting import amount
+from lrtrack.reports.intervals import on_logarithms
 from lrtrack.reports.pictures.cast import Cast
 from lrtrack.reports.pictures.text import TEXT, TICKS, TITLE, line_style
 from lrtrack.reports.small_charts import SmallChart
+from lrtrack.reports.smoothing import averaged
 from lrtrack.stats import STEP
 
 Values = NDArray[np.float64]
 
 _POINTS = 1200
+#: Curves with more steps than `_LONG` are drawn as averages over so many windows: the noise of
+#: single steps would hide dashes, bands and other curves.
+WINDOWS, _LONG = 100, 200
 #: How far the axis reaches beyond the means, as a share of their range: a band of two runs is often
 #: many times as wide, and would flatten all curves.
 _BEYOND, _MARGIN = 0.5, 0.03
@@ -40,16 +46,35 @@ def dress(axes: Any, title: str) -> None:
     axes.tick_params(which="minor", length=1.5)
 
 
+def smoothed(panel: Panel) -> Panel:
+    """The panel with averages over windows in place of long curves; rates stay as they are."""
+    if panel.metric == "lr":
+        return panel
+    bundles = tuple(
+        averaged(bundle, WINDOWS) if bundle is not None and bundle.steps.size > _LONG else bundle
+        for bundle in panel.bundles
+    )
+    same = all(new is old for new, old in zip(bundles, panel.bundles, strict=True))
+    return panel if same else replace(panel, bundles=bundles)
+
+
 def draw_curves(axes: Any, panel: Panel, curves: Curves, cast: Cast, axis: str) -> None:
-    """Draw the means of all schedules, and the bands of those in colour; the best on top."""
+    """Draw the means of all schedules, and the bands of those in colour; the best on top.
+
+    Args:
+        panel: what `smoothed` returned.
+    """
     dress(axes, panel.title)
+    panel = _scaled(panel)
     for at in reversed(cast.others):
-        if panel.bundles[at] is not None:
-            _draw_mean(axes, panel.bundles[at], curves, axis, line_style(None))
-    for at, look in reversed(cast.looks.items()):
         bundle = panel.bundles[at]
         if bundle is not None:
-            _draw_bundle(axes, bundle, curves, axis, line_style(look))
+            _draw_mean(axes, bundle, curves, axis, line_style(None))
+    for at, look in reversed(list(cast.looks.items())):
+        bundle = panel.bundles[at]
+        if bundle is not None:
+            paint = _draw_rates if panel.metric == "lr" else _draw_bundle
+            paint(axes, bundle, curves, axis, line_style(look))
     if panel.wide:
         matplotlib_setup.use_log_scale(axes)
     axes.set_ylim(*_limits(panel, cast))
@@ -61,8 +86,27 @@ def draw_curves(axes: Any, panel: Panel, curves: Curves, cast: Cast, axis: str) 
     axes.xaxis.get_major_locator().set_params(nbins=6)
 
 
-def banded(bundle: Bundle) -> bool:
-    """Whether a schedule has a band in a panel."""
+def _scaled(panel: Panel) -> Panel:
+    """The panel with intervals that its axis has a place for."""
+    if not panel.wide:
+        return panel
+    return replace(
+        panel, bundles=tuple(bundle and _on_logarithms(bundle) for bundle in panel.bundles)
+    )
+
+
+def _on_logarithms(bundle: Bundle) -> Bundle:
+    low, high = on_logarithms(bundle.mean, bundle.high)
+    return replace(bundle, low=low, high=high)
+
+
+def banded(panel: Panel, at: int) -> bool:
+    """Whether a schedule has a band; rates have none, as they are set and not measured."""
+    bundle = panel.bundles[at]
+    return panel.metric != "lr" and bundle is not None and _has_interval(bundle)
+
+
+def _has_interval(bundle: Bundle) -> bool:
     return not bundle.flat and bool(np.isfinite(bundle.low).any())
 
 
@@ -82,12 +126,22 @@ def _draw_bundle(
     for run, steps, value in ends(bundle):
         axes.plot(curves.places(axis, (run,), steps), value, "x", color=style["color"],
                   markersize=4, markeredgewidth=1.0)  # fmt: skip
-    if banded(bundle):
+    if _has_interval(bundle):
         starts = stretches(bundle.steps.size, _POINTS // 2)
         low, high = lowest(bundle.low, starts), highest(bundle.high, starts)
         where = curves.places(axis, bundle.counted, bundle.steps[starts])
-        # what a logarithmic axis has no place for reaches down to its edge
         axes.fill_between(where, low, high, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def _draw_rates(
+    axes: Any, bundle: Bundle, curves: Curves, axis: str, style: dict[str, Any]
+) -> None:
+    """Draw the mean of the rates, and each run's own faintly where they differ."""
+    _draw_mean(axes, bundle, curves, axis, style)
+    for line in () if bundle.flat or not bundle.counted else bundle.lines:
+        indices = extremes(line.values, _POINTS)
+        where = curves.places(axis, (line.run,), line.steps[indices])
+        axes.plot(where, line.values[indices], color=style["color"], linewidth=0.5, alpha=0.5)
 
 
 def _draw_mean(axes: Any, bundle: Bundle, curves: Curves, axis: str, style: dict[str, Any]) -> None:
@@ -111,8 +165,13 @@ def _limits(panel: Panel, cast: Cast) -> tuple[float | None, float | None]:
     core = _on_scale(panel, [bundle.mean for bundle in there.values()])
     if not core.size:
         core = _on_scale(panel, [line.values for line in lines])
-    more = [end for at in cast.looks if at in there for end in (there[at].low, there[at].high)]
-    more += [line.values for bundle in there.values() if not bundle.counted for line in bundle.lines]
+    shown = [there[at] for at in cast.looks if banded(panel, at)]
+    more = [end for bundle in shown for end in (bundle.low, bundle.high)]
+    more += [
+        line.values for bundle in there.values() if not bundle.counted for line in bundle.lines
+    ]
+    if panel.metric == "lr":
+        more += [line.values for line in lines]
     if not core.size or core.min() == core.max():
         return None, None
     bottom, top = float(core.min()), float(core.max())
@@ -123,8 +182,6 @@ def _limits(panel: Panel, cast: Cast) -> tuple[float | None, float | None]:
     beyond = _on_scale(panel, more)
     low = max(bottom - room, float(beyond.min(initial=bottom)))
     high = min(top + room, float(beyond.max(initial=top)))
-    if panel.wide and any((values <= 0.0).any() for values in more):
-        low = bottom - room / 5
     margin = _MARGIN * (high - low)
     low, high = low - margin, high + margin
     return (10.0**low, 10.0**high) if panel.wide else (low, high)
@@ -134,15 +191,15 @@ def _on_scale(panel: Panel, parts: Sequence[Values]) -> Values:
     """All values that the panel's axis has a place for, as distances along it."""
     values = np.concatenate([np.empty(0), *parts])
     values = values[np.isfinite(values)]
-    return np.log10(values[values > 0.0]) if panel.wide else values
+    return np.asarray(np.log10(values[values > 0.0])) if panel.wide else values
 
 
 def draw_chart(axes: Any, chart: SmallChart, cast: Cast) -> None:
     """Draw one line for each schedule, the best on top."""
     dress(axes, chart.title)
     points = dict(chart.lines)
-    drawn = [(at, None) for at in reversed(cast.others)] + list(reversed(cast.looks.items()))
-    for at, look in drawn:
+    for at in [*reversed(cast.others), *reversed(list(cast.looks))]:
+        look = cast.looks.get(at)
         if at in points:
             alone = len(points[at]) == 1
             axes.plot(*zip(*points[at], strict=True), marker="o" if alone else "", markersize=3,

@@ -9,7 +9,7 @@ from lrtrack import _optional
 from lrtrack.reports.palette import COLOURS, DASHES, Look
 
 #: Sizes in points, at the size at which the picture is printed: journals ask for at least 5 to 7.
-TITLE, TEXT, TICKS, NOTES = 8.0, 7.0, 6.5, 6.0
+HEADING, TITLE, TEXT, TICKS, NOTES = 8.5, 8.0, 7.0, 6.5, 6.0
 GREY, FAINT = "#555555", "#BDBDBD"
 #: The height of a line of text, as a multiple of its size.
 _LEADING = 1.35
@@ -22,9 +22,15 @@ def height_of(lines: int, size: float) -> float:
     return lines * size * _LEADING / 72
 
 
+def weight_of(size: float) -> str:
+    """The weight of text of this size: titles of pictures are bold."""
+    return "bold" if size == HEADING else "normal"
+
+
 def width_of(text: str, size: float) -> float:
     """The width of one line of text, in inches."""
-    font = _optional.load("matplotlib.font_manager").FontProperties(size=size)
+    properties = _optional.load("matplotlib.font_manager").FontProperties
+    font = properties(size=size, weight=weight_of(size))
     paths = _optional.load("matplotlib.textpath").text_to_path
     width: float = paths.get_text_width_height_descent(text, font, False)[0]
     return width / 72
@@ -45,7 +51,7 @@ def cut(text: str, width: float, size: float) -> str:
 def wrapped(text: str, width: float, size: float) -> list[str]:
     """The lines of `text`, broken between words; a word that is too long is cut."""
     lines: list[str] = []
-    for word in text.split():
+    for word in text.replace(" %", "\N{NO-BREAK SPACE}%").split(" "):
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and width_of(longer, size) <= width:
             lines[-1] = longer
@@ -63,30 +69,27 @@ def line_style(look: Look | None) -> dict[str, Any]:
 
 
 class Legend:
-    """The names of schedules beside samples of their lines, in as many columns as fit."""
+    """The names of schedules beside samples of their lines, as many in a row as fit."""
 
     def __init__(self, entries: Sequence[tuple[str, Look | None]], width: float) -> None:
-        room = width - _SAMPLE - _GAP
-        self.entries = [(cut(name, room, TEXT), look) for name, look in entries]
-        widest = max((width_of(name, TEXT) for name, _ in self.entries), default=0.0)
-        self._column = _SAMPLE + _GAP + widest + _APART
-        self._columns = max(1, min(len(entries), int((width + _APART) / self._column)))
-        self.height = height_of(-(-len(self.entries) // self._columns), TEXT)
+        self._placed: list[tuple[str, Look | None, float, int]] = []
+        left, row = 0.0, 0
+        for name, look in entries:
+            shown = cut(name, width - _SAMPLE - _GAP, TEXT)
+            needed = _SAMPLE + _GAP + width_of(shown, TEXT)
+            if left and left + needed > width:
+                left, row = 0.0, row + 1
+            self._placed.append((shown, look, left, row))
+            left += needed + _APART
+        self.height = height_of(row + 1, TEXT)
 
     def draw(self, figure: Any, left: float, top: float, size: tuple[float, float]) -> None:
         """Draw it at a place in inches; `size` is that of `figure`."""
         line = _optional.load("matplotlib.lines").Line2D
         wide, high = size
-        for at, (name, look) in enumerate(self.entries):
-            row, column = divmod(at, self._columns)
-            x, y = left + column * self._column, top - height_of(row + 1, TEXT) * 1.0
-            middle = y + height_of(1, TEXT) / 2
-            figure.add_artist(
-                line(
-                    (x / wide, (x + _SAMPLE) / wide), (middle / high,) * 2, **line_style(look),
-                    transform=figure.transSubfigure,
-                )
-            )  # fmt: skip
-            figure.text(
-                (x + _SAMPLE + _GAP) / wide, middle / high, name, fontsize=TEXT, va="center_baseline"
-            )
+        for name, look, begin, row in self._placed:
+            x, y = (left + begin) / wide, (top - height_of(1, TEXT) * (row + 0.5)) / high
+            sample = ((x, x + _SAMPLE / wide), (y, y))
+            figure.add_artist(line(*sample, **line_style(look), transform=figure.transSubfigure))
+            place = x + (_SAMPLE + _GAP) / wide
+            figure.text(place, y, name, fontsize=TEXT, va="center_baseline")
