@@ -11,11 +11,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrack._optional import load
 from lrtrack.errors import NothingFound
 from lrtrack.records import History, one_by_one
 from lrtrack.reports.axes import rulers_of
 from lrtrack.reports.downsampling import extremes
+from lrtrack.reports.intervals import mean_and_half_width
 from lrtrack.stats import ComparisonResult
 from lrtrack.stats.accumulation import series
 from lrtrack.stats.branched import whole_series
@@ -35,6 +35,8 @@ _POINTS, _FEWEST = 4_000_000, 1_000
 _POSITIONS = 5_000
 #: How many times the median the largest value must be for a log scale.
 _WIDE = 8.0
+#: The same for the peaks of learning rates.
+_FAR_ABOVE = 30.0
 _TITLES = {
     "lr": "learning rate",
     "grad_norm": "gradient norm",
@@ -72,15 +74,11 @@ class Bundle:
     of them have a value. For the learning rate, which divergence does not change, they are over
     all runs that have one. Values between a run's records are interpolated linearly.
 
-    `low` and `high` are the ends of the 95 % confidence interval of the mean, by Student's t over
-    the n runs that have a value at that step: mean ± t(0.975, n - 1) · s / √n (Student, "The
-    probable error of a mean", Biometrika 6, 1908). It is pointwise: it holds at any one step in
-    95 % of cases, not at all steps at once. The runs' own spread at that step is all it uses, so
-    that it is wide for two or three runs, and may reach below 0 where every value is positive. A
-    logarithmic axis does not change it, and shows such an interval down to its lower edge: an
-    interval computed on logarithms would be one of the geometric mean, and the line is the
-    arithmetic one (Olsson, "Confidence intervals for the mean of a log-normal distribution",
-    Journal of Statistics Education 13, 2005).
+    `low` and `high` are the ends of the 95 % confidence interval of the mean by Student's t, over
+    the runs that have a value at that step: see `lrtrack.reports.intervals`. It is pointwise: it
+    holds at any one step in 95 % of cases, not at all steps at once. The runs' own spread at that
+    step is all it uses, so that it is wide for two or three runs, and may reach below 0 where every
+    value is positive; `on_logarithms` there is for axes that have no place for that.
 
     Attributes:
         steps: shape (g,): all steps that one of these runs recorded; over a metric, the positions
@@ -120,14 +118,18 @@ class Panel:
     def wide(self) -> bool:
         """Whether the largest values would flatten the usual ones on a linear axis.
 
-        Always False for learning rates, whose shapes are familiar on linear axes.
+        Learning rates have familiar shapes on linear axes, so that only the peaks count there: one
+        schedule must be far above most of the others.
         """
         bundles = [bundle for bundle in self.bundles if bundle is not None]
+        if self.metric == "lr":
+            tops = np.array([np.nanmax(item.mean, initial=-np.inf) for item in bundles])
+            return bool(tops.max() > _FAR_ABOVE * np.median(tops) > 0.0)
         parts = [bundle.mean for bundle in bundles]
         parts += [line.values for bundle in bundles for line in bundle.lines]
         values = np.concatenate(parts)
         values = values[np.isfinite(values)]
-        if self.metric == "lr" or not values.size or values.min() <= 0.0:
+        if not values.size or values.min() <= 0.0:
             return False
         return bool(values.max() > _WIDE * np.median(values))
 
@@ -252,8 +254,8 @@ def _averaged(
     steps = np.unique(np.concatenate([line.steps for line in counted]))
     if most is not None and steps.size > most:
         steps = steps[np.linspace(0, steps.size - 1, most).round().astype(np.int64)]
-    table = np.array([_filled(line, steps) for line in counted])
-    mean, half = _mean_and_half_width(table)
+    table = np.array([interpolated(line, steps) for line in counted])
+    mean, half = mean_and_half_width(table)
     usable = np.isfinite(table).sum(axis=0) > least * len(counted)
     return Bundle(
         steps,
@@ -265,33 +267,7 @@ def _averaged(
     )
 
 
-def _mean_and_half_width(table: Values) -> tuple[Values, Values]:
-    """The mean of each column's finite values, and half the width of its 95 % interval.
-
-    Args:
-        table: shape (runs, g).
-
-    Returns:
-        Both of shape (g,). The half width is 0 where all values are equal, whatever rounding does
-        to their mean, and NaN where there are fewer than two.
-    """
-    finite = np.isfinite(table)
-    counts = finite.sum(axis=0)
-    lowest = np.where(finite, table, np.inf).min(axis=0)
-    equal = lowest == np.where(finite, table, -np.inf).max(axis=0)
-    mean = np.where(finite, table, 0.0).sum(axis=0) / np.maximum(counts, 1)
-    mean = np.where(equal, lowest, mean)
-    squares = (np.where(finite, table - mean, 0.0) ** 2).sum(axis=0)
-    several = counts > 1
-    freedom = np.maximum(counts - 1, 1)
-    # one quantile for each number of runs: there are few of them, and many steps
-    sizes, which = np.unique(freedom, return_inverse=True)
-    quantiles = load("scipy.special").stdtrit(sizes.astype(np.float64), 0.975)[which]
-    half = quantiles * np.sqrt(squares / freedom / np.maximum(counts, 1))
-    return mean, np.where(several, half, np.nan)
-
-
-def _filled(line: Line, steps: Steps | Values) -> Values:
+def interpolated(line: Line, steps: Steps | Values) -> Values:
     """A run's values at `steps`, interpolated between its records; NaN before and after them."""
     finite = np.isfinite(line.values)
     return np.asarray(

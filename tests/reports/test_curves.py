@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrtrack.errors import NothingFound, UsageError
-from lrtrack.reports.curves import _mean_and_half_width, curves_of, curves_over
+from lrtrack.reports.curves import curves_of, curves_over
 from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
-from lrtrack.reports.palette import COLOURS, DASHES, looks_of
+from lrtrack.reports.intervals import mean_and_half_width, on_logarithms
+from lrtrack.reports.palette import APART, COLOURS, DASHES, Look, for_print, lightness, looks_of
 from lrtrack.schedules import Schedule
 from lrtrack.stats import ComparisonResult, compare_histories
 
@@ -89,7 +90,7 @@ def test_intervals_are_those_of_scipy(rows):
     table = np.full((len(rows), 6), NAN)
     for at, row in enumerate(rows):
         table[at, : len(row)] = row
-    mean, half = _mean_and_half_width(table)
+    mean, half = mean_and_half_width(table)
     for column in range(6):
         values = table[np.isfinite(table[:, column]), column]
         if values.size < 2:
@@ -222,7 +223,7 @@ def test_over_a_metric_runs_are_averaged_where_it_is_equal(run_of):
         run_of(CONSTANT, 1, loss=[6.0, 2.0, 1.0], tokens=[20.0, 40.0, None], lr=[0.1] * 3),
         run_of(STEP, 0, loss=[9.0, 9.0, 9.0]),
     ), "tokens")  # fmt: skip
-    loss, rate = curves.panels
+    loss, _rate = curves.panels
     found = loss.bundles[0]
 
     assert [panel.metric for panel in curves.panels] == ["loss", "lr"]
