@@ -17,6 +17,7 @@ from lrtrack.reports.html.fragments import controls, items, legend, section
 from lrtrack.reports.html.header import alerts, facts, header
 from lrtrack.reports.html.leaderboard import leaderboard
 from lrtrack.reports.html.line_chart import drawn
+from lrtrack.reports.html.metrics import further_of
 from lrtrack.reports.html.payload import payload_of
 from lrtrack.reports.html.runs import runs_table
 from lrtrack.reports.html.strip import strip
@@ -24,13 +25,18 @@ from lrtrack.reports.palette import COLOURS, DARK, looks_of
 from lrtrack.reports.small_charts import charts_of
 from lrtrack.stats import STEP
 
-_SCRIPTS = ("chart.js", "page.js", "controls.js", "tables.js", "rows.js")
-_STYLES = ("page.css", "tables.css")
+_SCRIPTS = (
+    "data.js", "scales.js", "shapes.js", "page.js", "panel.js", "summary.js", "hover.js",
+    "zoom.js", "export.js", "panels.js", "controls.js", "tables.js", "rows.js",
+)  # fmt: skip
+_STYLES = ("page.css", "curves.css", "tables.css")
 _HOW = (
     "Curves: the line is the mean over a schedule's runs at each step at which more than half of "
-    "them have a value, the band reaches from the lowest run to the highest, and faint lines are "
-    "the single runs. Diverged runs are excluded from mean and band of losses and gradient norms; "
-    "× marks their last finite value.",
+    "them have a value, the band is the 95 % confidence interval of that mean, at each step for "
+    "itself (Student's t); “single runs” adds each run as a faint line. Diverged runs are excluded "
+    "from mean and band of losses and gradient norms; × marks their last finite value.",
+    "Each panel is logarithmic if that shows its values better; “log” switches it. Triangles at "
+    "its edge mark curves that leave a scale which fits most values; the arrow shows them whole.",
     "Long curves are drawn with fewer points, which include the lowest and the highest value of "
     "each stretch. Smoothing is a moving average; its window is a percentage of the longest run.",
 )
@@ -77,10 +83,13 @@ def render(document: Document, *, axis: str = STEP) -> str:
 def _body(document: Document, axis: str) -> str:
     comparison, report, curves = document.comparison, document.report, document.curves
     names, looks = report.names, looks_of(comparison.schedules)
+    further = further_of(comparison, curves, document.own_curves)
     charts = [
         controls(curves, document.own_curves, axis),
         legend(names, looks),
         '<div id="panels"></div><div id="tip" hidden></div>',
+        '<div id="spoken" class="sr" aria-live="polite"></div>',
+        *([f'<p class="note">{escape(further.note)}</p>'] if further.note else []),
         "<noscript><p>The curves need JavaScript.</p></noscript>",
         *([] if comparison.task is None else [f'<p class="note">{_MIXED_TASKS}</p>']),
         *(
@@ -105,7 +114,7 @@ def _body(document: Document, axis: str) -> str:
             section("How it was computed", items(how)),
             "</main>",
             '<script type="application/json" id="data">',
-            payload_of(comparison, curves, document.own_curves, looks, axis),
+            payload_of(comparison, curves, document.own_curves, further, looks, axis),
             "</script>",
         ]
     )
