@@ -29,7 +29,7 @@ TEXT = frozenset(
     {
         "run_id", "name", "group", "experiment", "kind", "prefix", "state", "tracker",
         "schedule", "scheduler.id", "scheduler.name", "scheduler.spec", "optimizer.name",
-        "device.type", "device.name", "host", "version",
+        "device.type", "device.name", "host", "version", "torch.version",
     }
 )  # fmt: skip
 

@@ -72,7 +72,7 @@ def test_a_history_has_the_fields_of_its_run_and_its_state():
     run = Run(
         "a" * 32, "first", Schedule("StepLR", {"step_size": 30}), {"name": "SGD", "lr": 0.1},
         experiment="x", seed=3, config={"model": {"depth": 2}}, tags={"phase": "warm"},
-        device_type="cuda", device_name="H200", started=5.0,
+        device_type="cuda", device_name="H200", torch_version="2.9.1", started=5.0,
     )  # fmt: skip
     steps, times = np.array([], dtype=np.int64), np.array([])
     history = History(run, State.FINISHED, "mlflow", steps, times, {}, {}, remote_id="7")
@@ -80,6 +80,7 @@ def test_a_history_has_the_fields_of_its_run_and_its_state():
     assert history.fields() == {
         "run_id": "7", "name": "first", "schedule": "StepLR", "seed": 3, "experiment": "x",
         "kind": "train", "device.type": "cuda", "device.name": "H200", "world_size": 1,
+        "torch.version": "2.9.1",
         "started": 5.0, "state": "FINISHED", "tracker": "mlflow",
         "scheduler.name": "StepLR", "scheduler.step_size": 30, "scheduler.id": run.schedule.id,
         "optimizer.name": "SGD", "optimizer.lr": 0.1, "config.model.depth": 2,

@@ -15,10 +15,22 @@ if TYPE_CHECKING:
 FORMATS = tuple(formats.FORMATS)
 
 
-def show(comparison: ComparisonResult, form: str = "table", path: Path | None = None) -> None:
-    """Print `comparison` in the format `form`, or write it to `path`."""
+def show(
+    comparison: ComparisonResult,
+    form: str = "table",
+    path: Path | None = None,
+    *,
+    panel: str | None = None,
+    figure_size: str | None = None,
+) -> None:
+    """Print `comparison` in the format `form`, or write it to `path`.
+
+    Args:
+        panel, figure_size: as in `lrtrack.reports.formats.render`.
+    """
     if form != "table" or path is not None:
-        _options.write_output(formats.render(comparison, form), path)
+        content = formats.render(comparison, form, panel=panel, figure_size=figure_size)
+        _options.write_output(content, path)
         return
     from lrtrack.reports import chart, terminal
 

@@ -13,6 +13,7 @@ from lrtrack.cli._others import others_options
 from lrtrack.cli._output import FORMATS, show
 from lrtrack.cli._progress import bar
 from lrtrack.errors import clean
+from lrtrack.reports.formats import check_picture
 from lrtrack.trackers.base import REPORT, Remote
 
 
@@ -29,6 +30,16 @@ from lrtrack.trackers.base import REPORT, Remote
 )
 @_options.sort_option("lr_peak")
 @_options.output_options(FORMATS)
+@click.option(
+    "--panel",
+    metavar="NAME",
+    help="Draw one panel of a picture: loss, lr, final, differences, or another that it has.",
+)
+@click.option(
+    "--figure-size",
+    metavar="single|double|WxH",
+    help="Width of a picture, as one or two columns of a paper, or its size in inches.",
+)
 @_options.open_option
 def command(
     names: tuple[str, ...],
@@ -39,11 +50,14 @@ def command(
     sort: str | None,
     form: str | None,
     output: Path | None,
+    panel: str | None,
+    figure_size: str | None,
     opened: bool,
     **options: Any,
 ) -> None:
     """Read an experiment's runs and compare their schedules, best first."""
     chosen = _options.resolve_format(form, output, FORMATS, opened=opened)
+    check_picture(chosen, panel, figure_size)
     from lrtrack.comparing import compare, publish, publishers
 
     if publishing and len({*names, *experiments}) > 1:
@@ -64,7 +78,7 @@ def command(
         comparison = by_field(comparison, sort)
     if opened and output is None:
         output = _options.temporary_report(chosen)
-    show(comparison, chosen, output)
+    show(comparison, chosen, output, panel=panel, figure_size=figure_size)
     if opened and output is not None:
         _options.open_in_browser(output)
     if publishing:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lrtrack import stats
 from lrtrack.comparing import dataframes
+from lrtrack.number_text import count
 from lrtrack.reports import formats
 
 if TYPE_CHECKING:
@@ -66,28 +67,42 @@ class Comparison(stats.ComparisonResult):
         """
         return str(formats.render(self, "html", axis))
 
-    def save(self, path: str | Path, form: str | None = None, axis: str | None = None) -> Path:
+    def save(
+        self,
+        path: str | Path,
+        form: str | None = None,
+        axis: str | None = None,
+        *,
+        panel: str | None = None,
+        figure_size: str | None = None,
+    ) -> Path:
         """Write the report to a file in the format of its suffix.
 
         Args:
             path: the file, for example `report.html`; an existing one is overwritten.
             form: a format of `lrtrack compare --format`; None: the one of the suffix.
             axis: as in `to_html`.
+            panel: the only panel of a picture: `final`, `differences`, or a metric such as `loss`;
+                None: all.
+            figure_size: of a picture: `single` or `double` columns of a paper, or `WxH` in inches;
+                None: `double`.
 
         Returns:
             The path of the file.
 
         Raises:
-            UsageError: the suffix or format does not exist.
+            UsageError: the suffix, format, panel or size does not exist, or the format is no
+                picture but there is a panel or a size.
             NothingFound: no run says where it is on the axis.
             LRTrackError: the file cannot be written.
         """
-        return formats.save(self, path, form, axis)
+        return formats.save(self, path, form, axis, panel=panel, figure_size=figure_size)
 
     def __repr__(self) -> str:
         return (
             f"<Comparison of {self.experiment!r} by {self.metric!r}: "
-            f"{len(self.schedules)} schedules, {sum(item.runs for item in self.schedules)} runs>"
+            f"{count(len(self.schedules), self.noun)}, "
+            f"{count(sum(item.runs for item in self.schedules), 'run')}>"
         )
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ alignment.py  metrics that were logged at different steps, as columns
 parsing.py    rebuilding these from journals and trackers, whose content is not trusted
 """
 
-from lrtrack.records.history import Guesses, History, one_by_one
+from lrtrack.records.history import Guesses, History, ServedPage, one_by_one
 from lrtrack.records.parsing import DIAGNOSIS, count_from, diagnoses_from, suggestions_from
 from lrtrack.records.rewind import (
     Rewind,
@@ -41,6 +41,7 @@ __all__ = [
     "History",
     "Rewind",
     "Run",
+    "ServedPage",
     "State",
     "StepRecord",
     "Target",

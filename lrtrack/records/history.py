@@ -33,6 +33,19 @@ class Guesses:
 
 
 @dataclass(frozen=True)
+class ServedPage:
+    """A run's page in a store without a server, which is there once one has been started.
+
+    Attributes:
+        command: the command that starts the server, for a shell of the machine with the store.
+        url: the run's page while that server runs.
+    """
+
+    command: str
+    url: str
+
+
+@dataclass(frozen=True)
 class History:
     """A run with its steps, read back from a tracker.
 
@@ -53,6 +66,7 @@ class History:
             `run.branched_at` are shared.
         guesses: what was taken as the learning rate and the seed of a run that lrtrack did not
             record; None for a run that it did.
+        served: how the run's page can be opened where it has no `url`; None if it cannot.
     """
 
     run: Run
@@ -68,6 +82,7 @@ class History:
     mapped: mmap.mmap | None = field(default=None, repr=False, compare=False)
     parent: History | None = field(default=None, repr=False, compare=False)
     guesses: Guesses | None = None
+    served: ServedPage | None = None
 
     @classmethod
     def from_series(

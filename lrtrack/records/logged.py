@@ -12,7 +12,7 @@ from lrtrack.errors import UsageError
 from lrtrack.fields import JSON
 from lrtrack.records import roles
 from lrtrack.records.alignment import Columns, OddRun, Series, columns_of, sound
-from lrtrack.records.history import Guesses, History
+from lrtrack.records.history import Guesses, History, ServedPage
 from lrtrack.records.run import Run, State
 from lrtrack.schedules import Schedule
 from lrtrack.schedules.schedule import UNKNOWN
@@ -50,6 +50,7 @@ class LoggedRun:
     metrics: Mapping[str, Series] = field(default_factory=dict)
     experiment: str | None = None
     url: str | None = None
+    served: ServedPage | None = None
     started: float = 0.0
     ended: float | None = None
     group: str | None = None
@@ -129,6 +130,7 @@ def history_of(logged: LoggedRun, arrays: Mapping[str, Any], asked: roles.Roles)
         ended=logged.ended,
         remote_id=logged.id,
         guesses=Guesses(rate, seed),
+        served=logged.served,
     )
 
 

@@ -22,7 +22,7 @@ _TEXT_OR_NONE: Types = (str, type(None))
 #: The types of a run's values in its mapping.
 RUN: Mapping[str, Types] = {
     **dict.fromkeys(("id", "name", "prefix", "device_type", "device_name", "version"), TEXT),
-    **dict.fromkeys(("host", "cwd", "source", "kind"), TEXT),
+    **dict.fromkeys(("host", "cwd", "source", "kind", "torch_version"), TEXT),
     **dict.fromkeys(("experiment", "group", "parent"), _TEXT_OR_NONE),
     **dict.fromkeys(("schedule", "optimizer", "config", "tags", "suggestions"), (dict,)),
     "credentials": (dict,),

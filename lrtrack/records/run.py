@@ -121,6 +121,7 @@ class Run:
         branched_at: the first step that belongs to this run and not to its parent.
         outcome: how the block ended; None before that, and where it is not known.
         total_steps: how many optimizer steps the training will make; None if that is unknown.
+        torch_version: of the training process; empty if that is unknown.
     """
 
     id: str
@@ -152,6 +153,7 @@ class Run:
     branched_at: int | None = None
     outcome: State | None = None
     total_steps: int | None = None
+    torch_version: str = ""
 
     def fields(self, **known: JSON) -> dict[str, JSON]:
         """The run as one flat mapping: the names that filters, groups, frames and reports use.
@@ -162,10 +164,11 @@ class Run:
 
         Returns:
             `run_id`, `name`, `schedule` (its name), `seed`, `group`, `experiment`, `kind`,
-            `prefix`, `device.type`, `device.name`, `world_size`, `host`, `version`, `started`
-            (seconds since the epoch), `rewound` (the abandoned steps), `parent`, `branched_at`,
-            `total_steps`, then `scheduler.…` (with `scheduler.id`), `optimizer.…`,
-            `config.…` and `tags.…`, with dots between nested names. An unknown field is missing.
+            `prefix`, `device.type`, `device.name`, `world_size`, `host`, `version`,
+            `torch.version`, `started` (seconds since the epoch), `rewound` (the abandoned steps),
+            `parent`, `branched_at`, `total_steps`, then `scheduler.…` (with `scheduler.id`),
+            `optimizer.…`, `config.…` and `tags.…`, with dots between nested names. An unknown
+            field is missing.
         """
         own = {
             "run_id": self.id,
@@ -181,6 +184,7 @@ class Run:
             "world_size": self.world_size,
             "host": self.host or None,
             "version": self.version or None,
+            "torch.version": self.torch_version or None,
             "started": self.started,
             "rewound": abandoned(self.rewinds) or None,
             "parent": self.parent,
@@ -215,8 +219,8 @@ class Run:
         data["rewinds"] = [asdict(rewind) for rewind in self.rewinds]
         if self.diagnoses is None:
             del data["diagnoses"]
-        for name in ("rewinds", "parent", "branched_at", "outcome", "total_steps"):
-            if data[name] is None or data[name] == []:  # most runs have none
+        for name in ("rewinds", "parent", "branched_at", "outcome", "total_steps", "torch_version"):
+            if data[name] in (None, [], ""):  # most runs have none, and older ones no version
                 del data[name]
         return dict(plain(data))
 

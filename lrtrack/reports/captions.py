@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lrtrack.errors import clean
 from lrtrack.reports.axes import title_of
-from lrtrack.reports.formatting import count, number
+from lrtrack.reports.formatting import count, number, some
 from lrtrack.stats import ComparisonResult, ScheduleSummary
 
 #: How to read the drawing of a mean and its interval.
@@ -26,14 +26,57 @@ def chart_title(metric: str, axis: str, drawn: int, schedules: int) -> str:
     return f"{clean(metric)} by {title_of(axis)}, mean over runs{more}"
 
 
-def omitted(drawn: int, schedules: int) -> str:
-    """A sentence on schedules that a picture has no room for; empty if it shows all."""
-    return f"Drawn: the best {drawn} of {schedules} schedules." if drawn < schedules else ""
+def lines_note(*, windows: int | None, bands: bool, logs: bool, ends: bool) -> str:
+    """How to read curves.
+
+    Args:
+        windows: in how many windows long curves are averaged; None: none is.
+        bands: whether any has a band.
+        logs: whether any band is on a logarithmic axis.
+        ends: whether the ends of diverged runs are marked.
+    """
+    over = "" if windows is None else f", in windows of 1/{windows} of the steps (not the rates)"
+    parts = [f"Lines: means over runs{over}"]
+    if bands:
+        method = "Student's t; on logarithmic axes, of its logarithm" if logs else "Student's t"
+        parts.append(f"bands: 95 % confidence intervals of the mean, pointwise ({method})")
+    if ends:
+        parts.append("×: last value of a run that diverged, which no mean includes")
+    return "; ".join(parts) + "."
 
 
-def finals_title(metric: str) -> str:
-    """The title of a chart of final values, with its legend."""
-    return f"final {metric}: runs (dots), mean (tick), 95 % CI (bar)"
+def grey_note(names: Sequence[str]) -> str:
+    """Which schedules a picture draws in grey; empty if none."""
+    if not names:
+        return ""
+    which = "schedule" if len(names) == 1 else f"{len(names)} schedules"
+    return f"Grey: the other {which}, {some(names)}."
+
+
+def rows_note(rows: int, schedules: int) -> str:
+    """How many schedules have a row of their own; empty if all have."""
+    return f"Rows: the best {rows} of {schedules} schedules." if rows < schedules else ""
+
+
+#: How to read a chart of final values.
+FINALS_NOTE = "Final values: runs (dots), mean (tick), 95 % confidence interval of the mean (bar)."
+#: What a row that an axis has no place for looks like.
+BEYOND_NOTE = "Arrows: it goes on beyond the axis."
+#: On curves of several tasks.
+MIXED_TASKS_NOTE = "Curves average the runs of all tasks."
+
+
+def differences_titles(metric: str, baseline: str | None) -> list[str]:
+    """The title of a chart of differences, and one for less room."""
+    short = f"difference to {baseline or 'the best'}"
+    return [f"{short}, final {metric}", short]
+
+
+#: How to read a chart of differences.
+DIFFERENCES_NOTE = (
+    "Differences: 95 % confidence intervals that hold for all schedules at once; the dot is filled "
+    "where the interval excludes 0."
+)
 
 
 def profile_title(comparison: ComparisonResult) -> str:

@@ -1,4 +1,6 @@
-"""The curves of a comparison as plain numbers: each schedule's mean and band, and single runs."""
+"""The curves of a comparison as plain numbers: each schedule's mean with its interval, and single
+runs.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from lrtrack.errors import NothingFound
 from lrtrack.records import History, one_by_one
 from lrtrack.reports.axes import rulers_of
 from lrtrack.reports.downsampling import extremes
+from lrtrack.reports.intervals import mean_and_half_width
 from lrtrack.stats import ComparisonResult
 from lrtrack.stats.accumulation import series
 from lrtrack.stats.branched import whole_series
@@ -22,7 +25,7 @@ Steps = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 #: Metrics with a panel below the compared metric, if any run recorded them.
-_ALSO = ("loss", "lr", "grad_norm", "update_ratio")
+ALSO = ("loss", "lr", "grad_norm", "update_ratio")
 #: Larger values fit no chart's scale, and their sums overflow; float32 ends at 1e38.
 _LARGEST = 1e100
 #: If a metric has more points than this, curves are drawn from each run's extremes alone, because
@@ -32,6 +35,8 @@ _POINTS, _FEWEST = 4_000_000, 1_000
 _POSITIONS = 5_000
 #: How many times the median the largest value must be for a log scale.
 _WIDE = 8.0
+#: The same for the peaks of learning rates.
+_FAR_ABOVE = 30.0
 _TITLES = {
     "lr": "learning rate",
     "grad_norm": "gradient norm",
@@ -65,16 +70,21 @@ class Line:
 class Bundle:
     """One schedule in one panel.
 
-    Mean and band are over the runs that did not diverge, at each step at which more than half of
-    them have a value. For the learning rate, which divergence does not change, they are over all
-    runs that have one. Values between a run's records are interpolated linearly. The band reaches
-    from the lowest run to the highest: a standard deviation would show values that no run had,
-    such as negative losses.
+    Mean and interval are over the runs that did not diverge, at each step at which more than half
+    of them have a value. For the learning rate, which divergence does not change, they are over
+    all runs that have one. Values between a run's records are interpolated linearly.
+
+    `low` and `high` are the ends of the 95 % confidence interval of the mean by Student's t, over
+    the runs that have a value at that step: see `lrtrack.reports.intervals`. It is pointwise: it
+    holds at any one step in 95 % of cases, not at all steps at once. The runs' own spread at that
+    step is all it uses, so that it is wide for two or three runs, and may reach below 0 where every
+    value is positive; `on_logarithms` there is for axes that have no place for that.
 
     Attributes:
         steps: shape (g,): all steps that one of these runs recorded; over a metric, the positions
             of these records, of which there are at most `_POSITIONS`.
-        mean, low, high: shape (g,), NaN if too few runs have a value.
+        mean, low, high: shape (g,), NaN if too few runs have a value; `low` and `high` also where
+            only one has. All three are the same where all values are.
         counted: indices of the runs that they are computed from.
         lines: every run that recorded the metric, with those that diverged.
     """
@@ -89,10 +99,9 @@ class Bundle:
     @cached_property
     def flat(self) -> bool:
         """Whether all lines are identical, so that one of them shows all."""
-        finite = np.isfinite(self.mean)
         return (
             len(self.counted) == len(self.lines)
-            and bool(np.array_equal(self.low[finite], self.high[finite]))
+            and not bool((self.low < self.high).any())
             and all(np.isfinite(line.values).all() for line in self.lines)
         )
 
@@ -109,14 +118,18 @@ class Panel:
     def wide(self) -> bool:
         """Whether the largest values would flatten the usual ones on a linear axis.
 
-        Always False for learning rates, whose shapes are familiar on linear axes.
+        Learning rates have familiar shapes on linear axes, so that only the peaks count there: one
+        schedule must be far above most of the others.
         """
         bundles = [bundle for bundle in self.bundles if bundle is not None]
+        if self.metric == "lr":
+            tops = np.array([np.nanmax(item.mean, initial=-np.inf) for item in bundles])
+            return bool(tops.max() > _FAR_ABOVE * np.median(tops) > 0.0)
         parts = [bundle.mean for bundle in bundles]
         parts += [line.values for bundle in bundles for line in bundle.lines]
         values = np.concatenate(parts)
         values = values[np.isfinite(values)]
-        if self.metric == "lr" or not values.size or values.min() <= 0.0:
+        if not values.size or values.min() <= 0.0:
             return False
         return bool(values.max() > _WIDE * np.median(values))
 
@@ -148,10 +161,10 @@ class Curves:
 
 
 def curves_of(comparison: ComparisonResult) -> Curves:
-    """Collect the curves of the compared metric and of those in `_ALSO`."""
+    """Collect the curves of the compared metric and of those in `ALSO`."""
     rulers, absent = rulers_of(comparison.histories)
     members = tuple(_members(comparison))
-    return Curves(_panels(comparison, members, None), members, rulers, absent)
+    return Curves(panels_of(comparison, members, None), members, rulers, absent)
 
 
 def curves_over(comparison: ComparisonResult, x: str) -> Curves:
@@ -164,19 +177,21 @@ def curves_over(comparison: ComparisonResult, x: str) -> Curves:
         NothingFound: no curve has a position.
     """
     members = tuple(_members(comparison))
-    panels = _panels(comparison, members, x)
+    panels = panels_of(comparison, members, x)
     if not panels:
         raise NothingFound(f"No run has positions on the x axis {x!r}.")
     return Curves(panels, members, {}, {}, x)
 
 
-def _panels(
-    comparison: ComparisonResult, members: Sequence[Sequence[int]], x: str | None
-) -> tuple[Panel, ...]:
+def panels_of(
+    comparison: ComparisonResult, members: Sequence[Sequence[int]], x: str | None,
+    metrics: Sequence[str] = ALSO,
+) -> tuple[Panel, ...]:  # fmt: skip
+    """One panel for the compared metric and each of `metrics`, of those that any run recorded."""
     panels = []
     points = sum(history.steps.size for history in comparison.histories)
     most = max(_FEWEST, _POINTS // len(comparison.histories)) if points > _POINTS else points
-    for metric in dict.fromkeys((comparison.metric, *_ALSO)):
+    for metric in dict.fromkeys((comparison.metric, *metrics)):
         bundles = tuple(_bundle(comparison, metric, runs, most, x) for runs in members)
         if any(bundle is not None for bundle in bundles):
             panels.append(Panel(metric, _TITLES.get(metric, metric), bundles))
@@ -194,10 +209,8 @@ def _bundle(
     comparison: ComparisonResult, metric: str, runs: Sequence[int], most: int, x: str | None
 ) -> Bundle | None:
     histories = one_by_one(comparison.histories[run] for run in runs)
-    lines_or_none = [
-        _line(history, metric, run, most, x) for run, history in zip(runs, histories, strict=True)
-    ]
-    lines = [line for line in lines_or_none if line is not None]
+    every = (_line(one, metric, run, most, x) for run, one in zip(runs, histories, strict=True))
+    lines = [line for line in every if line is not None]
     if not lines:
         return None
     counted = [
@@ -229,7 +242,7 @@ def _line(history: History, metric: str, run: int, most: int, x: str | None) -> 
 def _averaged(
     counted: Sequence[Line], lines: Sequence[Line], least: float, most: int | None
 ) -> Bundle:
-    """The mean and band at steps at which more than the share `least` of `counted` has a value.
+    """Mean and interval at steps at which more than the share `least` of `counted` has a value.
 
     Args:
         most: the largest number of steps; positions on a metric's axis are seldom those of another
@@ -241,25 +254,20 @@ def _averaged(
     steps = np.unique(np.concatenate([line.steps for line in counted]))
     if most is not None and steps.size > most:
         steps = steps[np.linspace(0, steps.size - 1, most).round().astype(np.int64)]
-    table = np.array([_filled(line, steps) for line in counted])
-    finite = np.isfinite(table)
-    usable = finite.sum(axis=0) > least * len(counted)
-
-    def over_runs(filler: float, reduce: np.ufunc) -> Values:
-        return np.asarray(reduce.reduce(np.where(finite, table, filler), axis=0))
-
-    shares = np.maximum(finite.sum(axis=0), 1)
+    table = np.array([interpolated(line, steps) for line in counted])
+    mean, half = mean_and_half_width(table)
+    usable = np.isfinite(table).sum(axis=0) > least * len(counted)
     return Bundle(
         steps,
-        mean=np.where(usable, over_runs(0.0, np.add) / shares, np.nan),
-        low=np.where(usable, over_runs(np.inf, np.minimum), np.nan),
-        high=np.where(usable, over_runs(-np.inf, np.maximum), np.nan),
+        mean=np.where(usable, mean, np.nan),
+        low=np.where(usable, mean - half, np.nan),
+        high=np.where(usable, mean + half, np.nan),
         counted=tuple(line.run for line in counted),
         lines=tuple(lines),
     )
 
 
-def _filled(line: Line, steps: Steps | Values) -> Values:
+def interpolated(line: Line, steps: Steps | Values) -> Values:
     """A run's values at `steps`, interpolated between its records; NaN before and after them."""
     finite = np.isfinite(line.values)
     return np.asarray(

@@ -8,6 +8,7 @@ from functools import cached_property
 from lrtrack.errors import UsageError
 from lrtrack.reports.curves import Curves, curves_of, curves_over
 from lrtrack.reports.report import report_of
+from lrtrack.reports.setup import Fact, facts_of
 from lrtrack.reports.table import Report
 from lrtrack.stats import ComparisonResult
 from lrtrack.stats.rulers import EPOCH, STEP, TIME
@@ -26,6 +27,11 @@ class Document:
     def report(self) -> Report:
         """The table and all text."""
         return report_of(self.comparison)
+
+    @cached_property
+    def facts(self) -> tuple[Fact, ...]:
+        """What was compared."""
+        return facts_of(self.comparison)
 
     @cached_property
     def curves(self) -> Curves:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from lrtrack.errors import LRTrackError, UsageError, unknown
 
 if TYPE_CHECKING:
     from lrtrack.reports.document import Document
+    from lrtrack.reports.matplotlib_setup import Form
     from lrtrack.stats import ComparisonResult
 
 
@@ -90,6 +91,9 @@ FORMATS: Mapping[str, Format] = {
     "pdf": Format(_pdf, (".pdf",)),
 }
 
+#: The formats of which one panel can be drawn, in any size.
+PICTURES = ("png", "svg", "pdf")
+
 #: The formats that a published report is kept in.
 PUBLISHED = ("html", "png", "markdown", "csv", "json")
 
@@ -113,7 +117,14 @@ def format_of(path: Path, suffixes: Mapping[str, str] = SUFFIXES) -> str:
     return form
 
 
-def render(comparison: ComparisonResult, form: str, axis: str | None = None) -> str | bytes:
+def render(
+    comparison: ComparisonResult,
+    form: str,
+    axis: str | None = None,
+    *,
+    panel: str | None = None,
+    figure_size: str | None = None,
+) -> str | bytes:
     """`comparison` as the content of a file in format `form`.
 
     Args:
@@ -121,15 +132,43 @@ def render(comparison: ComparisonResult, form: str, axis: str | None = None) -> 
         form: one of `FORMATS`.
         axis: the x axis of curves: `step`, `time`, `epoch` or a metric; None: that of the
             comparison.
+        panel: the only panel of a picture: `final`, `differences`, a metric such as `loss` or `lr`,
+            or a small chart such as `profile`; None: all panels.
+        figure_size: of a picture: `single` or `double` columns of a paper, or `WxH` in inches;
+            None: `double`.
 
     Raises:
-        UsageError: there is no such format.
+        UsageError: there is no such format, panel or size, or `form` is no picture.
         NothingFound: no run says where it is on that axis.
     """
     if form not in FORMATS:
         raise UsageError(unknown("format", form, FORMATS))
+    check_picture(form, panel, figure_size)
     document, axis = document_of(comparison, axis)
-    return FORMATS[form].render(document, axis)
+    if panel is None and figure_size is None:
+        return FORMATS[form].render(document, axis)
+    from lrtrack.reports import pictures
+    from lrtrack.reports.figure_size import DOUBLE, figure_size_of
+
+    size = DOUBLE if figure_size is None else figure_size_of(figure_size)
+    return pictures.render(document, cast("Form", form), axis=axis, panel=panel, size=size)
+
+
+def check_picture(form: str, panel: str | None, figure_size: str | None) -> None:
+    """Refuse what can be known to be wrong with a picture before anything is read.
+
+    Raises:
+        UsageError: a panel or a size is given for a format that is no picture, or the size is none.
+    """
+    from lrtrack.reports.figure_size import figure_size_of
+
+    if (panel is not None or figure_size is not None) and form not in PICTURES:
+        raise UsageError(
+            f"A panel and a figure size are for pictures, and {form} is none. Fix: choose "
+            f"{', '.join(PICTURES[:-1])} or {PICTURES[-1]}."
+        )
+    if figure_size is not None:
+        figure_size_of(figure_size)
 
 
 def document_of(comparison: ComparisonResult, axis: str | None = None) -> tuple[Document, str]:
@@ -145,7 +184,13 @@ def document_of(comparison: ComparisonResult, axis: str | None = None) -> tuple[
 
 
 def save(
-    comparison: ComparisonResult, path: str | Path, form: str | None = None, axis: str | None = None
+    comparison: ComparisonResult,
+    path: str | Path,
+    form: str | None = None,
+    axis: str | None = None,
+    *,
+    panel: str | None = None,
+    figure_size: str | None = None,
 ) -> Path:
     """Write `comparison` to a file; text as UTF-8.
 
@@ -153,18 +198,18 @@ def save(
         comparison: the comparison to write.
         path: the file; an existing one is overwritten.
         form: one of `FORMATS`; None: the one of the suffix.
-        axis: as in `render`.
+        axis, panel, figure_size: as in `render`.
 
     Returns:
         The path of the file.
 
     Raises:
-        UsageError: the suffix is none of those known, or the format does not exist.
+        UsageError: the suffix is none of those known, or as for `render`.
         LRTrackError: the file cannot be written.
     """
     path = Path(path).expanduser()
     form = form or format_of(path)
-    content = render(comparison, form, axis)
+    content = render(comparison, form, axis, panel=panel, figure_size=figure_size)
     try:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:

@@ -19,6 +19,8 @@ DASHES: Sequence[tuple[float, ...]] = (
     (), (5, 2), (1.5, 1.5), (7, 2, 1.5, 2), (10, 3), (2.5, 4), (8, 2, 1.5, 2, 1.5, 2),
     (14, 3, 3, 3), (1, 4),
 )  # fmt: skip
+#: The lightness by which two colours must differ to be told apart in grey, in units of CIE L*.
+APART = 12.0
 #: The colours of common schedules.
 _FIXED: Mapping[str, int] = {
     "OneCycleLR": 0,
@@ -52,6 +54,32 @@ def looks_of(schedules: Sequence[ScheduleSummary]) -> list[Look]:
         looks[item.label] = _free(_wanted(item.schedule), used)
         used.add(looks[item.label])
     return [looks[item.label] for item in schedules]
+
+
+def for_print(looks: Sequence[Look]) -> list[Look]:
+    """The same colours with dashes such that any two lines differ without colour, too.
+
+    Two lines have the same dashes only if their lightness differs by at least `APART`, which
+    remains in a grey print and for colour-blind readers. The order of `looks` does not matter.
+    """
+    dashes: dict[Look, int] = {}
+    for look in sorted(set(looks), key=lambda look: (look.dash, look.colour)):
+        light = lightness(COLOURS[look.colour])
+        taken = {
+            dash
+            for other, dash in dashes.items()
+            if abs(lightness(COLOURS[other.colour]) - light) < APART
+        }
+        dashes[look] = min(set(range(len(DASHES))) - taken, default=look.dash)
+    return [Look(look.colour, dashes[look]) for look in looks]
+
+
+def lightness(colour: str) -> float:
+    """CIE L* of an sRGB colour such as `#0072B2`, from 0 (black) to 100 (white)."""
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return 116 * luminance ** (1 / 3) - 16 if luminance > 0.008856 else 903.3 * luminance
 
 
 def _wanted(name: str) -> int:

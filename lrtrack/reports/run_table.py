@@ -44,6 +44,11 @@ def _diagnoses(row: ComparedRun) -> Cell:
     return Cell(messages, codes(row.diagnoses), Tone.BAD)
 
 
+def _page(history: History) -> str | None:
+    """The address of a run's page, perhaps of one that has to be served first."""
+    return history.url or (history.served.url if history.served is not None else None)
+
+
 def _whole(value: int | None) -> Cell:
     return Cell(NONE if value is None else str(value))
 
@@ -51,7 +56,7 @@ def _whole(value: int | None) -> Cell:
 COLUMNS = (
     Column("schedule", lambda row: Cell(clean(row.label), row.schedule), number=False),
     Column(RUN, lambda row: Cell(clean(row.history.run.name) or row.history.id,
-                                 link=row.history.url), number=False),
+                                 link=_page(row.history)), number=False),
     Column("seed", lambda row: _whole(row.history.run.seed)),
     Column("state", lambda row: Cell(row.history.state.lower()), number=False, whole=True),
     Column("steps", lambda row: _whole(row.summary.steps)),

@@ -34,6 +34,7 @@ class SmallChart:
     """One chart.
 
     Attributes:
+        name: what `--panel` calls it.
         up: the title of the y axis.
         across: the title of the x axis.
         note: how to read it.
@@ -42,6 +43,7 @@ class SmallChart:
         counts: whether x counts something, so that only whole numbers have a tick.
     """
 
+    name: str
     title: str
     up: str
     across: str
@@ -69,7 +71,9 @@ def _profiles(comparison: ComparisonResult) -> Iterator[SmallChart]:
     ]
     if lines:
         note = _PROFILE_NOTE.format(metric=clean(comparison.metric))
-        yield SmallChart("Scores over tasks", "share of runs", "score", note, (0.0, 1.0), lines)
+        yield SmallChart(
+            "profile", "Scores over tasks", "share of runs", "score", note, (0.0, 1.0), lines
+        )
 
 
 def _target_profiles(comparison: ComparisonResult) -> Iterator[SmallChart]:
@@ -92,6 +96,7 @@ def _target_profiles(comparison: ComparisonResult) -> Iterator[SmallChart]:
         lines = [(at, _stairs(score)) for at, score in scores if score is not None]
         if lines:
             yield SmallChart(
+                figure,
                 f"{unit[:1].upper()}{unit[1:]} to the target over tasks",
                 "share of tasks",
                 f"τ, multiple of the fastest schedule's {unit}",
@@ -124,6 +129,7 @@ def _expected_best(comparison: ComparisonResult) -> Iterator[SmallChart]:
         metric, ends = clean(comparison.metric), (min(values), max(values))
         note, field = _EXPECTED_NOTE.format(metric=metric), clean(tunings[0].field)
         yield SmallChart(
+            "expected_best",
             "The best of k values",
             f"final {metric}",
             f"k, values of {field}",

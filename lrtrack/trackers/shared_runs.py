@@ -32,7 +32,7 @@ MOST = 16
 _RESERVED = re.compile(
     r"phase\d+|version|device|world_size|optimizer|scheduler|schedule|seed|config|group|prefix|tags"
     r"|kind|suggestions?|diagnoses|run_id|started|phases|parent|branched_at|rewound|rewinds"
-    r"|total_steps|history|machine|report|step|state"
+    r"|total_steps|history|machine|report|step|state|torch"
 )
 
 

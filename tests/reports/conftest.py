@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from lrtrack.records import History, Run, State, StepRecord
+from lrtrack.reports.document import Document
+from lrtrack.reports.html import render
 from lrtrack.schedules import Schedule
 from lrtrack.stats import ComparisonResult, compare_histories
 from lrtrack.trackers.base import Query
@@ -116,3 +119,98 @@ def run_of() -> Callable[..., History]:
         )  # fmt: skip
 
     return make
+
+
+NASTY = (
+    "<script>window.hit=1</script></script><img src=x onerror='window.hit=2'><b>bold</b> %{y} $x$"
+)
+NAMES = (NASTY, "StepLR", "学习率" * 60)
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory: pytest.TempPathFactory, run_of: Any) -> Path:
+    """A report on three schedules with two seeds; one run diverged, two reached the target."""
+    rng = np.random.default_rng(0)
+    histories = []
+    for index, name in enumerate(NAMES):
+        for seed in range(2):
+            loss = np.geomspace(3.0, 0.1 + 0.1 * index, 1200) + 0.01 * rng.random(1200)
+            loss[600:] = np.nan if (index, seed) == (2, 1) else loss[600:]
+            histories.append(run_of(
+                Schedule(name), seed, name=f"{name}-{seed}", url="http://127.0.0.1:9/run",
+                config={"steps_per_epoch": 100}, pace=0.5, loss=loss,
+                lr=np.linspace(0.1, 0.01 * index, 1200), grad_norm=1 + rng.random(1200),
+                accuracy=np.linspace(0.1, 0.9 - 0.1 * index, 1200), momentum=[0.9] * 1200,
+            ))  # fmt: skip
+    comparison = compare_histories(histories, experiment=NASTY, metric="loss", target=0.15)
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(render(Document(comparison)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def open_page(browser: Any, report: Path) -> Iterator[Callable[..., Any]]:
+    """Opens the report; afterwards there must be no error and no request but the page itself."""
+    context = None
+    said: list[str] = []
+
+    def start(**options: Any) -> Any:
+        nonlocal context
+        sizes = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
+        context = browser.new_context(**{**sizes, **options})
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: said.append(request.url))
+        page.goto(report.as_uri())
+        page.wait_for_selector("body[data-drawn]")  # no function: the page forbids eval
+        return page
+
+    yield start
+    if context is not None:
+        context.close()
+    assert [line for line in said if not line.startswith("blob:")] == [report.as_uri()]
+
+
+@pytest.fixture(scope="module", params=[(1280, "light"), (390, "dark")], ids=["wide", "narrow"])
+def window(request: pytest.FixtureRequest, browser: Any) -> Iterator[tuple[Any, list[str]]]:
+    """A wide and light window, and a narrow and dark one, with what it logs and requests."""
+    width, scheme = request.param
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page, said = context.new_page(), []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: said.append(request.url))
+    yield page, said
+    context.close()
+
+
+@pytest.fixture
+def page(window: tuple[Any, list[str]], report: Path) -> Iterator[Any]:
+    """The report, opened anew; afterwards there must be no error and no further request."""
+    page, said = window
+    said.clear()
+    page.goto(report.as_uri())
+    page.wait_for_selector("body[data-drawn]")  # no function: the page forbids eval
+    yield page
+    assert [line for line in said if not line.startswith("blob:")] == [report.as_uri()]
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens the page of a comparison; closes it."""
+    pages = []
+
+    def start(*runs: Any, **options: Any) -> Any:
+        comparison = compare_histories(list(runs), experiment=None, metric="loss", **options)
+        path = tmp_path / "page.html"
+        path.write_text(render(Document(comparison)), encoding="utf-8")
+        pages.append(browser.new_page(viewport={"width": 1280, "height": 900}))
+        pages[-1].goto(path.as_uri())
+        return pages[-1]
+
+    yield start
+    for one in pages:
+        one.close()

@@ -1,9 +1,10 @@
-"""The numbers of curves: means and bands, x axes, downsampling and colours."""
+"""The numbers of curves: means and intervals, x axes, downsampling and colours."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from lrtrack.errors import NothingFound, UsageError
 from lrtrack.reports.curves import curves_of, curves_over
 from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
+from lrtrack.reports.intervals import mean_and_half_width
 from lrtrack.reports.palette import COLOURS, DASHES, looks_of
 from lrtrack.schedules import Schedule
 from lrtrack.stats import ComparisonResult, compare_histories
@@ -30,15 +32,18 @@ def bundle(comparison, metric="loss", schedule=0):
     return panel.bundles[schedule]
 
 
-def test_mean_and_band_over_seeds(run_of):
-    """Mean and band are the mean, the lowest and the highest value of the runs at each step."""
+def test_mean_and_interval_over_seeds(run_of):
+    """At each step there is the runs' mean, with the 95 % interval of Student's t around it."""
     found = bundle(compared(
         run_of(CONSTANT, 0, loss=[1.0, 0.5]), run_of(CONSTANT, 1, loss=[2.0, 0.25]),
         run_of(CONSTANT, 2, loss=[6.0, 0.0]),
     ))  # fmt: skip
 
     assert (found.steps.tolist(), found.mean.tolist()) == ([0, 1], [3.0, 0.25])
-    assert (found.low.tolist(), found.high.tolist()) == ([1.0, 0.0], [6.0, 0.5])
+    # t(0.975, 2) = 4.30265; standard errors are √7 / √3 and 0.25 / √3
+    half = [4.302652729749464 * 7**0.5 / 3**0.5, 4.302652729749464 * 0.25 / 3**0.5]
+    assert found.high - found.mean == pytest.approx(half)
+    assert found.mean - found.low == pytest.approx(half)
     assert [line.values.tolist() for line in found.lines] == [[1, 0.5], [2, 0.25], [6, 0]]
 
 
@@ -64,6 +69,41 @@ def test_runs_of_different_lengths(run_of):
     assert np.array_equal(found.mean, [1.0, 1.5, 1.5, NAN], equal_nan=True)
     assert [line.steps.size for line in found.lines] == [1, 3, 4]
     assert not found.flat
+
+
+def test_an_interval_needs_two_runs(run_of):
+    """Where one run alone has a value there is a mean without an interval."""
+    rate = bundle(compared(
+        run_of(CONSTANT, 0, loss=[1.0, 0.5, 0.4], lr=[0.1, 0.2, 0.3]),
+        run_of(CONSTANT, 1, loss=[1.0, 0.5], lr=[0.1, 0.4]),
+    ), "lr")  # fmt: skip
+
+    assert rate.mean == pytest.approx([0.1, 0.3, 0.3])
+    assert rate.low == pytest.approx([0.1, 0.3 - 12.706204736 * 0.1, NAN], nan_ok=True)
+    assert rate.high == pytest.approx([0.1, 0.3 + 12.706204736 * 0.1, NAN], nan_ok=True)
+    assert not rate.flat
+
+
+@given(st.lists(st.lists(st.integers(-1000, 1000), min_size=2, max_size=6), min_size=2, max_size=5))
+def test_intervals_are_those_of_scipy(rows):
+    """Mean and half width equal scipy's t interval, whatever values are missing."""
+    table = np.full((len(rows), 6), NAN)
+    for at, row in enumerate(rows):
+        table[at, : len(row)] = row
+    mean, half = mean_and_half_width(table)
+    for column in range(6):
+        values = table[np.isfinite(table[:, column]), column]
+        if values.size < 2:
+            assert np.isnan(half[column])
+        elif np.ptp(values) == 0.0:
+            assert (mean[column], half[column]) == (values[0], 0.0)
+        else:
+            low, high = scipy.stats.t.interval(
+                0.95, values.size - 1, values.mean(), scipy.stats.sem(values)
+            )
+            assert (mean[column] - half[column], mean[column] + half[column]) == pytest.approx(
+                (low, high), rel=1e-6, abs=1e-6
+            )
 
 
 def test_between_its_records_a_run_counts_on_a_straight_line(run_of):
@@ -183,17 +223,14 @@ def test_over_a_metric_runs_are_averaged_where_it_is_equal(run_of):
         run_of(CONSTANT, 1, loss=[6.0, 2.0, 1.0], tokens=[20.0, 40.0, None], lr=[0.1] * 3),
         run_of(STEP, 0, loss=[9.0, 9.0, 9.0]),
     ), "tokens")  # fmt: skip
-    loss, rate = curves.panels
+    loss, _rate = curves.panels
     found = loss.bundles[0]
 
     assert [panel.metric for panel in curves.panels] == ["loss", "lr"]
     assert found.steps.tolist() == [10.0, 20.0, 30.0, 40.0]
     assert np.array_equal(found.mean, [NAN, 5.0, 2.0, NAN], equal_nan=True)
-    assert np.array_equal(found.low, [NAN, 4.0, 0.0, NAN], equal_nan=True)
-    assert [line.steps.tolist() for line in found.lines] == [[10, 20, 30], [20, 40]]
-    assert loss.bundles[1] is None
-    assert rate.bundles[0].mean.tolist() == [0.1, 0.1]
-    assert curves.places("tokens", (0,), found.steps).tolist() == [10.0, 20.0, 30.0, 40.0]
+    assert found.high[1:3] - found.mean[1:3] == pytest.approx([12.706204736, 2 * 12.706204736])
+    assert np.isnan(found.low).tolist() == [True, False, False, True]
 
 
 def test_over_a_metric_there_are_not_more_positions_than_can_be_seen(run_of, monkeypatch):

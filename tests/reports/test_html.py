@@ -84,7 +84,7 @@ def test_all_parts_are_there(comparison):
         "loss", "learning rate", "gradient norm", "share of runs that reached loss ≤ 0.3"
     ]  # fmt: skip
     assert sum(item.get("class") == "dot" for item in page.named("circle")) == 16
-    assert sum(item.get("class") == "interval" for item in page.named("line")) == 6
+    assert sum(item.get("class") == "effect" for item in page.named("line")) == 5
     assert text.count('<td class="id">') == 18
 
 
@@ -250,14 +250,14 @@ def test_a_metric_as_the_axis(run_of):
         axis=nasty, x=nasty, target=0.5,
     )  # fmt: skip
     over = page.data["over"]
-    loss, rate, profile = over["panels"]
+    loss, rate, profile, _total = over["panels"]
 
     assert (page.data["axis"], over["axis"], over["unit"]) == ("metric", "metric", 10_000.0)
     assert page.data["axes"]["metric"] == nasty
     assert loss["series"][0]["x"] == [500_000, 1_500_000, 500_000]
     assert loss["series"][0]["y"] == [1.0, 0.6625, None]
     assert [item["run"] for item in loss["series"][0]["runs"]] == [0, 1]
-    assert [panel["series"][1] for panel in over["panels"]] == [None, None, None]
+    assert [panel["series"][1] for panel in over["panels"]] == [None] * 4
     assert profile["series"][0] == {"of": [0, 1], "reached": [[0, 2_500_000]], "last": 2_500_000}
     assert [panel["title"] for panel in page.data["panels"]] == [
         panel["title"] for panel in over["panels"]

@@ -71,6 +71,7 @@ def test_the_columnar_file(wandb_server):
     assert history.run.tags == {"who": "me"}
     assert history.run.schedule.to_dict() == {"name": "ExponentialLR", "gamma": 1 / 3}
     assert history.run.device_type == "cpu"
+    assert history.run.torch_version == str(torch.__version__)
     assert history.url == f"{wandb_server.url}/tester/x/runs/{run_id}"
 
 

@@ -13,21 +13,30 @@ from importlib.resources import files
 
 from lrtrack.reports.axes import title_of
 from lrtrack.reports.document import Document
-from lrtrack.reports.html.fragments import alerts, controls, items, legend, section
-from lrtrack.reports.html.leaderboard import leaderboard, strip
+from lrtrack.reports.html.fragments import controls, items, legend, section
+from lrtrack.reports.html.header import alerts, facts, header
+from lrtrack.reports.html.leaderboard import leaderboard
 from lrtrack.reports.html.line_chart import drawn
+from lrtrack.reports.html.metrics import further_of
 from lrtrack.reports.html.payload import payload_of
 from lrtrack.reports.html.runs import runs_table
+from lrtrack.reports.html.strip import strip
 from lrtrack.reports.palette import COLOURS, DARK, looks_of
 from lrtrack.reports.small_charts import charts_of
 from lrtrack.stats import STEP
 
-_SCRIPTS = ("chart.js", "page.js", "controls.js")
+_SCRIPTS = (
+    "data.js", "scales.js", "shapes.js", "page.js", "panel.js", "summary.js", "hover.js",
+    "zoom.js", "export.js", "panels.js", "controls.js", "tables.js", "rows.js",
+)  # fmt: skip
+_STYLES = ("page.css", "curves.css", "tables.css")
 _HOW = (
     "Curves: the line is the mean over a schedule's runs at each step at which more than half of "
-    "them have a value, the band reaches from the lowest run to the highest, and faint lines are "
-    "the single runs. Diverged runs are excluded from mean and band of losses and gradient norms; "
-    "× marks their last finite value.",
+    "them have a value, the band is the 95 % confidence interval of that mean, at each step for "
+    "itself (Student's t); “single runs” adds each run as a faint line. Diverged runs are excluded "
+    "from mean and band of losses and gradient norms; × marks their last finite value.",
+    "Each panel is logarithmic if that shows its values better; “log” switches it. Triangles at "
+    "its edge mark curves that leave a scale which fits most values; the arrow shows them whole.",
     "Long curves are drawn with fewer points, which include the lowest and the highest value of "
     "each stretch. Smoothing is a moving average; its window is a percentage of the longest run.",
 )
@@ -52,7 +61,7 @@ def render(document: Document, *, axis: str = STEP) -> str:
     document.curves_on(axis)
     body = _body(document, axis)
     script = "(() => {\n" + "\n".join(map(_own, _SCRIPTS)) + "})();\n"
-    style = _colours() + _own("page.css")
+    style = _colours() + "".join(map(_own, _STYLES))
     policy = (
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -74,10 +83,13 @@ def render(document: Document, *, axis: str = STEP) -> str:
 def _body(document: Document, axis: str) -> str:
     comparison, report, curves = document.comparison, document.report, document.curves
     names, looks = report.names, looks_of(comparison.schedules)
+    further = further_of(comparison, curves, document.own_curves)
     charts = [
         controls(curves, document.own_curves, axis),
         legend(names, looks),
         '<div id="panels"></div><div id="tip" hidden></div>',
+        '<div id="spoken" class="sr" aria-live="polite"></div>',
+        *([f'<p class="note">{escape(further.note)}</p>'] if further.note else []),
         "<noscript><p>The curves need JavaScript.</p></noscript>",
         *([] if comparison.task is None else [f'<p class="note">{_MIXED_TASKS}</p>']),
         *(
@@ -91,19 +103,18 @@ def _body(document: Document, axis: str) -> str:
         how.append(_ON_METRIC.format(x=title_of(comparison.x)))
     return "\n".join(
         [
-            "<main><header><div>",
-            f'<p class="about">{escape(report.title)}</p><h1>{escape(report.headline)}</h1>',
-            '</div><button id="theme" type="button">Light / dark</button></header>',
+            f"<main>{header(report)}",
+            facts(document.facts),
             alerts(report),
-            section("Leaderboard", leaderboard(comparison, report, looks)),
+            leaderboard(document, looks),
             section("Curves", "\n".join(charts)),
             section("Final values, one dot per run", strip(comparison, names, looks)),
             *(section(item.title, drawn(item, names, looks)) for item in charts_of(comparison)),
-            section("Runs", runs_table(document, looks)),
+            runs_table(document, looks),
             section("How it was computed", items(how)),
             "</main>",
             '<script type="application/json" id="data">',
-            payload_of(comparison, curves, document.own_curves, looks, axis),
+            payload_of(comparison, curves, document.own_curves, further, looks, axis),
             "</script>",
         ]
     )

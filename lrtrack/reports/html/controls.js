@@ -1,7 +1,5 @@
-// Controls, legend, zoom and theme.
+// The controls of all panels, the legend and the theme.
 "use strict";
-
-const keys = [...document.querySelectorAll(".key")];
 
 function show(schedules) {
   state.on = new Set(schedules);
@@ -9,24 +7,27 @@ function show(schedules) {
   draw();
 }
 
+/** Shows only one schedule, or all if it is alone already. */
+function isolate(schedule) {
+  show(state.on.size === 1 && state.on.has(schedule) ? data.schedules.keys() : [schedule]);
+}
+
 for (const key of keys) {
   const own = Number(key.dataset.s);
+  let alone = false;  // whether the schedule was alone before the first click of a double click
   key.addEventListener("click", (event) => {
     if (event.detail > 1) return;  // the second click of a double click
+    if (event.shiftKey) return isolate(own);
+    alone = state.on.size === 1 && state.on.has(own);
     const next = new Set(state.on);
     if (!next.delete(own)) next.add(own);
     show(next);
   });
-  key.addEventListener("dblclick", () => show([own]));
-  const light = (on) => () => {
-    byId("panels").classList.toggle("lit", on && state.on.has(own));
-    for (const group of document.querySelectorAll(`.series[data-s="${own}"]`)) {
-      group.classList.toggle("lit", on);
-    }
-  };
-  key.addEventListener("pointerenter", light(true));
-  key.addEventListener("pointerleave", light(false));
+  key.addEventListener("dblclick", () => show(alone ? data.schedules.keys() : [own]));
+  for (const event of ["pointerenter", "focus"]) key.addEventListener(event, () => light(own));
+  for (const event of ["pointerleave", "blur"]) key.addEventListener(event, () => light(null));
 }
+show(state.on);
 
 byId("all").addEventListener("click", () => show(data.schedules.keys()));
 byId("none").addEventListener("click", () => show([]));
@@ -34,59 +35,39 @@ byId("best").addEventListener("click", () => show([...data.schedules.keys()].sli
 
 function onChoice(name, act) {
   for (const input of document.querySelectorAll(`input[name="${name}"]`)) {
-    input.addEventListener("change", () => { act(input.value); draw(); });
+    input.addEventListener("change", () => {
+      act(input.value);
+      state.zoom = null;
+      drawWindow();
+      draw();
+    });
   }
 }
 
-onChoice("axis", (value) => { state.axis = value; state.zoom = null; });
-onChoice("x-scale", (value) => { state.xlog = value === "log"; state.zoom = null; });
-onChoice("y-scale", (value) => { state.ylog = value; });
-byId("smooth").addEventListener("input", (event) => {
-  state.smooth = Number(event.target.value);
-  byId("smooth-value").textContent = state.smooth ? `${state.smooth} %` : "off";
-  draw();
-});
-byId("unzoom").addEventListener("click", () => { state.zoom = null; draw(); });
-
-/** Dragging across a panel zooms all of them; a double click zooms out. */
-function zoomable(holder, index) {
-  let start = null;
-  const at = (event) => {
-    const box = holder.getBoundingClientRect();
-    return Math.min(Math.max(event.clientX - box.left, MARGIN.left), box.width - MARGIN.right);
-  };
-  holder.addEventListener("pointerdown", (event) => {
-    if (event.button || event.pointerType === "touch") return;
-    start = at(event);
-    holder.setPointerCapture(event.pointerId);
-  });
-  holder.addEventListener("pointermove", (event) => {
-    point(event, index);
-    if (start === null) return;
-    const x = Math.min(start, at(event)), width = Math.abs(at(event) - start);
-    for (const panel of drawn) {
-      panel.chosen.setAttribute("x", x);
-      panel.chosen.setAttribute("width", width);
-    }
-  });
-  holder.addEventListener("pointerup", (event) => {
-    if (start === null) return;
-    const ends = [start, at(event)].sort((a, b) => a - b).map(drawn[index].sx.back);
-    const far = Math.abs(at(event) - start) > 5;
-    start = null;
-    if (far) state.zoom = ends;
-    if (far) draw();
-  });
-  holder.addEventListener("pointerleave", () => {
-    byId("tip").hidden = true;
-    for (const panel of drawn) panel.cross.setAttribute("d", "");
-  });
-  holder.addEventListener("dblclick", () => { state.zoom = null; draw(); });
+/** The window of smoothing in words: `1 % = 100 steps`. */
+function windowText() {
+  const { unit } = layerNow(), width = windowWidth();
+  if (unit) return `${amount(Number((width * unit).toPrecision(3)))} ${data.axes[state.axis]}`;
+  return width < 1.5 ? "1 step" : `${amount(Math.round(width))} steps`;
 }
 
-data.panels.forEach((panel, index) => {
-  zoomable(byId("panels").appendChild(document.createElement("div")), index);
+function drawWindow() {
+  byId("smooth-value").textContent = state.smooth ? `${state.smooth} % = ${windowText()}` : "off";
+}
+
+onChoice("axis", (value) => { state.axis = value; });
+onChoice("x-scale", (value) => { state.xlog = value === "log"; });
+byId("smooth").addEventListener("input", (event) => {
+  state.smooth = Number(event.target.value);
+  drawWindow();
+  draw();
 });
+byId("runs").addEventListener("change", (event) => {
+  state.runs = event.target.checked;
+  draw();
+});
+byId("unzoom").addEventListener("click", wholeRange);
+drawWindow();
 
 byId("theme").addEventListener("click", () => {
   const root = document.documentElement;
@@ -95,7 +76,7 @@ byId("theme").addEventListener("click", () => {
   root.dataset.theme = dark ? "light" : "dark";
 });
 
-let width = 0;
+let width = byId("panels").clientWidth;
 new ResizeObserver(() => {
   if (byId("panels").clientWidth === width) return;
   width = byId("panels").clientWidth;

@@ -9,11 +9,17 @@ from html import escape
 from lrtrack.reports.axes import title_of
 from lrtrack.reports.curves import Curves
 from lrtrack.reports.palette import DASHES, Look
-from lrtrack.reports.table import Report
 from lrtrack.stats.rulers import EPOCH, STEP, TIME
 
 #: Places where a name may be broken: `Cosine|Annealing|LR(|step_size=|30`.
 _JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[(\[=,])(?=\S)")
+
+#: How to use legend and panels.
+_HINTS = (
+    "Double-click a schedule to see it alone. "
+    '<span class="mouse">Drag in a panel to zoom; double-click it to zoom out.</span>'
+    '<span class="touch">Zoom with two fingers in a panel; tap it twice to zoom out.</span>'
+)
 
 
 def swatch(look: Look) -> str:
@@ -41,19 +47,39 @@ def section(title: str, content: str) -> str:
     return f"<section><h2>{escape(title)}</h2>\n{content}\n</section>" if content else ""
 
 
+def titled(title: str, tools: str, content: str) -> str:
+    """A section with tools for its table beside the heading."""
+    head = f'<div class="head"><h2>{escape(title)}</h2>{tools}</div>'
+    return f"<section>{head}\n{content}\n</section>"
+
+
+def table_tools(noun: str, *, filters: bool, parameters: bool) -> str:
+    """The tools of a table, which its script makes visible.
+
+    Args:
+        noun: what its rows are, in the plural.
+        filters: whether the rows can be filtered.
+        parameters: whether it has columns of parameters, which are hidden at first.
+    """
+    parts = ['<output class="said" aria-live="polite"></output>']
+    if filters:
+        parts.append(
+            f'<label class="filter"><span class="sr">Filter {noun}</span><input type="search" '
+            f'placeholder="Filter {noun}" autocomplete="off" spellcheck="false"></label>'
+            '<output class="count" aria-live="polite"></output>'
+        )
+    if parameters:
+        parts.append(
+            '<label class="switch"><input type="checkbox" class="with" autocomplete="off"> '
+            "Parameters as columns</label>"
+        )
+    parts.append('<button type="button" class="copy">Copy as Markdown</button>')
+    return f'<div class="bar" data-noun="{noun}" hidden>{"".join(parts)}</div>'
+
+
 def items(lines: Iterable[str]) -> str:
     """One paragraph per line."""
     return "\n".join(f'<p class="note">{escape(line)}</p>' for line in lines)
-
-
-def alerts(report: Report) -> str:
-    """Warnings and diagnoses, as lists at the top of the page."""
-    return _alerts(report.warnings, "alerts") + _alerts(report.diagnoses, "alerts found")
-
-
-def _alerts(lines: Sequence[str], kind: str) -> str:
-    listed = "".join(f"<li>{escape(line)}</li>" for line in lines)
-    return f'<ul class="{kind}">{listed}</ul>' if lines else ""
 
 
 def axis_key(axis: str) -> str:
@@ -62,7 +88,7 @@ def axis_key(axis: str) -> str:
 
 
 def controls(curves: Curves, own: Curves | None, axis: str) -> str:
-    """The controls of axis, scales and smoothing.
+    """The controls of all panels: the x axis and its scale, smoothing, single runs, more panels.
 
     Args:
         curves: the curves over steps.
@@ -76,14 +102,18 @@ def controls(curves: Curves, own: Curves | None, axis: str) -> str:
         for key, name in {**names, **chosen}.items()
     ]
     scales = [("linear", "linear", True), ("log", "log", True)]
+    single = all(len(runs) == 1 for runs in curves.members)
     return (
         '<div class="tools">'
         + _choice("axis", "x axis", axes, axis_key(axis))
         + _choice("x-scale", "x scale", scales, "linear")
-        + _choice("y-scale", "y scale", [("auto", "auto", True), *scales], "auto")
         + '<label class="slide">smoothing <input id="smooth" type="range" min="0" max="10" '
         'step="0.5" value="1" autocomplete="off">'
         '<output id="smooth-value" for="smooth">1 %</output></label>'
+        f'<label class="tick"{" hidden" if single else ""}>'
+        '<input type="checkbox" id="runs" autocomplete="off"> single runs</label>'
+        '<select id="add" aria-label="add a panel" autocomplete="off">'
+        '<option value="">add a panel …</option></select>'
         '<button type="button" id="unzoom" hidden>Whole range</button></div>'
     )
 
@@ -109,6 +139,5 @@ def legend(names: Sequence[str], looks: Sequence[Look]) -> str:
         '<button type="button" id="all">All</button>'
         '<button type="button" id="none">None</button>'
         '<button type="button" id="best">Best 5</button>'
-        '<span class="note">Click a schedule to hide or show it, double-click to see only it. '
-        "Drag across a panel to zoom, double-click it to zoom out.</span></div>"
+        f'<span class="note">{_HINTS}</span></div>'
     )

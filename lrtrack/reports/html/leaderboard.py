@@ -1,141 +1,116 @@
-"""The leaderboard and the strip plot: intervals and single runs, drawn on one scale."""
+"""The leaderboard: the report's table, with differences or final values drawn in each row."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from html import escape
 
-from lrtrack.reports import captions
+from lrtrack.reports import captions, parameters
 from lrtrack.reports.curves import drawable
+from lrtrack.reports.document import Document
 from lrtrack.reports.formatting import number
-from lrtrack.reports.html.fragments import named
+from lrtrack.reports.html import forest
+from lrtrack.reports.html.fragments import named, table_tools, titled
+from lrtrack.reports.html.strip import Scale, ends, scale_of
 from lrtrack.reports.palette import Look
-from lrtrack.reports.table import Cell, Column, Report
+from lrtrack.reports.parameters import Parameters
+from lrtrack.reports.table import Cell, Column
 from lrtrack.stats import ComparisonResult, ScheduleSummary
 
 #: Columns with a larger weight are hidden on small screens.
 _HEAVY = 4
-#: The ratio of the largest to the smallest value from which a scale is logarithmic.
-_WIDE = 100.0
+#: From so many rows on, they can be filtered.
+_MANY = 8
+_DIFFERENCES = (
+    "Drawn: the difference of final values to {other}; the intervals hold for all at once in 95 % "
+    "of cases. Hollow: may be as good."
+)
+_CUT = " Arrow: goes on beyond the axis."
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Maps values to percentages of a drawing's width."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    def at(self, value: float) -> str:
-        """The position of `value`, from `0%` to `100%`."""
-        turn = math.log if self.log else float
-        low, high = turn(self.low), turn(self.high)
-        share = (turn(value) - low) / (high - low) if high > low else 0.5
-        return f"{2 + 96 * min(1.0, max(0.0, share)):.2f}%"
-
-
-def scale_of(comparison: ComparisonResult) -> Scale | None:
-    """One scale for all final values and intervals; None if there are none."""
-    values = [
-        value
-        for item in comparison.schedules
-        for value in (*item.final.values, *(item.final.ci95 or ()), item.final.mean)
-        if value is not None and drawable(value)
-    ]
-    if not values:
-        return None
-    low, high = min(values), max(values)
-    return Scale(low, high, log=low > 0 and high > _WIDE * low)
-
-
-def leaderboard(comparison: ComparisonResult, report: Report, looks: Sequence[Look]) -> str:
-    """The report's table, with a sample of each schedule's line and its interval drawn.
+def leaderboard(document: Document, looks: Sequence[Look]) -> str:
+    """The report's table with a drawing in each row, and its tools.
 
     Columns are sorted by weight, so that narrow screens have to scroll only for the least
     important.
     """
-    scale = scale_of(comparison)
+    comparison, report = document.comparison, document.report
     order = sorted(range(len(report.columns)), key=lambda at: report.columns[at].weight)
     columns = [report.columns[at] for at in order]
-    # next to the numbers that it shows, which are visible on every screen
+    # Next to the numbers that it shows, which are visible on every screen.
     at = 1 + next((at for at, item in enumerate(columns) if item.title[:5] == "final"), 0)
+    extra = parameters.of_schedules(comparison)
+    head, drawings, note = _drawings(comparison, looks)
     heads = [f"<th{_kind(column)}>{escape(column.title)}</th>" for column in columns]
-    rows = [_joined([*heads[:at], _axis(scale), *heads[at:]])]
-    for row, item, look in zip(report.rows, comparison.schedules, looks, strict=True):
-        cells = _cells(columns, [row[at] for at in order], look)
-        rows.append(_joined([*cells[:at], _drawn(item, look, scale), *cells[at:]]))
-    return (
-        f'<div class="scroll"><table class="board"><thead>{rows[0]}</thead>'
-        f"<tbody>{''.join(rows[1:])}</tbody></table></div>"
-        f'<p class="note">{captions.MEAN_AND_INTERVAL}</p>'
-    )
-
-
-def _joined(cells: Sequence[str]) -> str:
-    return f"<tr>{''.join(cells)}</tr>"
-
-
-def strip(comparison: ComparisonResult, names: Sequence[str], looks: Sequence[Look]) -> str:
-    """Every run's final value as a dot, with the median as a stroke."""
-    scale = scale_of(comparison)
-    if scale is None:
-        return ""
     rows = []
-    first = 0
-    for item, name, look in zip(comparison.schedules, names, looks, strict=True):
-        rows.append(
-            f'<tr><td class="text">{named(name, look)}</td><td class="drawn">'
-            f'<svg class="c{look.colour}" role="img">{_dots(item, first, scale)}</svg></td>'
-            f'<td class="bad">{captions.without_dots(item)}</td></tr>'
-        )
-        first += item.runs
-    return (
-        f'<div class="scroll"><table class="strip"><thead><tr><th></th>{_axis(scale)}<th></th></tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
+    for index, (row, look) in enumerate(zip(report.rows, looks, strict=True)):
+        cells = _cells(columns, [row[at] for at in order], look)
+        cells = [*cells[:at], drawings[index], *cells[at:], *parameter_cells(extra, index)]
+        rows.append(f'<tr data-s="{index}">{"".join(cells)}</tr>')
+    table = (
+        '<div class="scroll tall first" tabindex="0" role="region" aria-label="Leaderboard">'
+        '<table class="board sortable"><thead><tr>'
+        f"{''.join([*heads[:at], head, *heads[at:], *parameter_heads(extra)])}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<p class="note">{note}</p>'
     )
+    tools = table_tools(
+        f"{comparison.noun}s", filters=len(rows) > _MANY, parameters=bool(extra.titles)
+    )
+    return titled("Leaderboard", tools, table)
 
 
-def _dots(item: ScheduleSummary, first: int, scale: Scale) -> str:
-    """The dots of a schedule's runs; `first` is the index of its first run on the page.
+def parameter_heads(extra: Parameters) -> list[str]:
+    """The heads of columns that are hidden at first."""
+    return [
+        f'<th class="param {"number" if numeric else "text"}">{escape(title)}</th>'
+        for title, numeric in zip(extra.titles, extra.numbers, strict=True)
+    ]
 
-    The script titles each dot with the run's name and value, which it reads from the table of runs.
+
+def parameter_cells(extra: Parameters, row: int) -> list[str]:
+    """The cells of one row in these columns."""
+    return [
+        f'<td class="param{" number" if numeric else ""}">{escape(text)}</td>'
+        for text, numeric in zip(extra.rows[row], extra.numbers, strict=True)
+    ]
+
+
+def _drawings(comparison: ComparisonResult, looks: Sequence[Look]) -> tuple[str, list[str], str]:
+    """The head and the cells of the drawn column, and how to read it.
+
+    Differences to the best where there are any, else means and intervals on the scale of the
+    values.
     """
-    parts = ['<line class="back" x1="2%" x2="98%" y1="11" y2="11"/>']
-    if item.final.median is not None:
-        at = scale.at(item.final.median)
-        parts.append(f'<line class="middle" x1="{at}" x2="{at}" y1="1" y2="21"/>')
-    for index, value in enumerate(item.final.values):
-        if value is not None and drawable(value):
-            parts.append(
-                f'<circle class="dot" data-run="{first + index}" cx="{scale.at(value)}" '
-                f'cy="{(11, 6, 16)[index % 3]}" r="4"/>'
-            )
-    return "".join(parts)
+    axis = forest.axis_of(comparison)
+    pairs = list(zip(comparison.schedules, looks, strict=True))
+    if axis is None:
+        scale = scale_of(comparison)
+        cells = [_final(item, look, scale) for item, look in pairs]
+        return ends(scale), cells, captions.MEAN_AND_INTERVAL
+    baseline = comparison.baseline
+    cells = [forest.cell(item, look, axis, baseline) for item, look in pairs]
+    note = _DIFFERENCES.format(other="the best" if baseline is None else "the baseline")
+    cut = any('class="arrow"' in cell for cell in cells)
+    return forest.head(axis), cells, note + (_CUT if cut else "")
 
 
-def _drawn(item: ScheduleSummary, look: Look, scale: Scale | None) -> str:
+def _final(item: ScheduleSummary, look: Look, scale: Scale | None) -> str:
     mean = item.final.mean
     if scale is None or mean is None or not drawable(mean):
         return '<td class="drawn"></td>'
+    words = f"mean {number(mean)}"
     parts = ['<line class="back" x1="2%" x2="98%" y1="11" y2="11"/>']
     if item.final.ci95 is not None:
         low, high = map(scale.at, item.final.ci95)
+        words += f", 95 % CI {number(item.final.ci95[0])} to {number(item.final.ci95[1])}"
         parts.append(f'<line class="interval" x1="{low}" x2="{high}" y1="11" y2="11"/>')
     at = scale.at(mean)
     parts.append(f'<line class="middle" x1="{at}" x2="{at}" y1="3" y2="19"/>')
-    return f'<td class="drawn"><svg class="c{look.colour}" role="img">{"".join(parts)}</svg></td>'
-
-
-def _axis(scale: Scale | None) -> str:
-    if scale is None:
-        return '<th class="drawn"></th>'
-    ends = [number(scale.low, 3, trim=True), number(scale.high, 3, trim=True)]
-    middle = captions.LOG_SCALE if scale.log else ""
-    words = "".join(f"<span>{text}</span>" for text in (ends[0], middle, ends[1]))
-    return f'<th class="drawn"><div class="ends">{words}</div></th>'
+    return (
+        f'<td class="drawn"><svg class="c{look.colour}" role="img" aria-label="{escape(words)}">'
+        f"{''.join(parts)}</svg></td>"
+    )
 
 
 def _cells(columns: Sequence[Column], row: Sequence[Cell], look: Look) -> list[str]:
@@ -143,13 +118,17 @@ def _cells(columns: Sequence[Column], row: Sequence[Cell], look: Look) -> list[s
     hint.
     """
     first = next((at for at, column in enumerate(columns) if not column.number), 0)
-    cells = []
+    return list(_cells_of(columns, row, look, first))
+
+
+def _cells_of(
+    columns: Sequence[Column], row: Sequence[Cell], look: Look, first: int
+) -> Iterator[str]:
     for at, (column, cell) in enumerate(zip(columns, row, strict=True)):
         text = cell.text if column.number else cell.short or cell.text
         hint = "" if text == cell.text else f' title="{escape(cell.text)}"'
         content = named(text, look) if at == first else escape(text)
-        cells.append(f"<td{_kind(column, cell)}{hint}>{content}</td>")
-    return cells
+        yield f"<td{_kind(column, cell)}{hint}>{content}</td>"
 
 
 def _kind(column: Column, cell: Cell | None = None) -> str:

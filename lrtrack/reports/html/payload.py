@@ -5,27 +5,32 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrack.reports import captions
+from lrtrack.errors import clean
 from lrtrack.reports.axes import title_of
 from lrtrack.reports.curves import Bundle, Curves, Line, Panel
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
 from lrtrack.reports.html.fragments import axis_key
+from lrtrack.reports.html.metrics import Further
+from lrtrack.reports.html.profile import profile, profile_over
 from lrtrack.reports.palette import DASHES, Look
 from lrtrack.stats import STEP, ComparisonResult
-from lrtrack.stats.rulers import placement_of
 
-#: Points of all runs of a panel together, and the fewest and most points of one line: browsers
-#: draw up to about a hundred thousand points without delay.
-_POINTS, _LEAST, _MOST = 40_000, 100, 800
+#: Points of all lines together, in the panels that are shown at first and in the further ones, and
+#: the fewest and most points of one line. A point takes about 11 bytes of the page.
+_POINTS, _FURTHER, _LEAST, _MOST = 120_000, 70_000, 60, 800
+#: The points that a schedule's mean takes, with its band and what smoothing needs, in lines.
+_MEAN = 3
 #: With more schedules than `CROWD`, only the best `SHOWN` are visible at first.
 CROWD, SHOWN = 24, 12
 _DIGITS = 5
+#: The metrics that schedules move, alone or followed by a group.
+_MOVED = frozenset({"lr", "lr_effective", "momentum", "weight_decay"})
 #: Positions on a metric's axis are whole numbers of a unit, of which the longest curve has up to 10
 #: to this power.
 _RESOLUTION = 7
@@ -56,6 +61,7 @@ def payload_of(
     comparison: ComparisonResult,
     curves: Curves,
     own: Curves | None,
+    further: Further,
     looks: Sequence[Look],
     axis: str,
 ) -> str:
@@ -67,9 +73,12 @@ def payload_of(
     Args:
         curves: the curves over steps.
         own: those over the comparison's own axis, if it has one.
+        further: the panels that are not shown at first.
         axis: the x axis to begin with.
     """
-    most = max(_LEAST, min(_MOST, _POINTS // max(1, len(comparison.histories))))
+    layers = 1 if own is None else 2
+    thin = _Thin.of(curves.panels, _POINTS // layers)
+    thinner = _Thin.of(further.panels, _FURTHER // layers)
     on = len(looks) if len(looks) <= CROWD else SHOWN
     arrays = Arrays()
     data: dict[str, Any] = {
@@ -81,42 +90,86 @@ def payload_of(
             for rank, look in enumerate(looks)
         ],
         "panels": [
-            *(_panel(panel, most, arrays) for panel in curves.panels),
-            *_profile(comparison, curves),
+            *(_panel(panel, thin, arrays) | {"on": True} for panel in curves.panels),
+            *(item | {"on": True} for item in profile(comparison, curves)),
+            *(_panel(panel, thinner, arrays) for panel in further.panels),
         ],
+        "last": _last(curves.panels),
         "arrays": arrays.values,
     }
     if own is not None and own.x is not None:
         data["axes"] |= {axis_key(own.x): title_of(own.x)}
-        data["over"] = _over(comparison, curves, own, own.x, most, arrays)
+        data["over"] = _over(comparison, curves, own, further, (thin, thinner), arrays)
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     # Only "<" can begin what ends a script element or turns it into a comment.
     return text.replace("<", "\\u003c")
 
 
+@dataclass(frozen=True)
+class _Thin:
+    """How far the lines of a panel are thinned.
+
+    Attributes:
+        most: the most points of a line.
+        runs: whether there is room for single runs.
+    """
+
+    most: int
+    runs: bool
+
+    @classmethod
+    def of(cls, panels: Sequence[Panel], points: int) -> _Thin:
+        """What leaves about `points` points of all lines of `panels`."""
+        bundles = [bundle for panel in panels for bundle in panel.bundles if bundle is not None]
+        means = _MEAN * len(bundles)
+        runs = sum(len(bundle.lines) for bundle in bundles if not bundle.flat)
+        each = points // max(1, means + runs)
+        if each >= _LEAST or runs == 0:
+            return cls(min(_MOST, max(_LEAST, each)), runs=True)
+        return cls(min(_MOST, max(_LEAST, points // means)), runs=False)
+
+
+def _last(panels: Sequence[Panel]) -> float:
+    """The last position of all lines, at least 1."""
+    ends = [
+        float(line.steps.max())
+        for panel in panels for bundle in panel.bundles if bundle for line in bundle.lines
+    ]  # fmt: skip
+    return max(1.0, *ends) if ends else 1.0
+
+
 def _over(
-    comparison: ComparisonResult, curves: Curves, own: Curves, x: str, most: int, arrays: Arrays
+    comparison: ComparisonResult,
+    curves: Curves,
+    own: Curves,
+    further: Further,
+    thin: tuple[_Thin, _Thin],
+    arrays: Arrays,
 ) -> dict[str, Any]:
-    """The panels over the comparison's own axis `x`: as many as over steps, in the same order."""
-    panels = {panel.metric: panel for panel in own.panels}
+    """The panels over the comparison's own axis: as many as over steps, in the same order."""
+    assert own.x is not None
     ends = [
         float(np.abs(line.steps).max())
         for panel in own.panels for bundle in panel.bundles if bundle for line in bundle.lines
     ]  # fmt: skip
     power = math.floor(math.log10(max(ends))) if max(ends) > 0.0 else 0
     unit = max(10.0 ** (power + 1 - _RESOLUTION), 1e-300)
+    panels = {panel.metric: _in_units(panel, unit) for panel in (*own.panels, *further.own)}
     nothing = [None] * len(comparison.schedules)
+
+    def same(panel: Panel, thin: _Thin) -> dict[str, Any]:
+        if panel.metric in panels:
+            return _panel(panels[panel.metric], thin, arrays)
+        return {"title": panel.title, "smooth": False, "series": nothing}
+
     return {
-        "axis": axis_key(x),
+        "axis": axis_key(own.x),
         "unit": unit,
+        "last": _last(list(panels.values())),
         "panels": [
-            *(
-                _panel(_in_units(panels[panel.metric], unit), most, arrays)
-                if panel.metric in panels
-                else {"title": panel.title, "smooth": False, "log": False, "series": nothing}
-                for panel in curves.panels
-            ),
-            *_profile_over(comparison, own, x, unit),
+            *(same(panel, thin[0]) for panel in curves.panels),
+            *profile_over(comparison, own, own.x, unit),
+            *(same(panel, thin[1]) for panel in further.panels),
         ],
     }
 
@@ -149,16 +202,17 @@ def _rulers(curves: Curves, axis: str, arrays: Arrays) -> list[tuple[int, int]]:
     ]
 
 
-def _panel(panel: Panel, most: int, arrays: Arrays) -> dict[str, Any]:
+def _panel(panel: Panel, thin: _Thin, arrays: Arrays) -> dict[str, Any]:
     return {
-        "title": panel.title,
-        "smooth": panel.metric != "lr",  # its jumps are the schedule, not noise
-        "log": panel.wide,
-        "series": [None if item is None else _series(item, most, arrays) for item in panel.bundles],
+        "title": clean(panel.title),
+        # the jumps of what a schedule moves are the schedule, not noise
+        "smooth": panel.metric.partition("/")[0] not in _MOVED,
+        "series": [None if item is None else _series(item, thin, arrays) for item in panel.bundles],
     }
 
 
-def _series(bundle: Bundle, most: int, arrays: Arrays) -> dict[str, Any]:
+def _series(bundle: Bundle, thin: _Thin, arrays: Arrays) -> dict[str, Any]:
+    most = thin.most
     series: dict[str, Any] = {"of": list(bundle.counted)}
     if bundle.steps.size:
         series |= _curve(bundle.steps, bundle.mean, most, arrays)
@@ -168,7 +222,7 @@ def _series(bundle: Bundle, most: int, arrays: Arrays) -> dict[str, Any]:
             series["sy"] = arrays.add(_rounded(means(bundle.mean, starts)))
         if len(bundle.counted) > 1 and not bundle.flat:
             series["band"] = _band(bundle, most, arrays)
-    if not bundle.flat:
+    if not bundle.flat and (thin.runs or not bundle.counted):
         series["runs"] = [
             {"run": line.run, **_curve(line.steps, line.values, most, arrays)}
             for line in bundle.lines
@@ -214,45 +268,6 @@ def _end(line: Line) -> dict[str, Any] | None:
         "step": int(line.steps[bad[0] - 1]),
         "value": _rounded(line.values[bad[0] - 1 : bad[0]])[0],
     }
-
-
-def _profile(comparison: ComparisonResult, curves: Curves) -> list[dict[str, Any]]:
-    """The share of each schedule's runs that have reached the target, by step."""
-    if comparison.target is None:
-        return []
-    series = []
-    for runs in curves.members:
-        hits = [(run, comparison.runs[run].target_step) for run in runs]
-        last = max(int(comparison.histories[run].steps.max(initial=0)) for run in runs)
-        reached = [[run, step] for run, step in hits if step is not None]
-        series.append({"of": list(runs), "reached": reached, "last": last})
-    title = captions.profile_title(comparison)
-    return [{"title": title, "profile": True, "log": False, "series": series}]
-
-
-def _profile_over(
-    comparison: ComparisonResult, own: Curves, x: str, unit: float
-) -> list[dict[str, Any]]:
-    """The same by position on the comparison's own axis, of the runs that have positions there."""
-    if comparison.target is None:
-        return []
-    series: list[dict[str, Any] | None] = []
-    for runs in own.members:
-        reached, ends = [], []
-        for run in runs:
-            ruler = placement_of(comparison.histories[run], x).ruler
-            if ruler is None:
-                continue
-            summary = comparison.runs[run]
-            ends.append(ruler.latest(summary.steps - 1))
-            hit = ruler.passed(summary.target_step)
-            if hit is not None:
-                reached.append([run, round(hit / unit)])
-        last = round(max(ends, default=0.0) / unit)
-        known = {"of": [*range(len(ends))], "reached": reached, "last": last}
-        series.append(known if ends else None)
-    title = captions.profile_title(comparison)
-    return [{"title": title, "profile": True, "log": False, "series": series}]
 
 
 def _deltas(steps: Positions) -> list[int]:

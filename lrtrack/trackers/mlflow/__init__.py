@@ -3,6 +3,7 @@
 destination.py      the store and experiment that a run goes to
 client_settings.py  the variables and files that decide how MLflow's client connects
 store.py            clients for a store: URIs, credentials, reachability
+served.py           the pages of runs in a store without a server
 lean_import.py      MLflow imported without pandas where only lrtrack uses it
 errors.py           requests sent once, and MLflow's exceptions as temporary or final errors
 throttle.py         a limit on the runs that write to one database at a time

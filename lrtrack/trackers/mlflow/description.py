@@ -52,6 +52,7 @@ def _run(mlflow_run: Any, experiment: str | None, content: Content, alone: bool)
         device_name=tags.get("lrtrack.device.name", ""),
         world_size=integer_from(tags.get("lrtrack.world_size")) or 1,
         version=tags.get("lrtrack.version", ""),
+        torch_version=tags.get("lrtrack.torch.version", ""),
         started=per_run.moment((mlflow_run.info.start_time or 0) / 1000),
         kind=tags.get(metadata.KIND, TRAIN),
         suggestions=suggestions_from(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lrtrack.journal import history_table
@@ -20,6 +20,7 @@ from lrtrack.trackers.mlflow import metadata
 from lrtrack.trackers.mlflow.description import state_of, user_tags
 from lrtrack.trackers.mlflow.errors import with_retries
 from lrtrack.trackers.mlflow.points import SYSTEM, Points
+from lrtrack.trackers.mlflow.served import served_page
 from lrtrack.trackers.mlflow.store import run_url
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class Source:
         """
         info = mlflow_run.info
         url = run_url(self.mlflow.tracking_uri, info.experiment_id, info.run_id)
-        logged = _logged(mlflow_run, self.experiment, url)
+        served = served_page(self.mlflow.tracking_uri, info.experiment_id, info.run_id)
+        logged = replace(_logged(mlflow_run, self.experiment, url), served=served)
         arrays = self._arrays(mlflow_run, logged)
         return per_run.checked(history_of(logged, arrays, self.query.roles))
 

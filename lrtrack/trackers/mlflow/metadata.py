@@ -89,7 +89,8 @@ def tags(run: Run, scope: str = "") -> dict[str, str]:
             tags[f"{own}rewound"] = steps
     if run.parent is not None:
         tags |= {f"{own}parent": run.parent, f"{own}branched_at": str(run.branched_at or 0)}
-    known = {"lrtrack.group": run.group, f"{own}prefix": run.prefix or None,
+    known = {"lrtrack.group": run.group, "lrtrack.torch.version": run.torch_version or None,
+             f"{own}prefix": run.prefix or None,
              f"{own}total_steps": run.total_steps}  # fmt: skip
     tags |= {name: str(value) for name, value in known.items() if value is not None}
     if run.kind != TRAIN:

@@ -20,6 +20,7 @@ from lrtrack.trackers.base import ALL, Progress, Query
 from lrtrack.trackers.mlflow import destination, logged_runs, metadata, points, search
 from lrtrack.trackers.mlflow.description import integer_from, runs_from, state_of
 from lrtrack.trackers.mlflow.errors import translate_errors, with_retries
+from lrtrack.trackers.mlflow.served import served_page
 from lrtrack.trackers.mlflow.step_points import (
     FILE,
     download_history,
@@ -203,7 +204,7 @@ class _Source:
             table = with_retries(self.uri, lambda: fetch_metrics(self.mlflow, info.run_id, logged))
             table = self._without_odd_rows(mlflow_run, table)
             arrays = history_table.arrays(merge_tables(history_table.table_of(arrays), table))
-        prefixes = [block.prefix for block in runs]
+        prefixes, uri = [block.prefix for block in runs], self.mlflow.tracking_uri
         return [
             per_run.checked(
                 History(
@@ -211,11 +212,12 @@ class _Source:
                     shared_runs.state_of(block, state_of(info.status)),
                     "mlflow",
                     **shared_runs.arrays_of_block(arrays, block.prefix, prefixes),
-                    url=run_url(self.mlflow.tracking_uri, info.experiment_id, info.run_id),
+                    url=run_url(uri, info.experiment_id, info.run_id),
                     ended=(
                         per_run.moment(info.end_time / 1000, run.started) if info.end_time else None
                     ),
                     remote_id=info.run_id,
+                    served=served_page(uri, info.experiment_id, info.run_id),
                 )
             )
             for block in runs

@@ -26,7 +26,7 @@ def runs_from(wandb_run: Any, path: str) -> list[Run]:
     """Read the description of each block of a run from its config; invalid fields are left out."""
     config = wandb_run.config[metadata.CONFIG]
     blocks = metadata.blocks_of(config)
-    common = {name: config[name] for name in ("device", "version", "world_size") if name in config}
+    common = {name: config[name] for name in metadata.COMMON if name in config}
     return [
         _run(wandb_run, path, {**common, **block}, prefix, len(blocks) == 1)
         for prefix, block in blocks.items()
@@ -58,6 +58,7 @@ def _run(wandb_run: Any, path: str, fields: Mapping[str, Any], prefix: str, alon
         device_name=str(device.get("name", "")),
         world_size=per_run.integer_of(fields.get("world_size")) or 1,
         version=str(fields.get("version", "")),
+        torch_version=str(fields.get("torch", "")),
         started=started_at(wandb_run),
         kind=str(fields.get("kind") or TRAIN),
         suggestions=suggestions_from(fields.get("suggestion")),

@@ -21,6 +21,8 @@ DIAGNOSES = "lrtrack/diagnoses"
 #: The longest title of an alert that W&B accepts.
 _ALERT_TITLE = 63
 _TAG_LENGTH = 64  # W&B refuses longer ones
+#: What the blocks of one run share.
+COMMON = ("version", "torch", "device", "world_size", "started")
 
 
 def config(run: Run, target: Target | None = None) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def config(run: Run, target: Target | None = None) -> dict[str, Any]:
         fields["state"] = run.outcome
     scope = shared_runs.scope_of(run.prefix) if joined else ""
     if scope:
-        common = ("version", "device", "world_size", "started")
+        common = [name for name in COMMON if name in fields]
         fields = {**{name: fields[name] for name in common}, scope: fields}
     return dict(plain(fields))
 
@@ -85,6 +87,8 @@ def _block(run: Run, phases: Sequence[Phase]) -> dict[str, Any]:
         fields["phases"] = [{name: phase.get(name) for name in names} for phase in phases]
     if phases or run.total_steps is not None:  # an earlier phase may have written a number
         fields["total_steps"] = run.total_steps
+    if run.torch_version:
+        fields["torch"] = run.torch_version
     if run.kind != TRAIN:
         fields |= {"kind": run.kind, "suggestion": dict(run.suggestions)}
     if run.diagnoses is not None:
