@@ -9,7 +9,7 @@ from lrtrack.fields import JSON, text_of
 from lrtrack.records import History
 from lrtrack.records.roles import SEEDS
 from lrtrack.stats.figures import Notice
-from lrtrack.stats.groups import Group
+from lrtrack.stats.groups import Group, noun_of
 
 _SHOWN = 5
 _NAMES_SHOWN, _NAME_WIDTH = 3, 40
@@ -72,8 +72,8 @@ def unlike(groups: Sequence[Group]) -> Iterator[Notice]:
             )
         yield Notice(
             "setup-differs",
-            f"Schedules ran with different setups ({_few(texts, '; ')}): this may explain "
-            "the difference.",
+            f"{noun_of(groups[0].fields).capitalize()}s ran with different setups "
+            f"({_few(texts, '; ')}): this may explain the difference.",
         )
 
 

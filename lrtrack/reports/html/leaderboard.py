@@ -54,8 +54,9 @@ def leaderboard(document: Document, looks: Sequence[Look]) -> str:
         f"<tbody>{''.join(rows)}</tbody></table></div>"
         f'<p class="note">{note}</p>'
     )
-    noun = "schedules" if all(item.id for item in comparison.schedules) else "groups"
-    tools = table_tools(noun, filters=len(rows) > _MANY, parameters=bool(extra.titles))
+    tools = table_tools(
+        f"{comparison.noun}s", filters=len(rows) > _MANY, parameters=bool(extra.titles)
+    )
     return titled("Leaderboard", tools, table)
 
 
