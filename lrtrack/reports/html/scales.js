@@ -18,7 +18,7 @@ function ticks(scale, about, whole = false) {
   const { low, high } = scale;
   if (scale.log) {
     const decades = Math.log10(high / low);
-    const every = Math.max(1, Math.ceil(decades / about));
+    const every = Math.max(1, Math.round(decades / about));
     const room = (about * 1.5) / decades;
     const digits = decades < 0.7 ? null : room >= 3 ? [1, 2, 5] : room >= 2 ? [1, 3] : [1];
     if (digits) {
