@@ -123,7 +123,7 @@ def ensemble_of(optimizer: Any, scheduler: Any = None) -> Ensemble:
     optimizer = NoOptimizer() if optimizer is None else optimizer
     leaves = list(_leaves(optimizer, scheduler, "", containers))
     if len({id(own) for _, own, _ in leaves}) < len(leaves):
-        raise UsageError("An optimizer occurs twice. Fix: pass each optimizer once.")
+        raise UsageError("An optimizer is listed twice. Fix: pass each optimizer once.")
     if len(leaves) == 1:
         return Ensemble((Part("", *leaves[0][1:]),), ())
     single = all(_has_one_parameter(own) and not name for name, own, _ in leaves)
@@ -198,12 +198,12 @@ def _leaves(
     members = _members(optimizer)
     if name and of_parameters(optimizer) is not None:
         raise UsageError(
-            f"{name!r} stands for an optimizer for each parameter, which have no names. Fix: pass "
+            f"{name!r} is a container of one optimizer per parameter, without names. Fix: pass "
             "it to a block of its own, with a prefix."
         )
     if is_engine(optimizer):
         raise UsageError(
-            f"A {type(optimizer).__name__} makes its steps alone. Fix: pass it to a block of its "
+            f"A {type(optimizer).__name__} steps on its own. Fix: pass it to a block of its "
             "own, with a prefix."
         )
     if members is None:

@@ -82,7 +82,7 @@ def _stages(spec: Any) -> list[Stage]:
     # a wandb.config is not a Mapping, but has keys()
     config = dict(spec) if isinstance(spec, Mapping) or hasattr(spec, "keys") else None
     if config is None:
-        raise UsageError(f"a schedule must be a text, a mapping or a list of these, got {spec!r}")
+        raise UsageError(f"a schedule must be text, a mapping or a list of these, got {spec!r}")
     nested = _undotted(config)
     if isinstance(nested, list):
         return _chain(nested)

@@ -9,7 +9,7 @@ from lrtrack.cli._group import LazyGroup
 
 _COMMANDS = {
     "compare": "Compare the schedules of an experiment's runs.",
-    "demo": "Train on handwritten digits under many schedules and compare them.",
+    "demo": "Train on handwritten digits under six schedules and compare them.",
     "doctor": "Show trackers, devices, journals and undelivered runs.",
     "preview": "Draw schedules before any training.",
     "runs": "List an experiment's runs.",

@@ -59,7 +59,7 @@ _OPTIONS = (
         default="step",
         show_default=True,
         metavar="step|time|epoch|METRIC",
-        help="X axis of curves, also of the way to the target: a metric such as logged tokens.",
+        help="X axis of the curves and of the target: a metric such as logged tokens.",
     ),
     click.option(
         "--group-by",

@@ -1,4 +1,4 @@
-"""`lrtrack demo`: trains on real data under many schedules and compares them."""
+"""`lrtrack demo`: trains on real data under several schedules and compares them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _METRIC = "val_accuracy"
 _PATIENCE = 120.0
 
 
-@click.command(short_help="Train on handwritten digits under many schedules and compare them.")
+@click.command(short_help="Train on handwritten digits under six schedules and compare them.")
 @click.option(
     "--experiment",
     default="lrtrack-demo",
@@ -33,7 +33,7 @@ _PATIENCE = 120.0
 )
 @click.option(
     "--seeds",
-    default=3,
+    default=6,
     show_default=True,
     type=click.IntRange(min=1),
     metavar="N",
@@ -78,16 +78,12 @@ def command(
 
 def _train(experiment: str, tracker: str | None, seeds: int) -> None:
     click.echo("Training a small network on handwritten digits …", err=True)
-    from lrtrack.demo import RANGER, configurations, find_rate, run_demo, unused_seed
+    from lrtrack.demo import configurations, find_rate, run_demo, unused_seed
 
     first, names = unused_seed(experiment, tracker), configurations()
     finder_result = find_rate(experiment, tracker, first)
     if finder_result.suggestion is not None:
         click.echo(f"The learning-rate finder suggests {finder_result.suggestion:.2g}.", err=True)
-    if RANGER not in names:
-        click.echo(
-            "Skipping Ranger, which is not installed. Fix: pip install 'lrtrack[ranger]'", err=True
-        )
     with bar(f"{len(names)} schedules × {seeds} seeds") as progress:
 
         def on_progress(done: int, total: int, label: str) -> None:

@@ -74,6 +74,7 @@ def _journals(directory: Path) -> int:
     """Print what is in the journals; return the number of finished runs not uploaded."""
     from lrtrack.cli._adoption import advice
     from lrtrack.journal.layout import Layout
+    from lrtrack.number_text import file_size
     from lrtrack.shipping.corruption import damaged
     from lrtrack.shipping.foreign import foreign
     from lrtrack.shipping.lock import held
@@ -104,7 +105,7 @@ def _journals(directory: Path) -> int:
     _row("undelivered", len(waiting) or "nothing")
     for run in waiting[:SHOWN]:
         state = "running" if run.alive else run.error or "waiting for a shipper"
-        _row("", f"{run.name} to {', '.join(run.trackers) or '?'}: {run.left:,} bytes; {state}")
+        _row("", f"{run.name} to {', '.join(run.trackers) or '?'}: {file_size(run.left)}; {state}")
     if len(waiting) > SHOWN:
         _row("", f"and {len(waiting) - SHOWN:,} more")
     return sum(1 for run in waiting if not run.alive)

@@ -29,7 +29,7 @@ _KEYS = "q quit   m next metric   up/down scroll"
     default=_LINES,
     show_default=True,
     metavar="SECONDS",
-    help="Where the output is no terminal: time between two lines on a run.",
+    help="Without a terminal: time between two lines about a run.",
 )
 def command(metric: str | None, interval: float, **options: Any) -> None:
     """Show trainings while they run: step, remaining time, rate, loss and diagnoses.

@@ -142,9 +142,7 @@ def compare(
         )
         task = task or ("experiment" if len(names) > 1 else None)
     elif tracker is not None or tracking_uri is not None or filter_raw:
-        raise UsageError(
-            "Histories are compared as they are: give either histories, or a tracker to read from."
-        )
+        raise UsageError("There are histories and a tracker to read from. Fix: pass one of them.")
     else:
         histories = select(histories, filters_of(filters), History.fields)
     where = ", ".join(filter(None, names)) or None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lrtrack import stats
 from lrtrack.comparing import dataframes
+from lrtrack.number_text import count
 from lrtrack.reports import formats
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ class Comparison(stats.ComparisonResult):
     def __repr__(self) -> str:
         return (
             f"<Comparison of {self.experiment!r} by {self.metric!r}: "
-            f"{len(self.schedules)} schedules, {sum(item.runs for item in self.schedules)} runs>"
+            f"{count(len(self.schedules), self.noun)}, "
+            f"{count(sum(item.runs for item in self.schedules), 'run')}>"
         )
 
     def __str__(self) -> str:

@@ -33,7 +33,7 @@ def moment_of(since: Since | None, now: float | None = None) -> float | None:
         now: seconds since the epoch; None: the present.
 
     Raises:
-        UsageError: it is none of these, or it lies in the future.
+        UsageError: it is none of these, or it is in the future.
     """
     if since is None:
         return None
@@ -45,7 +45,7 @@ def moment_of(since: Since | None, now: float | None = None) -> float | None:
     else:
         moment = _timestamp(_moment_named(since), since)
     if moment > now:
-        raise UsageError(f"since is {since!r}, which lies in the future. {_FIX}")
+        raise UsageError(f"since is {since!r}, which is in the future. {_FIX}")
     return max(moment, 0.0)
 
 
@@ -64,7 +64,7 @@ def _timestamp(moment: datetime, since: Any) -> float:
     try:
         return moment.timestamp()
     except (OverflowError, OSError, ValueError):
-        raise UsageError(f"since is {since!r}, which no clock can show. {_FIX}") from None
+        raise UsageError(f"since is {since!r}, which is out of range. {_FIX}") from None
 
 
 def count_of(last: int | None) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lrtrack.number_text import file_size
+
 
 class Damage:
     """Byte ranges that belong to no valid frame, each counted once."""
@@ -32,4 +34,4 @@ class Damage:
 
     def __str__(self) -> str:
         many = "1 place" if self.places == 1 else f"{self.places} places"
-        return f"damaged in {many} ({self.size:,} bytes)"
+        return f"damaged in {many} ({file_size(self.size)})"

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lrtrack.number_text import amount, file_size
+
 #: 2 GiB of values: ten million steps of 26 metrics.
 MAX_VALUES = 2**28
 #: A step history expands to at most RATIO times the file's size, or to FREE bytes if that is more:
@@ -52,7 +54,9 @@ def check(path: Path, metadata: Any) -> None:
     if rows != metadata.num_rows or any(group.num_rows < 0 for group in groups):
         raise ValueError("its footer contradicts itself")
     if values > MAX_VALUES or values * _VALUE_BYTES > FREE + RATIO * size:
-        raise ValueError(f"its {size:,} bytes expand to {values:,} values, which is too many")
+        raise ValueError(
+            f"its {file_size(size)} expand to {amount(values)} values, which is too many"
+        )
     with path.open("rb") as file:
         for group in groups:
             for chunk in (group.column(index) for index in range(group.num_columns)):
@@ -61,7 +65,7 @@ def check(path: Path, metadata: Any) -> None:
                 for page_size in _page_sizes(file, chunk):
                     if not 0 <= page_size <= MAX_PAGE:
                         raise ValueError(
-                            f"a page expands to {page_size:,} bytes, which is too many"
+                            f"a page expands to {file_size(page_size)}, which is too much"
                         )
 
 

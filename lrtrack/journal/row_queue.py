@@ -125,7 +125,7 @@ class RowQueue:
             return hold.ready(list(self._rows))
         except Exception as error:  # a fault there must not keep the rows from the file
             self._hold = None
-            self._warn("hold", "could not tell whether all is known of the rows of", error)
+            self._warn("hold", "could not check whether rows are complete in", error)
             return len(self._rows)
 
     def _frames(
@@ -153,4 +153,4 @@ class RowQueue:
                 self._on_rows(*columns)
         except Exception as error:  # a fault in the callback must not keep the rows from the file
             self._on_rows = None
-            self._warn("look", "could not look at the rows of", error)
+            self._warn("look", "could not read the queued rows of", error)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lrtrack.number_text import amount
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -86,7 +88,9 @@ def columns_of(metrics: Mapping[str, Series], leading: str | None) -> Columns:
     empty = np.empty(0, np.int64)
     steps = np.unique(np.concatenate([empty, *(part.steps for part in parts.values())]))
     if steps.size * len(parts) > _MOST_CELLS:
-        raise OddRun(f"it has {len(parts):,} metrics at {steps.size:,} steps, which is too much")
+        raise OddRun(
+            f"it has {amount(len(parts))} metrics at {amount(steps.size)} steps, which is too much"
+        )
     columns = Columns(steps, np.full(steps.size, np.nan), {}, {})
     for name in metrics:
         columns.metrics[name] = np.full(steps.size, np.nan)

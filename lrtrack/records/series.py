@@ -47,7 +47,10 @@ def run_of(
     """The run of such a history."""
     own = schedule_named(schedule) if isinstance(schedule, str) else schedule
     label = name or (own.name if seed is None else f"{own.name}-seed{seed}")
-    return Run(id=uuid.uuid4().hex, name=label, schedule=own, seed=seed, config=config or {})
+    return Run(
+        id=uuid.uuid4().hex, name=label, schedule=own, seed=seed, config=config or {},
+        device_type="",  # nobody said so
+    )  # fmt: skip
 
 
 def columns_of(

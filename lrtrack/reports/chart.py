@@ -16,8 +16,8 @@ from lrtrack.reports import captions
 from lrtrack.reports.curves import Curves, Panel
 from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import means, stretches
-from lrtrack.reports.formatting import LARGE, amount, number
-from lrtrack.reports.terminal import width_of
+from lrtrack.reports.formatting import amount, number
+from lrtrack.reports.terminal import ascii_of, width_of
 from lrtrack.reports.text_plot import MARGIN, SIGNS, STYLES, framed, plot, x_axis
 from lrtrack.stats import STEP
 
@@ -85,7 +85,7 @@ def lines_of(
     return [
         Text(),
         Text(set_cell_size(title, min(width, cell_len(title))), "bold"),
-        *framed(rows, scale, below, unicode=unicode),
+        *framed(rows, scale, below if unicode else ascii_of(below), unicode=unicode),
         *_legend([names[at] for at in drawn], width, dotted=dotted, unicode=unicode),
     ]
 
@@ -129,9 +129,7 @@ def _on(grid: Values, where: Values, values: Values) -> Values:
 
 
 def _place(at: float) -> str:
-    if abs(at) >= LARGE:
-        return amount(at)
-    return f"{at:.0f}" if at == round(at) or abs(at) >= 1000 else f"{at:.3g}"
+    return amount(at) if at == round(at) or abs(at) >= 1000 else f"{at:.3g}"
 
 
 def _legend(names: Sequence[str], width: int, *, dotted: bool, unicode: bool) -> list[Text]:
@@ -143,7 +141,7 @@ def _legend(names: Sequence[str], width: int, *, dotted: bool, unicode: bool) ->
             name = set_cell_size(name, most - 1) + ("…" if unicode else "~")
         if not unicode:
             name = name.encode("ascii", "replace").decode()
-        sign = "━" if dotted else SIGNS[index % len(SIGNS)]
+        sign = "━" if dotted and len(names) == 1 else SIGNS[index % len(SIGNS)]
         if lines[-1].cell_len and lines[-1].cell_len + cell_len(name) + 5 > width:
             lines.append(Text())
         gap = "   " if lines[-1].cell_len else ""

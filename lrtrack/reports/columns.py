@@ -19,6 +19,7 @@ from lrtrack.reports.formatting import (
     mean_std,
     number,
     rate,
+    readable,
 )
 from lrtrack.reports.table import Cell, Column, Tone
 from lrtrack.stats import ComparisonResult, Mode, Reach, ScheduleSummary, TargetScore
@@ -41,7 +42,7 @@ def columns_of(
     ranks = [item.rank for item in comparison.schedules]
     return (
         Column("#", lambda row: _rank(row.item, ranks)),
-        Column("schedule", _schedule_cell, number=False),
+        Column(comparison.noun, _schedule_cell, number=False),
         Column("runs", lambda row: _runs(row.item), weight=2),
         *_tuning_columns(comparison),
         Column("final ± std", lambda row: _final(row.item, decimals), holds=4, short_title="final"),
@@ -76,12 +77,20 @@ def columns_of(
 
 def _pair_columns(comparison: ComparisonResult, other: str) -> list[Column]:
     """How often runs are better than those of `other`, and how many would tell the difference."""
-    unit, note = "seeds", footnotes.SEEDS
-    if comparison.task is not None:
-        unit, note = "runs", footnotes.RUNS
+    unit = "seeds" if comparison.task is None else "runs"
     return [
-        Column("P(better)", lambda row: _better(row.item), weight=7, note=footnotes.better(other)),
-        Column(f"{unit} to tell", lambda row: _seeds(row.item), weight=5, note=note),
+        Column(
+            "P(better)",
+            lambda row: _better(row.item),
+            weight=7,
+            note=footnotes.better(other, comparison.noun),
+        ),
+        Column(
+            f"{unit} to tell",
+            lambda row: _seeds(row.item),
+            weight=5,
+            note=footnotes.seeds(comparison),
+        ),
     ]
 
 
@@ -136,7 +145,7 @@ def _target_scores(comparison: ComparisonResult, mark: str) -> list[Column]:
 
     x = own_title(comparison.x)
     return [
-        Column("target score", steps, weight=3, note=footnotes.TARGET_SCORE),
+        Column("target score", steps, weight=3, note=footnotes.target_score(comparison)),
         *([Column(f"in {x}", place, weight=3)] if x else []),
         Column(f"in seconds{mark}", seconds, weight=9),
     ]
@@ -181,10 +190,10 @@ def _task_columns(comparison: ComparisonResult) -> list[Column]:
 def _with_interval(value: float | None, ends: tuple[float, float] | None, decimals: int) -> Cell:
     if value is None:
         return Cell(NONE)
-    text = f"{value:.{decimals}f}"
+    text = aligned(value, decimals)
     if ends is None:
         return Cell(text)
-    return Cell(f"{text} [{ends[0]:.{decimals}f}, {ends[1]:.{decimals}f}]", text)
+    return Cell(f"{text} [{', '.join(aligned(end, decimals) for end in ends)}]", text)
 
 
 def _tuning_columns(comparison: ComparisonResult) -> list[Column]:
@@ -198,10 +207,14 @@ def _tuning_columns(comparison: ComparisonResult) -> list[Column]:
         if tuning is None:
             return Cell(NONE)
         mark = "*" if tuning.optimistic else ""
-        return Cell(f"{clean(text_of(tuning.value))}{mark} of {len(tuning.tried)}")
+        return Cell(f"{clean(readable(text_of(tuning.value)))}{mark} of {len(tuning.tried)}")
 
     field = clean(tunings[0].field)
-    return [Column(f"best {field}", cell, weight=2, note=footnotes.tuning(field, tunings))]
+    return [
+        Column(
+            f"best {field}", cell, weight=2, note=footnotes.tuning(field, tunings, comparison.noun)
+        )
+    ]
 
 
 def _is_first(item: ScheduleSummary) -> bool:
@@ -246,7 +259,7 @@ def _runs(item: ScheduleSummary) -> Cell:
     return Cell(text + "*" * bool(item.unfinished), tone=Tone.BAD if flawed else Tone.PLAIN)
 
 
-def _reach(reach: Reach, runs: int, text: Callable[[float], str] = "{:.0f}".format) -> str:
+def _reach(reach: Reach, runs: int, text: Callable[[float], str] = amount) -> str:
     """`120`, `83 ± 28` where the metric is recorded now and then, `120 (2/3)` where not all did."""
     when = NONE if reach.median is None else text(reach.median)
     if reach.median is not None and reach.resolution is not None:
@@ -263,7 +276,7 @@ def _better(item: ScheduleSummary) -> Cell:
 
 
 def _seeds(item: ScheduleSummary) -> Cell:
-    return Cell(NONE if item.seeds_to_tell is None else str(item.seeds_to_tell))
+    return Cell(amount(item.seeds_to_tell))
 
 
 def _effect(item: ScheduleSummary) -> Cell:

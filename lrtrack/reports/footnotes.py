@@ -15,15 +15,6 @@ REACH = (
     "(1/3): 1 of 3 reached it."
 )
 IQM = "IQM: interquartile mean, of the middle half of the runs; from 4 runs on."
-SEEDS = "seeds to tell: how many seeds of each schedule would show its difference in 8 of 10 cases."
-RUNS = (
-    "runs to tell: how many runs of each schedule, over all tasks, would show its difference in 8 "
-    "of 10 cases."
-)
-TASK_FINAL = (
-    "final: mean of a run's last 5 % of records, relative to the best schedule's mean on its task, "
-    "which is 1; ± standard deviation over runs."
-)
 TASKS = (
     "mean rank: over tasks, with a 95 % interval (bootstrap, stratified by task); then the score "
     "on each task, the mean of final."
@@ -36,12 +27,35 @@ GAP = (
     "optimality gap: by how much runs miss the score 1 on average, where better ones count as 1; "
     "none if a run diverged."
 )
-TARGET_SCORE = (
-    "target score: how soon the target is reached, from 1 (the fastest schedule on every task) to "
-    "0 (never, or after 4 times the steps of the fastest), averaged over tasks; (2/3): reached on "
-    "2 of 3."
-)
-MIXED = "†: measured on different devices, so that times do not compare."
+MIXED = "†: measured on different devices, so times are not comparable."
+
+
+def final(comparison: ComparisonResult) -> str:
+    """The note on final values."""
+    if comparison.task is None:
+        return FINAL
+    return (
+        "final: mean of a run's last 5 % of records, relative to the best "
+        f"{comparison.noun}'s mean on its task, which is 1; ± standard deviation over runs."
+    )
+
+
+def seeds(comparison: ComparisonResult) -> str:
+    """The note on how many seeds, or runs over several tasks, would show a difference."""
+    unit, where = ("seeds", "") if comparison.task is None else ("runs", ", over all tasks,")
+    return (
+        f"{unit} to tell: how many {unit} of each {comparison.noun}{where} would show its "
+        "difference in 8 of 10 cases."
+    )
+
+
+def target_score(comparison: ComparisonResult) -> str:
+    """The note on the scores of targets over several tasks."""
+    return (
+        f"target score: how soon the target is reached, from 1 (the fastest {comparison.noun} on "
+        "every task) to 0 (never, or after 4 times the steps of the fastest), averaged over "
+        "tasks; (2/3): reached on 2 of 3."
+    )
 
 
 def flaws(comparison: ComparisonResult, names: Sequence[str]) -> list[str]:
@@ -69,8 +83,8 @@ def _when(runs: Sequence[RunSummary]) -> str:
     """` at step 5`, ` at steps 5 to 812`."""
     steps = sorted({run.diverged_step for run in runs if run.diverged_step is not None})
     if len(steps) < 2:
-        return f" at step {steps[0]}" if steps else ""
-    return f" at steps {steps[0]} to {steps[-1]}"
+        return f" at step {steps[0]:,}" if steps else ""
+    return f" at steps {steps[0]:,} to {steps[-1]:,}"
 
 
 def ranking(comparison: ComparisonResult) -> list[str]:
@@ -91,7 +105,8 @@ def interval(comparison: ComparisonResult) -> list[str]:
     if not methods:
         return []
     shared = any(method != "t-own" for method in methods if method)
-    spread = "spread pooled over schedules" if shared else "each schedule's own spread"
+    noun = comparison.noun
+    spread = f"spread pooled over {noun}s" if shared else f"each {noun}'s own spread"
     logs = ", of logarithms" if "t-pooled-log" in methods else ""
     return [
         "[low, high]: 95 % confidence interval of the mean over runs, Student's t "
@@ -113,27 +128,28 @@ def optimistic(comparison: ComparisonResult) -> list[str]:
     best = min(comparison.schedules, key=lambda item: item.rank, default=None)
     if best is None or not best.optimistic or alike < 2:
         return []
-    which = "first schedule" if best is comparison.schedules[0] else "schedule of rank 1"
+    noun = comparison.noun
+    which = f"first {noun}" if best is comparison.schedules[0] else f"{noun} of rank 1"
     return [
         f"The {which} is the best of {alike} that may be equally good: its mean is partly "
         "luck, and new runs will probably end worse."
     ]
 
 
-def tuning(field: str, tunings: Sequence[Tuning]) -> str:
+def tuning(field: str, tunings: Sequence[Tuning], noun: str) -> str:
     """The note on how the values of a tuned setting were chosen."""
     seeds = max((item.chosen_on for item in tunings), key=len)
     how = f"chosen on seeds {', '.join(map(str, seeds))} and compared on the others"
-    flattered = "chosen on the runs that are compared, which flatters it"
+    flattered = "chosen on the runs that are compared, so it looks better than it is"
     if any(item.optimistic for item in tunings):
         how = f"{how}; *: {flattered}" if seeds else f"*: {flattered}"
-    return f"best {field}: the best of the values that were tried with each schedule; {how}."
+    return f"best {field}: the best of the values that were tried with each {noun}; {how}."
 
 
-def better(other: str) -> str:
+def better(other: str, noun: str) -> str:
     """The note on P(better) against `other`."""
     return (
-        f"P(better): share of pairs of runs in which this schedule's is better than that of "
+        f"P(better): share of pairs of runs in which this {noun}'s is better than that of "
         f"{other}, with its 95 % interval; ties count half."
     )
 
@@ -153,9 +169,9 @@ def significance(comparison: ComparisonResult, other: str) -> str:
     paired = f", paired by {count(test.seeds, 'seed')}" if test.seeds else ""
     logs = "" if test.scale == "linear" else ", on logarithms"
     return (
-        f"vs {other}: difference of the means with intervals that hold for all schedules at once "
-        f"in 95 % of cases, ≈: may be as good (p ≥ {LEVEL}); p by {_TESTS[test.name]}{paired}"
-        f"{logs}."
+        f"vs {other}: difference of the means with intervals that hold for all "
+        f"{comparison.noun}s at once in 95 % of cases, ≈: may be as good (p ≥ {LEVEL}); p by "
+        f"{_TESTS[test.name]}{paired}{logs}."
     )
 
 

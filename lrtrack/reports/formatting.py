@@ -9,70 +9,31 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from rich.cells import cell_len, set_cell_size
 
 from lrtrack.fields import JSON, text_of
+from lrtrack.number_text import LARGE as LARGE
+from lrtrack.number_text import NONE as NONE
+from lrtrack.number_text import amount as amount
+from lrtrack.number_text import count as count
+from lrtrack.number_text import number as number
+from lrtrack.number_text import readable as readable
 from lrtrack.schedules import Schedule
 from lrtrack.schedules.schedule import INFERRED, SOURCE
 from lrtrack.stats import Effect, Spread
 
-#: The text of a missing value.
-NONE = "–"
 #: The most terminal cells of a name in a sentence.
 NAME_WIDTH = 48
-#: From this size on, numbers have no decimals in common with others.
-_LONG = 1e6
+#: The most digits of a number that has its decimals in common with others.
+_LONGEST = 7
+#: The most significant digits of a difference.
+_FINEST = 6
 #: An end of an interval that is so many times as far away as the other has digits of its own.
 _FAR = 100.0
-
-#: From this size on, amounts are written in millions or with a power of ten.
-LARGE = 1e6
-_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _CALL = re.compile(r"([\w.<>]+)\(.*\)")
 
 
-def number(value: float | None, digits: int = 4, *, trim: bool = False) -> str:
-    """`value` with `digits` significant digits; `trim` removes trailing zeros."""
-    if value is None or not math.isfinite(value):
-        return NONE
-    if value == 0.0:
-        return "0"
-    power = math.floor(math.log10(abs(value)))
-    if power < -4 or power >= 6:
-        text = f"{value:.{digits - 1}e}"
-        return re.sub(r"\.?0+e", "e", text) if trim else text
-    text = f"{value:.{max(0, digits - 1 - power)}f}"
-    return text.rstrip("0").rstrip(".") if trim and "." in text else text
-
-
-def amount(value: float | None, digits: int = 3) -> str:
-    """How much of something there is, to read at a glance: `820`, `12,300`, `2.1 M`, `3.2×10⁹`.
-
-    Args:
-        digits: the most significant digits; whole numbers below a million have all of theirs.
-    """
-    if value is None or not math.isfinite(value):
-        return NONE
-    size = abs(value)
-    if size < 1000 and value != round(value):
-        return number(value, digits, trim=True)
-    if round(size) < LARGE:
-        return f"{value:,.0f}"
-    mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
-    exponent = int(power)
-    if exponent < 9:
-        millions = float(mantissa) * 10 ** (exponent - 6)
-        return f"{_trimmed(f'{millions:.{max(0, digits + 5 - exponent)}f}')} M"
-    return f"{_trimmed(mantissa)}×10{str(exponent).translate(_SUPERSCRIPTS)}"
-
-
-def _trimmed(decimals: str) -> str:
-    return decimals.rstrip("0").rstrip(".") if "." in decimals else decimals
-
-
 def rate(value: float | None) -> str:
     """Steps per second, rounded to whole numbers from 100 on."""
-    if value is not None and 100 <= value < 1e9:
-        return f"{value:.0f}"
-    return number(value, 3)
+    return number(value, 3) if value is None or value < 100 else amount(value)
 
 
 def places(values: Iterable[float | None]) -> int | None:
@@ -90,8 +51,8 @@ def places(values: Iterable[float | None]) -> int | None:
 
 
 def aligned(value: float | None, decimals: int | None) -> str:
-    """`value` with this many decimals; with 4 significant digits if `decimals` is None."""
-    if value is None or decimals is None or abs(value) >= _LONG:
+    """`value` with this many decimals; with 4 significant digits if there are too many, or None."""
+    if value is None or decimals is None or abs(value) >= 10.0 ** (_LONGEST - decimals):
         return number(value)
     return f"{value:.{decimals}f}"
 
@@ -135,6 +96,8 @@ def difference(effect: Effect | None, *, sign: bool = True) -> tuple[str, str]:
     decimals = max(digits)
     if decimals > 6 and value:  # an interval without width
         decimals = 2 - math.floor(math.log10(abs(value)))
+    if value:
+        decimals = min(decimals, max(_FINEST - 1 - math.floor(math.log10(abs(value))), 0))
     if not 0 <= decimals <= 6:
         texts = [number(end, 3) for end in (value, low, high)]
     else:
@@ -148,11 +111,6 @@ def _minus(text: str) -> str:
     """With a true minus sign, and none before a zero."""
     zero = text.startswith("-") and not text.strip("-0.")
     return text.lstrip("-") if zero else text.replace("-", "−", 1) if text[:1] == "-" else text
-
-
-def count(number_of: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number_of} {noun}{'' if number_of == 1 else 's'}"
 
 
 def some(names: Sequence[str], limit: int = 3) -> str:
@@ -188,7 +146,7 @@ def short_labels(named: Iterable[tuple[str, Schedule | None]]) -> dict[str, str]
     short = {}
     for label, schedule in schedules.items():
         if schedule is None or not label.startswith(schedule.label):
-            short[label] = label
+            short[label] = readable(label)
             continue
         own, others = schedule.flat(), flats[_structure(schedule)]
         telling = {
@@ -196,7 +154,8 @@ def short_labels(named: Iterable[tuple[str, Schedule | None]]) -> dict[str, str]
         }
         sign = "≈ " if schedule.source == INFERRED else ""
         data = {key: value for key, value in schedule.to_dict().items() if key != SOURCE}
-        short[label] = sign + _telling(data, telling, "") + label[len(schedule.label) :]
+        rest = readable(label[len(schedule.label) :])
+        short[label] = sign + _telling(data, telling, "") + rest
     forms = list(short.values())
     return {label: form if forms.count(form) == 1 else label for label, form in short.items()}
 
@@ -233,7 +192,7 @@ def _telling(data: Mapping[str, JSON], telling: Collection[str], path: str) -> s
             ]
             names += [str(p["name"]) for _, p in parts if isinstance(p, Mapping) and "name" in p]
         elif key not in ("name", SOURCE) and where in telling:
-            params.append(f"{key}={text_of(value)}")
+            params.append(f"{key}={readable(text_of(value))}")
     for sign in (
         " -> ",
         " + ",

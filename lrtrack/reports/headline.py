@@ -45,7 +45,7 @@ def headline(comparison: ComparisonResult, names: Sequence[str], decimals: int |
     tied = [name for name, item in named if item.rank == 1]
     if len(tied) == len(named):
         value = aligned(best.final.mean, decimals)
-        return f"All {len(tied)} schedules tie at a final {metric} of {value}."
+        return f"All {len(tied)} {comparison.noun}s tie at a final {metric} of {value}."
     base_name, base = next(
         (pair for pair in named if pair[1].label == comparison.baseline), named[0]
     )
@@ -76,7 +76,7 @@ def _nothing(comparison: ComparisonResult, metric: str) -> str:
     going = sum(run.unfinished and not run.diverged for run in comparison.runs)
     if diverged == runs:
         why = "its only run diverged" if runs == 1 else f"all {runs} runs diverged"
-        return f"No schedule has a usable final {metric}: {why}."
+        return f"No {comparison.noun} has a usable final {metric}: {why}."
     parts = [
         *([f"{diverged} of {count(runs, 'run')} diverged"] if diverged else []),
         *([f"{going} of {count(runs, 'run')} {'has' if going == 1 else 'have'} not finished"]
@@ -84,7 +84,7 @@ def _nothing(comparison: ComparisonResult, metric: str) -> str:
         *(["the others lack it"] if diverged + going < runs else []),
     ]  # fmt: skip
     hint = " Fix: count unfinished runs with --include-unfinished." if going else ""
-    return f"No schedule has a usable final {metric}: {', '.join(parts)}.{hint}"
+    return f"No {comparison.noun} has a usable final {metric}: {', '.join(parts)}.{hint}"
 
 
 def _figure(item: ScheduleSummary, decimals: int | None) -> str:
@@ -161,7 +161,7 @@ def _alike(named: Sequence[_Named], margin: float | None) -> Iterator[str]:
 def _lack_of_spread(few: Sequence[ScheduleSummary], comparison: ComparisonResult) -> str:
     """Why differences cannot be judged: there is but one run, or runs do not differ."""
     if any(item.code == "no-spread" for item in comparison.warnings):
-        return "no spread between runs is known to separate"
+        return "runs that do not differ cannot separate"
     size = min(map(tested, few))
     return f"{count(size, 'run')} {'is' if size == 1 else 'are'} too few to separate"
 

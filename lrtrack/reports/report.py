@@ -29,7 +29,7 @@ def report_of(comparison: ComparisonResult) -> Report:
         rows=rows_of(columns, map(Row, summaries, names)),
         footnotes=(
             *footnotes.flaws(comparison, names),
-            footnotes.FINAL if comparison.task is None else footnotes.TASK_FINAL,
+            footnotes.final(comparison),
             *footnotes.ranking(comparison),
             *footnotes.interval(comparison),
             *footnotes.optimistic(comparison),
@@ -51,7 +51,7 @@ def _title(comparison: ComparisonResult) -> str:
     parts = [
         comparison.experiment or "",
         f"{comparison.metric} ({better} is better)",
-        f"{count(len(comparison.schedules), 'schedule')}, {count(runs, 'run')}",
+        f"{count(len(comparison.schedules), comparison.noun)}, {count(runs, 'run')}",
     ]
     return " · ".join(filter(None, map(clean, parts)))
 

@@ -53,7 +53,11 @@ def facts_of(comparison: ComparisonResult) -> tuple[Fact, ...]:
         Fact("software", tuple(_software(histories))),
         Fact("device", _shares([_device(history) for history in histories])),
         _settings(COMMON, _common(histories)),
-        _settings(DIFFERENT, [*_schedules(comparison), *_varying(histories)] or ["only the seed"]),
+        _settings(
+            DIFFERENT,
+            [*_schedules(comparison), *_varying(histories), *_parameters(comparison)]
+            or ["only the seed"],
+        ),
     )
     return tuple(fact for fact in facts if fact.items)
 
@@ -68,7 +72,8 @@ def _numbers(comparison: ComparisonResult) -> Iterator[str]:
     sizes = {item.runs for item in comparison.schedules}
     low, high = min(sizes), max(sizes)
     each = f"{low} to {high}" if low < high else str(high)
-    yield f"{sum(item.runs for item in comparison.schedules)} ({each} in each row)"
+    whom = "of each schedule" if all(item.id for item in comparison.schedules) else "in each group"
+    yield f"{sum(item.runs for item in comparison.schedules)}, {each} {whom}"
     diverged = sum(item.diverged for item in comparison.schedules)
     if diverged:
         yield f"{diverged} diverged"
@@ -161,23 +166,36 @@ def _short(name: str) -> str:
 
 
 def _schedules(comparison: ComparisonResult) -> Iterator[str]:
-    """The schedules, and the parameters in which those of one name differ."""
+    """The names of the schedules, if they differ."""
+    names = dict.fromkeys(cut(history.run.schedule.name) for history in comparison.histories)
+    if len(names) > 1:
+        yield f"schedule: {some([*names])}"
+
+
+def _parameters(comparison: ComparisonResult) -> Iterator[str]:
+    """The parameters in which schedules of one name differ, if all of them have it."""
     by_name: dict[str, list[Mapping[str, str]]] = {}
     for history in comparison.histories:
         schedule = history.run.schedule
         by_name.setdefault(schedule.name, []).append(parameters_of(schedule))
-    if len(by_name) > 1:
-        yield f"schedule: {some([cut(name) for name in by_name])}"
     for name, runs in by_name.items():
         for parameter, values in _differences(runs):
-            yield f"{cut(name)} {parameter}: {values}"
+            if all(parameter in run for run in runs):
+                yield f"{cut(name)} {parameter}: {values}"
 
 
 def _varying(histories: Sequence[History]) -> Iterator[str]:
-    """The settings besides schedule and seed in which runs differ."""
+    """The settings besides schedule and seed in which runs differ.
+
+    Those that an optimizer lacks are left out where optimizers differ: that says enough.
+    """
     runs = [settings_of(history) for history in histories]
+    several = len({run.get("optimizer.name") for run in runs}) > 1
     for name, values in _differences(runs):
-        yield f"{name if name == 'optimizer.name' else _short(name)}: {values}"
+        if name == "optimizer.name":
+            yield f"optimizer: {values}"
+        elif not (several and name.startswith("optimizer.") and any(name not in r for r in runs)):
+            yield f"{_short(name)}: {values}"
 
 
 def _differences(runs: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str]]:

@@ -44,6 +44,7 @@ _ASCII = str.maketrans(
         "→": "->",
         "≥": ">=",
         **{digit: str(at) for at, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+        "⁻": "-",
         "≤": "<=",
         "…": "~",
         "†": "!",
@@ -228,11 +229,14 @@ def _words(text: str) -> list[str]:
     return text.split() or [""]
 
 
+def ascii_of(text: str) -> str:
+    """`text` with signs of ASCII in place of lrtrack's others; powers of ten as `2e12`."""
+    return text.replace("×10", "e").translate(_ASCII)
+
+
 def _recoded(report: Report, encoding: str) -> Report:
     def recode(text: str) -> str:
-        return (
-            text.replace("×10", "e").translate(_ASCII).encode(encoding, "replace").decode(encoding)
-        )
+        return ascii_of(text).encode(encoding, "replace").decode(encoding)
 
     return replace(
         report,

@@ -19,8 +19,10 @@ Values = NDArray[np.float64]
 MARGIN = 10
 #: Colours of curves, in order.
 STYLES = ("cyan", "yellow", "magenta", "green", "blue", "red")
-#: One sign per curve, if there are no colours to tell them apart.
+#: One sign per curve: colours alone would not tell them apart for everybody.
 SIGNS = "*+ox#@%&"
+#: How often the sign of a curve stands on its line of braille dots.
+_MARKS = 4
 #: The bit of each dot in a braille cell, which is two dots wide and four high.
 _BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
@@ -34,7 +36,8 @@ def plot(
         curves: values at evenly spaced positions, each of shape (n,); NaN leaves a gap.
         low, high: the values of the bottom and the top.
         width: characters across.
-        dotted: draw in braille, told apart by colour; otherwise with one sign per curve.
+        dotted: draw in braille, with each curve's sign here and there if there are several;
+            otherwise with the signs alone.
     """
     draw = _dots if dotted else _signs
     return draw(curves, low, high, width, rows)
@@ -111,10 +114,28 @@ def _dots(curves: Sequence[Values], low: float, high: float, width: int, rows: i
                 row, part = divmod(4 * rows - 1 - y, 4)
                 bits[row, x // 2] |= _BRAILLE[part][x % 2]
                 owner[row, x // 2] = index
-    return [
-        _row([chr(0x2800 + bit) if bit else " " for bit in bits[row]], owner[row])
-        for row in range(rows)
-    ]
+    cells = [[chr(0x2800 + bit) if bit else " " for bit in bits[row]] for row in range(rows)]
+    if len(curves) > 1:
+        _mark(cells, owner, curves, (low, high))
+    return [_row(cells[row], owner[row]) for row in range(rows)]
+
+
+def _mark(
+    cells: list[list[str]],
+    owner: NDArray[np.int_],
+    curves: Sequence[Values],
+    scale: tuple[float, float],
+) -> None:
+    """Write each curve's sign on its line, at places where no other curve has its own."""
+    rows, width = owner.shape
+    places = _MARKS * len(curves)
+    for index, values in enumerate(curves):
+        heights = _heights(values, *scale, width, rows)
+        for turn in range(_MARKS):
+            x = (turn * len(curves) + index) * width // places + width // (2 * places)
+            if span := heights[x]:
+                cells[rows - 1 - span[0]][x] = SIGNS[index % len(SIGNS)]
+                owner[rows - 1 - span[0], x] = index
 
 
 def _signs(curves: Sequence[Values], low: float, high: float, width: int, rows: int) -> list[Text]:

@@ -15,7 +15,7 @@ from lrtrack.stats.conclusions import Standing, conclude, few_runs
 from lrtrack.stats.diagnose import diagnoses_by_run
 from lrtrack.stats.fairness import metrics_of, notices
 from lrtrack.stats.figures import Notice
-from lrtrack.stats.groups import fields_of, grouped
+from lrtrack.stats.groups import fields_of, grouped, noun_of
 from lrtrack.stats.intervals import grad_norm_of, seconds_to_target, spread_of, steps_to_target
 from lrtrack.stats.over_metric import over_metric
 from lrtrack.stats.ranking import Entry, entry_of, ranked
@@ -107,12 +107,15 @@ def build_comparison(
         warnings=(
             *(_notices(entries, metric) if tasks is None else tasks.notices(metric)),
             *(() if best is None else best.notices),
-            *few_runs([entry.sample for entry in entries], reference or 0, conclusions),
+            *few_runs(
+                [entry.sample for entry in entries], reference or 0, conclusions, noun_of(fields)
+            ),
         ),
         baseline=None if reference is None else entries[reference].group.label,
         margin=margin,
         task=task,
         test=conclusions.test,
+        noun=noun_of(fields),
         runs=tuple(run for entry in entries for run in entry.runs),
         histories=tuple(run for entry in entries for run in entry.group.histories),
         diagnoses=diagnoses_by_run(
@@ -156,7 +159,8 @@ def _find(entries: Sequence[Entry], baseline: str) -> int:
         if matches:
             labels = "; ".join(names[index][0] for index in matches)
             raise UsageError(
-                f"{baseline!r} is several schedules here: {labels}. Name one by label."
+                f"{baseline!r} is the name of several rows here: {labels}. Fix: write one of "
+                "these labels."
             )
     candidates = {form for forms in names for form in forms if form is not None}
     raise UsageError(unknown("baseline", baseline, candidates))

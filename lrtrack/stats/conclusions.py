@@ -149,7 +149,7 @@ def _test(model: Model, *, chosen: bool, sequential: bool) -> Procedure:
 
 
 def few_runs(
-    samples: Sequence[Sample], reference: int, conclusions: Conclusions
+    samples: Sequence[Sample], reference: int, conclusions: Conclusions, noun: str
 ) -> Iterator[Notice]:
     """Warn where differences cannot be judged, because runs show no spread, or not enough yet."""
     standings = conclusions.standings
@@ -157,13 +157,13 @@ def few_runs(
     if not few:
         return
     others = len(samples) - 1
-    part = "" if len(few) == others else f" for {len(few)} of {others} schedules"
+    part = "" if len(few) == others else f" for {len(few)} of {others} {noun}s"
     size = min(samples[at].ended.size for at in (reference, *few))
     if size < 2:
         yield Notice(
             "too-few-runs",
-            f"Single runs cannot be compared{part}: how far runs spread is not known. Fix: run "
-            "every schedule with at least 3 seeds.",
+            f"Single runs cannot be compared{part}: the spread between runs is unknown. Fix: "
+            f"run every {noun} with at least 3 seeds.",
         )
     elif conclusions.test.name == "sequential":
         yield Notice(
@@ -174,6 +174,6 @@ def few_runs(
     else:
         yield Notice(
             "no-spread",
-            f"The runs of each schedule end at the same value{part}, so that no spread is known by "
-            "which to judge a difference. Fix: check that the seed has an effect.",
+            f"The runs of each {noun} end at the same value{part}, so there is no spread by which "
+            "to judge a difference. Fix: check that the seed has an effect.",
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from lrtrack.records import History, State, one_by_one
 from lrtrack.stats.figures import Notice
-from lrtrack.stats.groups import Group
+from lrtrack.stats.groups import Group, noun_of
 from lrtrack.stats.setup_diff import cut, settings_of
 
 #: Shorter series may be equal by chance.
@@ -72,7 +72,8 @@ def _seeds(groups: Sequence[Group]) -> Iterator[Notice]:
         hint += " Some did not finish, like runs that were restarted." * broken
         yield Notice(
             "duplicate-seeds",
-            f"Runs of one schedule share a seed ({'; '.join(repeated[:_SHOWN])}{more}): if one "
+            f"Runs of one {noun_of(groups[0].fields)} share a seed "
+            f"({'; '.join(repeated[:_SHOWN])}{more}): if one "
             f"repeats or continues another, the same training counts twice.{hint}",
         )
 

@@ -55,8 +55,8 @@ def _budgets(histories: Sequence[History], runs: Sequence[RunSummary]) -> Iterat
     if len(steps) > 1:
         yield Notice(
             "budget-differs",
-            f"Finished runs have between {min(steps)} and {max(steps)} optimizer steps: a longer "
-            "run can be better just because it trained longer.",
+            f"Finished runs have between {min(steps):,} and {max(steps):,} optimizer steps: a "
+            "longer run can be better just because it trained longer.",
         )
 
 

@@ -70,8 +70,15 @@ def fields_of(group_by: str | Sequence[str]) -> tuple[str, ...]:
     fields = dict.fromkeys(part.strip() for text in texts for part in text.split(","))
     fields.pop("", None)
     if not fields:
-        raise UsageError("Say what to group by: schedule, name, or a field such as optimizer.lr.")
+        raise UsageError(
+            "No field to group by. Fix: write schedule, name, or a field such as optimizer.lr."
+        )
     return tuple(fields)
+
+
+def noun_of(fields: Sequence[str]) -> str:
+    """What groups by these fields are called: `schedule`, or `group` where a group is not one."""
+    return "schedule" if {*fields} <= {*_SCHEDULES, *_SCHEDULES.values()} else "group"
 
 
 def grouped(histories: Iterable[History], fields: Sequence[str]) -> list[Group]:

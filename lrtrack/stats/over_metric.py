@@ -26,7 +26,7 @@ NO_EPOCHS = (
 )
 _MISSING, _FAULTY = "x-missing", "x-not-a-total"
 _TOTAL = "Fix: log the total since the training began, not the amount of a step or an epoch."
-_OUT = "the curves and the way to the target leave them out"
+_OUT = "they are left out of the curves and of the time to the target"
 _SHOWN = 3
 
 

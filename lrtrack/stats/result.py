@@ -135,6 +135,8 @@ class ComparisonResult:
         runs: the statistics of each run, by schedule and in the order of `run_ids`.
         histories: the runs with their steps, in the same order; not part of `to_dict`.
         x: the x axis of its curves: `step`, `time`, `epoch` or a metric; not part of `to_dict`.
+        noun: what its rows are called: `schedule`, or `group` if runs are grouped by other fields;
+            not part of `to_dict`.
     """
 
     experiment: str | None
@@ -151,6 +153,7 @@ class ComparisonResult:
     runs: tuple[RunSummary, ...] = field(default=(), repr=False, compare=False)
     histories: tuple[History, ...] = field(default=(), repr=False, compare=False)
     x: str = "step"
+    noun: str = "schedule"
 
     def by_schedule(self) -> list[tuple[RunSummary, ...]]:
         """The runs of each schedule, in the order of `schedules`."""
@@ -166,7 +169,7 @@ class ComparisonResult:
         the x axis is a metric or the epoch.
         """
         data = {"format": FORMAT, **asdict(replace(self, runs=(), histories=()))}
-        del data["histories"], data["x"]
+        del data["histories"], data["x"], data["noun"]
         for item in data["schedules"] if self.x in (STEP, TIME) else ():
             for figures in (item, item["across"] or {}, *item["tasks"]):
                 figures.pop("x_to_target", None)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from lrtrack.fields import text_of
+from lrtrack.fields import JSON, text_of
 from lrtrack.records import History
 from lrtrack.records.roles import SEEDS
 from lrtrack.stats.figures import Notice
-from lrtrack.stats.groups import Group
+from lrtrack.stats.groups import Group, noun_of
 
 _SHOWN = 5
 _NAMES_SHOWN, _NAME_WIDTH = 3, 40
@@ -72,18 +72,24 @@ def unlike(groups: Sequence[Group]) -> Iterator[Notice]:
             )
         yield Notice(
             "setup-differs",
-            f"Schedules ran with different setups ({_few(texts, '; ')}): this may explain "
-            "the difference.",
+            f"{noun_of(groups[0].fields).capitalize()}s ran with different setups "
+            f"({_few(texts, '; ')}): this may explain the difference.",
         )
 
 
 def settings_of(history: History) -> dict[str, str]:
     """Return a run's settings except its seeds, its schedule and where it is kept."""
     return {
-        name: text_of(value)
+        name: text_of(_plain(value))
         for name, value in history.fields().items()
         if name.startswith(("optimizer.", "config.")) and not _is_identity(name)
     }
+
+
+def _plain(value: JSON) -> JSON:
+    """A float without a fraction as an integer: `0` and `0.0` are no difference."""
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if whole else value
 
 
 def listed(values: Iterable[str]) -> str:

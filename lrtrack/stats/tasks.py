@@ -17,7 +17,7 @@ from lrtrack.fields import text_of
 from lrtrack.stats import fairness
 from lrtrack.stats.aggregates import Floats, aggregates_of
 from lrtrack.stats.figures import Aggregate, Notice, TaskScore
-from lrtrack.stats.groups import Group
+from lrtrack.stats.groups import Group, noun_of
 from lrtrack.stats.intervals import seconds_to_target, spread_of, steps_to_target
 from lrtrack.stats.ranking import Entry, sample_of
 from lrtrack.stats.summary import Mode, RunSummary, finite, worst
@@ -47,7 +47,7 @@ class Tasks:
         self._entries, self._field = list(entries), field
         self.names = tuple(sorted({name for names in self._tasks for name in names}))
         if len(self.names) < 2:
-            raise UsageError(f"All runs have the task {self.names[0]!r}: there is nothing to join.")
+            raise UsageError(f"All runs have the task {self.names[0]!r}. Fix: leave the tasks out.")
         self._best = {name: self._best_of(name) for name in self.names}
         self._goals = {
             name: goal(history)
@@ -107,6 +107,7 @@ class Tasks:
 
     def notices(self, metric: str) -> Iterator[Notice]:
         """The warnings of each task by itself, and of schedules that lack one."""
+        noun = noun_of(self._entries[0].group.fields)
         lacking = [
             entry.group.label
             for entry, names in zip(self._entries, self._tasks, strict=True)
@@ -115,14 +116,14 @@ class Tasks:
         if lacking:
             yield Notice(
                 "tasks-missing",
-                f"Not every schedule ran on all {len(self.names)} tasks ({_some(lacking)}): its "
+                f"Not every {noun} ran on all {len(self.names)} tasks ({_some(lacking)}): its "
                 "scores are those of the tasks it has.",
             )
         if missed := [name for name in self.names if self._missed(name)]:
             yield Notice(
                 "target-missed",
                 f"No run reached the target on {_some(missed)}, which counts as missed by every "
-                "schedule in the time-to-target scores.",
+                f"{noun} in the time-to-target scores.",
             )
         of_tasks: dict[Notice, list[str]] = {}
         for name in self.names:

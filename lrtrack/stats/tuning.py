@@ -18,7 +18,7 @@ from lrtrack.fields import JSON, names_of, resolve, text_of, unknown_field
 from lrtrack.records import History
 from lrtrack.schedules import Schedule
 from lrtrack.stats.figures import Notice, Trial, Tuning
-from lrtrack.stats.groups import Group, grouped
+from lrtrack.stats.groups import Group, grouped, noun_of
 from lrtrack.stats.ranking import Entry, entry_of, ranked
 from lrtrack.stats.summary import Mode
 
@@ -70,7 +70,7 @@ def tuned(
         best, tuning = _best(group, runs, field, metric, mode, include_unfinished)
         groups.append(best)
         tunings[best.label] = tuning
-    return Tuned(tuple(groups), tunings, tuple(_notices(field, tunings)))
+    return Tuned(tuple(groups), tunings, tuple(_notices(field, tunings, noun_of(fields))))
 
 
 def expected_best(values: Sequence[float], mode: Mode) -> tuple[float, ...]:
@@ -194,18 +194,19 @@ def _order(value: JSON) -> tuple[bool, float, str]:
     return not number, float(value) if number else 0.0, text_of(value)
 
 
-def _notices(field: str, tunings: Mapping[str, Tuning]) -> Iterator[Notice]:
+def _notices(field: str, tunings: Mapping[str, Tuning], noun: str) -> Iterator[Notice]:
     counts = {len(tuning.tried) for tuning in tunings.values()}
     if len(counts) > 1:
         yield Notice(
             "tuned-unequally",
-            f"Schedules were tuned over between {min(counts)} and {max(counts)} values of {field}: "
-            "more values alone make the best one better. Compare expected_best at equal numbers.",
+            f"{noun.capitalize()}s were tuned over between {min(counts)} and {max(counts)} values "
+            f"of {field}: more values alone make the best one better. Compare expected_best at "
+            "equal numbers.",
         )
     if any(tuning.optimistic for tuning in tunings.values()):
         yield Notice(
             "tuned-on-the-same-runs",
-            f"The best {field} was chosen on the runs that are compared, which flatters it: with "
-            f"fewer than {FEWEST_TO_SPLIT} seeds of each value, no runs are left to check it. "
+            f"The best {field} was chosen on the runs that are compared, so it looks "
+            f"better than it is: with fewer than {FEWEST_TO_SPLIT} seeds of each value, no runs are left to check it. "
             f"Fix: run every value with at least {FEWEST_TO_SPLIT} seeds.",
         )

@@ -76,7 +76,7 @@ def codes(name: str, value: Any) -> frozenset[str]:
         listed = tuple(given)
     except TypeError:
         raise UsageError(
-            f"{name} must be codes of diagnoses, got {shown_value(value)}. Fix: pass a set such as "
+            f"{name} must be diagnosis codes, got {shown_value(value)}. Fix: pass a set such as "
             '{"LR006"}.'
         ) from None
     return frozenset(choice(name, code, CODES) for code in listed)

@@ -107,8 +107,8 @@ class GatheredLosses(Exchange):
         if short and not self._warned:
             counts = ", ".join(f"{n} of rank {sender}" for sender, n in sorted(short.items()))
             warn(
-                f"The loss of some steps is the mean over fewer than all processes, because losses "
-                f"are missing: {counts}. Those processes made fewer steps, or ended early."
+                f"The loss of some steps is the mean over only some of the processes, because "
+                f"losses are missing: {counts}. Those processes made fewer steps, or ended early."
             )
 
     def ready(self, rows: Sequence[Row | Rewind]) -> int:
@@ -178,7 +178,7 @@ class GatheredLosses(Exchange):
         """Wait no longer for processes of which step `made` is not `known`."""
         if self._silent is None:
             self._gave_up = True
-            self._warn("The processes of this training do not know of each other")
+            self._warn("The processes of this training cannot find each other")
             return
         late = {sender for sender, at in known.items() if at < made} - self._silent
         self._silent |= late
@@ -194,7 +194,7 @@ class GatheredLosses(Exchange):
             self._warned = True
             warn(
                 f"{what}, so the recorded loss is the mean over the other processes. Fix: enter "
-                'track(…, loss_over="mean") on every rank, and the blocks in one order.'
+                'track(…, loss_over="mean") on every rank, with the blocks in the same order.'
             )
 
     def _exchange(self, is_last: bool) -> bool:

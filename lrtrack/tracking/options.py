@@ -160,7 +160,7 @@ def _updates(value: Any, every: int) -> int | None:
     if updates % every and every % updates:
         raise UsageError(
             f"updates={updates} does not fit every={every}: only recorded steps are measured, and "
-            f"of the steps 0, {updates}, {2 * updates}, … just each {math.lcm(updates, every)}th "
+            f"of the steps 0, {updates}, {2 * updates}, … only every {math.lcm(updates, every)}th "
             f"is recorded. Fix: pass a multiple of every, such as "
             f"updates={max(1, round(updates / every)) * every}."
         )
@@ -181,7 +181,7 @@ def _check_scheduler(scheduler: Any) -> None:
 def _check_parameters(optimizer: torch.optim.Optimizer) -> None:
     if not any(group["params"] for group in optimizer.param_groups):
         raise UsageError(
-            f"The {type(optimizer).__name__} has no parameters, so its steps would train nothing. "
+            f"The {type(optimizer).__name__} has no parameters, so its steps would change nothing. "
             "Fix: create it with the model's parameters."
         )
 

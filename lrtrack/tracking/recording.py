@@ -152,7 +152,7 @@ class Recording:
             try:
                 action()
             except Exception as error:
-                warn(f"lrtrack could not leave a block properly: {error!r}.")
+                warn(f"lrtrack could not close a block properly: {error!r}.")
 
     def recorder(self, append: Callable[[Any], object] | None = None) -> OnStep:
         """The function that takes a step's record, in as little time as possible.

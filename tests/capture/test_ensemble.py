@@ -98,7 +98,7 @@ def test_schedulers_match_their_optimizers() -> None:
         (lambda a, b: {"a": a, "b": b}, lambda a, b: [None, None], "The optimizers have names"),
         (lambda a, b: {"a": a, "b": b}, lambda a, b: {"a": None}, "are called a, b, but the sch"),
         (lambda a, b: a, lambda a, b: [StepLR(a, 1), StepLR(a, 2)], "several schedulers for one"),
-        (lambda a, b: [a, b, a], lambda a, b: None, "occurs twice"),
+        (lambda a, b: [a, b, a], lambda a, b: None, "listed twice"),
         (lambda a, b: [], lambda a, b: None, "at least one"),
         (lambda a, b: {"": a, "b": b}, lambda a, b: None, "name of an optimizer must be text"),
         (lambda a, b: {3: a, "b": b}, lambda a, b: None, "name of an optimizer must be text"),
@@ -261,7 +261,7 @@ def test_optimizers_of_single_parameters_cannot_share_a_run_under_a_name() -> No
     weight = torch.nn.Parameter(torch.zeros(()))
     held = SimpleNamespace(optim_dict={weight: SGD([weight], lr=0.5)})
 
-    with pytest.raises(UsageError, match="'g' stands for an optimizer for each parameter"):
+    with pytest.raises(UsageError, match="'g' is a container of one optimizer per parameter"):
         ensemble_of({"g": held, "d": sgd()})
 
 

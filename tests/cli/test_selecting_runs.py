@@ -58,7 +58,7 @@ def test_compare(lrtrack):
         (("--last", "0"), 2, "last must be a number of runs, at least 1; got 0. Fix:"),
         (("--last", "few"), 2, "'few' is not a valid integer"),
         (("--since", "7x"), 2, "since must be a span or a date, got '7x'. Fix: write a span"),
-        (("--since", "2100-01-01"), 2, "lies in the future"),
+        (("--since", "2100-01-01"), 2, "is in the future"),
         (("--since", "1h"), 1, "No run of experiment 'digits' started since 1h; the last one"),
         (("--sort", "fnal"), 2, "Unknown field to sort by 'fnal'"),
     ],

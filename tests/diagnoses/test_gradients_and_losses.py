@@ -11,7 +11,6 @@ import torch
 from torch.optim import lr_scheduler as ls
 
 from lrtrack.records import State
-from lrtrack.stats.diagnose.wording import times
 from tests.diagnoses.loops import Records, messages_of, network, train
 
 OPTIMIZERS: dict[str, Any] = {
@@ -230,13 +229,3 @@ def test_one_infinite_norm_before_a_bad_loss() -> None:
     records.metrics["grad_norm"] = [1.0, math.inf, math.nan]
 
     assert messages_of(records) == {}
-
-
-@pytest.mark.parametrize(
-    ("ratio", "text"),
-    [(1.5, "1.5 times"), (9.96, "10 times"), (99_999.0, "99999 times"), (5.2e9, "5×10⁹ times"),
-     (9.9e9, "1×10¹⁰ times"), (math.inf, "inf times")],
-)  # fmt: skip
-def test_figures_of_ratios(ratio: float, text: str) -> None:
-    """A ratio in a message is as a person would write it."""
-    assert times(ratio) == text

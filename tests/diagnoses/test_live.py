@@ -141,7 +141,7 @@ def test_stop_on_of_a_training_without_an_optimizer(clean_place) -> None:
     ("option", "message"),
     [
         ({"stop_on": "LR999"}, "Unknown value for stop_on 'LR999'"),
-        ({"stop_on": 6}, "stop_on must be codes of diagnoses, got 6"),
+        ({"stop_on": 6}, "stop_on must be diagnosis codes, got 6"),
         ({"on_diagnosis": "print"}, "on_diagnosis must be a function, got 'print'"),
     ],
 )

@@ -192,7 +192,7 @@ def test_an_infinite_norm(training, track, messages) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"eps": 0.1}, ": the change of 0.009 is not over eps=0.1"),
+        ({"eps": 0.1}, ": the change of 0.009 does not exceed eps=0.1"),
         ({"min_lr": 0.01}, ": it is not above min_lr=0.01"),
     ],
     ids=["eps", "min_lr"],

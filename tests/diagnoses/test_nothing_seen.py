@@ -60,7 +60,7 @@ def test_one_of_several_optimizers_that_is_replaced(training, track, messages, r
                 optimizer.step()
 
     assert messages() == {
-        "LR013": f"{rebuild}: after 5 steps, none of this optimizer was seen any more: 1 other "
+        "LR013": f"{rebuild}: after 5 steps, no more steps of this optimizer were seen: 1 other "
         "optimizer (Adam) steps instead."
     }
 
@@ -119,7 +119,7 @@ def test_an_optimizer_that_replaces_the_tracked_one(training, track, messages, r
 
     name = "Adam" if rebuild else "SGD"
     assert messages() == {
-        "LR013": "after 5 steps, none of the SGD was seen any more, although 15 backward() calls "
+        "LR013": "after 5 steps, no more steps of the SGD were seen, although 15 backward() calls "
         f"followed: 1 other optimizer ({name}) steps instead."
     }
 
@@ -137,7 +137,7 @@ def test_several_optimizers_that_are_replaced(training, track, messages) -> None
         task.run(15)
 
     assert messages() == {
-        "LR013": "after 5 steps, none of the SGD was seen any more, although 15 backward() calls "
+        "LR013": "after 5 steps, no more steps of the SGD were seen, although 15 backward() calls "
         "followed: 1 other optimizer (Adam) steps instead."
     }
 
@@ -153,7 +153,7 @@ def test_training_that_goes_on_by_hand_is_reported(training, track, messages) ->
             scheduler.step()
 
     assert messages()["LR013"] == (
-        "after 5 steps, none of the SGD was seen any more, although 15 backward() calls followed."
+        "after 5 steps, no more steps of the SGD were seen, although 15 backward() calls followed."
     )
 
 

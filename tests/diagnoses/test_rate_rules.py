@@ -38,7 +38,7 @@ def test_what_a_schedule_for_epochs_did() -> None:
     restarts = messages_of(schedule(FOR_EPOCHS["CosineAnnealingWarmRestarts"], 300))["LR014"]
 
     assert by_step == (
-        "StepLR was stepped after every batch, as it seems, although its settings count epochs: "
+        "StepLR seems to be stepped after every batch, although its settings count epochs: "
         "with step_size=10, the learning rate was under a thousandth of its peak (0.1) in 87 % of "
         "the recorded steps."
     )
@@ -127,7 +127,7 @@ def test_the_figures_of_an_ignored_rate() -> None:
 
     assert messages_of(records, State.RUNNING)["LR016"] == (
         "the optimizer's lr=0.001 was never used: OneCycleLR sets the learning rate itself, from "
-        "0.04 (div_factor=25) to 1 (max_lr), 1000 times lr."
+        "0.04 (div_factor=25) to 1 (max_lr), 1,000 times lr."
     )
 
 

@@ -93,6 +93,16 @@ def test_ascii_and_braille(run_of):
     assert any("⠀" < sign <= "⣿" for sign in "".join(lines(comparison, dotted=True)))
 
 
+def test_signs_beside_colours(run_of):
+    """With colours each curve has its sign, too, on its line and in the legend."""
+    found = lines(compared(
+        run_of(CONSTANT, 0, loss=[3.0] * 11), run_of(STEP, 0, loss=[2.0] * 11),
+    ), dotted=True)  # fmt: skip
+    assert found[2].partition("┤")[2].count("+") == 4
+    assert found[13].partition("┤")[2].count("*") == 4
+    assert found[16] == "* StepLR   + constant"
+
+
 @pytest.fixture
 def terminal():
     """Opens a pseudo-terminal of a given size and returns what was written to it."""

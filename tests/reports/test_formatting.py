@@ -15,6 +15,7 @@ from lrtrack.stats import Effect
         (-2.824, -3.99, 1.572e6, ("−2.8", "[−4.0, 1.57e+06]")),
         (0.0190, 0.0006, 0.0527, ("0.0190", "[0.0006, 0.0527]")),
         (0.2, 0.2, 0.2, ("0.200", "[0.200, 0.200]")),
+        (12_345.678, 12_345.6779, 12_345.6781, ("12345.7", "[12345.7, 12345.7]")),
     ],
 )
 def test_differences(value, low, high, expected):
@@ -24,7 +25,13 @@ def test_differences(value, low, high, expected):
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(0.97385, "0.974"), (999_999.0, "999999.000"), (4.05e304, "4.050e+304"), (None, "–")],
+    [
+        (0.97385, "0.974"),
+        (999.0, "999.000"),
+        (12_345.0, "12345"),
+        (4.05e304, "4.050e+304"),
+        (None, "–"),
+    ],
 )
 def test_aligned_numbers(value, expected):
     """Numbers of a column have common decimals, except huge ones."""

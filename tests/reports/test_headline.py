@@ -76,10 +76,10 @@ def test_too_few_runs(said):
 
 
 def test_no_spread(said):
-    """Where the runs of each schedule are equal, the headline says that no spread is known."""
+    """Where the runs of each schedule are equal, the headline says so."""
     assert said({STEP: [0.1] * 3, COSINE: [0.3] * 3}) == (
         "StepLR has the lowest final loss: 0.1000 ± 0.0000, 3 seeds; "
-        "no spread between runs is known to separate CosineAnnealingLR from it."
+        "runs that do not differ cannot separate CosineAnnealingLR from it."
     )
 
 
@@ -261,3 +261,32 @@ def test_runs_without_seeds_are_runs(said, add):
     add(STEP, [0.3], id="a" * 32)
 
     assert said({STEP: [0.1]}) == "StepLR ends at loss 0.2000 [-1.0706, 1.4706], 2 runs."
+
+
+def test_groups_are_not_called_schedules(add, histories):
+    """Where runs are grouped by a setting, nothing in the report calls the groups schedules."""
+    for batch in (8, 16, 32):
+        for seed in range(2):
+            add(STEP, [0.1 * batch + seed / 100], seed=seed, id=f"{batch:030}{seed:02}",
+                config={"batch": batch})  # fmt: skip
+    comparison = compare_histories(
+        histories(), experiment=None, metric="loss", group_by="config.batch"
+    )
+    report = report_of(comparison)
+    texts = (report.title, *report.footnotes, *report.warnings)
+
+    assert report.title == "loss (lower is better) · 3 groups, 6 runs"
+    assert report.columns[1].title == "group"
+    assert report.headline.startswith("config.batch=8 has the lowest final loss: 0.805 [")
+    assert [text for text in texts if "schedule" in text] == []
+    assert "spread pooled over groups" in " ".join(texts)
+
+
+@pytest.mark.parametrize("group_by", ["schedule", "name", "scheduler.id", "scheduler.name,name"])
+def test_schedules_are_called_so(add, histories, group_by):
+    """Groups by the schedule or its name are schedules."""
+    add(STEP, [0.1], seed=0)
+    add(EXP, [0.2], seed=0)
+    comparison = compare_histories(histories(), experiment=None, metric="loss", group_by=group_by)
+
+    assert report_of(comparison).title == "loss (lower is better) · 2 schedules, 2 runs"

@@ -84,7 +84,7 @@ def test_all_parts_are_there(comparison):
         "loss", "learning rate", "gradient norm", "share of runs that reached loss ≤ 0.3"
     ]  # fmt: skip
     assert sum(item.get("class") == "dot" for item in page.named("circle")) == 16
-    assert sum(item.get("class") == "interval" for item in page.named("line")) == 6
+    assert sum(item.get("class") == "effect" for item in page.named("line")) == 5
     assert text.count('<td class="id">') == 18
 
 

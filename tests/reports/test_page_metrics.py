@@ -37,7 +37,7 @@ def many_metrics(run_of, runs: int, steps: int, schedules: int) -> list:
 def test_the_size_with_many_metrics(run_of):
     """Of many metrics, the page has the most common ones, is at most 3 MB, and says so."""
     comparison = compare_histories(
-        many_metrics(run_of, 100, 2_000, 10), experiment="e", metric="loss"
+        many_metrics(run_of, 100, 1_000, 10), experiment="e", metric="loss"
     )
     text = render(Document(comparison))
     data = data_of(text)
@@ -68,7 +68,7 @@ def test_the_arrays_of_few_runs_are_whole(run_of):
 def test_runs_of_many_means_are_left_out(run_of):
     """With 100 schedules there is room for four further metrics, without their single runs."""
     comparison = compare_histories(
-        many_metrics(run_of, 200, 500, 100), experiment="e", metric="loss"
+        many_metrics(run_of, 200, 80, 100), experiment="e", metric="loss"
     )
     data = data_of(render(Document(comparison)))
     runs = [sum(len(item.get("runs", ())) for item in panel["series"]) for panel in data["panels"]]

@@ -225,7 +225,7 @@ def test_a_baseline_is_compared_with_instead(runs_of):
 def test_a_baseline_must_be_one_schedule(runs_of):
     """An unknown or ambiguous baseline is an error that lists the schedules."""
     histories = runs_of(STEP, [1.0]) + runs_of(WIDE, [2.0])
-    with pytest.raises(UsageError, match=r"several schedules here: StepLR\(step_size=30\)"):
+    with pytest.raises(UsageError, match=r"the name of several rows here: StepLR\(step_size=30\)"):
         _compare(histories, baseline="StepLR")
     with pytest.raises(UsageError, match=r"Unknown baseline 'StepLRR'.*'StepLR'"):
         _compare(histories, baseline="StepLRR")
@@ -271,7 +271,7 @@ def test_an_unknown_field_is_refused(runs_of):
     """An unknown field is an error with the nearest name."""
     with pytest.raises(UsageError, match=r"Unknown field to group by 'optimizer.lrr'"):
         _compare(runs_of(STEP, [1.0]), group_by="optimizer.lrr")
-    with pytest.raises(UsageError, match="Say what to group by"):
+    with pytest.raises(UsageError, match="No field to group by"):
         _compare(runs_of(STEP, [1.0]), group_by=" , ")
 
 

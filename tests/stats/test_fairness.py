@@ -67,7 +67,7 @@ def test_differing_numbers_are_in_order(make_history):
         for at, rate in enumerate(rates)
     ]
 
-    assert "(0.5, 1.0, 2.0, 3.0, 4.0, … 2 more)" in _warnings(histories)["config-differs"]
+    assert "(0.5, 1, 2, 3, 4, … 2 more)" in _warnings(histories)["config-differs"]
 
 
 def test_single_runs_are_too_few(make_history):

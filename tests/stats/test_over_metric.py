@@ -154,13 +154,13 @@ def test_runs_without_the_total_are_named_and_stay_in_the_ranking():
     assert [item.x_to_target.runs for item in found.schedules] == [0, 1]
     assert warnings == {
         "x-missing": (
-            "1 of 3 runs have no tokens (ALR-seed1): the curves and the way to the target leave "
-            "them out."
+            "1 of 3 runs have no tokens (ALR-seed1): they are left out of the curves and of the "
+            "time to the target."
         ),
         "x-not-a-total": (
             "In 1 of 3 runs tokens is no running total (in BLR-seed0 it falls from 20 to 10 at "
-            "step 1): the curves and the way to the target leave them out. Fix: log the total "
-            "since the training began, not the amount of a step or an epoch."
+            "step 1): they are left out of the curves and of the time to the target. Fix: log the "
+            "total since the training began, not the amount of a step or an epoch."
         ),
     }
 

@@ -157,7 +157,7 @@ def test_a_warning_that_holds_on_several_tasks(make_history):
 
 def test_there_must_be_several_tasks(compared):
     """One task, or an unknown field, is an error."""
-    with pytest.raises(UsageError, match="nothing to join"):
+    with pytest.raises(UsageError, match="Fix: leave the tasks out"):
         compared({A: {"mnist": [0.1]}})
     with pytest.raises(UsageError, match=r"config.dat.*config.data"):
         compared(LOSSES, task="config.dat")

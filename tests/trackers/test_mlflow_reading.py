@@ -107,6 +107,10 @@ def test_the_identity_of_a_run(store, written):
 
     assert history.run == run
     assert history.ended == 2000.5
+    assert history.url is None
+    assert history.served is not None
+    assert history.served.command.startswith("mlflow ui --backend-store-uri ")
+    assert history.served.url.startswith("http://127.0.0.1:5000/#/experiments/")
 
 
 def test_the_columnar_file_is_exact(store, written):

@@ -217,7 +217,7 @@ def test_what_is_an_engine() -> None:
     other = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
 
     assert [is_engine(value) for value in (engine, Engine, other, None)] == [True, *[False] * 3]
-    with pytest.raises(UsageError, match="Engine makes its steps alone"):
+    with pytest.raises(UsageError, match="Engine steps on its own"):
         ensemble_of([engine, other])
     engine.global_steps = None  # type: ignore[assignment]
     assert not is_engine(engine)

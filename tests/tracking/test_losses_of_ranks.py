@@ -65,7 +65,7 @@ def test_nobody_answers(rows, monkeypatch: pytest.MonkeyPatch) -> None:
     held = rows(losses, 2)
     waiting = losses.ready(held)
     monkeypatch.setattr(gathered_losses, "PATIENCE", 0.0)
-    with pytest.warns(LRTrackWarning, match="do not know of each other"):
+    with pytest.warns(LRTrackWarning, match="cannot find each other"):
         ready = losses.ready(held)
     losses.settle(held)
 

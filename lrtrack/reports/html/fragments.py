@@ -61,7 +61,7 @@ def table_tools(noun: str, *, filters: bool, parameters: bool) -> str:
         filters: whether the rows can be filtered.
         parameters: whether it has columns of parameters, which are hidden at first.
     """
-    parts = []
+    parts = ['<output class="said" aria-live="polite"></output>']
     if filters:
         parts.append(
             f'<label class="filter"><span class="sr">Filter {noun}</span><input type="search" '
@@ -74,10 +74,7 @@ def table_tools(noun: str, *, filters: bool, parameters: bool) -> str:
             "Parameters as columns</label>"
         )
     parts.append('<button type="button" class="copy">Copy as Markdown</button>')
-    return (
-        f'<div class="bar" data-noun="{noun}" hidden>{"".join(parts)}'
-        '<output class="said" aria-live="polite"></output></div>'
-    )
+    return f'<div class="bar" data-noun="{noun}" hidden>{"".join(parts)}</div>'
 
 
 def items(lines: Iterable[str]) -> str:

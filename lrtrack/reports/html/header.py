@@ -15,11 +15,13 @@ _SHOWN = 2
 
 
 def header(report: Report) -> str:
-    """The headline, and the button that switches the theme."""
+    """The headline, whose first clause stands out, and the button that switches the theme."""
+    first, mark, rest = report.headline.partition("; ")
+    others = f"<span>{escape(rest)}</span>" if rest else ""
     return (
-        f'<header><div><p class="about">{escape(report.title)}</p>'
-        f"<h1>{escape(report.headline)}</h1></div>"
-        '<button id="theme" type="button">Light / dark</button></header>'
+        f'<header><p class="about">{escape(report.title)}</p>'
+        '<button id="theme" type="button">Light / dark</button>'
+        f"<h1>{escape(first + mark)}{others}</h1></header>"
     )
 
 

@@ -22,10 +22,10 @@ _HEAVY = 4
 #: From so many rows on, they can be filtered.
 _MANY = 8
 _DIFFERENCES = (
-    "Drawn: the difference of final values to {other}, with intervals that hold for all at once in "
-    "95 % of cases. Grey: may be as good."
+    "Drawn: the difference of final values to {other}; the intervals hold for all at once in 95 % "
+    "of cases. Hollow: may be as good."
 )
-_CUT = " An arrow: goes on beyond the axis."
+_CUT = " Arrow: goes on beyond the axis."
 
 
 def leaderboard(document: Document, looks: Sequence[Look]) -> str:
@@ -54,8 +54,9 @@ def leaderboard(document: Document, looks: Sequence[Look]) -> str:
         f"<tbody>{''.join(rows)}</tbody></table></div>"
         f'<p class="note">{note}</p>'
     )
-    noun = "schedules" if all(item.id for item in comparison.schedules) else "groups"
-    tools = table_tools(noun, filters=len(rows) > _MANY, parameters=bool(extra.titles))
+    tools = table_tools(
+        f"{comparison.noun}s", filters=len(rows) > _MANY, parameters=bool(extra.titles)
+    )
     return titled("Leaderboard", tools, table)
 
 

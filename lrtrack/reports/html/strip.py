@@ -63,7 +63,7 @@ def strip(comparison: ComparisonResult, names: Sequence[str], looks: Sequence[Lo
             f'<td class="bad">{captions.without_dots(item)}</td></tr>'
         )
         first += item.runs
-    head = '<th><span class="sr">schedule</span></th>'
+    head = f'<th><span class="sr">{comparison.noun}</span></th>'
     return (
         f'<div class="scroll"><table class="strip"><thead><tr>{head}{ends(scale)}<td></td></tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"

@@ -11,7 +11,6 @@ schedule_length.py      how long a schedule is
 group_rates.py          the learning rate of each param group
 plateau.py              a replay of ReduceLROnPlateau on its metric
 rule.py                 the input and the result of a rule
-wording.py              figures in messages
 scheduler_rules.py      LR001-LR003, LR005, LR012, LR026: how the scheduler was stepped
 training_rules.py       LR004, LR006-LR011: how the training went
 forecasts.py            LR027, LR028, LR002 before the end: schedules that will not fit

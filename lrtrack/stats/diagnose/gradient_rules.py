@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, many, share
+from lrtrack.number_text import count, times
+from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, share
 from lrtrack.stats.diagnose.thresholds import (
     FADED,
     FASTEST_GROWTH,
@@ -16,7 +17,6 @@ from lrtrack.stats.diagnose.thresholds import (
     SUMMED,
     VANISHED,
 )
-from lrtrack.stats.diagnose.wording import times
 
 
 def never_zeroed(run: RunFacts) -> Diagnosis | None:
@@ -47,7 +47,7 @@ def never_zeroed(run: RunFacts) -> Diagnosis | None:
     return diagnosis(
         "LR019",
         f"the gradient norm grew with the number of steps, from {norms[0]:.3g} in the first one to "
-        f"{norms[at]:.3g} ({times(growth[at])}) {many(at, 'step')} later: gradients are added "
+        f"{norms[at]:.3g} ({times(growth[at])}) {count(at, 'step')} later: gradients are added "
         "up over the steps, because nothing sets them to zero.",
         "call optimizer.zero_grad() after each optimizer.step(), on the optimizer that makes the "
         "step",
@@ -61,8 +61,8 @@ def vanishing(run: RunFacts) -> Diagnosis | None:
     if typical:
         low, high = (pick(typical, key=typical.__getitem__) for pick in (min, max))
         if typical[low] < VANISHED * typical[high]:
-            count = sum(norm < VANISHED * typical[high] for norm in typical.values())
-            more = f" (and {count - 1} more)" if count > 1 else ""
+            faded = sum(norm < VANISHED * typical[high] for norm in typical.values())
+            more = f" (and {faded - 1} more)" if faded > 1 else ""
             return diagnosis(
                 "LR023",
                 f"the gradient vanishes on its way through the network: its norm is typically "
@@ -110,8 +110,8 @@ def infinite_norms(run: RunFacts) -> Diagnosis | None:
         return None  # LR006 names it as the step before
     return diagnosis(
         "LR024",
-        f"the gradient norm was not finite in {many(evidence.infinite, 'recorded step')}, first at "
-        f"step {evidence.infinite_at}, although the loss was.",
+        f"the gradient norm was not finite in {count(evidence.infinite, 'recorded step')}, first "
+        f"at step {evidence.infinite_at:,}, although the loss was.",
         "look for operations whose gradient is infinite where their value is not: sqrt or norm at "
         "0, log or division near 0, torch.where around them; in 16 bits, use a GradScaler or "
         "bfloat16. clip_grad_norm_(…, error_if_nonfinite=True) stops at the first",

@@ -38,7 +38,7 @@ def not_divided(run: RunFacts) -> Diagnosis | None:
         "LR020",
         f"the loss is the sum over {count} backward() calls and was not divided by {count}: it "
         f"began at {first[0]:.3g}, {count} times {guess:.3g}, which a constant guess among "
-        f"{run.setup.classes} classes has. The gradients are {count} times as large, too.",
+        f"{run.setup.classes} classes has. The gradients are also {count} times as large.",
         f"call (loss / {count}).backward(); ignore this if the calls are for different losses",
     )
 
@@ -69,7 +69,7 @@ def thrown_off(run: RunFacts) -> Diagnosis | None:
         "LR021",
         f"the learning rate seems too high from the start: the loss rose from {first:.3g} to "
         f"{peak:.3g} within the first {EARLY_LOSSES} recorded losses, and is {levels[-1]:.3g} "
-        f"after {losses.count} of them{guessed}.",
+        f"after {losses.count:,} of them{guessed}.",
         "lower the learning rate to a tenth, or warm up; lrtrack.find_lr() looks for the highest "
         "rate at which the loss falls",
     )
@@ -119,7 +119,7 @@ def never_fell(run: RunFacts) -> Diagnosis | None:
     return diagnosis(
         "LR022",
         f"the loss never fell: it began at {start:.4g} and ended at {levels[-1]:.4g}, after "
-        f"{losses.count} recorded losses{like}.",
+        f"{losses.count:,} recorded losses{like}.",
         "check that the optimizer has the parameters of the model that is trained, that inputs and "
         "labels belong together, and the learning rate (lrtrack.find_lr()); ignore this where the "
         "loss is not meant to fall, as in adversarial or reinforcement learning",

@@ -5,8 +5,9 @@ Not all through, or not any more from some step on.
 
 from __future__ import annotations
 
+from lrtrack.number_text import count
 from lrtrack.stats.diagnose.observations import Unobserved
-from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, many
+from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis
 from lrtrack.stats.diagnose.thresholds import HANDFUL
 
 #: The most class names in a message.
@@ -42,8 +43,8 @@ def _nothing_recorded(why: Unobserved) -> Diagnosis:
     """The diagnosis of a block without an optimizer."""
     if why.others:
         names = " and ".join(sorted(why.others)[:_SHOWN])
-        steps = many(sum(why.others.values()), "step")
-        message = f"no step was recorded, but {many(why.optimizers, 'optimizer')} ({names}) made "
+        steps = count(sum(why.others.values()), "step")
+        message = f"no step was recorded, but {count(why.optimizers, 'optimizer')} ({names}) made "
         return diagnosis(
             "LR013", f"{message}{steps}.", "pass the optimizers that make the steps instead of None"
         )
@@ -75,8 +76,8 @@ def no_longer_seen(run: RunFacts) -> Diagnosis | None:
     reason, hint = _instead(why)
     return diagnosis(
         "LR013",
-        f"after {many(observed.steps, 'step')}, none of the {why.optimizer or 'optimizer'} was "
-        f"seen any more, although {many(calls, 'backward() call')} followed{reason}.",
+        f"after {count(observed.steps, 'step')}, no more steps of the "
+        f"{why.optimizer or 'optimizer'} were seen, although {count(calls, 'backward() call')} followed{reason}.",
         hint,
     )
 
@@ -89,15 +90,15 @@ def hidden_now(why: Unobserved, steps: int) -> Diagnosis:
         steps: the steps that were seen before.
     """
     reason, hint = _without_hooks(why)
-    before = f"after {many(steps, 'step')}, none" if steps else "no step"
-    more = " any more" if steps else ""
-    return diagnosis("LR013", f"{before} of the {why.optimizer} was seen{more}{reason}.", hint)
+    begin = f"after {count(steps, 'step')}, no more steps" if steps else "no step"
+    were = "were" if steps else "was"
+    return diagnosis("LR013", f"{begin} of the {why.optimizer} {were} seen{reason}.", hint)
 
 
 def _without_hooks(why: Unobserved) -> tuple[str, str]:
     """Return why steps run without hooks, and what to do; empty text if that is not known."""
     if why.captured:
-        often = f"; it was replayed {many(why.hidden, 'time')}" if why.hidden else ""
+        often = f"; it was replayed {count(why.hidden, 'time')}" if why.hidden else ""
         return (
             f": its step is in a CUDA graph, and replays call no hooks{often}",
             "call run.record(loss=…, grad_norm=…) after each replay",
@@ -114,7 +115,7 @@ def _without_hooks(why: Unobserved) -> tuple[str, str]:
 def _instead(why: Unobserved) -> tuple[str, str]:
     if why.others:
         verb = "step" if why.optimizers > 1 else "steps"
-        who = f"{many(why.optimizers, 'other optimizer')} ({_names(why)})"
+        who = f"{count(why.optimizers, 'other optimizer')} ({_names(why)})"
         return (
             f": {who} {verb} instead",
             "change the optimizer that track() was given instead of replacing it, or open a block "
@@ -150,7 +151,7 @@ def replaced(run: RunFacts) -> Diagnosis | None:
     who, hint = _instead(why)
     return diagnosis(
         "LR013",
-        f"after {many(observed.steps, 'step')}, none of this optimizer was seen any more{who}.",
+        f"after {count(observed.steps, 'step')}, no more steps of this optimizer were seen{who}.",
         hint,
     )
 
@@ -159,9 +160,9 @@ def _reason(why: Unobserved) -> tuple[str, str]:
     """Return the rest of the sentence, and what to do."""
     if why.others:
         where = " inside backward()" if why.in_backward else ""
-        who = f"{many(why.optimizers, 'other optimizer')} ({_names(why)})"
+        who = f"{count(why.optimizers, 'other optimizer')} ({_names(why)})"
         return (
-            f", but {who} made {many(sum(why.others.values()), 'step')}{where}",
+            f", but {who} made {count(sum(why.others.values()), 'step')}{where}",
             "give track() the optimizers that make the steps: one, or several as a list",
         )
     if why.compiled or why.captured:
@@ -172,8 +173,8 @@ def _reason(why: Unobserved) -> tuple[str, str]:
             "give track() the engine itself, or call run.record(lr=…, loss=…, grad_norm=…) after "
             "each of its steps",
         )
-    calls = many(why.backward_calls, "backward() call") if why.backward_calls else ""
-    moves = many(why.scheduler_steps, "scheduler step") if why.scheduler_steps else ""
+    calls = count(why.backward_calls, "backward() call") if why.backward_calls else ""
+    moves = count(why.scheduler_steps, "scheduler step") if why.scheduler_steps else ""
     only = " and ".join(filter(None, [calls, moves]))
     reason = ", nor one of any other optimizer" + ("" if calls else ", nor any backward() call")
     hint = _RECORD if calls else "check that the loop calls loss.backward() and optimizer.step()"

@@ -95,8 +95,8 @@ def jumped(run: RunFacts) -> Diagnosis | None:
     jump = jumps[0]
     more = f", and at {len(jumps) - 1} later places" if len(jumps) > 1 else ""
     message = (
-        f"the learning rate jumped from {jump.lr_before:.4g} (step {jump.before}) to {jump.lr:.4g} "
-        f"(step {jump.step}), where the training was continued{more}"
+        f"the learning rate jumped from {jump.lr_before:.4g} (step {jump.before:,}) to "
+        f"{jump.lr:.4g} (step {jump.step:,}), where the training was continued{more}"
     )
     if run.name != CONSTANT and (jump.is_first or jump.began_again):
         return diagnosis(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lrtrack.number_text import count, times
 from lrtrack.schedules import CONSTANT
 from lrtrack.stats.diagnose.observations import Observations
-from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, many, share
+from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, share
 from lrtrack.stats.diagnose.thresholds import (
     FAR,
     FAST_DECAY,
@@ -21,7 +22,6 @@ from lrtrack.stats.diagnose.thresholds import (
     USED,
     USED_UP,
 )
-from lrtrack.stats.diagnose.wording import times
 
 #: Schedules that move the rate at every one of their steps.
 _EACH_STEP = (
@@ -71,7 +71,7 @@ def stepped_per_batch(run: RunFacts) -> Diagnosis | None:
         if effect:
             return diagnosis(
                 "LR014",
-                f"{run.name} was stepped after every batch, as it seems, although its settings "
+                f"{run.name} seems to be stepped after every batch, although its settings "
                 f"count epochs: {effect}.",
                 f"{_PER_EPOCH}; ignore this if one batch is your whole data",
             )
@@ -89,8 +89,8 @@ def _effect_per_batch(part: Mapping[str, Any], run: RunFacts) -> str:
         again = rates.rises >= RESTARTS and part.get("T_mult", 1) == 1
         if cycle and again and cycle <= SHORT_CYCLE and steps / rates.rises <= 1.5 * cycle:
             return (
-                f"with T_0={cycle:g}, it restarted {rates.rises} times in "
-                f"{many(recorded, 'recorded step')}"
+                f"with T_0={cycle:g}, it restarted {rates.rises:,} times in "
+                f"{count(recorded, 'recorded step')}"
             )
         return ""
     if decay is None or not 0.0 < decay < 1.0:
@@ -139,7 +139,7 @@ def without_effect(run: RunFacts) -> Diagnosis | None:
     if not statistics.still or statistics.recorded < FEW or observed.moves < HANDFUL:
         return None
     rate = f"the learning rate stayed at {statistics.peak:.4g} in all of them"
-    steps = many(observed.steps, "optimizer step")
+    steps = count(observed.steps, "optimizer step")
     if observed.mismatch is not None or _should_have_moved(run, observed):
         return diagnosis(
             "LR015",
@@ -156,7 +156,7 @@ def without_effect(run: RunFacts) -> Diagnosis | None:
         return None
     return diagnosis(
         "LR015",
-        f"{run.name} was stepped {many(used, 'time')}, and {rate}: its first change comes at its "
+        f"{run.name} was stepped {count(used, 'time')}, and {rate}: its first change comes at its "
         f"step {first:g}.",
         "give its lengths in the unit in which it is stepped (epochs or optimizer steps), or train "
         "without a scheduler",
@@ -270,7 +270,7 @@ def group_at_zero(run: RunFacts) -> Diagnosis | None:
     return diagnosis(
         "LR018",
         f"param group{'' if len(rests) == 1 else 's'} {names} had the learning rate 0 in all "
-        f"{many(run.statistics.recorded, 'recorded step')}: these parameters were never trained, "
+        f"{count(run.statistics.recorded, 'recorded step')}: these parameters were never trained, "
         "although their gradients were computed.",
         "give the group a learning rate. If you freeze it on purpose, set requires_grad=False, "
         "which saves time and memory",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lrtrack.number_text import times
 from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis
 
 #: How far a rate may be from the scheduler's, as a share of its largest: the error of 32-bit rates.
@@ -49,11 +50,11 @@ def moved_otherwise(run: RunFacts) -> Diagnosis | None:
     mismatch = None if observed is None or observed.jumps else observed.mismatch
     if mismatch is None:
         return None
-    times = f", {mismatch.lr / mismatch.expected:.3g} times that" if mismatch.expected else ""
+    by = f", {times(mismatch.lr / mismatch.expected)} that" if mismatch.expected else ""
     message = (
-        f"from step {mismatch.step} on, the learning rate was not {run.name}'s alone: it was "
-        f"{mismatch.lr:.4g} instead of {mismatch.expected:.4g}{times}; it "
-        f"differed up to step {mismatch.last}."
+        f"from step {mismatch.step:,} on, the learning rate was not {run.name}'s alone: it was "
+        f"{mismatch.lr:.4g} instead of {mismatch.expected:.4g}{by}; it "
+        f"differed up to step {mismatch.last:,}."
     )
     return diagnosis(
         "LR031",

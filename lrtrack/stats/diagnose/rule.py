@@ -62,8 +62,3 @@ def share(part: int, whole: int) -> str:
     if 0.0 < percent < 1.0:
         return "under 1 %"
     return f"{percent:.0f} %" if part == whole or percent < 99.5 else "over 99 %"
-
-
-def many(number: int, noun: str) -> str:
-    """Format `1 step` or `2 steps`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -5,8 +5,9 @@ LR003, and LR012 of a schedule without a length, are certain before the end; all
 
 from __future__ import annotations
 
+from lrtrack.number_text import count
 from lrtrack.schedules import CONSTANT
-from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, many, share
+from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, share
 from lrtrack.stats.diagnose.schedule_length import After, Length
 from lrtrack.stats.diagnose.thresholds import (
     FEW,
@@ -39,7 +40,7 @@ def never_stepped(run: RunFacts) -> Diagnosis | None:
     return diagnosis(
         "LR001",
         f"{run.name} was never stepped: the learning rate stayed at {run.statistics.peak:.4g} for "
-        f"all {many(observed.steps, 'optimizer step')}.",
+        f"all {count(observed.steps, 'optimizer step')}.",
         "call scheduler.step() after optimizer.step(), or once per epoch if the schedule counts "
         "epochs",
     )
@@ -62,8 +63,8 @@ def hardly_used(run: RunFacts) -> Diagnosis | None:
         return _by_epoch(run, length, used, observed.steps / made)
     return diagnosis(
         "LR002",
-        f"{run.name} used {used}: its count reached {observed.position} in "
-        f"{many(observed.total, 'optimizer step')}.",
+        f"{run.name} used {used}: its count reached {observed.position:,} in "
+        f"{count(observed.total, 'optimizer step')}.",
         "make the schedule as long as the training: scheduler steps, not batches or samples, with "
         "gradient accumulation and several processes counted; ignore this if you will resume this "
         "run",
@@ -80,7 +81,7 @@ def _by_epoch(run: RunFacts, length: Length, used: str, pace: float) -> Diagnosi
         return diagnosis(
             "LR002",
             f"{run.name} {every}, but its length is about the number of optimizer steps: it used "
-            f"{used} in {many(steps, 'optimizer step')}.",
+            f"{used} in {count(steps, 'optimizer step')}.",
             "call scheduler.step() after every optimizer.step(), or give the schedule's length in "
             "epochs",
         )
@@ -88,13 +89,13 @@ def _by_epoch(run: RunFacts, length: Length, used: str, pace: float) -> Diagnosi
         return None
     hint = (
         "if its length is in epochs, train for as many, or make it shorter "
-        f"({observed.position} for this run)"
+        f"({observed.position:,} for this run)"
     )
     if length.steps > steps:
         hint += "; if it is in optimizer steps, step it after each of them"
     return diagnosis(
         "LR002",
-        f"{run.name} used {used}: it {every}, and its count reached {observed.position}.",
+        f"{run.name} used {used}: it {every}, and its count reached {observed.position:,}.",
         f"{hint}; ignore this if you will resume this run",
     )
 
@@ -109,7 +110,7 @@ def past_its_end(run: RunFacts) -> Diagnosis | None:
     observed = run.observations
     if observed is not None and observed.position is not None:
         over = _beyond(observed.used, length)
-        where = f"step {observed.used} of {length.steps} ({length.named})"
+        where = f"step {observed.used:,} of {length.steps:,} ({length.named})"
     else:
         span = run.statistics.peak - length.floor
         over = span > 0.0 and run.statistics.risen > RISEN * span
@@ -132,7 +133,7 @@ def _used_up(run: RunFacts, length: Length) -> Diagnosis | None:
     if observed.position > length.steps:
         return diagnosis(
             "LR003",
-            f"{run.name} was stepped past its end ({length.named}), after {observed.total} "
+            f"{run.name} was stepped past its end ({length.named}), after {observed.total:,} "
             "optimizer steps; torch raises an error there.",
             hint,
         )
@@ -141,8 +142,9 @@ def _used_up(run: RunFacts, length: Length) -> Diagnosis | None:
         return None
     return diagnosis(
         "LR003",
-        f"{run.name} ran out (step {observed.position} of {length.steps}): the last "
-        f"{observed.rested} of {observed.total} optimizer steps ran at its final learning rate.",
+        f"{run.name} ran out (step {observed.position:,} of {length.steps:,}): the last "
+        f"{observed.rested:,} of {observed.total:,} optimizer steps ran at its final learning "
+        "rate.",
         hint,
     )
 
@@ -230,10 +232,10 @@ def skipped(run: RunFacts) -> Diagnosis | None:
     tried = observed.steps + observed.skipped
     if observed.skipped <= max(HANDFUL, SKIPPED * tried):
         return None
-    times = "all" if not observed.steps else f"{observed.skipped} of"
+    times = "all" if not observed.steps else f"{observed.skipped:,} of"
     return diagnosis(
         "LR026",
-        f"the gradient scaler skipped {times} {many(tried, 'step')}, because their gradients were "
+        f"the gradient scaler skipped {times} {count(tried, 'step')}, because their gradients were "
         "infinite or NaN.",
         "look for the operation that overflows, and run it in float32; use bfloat16; or lower "
         "init_scale. Step the scheduler only if the optimizer has stepped",

@@ -15,9 +15,9 @@ def stalled(run: RunFacts) -> Diagnosis | None:
         return None
     return diagnosis(
         "LR025",
-        f"{share(stalls.count, stalls.known)} of the steps ({stalls.count} of {stalls.known}) took "
-        f"over {LONG:.0f} times as long as the median of {_seconds(stalls.median)}, without any "
-        f"regularity; the slowest hundredth took at least {_seconds(stalls.slow)}. They cost "
+        f"{share(stalls.count, stalls.known)} of the steps ({stalls.count:,} of {stalls.known:,}) "
+        f"took over {LONG:.0f} times as long as the median of {_seconds(stalls.median)}, without "
+        f"any regularity; the slowest hundredth took at least {_seconds(stalls.slow)}. They cost "
         f"{share(round(1000 * stalls.lost), round(1000 * stalls.seconds))} of the time.",
         "the training probably waits for data, or for processors that other programs use: use more "
         "DataLoader workers (num_workers, prefetch_factor), keep them between epochs "

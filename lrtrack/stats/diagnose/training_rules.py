@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 
+from lrtrack.number_text import count, times
 from lrtrack.stats.diagnose.plateau import Plateau
-from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, many, share
+from lrtrack.stats.diagnose.rule import Diagnosis, RunFacts, diagnosis, share
 from lrtrack.stats.diagnose.thresholds import (
     CALLS,
     CLIPPED,
@@ -40,7 +41,7 @@ def near_zero(run: RunFacts) -> Diagnosis | None:
         "LR004",
         f"the learning rate was {'0 or ' * (statistics.peak > 0.0)}{peak} in "
         f"{share(idle, statistics.recorded)} of the recorded steps "
-        f"({idle} of {statistics.recorded}): these steps barely change the weights.",
+        f"({idle:,} of {statistics.recorded:,}): these steps barely change the weights.",
         "end the training earlier, make the schedule longer, or give it a minimum learning rate "
         "(eta_min, min_lr)",
     )
@@ -54,12 +55,13 @@ def _vanished(run: RunFacts) -> Diagnosis | None:
     if not idle:
         return None
     first = min(idle, key=lambda name: -idle[name])
-    several = f" (and of {many(len(idle) - 1, 'other group')})" if len(idle) > 1 else ""
+    several = f" (and of {count(len(idle) - 1, 'other group')})" if len(idle) > 1 else ""
     return diagnosis(
         "LR004",
         f"the learning rate of param group {first}{several} was 0 or under a millionth of its peak "
-        f"({groups[first][1]:.4g}) in the last {idle[first]} of {run.statistics.recorded} recorded "
-        "steps, while that of other groups was not: these steps barely change its weights.",
+        f"({groups[first][1]:.4g}) in the last {idle[first]:,} of {run.statistics.recorded:,} "
+        "recorded steps, while that of other groups was not: these steps barely change its "
+        "weights.",
         "check this group's part of the schedule. If it is meant to rest, set requires_grad=False, "
         "which saves its gradients, too",
     )
@@ -84,8 +86,8 @@ def not_finite(run: RunFacts) -> Diagnosis | None:
         )
         if not math.isnan(value)
     ]  # fmt: skip
-    onward = f"from step {bad.step} on" if bad.spoilt == bad.later else f"at step {bad.step}"
-    others = f" and at {bad.spoilt} later steps" if 0 < bad.spoilt < bad.later else ""
+    onward = f"from step {bad.step:,} on" if bad.spoilt == bad.later else f"at step {bad.step:,}"
+    others = f" and at {bad.spoilt:,} later steps" if 0 < bad.spoilt < bad.later else ""
     then = f"; the step before had {' and '.join(before)}" if before else "; it was the first step"
     return diagnosis(
         "LR006",
@@ -109,7 +111,7 @@ def clipped(run: RunFacts) -> Diagnosis | None:
         "LR007",
         f"gradient clipping left less than a tenth of the gradient norm in "
         f"{share(statistics.clipped, statistics.recorded)} of the recorded steps "
-        f"({statistics.clipped} of {statistics.recorded}).",
+        f"({statistics.clipped:,} of {statistics.recorded:,}).",
         "with a GradScaler, call scaler.unscale_(optimizer) before clipping; check that max_norm "
         "fits the usual gradient norm (see grad_norm_preclip), and that the loss is a mean. Ignore "
         "this if the size of the gradient is not meant to matter",
@@ -127,7 +129,7 @@ def unreached(run: RunFacts) -> Diagnosis | None:
     return diagnosis(
         "LR008",
         f"param group{'' if one else 's'} {names} never received a gradient in "
-        f"{many(observed.steps, 'optimizer step')}.",
+        f"{count(observed.steps, 'optimizer step')}.",
         "the loss does not depend on these parameters: check whether they were replaced or copied "
         "after the optimizer was created. If you freeze them on purpose, set requires_grad=False",
     )
@@ -144,11 +146,11 @@ def spiky(run: RunFacts) -> Diagnosis | None:
     if not often and not statistics.largest >= HUGE:
         return None
     largest = (
-        "infinite" if math.isinf(statistics.largest) else f"{_times(statistics.largest)} the median"
+        "infinite" if math.isinf(statistics.largest) else f"{times(statistics.largest)} the median"
     )
     return diagnosis(
         "LR009",
-        f"{many(statistics.spikes, 'gradient spike')} in {statistics.recorded} recorded steps: "
+        f"{count(statistics.spikes, 'gradient spike')} in {statistics.recorded:,} recorded steps: "
         f"gradient norms over {FACTOR:g} times their trailing median; the largest is {largest}.",
         "clip gradients, warm up longer, or lower the learning rate; look for odd batches",
     )
@@ -170,12 +172,12 @@ def no_loss(run: RunFacts) -> Diagnosis | None:
     if observed.by_hand:
         return diagnosis(
             "LR010",
-            f"no loss was recorded: {many(observed.steps, 'call')} of run.record() had none.",
+            f"no loss was recorded: {count(observed.steps, 'call')} of run.record() had none.",
             "pass it: run.record(lr=…, loss=…)",
         )
     return diagnosis(
         "LR010",
-        f"no loss was captured in {many(observed.steps, 'optimizer step')}: lrtrack saw no "
+        f"no loss was captured in {count(observed.steps, 'optimizer step')}: lrtrack saw no "
         "backward() call on a single number in the thread that makes the steps, nor a number that "
         "a closure returned.",
         "log it yourself after each step, run.log(loss=…): compiled functions, torch.autograd.grad "
@@ -197,8 +199,8 @@ def plateau(run: RunFacts) -> Diagnosis | None:
         return diagnosis(
             "LR011",
             "the plateau schedule cut the learning rate as soon as it could "
-            f"({many(replay.done, 'cut')} in {replay.calls} calls): by mode={replay.mode!r}, its "
-            "metric never got better than the first value.",
+            f"({count(replay.done, 'cut')} in {replay.calls:,} calls): by mode={replay.mode!r}, "
+            "its metric never got better than the first value.",
             "check that mode fits this metric (mode='max' for accuracies) and that threshold is "
             "not too large",
         )
@@ -217,11 +219,11 @@ def _without_effect(run: RunFacts, replay: Plateau) -> Diagnosis:
         why = f": it is not above min_lr={lowest:g}"
     elif isinstance(factor, int | float) and isinstance(eps, int | float):
         change = peak - max(peak * factor, lowest)
-        why = f": the change of {change:.2g} is not over eps={eps:g}" if change <= eps else ""
+        why = f": the change of {change:.2g} does not exceed eps={eps:g}" if change <= eps else ""
     return diagnosis(
         "LR011",
-        f"the plateau schedule was due to cut the learning rate {many(replay.judged, 'time')}, but "
-        f"the rate was never lower afterwards{why}.",
+        f"the plateau schedule was due to cut the learning rate {count(replay.judged, 'time')}, "
+        f"but the rate was never lower afterwards{why}.",
         "lower min_lr or eps, or let nothing else set the rate",
     )
 
@@ -235,7 +237,7 @@ def _never_acted(replay: Plateau, needed: int) -> Diagnosis | None:
             "LR011",
             f"the plateau schedule could not act: it takes at least {needed} calls to exceed "
             f"patience={replay.patience}, and it was given its metric "
-            f"{many(replay.calls, 'time')}.",
+            f"{count(replay.calls, 'time')}.",
             "lower patience, or evaluate and step it more often",
         )
     since, progress = replay.progress
@@ -243,16 +245,11 @@ def _never_acted(replay: Plateau, needed: int) -> Diagnosis | None:
         return None
     return diagnosis(
         "LR011",
-        f"the plateau schedule never cut the learning rate in {replay.calls} calls, although its "
-        f"metric improved by only {100.0 * progress:.2g} % since call {since}: it got better at "
+        f"the plateau schedule never cut the learning rate in {replay.calls:,} calls, although its "
+        f"metric improved by only {100.0 * progress:.2g} % since call {since:,}: it got better at "
         f"least every {replay.patience + 1} calls.",
         "if the learning rate should have been cut, lower patience or raise threshold",
     )
-
-
-def _times(ratio: float) -> str:
-    """Format `40 times`, or `5.1e+09 times` for huge ratios."""
-    return f"{ratio:.0f} times" if ratio < 1e5 else f"{ratio:.2g} times"
 
 
 #: Rules on one optimizer, and rules on all of a training.

@@ -195,7 +195,7 @@ def test_an_optimizer_that_is_built_anew(trainer, local) -> None:
     later = used.state.global_step - 3
 
     assert told["LR013"] == (
-        f"after 3 steps, none of the SGD was seen any more, although {later} backward() calls "
+        f"after 3 steps, no more steps of the SGD were seen, although {later} backward() calls "
         "followed: 1 other optimizer (Adam) steps instead."
     )
 
