@@ -24,12 +24,13 @@ def data_of(text: str) -> dict[str, Any]:
 def many_metrics(run_of, runs: int, steps: int, schedules: int) -> list:
     """Runs with the metrics of a network of 40 layers."""
     rng = np.random.default_rng(0)
-    noise = {name: rng.random(steps) for name in ("loss", "grad_norm", "update_ratio", "val_loss")}
-    layers = {f"grad_norm/layer{at}.weight": rng.random(steps) for at in range(40)}
+    noisy = ("loss", "grad_norm", "update_ratio", "val_loss")
+    names = (*noisy, *(f"grad_norm/layer{at}.weight" for at in range(40)))
     return [
-        run_of(Schedule("StepLR", {"step_size": 1 + at % schedules}), at,
-               lr=np.linspace(1, 0, steps), momentum=np.linspace(0.8, 0.9, steps), **layers,
-               **{name: values + 0.01 * at for name, values in noise.items()})
+        run_of(
+            Schedule("StepLR", {"step_size": 1 + at % schedules}), at, lr=np.linspace(1, 0, steps),
+            momentum=np.linspace(0.8, 0.9, steps), **{name: rng.random(steps) for name in names},
+        )
         for at in range(runs)
     ]  # fmt: skip
 
