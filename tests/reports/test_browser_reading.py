@@ -97,3 +97,15 @@ def test_tables_hear_what_stands_out(page):
     page.locator(".key").nth(1).focus()
 
     assert page.locator("body").get_attribute("data-light") == '{"schedule":1,"run":null}'
+
+
+def test_a_run_of_the_table_stands_out_in_the_curves(page):
+    """A row of the table of runs under the pointer draws that run in each panel that has it."""
+    row = page.locator("tr[data-run='2']").first
+    row.scroll_into_view_if_needed()
+    row.hover()
+    drawn = page.locator("#panels .picked").count()
+    page.mouse.move(1, 1)
+
+    assert drawn == 3
+    assert page.locator("#panels .picked").count() == 0

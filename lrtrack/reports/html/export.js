@@ -95,7 +95,7 @@ function cell(value) {
 }
 
 /** The numbers that the panel shows: one row for each point of each line in the x range. */
-function csvOf({ panel, sx }) {
+function csvOf({ panel, sx, sy }) {
   const rows = [["schedule", "series", "run", data.axes[state.axis], panel.title]];
   const add = (schedule, kind, run, { px, py }) => {
     for (let at = 0; at < px.length; at++) {
@@ -105,7 +105,8 @@ function csvOf({ panel, sx }) {
   for (const [item, index] of visible(panel)) {
     const name = nameOf(index), line = lineOf(item, panel);
     if (line) add(name, panel.profile ? "share of runs" : "mean", "", line);
-    if (item.band) item.band.map(points).forEach((edge, at) => add(name, ["low", "high"][at], "", edge));
+    const band = bandOf(item, sy && sy.log);
+    for (const edge of band ? ["low", "high"] : []) add(name, edge, "", { px: band.px, py: band[edge] });
     for (const run of drawnRuns(item, panel)) add(name, "run", ofRun(run.runs[0], "run"), points(run));
   }
   return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";

@@ -44,10 +44,8 @@ function drawAxes(picture, panel, sx, sy, { width, height }) {
 /** Draws bands, single runs and the ends of diverged runs, behind the means. */
 function drawBehind(group, item, panel, sx, sy, floor) {
   const line = (kind, d) => d && svg("path", { class: kind, d }, group);
-  if (item.band) {
-    const [low, high] = item.band.map(points);
-    line("band", area(low.px, low.py, high.py, sx, sy, floor));
-  }
+  const band = bandOf(item, sy.log);
+  if (band) line("band", area(band.px, band.low, band.high, sx, sy, floor));
   const runs = drawnRuns(item, panel).map(points).map((run) => path(run.px, run.py, sx, sy));
   line(item.mean ? "run" : "run only", runs.join(""));
   for (const end of item.ends) {
