@@ -72,7 +72,7 @@ def _numbers(comparison: ComparisonResult) -> Iterator[str]:
     sizes = {item.runs for item in comparison.schedules}
     low, high = min(sizes), max(sizes)
     each = f"{low} to {high}" if low < high else str(high)
-    whom = "of each schedule" if all(item.id for item in comparison.schedules) else "in each group"
+    whom = f"of each {comparison.noun}"
     yield f"{sum(item.runs for item in comparison.schedules)}, {each} {whom}"
     diverged = sum(item.diverged for item in comparison.schedules)
     if diverged:
