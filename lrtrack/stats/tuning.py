@@ -207,6 +207,6 @@ def _notices(field: str, tunings: Mapping[str, Tuning], noun: str) -> Iterator[N
         yield Notice(
             "tuned-on-the-same-runs",
             f"The best {field} was chosen on the runs that are compared, so it looks "
-            f"better than it is: with fewer than {FEWEST_TO_SPLIT} seeds of each value, no runs are left to check it. "
-            f"Fix: run every value with at least {FEWEST_TO_SPLIT} seeds.",
+            f"better than it is: with fewer than {FEWEST_TO_SPLIT} seeds of each value, no runs "
+            f"are left to check it. Fix: run every value with at least {FEWEST_TO_SPLIT} seeds.",
         )

@@ -12,8 +12,8 @@ from lrtrack.errors import NothingFound, UsageError
 from lrtrack.reports.curves import curves_of, curves_over
 from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
-from lrtrack.reports.intervals import mean_and_half_width, on_logarithms
-from lrtrack.reports.palette import APART, COLOURS, DASHES, Look, for_print, lightness, looks_of
+from lrtrack.reports.intervals import mean_and_half_width
+from lrtrack.reports.palette import COLOURS, DASHES, looks_of
 from lrtrack.schedules import Schedule
 from lrtrack.stats import ComparisonResult, compare_histories
 

@@ -110,7 +110,7 @@ function drawPanel(entry, whole, sxOf, height) {
   if (sy) drawAll(inside, panel, sx, sy, floor);
   if (!sy) {
     const middle = { class: "nothing", x: width / 2, y: height / 2, "text-anchor": "middle" };
-    svg("text", middle, picture, state.on.size ? "no finite values here" : "no schedule is selected");
+    svg("text", middle, picture, state.on.size ? "no finite values here" : `no ${data.noun} is selected`);
   }
   const over = svg("g", { class: "over", "clip-path": `url(#${id})` }, picture);
   const cross = svg("path", { class: "cross" }, picture);

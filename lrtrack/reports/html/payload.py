@@ -84,6 +84,7 @@ def payload_of(
     arrays = Arrays()
     data: dict[str, Any] = {
         "axis": axis_key(axis),
+        "noun": comparison.noun,
         "axes": {key: title_of(key) for key in curves.rulers},
         "rulers": {key: _rulers(curves, key, arrays) for key in curves.rulers if key != STEP},
         "schedules": [

@@ -77,7 +77,8 @@ def no_longer_seen(run: RunFacts) -> Diagnosis | None:
     return diagnosis(
         "LR013",
         f"after {count(observed.steps, 'step')}, no more steps of the "
-        f"{why.optimizer or 'optimizer'} were seen, although {count(calls, 'backward() call')} followed{reason}.",
+        f"{why.optimizer or 'optimizer'} were seen, although "
+        f"{count(calls, 'backward() call')} followed{reason}.",
         hint,
     )
 
