@@ -45,17 +45,17 @@ def lines_note(*, windows: int | None, bands: bool, logs: bool, ends: bool) -> s
     return "; ".join(parts) + "."
 
 
-def grey_note(names: Sequence[str]) -> str:
+def grey_note(names: Sequence[str], noun: str) -> str:
     """Which schedules a picture draws in grey; empty if none."""
     if not names:
         return ""
-    which = "schedule" if len(names) == 1 else f"{len(names)} schedules"
+    which = noun if len(names) == 1 else f"{len(names)} {noun}s"
     return f"Grey: the other {which}, {some(names)}."
 
 
-def rows_note(rows: int, schedules: int) -> str:
+def rows_note(rows: int, schedules: int, noun: str) -> str:
     """How many schedules have a row of their own; empty if all have."""
-    return f"Rows: the best {rows} of {schedules} schedules." if rows < schedules else ""
+    return f"Rows: the best {rows} of {schedules} {noun}s." if rows < schedules else ""
 
 
 #: How to read a chart of final values.
@@ -74,7 +74,7 @@ def differences_titles(metric: str, baseline: str | None) -> list[str]:
 
 #: How to read a chart of differences.
 DIFFERENCES_NOTE = (
-    "Differences: 95 % confidence intervals that hold for all schedules at once; the dot is filled "
+    "Differences: 95 % confidence intervals that hold for all {noun}s at once; the dot is filled "
     "where the interval excludes 0."
 )
 

@@ -72,8 +72,8 @@ def _numbers(comparison: ComparisonResult) -> Iterator[str]:
     sizes = {item.runs for item in comparison.schedules}
     low, high = min(sizes), max(sizes)
     each = f"{low} to {high}" if low < high else str(high)
-    whom = "of each schedule" if all(item.id for item in comparison.schedules) else "in each group"
-    yield f"{sum(item.runs for item in comparison.schedules)}, {each} {whom}"
+    runs = sum(item.runs for item in comparison.schedules)
+    yield f"{runs}, {each} of each {comparison.noun}"
     diverged = sum(item.diverged for item in comparison.schedules)
     if diverged:
         yield f"{diverged} diverged"

@@ -15,16 +15,16 @@ from lrtrack.stats import PROFILE, SLOWEST, ComparisonResult, TargetScore
 Points = Sequence[tuple[float, float]]
 
 _PROFILE_NOTE = (
-    "Performance profile: the share of a schedule's runs, over all tasks, whose {metric} is better "
-    "than a score, by the score; the best schedule's mean on each task has score 1."
+    "Performance profile: the share of a {noun}'s runs, over all tasks, whose {metric} is better "
+    "than a score, by the score; the best {noun}'s mean on each task has score 1."
 )
 _TARGET_NOTE = (
-    "Time-to-target profile: the share of tasks on which a schedule reaches the target within τ "
-    "times the steps of the fastest schedule there, by τ. The score is the area under it, as a "
+    "Time-to-target profile: the share of tasks on which a {noun} reaches the target within τ "
+    "times the steps of the fastest {noun} there, by τ. The score is the area under it, as a "
     "share of the largest possible (Dahl et al., 2023)."
 )
 _EXPECTED_NOTE = (
-    "Expected best final {metric} of k tried values, by k: compare schedules at equal k if they "
+    "Expected best final {metric} of k tried values, by k: compare {noun}s at equal k if they "
     "were tuned over different numbers of values. Values at which every run diverged are left out."
 )
 
@@ -70,7 +70,7 @@ def _profiles(comparison: ComparisonResult) -> Iterator[SmallChart]:
         if item.across is not None
     ]
     if lines:
-        note = _PROFILE_NOTE.format(metric=clean(comparison.metric))
+        note = _PROFILE_NOTE.format(metric=clean(comparison.metric), noun=comparison.noun)
         yield SmallChart(
             "profile", "Scores over tasks", "share of runs", "score", note, (0.0, 1.0), lines
         )
@@ -99,8 +99,10 @@ def _target_profiles(comparison: ComparisonResult) -> Iterator[SmallChart]:
                 figure,
                 f"{unit[:1].upper()}{unit[1:]} to the target over tasks",
                 "share of tasks",
-                f"τ, multiple of the fastest schedule's {unit}",
-                _TARGET_NOTE if unit == "steps" else f"The same by {unit}.",
+                f"τ, multiple of the fastest {comparison.noun}'s {unit}",
+                _TARGET_NOTE.format(noun=comparison.noun)
+                if unit == "steps"
+                else f"The same by {unit}.",
                 (0.0, 1.0),
                 lines,
             )
@@ -127,7 +129,10 @@ def _expected_best(comparison: ComparisonResult) -> Iterator[SmallChart]:
     values = [value for _, points in lines for _, value in points]
     if values and max(len(points) for _, points in lines) > 1:
         metric, ends = clean(comparison.metric), (min(values), max(values))
-        note, field = _EXPECTED_NOTE.format(metric=metric), clean(tunings[0].field)
+        note, field = (
+            _EXPECTED_NOTE.format(metric=metric, noun=comparison.noun),
+            clean(tunings[0].field),
+        )
         yield SmallChart(
             "expected_best",
             "The best of k values",

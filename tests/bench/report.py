@@ -48,7 +48,7 @@ def compared(runs: int, steps: int) -> ComparisonResult:
 
 
 def in_browser(path: Path, chromium: str) -> dict[str, float]:
-    """Returns seconds from opening to the drawn page, and from a legend click to the redraw."""
+    """Returns seconds to the drawn page, and to the redraw after a click and with single runs."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -66,8 +66,12 @@ def in_browser(path: Path, chromium: str) -> dict[str, float]:
         page.locator(".key").first.click()
         page.screenshot()
         clicked = time.perf_counter() - start
+        start = time.perf_counter()
+        page.locator("#runs").check()
+        page.screenshot()
+        single = time.perf_counter() - start
         browser.close()
-    return {"opened_and_painted": opened, "click_painted": clicked}
+    return {"opened_and_painted": opened, "click_painted": clicked, "single_runs_painted": single}
 
 
 def main(runs: int = 100, steps: int = 10_000, chromium: str | None = None) -> None:

@@ -79,6 +79,15 @@ def test_a_schedule_alone_is_drawn_at_full_strength(page):
     assert [panel["schedules"] for panel in panels(page)] == [[0, 1, 2]] * 4
 
 
+def test_the_legend_by_keyboard(page):
+    """Enter on a schedule hides it, and Shift+Enter shows it alone."""
+    page.locator(".key").nth(1).press("Enter")
+    hidden = panels(page)[0]["schedules"]
+    page.locator(".key").nth(2).press("Shift+Enter")
+
+    assert (hidden, panels(page)[0]["schedules"]) == ([0, 2], [2])
+
+
 def test_what_stands_out_does_so_after_a_redraw(page):
     """The schedule of the focused key stands out from the others, also once a control changed."""
     page.locator(".key").nth(1).focus()

@@ -57,8 +57,10 @@ def test_a_panel_as_svg(page):
     assert download.value.suggested_filename == "loss-by-step.svg"
     assert "loss" in texts
     assert "StepLR" in texts
-    assert "mean over runs; moving average over 12 steps; bands: 95 % confidence interval of the " \
-        "mean" in texts  # fmt: skip
+    assert texts[-2:] == [
+        "mean over runs, moving average over 12 steps",
+        "bands: 95 % confidence interval of the mean",
+    ]
     assert not [item for item in picture.iter() if item.get("class") or item.get("style")]
     assert len([stroke for stroke in strokes if stroke and stroke.startswith("rgb")]) >= 4
     assert paper is not None
@@ -97,3 +99,15 @@ def test_tables_hear_what_stands_out(page):
     page.locator(".key").nth(1).focus()
 
     assert page.locator("body").get_attribute("data-light") == '{"schedule":1,"run":null}'
+
+
+def test_a_run_of_the_table_stands_out_in_the_curves(page):
+    """A row of the table of runs under the pointer draws that run in each panel that has it."""
+    row = page.locator("tr[data-run='2']").first
+    row.scroll_into_view_if_needed()
+    row.hover()
+    drawn = page.locator("#panels .picked").count()
+    page.mouse.move(1, 1)
+
+    assert drawn == 3
+    assert page.locator("#panels .picked").count() == 0

@@ -198,6 +198,7 @@ def test_rows_and_curves_light_each_other(page):
     page.evaluate(LISTEN)
     page.locator(".board tbody tr").nth(1).hover()
     lit = page.locator("tr.lit").count()
+    curves = page.locator("#panels .series.lit").evaluate_all("all => all.map((g) => g.dataset.s)")
     page.locator(".runs tbody tr").nth(4).hover()
     page.locator("h1").hover()
     told = page.evaluate("told")
@@ -207,6 +208,7 @@ def test_rows_and_curves_light_each_other(page):
     )
 
     assert lit == 4  # its rows in the leaderboard, the strip plot and the table of runs
+    assert set(curves) == {"1"}
     assert {"schedule": 1, "run": None} in told
     assert {"schedule": 2, "run": 4} in told
     assert told[-1] is None

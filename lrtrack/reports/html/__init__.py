@@ -31,7 +31,7 @@ _SCRIPTS = (
 )  # fmt: skip
 _STYLES = ("page.css", "curves.css", "tables.css")
 _HOW = (
-    "Curves: the line is the mean over a schedule's runs at each step at which more than half of "
+    "Curves: the line is the mean over a {noun}'s runs at each step at which more than half of "
     "them have a value, the band is the 95 % confidence interval of that mean, at each step for "
     "itself (Student's t); “single runs” adds each run as a faint line. Diverged runs are excluded "
     "from mean and band of losses and gradient norms; × marks their last finite value.",
@@ -86,7 +86,7 @@ def _body(document: Document, axis: str) -> str:
     further = further_of(comparison, curves, document.own_curves)
     charts = [
         controls(curves, document.own_curves, axis),
-        legend(names, looks),
+        legend(names, looks, comparison.noun),
         '<div id="panels"></div><div id="tip" hidden></div>',
         '<div id="spoken" class="sr" aria-live="polite"></div>',
         *([f'<p class="note">{escape(further.note)}</p>'] if further.note else []),
@@ -98,7 +98,7 @@ def _body(document: Document, axis: str) -> str:
             if name != comparison.x
         ),
     ]
-    how = [*report.footnotes, *_HOW, _ON_TIME]
+    how = [*report.footnotes, *(text.format(noun=comparison.noun) for text in _HOW), _ON_TIME]
     if document.own_curves is not None:
         how.append(_ON_METRIC.format(x=title_of(comparison.x)))
     return "\n".join(

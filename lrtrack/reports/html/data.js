@@ -160,6 +160,19 @@ function lineOf(item, panel) {
   return item.mean && points(item.mean);
 }
 
+/**
+ * The interval of a schedule's mean as two curves; null without one. On a log scale, it is that of
+ * the logarithm of the mean, by the delta method, as in pictures: its ends are positive, too.
+ */
+function bandOf(item, log) {
+  if (!item.band) return null;
+  const [low, high] = item.band.map(points);
+  if (!log) return { px: low.px, low: low.py, high: high.py };
+  const middle = low.py.map((y, at) => (y + high.py[at]) / 2);
+  const factor = middle.map((y, at) => (y > 0 ? Math.exp(Math.min(200, (high.py[at] - y) / y)) : NaN));
+  return { px: low.px, low: middle.map((y, at) => y / factor[at]), high: middle.map((y, at) => y * factor[at]) };
+}
+
 /** The runs of a schedule that are drawn: all if they are switched on or there is no mean. */
 function drawnRuns(item, panel) {
   if (panel.profile) return [];

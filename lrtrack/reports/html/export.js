@@ -17,12 +17,12 @@ function fileName(panel, suffix) {
   return `${plain || "curves"}.${suffix}`;
 }
 
-/** How the lines of the panel are made, for a caption. */
-function caption(panel) {
-  if (panel.profile) return "";
-  const smooth = panel.smooth && state.smooth ? `; moving average over ${windowText()}` : "";
-  const bands = visible(panel).some(([item]) => item.band) ? "; bands: 95 % confidence interval of the mean" : "";
-  return `mean over runs${smooth}${bands}`;
+/** How the lines of the panel are made, in the lines of a caption. */
+function captionOf(panel) {
+  if (panel.profile) return [];
+  const smooth = panel.smooth && state.smooth ? `, moving average over ${windowText()}` : "";
+  const bands = visible(panel).some(([item]) => item.band);
+  return [`mean over runs${smooth}`, ...(bands ? ["bands: 95 % confidence interval of the mean"] : [])];
 }
 
 /** Writes the styles that a picture has on the page into it, in its present colours. */
@@ -78,9 +78,11 @@ function svgOf(entry) {
     text.removeAttribute("class");
     text.setAttribute("fill", color);
   }
-  const words = caption(panel), faint = getComputedStyle(picture.querySelector("text")).fill;
-  if (words) svg("text", { x: MARGIN.left, y: tall + key + 20, "font-size": 11, fill: faint }, file, words);
-  const height = tall + key + (words ? 32 : 8);
+  const words = captionOf(panel), faint = getComputedStyle(picture.querySelector("text")).fill;
+  words.forEach((line, at) => {
+    svg("text", { x: MARGIN.left, y: tall + key + 20 + 15 * at, "font-size": 11, fill: faint }, file, line);
+  });
+  const height = tall + key + 15 * words.length + 17;
   file.setAttribute("height", height);
   file.setAttribute("viewBox", `0 0 ${width} ${height}`);
   paper.setAttribute("height", height);
@@ -95,7 +97,7 @@ function cell(value) {
 }
 
 /** The numbers that the panel shows: one row for each point of each line in the x range. */
-function csvOf({ panel, sx }) {
+function csvOf({ panel, sx, sy }) {
   const rows = [["schedule", "series", "run", data.axes[state.axis], panel.title]];
   const add = (schedule, kind, run, { px, py }) => {
     for (let at = 0; at < px.length; at++) {
@@ -105,7 +107,8 @@ function csvOf({ panel, sx }) {
   for (const [item, index] of visible(panel)) {
     const name = nameOf(index), line = lineOf(item, panel);
     if (line) add(name, panel.profile ? "share of runs" : "mean", "", line);
-    if (item.band) item.band.map(points).forEach((edge, at) => add(name, ["low", "high"][at], "", edge));
+    const band = bandOf(item, sy && sy.log);
+    for (const edge of band ? ["low", "high"] : []) add(name, edge, "", { px: band.px, py: band[edge] });
     for (const run of drawnRuns(item, panel)) add(name, "run", ofRun(run.runs[0], "run"), points(run));
   }
   return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";

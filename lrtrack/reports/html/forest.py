@@ -18,6 +18,8 @@ _FAR = 4.0
 _MOST_TICKS = 5
 #: The share of the width that is left free on each side, and half of the room of a word, in %.
 _EDGE, _WORD = 4.0, 60.0
+#: Ticks without numbers on narrow screens.
+_MINOR = ' class="minor"'
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,11 @@ def round_ticks(low: float, high: float) -> tuple[float, ...]:
 def head(axis: Axis) -> str:
     """The head of the column: the title, which side is better, and the ticks."""
     left, right = ("worse", "better") if axis.better else ("better", "worse")
+    zero = axis.ticks.index(0.0)
     labels = "".join(
-        f'<text x="{axis.at(tick)}" y="11" text-anchor="middle">{text}</text>'
-        for tick, text in zip(axis.ticks, _labels(axis.ticks), strict=True)
+        f'<text{_MINOR if (at - zero) % 2 else ""} x="{axis.at(tick)}" y="11" '
+        f'text-anchor="middle">{text}</text>'
+        for at, (tick, text) in enumerate(zip(axis.ticks, _labels(axis.ticks), strict=True))
     )
     sides = [f"<span>← {left}</span>" if axis.low < 0 else "<span></span>"]
     sides += [f"<span>{axis.title}</span>"]

@@ -16,7 +16,7 @@ _JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[(\[=,])(?=\S)")
 
 #: How to use legend and panels.
 _HINTS = (
-    "Double-click a schedule to see it alone. "
+    "Double-click a {noun} to see it alone. "
     '<span class="mouse">Drag in a panel to zoom; double-click it to zoom out.</span>'
     '<span class="touch">Zoom with two fingers in a panel; tap it twice to zoom out.</span>'
 )
@@ -127,8 +127,8 @@ def _choice(name: str, title: str, options: Sequence[tuple[str, str, bool]], cho
     return f'<fieldset class="choice"><legend>{title}</legend>{inputs}</fieldset>'
 
 
-def legend(names: Sequence[str], looks: Sequence[Look]) -> str:
-    """One button per schedule, which shows or hides it in all panels."""
+def legend(names: Sequence[str], looks: Sequence[Look], noun: str) -> str:
+    """One button per schedule or group, which shows or hides it in all panels."""
     keys = "".join(
         f'<button type="button" class="key" data-s="{at}" aria-pressed="true" '
         f'title="{escape(name)}">{swatch(look)}<span>{escape(name)}</span></button>'
@@ -139,5 +139,5 @@ def legend(names: Sequence[str], looks: Sequence[Look]) -> str:
         '<button type="button" id="all">All</button>'
         '<button type="button" id="none">None</button>'
         '<button type="button" id="best">Best 5</button>'
-        f'<span class="note">{_HINTS}</span></div>'
+        f'<span class="note">{_HINTS.format(noun=noun)}</span></div>'
     )

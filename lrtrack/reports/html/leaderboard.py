@@ -127,8 +127,15 @@ def _cells_of(
     for at, (column, cell) in enumerate(zip(columns, row, strict=True)):
         text = cell.text if column.number else cell.short or cell.text
         hint = "" if text == cell.text else f' title="{escape(cell.text)}"'
-        content = named(text, look) if at == first else escape(text)
+        content = named(text, look) if at == first else _with_deviation(text)
         yield f"<td{_kind(column, cell)}{hint}>{content}</td>"
+
+
+def _with_deviation(text: str) -> str:
+    """`0.12 ± 0.03` with a deviation that narrow screens leave out."""
+    value, sign, deviation = text.partition(" ± ")
+    rest = f'<span class="std">{escape(sign + deviation)}</span>' if sign else ""
+    return escape(value) + rest
 
 
 def _kind(column: Column, cell: Cell | None = None) -> str:

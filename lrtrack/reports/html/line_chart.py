@@ -53,7 +53,8 @@ def drawn(chart: SmallChart, names: Sequence[str], looks: Sequence[Look]) -> str
         places = " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in points)
         parts.append(_line(names[at], looks[at], places, single=len(points) == 1))
     return (
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{"".join(parts)}</svg>'
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'aria-label="{escape(chart.title)}">{"".join(parts)}</svg>'
         f'<p class="note">{escape(chart.note)}</p>'
     )
 

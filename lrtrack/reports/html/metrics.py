@@ -13,7 +13,9 @@ from lrtrack.stats.accumulation import COUNT
 #: The most further metrics, and the most means of schedules that they may have together: each takes
 #: a few kilobytes of the page.
 _MOST, _MEANS = 16, 480
-#: With this many schedules or more, this many metrics are still there.
+#: The most values of further metrics that are read: a hundred million take about ten seconds.
+_VALUES = 60_000_000
+#: With however many schedules and steps, this many metrics are still there.
 _FEWEST = 3
 
 
@@ -59,7 +61,9 @@ def further_of(comparison: ComparisonResult, curves: Curves, own: Curves | None)
         runs.keys() - shown - {COUNT},
         key=lambda name: (-runs[name], name.count("/") + name.count("."), name),
     )
-    most = max(_FEWEST, min(_MOST, _MEANS // max(1, len(curves.members))))
+    steps = sum(history.steps.size for history in comparison.histories)
+    room = min(_MEANS // max(1, len(curves.members)), _VALUES // max(1, steps))
+    most = max(_FEWEST, min(_MOST, room))
     chosen = names[:most]
     if not chosen:
         return Further()

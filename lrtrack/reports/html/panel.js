@@ -44,10 +44,8 @@ function drawAxes(picture, panel, sx, sy, { width, height }) {
 /** Draws bands, single runs and the ends of diverged runs, behind the means. */
 function drawBehind(group, item, panel, sx, sy, floor) {
   const line = (kind, d) => d && svg("path", { class: kind, d }, group);
-  if (item.band) {
-    const [low, high] = item.band.map(points);
-    line("band", area(low.px, low.py, high.py, sx, sy, floor));
-  }
+  const band = bandOf(item, sy.log);
+  if (band) line("band", area(band.px, band.low, band.high, sx, sy, floor));
   const runs = drawnRuns(item, panel).map(points).map((run) => path(run.px, run.py, sx, sy));
   line(item.mean ? "run" : "run only", runs.join(""));
   for (const end of item.ends) {
@@ -112,7 +110,7 @@ function drawPanel(entry, whole, sxOf, height) {
   if (sy) drawAll(inside, panel, sx, sy, floor);
   if (!sy) {
     const middle = { class: "nothing", x: width / 2, y: height / 2, "text-anchor": "middle" };
-    svg("text", middle, picture, state.on.size ? "no finite values here" : "no schedule is selected");
+    svg("text", middle, picture, state.on.size ? "no finite values here" : `no ${data.noun} is selected`);
   }
   const over = svg("g", { class: "over", "clip-path": `url(#${id})` }, picture);
   const cross = svg("path", { class: "cross" }, picture);

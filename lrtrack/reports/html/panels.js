@@ -9,7 +9,9 @@ function metricsInto(select, chosen) {
 }
 
 function tool(parent, text, label, act) {
-  const button = html("button", { type: "button", title: label, "aria-label": label }, parent, text);
+  // A name that begins with the text that is seen can be spoken to a computer.
+  const name = /^\w/.test(text) ? `${text}: ${label}` : label;
+  const button = html("button", { type: "button", title: label, "aria-label": name }, parent, text);
   button.addEventListener("click", act);
   return button;
 }
@@ -54,10 +56,10 @@ function drawTools({ view, panel, sy, log, beyond, close }) {
   const [below, above] = (sy && sy.beyond) || [null, null];
   beyond.hidden = below === null && above === null;
   const ends = [below === null ? "" : `↓ ${written(below)}`, above === null ? "" : `↑ ${written(above)}`];
-  beyond.textContent = view.whole ? "usual range" : ends.filter(Boolean).join("  ");
+  beyond.textContent = view.whole ? "usual range" : ends.filter(Boolean).join(" ");
   const words = view.whole ? "Show the range of most values" : "Some values lie beyond this scale: show them";
   beyond.title = words;
-  beyond.setAttribute("aria-label", view.whole ? words : `${words} (${beyond.textContent})`);
+  beyond.setAttribute("aria-label", `${beyond.textContent}: ${words}`);
   close.hidden = state.views.length < 2;
 }
 

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from lrtrack.errors import clean
 from lrtrack.reports.axes import title_of
 from lrtrack.reports.curves import Bundle, Curves, Line, Panel
-from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
+from lrtrack.reports.downsampling import extremes, highest, lowest, stretches
 from lrtrack.reports.html.fragments import axis_key
 from lrtrack.reports.html.metrics import Further
 from lrtrack.reports.html.profile import profile, profile_over
 from lrtrack.reports.palette import DASHES, Look
+from lrtrack.reports.smoothing import averaged
 from lrtrack.stats import STEP, ComparisonResult
 
 #: Points of all lines together, in the panels that are shown at first and in the further ones, and
@@ -83,6 +84,7 @@ def payload_of(
     arrays = Arrays()
     data: dict[str, Any] = {
         "axis": axis_key(axis),
+        "noun": comparison.noun,
         "axes": {key: title_of(key) for key in curves.rulers},
         "rulers": {key: _rulers(curves, key, arrays) for key in curves.rulers if key != STEP},
         "schedules": [
@@ -216,12 +218,12 @@ def _series(bundle: Bundle, thin: _Thin, arrays: Arrays) -> dict[str, Any]:
     series: dict[str, Any] = {"of": list(bundle.counted)}
     if bundle.steps.size:
         series |= _curve(bundle.steps, bundle.mean, most, arrays)
-        if bundle.steps.size > most:
-            starts = stretches(bundle.steps.size, most // 2)
-            series["sx"] = arrays.add(_deltas(_middles(bundle.steps, starts)))
-            series["sy"] = arrays.add(_rounded(means(bundle.mean, starts)))
+        wide = averaged(bundle, most // 2) if bundle.steps.size > most else None
+        if wide is not None:
+            series["sx"] = arrays.add(_deltas(wide.steps))
+            series["sy"] = arrays.add(_rounded(wide.mean))
         if len(bundle.counted) > 1 and not bundle.flat:
-            series["band"] = _band(bundle, most, arrays)
+            series["band"] = _band(bundle, wide, arrays)
     if not bundle.flat and (thin.runs or not bundle.counted):
         series["runs"] = [
             {"run": line.run, **_curve(line.steps, line.values, most, arrays)}
@@ -239,23 +241,19 @@ def _curve(
     return {"x": arrays.add(_deltas(steps[indices])), "y": arrays.add(_rounded(values[indices]))}
 
 
-def _band(bundle: Bundle, most: int, arrays: Arrays) -> dict[str, int]:
-    if bundle.steps.size <= most:
+def _band(bundle: Bundle, wide: Bundle | None, arrays: Arrays) -> dict[str, int]:
+    """The interval of the mean at each step, or where `wide` has its windows."""
+    if wide is None:
         return {"low": arrays.add(_rounded(bundle.low)), "high": arrays.add(_rounded(bundle.high))}
-    # the extremes are drawn without smoothing, the means with it
-    starts = stretches(bundle.steps.size, most // 2)
+    # the extremes are drawn without smoothing, the intervals of the windows' means with it
+    starts = stretches(bundle.steps.size, wide.steps.size)
     return {
-        "x": arrays.add(_deltas(_middles(bundle.steps, starts))),
+        "x": arrays.add(_deltas(wide.steps)),
         "low": arrays.add(_rounded(lowest(bundle.low, starts))),
         "high": arrays.add(_rounded(highest(bundle.high, starts))),
-        "slow": arrays.add(_rounded(means(bundle.low, starts))),
-        "shigh": arrays.add(_rounded(means(bundle.high, starts))),
+        "slow": arrays.add(_rounded(wide.low)),
+        "shigh": arrays.add(_rounded(wide.high)),
     }
-
-
-def _middles(steps: Positions, starts: NDArray[np.int64]) -> Positions:
-    ends = np.append(starts[1:], steps.size)
-    return np.asarray(steps[(starts + ends - 1) // 2])
 
 
 def _end(line: Line) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ function ticks(scale, about, whole = false) {
   const { low, high } = scale;
   if (scale.log) {
     const decades = Math.log10(high / low);
-    const every = Math.max(1, Math.ceil(decades / about));
+    const every = Math.max(1, Math.round(decades / about));
     const room = (about * 1.5) / decades;
     const digits = decades < 0.7 ? null : room >= 3 ? [1, 2, 5] : room >= 2 ? [1, 3] : [1];
     if (digits) {
@@ -158,7 +158,8 @@ function scaleY(view, panel, sx, whole, height) {
   if (log && !panel.smooth) low = Math.max(low, Math.min(...spans.map((span) => span.high)) - 2);
   const size = high - low;
   for (const [item] of panel.profile ? [] : visible(panel)) {
-    const band = item.band && spanOf(item.band.map(points), sx, log);
+    const edges = bandOf(item, log);
+    const band = edges && spanOf([edges.low, edges.high].map((py) => ({ px: edges.px, py })), sx, log);
     if (!band || !size) continue;  // an interval of few runs may be many times as wide as the curves
     if (range.beyond[0] === null) low = Math.max(Math.min(low, band.low), range.low - size / 2);
     if (range.beyond[1] === null) high = Math.min(Math.max(high, band.high), range.high + size / 2);

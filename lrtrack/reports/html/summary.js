@@ -29,15 +29,15 @@ function tell({ view, panel, plot, picture, table, sx, sy }) {
   const say = (value) => written(Number(value.toPrecision(4))) + unit;
   const axis = data.axes[state.axis];
   const kind = panel.profile ? "" : ", mean over runs";
-  const head = `${panel.title} by ${axis}${kind}, ${rows.length} schedule${rows.length === 1 ? "" : "s"}, `
+  const head = `${panel.title} by ${axis}${kind}, ${rows.length} ${data.noun}${rows.length === 1 ? "" : "s"}, `
     + `${sy && sy.log ? "logarithmic" : "linear"} scale, ${axis} ${amount(sx.low)} to ${amount(sx.high)}.`;
   const ends = rows.slice(0, 3).map((row) => ` ${row.name} goes from ${say(row.first)} to ${say(row.last)}.`);
   picture.setAttribute("aria-label", rows.length ? head + ends.join("") : `${panel.title}: nothing to show.`);
-  plot.setAttribute("aria-label", `${panel.title}: arrow keys move the cursor, up and down choose a schedule, `
+  plot.setAttribute("aria-label", `${panel.title}: arrow keys move the cursor, up and down choose a ${data.noun}, `
     + "plus and minus zoom, Escape shows the whole range");
   const caption = html("caption", {}, null, panel.title);
   const titles = html("tr");
-  for (const title of ["schedule", "first", "lowest", "highest", "last"]) html("th", { scope: "col" }, titles, title);
+  for (const title of [data.noun, "first", "lowest", "highest", "last"]) html("th", { scope: "col" }, titles, title);
   const lines = rows.slice(0, LISTED).map((row) => {
     const line = html("tr");
     html("th", { scope: "row" }, line, row.name);

@@ -80,17 +80,17 @@ class Content:
             yield self._lines_note()
             yield captions.MIXED_TASKS_NOTE if comparison.task is not None else ""
         if self.line_panels or self.small:
-            yield captions.grey_note([cast.names[at] for at in cast.others])
+            yield captions.grey_note([cast.names[at] for at in cast.others], comparison.noun)
         if FINAL in self.row_panels:
             yield captions.FINALS_NOTE
         if DIFFERENCES in self.row_panels:
-            yield captions.DIFFERENCES_NOTE
+            yield captions.DIFFERENCES_NOTE.format(noun=comparison.noun)
         if any(
             rows.has_clipped(comparison, cast, finals=name == FINAL) for name in self.row_panels
         ):
             yield captions.BEYOND_NOTE
         if self.row_panels:
-            yield captions.rows_note(len(cast.rows), len(comparison.schedules))
+            yield captions.rows_note(len(cast.rows), len(comparison.schedules), comparison.noun)
         yield from (chart.note for chart in self.small)
 
     def _lines_note(self) -> str:

@@ -47,7 +47,8 @@ def _print(preview: Preview, console: Console) -> None:
     for line in framed(lines, scale, _axis(preview.steps, width), unicode=unicode):
         show(line, crop=False, no_wrap=True)
     show()
-    for line_of_legend in _legend(preview, None if dotted else SIGNS, console.width):
+    signs = None if dotted and len(rates) == 1 else SIGNS
+    for line_of_legend in _legend(preview, signs, console.width):
         plain = line_of_legend.plain.encode(console.encoding, "replace")
         show(line_of_legend if unicode else Text(plain.decode(console.encoding)))
     for note in preview.notes:
