@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -14,6 +16,7 @@ from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
 from lrtrack.reports.intervals import mean_and_half_width, on_logarithms
 from lrtrack.reports.palette import APART, COLOURS, DASHES, Look, for_print, lightness, looks_of
+from lrtrack.reports.smoothing import averaged
 from lrtrack.schedules import Schedule
 from lrtrack.stats import ComparisonResult, compare_histories
 
@@ -104,6 +107,75 @@ def test_intervals_are_those_of_scipy(rows):
             assert (mean[column] - half[column], mean[column] + half[column]) == pytest.approx(
                 (low, high), rel=1e-6, abs=1e-6
             )
+
+
+def test_intervals_on_logarithms_are_positive():
+    """Around a positive mean, the interval of its logarithm has a factor in both directions."""
+    low, high = on_logarithms(np.array([2.0, 2.0, -1.0, 2.0]), np.array([6.0, 2.0, 1.0, NAN]))
+
+    assert low == pytest.approx([2.0 / np.e**2, 2.0, NAN, NAN], nan_ok=True)
+    assert high == pytest.approx([2.0 * np.e**2, 2.0, NAN, NAN], nan_ok=True)
+
+
+def test_windows_are_averaged_before_the_interval(run_of):
+    """Noise that is averaged away within each run does not widen the interval between runs."""
+    noisy = bundle(compared(
+        run_of(CONSTANT, 0, loss=[1.0, 3.0, 5.0, 7.0]), run_of(CONSTANT, 1, loss=[3.0, 1.0, 9.0, 5.0]),
+    ))  # fmt: skip
+    windows = averaged(noisy, 2)
+
+    assert windows.steps.tolist() == [0, 2]
+    assert windows.mean.tolist() == [2.0, 6.5]
+    assert (windows.high - windows.low).tolist() == pytest.approx([0.0, 2 * 12.706204736 * 0.5])
+    assert windows.lines == noisy.lines
+
+
+def test_one_high_rate_makes_the_axis_of_rates_logarithmic(run_of):
+    """The axis of rates is logarithmic if one peak is far above most others, else linear."""
+
+    def panel(peak: float):
+        runs = [run_of(Schedule(name), 0, loss=[1.0, 0.5], lr=[top, 0.0])
+                for name, top in (("a", 0.1), ("b", 0.1), ("c", peak))]  # fmt: skip
+        return curves_of(compared(*runs)).panels[1]
+
+    assert (panel(30.0).wide, panel(2.0).wide) == (True, False)
+
+
+def test_lines_differ_without_colour():
+    """Any schedules in a picture differ in lightness or dashes, for colour-blind readers, too."""
+    # Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision
+    # deficiency", 2009: severity 1 of protan, deutan and tritan
+    deficient = [np.eye(3), *(np.array(rows).reshape(3, 3) for rows in (
+        (0.152286, 1.052583, -0.204868, 0.114503, 0.786281, 0.099216, -0.003882, -0.048116, 1.051998),
+        (0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.011820, 0.042940, 0.968881),
+        (1.255528, -0.076749, -0.178779, -0.078411, 0.930809, 0.147602, 0.004733, 0.691367, 0.303900),
+    ))]  # fmt: skip
+    looks = for_print([Look(colour, 0) for colour in range(len(COLOURS))])
+    for a, b in itertools.combinations(looks, 2):
+        if a.dash == b.dash:
+            for matrix in deficient:
+                seen = [lightness(seen_as(COLOURS[look.colour], matrix)) for look in (a, b)]
+                assert abs(seen[0] - seen[1]) > 8.0, (a, b)
+
+
+def seen_as(colour: str, matrix) -> str:
+    """An sRGB colour after a transformation of its linear channels."""
+    channels = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(matrix @ linear, 0.0, 1.0)
+    coded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return "#" + "".join(f"{round(255 * channel):02X}" for channel in coded)
+
+
+@given(st.sets(st.builds(Look, st.integers(0, 6), st.integers(0, 3)), min_size=1, max_size=8))
+def test_dashes_are_chosen_by_lightness(looks):
+    """Lines with equal dashes differ in lightness, whatever schedules a picture has."""
+    printed = for_print(sorted(looks, key=lambda look: (look.colour, look.dash)))
+
+    assert len(set(printed)) == len(looks)
+    for a, b in itertools.combinations(printed, 2):
+        apart = abs(lightness(COLOURS[a.colour]) - lightness(COLOURS[b.colour]))
+        assert a.dash != b.dash or apart >= APART
 
 
 def test_between_its_records_a_run_counts_on_a_straight_line(run_of):
