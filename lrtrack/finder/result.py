@@ -51,8 +51,9 @@ class LRFinderResult:
 
         The rate of the smallest loss is nearly too large, as the loss rises right after it (Smith,
         "A disciplined approach to neural network hyper-parameters: part 1", 2018); a tenth of it is
-        the practice of fastai (Howard and Gugger, Information 2020, 11(2), 108). On the handwritten digits under SGD (with and without momentum) and Adam, this method
-        varied least from seed to seed and was nearest to the best rate of the four methods.
+        the practice of fastai (Howard and Gugger, Information 2020, 11(2), 108). On the handwritten
+        digits under SGD (with and without momentum) and Adam, this method varied least from seed to
+        seed and was nearest to the best rate of the four methods.
         """
         return self.suggestions.get(METHOD)
 

@@ -90,10 +90,11 @@ def test_small_charts(run_of, saved, options, titles):
 
 def test_a_pdf_is_the_same_picture(comparison):
     """A PDF is written without the time, so that the same comparison gives the same bytes."""
-    found = pictures.render(Document(comparison), "pdf")
+    document = Document(comparison)
+    found = pictures.render(document, "pdf", panel="loss")
 
     assert found.startswith(b"%PDF")
-    assert found == pictures.render(Document(comparison), "pdf")
+    assert found == pictures.render(document, "pdf", panel="loss")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def test_panels_have_names(run_of):
 @pytest.mark.parametrize("options", [{"panel": "loss"}, {"figure_size": "single"}])
 def test_only_pictures_have_panels_and_sizes(comparison, options):
     """Panels and sizes are refused for formats that are no pictures."""
-    with pytest.raises(UsageError, match="csv is none. Fix: choose png, svg or pdf"):
+    with pytest.raises(UsageError, match=r"csv is none\. Fix: choose png, svg or pdf"):
         formats.render(comparison, "csv", **options)
 
 
@@ -209,9 +210,9 @@ def test_differences_are_drawn_with_their_intervals(run_of, saved):
     (axes,) = saved[0].axes
     effects = [item.vs_best for item in comparison.schedules]
     rows = {
-        row: [line.get_xdata().tolist() for line in axes.lines[1:] if set(line.get_ydata()) == {row}]
+        row: [list(line.get_xdata()) for line in axes.lines[1:] if set(line.get_ydata()) == {row}]
         for row in range(3)
-    }  # fmt: skip
+    }
 
     assert [effect is None for effect in effects] == [True, False, False]
     assert rows == {
@@ -240,7 +241,7 @@ def test_far_rows_are_arrows_with_a_number(run_of, saved):
     assert final.get_xlim()[1] < 2.0
     assert difference.get_xlim()[1] < 2.0
     assert {"20.0", "19"} <= set(said)
-    assert "Arrows: it goes on beyond the axis." in " ".join(said)
+    assert "Arrows: it goes on beyond the axis." in " ".join(" ".join(said).split())
 
 
 def test_a_wide_band_does_not_flatten_the_curves(run_of, saved):
@@ -258,7 +259,7 @@ def test_a_wide_band_does_not_flatten_the_curves(run_of, saved):
 
 
 def test_long_curves_are_averaged_over_windows(run_of, saved):
-    """Curves of many steps are drawn as means of windows, rates as they are; the caption says so."""
+    """Curves of many steps are means of windows, rates are drawn as they are; a caption says so."""
     noise = np.random.default_rng(0).normal(size=(2, 1000))
     runs = [run_of(CONSTANT, k, loss=9.0 + noise[k], lr=np.linspace(1, 0, 1000)) for k in range(2)]
     said = " ".join(texts(pictures.render(Document(compared(*runs)), "svg")))
@@ -301,13 +302,13 @@ def test_odd_runs_are_drawn(run_of, metrics):
 
 
 def test_long_runs_stay_small(run_of):
-    """A picture of 100 runs with 5,000 steps is smaller than 2 MB."""
+    """A picture of 100 runs with 5,000 steps is smaller than 1 MB."""
     rng = np.random.default_rng(0)
     comparison = compared(*(
         run_of(Schedule("StepLR", {"k": k // 10}), k, loss=rng.random(5000)) for k in range(100)
     ))  # fmt: skip
 
-    assert len(pictures.render(Document(comparison), "svg")) < 2_000_000
+    assert len(pictures.render(Document(comparison), "svg")) < 1_000_000
 
 
 def test_epochs_only_where_there_are_some(run_of):
@@ -321,7 +322,7 @@ def test_epochs_only_where_there_are_some(run_of):
 
 def test_no_global_figure_is_made(comparison):
     """Figures that the user has open in pyplot are not touched."""
-    pictures.render(Document(comparison), "png")
+    pictures.render(Document(comparison), "png", panel="lr")
 
     pyplot = sys.modules.get("matplotlib.pyplot")
     assert pyplot is None or pyplot.get_fignums() == []

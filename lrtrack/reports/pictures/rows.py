@@ -160,7 +160,7 @@ def _on_logarithms(values: Sequence[float]) -> bool:
 
 
 def _window(comparison: ComparisonResult, cast: Cast) -> tuple[float, float] | None:
-    """The ends of the axis of final values, if some are so far off that they would flatten others."""
+    """The ends of the axis of final values, if some are far off and would flatten the others."""
     items = [comparison.schedules[at] for at in cast.rows]
     spans = [
         [end for end in (*_finals(item), *(item.final.ci95 or ())) if drawable(end)]
