@@ -244,6 +244,26 @@ def test_far_rows_are_arrows_with_a_number(run_of, saved):
     assert "Arrows: it goes on beyond the axis." in " ".join(" ".join(said).split())
 
 
+def test_one_of_two_differences_is_far_off(run_of, saved):
+    """Of two differences, one that is a hundred times the other does not flatten it."""
+    finals = {"StepLR": 1.0, "CyclicLR": 1.5, "constant": 900.0}
+    runs = [
+        run_of(Schedule(name), seed, loss=[value + seed / 99])
+        for name, value in finals.items() for seed in range(3)
+    ]  # fmt: skip
+    pictures.render(Document(compared(*runs)), "svg", panel="differences")
+
+    assert saved[0].axes[0].get_xlim()[1] < 100.0
+
+
+def test_the_axis_of_rates_begins_at_zero(run_of, saved):
+    """A constant rate is a line above zero, not one in the middle of a magnified axis."""
+    document = Document(compared(run_of(CONSTANT, 0, loss=[1.0, 0.5], lr=[0.1, 0.1])))
+    pictures.render(document, "svg", panel="lr")
+
+    assert saved[0].axes[0].get_ylim() == pytest.approx((-0.003, 0.103))
+
+
 def test_a_wide_band_does_not_flatten_the_curves(run_of, saved):
     """The axis follows the means: the band of two runs reaches to its edge and no further."""
     runs = [run_of(CONSTANT, seed, loss=[3.0, 1.0 + seed, 0.5 + seed]) for seed in range(2)]
