@@ -200,7 +200,7 @@ def test_only_pictures_have_panels_and_sizes(comparison, options):
 
 def test_differences_are_drawn_with_their_intervals(run_of, saved):
     """Each row has its interval around its difference, and the best one a mark at zero."""
-    finals = {"StepLR": 1.0, "CyclicLR": 1.1, "constant": 5.0}
+    finals = {"StepLR": 1.0, "CyclicLR": 1.1, "constant": 2.0}
     runs = [
         run_of(Schedule(name), seed, loss=[9.0, value + 0.1 * seed + 0.01 * seed * len(name)])
         for name, value in finals.items() for seed in range(3)
