@@ -11,8 +11,17 @@ from numpy.typing import NDArray
 
 from lrtrack._optional import load
 from lrtrack.records import METHOD
-from lrtrack.reports.matplotlib_setup import use_log_scale
+from lrtrack.reports.matplotlib_setup import tick_text, use_log_scale, use_plain_ticks
 
+#: What the line of each method is at, in words, and its dashes.
+_LINES: Mapping[str, tuple[str, str]] = {
+    "minimum": ("a tenth of the smallest loss's rate", "-"),
+    "steepest": ("steepest descent", "--"),
+    "valley": ("middle of the longest descent (valley)", "-."),
+    "slide": ("before the curve bends (slide)", ":"),
+}
+#: After Okabe & Ito, "Color Universal Design", 2008.
+_BLUE = "#0072B2"
 #: Why a range test ended: the loss rose, or the last rate was reached.
 Stopped = Literal["diverged", "end"]
 
@@ -38,15 +47,20 @@ class LRFinderResult:
 
     @property
     def suggestion(self) -> float | None:
-        """A tenth of the rate with the smallest loss; None if the loss never fell.
+        """A tenth of the rate with the smallest smoothed loss; None if the loss never fell.
 
-        On the handwritten digits under SGD (with and without momentum) and Adam, this method
-        varied least from seed to seed and was nearest to the best rate of the four methods.
+        The rate of the smallest loss is nearly too large, as the loss rises right after it (Smith,
+        "A disciplined approach to neural network hyper-parameters: part 1", 2018); a tenth of it is
+        the practice of fastai (Howard and Gugger, Information 2020, 11(2), 108). On the handwritten
+        digits under SGD (with and without momentum) and Adam, this method varied least from seed to
+        seed and was nearest to the best rate of the four methods.
         """
         return self.suggestions.get(METHOD)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the curve and the suggestions with matplotlib.
+        """Draw the curve, the recommended rate with its reason, and other suggestions faintly.
+
+        A dot marks the smallest smoothed loss, of whose rate the recommended one is a tenth.
 
         Args:
             ax: the matplotlib `Axes` to draw on; None: a new figure.
@@ -59,18 +73,49 @@ class LRFinderResult:
         """
         if ax is None:
             _, ax = load("matplotlib.pyplot").subplots()
-        ax.plot(self.lrs, self.losses, color="0.75", linewidth=1, label="loss")
-        ax.plot(self.lrs, self.smoothed, color="black", label="smoothed")
-        for index, (method, rate) in enumerate(sorted(self.suggestions.items())):
-            width = 2.0 if method == METHOD else 1.0
-            label = f"{method}: {rate:.3g}"
-            ax.axvline(rate, color=f"C{index}", linestyle="--", linewidth=width, label=label)
+        use_plain_ticks(ax)
+        use_log_scale(ax, "x")
+        ax.plot(self.lrs, self.losses, color="0.8", linewidth=0.8, label="loss")
+        ax.plot(self.lrs, self.smoothed, color="black", linewidth=1.5, label="smoothed loss")
+        self._draw_suggestions(ax)
         finite = self.smoothed[np.isfinite(self.smoothed)]
         if len(finite):  # the first smoothed loss is a raw one; diverged losses are not shown
             low, high = float(finite.min()), float(finite[0])
             ax.set_ylim(low - 0.1 * (high - low or 1.0), high + 0.5 * (high - low or 1.0))
-        use_log_scale(ax, "x")
+        ax.set_title(self._reason(), loc="left", fontsize="small")
         ax.set_xlabel("learning rate")
         ax.set_ylabel("loss")
-        ax.legend()
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(fontsize="small", edgecolor="none", framealpha=0.9)
         return ax
+
+    def _draw_suggestions(self, ax: Any) -> None:
+        """Draw a line at each suggestion, the recommended one first and strong."""
+        for method in sorted(self.suggestions, key=lambda method: method != METHOD):
+            rate = self.suggestions[method]
+            name, dashes = _LINES[method]
+            recommended = method == METHOD
+            ax.axvline(
+                rate,
+                color=_BLUE if recommended else "0.6",
+                linestyle=dashes,
+                linewidth=2.0 if recommended else 1.0,
+                label=f"{name}: {_text(rate)}",
+            )
+        if METHOD in self.suggestions:
+            at = int(np.argmin(np.abs(self.lrs - 10 * self.suggestions[METHOD])))
+            label = f"smallest smoothed loss: at {_text(self.lrs[at])}"
+            ax.plot(self.lrs[at], self.smoothed[at], "o", color=_BLUE, label=label)
+
+    def _reason(self) -> str:
+        """What is recommended and why, in two lines."""
+        if self.suggestion is None:
+            return "No suggestion, because the loss never fell."
+        return (
+            f"Recommended: {_text(self.suggestion)}, a tenth of the rate with the smallest "
+            "loss.\nAt that rate itself the loss is about to rise (Smith, 2018)."
+        )
+
+
+def _text(rate: float) -> str:
+    return tick_text(float(f"{rate:.3g}"))

@@ -26,20 +26,26 @@ def chart_title(metric: str, axis: str, drawn: int, schedules: int) -> str:
     return f"{clean(metric)} by {title_of(axis)}, mean over runs{more}"
 
 
-def lines_note(*, windows: int | None, bands: bool, logs: bool, ends: bool) -> str:
+def lines_note(
+    *, windows: int | None, rates: bool, bands: bool, logs: bool, ends: bool, runs: bool
+) -> str:
     """How to read curves.
 
     Args:
         windows: in how many windows long curves are averaged; None: none is.
+        rates: whether learning rates, which are not averaged, are among them.
         bands: whether any has a band.
         logs: whether any band is on a logarithmic axis.
         ends: whether the ends of diverged runs are marked.
+        runs: whether rates of single runs are drawn.
     """
-    over = "" if windows is None else f", in windows of 1/{windows} of the steps (not the rates)"
-    parts = [f"Lines: means over runs{over}"]
+    over = "" if windows is None else f", in windows of 1/{windows} of the steps"
+    parts = [f"Lines: means over runs{over}{' (not the rates)' if over and rates else ''}"]
     if bands:
         method = "Student's t; on logarithmic axes, of its logarithm" if logs else "Student's t"
         parts.append(f"bands: 95 % confidence intervals of the mean, pointwise ({method})")
+    if runs:
+        parts.append("thin lines: the rates of single runs")
     if ends:
         parts.append("×: last value of a run that diverged, which no mean includes")
     return "; ".join(parts) + "."

@@ -29,6 +29,31 @@ def test_the_suffix_decides(lrtrack, digits, clean_place, name, start):
     assert (clean_place / name).read_bytes().startswith(start)
 
 
+def test_one_panel_in_the_size_of_a_column(lrtrack, digits):
+    """`--panel` and `--figure-size` draw one panel as wide as a column of a paper."""
+    result = lrtrack(*LOCAL, "--format", "svg", "--panel", "loss", "--figure-size", "single")
+
+    assert result.exit_code == 0
+    assert 'width="237.6pt"' in result.stdout  # 3.3 inches
+    assert "final loss" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--format", "svg", "--panel", "los"), "Unknown panel 'los'. Did you mean 'loss'?"),
+        (("--format", "csv", "--panel", "loss"), "csv is none"),
+        (("--output", "r.png", "--figure-size", "wide"), "'wide' is no figure size."),
+    ],
+)
+def test_panels_and_sizes_that_do_not_exist(lrtrack, digits, options, message):
+    """An unknown panel or size, and one for a format without pictures, are wrong usage."""
+    result = lrtrack(*LOCAL, *options)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
 def test_html_on_stdout(lrtrack, digits):
     """Without a file, the page is what the command prints."""
     result = lrtrack(*LOCAL, "--format", "html", "--x", "time")

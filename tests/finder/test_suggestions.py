@@ -267,9 +267,44 @@ def test_the_plot(tmp_path) -> None:
     assert axes.get_xscale() == "log"
     assert not [each for each in axes.get_xticklabels() if "$" in each.get_text()]
     assert any("10" in each.get_text() for each in axes.get_xticklabels())
-    lines = {line.get_label(): line for line in axes.get_lines()}
+    lines = {line.get_label().partition(":")[0]: line for line in axes.get_lines()}
     assert lines["loss"].get_xdata().tolist() == result.lrs.tolist()
-    assert lines["smoothed"].get_ydata().tolist() == result.smoothed.tolist()
-    drawn = {label.partition(":")[0]: line.get_xdata()[0] for label, line in lines.items()}
-    assert {name: drawn[name] for name in METHODS} == result.suggestions
+    assert lines["smoothed loss"].get_ydata().tolist() == result.smoothed.tolist()
+    drawn = {
+        "minimum": "a tenth of the smallest loss's rate", "steepest": "steepest descent",
+        "valley": "middle of the longest descent (valley)",
+        "slide": "before the curve bends (slide)",
+    }  # fmt: skip
+    assert {name: lines[label].get_xdata()[0] for name, label in drawn.items()} == (
+        result.suggestions
+    )
     assert (tmp_path / "found.png").stat().st_size > 10_000
+
+
+def test_the_plot_recommends_one_rate() -> None:
+    """One line is strong and its reason is written; a dot is at the smallest smoothed loss."""
+    from matplotlib.figure import Figure
+
+    result = range_test(Quadratic([1.0, 3.0]))
+    axes = result.plot(Figure().subplots())
+    best = int(np.argmin(result.smoothed))
+    lines = {line.get_label().partition(":")[0]: line for line in axes.get_lines()}
+    dot = lines["smallest smoothed loss"]
+    strong = [name for name, line in lines.items() if line.get_linewidth() == 2.0]
+
+    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (result.lrs[best], result.smoothed[best])
+    assert strong == ["a tenth of the smallest loss's rate"]
+    assert result.suggestion == pytest.approx(result.lrs[best] / 10)
+    assert axes.get_title(loc="left").startswith("Recommended: ")
+
+
+def test_a_plot_without_a_suggestion_says_why() -> None:
+    """Where the loss never fell, the plot has its curve and says that there is no suggestion."""
+    from matplotlib.figure import Figure
+
+    rates, losses = np.geomspace(1e-4, 1.0, 5), np.linspace(1.0, 2.0, 5)
+    result = lrtrack.LRFinderResult(rates, losses, losses, {}, "end")
+    axes = result.plot(Figure().subplots())
+
+    assert axes.get_title(loc="left") == "No suggestion, because the loss never fell."
+    assert len(axes.get_lines()) == 2

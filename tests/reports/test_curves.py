@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrtrack.errors import NothingFound, UsageError
 from lrtrack.reports.curves import curves_of, curves_over
 from lrtrack.reports.document import Document
 from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
-from lrtrack.reports.intervals import mean_and_half_width
-from lrtrack.reports.palette import COLOURS, DASHES, looks_of
+from lrtrack.reports.intervals import mean_and_half_width, on_logarithms
+from lrtrack.reports.palette import APART, COLOURS, DASHES, Look, for_print, lightness, looks_of
+from lrtrack.reports.smoothing import averaged
 from lrtrack.schedules import Schedule
 from lrtrack.stats import ComparisonResult, compare_histories
 
@@ -85,6 +88,7 @@ def test_an_interval_needs_two_runs(run_of):
 
 
 @given(st.lists(st.lists(st.integers(-1000, 1000), min_size=2, max_size=6), min_size=2, max_size=5))
+@settings(max_examples=30, deadline=None)
 def test_intervals_are_those_of_scipy(rows):
     """Mean and half width equal scipy's t interval, whatever values are missing."""
     table = np.full((len(rows), 6), NAN)
@@ -104,6 +108,74 @@ def test_intervals_are_those_of_scipy(rows):
             assert (mean[column] - half[column], mean[column] + half[column]) == pytest.approx(
                 (low, high), rel=1e-6, abs=1e-6
             )
+
+
+def test_intervals_on_logarithms_are_positive():
+    """Around a positive mean, the interval of its logarithm has a factor in both directions."""
+    low, high = on_logarithms(np.array([2.0, 2.0, -1.0, 2.0]), np.array([6.0, 2.0, 1.0, NAN]))
+
+    assert low == pytest.approx([2.0 / np.e**2, 2.0, NAN, NAN], nan_ok=True)
+    assert high == pytest.approx([2.0 * np.e**2, 2.0, NAN, NAN], nan_ok=True)
+
+
+def test_windows_are_averaged_before_the_interval(run_of):
+    """Noise that is averaged away within each run does not widen the interval between runs."""
+    noisy = bundle(compared(
+        run_of(CONSTANT, 0, loss=[1.0, 3.0, 5.0, 7.0]),
+        run_of(CONSTANT, 1, loss=[3.0, 1.0, 9.0, 5.0]),
+    ))  # fmt: skip
+    windows = averaged(noisy, 2)
+
+    assert windows.steps.tolist() == [0, 2]
+    assert windows.mean.tolist() == [2.0, 6.5]
+    assert (windows.high - windows.low).tolist() == pytest.approx([0.0, 2 * 12.706204736 * 0.5])
+    assert windows.lines == noisy.lines
+
+
+def test_one_high_rate_makes_the_axis_of_rates_logarithmic(run_of):
+    """The axis of rates is logarithmic if one peak is far above most others, else linear."""
+
+    def panel(peak: float):
+        runs = [run_of(Schedule(name), 0, loss=[1.0, 0.5], lr=[top, 0.0])
+                for name, top in (("a", 0.1), ("b", 0.1), ("c", peak))]  # fmt: skip
+        return curves_of(compared(*runs)).panels[1]
+
+    assert (panel(30.0).wide, panel(2.0).wide) == (True, False)
+
+
+def test_lines_differ_without_colour():
+    """Any schedules in a picture differ in lightness or dashes, for colour-blind readers, too."""
+    # Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision
+    # deficiency", 2009: severity 1 of protan, deutan and tritan
+    protan = ((0.1523, 1.0526, -0.2049), (0.1145, 0.7863, 0.0992), (-0.0039, -0.0481, 1.0520))
+    deutan = ((0.3673, 0.8606, -0.2280), (0.2801, 0.6725, 0.0474), (-0.0118, 0.0429, 0.9689))
+    tritan = ((1.2555, -0.0767, -0.1788), (-0.0784, 0.9308, 0.1476), (0.0047, 0.6914, 0.3039))
+    looks = for_print([Look(colour, 0) for colour in range(len(COLOURS))])
+    for a, b in itertools.combinations(looks, 2):
+        if a.dash == b.dash:
+            for vision in (np.eye(3), protan, deutan, tritan):
+                seen = [lightness(seen_as(COLOURS[look.colour], vision)) for look in (a, b)]
+                assert abs(seen[0] - seen[1]) > 8.0, (a, b)
+
+
+def seen_as(colour: str, matrix) -> str:
+    """An sRGB colour after a transformation of its linear channels."""
+    channels = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.array(matrix) @ linear, 0.0, 1.0)
+    coded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return "#" + "".join(f"{round(255 * channel):02X}" for channel in coded)
+
+
+@given(st.sets(st.builds(Look, st.integers(0, 6), st.integers(0, 3)), min_size=1, max_size=8))
+def test_dashes_are_chosen_by_lightness(looks):
+    """Lines with equal dashes differ in lightness, whatever schedules a picture has."""
+    printed = for_print(sorted(looks, key=lambda look: (look.colour, look.dash)))
+
+    assert len(set(printed)) == len(looks)
+    for a, b in itertools.combinations(printed, 2):
+        apart = abs(lightness(COLOURS[a.colour]) - lightness(COLOURS[b.colour]))
+        assert a.dash != b.dash or apart >= APART
 
 
 def test_between_its_records_a_run_counts_on_a_straight_line(run_of):

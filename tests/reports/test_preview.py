@@ -154,7 +154,7 @@ def test_a_png_has_its_size():
     """A PNG is 8 × 4.5 inches at 144 dpi, whatever the labels."""
     found = picture.render(preview(**{"line " * 60: LINE, "_hidden $a$": FLAT}), "png")
 
-    assert struct.unpack(">II", found[16:24]) == (1152, 648)
+    assert struct.unpack(">II", found[16:24]) == (2400, 1350)
 
 
 def test_an_svg_says_its_labels():

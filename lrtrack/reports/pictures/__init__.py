@@ -216,6 +216,8 @@ def _rows(content: Content, size: FigureSize) -> _Band:
             title = fitting[0] if fitting else cut(titles[name][-1], room, TITLE)
             paint = rows.draw_finals if name == FINAL else rows.draw_differences
             paint(axes, comparison, cast, title, 0.0 if at % columns else share)
+            if title != titles[name][0]:  # what it is the difference of has no room in the title
+                axes.set_xlabel(cut(titles[FINAL][0], room, TEXT), fontsize=TEXT)
 
     count = len(names) // columns
     return _Band(

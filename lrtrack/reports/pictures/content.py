@@ -96,11 +96,15 @@ class Content:
     def _lines_note(self) -> str:
         raw = [panel for panel in self.curves.panels if self.drawn(panel.metric)]
         pairs = [(panel, at) for panel in self.line_panels for at in self.cast.looks]
-        bundles = [panel.bundles[at] for panel, at in pairs]
+        shown = [(panel.metric, panel.bundles[at]) for panel, at in pairs]
         shorter = any(mine is not panel for mine, panel in zip(self.line_panels, raw, strict=True))
         return captions.lines_note(
             windows=lines.WINDOWS if shorter else None,
+            rates=any(panel.metric == "lr" for panel in raw),
             bands=any(lines.banded(panel, at) for panel, at in pairs),
             logs=any(panel.wide and lines.banded(panel, at) for panel, at in pairs),
-            ends=any(True for bundle in bundles if bundle for _ in lines.ends(bundle)),
+            ends=any(
+                True for name, item in shown if item and name != "lr" for _ in lines.ends(item)
+            ),
+            runs=any(name == "lr" and item and not item.flat for name, item in shown),
         )

@@ -172,6 +172,8 @@ def _limits(panel: Panel, cast: Cast) -> tuple[float | None, float | None]:
     ]
     if panel.metric == "lr":
         more += [line.values for line in lines]
+    if panel.metric == "lr" and not panel.wide:
+        core = np.append(core, 0.0)  # what rates fall to
     if not core.size or core.min() == core.max():
         return None, None
     bottom, top = float(core.min()), float(core.max())

@@ -20,6 +20,8 @@ from lrtrack.stats import ComparisonResult, Effect, ScheduleSummary
 _WIDE = 30.0
 #: A row that reaches so many times as far from the best one as usual goes on beyond the axis.
 _FAR = 4.0
+#: The same where there are two differences, of which none is usual.
+_VERY_FAR = 20.0
 
 
 def compared(comparison: ComparisonResult) -> bool:
@@ -160,7 +162,7 @@ def _on_logarithms(values: Sequence[float]) -> bool:
 
 
 def _window(comparison: ComparisonResult, cast: Cast) -> tuple[float, float] | None:
-    """The ends of the axis of final values, if some are so far off that they would flatten others."""
+    """The ends of the axis of final values, if some are far off and would flatten the others."""
     items = [comparison.schedules[at] for at in cast.rows]
     spans = [
         [end for end in (*_finals(item), *(item.final.ci95 or ())) if drawable(end)]
@@ -193,8 +195,10 @@ def _reach(comparison: ComparisonResult, cast: Cast) -> float:
     sizes = [max(map(abs, effect.ci95)) for effect in _effects(comparison, cast)]
     if not sizes:
         return 0.0
-    usual = _FAR * float(np.median(sizes))
-    return max(size for size in sizes if size <= usual)
+    # of two, the median would follow the one that is far off
+    nearest = sorted(sizes)[(len(sizes) - 1) // 2]
+    reach = min(_FAR * float(np.median(sizes)), _VERY_FAR * nearest)
+    return max((size for size in sizes if size <= reach), default=max(sizes))
 
 
 def _ends(comparison: ComparisonResult, cast: Cast, reach: float) -> tuple[float, float]:

@@ -30,6 +30,7 @@ def render(preview: Preview, form: matplotlib_setup.Form, *, words: bool = True)
 def _figure(preview: Preview) -> Any:
     figure = matplotlib_setup.new_figure(*_INCHES)
     axes = figure.subplots()
+    matplotlib_setup.use_plain_ticks(axes)
     lines = []
     for index, curve in enumerate(preview.curves):
         at, rates = thinned(curve.rates)
