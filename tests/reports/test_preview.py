@@ -110,7 +110,7 @@ class _Terminal(io.StringIO):
 
 
 def test_colours_on_a_terminal_unless_unwanted(monkeypatch):
-    """Curves are braille in colour, or signs with NO_COLOR."""
+    """Curves are braille with some signs in colour, or signs alone with NO_COLOR."""
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     coloured, plain = _Terminal(), _Terminal()
@@ -119,7 +119,7 @@ def test_colours_on_a_terminal_unless_unwanted(monkeypatch):
     terminal.write(preview(line=LINE, flat=FLAT), plain)
 
     assert "\x1b[36m⠉⠒" in coloured.getvalue()
-    assert "\x1b[33m━ \x1b[0mflat" in coloured.getvalue()
+    assert "\x1b[33m+ \x1b[0mflat" in coloured.getvalue()
     assert "\x1b[3" not in plain.getvalue()
     assert "\n+ flat" in plain.getvalue()
 
