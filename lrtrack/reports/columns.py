@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from lrtrack.errors import clean
 from lrtrack.fields import text_of
 from lrtrack.reports import footnotes
 from lrtrack.reports.axes import own_title
+from lrtrack.reports.cells import (
+    Row,
+    best_cell,
+    better_cell,
+    effect_cell,
+    final_cell,
+    interval_cell,
+    rank_cell,
+    reach_cell,
+    runs_cell,
+    schedule_cell,
+    seeds_cell,
+    verdict_cell,
+)
 from lrtrack.reports.formatting import (
     NONE,
     aligned,
     amount,
-    difference,
-    interval,
-    mean_std,
     number,
     rate,
     readable,
 )
 from lrtrack.reports.table import Cell, Column, Tone
-from lrtrack.stats import ComparisonResult, Mode, Reach, ScheduleSummary, TargetScore
-
-
-@dataclass(frozen=True)
-class Row:
-    """The data of one row: a schedule and its short name."""
-
-    item: ScheduleSummary
-    name: str
+from lrtrack.stats import ComparisonResult, TargetScore
 
 
 def columns_of(
@@ -41,14 +44,15 @@ def columns_of(
     mark = " †" if any(item.code == "mixed-devices" for item in comparison.warnings) else ""
     ranks = [item.rank for item in comparison.schedules]
     return (
-        Column("#", lambda row: _rank(row.item, ranks)),
-        Column(comparison.noun, _schedule_cell, number=False),
-        Column("runs", lambda row: _runs(row.item), weight=2),
+        Column("#", lambda row: rank_cell(row.item, ranks)),
+        Column(comparison.noun, schedule_cell, number=False),
+        Column("runs", lambda row: runs_cell(row.item), weight=2),
         *_tuning_columns(comparison),
-        Column("final ± std", lambda row: _final(row.item, decimals), holds=4, short_title="final"),
+        Column("final ± std", lambda row: final_cell(row.item, decimals), holds=4,
+               short_title="final"),
         *_target_columns(comparison, mark),
         *(
-            [Column("95 % CI", lambda row: _interval(row.item, decimals), weight=7)]
+            [Column("95 % CI", lambda row: interval_cell(row.item, decimals), weight=7)]
             if _any(comparison, "ci95") else []
         ),
         *(
@@ -58,7 +62,7 @@ def columns_of(
         ),
         *_task_columns(comparison),
         *(
-            [Column("best", lambda row: _best(row.item, comparison.mode, decimals), weight=6)]
+            [Column("best", lambda row: best_cell(row.item, comparison.mode, decimals), weight=6)]
             if comparison.task is None else []
         ),
         Column("LR peak", lambda row: Cell(number(row.item.lr_peak, trim=True)), weight=6),
@@ -67,11 +71,11 @@ def columns_of(
                weight=8, note=footnotes.MIXED if mark else ""),
         *(_pair_columns(comparison, other) if len(comparison.schedules) > 1 else []),
         *(
-            [Column(f"vs {against}", lambda row: _effect(row.item), weight=3, holds=3,
+            [Column(f"vs {against}", lambda row: effect_cell(row.item), weight=3, holds=3,
                     note=footnotes.significance(comparison, other))]
             if any(item.vs_best is not None for item in comparison.schedules) else []
         ),
-        Column(f"p vs {against}", lambda row: _verdict(row.item), weight=4),
+        Column(f"p vs {against}", lambda row: verdict_cell(row.item), weight=4),
     )  # fmt: skip
 
 
@@ -81,13 +85,13 @@ def _pair_columns(comparison: ComparisonResult, other: str) -> list[Column]:
     return [
         Column(
             "P(better)",
-            lambda row: _better(row.item),
+            lambda row: better_cell(row.item),
             weight=7,
             note=footnotes.better(other, comparison.noun),
         ),
         Column(
             f"{unit} to tell",
-            lambda row: _seeds(row.item),
+            lambda row: seeds_cell(row.item),
             weight=5,
             note=footnotes.seeds(comparison),
         ),
@@ -103,15 +107,15 @@ def _target_columns(comparison: ComparisonResult, mark: str) -> list[Column]:
     goal = number(comparison.target, trim=True)
 
     def steps(row: Row) -> Cell:
-        return Cell(_reach(row.item.steps_to_target, row.item.runs))
+        return Cell(reach_cell(row.item.steps_to_target, row.item.runs))
 
     def seconds(row: Row) -> Cell:
-        reach = _reach(row.item.seconds_to_target, row.item.runs, partial(number, digits=3))
+        reach = reach_cell(row.item.seconds_to_target, row.item.runs, partial(number, digits=3))
         return Cell(reach, tone=Tone.FAINT)
 
     def place(row: Row) -> Cell:
         reach = row.item.x_to_target
-        return Cell(NONE if reach is None else _reach(reach, reach.runs, amount))
+        return Cell(NONE if reach is None else reach_cell(reach, reach.runs, amount))
 
     x = own_title(comparison.x)
     return [
@@ -215,90 +219,6 @@ def _tuning_columns(comparison: ComparisonResult) -> list[Column]:
             f"best {field}", cell, weight=2, note=footnotes.tuning(field, tunings, comparison.noun)
         )
     ]
-
-
-def _is_first(item: ScheduleSummary) -> bool:
-    return item.rank == 1 and item.final.mean is not None
-
-
-def _tone(item: ScheduleSummary) -> Tone:
-    if _is_first(item):
-        return Tone.GOOD
-    return Tone.BAD if item.diverged else Tone.PLAIN
-
-
-def _rank(item: ScheduleSummary, ranks: list[int]) -> Cell:
-    shared = ranks.count(item.rank) > 1
-    return Cell(f"{item.rank}=" if shared else str(item.rank), tone=_tone(item))
-
-
-def _schedule_cell(row: Row) -> Cell:
-    return Cell(clean(row.item.label), row.name, _tone(row.item))
-
-
-def _final(item: ScheduleSummary, decimals: int | None) -> Cell:
-    if item.final.mean is None and item.diverged:
-        return Cell("diverged", tone=Tone.BAD)
-    tone = Tone.GOOD if _is_first(item) else Tone.PLAIN
-    return Cell(mean_std(item.final, decimals), aligned(item.final.mean, decimals), tone)
-
-
-def _interval(item: ScheduleSummary, decimals: int | None) -> Cell:
-    return Cell(interval(item.final, decimals), tone=Tone.FAINT)
-
-
-def _best(item: ScheduleSummary, mode: Mode, decimals: int | None) -> Cell:
-    return Cell(aligned(item.best.min if mode == "min" else item.best.max, decimals))
-
-
-def _runs(item: ScheduleSummary) -> Cell:
-    """The number of runs: `2/3` where the mean is over 2 of 3, `3*` where some are unfinished."""
-    used = sum(value is not None for value in item.final.values)
-    text = str(item.runs) if used == item.runs else f"{used}/{item.runs}"
-    flawed = item.diverged or item.unfinished
-    return Cell(text + "*" * bool(item.unfinished), tone=Tone.BAD if flawed else Tone.PLAIN)
-
-
-def _reach(reach: Reach, runs: int, text: Callable[[float], str] = amount) -> str:
-    """`120`, `83 ± 28` where the metric is recorded now and then, `120 (2/3)` where not all did."""
-    when = NONE if reach.median is None else text(reach.median)
-    if reach.median is not None and reach.resolution is not None:
-        when = f"{when} ± {text(reach.resolution)}"
-    return when if reach.reached == runs else f"{when} ({reach.reached}/{runs})"
-
-
-def _better(item: ScheduleSummary) -> Cell:
-    if item.p_improvement is None or item.p_improvement_ci95 is None:
-        return Cell(NONE)
-    low, high = item.p_improvement_ci95
-    share = f"{item.p_improvement:.2f}"
-    return Cell(f"{share} [{low:.2f}, {high:.2f}]", share)
-
-
-def _seeds(item: ScheduleSummary) -> Cell:
-    return Cell(amount(item.seeds_to_tell))
-
-
-def _effect(item: ScheduleSummary) -> Cell:
-    """`−0.12 [−0.20, −0.04]`, after `=` where it is equivalent and `≈` where it may be as good."""
-    if item.vs_best is None:
-        return Cell(NONE)
-    value, ends = difference(item.vs_best)
-    mark = "≈ " if item.verdict == "indistinguishable" else ""
-    mark = "= " if item.equivalent else mark
-    return Cell(f"{mark}{value} {ends}", f"{mark}{value}")
-
-
-def _verdict(item: ScheduleSummary) -> Cell:
-    if item.verdict == "best":
-        return Cell("best" if item.final.mean is not None else NONE, tone=Tone.GOOD)
-    if item.verdict == "baseline":
-        return Cell("base", tone=Tone.GOOD)
-    if item.verdict == "tie" and item.final.mean is not None:
-        return Cell("tie", tone=Tone.FAINT)
-    if item.p_vs_best is None:
-        return Cell(NONE, tone=Tone.FAINT)
-    return Cell("<0.001" if item.p_vs_best < 0.001 else f"{item.p_vs_best:.2g}")
 
 
 def _any(comparison: ComparisonResult, figure: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lrtrack.errors import clean
 from lrtrack.reports import diagnosis_lines, footnotes
-from lrtrack.reports.columns import Row, columns_of
+from lrtrack.reports.cells import Row
+from lrtrack.reports.columns import columns_of
 from lrtrack.reports.formatting import count, places, short_labels, shortened
 from lrtrack.reports.headline import headline
 from lrtrack.reports.table import Report, rows_of

@@ -1,8 +1,6 @@
-"""The numbers of curves: means and intervals, x axes, downsampling and colours."""
+"""The numbers of curves: means and intervals, and x axes."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import pytest
@@ -13,9 +11,7 @@ from hypothesis import strategies as st
 from lrtrack.errors import NothingFound, UsageError
 from lrtrack.reports.curves import curves_of, curves_over
 from lrtrack.reports.document import Document
-from lrtrack.reports.downsampling import extremes, highest, lowest, means, stretches
 from lrtrack.reports.intervals import mean_and_half_width, on_logarithms
-from lrtrack.reports.palette import APART, COLOURS, DASHES, Look, for_print, lightness, looks_of
 from lrtrack.reports.smoothing import averaged
 from lrtrack.schedules import Schedule
 from lrtrack.stats import ComparisonResult, compare_histories
@@ -141,41 +137,6 @@ def test_one_high_rate_makes_the_axis_of_rates_logarithmic(run_of):
         return curves_of(compared(*runs)).panels[1]
 
     assert (panel(30.0).wide, panel(2.0).wide) == (True, False)
-
-
-def test_lines_differ_without_colour():
-    """Any schedules in a picture differ in lightness or dashes, for colour-blind readers, too."""
-    # Machado, Oliveira and Fernandes, "A physiologically-based model for simulation of color vision
-    # deficiency", 2009: severity 1 of protan, deutan and tritan
-    protan = ((0.1523, 1.0526, -0.2049), (0.1145, 0.7863, 0.0992), (-0.0039, -0.0481, 1.0520))
-    deutan = ((0.3673, 0.8606, -0.2280), (0.2801, 0.6725, 0.0474), (-0.0118, 0.0429, 0.9689))
-    tritan = ((1.2555, -0.0767, -0.1788), (-0.0784, 0.9308, 0.1476), (0.0047, 0.6914, 0.3039))
-    looks = for_print([Look(colour, 0) for colour in range(len(COLOURS))])
-    for a, b in itertools.combinations(looks, 2):
-        if a.dash == b.dash:
-            for vision in (np.eye(3), protan, deutan, tritan):
-                seen = [lightness(seen_as(COLOURS[look.colour], vision)) for look in (a, b)]
-                assert abs(seen[0] - seen[1]) > 8.0, (a, b)
-
-
-def seen_as(colour: str, matrix) -> str:
-    """An sRGB colour after a transformation of its linear channels."""
-    channels = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    linear = np.clip(np.array(matrix) @ linear, 0.0, 1.0)
-    coded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return "#" + "".join(f"{round(255 * channel):02X}" for channel in coded)
-
-
-@given(st.sets(st.builds(Look, st.integers(0, 6), st.integers(0, 3)), min_size=1, max_size=8))
-def test_dashes_are_chosen_by_lightness(looks):
-    """Lines with equal dashes differ in lightness, whatever schedules a picture has."""
-    printed = for_print(sorted(looks, key=lambda look: (look.colour, look.dash)))
-
-    assert len(set(printed)) == len(looks)
-    for a, b in itertools.combinations(printed, 2):
-        apart = abs(lightness(COLOURS[a.colour]) - lightness(COLOURS[b.colour]))
-        assert a.dash != b.dash or apart >= APART
 
 
 def test_between_its_records_a_run_counts_on_a_straight_line(run_of):
@@ -331,65 +292,3 @@ def test_a_ruler_of_many_steps_keeps_its_ends(run_of):
 
     assert thin.steps.size == 128
     assert np.allclose(thin.at(history.steps), ruler.at(history.steps))
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=400), st.integers(4, 40))
-def test_fewer_points_keep_every_extreme(values, most):
-    """Downsampling keeps ends, minimum and maximum in order, with hardly more points than
-    allowed.
-    """
-    found = np.array(values)
-    kept = extremes(found, most)
-
-    assert kept.size <= most + 2
-    assert (np.diff(kept) > 0).all()
-    assert (kept[0], kept[-1]) == (0, found.size - 1)
-    assert (found[kept].min(), found[kept].max()) == (found.min(), found.max())
-
-
-def test_spikes_survive():
-    """Each of many single-step spikes keeps its step and its value."""
-    values = np.sin(np.arange(10_000) / 700)
-    spikes = np.arange(137, 10_000, 401)
-    values[spikes] = np.where(np.arange(spikes.size) % 2, 50.0, -50.0) + np.arange(spikes.size)
-
-    kept = extremes(values, 200)
-    assert set(spikes.tolist()) <= set(kept.tolist())
-    assert kept.size <= 202
-
-
-def test_gaps_stay_gaps():
-    """No line is drawn across values that are not finite."""
-    values = np.ones(1000)
-    values[500:520] = NAN
-
-    kept = extremes(values, 100)
-    assert np.isnan(values[kept]).any()
-    assert np.isfinite(values[kept]).sum() >= 50
-    assert extremes(np.full(300, NAN), 100).size <= 102
-
-
-def test_stretches():
-    """Means, minima and maxima of each stretch are over its finite values."""
-    values = np.array([1.0, 3.0, NAN, 5.0, NAN, NAN])
-    starts = stretches(6, 3)
-
-    assert starts.tolist() == [0, 2, 4]
-    assert np.array_equal(means(values, starts), [2.0, 5.0, NAN], equal_nan=True)
-    assert np.array_equal(lowest(values, starts), [1.0, 5.0, NAN], equal_nan=True)
-    assert np.array_equal(highest(values, starts), [3.0, 5.0, NAN], equal_nan=True)
-    assert stretches(2, 5).tolist() == [0, 1]
-
-
-def test_a_schedule_has_its_colour_whoever_wins(run_of):
-    """Colours follow names, not ranks; more schedules than colours differ by dashes."""
-    one = compared(run_of(CONSTANT, 0, loss=[1.0]), run_of(STEP, 0, loss=[2.0]))
-    other = compared(run_of(CONSTANT, 0, loss=[2.0]), run_of(STEP, 0, loss=[1.0]))
-    many = compared(*(
-        run_of(Schedule("StepLR", {"step_size": size}), 0, loss=[1.0]) for size in range(60)
-    ))  # fmt: skip
-
-    assert looks_of(one.schedules) == looks_of(other.schedules)[::-1]
-    assert len(set(looks_of(many.schedules))) == 60
-    assert {look.dash for look in looks_of(one.schedules)} == {0}
-    assert len(COLOURS) * len(DASHES) == 63
