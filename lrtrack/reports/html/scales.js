@@ -121,12 +121,15 @@ function isWide(panel, whole) {
   return spans.every((span) => span.low > 0) && Math.max(...spans.map((span) => span.high)) > WIDE * median;
 }
 
-/** The usual range of several spans, and whether something lies far beyond it. */
-function usual(spans, log) {
+/** The usual range of several spans, and whether something lies far beyond it.
+ *
+ * Values near a common level, such as losses, count as far apart from a quarter of it on, rates
+ * from all of it on, because constant ones have no range of their own. */
+function usual(spans, log, level) {
   const middle = (numbers) => numbers.sort((a, b) => a - b)[Math.floor((numbers.length - 1) / 2)];
   const top = middle(spans.map((span) => span.top));
   const bottom = -middle(spans.map((span) => -span.bottom));
-  const size = Math.max(top - bottom, log ? 0.5 : Math.max(Math.abs(top), Math.abs(bottom)) / 4) || 1;
+  const size = Math.max(top - bottom, log ? 0.5 : Math.max(Math.abs(top), Math.abs(bottom)) * level) || 1;
   const reach = Math.max(FAR * size, log ? DECADES : 0);
   const low = Math.min(...spans.map((span) => span.low)), high = Math.max(...spans.map((span) => span.high));
   const above = high > top + reach, below = low < bottom - reach;
@@ -151,7 +154,7 @@ function scaleY(view, panel, sx, whole, height) {
     const [low, high] = view.zoom;
     return scaleOf(log && low <= 0 ? high / 1e6 : low, high, bottom, top, log);
   }
-  const range = usual(spans, log);
+  const range = usual(spans, log, panel.smooth ? 0.25 : 1);
   let { low, high } = view.whole ? { low: Math.min(...spans.map((span) => span.low)),
     high: Math.max(...spans.map((span) => span.high)) } : range;
   // rates that fall to 0 have no place on a log scale, and those that nearly do would stretch it
