@@ -45,6 +45,9 @@ _UNDATED: Mapping[Form, Mapping[str, None]] = {
     "pdf": {"CreationDate": None},
 }
 _MOST_DECIMALS = 12
+#: Decimals of a figure's size, in inches, and of places in it, in widths and heights of the figure:
+#: far below a pixel.
+_PLACES = 6
 #: On a logarithmic axis of up to so many decades, ticks with these first digits have labels.
 _LABELLED = ((1.3, "125"), (2.3, "13"), (math.inf, "1"))
 _DENSE = 0.6
@@ -74,8 +77,23 @@ def render(draw: Callable[[], Any], form: Form) -> bytes:
         matplotlib.rcParams.update({**_SETTINGS, **families})
         # Characters that no installed font has are drawn as boxes, without a warning.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
-        draw().savefig(file, format=form, dpi=DPI, metadata=_UNDATED[form])
+        figure = draw()
+        _settle(figure)
+        figure.savefig(file, format=form, dpi=DPI, metadata=_UNDATED[form])
     return file.getvalue()
+
+
+def _settle(figure: Any) -> None:
+    """Lay a figure out, and round its size and its layout.
+
+    The order in which matplotlib solves the layout's equations depends on addresses in memory, so
+    the last digits of the places differ between two equal figures.
+    """
+    figure.set_size_inches([round(float(inches), _PLACES) for inches in figure.get_size_inches()])
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position([round(float(end), _PLACES) for end in axes.get_position().bounds])
 
 
 def new_figure(width: float, height: float) -> Any:

@@ -105,7 +105,7 @@ def test_numbers_that_are_no_history(metrics, options, message):
 
 def test_histories_or_a_tracker():
     """A tracker beside given histories is an error, and so are no histories."""
-    with pytest.raises(UsageError, match="either histories, or a tracker"):
+    with pytest.raises(UsageError, match="histories and a tracker"):
         lrtrack.compare(histories=[_made("StepLR", [1.0])], tracker="local")
     with pytest.raises(NothingFound, match="no runs to compare"):
         lrtrack.compare(histories=[])
