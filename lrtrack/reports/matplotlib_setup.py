@@ -92,6 +92,8 @@ def _settle(figure: Any) -> None:
     figure.set_size_inches([round(float(inches), _PLACES) for inches in figure.get_size_inches()])
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        part.bbox_relative.set_points(part.bbox_relative.get_points().round(_PLACES))
     for axes in figure.axes:
         axes.set_position([round(float(end), _PLACES) for end in axes.get_position().bounds])
 
