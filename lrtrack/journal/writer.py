@@ -31,9 +31,9 @@ from lrtrack.records import Run, State
 PERIOD = 0.25
 #: Seconds between two parts of the work of one write: more than a short step takes.
 BREATH = 0.002
-#: The most rows, and about the most values, in one frame; rows kept in memory for a full disk.
+#: The most rows, and about the most values, in one frame, and in memory while the disk is full.
 FRAME_ROWS, FRAME_VALUES = 4096, 2**20
-BACKLOG_ROWS = 200_000
+BACKLOG_ROWS, BACKLOG_VALUES = 200_000, 2_000_000
 #: Seconds between two checks of a waiting thread whether the writer's thread still runs.
 LOOK = 0.1
 
@@ -275,11 +275,12 @@ class JournalWriter:
 
     def _trim(self) -> None:
         """Drops the oldest rows, but no event, if more wait than memory should hold."""
-        excess = len(self._frames) + len(self._rows) - BACKLOG_ROWS
-        if excess <= 0:
+        rows = len(self._frames) + len(self._rows) - BACKLOG_ROWS
+        values = self._frames.values + self._rows.values - BACKLOG_VALUES
+        if rows <= 0 and values <= 0:
             return
         self._warn("full", f"lrtrack drops the oldest steps: {self.path} cannot be written.")
-        self._rows.drop_oldest(self._frames.drop_oldest(excess))
+        self._rows.drop_oldest(*self._frames.drop_oldest(rows, values))
 
     def _trouble(self, key: str, what: str, error: Exception) -> None:
         self._warn(key, f"lrtrack {what} {self.path}: {error!r}")
