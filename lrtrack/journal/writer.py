@@ -31,9 +31,8 @@ from lrtrack.records import Run, State
 PERIOD = 0.25
 #: Seconds between two parts of the work of one write: more than a short step takes.
 BREATH = 0.002
-#: The most rows, and about the most values, in one frame, and in memory while the disk is full.
-FRAME_ROWS, FRAME_VALUES = 4096, 2**20
-BACKLOG_ROWS, BACKLOG_VALUES = 200_000, 2_000_000
+#: The most rows, and about the most values, in one frame; in memory while the disk is full.
+FRAME_ROWS, FRAME_VALUES, BACKLOG_ROWS, BACKLOG_VALUES = 4096, 2**20, 200_000, 2_000_000
 #: Seconds between two checks of a waiting thread whether the writer's thread still runs.
 LOOK = 0.1
 

@@ -22,6 +22,7 @@ from lrtrack.trackers.per_run import step_of
 from lrtrack.trackers.wandb import arrival, metadata, shutdown, uploaded_rows
 from lrtrack.trackers.wandb.client_settings import Reply, failure, run_settings
 from lrtrack.trackers.wandb.history_file import earlier_blocks, join, surviving
+from lrtrack.trackers.wandb.replies import take_output
 
 
 class Writer:
@@ -278,8 +279,7 @@ def _commands() -> queue.Queue[dict[str, Any]]:
 def main() -> None:
     """Execute commands until the run is closed."""
     collect_rarely()
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what W&B prints goes to the log
+    replies = take_output()
     writer, commands = Writer(), _commands()
     while True:
         command = commands.get()
