@@ -54,9 +54,10 @@ class Entry:
         ]
 
 
-def event_frame(name: str, data: Mapping[str, Any]) -> bytes:
-    """Encodes an event as a frame; `data` must fit into JSON."""
-    payload = json.dumps({"event": name, "time": time.time(), **data}).encode()
+def event_frame(name: str, data: Mapping[str, Any], when: float | None = None) -> bytes:
+    """Encodes an event of the time `when` (None: now) as a frame; `data` must fit into JSON."""
+    when = time.time() if when is None else when
+    payload = json.dumps({"event": name, "time": when, **data}).encode()
     return encode(Kind.EVENT, payload)
 
 

@@ -60,6 +60,7 @@ class JournalWriter:
         on_lost: called before and after a deleted journal is restored, for the other files.
         overflow: stores on another disk what this one does not take.
         is_abandoned: returns whether this journal will never be closed: then it ends as FAILED.
+        clock: returns the times of events, in seconds since the epoch.
 
     Raises:
         JournalError: the file cannot be created, or another process is writing it.
@@ -75,11 +76,11 @@ class JournalWriter:
         on_lost: Callable[[], None] | None = None,
         overflow: Overflow | None = None,
         is_abandoned: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.path = path
-        self._on_tick = on_tick
-        self._on_lost = on_lost
-        self._is_abandoned = is_abandoned
+        self._on_tick, self._on_lost = on_tick, on_lost
+        self._is_abandoned, self._clock = is_abandoned, clock
         self._rows = RowQueue(settle, on_rows, self._give_way, self._trouble)
         self.appended = self._rows.append
         self.amend, self.rewind, self.hold = self._rows.amend, self._rows.rewind, self._rows.hold
@@ -198,7 +199,7 @@ class JournalWriter:
         Raises:
             JournalError: the disk has no room even for that.
         """
-        frame = event_frame("run" if self._file.fresh else "resume", identity)
+        frame = event_frame("run" if self._file.fresh else "resume", identity, self._clock())
         self._file.first = frame
         if not self._file.fresh:
             self._frames.add(frame)
@@ -215,7 +216,7 @@ class JournalWriter:
             self._keep()
             self._rows.hold(None)
             self._write_event("end", {"state": state.value, **data})
-            self._frames.finish(event_frame("end", {"state": state.value}))
+            self._frames.finish(event_frame("end", {"state": state.value}, self._clock()))
         except Exception as error:
             self._trouble("end", "could not end", error)
         return self._leave()
@@ -230,7 +231,7 @@ class JournalWriter:
 
     def _write_event(self, name: str, data: Mapping[str, Any]) -> None:
         self._take()
-        self._frames.add(event_frame(name, data))
+        self._frames.add(event_frame(name, data, self._clock()))
         self._push()
 
     def _flush(self) -> None:
@@ -291,8 +292,7 @@ class JournalWriter:
 
 
 def _release_in_child() -> None:
-    # A forked child (a DataLoader worker) has no writer thread, and its copy of the descriptor
-    # would keep the lock of a dead trainer.
+    # A forked child (a DataLoader worker) has no such thread, and would keep a dead trainer's lock.
     for writer in list(_open_writers):
         writer._leave()
 
