@@ -115,7 +115,7 @@ class StepCapture:
         self._measuring = norms != "off"
         self._wholly = norms == "global"
         self.updates = None if updates is None else UpdateNorms(updates, norms, model)
-        self._key = id(optimizer)
+        self._key, self._block = id(optimizer), id(self)
         self._every = every
         self._capture_loss = capture_loss
         self._clock = clock or Clock()
@@ -143,7 +143,7 @@ class StepCapture:
             if self._shared():
                 attendance.enter(self)
             self._attempts_before = torch_patches.attempts(self._optimizer)
-            torch_patches.start(self, self._optimizer)
+            torch_patches.start(self, self._optimizer, self._block)
             self._here = current_notes()  # without what happened before
             self.unseen.captures.append(self)
             self.unseen.start()

@@ -111,7 +111,7 @@ def test_two_trainers_in_one_directory(
 def test_a_clock_that_is_set(
     script: Callable[..., Any], store: str, stored: Callable[[str], Any], clean_place: Path
 ) -> None:
-    """When the clock is set back or ahead, the times of steps and of the end go on from the start."""
+    """When the clock is set, the times of steps and of the end go on from the start."""
     started = time.time()
     process = script(CLOCK)
     _, err = process.communicate(timeout=300)
