@@ -7,7 +7,7 @@ import time
 import pytest
 
 from lrtrack import clock as clock_module
-from lrtrack.clock import Clock, parts
+from lrtrack.clock import Clock
 
 
 @pytest.fixture
@@ -49,16 +49,13 @@ def test_a_suspended_machine(machine: dict[str, float]) -> None:
     assert clock() == 8200.0
 
 
-def test_a_clock_in_two_parts(machine: dict[str, float]) -> None:
-    """A clock can be read by the machine's own function and a number to add."""
+def test_a_bare_reading(machine: dict[str, float]) -> None:
+    """A reading of the machine's own clock becomes a time by the offset."""
     clock = Clock()
-    read, shift = parts(clock)
     machine["suspended"] += 10.0
     clock.look()
-    other, nothing = parts(lambda: 5.0)
 
-    assert read() + shift.offset == clock() == 1010.0
-    assert other() + nothing.offset == 5.0
+    assert clock.read() + clock.offset == clock() == 1010.0
 
 
 def test_the_real_machine() -> None:

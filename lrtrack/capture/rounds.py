@@ -9,6 +9,7 @@ so that trackers get each step once.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -28,7 +29,6 @@ from lrtrack.capture.sharded import is_shared
 from lrtrack.capture.step_capture import OnStep, remove_hook
 from lrtrack.capture.thread_state import Notes, current_notes
 from lrtrack.capture.unseen import Unseen
-from lrtrack.clock import Clock
 
 #: The `every` of a round that is not recorded: no optimizer makes so many steps.
 _NEVER = 2**62
@@ -66,9 +66,8 @@ class Rounds:
         every: int = 1,
         capture_loss: bool = True,
         updates: int | None = None,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        clock = clock or Clock()  # one for all members
         self.made = 0
         self.by_hand = 0
         self.counts = LossCount()

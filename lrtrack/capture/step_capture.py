@@ -9,6 +9,7 @@ only work on the training thread.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from functools import partial
 from sys import _getframe
@@ -35,11 +36,10 @@ from lrtrack.capture.sharded import attendance, is_shared, largest, spread
 from lrtrack.capture.thread_state import Notes, current_notes
 from lrtrack.capture.unseen import Unseen
 from lrtrack.capture.updates import UpdateNorms
-from lrtrack.clock import Clock, parts
 
 #: Stands in for a weight decay that has moved: from then on it is recorded at each step.
 _MOVED: Any = object()
-#: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
+#: Called with step, time (what the clock showed) and metrics (some perhaps `DeviceScalar`).
 OnStep = Callable[[int, float, dict[str, Any]], None]
 
 
@@ -75,7 +75,7 @@ class StepCapture:
         every: record each k-th step, beginning with the first.
         capture_loss: whether losses are recorded.
         updates: measure the update of each k-th step, among those recorded; None: of no step.
-        clock: returns seconds since the epoch; None: one of its own.
+        clock: returns seconds since any moment, which `on_step` gets.
     """
 
     #: Whether it takes the norms of the weights itself when a step begins.
@@ -93,7 +93,7 @@ class StepCapture:
         every: int = 1,
         capture_loss: bool = True,
         updates: int | None = None,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.step = -1
         self.made = 0
@@ -118,8 +118,7 @@ class StepCapture:
         self._key, self._block = id(optimizer), id(self)
         self._every = every
         self._capture_loss = capture_loss
-        self._clock = clock or Clock()
-        self._read_clock, self._shift = parts(self._clock)
+        self._clock = clock
         self._momentum_at_start = momentum_of(optimizer.param_groups)
         self._momentum_key, self._momentum_held = where_momentum_is(optimizer.param_groups)
         self._momentum_moves = any(getattr(s, "cycle_momentum", False) for s in self._schedulers)
@@ -284,7 +283,7 @@ class StepCapture:
                         self._complete(here)
                     if (count != 1 or not self.counts.idle) and "loss" in metrics:
                         torch_patches.quietly("the accumulation", self.counts.add, metrics, count)
-                    self.on_step(self.step, self._read_clock() + self._shift.offset, metrics)
+                    self.on_step(self.step, self._clock(), metrics)
                 except Exception as error:
                     torch_patches.not_observed("a step", error)
         here.used, here.stepping = True, None

@@ -114,7 +114,7 @@ def _recorder(block: Block) -> _Record:
     record_step, clock = block.recording.recorder(), block.recording.clock
 
     def record(index: int, rate: float, loss: float, smoothed: float) -> None:
-        record_step(index, clock(), {"lr": rate, "loss": loss, "loss_smoothed": smoothed})
+        record_step(index, clock.read(), {"lr": rate, "loss": loss, "loss_smoothed": smoothed})
 
     return record
 

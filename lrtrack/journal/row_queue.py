@@ -6,15 +6,18 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lrtrack.clock import Clock
 from lrtrack.journal.events import event_frame
 from lrtrack.journal.step_rows import Columns, OnRows, Row, Settle, columns_of, encode_rows, sound
 from lrtrack.records import Rewind
 
+#: Steps and times, each of shape (n,), and metrics.
+_Table: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64], Columns]
 _NO_STEPS = np.array([], dtype=np.int64)
 #: A frame has a column for each name in it, so rows whose names differ leave most of it empty. It
 #: may have this many cells per value, and this many more, which is about what its names take.
@@ -42,6 +45,7 @@ class RowQueue:
         on_rows: called with rows as they are encoded, in order.
         give_way: called between two parts of the work.
         warn: called with a key, a message, and what went wrong.
+        clock: whose offset the times of rows lack; None: nothing is missing.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class RowQueue:
         on_rows: OnRows | None,
         give_way: Callable[[], None],
         warn: Callable[[str, str, Exception], None],
+        clock: Clock | None = None,
     ) -> None:
         self._rows: deque[Row | Rewind] = deque()
         self.append = self._rows.append  # a deque's own lock is enough, and costs nothing
@@ -60,6 +65,7 @@ class RowQueue:
         self._on_rows = on_rows
         self._give_way = give_way
         self._warn = warn
+        self._clock = clock
 
     def __len__(self) -> int:
         """Returns the number of waiting rows."""
@@ -150,18 +156,22 @@ class RowQueue:
     ) -> Iterator[tuple[bytes, NDArray[np.int64]]]:
         for part in _parts(rows, most_rows, most_values):
             try:
-                columns = columns_of(part, self._settle)
+                columns = self._dated(columns_of(part, self._settle))
                 self._give_way()
                 frame = encode_rows(*columns)
             except Exception as error:  # one bad value must not take the others with it
                 self._warn("bad", "leaves values out of", error)
-                columns = columns_of(list(sound(part)), None)
+                columns = self._dated(columns_of(list(sound(part)), None))
                 frame = encode_rows(*columns)
             yield frame, columns[0]
             self._give_way()
             self._show(columns)
 
-    def _show(self, columns: tuple[NDArray[np.int64], NDArray[np.float64], Columns]) -> None:
+    def _dated(self, columns: _Table) -> _Table:
+        steps, times, metrics = columns
+        return (steps, times + self._clock.offset, metrics) if self._clock else columns
+
+    def _show(self, columns: _Table) -> None:
         try:
             if self._on_rows is not None:
                 self._on_rows(*columns)

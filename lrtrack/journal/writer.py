@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from lrtrack.clock import Clock
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import signature
 from lrtrack.journal.events import event_frame
@@ -60,7 +61,7 @@ class JournalWriter:
         on_lost: called before and after a deleted journal is restored, for the other files.
         overflow: stores on another disk what this one does not take.
         is_abandoned: returns whether this journal will never be closed: then it ends as FAILED.
-        clock: returns the times of events, in seconds since the epoch.
+        clock: of which rows have a bare reading as their time; None: rows have their time.
 
     Raises:
         JournalError: the file cannot be created, or another process is writing it.
@@ -76,14 +77,13 @@ class JournalWriter:
         on_lost: Callable[[], None] | None = None,
         overflow: Overflow | None = None,
         is_abandoned: Callable[[], bool] = lambda: False,
-        clock: Callable[[], float] = time.time,
+        clock: Clock | None = None,
     ) -> None:
-        self.path = path
-        self._on_tick, self._on_lost = on_tick, on_lost
-        self._is_abandoned, self._clock = is_abandoned, clock
-        self._rows = RowQueue(settle, on_rows, self._give_way, self._trouble)
-        self.appended = self._rows.append
-        self.amend, self.rewind, self.hold = self._rows.amend, self._rows.rewind, self._rows.hold
+        self.path, self._on_tick, self._on_lost = path, on_tick, on_lost
+        self._is_abandoned, self._clock = is_abandoned, clock or time.time
+        self._rows = rows = RowQueue(settle, on_rows, self._give_way, self._trouble, clock)
+        self.appended, self.amend = rows.append, rows.amend
+        self.rewind, self.hold = rows.rewind, rows.hold
         self._told: set[str] = set()
         # Queues in C: Ctrl-C comes before an order is put or after it, and never in between.
         self._orders: SimpleQueue[_Order] = SimpleQueue()

@@ -29,7 +29,7 @@ def capture_of(
     Args:
         options: the options of the block.
         amend: called with what a `ReduceLROnPlateau` is given, as a metric.
-        clock: returns seconds since the epoch.
+        clock: returns the times of steps.
     """
     ensemble = ensemble_of(options.optimizer, options.scheduler)
     common: dict[str, Any] = {

@@ -10,6 +10,7 @@ from typing import Any
 
 from lrtrack.capture.device_scalars import settle
 from lrtrack.capture.optimizers import rank
+from lrtrack.clock import Clock
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import overflow
 from lrtrack.journal.framing import PREAMBLE
@@ -32,7 +33,7 @@ def open_journal(
     on_tick: Any,
     on_rows: Any,
     is_abandoned: Callable[[], bool],
-    clock: Callable[[], float],
+    clock: Clock,
 ) -> tuple[Layout, JournalWriter | None]:
     """Open the run's journal and queue it.
 
@@ -92,7 +93,7 @@ def _open_in(
     on_tick: Any,
     on_rows: Any,
     is_abandoned: Callable[[], bool],
-    clock: Callable[[], float],
+    clock: Clock,
 ) -> JournalWriter:
     # Queued before the journal exists, so that a kill in between loses no run, and once more
     # afterwards: an uploading process may have just removed a run that is resumed here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,6 @@ from lrtrack.capture.optimizers import described_device
 from lrtrack.capture.rounds import Rounds
 from lrtrack.capture.thread_state import current_notes
 from lrtrack.capture.unhooked import UnhookedCapture
-from lrtrack.clock import Clock
 from lrtrack.errors import warn
 from lrtrack.tracking.captures import Capture, by_name
 from lrtrack.tracking.number_arguments import scalar
@@ -32,7 +32,7 @@ class ManualSteps:
         capture: counts the steps, also those that hooks see.
         every: as in `track()`.
         capture_loss: as in `track()`.
-        clock: returns seconds since the epoch; None: one of its own.
+        clock: as for the capture.
         before: called before each step.
     """
 
@@ -41,14 +41,14 @@ class ManualSteps:
         capture: Capture,
         every: int = 1,
         capture_loss: bool = True,
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] = time.time,
         before: Callable[[], None] = lambda: None,
     ) -> None:
         self.has_ended = False
         self._capture = capture
         self._every = every
         self._capture_loss = capture_loss and not isinstance(capture, UnhookedCapture)
-        self._clock = clock or Clock()
+        self._clock = clock
         self._before = before
         self._members = capture.members if isinstance(capture, Rounds) else [capture]
         self._recorded = 0

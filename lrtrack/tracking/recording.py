@@ -48,7 +48,7 @@ class Recording:
     Attributes:
         run: the run.
         capture: counts the optimizer's steps.
-        clock: returns the times of the run.
+        clock: shows the times of the run; those of its steps are readings without its offset.
         reactions: what the user wants to happen after a diagnosis.
         reports: the diagnoses so far.
         suggestions: learning rates that a run of kind `FIND` suggests, set before it is closed.
@@ -75,14 +75,13 @@ class Recording:
         self._trackers, self._snapshot = trackers, snapshot
         self._journal: JournalWriter | None = None
         self._uploads: UploadMonitor | None = None
-        self._guards = OpenRunGuards()
         self._summary: LiveSummary | None = None
-        self._remote = RemoteRun(self.run)
+        self._guards, self._remote = OpenRunGuards(), RemoteRun(self.run)
         self._last_time: float | None = None
         self._rejected_names: set[str] = set()
         self._closed, self._fork_count = False, _fork_count
         self.clock = Clock(not_before=max(self.run.started, resumed.latest))
-        self.capture = captures.capture_of(options, self.amend, self.clock)
+        self.capture = captures.capture_of(options, self.amend, self.clock.read)
         self._ranks = exchange_of(options, self.capture)
         self._returns = Returns(options, resumed, self.capture, self.clock)
         self.capture.loads.on_return = self._return
@@ -182,7 +181,7 @@ class Recording:
             # The count of backward calls belonged to the loss that is replaced.
             metrics.setdefault(f"{prefix}loss_count", 0.0)
         if self._journal is not None and metrics and self.is_owner():
-            when = self._last_time or self.clock()
+            when = self._last_time or self.clock.read()
             captures.amend(self.capture, self._journal, when, metrics)
 
     def tracker_id(self) -> str:
@@ -269,7 +268,8 @@ class Recording:
         if not self.is_owner():
             return
         self._schedule.declare(captures.parts(self.capture), step)
-        if self._returns.note(step, last, named, self._last_time):
+        latest = None if self._last_time is None else self._last_time + self.clock.offset
+        if self._returns.note(step, last, named, latest):
             self._last_time = None
             if self._journal is not None:
                 captures.connect(self.capture, self._journal, self.recorder)

@@ -13,6 +13,7 @@ import queue
 import shutil
 import sys
 import threading
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,7 @@ class Writer:
             stored = self._rows_on_server({command["prefix"]: rewinds_from(command["rewinds"])})
             join(file, [file, stored])  # stored rows take precedence
         destination.parent.mkdir(parents=True, exist_ok=True)
-        whole = destination.with_name(f".{destination.name}.{os.getpid()}")
+        whole = destination.with_name(f".{destination.name}.{uuid.uuid4().hex}")
         shutil.copy(file, whole)
         if command["shared"] and not command["complete"]:
             fetch = None if self._run.offline else self._rows_on_server
