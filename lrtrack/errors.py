@@ -215,7 +215,12 @@ def notice(message: str) -> None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a stream is a terminal; False if it is closed, or was when Python started."""
+    """Return whether a stream is a terminal.
+
+    Args:
+        stream: False for one that is closed, or None, which stands for one that was closed when
+            Python started.
+    """
     try:
         return stream is not None and stream.isatty()
     except (OSError, ValueError):

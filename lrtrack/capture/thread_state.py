@@ -12,7 +12,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias
 
 from lrtrack.capture.clipping import Clipped
 from lrtrack.capture.device_scalars import Scalar
@@ -144,11 +144,16 @@ _period = 0
 def current_notes() -> Notes:
     """Return this thread's or task's notes, without anything from before the current blocks."""
     try:
-        here: Notes | TaskNotes = own.notes
+        here: Notes = own.notes
     except AttributeError:
         here = own.notes = Notes()
-    if here.period == _period:
-        return cast("Notes", here)
+    if here.period != _period:
+        return _renewed(here)
+    return here
+
+
+def _renewed(here: Notes | TaskNotes) -> Notes:
+    """Return the notes of the running task, or of the thread in a new period."""
     if isinstance(here, TaskNotes):
         if here.began == _period:
             here = here.current()
