@@ -51,9 +51,8 @@ def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
             kept = [record for record in records if record.step < rewind.step]
             return Batch(joined(kept), (entry.start, 0), more=True)
         if has_news(entry.event):
-            if not records:
-                return Batch([], (entry.end, 0), more=True, news=True)
-            return Batch(joined(records), (entry.start, 0), more=True)
+            at = entry.start if records else entry.end
+            return Batch(joined(records), (at, 0), more=True, news=not records)
         if entry.event is not None:
             after, sealed = (entry.end, 0), len(records)
             if positions:
@@ -71,14 +70,19 @@ def take(reader: JournalReader, cursor: Cursor, alive: bool) -> Batch:
         if is_cut or len(records) > BATCH:
             break
     else:
-        if alive:
-            keep = len(records)
-            while keep > sealed and records[keep - 1].step == records[-1].step:
-                keep -= 1
-            records, positions = records[:keep], positions[:keep]
+        keep = _unchanging(records, sealed) if alive else len(records)
+        records, positions = records[:keep], positions[:keep]
     more = is_cut or len(records) > BATCH
     records, positions = records[:BATCH], positions[:BATCH]
     return Batch(joined(records), positions[-1] if positions else after, more)
+
+
+def _unchanging(records: list[StepRecord], sealed: int) -> int:
+    """Returns how many records no later part can change: `sealed`, and all before the last step."""
+    keep = len(records)
+    while keep > sealed and records[keep - 1].step == records[-1].step:
+        keep -= 1
+    return keep
 
 
 def _size(entry: Entry) -> tuple[int, int]:
