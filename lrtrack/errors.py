@@ -23,6 +23,7 @@ import sys
 import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator
+from typing import TextIO
 
 _ANSI = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
@@ -213,6 +214,20 @@ def notice(message: str) -> None:
     _print(message)
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a stream is a terminal.
+
+    Args:
+        stream: False for one that is closed, or None, which stands for one that was closed when
+            Python started.
+    """
+    try:
+        return stream is not None and stream.isatty()
+    except (OSError, ValueError):
+        return False
+
+
 def _print(message: str) -> None:
     with contextlib.suppress(Exception):
-        print(f"lrtrack: {message}", file=sys.stderr)
+        if sys.stderr is not None:  # closed: `print` would write to stdout instead
+            print(f"lrtrack: {message}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ from lrtrack.errors import (
     TrackerError,
     TrackerUnavailable,
     UsageError,
+    is_terminal,
+    notice,
     unknown,
     warn,
 )
@@ -101,3 +104,28 @@ def test_warn_does_not_raise_where_showing_fails(capsys, monkeypatch) -> None:
         warn("second")
 
     assert shown == "lrtrack: first\n"
+
+
+class Gone:
+    """A stream whose terminal was closed."""
+
+    def isatty(self) -> bool:
+        """Fails as a closed file does."""
+        raise ValueError("I/O operation on closed file")
+
+
+def test_without_standard_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where Python started without standard error, messages do not go to standard output."""
+    monkeypatch.setattr(sys, "stderr", None)
+    notice("for the user")
+    warn("also for the user")
+
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("stream", [None, Gone()])
+def test_a_missing_stream_is_no_terminal(stream: Any) -> None:
+    """A standard stream that is closed can be asked whether it is a terminal."""
+    assert is_terminal(stream) is False

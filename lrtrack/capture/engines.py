@@ -67,7 +67,7 @@ class EngineCapture(StepCapture):
     def attach(self) -> None:
         """Begin to observe the engine's methods."""
         try:
-            torch_patches.start(self, self._optimizer)
+            torch_patches.start(self, self._optimizer, self._block)
             self._here = current_notes()
             self.unseen.captures.append(self)
             self.unseen.start()

@@ -63,7 +63,7 @@ class Member(StepCapture):
         self.made_before = 0
         self.replaced = Unseen([part.optimizer])
         self.counts = _Count()
-        self._rounds = rounds
+        self._rounds, self._block = rounds, id(rounds)
         self._kept: Kept | None = None
         self._loss_before: Any = None
         self._agreed = True  # rounds agree for all members

@@ -140,6 +140,7 @@ class Rounds:
                 container.register_step_pre_hook(self._container_begins)
             for member in self.members:
                 member.attach()
+            self._home = current_notes()  # a task's own from now on
         except BaseException:
             self.detach(failed=True)
             raise

@@ -39,7 +39,7 @@ from lrtrack.capture.updates import UpdateNorms
 
 #: Stands in for a weight decay that has moved: from then on it is recorded at each step.
 _MOVED: Any = object()
-#: Called with step, time (seconds since the epoch) and metrics (some perhaps `DeviceScalar`).
+#: Called with step, time (what the clock showed) and metrics (some perhaps `DeviceScalar`).
 OnStep = Callable[[int, float, dict[str, Any]], None]
 
 
@@ -75,7 +75,7 @@ class StepCapture:
         every: record each k-th step, beginning with the first.
         capture_loss: whether losses are recorded.
         updates: measure the update of each k-th step, among those recorded; None: of no step.
-        clock: returns seconds since the epoch.
+        clock: returns seconds since any moment, which `on_step` gets.
     """
 
     #: Whether it takes the norms of the weights itself when a step begins.
@@ -115,7 +115,7 @@ class StepCapture:
         self._measuring = norms != "off"
         self._wholly = norms == "global"
         self.updates = None if updates is None else UpdateNorms(updates, norms, model)
-        self._key = id(optimizer)
+        self._key, self._block = id(optimizer), id(self)
         self._every = every
         self._capture_loss = capture_loss
         self._clock = clock
@@ -142,7 +142,7 @@ class StepCapture:
             if self._shared():
                 attendance.enter(self)
             self._attempts_before = torch_patches.attempts(self._optimizer)
-            torch_patches.start(self, self._optimizer)
+            torch_patches.start(self, self._optimizer, self._block)
             self._here = current_notes()  # without what happened before
             self.unseen.captures.append(self)
             self.unseen.start()

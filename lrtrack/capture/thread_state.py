@@ -1,15 +1,25 @@
-"""What happened on a thread since its last optimizer step, until that step is recorded."""
+"""What happened on a thread since its last optimizer step, until that step is recorded.
+
+Tasks of an event loop take turns on one thread, and one may wait between `backward()` and `step()`.
+While blocks of several tasks may be open, each task has notes of its own. They are not kept in a
+context variable: a task that is started later would share them, and a loop whose `backward()` and
+`step()` are in different tasks, as in a server, would lose its losses.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from lrtrack.capture.clipping import Clipped
 from lrtrack.capture.device_scalars import Scalar
 from lrtrack.capture.hidden import Hidden
+
+#: A task of an event loop.
+Task: TypeAlias = asyncio.Task[Any]
 
 
 class Counting(Protocol):
@@ -73,23 +83,109 @@ class Notes:
         self.attempted = id(optimizer), self.loss
 
 
+class TaskNotes:
+    """The notes of the tasks that take turns on one thread, in the place of those of the thread.
+
+    Attributes:
+        period: none, so that whoever looks at it goes on to `current_notes`.
+        began: the period for which the notes are kept apart.
+        thread: the notes of the code outside of all tasks.
+
+    Args:
+        thread: the thread's notes so far.
+        opener: the task that has made them; None if it is unknown.
+    """
+
+    period = -2
+
+    def __init__(self, thread: Notes, opener: Task | None) -> None:
+        self.began = _period
+        self.thread = thread
+        self._notes: dict[Task, Notes] = {}
+        self._left: Notes | None = None if opener else thread
+        if opener is not None:
+            self._keep(opener, thread)
+
+    def enter(self, task: Task) -> None:
+        """Keep the notes of `task` apart from those so far."""
+        if task not in self._notes:
+            self._keep(task, Notes())
+
+    def current(self) -> Notes:
+        """Return the notes of the running task.
+
+        A task without any continues those of the last one that ended between `backward()` and
+        `step()`.
+        """
+        task = _running_task()
+        if task is None:
+            return self.thread
+        notes = self._notes.get(task)
+        if notes is None:
+            notes, self._left = self._left or Notes(), None
+            self._keep(task, notes)
+        return notes
+
+    def _keep(self, task: Task, notes: Notes) -> None:
+        self._notes[task] = notes
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: Task) -> None:
+        notes = self._notes.pop(task, None)
+        if notes is not None and not notes.used:
+            self._left = notes
+
+
 # One lookup in the thread's storage returns everything, because each step needs it three times.
 own = threading.local()
 _period = 0
 
 
 def current_notes() -> Notes:
-    """Return this thread's notes, without anything from before the current blocks."""
+    """Return this thread's or task's notes, without anything from before the current blocks."""
     try:
         here: Notes = own.notes
     except AttributeError:
         here = own.notes = Notes()
+    if here.period != _period:
+        return _renewed(here)
+    return here
+
+
+def _renewed(here: Notes | TaskNotes) -> Notes:
+    """Return the notes of the running task, or of the thread in a new period."""
+    if isinstance(here, TaskNotes):
+        if here.began == _period:
+            here = here.current()
+        else:
+            here = own.notes = here.thread
     if here.period != _period:
         here.clear()
         here.period = _period
         if here.capturing is not None:  # blocks have closed before the capture was over
             here.away, here.capturing = False, None
     return here
+
+
+def note_opener() -> None:
+    """Note which task opens the first block on this thread, whose notes it then has."""
+    own.opener = _running_task()
+
+
+def separate_tasks() -> None:
+    """Keep the notes of this thread's tasks apart, if it runs any, as another block is opened."""
+    task = _running_task()
+    if task is None:
+        return
+    notes = current_notes()
+    if not isinstance(own.notes, TaskNotes):
+        own.notes = TaskNotes(notes, getattr(own, "opener", None))
+    own.notes.enter(task)
+
+
+def _running_task() -> Task | None:
+    loop = asyncio._get_running_loop()  # None where there is none, instead of an exception
+    return None if loop is None else asyncio.current_task(loop)
 
 
 def fresh_notes() -> Notes:

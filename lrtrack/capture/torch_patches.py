@@ -1,8 +1,8 @@
 """Observes calls to torch itself while any block is open.
 
 Functions of torch are wrapped when the first block opens and restored when the last one closes.
-Each wrapper calls the original and takes a note. Notes are kept per thread, so that trainings in
-two threads never mix.
+Each wrapper calls the original and takes a note. Notes are kept per thread, and per task of a
+loop in which several blocks are open, so that trainings side by side never mix.
 
 - `torch.autograd.backward`: the loss (`Tensor.backward` ends there too, so each call counts once)
 - `clip_grad._get_total_norm`, `._clip_grads_with_norm_`: the norm before clipping, which
@@ -36,7 +36,16 @@ from lrtrack.capture import graph_capture
 from lrtrack.capture.clipping import Clipped
 from lrtrack.capture.device_scalars import Scalar, add, divide, hold
 from lrtrack.capture.patching import lock, replace, replace_method, restore
-from lrtrack.capture.thread_state import Notes, current_notes, fresh_notes, new_period, own, period
+from lrtrack.capture.thread_state import (
+    Notes,
+    current_notes,
+    fresh_notes,
+    new_period,
+    note_opener,
+    own,
+    period,
+    separate_tasks,
+)
 from lrtrack.capture.unseen import counted
 from lrtrack.errors import warn
 
@@ -47,6 +56,8 @@ _NODES = 16
 
 #: Which capture observes which optimizer.
 _watched: dict[int, torch.optim.Optimizer] = {}
+#: Which block it belongs to.
+_blocks: dict[int, int] = {}
 _told: set[str] = set()
 #: Id of an observed optimizer → how often a scaler has stepped it, or skipped a step.
 _attempts: Counter[int] = Counter()
@@ -58,13 +69,23 @@ _plateau_listeners: weakref.WeakKeyDictionary[Any, list[Callable[[float], None]]
 )
 
 
-def start(capture: object, optimizer: torch.optim.Optimizer) -> None:
-    """Begin to observe `optimizer` for `capture`, until its `stop`."""
+def start(capture: object, optimizer: torch.optim.Optimizer, block: int) -> None:
+    """Begin to observe `optimizer` for `capture`, until its `stop`.
+
+    Args:
+        capture: what observes it.
+        optimizer: the optimizer.
+        block: a number that the captures of one block share.
+    """
     with lock:
         _watched[id(capture)] = optimizer
+        _blocks[id(capture)] = block
         if len(_watched) > 1:
+            if len(set(_blocks.values())) > 1:
+                separate_tasks()
             return
         new_period()
+        note_opener()
         _told.clear()
         replace(torch.autograd, "backward", _observed_backward)
         for owner, name, note in (
@@ -83,6 +104,7 @@ def stop(capture: object) -> None:
     """End what `start` began; the last call restores torch. Idempotent."""
     with lock:
         optimizer = _watched.pop(id(capture), None)
+        _blocks.pop(id(capture), None)
         _attempts.pop(id(optimizer), None)
         if not _watched:
             restore()

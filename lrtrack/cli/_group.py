@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 import click
 
+from lrtrack.cli._streams import guarded
 from lrtrack.errors import LRTrackError, LRTrackWarning, shown, unknown
 from lrtrack.settings import claim_process, redact
 
@@ -28,6 +29,11 @@ class LazyGroup(click.Group):
     def __init__(self, *, commands: Mapping[str, tuple[str, str]], **settings: Any) -> None:
         super().__init__(**settings)
         self._lazy = dict(commands)
+
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        """Run the command line with streams that may be closed or full."""
+        with guarded():
+            return super().main(*arguments, **settings)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands without importing them."""

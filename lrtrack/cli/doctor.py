@@ -104,7 +104,8 @@ def _journals(directory: Path) -> int:
     waiting = undelivered(layout)
     _row("undelivered", len(waiting) or "nothing")
     for run in waiting[:SHOWN]:
-        state = "running" if run.alive else run.error or "waiting for a shipper"
+        place = f" on {run.host}" if run.host else ""
+        state = f"running{place}" if run.alive else run.error or f"waiting for a shipper{place}"
         _row("", f"{run.name} to {', '.join(run.trackers) or '?'}: {file_size(run.left)}; {state}")
     if len(waiting) > SHOWN:
         _row("", f"and {len(waiting) - SHOWN:,} more")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Never
@@ -112,10 +111,10 @@ def _run(test: _RangeTest, scheduler: Any, block: Block | None) -> LRFinderResul
 
 def _recorder(block: Block) -> _Record:
     assert block.recording is not None
-    record_step = block.recording.recorder()
+    record_step, clock = block.recording.recorder(), block.recording.clock
 
     def record(index: int, rate: float, loss: float, smoothed: float) -> None:
-        record_step(index, time.time(), {"lr": rate, "loss": loss, "loss_smoothed": smoothed})
+        record_step(index, clock.read(), {"lr": rate, "loss": loss, "loss_smoothed": smoothed})
 
     return record
 

@@ -15,6 +15,11 @@ from lrtrack.journal.events import Entry
 from lrtrack.records import Rewind, Run, count_from, rewind_of, with_rewind
 from lrtrack.schedules import Schedule
 
+#: The columns of every row.
+_ROW = ("step", "time")
+#: Tables with more cells are kept in pieces: most of them are empty where names differ by step.
+_CELLS = 2**24
+
 
 @dataclass(frozen=True)
 class Course:
@@ -67,8 +72,14 @@ class Course:
         )
 
 
-def course_of(entries: Iterable[Entry]) -> Course:
-    """Read the course of a run from the entries of its whole journal."""
+def course_of(entries: Iterable[Entry], most: int | None = None) -> Course:
+    """Read the course of a run from the entries of its whole journal.
+
+    Args:
+        entries: those of the journal.
+        most: the most metrics that are kept, those that appear first; None: all.
+    """
+    names: dict[str, None] = {}
     batches: list[pa.RecordBatch] = []
     ending: Ending | None = None
     rewinds: tuple[Rewind, ...] = ()
@@ -77,7 +88,7 @@ def course_of(entries: Iterable[Entry]) -> Course:
     begins, top = False, -1
     for entry in entries:
         if entry.rows is not None:
-            batches.append(entry.rows)
+            batches.append(entry.rows if most is None else _first_of(entry.rows, names, most))
             steps = entry.rows["step"].to_numpy()
             if begins and (steps > top).any():  # others amend the step before
                 breaks.append(int(steps[steps > top][0]))
@@ -100,6 +111,15 @@ def course_of(entries: Iterable[Entry]) -> Course:
     return Course(
         merge(batches), ending, rewinds, tuple(breaks), pace, schedule, diagnoses, total_steps
     )
+
+
+def _first_of(rows: pa.RecordBatch, names: dict[str, None], most: int) -> pa.RecordBatch:
+    """Return a copy of the columns in `names`, to which new ones are added up to `most`."""
+    for name in rows.schema.names[2:]:
+        if len(names) < most:
+            names.setdefault(name)
+    kept = rows.select([name for name in rows.schema.names if name in names or name in _ROW])
+    return kept.take(pa.array(np.arange(len(rows))))  # without the buffers of the others
 
 
 def _total_steps(resume: Mapping[str, Any]) -> int | None:
@@ -152,8 +172,9 @@ def merge(batches: list[pa.RecordBatch]) -> pa.Table:
     """Joins row batches into one table with one row per step; later values win."""
     if not batches:
         return pa.table({"step": pa.array([], pa.int64()), "time": pa.array([], pa.float64())})
-    tables = [pa.Table.from_batches([batch]) for batch in batches]
-    table = pa.concat_tables(tables, promote_options="default").combine_chunks()
+    table = _concatenated(batches)
+    if table.num_rows * table.num_columns <= _CELLS:
+        table = table.combine_chunks()
     steps = table["step"].to_numpy()
     if np.all(np.diff(steps) > 0):
         return table
@@ -166,3 +187,24 @@ def merge(batches: list[pa.RecordBatch]) -> pa.Table:
         indices = pa.array(source, pa.int64(), mask=source < 0)
         columns[name] = table[name].combine_chunks().take(indices)
     return pa.table(columns)
+
+
+def _concatenated(batches: list[pa.RecordBatch]) -> pa.Table:
+    """Joins row batches, whose missing columns share one array of nulls."""
+    total = sum(map(len, batches))
+    missing = pa.nulls(total, pa.float64())
+    columns: dict[str, list[pa.Array]] = {name: [] for name in _ROW}
+    filled: dict[str, int] = {}
+    begin = 0
+    for batch in batches:
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            chunks = columns.setdefault(name, [])
+            if (gap := begin - filled.get(name, 0)) > 0:
+                chunks.append(missing.slice(0, gap))
+            chunks.append(column)
+            filled[name] = begin + len(batch)
+        begin += len(batch)
+    for name, chunks in columns.items():
+        if (gap := total - filled[name]) > 0:
+            chunks.append(missing.slice(0, gap))
+    return pa.table({name: pa.chunked_array(chunks) for name, chunks in columns.items()})

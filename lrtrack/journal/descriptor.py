@@ -16,6 +16,8 @@ import os
 from functools import partial
 from pathlib import Path
 
+#: The highest number of a standard stream.
+_STANDARD = 2
 #: Opens a file that only the user can read. In C, so that Ctrl-C cannot come between the opening
 #: and the object that owns the descriptor.
 _open_private = partial(os.open, mode=0o600)
@@ -38,6 +40,7 @@ class Descriptor:
             raise OSError(errno.ELOOP, "a symbolic link in its place", str(path))
         self._file = io.FileIO(path, "a+", opener=_open_private)
         try:
+            self._leave_standard_streams()
             status = os.fstat(self._file.fileno())
             self._identity = (status.st_dev, status.st_ino, self._access())
         except BaseException:  # an interrupt, whose traceback would keep the file open
@@ -104,6 +107,16 @@ class Descriptor:
             # Python would close the number when it deletes the object, even at its own exit.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._file))
             self._file = _closed()
+
+    def _leave_standard_streams(self) -> None:
+        """Takes a higher number where that of a closed standard stream was the lowest free one.
+
+        Whatever a library prints would otherwise be written to this file.
+        """
+        if self._file.fileno() <= _STANDARD:
+            number = fcntl.fcntl(self._file.fileno(), fcntl.F_DUPFD_CLOEXEC, _STANDARD + 1)
+            low, self._file = self._file, io.FileIO(number, "a+")
+            low.close()
 
     def _access(self) -> int:
         return fcntl.fcntl(self._file.fileno(), fcntl.F_GETFL) & (os.O_ACCMODE | os.O_APPEND)

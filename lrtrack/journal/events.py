@@ -39,12 +39,13 @@ class Entry:
     event: dict[str, Any] | None = None
     rows: pa.RecordBatch | None = None
 
-    def records(self) -> list[StepRecord]:
-        """Yields the rows as records, without the values that a row lacks."""
+    def records(self, start: int = 0, stop: int | None = None) -> list[StepRecord]:
+        """Returns the rows from `start` up to `stop` as records, without the values they lack."""
         if self.rows is None:
             return []
-        names = self.rows.schema.names[2:]
-        steps, times, *columns = (column.to_pylist() for column in self.rows.columns)
+        rows = self.rows.slice(start, None if stop is None else max(stop - start, 0))
+        names = rows.schema.names[2:]
+        steps, times, *columns = (column.to_pylist() for column in rows.columns)
         return [
             StepRecord(
                 step, when, {n: v for n, v in zip(names, values, strict=True) if v is not None}
@@ -53,9 +54,10 @@ class Entry:
         ]
 
 
-def event_frame(name: str, data: Mapping[str, Any]) -> bytes:
-    """Encodes an event as a frame; `data` must fit into JSON."""
-    payload = json.dumps({"event": name, "time": time.time(), **data}).encode()
+def event_frame(name: str, data: Mapping[str, Any], when: float | None = None) -> bytes:
+    """Encodes an event of the time `when` (None: now) as a frame; `data` must fit into JSON."""
+    when = time.time() if when is None else when
+    payload = json.dumps({"event": name, "time": when, **data}).encode()
     return encode(Kind.EVENT, payload)
 
 

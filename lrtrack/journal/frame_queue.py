@@ -21,6 +21,7 @@ from lrtrack.journal.overflow import Overflow
 PATIENCE = 5.0
 
 _NO_STEPS = np.array([], dtype=np.int64)
+_VALUE_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class _Waiting:
 
     frame: bytes
     steps: NDArray[np.int64]
+
+    @property
+    def values(self) -> int:
+        """About the number of values in it, none for an event."""
+        return len(self.frame) // _VALUE_BYTES if len(self.steps) else 0
 
 
 class FrameQueue:
@@ -56,6 +62,11 @@ class FrameQueue:
     def __len__(self) -> int:
         """Returns the number of rows that wait in memory."""
         return sum(len(waiting.steps) for waiting in self._frames)
+
+    @property
+    def values(self) -> int:
+        """About the number of values in the rows that wait in memory."""
+        return sum(waiting.values for waiting in self._frames)
 
     @property
     def is_empty(self) -> bool:
@@ -100,16 +111,20 @@ class FrameQueue:
             del self._frames[0]
         return True
 
-    def drop_oldest(self, excess: int) -> int:
-        """Drops the oldest rows, but no event; returns how many of `excess` are left to drop."""
+    def drop_oldest(self, rows: int, values: int) -> tuple[int, int]:
+        """Drops the oldest rows, but no event, until that many rows and values are gone.
+
+        Returns:
+            How many rows and how many values are left to drop.
+        """
         frames = []
         for waiting in self._frames:
-            if len(waiting.steps) and excess > 0:
-                excess -= len(waiting.steps)
+            if len(waiting.steps) and (rows > 0 or values > 0):
+                rows, values = rows - len(waiting.steps), values - waiting.values
             else:
                 frames.append(waiting)
         self._frames = frames
-        return max(excess, 0)
+        return max(rows, 0), max(values, 0)
 
     def finish(self, end: bytes) -> None:
         """Stores what the disk refuses at the end of the run elsewhere, or reports what is lost.

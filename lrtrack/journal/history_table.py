@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,14 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="zstd")
 
 
-def read_parquet(path: Path, *, own: bool = False) -> pa.Table:
+def read_parquet(
+    path: Path, *, own: bool = False, keeps: Callable[[str], bool] = lambda name: True
+) -> pa.Table:
     """Reads such a file without trusting its contents.
 
     Args:
         own: this machine has just written it, so it may have any size.
+        keeps: returns whether a metric is read.
 
     Raises:
         ValueError: it is not a Parquet file with these columns, or takes more memory than a step
@@ -39,7 +42,8 @@ def read_parquet(path: Path, *, own: bool = False) -> pa.Table:
             _expect(file.schema_arrow)
             if not own:
                 parquet_guard.check(path, file.metadata)
-            table = file.read()
+            stored = file.schema_arrow.names
+            table = file.read([*stored[:2], *filter(keeps, stored[2:])])
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"not a readable Parquet file: {error}") from error
     _expect(table.schema)

@@ -12,7 +12,7 @@
       shipper-<host>-<key>.log    the messages of that shipper
       joined/<digest>             the blocks in one open run of the user's, one per line (JSON)
       sync.lock                   held by `lrtrack sync`, to which shippers leave finished runs
-      tmp/<host>-<pid>/           temporary files of one process's deliveries
+      tmp/<host>-<pid>-<token>/   temporary files of one process's deliveries
       wake                        touched to make the shippers try again immediately
 
 <key> is a short hash that identifies a shipper's credentials without revealing them.
@@ -115,12 +115,17 @@ class Layout:
         """Returns the file that exists while something of the run is undelivered."""
         return self.root / "queue" / checked_id(run_id)
 
-    def shipper_lock(self, key: str) -> Path:
-        """Returns the lock of this machine's shipper for the credentials with that key.
+    def shipper_lock(self, key: str, machine: str | None = None) -> Path:
+        """Returns the lock of a machine's shipper for the credentials with that key.
 
         Its name contains the machine's, because a network may share journal directories.
+
+        Args:
+            key: a short name of the credentials.
+            machine: the machine's name, as `host` returns it; None: this machine.
         """
-        return self.root / f"shipper-{host()}-{_SAFE.sub('_', key)}.lock"
+        name = host() if machine is None else _SAFE.sub("_", machine)
+        return self.root / f"shipper-{name}-{_SAFE.sub('_', key)}.lock"
 
     def shipper_log(self, key: str) -> Path:
         """Returns the log of this machine's shipper for the credentials with that key."""

@@ -202,6 +202,10 @@ class JournalReader:
         course = self.course()
         return course.table, course.ending
 
-    def course(self) -> Course:
-        """Returns everything that the whole journal says about its run's steps."""
-        return course_of(self.entries())
+    def course(self, most: int | None = None) -> Course:
+        """Returns everything that the whole journal says about its run's steps.
+
+        Args:
+            most: the most metrics that are read, those that appear first; None: all.
+        """
+        return course_of(self.entries(), most)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import uuid
 from pathlib import Path
 
 from lrtrack.journal.descriptor import Descriptor
@@ -26,8 +27,9 @@ def restored(file: Descriptor, path: Path) -> Descriptor:
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _refuse_where_written(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)  # left by an attempt that was killed
+    for left in path.parent.glob(f".{path.name}.*"):  # by attempts that were killed
+        left.unlink(missing_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     copy = Descriptor(draft)
     try:
         fcntl.flock(copy.number, fcntl.LOCK_EX | fcntl.LOCK_NB)

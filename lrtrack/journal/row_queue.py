@@ -6,16 +6,22 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lrtrack.clock import Clock
 from lrtrack.journal.events import event_frame
 from lrtrack.journal.step_rows import Columns, OnRows, Row, Settle, columns_of, encode_rows, sound
 from lrtrack.records import Rewind
 
+#: Steps and times, each of shape (n,), and metrics.
+_Table: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float64], Columns]
 _NO_STEPS = np.array([], dtype=np.int64)
+#: A frame has a column for each name in it, so rows whose names differ leave most of it empty. It
+#: may have this many cells per value, and this many more, which is about what its names take.
+_SPARSE, _FREE = 4, 2**12
 
 
 class Hold(Protocol):
@@ -39,6 +45,7 @@ class RowQueue:
         on_rows: called with rows as they are encoded, in order.
         give_way: called between two parts of the work.
         warn: called with a key, a message, and what went wrong.
+        clock: whose offset the times of rows lack; None: nothing is missing.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class RowQueue:
         on_rows: OnRows | None,
         give_way: Callable[[], None],
         warn: Callable[[str, str, Exception], None],
+        clock: Clock | None = None,
     ) -> None:
         self._rows: deque[Row | Rewind] = deque()
         self.append = self._rows.append  # a deque's own lock is enough, and costs nothing
@@ -57,6 +65,7 @@ class RowQueue:
         self._on_rows = on_rows
         self._give_way = give_way
         self._warn = warn
+        self._clock = clock
 
     def __len__(self) -> int:
         """Returns the number of waiting rows."""
@@ -83,11 +92,25 @@ class RowQueue:
         if hold is not None:
             self._settle = hold.settle
 
-    def drop_oldest(self, count: int) -> None:
-        """Drops up to `count` rows, but no rewind: abandoned records would come back."""
+    @property
+    def values(self) -> int:
+        """The number of values in the waiting rows."""
+        return sum(len(row[2]) for row in list(self._rows) if isinstance(row, tuple))
+
+    def drop_oldest(self, rows: int, values: int) -> None:
+        """Drops the oldest rows until that many rows and that many values are gone.
+
+        Rewinds stay: abandoned records would come back.
+        """
+        rewinds: list[Rewind] = []
         with self._lock:
-            oldest = [self._rows.popleft() for _ in range(min(count, len(self._rows)))]
-            self._rows.extendleft(row for row in reversed(oldest) if isinstance(row, Rewind))
+            while self._rows and (rows > 0 or values > 0):
+                oldest = self._rows.popleft()
+                if isinstance(oldest, Rewind):
+                    rewinds.append(oldest)
+                else:
+                    rows, values = rows - 1, values - len(oldest[2])
+            self._rows.extendleft(reversed(rewinds))
 
     def take(self, most_rows: int, most_values: int) -> Iterator[tuple[bytes, NDArray[np.int64]]]:
         """Takes all rows, as frames.
@@ -131,26 +154,45 @@ class RowQueue:
     def _frames(
         self, rows: list[Row], most_rows: int, most_values: int
     ) -> Iterator[tuple[bytes, NDArray[np.int64]]]:
-        width = max((len(metrics) for *_, metrics in rows), default=0) + 2
-        size = max(1, min(most_rows, most_values // width))
-        for at in range(0, len(rows), size):
-            part = rows[at : at + size]
+        for part in _parts(rows, most_rows, most_values):
             try:
-                columns = columns_of(part, self._settle)
+                columns = self._dated(columns_of(part, self._settle))
                 self._give_way()
                 frame = encode_rows(*columns)
             except Exception as error:  # one bad value must not take the others with it
                 self._warn("bad", "leaves values out of", error)
-                columns = columns_of(list(sound(part)), None)
+                columns = self._dated(columns_of(list(sound(part)), None))
                 frame = encode_rows(*columns)
             yield frame, columns[0]
             self._give_way()
             self._show(columns)
 
-    def _show(self, columns: tuple[NDArray[np.int64], NDArray[np.float64], Columns]) -> None:
+    def _dated(self, columns: _Table) -> _Table:
+        steps, times, metrics = columns
+        return (steps, times + self._clock.offset, metrics) if self._clock else columns
+
+    def _show(self, columns: _Table) -> None:
         try:
             if self._on_rows is not None:
                 self._on_rows(*columns)
         except Exception as error:  # a fault in the callback must not keep the rows from the file
             self._on_rows = None
             self._warn("look", "could not read the queued rows of", error)
+
+
+def _parts(rows: list[Row], most_rows: int, most_values: int) -> Iterator[list[Row]]:
+    """Divides rows into those of one frame each, none of which is much larger than its values."""
+    begin, values = 0, 0
+    names: set[str] = set()
+    for at, (_, _, metrics) in enumerate(rows):
+        is_new = not metrics.keys() <= names
+        count, width = at - begin + 1, len(names | metrics.keys() if is_new else names) + 2
+        values += len(metrics) + 2
+        room = min(most_values, _SPARSE * values + _FREE)
+        if count > 1 and (count > most_rows or count * width > room):
+            yield rows[begin:at]
+            begin, values, names = at, len(metrics) + 2, set(metrics)
+        elif is_new:
+            names.update(metrics)
+    if rows:
+        yield rows[begin:]

@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from lrtrack.clock import Clock
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import signature
 from lrtrack.journal.events import event_frame
@@ -31,9 +32,8 @@ from lrtrack.records import Run, State
 PERIOD = 0.25
 #: Seconds between two parts of the work of one write: more than a short step takes.
 BREATH = 0.002
-#: The most rows, and about the most values, in one frame; rows kept in memory for a full disk.
-FRAME_ROWS, FRAME_VALUES = 4096, 2**20
-BACKLOG_ROWS = 200_000
+#: The most rows, and about the most values, in one frame; in memory while the disk is full.
+FRAME_ROWS, FRAME_VALUES, BACKLOG_ROWS, BACKLOG_VALUES = 4096, 2**20, 200_000, 2_000_000
 #: Seconds between two checks of a waiting thread whether the writer's thread still runs.
 LOOK = 0.1
 
@@ -61,6 +61,7 @@ class JournalWriter:
         on_lost: called before and after a deleted journal is restored, for the other files.
         overflow: stores on another disk what this one does not take.
         is_abandoned: returns whether this journal will never be closed: then it ends as FAILED.
+        clock: of which rows have a bare reading as their time; None: rows have their time.
 
     Raises:
         JournalError: the file cannot be created, or another process is writing it.
@@ -76,14 +77,13 @@ class JournalWriter:
         on_lost: Callable[[], None] | None = None,
         overflow: Overflow | None = None,
         is_abandoned: Callable[[], bool] = lambda: False,
+        clock: Clock | None = None,
     ) -> None:
-        self.path = path
-        self._on_tick = on_tick
-        self._on_lost = on_lost
-        self._is_abandoned = is_abandoned
-        self._rows = RowQueue(settle, on_rows, self._give_way, self._trouble)
-        self.appended = self._rows.append
-        self.amend, self.rewind, self.hold = self._rows.amend, self._rows.rewind, self._rows.hold
+        self.path, self._on_tick, self._on_lost = path, on_tick, on_lost
+        self._is_abandoned, self._clock = is_abandoned, clock or time.time
+        self._rows = rows = RowQueue(settle, on_rows, self._give_way, self._trouble, clock)
+        self.appended, self.amend = rows.append, rows.amend
+        self.rewind, self.hold = rows.rewind, rows.hold
         self._told: set[str] = set()
         # Queues in C: Ctrl-C comes before an order is put or after it, and never in between.
         self._orders: SimpleQueue[_Order] = SimpleQueue()
@@ -199,7 +199,7 @@ class JournalWriter:
         Raises:
             JournalError: the disk has no room even for that.
         """
-        frame = event_frame("run" if self._file.fresh else "resume", identity)
+        frame = event_frame("run" if self._file.fresh else "resume", identity, self._clock())
         self._file.first = frame
         if not self._file.fresh:
             self._frames.add(frame)
@@ -216,7 +216,7 @@ class JournalWriter:
             self._keep()
             self._rows.hold(None)
             self._write_event("end", {"state": state.value, **data})
-            self._frames.finish(event_frame("end", {"state": state.value}))
+            self._frames.finish(event_frame("end", {"state": state.value}, self._clock()))
         except Exception as error:
             self._trouble("end", "could not end", error)
         return self._leave()
@@ -231,7 +231,7 @@ class JournalWriter:
 
     def _write_event(self, name: str, data: Mapping[str, Any]) -> None:
         self._take()
-        self._frames.add(event_frame(name, data))
+        self._frames.add(event_frame(name, data, self._clock()))
         self._push()
 
     def _flush(self) -> None:
@@ -275,11 +275,12 @@ class JournalWriter:
 
     def _trim(self) -> None:
         """Drops the oldest rows, but no event, if more wait than memory should hold."""
-        excess = len(self._frames) + len(self._rows) - BACKLOG_ROWS
-        if excess <= 0:
+        rows = len(self._frames) + len(self._rows) - BACKLOG_ROWS
+        values = self._frames.values + self._rows.values - BACKLOG_VALUES
+        if rows <= 0 and values <= 0:
             return
         self._warn("full", f"lrtrack drops the oldest steps: {self.path} cannot be written.")
-        self._rows.drop_oldest(self._frames.drop_oldest(excess))
+        self._rows.drop_oldest(*self._frames.drop_oldest(rows, values))
 
     def _trouble(self, key: str, what: str, error: Exception) -> None:
         self._warn(key, f"lrtrack {what} {self.path}: {error!r}")
@@ -291,8 +292,7 @@ class JournalWriter:
 
 
 def _release_in_child() -> None:
-    # A forked child (a DataLoader worker) has no writer thread, and its copy of the descriptor
-    # would keep the lock of a dead trainer.
+    # A forked child (a DataLoader worker) has no such thread, and would keep a dead trainer's lock.
     for writer in list(_open_writers):
         writer._leave()
 

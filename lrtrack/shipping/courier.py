@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from lrtrack.errors import JournalError, warn
@@ -19,6 +19,7 @@ from lrtrack.shipping import spawn
 from lrtrack.shipping.credentials import Snapshot
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.delivery import WELL
+from lrtrack.shipping.left_runs import LeftRun, left_runs
 from lrtrack.shipping.lock import Lock, held
 from lrtrack.shipping.process import Shipper
 from lrtrack.trackers import registry
@@ -125,6 +126,12 @@ class Courier:
                 "which slows training a little."
             )
         self._fallback = self._start_thread(registry.get, portable=True)
+
+    def left_runs(self) -> Iterator[LeftRun]:
+        """Yields runs that other machines have left here and that no shipper of these credentials
+        takes over.
+        """
+        return left_runs(self._layout, self._snapshot.key)
 
     def wake_shipper(self) -> None:
         """Makes the shipper look at the queue now."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from lrtrack.errors import is_terminal
 from lrtrack.journal.layout import Layout
 from lrtrack.records import Target
 from lrtrack.shipping.cursor import Cursor
@@ -46,7 +48,7 @@ def wait(
             elapsed = time.monotonic() - start
             if elapsed >= timeout or all(done(state) or state.given_up for state in now):
                 return False
-            if bar is None and elapsed > PATIENCE and sys.stderr.isatty():
+            if bar is None and elapsed > PATIENCE and is_terminal(sys.stderr):
                 bar = _Bar(size)
                 bar.open()
             if bar is not None:
@@ -84,10 +86,13 @@ class _Bar:
         self._task = self._progress.add_task("", total=size or 1)
 
     def open(self) -> None:
-        self._progress.start()
+        with suppress(OSError):  # the terminal may be gone, and the upload goes on
+            self._progress.start()
 
     def show(self, offset: int) -> None:
-        self._progress.update(self._task, completed=offset)
+        with suppress(OSError):
+            self._progress.update(self._task, completed=offset)
 
     def close(self) -> None:
-        self._progress.stop()
+        with suppress(OSError):
+            self._progress.stop()

@@ -15,6 +15,7 @@ import pyarrow as pa
 from lrtrack.errors import PartRefused, PartUnavailable, SinkLost, TrackerError, TrackerUnavailable
 from lrtrack.journal import history_table
 from lrtrack.journal.layout import Layout
+from lrtrack.journal.parquet_guard import MAX_VALUES
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.unended import completed
 from lrtrack.records import TRAIN, History, Run, State
@@ -29,6 +30,9 @@ from lrtrack.trackers.hooks import CompletesRuns
 
 #: Attempts at a part that a tracker may take later; by then the run itself is ended.
 ATTEMPTS = 3
+#: Bytes of a journal above which it is not read as a whole, nor stored as one file, which a report
+#: would refuse; and how many metrics are read of it.
+LARGEST, MOST = 8 * MAX_VALUES, 64
 #: The name of the columnar file in messages.
 _FILE = f"{history_table.FOLDER}/{history_table.NAME}"
 
@@ -79,7 +83,8 @@ class RunEnd:
             TrackerUnavailable, TrackerError: the run could not be ended.
         """
         self._failures = []
-        course = self._reader.course()
+        is_large = self._reader.size() > LARGEST
+        course = self._reader.course(MOST if is_large else None)
         table, end = course.table, course.ending
         run = completed(self._reader.run, course)
         last = float(table["time"][-1].as_py()) if table.num_rows else run.started
@@ -87,8 +92,11 @@ class RunEnd:
         state, ended = (end.state, end.time) if end else (State.FAILED, last)
         if end is None:
             run = replace(run, diagnoses=_shown(run, table))
-        if table.num_rows:
-            table = self._upload(sink, shifted_table(table, first))
+        if is_large:
+            reason = f"the run has more than {LARGEST:,} bytes of values, too many for one file"
+            self._failures.append(_Failure(_FILE, reason, later=False))
+        elif table.num_rows:
+            table = self._upload(sink, shifted_table(table, first), run.prefix)
         known = self._reader.run
         news = (run.schedule, run.total_steps) != (known.schedule, known.total_steps)
         tells = news or (bool(run.diagnoses) if end is None else end.tells)
@@ -99,16 +107,18 @@ class RunEnd:
         self._attempt(None, lambda: sink.close(state, ended, summary))
         return self._outcome(retry=sink.durable)
 
-    def _upload(self, sink: Sink, table: pa.Table) -> pa.Table:
-        """Stores the columnar file and returns the table, which the sink may complete by earlier
-        steps.
+    def _upload(self, sink: Sink, table: pa.Table, prefix: str) -> pa.Table:
+        """Stores the columnar file, which the sink may complete by earlier steps; returns what the
+        run's losses are computed of.
         """
         try:
             with temporary.folder(self._layout) as folder:
                 path = folder / history_table.NAME
                 history_table.write_parquet(table, path)
                 self._attempt(_FILE, lambda: sink.upload(path))
-                return history_table.read_parquet(path, own=True)
+                own = (f"{prefix}{LOSS}", f"{prefix}lr/")
+                keeps = lambda name: name.startswith(own)  # noqa: E731
+                return history_table.read_parquet(path, own=True, keeps=keeps)
         except (OSError, ValueError) as error:  # no room for temporary files
             reason = f"temporary files cannot be written ({error})"
             self._failures.append(_Failure(_FILE, reason, later=True))

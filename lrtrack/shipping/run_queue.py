@@ -14,6 +14,7 @@ from lrtrack.shipping.circuit_breaker import CircuitBreaker
 from lrtrack.shipping.credentials import opener
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.delivery import Delivery
+from lrtrack.shipping.left_runs import is_left
 from lrtrack.shipping.lock import Lock
 from lrtrack.shipping.queue_directory import QueueDirectory
 from lrtrack.shipping.scheduled_delivery import ScheduledDelivery
@@ -24,8 +25,8 @@ LOST = 10.0
 #: Failed attempts in a row after which a process that tries only once leaves a server.
 ENOUGH = 16
 #: Seconds between two attempts at a run that another process delivers, and after which a process
-#: that tries only once leaves it to that process.
-BUSY, BUSY_ENOUGH = 0.5, 60.0
+#: that tries only once leaves it to that process; between two looks at a run of another machine.
+BUSY, BUSY_ENOUGH, ELSEWHERE = 0.5, 60.0, 10.0
 
 #: Decides how this process may deliver a run to a target; None: not at all.
 Admit = Callable[[Run, Target, Tracker], Target | None]
@@ -128,14 +129,12 @@ class RunQueue:
         self.settle(run_id, delivers)
 
     def _serves_run(self, run: Run, alive: bool) -> bool:
-        """Returns whether this process should deliver `run`, as far as its targets do not
-        decide.
-        """
+        """Returns whether this process should deliver `run`, unless its targets forbid it."""
         if self._only is not None:
             return True
         if self._once:
             return not alive  # the process that writes it takes care of its deliveries
-        if not self._opened_for_me(run):
+        if not (self._opened_for_me(run) or self._takes_over(run, alive)):
             return False  # it belongs to another shipper, or to `lrtrack sync`
         if self.yielding and not alive:
             self.queued.later(run.id, BUSY)
@@ -143,13 +142,22 @@ class RunQueue:
         return True
 
     def _opened_for_me(self, run: Run) -> bool:
-        """Returns whether the process that opened `run` had this one's credentials, on this
-        machine.
-        """
+        """Returns whether a process of this machine with this one's credentials opened `run`."""
         if self._key is None:
             return True
         opened = opener(self._layout, run)
         return opened.host in ("", host()) and opened.key == self._key
+
+    def _takes_over(self, run: Run, alive: bool) -> bool:
+        """Returns whether a machine that is gone has left `run`, which had the same credentials."""
+        opened = opener(self._layout, run)
+        if opened.key != self._key or opened.host in ("", host()):
+            return False
+        if not alive and is_left(self._layout, run, opened):
+            self._log(f"{run.id}: taken over from {opened.host}, which has left it")
+            return True
+        self.queued.later(run.id, ELSEWHERE)
+        return False
 
     def _begin(self, run: Run, target: Target, alive: bool, owed: set[str]) -> bool:
         """Opens a delivery if it is this process's and there is something to deliver.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sys
 import time
@@ -75,7 +76,7 @@ def _child(command: list[str], environment: Mapping[str, str], out: int, log: in
 
 def _orphan(command: list[str], environment: Mapping[str, str], log: int) -> int:
     """Starts a process whose parent exits immediately, and returns its id."""
-    output, input_ = os.pipe()
+    output, input_ = map(_above_streams, os.pipe())
     try:
         shell = _child([*_DETACHED, *command], environment, input_, log)
     finally:
@@ -97,9 +98,23 @@ def _log_of(layout: Layout, key: str) -> int:
             old = time.time() - status.st_mtime > LOG_AGE
             if old or (log == path and status.st_size > LOG_SIZE):
                 log.unlink()
-        return os.open(path, flags, 0o600)
+        return _above_streams(os.open(path, flags, 0o600))
     except OSError:
-        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        return _above_streams(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC))
+
+
+def _above_streams(number: int) -> int:
+    """Moves a descriptor that has the number of a closed standard stream, which a child replaces.
+
+    Raises:
+        OSError: there are too many open files.
+    """
+    if number > 2:
+        return number
+    try:
+        return fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(number)
 
 
 def reap() -> None:

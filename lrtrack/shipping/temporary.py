@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import secrets
 import shutil
 import tempfile
 import time
@@ -16,16 +18,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lrtrack.journal.layout import Layout, host
+from lrtrack.shipping.lock import Lock, held
 
-#: Seconds after which a killed process's directory is removed.
-LEFT = 3600.0
+#: Seconds after which a killed process's directory is removed: one of this machine, and one of a
+#: machine that may be gone, whose processes cannot be asked for.
+LEFT, LEFT_ELSEWHERE = 3600.0, 86400.0
+#: The names of those directories; before version 0.2 they had no token.
+_NAME = re.compile(r"(?P<machine>.+)-(?P<process>\d+)(?:-t[0-9a-f]{8})?")
+#: In such a directory: locked while its process lives.
+_LOCK = "lock"
 
+# Containers on one volume may have the same host name, and the same process ids.
+_token = f"t{secrets.token_hex(4)}"
 _used_throughout = False
 
 
 def path_of(layout: Layout) -> Path:
     """Returns this process's directory for temporary files, which may be missing."""
-    return layout.temporary / f"{host()}-{os.getpid()}"
+    return layout.temporary / f"{host()}-{os.getpid()}-{_token}"
 
 
 @contextmanager
@@ -55,9 +65,11 @@ def throughout(layout: Layout) -> Iterator[None]:
     global _used_throughout
     _remove_left(layout)
     before = tempfile.tempdir, os.environ.get("TMPDIR")
+    lock = Lock(path_of(layout) / _LOCK)
     with contextlib.suppress(OSError):
         tempfile.tempdir = os.environ["TMPDIR"] = str(_made(layout))
         _used_throughout = True
+        lock.acquire()
     try:
         yield
     finally:
@@ -67,6 +79,7 @@ def throughout(layout: Layout) -> Iterator[None]:
         if before[1] is not None:
             os.environ["TMPDIR"] = before[1]
         shutil.rmtree(path_of(layout), ignore_errors=True)
+        lock.release()
         with contextlib.suppress(OSError):
             layout.temporary.rmdir()
 
@@ -78,21 +91,26 @@ def _made(layout: Layout) -> Path:
 
 
 def _remove_left(layout: Layout) -> None:
-    """Removes what killed processes of this machine left."""
+    """Removes what killed processes left."""
     with contextlib.suppress(OSError):
         for path in layout.temporary.iterdir():
-            machine, _, process = path.name.rpartition("-")
-            old = time.time() - path.stat().st_mtime > LEFT
-            if old and machine == host() and process.isdecimal() and not _lives(int(process)):
+            named = _NAME.fullmatch(path.name)
+            if named is None or held(path / _LOCK):
+                continue
+            here = named["machine"] == host()
+            age = time.time() - path.stat().st_mtime
+            if age > (LEFT if here else LEFT_ELSEWHERE) and not (here and _lives(path, named)):
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _lives(process: int) -> bool:
+def _lives(path: Path, named: re.Match[str]) -> bool:
+    """Returns whether the process that `path` names lives, as far as its id tells."""
+    process = int(named["process"])
     if process == os.getpid():
-        return False
+        return path.name.endswith(_token)
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lrtrack.errors import ForeignJournal, JournalError
-from lrtrack.journal.layout import Layout
+from lrtrack.journal.layout import Layout, host
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Target
 from lrtrack.shipping.authorization import Authorization, Verdict
@@ -29,6 +29,7 @@ class Undelivered:
         failures: failed attempts.
         refused: a tracker has refused, so that its shipper has given up.
         key: the credentials of the process that opened it.
+        host: its machine; empty if that is this one, or unknown.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Undelivered:
     failures: int = 0
     refused: bool = False
     key: str = ""
+    host: str = ""
 
     @property
     def trackers(self) -> tuple[str, ...]:
@@ -77,10 +79,14 @@ def undelivered(layout: Layout, tried: bool = False) -> list[Undelivered]:
         bytes_left = max([0, *(size - state.offset for _, state in late)])
         refused = any(state.given_up for _, state in late)
         why = _reported(late) if alive else next(filter(None, trouble), None)
-        key = opener(layout, run).key
+        opened = opener(layout, run)
+        machine = "" if opened.host == host() else opened.host
         runs.append(
-            Undelivered(run_id, run.name, targets, bytes_left, alive, why, failures, refused, key)
-        )
+            Undelivered(
+                run_id, run.name, targets, bytes_left, alive, why, failures, refused, opened.key,
+                machine,
+            )
+        )  # fmt: skip
     return runs
 
 

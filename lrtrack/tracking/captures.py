@@ -21,12 +21,15 @@ from lrtrack.tracking.options import Options
 Capture = StepCapture | Rounds
 
 
-def capture_of(options: Options, amend: Callable[[dict[str, float]], None]) -> Capture:
+def capture_of(
+    options: Options, amend: Callable[[dict[str, float]], None], clock: Callable[[], float]
+) -> Capture:
     """Make the capture that a block with these options needs.
 
     Args:
         options: the options of the block.
         amend: called with what a `ReduceLROnPlateau` is given, as a metric.
+        clock: returns the times of steps.
     """
     ensemble = ensemble_of(options.optimizer, options.scheduler)
     common: dict[str, Any] = {
@@ -35,6 +38,7 @@ def capture_of(options: Options, amend: Callable[[dict[str, float]], None]) -> C
         "every": options.every,
         "capture_loss": options.capture_loss,
         "updates": options.updates,
+        "clock": clock,
     }
     if len(ensemble.parts) > 1:
 

@@ -171,7 +171,9 @@ class Block:
             self.recording = self._make_recording()
             capture, options = self.recording.capture, self.options
             before = self.recording.reactions.between_steps
-            self._steps = ManualSteps(capture, options.every, options.capture_loss, before=before)
+            self._steps = ManualSteps(
+                capture, options.every, options.capture_loss, self.recording.clock.read, before
+            )
             self.recording.open(self._is_abandoned)
             if not self._exit_references:  # nothing will show that the block was left
                 unended.keep(self)

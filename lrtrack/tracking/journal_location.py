@@ -10,6 +10,7 @@ from typing import Any
 
 from lrtrack.capture.device_scalars import settle
 from lrtrack.capture.optimizers import rank
+from lrtrack.clock import Clock
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import overflow
 from lrtrack.journal.framing import PREAMBLE
@@ -32,6 +33,7 @@ def open_journal(
     on_tick: Any,
     on_rows: Any,
     is_abandoned: Callable[[], bool],
+    clock: Clock,
 ) -> tuple[Layout, JournalWriter | None]:
     """Open the run's journal and queue it.
 
@@ -39,7 +41,7 @@ def open_journal(
         layout: the journal directory.
         run: the run.
         credentials: salted hashes of this process's credentials; a resumed run may have others.
-        on_tick, on_rows, is_abandoned: as for `JournalWriter`.
+        on_tick, on_rows, is_abandoned, clock: as for `JournalWriter`.
 
     Returns:
         The directory of the journal (another one if the disk is full), and the journal: None, with
@@ -52,7 +54,7 @@ def open_journal(
         layout.create()
         # Must be there before any uploading process reads the run.
         note_opener(layout, run, credentials)
-        return _open_in(layout, run, on_tick, on_rows, is_abandoned)
+        return _open_in(layout, run, on_tick, on_rows, is_abandoned, clock)
 
     try:
         return layout, open_in(layout)
@@ -86,7 +88,12 @@ def _open_elsewhere(
 
 
 def _open_in(
-    layout: Layout, run: Run, on_tick: Any, on_rows: Any, is_abandoned: Callable[[], bool]
+    layout: Layout,
+    run: Run,
+    on_tick: Any,
+    on_rows: Any,
+    is_abandoned: Callable[[], bool],
+    clock: Clock,
 ) -> JournalWriter:
     # Queued before the journal exists, so that a kill in between loses no run, and once more
     # afterwards: an uploading process may have just removed a run that is resumed here.
@@ -96,7 +103,7 @@ def _open_in(
     try:
         on_lost, elsewhere = partial(queue, layout, run), overflow.Overflow(path)
         writer = JournalWriter(
-            path, run, settle, on_tick, on_rows, on_lost, elsewhere, is_abandoned
+            path, run, settle, on_tick, on_rows, on_lost, elsewhere, is_abandoned, clock
         )
         queue(layout, run)
         _ = JournalReader(path).run  # the uploading process must be able to read it

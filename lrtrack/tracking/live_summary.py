@@ -63,7 +63,7 @@ class LiveSummary:
         """Read everything so far without the steps that were abandoned."""
         self._forget()
         entries = takewhile(lambda entry: entry.end <= self._offset, self._reader.entries())
-        for batch in course_of(entries).table.to_batches():
+        for batch in course_of(entries).table.combine_chunks().to_batches():
             self._add(batch)
 
     def loss(self, last: int | None = None) -> float | None:

@@ -32,7 +32,7 @@ class ManualSteps:
         capture: counts the steps, also those that hooks see.
         every: as in `track()`.
         capture_loss: as in `track()`.
-        clock: returns seconds since the epoch.
+        clock: as for the capture.
         before: called before each step.
     """
 

@@ -7,13 +7,13 @@ The `with` block opens and closes it, hooks and callbacks write to it, and users
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from lrtrack.capture.accumulation import Weight
 from lrtrack.capture.step_capture import OnStep
+from lrtrack.clock import Clock
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
@@ -38,8 +38,7 @@ from lrtrack.tracking.schedule_events import ScheduleEvents
 from lrtrack.tracking.upload_monitor import UploadMonitor
 from lrtrack.tracking.user_metrics import numbers
 
-#: How many forks this process is away from its first ancestor. Asking the system for the process
-#: id at each step would take longer.
+#: How many forks this process is away from its first ancestor: quicker to look up than its id.
 _fork_count = 0
 
 
@@ -49,6 +48,7 @@ class Recording:
     Attributes:
         run: the run.
         capture: counts the optimizer's steps.
+        clock: shows the times of the run; those of its steps are readings without its offset.
         reactions: what the user wants to happen after a diagnosis.
         reports: the diagnoses so far.
         suggestions: learning rates that a run of kind `FIND` suggests, set before it is closed.
@@ -71,21 +71,19 @@ class Recording:
     ) -> None:
         self.run: Run = resumed.run
         self.suggestions: dict[str, float] = {}
-        self._options = without_objects(options)
-        self._layout = layout
-        self._trackers = trackers
-        self._snapshot = snapshot
+        self._options, self._layout = without_objects(options), layout
+        self._trackers, self._snapshot = trackers, snapshot
         self._journal: JournalWriter | None = None
         self._uploads: UploadMonitor | None = None
-        self._guards = OpenRunGuards()
         self._summary: LiveSummary | None = None
-        self._remote = RemoteRun(self.run)
+        self._guards, self._remote = OpenRunGuards(), RemoteRun(self.run)
         self._last_time: float | None = None
         self._rejected_names: set[str] = set()
         self._closed, self._fork_count = False, _fork_count
-        self.capture = captures.capture_of(options, self.amend)
+        self.clock = Clock(not_before=max(self.run.started, resumed.latest))
+        self.capture = captures.capture_of(options, self.amend, self.clock.read)
         self._ranks = exchange_of(options, self.capture)
-        self._returns = Returns(options, resumed, self.capture)
+        self._returns = Returns(options, resumed, self.capture, self.clock)
         self.capture.loads.on_return = self._return
         self._diagnoses = LiveDiagnoses(self.run, self.capture, options.capture_loss, resumed)
         self._schedule = LiveSchedule(self.run, options.optimizer, options.scheduler)
@@ -101,7 +99,7 @@ class Recording:
         """
         hashes = self._snapshot.credentials
         self._layout, self._journal = open_journal(
-            self._layout, self.run, hashes, self._tick, self._observe, is_abandoned
+            self._layout, self.run, hashes, self._tick, self._observe, is_abandoned, self.clock
         )
         if self._journal is not None:
             self._returns.journal, self._diagnoses.journal = self._journal, self._journal.path
@@ -183,7 +181,7 @@ class Recording:
             # The count of backward calls belonged to the loss that is replaced.
             metrics.setdefault(f"{prefix}loss_count", 0.0)
         if self._journal is not None and metrics and self.is_owner():
-            when = self._last_time or time.time()
+            when = self._last_time or self.clock.read()
             captures.amend(self.capture, self._journal, when, metrics)
 
     def tracker_id(self) -> str:
@@ -270,7 +268,8 @@ class Recording:
         if not self.is_owner():
             return
         self._schedule.declare(captures.parts(self.capture), step)
-        if self._returns.note(step, last, named, self._last_time):
+        latest = None if self._last_time is None else self._last_time + self.clock.offset
+        if self._returns.note(step, last, named, latest):
             self._last_time = None
             if self._journal is not None:
                 captures.connect(self.capture, self._journal, self.recorder)
@@ -283,6 +282,7 @@ class Recording:
 
     def _tick(self) -> None:
         """Called by the journal's thread a few times a second."""
+        self.clock.look()
         self._returns.store_pace()
         if self._options.kind == TRAIN and self._journal is not None:
             self._events.write_news(self._journal, self.capture.step + 1)

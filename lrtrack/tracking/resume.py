@@ -30,6 +30,13 @@ class ResumedRun:
     course: Course | None = None
     is_branch: bool = False
 
+    @property
+    def latest(self) -> float:
+        """The time of the run's latest record, in seconds since the epoch; 0 without one."""
+        if self.course is None or self.is_branch:
+            return 0.0
+        return float(self.course.table["time"].to_numpy().max(initial=0.0))
+
 
 def find_resumed(layout: Layout, prefix: str, run_id: str | None) -> ResumedRun | None:
     """Look for the journal to append to, or to branch off; None if there is none here.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lrtrack.capture.ensemble import ensemble_of
@@ -28,12 +27,16 @@ class Returns:
         options: the options of the block.
         resumed: the run and what its journal already holds.
         capture: counts the steps; knows its first one when this returns.
+        clock: returns seconds since the epoch.
     """
 
-    def __init__(self, options: Options, resumed: ResumedRun, capture: Capture) -> None:
+    def __init__(
+        self, options: Options, resumed: ResumedRun, capture: Capture, clock: Callable[[], float]
+    ) -> None:
         self.journal: JournalWriter | None = None
         self.last_step = -1 if resumed.is_branch else resumed.last_step
         self._loads = capture.loads
+        self._clock = clock
         self._is_recorded_elsewhere = options.resume is not None and resumed.course is None
         self._is_branch = resumed.is_branch
         self._schedule = ensemble_of(options.optimizer, options.scheduler).schedule().id
@@ -44,8 +47,7 @@ class Returns:
         if resumed.course is not None and not resumed.is_branch:
             count = f"{resumed.run.prefix}loss_count"
             capture.counts.counting = count in resumed.course.table.column_names
-            times = resumed.course.table["time"].to_numpy()
-            self._latest = float(times.max(initial=0.0))
+            self._latest = resumed.latest
         if options.resume is not None:
             self._look_at_checkpoint(resumed)
 
@@ -76,7 +78,7 @@ class Returns:
             last = min(last, step - 1)
         self._is_recorded_elsewhere = self._is_branch = False
         self.last_step = min(self.last_step, step - 1)
-        when = max(time.time(), (latest or self._latest) + _APART)
+        when = max(self._clock(), (latest or self._latest) + _APART)
         self.journal.rewind(Rewind(step, last, when))
         return True
 

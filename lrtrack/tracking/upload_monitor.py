@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from lrtrack.errors import warn
+from lrtrack.errors import notice, warn
 from lrtrack.journal.layout import Layout
 from lrtrack.records import Run
 from lrtrack.shipping.courier import Courier
 from lrtrack.shipping.cursor import Cursor
+from lrtrack.shipping.left_runs import LeftRun
 from lrtrack.shipping.progress import cursors, journal_size, wait
 
 
@@ -44,6 +46,9 @@ class UploadMonitor:
         """Keep the upload going and warn about problems; called a few times a second."""
         self._courier.ensure_queued()
         self._courier.ensure_shipper()
+        if self._layout.root not in _examined:
+            _examined.add(self._layout.root)
+            _name_left_runs(list(self._courier.left_runs()), self._layout.root)
         if not self._warned:
             for cursor in self._cursors():
                 # A single failure is no reason for a warning: the request is retried soon.
@@ -121,6 +126,27 @@ class UploadMonitor:
     def _cursors(self, skipped: Collection[str] = ()) -> list[Cursor]:
         targets = [t for t in self._run.targets if t.delivers and t.tracker not in skipped]
         return cursors(self._layout, self._run.id, targets)
+
+
+#: The journal directories in which this process has looked for runs of other machines.
+_examined: set[Path] = set()
+#: How many of these runs a message names.
+_NAMED = 3
+
+
+def _name_left_runs(runs: list[LeftRun], root: Path) -> None:
+    """Tell the user of runs that no training uploads, unlike others of machines that are gone."""
+    if not runs:
+        return
+    names = [f"{run.name} (on {run.host})" for run in runs[:_NAMED]]
+    names += [f"{len(runs) - _NAMED} more"] if len(runs) > _NAMED else []
+    many = "A run" if len(runs) == 1 else f"{len(runs)} runs"
+    foreign = any(run.is_foreign for run in runs)
+    fix = f"`lrtrack sync --adopt {shlex.quote(str(root))}`" if foreign else "`lrtrack sync`"
+    notice(
+        f"{many} in {root} {'was' if len(runs) == 1 else 'were'} recorded elsewhere, with other "
+        f"credentials or another user's key, and not uploaded: {', '.join(names)}. Fix: run {fix}."
+    )
 
 
 #: Kinds of missing parts that this process has warned about.

@@ -25,7 +25,7 @@ def test_help_imports_nothing_heavy():
     """`--help` lists all commands without importing one, or anything large."""
     run = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
 
-    assert run.stdout == "[] ['lrtrack.cli._group']\n"
+    assert run.stdout == "[] ['lrtrack.cli._group', 'lrtrack.cli._streams']\n"
 
 
 def test_help_names_all_commands(lrtrack):

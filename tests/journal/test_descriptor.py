@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,30 @@ def test_what_a_full_disk_refused_is_added_once(writer, path, rows, there: int) 
 
     assert path.read_bytes() == whole
     assert rows(path) == {0: (1.0, {"lr": 0.5})}
+
+
+WITHOUT_STREAMS = """
+import os, sys
+from pathlib import Path
+for number in (0, 1, 2):
+    os.close(number)
+from lrtrack.journal.descriptor import Descriptor
+file = Descriptor(Path(sys.argv[1]))
+file.append(b"mine")
+for number in (0, 1, 2):
+    try:
+        os.write(number, b"printed by a library")
+    except OSError:
+        pass
+valid, at = file.is_valid(), file.is_at(Path(sys.argv[1]))
+Path(sys.argv[2]).write_text(f"{file.number > 2} {valid} {at}")
+"""
+
+
+def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
+    """What is printed to a closed standard stream never gets into lrtrack's files."""
+    path, result = tmp_path / "file", tmp_path / "result"
+    subprocess.run([sys.executable, "-c", WITHOUT_STREAMS, str(path), str(result)], check=True)
+
+    assert result.read_text() == "True True True"
+    assert path.read_bytes() == b"mine"

@@ -13,6 +13,7 @@ from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State
 from lrtrack.schedules import Schedule
+from lrtrack.shipping import run_end
 from lrtrack.shipping.run_end import ATTEMPTS, RunEnd
 
 FILE = "lrtrack/history.parquet"
@@ -122,3 +123,16 @@ def test_a_run_that_cannot_be_ended(ending, error: Exception) -> None:
         ending.store(sink)
 
     assert sink.closed == []
+
+
+def test_a_journal_that_no_report_could_read_as_one_file(
+    ending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run with more values than one file may hold ends with its losses, without the file."""
+    monkeypatch.setattr(run_end, "LARGEST", 2**8)
+    monkeypatch.setattr(run_end, "MOST", 1)
+    sink = Refusing(upload=AssertionError("not to be called"))
+    said = ending.store(sink)
+
+    assert said == f"{FILE} (the run has more than 256 bytes of values, too many for one file)"
+    assert sink.closed == OUTCOME

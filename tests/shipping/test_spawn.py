@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
+import pytest
 import torch
 
 import lrtrack
+from lrtrack.journal.layout import Layout
 from lrtrack.shipping import spawn
 
 
@@ -47,3 +51,27 @@ def test_a_shipper_that_stands_apart_holds_nothing_of_the_training(
         assert spawn.children == set()
     shipper.terminate()
     within_seconds(30, lambda: not living_shippers())
+
+
+WITHOUT_STREAMS = """
+import os, sys
+from pathlib import Path
+closed = map(int, sys.argv[2])
+from lrtrack.journal.layout import Layout
+from lrtrack.shipping import spawn
+for number in closed:
+    os.close(number)
+log = spawn._log_of(Layout(Path(sys.argv[1])), "key")
+started = spawn._child(["/bin/sh", "-c", "echo out; echo err >&2"], os.environ, log, log)
+os.waitpid(started, 0)
+spawn._orphan(["/bin/sh", "-c", "echo orphan >&2"], os.environ, log)
+"""
+
+
+@pytest.mark.parametrize("closed", ["2", "012"])
+def test_a_log_without_standard_streams(tmp_path: Path, within_seconds, closed: str) -> None:
+    """What a shipper prints is in its log, whichever streams of the training are closed."""
+    subprocess.run([sys.executable, "-c", WITHOUT_STREAMS, str(tmp_path), closed], check=True)
+    log = Layout(tmp_path).shipper_log("key")
+
+    within_seconds(30, lambda: log.read_text() == "out\nerr\norphan\n")

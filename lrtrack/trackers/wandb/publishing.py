@@ -22,6 +22,7 @@ from lrtrack.trackers.base import REPORT, Publication, Query, Remote
 from lrtrack.trackers.wandb import destination
 from lrtrack.trackers.wandb.arrival import CHECKS, PAUSE
 from lrtrack.trackers.wandb.client_settings import failure, run_settings
+from lrtrack.trackers.wandb.replies import take_output
 
 #: W&B's id of the run. W&B resumes the existing run with this id.
 ID = "lrtrack-report"
@@ -156,8 +157,7 @@ def _open(command: dict[str, Any]) -> Any:
 
 def main() -> None:
     """Execute one command."""
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what W&B prints must not mix with the reply
+    replies = take_output()
     try:
         reply = _execute(json.load(sys.stdin))
     except BaseException as error:  # W&B may raise KeyboardInterrupt and SystemExit

@@ -13,6 +13,7 @@ import queue
 import shutil
 import sys
 import threading
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from lrtrack.trackers.per_run import step_of
 from lrtrack.trackers.wandb import arrival, metadata, shutdown, uploaded_rows
 from lrtrack.trackers.wandb.client_settings import Reply, failure, run_settings
 from lrtrack.trackers.wandb.history_file import earlier_blocks, join, surviving
+from lrtrack.trackers.wandb.replies import take_output
 
 
 class Writer:
@@ -206,7 +208,7 @@ class Writer:
             stored = self._rows_on_server({command["prefix"]: rewinds_from(command["rewinds"])})
             join(file, [file, stored])  # stored rows take precedence
         destination.parent.mkdir(parents=True, exist_ok=True)
-        whole = destination.with_name(f".{destination.name}.{os.getpid()}")
+        whole = destination.with_name(f".{destination.name}.{uuid.uuid4().hex}")
         shutil.copy(file, whole)
         if command["shared"] and not command["complete"]:
             fetch = None if self._run.offline else self._rows_on_server
@@ -278,8 +280,7 @@ def _commands() -> queue.Queue[dict[str, Any]]:
 def main() -> None:
     """Execute commands until the run is closed."""
     collect_rarely()
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what W&B prints goes to the log
+    replies = take_output()
     writer, commands = Writer(), _commands()
     while True:
         command = commands.get()
