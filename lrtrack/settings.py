@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,23 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.errors import UsageError, unknown
+from lrtrack.redaction import redact as redact
 
 KEYS = ("tracker", "experiment", "dir", "mlflow_tags")
 #: The keys that are switches; the others are text.
 _SWITCHES = ("mlflow_tags",)
 _ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-
-# In `scheme://user:password@host`, match up to the last @ of the authority, because a password may
-# contain one. After `user:`, match up to the last @ of the text, because a password that was not
-# percent-encoded may also contain / ? and #.
-_USERINFO = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^/\s?#:@]*:\S*|[^/\s?#]*)@",
-)
-_SECRET_QUERY = re.compile(
-    r"(?i)([?&;#][\w.-]*(?:password|passwd|pwd|token|api_?key|secret|signature|sig|credential)"
-    r"[\w.-]*=)[^&\s]+"
-)
-
 
 _own_process = False
 
@@ -176,8 +164,3 @@ def _expanded(directory: str, where: str) -> str:
         return str(Path(directory).expanduser()) if directory else ""
     except RuntimeError as error:
         raise UsageError(f"{where} is {directory!r}: {error}") from error
-
-
-def redact(text: str) -> str:
-    """Remove credentials from every URI in `text`, so that it can be shown, logged or stored."""
-    return _SECRET_QUERY.sub(r"\1***", _USERINFO.sub(r"\g<scheme>", text))
