@@ -89,9 +89,7 @@ class Layout:
         return self.root / "runs" / f"{checked_id(run_id)}.{_SAFE.sub('_', tracker)}.cursor"
 
     def gate(self, run_id: str, tracker: str) -> Path:
-        """Returns the file that holds deliveries back; it contains the id of the process that wants
-        it.
-        """
+        """Returns the file that holds deliveries back while a process has it locked."""
         return self.root / "runs" / f"{checked_id(run_id)}.{_SAFE.sub('_', tracker)}.gate"
 
     def delivery_lock(self, run_id: str, tracker: str) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.errors import warn
+from lrtrack.journal.gate import is_closed
 from lrtrack.journal.layout import Layout
 from lrtrack.records import Run
 from lrtrack.shipping.courier import Courier
@@ -55,7 +56,7 @@ class UploadMonitor:
         size = journal_size(self._journal)
         self._courier.wake_shipper()
         names = [target.tracker for target in self._run.targets]
-        held = {name for name in names if self._layout.gate(self._run.id, name).exists()}
+        held = {name for name in names if is_closed(self._layout.gate(self._run.id, name))}
         self._wait(size, lambda cursor: cursor.offset >= size, timeout, held)
 
     def hurry(self) -> None:
@@ -110,9 +111,16 @@ class UploadMonitor:
         # Advice to set credentials is left out if they have been set since the run began.
         news = self._courier.changed_credentials() if cursor.refused else ""
         reason = f"{cursor.error}: {news}" if news else str(cursor.trouble)
+        kept = f"Training continues; the steps are kept in {self._layout.root}"
+        if cursor.given_up:  # nothing changes until the user changes something
+            warn(
+                f"lrtrack cannot upload this run: {_closed(reason)} {kept}, and `lrtrack sync` "
+                "uploads them once this is fixed."
+            )
+            return
         warn(
-            f"lrtrack cannot upload at the moment: {reason}. Training continues; the steps are "
-            f"kept in {self._layout.root} and uploaded later, or by `lrtrack sync`."
+            f"lrtrack cannot upload at the moment: {_closed(reason)} {kept} and uploaded later, "
+            "or by `lrtrack sync`."
         )
 
     def _wait(self, size: int, done: Any, timeout: float, skipped: Collection[str] = ()) -> None:
@@ -121,6 +129,11 @@ class UploadMonitor:
     def _cursors(self, skipped: Collection[str] = ()) -> list[Cursor]:
         targets = [t for t in self._run.targets if t.delivers and t.tracker not in skipped]
         return cursors(self._layout, self._run.id, targets)
+
+
+def _closed(sentence: str) -> str:
+    """The sentence with a full stop."""
+    return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
 
 
 #: Kinds of missing parts that this process has warned about.

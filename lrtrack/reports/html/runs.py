@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from html import escape
 from urllib.parse import urlsplit
 
+from lrtrack.redaction import bare_uri
 from lrtrack.reports.document import Document
 from lrtrack.reports.html.fragments import swatch
 from lrtrack.reports.palette import Look
 from lrtrack.reports.run_table import COLUMNS, cells_of_runs
 from lrtrack.reports.table import Cell, Column, Tone
-from lrtrack.settings import redact
 
 
 def runs_table(document: Document, looks: Sequence[Look]) -> str:
@@ -54,7 +54,7 @@ def _cell(column: Column, cell: Cell) -> str:
 
 def linked(text: str, url: str | None) -> str:
     """`text` as a link if `url` is a web address; otherwise only the text."""
-    href = redact(url or "")
+    href = bare_uri(url or "")
     try:
         parsed = urlsplit(href)
         follows = parsed.scheme in ("http", "https") and bool(parsed.hostname)

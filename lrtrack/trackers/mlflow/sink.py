@@ -205,7 +205,7 @@ class MlflowSink:
             [
                 (metadata.key(n), v, when, 0)
                 for n, v in summary.items()
-                if stored.metrics.get(n) != v
+                if stored.metrics.get(metadata.key(n)) != v
             ],
         )
         if self._run.kind == TRAIN and metadata.is_generated(

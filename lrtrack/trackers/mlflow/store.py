@@ -19,7 +19,9 @@ from urllib.request import Request, urlopen
 
 from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerUnavailable
-from lrtrack.settings import owns_process, redact
+from lrtrack.redaction import bare_uri, redact
+from lrtrack.settings import owns_process
+from lrtrack.trackers.mlflow.client_settings import remember_credentials
 from lrtrack.trackers.mlflow.errors import TIMEOUT, TIMEOUT_VARIABLE, translate_errors
 from lrtrack.trackers.mlflow.lean_import import load_mlflow
 
@@ -69,6 +71,7 @@ def client(uri: str | None, cwd: str | None) -> MlflowClient:
 @lru_cache(maxsize=64)
 def _client(uri: str | None, cwd: str, _environment: str | None) -> MlflowClient:
     _set_client_defaults()
+    remember_credentials()
     mlflow = load_mlflow()
     _quiet_loggers()
     with translate_errors(uri), working_directory(cwd):
@@ -126,7 +129,7 @@ def run_url(uri: str, experiment_id: str, run_id: str) -> str | None:
     """The address of a run's page; None for a store without a server."""
     if not uri.startswith(("http://", "https://")):
         return None
-    address = f"{redact(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    address = f"{bare_uri(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
     # Without the parameter, MLflow 3 shows the run as one of GenAI; other versions ignore it.
     return f"{address}?workflowType=machine_learning"
 
@@ -145,7 +148,7 @@ def _default(mlflow: Any) -> str:
 def _absolute(uri: str) -> str:
     """Resolve a store against the working directory, and restore its credentials."""
     environment = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if environment and redact(environment) == uri:
+    if environment and bare_uri(environment) == uri:
         uri = environment
     if uri.startswith("sqlite"):
         return _absolute_sqlite(uri)
@@ -192,7 +195,7 @@ def _check_reachable(uri: str) -> None:
             engine.dispose()
     elif uri.startswith(("http://", "https://")):
         try:
-            urlopen(Request(redact(uri), method="HEAD"), timeout=_CONNECT_TIMEOUT).close()  # noqa: S310
+            urlopen(Request(bare_uri(uri), method="HEAD"), timeout=_CONNECT_TIMEOUT).close()  # noqa: S310
         except (OSError, ValueError, HTTPException) as error:
             # Any response, and a slow one, is left to MLflow; only a failed connection counts.
             unreachable: tuple[type[OSError], ...] = (ConnectionError,)
