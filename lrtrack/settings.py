@@ -7,6 +7,7 @@ The first of these wins: arguments of `track()` (handled there), environment var
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import os
 import tomllib
@@ -70,8 +71,22 @@ def work_from(directory: Path | None) -> None:
 
 
 def working_directory() -> Path:
-    """Return the directory in which configuration is searched and relative paths are resolved."""
-    return _working_directory or Path.cwd()
+    """Return the directory in which configuration is searched and relative paths are resolved.
+
+    If the process's own was deleted, this is where it was: another one may be there by now.
+    """
+    if _working_directory is not None:
+        return _working_directory
+    try:
+        return Path.cwd()
+    except OSError:
+        return _deleted_directory()
+
+
+def _deleted_directory() -> Path:
+    with contextlib.suppress(OSError):  # Linux remembers the name
+        return Path(str(Path("/proc/self/cwd").readlink()).removesuffix(" (deleted)"))
+    return Path(os.environ.get("PWD") or "/")
 
 
 @dataclass(frozen=True)

@@ -43,14 +43,16 @@ def command(timeout: float, adopt: Path | None) -> None:
     from lrtrack import settings
     from lrtrack.errors import LRTrackError
     from lrtrack.journal.layout import Layout
+    from lrtrack.journal.obstacles import obstacle
     from lrtrack.shipping.undelivered import undelivered
 
     layout = _adoption.adopt(adopt) if adopt else Layout(settings.read().directory)
     _adoption.report_foreign(layout)
     try:
+        _take_off(layout)
         before = undelivered(layout)
     except OSError as error:
-        raise LRTrackError(f"Cannot read {layout.root}: {error.strerror or error}.") from error
+        raise LRTrackError(f"Cannot read {layout.root}: {obstacle(layout.root, error)}.") from error
     finished = {run.id for run in before if not run.alive}
     if len(finished) < len(before):
         click.echo(f"Skipped, still training: {len(before) - len(finished)}.", err=True)
@@ -59,6 +61,16 @@ def command(timeout: float, adopt: Path | None) -> None:
         return
     deliver(layout, timeout, len(finished))
     _report(layout, finished)
+
+
+def _take_off(layout: Layout) -> None:
+    """Remove runs from the queue of which nothing was recorded."""
+    from lrtrack.shipping.unreadable import take_off, without_record
+
+    if empty := without_record(layout):
+        take_off(layout, empty)
+        runs = "1 run" if len(empty) == 1 else f"{len(empty):,} runs"
+        click.echo(f"Taken off the queue: {runs} without any record.", err=True)
 
 
 def _report(layout: Layout, finished: set[str]) -> None:
@@ -86,9 +98,10 @@ def _report(layout: Layout, finished: set[str]) -> None:
     if len(remaining) > SHOWN:
         click.echo(f"  and {len(remaining) - SHOWN:,} more", err=True)
     if remaining:
+        told = all("Fix:" in (run.error or "") for run in remaining)
         raise LRTrackError(
-            "Not everything was delivered; the rest stays in the journals. Fix: run `lrtrack sync` "
-            "again."
+            "Not everything was delivered; the rest stays in the journals. Fix: "
+            f"{'do as said above, then ' if told else ''}run `lrtrack sync` again."
         )
 
 

@@ -12,6 +12,7 @@ from lrtrack.shipping.authorization import Authorization, Verdict
 from lrtrack.shipping.credentials import opener
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.progress import cursors
+from lrtrack.shipping.unreadable import remedy
 
 #: How many runs a message names at most.
 SHOWN = 20
@@ -63,7 +64,8 @@ def undelivered(layout: Layout, tried: bool = False) -> list[Undelivered]:
         except ForeignJournal:  # `lrtrack.shipping.foreign` lists those
             continue
         except (JournalError, OSError) as error:
-            runs.append(Undelivered(run_id, "?", (), 0, False, str(error)))
+            why = remedy(layout.journal(run_id), error)
+            runs.append(Undelivered(run_id, "?", (), 0, False, why))
             continue
         states = zip(run.targets, cursors(layout, run_id, run.targets), strict=True)
         late = [

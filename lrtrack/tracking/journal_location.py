@@ -13,7 +13,7 @@ from lrtrack.capture.optimizers import rank
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import overflow
 from lrtrack.journal.framing import PREAMBLE
-from lrtrack.journal.layout import Layout
+from lrtrack.journal.layout import Layout, touch
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State
@@ -112,7 +112,7 @@ def queue(layout: Layout, run: Run) -> None:
     """Create the directory, and queue the run if there is anything to upload."""
     layout.create()
     if any(target.portable and target.delivers for target in run.targets):
-        layout.marker(run.id).touch(mode=0o600)
+        touch(layout.marker(run.id))
 
 
 def _remove_unstarted(layout: Layout, run: Run) -> None:

@@ -64,8 +64,12 @@ def _folder_of(uri: str | None) -> Path | None:
         return folder if any(folder.glob("[0-9]*/meta.yaml")) else None
     if uri.startswith("file:"):
         return Path(unquote(urlsplit(uri).path))
-    is_path = uri != "uc" and _WITHOUT_SCHEME.match(uri) is not None
-    return working_directory() / uri if is_path else None
+    return working_directory() / uri if is_path(uri) else None
+
+
+def is_path(uri: str) -> bool:
+    """Whether a store is named by a path alone."""
+    return uri != "uc" and _WITHOUT_SCHEME.match(uri) is not None
 
 
 def _allows_files() -> bool:

@@ -17,10 +17,12 @@ from urllib.error import URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
+from lrtrack import settings
 from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerUnavailable
 from lrtrack.redaction import bare_uri, redact
 from lrtrack.settings import owns_process
+from lrtrack.trackers.mlflow import limits
 from lrtrack.trackers.mlflow.client_settings import remember_credentials
 from lrtrack.trackers.mlflow.errors import TIMEOUT, TIMEOUT_VARIABLE, translate_errors
 from lrtrack.trackers.mlflow.lean_import import load_mlflow
@@ -44,13 +46,14 @@ def working_directory(path: str | None) -> Iterator[None]:
     absolute, so its other threads are not affected.
     """
     with _directory_lock:
-        before = Path.cwd()
+        before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # may be deleted already
         try:
             if path and Path(path).is_dir():
                 os.chdir(path)
             yield
         finally:
-            os.chdir(before)
+            os.fchdir(before)
+            os.close(before)
 
 
 def client(uri: str | None, cwd: str | None) -> MlflowClient:
@@ -65,7 +68,9 @@ def client(uri: str | None, cwd: str | None) -> MlflowClient:
     """
     # The cache key has everything that decides the store: a notebook may change its directory or
     # the variable.
-    return _client(uri, cwd or str(Path.cwd()), os.environ.get("MLFLOW_TRACKING_URI"))
+    return _client(
+        uri, cwd or str(settings.working_directory()), os.environ.get("MLFLOW_TRACKING_URI")
+    )
 
 
 @lru_cache(maxsize=64)
@@ -75,6 +80,8 @@ def _client(uri: str | None, cwd: str, _environment: str | None) -> MlflowClient
     mlflow = load_mlflow()
     _quiet_loggers()
     with translate_errors(uri), working_directory(cwd):
+        if not Path(cwd).is_dir() and _is_relative(uri):
+            raise TrackerUnavailable(f"the directory {cwd}, where the store would be, is missing")
         absolute = _absolute(uri or _default(mlflow))
         if owns_process() and DATABASE.match(absolute):
             # A database that is down would otherwise block all other runs for 90 seconds.
@@ -99,7 +106,7 @@ def open_existing(uri: str | None) -> MlflowClient:
                 "trained, or name the store with --tracking-uri or MLFLOW_TRACKING_URI."
             )
         _check_reachable(absolute)
-    return client(uri, str(Path.cwd()))
+    return client(uri, str(settings.working_directory()))
 
 
 #: Switch off a progress bar for each file, and printed addresses, which may contain credentials.
@@ -143,6 +150,13 @@ def _default(mlflow: Any) -> str:
     finally:
         if saved is not None:
             os.environ["MLFLOW_TRACKING_URI"] = saved
+
+
+def _is_relative(uri: str | None) -> bool:
+    """Whether a store's place depends on the working directory."""
+    if uri is None or (limits.is_path(uri) and not Path(uri).is_absolute()):
+        return True
+    return re.match(r"sqlite(\+\w+)?:///(?!/|$)", uri) is not None
 
 
 def _absolute(uri: str) -> str:
