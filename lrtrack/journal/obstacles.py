@@ -19,7 +19,7 @@ def obstacle(path: Path, error: OSError) -> str:
     existing = next((p for p in (path, *path.parents) if os.path.lexists(p)), path)
     is_needed = existing != path or isinstance(error, FileExistsError | NotADirectoryError)
     if is_needed and not existing.is_dir():
-        return f"{existing} is not a directory"
+        return "Not a directory" if existing == path else f"{existing} is not a directory"
     place = error.filename if isinstance(error.filename, str) else str(path)
     if isinstance(error, PermissionError):
         at = Path(place)

@@ -64,8 +64,8 @@ def undelivered(layout: Layout, tried: bool = False) -> list[Undelivered]:
         except ForeignJournal:  # `lrtrack.shipping.foreign` lists those
             continue
         except (JournalError, OSError) as error:
-            why = remedy(layout.journal(run_id), error)
-            runs.append(Undelivered(run_id, "?", (), 0, False, why))
+            what = remedy(layout.journal(run_id), error)
+            runs.append(Undelivered(run_id, "?", (), 0, False, what))
             continue
         states = zip(run.targets, cursors(layout, run_id, run.targets), strict=True)
         late = [

@@ -1,4 +1,4 @@
-"""Queued runs whose journal cannot be read: those without a record, and what to do about the others.
+"""Queued runs whose journal cannot be read: those without a record, and a remedy for the others.
 
 A process that is killed in its first moments, or that a full disk stops, leaves an entry in the
 queue with an empty journal or half a frame. Nothing of these runs was recorded, so there is nothing
