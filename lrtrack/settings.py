@@ -83,6 +83,23 @@ def working_directory() -> Path:
         return _deleted_directory()
 
 
+def leave_deleted_directory() -> Path | None:
+    """Make a process of lrtrack's own work from `/` if its working directory was deleted.
+
+    Libraries fail where there is none. Relative paths are still those of the deleted directory.
+
+    Returns:
+        The deleted directory; None if there is nothing to do.
+    """
+    try:
+        Path.cwd()
+    except OSError:
+        work_from(_deleted_directory())
+        os.chdir("/")
+        return _working_directory
+    return None
+
+
 def _deleted_directory() -> Path:
     with contextlib.suppress(OSError):  # Linux remembers the name
         return Path(str(Path("/proc/self/cwd").readlink()).removesuffix(" (deleted)"))

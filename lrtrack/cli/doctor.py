@@ -82,7 +82,8 @@ def _journals(directory: Path) -> int:
 
     layout = Layout(directory)
     click.echo("\nJournals")
-    _row("directory", layout.root if layout.root.is_dir() else f"{layout.root} (not created yet)")
+    state = "" if layout.root.is_dir() else f" ({layout.trouble() or 'not created yet'})"
+    _row("directory", f"{layout.root}{state}")
     if not layout.root.is_dir():
         return 0
     _row("runs", sum(1 for _ in layout.journals()))

@@ -47,6 +47,8 @@ def command(timeout: float, adopt: Path | None) -> None:
     from lrtrack.shipping.undelivered import undelivered
 
     layout = _adoption.adopt(adopt) if adopt else Layout(settings.read().directory)
+    if trouble := layout.trouble():
+        raise LRTrackError(f"Cannot read {layout.root}: {trouble}.")
     _adoption.report_foreign(layout)
     try:
         _take_off(layout)

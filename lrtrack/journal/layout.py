@@ -76,6 +76,12 @@ class Layout:
                 f"cannot write to the journal directory {self.root}: {obstacle(self.root, error)}"
             ) from error
 
+    def trouble(self) -> str | None:
+        """Returns why this cannot be a journal directory, now or later; None if it can."""
+        if self.root.is_dir() or not os.path.lexists(self.root):
+            return None
+        return obstacle(self.root, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+
     def remove_links(self) -> None:
         """Removes links among lrtrack's own files in the directory, which may be missing.
 

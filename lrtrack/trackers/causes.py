@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 _PROXY = re.compile(
     r"Unable to connect to proxy|Cannot connect to proxy|Tunnel connection failed|proxyconnect"
@@ -61,7 +63,8 @@ def connection_trouble(text: str) -> str | None:
         None if the message is about something else.
     """
     if _PROXY.search(text):
-        return _through_proxy(text)
+        tunnel = _TUNNEL.search(text)
+        return _through_proxy(tunnel[1].strip() if tunnel else _system_reason(text))
     if (certificate := _CERTIFICATE.search(text)) is not None:
         reason = (certificate[1] or certificate[2]).strip()
         return f"has a certificate that cannot be verified ({reason})"
@@ -73,6 +76,19 @@ def connection_trouble(text: str) -> str | None:
     ):
         return f"cannot be reached ({reason})"
     return "cannot be reached" if _NOISE.search(text) else None
+
+
+def refused_connection(uri: str, reason: str) -> str:
+    """Returns that a server cannot be reached, and through which proxy if there is one.
+
+    Args:
+        uri: the server's address.
+        reason: what the system said.
+    """
+    parts = urlsplit(uri)
+    if getproxies().get(parts.scheme) and not proxy_bypass(parts.hostname or ""):
+        return _through_proxy(reason)
+    return f"cannot be reached ({reason})"
 
 
 def shortened(text: str, limit: int) -> str:
@@ -87,9 +103,7 @@ def shortened(text: str, limit: int) -> str:
     return f"{words if len(words) > limit // 2 else head}…"
 
 
-def _through_proxy(text: str) -> str:
-    tunnel = _TUNNEL.search(text)
-    reason = tunnel[1].strip() if tunnel is not None else _system_reason(text)
+def _through_proxy(reason: str | None) -> str:
     names = [name for name in sorted(os.environ) if name.lower() in _PROXY_VARIABLES]
     listed = " and ".join(name for name in names if os.environ[name]) or "the proxy's address"
     why = f" ({reason})" if reason else ""

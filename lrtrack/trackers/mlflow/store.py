@@ -22,6 +22,7 @@ from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerUnavailable
 from lrtrack.redaction import bare_uri, redact
 from lrtrack.settings import owns_process
+from lrtrack.trackers.causes import refused_connection
 from lrtrack.trackers.mlflow import limits
 from lrtrack.trackers.mlflow.client_settings import remember_credentials
 from lrtrack.trackers.mlflow.errors import TIMEOUT, TIMEOUT_VARIABLE, translate_errors
@@ -220,7 +221,7 @@ def _check_reachable(uri: str) -> None:
             if isinstance(reason, unreachable):
                 cause = getattr(reason, "strerror", None) or str(reason)
                 raise TrackerUnavailable(
-                    f"MLflow at {redact(uri)}: cannot be reached ({cause})"
+                    f"MLflow at {redact(uri)}: {refused_connection(uri, cause)}"
                 ) from error
 
 
