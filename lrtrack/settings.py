@@ -77,10 +77,7 @@ def working_directory() -> Path:
     """
     if _working_directory is not None:
         return _working_directory
-    try:
-        return Path.cwd()
-    except OSError:
-        return _deleted_directory()
+    return deleted_directory() or Path.cwd()
 
 
 def leave_deleted_directory() -> Path | None:
@@ -91,16 +88,21 @@ def leave_deleted_directory() -> Path | None:
     Returns:
         The deleted directory; None if there is nothing to do.
     """
+    deleted = deleted_directory()
+    if deleted is not None:
+        work_from(deleted)
+        os.chdir("/")
+    return deleted
+
+
+def deleted_directory() -> Path | None:
+    """Return where this process's working directory was; None if it was not deleted."""
     try:
         Path.cwd()
     except OSError:
-        work_from(_deleted_directory())
-        os.chdir("/")
-        return _working_directory
-    return None
-
-
-def _deleted_directory() -> Path:
+        pass
+    else:
+        return None
     with contextlib.suppress(OSError):  # Linux remembers the name
         return Path(str(Path("/proc/self/cwd").readlink()).removesuffix(" (deleted)"))
     return Path(os.environ.get("PWD") or "/")

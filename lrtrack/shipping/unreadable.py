@@ -50,6 +50,8 @@ def remedy(path: Path, error: Exception) -> str:
     """
     if isinstance(error, ForeignJournal) or "Fix:" in str(error) or "upgrade" in str(error):
         return str(error)
+    if _is_empty(path):
+        return "nothing of it was recorded. Fix: `lrtrack sync` takes it off the queue"
     if stranger_of(path) is not None:
         return f"{error}. Fix: run lrtrack as that user, or give the file to yourself with chown"
     return f"{error}. Fix: if you need nothing in it, rm {shlex.quote(str(path))}"
