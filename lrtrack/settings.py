@@ -197,4 +197,6 @@ def _expanded(directory: str, where: str) -> str:
     try:
         return str(Path(directory).expanduser()) if directory else ""
     except RuntimeError as error:
-        raise UsageError(f"{where} is {directory!r}: {error}") from error
+        raise UsageError(
+            f"{where} is {directory!r}: {error} Fix: write the whole path, or set HOME."
+        ) from error

@@ -13,6 +13,7 @@ import click
 from lrtrack.errors import LRTrackError, LRTrackWarning, shown, unknown
 from lrtrack.redaction import redact
 from lrtrack.settings import claim_process, leave_deleted_directory
+from lrtrack.user_state import ensure_home
 
 #: The exit status that shells report for a program ended by Ctrl-C.
 INTERRUPTED = 130
@@ -59,6 +60,7 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         claim_process()
+        ensure_home()
         if (deleted := leave_deleted_directory()) is not None:
             click.echo(f"Warning: the working directory {deleted} was deleted.", err=True)
         with warnings.catch_warnings():
