@@ -104,7 +104,7 @@ def remember(secrets: Iterable[str]) -> None:
 
 def _without_fragment(match: re.Match[str]) -> str:
     uri, fragment = match["uri"], match["fragment"]
-    is_anchor = _ANCHOR.fullmatch(fragment) and _PAGE.match(uri)
+    is_anchor = _ANCHOR.fullmatch(fragment.rstrip(".,;:!?")) and _PAGE.match(uri)
     return match[0] if HIDDEN in fragment or is_anchor else f"{uri}#{HIDDEN}"
 
 
