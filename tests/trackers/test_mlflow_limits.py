@@ -12,6 +12,7 @@ import lrtrack
 from lrtrack.errors import TrackerError, UsageError
 from lrtrack.trackers.mlflow import MlflowTracker, limits, metadata
 from lrtrack.trackers.mlflow.errors import translate_errors
+from lrtrack.trackers.mlflow.names import TAG, MetricNames
 
 
 @pytest.fixture(autouse=True)
@@ -109,14 +110,41 @@ def test_a_login_that_is_cut(monkeypatch):
 
 def test_different_metrics_stay_different():
     """Names that differ in characters that MLflow refuses, or after its limit, stay apart."""
-    names = ["acc@1", "acc#1", "acc_1", "acc$1", "val@/acc", "val#/acc", "x" * 300, "x" * 301]
-    keys = [metadata.key(name) for name in names]
+    odd = ["acc@1", "acc#1", "acc_1", "acc$1", "a//b", "a/b", "x" * 300, "x" * 301]
+    names = MetricNames()
+    keys = [names.key(name) for name in odd]
+    tags = names.news()
+    again = MetricNames()
+    again.recall(tags, ["acc_1", "loss"])
 
     for name in keys:
         _validate_metric_name(name)
-    assert len(set(keys)) == len(names)
-    assert keys[2] == "acc_1"
-    assert [metadata.key(name) for name in keys] == keys
+    assert len(set(keys)) == len(odd)
+    assert keys[0] == "acc_1"
+    assert (names.news(), [again.key(name) for name in reversed(odd)]) == ({}, keys[::-1])
+    assert (again.key("loss"), again.news()) == ("loss", {})
+
+
+def test_metrics_that_the_user_has_logged_already():
+    """A name that the run has already, and not from lrtrack, is not taken."""
+    names = MetricNames()
+    names.recall({TAG: "torn {"}, ["acc_1"])
+
+    assert names.key("acc_1") == "acc_1"
+    assert names.key("acc@1") == "acc_1-71dfc1"
+
+
+def test_more_odd_names_than_a_tag_holds():
+    """Without room in the tag, a name has a hash, which is the same in later deliveries."""
+    names = MetricNames()
+    odd = [f"metric@{number}-{'x' * 80}" for number in range(60)]
+    keys = [names.key(name) for name in odd]
+    (tag,) = names.news().values()
+    again = MetricNames()
+    again.recall({TAG: tag}, keys)
+
+    assert len(tag) < 5000
+    assert [again.key(name) for name in odd] == keys
 
 
 def test_params_get_a_hash_only_where_two_collide():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,10 +40,17 @@ _PARAM_LENGTH, _TAG_LENGTH, _CODE_LENGTH = 6000, 8000, 1000
 MAX_TEXT = 4900
 
 
-def metric_points(records: list[StepRecord]) -> list[tuple[str, float, int, int]]:
-    """Convert records to tuples (key, value, timestamp in ms, step), in order."""
+def metric_points(
+    records: Sequence[StepRecord], name_of: Callable[[str], str]
+) -> list[tuple[str, float, int, int]]:
+    """Convert records to tuples (key, value, timestamp in ms, step), in order.
+
+    Args:
+        records: the records.
+        name_of: returns MLflow's name of a metric.
+    """
     return [
-        (key(name), value, int(record.time * 1000), record.step)
+        (name_of(name), value, int(record.time * 1000), record.step)
         for record in records
         for name, value in record.metrics.items()
     ]

@@ -46,6 +46,6 @@ def _expression(condition: Filter) -> str | None:
     if field == "name":
         return f"attributes.run_name = '{value}'"
     tag = _TAGS.get(field) or (field.removeprefix("tags.") if field.startswith("tags.") else None)
-    if not tag or not _LITERAL.fullmatch(tag) or metadata.keyed({tag: None}) != {tag: None}:
+    if not tag or not _LITERAL.fullmatch(tag) or metadata.key(tag) != tag:
         return None
     return f"tags.`{tag}` = '{value}'"
