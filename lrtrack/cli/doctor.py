@@ -106,6 +106,8 @@ def _journals(directory: Path) -> int:
     for run in waiting[:SHOWN]:
         state = "running" if run.alive else run.error or "waiting for a shipper"
         _row("", f"{run.name} to {', '.join(run.trackers) or '?'}: {run.left:,} bytes; {state}")
+        if run.fix:
+            _row("", f"Fix: {run.fix}")
     if len(waiting) > SHOWN:
         _row("", f"and {len(waiting) - SHOWN:,} more")
     return sum(1 for run in waiting if not run.alive)

@@ -96,11 +96,12 @@ def _report(layout: Layout, finished: set[str]) -> None:
     click.echo(f"Delivered {len(finished) - len(remaining)} of {len(finished)} runs.")
     for run in remaining[:SHOWN]:
         reason = run.error or "not finished in time"
+        reason += f". Fix: {run.fix}" if run.fix else ""
         click.echo("  " + clean(f"{run.name} ({run.id}): {reason}"), err=True)
     if len(remaining) > SHOWN:
         click.echo(f"  and {len(remaining) - SHOWN:,} more", err=True)
     if remaining:
-        told = all("Fix:" in (run.error or "") for run in remaining)
+        told = all(run.fix or "Fix:" in (run.error or "") for run in remaining)
         raise LRTrackError(
             "Not everything was delivered; the rest stays in the journals. Fix: "
             f"{'do as said above, then ' if told else ''}run `lrtrack sync` again."

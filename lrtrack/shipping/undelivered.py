@@ -30,6 +30,7 @@ class Undelivered:
         failures: failed attempts.
         refused: a tracker has refused, so that its shipper has given up.
         key: the credentials of the process that opened it.
+        fix: what the user can do about a journal that cannot be read.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Undelivered:
     failures: int = 0
     refused: bool = False
     key: str = ""
+    fix: str | None = None
 
     @property
     def trackers(self) -> tuple[str, ...]:
@@ -64,8 +66,8 @@ def undelivered(layout: Layout, tried: bool = False) -> list[Undelivered]:
         except ForeignJournal:  # `lrtrack.shipping.foreign` lists those
             continue
         except (JournalError, OSError) as error:
-            what = remedy(layout.journal(run_id), error)
-            runs.append(Undelivered(run_id, "?", (), 0, False, what))
+            fix = remedy(layout.journal(run_id), error)
+            runs.append(Undelivered(run_id, "?", (), 0, False, str(error), fix=fix))
             continue
         states = zip(run.targets, cursors(layout, run_id, run.targets), strict=True)
         late = [

@@ -41,20 +41,20 @@ def take_off(layout: Layout, run_ids: list[str]) -> None:
                 layout.marker(run_id).unlink(missing_ok=True)
 
 
-def remedy(path: Path, error: Exception) -> str:
-    """Returns what a user can do about a journal that cannot be read.
+def remedy(path: Path, error: Exception) -> str | None:
+    """Returns what a user can do about a journal that cannot be read; None if `error` says it.
 
     Args:
         path: the journal.
         error: what was wrong with it.
     """
     if isinstance(error, ForeignJournal) or "Fix:" in str(error) or "upgrade" in str(error):
-        return str(error)
+        return None
     if _is_empty(path):
-        return "nothing of it was recorded. Fix: `lrtrack sync` takes it off the queue"
+        return "nothing of it was recorded, and `lrtrack sync` takes it off the queue"
     if stranger_of(path) is not None:
-        return f"{error}. Fix: run lrtrack as that user, or give the file to yourself with chown"
-    return f"{error}. Fix: if you need nothing in it, rm {shlex.quote(str(path))}"
+        return "run lrtrack as that user, or give the file to yourself with chown"
+    return f"if you need nothing in it, rm {shlex.quote(str(path))}"
 
 
 def _is_empty(path: Path) -> bool:

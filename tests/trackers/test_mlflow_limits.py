@@ -114,6 +114,7 @@ def test_different_metrics_stay_different():
     names = MetricNames()
     keys = [names.key(name) for name in odd]
     tags = names.news()
+    names.noted()
     again = MetricNames()
     again.recall(tags, ["acc_1", "loss"])
 

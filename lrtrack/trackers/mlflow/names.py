@@ -71,7 +71,7 @@ class MetricNames:
             known = key(name)
             if self._owners.get(known, name) != name:
                 known = _hashed(known, name)
-            self._claim(known, name)
+            known = self._claim(known, name)
         return known
 
     def news(self) -> dict[str, str]:
@@ -82,7 +82,7 @@ class MetricNames:
         """Says that the tag is stored."""
         self._news = False
 
-    def _claim(self, key: str, name: str) -> None:
+    def _claim(self, key: str, name: str) -> str:
         self._owners[key] = name
         self._keys[name] = key
         if key != name:
@@ -91,6 +91,7 @@ class MetricNames:
             else:  # no room: a name that says by itself whose it is
                 del self._owners[key]
                 self._keys[name] = _hashed(key, name)
+        return self._keys[name]
 
     def _text(self) -> str:
         changed = {key: name for key, name in self._owners.items() if key != name}

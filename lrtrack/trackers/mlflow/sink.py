@@ -164,7 +164,7 @@ class MlflowSink:
         """Store metrics, at most 1000 in one request."""
         points = metadata.metric_points(records, self._names.key)
         with self._writing():
-            log_texts(self._client, self._id, {}, self._names.news())
+            self._note_names()
             if not doubt:
                 self._stored.clear()
                 log_points(self._client, self._id, points)
@@ -176,6 +176,10 @@ class MlflowSink:
                 self._stored.clear()  # some of it may have arrived
                 raise
             self._stored.add(points)
+
+    def _note_names(self) -> None:
+        log_texts(self._client, self._id, {}, self._names.news())
+        self._names.noted()
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         """Store the run-level metrics, and end the run if lrtrack opened it, even if that failed.
@@ -201,7 +205,7 @@ class MlflowSink:
     def _store_outcome(self, state: State, when: int, summary: Mapping[str, float]) -> None:
         stored = self._client.get_run(self._id).data
         named = {self._names.key(name): value for name, value in summary.items()}
-        log_texts(self._client, self._id, {}, self._names.news())
+        self._note_names()
         news = [(n, v, when, 0) for n, v in named.items() if stored.metrics.get(n) != v]
         log_points(self._client, self._id, news)
         if self._run.kind == TRAIN and metadata.is_generated(
