@@ -6,6 +6,7 @@ import base64
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,9 +54,9 @@ def echo() -> Iterator[Any]:
         (500, "x" * 180 + " Authorization=SENT"),  # where a long answer is cut
     ],
 )
-@pytest.mark.parametrize("by", ["address", "variables", "token"])
+@pytest.mark.parametrize("by", ["address", "variables", "token", "file"])
 def test_a_server_that_repeats_credentials(
-    by: str, status: int, body: str, echo: Any, monkeypatch
+    by: str, status: int, body: str, echo: Any, clean_place: Path, monkeypatch
 ) -> None:
     """No error for any answer holds the password, the token or their base64."""
     uri = f"http://127.0.0.1:{echo.server_port}"
@@ -66,8 +67,13 @@ def test_a_server_that_repeats_credentials(
     elif by == "variables":
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "alice")
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
-    else:
+    elif by == "token":
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", KEY)
+    else:
+        monkeypatch.setenv("HOME", str(clean_place))
+        (clean_place / ".mlflow").mkdir()
+        login = f"mlflow_tracking_username = alice\nmlflow_tracking_password = {PASSWORD}\n"
+        (clean_place / ".mlflow" / "credentials").write_text(f"[mlflow]\n{login}")
     sink = MlflowTracker().sink(Run("1" * 32, "r"), Target("mlflow", uri, experiment="e"), None)
     assert sink is not None
     with pytest.raises(TrackerError) as error:
