@@ -15,7 +15,13 @@ from pathlib import Path
 import pytest
 
 from lrtrack.journal.layout import Layout
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.records import Run, State, Target
+from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.lock import Lock, held
+from lrtrack.shipping.process import Shipper
+from lrtrack.shipping.undelivered import undelivered
+from lrtrack.trackers.memory import MemoryTracker
 
 
 @pytest.fixture
@@ -249,3 +255,22 @@ for use in (lambda: Lock(path).acquire(), Layout(root).create):
     assert directory == (
         f"cannot write to the journal directory {root}: it belongs to the user root"
     )
+
+
+def test_a_directory_in_the_place_of_a_delivery_s_lock(clean_place: Path) -> None:
+    """A lock that cannot be taken is named at once, and not mistaken for another process."""
+    layout = Layout(clean_place / ".lrtrack")
+    layout.create()
+    run = Run("1" * 32, "r", targets=(Target("memory", experiment="x"),))
+    JournalWriter(layout.journal(run.id), run).close(State.FINISHED)
+    layout.marker(run.id).touch()
+    layout.delivery_lock(run.id, "memory").mkdir()
+    lines: list[str] = []
+    Shipper(layout, lambda name: MemoryTracker(), once=True, log=lines.append).run()
+    (waiting,) = undelivered(layout)
+
+    assert len(lines) == 1
+    assert "Is a directory" in lines[0]
+    assert Cursor.load(layout.cursor(run.id, "memory")).given_up
+    assert waiting.error is not None
+    assert "Is a directory" in waiting.error
