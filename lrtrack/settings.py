@@ -7,9 +7,9 @@ The first of these wins: arguments of `track()` (handled there), environment var
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,23 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.errors import UsageError, unknown
+from lrtrack.redaction import redact as redact
 
 KEYS = ("tracker", "experiment", "dir", "mlflow_tags")
 #: The keys that are switches; the others are text.
 _SWITCHES = ("mlflow_tags",)
 _ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-
-# In `scheme://user:password@host`, match up to the last @ of the authority, because a password may
-# contain one. After `user:`, match up to the last @ of the text, because a password that was not
-# percent-encoded may also contain / ? and #.
-_USERINFO = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^/\s?#:@]*:\S*|[^/\s?#]*)@",
-)
-_SECRET_QUERY = re.compile(
-    r"(?i)([?&;#][\w.-]*(?:password|passwd|pwd|token|api_?key|secret|signature|sig|credential)"
-    r"[\w.-]*=)[^&\s]+"
-)
-
 
 _own_process = False
 
@@ -82,8 +71,41 @@ def work_from(directory: Path | None) -> None:
 
 
 def working_directory() -> Path:
-    """Return the directory in which configuration is searched and relative paths are resolved."""
-    return _working_directory or Path.cwd()
+    """Return the directory in which configuration is searched and relative paths are resolved.
+
+    If the process's own was deleted, this is where it was: another one may be there by now.
+    """
+    if _working_directory is not None:
+        return _working_directory
+    return deleted_directory() or Path.cwd()
+
+
+def leave_deleted_directory() -> Path | None:
+    """Make a process of lrtrack's own work from `/` if its working directory was deleted.
+
+    Libraries fail where there is none. Relative paths are still those of the deleted directory.
+
+    Returns:
+        The deleted directory; None if there is nothing to do.
+    """
+    deleted = deleted_directory()
+    if deleted is not None:
+        work_from(deleted)
+        os.chdir("/")
+    return deleted
+
+
+def deleted_directory() -> Path | None:
+    """Return where this process's working directory was; None if it was not deleted."""
+    try:
+        Path.cwd()
+    except OSError:
+        pass
+    else:
+        return None
+    with contextlib.suppress(OSError):  # Linux remembers the name
+        return Path(str(Path("/proc/self/cwd").readlink()).removesuffix(" (deleted)"))
+    return Path(os.environ.get("PWD") or "/")
 
 
 @dataclass(frozen=True)
@@ -175,9 +197,6 @@ def _expanded(directory: str, where: str) -> str:
     try:
         return str(Path(directory).expanduser()) if directory else ""
     except RuntimeError as error:
-        raise UsageError(f"{where} is {directory!r}: {error}") from error
-
-
-def redact(text: str) -> str:
-    """Remove credentials from every URI in `text`, so that it can be shown, logged or stored."""
-    return _SECRET_QUERY.sub(r"\1***", _USERINFO.sub(r"\g<scheme>", text))
+        raise UsageError(
+            f"{where} is {directory!r}: {error} Fix: write the whole path, or set HOME."
+        ) from error

@@ -46,6 +46,18 @@ def directory() -> Path:
     raise JournalError(f"no private directory for lrtrack's state ({'; '.join(reasons)})")
 
 
+def ensure_home() -> None:
+    """Gives this process a home directory if it has none, as under a user id without an account.
+
+    Trackers' clients fail without one. Only for processes of lrtrack's own.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        with contextlib.suppress(JournalError):
+            os.environ["HOME"] = str(directory())  # which `_candidates` recognizes
+
+
 def private_directories(create: bool = True) -> Iterator[Path]:
     """Returns directories that only the user can write to, on several disks; that for state first.
 
@@ -88,14 +100,16 @@ def is_signed(purpose: str, content: bytes, signature: object) -> bool:
 
 
 def _candidates() -> Iterator[Path]:
+    # Where everyone may write: only a directory that is private to this user is used, see below.
+    shared = [Path(place, f"lrtrack-{os.getuid()}") for place in ("/var/tmp", "/tmp")]  # noqa: S108
     base = Path(os.environ.get("XDG_STATE_HOME") or "")
     if base.is_absolute():
         yield base / "lrtrack"
     else:  # the XDG specification says to ignore relative paths
         with contextlib.suppress(RuntimeError):  # a user without a home directory
-            yield Path.home() / ".local" / "state" / "lrtrack"
-    for shared in ("/var/tmp", "/tmp"):  # noqa: S108 (only where it is private: see below)
-        yield Path(shared) / f"lrtrack-{os.getuid()}"
+            if (home := Path.home()) not in shared:
+                yield home / ".local" / "state" / "lrtrack"
+    yield from shared
 
 
 def _require_private(path: Path) -> None:

@@ -77,3 +77,15 @@ def test_a_directory_that_is_no_directory_is_passed_over(
 
     with pytest.raises(JournalError, match="no private directory"):
         user_state.sign("journal", b"")
+
+
+def test_a_process_without_a_home_directory_gets_one(monkeypatch) -> None:
+    """A user id without an account keeps its key where it was, and has a home directory."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    before = user_state.directory()
+    user_state.ensure_home()
+
+    assert Path.home() == before
+    assert user_state.directory() == before

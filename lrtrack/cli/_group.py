@@ -12,7 +12,9 @@ import click
 
 from lrtrack.cli._streams import guarded
 from lrtrack.errors import LRTrackError, LRTrackWarning, shown, unknown
-from lrtrack.settings import claim_process, redact
+from lrtrack.redaction import redact
+from lrtrack.settings import claim_process, leave_deleted_directory
+from lrtrack.user_state import ensure_home
 
 #: The exit status that shells report for a program ended by Ctrl-C.
 INTERRUPTED = 130
@@ -64,6 +66,9 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         claim_process()
+        ensure_home()
+        if (deleted := leave_deleted_directory()) is not None:
+            click.echo(f"Warning: the working directory {deleted} was deleted.", err=True)
         with warnings.catch_warnings():
             warnings.simplefilter("always", LRTrackWarning)
             warnings.showwarning = _show_warning

@@ -121,11 +121,11 @@ def _print_next_commands(experiment: str, tracker: str | None, names: list[str])
 
 
 def _mlflow_ui() -> str:
-    from lrtrack.settings import redact
+    from lrtrack.redaction import bare_uri
 
     # without a configured address, MLflow uses the database in the working directory
     default = "sqlite:///mlflow.db" if Path("mlflow.db").is_file() else ""
-    uri = redact(os.environ.get("MLFLOW_TRACKING_URI", "")) or default
+    uri = bare_uri(os.environ.get("MLFLOW_TRACKING_URI", "")) or default
     if uri.startswith(("http://", "https://")):
         return f"open {shlex.quote(uri)}"
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}" if uri else "mlflow ui"

@@ -83,7 +83,8 @@ def _journals(directory: Path) -> int:
 
     layout = Layout(directory)
     click.echo("\nJournals")
-    _row("directory", layout.root if layout.root.is_dir() else f"{layout.root} (not created yet)")
+    state = "" if layout.root.is_dir() else f" ({layout.trouble() or 'not created yet'})"
+    _row("directory", f"{layout.root}{state}")
     if not layout.root.is_dir():
         return 0
     _row("runs", sum(1 for _ in layout.journals()))
@@ -107,6 +108,8 @@ def _journals(directory: Path) -> int:
         place = f" on {run.host}" if run.host else ""
         state = f"running{place}" if run.alive else run.error or f"waiting for a shipper{place}"
         _row("", f"{run.name} to {', '.join(run.trackers) or '?'}: {file_size(run.left)}; {state}")
+        if run.fix:
+            _row("", f"Fix: {run.fix}")
     if len(waiting) > SHOWN:
         _row("", f"and {len(waiting) - SHOWN:,} more")
     return sum(1 for run in waiting if not run.alive)

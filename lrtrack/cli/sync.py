@@ -43,14 +43,18 @@ def command(timeout: float, adopt: Path | None) -> None:
     from lrtrack import settings
     from lrtrack.errors import LRTrackError
     from lrtrack.journal.layout import Layout
+    from lrtrack.journal.obstacles import obstacle
     from lrtrack.shipping.undelivered import undelivered
 
     layout = _adoption.adopt(adopt) if adopt else Layout(settings.read().directory)
+    if trouble := layout.trouble():
+        raise LRTrackError(f"Cannot read {layout.root}: {trouble}.")
     _adoption.report_foreign(layout)
     try:
+        _take_off(layout)
         before = undelivered(layout)
     except OSError as error:
-        raise LRTrackError(f"Cannot read {layout.root}: {error.strerror or error}.") from error
+        raise LRTrackError(f"Cannot read {layout.root}: {obstacle(layout.root, error)}.") from error
     finished = {run.id for run in before if not run.alive}
     if len(finished) < len(before):
         click.echo(f"Skipped, still training: {len(before) - len(finished)}.", err=True)
@@ -59,6 +63,16 @@ def command(timeout: float, adopt: Path | None) -> None:
         return
     deliver(layout, timeout, len(finished))
     _report(layout, finished)
+
+
+def _take_off(layout: Layout) -> None:
+    """Remove runs from the queue of which nothing was recorded."""
+    from lrtrack.shipping.unreadable import take_off, without_record
+
+    if empty := without_record(layout):
+        take_off(layout, empty)
+        runs = "1 run" if len(empty) == 1 else f"{len(empty):,} runs"
+        click.echo(f"Taken off the queue: {runs} without any record.", err=True)
 
 
 def _report(layout: Layout, finished: set[str]) -> None:
@@ -82,13 +96,15 @@ def _report(layout: Layout, finished: set[str]) -> None:
     click.echo(f"Delivered {len(finished) - len(remaining)} of {len(finished)} runs.")
     for run in remaining[:SHOWN]:
         reason = run.error or "not finished in time"
+        reason += f". Fix: {run.fix}" if run.fix else ""
         click.echo("  " + clean(f"{run.name} ({run.id}): {reason}"), err=True)
     if len(remaining) > SHOWN:
         click.echo(f"  and {len(remaining) - SHOWN:,} more", err=True)
     if remaining:
+        told = all(run.fix or "Fix:" in (run.error or "") for run in remaining)
         raise LRTrackError(
-            "Not everything was delivered; the rest stays in the journals. Fix: run `lrtrack sync` "
-            "again."
+            "Not everything was delivered; the rest stays in the journals. Fix: "
+            f"{'do as said above, then ' if told else ''}run `lrtrack sync` again."
         )
 
 

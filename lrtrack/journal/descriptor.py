@@ -3,6 +3,9 @@
 Other code in the training process may close every descriptor that it did not open (daemonizing,
 `os.closerange`), and the next file to be opened gets the same number. Code that keeps only the
 number would then write to that file, truncate it, lock it or close it.
+
+A forked child has copies of all descriptors. It closes them at once: it must not write to these
+files, and its copies would keep the locks of a parent that has died.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import errno
 import fcntl
 import io
 import os
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +25,8 @@ _STANDARD = 2
 #: Opens a file that only the user can read. In C, so that Ctrl-C cannot come between the opening
 #: and the object that owns the descriptor.
 _open_private = partial(os.open, mode=0o600)
+
+_all: weakref.WeakSet[Descriptor] = weakref.WeakSet()
 
 
 class Descriptor:
@@ -36,11 +42,13 @@ class Descriptor:
     """
 
     def __init__(self, path: Path) -> None:
-        if path.is_symlink():  # a link in a journal directory from elsewhere may lead anywhere
-            raise OSError(errno.ELOOP, "a symbolic link in its place", str(path))
+        refuse_link(path)
+        self._process = os.getpid()
         self._file = io.FileIO(path, "a+", opener=_open_private)
         try:
             self._leave_standard_streams()
+            refuse_link(path)  # one that was put there meanwhile; nothing is written yet
+            _all.add(self)
             status = os.fstat(self._file.fileno())
             self._identity = (status.st_dev, status.st_ino, self._access())
         except BaseException:  # an interrupt, whose traceback would keep the file open
@@ -101,6 +109,9 @@ class Descriptor:
         if self._file.closed:
             return
         if self.is_valid():
+            with contextlib.suppress(OSError):
+                if self._process == os.getpid():  # also for a child that has a copy
+                    fcntl.flock(self._file, fcntl.LOCK_UN)
             with contextlib.suppress(OSError):  # it is closed anyway
                 self._file.close()
         else:
@@ -124,6 +135,24 @@ class Descriptor:
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):  # it was never opened
             self.close()
+
+
+def refuse_link(path: Path) -> None:
+    """Refuses a link: one in a journal directory from elsewhere may lead anywhere.
+
+    Raises:
+        OSError: there is one at `path`.
+    """
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "a symbolic link in its place", str(path))
+
+
+def _close_in_child() -> None:
+    for descriptor in list(_all):
+        descriptor.close()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _closed() -> io.FileIO:

@@ -21,7 +21,8 @@ NAME = "history.parquet"
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Writes a journal's table: `step` int64, `time` float64, one float64 column per metric."""
-    pq.write_table(table, path, compression="zstd")
+    # Neither Parquet nor its compression would notice a flipped bit otherwise.
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
 
 def read_parquet(
@@ -38,7 +39,7 @@ def read_parquet(
             history may.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             _expect(file.schema_arrow)
             if not own:
                 parquet_guard.check(path, file.metadata)

@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lrtrack.errors import JournalError
+from lrtrack.journal.obstacles import obstacle
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _SAFE = re.compile(r"[^A-Za-z0-9_-]")
@@ -67,18 +68,31 @@ class Layout:
         try:
             for folder in (self.root, *(self.root / name for name in _FOLDERS)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.scandir(self.root) as entries:
-                links = [Path(entry.path) for entry in entries if entry.is_symlink()]
-            for link in links:
-                link.unlink()
-                if link.name in _FOLDERS:
-                    link.mkdir(mode=0o700)
+            self.remove_links()
             with contextlib.suppress(FileExistsError), (self.root / ".gitignore").open("x") as file:
                 file.write("*\n")
         except OSError as error:
-            raise JournalError(f"cannot write to the journal directory {self.root}: {error}") from (
-                error
-            )
+            raise JournalError(
+                f"cannot write to the journal directory {self.root}: {obstacle(self.root, error)}"
+            ) from error
+
+    def trouble(self) -> str | None:
+        """Returns why this cannot be a journal directory, now or later; None if it can."""
+        if self.root.is_dir() or not os.path.lexists(self.root):
+            return None
+        return obstacle(self.root, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+
+    def remove_links(self) -> None:
+        """Removes links among lrtrack's own files in the directory, which may be missing.
+
+        Raises:
+            OSError: that is impossible.
+        """
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.root) as entries:
+            for link in [Path(entry.path) for entry in entries if entry.is_symlink()]:
+                link.unlink()
+                if link.name in _FOLDERS:
+                    link.mkdir(mode=0o700)
 
     def journal(self, run_id: str) -> Path:
         """Returns the journal of one run."""
@@ -89,9 +103,7 @@ class Layout:
         return self.root / "runs" / f"{checked_id(run_id)}.{_SAFE.sub('_', tracker)}.cursor"
 
     def gate(self, run_id: str, tracker: str) -> Path:
-        """Returns the file that holds deliveries back; it contains the id of the process that wants
-        it.
-        """
+        """Returns the file that holds deliveries back while a process has it locked."""
         return self.root / "runs" / f"{checked_id(run_id)}.{_SAFE.sub('_', tracker)}.gate"
 
     def delivery_lock(self, run_id: str, tracker: str) -> Path:
@@ -201,6 +213,28 @@ def open_regular(path: Path) -> BinaryIO:
     if not stat.S_ISREG(path.lstat().st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path.open("rb")  # an object immediately, so that Ctrl-C leaves no descriptor behind
+
+
+def touch(path: Path) -> None:
+    """Creates an empty file, private to the user, or sets the time of an existing one to now.
+
+    A link in its place is removed, and not followed.
+
+    Raises:
+        OSError: that is impossible.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        file = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        path.unlink()
+        file = os.open(path, flags, 0o600)
+    try:
+        os.utime(file)
+    finally:
+        os.close(file)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

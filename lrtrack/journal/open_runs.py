@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.errors import JournalError
+from lrtrack.journal.descriptor import Descriptor
 from lrtrack.journal.layout import Layout, host
 from lrtrack.journal.reader import JournalReader
 
@@ -90,13 +91,12 @@ def open_run(path: Path) -> Iterator[OpenRun]:
     Raises:
         OSError: it cannot be written.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, 0o600)
+    file = Descriptor(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield OpenRun(descriptor)
+        fcntl.flock(file.number, fcntl.LOCK_EX)
+        yield OpenRun(file.number)
     finally:
-        os.close(descriptor)
+        file.close()
 
 
 _KINDS: dict[str, tuple[type, ...]] = {

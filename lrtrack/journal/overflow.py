@@ -130,6 +130,11 @@ def merge(journal: Path) -> None:
         file.close()
 
 
+def has_parts(journal: Path) -> bool:
+    """Returns whether another disk has something that the journal lacks."""
+    return any(_parts(journal))
+
+
 def merge_all(directory: Path) -> None:
     """Merges all journals in a directory, as far as that is possible now."""
     for journal in dict.fromkeys(_waiting(directory)):

@@ -22,6 +22,7 @@ from lrtrack.journal.ending import ending_of as ending_of
 from lrtrack.journal.events import Entry, understood
 from lrtrack.journal.framing import FORMAT, HEAD, MAGIC, MAX_PAYLOAD, PREAMBLE, cut_off, decode
 from lrtrack.journal.layout import open_regular
+from lrtrack.journal.obstacles import obstacle
 from lrtrack.records import Run
 
 #: Bytes read at once, which bounds memory on long journals. Nearly every frame is far smaller; for
@@ -47,7 +48,7 @@ class JournalReader:
             with open_regular(path) as file:
                 head = file.read(len(PREAMBLE))
         except OSError as error:
-            raise JournalError(f"cannot read {path}: {error}") from error
+            raise JournalError(f"cannot read {path}: {obstacle(path, error)}") from error
         if head != PREAMBLE:
             version = re.match(rb"lrtrack journal (\d+)", head)
             later = version is not None and int(version[1]) > FORMAT
@@ -185,6 +186,7 @@ class JournalReader:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
+            fcntl.flock(file, fcntl.LOCK_UN)  # also for a child that is forked meanwhile
         return False
 
     def size(self) -> int:

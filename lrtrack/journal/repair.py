@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 
 from lrtrack.journal.descriptor import Descriptor
+from lrtrack.journal.layout import open_regular
 
 #: Bytes copied at once.
 _PART = 2**24
@@ -52,5 +53,6 @@ def restored(file: Descriptor, path: Path) -> Descriptor:
 
 
 def _refuse_where_written(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError), path.open("rb") as other:
+    with contextlib.suppress(FileNotFoundError), open_regular(path) as other:
         fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(other, fcntl.LOCK_UN)  # also for a child that is forked meanwhile

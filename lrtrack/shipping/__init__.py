@@ -21,6 +21,7 @@ run_end.py             ends a delivered run in its tracker
 step_numbering.py      the steps of blocks that share a run
 sync.py                delivery from the user's own process
 undelivered.py         which runs are not delivered, and why
+unreadable.py          queued runs without a readable journal
 missing_parts.py       runs that were delivered without a part
 corruption.py          which journals are damaged
 foreign.py             journals that this user did not write

@@ -17,12 +17,14 @@ from typing import TextIO  # noqa: E402
 from lrtrack.errors import LRTrackError, clean  # noqa: E402
 from lrtrack.journal.layout import Layout  # noqa: E402
 from lrtrack.journal.reader import JournalReader  # noqa: E402
-from lrtrack.settings import claim_process, redact  # noqa: E402
+from lrtrack.redaction import redact  # noqa: E402
+from lrtrack.settings import claim_process  # noqa: E402
 from lrtrack.shipping import temporary  # noqa: E402
 from lrtrack.shipping.credentials import opener  # noqa: E402
 from lrtrack.shipping.lock import Lock  # noqa: E402
 from lrtrack.shipping.process import Shipper  # noqa: E402
 from lrtrack.trackers import registry  # noqa: E402
+from lrtrack.user_state import ensure_home  # noqa: E402
 
 
 def main(directory: str, idle: float, key: str) -> int:
@@ -35,6 +37,7 @@ def main(directory: str, idle: float, key: str) -> int:
     """
     layout = Layout(Path(directory).absolute())
     claim_process()
+    ensure_home()
     sys.stdout = sys.stderr = Redacted(sys.stderr)
     os.chdir("/")  # so that no directory of the user is kept busy
     lock = Lock(layout.shipper_lock(key))

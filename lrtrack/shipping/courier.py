@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from lrtrack.errors import JournalError, warn
-from lrtrack.journal.layout import Layout
+from lrtrack.journal.layout import Layout, touch
 from lrtrack.shipping import spawn
 from lrtrack.shipping.credentials import Snapshot
 from lrtrack.shipping.cursor import Cursor
@@ -116,7 +116,7 @@ class Courier:
         if self._portable and not marker.exists():
             with contextlib.suppress(JournalError, OSError):
                 self._layout.create()
-                marker.touch(mode=0o600)
+                touch(marker)
 
     def _start_fallback_thread(self) -> None:
         """Delivers this run from a thread; shipper processes then leave it alone."""
@@ -136,7 +136,7 @@ class Courier:
     def wake_shipper(self) -> None:
         """Makes the shipper look at the queue now."""
         with contextlib.suppress(OSError):
-            self._layout.wake.touch()
+            touch(self._layout.wake)
 
     def stop(self) -> None:
         """Stops this process's own delivery threads; undelivered records stay in the journal.

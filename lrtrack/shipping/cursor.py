@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
+import zlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from lrtrack.journal.layout import read_json, write_json
+
+_CHECKSUM = "checksum"
 
 
 @dataclass
@@ -63,6 +68,8 @@ class Cursor:
         data = read_json(path)
         if data is None:
             return cls._lost() if path.exists() else cls()
+        if data.pop(_CHECKSUM, None) not in (None, _checksum(data)):  # cursors of 0.1.0 have none
+            return cls._lost()
         names = {field.name for field in fields(cls)}
         cursor = cls(**{name: value for name, value in data.items() if name in names})
         return cursor if cursor._makes_sense() else cls._lost()
@@ -87,4 +94,9 @@ class Cursor:
 
     def save(self, path: Path) -> None:
         """Writes the state atomically."""
-        write_json(path, asdict(self))
+        data = asdict(self)
+        write_json(path, {**data, _CHECKSUM: _checksum(data)})
+
+
+def _checksum(data: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(data, sort_keys=True).encode())

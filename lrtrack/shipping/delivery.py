@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from dataclasses import replace
 from typing import Any
 
 from lrtrack.errors import DiskTrouble, JournalError, PartRefused, SinkLost, TrackerError
-from lrtrack.journal import overflow
+from lrtrack.journal import gate, overflow
 from lrtrack.journal.ending import with_news
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
@@ -103,11 +102,7 @@ class Delivery:
         earlier = before(self.target)
         if earlier is not None and self._is_undelivered(earlier):
             return True
-        try:
-            os.kill(int(self._gate.read_text()), 0)
-        except (OSError, ValueError):  # no gate, or no process that would open it
-            return False
-        return True
+        return gate.is_closed(self._gate)
 
     def _is_undelivered(self, run_id: str) -> bool:
         """Returns whether the block `run_id` is queued and its delivery to the same tracker can

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrtrack.errors import ForeignJournal, JournalError, UsageError
-from lrtrack.journal.layout import Layout
+from lrtrack.journal.layout import Layout, touch
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run, Target
 
@@ -65,7 +65,7 @@ def adopt(layout: Layout, journals: list[Foreign]) -> None:
     for journal in journals:
         journal.reader.adopt()
         if any(target.portable and target.delivers for target in journal.run.targets):
-            layout.marker(journal.run.id).touch(mode=0o600)
+            touch(layout.marker(journal.run.id))
 
 
 def destination(target: Target) -> str:

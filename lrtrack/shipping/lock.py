@@ -7,6 +7,7 @@ delivery: a shipper, a training that delivers from a thread, or `lrtrack sync`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import random
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 
 from lrtrack.journal.descriptor import Descriptor
+from lrtrack.journal.obstacles import stranger_of
 
 #: Seconds for which a lock must be refused repeatedly: a check of it takes microseconds.
 GLANCE = 0.1
@@ -35,15 +37,20 @@ class Lock:
 
         Args:
             patience: seconds in which to try again, because another process's check takes the lock
-                for
-                a moment.
+                for a moment.
 
         Raises:
-            OSError: the file cannot be created.
+            OSError: the file cannot be created, or belongs to another user and cannot be replaced.
         """
         deadline = time.monotonic() + patience
         while True:
-            file = Descriptor(self._path)
+            try:
+                file = Descriptor(self._path)
+            except PermissionError as error:
+                if _is_held_by_a_stranger(self._path):
+                    return False
+                _remove_strangers(self._path, error)
+                continue
             if _locks(file.number, fcntl.LOCK_EX) and file.is_at(self._path):
                 self.release()
                 self._file = file
@@ -88,14 +95,17 @@ class Lock:
 def held(path: Path) -> bool:
     """Returns whether some process holds the lock now."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except PermissionError:
+        return _is_held_by_a_stranger(path)
     except OSError:
         return False
     try:
         for _ in range(4):  # several times: another process's check would look like a holder
-            if _locks(file, fcntl.LOCK_SH) and _locks(file, fcntl.LOCK_EX):
+            free = _locks(file, fcntl.LOCK_SH) and _locks(file, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_UN)  # also for a child that is forked meanwhile
+            if free:
                 return False
-            fcntl.flock(file, fcntl.LOCK_UN)
             time.sleep(_jitter.uniform(0.001, 0.005))
         return _is_at(file, path)
     finally:
@@ -108,6 +118,37 @@ def _locks(file: int, how: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_held_by_a_stranger(path: Path) -> bool:
+    """Returns whether a process of another user holds the lock, whose file cannot be opened.
+
+    The kernel lists all locks by the number of their file; see proc(5). Processes in other
+    containers may be missing: a holder that is replaced nevertheless notices it by `kept`.
+    """
+    try:
+        number = str(path.lstat().st_ino)
+        with Path("/proc/locks").open() as lines:
+            return any(number in line.replace(":", " ").split() for line in lines)
+    except OSError:
+        return False
+
+
+def _remove_strangers(path: Path, error: PermissionError) -> None:
+    """Deletes the lock file that another user's process has left, as `sudo` does.
+
+    Raises:
+        PermissionError: it is this user's own, or the directory is not.
+    """
+    stranger = stranger_of(path)
+    if stranger is None:
+        raise error
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        raise PermissionError(
+            errno.EACCES, f"belongs to the user {stranger}. Fix: delete it", str(path)
+        ) from error
 
 
 def _is_at(file: int, path: Path) -> bool:

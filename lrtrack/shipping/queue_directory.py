@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 from lrtrack.journal.framing import PREAMBLE
-from lrtrack.journal.layout import Layout
+from lrtrack.journal.layout import Layout, open_regular
 
 #: Seconds that one check may spend on runs that have waited.
 SLICE = 0.05
@@ -85,10 +85,12 @@ class QueueDirectory:
     def _begun(self, run_id: str) -> bool:
         """Returns whether the existing part of the journal, perhaps nothing, is valid."""
         try:
-            with self._layout.journal(run_id).open("rb") as file:
+            with open_regular(self._layout.journal(run_id)) as file:
                 return PREAMBLE.startswith(file.read(len(PREAMBLE)))
-        except OSError:
+        except FileNotFoundError:
             return True
+        except OSError:  # another user's, or no file at all
+            return False
 
     def _queued(self) -> dict[str, int]:
         try:

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 
 from lrtrack.errors import ForeignJournal, LRTrackError
-from lrtrack.journal.layout import Layout, host
+from lrtrack.journal.layout import Layout, host, touch
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run, Target
+from lrtrack.redaction import redact
 from lrtrack.shipping.circuit_breaker import CircuitBreaker
 from lrtrack.shipping.credentials import opener
 from lrtrack.shipping.cursor import Cursor
-from lrtrack.shipping.delivery import Delivery
+from lrtrack.shipping.delivery import PASSING, Delivery
 from lrtrack.shipping.left_runs import is_left
 from lrtrack.shipping.lock import Lock
 from lrtrack.shipping.queue_directory import QueueDirectory
@@ -170,7 +171,15 @@ class RunQueue:
         """
         key = run.id, target.tracker
         lock = Lock(self._layout.delivery_lock(*key))
-        if not _free(lock):
+        try:
+            free = lock.acquire(patience=0.0)
+        except OSError as error:
+            free = False
+            if error.errno not in PASSING:
+                owed.add(target.tracker)
+                self._leave(run.id, target, error)
+                return True
+        if not free:
             owed.add(target.tracker)
             self._wait_for(key)
             return True
@@ -223,7 +232,7 @@ class RunQueue:
         self._left.add(run_id)
         path = self._layout.cursor(run_id, target.tracker)
         cursor = Cursor.load(path)
-        cursor.error, cursor.refused = str(error), None
+        cursor.error, cursor.refused = redact(str(error)), None
         cursor.given_up, cursor.failures = True, cursor.failures + 1
         with contextlib.suppress(OSError):
             cursor.save(path)
@@ -289,12 +298,4 @@ class RunQueue:
         with contextlib.suppress(LRTrackError, OSError):
             marker.unlink(missing_ok=True)
             if delivers and JournalReader(self._layout.journal(run_id)).alive():
-                marker.touch(mode=0o600)
-
-
-def _free(lock: Lock) -> bool:
-    """Takes the lock of a delivery, unless another process has it or the disk refuses."""
-    try:
-        return lock.acquire(patience=0.0)
-    except OSError:
-        return False
+                touch(marker)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lrtrack.journal.layout import Layout
+from lrtrack.journal.layout import Layout, touch
 from lrtrack.settings import claim_process
 from lrtrack.shipping import temporary
 from lrtrack.shipping.authorization import Authorization, Verdict, without_credentials
@@ -63,6 +63,7 @@ def drain(layout: Layout, timeout: float, log: Callable[[str], None]) -> bool:
         OSError: the journal directory cannot be written.
     """
     deadline = time.monotonic() + timeout
+    layout.remove_links()
     lock = Lock(layout.sync_lock)
     if not lock.acquire():
         return False
@@ -115,7 +116,7 @@ def _watch(layout: Layout, timeout: float, runs: list[Undelivered]) -> None:
     """Makes the shippers that serve `runs` try everything again, and waits until they have."""
     before = {run.id: run.failures for run in runs}
     locks = {layout.shipper_lock(run.key) for run in runs}
-    layout.wake.touch()
+    touch(layout.wake)
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline and any(map(held, locks)):
         start = time.monotonic()

@@ -12,6 +12,7 @@ from lrtrack.shipping.authorization import Authorization, Verdict
 from lrtrack.shipping.credentials import opener
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.progress import cursors
+from lrtrack.shipping.unreadable import remedy
 
 #: How many runs a message names at most.
 SHOWN = 20
@@ -30,6 +31,7 @@ class Undelivered:
         refused: a tracker has refused, so that its shipper has given up.
         key: the credentials of the process that opened it.
         host: its machine; empty if that is this one, or unknown.
+        fix: what the user can do about a journal that cannot be read.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Undelivered:
     refused: bool = False
     key: str = ""
     host: str = ""
+    fix: str | None = None
 
     @property
     def trackers(self) -> tuple[str, ...]:
@@ -65,7 +68,8 @@ def undelivered(layout: Layout, tried: bool = False) -> list[Undelivered]:
         except ForeignJournal:  # `lrtrack.shipping.foreign` lists those
             continue
         except (JournalError, OSError) as error:
-            runs.append(Undelivered(run_id, "?", (), 0, False, str(error)))
+            fix = remedy(layout.journal(run_id), error)
+            runs.append(Undelivered(run_id, "?", (), 0, False, str(error), fix=fix))
             continue
         states = zip(run.targets, cursors(layout, run_id, run.targets), strict=True)
         late = [

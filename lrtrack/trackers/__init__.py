@@ -12,6 +12,7 @@ memory.py       runs in this process's memory
 per_run.py      reading many runs, of which some cannot be read
 shared_runs.py  several blocks in one run
 cache.py        copies of finished runs on this machine
+causes.py       what the errors of HTTP clients mean, in plain words
 mlflow, wandb, tensorboard  one package per vendor
 """
 

@@ -3,6 +3,10 @@
 A copy is an uncompressed Arrow file that is mapped into memory: only the pages in use take memory,
 so reports on more runs than fit into memory are possible. The files belong to this user and hold
 data that was checked when it was fetched; they may be deleted at any time.
+
+In front of the Arrow file is a header of `_HEADER` bytes: the format's version, then the length and
+the CRC-32 of the rest. Arrow checks neither, and a disk that flips a bit would change figures. A
+copy whose header does not fit counts as none, so that the run is fetched again.
 """
 
 from __future__ import annotations
@@ -12,9 +16,10 @@ import json
 import mmap
 import os
 import uuid
+import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +30,10 @@ from lrtrack.journal import history_table
 LIMIT = 10 * 2**30
 #: Prefixes of columns: a metric's values, and a mask of the steps at which it has one.
 _METRIC, _MASK = "metric:", "present:"
+#: The version of the format, which is part of each copy's first line.
+FORMAT = 2
+#: Bytes of the header, a multiple of the alignment of Arrow's buffers; bytes read at once.
+_HEADER, _PART = 64, 2**22
 
 
 def place_of(tracker: str, *identity: Any) -> Path:
@@ -44,10 +53,15 @@ def keep(table: pa.Table, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = path.with_suffix(f".{uuid.uuid4().hex}")
         try:
-            with pa.OSFile(str(fresh), "wb") as file:
+            with fresh.open("xb") as file:
+                file.write(bytes(_HEADER))
                 filled = _filled(table)
-                with pa.ipc.new_file(file, filled.schema) as writer:
+                with pa.ipc.new_file(pa.PythonFile(file, "w"), filled.schema) as writer:
                     writer.write_table(filled)
+            with fresh.open("r+b") as file:
+                header = _header_of(file)
+                file.seek(0)
+                file.write(header)
             fresh.replace(path)
         finally:
             fresh.unlink(missing_ok=True)
@@ -57,21 +71,34 @@ def kept(path: Path) -> dict[str, Any] | None:
     """Read the arrays of a `History` as views of a copy; None if there is no intact copy."""
     try:
         with path.open("rb") as file:
+            # Not through the mapping, whose pages would count as this process's memory.
+            if file.read(_HEADER) != _header_of(file):
+                return None
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         os.utime(path)  # for `prune`, which deletes the least recently used
-        table = pa.ipc.open_file(pa.py_buffer(mapped)).read_all()
+        table = pa.ipc.open_file(pa.py_buffer(mapped).slice(_HEADER)).read_all()
         arrays = {name: _array(table[name]) for name in table.column_names}
         metrics = {n.removeprefix(_METRIC): a for n, a in arrays.items() if n.startswith(_METRIC)}
         everywhere = np.broadcast_to(np.True_, table.num_rows)
         present = {n: arrays[_MASK + n].view(np.bool_) if _MASK + n in arrays else everywhere
                    for n in metrics}  # fmt: skip
         steps, times = arrays["step"], arrays["time"]
-        if steps.dtype != np.int64 or times.dtype != np.float64:
+        floats = (times, *metrics.values())
+        if steps.dtype != np.int64 or any(array.dtype != np.float64 for array in floats):
             return None
     except Exception:  # Arrow may raise anything on a damaged file, which counts as no copy
         return None
     return {"steps": steps, "times": times, "metrics": metrics, "present": present,
             "mapped": mapped}  # fmt: skip
+
+
+def _header_of(file: BinaryIO) -> bytes:
+    """The header that fits what follows it in an open file."""
+    file.seek(_HEADER)
+    checksum = length = 0
+    while part := file.read(_PART):
+        checksum, length = zlib.crc32(part, checksum), length + len(part)
+    return f"lrtrack copy {FORMAT} {length} {checksum:08x}\n".encode().ljust(_HEADER, b"\0")
 
 
 def prune(limit: int = LIMIT) -> None:
@@ -91,8 +118,13 @@ def prune(limit: int = LIMIT) -> None:
 
 
 def _folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "lrtrack"
+    base = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    if not base.is_absolute():  # the XDG specification says to ignore relative paths
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError:  # a user without a home directory has no copies
+            base = Path(os.devnull)
+    return base / "lrtrack"
 
 
 def _filled(table: pa.Table) -> pa.Table:

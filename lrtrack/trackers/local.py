@@ -76,6 +76,8 @@ def _read(pair: tuple[JournalReader, Run]) -> History:
 def _runs(query: Query) -> Iterator[tuple[JournalReader, Run]]:
     foreign: list[ForeignJournal] = []
     layout = Layout(query.directory)
+    if trouble := layout.trouble():
+        raise NothingFound(f"Cannot read the journals under {layout.root}: {trouble}.")
     overflow.merge_all(layout.root / "runs")
     for path in layout.journals():
         try:

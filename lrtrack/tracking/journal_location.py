@@ -14,10 +14,11 @@ from lrtrack.clock import Clock
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal import overflow
 from lrtrack.journal.framing import PREAMBLE
-from lrtrack.journal.layout import Layout
+from lrtrack.journal.layout import Layout, touch
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State
+from lrtrack.settings import deleted_directory
 from lrtrack.shipping.credentials import note_opener
 from lrtrack.user_state import private_directories
 
@@ -51,7 +52,13 @@ def open_journal(
         return layout, None  # all processes share one run, which rank 0 writes
 
     def open_in(layout: Layout) -> JournalWriter:
+        deleted = None if layout.root.exists() else deleted_directory()
         layout.create()
+        if deleted is not None and layout.root.is_relative_to(deleted):
+            warn(
+                f"The working directory {deleted} was deleted. lrtrack has created it again for "
+                "this run. Fix: set LRTRACK_DIR to a directory that stays."
+            )
         # Must be there before any uploading process reads the run.
         note_opener(layout, run, credentials)
         return _open_in(layout, run, on_tick, on_rows, is_abandoned, clock)
@@ -119,7 +126,7 @@ def queue(layout: Layout, run: Run) -> None:
     """Create the directory, and queue the run if there is anything to upload."""
     layout.create()
     if any(target.portable and target.delivers for target in run.targets):
-        layout.marker(run.id).touch(mode=0o600)
+        touch(layout.marker(run.id))
 
 
 def _remove_unstarted(layout: Layout, run: Run) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from lrtrack import settings
 from lrtrack.errors import UsageError, clean, notice
 from lrtrack.records import TRAIN, Run, State, Target
-from lrtrack.settings import Settings, owns_process, redact, working_directory
+from lrtrack.redaction import bare_uri
+from lrtrack.settings import Settings, owns_process, working_directory
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
 from lrtrack.trackers.hooks import LocatesRuns, Place
@@ -90,7 +91,7 @@ def _command(tracker: str, place: Place, directory: Path | None) -> str:
     if tracker != (usual.tracker or registry.DEFAULT_TRACKER) or os.environ.get("LRTRACK_TRACKER"):
         words += ["--tracker", tracker]
     if place.uri:
-        words += ["--tracking-uri", redact(place.uri)]
+        words += ["--tracking-uri", bare_uri(place.uri)]
     words += ["--", place.experiment] if place.experiment.startswith("-") else [place.experiment]
     command = shlex.join(words)
     if directory is not None and directory != usual.directory:

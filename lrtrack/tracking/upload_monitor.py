@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.errors import notice, warn
+from lrtrack.journal.gate import is_closed
 from lrtrack.journal.layout import Layout
 from lrtrack.records import Run
 from lrtrack.shipping.courier import Courier
@@ -60,7 +61,7 @@ class UploadMonitor:
         size = journal_size(self._journal)
         self._courier.wake_shipper()
         names = [target.tracker for target in self._run.targets]
-        held = {name for name in names if self._layout.gate(self._run.id, name).exists()}
+        held = {name for name in names if is_closed(self._layout.gate(self._run.id, name))}
         self._wait(size, lambda cursor: cursor.offset >= size, timeout, held)
 
     def hurry(self) -> None:
@@ -115,9 +116,16 @@ class UploadMonitor:
         # Advice to set credentials is left out if they have been set since the run began.
         news = self._courier.changed_credentials() if cursor.refused else ""
         reason = f"{cursor.error}: {news}" if news else str(cursor.trouble)
+        kept = f"Training continues; the steps are kept in {self._layout.root}"
+        if cursor.given_up:  # nothing changes until the user changes something
+            warn(
+                f"lrtrack cannot upload this run: {_closed(reason)} {kept}, and `lrtrack sync` "
+                "uploads them once this is fixed."
+            )
+            return
         warn(
-            f"lrtrack cannot upload at the moment: {reason}. Training continues; the steps are "
-            f"kept in {self._layout.root} and uploaded later, or by `lrtrack sync`."
+            f"lrtrack cannot upload at the moment: {_closed(reason)} {kept} and uploaded later, "
+            "or by `lrtrack sync`."
         )
 
     def _wait(self, size: int, done: Any, timeout: float, skipped: Collection[str] = ()) -> None:
@@ -147,6 +155,11 @@ def _name_left_runs(runs: list[LeftRun], root: Path) -> None:
         f"{many} in {root} {'was' if len(runs) == 1 else 'were'} recorded elsewhere, with other "
         f"credentials or another user's key, and not uploaded: {', '.join(names)}. Fix: run {fix}."
     )
+
+
+def _closed(sentence: str) -> str:
+    """The sentence with a full stop."""
+    return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
 
 
 #: Kinds of missing parts that this process has warned about.

@@ -167,3 +167,23 @@ def test_steps_that_are_none(tmp_path: Path, steps: list[int]):
     history_table.write_parquet(table(steps, loss=[1.0, 2.0]), tmp_path / "h.parquet")
     with pytest.raises(ValueError, match="steps do not ascend from 0"):
         history_table.read_parquet(tmp_path / "h.parquet")
+
+
+def test_a_flipped_bit_in_the_steps_is_noticed(tmp_path: Path):
+    """No flipped bit in a column gives other numbers: the file is refused."""
+    path = tmp_path / "h.parquet"
+    whole = table(list(range(200)), loss=[1 / (step + 1) for step in range(200)])
+    history_table.write_parquet(whole, path)
+    content = path.read_bytes()
+    footer = int.from_bytes(content[-8:-4], "little") + 8
+    other = 0
+    for bit in range(8 * 4, 8 * (len(content) - footer), 97):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            other += not history_table.read_parquet(path).equals(whole)
+        except ValueError:
+            continue
+
+    assert other == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lrtrack.journal.gate import Gate, is_closed
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, Target
@@ -55,3 +56,64 @@ def test_a_gate_of_a_dead_process(delivery: Delivery, clean_place: Path):
     Layout(clean_place / ".lrtrack").gate(RUN, "memory").write_text(str(process.pid))
 
     assert not delivery.kept_back()
+
+
+def test_a_gate_whose_process_id_is_another_s_now(delivery: Delivery, clean_place: Path):
+    """A gate is open if the process with its id began after the gate was made."""
+    gate = Layout(clean_place / ".lrtrack").gate(RUN, "memory")
+    gate.write_text(str(os.getpid()))
+    os.utime(gate, (1e9, 1e9))  # long before this process began
+
+    assert not delivery.kept_back()
+
+
+def test_a_gate_is_held_by_its_lock(delivery: Delivery, clean_place: Path):
+    """A closed gate holds back whatever its file says, and leaves nothing once it is open."""
+    path = Layout(clean_place / ".lrtrack").gate(RUN, "memory")
+    gate = Gate(path)
+    gate.close()
+    gate.close()
+    os.utime(path, (1e9, 1e9))
+    closed = delivery.kept_back()
+    gate.open()
+    gate.open()
+
+    assert (closed, delivery.kept_back(), path.exists()) == (True, False, False)
+
+
+def test_a_gate_of_a_killed_process_with_a_living_child(clean_place: Path):
+    """A forked child does not keep the gate of a process that was killed."""
+    path = clean_place / "gate"
+    code = f"""
+import os, pathlib, signal, sys
+from lrtrack.journal.gate import Gate
+gate = Gate(pathlib.Path({str(path)!r}))
+gate.close()
+if os.fork() == 0:
+    print("child", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"child\n"
+    process.wait()
+    closed = is_closed(path)
+    process.communicate()  # ends the child
+
+    assert (path.exists(), closed) == (True, False)
+
+
+def test_a_link_in_the_place_of_a_gate(clean_place: Path):
+    """A link is neither followed nor taken for a closed gate."""
+    (clean_place / "victim").write_text("precious")
+    path = clean_place / "gate"
+    path.symlink_to(clean_place / "victim")
+
+    with pytest.raises(OSError, match="symbolic link"):
+        Gate(path).close()
+    assert not is_closed(path)
+    assert (clean_place / "victim").read_text() == "precious"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.records import Run, State, Target
+from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.lock import Lock, held
+from lrtrack.shipping.process import Shipper
+from lrtrack.shipping.undelivered import undelivered
+from lrtrack.trackers.memory import MemoryTracker
 
 
 @pytest.fixture
@@ -148,3 +159,118 @@ def test_a_lock_that_another_has_made_again_is_lost(path: Path, locks: list[Lock
     taken = second.acquire()
 
     assert (taken, first.kept(), second.kept()) == (True, False, True)
+
+
+def test_a_forked_child_does_not_keep_a_lock(path: Path, locks: list[Lock]) -> None:
+    """A lock is free once its process has released it or was killed, whatever its children do."""
+    code = """
+import os, pathlib, signal, sys
+from lrtrack.shipping.lock import Lock
+one, other = (Lock(pathlib.Path(name)) for name in sys.argv[1:])
+one.acquire(), other.acquire()
+if os.fork() == 0:
+    print("child", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+one.release()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    other = path.with_name("other")
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code, str(path), str(other)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"child\n"
+    process.wait()
+    free = not held(path), not held(other), locks[0].acquire()
+    process.communicate()  # ends the child
+
+    assert free == (True, True, True)
+
+
+NOBODY = 65534
+
+
+def as_another_user(code: str, *arguments: str) -> str:
+    """Runs code as a user without rights, after all imports, and returns what it printed."""
+    prelude = f"""
+import fcntl, os, pathlib, pwd, sys
+from lrtrack.journal.layout import Layout
+from lrtrack.shipping.lock import Lock, held
+os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
+"""
+    command = [sys.executable, "-P", "-c", prelude + code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A directory that every user can enter, unlike those of pytest."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_a_lock_file_that_another_user_left(shared: Path) -> None:
+    """A lock file that `sudo` left in the user's directory is replaced, unless it is held."""
+    path = shared / "lock"
+    lock = Lock(path)
+    lock.acquire()
+    os.chown(shared, NOBODY, NOBODY)
+    code = """
+lock = Lock(pathlib.Path(sys.argv[1]))
+print(held(pathlib.Path(sys.argv[1])), lock.acquire(), pathlib.Path(sys.argv[1]).stat().st_uid)
+"""
+    while_held = as_another_user(code, str(path))
+    lock.release()
+    left = as_another_user(code, str(path))
+
+    assert (while_held, left) == ("True False 0\n", f"False True {NOBODY}\n")
+
+
+def test_a_directory_of_another_user(shared: Path) -> None:
+    """Another user's lock or journal directory is refused by that user's name."""
+    path, root = shared / "lock", shared / ".lrtrack"
+    lock = Lock(path)
+    lock.acquire()
+    Layout(root).create()
+    code = """
+path, root = map(pathlib.Path, sys.argv[1:])
+for use in (lambda: Lock(path).acquire(), Layout(root).create):
+    try:
+        print(use())
+    except Exception as error:
+        print(error)
+"""
+    held_elsewhere, directory = as_another_user(code, str(path), str(root)).splitlines()
+    lock.release()
+    left, _ = as_another_user(code, str(path), str(root)).splitlines()
+
+    assert held_elsewhere == "False"
+    assert "belongs to the user root. Fix: delete it" in left
+    assert directory == (
+        f"cannot write to the journal directory {root}: it belongs to the user root"
+    )
+
+
+def test_a_directory_in_the_place_of_a_delivery_s_lock(clean_place: Path) -> None:
+    """A lock that cannot be taken is named at once, and not mistaken for another process."""
+    layout = Layout(clean_place / ".lrtrack")
+    layout.create()
+    run = Run("1" * 32, "r", targets=(Target("memory", experiment="x"),))
+    JournalWriter(layout.journal(run.id), run).close(State.FINISHED)
+    layout.marker(run.id).touch()
+    layout.delivery_lock(run.id, "memory").mkdir()
+    lines: list[str] = []
+    Shipper(layout, lambda name: MemoryTracker(), once=True, log=lines.append).run()
+    (waiting,) = undelivered(layout)
+
+    assert len(lines) == 1
+    assert "Is a directory" in lines[0]
+    assert Cursor.load(layout.cursor(run.id, "memory")).given_up
+    assert waiting.error is not None
+    assert "Is a directory" in waiting.error

@@ -114,3 +114,44 @@ def test_the_least_recently_used_copies_are_deleted(copy):
     cache.prune(limit=2 * size)
 
     assert [path.exists() for path in (copy, *paths)] == [True, True, False, False]
+
+
+def test_no_flipped_bit_goes_unnoticed(copy):
+    """A copy with any bit flipped counts as no copy, so that the run is fetched again."""
+    content = copy.read_bytes()
+    read = []
+    for at in range(8 * len(content)):
+        if at % 101 == 0 or at < 8 * 36:  # the header, and a sample of the rest
+            flipped = bytearray(content)
+            flipped[at // 8] ^= 1 << at % 8
+            copy.write_bytes(flipped)
+            read.append(cache.kept(copy))
+    copy.write_bytes(content)
+
+    assert set(read) == {None}
+    assert cache.kept(copy) is not None
+
+
+def test_a_copy_of_another_version_or_schema_is_ignored(copy, monkeypatch):
+    """A copy that another version made, or one with other columns, counts as no copy."""
+    with monkeypatch.context() as later:
+        later.setattr(cache, "FORMAT", cache.FORMAT + 1)
+        other_version = cache.kept(copy)
+    table = pa.table({"step": pa.array([0], pa.int64()), "time": [0.0], "metric:loss": [1]})
+    with monkeypatch.context() as odd:
+        odd.setattr(cache, "_filled", lambda _: table)
+        cache.keep(TABLE, copy)
+
+    assert (other_version, cache.kept(copy)) == (None, None)
+
+
+def test_a_user_without_a_home_directory_has_no_copies(monkeypatch):
+    """Without a home directory there is no place for copies, and no error."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    path = cache.place_of("mlflow", "run")
+    cache.keep(TABLE, path)
+    cache.prune()
+
+    assert cache.kept(path) is None

@@ -7,6 +7,7 @@ from html import escape
 from urllib.parse import urlsplit
 
 from lrtrack.records import History
+from lrtrack.redaction import bare_uri
 from lrtrack.reports import parameters
 from lrtrack.reports.document import Document
 from lrtrack.reports.html.fragments import swatch, table_tools, titled
@@ -14,7 +15,6 @@ from lrtrack.reports.html.leaderboard import parameter_cells, parameter_heads
 from lrtrack.reports.palette import Look
 from lrtrack.reports.run_table import COLUMNS, cells_of_runs
 from lrtrack.reports.table import Cell, Column, Tone
-from lrtrack.settings import redact
 
 
 def runs_table(document: Document, looks: Sequence[Look]) -> str:
@@ -95,7 +95,7 @@ def linked(text: str, url: str | None, *, later: bool = False) -> str:
         url: the address, perhaps with credentials, which are left out.
         later: whether the page is there only once its server has been started.
     """
-    href = redact(url or "")
+    href = bare_uri(url or "")
     try:
         parsed = urlsplit(href)
         follows = parsed.scheme in ("http", "https") and bool(parsed.hostname)

@@ -1,12 +1,14 @@
 """MLflow: runs are written through `log_batch` and read back from a columnar file.
 
 destination.py      the store and experiment that a run goes to
+limits.py           what MLflow refuses whatever the server
 client_settings.py  the variables and files that decide how MLflow's client connects
 store.py            clients for a store: URIs, credentials, reachability
 served.py           the pages of runs in a store without a server
 lean_import.py      MLflow imported without pandas where only lrtrack uses it
 errors.py           requests sent once, and MLflow's exceptions as temporary or final errors
 throttle.py         a limit on the runs that write to one database at a time
+names.py            names of metrics, params and tags
 metadata.py         tags, params and the description of a run
 views.py            tags of a new experiment, with saved views
 sink.py             writing one run
@@ -27,10 +29,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lrtrack.records import History, Run, Target
-from lrtrack.settings import redact
+from lrtrack.redaction import bare_uri
 from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
 from lrtrack.trackers.hooks import Place
-from lrtrack.trackers.mlflow import destination
+from lrtrack.trackers.mlflow import destination, limits
 from lrtrack.trackers.mlflow.client_settings import ACCESS
 
 
@@ -50,7 +52,7 @@ class MlflowTracker:
 
     def __init__(self, join: str | None = None, uri: str | None = None) -> None:
         self._join = join
-        self._uri = redact(uri) if uri else None
+        self._uri = bare_uri(uri) if uri else None
 
     def active(self) -> bool:
         """Whether `mlflow.start_run()` is open on this thread."""
@@ -67,15 +69,18 @@ class MlflowTracker:
 
         MLflow itself is asked only if the user has already imported it, to spare the training
         process the import.
+
+        Raises:
+            UsageError: MLflow refuses the store or the experiment's name, whatever the server.
         """
         uri = self._uri or destination.current_uri()
         if self._join is not None:
             return Target(self.name, uri, run_id=self._join, joined=True)
-        return destination.default_target(experiment, default, uri)
+        return _accepted(destination.default_target(experiment, default, uri))
 
     def separate_target(self, experiment: str | None, default: str = "lrtrack") -> Target:
         """A new run even if one is active; by default in the active run's experiment."""
-        return destination.separate_target(experiment, default)
+        return _accepted(destination.separate_target(experiment, default))
 
     def child_target(self, target: Target) -> Target:
         """A run nested in the open run of `target`; lrtrack opens and closes it."""
@@ -102,3 +107,11 @@ class MlflowTracker:
         from lrtrack.trackers.mlflow.publishing import publish
 
         return publish(publication, query)
+
+
+def _accepted(target: Target) -> Target:
+    """The target, unless MLflow would refuse it; what the user's own run uses is accepted."""
+    if not target.joined:
+        limits.check_store(target.uri)
+        limits.check_experiment(target.experiment)
+    return target

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -9,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lrtrack.records import Target
-from lrtrack.settings import redact
+from lrtrack.redaction import bare_uri, remember
 from lrtrack.trackers.base import origin_of
 from lrtrack.trackers.hooks import Access
 
@@ -51,7 +53,7 @@ _SENT_TO_DATABASES = {
 
 def _decides(name: str, value: str) -> bool:
     if name == _URI:
-        return redact(value) != value  # without credentials, the URI is recorded with each run
+        return bare_uri(value) != value  # without credentials, the URI is recorded with each run
     return name not in _PER_RUN and _CONNECTION.match(name) is not None
 
 
@@ -84,6 +86,19 @@ def _origin(target: Target) -> str | None:
 
 def _home(environ: Mapping[str, str]) -> str | None:
     return origin_of(environ.get(_URI, ""))
+
+
+def remember_credentials() -> None:
+    """Keep what MLflow reads from its login file out of messages: a server may repeat it."""
+    parser = configparser.ConfigParser(interpolation=None)
+    with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):
+        parser.read(_files(os.environ)[_CREDENTIALS])
+        login = parser["mlflow"] if parser.has_section("mlflow") else parser["DEFAULT"]
+        user, password = (
+            login.get(f"mlflow_tracking_{name}", "") for name in ("username", "password")
+        )
+        if password:
+            remember([password, f"{user}:{password}"])
 
 
 def credentials_fix(status: int) -> str:

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from lrtrack.records import Target
-from lrtrack.settings import redact
+from lrtrack.redaction import bare_uri
 from lrtrack.trackers.hooks import Place
 
 NAME = "mlflow"
@@ -28,7 +28,7 @@ def current_uri() -> str | None:
         uri = module.get_tracking_uri() if module.is_tracking_uri_set() else None
     else:
         uri = os.environ.get("MLFLOW_TRACKING_URI") or None
-    return redact(uri) if uri else None
+    return bare_uri(uri) if uri else None
 
 
 def default_target(

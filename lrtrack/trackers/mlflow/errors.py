@@ -22,7 +22,9 @@ from typing import Any, TypeVar
 
 from lrtrack._optional import load
 from lrtrack.errors import AccessRefused, TrackerError, TrackerUnavailable
-from lrtrack.settings import redact
+from lrtrack.redaction import redact
+from lrtrack.trackers.causes import connection_trouble, shortened
+from lrtrack.trackers.mlflow import limits
 from lrtrack.trackers.mlflow.client_settings import credentials_fix
 
 #: Seconds to wait for an answer of a server, unless the user has set another limit.
@@ -123,7 +125,7 @@ def translate_errors(uri: str | None) -> Iterator[None]:
             yield
         except (exceptions.MlflowException, OSError) as error:
             # OSError comes from `requests`, when files are transferred.
-            message = f"{where}: {redact(_describe(error, response))}"
+            message = f"{where}: {_describe(error, response)}"
             if _is_final(error, response):
                 refused = response.status in (401, 403) or _code(error) in _ACCESS_CODES
                 error_type = AccessRefused if refused else TrackerError
@@ -136,7 +138,7 @@ def translate_errors(uri: str | None) -> Iterator[None]:
                 raise
             temporary = type(error).__name__ in _TEMPORARY_DATABASE_ERRORS
             kind = TrackerUnavailable if temporary else TrackerError
-            raise kind(f"{where}: {redact(_describe(error, response))}") from error
+            raise kind(f"{where}: {_describe(error, response)}") from error
 
 
 def with_retries(uri: str | None, request: Callable[[], T]) -> T:
@@ -213,16 +215,17 @@ def _missing_package(error: ModuleNotFoundError) -> str:
 
 
 def _describe(error: BaseException, response: LastResponse) -> str:
-    """The cause of an error, without the layers that three libraries put around it."""
-    text = str(error).strip()
+    """The cause of an error, without credentials and the layers that three libraries add."""
+    text = redact(str(error).strip())  # first: half of a login would not look like one
     status = response.status or 0
     foreign = _FOREIGN_ANSWER.search(text)
     if foreign is not None and status in set(HTTPStatus):
         body = foreign[1].rstrip("'").strip()
-        quoted = "" if body.startswith("<") or not body else f", {body.splitlines()[0][:200]!r}"
+        first = "" if body.startswith("<") or not body else body.splitlines()[0]
+        quoted = f", {shortened(first, 200)!r}" if first else ""
         text = f"answers {status} ({HTTPStatus(status).phrase}){quoted}"
     fix = _STATUS_FIXES.get(status, "") if _code(error) != "RESOURCE_DOES_NOT_EXIST" else ""
-    return _first_cause(text, error)[:500] + (f". Fix: {fix}" if fix else "")
+    return shortened(_first_cause(text, error), 500) + (f". Fix: {fix}" if fix else "")
 
 
 def _fix(error: BaseException, response: LastResponse) -> str:
@@ -232,13 +235,16 @@ def _fix(error: BaseException, response: LastResponse) -> str:
 
 
 def _first_cause(text: str, error: BaseException) -> str:
-    system = re.search(r"\[Errno -?\d+\] ([^\"')]+)", text)
-    if "failed with exception" in text and system is not None:
-        return f"cannot be reached ({system[1].strip()})"
+    if limits.ALLOW_FILES in text:
+        return f"keeps runs in plain files, which MLflow refuses. Fix: {limits.FILES_FIX}"
+    if "failed with exception" in text or isinstance(error, OSError):
+        trouble = connection_trouble(text)
+        if trouble is not None:
+            return trouble
     driver = re.search(r"^\((?:\w+\.)+\w+\) (.+)$", text, re.MULTILINE)
     if "sqlalche.me" in text and driver is not None:
         return driver[1]
-    return text.splitlines()[0] if text else repr(error)
+    return text.splitlines()[0] if text else redact(repr(error))
 
 
 def _code(error: Any) -> str:

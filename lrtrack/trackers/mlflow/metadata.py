@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,8 @@ from lrtrack.records.rewind import abandoned, rewinds_listed
 from lrtrack.schedules import CONSTANT, Schedule, parts_of
 from lrtrack.schedules.schedule import DECLARED
 from lrtrack.trackers.base import Publication
+from lrtrack.trackers.mlflow.names import key as key
+from lrtrack.trackers.mlflow.names import keyed as keyed
 
 RUN_ID = "lrtrack.run_id"
 #: The number of steps in the columnar file; `NO_HISTORY` if the file is missing or incomplete.
@@ -27,33 +29,28 @@ DIAGNOSES = "lrtrack.diagnoses"
 #: The value of `KIND` in a run that stores reports.
 REPORT_KIND = "report"
 
-_NAME = re.compile(r"[^\w\-. /:]")
 # The sentence of a description that says how the run ended, as `outcome` writes it.
 _OUTCOME = re.compile(
     r"(?: \d+ steps?(?:, stopped early)?"
     r"(?:; final loss \S+ \(mean of the last 5 %\), best \S+)?\.)?"
 )
 _MARKUP = re.compile(r"([\\`*_{}\[\]#|!~])")
-_KEY_LENGTH, _PARAM_LENGTH, _TAG_LENGTH, _CODE_LENGTH = 250, 6000, 8000, 1000
+_PARAM_LENGTH, _TAG_LENGTH, _CODE_LENGTH = 6000, 8000, 1000
 #: The most characters of a text that must not be cut; the strictest store takes 5000.
 MAX_TEXT = 4900
 
 
-def key(name: str) -> str:
-    """Turn a name into one that MLflow accepts: valid characters, limited length.
+def metric_points(
+    records: Sequence[StepRecord], name_of: Callable[[str], str]
+) -> list[tuple[str, float, int, int]]:
+    """Convert records to tuples (key, value, timestamp in ms, step), in order.
 
-    MLflow also treats names as paths, and refuses a run for a name that is not a normalized one: no
-    part may be empty, `.` or `..`, and the name must not begin with two dots.
+    Args:
+        records: the records.
+        name_of: returns MLflow's name of a metric.
     """
-    parts = _NAME.sub("_", name)[:_KEY_LENGTH].split("/")
-    normalized = (part.replace(".", "_") if part in (".", "..") else part for part in parts)
-    return re.sub(r"^\.\.", "__", "/".join(filter(None, normalized))) or "_"
-
-
-def metric_points(records: list[StepRecord]) -> list[tuple[str, float, int, int]]:
-    """Convert records to tuples (key, value, timestamp in ms, step), in order."""
     return [
-        (key(name), value, int(record.time * 1000), record.step)
+        (name_of(name), value, int(record.time * 1000), record.step)
         for record in records
         for name, value in record.metrics.items()
     ]
@@ -99,7 +96,7 @@ def tags(run: Run, scope: str = "") -> dict[str, str]:
     if run.diagnoses is not None:
         tags[DIAGNOSES] = diagnoses_text(run.diagnoses)
     tags |= {str(name): text_of(value) for name, value in run.tags.items()}
-    return {key(name): text[:_TAG_LENGTH] for name, text in tags.items()}
+    return keyed({name: text[:_TAG_LENGTH] for name, text in tags.items()})
 
 
 def name_prefix(scope: str) -> str:
@@ -173,7 +170,7 @@ def params(run: Run, prefix: str = "") -> dict[str, str]:
     else:
         free = {n: v for n, v in flatten(run.config).items() if n.split(".")[0] != "scheduler"}
         params |= {name: value for name, value in free.items() if name not in params}
-    return {key(name): text_of(value)[:_PARAM_LENGTH] for name, value in params.items()}
+    return keyed({name: text_of(value)[:_PARAM_LENGTH] for name, value in params.items()})
 
 
 def note(run: Run, ended: str = "") -> str:

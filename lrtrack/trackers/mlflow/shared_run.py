@@ -69,7 +69,7 @@ class Block:
                 tags[f"{metadata.name_prefix(self.scope)}state"] = run.outcome
         if self.scope:
             tags[metadata.SCHEDULE] = metadata.schedule_tag(schedule_of({**existing, **tags}))
-        return {metadata.key(name): text for name, text in tags.items()}
+        return metadata.keyed(tags)
 
     def stale(self, existing: Mapping[str, str]) -> list[str]:
         """Names of tags of an earlier phase that are wrong for all phases together."""

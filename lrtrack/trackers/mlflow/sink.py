@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,12 +16,12 @@ from lrtrack.journal import history_table
 from lrtrack.journal.course import without
 from lrtrack.journal.reader import merge
 from lrtrack.records import TRAIN, Rewind, Run, State, StepRecord, Target, with_rewind
-from lrtrack.settings import redact
 from lrtrack.trackers import shared_runs
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.mlflow import metadata
 from lrtrack.trackers.mlflow.errors import translate_errors
-from lrtrack.trackers.mlflow.requests import log_points, log_texts
+from lrtrack.trackers.mlflow.names import MetricNames
+from lrtrack.trackers.mlflow.requests import log_file, log_points, log_texts
 from lrtrack.trackers.mlflow.run_lookup import find_or_create
 from lrtrack.trackers.mlflow.shared_run import Block, block_of, rewinds_by_prefix, rewinds_of
 from lrtrack.trackers.mlflow.step_points import download_history, fetch_steps, surviving
@@ -32,9 +31,6 @@ from lrtrack.trackers.mlflow.throttle import writer_slot
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-#: The system's errors for a directory that exists only on another machine.
-_REFUSED_PATH = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 
 #: What the tags of a run say about the steps that are not its own, or not any more.
 _ORIGIN = ("rewinds", "parent", "branched_at")
@@ -55,6 +51,7 @@ class MlflowSink:
         self._run_id = remote_id or target.run_id
         self._steps = 0  # from the columnar file
         self._stored = StoredPoints(target.continued)
+        self._names = MetricNames()
 
     @property
     def _client(self) -> MlflowClient:
@@ -78,6 +75,7 @@ class MlflowSink:
             if self._run_id is None:
                 self._run_id, created = find_or_create(self._client, self._run, self._target)
             mlflow_run = self._client.get_run(self._run_id)
+            self._names.recall(mlflow_run.data.tags, mlflow_run.data.metrics)
             if self._target.joined or self._target.parent:  # the run's owner chose the experiment
                 name = self._client.get_experiment(mlflow_run.info.experiment_id).name
                 self._run = replace(self._run, experiment=name)
@@ -107,7 +105,9 @@ class MlflowSink:
 
     def _latest(self, rewinds: Sequence[Rewind] = ()) -> tuple[int, float]:
         """The last step that MLflow has with this block's prefix, and the latest time of one."""
-        history = self._client.get_metric_history(self._id, metadata.key(f"{self._run.prefix}lr"))
+        history = self._client.get_metric_history(
+            self._id, self._names.key(f"{self._run.prefix}lr")
+        )
         points = surviving(history, rewinds)
         last = max((metric.step for metric in points), default=-1)
         return last, max((metric.timestamp / 1000 for metric in points), default=0.0)
@@ -162,8 +162,9 @@ class MlflowSink:
 
     def write(self, records: Sequence[StepRecord], doubt: bool) -> None:
         """Store metrics, at most 1000 in one request."""
-        points = metadata.metric_points(list(records))
+        points = metadata.metric_points(records, self._names.key)
         with self._writing():
+            self._note_names()
             if not doubt:
                 self._stored.clear()
                 log_points(self._client, self._id, points)
@@ -175,6 +176,10 @@ class MlflowSink:
                 self._stored.clear()  # some of it may have arrived
                 raise
             self._stored.add(points)
+
+    def _note_names(self) -> None:
+        log_texts(self._client, self._id, {}, self._names.news())
+        self._names.noted()
 
     def close(self, state: State, ended: float, summary: Mapping[str, float]) -> None:
         """Store the run-level metrics, and end the run if lrtrack opened it, even if that failed.
@@ -199,15 +204,10 @@ class MlflowSink:
 
     def _store_outcome(self, state: State, when: int, summary: Mapping[str, float]) -> None:
         stored = self._client.get_run(self._id).data
-        log_points(
-            self._client,
-            self._id,
-            [
-                (metadata.key(n), v, when, 0)
-                for n, v in summary.items()
-                if stored.metrics.get(n) != v
-            ],
-        )
+        named = {self._names.key(name): value for name, value in summary.items()}
+        self._note_names()
+        news = [(n, v, when, 0) for n, v in named.items() if stored.metrics.get(n) != v]
+        log_points(self._client, self._id, news)
         if self._run.kind == TRAIN and metadata.is_generated(
             stored.tags.get(metadata.NOTE, ""), self._described
         ):
@@ -271,20 +271,8 @@ class MlflowSink:
             if self._target.joined or metadata.HISTORY_ROWS in tags:
                 # The stored file lacks these steps: if the upload fails, it must not be read.
                 self._client.set_tag(self._id, metadata.HISTORY_ROWS, metadata.NO_HISTORY)
-            self._log_artifact(path, mlflow_run.info.artifact_uri)
+            log_file(self._client, self._id, path, mlflow_run.info.artifact_uri)
             self._client.set_tag(self._id, metadata.HISTORY_ROWS, str(whole.num_rows))
-
-    def _log_artifact(self, path: Path, root: str) -> None:
-        try:
-            self._client.log_artifact(self._id, str(path), history_table.FOLDER)
-        except OSError as error:
-            if error.errno not in _REFUSED_PATH or not self._client.tracking_uri.startswith("http"):
-                raise
-            raise TrackerError(
-                f"MLflow's server keeps artifacts in its own directory {redact(root)}, which this "
-                f"machine cannot write: {error.strerror}. Fix: start the server with "
-                "--serve-artifacts and --artifacts-destination, or make the directory writable here"
-            ) from error
 
     def _earlier_blocks(self, mlflow_run: Any) -> pa.Table:
         """The steps of other blocks, from the stored file if it is complete, else from metrics."""

@@ -17,9 +17,14 @@ from urllib.error import URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
+from lrtrack import settings
 from lrtrack._optional import load
 from lrtrack.errors import NothingFound, TrackerUnavailable
-from lrtrack.settings import owns_process, redact
+from lrtrack.redaction import bare_uri, redact
+from lrtrack.settings import owns_process
+from lrtrack.trackers.causes import refused_connection
+from lrtrack.trackers.mlflow import limits
+from lrtrack.trackers.mlflow.client_settings import remember_credentials
 from lrtrack.trackers.mlflow.errors import TIMEOUT, TIMEOUT_VARIABLE, translate_errors
 from lrtrack.trackers.mlflow.lean_import import load_mlflow
 
@@ -42,13 +47,14 @@ def working_directory(path: str | None) -> Iterator[None]:
     absolute, so its other threads are not affected.
     """
     with _directory_lock:
-        before = Path.cwd()
+        before = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # may be deleted already
         try:
             if path and Path(path).is_dir():
                 os.chdir(path)
             yield
         finally:
-            os.chdir(before)
+            os.fchdir(before)
+            os.close(before)
 
 
 def client(uri: str | None, cwd: str | None) -> MlflowClient:
@@ -63,15 +69,20 @@ def client(uri: str | None, cwd: str | None) -> MlflowClient:
     """
     # The cache key has everything that decides the store: a notebook may change its directory or
     # the variable.
-    return _client(uri, cwd or str(Path.cwd()), os.environ.get("MLFLOW_TRACKING_URI"))
+    return _client(
+        uri, cwd or str(settings.working_directory()), os.environ.get("MLFLOW_TRACKING_URI")
+    )
 
 
 @lru_cache(maxsize=64)
 def _client(uri: str | None, cwd: str, _environment: str | None) -> MlflowClient:
     _set_client_defaults()
+    remember_credentials()
     mlflow = load_mlflow()
     _quiet_loggers()
     with translate_errors(uri), working_directory(cwd):
+        if not Path(cwd).is_dir() and _is_relative(uri):
+            raise TrackerUnavailable(f"the directory {cwd}, where the store would be, is missing")
         absolute = _absolute(uri or _default(mlflow))
         if owns_process() and DATABASE.match(absolute):
             # A database that is down would otherwise block all other runs for 90 seconds.
@@ -96,7 +107,7 @@ def open_existing(uri: str | None) -> MlflowClient:
                 "trained, or name the store with --tracking-uri or MLFLOW_TRACKING_URI."
             )
         _check_reachable(absolute)
-    return client(uri, str(Path.cwd()))
+    return client(uri, str(settings.working_directory()))
 
 
 #: Switch off a progress bar for each file, and printed addresses, which may contain credentials.
@@ -126,7 +137,7 @@ def run_url(uri: str, experiment_id: str, run_id: str) -> str | None:
     """The address of a run's page; None for a store without a server."""
     if not uri.startswith(("http://", "https://")):
         return None
-    address = f"{redact(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    address = f"{bare_uri(uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
     # Without the parameter, MLflow 3 shows the run as one of GenAI; other versions ignore it.
     return f"{address}?workflowType=machine_learning"
 
@@ -142,10 +153,17 @@ def _default(mlflow: Any) -> str:
             os.environ["MLFLOW_TRACKING_URI"] = saved
 
 
+def _is_relative(uri: str | None) -> bool:
+    """Whether a store's place depends on the working directory."""
+    if uri is None or (limits.is_path(uri) and not Path(uri).is_absolute()):
+        return True
+    return re.match(r"sqlite(\+\w+)?:///(?!/|$)", uri) is not None
+
+
 def _absolute(uri: str) -> str:
     """Resolve a store against the working directory, and restore its credentials."""
     environment = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if environment and redact(environment) == uri:
+    if environment and bare_uri(environment) == uri:
         uri = environment
     if uri.startswith("sqlite"):
         return _absolute_sqlite(uri)
@@ -192,7 +210,7 @@ def _check_reachable(uri: str) -> None:
             engine.dispose()
     elif uri.startswith(("http://", "https://")):
         try:
-            urlopen(Request(redact(uri), method="HEAD"), timeout=_CONNECT_TIMEOUT).close()  # noqa: S310
+            urlopen(Request(bare_uri(uri), method="HEAD"), timeout=_CONNECT_TIMEOUT).close()  # noqa: S310
         except (OSError, ValueError, HTTPException) as error:
             # Any response, and a slow one, is left to MLflow; only a failed connection counts.
             unreachable: tuple[type[OSError], ...] = (ConnectionError,)
@@ -203,7 +221,7 @@ def _check_reachable(uri: str) -> None:
             if isinstance(reason, unreachable):
                 cause = getattr(reason, "strerror", None) or str(reason)
                 raise TrackerUnavailable(
-                    f"MLflow at {redact(uri)}: cannot be reached ({cause})"
+                    f"MLflow at {redact(uri)}: {refused_connection(uri, cause)}"
                 ) from error
 
 

@@ -17,6 +17,7 @@ from lrtrack.errors import AccessRefused, TrackerUnavailable, UsageError
 from lrtrack.filters import Filter
 from lrtrack.records import State
 from lrtrack.settings import redact
+from lrtrack.trackers.causes import connection_trouble, shortened
 from lrtrack.trackers.per_run import LeftOut
 from lrtrack.trackers.wandb import destination, login, shutdown
 from lrtrack.trackers.wandb.client_settings import api_key_fix
@@ -191,7 +192,7 @@ def translate_errors(uri: str | None) -> Iterator[None]:
         text = first_line(error)
         if login.is_refusal(text):
             raise AccessRefused(f"{where} refused the API key", api_key_fix()) from error
-        raise TrackerUnavailable(f"{where}: {text}") from error
+        raise TrackerUnavailable(f"{where}: {connection_trouble(text) or text}") from error
 
 
 def service_errors() -> type[Exception]:
@@ -205,4 +206,4 @@ def service_errors() -> type[Exception]:
 def first_line(error: Exception) -> str:
     """The first line of an error's message, without credentials."""
     text = str(error).strip()
-    return redact(text.splitlines()[0] if text else repr(error))[:500]
+    return shortened(redact(text.splitlines()[0] if text else repr(error)), 500)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -13,12 +14,15 @@ from typing import Any
 from lrtrack.errors import UsageError, unknown
 from lrtrack.fields import plain
 from lrtrack.records import Target
-from lrtrack.settings import redact, working_directory
+from lrtrack.redaction import bare_uri
+from lrtrack.settings import working_directory
 from lrtrack.trackers.shared_runs import Phase
 from lrtrack.trackers.wandb import login, metadata
 from lrtrack.trackers.wandb.login import DEFAULT_URL as DEFAULT_URL
 
 NAME = "wandb"
+#: What W&B takes as the name of a project.
+LONGEST_PROJECT, _NOT_IN_PROJECTS = 128, "/\\#?%:"
 
 # Variables that hold credentials, or might: they are never stored.
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|HEADER|PROXY|PROXIES|AUTH")
@@ -51,14 +55,16 @@ def new_target(experiment: str | None, default: str) -> Target:
     """A new run in `experiment`, written `[ENTITY/]PROJECT`, or in W&B's own default project.
 
     Raises:
-        UsageError: the run would go online without an API key, or W&B's mode is not valid.
+        UsageError: the run would go online without an API key, or W&B's mode or the project's name
+            is not valid.
     """
     variables = environment()
     check_mode(variables)
     owner, _, project = (experiment or "").rpartition("/")
     project = project or variables.get("WANDB_PROJECT") or settings_value("project") or default
+    _check_project(project)
     entity = owner or variables.get("WANDB_ENTITY") or settings_value("entity")
-    uri = redact(variables.get("WANDB_BASE_URL") or settings_value("base_url") or "") or None
+    uri = bare_uri(variables.get("WANDB_BASE_URL") or settings_value("base_url") or "") or None
     if mode(variables) == "online":
         login.check_key(uri)
     return Target(
@@ -79,12 +85,12 @@ def open_target(run: Any) -> Target:
         variables["WANDB_SERVICE"] = service
     server = getattr(getattr(run, "settings", None), "base_url", None)
     if isinstance(server, str) and server.rstrip("/") != DEFAULT_URL:
-        variables["WANDB_BASE_URL"] = redact(server)  # may be an argument of `wandb.init`
+        variables["WANDB_BASE_URL"] = bare_uri(server)  # may be an argument of `wandb.init`
     project = getattr(run, "project", None) or "uncategorized"
     entity = getattr(run, "entity", None)
     return Target(
         NAME,
-        redact(variables.get("WANDB_BASE_URL", "")) or None,
+        bare_uri(variables.get("WANDB_BASE_URL", "")) or None,
         experiment=f"{entity}/{project}" if entity else project,
         run_id=run.id,
         url=getattr(run, "url", None),
@@ -153,7 +159,7 @@ def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """
     from_process = environ is None
     variables = {
-        name: redact(value)
+        name: bare_uri(value)
         for name, value in (os.environ if environ is None else environ).items()
         if name.startswith("WANDB_")
         and isinstance(value, str)
@@ -242,17 +248,39 @@ def check_mode(environ: Mapping[str, str]) -> None:
     raise UsageError(unknown(f"value of {where}", mode(environ), _MODES))
 
 
+def _check_project(name: str) -> None:
+    """Refuse a project's name that W&B does not take.
+
+    Raises:
+        UsageError: it is too long, or has invalid characters.
+    """
+    invalid = "".join(sorted(set(name) & set(_NOT_IN_PROJECTS)))
+    if len(name) > LONGEST_PROJECT:
+        raise UsageError(
+            f"The project's name {name[:20] + '…'!r} has {len(name):,} characters, and W&B takes "
+            f"at most {LONGEST_PROJECT}. Fix: shorten it."
+        )
+    if invalid:
+        raise UsageError(
+            f"The project's name {name!r} has {invalid!r} in it, which W&B does not take. Fix: "
+            "leave that out."
+        )
+
+
 def base_url() -> str | None:
     """The server's address from variables or settings files, without credentials."""
     url = os.environ.get("WANDB_BASE_URL") or settings_value("base_url") or ""
-    return redact(url) or None
+    return bare_uri(url) or None
 
 
 def settings_value(key: str) -> str | None:
     """A value from W&B's settings files: the working directory's, else the user's."""
     folder = Path(os.environ.get("WANDB_DIR") or ".")
-    home = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
-    for path in (folder / "wandb" / "settings", folder / ".wandb" / "settings", home / "settings"):
+    paths = [folder / "wandb" / "settings", folder / ".wandb" / "settings"]
+    with contextlib.suppress(RuntimeError):  # a user without a home directory
+        home = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
+        paths.append(home / "settings")
+    for path in paths:
         parser = configparser.ConfigParser(interpolation=None)
         try:
             parser.read(path)

@@ -40,12 +40,11 @@ def is_refusal(text: str) -> bool:
 
 def _in_netrc(host: str) -> bool:
     custom = os.environ.get("NETRC")
-    paths = [Path(custom)] if custom else [Path.home() / ".netrc", Path.home() / "_netrc"]
-    for path in paths:
+    for name in [custom] if custom else ["~/.netrc", "~/_netrc"]:
         try:
-            if netrc.netrc(path.expanduser()).authenticators(host):
+            if netrc.netrc(Path(name).expanduser()).authenticators(host):
                 return True
-        except (OSError, netrc.NetrcParseError):
+        except (OSError, RuntimeError, netrc.NetrcParseError):  # or a user without a home
             continue
     return False
 

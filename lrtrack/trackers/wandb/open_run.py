@@ -10,13 +10,14 @@ nothing is uploaded until the user's first row shows which of the two it is. If 
 from __future__ import annotations
 
 import atexit
-import os
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lrtrack.errors import warn
+from lrtrack.journal.gate import Gate
 
 #: Seconds without any row of the user, after which lrtrack assumes that they log none.
 PATIENCE = 60.0
@@ -40,7 +41,7 @@ class OpenRunGuard:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._run = run
-        self._gate = gate
+        self._gate = Gate(gate)
         self._deliver = deliver
         self._clock = clock
         self._begun = clock()
@@ -51,13 +52,13 @@ class OpenRunGuard:
         """Start to watch; uploads wait until the user's way of counting is known."""
         if self._log is None or not self._hook():
             return  # another version of W&B: upload, since the rows cannot be watched
-        self._gate.write_text(str(os.getpid()))
+        self._hold()
         self._run._log = self._watched
 
     def tick(self) -> None:
         """Let uploads start if the user has logged nothing for `PATIENCE` seconds."""
         if not self._explicit and self._clock() - self._begun > PATIENCE:
-            self._gate.unlink(missing_ok=True)
+            self._gate.open()
 
     def leave(self) -> bool:
         """Stop watching at the end of the block; return whether uploads may continue."""
@@ -65,18 +66,22 @@ class OpenRunGuard:
         if self._explicit:  # runs before W&B's own exit hook, if nobody calls finish()
             atexit.register(self._finishing)
         else:
-            self._gate.unlink(missing_ok=True)
+            self._gate.open()
         return not self._explicit
 
     def _watched(self, data: Any, step: int | None = None, commit: bool | None = None) -> None:
         if step is None and not self._explicit:
-            self._gate.unlink(missing_ok=True)
+            self._gate.open()
         elif step is not None and not self._explicit:
             self._explicit = True
-            if not self._gate.exists():
-                self._gate.write_text(str(os.getpid()))
+            if not self._gate.is_closed:
+                self._hold()
                 self._warn_of_taken_steps()
         self._log(data, step, commit)
+
+    def _hold(self) -> None:
+        with contextlib.suppress(OSError):  # without room for the file, rows are uploaded at once
+            self._gate.close()
 
     def _warn_of_taken_steps(self) -> None:
         warn(
@@ -100,7 +105,7 @@ class OpenRunGuard:
         getattr(self._run, "__dict__", {}).pop("_log", None)
         try:
             self._log({}, None, True)  # complete the user's last row before lrtrack's rows
-            self._gate.unlink(missing_ok=True)
+            self._gate.open()
             self._deliver()
         except Exception as error:  # a failure here must not break the user's wandb.finish()
             warn(f"lrtrack could not upload to the W&B run when it finished: {error!r}")
