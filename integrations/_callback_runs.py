@@ -7,10 +7,10 @@ import inspect
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import zip_longest
-from typing import Any
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from lrtrack.capture.accumulation import Weight
 from lrtrack.errors import LRTrackError, unknown, warn
@@ -30,6 +30,53 @@ DEFAULTS: Mapping[str, Any] = {
     for parameter in _SIGNATURE
     if parameter.kind is parameter.KEYWORD_ONLY
 }
+
+
+Constructor = TypeVar("Constructor", bound=Callable[..., None])
+
+
+def with_signature(**defaults: Any) -> Callable[[Constructor], Constructor]:
+    """Give a callback's constructor the signature that its `**options` stand for.
+
+    Command lines that are made from signatures, as LightningCLI's, and `help()` then know them.
+
+    Args:
+        **defaults: those that differ from `track()`'s.
+    """
+
+    def sign(init: Constructor) -> Constructor:
+        own = inspect.signature(init).parameters.values()
+        hints = get_type_hints(track)
+        options = [
+            parameter.replace(
+                annotation=hints[parameter.name],
+                default=defaults.get(parameter.name, parameter.default),
+            )
+            for parameter in _SIGNATURE
+            if parameter.name in DEFAULTS
+        ]
+        named = [parameter for parameter in own if parameter.kind is not parameter.VAR_KEYWORD]
+        init.__signature__ = inspect.Signature([*named, *options])  # type: ignore[attr-defined]
+        return init
+
+    return sign
+
+
+class Copied:
+    """A callback whose copies, also pickled ones, have its options but none of its runs.
+
+    Frameworks copy their objects at any time, and an open run holds files and threads.
+
+    Attributes:
+        OF_RUNS: the attributes that belong to its runs, with their values in a copy.
+    """
+
+    OF_RUNS: ClassVar[Mapping[str, Any]] = {"run": None}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets."""
+        attributes = {**vars(self), **self.OF_RUNS}
+        return {**attributes, "_blocks": attributes["_blocks"].copy()}
 
 
 def options_of(callback: str, options: Mapping[str, Any]) -> Options:
@@ -95,6 +142,7 @@ class CallbackRuns:
 
     def __init__(self, callback: str, options: Mapping[str, Any]) -> None:
         self._checked = checked = options_of(callback, options)
+        self._given = dict(options)
         if options.get("tracker") is not None:
             registry.resolve(options["tracker"])
         check_values(checked)
@@ -108,6 +156,16 @@ class CallbackRuns:
             if value is not None or name == "loss_over"
         }
         self._stack = ExitStack()
+
+    def copy(self) -> CallbackRuns:
+        """The same options without a run."""
+        return CallbackRuns(self._callback, self._given)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CallbackRuns, (self._callback, self._given)
+
+    def __deepcopy__(self, memo: Any) -> CallbackRuns:
+        return self.copy()  # trackers and functions among the options are the user's own
 
     def enter(
         self,

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, ClassVar
 
 from lrtrack._optional import load
+from lrtrack.capture import torch_patches
 from lrtrack.capture.accumulation import FixedDivisor, Weight, exact
-from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
+from lrtrack.capture.describe import call
+from lrtrack.errors import warn
+from lrtrack.integrations._callback_runs import CallbackRuns, Copied, whole_steps, with_signature
 from lrtrack.integrations._unsupported import is_observable
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import DEFAULT_EXPERIMENT
 from lrtrack.tracking import TrackedRun
+from lrtrack.tracking.placement import as_child
 
 _transformers: Any = load("transformers", extra="transformers", at_least="4.50")
 
@@ -31,7 +36,7 @@ _NOT_OF_STEPS = ("learning_rate", "grad_norm", "total_flos", "train_loss")
 _EVALUATED = ("eval_", "test_")
 
 
-class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
+class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
     """Records learning rate, gradient norms and loss at each optimizer step of a `Trainer`.
 
     It records every step, independent of `logging_steps`; evaluations are recorded at the step
@@ -40,8 +45,13 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
     `grad_norm`: pass `prefix="lrtrack/"`, or `logging_strategy="no"`, to keep them separate.
 
     Checkpoints contain the id of their run: `trainer.train(resume_from_checkpoint=…)` continues
-    it, and no step is written twice. Callbacks are not told about exceptions: a training that is
-    left by one ends as FAILED with the program, or when another training begins.
+    it, and no step is written twice. The Trainer tells its callbacks of no exception, so the first
+    `LRTrack` wraps `Trainer.train`: if one leaves it, Ctrl-C included, the run ends as FAILED.
+
+    With `auto_find_batch_size` the run begins with the first optimizer step, so that attempts for
+    which the memory does not suffice leave none. In `hyperparameter_search` each trial is a run:
+    with Optuna, `name` is `trial-<number>` unless `hp_name` gives another, and `group` the study's
+    name. A schedule that the Trainer makes has the name of its `lr_scheduler_type`.
 
     In several processes `loss` is the mean over all of them, as in the Trainer's own log;
     `loss_over=None` records rank 0's. What the Trainer or a subclass of it logs is recorded under
@@ -65,41 +75,64 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
     #: By thread: the callback that has begun there, and its runs, which may outlive it.
     _begun: ClassVar[dict[int, tuple[weakref.ref[LRTrack], CallbackRuns]]] = {}
 
+    OF_RUNS: ClassVar[Mapping[str, Any]] = {
+        "run": None, "_waiting": False, "_listens": False, "_early": {}, "_checkpoint_state": {}
+    }  # fmt: skip
+
+    @with_signature(loss_over="mean")
     def __init__(self, **options: Any) -> None:
-        self._options = options
+        self._tracker = options.get("tracker")
         self._blocks = CallbackRuns("LRTrack", options)
-        self._waiting = False
+        self._waiting = self._listens = False
+        self._early: dict[str, Any] = {}
         self._logged_by_others = False
         self._checkpoint_state: dict[str, Any] = {}
         self.run: TrackedRun | None = None
+        _wrap_train()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """End a training that was left by an exception."""
+        """End a training, or an attempt of one, that was left by an exception."""
+        self._stop_listening()
         thread = threading.get_ident()
         if thread in self._begun:
             callback, blocks = self._begun[thread]
             if callback() is self or _trainer_of(callback()) is None:
                 blocks.leave(failed=True)
         self._begun[thread] = weakref.ref(self), self._blocks
-        self._waiting, self.run = True, None
+        self._waiting, self.run, self._early = True, None, {}
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin here, as all other callbacks have opened their runs by now."""
-        if self._waiting:
+        if self._waiting and not args.auto_find_batch_size:
             self._begin(args, state, kwargs)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Note the losses of the first step from here on, if the run begins later."""
+        optimizer = kwargs.get("optimizer")
+        if self._waiting and not self._listens and optimizer is not None:
+            self._listens = True
+            torch_patches.start(self, optimizer)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Begin with the first step, for which the memory has sufficed."""
+        if self._waiting:
+            try:
+                self._begin(args, state, kwargs)
+            finally:
+                self._stop_listening()
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any
     ) -> None:
         """Record the metrics of an evaluation during the training."""
-        if self._waiting:  # `eval_on_start`
+        own = {n: v for n, v in (metrics or {}).items() if not n.endswith(_TIMING_SUFFIXES)}
+        if self._waiting and args.auto_find_batch_size:  # `eval_on_start`
+            self._early = own
+        elif self._waiting:
             self._begin(args, state, kwargs)
-        for run in self._blocks.runs:
-            # The Trainer's callback that opened the run logs them there itself.
-            if not self._logged_by_others:
-                run.log(
-                    {n: v for n, v in (metrics or {}).items() if not n.endswith(_TIMING_SUFFIXES)}
-                )
+        # The Trainer's callback that opened the run logs them there itself.
+        for run in () if self._logged_by_others else self._blocks.runs:
+            run.log(own)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Record what the Trainer logs, unless its own callback logs that to the same run."""
@@ -131,18 +164,39 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """End the run."""
+        self._end()
+
+    def _end(self, failed: bool = False) -> None:
         self._waiting = False
+        self._stop_listening()
         self._begun.pop(threading.get_ident(), None)
-        self._blocks.leave()
+        self._blocks.leave(failed)
+
+    def _stop_listening(self) -> None:
+        self._listens = False
+        torch_patches.stop(self)
+
+    def _left(self) -> None:
+        """End the run as FAILED while an exception leaves `train()`."""
+        try:
+            self._end(failed=True)
+        except Exception as error:
+            warn(f"lrtrack could not end the run properly: {error!r}.")
 
     def _begin(self, args: Any, state: Any, kwargs: Mapping[str, Any]) -> None:
         self._waiting = False
         optimizer, model = kwargs.get("optimizer"), kwargs.get("model")
         if not is_observable("LRTrack", optimizer, [model]):
             return
+        trainer = _trainer_of(self)
+        trial = _trial_of(trainer)
+        scheduler = kwargs.get("lr_scheduler")
+        if getattr(trainer, "_created_lr_scheduler", False):  # else it is the user's own
+            call(scheduler, "LambdaLR", getattr(args.lr_scheduler_type, "value", None))
         defaults = {
             "seed": args.seed,
-            "name": state.trial_name or _name(args),
+            "name": state.trial_name or trial.get("name") or _name(args),
+            "group": trial.get("group"),
             "model": model,
             "total_steps": whole_steps(state.max_steps),
             "loss_over": "mean",
@@ -154,17 +208,20 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
         earlier: list[str] = []
         if resumed and saved.get("id") and (not joined or saved["id"] in joined):
             earlier = [saved["id"]]
-        pair = (optimizer, kwargs.get("lr_scheduler"), "")
-        for run in self._blocks.enter([pair], earlier, **defaults):
+        with as_child() if trial and not self._logged_by_others else contextlib.nullcontext():
+            runs = self._blocks.enter([(optimizer, scheduler, "")], earlier, **defaults)
+        for run in runs:
             if resumed:
                 run.load_state_dict({"step": saved.get("step", state.global_step - 1)})
+            if self._early and not self._logged_by_others:
+                run.log(self._early)
             self.run = run
-        self._blocks.weight_losses(_weight(args, _trainer_of(self)))
+        self._blocks.weight_losses(_weight(args, trainer))
         self._checkpoint_state = state.stateful_callbacks[_STATE_KEY] = {}
 
     def _joined(self) -> set[str | None]:
         """Ids of the runs that are open in the trackers to write to."""
-        spec = self._options.get("tracker")
+        spec = self._tracker
         trackers = registry.resolve(spec) if spec else map(registry.get, registry.names())
         targets = [t.target(None, DEFAULT_EXPERIMENT) for t in trackers if t.active()]
         return {target.run_id for target in targets if target.joined}
@@ -177,12 +234,17 @@ def _name(args: Any) -> str | None:
 
 def _config(args: Any, state: Any, loader: Any) -> dict[str, Any]:
     accumulation = args.gradient_accumulation_steps
+    batch = args.per_device_train_batch_size
+    if args.auto_find_batch_size:  # the arguments keep the size of the first attempt
+        batch = (state.train_batch_size or batch) // max(1, args.n_gpu)
     config = {
-        "per_device_train_batch_size": args.per_device_train_batch_size,
+        "per_device_train_batch_size": batch,
         "gradient_accumulation_steps": accumulation,
-        "num_train_epochs": state.num_train_epochs,
         **(state.trial_params or {}),
     }
+    # With `max_steps` and data of unknown length, it stands for as many as it takes.
+    if whole_steps(state.num_train_epochs) is not None:
+        config["num_train_epochs"] = state.num_train_epochs
     with contextlib.suppress(TypeError):  # an iterable dataset has no length
         config["steps_per_epoch"] = math.ceil(len(loader) / accumulation)
     return config
@@ -202,6 +264,36 @@ def _weight(args: Any, trainer: Any) -> Weight:
     if by_labels or "current_gradient_accumulation_steps" in names:
         return exact
     return FixedDivisor(lambda: args.gradient_accumulation_steps)
+
+
+def _trial_of(trainer: Any) -> dict[str, str]:
+    """Name and group of a trial of `hyperparameter_search`; empty outside of one."""
+    trial = getattr(trainer, "_trial", None)
+    if trial is None:
+        return {}
+    number, study = getattr(trial, "number", None), getattr(trial, "study", None)
+    name = {} if number is None else {"name": f"trial-{number}"}
+    return name if study is None else {**name, "group": study.study_name}
+
+
+def _wrap_train() -> None:
+    """Have `Trainer.train` end the runs of its callbacks if an exception leaves it."""
+    train: Callable[..., Any] = _transformers.Trainer.train
+    if getattr(train, "ends_runs_of_lrtrack", False):
+        return
+
+    @functools.wraps(train)
+    def ending(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return train(self, *args, **kwargs)
+        except BaseException:
+            for callback in getattr(getattr(self, "callback_handler", None), "callbacks", ()):
+                if isinstance(callback, LRTrack):
+                    callback._left()
+            raise
+
+    ending.ends_runs_of_lrtrack = True  # type: ignore[attr-defined]
+    _transformers.Trainer.train = ending
 
 
 def _trainer_of(callback: LRTrack | None) -> Any:
