@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from types import FrameType
 from typing import Any, ClassVar
 
 from lrtrack._optional import load
 from lrtrack.capture import torch_patches
-from lrtrack.capture.accumulation import FixedDivisor, Weight, exact
 from lrtrack.capture.describe import call
 from lrtrack.errors import warn
 from lrtrack.integrations._callback_runs import CallbackRuns, Copied, whole_steps, with_signature
+from lrtrack.integrations._transformers_trainer import (
+    config,
+    run_name,
+    trainer_of,
+    trial_of,
+    weight,
+)
 from lrtrack.integrations._unsupported import is_observable
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import DEFAULT_EXPERIMENT
@@ -96,7 +99,7 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         thread = threading.get_ident()
         if thread in self._begun:
             callback, blocks = self._begun[thread]
-            if callback() is self or _trainer_of(callback()) is None:
+            if callback() is self or trainer_of(callback()) is None:
                 blocks.leave(failed=True)
         self._begun[thread] = weakref.ref(self), self._blocks
         self._waiting, self.run, self._early = True, None, {}
@@ -163,8 +166,9 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         self.on_step_end(args, state, control)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """End the run."""
-        self._end()
+        """End the run; a pruned trial, which ends before its last step, as FAILED."""
+        is_short = not control.should_training_stop and state.global_step < state.max_steps
+        self._end(failed=is_short and bool(trial_of(trainer_of(self))))
 
     def _end(self, failed: bool = False) -> None:
         self._waiting = False
@@ -188,19 +192,19 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         optimizer, model = kwargs.get("optimizer"), kwargs.get("model")
         if not is_observable("LRTrack", optimizer, [model]):
             return
-        trainer = _trainer_of(self)
-        trial = _trial_of(trainer)
+        trainer = trainer_of(self)
+        trial = trial_of(trainer)
         scheduler = kwargs.get("lr_scheduler")
         if getattr(trainer, "_created_lr_scheduler", False):  # else it is the user's own
             call(scheduler, "LambdaLR", getattr(args.lr_scheduler_type, "value", None))
         defaults = {
             "seed": args.seed,
-            "name": state.trial_name or trial.get("name") or _name(args),
+            "name": state.trial_name or trial.get("name") or run_name(args),
             "group": trial.get("group"),
             "model": model,
             "total_steps": whole_steps(state.max_steps),
             "loss_over": "mean",
-            "config": _config(args, state, kwargs.get("train_dataloader")),
+            "config": config(args, state, kwargs.get("train_dataloader")),
         }
         saved, resumed = dict(state.stateful_callbacks.get(_STATE_KEY) or {}), state.global_step > 0
         joined = self._joined()
@@ -216,7 +220,7 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
             if self._early and not self._logged_by_others:
                 run.log(self._early)
             self.run = run
-        self._blocks.weight_losses(_weight(args, trainer))
+        self._blocks.weight_losses(weight(args, trainer, _transformers.Trainer))
         self._checkpoint_state = state.stateful_callbacks[_STATE_KEY] = {}
 
     def _joined(self) -> set[str | None]:
@@ -225,55 +229,6 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         trackers = registry.resolve(spec) if spec else map(registry.get, registry.names())
         targets = [t.target(None, DEFAULT_EXPERIMENT) for t in trackers if t.active()]
         return {target.run_id for target in targets if target.joined}
-
-
-def _name(args: Any) -> str | None:
-    # Earlier releases set the name to the output folder by default.
-    return args.run_name if args.run_name != args.output_dir else None
-
-
-def _config(args: Any, state: Any, loader: Any) -> dict[str, Any]:
-    accumulation = args.gradient_accumulation_steps
-    batch = args.per_device_train_batch_size
-    if args.auto_find_batch_size:  # the arguments keep the size of the first attempt
-        batch = (state.train_batch_size or batch) // max(1, args.n_gpu)
-    config = {
-        "per_device_train_batch_size": batch,
-        "gradient_accumulation_steps": accumulation,
-        **(state.trial_params or {}),
-    }
-    # With `max_steps` and data of unknown length, it stands for as many as it takes.
-    if whole_steps(state.num_train_epochs) is not None:
-        config["num_train_epochs"] = state.num_train_epochs
-    with contextlib.suppress(TypeError):  # an iterable dataset has no length
-        config["steps_per_epoch"] = math.ceil(len(loader) / accumulation)
-    return config
-
-
-def _weight(args: Any, trainer: Any) -> Weight:
-    """The weight for the Trainer's division of the losses of accumulated batches.
-
-    It divides by the number of their labels, or by the number of batches. Before transformers 4.52,
-    an incomplete group was divided by `gradient_accumulation_steps` in the second case.
-    """
-    names = _transformers.Trainer.training_step.__code__.co_names
-    by_labels = trainer is not None and (
-        getattr(trainer, "model_accepts_loss_kwargs", False)
-        or getattr(trainer, "compute_loss_func", None)
-    )
-    if by_labels or "current_gradient_accumulation_steps" in names:
-        return exact
-    return FixedDivisor(lambda: args.gradient_accumulation_steps)
-
-
-def _trial_of(trainer: Any) -> dict[str, str]:
-    """Name and group of a trial of `hyperparameter_search`; empty outside of one."""
-    trial = getattr(trainer, "_trial", None)
-    if trial is None:
-        return {}
-    number, study = getattr(trial, "number", None), getattr(trial, "study", None)
-    name = {} if number is None else {"name": f"trial-{number}"}
-    return name if study is None else {**name, "group": study.study_name}
 
 
 def _wrap_train() -> None:
@@ -294,15 +249,3 @@ def _wrap_train() -> None:
 
     ending.ends_runs_of_lrtrack = True  # type: ignore[attr-defined]
     _transformers.Trainer.train = ending
-
-
-def _trainer_of(callback: LRTrack | None) -> Any:
-    """The Trainer with this callback whose training loop called us; None if there is none."""
-    frame: FrameType | None = sys._getframe()
-    while callback is not None and frame is not None:
-        trainer = frame.f_locals.get("self")
-        handler = getattr(trainer, "callback_handler", None)
-        if any(other is callback for other in getattr(handler, "callbacks", ())):
-            return trainer
-        frame = frame.f_back
-    return None
