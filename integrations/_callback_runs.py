@@ -269,6 +269,12 @@ class CallbackRuns:
             if block.recording is not None:
                 block.recording.weight_losses(weight)
 
+    def reschedule(self, at: int, scheduler: Any) -> None:
+        """Note that a scheduler moves the rate of the optimizer number `at` from now on."""
+        recording = self._blocks[at].recording
+        if recording is not None:
+            recording.succession.follow(scheduler)
+
     def leave(self, failed: bool = False) -> None:
         """End the open runs, as FINISHED or FAILED. Idempotent."""
         error = sys.exception() or RuntimeError("the training was not completed")

@@ -1,7 +1,6 @@
 """One run while it is recorded: capture in front, journal in the middle, upload behind.
 
-The `with` block opens and closes it, hooks and callbacks write to it, and users see it through a
-`TrackedRun`.
+The `with` block opens and closes it, hooks and callbacks write to it, and users see a `TrackedRun`.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ from lrtrack.tracking.remote_run import RemoteRun
 from lrtrack.tracking.resume import ResumedRun
 from lrtrack.tracking.returns import Returns
 from lrtrack.tracking.schedule_events import ScheduleEvents
+from lrtrack.tracking.succession import Succession
 from lrtrack.tracking.upload_monitor import UploadMonitor
 from lrtrack.tracking.user_metrics import numbers
 
@@ -51,6 +51,7 @@ class Recording:
         capture: counts the optimizer's steps.
         reactions: what the user wants to happen after a diagnosis.
         reports: the diagnoses so far.
+        succession: follows schedulers that replace the first one.
         suggestions: learning rates that a run of kind `FIND` suggests, set before it is closed.
 
     Args:
@@ -71,15 +72,12 @@ class Recording:
     ) -> None:
         self.run: Run = resumed.run
         self.suggestions: dict[str, float] = {}
-        self._options = without_objects(options)
-        self._layout = layout
-        self._trackers = trackers
-        self._snapshot = snapshot
+        self._options, self._layout = without_objects(options), layout
+        self._trackers, self._snapshot = trackers, snapshot
         self._journal: JournalWriter | None = None
         self._uploads: UploadMonitor | None = None
-        self._guards = OpenRunGuards()
         self._summary: LiveSummary | None = None
-        self._remote = RemoteRun(self.run)
+        self._guards, self._remote = OpenRunGuards(), RemoteRun(self.run)
         self._last_time: float | None = None
         self._rejected_names: set[str] = set()
         self._closed, self._fork_count = False, _fork_count
@@ -92,6 +90,8 @@ class Recording:
         self.reactions = Reactions(self.capture, frozenset(options.stop_on), options.on_diagnosis)
         self.reports = LiveReports(self._diagnoses, self._schedule, self.reactions)
         self._events = ScheduleEvents(self.run, self._schedule, named=bool(options.name))
+        observers = self._schedule, self._diagnoses, self._events
+        self.succession = Succession(self.run, self.capture, *observers)
 
     def open(self, is_abandoned: Callable[[], bool]) -> None:
         """Open the journal, start the upload and install the hooks.
