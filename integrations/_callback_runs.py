@@ -258,22 +258,28 @@ class CallbackRuns:
         return [run_id] if joined <= {run_id} else []
 
     def accumulate(self, accumulates: bool) -> None:
-        """Call `Recording.accumulate` of all open runs."""
+        """Set whether a closure's loss is added to those of the `backward()` calls before it."""
         for block in self._blocks:
             if block.recording is not None:
-                block.recording.accumulate(accumulates)
+                block.recording.capture.accumulates = accumulates
 
     def weight_losses(self, weight: Weight) -> None:
-        """Call `Recording.weight_losses` of all open runs."""
+        """Set the factor of a loss by its number of backward calls, instead of `loss_count`."""
         for block in self._blocks:
             if block.recording is not None:
-                block.recording.weight_losses(weight)
+                block.recording.capture.counts.weight = weight
 
     def reschedule(self, at: int, scheduler: Any) -> None:
         """Note that a scheduler moves the rate of the optimizer number `at` from now on."""
         recording = self._blocks[at].recording
         if recording is not None:
             recording.succession.follow(scheduler)
+
+    def discard(self) -> None:
+        """Drop the open runs, which have no steps, before others take their place."""
+        for block in self._blocks:
+            block.discard()
+        self.leave(failed=True)
 
     def leave(self, failed: bool = False) -> None:
         """End the open runs, as FINISHED or FAILED. Idempotent."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from lrtrack.capture.accumulation import Weight
 from lrtrack.capture.step_capture import OnStep
 from lrtrack.errors import JournalError, warn
 from lrtrack.journal.layout import Layout
@@ -131,6 +130,15 @@ class Recording:
         except Exception as error:  # it must not replace the user's own exception
             warn(f"lrtrack could not end the run properly: {error!r}.")
 
+    def discard(self) -> bool:
+        """Delete a run without steps, if no tracker has it yet; returns whether that was so."""
+        if self._journal is None or self._uploads is None or not self.is_owner():
+            return False
+        if self.capture.step >= 0 or not self._uploads.withdraw():
+            return False
+        self._journal.release(discard=True)
+        return True
+
     def release(self, *, failed: bool) -> None:
         """Remove the hooks and close what is still open, without waiting; it can be repeated.
 
@@ -222,14 +230,6 @@ class Recording:
             self.write_to_disk()
             self._journal.event("flush")
             self._uploads.flush(self._options.flush_timeout)
-
-    def accumulate(self, accumulates: bool) -> None:
-        """Set whether a closure's loss is added to those of the `backward()` calls before it."""
-        self.capture.accumulates = accumulates
-
-    def weight_losses(self, weight: Weight) -> None:
-        """Set the factor of a loss by its number of backward calls, instead of `loss_count`."""
-        self.capture.counts.weight = weight
 
     def has_steps(self) -> bool:
         """Whether this process has recorded at least one step of the run."""

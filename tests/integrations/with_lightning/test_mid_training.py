@@ -279,6 +279,7 @@ def test_a_command_line(digits, local, monkeypatch: pytest.MonkeyPatch) -> None:
     from lightning.pytorch.cli import LightningCLI
 
     monkeypatch.setattr("sys.argv", ["train.py"])
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # those are Lightning's own
     task = digits(**TASK)
 
     class FromCli(Module):

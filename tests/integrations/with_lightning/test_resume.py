@@ -103,7 +103,7 @@ def test_a_checkpoint_that_tells_of_no_run(digits, local) -> None:
     train(Module(digits(**TASK)), ckpt_path=LAST)
     (history,) = local()
 
-    assert history.steps.tolist() == list(range(4, 8))
+    assert history.steps.tolist() == list(range(4, 12))
 
 
 def test_in_mlflow(digits, store, monkeypatch) -> None:
