@@ -90,7 +90,7 @@ class Recording:
         self.reports = LiveReports(self._diagnoses, self._schedule, self.reactions)
         self._events = ScheduleEvents(self.run, self._schedule, named=bool(options.name))
         observers = self._schedule, self._diagnoses, self._events
-        self.succession = Succession(self.run, self.capture, *observers)
+        self.succession = Succession(resumed, self.capture, *observers)
 
     def open(self, is_abandoned: Callable[[], bool]) -> None:
         """Open the journal, start the upload and install the hooks.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from lrtrack.capture.describe import describe
 from lrtrack.capture.rounds import Rounds
 from lrtrack.fields import JSON
-from lrtrack.records import Run
 from lrtrack.schedules import Schedule
 from lrtrack.tracking.captures import Capture, parts
 from lrtrack.tracking.live_diagnoses import LiveDiagnoses
 from lrtrack.tracking.live_schedule import LiveSchedule
+from lrtrack.tracking.resume import ResumedRun
 from lrtrack.tracking.schedule_events import ScheduleEvents
 
 #: The parameters of a schedule that consists of several, and the name of each in a mapping.
@@ -23,7 +22,7 @@ class Succession:
     """Follows the schedulers of one run of one optimizer.
 
     Args:
-        run: the run, with the schedule of its first scheduler.
+        resumed: the run as its block found it.
         capture: counts the steps.
         schedule: compares the rates with the scheduler's.
         diagnoses: the run's diagnoses.
@@ -32,13 +31,13 @@ class Succession:
 
     def __init__(
         self,
-        run: Run,
+        resumed: ResumedRun,
         capture: Capture,
         schedule: LiveSchedule,
         diagnoses: LiveDiagnoses,
         events: ScheduleEvents,
     ) -> None:
-        self._run = run
+        self._current, self._earlier = resumed.run.schedule, resumed.schedule
         self._capture = capture
         self._schedule = schedule
         self._diagnoses = diagnoses
@@ -53,15 +52,14 @@ class Succession:
         if isinstance(capture, Rounds) or scheduler is capture.scheduler:
             return
         step = capture.step + 1
-        before = self._run.schedule
+        before = self._current
         after = describe(scheduler) if step == 0 else succeeded(before, describe(scheduler), step)
-        # A resumed run has its second scheduler already, from the step at which it came.
-        if after.name != before.name:
-            self._run = replace(self._run, schedule=after)
+        # A resumed run may have its second scheduler already, from the step at which it came.
+        self._current = self._earlier if after.name == self._earlier.name else after
         capture.replace_scheduler(scheduler)
         self._schedule.replace_scheduler(parts(capture), step)
-        self._diagnoses.replace_schedule(self._run.schedule)
-        self._events.declared = self._run.schedule
+        self._diagnoses.replace_schedule(self._current)
+        self._events.declared = self._current
 
 
 def succeeded(before: Schedule, after: Schedule, step: int) -> Schedule:

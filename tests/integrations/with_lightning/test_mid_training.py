@@ -78,6 +78,25 @@ def test_a_scheduler_that_weight_averaging_replaces(digits, local) -> None:
     assert (codes(averaged), codes(plain)) == (set(), set())
 
 
+def test_weight_averaging_that_is_resumed(digits, local) -> None:
+    """A resumed training keeps the step at which the second scheduler began."""
+    swa = lambda: StochasticWeightAveraging(0.01, swa_epoch_start=2)  # noqa: E731
+    for epochs, path in ((3, None), (6, "swa.ckpt")):
+        trainer = lightning.Trainer(
+            **{**QUIET, "enable_checkpointing": True},
+            max_epochs=epochs,
+            callbacks=[LRTrack(tracker="local"), swa()],
+        )
+        module = Epochs(digits(steps=24, batches=4))
+        trainer.fit(module, module.task.loader(), ckpt_path=path)
+        trainer.save_checkpoint("swa.ckpt")
+    (history,) = local()
+
+    assert history.run.schedule.name == "StepLR -> SWALR"
+    assert history.run.schedule.params["begin"] == [4]
+    assert history.steps.tolist() == list(range(24))
+
+
 def test_a_second_fit(digits, local) -> None:
     """Another module, or another schedule, in the same Trainer is a new run from step 0."""
     callback = LRTrack(tracker="local")
@@ -113,6 +132,7 @@ class Copying(lightning.Callback):
             callback = trainer.callbacks[0]
             self.copies += [copy.deepcopy(callback), pickle.loads(pickle.dumps(callback))]
             copy.deepcopy(trainer)
+            pickle.dumps(trainer)
 
 
 def test_copies(digits, local) -> None:
