@@ -200,12 +200,12 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
 
     def _go_on(self, states: list[tuple[str, int]]) -> None:
         ids = [run_id for run_id, _ in states]
-        if ids != [run.id for run in self._blocks.runs]:
-            if any(run.step >= 0 for run in self._blocks.runs):
-                return  # a training of its own, which takes over the weights of another
+        if all(run.step < 0 for run in self._blocks.runs):  # its id would have to be waited for
             if all(map(self._blocks.earlier, ids)):
                 self._blocks.discard()
                 self._enter(ids)
+        elif ids != [run.id for run in self._blocks.runs]:
+            return  # a training of its own, which takes over the weights of another
         for run, (_, step) in zip(self._blocks.runs, states, strict=True):
             run.load_state_dict({"step": step})
 

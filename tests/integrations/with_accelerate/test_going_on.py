@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accelerate import notebook_launcher
+from accelerate.local_sgd import LocalSGD
 from accelerate.state import AcceleratorState, GradientState
 
 from lrtrack.integrations.accelerate import LRTrack
@@ -77,3 +79,26 @@ def test_a_checkpoint_is_loaded_without_the_tracker(digits, accelerator, local) 
 
     assert saved == {"runs": [{"id": history.run.id, "step": 5}]}
     assert history.steps.tolist() == list(range(12))
+
+
+def test_notebook_launcher(digits, accelerator, local, steps_of) -> None:
+    """A training that `notebook_launcher` runs has the records of a plain loop."""
+    plain = digits().plain()
+    notebook_launcher(run, (accelerator, digits()), num_processes=1)
+    (history,) = local()
+
+    assert steps_of(history) == steps_of(plain)
+
+
+def test_local_sgd(digits, accelerator, local, steps_of) -> None:
+    """With LocalSGD, each optimizer step is a step, whether or not weights are averaged."""
+    plain, task = digits().plain(), digits()
+    accelerated = accelerator(log_with=LRTrack(tracker="local"))
+    prepare(accelerated, task)
+    accelerated.init_trackers("digits")
+    with LocalSGD(accelerated, task.model, local_sgd_steps=4, enabled=True) as averaging:
+        train(accelerated, task, each=lambda number: averaging.step())
+    accelerated.end_training()
+    (history,) = local()
+
+    assert steps_of(history) == steps_of(plain)
