@@ -3,96 +3,25 @@
 from __future__ import annotations
 
 import atexit
-import inspect
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import zip_longest
-from typing import Any, ClassVar, TypeVar, get_type_hints
+from typing import Any
 
 from lrtrack.capture.accumulation import Weight
-from lrtrack.errors import LRTrackError, unknown, warn
+from lrtrack.errors import LRTrackError, warn
+from lrtrack.integrations._callback_options import options_of
 from lrtrack.settings import read
 from lrtrack.trackers import registry
 from lrtrack.tracking import TrackedRun, track
 from lrtrack.tracking.context import Block
-from lrtrack.tracking.options import Options, as_mapping, check_values, trackers
+from lrtrack.tracking.options import as_mapping, check_values, trackers
 
 #: Frameworks write numbers of steps above this where a training has no end.
 _MOST_STEPS = 2**53
-
-#: The options of a callback: all of `track()`, but for optimizer and scheduler.
-_SIGNATURE = inspect.signature(track).parameters.values()
-DEFAULTS: Mapping[str, Any] = {
-    parameter.name: parameter.default
-    for parameter in _SIGNATURE
-    if parameter.kind is parameter.KEYWORD_ONLY
-}
-
-
-Constructor = TypeVar("Constructor", bound=Callable[..., None])
-
-
-def with_signature(**defaults: Any) -> Callable[[Constructor], Constructor]:
-    """Give a callback's constructor the signature that its `**options` stand for.
-
-    Command lines that are made from signatures, as LightningCLI's, and `help()` then know them.
-
-    Args:
-        **defaults: those that differ from `track()`'s.
-    """
-
-    def sign(init: Constructor) -> Constructor:
-        own = inspect.signature(init).parameters.values()
-        hints = get_type_hints(track)
-        options = [
-            parameter.replace(
-                annotation=hints[parameter.name],
-                default=defaults.get(parameter.name, parameter.default),
-            )
-            for parameter in _SIGNATURE
-            if parameter.name in DEFAULTS
-        ]
-        named = [parameter for parameter in own if parameter.kind is not parameter.VAR_KEYWORD]
-        init.__signature__ = inspect.Signature([*named, *options])  # type: ignore[attr-defined]
-        return init
-
-    return sign
-
-
-class Copied:
-    """A callback whose copies, also pickled ones, have its options but none of its runs.
-
-    Frameworks copy their objects at any time, and an open run holds files and threads.
-
-    Attributes:
-        OF_RUNS: the attributes that belong to its runs, with their values in a copy.
-    """
-
-    OF_RUNS: ClassVar[Mapping[str, Any]] = {"run": None}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a copy gets."""
-        attributes = {**vars(self), **self.OF_RUNS}
-        return {**attributes, "_blocks": attributes["_blocks"].copy()}
-
-
-def options_of(callback: str, options: Mapping[str, Any]) -> Options:
-    """The options of `track()` as a callback's user gave them, with the defaults of the others.
-
-    Args:
-        callback: the callback's name, for messages.
-        options: the user's keyword arguments.
-
-    Raises:
-        TypeError: an option does not exist.
-    """
-    for name in options:
-        if name not in DEFAULTS:
-            raise TypeError(f"{callback}(): {unknown('option', name, DEFAULTS)}")
-    return Options(optimizer=None, scheduler=None, **{**DEFAULTS, **options})
 
 
 def whole_steps(value: Any) -> int | None:

@@ -16,6 +16,7 @@ from lrtrack.capture.accumulation import FixedDivisor
 from lrtrack.capture.optimizers import unwrap, world_size
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import UsageError, warn
+from lrtrack.integrations._callback_options import key_of, state_in, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns, distinct_prefixes
 from lrtrack.integrations._unsupported import is_observable
 from lrtrack.journal.layout import read_json, write_json
@@ -76,6 +77,7 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
     #: Runs that have begun, by thread; they may outlive their Accelerator and tracker.
     _begun: ClassVar[dict[int, list[tuple[Callable[[], Any], CallbackRuns]]]] = {}
 
+    @with_signature()
     def __init__(self, optimizer: Any = None, scheduler: Any = None, **options: Any) -> None:
         super().__init__()
         self._blocks = CallbackRuns("LRTrack", options)
@@ -85,6 +87,7 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
                 "others are unknown. Fix: use `with lrtrack.track(optimizer, scheduler, "
                 'loss_over="mean")` in all processes, with the objects that prepare() returned.'
             )
+        self._key = key_of(self.name, options)
         self._pair = (optimizer, scheduler, "")
         self._accelerator: Callable[[], Any] = lambda: None
         self._experiment: str | None = None
@@ -185,14 +188,16 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
         try:
             states = [run.state_dict() for run in self._blocks.runs]
             if states:
-                write_json(Path(output_dir, _FILE), {"runs": states})
+                path = Path(output_dir, _FILE)
+                write_json(path, {**(read_json(path) or {}), self._key: states})
         except Exception as error:
             warn(f"lrtrack could not save the state of its run: {error!r}.")
 
     def _load(self, models: Any, input_dir: str) -> None:
         """Called by `load_state`: go on in the checkpoint's runs at their step."""
         try:
-            states = _states(Path(input_dir, _FILE))
+            saved = read_json(Path(input_dir, _FILE)) or {}
+            states = _states(state_in(saved, self.name, self._key))
             if states and len(states) == len(self._blocks.runs):
                 self._go_on(states)
         except Exception as error:
@@ -235,9 +240,8 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
                 self._begun[thread].append((owner, blocks))
 
 
-def _states(path: Path) -> list[tuple[str, int]]:
+def _states(runs: Any) -> list[tuple[str, int]]:
     """Id and step of each run in a checkpoint; empty if there are none, or they are damaged."""
-    runs = (read_json(path) or {}).get("runs")
     states = []
     for state in runs if isinstance(runs, list) else ():
         run_id, step = (state.get(name) if isinstance(state, dict) else None for name in _STATE)

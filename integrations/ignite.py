@@ -17,7 +17,8 @@ from typing import Any, Self
 
 from lrtrack._optional import load
 from lrtrack.errors import UsageError, unknown, warn
-from lrtrack.integrations._callback_runs import CallbackRuns, options_of, whole_steps
+from lrtrack.integrations._callback_options import options_of
+from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.integrations._ignite_schedulers import for_track
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.options import check, check_ownership

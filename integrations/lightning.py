@@ -23,7 +23,8 @@ from lrtrack.capture.describe import describe
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.own_counts import optimizer_count
 from lrtrack.errors import MissingPackage, UsageError, warn
-from lrtrack.integrations._callback_runs import CallbackRuns, Copied, with_signature
+from lrtrack.integrations._callback_options import Copied, key_of, state_in, with_signature
+from lrtrack.integrations._callback_runs import CallbackRuns
 from lrtrack.integrations._lightning_trainer import (
     Probes,
     config,
@@ -60,10 +61,6 @@ def _callbacks() -> list[Any]:
     if not bases and missing is not None:
         raise missing
     return bases
-
-
-#: The options that tell several callbacks of one Trainer apart.
-_OF_KEY = ("tracker", "experiment", "name", "group", "prefix")
 
 
 class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
@@ -111,8 +108,7 @@ class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
         self._blocks = CallbackRuns("LRTrack", options)
         self._tracker = options.get("tracker")
         self._prefix = options.get("prefix") or ""
-        own = {n: v for n, v in options.items() if n in _OF_KEY and isinstance(v, str) and v}
-        self._key = f"LRTrack{own}" if own else "LRTrack"
+        self._key = key_of("LRTrack", options)
         self._tracked: Sequence[TrackedRun] = ()
         self._state: Mapping[str, Any] = {}
         self._at = -1
@@ -203,10 +199,10 @@ class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Take the state of a callback with other options, if it was the only one."""
         states = checkpoint.get("callbacks") or {}
-        own = [name for name in states if str(name).startswith("LRTrack")]
         among = [other for other in trainer.callbacks if isinstance(other, LRTrack)]
-        if self.state_key not in states and len(own) == len(among) == 1:
-            self.load_state_dict(states[own[0]])
+        state = state_in(states, "LRTrack", self.state_key) if len(among) == 1 else None
+        if self.state_key not in states and state is not None:
+            self.load_state_dict(state)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resume these runs if the next training continues at their step.

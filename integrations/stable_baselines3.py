@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import torch
 
 from lrtrack._optional import load
-from lrtrack.integrations._callback_runs import CallbackRuns, Copied, with_signature
+from lrtrack.integrations._callback_options import Copied, with_signature
+from lrtrack.integrations._callback_runs import CallbackRuns
 from lrtrack.tracking import TrackedRun
 
 _PACKAGE = {"extra": "sb3", "package": "stable-baselines3", "at_least": "2.6"}

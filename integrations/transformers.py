@@ -13,7 +13,8 @@ from lrtrack._optional import load
 from lrtrack.capture import torch_patches
 from lrtrack.capture.describe import call
 from lrtrack.errors import warn
-from lrtrack.integrations._callback_runs import CallbackRuns, Copied, whole_steps, with_signature
+from lrtrack.integrations._callback_options import Copied, key_of, state_in, with_signature
+from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.integrations._transformers_trainer import (
     config,
     run_name,
@@ -85,6 +86,7 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
     @with_signature(loss_over="mean")
     def __init__(self, **options: Any) -> None:
         self._tracker = options.get("tracker")
+        self._key = key_of(_STATE_KEY, options)
         self._blocks = CallbackRuns("LRTrack", options)
         self._waiting = self._listens = False
         self._early: dict[str, Any] = {}
@@ -206,7 +208,7 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
             "loss_over": "mean",
             "config": config(args, state, kwargs.get("train_dataloader")),
         }
-        saved, resumed = dict(state.stateful_callbacks.get(_STATE_KEY) or {}), state.global_step > 0
+        saved, resumed = self._saved(state), state.global_step > 0
         joined = self._joined()
         self._logged_by_others = bool(joined and {"mlflow", "wandb"} & set(args.report_to))
         earlier: list[str] = []
@@ -221,7 +223,12 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
                 run.log(self._early)
             self.run = run
         self._blocks.weight_losses(weight(args, trainer, _transformers.Trainer))
-        self._checkpoint_state = state.stateful_callbacks[_STATE_KEY] = {}
+        self._checkpoint_state = state.stateful_callbacks[self._key] = {}
+
+    def _saved(self, state: Any) -> dict[str, Any]:
+        """What the checkpoint says of the run; empty if it says nothing."""
+        saved = state_in(state.stateful_callbacks, _STATE_KEY, self._key)
+        return dict(saved) if isinstance(saved, Mapping) else {}
 
     def _joined(self) -> set[str | None]:
         """Ids of the runs that are open in the trackers to write to."""

@@ -9,7 +9,8 @@ import numpy as np
 from torch.optim.lr_scheduler import LambdaLR
 
 from lrtrack._optional import load
-from lrtrack.integrations._callback_runs import CallbackRuns, Copied, whole_steps, with_signature
+from lrtrack.integrations._callback_options import Copied, with_signature
+from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.schedules import Schedule
 from lrtrack.tracking import TrackedRun
 

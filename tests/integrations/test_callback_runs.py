@@ -14,13 +14,8 @@ from typing import Any
 import pytest
 
 from lrtrack.errors import LRTrackWarning, UsageError
-from lrtrack.integrations._callback_runs import (
-    DEFAULTS,
-    CallbackRuns,
-    Copied,
-    whole_steps,
-    with_signature,
-)
+from lrtrack.integrations._callback_options import DEFAULTS, Copied, with_signature
+from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.records import State, Target
 from lrtrack.trackers.memory import MemoryTracker
 

@@ -58,7 +58,7 @@ def test_a_training_goes_on_in_its_run(digits, accelerator, local, steps_of) -> 
     assert history.run.diagnoses == ()
 
 
-@pytest.mark.parametrize("text", [None, "{", '{"runs": [{"id": 1, "step": -3}]}'])
+@pytest.mark.parametrize("text", [None, "{", '{"lrtrack": [{"id": 1, "step": -3}]}'])
 def test_a_checkpoint_that_names_no_run(digits, accelerator, local, text: str | None) -> None:
     """A checkpoint without the file, or with a damaged one, is loaded into a new run."""
     run(accelerator, digits(), log=False)
@@ -77,7 +77,7 @@ def test_a_checkpoint_is_loaded_without_the_tracker(digits, accelerator, local) 
     (history,) = local()
     saved = json.loads(Path("saved", "lrtrack.json").read_text())
 
-    assert saved == {"runs": [{"id": history.run.id, "step": 5}]}
+    assert saved == {"lrtrack{'tracker': 'local'}": [{"id": history.run.id, "step": 5}]}
     assert history.steps.tolist() == list(range(12))
 
 
