@@ -86,9 +86,9 @@ class LiveSchedule:
             parts, since: as for `declare`.
         """
         self._inferring = set()
+        # A new mapping, as the journal's thread may be reading the one so far.
+        self._curves = {**{name: RateCurve() for name in self._names}, **self._curves}
         self.declare(parts, since)
-        for name in self._declared:
-            self._curves.setdefault(name, RateCurve())
 
     def add(self, steps: NDArray[np.int64], metrics: Mapping[str, Any]) -> None:
         """Add rows that are about to be written to the journal."""

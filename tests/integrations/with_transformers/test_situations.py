@@ -65,14 +65,6 @@ CASES = {
     "inverse_sqrt": Case(
         "inverse_sqrt", options={"lr_scheduler_type": "inverse_sqrt", "warmup_steps": 3}
     ),
-    "warmup_stable_decay": Case(
-        "warmup_stable_decay",
-        options={
-            "lr_scheduler_type": "warmup_stable_decay",
-            "warmup_steps": 3,
-            "lr_scheduler_kwargs": {"num_decay_steps": 4},
-        },
-    ),
     "clipped": Case(options={"max_grad_norm": 0.3}),
     "unclipped": Case(options={"max_grad_norm": 0.0}),
     "bf16": Case(options={"bf16": True}),
