@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import inspect
 import math
 import sys
 from collections import Counter
@@ -13,39 +12,16 @@ from itertools import zip_longest
 from typing import Any
 
 from lrtrack.capture.accumulation import Weight
-from lrtrack.errors import LRTrackError, unknown, warn
+from lrtrack.errors import LRTrackError, warn
+from lrtrack.integrations._callback_options import options_of
 from lrtrack.settings import read
 from lrtrack.trackers import registry
 from lrtrack.tracking import TrackedRun, track
 from lrtrack.tracking.context import Block
-from lrtrack.tracking.options import Options, as_mapping, check_values, trackers
+from lrtrack.tracking.options import as_mapping, check_values, trackers
 
 #: Frameworks write numbers of steps above this where a training has no end.
 _MOST_STEPS = 2**53
-
-#: The options of a callback: all of `track()`, but for optimizer and scheduler.
-_SIGNATURE = inspect.signature(track).parameters.values()
-DEFAULTS: Mapping[str, Any] = {
-    parameter.name: parameter.default
-    for parameter in _SIGNATURE
-    if parameter.kind is parameter.KEYWORD_ONLY
-}
-
-
-def options_of(callback: str, options: Mapping[str, Any]) -> Options:
-    """The options of `track()` as a callback's user gave them, with the defaults of the others.
-
-    Args:
-        callback: the callback's name, for messages.
-        options: the user's keyword arguments.
-
-    Raises:
-        TypeError: an option does not exist.
-    """
-    for name in options:
-        if name not in DEFAULTS:
-            raise TypeError(f"{callback}(): {unknown('option', name, DEFAULTS)}")
-    return Options(optimizer=None, scheduler=None, **{**DEFAULTS, **options})
 
 
 def whole_steps(value: Any) -> int | None:
@@ -95,6 +71,7 @@ class CallbackRuns:
 
     def __init__(self, callback: str, options: Mapping[str, Any]) -> None:
         self._checked = checked = options_of(callback, options)
+        self._given = dict(options)
         if options.get("tracker") is not None:
             registry.resolve(options["tracker"])
         check_values(checked)
@@ -108,6 +85,16 @@ class CallbackRuns:
             if value is not None or name == "loss_over"
         }
         self._stack = ExitStack()
+
+    def copy(self) -> CallbackRuns:
+        """The same options without a run."""
+        return CallbackRuns(self._callback, self._given)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CallbackRuns, (self._callback, self._given)
+
+    def __deepcopy__(self, memo: Any) -> CallbackRuns:
+        return self.copy()  # trackers and functions among the options are the user's own
 
     def enter(
         self,
@@ -200,16 +187,28 @@ class CallbackRuns:
         return [run_id] if joined <= {run_id} else []
 
     def accumulate(self, accumulates: bool) -> None:
-        """Call `Recording.accumulate` of all open runs."""
+        """Set whether a closure's loss is added to those of the `backward()` calls before it."""
         for block in self._blocks:
             if block.recording is not None:
-                block.recording.accumulate(accumulates)
+                block.recording.capture.accumulates = accumulates
 
     def weight_losses(self, weight: Weight) -> None:
-        """Call `Recording.weight_losses` of all open runs."""
+        """Set the factor of a loss by its number of backward calls, instead of `loss_count`."""
         for block in self._blocks:
             if block.recording is not None:
-                block.recording.weight_losses(weight)
+                block.recording.capture.counts.weight = weight
+
+    def reschedule(self, at: int, scheduler: Any) -> None:
+        """Note that a scheduler moves the rate of the optimizer number `at` from now on."""
+        recording = self._blocks[at].recording
+        if recording is not None:
+            recording.succession.follow(scheduler)
+
+    def discard(self) -> None:
+        """Drop the open runs, which have no steps, before others take their place."""
+        for block in self._blocks:
+            block.discard()
+        self.leave(failed=True)
 
     def leave(self, failed: bool = False) -> None:
         """End the open runs, as FINISHED or FAILED. Idempotent."""

@@ -6,7 +6,8 @@ import gc
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -15,14 +16,20 @@ from lrtrack.capture.accumulation import FixedDivisor
 from lrtrack.capture.optimizers import unwrap, world_size
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import UsageError, warn
+from lrtrack.integrations._callback_options import key_of, state_in, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns, distinct_prefixes
 from lrtrack.integrations._unsupported import is_observable
+from lrtrack.journal.layout import read_json, write_json
 from lrtrack.tracking import TrackedRun
 
 _tracking: Any = load("accelerate.tracking", extra="accelerate", at_least="1.8")
 
 #: Recorded at each step already; loops log the rate after the scheduler has changed it.
 _RECORDED = ("lr", "grad_norm", "grad_norm_preclip", "momentum")
+
+
+#: The file of a checkpoint that holds the runs, and what it says of each.
+_FILE, _STATE = "lrtrack.json", ("id", "step")
 
 
 class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
@@ -40,6 +47,9 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
     Each further `init_trackers` begins a further training (`find_executable_batch_size`, several
     trainings in one program): a run that is still open ends as FAILED, and a new one records the
     optimizers that were prepared since.
+
+    `save_state` stores the runs in `lrtrack.json`, and `load_state`, after `init_trackers`, goes on
+    in them at their step, unless another run has been opened by then.
 
     accelerate has trackers in its main process only, so `loss` is that process's own, unless the
     loop logs another one: `accelerator.log({"loss": accelerator.gather(loss).mean()})`. For
@@ -67,6 +77,7 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
     #: Runs that have begun, by thread; they may outlive their Accelerator and tracker.
     _begun: ClassVar[dict[int, list[tuple[Callable[[], Any], CallbackRuns]]]] = {}
 
+    @with_signature()
     def __init__(self, optimizer: Any = None, scheduler: Any = None, **options: Any) -> None:
         super().__init__()
         self._blocks = CallbackRuns("LRTrack", options)
@@ -76,6 +87,7 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
                 "others are unknown. Fix: use `with lrtrack.track(optimizer, scheduler, "
                 'loss_over="mean")` in all processes, with the objects that prepare() returned.'
             )
+        self._key = key_of(self.name, options)
         self._pair = (optimizer, scheduler, "")
         self._accelerator: Callable[[], Any] = lambda: None
         self._experiment: str | None = None
@@ -83,6 +95,9 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
         self._starts = 0
         self._config: Any = None
         self._waiting = False
+        self._pairs_begun: list[tuple[Any, Any, str]] = []
+        self._defaults: dict[str, Any] = {}
+        self._hooked: Callable[[], Any] = lambda: None
         self._used: weakref.WeakSet[Any] = weakref.WeakSet()
         self.run: TrackedRun | None = None
 
@@ -142,14 +157,62 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
         accelerator = self._accelerator  # a weak reference: it may be deleted before its run ends
         models = getattr(accelerator(), "_models", ())
         if all(is_observable("LRTrack", optimizer, models) for optimizer, _, _ in pairs):
-            defaults: dict[str, Any] = {"experiment": self._experiment, "config": config}
-            for run in self._blocks.enter(pairs, **defaults)[:1]:
-                self.run = run
-            self._blocks.weight_losses(
-                FixedDivisor(lambda: getattr(accelerator(), "gradient_accumulation_steps", 1))
-            )
+            self._pairs_begun = pairs
+            self._defaults = {"experiment": self._experiment, "config": config}
+            self._enter()
             if accelerator() is not None:
+                self._register(accelerator())
                 self._begun[threading.get_ident()].append((accelerator, self._blocks))
+
+    def _enter(self, resume: Sequence[str] = ()) -> None:
+        for run in self._blocks.enter(self._pairs_begun, resume, **self._defaults)[:1]:
+            self.run = run
+        accelerator = self._accelerator
+        self._blocks.weight_losses(
+            FixedDivisor(lambda: getattr(accelerator(), "gradient_accumulation_steps", 1))
+        )
+
+    def _register(self, accelerator: Any) -> None:
+        """Take part in checkpoints.
+
+        Not by `register_for_checkpointing`: a checkpoint that was saved without this tracker, or
+        with it, could then only be loaded in the same way.
+        """
+        if self._hooked() is not accelerator:
+            self._hooked = weakref.ref(accelerator)
+            accelerator.register_save_state_pre_hook(self._save)
+            accelerator.register_load_state_pre_hook(self._load)
+
+    def _save(self, models: Any, weights: Any, output_dir: str) -> None:
+        """Called by `save_state`."""
+        try:
+            states = [run.state_dict() for run in self._blocks.runs]
+            if states:
+                path = Path(output_dir, _FILE)
+                write_json(path, {**(read_json(path) or {}), self._key: states})
+        except Exception as error:
+            warn(f"lrtrack could not save the state of its run: {error!r}.")
+
+    def _load(self, models: Any, input_dir: str) -> None:
+        """Called by `load_state`: go on in the checkpoint's runs at their step."""
+        try:
+            saved = read_json(Path(input_dir, _FILE)) or {}
+            states = _states(state_in(saved, self.name, self._key))
+            if states and len(states) == len(self._blocks.runs):
+                self._go_on(states)
+        except Exception as error:
+            warn(f"lrtrack could not go on in the checkpoint's run: {error!r}.")
+
+    def _go_on(self, states: list[tuple[str, int]]) -> None:
+        ids = [run_id for run_id, _ in states]
+        if all(run.step < 0 for run in self._blocks.runs):  # its id would have to be waited for
+            if all(map(self._blocks.earlier, ids)):
+                self._blocks.discard()
+                self._enter(ids)
+        elif ids != [run.id for run in self._blocks.runs]:
+            return  # a training of its own, which takes over the weights of another
+        for run, (_, step) in zip(self._blocks.runs, states, strict=True):
+            run.load_state_dict({"step": step})
 
     def _new_pairs(self) -> list[tuple[Any, Any, str]]:
         """The optimizers to record: the user's, else those prepared since the last run."""
@@ -175,6 +238,17 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
                 blocks.leave(failed=True)
             else:
                 self._begun[thread].append((owner, blocks))
+
+
+def _states(runs: Any) -> list[tuple[str, int]]:
+    """Id and step of each run in a checkpoint; empty if there are none, or they are damaged."""
+    states = []
+    for state in runs if isinstance(runs, list) else ():
+        run_id, step = (state.get(name) if isinstance(state, dict) else None for name in _STATE)
+        if not isinstance(run_id, str) or type(step) is not int or step < 0:
+            return []
+        states.append((run_id, step))
+    return states
 
 
 def _init_trackers(tracker: LRTrack) -> FrameType | None:

@@ -17,7 +17,8 @@ from typing import Any, Self
 
 from lrtrack._optional import load
 from lrtrack.errors import UsageError, unknown, warn
-from lrtrack.integrations._callback_runs import CallbackRuns, options_of, whole_steps
+from lrtrack.integrations._callback_options import options_of
+from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.integrations._ignite_schedulers import for_track
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.options import check, check_ownership
@@ -36,7 +37,8 @@ class LRTrack:
     FAILED after an exception. An interrupted engine keeps its run open until it resumes. An engine
     that resumes after its end (`engine.state.iteration` is not 0) continues the same run. For that
     in a new process, use `Checkpoint`: `to_save={"lrtrack": handler, …}`, and
-    `Checkpoint.load_objects` before `trainer.run`. It always runs last in COMPLETED.
+    `Checkpoint.load_objects` before `trainer.run`. It always runs last in COMPLETED. The search
+    of a `FastaiLRFinder` is no training, and leaves no run.
 
     Args:
         optimizer: the trainer's optimizer, or several by name, as for Ignite's loggers; then the
@@ -165,6 +167,8 @@ class LRTrack:
 
     def _started(self, engine: Any) -> None:
         self._leave(failed=True)
+        if _searches(engine):
+            return
         resumes = self._loaded or engine.state.iteration > 0
         states = {name: _state(last) for name, last in self._last.items() if resumes}
         self._last, self._loaded, self._last_error = {}, False, None
@@ -232,6 +236,13 @@ class LRTrack:
 class _Output(_loggers.BaseOutputHandler):  # type: ignore[misc]
     def __call__(self, engine: Any, logger: LRTrack, event_name: Any) -> None:
         logger.log(self._setup_output_metrics_state_attrs(engine, key_tuple=False))
+
+
+def _searches(engine: Any) -> bool:
+    """Whether a `FastaiLRFinder` runs the engine."""
+    handlers = (entry[0] for entry in engine._event_handlers[Events.STARTED])
+    owners = (getattr(handler, "__self__", None) for handler in handlers)
+    return any(cls.__name__ == "FastaiLRFinder" for own in owners for cls in type(own).__mro__)
 
 
 def _by_name(scheduler: Any, optimizers: Mapping[str, Any]) -> Mapping[str, Any]:

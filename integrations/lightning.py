@@ -11,20 +11,31 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from lrtrack._optional import load
 from lrtrack.capture.accumulation import FixedDivisor
+from lrtrack.capture.describe import describe
 from lrtrack.capture.optimizers import unwrap
-from lrtrack.capture.ownership import foreign
+from lrtrack.capture.own_counts import optimizer_count
 from lrtrack.errors import MissingPackage, UsageError, warn
-from lrtrack.integrations._callback_runs import CallbackRuns, distinct_prefixes, whole_steps
-from lrtrack.trackers import registry
-from lrtrack.trackers.base import Tracker
-from lrtrack.trackers.mlflow import MlflowTracker
+from lrtrack.integrations._callback_options import Copied, key_of, state_in, with_signature
+from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._lightning_trainer import (
+    Probes,
+    config,
+    observable_optimizers,
+    open_runs,
+    prefixes,
+    scheduler_of,
+    shared_metrics,
+    total_steps,
+    trackers,
+)
 from lrtrack.tracking import TrackedRun
 
 AT_LEAST = "2.5"
@@ -52,12 +63,19 @@ def _callbacks() -> list[Any]:
     return bases
 
 
-class LRTrack(*_callbacks()):  # type: ignore[misc]
+class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
     """Records every optimizer of `trainer.fit()`, at each of its steps.
 
     It writes to the run of the Trainer's `MLFlowLogger` and `WandbLogger` if there are any, else
     where `track()` writes. A fit that resumes from a checkpoint continues the checkpoint's run,
-    unless a logger or the user has opened another one by then.
+    unless a logger or the user has opened another one by then. A checkpoint that names no run goes
+    on in a new one, at the checkpoint's step. A second fit of the Trainer continues the run if it
+    has the same module and schedule, else it is a new run.
+
+    A scheduler that is replaced in mid-training, as by `StochasticWeightAveraging`, is followed:
+    the run's schedule names both (`StepLR -> SWALR`). Steps by which Lightning looks for a learning
+    rate or a batch size are no part of the run. Copies of this callback, or of its Trainer, record
+    runs of their own.
 
     Several optimizers share the logger's run, else they have a run each, in one `group`. Each has
     a prefix: its scheduler's name in Lightning's configuration, else the submodule that it trains,
@@ -71,20 +89,39 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
 
     Args:
         **options: as for `lrtrack.track()`. By default `seed` is taken from `seed_everything()`,
-            `model` and, under automatic optimization, `total_steps` from the Trainer.
+            `config` from `save_hyperparameters()` with the sizes of batches, `model` and, under
+            automatic optimization, `total_steps` from the Trainer.
 
     Raises:
         TypeError: an option does not exist.
         UsageError: an option has an invalid value; when training begins, it does not fit.
     """
 
+    OF_RUNS: ClassVar[Mapping[str, Any]] = {
+        "_tracked": (), "_state": {}, "_at": -1, "_fitted": None, "_probes": None,
+        "_schedulers": [], "_told": False,
+    }  # fmt: skip
+
+    @with_signature(loss_over="mean")
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self._blocks = CallbackRuns("LRTrack", options)
         self._tracker = options.get("tracker")
+        self._prefix = options.get("prefix") or ""
+        self._key = key_of("LRTrack", options)
         self._tracked: Sequence[TrackedRun] = ()
         self._state: Mapping[str, Any] = {}
         self._at = -1
+        #: The module of the last fit and the ids of its schedules.
+        self._fitted: tuple[weakref.ref[Any], list[str]] | None = None
+        self._probes: Probes | None = None
+        self._schedulers: list[Any] = []
+        self._told = False
+
+    @property
+    def state_key(self) -> str:
+        """The key of its state in checkpoints, which tells several callbacks of a Trainer apart."""
+        return self._key
 
     @property
     def runs(self) -> list[TrackedRun]:
@@ -99,7 +136,8 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin the runs: the optimizers exist now and a checkpoint was loaded."""
         try:
-            optimizers = _observable_optimizers(trainer)
+            optimizers = observable_optimizers(trainer)
+            self._told = False
             if optimizers and not trainer.fast_dev_run:
                 self._begin(trainer, pl_module, optimizers)
         except (UsageError, TypeError):
@@ -110,7 +148,16 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
     def on_train_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note that the optimizer's closure runs the last of `accumulate_grad_batches` batches."""
+        """Note that the optimizer's closure runs the last of `accumulate_grad_batches` batches.
+
+        Also note a scheduler that was replaced since the last batch.
+        """
+        if self._probes is not None:
+            self._probes.over()
+        schedulers = [configured.scheduler for configured in trainer.lr_scheduler_configs]
+        if schedulers != self._schedulers and self.runs:
+            self._schedulers = schedulers
+            self._follow(trainer)
         if pl_module.automatic_optimization:
             self._blocks.accumulate(True)
 
@@ -123,6 +170,12 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
     ) -> None:
         """Note the step of the training by Lightning's own count."""
         self._at = trainer.global_step
+        if batch_idx + 1 == trainer.log_every_n_steps:
+            self._tell_of_shared_metrics(trainer)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Warn of metrics of the user that have the names of ours."""
+        self._tell_of_shared_metrics(trainer)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """End the runs, before the loggers end theirs."""
@@ -143,158 +196,100 @@ class LRTrack(*_callbacks()):  # type: ignore[misc]
             self._state = {"runs": runs, "global_step": self._at}
         return dict(self._state)
 
+    def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Take the state of a callback with other options, if it was the only one."""
+        states = checkpoint.get("callbacks") or {}
+        among = [other for other in trainer.callbacks if isinstance(other, LRTrack)]
+        state = state_in(states, "LRTrack", self.state_key) if len(among) == 1 else None
+        if self.state_key not in states and state is not None:
+            self.load_state_dict(state)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Resume these runs if the next training continues at their step."""
-        self._tracked, self._state = (), state_dict
+        """Resume these runs if the next training continues at their step.
+
+        In mid-training, as after a search for a learning rate, return to their steps at once.
+        """
+        states = state_dict.get("runs", ())
+        if self.runs and [s["id"] for s in states] == [run.id for run in self._tracked]:
+            for run, run_state in zip(self._tracked, states, strict=True):
+                run.load_state_dict(run_state)
+            return
+        self._tracked, self._state, self._fitted = (), state_dict, None
 
     def _begin(self, trainer: Any, module: Any, optimizers: list[Any]) -> None:
-        state = self.state_dict()
-        earlier = state["runs"] if state and state["global_step"] == trainer.global_step else []
-        if len(earlier) != len(optimizers):
-            earlier = [None] * len(optimizers)
-        trackers = _trackers(self._tracker, trainer)
-        open_ids = _open_runs(trackers)
+        schedulers = [scheduler_of(optimizer, trainer) for optimizer in optimizers]
+        earlier = self._continued(trainer, module, optimizers, schedulers)
+        run_trackers = trackers(self._tracker, trainer)
+        open_ids = open_runs(run_trackers)
         resume = [s["id"] if s and (not open_ids or s["id"] in open_ids) else None for s in earlier]
-        schedulers = [_scheduler_of(optimizer, trainer) for optimizer in optimizers]
-        prefixes = _prefixes(optimizers, trainer, module) if len(optimizers) > 1 else [""]
+        names = prefixes(optimizers, trainer, module) if len(optimizers) > 1 else [""]
         seed = os.environ.get("PL_GLOBAL_SEED", "")
+        self._probes = Probes(self, trainer, optimizers)
         self._tracked = self._blocks.enter(
-            zip(optimizers, schedulers, prefixes, strict=True),
+            zip(optimizers, schedulers, names, strict=True),
             resume=resume,
-            tracker=trackers or None,
+            tracker=run_trackers or None,
             group=f"lightning-{uuid4().hex[:8]}" if len(optimizers) > 1 else None,
             seed=int(seed) if seed.isdigit() else None,
             model=module,
-            total_steps=_total_steps(trainer, module, continues=any(earlier)),
+            total_steps=total_steps(trainer, module, counts_all=any(earlier)),
+            config=config(trainer, module),
             loss_over="mean",
         )
         self._blocks.weight_losses(FixedDivisor(lambda: trainer.accumulate_grad_batches))
         self._at = trainer.global_step
-        for run, run_state in zip(self._tracked, earlier, strict=True):
+        self._schedulers = [configured.scheduler for configured in trainer.lr_scheduler_configs]
+        for run, run_state in zip(self._tracked, earlier, strict=bool(self._tracked)):
             if run_state is not None:
                 run.load_state_dict(run_state)
 
+    def _continued(
+        self, trainer: Any, module: Any, optimizers: list[Any], schedulers: list[Any]
+    ) -> list[Mapping[str, Any] | None]:
+        """For each optimizer the state that its run goes on with; None: it begins at step 0.
+
+        Without the state of a run, a training that has made steps goes on at its step, in a new
+        run; but another module or schedule in the same Trainer begins anew.
+        """
+        state, fitted = self.state_dict(), self._fitted
+        ids = [describe(scheduler).id for scheduler in schedulers]
+        self._fitted = weakref.ref(module), ids
+        if fitted is not None and (fitted[0]() is not module or fitted[1] != ids):
+            return [None] * len(optimizers)
+        is_here = bool(state) and state["global_step"] == trainer.global_step
+        if is_here and len(state["runs"]) == len(optimizers):
+            return list(state["runs"])
+        if fitted is not None or not trainer.global_step:
+            return [None] * len(optimizers)
+        made = [optimizer_count(unwrap(optimizer)) for optimizer in optimizers]
+        if len(optimizers) == 1:
+            made = [trainer.global_step]
+        return [{"id": None, "step": count - 1} if count else None for count in made]
+
+    def _follow(self, trainer: Any) -> None:
+        """Describe the schedulers that the Trainer has now."""
+        try:
+            for at, optimizer in enumerate(observable_optimizers(trainer)):
+                self._blocks.reschedule(at, scheduler_of(optimizer, trainer))
+        except Exception as error:
+            warn(f"lrtrack could not follow the new scheduler: {error!r}.")
+
+    def _tell_of_shared_metrics(self, trainer: Any) -> None:
+        if self._told or self._tracker is not None or not self.runs:
+            return
+        if names := shared_metrics(trainer, self._prefix):
+            self._told = True
+            warn(
+                f"The run of the logger has two series in one metric: {', '.join(names)} is logged "
+                "by the module, and recorded by LRTrack at each step. Fix: "
+                'LRTrack(prefix="lrtrack/"), or another name in self.log().'
+            )
+
     def _end(self, failed: bool = False) -> None:
+        if self._probes is not None:
+            self._probes.detach()
+        self._probes, self._schedulers = None, []
         try:
             self._blocks.leave(failed)
         except Exception as error:
             warn(f"lrtrack could not end the run properly: {error!r}.")
-
-
-class Schedulers:
-    """Several schedulers of one optimizer, described as one schedule.
-
-    torch's own `ChainedScheduler` does not accept one that waits for a metric.
-
-    Args:
-        schedulers: the schedulers.
-    """
-
-    def __init__(self, schedulers: Sequence[Any]) -> None:
-        self.schedulers = self._schedulers = list(schedulers)
-
-    def step(self) -> None:
-        """Do nothing: Lightning steps each of them itself."""
-
-
-def _observable_optimizers(trainer: Any) -> list[Any]:
-    """The optimizers whose steps can be observed; warns if there are none."""
-    if getattr(trainer.strategy, "handles_gradient_accumulation", False):
-        name = type(trainer.strategy).__name__
-        _warn_on_rank_0(
-            trainer,
-            f"Under {name} the optimizer steps inside the strategy's own engine, where lrtrack "
-            "cannot observe it: nothing is recorded. Fix: use DDP, FSDP or a single device.",
-        )
-        return []
-    optimizers = [optimizer for optimizer in trainer.optimizers if _parameters(optimizer)]
-    if not optimizers:
-        _warn_on_rank_0(
-            trainer,
-            "The Trainer has no optimizer, and lrtrack records optimizer steps: nothing is "
-            "recorded. Fix: return an optimizer from configure_optimizers().",
-        )
-    return optimizers
-
-
-def _total_steps(trainer: Any, module: Any, *, continues: bool) -> int | None:
-    """How many steps a run will have, with those before if it continues an earlier one.
-
-    None under manual optimization, and where nothing ends the training but its time.
-    """
-    if not module.automatic_optimization:
-        return None
-    try:  # the loader is there by now, so this estimates without loading anything
-        total = trainer.estimated_stepping_batches
-    except Exception:  # accumulation that changes by epoch, or a loader that has no length
-        return None
-    return whole_steps(total - (0 if continues else trainer.global_step))
-
-
-def _trackers(spec: Any, trainer: Any) -> list[Tracker]:
-    """The trackers that the user named; else those of loggers and of other open runs."""
-    if spec is not None:
-        return registry.resolve(spec)
-    trackers: list[Tracker] = []
-    for logger in trainer.loggers if trainer.is_global_zero else ():
-        if _is(logger, "WandbLogger"):
-            _ = logger.experiment  # opens the run, which makes it W&B's active run
-        elif _is(logger, "MLFlowLogger") and not trackers:
-            trackers = [MlflowTracker(join=logger.run_id, uri=logger.experiment.tracking_uri)]
-    names = {tracker.name for tracker in trackers}
-    others = [registry.get(name) for name in registry.names() if name not in names]
-    return trackers + [tracker for tracker in others if tracker.active()]
-
-
-def _open_runs(trackers: list[Tracker]) -> set[str]:
-    """Ids of the runs that would be joined."""
-    joinable = [t for t in trackers if isinstance(t, MlflowTracker) or t.active()]
-    targets = [tracker.target(None, "lrtrack") for tracker in joinable]
-    return {target.run_id for target in targets if target.joined and target.run_id}
-
-
-def _scheduler_of(optimizer: Any, trainer: Any) -> Any:
-    """The schedulers of an optimizer as one object; None if it has none."""
-    schedulers = [config.scheduler for config in _configs(optimizer, trainer)]
-    return Schedulers(schedulers) if len(schedulers) > 1 else next(iter(schedulers), None)
-
-
-def _configs(optimizer: Any, trainer: Any) -> list[Any]:
-    configs = trainer.lr_scheduler_configs
-    return [config for config in configs if foreign(optimizer, config.scheduler) is None]
-
-
-def _prefixes(optimizers: list[Any], trainer: Any, module: Any) -> list[str]:
-    """Prefixes that distinguish the optimizers of one training, the user's names if possible."""
-    scheduler_names = [
-        next((c.name for c in _configs(o, trainer) if c.name), None) for o in optimizers
-    ]
-    submodules = [_trained_submodule(optimizer, module) for optimizer in optimizers]
-    if len(set(submodules)) < len(submodules):
-        submodules = [None] * len(submodules)
-    classes = [type(unwrap(optimizer)).__name__ for optimizer in optimizers]
-    names = zip(scheduler_names, submodules, classes, strict=True)
-    return distinct_prefixes(a or b or c for a, b, c in names)
-
-
-def _trained_submodule(optimizer: Any, module: Any) -> str | None:
-    """The name of the submodule that holds all parameters of an optimizer; None if none does."""
-    parameters = _parameters(optimizer)
-    for name, child in module.named_children():
-        if parameters <= {id(parameter) for parameter in child.parameters()}:
-            return str(name)
-    return None
-
-
-def _parameters(optimizer: Any) -> set[int]:
-    return {id(p) for group in unwrap(optimizer).param_groups for p in group["params"]}
-
-
-def _is(logger: Any, name: str) -> bool:
-    """Whether a logger's class is, or derives from, Lightning's of that name, in either package."""
-    return any(cls.__name__ == name for cls in type(logger).__mro__)
-
-
-def _warn_on_rank_0(trainer: Any, message: str) -> None:
-    if trainer.is_global_zero:
-        warn(message)

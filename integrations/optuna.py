@@ -145,13 +145,20 @@ def prune(trial: Any, run: TrackedRun, *, every: int) -> None:
 
     Raises:
         optuna.TrialPruned: Optuna's pruner stops the trial.
-        UsageError: the study maximizes, so a falling loss would count as bad.
+        UsageError: the study maximizes, so a falling loss would count as bad; or it has several
+            objectives, which Optuna cannot prune by.
     """
     if every < 1:
         raise UsageError(f"every is a number of steps, at least 1; got {every}.")
     if run.step < 0 or (run.step + 1) % every:
         return
     study = getattr(trial, "study", None)
+    if study is not None and len(study.directions) > 1:
+        raise UsageError(
+            f"prune() reports one loss, but this study has {len(study.directions)} objectives, and "
+            "Optuna prunes in studies of one only. Fix: leave out prune(), or minimize the loss "
+            "alone."
+        )
     if study is not None and study.direction is optuna.study.StudyDirection.MAXIMIZE:
         raise UsageError(
             "prune() reports the loss, but this study maximizes. Fix: call trial.report() and "

@@ -10,7 +10,8 @@ from typing import Any
 
 from lrtrack._optional import load
 from lrtrack.capture.ownership import foreign
-from lrtrack.integrations._callback_runs import DEFAULTS, CallbackRuns, options_of
+from lrtrack.integrations._callback_options import DEFAULTS, options_of
+from lrtrack.integrations._callback_runs import CallbackRuns
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.options import check_values
 

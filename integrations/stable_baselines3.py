@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 
 from lrtrack._optional import load
+from lrtrack.integrations._callback_options import Copied, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns
 from lrtrack.tracking import TrackedRun
 
@@ -26,7 +28,7 @@ _SETTINGS = (
 _RECORDED = ("train/learning_rate", "train/n_updates", "train/loss")
 
 
-class LRTrack(_callbacks.BaseCallback):  # type: ignore[misc]
+class LRTrack(Copied, _callbacks.BaseCallback):  # type: ignore[misc]
     """Records learning rate, gradient norms and loss at each optimizer step of an algorithm.
 
     A step is one update with one minibatch. Actor, critic and entropy coefficient with optimizers
@@ -53,6 +55,9 @@ class LRTrack(_callbacks.BaseCallback):  # type: ignore[misc]
         UsageError: an option has an invalid value.
     """
 
+    OF_RUNS: ClassVar[Mapping[str, Any]] = {"run": None, "_episode": None}
+
+    @with_signature()
     def __init__(self, verbose: int = 0, **options: Any) -> None:
         super().__init__(verbose)
         self._blocks = CallbackRuns("LRTrack", options)

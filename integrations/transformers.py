@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import sys
+import functools
 import threading
 import weakref
-from collections.abc import Mapping
-from types import FrameType
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from lrtrack._optional import load
-from lrtrack.capture.accumulation import FixedDivisor, Weight, exact
+from lrtrack.capture import torch_patches
+from lrtrack.capture.describe import call
+from lrtrack.errors import warn
+from lrtrack.integrations._callback_options import Copied, key_of, state_in, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
+from lrtrack.integrations._transformers_trainer import (
+    config,
+    run_name,
+    trainer_of,
+    trial_of,
+    weight,
+)
 from lrtrack.integrations._unsupported import is_observable
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import DEFAULT_EXPERIMENT
 from lrtrack.tracking import TrackedRun
+from lrtrack.tracking.placement import as_child
 
 _transformers: Any = load("transformers", extra="transformers", at_least="4.50")
 
@@ -31,7 +40,7 @@ _NOT_OF_STEPS = ("learning_rate", "grad_norm", "total_flos", "train_loss")
 _EVALUATED = ("eval_", "test_")
 
 
-class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
+class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
     """Records learning rate, gradient norms and loss at each optimizer step of a `Trainer`.
 
     It records every step, independent of `logging_steps`; evaluations are recorded at the step
@@ -40,8 +49,13 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
     `grad_norm`: pass `prefix="lrtrack/"`, or `logging_strategy="no"`, to keep them separate.
 
     Checkpoints contain the id of their run: `trainer.train(resume_from_checkpoint=…)` continues
-    it, and no step is written twice. Callbacks are not told about exceptions: a training that is
-    left by one ends as FAILED with the program, or when another training begins.
+    it, and no step is written twice. The Trainer tells its callbacks of no exception, so the first
+    `LRTrack` wraps `Trainer.train`: if one leaves it, Ctrl-C included, the run ends as FAILED.
+
+    With `auto_find_batch_size` the run begins with the first optimizer step, so that attempts for
+    which the memory does not suffice leave none. In `hyperparameter_search` each trial is a run:
+    with Optuna, `name` is `trial-<number>` unless `hp_name` gives another, and `group` the study's
+    name. A schedule that the Trainer makes has the name of its `lr_scheduler_type`.
 
     In several processes `loss` is the mean over all of them, as in the Trainer's own log;
     `loss_over=None` records rank 0's. What the Trainer or a subclass of it logs is recorded under
@@ -65,41 +79,65 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
     #: By thread: the callback that has begun there, and its runs, which may outlive it.
     _begun: ClassVar[dict[int, tuple[weakref.ref[LRTrack], CallbackRuns]]] = {}
 
+    OF_RUNS: ClassVar[Mapping[str, Any]] = {
+        "run": None, "_waiting": False, "_listens": False, "_early": {}, "_checkpoint_state": {}
+    }  # fmt: skip
+
+    @with_signature(loss_over="mean")
     def __init__(self, **options: Any) -> None:
-        self._options = options
+        self._tracker = options.get("tracker")
+        self._key = key_of(_STATE_KEY, options)
         self._blocks = CallbackRuns("LRTrack", options)
-        self._waiting = False
+        self._waiting = self._listens = False
+        self._early: dict[str, Any] = {}
         self._logged_by_others = False
         self._checkpoint_state: dict[str, Any] = {}
         self.run: TrackedRun | None = None
+        _wrap_train()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """End a training that was left by an exception."""
+        """End a training, or an attempt of one, that was left by an exception."""
+        self._stop_listening()
         thread = threading.get_ident()
         if thread in self._begun:
             callback, blocks = self._begun[thread]
-            if callback() is self or _trainer_of(callback()) is None:
+            if callback() is self or trainer_of(callback()) is None:
                 blocks.leave(failed=True)
         self._begun[thread] = weakref.ref(self), self._blocks
-        self._waiting, self.run = True, None
+        self._waiting, self.run, self._early = True, None, {}
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin here, as all other callbacks have opened their runs by now."""
-        if self._waiting:
+        if self._waiting and not args.auto_find_batch_size:
             self._begin(args, state, kwargs)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Note the losses of the first step from here on, if the run begins later."""
+        optimizer = kwargs.get("optimizer")
+        if self._waiting and not self._listens and optimizer is not None:
+            self._listens = True
+            torch_patches.start(self, optimizer)
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Begin with the first step, for which the memory has sufficed."""
+        if self._waiting:
+            try:
+                self._begin(args, state, kwargs)
+            finally:
+                self._stop_listening()
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any
     ) -> None:
         """Record the metrics of an evaluation during the training."""
-        if self._waiting:  # `eval_on_start`
+        own = {n: v for n, v in (metrics or {}).items() if not n.endswith(_TIMING_SUFFIXES)}
+        if self._waiting and args.auto_find_batch_size:  # `eval_on_start`
+            self._early = own
+        elif self._waiting:
             self._begin(args, state, kwargs)
-        for run in self._blocks.runs:
-            # The Trainer's callback that opened the run logs them there itself.
-            if not self._logged_by_others:
-                run.log(
-                    {n: v for n, v in (metrics or {}).items() if not n.endswith(_TIMING_SUFFIXES)}
-                )
+        # The Trainer's callback that opened the run logs them there itself.
+        for run in () if self._logged_by_others else self._blocks.runs:
+            run.log(own)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Record what the Trainer logs, unless its own callback logs that to the same run."""
@@ -130,87 +168,91 @@ class LRTrack(_transformers.TrainerCallback):  # type: ignore[misc]
         self.on_step_end(args, state, control)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """End the run."""
+        """End the run; a pruned trial, which ends before its last step, as FAILED."""
+        is_short = not control.should_training_stop and state.global_step < state.max_steps
+        self._end(failed=is_short and bool(trial_of(trainer_of(self))))
+
+    def _end(self, failed: bool = False) -> None:
         self._waiting = False
+        self._stop_listening()
         self._begun.pop(threading.get_ident(), None)
-        self._blocks.leave()
+        self._blocks.leave(failed)
+
+    def _stop_listening(self) -> None:
+        self._listens = False
+        torch_patches.stop(self)
+
+    def _left(self) -> None:
+        """End the run as FAILED while an exception leaves `train()`."""
+        try:
+            self._end(failed=True)
+        except Exception as error:
+            warn(f"lrtrack could not end the run properly: {error!r}.")
 
     def _begin(self, args: Any, state: Any, kwargs: Mapping[str, Any]) -> None:
         self._waiting = False
         optimizer, model = kwargs.get("optimizer"), kwargs.get("model")
         if not is_observable("LRTrack", optimizer, [model]):
             return
+        trainer = trainer_of(self)
+        trial = trial_of(trainer)
+        scheduler = kwargs.get("lr_scheduler")
+        if getattr(trainer, "_created_lr_scheduler", False):  # else it is the user's own
+            call(scheduler, "LambdaLR", getattr(args.lr_scheduler_type, "value", None))
         defaults = {
             "seed": args.seed,
-            "name": state.trial_name or _name(args),
+            "name": state.trial_name or trial.get("name") or run_name(args),
+            "group": trial.get("group"),
             "model": model,
             "total_steps": whole_steps(state.max_steps),
             "loss_over": "mean",
-            "config": _config(args, state, kwargs.get("train_dataloader")),
+            "config": config(args, state, kwargs.get("train_dataloader")),
         }
-        saved, resumed = dict(state.stateful_callbacks.get(_STATE_KEY) or {}), state.global_step > 0
+        saved, resumed = self._saved(state), state.global_step > 0
         joined = self._joined()
         self._logged_by_others = bool(joined and {"mlflow", "wandb"} & set(args.report_to))
         earlier: list[str] = []
         if resumed and saved.get("id") and (not joined or saved["id"] in joined):
             earlier = [saved["id"]]
-        pair = (optimizer, kwargs.get("lr_scheduler"), "")
-        for run in self._blocks.enter([pair], earlier, **defaults):
+        with as_child() if trial and not self._logged_by_others else contextlib.nullcontext():
+            runs = self._blocks.enter([(optimizer, scheduler, "")], earlier, **defaults)
+        for run in runs:
             if resumed:
                 run.load_state_dict({"step": saved.get("step", state.global_step - 1)})
+            if self._early and not self._logged_by_others:
+                run.log(self._early)
             self.run = run
-        self._blocks.weight_losses(_weight(args, _trainer_of(self)))
-        self._checkpoint_state = state.stateful_callbacks[_STATE_KEY] = {}
+        self._blocks.weight_losses(weight(args, trainer, _transformers.Trainer))
+        self._checkpoint_state = state.stateful_callbacks[self._key] = {}
+
+    def _saved(self, state: Any) -> dict[str, Any]:
+        """What the checkpoint says of the run; empty if it says nothing."""
+        saved = state_in(state.stateful_callbacks, _STATE_KEY, self._key)
+        return dict(saved) if isinstance(saved, Mapping) else {}
 
     def _joined(self) -> set[str | None]:
         """Ids of the runs that are open in the trackers to write to."""
-        spec = self._options.get("tracker")
+        spec = self._tracker
         trackers = registry.resolve(spec) if spec else map(registry.get, registry.names())
         targets = [t.target(None, DEFAULT_EXPERIMENT) for t in trackers if t.active()]
         return {target.run_id for target in targets if target.joined}
 
 
-def _name(args: Any) -> str | None:
-    # Earlier releases set the name to the output folder by default.
-    return args.run_name if args.run_name != args.output_dir else None
+def _wrap_train() -> None:
+    """Have `Trainer.train` end the runs of its callbacks if an exception leaves it."""
+    train: Callable[..., Any] = _transformers.Trainer.train
+    if getattr(train, "ends_runs_of_lrtrack", False):
+        return
 
+    @functools.wraps(train)
+    def ending(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return train(self, *args, **kwargs)
+        except BaseException:
+            for callback in getattr(getattr(self, "callback_handler", None), "callbacks", ()):
+                if isinstance(callback, LRTrack):
+                    callback._left()
+            raise
 
-def _config(args: Any, state: Any, loader: Any) -> dict[str, Any]:
-    accumulation = args.gradient_accumulation_steps
-    config = {
-        "per_device_train_batch_size": args.per_device_train_batch_size,
-        "gradient_accumulation_steps": accumulation,
-        "num_train_epochs": state.num_train_epochs,
-        **(state.trial_params or {}),
-    }
-    with contextlib.suppress(TypeError):  # an iterable dataset has no length
-        config["steps_per_epoch"] = math.ceil(len(loader) / accumulation)
-    return config
-
-
-def _weight(args: Any, trainer: Any) -> Weight:
-    """The weight for the Trainer's division of the losses of accumulated batches.
-
-    It divides by the number of their labels, or by the number of batches. Before transformers 4.52,
-    an incomplete group was divided by `gradient_accumulation_steps` in the second case.
-    """
-    names = _transformers.Trainer.training_step.__code__.co_names
-    by_labels = trainer is not None and (
-        getattr(trainer, "model_accepts_loss_kwargs", False)
-        or getattr(trainer, "compute_loss_func", None)
-    )
-    if by_labels or "current_gradient_accumulation_steps" in names:
-        return exact
-    return FixedDivisor(lambda: args.gradient_accumulation_steps)
-
-
-def _trainer_of(callback: LRTrack | None) -> Any:
-    """The Trainer with this callback whose training loop called us; None if there is none."""
-    frame: FrameType | None = sys._getframe()
-    while callback is not None and frame is not None:
-        trainer = frame.f_locals.get("self")
-        handler = getattr(trainer, "callback_handler", None)
-        if any(other is callback for other in getattr(handler, "callbacks", ())):
-            return trainer
-        frame = frame.f_back
-    return None
+    ending.ends_runs_of_lrtrack = True  # type: ignore[attr-defined]
+    _transformers.Trainer.train = ending

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from torch.optim.lr_scheduler import LambdaLR
 
 from lrtrack._optional import load
+from lrtrack.integrations._callback_options import Copied, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.schedules import Schedule
 from lrtrack.tracking import TrackedRun
@@ -21,7 +23,7 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-class LRTrack:
+class LRTrack(Copied):
     """Records learning rate, gradient norms and loss at each optimizer step of a YOLO training.
 
         model = YOLO("yolo11n.yaml")
@@ -48,6 +50,9 @@ class LRTrack:
         UsageError: an option has an invalid value.
     """
 
+    OF_RUNS: ClassVar[Mapping[str, Any]] = {"run": None, "_logged": -1}
+
+    @with_signature()
     def __init__(self, **options: Any) -> None:
         self._blocks = CallbackRuns("LRTrack", options)
         self._logged = -1

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import replace
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.optim import lr_scheduler as torch_schedulers
@@ -58,6 +59,8 @@ _SHORT = 32
 _DEPTH = 10
 #: Classes of wrappers that do not use `.scheduler` → function that returns the inner scheduler.
 OPENERS: dict[type, Reader] = {}
+#: Schedulers that a framework made by a name of its user → that name.
+_CALLED: MutableMapping[Any, str] = WeakKeyDictionary()
 
 
 def describe(scheduler: Any) -> Schedule:
@@ -88,8 +91,9 @@ def describe(scheduler: Any) -> Schedule:
         if len(several):
             return _side_by_side(several)
     schedule = Schedule.from_dict(_described(scheduler, (), Reading()))
-    if schedule.name == "ConstantLR" and schedule.params.get("factor") == 1:
-        return Schedule(CONSTANT)  # how the spec `constant` is built
+    is_still = schedule.name == "ConstantLR" and schedule.params.get("factor") == 1
+    if is_still or schedule.name == CONSTANT:
+        return Schedule(CONSTANT)  # how the spec `constant` is built, and a user's name for it
     return schedule
 
 
@@ -119,6 +123,19 @@ def _side_by_side(schedulers: Mapping[Any, Any] | list[Any] | tuple[Any, ...]) -
     return side_by_side(own)
 
 
+def call(scheduler: Any, kind: str, name: str | None) -> None:
+    """Describe a scheduler by the name by which the user chose it, not by its class's.
+
+    Args:
+        scheduler: the scheduler, perhaps wrapped.
+        kind: the name of the class that says too little; others keep theirs.
+        name: the user's name for it; None: there is none.
+    """
+    inner = _unwrapped(scheduler)
+    if name and type(inner).__name__ == kind:
+        _CALLED[inner] = name
+
+
 def opaque(scheduler: Any) -> bool:
     """Whether a description cannot tell a scheduler from one with other settings.
 
@@ -139,7 +156,7 @@ def opaque(scheduler: Any) -> bool:
 
 def _described(scheduler: Any, outer: tuple[int, ...], reading: Reading) -> dict[str, JSON]:
     scheduler = _unwrapped(scheduler)
-    name = str(type(scheduler).__name__)
+    name = _name(scheduler)
     if id(scheduler) in outer or len(outer) >= _DEPTH:
         return {"name": name}  # it contains itself
     inside = (*reading.inside, id(scheduler))
@@ -152,6 +169,13 @@ def _described(scheduler: Any, outer: tuple[int, ...], reading: Reading) -> dict
     reading.opaque |= own.opaque
     renamed = {f"{key}_" if key in _RESERVED else key: value for key, value in params.items()}
     return {"name": name, **renamed}
+
+
+def _name(scheduler: Any) -> str:
+    called = None
+    with contextlib.suppress(Exception):  # an object that cannot be referenced, or compared
+        called = _CALLED.get(scheduler) if _CALLED else None
+    return called or str(type(scheduler).__name__)
 
 
 def _unwrapped(scheduler: Any) -> Any:

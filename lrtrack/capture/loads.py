@@ -23,6 +23,7 @@ import torch
 
 from lrtrack.capture import torch_patches
 from lrtrack.capture.observations import Stepping
+from lrtrack.capture.own_counts import is_counted_here, optimizer_count
 from lrtrack.capture.pace import Pace, segments_from
 from lrtrack.capture.released import RELEASED
 from lrtrack.capture.thread_state import current_notes
@@ -114,6 +115,24 @@ class Loads:
         if (count := optimizer_count(optimizer)) is not None:
             self.offset = count - (capture.step + 1)
 
+    def replace_scheduler(self, exchange: Callable[[], None]) -> None:
+        """Go on with another scheduler, whose count says nothing of the steps so far.
+
+        Args:
+            exchange: gives the capture that scheduler.
+        """
+        capture = self._capture
+        self._rest(capture.step)
+        former = capture.stepping.scheduler
+        if former is not None:
+            torch_patches.stop_listening_to_loads(former, self._after_scheduler)
+        exchange()
+        later = capture.stepping
+        if later.scheduler is not None:
+            torch_patches.listen_to_loads(later.scheduler, self._after_scheduler)
+        if later.position is not None:
+            self.pace.begin(capture.step + 1, later.position)
+
     def detach(self) -> None:
         """End `attach`. Idempotent."""
         for name, hook in (("pre", self._before_optimizer), ("post", self._after_optimizer)):
@@ -157,7 +176,7 @@ class Loads:
         stepping = self._capture.stepping
         count = optimizer_count(self._optimizer)
         if count:
-            counted_here = _counted_here(self._optimizer, count)
+            counted_here = is_counted_here(self._optimizer, count)
             return None if counted_here else max(count - self.offset, 0)
         if count is not None or not stepping.at:
             return None
@@ -263,35 +282,3 @@ class Loads:
             self._capture.stepping.at = self._at
         self._loaded = set()
         self.position = None
-
-
-def _counted_here(optimizer: torch.optim.Optimizer, count: int) -> bool:
-    """Whether an optimizer has made all its steps in this process, and was not loaded.
-
-    torch numbers the versions of a tensor that is written in place, as Adam's counters are. Those
-    of a loaded tensor begin anew.
-    """
-    try:
-        states = [state.get("step") for state in optimizer.state.values()]
-        versions = [own._version for own in states if isinstance(own, torch.Tensor)]
-    except Exception:  # an optimizer that keeps something else there, or in inference mode
-        return False
-    return bool(versions) and min(versions) >= count
-
-
-def optimizer_count(optimizer: torch.optim.Optimizer) -> int | None:
-    """The steps that an optimizer has made by its own count; None if it keeps none."""
-    try:
-        states = [
-            s["step"] for s in optimizer.state.values() if isinstance(s, dict) and "step" in s
-        ]
-        in_groups = [g[key] for g in optimizer.param_groups for key in ("step", "k") if key in g]
-        tensors = [n for n in states if isinstance(n, torch.Tensor) and n.numel() == 1]
-        numbers = [n for n in (*states, *in_groups) if type(n) in (int, float)]
-        for device in {tensor.device for tensor in tensors}:  # one wait per device
-            there = [tensor.detach().double().reshape(()) for tensor in tensors
-                     if tensor.device == device]  # fmt: skip
-            numbers.append(torch.stack(there).max().item())
-        return int(max(numbers)) if numbers else None
-    except Exception:  # an optimizer that keeps something else under these names
-        return None

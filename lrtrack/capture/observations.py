@@ -52,6 +52,17 @@ class Stepping:
         """Drop the references to scheduler and optimizer; what was counted stays."""
         self.scheduler, self._optimizer = None, RELEASED
 
+    def take_over(self, former: Stepping, made: int) -> None:
+        """Go on with what was counted of the scheduler that this one's replaces.
+
+        Args:
+            former: its counts.
+            made: optimizer steps made in the block so far.
+        """
+        self.moves, self.early, self.jumps = former.moves, former.early, former.jumps
+        self.moved_at = made
+        self._fresh = False
+
     def move(self, made: int) -> None:
         """Note at the start of an optimizer step that the scheduler moved since the previous one.
 

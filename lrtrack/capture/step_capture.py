@@ -181,6 +181,23 @@ class StepCapture:
         torch_patches.quietly("the param groups", self.unreached.look_now)
         self._under_way = None
 
+    def replace_scheduler(self, scheduler: Any) -> None:
+        """Observe another scheduler from the next step on, in place of the one so far."""
+        for former in self._schedulers:
+            torch_patches.stop_listening(former, self._on_plateau)
+        self._schedulers = list(nested(scheduler))
+        for later in self._schedulers:
+            if isinstance(later, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                torch_patches.listen_to_plateau(later, self._on_plateau)
+        self.loads.replace_scheduler(self._succeed)
+
+    def _succeed(self) -> None:
+        former, self.stepping = self.stepping, Stepping(self._schedulers, self._optimizer)
+        self.stepping.take_over(former, self.made)
+        self._counting = self.stepping.scheduler
+        cycled = any(getattr(own, "cycle_momentum", False) for own in self._schedulers)
+        self._momentum_moves = self._momentum_moves or cycled
+
     def forget(self) -> None:
         """Drop all references to optimizer and scheduler, after `detach`. Idempotent.
 

@@ -133,9 +133,9 @@ class JournalWriter:
         if wait:
             self._wait(self._ended)
 
-    def release(self) -> None:
-        """Releases the file without ending the run."""
-        self._orders.put(self._leave)
+    def release(self, *, discard: bool = False) -> None:
+        """Releases the file without ending the run; with `discard`, also deletes it."""
+        self._orders.put(lambda: self._leave(discard))
         self._wait(self._ended)
 
     def _ask(self, work: Callable[[], Any]) -> None:
@@ -221,10 +221,10 @@ class JournalWriter:
             self._trouble("end", "could not end", error)
         return self._leave()
 
-    def _leave(self) -> bool:
+    def _leave(self, discard: bool = False) -> bool:
         _open_writers.discard(self)
         self._frames.release()
-        self._file.close()
+        (self._file.discard if discard else self._file.close)()
         self._is_closed = True
         self._ended.put(None)
         return True

@@ -238,6 +238,12 @@ class Block:
         finally:
             self.release(failed=failed)
 
+    def discard(self) -> None:
+        """End a run without steps, and leave no trace of it if no tracker has it yet."""
+        if self.recording is not None and self.recording.discard():
+            self._has_ended = True
+        self.end(State.FAILED)
+
     def release(self, *, failed: bool) -> None:
         """Close what an interrupted exit left open, without waiting for it. Idempotent.
 

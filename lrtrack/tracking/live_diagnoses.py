@@ -105,6 +105,10 @@ class LiveDiagnoses:
         self.is_rewound = self._is_stale = True
         self._jumps_due = step + _AFTER
 
+    def replace_schedule(self, schedule: Schedule) -> None:
+        """Take over the description of a run whose scheduler was replaced."""
+        self.run = replace(self.run, schedule=schedule)
+
     def add(self, steps: Any, metrics: Any, times: Any) -> None:
         """Add rows that are about to be written to the journal."""
         self._figures.add(steps, metrics, times)

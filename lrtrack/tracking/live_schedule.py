@@ -79,6 +79,17 @@ class LiveSchedule:
         self._begun = {name: copied.last_epoch for name, copied in self._declared.items()}
         self._simulations: dict[str, Simulation] = {}
 
+    def replace_scheduler(self, parts: Sequence[Part], since: int) -> None:
+        """Note that another scheduler moves the rate, whose own description counts from now on.
+
+        Args:
+            parts, since: as for `declare`.
+        """
+        self._inferring = set()
+        # A new mapping, as the journal's thread may be reading the one so far.
+        self._curves = {**{name: RateCurve() for name in self._names}, **self._curves}
+        self.declare(parts, since)
+
     def add(self, steps: NDArray[np.int64], metrics: Mapping[str, Any]) -> None:
         """Add rows that are about to be written to the journal."""
         for name, curve in self._curves.items():

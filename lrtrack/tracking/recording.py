@@ -1,7 +1,6 @@
 """One run while it is recorded: capture in front, journal in the middle, upload behind.
 
-The `with` block opens and closes it, hooks and callbacks write to it, and users see it through a
-`TrackedRun`.
+The `with` block opens and closes it, hooks and callbacks write to it, and users see a `TrackedRun`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from lrtrack.capture.accumulation import Weight
 from lrtrack.capture.step_capture import OnStep
 from lrtrack.clock import Clock
 from lrtrack.errors import JournalError, warn
@@ -35,6 +33,7 @@ from lrtrack.tracking.remote_run import RemoteRun
 from lrtrack.tracking.resume import ResumedRun
 from lrtrack.tracking.returns import Returns
 from lrtrack.tracking.schedule_events import ScheduleEvents
+from lrtrack.tracking.succession import Succession
 from lrtrack.tracking.upload_monitor import UploadMonitor
 from lrtrack.tracking.user_metrics import numbers
 
@@ -51,6 +50,7 @@ class Recording:
         clock: shows the times of the run; those of its steps are readings without its offset.
         reactions: what the user wants to happen after a diagnosis.
         reports: the diagnoses so far.
+        succession: follows schedulers that replace the first one.
         suggestions: learning rates that a run of kind `FIND` suggests, set before it is closed.
 
     Args:
@@ -90,6 +90,8 @@ class Recording:
         self.reactions = Reactions(self.capture, frozenset(options.stop_on), options.on_diagnosis)
         self.reports = LiveReports(self._diagnoses, self._schedule, self.reactions)
         self._events = ScheduleEvents(self.run, self._schedule, named=bool(options.name))
+        observers = self._schedule, self._diagnoses, self._events
+        self.succession = Succession(resumed, self.capture, *observers)
 
     def open(self, is_abandoned: Callable[[], bool]) -> None:
         """Open the journal, start the upload and install the hooks.
@@ -128,6 +130,15 @@ class Recording:
             self._uploads.finish(0.0 if self._journal.kept_in else timeout, skipped)
         except Exception as error:  # it must not replace the user's own exception
             warn(f"lrtrack could not end the run properly: {error!r}.")
+
+    def discard(self) -> bool:
+        """Delete a run without steps, if no tracker has it yet; returns whether that was so."""
+        if self._journal is None or self._uploads is None or not self.is_owner():
+            return False
+        if self.capture.step >= 0 or not self._uploads.withdraw():
+            return False
+        self._journal.release(discard=True)
+        return True
 
     def release(self, *, failed: bool) -> None:
         """Remove the hooks and close what is still open, without waiting; it can be repeated.
@@ -220,14 +231,6 @@ class Recording:
             self.write_to_disk()
             self._journal.event("flush")
             self._uploads.flush(self._options.flush_timeout)
-
-    def accumulate(self, accumulates: bool) -> None:
-        """Set whether a closure's loss is added to those of the `backward()` calls before it."""
-        self.capture.accumulates = accumulates
-
-    def weight_losses(self, weight: Weight) -> None:
-        """Set the factor of a loss by its number of backward calls, instead of `loss_count`."""
-        self.capture.counts.weight = weight
 
     def has_steps(self) -> bool:
         """Whether this process has recorded at least one step of the run."""

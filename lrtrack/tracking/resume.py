@@ -12,6 +12,7 @@ from lrtrack.journal.course import Course
 from lrtrack.journal.layout import Layout, read_json
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run
+from lrtrack.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ class ResumedRun:
         if self.course is None or self.is_branch:
             return 0.0
         return float(self.course.table["time"].to_numpy().max(initial=0.0))
+
+    @property
+    def schedule(self) -> Schedule:
+        """The run's schedule as its journal describes it last."""
+        run = self.run if self.course is None else self.course.completed(self.run)
+        return run.schedule
 
 
 def find_resumed(layout: Layout, prefix: str, run_id: str | None) -> ResumedRun | None:

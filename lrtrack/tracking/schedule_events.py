@@ -15,6 +15,9 @@ from lrtrack.tracking.live_schedule import LiveSchedule
 class ScheduleEvents:
     """Makes the entries of one run's journal that say which schedule the rates show.
 
+    Attributes:
+        declared: the description that has replaced the run's own; None if none has.
+
     Args:
         run: the run.
         schedule: infers the schedule.
@@ -25,6 +28,8 @@ class ScheduleEvents:
         self._run = run
         self._schedule = schedule
         self._named = named
+        self.declared: Schedule | None = None
+        self._written: Schedule | None = None
 
     def write_news(self, journal: JournalWriter, steps: int) -> None:
         """Write the schedule as soon as the rates of `steps` steps show it clearly."""
@@ -32,6 +37,8 @@ class ScheduleEvents:
             schedule = self._schedule.news(steps)
         except Exception:  # it is tried again at the end, and reported then
             return
+        if schedule is None and self.declared is not self._written:
+            schedule = self._written = self.declared
         if schedule is not None:
             journal.event("schedule", **self._entry(schedule))
 
@@ -48,6 +55,7 @@ class ScheduleEvents:
         except Exception as error:
             warn(f"lrtrack could not infer the schedule from the learning rates: {error!r}.")
             return {}
+        schedule = schedule or self.declared
         return {} if schedule is None else self._entry(schedule)
 
     def _entry(self, schedule: Schedule) -> dict[str, Any]:

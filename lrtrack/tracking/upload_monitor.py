@@ -43,6 +43,14 @@ class UploadMonitor:
         """Stop the parts of the upload that run in this process. Idempotent."""
         self._courier.stop()
 
+    def withdraw(self) -> bool:
+        """Take the run back before any tracker has it; returns whether that was possible."""
+        if any(cursor.remote_id or cursor.offset for cursor in self._cursors()):
+            return False
+        self.stop()
+        self._layout.marker(self._run.id).unlink(missing_ok=True)
+        return True
+
     def tick(self) -> None:
         """Keep the upload going and warn about problems; called a few times a second."""
         self._courier.ensure_queued()

@@ -10,6 +10,7 @@ from torch.optim import lr_scheduler as ls
 from torch.optim.swa_utils import SWALR
 
 from lrtrack import Schedule, describe
+from lrtrack.capture.describe import call
 
 from .schedulers import (
     HERE,
@@ -281,3 +282,23 @@ def test_deep_nesting() -> None:
         "schedulers.1.step_size": "2",
         "schedulers.1.gamma": "0.1",
     }
+
+
+def test_the_name_that_a_user_chose() -> None:
+    """A scheduler that is called by a name has it in place of its class's; others keep theirs."""
+    named, other = ls.LambdaLR(sgd(), halved), ls.LambdaLR(sgd(), halved)
+    step = ls.StepLR(sgd(), 2)
+    for scheduler in (named, step):
+        call(scheduler, "LambdaLR", "halving")
+    call(other, "LambdaLR", None)
+
+    assert [describe(s).name for s in (named, other, step)] == ["halving", "LambdaLR", "StepLR"]
+    assert describe(named).params == describe(other).params
+
+
+def test_a_constant_schedule_by_name() -> None:
+    """A scheduler that is called `constant` is described as that."""
+    scheduler = ls.LambdaLR(sgd(), halved)
+    call(scheduler, "LambdaLR", "constant")
+
+    assert describe(scheduler) == Schedule("constant")

@@ -67,7 +67,12 @@ class Name:
             called = called.__init__ if made and not fixed else None
         if called is None or isinstance(called, property) or not callable(called):
             return []
-        known = inspect.signature(called).parameters
+        known: Any = inspect.signature(called).parameters
+        code = getattr(called, "__code__", None)
+        forwards = code is None or code.co_flags & inspect.CO_VARARGS  # as `start` to `track`
+        if hasattr(called, "__signature__") and not forwards:  # spells its `**options` out
+            taken = code.co_argcount + code.co_kwonlyargcount + 1
+            known = dict.fromkeys(code.co_varnames[:taken])
         return [name for name in known if name not in ("self", "cls")]
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
 import os
+import pickle
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from lrtrack.errors import LRTrackWarning, UsageError
+from lrtrack.integrations._callback_options import DEFAULTS, Copied, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.records import State, Target
 from lrtrack.trackers.memory import MemoryTracker
@@ -191,3 +196,34 @@ def test_each_block_goes_on_with_its_own_run(digits, local) -> None:
     assert sorted((h.run.prefix, h.steps.tolist()) for h in local()) == [
         ("0/", [0]), ("0/", [0]), ("1/", [0, 1])
     ]  # fmt: skip
+
+
+class Recorder(Copied):
+    """A callback that has nothing but its runs."""
+
+    @with_signature(loss_over="mean")
+    def __init__(self, **options: Any) -> None:
+        self._blocks = CallbackRuns("Recorder", options)
+        self.run: Any = object()
+
+
+def test_copies_have_the_options_and_no_run() -> None:
+    """Copies of a callback, also pickled ones, have its options, a run of their own, and no run
+    yet.
+    """
+    recorder = Recorder(tracker="local", every=3)
+    copies = [copy.copy(recorder), copy.deepcopy(recorder), pickle.loads(pickle.dumps(recorder))]
+    options = [copied._blocks._given for copied in copies]
+
+    assert [copied.run for copied in copies] == [None] * 3
+    assert options == [{"tracker": "local", "every": 3}] * 3
+    assert len({id(own._blocks) for own in [recorder, *copies]}) == 4
+
+
+def test_the_signature_of_a_callback() -> None:
+    """A callback's signature lists the options of `track()`, with its own defaults."""
+    parameters = inspect.signature(Recorder.__init__).parameters
+
+    assert list(parameters) == ["self", *DEFAULTS]
+    assert (parameters["loss_over"].default, parameters["every"].default) == ("mean", 1)
+    assert parameters["seed"].annotation == int | None

@@ -82,7 +82,8 @@ def _length(data: Mapping[str, Any]) -> Length | None:
         stated = [length for length in lengths if length is not None]
         longest = max(stated, key=lambda length: length.steps, default=None)
         return None if longest is None else replace(longest, after=After.STAYS)
-    if name == "LambdaLR" and "num_training_steps" in data:  # a schedule of transformers
+    is_function = name == "LambdaLR" or "lr_lambda" in data
+    if is_function and "num_training_steps" in data:  # a schedule of transformers
         steps = int(data["num_training_steps"])
         rises = "cosine" in str(data.get("lr_lambda")) and data.get("num_cycles") == 0.5
         after = After.RISES if rises else After.STAYS

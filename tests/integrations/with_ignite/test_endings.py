@@ -7,7 +7,7 @@ import pytest
 from ignite.engine import (
     Events,
 )
-from ignite.handlers import Checkpoint, DiskSaver
+from ignite.handlers import Checkpoint, DiskSaver, FastaiLRFinder
 
 from lrtrack.integrations.ignite import LRTrack
 from lrtrack.records import State
@@ -197,3 +197,20 @@ def test_going_on_where_the_user_has_a_run_open(digits, store, monkeypatch) -> N
         for run in (first, second)
     ]
     assert steps_found == [list(range(8)), list(range(8, 12))]
+
+
+@pytest.mark.filterwarnings("ignore:Run completed without loss diverging")
+def test_a_search_for_a_rate_leaves_no_run(digits, local) -> None:
+    """The search of a `FastaiLRFinder` leaves no run; the training after it is recorded."""
+    plain, task = digits().plain(), digits()
+    trainer = trainer_of(task)
+    handler = LRTrack(task.optimizer, task.scheduler, tracker="local").attach(trainer)
+    finder = FastaiLRFinder()
+    saved = {"model": task.model, "optimizer": task.optimizer, "scheduler": task.scheduler}
+    with finder.attach(trainer, saved, num_iter=8, start_lr=1e-4, end_lr=1e-2) as searching:
+        searching.run(task.loader())
+    searched = local()
+    trainer.run(task.loader(), max_epochs=1)
+
+    assert (searched, len(finder.get_results()["lr"]) > 0, handler.run) == ([], True, None)
+    same(local()[0], plain)

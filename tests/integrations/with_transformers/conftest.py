@@ -39,7 +39,7 @@ def trainer(digits: Any) -> Iterator[Callable[..., Any]]:
             model or Model(task.model),
             arguments,
             train_dataset=rows,
-            eval_dataset=rows[:32],
+            eval_dataset=list(rows)[:32],
             optimizers=(None, None) if model else (task.optimizer, task.scheduler),
             callbacks=callbacks,
         )

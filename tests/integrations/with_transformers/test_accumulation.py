@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import transformers
 
 from lrtrack.capture.accumulation import FixedDivisor, exact
-from lrtrack.integrations import transformers as integration
+from lrtrack.integrations._transformers_trainer import weight
 from lrtrack.integrations.transformers import LRTrack
 
 
@@ -31,20 +32,20 @@ def test_an_incomplete_group_has_the_mean_of_its_batches(digits, trainer, local)
     assert "loss_count" not in local()[0].metrics
 
 
-def test_releases_that_divide_by_a_fixed_number(digits, trainer, monkeypatch) -> None:
+def test_releases_that_divide_by_a_fixed_number(digits, trainer) -> None:
     """Releases that divide by a fixed number are recognized by the Trainer's own code."""
     trainer_used = trainer([], digits(), gradient_accumulation_steps=4)
-    now = integration._weight(trainer_used.args, trainer_used)
+    now = weight(trainer_used.args, trainer_used, transformers.Trainer)
 
-    def training_step(self) -> None:
-        return None
+    class Older:
+        def training_step(self) -> None:
+            return None
 
-    monkeypatch.setattr(integration._transformers.Trainer, "training_step", training_step)
     trainer_used.model_accepts_loss_kwargs = False
-    before = integration._weight(trainer_used.args, trainer_used)
+    before = weight(trainer_used.args, trainer_used, Older)
     trainer_used.model_accepts_loss_kwargs = True
 
     assert isinstance(before, FixedDivisor)
     assert before(3) == 4 / 3
-    assert integration._weight(trainer_used.args, trainer_used) is exact
+    assert weight(trainer_used.args, trainer_used, Older) is exact
     assert now is exact or isinstance(now, FixedDivisor)

@@ -84,3 +84,14 @@ def test_going_on_beside_the_mlflow_callback(
 
     again = sorted([*range(8), *range(6, 12)])
     assert steps == ([again] if same else [list(range(8)), list(range(6, 12))])
+
+
+def test_two_callbacks_go_on_each_in_its_run(trainer, local) -> None:
+    """Two callbacks of one Trainer are resumed each in its own run."""
+    for path in (None, "out/checkpoint-6"):
+        callbacks = [LRTrack(tracker="local", prefix=f"{name}/") for name in "ab"]
+        trainer(callbacks, max_steps=9 if path else 6, **SAVING).train(path)
+
+    assert {history.run.prefix: history.steps.tolist() for history in local()} == {
+        "a/": list(range(9)), "b/": list(range(9))
+    }  # fmt: skip

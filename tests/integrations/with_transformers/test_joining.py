@@ -80,4 +80,4 @@ wandb.finish()
     (axis,) = [definition["5"] for definition in defined if definition.get("1") == "lr"]
     assert defined[axis - 1]["1"] == "lrtrack/step"
     assert [row["_step"] for row in run.history] == list(range(len(run.history)))
-    assert run.config["lrtrack"]["scheduler"]["name"] == "LambdaLR"
+    assert run.config["lrtrack"]["scheduler"]["name"] == "linear"

@@ -1,0 +1,218 @@
+"""What Lightning's Trainer knows of the training that its callback records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lrtrack.capture import thread_state
+from lrtrack.capture.optimizers import unwrap
+from lrtrack.capture.ownership import foreign
+from lrtrack.errors import warn
+from lrtrack.integrations._callback_runs import distinct_prefixes, whole_steps
+from lrtrack.trackers import registry
+from lrtrack.trackers.base import Tracker
+from lrtrack.trackers.mlflow import MlflowTracker
+
+#: Metrics that a user's own may meet in one run.
+_OURS = ("lr", "loss", "grad_norm", "grad_norm_preclip", "momentum", "weight_decay")
+
+
+class Schedulers:
+    """Several schedulers of one optimizer, described as one schedule.
+
+    torch's own `ChainedScheduler` does not accept one that waits for a metric.
+
+    Args:
+        schedulers: the schedulers.
+    """
+
+    def __init__(self, schedulers: Sequence[Any]) -> None:
+        self.schedulers = self._schedulers = list(schedulers)
+
+    def step(self) -> None:
+        """Do nothing: Lightning steps each of them itself."""
+
+
+class Probes:
+    """Keeps steps out of a run by which Lightning looks for a learning rate or a batch size.
+
+    Such a search may run in mid-training, on the same optimizer. Lightning takes all callbacks from
+    the Trainer meanwhile, and tells none of them.
+
+    Args:
+        callback: the callback that records.
+        trainer: its Trainer.
+        optimizers: those that are recorded. The hooks here must come before the capture's.
+    """
+
+    def __init__(self, callback: Any, trainer: Any, optimizers: Sequence[Any]) -> None:
+        self._callback = callback
+        self._trainer = trainer
+        self._probing = False
+        self._hooks: list[Any] = []
+        for optimizer in map(unwrap, optimizers):
+            self._hooks.append(optimizer.register_step_pre_hook(self._before))
+
+    def detach(self) -> None:
+        """Remove the hooks. Idempotent."""
+        self.over()
+        while self._hooks:
+            self._hooks.pop().remove()
+
+    def over(self) -> None:
+        """Note that the training goes on; the losses of the search count in no step."""
+        if self._probing:
+            self._probing = False
+            notes = thread_state.current_notes()
+            notes.away = False
+            notes.clear()
+
+    def _before(self, *_: Any) -> None:
+        if not any(other is self._callback for other in self._trainer.callbacks):
+            self._probing = thread_state.current_notes().away = True
+
+
+def observable_optimizers(trainer: Any) -> list[Any]:
+    """The optimizers whose steps can be observed; warns if there are none."""
+    if getattr(trainer.strategy, "handles_gradient_accumulation", False):
+        name = type(trainer.strategy).__name__
+        _warn_on_rank_0(
+            trainer,
+            f"Under {name} the optimizer steps inside the strategy's own engine, where lrtrack "
+            "cannot observe it: nothing is recorded. Fix: use DDP, FSDP or a single device.",
+        )
+        return []
+    optimizers = [optimizer for optimizer in trainer.optimizers if _parameters(optimizer)]
+    if not optimizers:
+        _warn_on_rank_0(
+            trainer,
+            "The Trainer has no optimizer, and lrtrack records optimizer steps: nothing is "
+            "recorded. Fix: return an optimizer from configure_optimizers().",
+        )
+    return optimizers
+
+
+def total_steps(trainer: Any, module: Any, *, counts_all: bool) -> int | None:
+    """How many steps a run will have, with those before it if `counts_all`.
+
+    None under manual optimization, and where nothing ends the training but its time.
+    """
+    if not module.automatic_optimization:
+        return None
+    try:  # the loader is there by now, so this estimates without loading anything
+        total = trainer.estimated_stepping_batches
+    except Exception:  # accumulation that changes by epoch, or a loader that has no length
+        return None
+    return whole_steps(total - (0 if counts_all else trainer.global_step))
+
+
+def trackers(spec: Any, trainer: Any) -> list[Tracker]:
+    """The trackers that the user named; else those of loggers and of other open runs."""
+    if spec is not None:
+        return registry.resolve(spec)
+    trackers: list[Tracker] = []
+    for logger in trainer.loggers if trainer.is_global_zero else ():
+        if is_logger(logger, "WandbLogger"):
+            _ = logger.experiment  # opens the run, which makes it W&B's active run
+        elif is_logger(logger, "MLFlowLogger") and not trackers:
+            trackers = [MlflowTracker(join=logger.run_id, uri=logger.experiment.tracking_uri)]
+    names = {tracker.name for tracker in trackers}
+    others = [registry.get(name) for name in registry.names() if name not in names]
+    return trackers + [tracker for tracker in others if tracker.active()]
+
+
+def open_runs(trackers: list[Tracker]) -> set[str]:
+    """Ids of the runs that would be joined."""
+    joinable = [t for t in trackers if isinstance(t, MlflowTracker) or t.active()]
+    targets = [tracker.target(None, "lrtrack") for tracker in joinable]
+    return {target.run_id for target in targets if target.joined and target.run_id}
+
+
+def scheduler_of(optimizer: Any, trainer: Any) -> Any:
+    """The schedulers of an optimizer as one object; None if it has none."""
+    schedulers = [config.scheduler for config in _configs(optimizer, trainer)]
+    return Schedulers(schedulers) if len(schedulers) > 1 else next(iter(schedulers), None)
+
+
+def _configs(optimizer: Any, trainer: Any) -> list[Any]:
+    configs = trainer.lr_scheduler_configs
+    return [config for config in configs if foreign(optimizer, config.scheduler) is None]
+
+
+def prefixes(optimizers: list[Any], trainer: Any, module: Any) -> list[str]:
+    """Prefixes that distinguish the optimizers of one training, the user's names if possible."""
+    scheduler_names = [
+        next((c.name for c in _configs(o, trainer) if c.name), None) for o in optimizers
+    ]
+    submodules = [_trained_submodule(optimizer, module) for optimizer in optimizers]
+    if len(set(submodules)) < len(submodules):
+        submodules = [None] * len(submodules)
+    classes = [type(unwrap(optimizer)).__name__ for optimizer in optimizers]
+    names = zip(scheduler_names, submodules, classes, strict=True)
+    return distinct_prefixes(a or b or c for a, b, c in names)
+
+
+def _trained_submodule(optimizer: Any, module: Any) -> str | None:
+    """The name of the submodule that holds all parameters of an optimizer; None if none does."""
+    parameters = _parameters(optimizer)
+    for name, child in module.named_children():
+        if parameters <= {id(parameter) for parameter in child.parameters()}:
+            return str(name)
+    return None
+
+
+def _parameters(optimizer: Any) -> set[int]:
+    return {id(p) for group in unwrap(optimizer).param_groups for p in group["params"]}
+
+
+def is_logger(logger: Any, name: str) -> bool:
+    """Whether a logger's class is, or derives from, Lightning's of that name, in either package."""
+    return any(cls.__name__ == name for cls in type(logger).__mro__)
+
+
+def _warn_on_rank_0(trainer: Any, message: str) -> None:
+    if trainer.is_global_zero:
+        warn(message)
+
+
+def config(trainer: Any, module: Any) -> dict[str, Any]:
+    """The settings that Lightning knows: `save_hyperparameters()`, sizes of batches.
+
+    Args:
+        trainer: the Trainer.
+        module: the LightningModule.
+    """
+    values: dict[str, Any] = {}
+    for source in (trainer.datamodule, module):
+        saved = getattr(source, "hparams", None)
+        if isinstance(saved, Mapping):
+            values |= {str(name): plain(value) for name, value in saved.items() if is_plain(value)}
+    batch_size = getattr(trainer.train_dataloader, "batch_size", None)
+    if isinstance(batch_size, int):
+        values["batch_size"] = batch_size
+    return {**values, "accumulate_grad_batches": trainer.accumulate_grad_batches}
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a hyperparameter is text or a number, or consists of such."""
+    if isinstance(value, Mapping):
+        return all(is_plain(inner) for inner in value.values())
+    if isinstance(value, list | tuple):
+        return all(is_plain(inner) for inner in value)
+    return value is None or isinstance(value, str | int | float)
+
+
+def plain(value: Any) -> Any:
+    """A hyperparameter without Lightning's own containers."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(inner) for name, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def shared_metrics(trainer: Any, prefix: str) -> list[str]:
+    """Names under which the user's own metrics and ours are in one run of a logger."""
+    kinds = ("MLFlowLogger", "WandbLogger")
+    if not any(is_logger(logger, kind) for logger in trainer.loggers for kind in kinds):
+        return []
+    return sorted({f"{prefix}{name}" for name in _OURS} & trainer.logged_metrics.keys())

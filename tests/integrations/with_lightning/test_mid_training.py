@@ -1,0 +1,342 @@
+"""Programs that change the schedule, the module or the Trainer in the middle."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from typing import Any
+
+import lightning.pytorch as lightning
+import mlflow
+import pytest
+import torch
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    LearningRateFinder,
+    StochasticWeightAveraging,
+)
+from lightning.pytorch.loggers import MLFlowLogger
+from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
+
+import lrtrack
+from lrtrack.errors import LRTrackWarning
+from lrtrack.integrations.lightning import LRTrack
+from lrtrack.records import State
+
+from .modules import NOISE, QUIET, Adversaries, Module, fit
+
+pytestmark = [*NOISE, pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists")]
+#: Three epochs of four batches.
+TASK = {"steps": 12, "batches": 4}
+
+
+class Epochs(Module):
+    """A module whose scheduler, which `make` makes, moves once an epoch."""
+
+    def __init__(self, task: Any, make: Any = lambda optimizer: StepLR(optimizer, 2)) -> None:
+        super().__init__(task)
+        self.make = make
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+        self.lr = 0.1
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Notes the rate and the loss."""
+        loss = super().training_step(batch, batch_idx)
+        self.rates.append(self.task.optimizer.param_groups[0]["lr"])
+        self.losses.append(loss.item())
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Returns the optimizer with a new scheduler."""
+        self.task.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+        return [self.task.optimizer], [self.make(self.task.optimizer)]
+
+
+def codes(history: Any) -> set[str]:
+    """The codes of a run's diagnoses."""
+    return {diagnosis["code"] for diagnosis in history.run.diagnoses}
+
+
+def test_a_scheduler_that_weight_averaging_replaces(digits, local) -> None:
+    """Both schedulers are in the run's schedule, which differs from that without averaging."""
+    make = lambda optimizer: CosineAnnealingLR(optimizer, 20)  # noqa: E731
+    module = Epochs(digits(steps=80, batches=4), make)
+    swa = StochasticWeightAveraging(0.01, swa_epoch_start=10, annealing_epochs=4)
+    fit(module, callbacks=[swa], max_epochs=20)
+    fit(Epochs(digits(steps=80, batches=4), make), max_epochs=20)
+    plain, averaged = local()
+
+    assert averaged.run.schedule.name == "CosineAnnealingLR -> SWALR"
+    first, second = averaged.run.schedule.params["schedulers"]
+    assert (first["name"], first["T_max"]) == ("CosineAnnealingLR", 20)
+    assert (second["name"], second["swa_lr"]) == ("SWALR", 0.01)
+    assert averaged.run.schedule.params["begin"] == [36]
+    assert averaged.run.schedule.id != plain.run.schedule.id
+    assert averaged.series("lr")[1].tolist() == module.rates[: averaged.steps.size]
+    assert (codes(averaged), codes(plain)) == (set(), set())
+
+
+def test_weight_averaging_that_is_resumed(digits, local) -> None:
+    """A resumed training keeps the step at which the second scheduler began."""
+    swa = lambda: StochasticWeightAveraging(0.01, swa_epoch_start=2)  # noqa: E731
+    for epochs, path in ((3, None), (6, "swa.ckpt")):
+        trainer = lightning.Trainer(
+            **{**QUIET, "enable_checkpointing": True},
+            max_epochs=epochs,
+            callbacks=[LRTrack(tracker="local"), swa()],
+        )
+        module = Epochs(digits(steps=24, batches=4))
+        trainer.fit(module, module.task.loader(), ckpt_path=path)
+        trainer.save_checkpoint("swa.ckpt")
+    (history,) = local()
+
+    assert history.run.schedule.name == "StepLR -> SWALR"
+    assert history.run.schedule.params["begin"] == [4]
+    assert history.steps.tolist() == list(range(24))
+
+
+def test_a_second_fit(digits, local) -> None:
+    """Another module, or another schedule, in the same Trainer is a new run from step 0."""
+    callback = LRTrack(tracker="local")
+    trainer = lightning.Trainer(**QUIET, max_epochs=1, callbacks=[callback])
+    module = Epochs(digits(**TASK))
+    for number, (own, make) in enumerate(
+        [
+            (module, module.make),
+            (module, module.make),
+            (module, lambda optimizer: StepLR(optimizer, 5)),
+            (Epochs(digits(**TASK)), lambda optimizer: StepLR(optimizer, 5)),
+        ]
+    ):
+        own.make = make
+        trainer.fit_loop.max_epochs = number + 1
+        trainer.fit(own, own.task.loader())
+
+    assert [history.steps.tolist() for history in reversed(local())] == [
+        [*range(8)], [*range(4)], [*range(4)]
+    ]  # fmt: skip
+    assert {history.state for history in local()} == {State.FINISHED}
+
+
+class Copying(lightning.Callback):
+    """Copies and pickles the Trainer and the callback in mid-training."""
+
+    def __init__(self) -> None:
+        self.copies: list[Any] = []
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        """Does so after the second step."""
+        if trainer.global_step == 2:
+            callback = trainer.callbacks[0]
+            self.copies += [copy.deepcopy(callback), pickle.loads(pickle.dumps(callback))]
+            copy.deepcopy(trainer)
+            pickle.dumps(trainer)
+
+
+def test_copies(digits, local) -> None:
+    """A Trainer and its callback can be copied and pickled before, during and after a fit."""
+    callback, copying = LRTrack(tracker="local", norms="off"), Copying()
+    trainer = lightning.Trainer(**QUIET, max_epochs=1, callbacks=[callback, copying])
+    before = copy.deepcopy(trainer)
+    module = Module(digits(**TASK))
+    trainer.fit(module, module.task.loader())
+    after = copy.deepcopy(trainer)
+    copies = [*copying.copies, pickle.loads(pickle.dumps(callback))]
+    states = [copied.state_dict() for copied in copies]
+    module = Module(digits(**TASK))
+    before.fit(module, module.task.loader())
+    after.fit_loop.max_epochs = 2
+    after.fit(module, module.task.loader())
+
+    assert (states, [copied.runs for copied in copies]) == ([{}] * 3, [[]] * 3)
+    runs = [history.steps.tolist() for history in reversed(local())]
+    assert runs == [[*range(4)], [*range(4)], [*range(4, 8)]]
+    assert not [history for history in local() if "grad_norm" in history.metrics]
+
+
+class Searching(LearningRateFinder):
+    """Searches for a rate before the second epoch, too, as Lightning's documentation shows."""
+
+    def on_fit_start(self, *_: Any) -> None:
+        """Does not search at the start."""
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Searches."""
+        if trainer.current_epoch == 1:
+            pl_module.is_searching = True
+            noted = len(pl_module.losses)
+            self.lr_find(trainer, pl_module)
+            del pl_module.losses[noted:], pl_module.rates[noted:]
+
+
+def test_a_search_in_mid_training(digits, local, steps_of) -> None:
+    """The steps of a search for a learning rate are no part of the run, nor are its losses."""
+    module = Epochs(digits(**TASK))
+    finder = Searching(num_training_steps=5, update_attr=False)
+    callback = LRTrack(tracker="local")
+    fit(module, callback, callbacks=[finder], max_epochs=3, enable_checkpointing=True)
+    (history,) = local()
+    steps = steps_of(history)
+
+    assert list(steps["loss"].values()) == module.losses
+    assert list(steps["lr"].values()) == module.rates
+    assert history.steps.tolist() == list(range(12))
+    assert callback.state_dict()["global_step"] == 12
+    assert not {"LR030", "LR031"} & codes(history)
+
+
+@pytest.mark.parametrize("tuner", ["lr", "batch"])
+def test_a_search_before_the_training(digits, local, tuner: str) -> None:
+    """A search before the training leaves no step in its run."""
+    task = digits(**TASK)
+
+    class Sized(Epochs):
+        batch_size = 16
+
+        def train_dataloader(self) -> Any:
+            return task.loader()
+
+    module = Sized(task)
+    finder: Any = LearningRateFinder(num_training_steps=5, update_attr=False)
+    if tuner == "batch":
+        finder = BatchSizeFinder("power", steps_per_trial=1, max_trials=1)
+    trainer = lightning.Trainer(
+        **{**QUIET, "enable_checkpointing": True},
+        max_epochs=1,
+        callbacks=[LRTrack(tracker="local"), finder],
+    )
+    trainer.fit(module)
+    (history,) = local()
+
+    assert history.steps.tolist() == list(range(4))
+
+
+class Configured(Module):
+    """A module with hyperparameters."""
+
+    def __init__(self, task: Any, width: int = 16, betas: tuple[float, ...] = (0.9, 0.99)) -> None:
+        super().__init__(task)
+        self.save_hyperparameters(ignore="task")
+
+
+def test_hyperparameters_are_the_configuration(digits, local) -> None:
+    """`save_hyperparameters()` and the sizes of batches are in `config`; the user's own wins."""
+    callback = LRTrack(tracker="local", config={"width": 99})
+    fit(Configured(digits(**TASK)), callback, accumulate_grad_batches=2)
+
+    assert local()[0].run.config == {
+        "width": 99, "betas": [0.9, 0.99], "batch_size": 16, "accumulate_grad_batches": 2
+    }  # fmt: skip
+
+
+def test_two_callbacks_of_one_trainer(digits, local) -> None:
+    """Two callbacks record the same steps, each under its prefix, and both are resumed."""
+    callbacks = [LRTrack(tracker="local", prefix=f"{name}/") for name in "ab"]
+    trainer = lightning.Trainer(
+        **{**QUIET, "enable_checkpointing": True}, max_epochs=1, callbacks=callbacks
+    )
+    module = Module(digits(**TASK))
+    trainer.fit(module, module.task.loader())
+    trainer.save_checkpoint("both.ckpt")
+    again = [LRTrack(tracker="local", prefix=f"{name}/") for name in "ab"]
+    trainer = lightning.Trainer(
+        **{**QUIET, "enable_checkpointing": True}, max_epochs=3, callbacks=again
+    )
+    module = Module(digits(**TASK))
+    trainer.fit(module, module.task.loader(), ckpt_path="both.ckpt")
+
+    assert {history.run.prefix: history.steps.tolist() for history in local()} == {
+        "a/": [*range(12)], "b/": [*range(12)]
+    }  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_a_resumed_callback_with_other_options(
+    digits, local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only callback of a checkpoint goes on although one of its options has changed."""
+    monkeypatch.setenv("LRTRACK_TRACKER", "local")
+    for epochs, options, path in ((1, {"tracker": "local"}, None), (2, {}, "one.ckpt")):
+        callback = LRTrack(**options)
+        trainer = lightning.Trainer(
+            **{**QUIET, "enable_checkpointing": True}, max_epochs=epochs, callbacks=[callback]
+        )
+        module = Module(digits(**TASK))
+        trainer.fit(module, module.task.loader(), ckpt_path=path)
+        trainer.save_checkpoint("one.ckpt")
+
+    assert [history.steps.tolist() for history in local()] == [[*range(8)]]
+
+
+def test_several_optimizers_without_the_state_of_a_run(digits, local) -> None:
+    """Without the state of a run, each optimizer goes on at the step that it has counted."""
+    for epochs, path, callbacks in ((1, None, []), (2, "none.ckpt", [LRTrack(tracker="local")])):
+        trainer = lightning.Trainer(
+            **{**QUIET, "enable_checkpointing": True}, max_epochs=epochs, callbacks=callbacks
+        )
+        module = Adversaries(digits(steps=4))
+        trainer.fit(module, module.task.loader(), ckpt_path=path)
+        trainer.save_checkpoint("none.ckpt")
+
+    assert [history.steps.tolist() for history in local()] == [[*range(4, 8)]] * 2
+
+
+def test_the_signature_lists_all_options() -> None:
+    """The constructor's signature has the options of `track()`, so that LightningCLI knows them."""
+    parameters = inspect.signature(LRTrack.__init__).parameters
+    expected = inspect.signature(lrtrack.track).parameters
+
+    assert list(parameters)[1:] == list(expected)[2:]
+    assert (parameters["norms"].default, parameters["norms"].annotation) == ("global", str)
+    assert parameters["loss_over"].default == "mean"
+
+
+def test_a_command_line(digits, local, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LightningCLI takes the options in `init_args`."""
+    pytest.importorskip("jsonargparse")
+    from lightning.pytorch.cli import LightningCLI
+
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # those are Lightning's own
+    task = digits(**TASK)
+
+    class FromCli(Module):
+        def __init__(self) -> None:
+            super().__init__(task)
+
+        def train_dataloader(self) -> Any:
+            return task.loader()
+
+    options = {"tracker": "local", "seed": 7, "updates": 2, "stop_on": ["LR006"]}
+    callback = {"class_path": "lrtrack.integrations.lightning.LRTrack", "init_args": options}
+    settings = {**QUIET, "max_epochs": 1, "callbacks": [callback]}
+    LightningCLI(
+        FromCli,
+        args={"fit": {"trainer": settings}},
+        save_config_callback=None,
+        seed_everything_default=3,
+    )
+    (history,) = local()
+
+    assert (history.run.seed, history.steps.size) == (7, 4)
+    assert "update_norm" in history.metrics
+
+
+class Logging(Module):
+    """A module that logs under one of our names."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Logs a rate of its own."""
+        loss = super().training_step(batch, batch_idx)
+        self.log("lr", 1.0)
+        return loss
+
+
+def test_a_metric_that_the_module_logs_too(digits, store) -> None:
+    """A metric with two series in the logger's run is reported, with the way out."""
+    logger = MLFlowLogger("digits", tracking_uri=store)
+    with pytest.warns(LRTrackWarning, match="two series in one metric: lr is.*prefix="):
+        fit(Logging(digits(**TASK)), LRTrack(flush_timeout=0.0), logger=logger)
+    mlflow.set_tracking_uri(None)  # the logger sets it for the whole process
