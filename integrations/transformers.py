@@ -116,7 +116,7 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         optimizer = kwargs.get("optimizer")
         if self._waiting and not self._listens and optimizer is not None:
             self._listens = True
-            torch_patches.start(self, optimizer)
+            torch_patches.start(self, optimizer, id(self))
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin with the first step, for which the memory has sufficed."""

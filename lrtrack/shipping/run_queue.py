@@ -25,8 +25,8 @@ from lrtrack.trackers.base import Tracker
 LOST = 10.0
 #: Failed attempts in a row after which a process that tries only once leaves a server.
 ENOUGH = 16
-#: Seconds between two attempts at a run that another process delivers, and after which a process
-#: that tries only once leaves it to that process; between two looks at a run of another machine.
+#: Seconds between two attempts at a run that another process delivers, until a process that tries
+#: only once leaves it to that one, and between two looks at a run of another machine.
 BUSY, BUSY_ENOUGH, ELSEWHERE = 0.5, 60.0, 10.0
 
 #: Decides how this process may deliver a run to a target; None: not at all.

@@ -45,11 +45,9 @@ class Recording:
     """Owns the capture, the journal and the courier of one run.
 
     Attributes:
-        run: the run.
-        capture: counts the optimizer's steps.
+        run, capture: the run, and what counts its optimizer's steps.
         clock: shows the times of the run; those of its steps are readings without its offset.
-        reactions: what the user wants to happen after a diagnosis.
-        reports: the diagnoses so far.
+        reactions, reports: what the user wants after a diagnosis, and the diagnoses so far.
         succession: follows schedulers that replace the first one.
         suggestions: learning rates that a run of kind `FIND` suggests, set before it is closed.
 
@@ -78,8 +76,7 @@ class Recording:
         self._summary: LiveSummary | None = None
         self._guards, self._remote = OpenRunGuards(), RemoteRun(self.run)
         self._last_time: float | None = None
-        self._rejected_names: set[str] = set()
-        self._closed, self._fork_count = False, _fork_count
+        self._rejected_names, self._closed, self._fork_count = set[str](), False, _fork_count
         self.clock = Clock(not_before=max(self.run.started, resumed.latest))
         self.capture = captures.capture_of(options, self.amend, self.clock.read)
         self._ranks = exchange_of(options, self.capture)
