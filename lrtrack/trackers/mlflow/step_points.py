@@ -15,6 +15,7 @@ import pyarrow as pa
 from lrtrack._optional import load
 from lrtrack.errors import TrackerUnavailable
 from lrtrack.journal import history_table
+from lrtrack.journal.arrow_arrays import arrow_of
 from lrtrack.journal.reader import merge
 from lrtrack.records import Rewind
 from lrtrack.records.alignment import Series
@@ -106,13 +107,13 @@ def fetch_metrics(
         at = np.searchsorted(steps, part.steps)
         values = np.full(steps.size, np.nan)
         values[at] = part.values  # of several at one step, the last one stays
-        is_missing = np.ones(steps.size, dtype=bool)
-        is_missing[at] = False
-        columns[name] = pa.array(values, pa.float64(), mask=is_missing)
+        is_present = np.zeros(steps.size, dtype=bool)
+        is_present[at] = True
+        columns[name] = arrow_of(values, is_present)
         first = np.full(steps.size, np.nan)
         first[at[::-1]] = part.times[::-1]
         times = np.where(np.isnan(times), first, times)
-    return pa.table({"step": pa.array(steps), "time": pa.array(times), **columns})
+    return pa.table({"step": arrow_of(steps), "time": arrow_of(times), **columns})
 
 
 def _surviving_points(points: Series, rewinds: Sequence[Rewind]) -> Series:
