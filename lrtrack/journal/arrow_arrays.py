@@ -40,7 +40,7 @@ def numbers_of(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
     parts = [_view(chunk) for chunk in chunks]
     if len(parts) == 1:
         return parts[0]
-    return np.concatenate([np.empty(0, column.type.to_pandas_dtype()), *parts])
+    return np.concatenate([np.empty(0, _kind_of(column.type)), *parts])
 
 
 def present_in(column: pa.ChunkedArray) -> NDArray[np.bool_]:
@@ -51,7 +51,7 @@ def present_in(column: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 
 def _view(chunk: pa.Array) -> NDArray[Any]:
-    kind = np.dtype(chunk.type.to_pandas_dtype())
+    kind = _kind_of(chunk.type)
     numbers = chunk.buffers()[1]
     if numbers is None:  # without rows, or with nulls alone
         return np.full(len(chunk), np.nan if kind.kind == "f" else 0, kind)
@@ -60,6 +60,12 @@ def _view(chunk: pa.Array) -> NDArray[Any]:
     if not chunk.null_count:
         return values
     return np.where(_present(chunk), values, np.nan)
+
+
+def _kind_of(type_: pa.DataType) -> np.dtype[Any]:
+    # Arrow's own `to_pandas_dtype` imports pandas.
+    name = str(type_)
+    return np.dtype({"halffloat": "float16", "float": "float32"}.get(name, name))
 
 
 def _present(chunk: pa.Array) -> NDArray[np.bool_]:
