@@ -129,7 +129,7 @@ def histories(uri: str, monkeypatch: pytest.MonkeyPatch, **query: Any) -> list[l
     asked = Query(**{"experiment": "x", "uri": uri, "cache": False} | query)
     with monkeypatch.context() as context:
         context.setattr(stores.location, "sys", type("Without", (), {"modules": {}}))
-        context.setattr(stores, "_by_client", None)
+        context.setattr(stores, "_by_client", lambda *_: pytest.fail("the client was asked"))
         direct = list(MlflowTracker().histories(asked))
     with monkeypatch.context() as context:
         context.setattr(stores.location, "direct_address", lambda uri: None)
