@@ -112,6 +112,21 @@ def test_every_way_gives_the_same_points(store, client_store, filled):
         assert sum(series.steps.size for series in points.values()) in (0, 8, 11)
 
 
+def test_points_of_an_early_database(served, client_store, filled, clean_place):
+    """A database without the index of releases since 3.12 gives the same points."""
+    copy = clean_place / "early.db"
+    copy.write_bytes(Path(served.backend.removeprefix("sqlite:///")).read_bytes())
+    with sqlite3.connect(copy) as database:
+        database.execute("DROP INDEX IF EXISTS index_metrics_run_uuid_key_step")
+    store = SqliteStore(f"sqlite:///{copy}")
+    for run in client_store.runs(filled, ()):
+        names = [*run.data.metrics]
+        points = store.points(run.info.run_id, names)
+
+        assert arrays(points) == arrays(client_store.points(run.info.run_id, names))
+    store.close()
+
+
 def test_more_runs_than_one_answer_has(served, filled, monkeypatch):
     """A server's runs and points come in pages, and each of them is read once."""
     monkeypatch.setattr("lrtrack.trackers.mlflow.stores.rest._RUNS", 2)

@@ -55,10 +55,10 @@ def opened(mlflow: MlflowClient) -> Iterator[Points]:
     def read(run_id: str, names: Sequence[str]) -> dict[str, Series]:
         if direct is not None:
             try:
-                return _ordered(direct(run_id, names))
+                return ordered(direct(run_id, names))
             except Exception:  # noqa: S110 (the client reports what is wrong with the store)
                 pass
-        return _ordered(_from_client(mlflow, run_id, names))
+        return ordered(_from_client(mlflow, run_id, names))
 
     try:
         yield read
@@ -97,7 +97,8 @@ def in_order(series: Series) -> Series:
     return Series(steps[order], series.values[order], times[order])
 
 
-def _ordered(metrics: Mapping[str, Series]) -> dict[str, Series]:
+def ordered(metrics: Mapping[str, Series]) -> dict[str, Series]:
+    """Metrics with their points in this order."""
     return {name: in_order(series) for name, series in metrics.items()}
 
 
@@ -165,7 +166,7 @@ class _Database:
             cursor.close()
         finally:
             raw.close()
-        return _grouped(rows, names)
+        return grouped(rows, names)
 
     def close(self) -> None:
         """Close all connections."""
@@ -199,7 +200,7 @@ def _read_only(uri: str, sqlalchemy: Any) -> Any:
     return url.set(database=f"file:{path}", query={"mode": "ro", "uri": "true"})
 
 
-def _grouped(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> dict[str, Series]:
+def grouped(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> dict[str, Series]:
     """Rows of the table by metric."""
     if not rows:
         return {}

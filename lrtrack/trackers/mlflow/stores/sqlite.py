@@ -19,7 +19,7 @@ import numpy as np
 
 from lrtrack.journal import history_table
 from lrtrack.records.alignment import MAX_STEP, Series
-from lrtrack.trackers.mlflow.points import in_order, restored
+from lrtrack.trackers.mlflow.points import grouped, in_order, ordered, restored
 from lrtrack.trackers.mlflow.search import TRACKED
 from lrtrack.trackers.mlflow.stores.base import (
     Experiment,
@@ -58,7 +58,18 @@ _IS_TRACKED = (
     " AND tags.key = 'lrtrack.version' AND tags.value != '')"
 )
 _RUN_COLUMNS = "run_uuid, name, experiment_id, status, start_time, end_time, artifact_uri"
-_POINTS = "SELECT step, value, timestamp, is_nan FROM metrics WHERE run_uuid = ? AND key = ?"
+# The indices are named, because without statistics of the tables SQLite takes the one that begins
+# with the metric's name, and goes through the points of all runs. The first one came with 3.12.
+_BY_NAME = "index_metrics_run_uuid_key_step"
+_INDICES = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?"
+_POINTS_OF_METRIC = (
+    f"SELECT step, value, timestamp, is_nan FROM metrics INDEXED BY {_BY_NAME}"
+    " WHERE run_uuid = ? AND key = ?"
+)
+_POINTS_OF_RUN = (
+    "SELECT key, step, value, timestamp, is_nan FROM metrics INDEXED BY index_metrics_run_uuid"
+    " WHERE run_uuid = ?"
+)
 
 
 class SqliteStore:
@@ -125,10 +136,13 @@ class SqliteStore:
 
     def points(self, run_id: str, names: Sequence[str]) -> dict[str, Series]:
         """See `Store`."""
-        series: dict[str, Series] = {}
         with self._connection() as connection:
+            if not connection.execute(_INDICES, (_BY_NAME,)).fetchall():
+                rows = connection.execute(_POINTS_OF_RUN, (run_id,)).fetchall()
+                return ordered(grouped(rows, names))
+            series: dict[str, Series] = {}
             for name in names:
-                rows = connection.execute(_POINTS, (run_id, name)).fetchall()
+                rows = connection.execute(_POINTS_OF_METRIC, (run_id, name)).fetchall()
                 if rows:
                     series[name] = _series(rows)
         return series
