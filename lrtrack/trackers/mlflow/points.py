@@ -58,7 +58,7 @@ def opened(mlflow: MlflowClient) -> Iterator[Points]:
                 return ordered(direct(run_id, names))
             except Exception:  # noqa: S110 (the client reports what is wrong with the store)
                 pass
-        return ordered(_from_client(mlflow, run_id, names))
+        return from_client(mlflow, run_id, names)
 
     try:
         yield read
@@ -130,13 +130,15 @@ def series_from_pages(page: Callable[[str], Mapping[str, Any]]) -> Series:
     raise ValueError("the server repeats a page")
 
 
-def _from_client(mlflow: MlflowClient, run_id: str, names: Sequence[str]) -> dict[str, Series]:
-    """The points by MLflow's own client."""
+def from_client(mlflow: MlflowClient, run_id: str, names: Sequence[str]) -> dict[str, Series]:
+    """The points by MLflow's own client, in the order of time, step and value."""
     histories = {name: mlflow.get_metric_history(run_id, name) for name in names}
-    return {
-        name: series_of([p.step for p in h], [p.value for p in h], [p.timestamp for p in h])
-        for name, h in histories.items()
-    }
+    return ordered(
+        {
+            name: series_of([p.step for p in h], [p.value for p in h], [p.timestamp for p in h])
+            for name, h in histories.items()
+        }
+    )
 
 
 class _Database:

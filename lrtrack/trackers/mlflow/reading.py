@@ -170,7 +170,7 @@ class _Source:
             and metric not in arrays["metrics"]
         ]
         if logged:
-            table = fetch_metrics(self.store, info.run_id, logged)
+            table = fetch_metrics(self.store.points, info.run_id, logged)
             table = self._without_odd_rows(stored, table)
             arrays = history_table.arrays(merge_tables(history_table.table_of(arrays), table))
         prefixes = [block.prefix for block in runs]
@@ -217,7 +217,7 @@ class _Source:
         return arrays or history_table.arrays(table)
 
     def _from_metric_api(self, stored: StoredRun, run: Run) -> dict[str, Any]:
-        table = fetch_steps(self.store, stored, run.prefix)
+        table = fetch_steps(self.store.points, stored, run.prefix)
         return history_table.arrays(self._without_odd_rows(stored, table))
 
     def _without_odd_rows(self, stored: StoredRun, table: pa.Table) -> pa.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -19,12 +20,14 @@ from lrtrack.journal.arrow_arrays import arrow_of
 from lrtrack.journal.reader import merge
 from lrtrack.records import Rewind
 from lrtrack.records.alignment import Series
+from lrtrack.trackers.mlflow.points import from_client
 from lrtrack.trackers.mlflow.shared_run import rewinds_by_prefix
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from lrtrack.trackers.mlflow.stores.base import Store, StoredRun
+    from lrtrack.trackers.mlflow.points import Points
+    from lrtrack.trackers.mlflow.stores.base import StoredRun
 
 #: The columnar file, relative to a run's artifacts.
 FILE = f"{history_table.FOLDER}/{history_table.NAME}"
@@ -62,10 +65,21 @@ def download_history(mlflow: MlflowClient, run_id: str, root: str = "") -> pa.Ta
         return history_table.read_parquet(Path(path))
 
 
-def fetch_steps(store: Store, run: StoredRun, prefix: str) -> pa.Table:
-    """Fetch every step of a run from its metrics."""
+def fetch_steps(read: Points, run: StoredRun, prefix: str) -> pa.Table:
+    """Fetch every step of a run from its metrics.
+
+    Args:
+        read: reads points of the run's store.
+        run: the run, of a store or of MLflow's client.
+        prefix: that of the block's metrics.
+    """
     names = [name for name in run.data.metrics if not _is_run_level(name, prefix)]
-    return fetch_metrics(store, run.info.run_id, names, rewinds_by_prefix(run.data.tags))
+    return fetch_metrics(read, run.info.run_id, names, rewinds_by_prefix(run.data.tags))
+
+
+def steps_by_client(mlflow: MlflowClient, mlflow_run: Any, prefix: str) -> pa.Table:
+    """The same by MLflow's client, metric by metric."""
+    return fetch_steps(partial(from_client, mlflow), mlflow_run, prefix)
 
 
 def surviving(points: Iterable[Any], rewinds: Sequence[Rewind]) -> list[Any]:
@@ -80,7 +94,7 @@ def is_abandoned(rewinds: Iterable[Rewind], step: int, when: int) -> bool:
 
 
 def fetch_metrics(
-    store: Store,
+    read: Points,
     run_id: str,
     names: list[str],
     rewinds: Mapping[str, Sequence[Rewind]] | None = None,
@@ -88,12 +102,12 @@ def fetch_metrics(
     """Fetch some metrics of a run: the latest value of each step.
 
     Args:
-        store: where the run is.
+        read: reads points of the run's store.
         run_id: MLflow's run id.
         names: the metrics.
         rewinds: those of each block, by the prefix of its metrics.
     """
-    series = store.points(run_id, names)
+    series = read(run_id, names)
     kept: dict[str, Series] = {}
     for name in names:
         prefix = max((p for p in rewinds or () if name.startswith(p)), key=len, default="")

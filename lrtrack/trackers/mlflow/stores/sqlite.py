@@ -63,7 +63,7 @@ _RUN_COLUMNS = "run_uuid, name, experiment_id, status, start_time, end_time, art
 _BY_NAME = "index_metrics_run_uuid_key_step"
 _INDICES = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?"
 _POINTS_OF_METRIC = (
-    f"SELECT step, value, timestamp, is_nan FROM metrics INDEXED BY {_BY_NAME}"
+    "SELECT step, value, timestamp, is_nan FROM metrics INDEXED BY index_metrics_run_uuid_key_step"
     " WHERE run_uuid = ? AND key = ?"
 )
 _POINTS_OF_RUN = (
