@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lrtrack.journal.arrow_arrays import arrow_of, mask_of, numbers_of, present_in
 from lrtrack.journal.ending import Ending, diagnoses_in, ending_of, schedule_of
 from lrtrack.journal.events import Entry
 from lrtrack.records import Rewind, Run, count_from, rewind_of, with_rewind
@@ -89,7 +90,7 @@ def course_of(entries: Iterable[Entry], most: int | None = None) -> Course:
     for entry in entries:
         if entry.rows is not None:
             batches.append(entry.rows if most is None else _first_of(entry.rows, names, most))
-            steps = entry.rows["step"].to_numpy()
+            steps = numbers_of(entry.rows["step"])
             if begins and (steps > top).any():  # others amend the step before
                 breaks.append(int(steps[steps > top][0]))
                 begins = False
@@ -151,40 +152,40 @@ def without(
         prefix: of the block's metrics.
         others: the prefixes of other blocks, whose metrics stay.
     """
-    steps, times = table["step"].to_numpy(), table["time"].to_numpy()
+    steps, times = numbers_of(table["step"]), numbers_of(table["time"])
     gone = np.zeros(len(steps), dtype=bool)
     for rewind in rewinds:
         gone |= (steps >= rewind.step) & (times < rewind.time)
     if not gone.any():
         return table
     foreign = tuple(other for other in others if other and not prefix.startswith(other))
-    mask = pa.array(gone)
+    mask = mask_of(gone)
     kept = np.zeros(len(steps), dtype=bool)
     for at, name in enumerate(table.column_names[2:], 2):
         if name.startswith(prefix) and not (foreign and name.startswith(foreign)):
             values = pc.if_else(mask, pa.scalar(None, pa.float64()), table[name])
             table = table.set_column(at, name, values)
-        kept |= table[name].is_valid().to_numpy()
-    return table.filter(pa.array(kept | ~gone))
+        kept |= present_in(table[name])
+    return table.filter(mask_of(kept | ~gone))
 
 
 def merge(batches: list[pa.RecordBatch]) -> pa.Table:
     """Joins row batches into one table with one row per step; later values win."""
     if not batches:
-        return pa.table({"step": pa.array([], pa.int64()), "time": pa.array([], pa.float64())})
+        return pa.table({"step": arrow_of(np.empty(0, np.int64)), "time": arrow_of(np.empty(0))})
     table = _concatenated(batches)
     if table.num_rows * table.num_columns <= _CELLS:
         table = table.combine_chunks()
-    steps = table["step"].to_numpy()
+    steps = numbers_of(table["step"])
     if np.all(np.diff(steps) > 0):
         return table
     unique, first, group = np.unique(steps, return_index=True, return_inverse=True)
-    columns = {"step": pa.array(unique), "time": pa.array(table["time"].to_numpy()[first])}
+    columns = {"step": arrow_of(unique), "time": arrow_of(numbers_of(table["time"])[first])}
     for name in table.column_names[2:]:
-        present = np.flatnonzero(table[name].is_valid().to_numpy())
+        present = np.flatnonzero(present_in(table[name]))
         source = np.full(len(unique), -1)
         source[group[present]] = present  # of repeated indices numpy keeps the last one
-        indices = pa.array(source, pa.int64(), mask=source < 0)
+        indices = arrow_of(source, source >= 0)
         columns[name] = table[name].combine_chunks().take(indices)
     return pa.table(columns)
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from lrtrack.journal import parquet_guard
+from lrtrack.journal.arrow_arrays import arrow_of, mask_of, numbers_of, present_in
 from lrtrack.records.alignment import MAX_STEP, MAX_TIME
 
 #: Where a tracker keeps the file, below a run's artifacts.
@@ -50,21 +50,21 @@ def read_parquet(
     _expect(table.schema)
     if table["step"].null_count or table["time"].null_count:
         raise ValueError("not a step history: steps without a number or a time")
-    steps = table["step"].to_numpy()
+    steps = numbers_of(table["step"])
     if not np.all(np.diff(steps) > 0) or (len(steps) and steps[0] < 0):
         raise ValueError("not a step history: steps do not ascend from 0")
-    if not np.isfinite(table["time"].to_numpy()).all():
+    if not np.isfinite(numbers_of(table["time"])).all():
         raise ValueError("not a step history: steps at no time")
     return table
 
 
 def sound_rows(table: pa.Table) -> tuple[pa.Table, int]:
     """Returns the rows with plausible steps and times, and the number of other rows."""
-    steps, times = table["step"].to_numpy(), table["time"].to_numpy()
+    steps, times = numbers_of(table["step"]), numbers_of(table["time"])
     sound = (steps >= 0) & (steps < MAX_STEP) & (times >= 0) & (times < MAX_TIME)
     if sound.all():
         return table, 0
-    return table.filter(pa.array(sound)), int((~sound).sum())
+    return table.filter(mask_of(sound)), int((~sound).sum())
 
 
 def _expect(schema: pa.Schema) -> None:
@@ -84,13 +84,12 @@ def arrays(table: pa.Table) -> dict[str, Any]:
     """
     columns = {name: table[name] for name in table.column_names[2:]}
     return {
-        "steps": table["step"].to_numpy(),
-        "times": table["time"].to_numpy(),
+        "steps": numbers_of(table["step"]),
+        "times": numbers_of(table["time"]),
         "metrics": {
-            name: column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-            for name, column in columns.items()
+            name: numbers_of(column.cast(pa.float64())) for name, column in columns.items()
         },
-        "present": {name: _present(column) for name, column in columns.items()},
+        "present": {name: present_in(column) for name, column in columns.items()},
     }
 
 
@@ -99,17 +98,14 @@ def table_of(arrays: Mapping[str, Any]) -> pa.Table:
     present = arrays["present"]
     return pa.table(
         {
-            "step": pa.array(arrays["steps"], pa.int64()),
-            "time": pa.array(arrays["times"], pa.float64()),
+            "step": arrow_of(arrays["steps"].astype(np.int64, copy=False)),
+            "time": arrow_of(arrays["times"].astype(np.float64, copy=False)),
             **{
-                name: pa.array(values, pa.float64(), mask=~present[name])
+                name: arrow_of(
+                    values.astype(np.float64, copy=False),
+                    None if present[name].all() else present[name],
+                )
                 for name, values in arrays["metrics"].items()
             },
         }
     )
-
-
-def _present(column: pa.ChunkedArray) -> NDArray[np.bool_]:
-    if not column.null_count:
-        return np.broadcast_to(np.True_, len(column))  # one byte, whatever the length
-    return np.asarray(column.is_valid().to_numpy(zero_copy_only=False), dtype=bool)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lrtrack.journal.arrow_arrays import arrow_of
 from lrtrack.journal.framing import Kind, encode
 
 #: step, time, metrics; metrics may still hold values that `settle` turns into floats.
@@ -44,7 +45,8 @@ def _column(values: Sequence[float | None]) -> tuple[NDArray[np.float64], NDArra
 
 def encode_rows(steps: NDArray[np.int64], times: NDArray[np.float64], metrics: Columns) -> bytes:
     """Encodes the rows as one frame."""
-    columns = [_arrow(steps), _arrow(times), *(_arrow(*column) for column in metrics.values())]
+    columns = [arrow_of(steps), arrow_of(times)]
+    columns += [arrow_of(*column) for column in metrics.values()]
     batch = pa.record_batch(columns, names=["step", "time", *metrics])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
@@ -55,17 +57,6 @@ def encode_rows(steps: NDArray[np.int64], times: NDArray[np.float64], metrics: C
 def warm_up() -> None:
     """Does once what the first frame would otherwise have to do."""
     encode_rows(*columns_of([(0, 0.0, {"loss": 0.0})], None))
-
-
-def _arrow(values: NDArray[Any], present: NDArray[np.bool_] | None = None) -> pa.Array:
-    """Makes an Arrow array, null where `present` is False.
-
-    From buffers, because `pa.array` imports pandas at its first call: 0.3 s in the middle of a
-    training.
-    """
-    valid = None if present is None else pa.py_buffer(np.packbits(present, bitorder="little"))
-    kind = pa.from_numpy_dtype(values.dtype)
-    return pa.Array.from_buffers(kind, values.size, [valid, pa.py_buffer(values)])
 
 
 def sound(rows: Sequence[Row]) -> Iterator[Row]:

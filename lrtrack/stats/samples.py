@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrack._optional import load
+from lrtrack.stats.roots import root_between
 from lrtrack.stats.summary import Mode
 
 #: Two schedules differ significantly if their p-value is below this.
@@ -82,15 +83,14 @@ def improvement(one: Sample, other: Sample, mode: Mode) -> Improvement | None:
 
 
 def _newcombe(share: float, one: int, other: int) -> tuple[float, float]:
-    z = float(load("scipy.special").ndtri(0.975))
+    z = NormalDist().inv_cdf(0.975)
     pairs = (one + other) / 2.0 - 1.0
 
     def beyond(theta: float) -> float:
         inner = 1.0 + pairs * ((1.0 - theta) / (2.0 - theta) + theta / (1.0 + theta))
         return abs(share - theta) - z * math.sqrt(theta * (1.0 - theta) * inner / (one * other))
 
-    solve = load("scipy.optimize").brentq
     tiny = 1e-12  # at the ends themselves the equation has a second root
-    low = 0.0 if share == 0.0 else float(solve(beyond, 0.0, min(share, 1.0 - tiny)))
-    high = 1.0 if share == 1.0 else float(solve(beyond, max(share, tiny), 1.0))
+    low = 0.0 if share == 0.0 else root_between(beyond, 0.0, min(share, 1.0 - tiny))
+    high = 1.0 if share == 1.0 else root_between(beyond, max(share, tiny), 1.0)
     return low, high

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack._optional import load
+from lrtrack.stats.roots import root_between
 
 #: A table covers differences up to this many standard deviations; beyond, p < 1e-20.
 _WIDEST = 16.0
@@ -94,11 +95,21 @@ def _normal_nodes() -> tuple[Floats, Floats]:
 
 
 def _interpolated(widths: Floats, tail: Floats) -> Callable[[Floats], Floats]:
-    spline = load("scipy.interpolate").CubicSpline(widths, np.clip(tail, 0.0, 1.0))
+    """Interpolation by the cubic through four neighbours, of which the widths are equally far."""
+    table = np.clip(tail, 0.0, 1.0)
+    spacing = widths[1] - widths[0]
 
     def probability(w: Floats) -> Floats:
-        inside = np.clip(spline(np.minimum(w, _WIDEST)), 0.0, 1.0)
-        return np.asarray(np.where(w >= _WIDEST, 0.0, inside))
+        place = np.minimum(w, _WIDEST) / spacing
+        left = np.clip(place.astype(np.int64) - 1, 0, _TABLE - 4)
+        x = place - left  # of the four neighbours 0, 1, 2, 3
+        value = (
+            -table[left] * (x - 1.0) * (x - 2.0) * (x - 3.0) / 6.0
+            + table[left + 1] * x * (x - 2.0) * (x - 3.0) / 2.0
+            - table[left + 2] * x * (x - 1.0) * (x - 3.0) / 2.0
+            + table[left + 3] * x * (x - 1.0) * (x - 2.0) / 6.0
+        )
+        return np.asarray(np.where(w >= _WIDEST, 0.0, np.clip(value, 0.0, 1.0)))
 
     return probability
 
@@ -126,5 +137,4 @@ def _solved(p_of: Callable[[float], float], level: float) -> float:
     high = 4.0
     while p_of(high) > level:
         high *= 2.0
-    root: float = load("scipy.optimize").brentq(lambda t: p_of(t) - level, 0.0, high, xtol=1e-9)
-    return root
+    return root_between(lambda t: p_of(t) - level, 0.0, high)

@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from lrtrack.journal import history_table
+from lrtrack.journal.arrow_arrays import arrow_of, numbers_of
 
 #: The most bytes of all copies together; the least recently used ones are deleted first.
 LIMIT = 10 * 2**30
@@ -130,15 +131,15 @@ def _folder() -> Path:
 def _filled(table: pa.Table) -> pa.Table:
     """The table with NaN for null, and a mask column of 0 and 1 for each metric that had nulls."""
     arrays = history_table.arrays(table)
-    columns: dict[str, Any] = {"step": arrays["steps"], "time": arrays["times"]}
+    columns = {"step": arrow_of(arrays["steps"]), "time": arrow_of(arrays["times"])}
     for name, values in arrays["metrics"].items():
-        columns[_METRIC + name] = values
+        columns[_METRIC + name] = arrow_of(values)
         if table[name].null_count:
-            columns[_MASK + name] = arrays["present"][name].view(np.uint8)
+            columns[_MASK + name] = arrow_of(arrays["present"][name].view(np.uint8))
     return pa.table(columns)
 
 
 def _array(column: pa.ChunkedArray) -> Any:
     if column.num_chunks != 1:
         raise ValueError("a column of a copy is in several chunks")
-    return column.chunk(0).to_numpy(zero_copy_only=True)
+    return numbers_of(column.chunk(0))

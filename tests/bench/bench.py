@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+import commands
 import loops
 import memory
 import peers
@@ -30,6 +31,7 @@ PARTS = {
     "shown": ("Shown by tests", untimed.measure),
     "memory": ("Memory", memory.measure),
     "shipping": ("Delivery", shipping.measure),
+    "commands": ("Commands", commands.measure),
     "reading": ("Reading back", reading.measure),
     "many": ("Reading back a thousand long runs", reading.measure_many),
 }

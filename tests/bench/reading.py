@@ -30,7 +30,7 @@ def measure(rounds: int, steps: int) -> list[Row]:
     with processes.place() as folder:
         database = f"sqlite:///{folder / 'mlflow.db'}"
         synthetic_runs.lay_mlflow(database, database, RUNS, steps)
-        rows += _rows("SQLite", 5.0, rounds, steps, _Reader(folder, uri=database))
+        rows += _rows("SQLite", 2.0, rounds, steps, _Reader(folder, uri=database))
     with processes.place() as folder:
         database = f"sqlite:///{folder / 'mlflow.db'}"
         synthetic_runs.lay_logged(database, RUNS, steps)

@@ -101,7 +101,7 @@ def test_points_of_a_server(served, proxy):
 
 def test_pages_of_points(served, monkeypatch):
     """All pages of a metric's points are read."""
-    monkeypatch.setattr(points, "_PAGE", 2)
+    monkeypatch.setattr(points, "PAGE", 2)
     client = mlflow.MlflowClient(tracking_uri=served.uri)
     run_id = client.create_run("0").info.run_id
     client.log_batch(run_id, [Metric("loss", step / 2, 1000, step) for step in range(5)])

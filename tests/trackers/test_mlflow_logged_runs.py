@@ -70,7 +70,7 @@ def test_a_database_gives_the_points_of_the_client(store):
     client = mlflow.MlflowClient(tracking_uri=store)
     with points.opened(client) as reading:
         fast = reading(run_id, ["loss", "learning_rate"])
-    slow = points._from_client(client, run_id, ["loss", "learning_rate"])
+    slow = points.from_client(client, run_id, ["loss", "learning_rate"])
 
     assert fast.keys() == slow.keys()
     for name, series in fast.items():
@@ -136,7 +136,7 @@ def test_copies_of_finished_runs(store, tmp_path: Path, monkeypatch):
     run_id = write(store)
     read(store)
     with monkeypatch.context() as context:
-        context.setattr(points, "_from_client", None)
+        context.setattr(points, "from_client", None)
         context.setattr(points._Database, "read", None)
         (copy,) = read(store)
     mlflow.MlflowClient(tracking_uri=store).log_metric(run_id, "test", 0.5, step=5)

@@ -21,6 +21,7 @@ search.py           filters in MLflow's search language
 step_points.py      reading the steps of one run
 logged_runs.py      runs that lrtrack did not record
 points.py           their points, read in bulk
+stores/             where runs are read from: SQLite, a server, or whatever MLflow's client knows
 publishing.py       storing a report beside the runs
 """
 

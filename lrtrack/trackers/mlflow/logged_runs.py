@@ -18,28 +18,27 @@ from lrtrack.trackers import cache, per_run
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.mlflow import metadata
 from lrtrack.trackers.mlflow.description import state_of, user_tags
-from lrtrack.trackers.mlflow.errors import with_retries
-from lrtrack.trackers.mlflow.points import SYSTEM, Points
+from lrtrack.trackers.mlflow.points import SYSTEM
 from lrtrack.trackers.mlflow.served import served_page
 from lrtrack.trackers.mlflow.store import run_url
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
+    from lrtrack.trackers.mlflow.stores.base import Store, StoredRun
 
 
-def is_tracked(mlflow_run: Any) -> bool:
+def is_tracked(stored: StoredRun) -> bool:
     """Whether lrtrack recorded the run."""
-    return bool(mlflow_run.data.tags.get("lrtrack.version"))
+    return bool(stored.data.tags.get("lrtrack.version"))
 
 
-def is_report(mlflow_run: Any) -> bool:
+def is_report(stored: StoredRun) -> bool:
     """Whether the run holds published reports."""
-    return bool(mlflow_run.data.tags.get(metadata.KIND) == metadata.REPORT_KIND)
+    return bool(stored.data.tags.get(metadata.KIND) == metadata.REPORT_KIND)
 
 
-def run_from(mlflow_run: Any, experiment: str, roles: Roles) -> Run:
+def run_from(stored: StoredRun, experiment: str, roles: Roles) -> Run:
     """The identity of a run, before its learning rates are read."""
-    return run_of(_logged(mlflow_run, experiment, None), Schedule(UNKNOWN), roles)[0]
+    return run_of(_logged(stored, experiment, None), Schedule(UNKNOWN), roles)[0]
 
 
 @dataclass(frozen=True)
@@ -47,40 +46,37 @@ class Source:
     """Fetches histories of such runs from one store; safe to use from several threads.
 
     Attributes:
-        uri: the store's address, for messages.
+        store: where the runs are.
         experiment: the experiment's name.
-        points: reads all points of a run.
     """
 
-    mlflow: MlflowClient
-    uri: str | None
+    store: Store
     experiment: str
     query: Query
     left_out: per_run.LeftOut
-    points: Points
 
-    def history(self, mlflow_run: Any) -> History:
+    def history(self, stored: StoredRun) -> History:
         """Fetch one run with all its metrics, except those of the machine.
 
         Raises:
             OddRun: its learning rates are none.
         """
-        info = mlflow_run.info
-        url = run_url(self.mlflow.tracking_uri, info.experiment_id, info.run_id)
-        served = served_page(self.mlflow.tracking_uri, info.experiment_id, info.run_id)
-        logged = replace(_logged(mlflow_run, self.experiment, url), served=served)
-        arrays = self._arrays(mlflow_run, logged)
+        info = stored.info
+        url = run_url(self.store.uri, info.experiment_id, info.run_id)
+        served = served_page(self.store.uri, info.experiment_id, info.run_id)
+        logged = replace(_logged(stored, self.experiment, url), served=served)
+        arrays = self._arrays(stored, logged)
         return per_run.checked(history_of(logged, arrays, self.query.roles))
 
-    def _arrays(self, mlflow_run: Any, logged: LoggedRun) -> Mapping[str, Any]:
+    def _arrays(self, stored: StoredRun, logged: LoggedRun) -> Mapping[str, Any]:
         """Get a run's columns from the cache, else from the store."""
         copy = None
         if self.query.cache and logged.state is not State.RUNNING:
-            copy = cache.place_of("mlflow", *self._identity(mlflow_run))
+            copy = cache.place_of("mlflow", *self._identity(stored))
             arrays = cache.kept(copy)
             if arrays is not None:
                 return arrays
-        metrics = self._metrics(mlflow_run)
+        metrics = self._metrics(stored)
         columns, odd = aligned(metrics, self.query.roles)
         if odd:
             self.left_out.note_rows(lambda: f"{logged.name!r} ({logged.id})", odd, per_run.ODD_ROWS)
@@ -89,25 +85,21 @@ class Source:
             return cache.kept(copy) or vars(columns)
         return vars(columns)
 
-    def _metrics(self, mlflow_run: Any) -> dict[str, Series]:
-        names = [name for name in mlflow_run.data.metrics if not name.startswith(SYSTEM)]
-        run_id = mlflow_run.info.run_id
-        return with_retries(self.uri, lambda: self.points(run_id, names)) if names else {}
+    def _metrics(self, stored: StoredRun) -> dict[str, Series]:
+        names = [name for name in stored.data.metrics if not name.startswith(SYSTEM)]
+        return self.store.points(stored.info.run_id, names) if names else {}
 
-    def _identity(self, mlflow_run: Any) -> tuple[Any, ...]:
+    def _identity(self, stored: StoredRun) -> tuple[Any, ...]:
         """Everything that changes when the run changes, and what the user says about it."""
-        info, data = mlflow_run.info, mlflow_run.data
-        latest: list[tuple[Any, ...]] = [
-            (metric.key, metric.step, metric.timestamp, repr(metric.value))
-            for metric in getattr(data, "_metric_objs", ())
-        ] or [(name, repr(value)) for name, value in data.metrics.items()]
-        state = (info.experiment_id, info.run_id, info.status, info.end_time, sorted(latest))
-        return ("logged", redact(self.mlflow.tracking_uri), self.query.roles.lr_metric, *state)
+        info, data = stored.info, stored.data
+        latest = [(p.key, p.step, p.timestamp, repr(p.value)) for p in data.latest]
+        state = (info.experiment_id, info.run_id, info.status, info.end_time, latest)
+        return ("logged", redact(self.store.uri), self.query.roles.lr_metric, *state)
 
 
-def _logged(mlflow_run: Any, experiment: str, url: str | None) -> LoggedRun:
+def _logged(stored: StoredRun, experiment: str, url: str | None) -> LoggedRun:
     """A run without its points."""
-    info, data = mlflow_run.info, mlflow_run.data
+    info, data = stored.info, stored.data
     started = per_run.moment((info.start_time or 0) / 1000)
     return LoggedRun(
         id=info.run_id,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from lrtrack.trackers.mlflow.store import DATABASE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from numpy.typing import NDArray
 
 #: Reads metrics of a run: run id and names to the points of each.
 Points = Callable[[str, Sequence[str]], dict[str, Series]]
@@ -31,7 +33,7 @@ _COLUMNS = ("key", "step", "value", "timestamp", "is_nan")
 _RUN_ID = re.compile(r"\w{1,64}", re.ASCII)
 _HISTORY = "/api/2.0/mlflow/metrics/get-history"
 #: Points of one answer of a server.
-_PAGE = 25_000
+PAGE = 25_000
 
 
 @contextmanager
@@ -53,10 +55,10 @@ def opened(mlflow: MlflowClient) -> Iterator[Points]:
     def read(run_id: str, names: Sequence[str]) -> dict[str, Series]:
         if direct is not None:
             try:
-                return direct(run_id, names)
+                return ordered(direct(run_id, names))
             except Exception:  # noqa: S110 (the client reports what is wrong with the store)
                 pass
-        return _from_client(mlflow, run_id, names)
+        return from_client(mlflow, run_id, names)
 
     try:
         yield read
@@ -76,20 +78,67 @@ def series_of(steps: Iterable[Any], values: Iterable[Any], times: Iterable[Any])
     Raises:
         TypeError, ValueError, OverflowError: some are no numbers.
     """
-    numbers = np.asarray(values, dtype=np.float64)
-    huge = np.abs(numbers) == sys.float_info.max  # how MLflow's SQL store keeps infinities
-    if huge.any():
-        numbers = np.where(huge, np.copysign(np.inf, numbers), numbers)
+    numbers = restored(np.asarray(values, dtype=np.float64))
     return Series(np.asarray(steps, np.int64), numbers, np.asarray(times, np.float64) / 1000)
 
 
-def _from_client(mlflow: MlflowClient, run_id: str, names: Sequence[str]) -> dict[str, Series]:
-    """The points by MLflow's own client."""
+def restored(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values with infinities, which MLflow's SQL store keeps as the largest float64."""
+    huge = np.abs(values) == sys.float_info.max
+    return np.where(huge, np.copysign(np.inf, values), values) if huge.any() else values
+
+
+def in_order(series: Series) -> Series:
+    """The points in the order of time, step and value, in which MLflow's server returns them."""
+    steps, times = series.steps, series.times
+    if (steps[1:] > steps[:-1]).all() and (times[1:] >= times[:-1]).all():
+        return series
+    order = np.lexsort((series.values, steps, times))
+    return Series(steps[order], series.values[order], times[order])
+
+
+def ordered(metrics: Mapping[str, Series]) -> dict[str, Series]:
+    """Metrics with their points in this order."""
+    return {name: in_order(series) for name, series in metrics.items()}
+
+
+def series_from_pages(page: Callable[[str], Mapping[str, Any]]) -> Series:
+    """The points of a metric in the answers of a server.
+
+    Args:
+        page: returns the answer for a token; an empty token is the first page's.
+
+    Raises:
+        Exception: an answer is anything else than points.
+    """
+    points: list[Any] = []
+    tokens: set[str] = set()
+    token = ""
+    while token not in tokens:
+        tokens.add(token)
+        answer = page(token)
+        points += answer.get("metrics", ())
+        token = answer.get("next_page_token") or ""
+        if not token:
+            return in_order(
+                series_of(
+                    [int(point.get("step", 0)) for point in points],
+                    [float(point["value"]) for point in points],  # "NaN" is text in JSON
+                    [int(point["timestamp"]) for point in points],
+                )
+            )
+    raise ValueError("the server repeats a page")
+
+
+def from_client(mlflow: MlflowClient, run_id: str, names: Sequence[str]) -> dict[str, Series]:
+    """The points by MLflow's own client, in the order of time, step and value."""
     histories = {name: mlflow.get_metric_history(run_id, name) for name in names}
-    return {
-        name: series_of([p.step for p in h], [p.value for p in h], [p.timestamp for p in h])
-        for name, h in histories.items()
-    }
+    return ordered(
+        {
+            name: series_of([p.step for p in h], [p.value for p in h], [p.timestamp for p in h])
+            for name, h in histories.items()
+        }
+    )
 
 
 class _Database:
@@ -119,7 +168,7 @@ class _Database:
             cursor.close()
         finally:
             raw.close()
-        return _grouped(rows, names)
+        return grouped(rows, names)
 
     def close(self) -> None:
         """Close all connections."""
@@ -153,7 +202,7 @@ def _read_only(uri: str, sqlalchemy: Any) -> Any:
     return url.set(database=f"file:{path}", query={"mode": "ro", "uri": "true"})
 
 
-def _grouped(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> dict[str, Series]:
+def grouped(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> dict[str, Series]:
     """Rows of the table by metric."""
     if not rows:
         return {}
@@ -182,28 +231,11 @@ class _Server:
         Raises:
             Exception: the server answers anything else than the points.
         """
-        return {name: self._series(run_id, name) for name in names}
-
-    def _series(self, run_id: str, name: str) -> Series:
-        points: list[Any] = []
-        tokens: set[str] = set()
-        token = ""
-        while token not in tokens:
-            tokens.add(token)
-            page = self._page(run_id, name, token)
-            points += page.get("metrics", ())
-            token = page.get("next_page_token") or ""
-            if not token:
-                return series_of(
-                    [int(point.get("step", 0)) for point in points],
-                    [float(point["value"]) for point in points],  # "NaN" is text in JSON
-                    [int(point["timestamp"]) for point in points],
-                )
-        raise ValueError("the server repeats a page")
+        return {n: series_from_pages(partial(self._page, run_id, n)) for n in names}
 
     def _page(self, run_id: str, name: str, token: str) -> dict[str, Any]:
         store: Any = self._mlflow._tracking_client.store
-        asked: dict[str, Any] = {"run_id": run_id, "metric_key": name, "max_results": _PAGE}
+        asked: dict[str, Any] = {"run_id": run_id, "metric_key": name, "max_results": PAGE}
         if token:
             asked["page_token"] = token
         response = load("mlflow.utils.rest_utils").http_request(

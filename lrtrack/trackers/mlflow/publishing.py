@@ -13,6 +13,7 @@ from lrtrack.trackers.mlflow import destination, metadata
 from lrtrack.trackers.mlflow.errors import with_retries
 from lrtrack.trackers.mlflow.reading import find_experiment
 from lrtrack.trackers.mlflow.store import open_existing, quiet, run_url
+from lrtrack.trackers.mlflow.stores.client import ClientStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,9 +27,10 @@ def publish(publication: Publication, query: Query) -> Remote:
     """
     uri = query.uri or destination.default_target().uri
     mlflow = open_existing(uri)
+    store = ClientStore(mlflow, uri)
 
     def begin() -> tuple[str, str]:
-        experiment_id = str(find_experiment(mlflow, query).experiment_id)
+        experiment_id = str(find_experiment(store, query).experiment_id)
         return experiment_id, _find_or_create(mlflow, experiment_id)
 
     def finish(stored: bool) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
-from lrtrack.errors import NothingFound, UsageError, unknown, warn
+from lrtrack.errors import NothingFound, unknown, warn
 from lrtrack.fields import JSON
 from lrtrack.filters import is_late, select
 from lrtrack.journal import history_table
@@ -17,25 +17,21 @@ from lrtrack.records import History, Run
 from lrtrack.settings import redact
 from lrtrack.trackers import cache, per_run, shared_runs
 from lrtrack.trackers.base import ALL, Progress, Query
-from lrtrack.trackers.mlflow import destination, logged_runs, metadata, points, search
+from lrtrack.trackers.mlflow import destination, logged_runs, metadata, search
 from lrtrack.trackers.mlflow.description import integer_from, runs_from, state_of
-from lrtrack.trackers.mlflow.errors import translate_errors, with_retries
 from lrtrack.trackers.mlflow.served import served_page
 from lrtrack.trackers.mlflow.step_points import (
     FILE,
-    download_history,
     fetch_metrics,
     fetch_steps,
     merge_tables,
 )
-from lrtrack.trackers.mlflow.store import open_existing, quiet, run_url
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from lrtrack.trackers.mlflow.store import quiet, run_url
+from lrtrack.trackers.mlflow.stores import open_store
+from lrtrack.trackers.mlflow.stores.base import Experiment, Store, StoredRun
 
 #: Concurrent requests; more would make a small server slower, not faster.
 WORKERS = 8
-_PAGE = 500
 
 
 def read(query: Query, progress: Progress | None) -> Iterator[History]:
@@ -44,167 +40,141 @@ def read(query: Query, progress: Progress | None) -> Iterator[History]:
     Steps come from the columnar file if it is complete, else from the metric API, as do metrics
     that only the user logged. Those of runs that lrtrack did not record are read in bulk.
     """
-    uri = query.uri or destination.default_target().uri
-    mlflow = open_existing(uri)
-    experiment = with_retries(uri, lambda: find_experiment(mlflow, query))
-    runs = with_retries(uri, lambda: _runs(mlflow, query, experiment))
-    left_out = per_run.LeftOut()
-    source = _Source(mlflow, uri, experiment.name, query, left_out)
-    with quiet(), points.opened(mlflow) as logged_points:
-        others = logged_runs.Source(mlflow, uri, experiment.name, query, left_out, logged_points)
+    store = open_store(query.uri or destination.default_target().uri)
+    try:
+        experiment = find_experiment(store, query)
+        runs = _runs(store, query, experiment)
+        left_out = per_run.LeftOut()
+        own = _Source(store, experiment.name, query, left_out)
+        others = logged_runs.Source(store, experiment.name, query, left_out)
 
-        def histories_of(mlflow_run: Any) -> list[History]:
-            own = logged_runs.is_tracked(mlflow_run)
-            return source.histories(mlflow_run) if own else [others.history(mlflow_run)]
+        def histories_of(stored: StoredRun) -> list[History]:
+            if logged_runs.is_tracked(stored):
+                return own.histories(stored)
+            return [others.history(stored)]
 
-        try:
-            for histories in per_run.read_each(
-                runs, histories_of, _label, left_out, workers=WORKERS, progress=progress
-            ):
-                # What the rates show is only known now, and whether any run has a field of it.
-                everything = query.runs == ALL
-                yield from (
-                    histories if everything else select(histories, query.filters, History.fields)
-                )
-        finally:
-            source.warn_about_broken_files()
+        with quiet():
+            try:
+                for histories in per_run.read_each(
+                    runs, histories_of, _label, left_out, workers=WORKERS, progress=progress
+                ):
+                    # What the rates show is only known now, and whether any run has a field of it.
+                    everything = query.runs == ALL
+                    yield from (
+                        histories
+                        if everything
+                        else select(histories, query.filters, History.fields)
+                    )
+            finally:
+                own.warn_about_broken_files()
+    finally:
+        store.close()
     cache.prune()
 
 
-def _label(mlflow_run: Any) -> str:
-    return f"{mlflow_run.info.run_name!r} ({mlflow_run.info.run_id})"
+def _label(stored: StoredRun) -> str:
+    return f"{stored.info.run_name!r} ({stored.info.run_id})"
 
 
-def find_experiment(mlflow: MlflowClient, query: Query) -> Any:
-    """Find the query's experiment; by default the one that new runs would go to."""
+def find_experiment(store: Store, query: Query) -> Experiment:
+    """Find the query's experiment; by default the one that new runs would go to.
+
+    Raises:
+        NothingFound: there is none, or it is deleted.
+    """
     target = destination.default_target()
     if query.experiment is None and query.uri is None:  # another store has other ids
         number = target.experiment_id
         if target.run_id is not None:
-            number = mlflow.get_run(target.run_id).info.experiment_id
+            number = store.experiment_of(target.run_id)
         if number is not None:
-            return mlflow.get_experiment(number)
+            experiment = store.experiment(number)
+            if experiment is None:
+                raise NothingFound(f"No experiment has the id {number} (MLflow: {_address(store)})")
+            return experiment
     name = query.experiment or target.experiment or "lrtrack"
-    experiment = mlflow.get_experiment_by_name(name) or _experiment_with_id(mlflow, name)
+    experiment = store.experiment_named(name)
+    if experiment is None and name.isdecimal():
+        experiment = store.experiment(name)
     if experiment is None:
-        names = [experiment.name for experiment in mlflow.search_experiments()]
-        raise NothingFound(f"{unknown('experiment', name, names)} (MLflow: {_address(mlflow)})")
+        names = [experiment.name for experiment in store.experiments()]
+        raise NothingFound(f"{unknown('experiment', name, names)} (MLflow: {_address(store)})")
     if experiment.lifecycle_stage == "deleted":
         raise NothingFound(
-            f"Experiment {name!r} is deleted (MLflow: {_address(mlflow)}). Fix: restore it with "
+            f"Experiment {name!r} is deleted (MLflow: {_address(store)}). Fix: restore it with "
             f"`mlflow experiments restore -x {experiment.experiment_id}`."
         )
     return experiment
 
 
-def _experiment_with_id(mlflow: MlflowClient, text: str) -> Any:
-    """The experiment that has this id; None without one."""
-    if not text.isdecimal():
-        return None
-    try:
-        return mlflow.get_experiment(text)
-    except Exception as error:
-        if getattr(error, "error_code", "") in (
-            "RESOURCE_DOES_NOT_EXIST",
-            "INVALID_PARAMETER_VALUE",
-        ):
-            return None
-        raise
-
-
-def _runs(mlflow: MlflowClient, query: Query, experiment: Any) -> list[Any]:
+def _runs(store: Store, query: Query, experiment: Experiment) -> list[StoredRun]:
     """The runs that the query's filters select."""
     everything = query.runs == ALL
     filters = [f for f in query.filters if not (everything and is_late(f))]
     expressions = search.expressions(filters, everything=everything)
-    find = partial(_search, mlflow, experiment.experiment_id, raw=query.raw_filters)
+    find = partial(store.runs, experiment.experiment_id, raw=query.raw_filters)
     runs = find(expressions)
-    fields = partial(_fields, mlflow)
+    fields = partial(_fields, store.uri)
     # An empty result does not show whether no run has the field or no run has the value. `select`
     # finds out, if it sees all runs.
     if filters and not runs:
         runs = find(search.expressions((), everything=everything))
     blocks = [
-        (mlflow_run, block)
-        for mlflow_run in runs
-        if not logged_runs.is_report(mlflow_run)
+        (stored, block)
+        for stored in runs
+        if not logged_runs.is_report(stored)
         for block in (
-            runs_from(mlflow_run, experiment.name)
-            if logged_runs.is_tracked(mlflow_run)
-            else [logged_runs.run_from(mlflow_run, experiment.name, query.roles)]
+            runs_from(stored, experiment.name)
+            if logged_runs.is_tracked(stored)
+            else [logged_runs.run_from(stored, experiment.name, query.roles)]
         )
     ]
     selected = select(blocks, filters, fields)
-    return list({mlflow_run.info.run_id: mlflow_run for mlflow_run, _ in selected}.values())
+    return list({stored.info.run_id: stored for stored, _ in selected}.values())
 
 
-def _fields(mlflow: MlflowClient, block: tuple[Any, Run]) -> dict[str, JSON]:
+def _fields(uri: str, block: tuple[StoredRun, Run]) -> dict[str, JSON]:
     info, run = block[0].info, block[1]
     return run.fields(
         run_id=info.run_id,
         state=str(shared_runs.state_of(run, state_of(info.status))),
         tracker="mlflow",
-        url=run_url(mlflow.tracking_uri, info.experiment_id, info.run_id),
+        url=run_url(uri, info.experiment_id, info.run_id),
     )
 
 
-def _search(
-    mlflow: MlflowClient, experiment_id: str, expressions: Sequence[str], raw: Sequence[str]
-) -> list[Any]:
-    condition = " and ".join([*expressions, *raw])
-    runs: list[Any] = []
-    token = None
-    while True:
-        try:
-            page = mlflow.search_runs(
-                [experiment_id], condition, max_results=_PAGE, page_token=token
-            )
-        except Exception as error:
-            if getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE" and raw:
-                raise UsageError(
-                    f"MLflow cannot read the --filter-raw: {error}. Fix: write it in MLflow's "
-                    'search language, for example "metrics.loss_final < 0.6".'
-                ) from error
-            raise
-        runs += page
-        token = page.token
-        if not token:
-            return runs
-
-
-def _address(mlflow: MlflowClient) -> str:
-    return redact(mlflow.tracking_uri)
+def _address(store: Store) -> str:
+    return redact(store.uri)
 
 
 @dataclass(frozen=True)
 class _Source:
     """Fetches histories from one store, and remembers which columnar files it could not use."""
 
-    mlflow: MlflowClient
-    uri: str | None
+    store: Store
     experiment: str
     query: Query
     left_out: per_run.LeftOut
     broken: list[str] = field(default_factory=list)
 
-    def histories(self, mlflow_run: Any) -> list[History]:
+    def histories(self, stored: StoredRun) -> list[History]:
         """Fetch one run with its steps: a history for each of its blocks."""
-        info = mlflow_run.info
-        runs = runs_from(mlflow_run, self.experiment)
+        info = stored.info
+        runs = runs_from(stored, self.experiment)
         run = runs[0]
-        arrays = self._arrays(mlflow_run, run)
+        arrays = self._arrays(stored, run)
         logged = [
             metric
             for metric in dict.fromkeys((self.query.metric, self.query.axis))
             if metric is not None
-            and metric in mlflow_run.data.metrics  # the user logged it
+            and metric in stored.data.metrics  # the user logged it
             and metric not in arrays["metrics"]
         ]
         if logged:
-            table = with_retries(self.uri, lambda: fetch_metrics(self.mlflow, info.run_id, logged))
-            table = self._without_odd_rows(mlflow_run, table)
+            table = fetch_metrics(self.store.points, info.run_id, logged)
+            table = self._without_odd_rows(stored, table)
             arrays = history_table.arrays(merge_tables(history_table.table_of(arrays), table))
-        prefixes, uri = [block.prefix for block in runs], self.mlflow.tracking_uri
+        prefixes, uri = [block.prefix for block in runs], self.store.uri
         return [
             per_run.checked(
                 History(
@@ -229,46 +199,45 @@ class _Source:
             others = f" (and {len(self.broken) - 1} more)" if len(self.broken) > 1 else ""
             warn(f"{redact(self.broken[0])}{others}; reading its metrics one by one")
 
-    def _arrays(self, mlflow_run: Any, run: Run) -> dict[str, Any]:
+    def _arrays(self, stored: StoredRun, run: Run) -> dict[str, Any]:
         """Get a run's steps from the cache, its columnar file or, failing both, the metric API."""
-        rows = integer_from(mlflow_run.data.tags.get(metadata.HISTORY_ROWS))
-        if rows is None or mlflow_run.info.status in ("RUNNING", "SCHEDULED"):
-            return self._from_metric_api(mlflow_run, run)
-        info = mlflow_run.info
+        rows = integer_from(stored.data.tags.get(metadata.HISTORY_ROWS))
+        if rows is None or stored.info.status in ("RUNNING", "SCHEDULED"):
+            return self._from_metric_api(stored, run)
+        info = stored.info
         state = (info.experiment_id, info.run_id, info.status, info.end_time, rows)
-        copy = cache.place_of("mlflow", _address(self.mlflow), *state)
+        copy = cache.place_of("mlflow", _address(self.store), *state)
         arrays = cache.kept(copy) if self.query.cache else None
         if arrays is not None:
             return arrays
-        table = self._from_file(mlflow_run, rows)
+        table = self._from_file(stored, rows)
         if table is None:
-            return self._from_metric_api(mlflow_run, run)
+            return self._from_metric_api(stored, run)
         if self.query.cache:
             cache.keep(table, copy)
             arrays = cache.kept(copy)
         return arrays or history_table.arrays(table)
 
-    def _from_metric_api(self, mlflow_run: Any, run: Run) -> dict[str, Any]:
-        table = with_retries(self.uri, lambda: fetch_steps(self.mlflow, mlflow_run, run.prefix))
-        return history_table.arrays(self._without_odd_rows(mlflow_run, table))
+    def _from_metric_api(self, stored: StoredRun, run: Run) -> dict[str, Any]:
+        table = fetch_steps(self.store.points, stored, run.prefix)
+        return history_table.arrays(self._without_odd_rows(stored, table))
 
-    def _without_odd_rows(self, mlflow_run: Any, table: pa.Table) -> pa.Table:
+    def _without_odd_rows(self, stored: StoredRun, table: pa.Table) -> pa.Table:
         """Drop rows whose step or time is negative or impossibly large."""
         valid, count = history_table.sound_rows(table)
         if count:
-            self.left_out.note_rows(lambda: _label(mlflow_run), count, per_run.ODD_ROWS)
+            self.left_out.note_rows(lambda: _label(stored), count, per_run.ODD_ROWS)
         return valid
 
-    def _from_file(self, mlflow_run: Any, rows: int) -> pa.Table | None:
+    def _from_file(self, stored: StoredRun, rows: int) -> pa.Table | None:
         """Read the columnar file; None if it is missing, damaged or incomplete."""
-        run_id, root = mlflow_run.info.run_id, mlflow_run.info.artifact_uri
         try:
-            table = with_retries(self.uri, lambda: download_history(self.mlflow, run_id, root))
+            table = self.store.history(stored)
             if table.num_rows != rows:
                 raise ValueError(f"has {table.num_rows} steps instead of {rows}")
         except Exception as error:  # each artifact store's package has its own exceptions
             reason = str(error).partition("\n")[0]
-            self.broken.append(f"run {run_id}: {FILE}: {reason}")
+            self.broken.append(f"run {stored.info.run_id}: {FILE}: {reason}")
             return None
         return table
 
@@ -280,9 +249,11 @@ def status(uri: str | None) -> str:
         TrackerError: the store does not answer.
     """
     try:
-        mlflow = open_existing(uri)
+        store = open_store(uri)
     except NothingFound as error:
         return str(error).partition(". Fix:")[0]
-    with translate_errors(uri):
-        count = len(mlflow.search_experiments())
-    return f"{_address(mlflow)} answers, {count} experiment{'' if count == 1 else 's'}"
+    try:
+        count = len(store.experiments())
+    finally:
+        store.close()
+    return f"{_address(store)} answers, {count} experiment{'' if count == 1 else 's'}"

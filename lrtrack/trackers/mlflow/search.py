@@ -11,6 +11,8 @@ from lrtrack.trackers.mlflow import metadata
 
 #: Values that are written the same way inside MLflow's quotes, and that no store cuts.
 _LITERAL = re.compile(r"[\w .:/@+,()\[\]-]{1,250}", re.ASCII)
+#: The condition that lrtrack recorded a run.
+TRACKED = "tags.`lrtrack.version` != ''"
 _TAGS = {"device.type": "lrtrack.device.type", "device.name": "lrtrack.device.name"}
 
 
@@ -30,7 +32,7 @@ def expressions(filters: Iterable[Filter], *, everything: bool = False) -> list[
         if not (everything and condition.field in _TAGS)
         if (text := _expression(condition)) is not None
     ]
-    return narrowing if everything else ["tags.`lrtrack.version` != ''", *narrowing]
+    return narrowing if everything else [TRACKED, *narrowing]
 
 
 def _expression(condition: Filter) -> str | None:

@@ -24,7 +24,7 @@ from lrtrack.trackers.mlflow.names import MetricNames
 from lrtrack.trackers.mlflow.requests import log_file, log_points, log_texts
 from lrtrack.trackers.mlflow.run_lookup import find_or_create
 from lrtrack.trackers.mlflow.shared_run import Block, block_of, rewinds_by_prefix, rewinds_of
-from lrtrack.trackers.mlflow.step_points import download_history, fetch_steps, surviving
+from lrtrack.trackers.mlflow.step_points import download_history, steps_by_client, surviving
 from lrtrack.trackers.mlflow.store import client, run_url
 from lrtrack.trackers.mlflow.stored_points import StoredPoints
 from lrtrack.trackers.mlflow.throttle import writer_slot
@@ -260,7 +260,7 @@ class MlflowSink:
             tags = mlflow_run.data.tags
             whole = history_table.read_parquet(history, own=True)
             if self._target.continued:
-                whole = fetch_steps(self._client, mlflow_run, self._run.prefix)
+                whole = steps_by_client(self._client, mlflow_run, self._run.prefix)
                 history_table.write_parquet(whole, history)
             if (self._target.joined or self._target.phases) and metadata.HISTORY_ROWS in tags:
                 parts = [self._earlier_blocks(mlflow_run), whole]
@@ -278,10 +278,10 @@ class MlflowSink:
         """The steps of other blocks, from the stored file if it is complete, else from metrics."""
         tags = mlflow_run.data.tags
         if tags[metadata.HISTORY_ROWS] == metadata.NO_HISTORY:
-            return fetch_steps(self._client, mlflow_run, self._run.prefix)
+            return steps_by_client(self._client, mlflow_run, self._run.prefix)
         try:
             table = download_history(self._client, self._id)
             prefixes = rewinds_by_prefix(tags)
             return without(table, self._run.rewinds, self._run.prefix, prefixes)
         except ValueError:
-            return fetch_steps(self._client, mlflow_run, self._run.prefix)
+            return steps_by_client(self._client, mlflow_run, self._run.prefix)

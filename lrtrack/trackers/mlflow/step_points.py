@@ -1,27 +1,33 @@
-"""The steps of a run as a table, from its columnar file or from the metric API."""
+"""The steps of a run as a table, from its columnar file or from its metrics."""
 
 from __future__ import annotations
 
-import math
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pyarrow as pa
 
 from lrtrack._optional import load
 from lrtrack.errors import TrackerUnavailable
 from lrtrack.journal import history_table
+from lrtrack.journal.arrow_arrays import arrow_of
 from lrtrack.journal.reader import merge
 from lrtrack.records import Rewind
+from lrtrack.records.alignment import Series
+from lrtrack.trackers.mlflow.points import from_client
 from lrtrack.trackers.mlflow.shared_run import rewinds_by_prefix
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from lrtrack.trackers.mlflow.points import Points
+    from lrtrack.trackers.mlflow.stores.base import StoredRun
 
 #: The columnar file, relative to a run's artifacts.
 FILE = f"{history_table.FOLDER}/{history_table.NAME}"
@@ -59,11 +65,21 @@ def download_history(mlflow: MlflowClient, run_id: str, root: str = "") -> pa.Ta
         return history_table.read_parquet(Path(path))
 
 
-def fetch_steps(mlflow: MlflowClient, mlflow_run: Any, prefix: str) -> pa.Table:
-    """Fetch every step of a run from the metric API."""
-    names = [name for name in mlflow_run.data.metrics if not _is_run_level(name, prefix)]
-    rewinds = rewinds_by_prefix(mlflow_run.data.tags)
-    return fetch_metrics(mlflow, mlflow_run.info.run_id, names, rewinds)
+def fetch_steps(read: Points, run: StoredRun, prefix: str) -> pa.Table:
+    """Fetch every step of a run from its metrics.
+
+    Args:
+        read: reads points of the run's store.
+        run: the run, of a store or of MLflow's client.
+        prefix: that of the block's metrics.
+    """
+    names = [name for name in run.data.metrics if not _is_run_level(name, prefix)]
+    return fetch_metrics(read, run.info.run_id, names, rewinds_by_prefix(run.data.tags))
+
+
+def steps_by_client(mlflow: MlflowClient, mlflow_run: Any, prefix: str) -> pa.Table:
+    """The same by MLflow's client, metric by metric."""
+    return fetch_steps(partial(from_client, mlflow), mlflow_run, prefix)
 
 
 def surviving(points: Iterable[Any], rewinds: Sequence[Rewind]) -> list[Any]:
@@ -78,40 +94,51 @@ def is_abandoned(rewinds: Iterable[Rewind], step: int, when: int) -> bool:
 
 
 def fetch_metrics(
-    mlflow: MlflowClient,
+    read: Points,
     run_id: str,
     names: list[str],
     rewinds: Mapping[str, Sequence[Rewind]] | None = None,
 ) -> pa.Table:
-    """Fetch some metrics of a run from the metric API: the latest value of each step.
+    """Fetch some metrics of a run: the latest value of each step.
 
     Args:
-        mlflow: a client of the store.
+        read: reads points of the run's store.
         run_id: MLflow's run id.
         names: the metrics.
         rewinds: those of each block, by the prefix of its metrics.
     """
-    points: dict[int, dict[str, float]] = {}
-    times: dict[int, float] = {}
+    series = read(run_id, names)
+    kept: dict[str, Series] = {}
     for name in names:
         prefix = max((p for p in rewinds or () if name.startswith(p)), key=len, default="")
-        own = (rewinds or {}).get(prefix, ())
-        for metric in surviving(mlflow.get_metric_history(run_id, name), own):
-            points.setdefault(metric.step, {})[name] = _restore_infinity(metric.value)
-            times.setdefault(metric.step, metric.timestamp / 1000)
-    steps = sorted(points)
-    return pa.table(
-        {
-            "step": pa.array(steps, pa.int64()),
-            "time": pa.array([times[step] for step in steps], pa.float64()),
-            **{n: pa.array([points[s].get(n) for s in steps], pa.float64()) for n in names},
-        }
-    )
+        if name in series:
+            kept[name] = _surviving_points(series[name], (rewinds or {}).get(prefix, ()))
+    empty = np.empty(0, np.int64)
+    steps = np.unique(np.concatenate([empty, *(part.steps for part in kept.values())]))
+    times = np.full(steps.size, np.nan)
+    columns = {name: pa.nulls(steps.size, pa.float64()) for name in names}
+    for name, part in kept.items():
+        at = np.searchsorted(steps, part.steps)
+        values = np.full(steps.size, np.nan)
+        values[at] = part.values  # of several at one step, the last one stays
+        is_present = np.zeros(steps.size, dtype=bool)
+        is_present[at] = True
+        columns[name] = arrow_of(values, is_present)
+        first = np.full(steps.size, np.nan)
+        first[at[::-1]] = part.times[::-1]
+        times = np.where(np.isnan(times), first, times)
+    return pa.table({"step": arrow_of(steps), "time": arrow_of(times), **columns})
 
 
-def _restore_infinity(value: float) -> float:
-    # MLflow's SQL store keeps infinities as the largest float64.
-    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
+def _surviving_points(points: Series, rewinds: Sequence[Rewind]) -> Series:
+    """The points of a metric without those that were abandoned."""
+    is_kept = np.ones(points.steps.size, dtype=bool)
+    for rewind in rewinds:
+        # As in `is_abandoned`: MLflow keeps whole milliseconds.
+        is_kept &= (points.steps < rewind.step) | (points.times + 0.0005 >= rewind.time)
+    if is_kept.all():
+        return points
+    return Series(points.steps[is_kept], points.values[is_kept], points.times[is_kept])
 
 
 def merge_tables(table: pa.Table, extra: pa.Table) -> pa.Table:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Matches the beginning of a database's URI.
 DATABASE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")
+#: The address of a SQLite database whose path needs no quoting and has no options.
+PLAIN_SQLITE = re.compile(r"sqlite:///[\w./+,=~-]+", re.ASCII)
 #: Seconds to wait for a connection while the user waits.
 _CONNECT_TIMEOUT = 5.0
 
@@ -101,13 +103,22 @@ def open_existing(uri: str | None) -> MlflowClient:
     _set_client_defaults()
     with translate_errors(uri):
         absolute = _absolute(uri or _default(load_mlflow()))
-        if _is_missing(absolute):
-            raise NothingFound(
-                f"{redact(absolute)}: no store there yet. Fix: change to the directory where you "
-                "trained, or name the store with --tracking-uri or MLFLOW_TRACKING_URI."
-            )
-        _check_reachable(absolute)
+        require_existing(absolute)
+        check_reachable(absolute)
     return client(uri, str(settings.working_directory()))
+
+
+def require_existing(uri: str) -> None:
+    """Fail if opening the store at an absolute `uri` would create it.
+
+    Raises:
+        NothingFound: there is no store yet.
+    """
+    if _is_missing(uri):
+        raise NothingFound(
+            f"{redact(uri)}: no store there yet. Fix: change to the directory where you "
+            "trained, or name the store with --tracking-uri or MLFLOW_TRACKING_URI."
+        )
 
 
 #: Switch off a progress bar for each file, and printed addresses, which may contain credentials.
@@ -162,11 +173,9 @@ def _is_relative(uri: str | None) -> bool:
 
 def _absolute(uri: str) -> str:
     """Resolve a store against the working directory, and restore its credentials."""
-    environment = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if environment and bare_uri(environment) == uri:
-        uri = environment
+    uri = with_credentials(uri)
     if uri.startswith("sqlite"):
-        return _absolute_sqlite(uri)
+        return absolute_sqlite(uri)
     parts = urlsplit(uri)
     if parts.scheme == "file" and not parts.netloc:
         return (Path.cwd() / unquote(parts.path)).as_uri()
@@ -175,7 +184,18 @@ def _absolute(uri: str) -> str:
     return uri
 
 
-def _absolute_sqlite(uri: str) -> str:
+def with_credentials(uri: str) -> str:
+    """The address together with its credentials, if the variable has them."""
+    environment = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return environment if environment and bare_uri(environment) == uri else uri
+
+
+def absolute_sqlite(uri: str) -> str:
+    """The address of a SQLite database with its path resolved against the working directory."""
+    if PLAIN_SQLITE.fullmatch(uri):
+        absolute = f"sqlite:///{Path.cwd() / uri.removeprefix('sqlite:///')}"
+        if PLAIN_SQLITE.fullmatch(absolute):
+            return absolute
     make_url = load("sqlalchemy.engine").make_url
     url = make_url(uri)
     if not url.database or url.database == ":memory:" or "uri" in url.query:
@@ -192,15 +212,23 @@ def _is_missing(uri: str) -> bool:
         folder = Path(unquote(urlsplit(uri).path))
         return not folder.is_dir() or not any(folder.iterdir())
     if uri.startswith("sqlite"):
-        url = load("sqlalchemy.engine").make_url(uri)
-        if url.database and url.database != ":memory:" and "uri" not in url.query:
-            file = Path(url.database)
+        database = uri.removeprefix("sqlite:///")
+        if not PLAIN_SQLITE.fullmatch(uri):
+            url = load("sqlalchemy.engine").make_url(uri)
+            database = "" if "uri" in url.query else url.database or ""
+        if database and database != ":memory:":
+            file = Path(database)
             return not file.exists() or (file.is_file() and file.stat().st_size == 0)
     return False
 
 
-def _check_reachable(uri: str) -> None:
-    """Fail immediately if the store does not answer; MLflow itself would retry for minutes."""
+def check_reachable(uri: str) -> None:
+    """Fail immediately if the store does not answer; MLflow itself would retry for minutes.
+
+    Raises:
+        TrackerUnavailable: no connection to the server can be established.
+        Exception: an error of the database's driver.
+    """
     if DATABASE.match(uri):
         sqlalchemy = load("sqlalchemy")
         engine = sqlalchemy.create_engine(uri)
