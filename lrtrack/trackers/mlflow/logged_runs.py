@@ -11,9 +11,9 @@ from lrtrack.records import History, Run, State
 from lrtrack.records.alignment import Series
 from lrtrack.records.logged import LoggedRun, aligned, history_of, run_of
 from lrtrack.records.roles import Roles
+from lrtrack.redaction import bare_uri
 from lrtrack.schedules import Schedule
 from lrtrack.schedules.schedule import UNKNOWN
-from lrtrack.settings import redact
 from lrtrack.trackers import cache, per_run
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.mlflow import metadata
@@ -94,7 +94,7 @@ class Source:
         info, data = stored.info, stored.data
         latest = [(p.key, p.step, p.timestamp, repr(p.value)) for p in data.latest]
         state = (info.experiment_id, info.run_id, info.status, info.end_time, latest)
-        return ("logged", redact(self.store.uri), self.query.roles.lr_metric, *state)
+        return ("logged", bare_uri(self.store.uri), self.query.roles.lr_metric, *state)
 
 
 def _logged(stored: StoredRun, experiment: str, url: str | None) -> LoggedRun:

@@ -14,7 +14,7 @@ from lrtrack.fields import JSON
 from lrtrack.filters import is_late, select
 from lrtrack.journal import history_table
 from lrtrack.records import History, Run
-from lrtrack.settings import redact
+from lrtrack.redaction import bare_uri, redact
 from lrtrack.trackers import cache, per_run, shared_runs
 from lrtrack.trackers.base import ALL, Progress, Query
 from lrtrack.trackers.mlflow import destination, logged_runs, metadata, search
@@ -144,7 +144,7 @@ def _fields(uri: str, block: tuple[StoredRun, Run]) -> dict[str, JSON]:
 
 
 def _address(store: Store) -> str:
-    return redact(store.uri)
+    return bare_uri(store.uri)
 
 
 @dataclass(frozen=True)

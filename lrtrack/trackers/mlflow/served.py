@@ -6,7 +6,7 @@ import re
 import shlex
 
 from lrtrack.records import ServedPage
-from lrtrack.settings import redact
+from lrtrack.redaction import bare_uri
 from lrtrack.trackers.mlflow.store import run_url
 
 #: Where `mlflow ui` listens unless it is told otherwise.
@@ -24,7 +24,7 @@ def served_page(uri: str, experiment_id: str, run_id: str) -> ServedPage | None:
         experiment_id: MLflow's id of the experiment.
         run_id: MLflow's id of the run.
     """
-    if _STORE.match(uri) is None or redact(uri) != uri or "mode=memory" in uri:
+    if _STORE.match(uri) is None or bare_uri(uri) != uri or "mode=memory" in uri:
         return None
     url = run_url(SERVER, experiment_id, run_id)
     return None if url is None else ServedPage(f"mlflow ui --backend-store-uri {_quoted(uri)}", url)
