@@ -219,9 +219,8 @@ class RunQueue:
         place = self.breakers.setdefault((target.tracker, target.uri), CircuitBreaker())
         place.waiting.pop(run_id, None)
         if alive or place.room:
-            self.deliveries[run_id, target.tracker] = ScheduledDelivery(
-                delivery, place, lock, alive
-            )
+            scheduled = ScheduledDelivery(delivery, place, lock, alive)
+            self.deliveries[run_id, target.tracker] = scheduled
             place.over += not alive
             return True
         place.waiting[run_id] = None
