@@ -196,7 +196,7 @@ def test_a_constant_schedule_is_called_so():
         ("cosine(skip=-1)", "skip must be a whole number of steps, at least 0"),
         ("time(half_life=3, skip=2)", "depends on more than the step, so it has no skip"),
         ("plateau(interval=2)", "plateau moves with its metric, so it has no interval"),
-        (7, "a text, a mapping or a list"),
+        (7, "text, a mapping or a list"),
         ({"a": 1}, 'needs "name"'),
         ("cosine", "needs T_max"),
         ("onecycle(max_lr=0.1)", "needs total_steps"),

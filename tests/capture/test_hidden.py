@@ -77,7 +77,7 @@ def test_the_warning_comes_with_the_second_compiled_step(watch, compiled_frames)
         report(watcher)
         step()
         with pytest.warns(
-            LRTrackWarning, match=r"LR013 in run one \(p/\): after 2 steps, none.*compiled"
+            LRTrackWarning, match=r"LR013 in run one \(p/\): after 2 steps, no more steps.*compiled"
         ) as told:
             report(watcher)
 

@@ -250,7 +250,7 @@ def test_what_a_spec_begins_with():
         (("cosine", 0), "at least 1; got 0"),
         (("cosine", 2.5), "at least 1; got 2.5"),
         (("cosin", 9), "Did you mean 'cosine'"),
-        ((7, 9), "a text, a mapping or a list"),
+        ((7, 9), "text, a mapping or a list"),
         (("cosine", 9, {"total_steps": 2.5}), "total_steps must be a whole number of steps"),
         (("onecycle(max_lr=1, steps=3)", 9), "OneCycleLR cannot be simulated for 9 steps: Tried"),
     ],

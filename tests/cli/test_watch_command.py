@@ -116,7 +116,7 @@ def test_keys_on_a_terminal(train, clean_place) -> None:
         stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
     )  # fmt: skip
     try:
-        output = until(ours, "! LR003: ")
+        output = until(ours, "q quit   m next metric", until(ours, "! LR003: "))
         os.write(ours, b"m")
         until(ours, "grad_norm ")
         os.write(ours, b"q")
