@@ -20,8 +20,9 @@ from lrtrack._optional import load
 from lrtrack.errors import UsageError, warn
 from lrtrack.integrations._callback_runs import CallbackRuns
 from lrtrack.journal.layout import host
+from lrtrack.redaction import redact
 from lrtrack.schedules.catalogue import KINDS
-from lrtrack.settings import redact, work_from, working_directory
+from lrtrack.settings import work_from, working_directory
 from lrtrack.shipping.spawn import detach_shippers
 from lrtrack.tracking import TrackedRun, report_hint
 

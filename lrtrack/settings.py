@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.errors import UsageError, unknown
-from lrtrack.redaction import redact as redact
 
 KEYS = ("tracker", "experiment", "dir", "mlflow_tags")
 #: The keys that are switches; the others are text.

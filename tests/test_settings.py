@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrtrack.errors import UsageError
-from lrtrack.settings import Settings, read, redact, work_from, working_directory
+from lrtrack.redaction import redact
+from lrtrack.settings import Settings, read, work_from, working_directory
 
 
 def configure(folder: Path, text: str) -> Path:

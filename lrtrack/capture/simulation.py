@@ -170,6 +170,7 @@ class Simulation:
         self._rates = [[number(group["lr"])] for group in groups]
         self._run = Stepper(groups, self._rates, clock, ())
         self._has_ended = False
+        self._known = np.array(self._rates[0])
 
     @property
     def size(self) -> int:
@@ -187,6 +188,7 @@ class Simulation:
             self._run.advance(self._scheduler, size - self.size)
         except Exception:  # whatever a third-party step() may raise: the schedule ends here
             self._has_ended = True
+        self._known = np.array(self._rates[0])
 
     def rates(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
         """The rates after `counts` steps of the scheduler; NaN where they are not known.
@@ -199,7 +201,7 @@ class Simulation:
         """
         rates = np.full(counts.shape, np.nan)
         known = (counts >= 0) & (counts < self.size)
-        rates[known] = np.array(self._rates[0])[counts[known]]
+        rates[known] = self._known[counts[known]]
         return rates
 
 

@@ -66,7 +66,7 @@ def advice(layout: Layout, journals: list[Foreign]) -> str:
 
 def _show(layout: Layout, journals: list[Foreign]) -> None:
     from lrtrack.errors import clean
-    from lrtrack.settings import redact
+    from lrtrack.redaction import redact
     from lrtrack.shipping.foreign import destination
 
     click.echo(f"{layout.root} has {_count(journals)} that you did not write:", err=True)

@@ -47,7 +47,7 @@ def _versions() -> None:
 
 
 def _trackers(configured: str | None, experiment: str | None) -> None:
-    from lrtrack.settings import redact
+    from lrtrack.redaction import redact
     from lrtrack.trackers import registry
 
     click.echo("\nTrackers")

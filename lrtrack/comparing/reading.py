@@ -19,7 +19,7 @@ from lrtrack.filters import Filter, filters_of, select
 from lrtrack.records import History
 from lrtrack.records.alignment import MAX_TIME
 from lrtrack.records.roles import Roles
-from lrtrack.settings import redact
+from lrtrack.redaction import redact
 from lrtrack.trackers import per_run, registry
 from lrtrack.trackers.base import ALL, LRTRACK, Progress, Query, Tracker
 from lrtrack.trackers.hooks import TakesSharedUri

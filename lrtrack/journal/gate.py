@@ -48,7 +48,7 @@ class Gate:
             return
         file = Descriptor(self._path)
         deadline = time.monotonic() + _PATIENCE
-        while not _locks(file.number, fcntl.LOCK_EX):
+        while not locks(file.number, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 file.close()
                 raise OSError(errno.EWOULDBLOCK, "another process keeps it", str(self._path))
@@ -73,7 +73,7 @@ def is_closed(path: Path) -> bool:
     except OSError as error:
         return error.errno in (errno.EMFILE, errno.ENFILE)  # perhaps: the next look shows it
     try:
-        if not _locks(file, fcntl.LOCK_SH):
+        if not locks(file, fcntl.LOCK_SH):
             return True
         fcntl.flock(file, fcntl.LOCK_UN)  # also for a child that is forked meanwhile
         process = int(os.pread(file, 20, 0))
@@ -85,7 +85,8 @@ def is_closed(path: Path) -> bool:
         os.close(file)
 
 
-def _locks(file: int, how: int) -> bool:
+def locks(file: int, how: int) -> bool:
+    """Lock an open file if nobody else has locked it, without waiting; returns whether it did."""
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:

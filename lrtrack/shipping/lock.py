@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from lrtrack.journal.descriptor import Descriptor
+from lrtrack.journal.gate import locks
 from lrtrack.journal.obstacles import stranger_of
 
 #: Seconds for which a lock must be refused repeatedly: a check of it takes microseconds.
@@ -51,7 +52,7 @@ class Lock:
                     return False
                 _remove_strangers(self._path, error)
                 continue
-            if _locks(file.number, fcntl.LOCK_EX) and file.is_at(self._path):
+            if locks(file.number, fcntl.LOCK_EX) and file.is_at(self._path):
                 self.release()
                 self._file = file
                 return True
@@ -102,7 +103,7 @@ def held(path: Path) -> bool:
         return False
     try:
         for _ in range(4):  # several times: another process's check would look like a holder
-            free = _locks(file, fcntl.LOCK_SH) and _locks(file, fcntl.LOCK_EX)
+            free = locks(file, fcntl.LOCK_SH) and locks(file, fcntl.LOCK_EX)
             fcntl.flock(file, fcntl.LOCK_UN)  # also for a child that is forked meanwhile
             if free:
                 return False
@@ -110,14 +111,6 @@ def held(path: Path) -> bool:
         return _is_at(file, path)
     finally:
         os.close(file)
-
-
-def _locks(file: int, how: int) -> bool:
-    try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _is_held_by_a_stranger(path: Path) -> bool:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from lrtrack.errors import DiskTrouble, PartUnavailable, TrackerError, TrackerUnavailable
 from lrtrack.journal.layout import Layout
 from lrtrack.records import Target
-from lrtrack.settings import redact
+from lrtrack.redaction import redact
 from lrtrack.shipping.circuit_breaker import LONGEST_PAUSE, PATIENT, PAUSE
 from lrtrack.shipping.lock import held
 from lrtrack.shipping.run_queue import Admit, RunQueue, anything

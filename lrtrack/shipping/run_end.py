@@ -19,7 +19,7 @@ from lrtrack.journal.parquet_guard import MAX_VALUES
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.unended import completed
 from lrtrack.records import TRAIN, History, Run, State
-from lrtrack.settings import redact
+from lrtrack.redaction import redact
 from lrtrack.shipping import temporary
 from lrtrack.shipping.step_numbering import shifted_table
 from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses, several_losses

@@ -26,7 +26,7 @@ from lrtrack.errors import (
 from lrtrack.records import History, State
 from lrtrack.records.alignment import MAX_STEP, MAX_TIME
 from lrtrack.records.alignment import OddRun as OddRun
-from lrtrack.settings import redact
+from lrtrack.redaction import redact
 from lrtrack.trackers.base import Progress
 
 Item = TypeVar("Item")

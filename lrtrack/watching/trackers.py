@@ -11,8 +11,8 @@ import numpy as np
 
 from lrtrack.errors import LRTrackError, NothingFound
 from lrtrack.records import History, State
+from lrtrack.redaction import redact
 from lrtrack.reports.live import LiveRun
-from lrtrack.settings import redact
 from lrtrack.stats.diagnose import diagnoses_of
 from lrtrack.watching.series import Series
 

@@ -214,3 +214,19 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     yield start
     for one in pages:
         one.close()
+
+
+@pytest.fixture
+def saved(monkeypatch) -> list[Any]:
+    """Every matplotlib figure that is saved, after drawing."""
+    from matplotlib.figure import Figure
+
+    kept: list[Any] = []
+    save = Figure.savefig
+
+    def savefig(self: Any, *args: Any, **options: Any) -> None:
+        save(self, *args, **options)
+        kept.append(self)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return kept

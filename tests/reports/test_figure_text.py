@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import xml.etree.ElementTree as ElementTree
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -28,20 +27,6 @@ FORMS = ("png", "svg", "pdf")
 #: Names as users give them, which matplotlib would read as mathematics.
 NASTY = "$x_1$ a_b \\frac{1}"
 _SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
-
-
-@pytest.fixture
-def saved(monkeypatch) -> list[Figure]:
-    """Every matplotlib figure that is saved, after drawing."""
-    kept: list[Figure] = []
-    save = Figure.savefig
-
-    def savefig(self: Figure, *args: Any, **options: Any) -> None:
-        save(self, *args, **options)
-        kept.append(self)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return kept
 
 
 def written(content: bytes, form: str) -> set[str] | None:

@@ -6,11 +6,9 @@ import re
 import struct
 import sys
 import xml.etree.ElementTree as ElementTree
-from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from lrtrack.errors import UsageError
 from lrtrack.reports import formats, pictures
@@ -31,20 +29,6 @@ UNITS = ("Steps", "Seconds")
 def compared(*histories):
     """A comparison by loss."""
     return compare_histories(list(histories), experiment="e", metric="loss")
-
-
-@pytest.fixture
-def saved(monkeypatch) -> list[Any]:
-    """Every matplotlib figure that is saved, after drawing."""
-    kept: list[Any] = []
-    save = Figure.savefig
-
-    def savefig(self: Figure, *args: Any, **options: Any) -> None:
-        save(self, *args, **options)
-        kept.append(self)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return kept
 
 
 def texts(picture: bytes) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrtrack.errors import TrackerError, warn
-from lrtrack.settings import redact
+from lrtrack.redaction import redact
 from lrtrack.trackers.base import REPORT, Publication, Query, Remote
 from lrtrack.trackers.mlflow import destination, metadata
 from lrtrack.trackers.mlflow.errors import with_retries

@@ -16,7 +16,7 @@ from lrtrack._optional import load
 from lrtrack.errors import AccessRefused, TrackerUnavailable, UsageError
 from lrtrack.filters import Filter
 from lrtrack.records import State
-from lrtrack.settings import redact
+from lrtrack.redaction import redact
 from lrtrack.trackers.causes import connection_trouble, shortened
 from lrtrack.trackers.per_run import LeftOut
 from lrtrack.trackers.wandb import destination, login, shutdown

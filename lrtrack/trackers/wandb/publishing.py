@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.errors import TrackerError, TrackerUnavailable, UsageError, warn
-from lrtrack.settings import redact
+from lrtrack.redaction import redact
 from lrtrack.trackers.base import REPORT, Publication, Query, Remote
 from lrtrack.trackers.wandb import destination
 from lrtrack.trackers.wandb.arrival import CHECKS, PAUSE

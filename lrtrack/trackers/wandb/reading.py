@@ -17,7 +17,7 @@ from lrtrack.filters import select
 from lrtrack.journal import history_table
 from lrtrack.records import History, Run, State
 from lrtrack.records.logged import aligned, history_of
-from lrtrack.settings import redact
+from lrtrack.redaction import redact
 from lrtrack.trackers import cache, per_run, shared_runs
 from lrtrack.trackers.base import ALL, Progress, Query
 from lrtrack.trackers.wandb import destination, history_rows, logged_runs, login, metadata

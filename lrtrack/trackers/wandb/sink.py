@@ -17,7 +17,7 @@ from typing import Any
 from lrtrack.errors import PartRefused, SinkLost, TrackerError, TrackerUnavailable
 from lrtrack.journal import history_table
 from lrtrack.records import Rewind, Run, State, StepRecord, Target, rewinds_listed
-from lrtrack.settings import redact
+from lrtrack.redaction import redact
 from lrtrack.trackers import shared_runs
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.wandb import destination, metadata, service

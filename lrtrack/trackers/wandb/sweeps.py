@@ -10,7 +10,7 @@ from typing import Any
 
 from lrtrack._optional import load
 from lrtrack.errors import TrackerUnavailable
-from lrtrack.settings import redact
+from lrtrack.redaction import redact
 from lrtrack.trackers.wandb import destination, login, shutdown
 
 
