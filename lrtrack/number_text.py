@@ -34,7 +34,7 @@ def number(value: float | None, digits: int = 4, *, trim: bool = False) -> str:
         text = f"{value:.{digits - 1}e}"
         return re.sub(r"\.?0+e", "e", text) if trim else text
     text = f"{value:.{max(0, digits - 1 - power)}f}"
-    return _trimmed(text) if trim else text
+    return trimmed(text) if trim else text
 
 
 def amount(value: float | None, digits: int = 3) -> str:
@@ -54,7 +54,7 @@ def amount(value: float | None, digits: int = 3) -> str:
     exponent = int(power)
     if exponent < 9:
         millions = float(mantissa) * 10 ** (exponent - 6)
-        return f"{_trimmed(f'{millions:.{max(0, digits + 5 - exponent)}f}')} M"
+        return f"{trimmed(f'{millions:.{max(0, digits + 5 - exponent)}f}')} M"
     return _power(mantissa, exponent)
 
 
@@ -99,9 +99,15 @@ def readable(text: str) -> str:
     return _LONG_DECIMAL.sub(lambda match: f"{float(match[0]):.6g}", text)
 
 
+def power_of_ten(exponent: int) -> str:
+    """`10⁶`, `10⁻⁵`."""
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
 def _power(mantissa: str, exponent: int) -> str:
-    return f"{_trimmed(mantissa)}×10{str(exponent).translate(_SUPERSCRIPTS)}"
+    return f"{trimmed(mantissa)}×{power_of_ten(exponent)}"
 
 
-def _trimmed(decimals: str) -> str:
+def trimmed(decimals: str) -> str:
+    """A number's text without the zeros that end its decimals."""
     return decimals.rstrip("0").rstrip(".") if "." in decimals else decimals

@@ -22,6 +22,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from lrtrack import _optional
+from lrtrack.number_text import power_of_ten, trimmed
 
 Form = Literal["png", "svg", "pdf"]
 
@@ -51,7 +52,6 @@ _PLACES = 6
 #: On a logarithmic axis of up to so many decades, ticks with these first digits have labels.
 _LABELLED = ((1.3, "125"), (2.3, "13"), (math.inf, "1"))
 _DENSE = 0.6
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def render(draw: Callable[[], Any], form: Form) -> bytes:
@@ -125,9 +125,9 @@ def tick_text(value: float) -> str:
     mantissa, _, exponent = f"{value:.3e}".partition("e")
     power = int(exponent)
     if -3 <= power < 4:
-        return _trimmed(f"{value:,.{3 - power}f}")
-    ten = f"10{str(power).translate(_SUPERSCRIPTS)}"
-    return ten if float(mantissa) == 1.0 else f"{_trimmed(mantissa)}×{ten}"
+        return trimmed(f"{value:,.{3 - power}f}")
+    ten = power_of_ten(power)
+    return ten if float(mantissa) == 1.0 else f"{trimmed(mantissa)}×{ten}"
 
 
 def tick_texts(values: Sequence[float]) -> list[str]:
@@ -143,7 +143,7 @@ def tick_texts(values: Sequence[float]) -> list[str]:
         power = 0
     scaled = [value / 10.0**power for value in values]
     decimals = _decimals(scaled)
-    end = f"×10{str(power).translate(_SUPERSCRIPTS)}" if power else ""
+    end = f"×{power_of_ten(power)}" if power else ""
     texts = [f"{value:,.{decimals}f}" for value in scaled]
     return [
         f"{text.replace('-', '−')}{end}" if text.strip("-0.") else text.lstrip("-")
@@ -164,10 +164,6 @@ def _decimals(values: Sequence[float]) -> int:
         ),
         _MOST_DECIMALS,
     )
-
-
-def _trimmed(decimals: str) -> str:
-    return decimals.rstrip("0").rstrip(".") if "." in decimals else decimals
 
 
 @cache
