@@ -31,7 +31,7 @@ def main() -> None:
 
     result = lrtrack.find_lr(model, opt, batch, track={"experiment": "lr-finder", "seed": 0})
     print(f"suggested learning rate: {result.suggestion:.3g}")
-    result.plot().figure.savefig("lr_finder.png")
+    result.plot("lr_finder.png")
 
     sched = torch.optim.lr_scheduler.OneCycleLR(opt, result.suggestion, total_steps=STEPS)
     with lrtrack.track(opt, sched, experiment="lr-finder", seed=0) as run:

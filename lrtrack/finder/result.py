@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ _BLUE = "#0072B2"
 Stopped = Literal["diverged", "end"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LRFinderResult:
     """The curve of a range test, and the learning rates it suggests.
 
@@ -57,22 +58,40 @@ class LRFinderResult:
         """
         return self.suggestions.get(METHOD)
 
+    def __repr__(self) -> str:
+        """Names what was found, without the curve."""
+        suggestion = None if self.suggestion is None else _text(self.suggestion)
+        return (
+            f"{type(self).__name__}(suggestion={suggestion}, stopped={self.stopped!r}, "
+            f"{len(self.lrs)} learning rates)"
+        )
+
     def plot(self, ax: Any = None) -> Any:
         """Draw the curve, the recommended rate with its reason, and other suggestions faintly.
 
         A dot marks the smallest smoothed loss, of whose rate the recommended one is a tenth.
 
         Args:
-            ax: the matplotlib `Axes` to draw on; None: a new figure.
+            ax: the matplotlib `Axes` to draw on; None: a new figure; a path: a new figure, which is
+                also saved there, in the format that its ending names.
 
         Returns:
             The `Axes`.
 
         Raises:
             UsageError: matplotlib is not installed.
+            OSError: the file cannot be written.
+            ValueError: matplotlib does not know the ending.
         """
+        if isinstance(ax, str | PathLike):
+            axes = self._draw(load("matplotlib.figure").Figure(layout="constrained").subplots())
+            axes.figure.savefig(ax)
+            return axes
         if ax is None:
             _, ax = load("matplotlib.pyplot").subplots()
+        return self._draw(ax)
+
+    def _draw(self, ax: Any) -> Any:
         use_plain_ticks(ax)
         use_log_scale(ax, "x")
         ax.plot(self.lrs, self.losses, color="0.8", linewidth=0.8, label="loss")
