@@ -98,7 +98,7 @@ function cell(value) {
 
 /** The numbers that the panel shows: one row for each point of each line in the x range. */
 function csvOf({ panel, sx, sy }) {
-  const rows = [["schedule", "series", "run", data.axes[state.axis], panel.title]];
+  const rows = [[data.noun, "series", "run", data.axes[state.axis], panel.title]];
   const add = (schedule, kind, run, { px, py }) => {
     for (let at = 0; at < px.length; at++) {
       if (px[at] >= sx.low && px[at] <= sx.high) rows.push([schedule, kind, run, px[at], py[at]]);
