@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from lrtrack.errors import clean
 from lrtrack.reports.axes import title_of
 from lrtrack.reports.formatting import count, number, some
+from lrtrack.reports.headline import metric_of
 from lrtrack.stats import ComparisonResult, ScheduleSummary
 
 #: How to read the drawing of a mean and its interval.
@@ -70,6 +71,18 @@ FINALS_NOTE = "Final values: runs (dots), mean (tick), 95 % confidence interval 
 BEYOND_NOTE = "Arrows: it goes on beyond the axis."
 #: On curves of several tasks.
 MIXED_TASKS_NOTE = "Curves average the runs of all tasks."
+
+
+def final_titles(comparison: ComparisonResult) -> list[str]:
+    """The title of a chart of final values, and those for less room, the longest first."""
+    metric = clean(comparison.metric)
+    if comparison.task is None:
+        return [f"final {metric}"]
+    return [
+        f"final {metric_of(comparison)}",
+        f"final {metric} relative to each task's best",
+        "relative to each task's best",
+    ]
 
 
 def differences_titles(metric: str, baseline: str | None) -> list[str]:

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from lrtrack.errors import UsageError
 from lrtrack.reports import formats, pictures
@@ -36,6 +37,11 @@ def texts(picture: bytes) -> list[str]:
     return [(node.text or "").strip() for node in ElementTree.fromstring(picture).iter()]
 
 
+def texts_of(figure: Figure) -> list[str]:
+    """The titles and x labels of a figure."""
+    return [text for axes in figure.axes for text in (axes.get_title("left"), axes.get_xlabel())]
+
+
 def test_a_picture_says_what_the_table_says(comparison):
     """A picture has headline, panels and short names, and always the same bytes."""
     found = pictures.render(Document(comparison), "svg")
@@ -57,7 +63,7 @@ def test_a_picture_says_what_the_table_says(comparison):
     ],
 )  # fmt: skip
 def test_small_charts(run_of, saved, options, titles):
-    """Comparisons over tasks and tuned ones have further panels below the final values."""
+    """Comparisons over tasks and tuned ones have further panels, and titles that are not cut."""
     runs = [
         run_of(Schedule(name), seed, config={"data": seed % 2}, loss=[2.0, 1.0 + at + seed / 9])
         for at, name in enumerate(("StepLR", "CyclicLR"))
@@ -70,6 +76,10 @@ def test_small_charts(run_of, saved, options, titles):
 
     assert [axes.get_title(loc="left") for axes in panels] == titles
     assert [len(axes.lines) for axes in panels] == [2] * len(titles)
+
+    pictures.render(Document(comparison), "svg", size=figure_size_of("single"))
+    shown = [text for drawn in saved for text in texts_of(drawn)]
+    assert [text for text in shown if text.endswith("…")] == []
 
 
 def test_a_pdf_is_the_same_picture(comparison):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lrtrack.errors import UsageError, clean, unknown
+from lrtrack.errors import UsageError, unknown
 from lrtrack.reports import captions, matplotlib_setup
 from lrtrack.reports.axes import title_of
 from lrtrack.reports.document import Document
@@ -28,6 +28,7 @@ from lrtrack.reports.pictures.text import (
     TITLE,
     Legend,
     cut,
+    first_that_fits,
     height_of,
     weight_of,
     width_of,
@@ -200,10 +201,9 @@ def _rows(content: Content, size: FigureSize) -> _Band:
     share = size.width * _NAMES / (1 if columns == 1 else 1.3)
     baseline = next((n for n, s in zip(cast.names, comparison.schedules, strict=True)
                      if s.verdict == "baseline"), None)  # fmt: skip
-    metric = metric_of(comparison)
     titles = {
-        FINAL: [f"final {clean(metric)}"],
-        DIFFERENCES: captions.differences_titles(clean(metric), baseline),
+        FINAL: captions.final_titles(comparison),
+        DIFFERENCES: captions.differences_titles(metric_of(comparison), baseline),
     }
     widest = max(width_of(cast.names[at], TEXT) for at in cast.rows)
     room = (size.width - min(widest, share)) / columns - 2 * _EDGE
@@ -212,12 +212,11 @@ def _rows(content: Content, size: FigureSize) -> _Band:
         grid = part.add_gridspec(len(names) // columns, columns)
         for at, name in enumerate(names):
             axes = part.add_subplot(grid[at // columns, at % columns])
-            fitting = [title for title in titles[name] if width_of(title, TITLE) <= room]
-            title = fitting[0] if fitting else cut(titles[name][-1], room, TITLE)
+            title = first_that_fits(titles[name], room, TITLE)
             paint = rows.draw_finals if name == FINAL else rows.draw_differences
             paint(axes, comparison, cast, title, 0.0 if at % columns else share)
             if title != titles[name][0]:  # what it is the difference of has no room in the title
-                axes.set_xlabel(cut(titles[FINAL][0], room, TEXT), fontsize=TEXT)
+                axes.set_xlabel(first_that_fits(titles[FINAL], room, TEXT), fontsize=TEXT)
 
     count = len(names) // columns
     return _Band(

@@ -48,6 +48,12 @@ def cut(text: str, width: float, size: float) -> str:
     return text[:low].rstrip() + "…"
 
 
+def first_that_fits(texts: Sequence[str], width: float, size: float) -> str:
+    """The first of `texts` that fits into `width` inches, or the last one, cut."""
+    fitting = (text for text in texts if width_of(text, size) <= width)
+    return next(fitting, None) or cut(texts[-1], width, size)
+
+
 def wrapped(text: str, width: float, size: float) -> list[str]:
     """The lines of `text`, broken between words; a word that is too long is cut."""
     lines: list[str] = []
