@@ -8,6 +8,6 @@ from __future__ import annotations
 
 #: Row → why its median, or the end of its interval, misses the goal.
 WHY = {
-    "loop time / bare: lrtrack, steps of about 10 ms": "the shipper starts on the second core during "
-    "these few seconds; in longer loops that counts for less",
+    "loop time / bare: lrtrack, steps of about 10 ms": "the shipper starts on the second core "
+    "during these few seconds; in longer loops that counts for less",
 }

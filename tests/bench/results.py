@@ -228,8 +228,8 @@ def _origin(kept: Mapping[str, Any]) -> str:
     runs = [_of(part) for part in kept.values()]
     if not runs or not runs[0].get("whole") or any(run != runs[0] for run in runs):
         return (
-            "Written by `tox -e bench -- --only PART`, part by part: each says when, where and from "
-            "which commit it was measured. `tox -e bench` measures all of them in one run."
+            "Written by `tox -e bench -- --only PART`, part by part: each says when, where and "
+            "from which commit it was measured. `tox -e bench` measures all of them in one run."
         )
     minutes = sum(part["minutes"] for part in kept.values())
     return (

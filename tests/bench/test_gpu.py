@@ -48,8 +48,8 @@ def test_the_rows_of_a_case(loop: Any, benchmark_module: Import) -> None:
     found = loop.main("clip", 1, 6, "cpu", "tiny")
     noise, ratio, missing = gpu.rows_of("clipping", 1, "the CPU", found)
 
-    assert found["waits"] \
-        == {"bare": {"training": 0.0, "others": 0.0}, "lrtrack": {"training": 0.0, "others": 0.0}}  # fmt: skip
+    none = {"training": 0.0, "others": 0.0}
+    assert found["waits"] == {"bare": none, "lrtrack": none}
     assert (ratio.reach, len(ratio.ratios)) == ("≤ 1.01", 6)
     assert noise.what == "noise: the bare loop once more / the bare loop, GPU, clipping"
     assert missing.measured == "not measured: no GPU"

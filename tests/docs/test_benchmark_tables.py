@@ -31,3 +31,17 @@ def test_the_table_is_that_of_the_stored_results(benchmark_module: Callable[[str
     results = benchmark_module("results")
 
     assert (BENCH / "RESULTS.md").read_text(encoding="utf-8") == results.written(results.read())
+
+
+def test_each_missed_goal_has_its_reason(benchmark_module: Callable[[str], Any]) -> None:
+    """Each row that misses its goal says why, in its reason or, without rounds, in its note."""
+    results = benchmark_module("results")
+    rows = [row for part in results.read().values() for row in part["rows"]]
+    missed = [row for row in rows if results.verdict(row) == "missed"]
+    unexplained = [
+        row["what"]
+        for row in missed
+        if not (results.reason(row) or (row["note"] and not row.get("ratios")))
+    ]
+
+    assert unexplained == []
