@@ -89,12 +89,12 @@ def main(way: str, steps: int, milliseconds: int) -> dict[str, Any]:
         task.loss()
     ends = np.empty(steps + 1)
     tried: list[str] = []
+    by_hand.refuse_the_network(tried)  # In each way, because looking costs a little time.
     with ExitStack() as stack:
         log: by_hand.Log | None = None
         if way.startswith("lrtrack"):
             tracked(way, stack, task)
         elif way in BY_HAND:
-            by_hand.refuse_the_network(tried)
             log = by_hand.start(way, stack, task.model)
         ends[0] = time.perf_counter()
         for step in range(steps):
