@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import processes
 import ways
 from processes import in_rounds
 from results import Row, ratio_row
 
-HERE = Path(__file__).parent
 #: Each part runs these, so that it also measures a loop against itself.
 _BARE = ("bare", "bare-again")
 _OWN = ("norm", "lrtrack", "lrtrack-server", "lrtrack-down", "lrtrack-nonorm", "lrtrack-updates",
@@ -57,12 +57,12 @@ def measure_frameworks(rounds: int, steps: int) -> list[Row]:
     """Returns rows for what frameworks log, each compared with its own loop without logging."""
     count = _count("frameworks", steps)
     rows = []
-    with _runs() as runs:
-        for name, words in ways.FRAMEWORKS.items():
-            if not ways.has_framework(name):
-                rows.append(Row(words, "not measured", note=f"{name} is not installed here"))
-                continue
-            each = tuple(f"{name}-{how}" for how in (*_BARE, "peer", "lrtrack"))
+    for name, words in ways.FRAMEWORKS.items():
+        if not ways.has_framework(name):
+            rows.append(Row(words, "not measured", note=f"{name} is not installed here"))
+            continue
+        each = tuple(f"{name}-{how}" for how in (*_BARE, "peer", "lrtrack"))
+        with _runs(name) as runs:
             run = partial(runs.one, steps=count, milliseconds=1)
             rows += _framework(in_rounds(rounds, each, run), name, words, count)
     return rows
@@ -85,34 +85,33 @@ def _count(part: str | int, steps: int) -> int:
 
 
 @contextmanager
-def _runs() -> Iterator[_Runs]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield _Runs(processes.empty_store(Path(folder)))
+def _runs(*modules: str) -> Iterator[_Runs]:
+    with tempfile.TemporaryDirectory() as folder, fork_server.running(modules) as server:
+        yield _Runs(processes.empty_store(Path(folder)), server)
 
 
 class _Runs:
     """Runs loops, each in its own process and directory."""
 
-    def __init__(self, store: Path) -> None:
-        self._store = store
+    def __init__(self, store: Path, server: fork_server.ForkServer) -> None:
+        self._store, self._server = store, server
 
     def one(self, way: str, steps: int, milliseconds: int) -> dict[str, Any]:
         """Runs one loop with one way of logging."""
         with processes.place() as folder:
             shutil.copy(self._store, folder / "mlflow.db")
+            run = partial(self._server.run, way, steps, milliseconds, folder)
             where = f"sqlite:///{folder / 'mlflow.db'}"
-            told = (HERE / "loop.py", way, steps, milliseconds)
             if way == "lrtrack-down":
                 where = f"http://127.0.0.1:{processes.free_port()}"
-                done = processes.python(*told, folder=folder, MLFLOW_TRACKING_URI=where)
+                found = run(MLFLOW_TRACKING_URI=where)
                 processes.all_shipped(folder, 0.0)  # This process would otherwise stay for minutes.
-                return done.found
+                return found
             if way != "lrtrack-server":
                 own = {"TRACKIO_DIR": str(folder), "SWANLAB_SAVE_DIR": str(folder)}
-                done = processes.python(*told, folder=folder, MLFLOW_TRACKING_URI=where, **own)
-                return done.found
+                return run(MLFLOW_TRACKING_URI=where, **own)
             with processes.mlflow_server(folder, where) as uri:
-                return processes.python(*told, folder=folder, MLFLOW_TRACKING_URI=uri).found
+                return run(MLFLOW_TRACKING_URI=uri)
 
 
 def ratios(rounds: Rounds, way: str, other: str) -> list[float]:

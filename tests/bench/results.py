@@ -24,9 +24,10 @@ _HEAD = """# What lrtrack costs, measured
 {run}
 
 Ratios are medians over rounds. In each round all ways of a part run once, in a random order, each
-in a fresh process and an empty directory, and each ratio is taken to its own bare loop of the same
-round. The interval is the 95 % interval of that median by order statistics (the second smallest to
-the second largest of ten rounds); it assumes nothing about how the rounds are distributed.
+in its own process (forked from one that has imported torch) and an empty directory, and each ratio
+is taken to its own bare loop of the same round. The interval is the 95 % interval of that median by
+order statistics (the second smallest to the second largest of ten rounds); it assumes nothing about
+how the rounds are distributed.
 
 - **reached**: the whole interval is at or below the goal, or, for goals with “≥”, at or above it.
 - **reached within noise**: the median is, the interval is not; other rounds may miss the goal.
