@@ -21,7 +21,7 @@ def test_each_loop_has_its_own_process(
     folder.mkdir()
     with fork_server.running() as server:
         logged = server.run("tensorboard", 2, 1, folder)
-        with pytest.raises(SystemExit, match="lrtrack failed:(?s:.)*Unknown tracker 'none-such'"):
+        with pytest.raises(SystemExit, match=r"lrtrack failed:(?s:.)*Unknown tracker 'none-such'"):
             server.run("lrtrack", 2, 1, folder, LRTRACK_TRACKER="none-such")
         bare = server.run("bare", 3, 1, folder)
 
