@@ -42,7 +42,12 @@ is_quick = importlib.import_module("fixtures.order").is_quick
 hypothesis.settings.register_profile("lrtrack", deadline=None)
 hypothesis.settings.load_profile("lrtrack")
 
-pytest_plugins = ["fixtures.isolation", "fixtures.servers", "fixtures.programs"]
+pytest_plugins = [
+    "fixtures.isolation",
+    "fixtures.servers",
+    "fixtures.programs",
+    "fixtures.benchmark",
+]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

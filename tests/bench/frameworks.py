@@ -16,12 +16,6 @@ from typing import Any
 import loop
 import torch
 
-WAYS = {
-    "lightning": "Lightning's Trainer with LearningRateMonitor, `grad_norm` and MLFlowLogger",
-    "transformers": "transformers' Trainer with its MLflow callback, `logging_steps=1`",
-    "accelerate": '`Accelerator(log_with="mlflow")`, `accelerator.log` each step',
-}
-
 
 def main(way: str, steps: int, milliseconds: int) -> dict[str, Any]:
     """Runs the loop; returns its seconds, and those until everything is stored."""

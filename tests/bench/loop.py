@@ -2,9 +2,9 @@
 
     python loop.py WAY STEPS MILLISECONDS
 
-WAY is one of `WAYS`, or of `frameworks.WAYS`. All but `bare` and `norm` log learning rate,
-gradient norm and loss at each step. The working directory holds the MLflow store, unless
-MLFLOW_TRACKING_URI names another.
+WAY is one of `ways.WAYS`, or of a framework in `frameworks.py`. All but `bare` and `norm` log
+learning rate, gradient norm and loss at each step. The working directory holds the MLflow store,
+unless MLFLOW_TRACKING_URI names another.
 """
 
 from __future__ import annotations
@@ -12,34 +12,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+import by_hand
 import numpy as np
 import torch
+from ways import BY_HAND, WAYS
 
 #: Hidden width and batch size that make a step take about this many ms on one 2020s core.
 SIZES = {1: (192, 256), 10: (640, 640), 100: (1280, 1536)}
-
-WAYS = {
-    "bare": "the bare loop",
-    "norm": "the gradient norm alone, looked at by nobody",
-    "lrtrack": "lrtrack, into MLflow on SQLite",
-    "lrtrack-server": "lrtrack, into `mlflow server` on SQLite",
-    "lrtrack-down": "lrtrack, into an `mlflow server` that is down all the time",
-    "lrtrack-nonorm": 'lrtrack with `norms="off"`, into MLflow on SQLite',
-    "lrtrack-updates": "lrtrack with `updates=100`, into MLflow on SQLite",
-    "lrtrack-updates-each": "lrtrack with `updates=1`, into MLflow on SQLite",
-    "lrtrack-wandb": "lrtrack, into a W&B run of its own, offline",
-    "lrtrack-joined": "lrtrack, into the user's open W&B run, offline",
-    "mlflow": "`mlflow.log_metrics` each step",
-    "mlflow-async": "`mlflow.log_metrics(synchronous=False)` each step",
-    "wandb": "`wandb.log` each step, offline",
-    "wandb-watch": "`wandb.watch(log_freq=1)` and `wandb.log` each step, offline",
-}
-
-Log = Callable[[int, dict[str, float]], None]
 
 
 class Task:
@@ -73,22 +55,6 @@ class Task:
         return torch.nn.utils.get_total_norm(found)
 
 
-def peer(way: str, stack: ExitStack, task: Task) -> Log:
-    """Logs by hand with `way`, as a user would."""
-    if way in ("mlflow", "mlflow-async"):
-        import mlflow
-
-        mlflow.set_experiment("bench")
-        stack.enter_context(mlflow.start_run())
-        return lambda step, found: mlflow.log_metrics(found, step=step, synchronous=way == "mlflow")
-    import wandb
-
-    run = stack.enter_context(wandb.init(mode="offline", project="bench"))
-    if way == "wandb-watch":
-        run.watch(task.model, log="gradients", log_freq=1)
-    return lambda step, found: run.log(found)
-
-
 def tracked(way: str, stack: ExitStack, task: Task) -> None:
     """Opens lrtrack's block, inside the user's own run if `way` asks for it."""
     import lrtrack
@@ -116,19 +82,20 @@ def main(way: str, steps: int, milliseconds: int) -> dict[str, Any]:
 
     Returns:
         Seconds of the loop, and of the time until everything is stored; median and 99.9th
-        percentile
-        of a single step, in seconds.
+        percentile of a single step, in seconds.
     """
     task = Task(steps, milliseconds)
     for _ in range(20):  # Warm up without touching the optimizer.
         task.loss()
     ends = np.empty(steps + 1)
+    tried: list[str] = []
+    by_hand.refuse_the_network(tried)  # In each way, because looking costs a little time.
     with ExitStack() as stack:
-        log: Log | None = None
+        log: by_hand.Log | None = None
         if way.startswith("lrtrack"):
             tracked(way, stack, task)
-        elif way not in ("bare", "norm"):
-            log = peer(way, stack, task)
+        elif way in BY_HAND:
+            log = by_hand.start(way, stack, task.model)
         ends[0] = time.perf_counter()
         for step in range(steps):
             loss = task.loss()
@@ -142,6 +109,8 @@ def main(way: str, steps: int, milliseconds: int) -> dict[str, Any]:
             task.scheduler.step()
             ends[step + 1] = time.perf_counter()
     after = time.perf_counter() - ends[-1]
+    if tried:
+        raise SystemExit(f"{way} has asked for {', '.join(sorted(set(tried)))}")
     took = np.diff(ends)
     return {
         "loop": float(ends[-1] - ends[0]),
@@ -151,11 +120,24 @@ def main(way: str, steps: int, milliseconds: int) -> dict[str, Any]:
     }
 
 
-if __name__ == "__main__":
-    arguments = (sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
-    if arguments[0] in WAYS:
-        print(json.dumps(main(*arguments)))
-    else:
-        import frameworks
+def run(way: str, steps: int, milliseconds: int) -> dict[str, Any]:
+    """Runs the loop of a way, or of a framework; returns what `main` returns of it."""
+    if way in WAYS:
+        return main(way, steps, milliseconds)
+    import frameworks
 
-        print(json.dumps(frameworks.main(*arguments)))
+    return frameworks.main(way, steps, milliseconds)
+
+
+def import_lazily_loaded() -> None:
+    """Imports what torch loads when it is first used, without starting a thread."""
+    weight = torch.nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1)
+    optimizer.zero_grad()
+    optimizer.step()
+    scheduler.step()
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))

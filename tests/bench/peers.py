@@ -21,12 +21,13 @@ from typing import Any
 import peer_reading
 import peer_ways
 import processes
+import results
+import ways
 from peer_reading import Arrived, verdict
 from peer_ways import ACCUMULATE, BATCH, CLIP, PEAK, STEPS, WAYS
-from results import KEPT, Row
+from results import Row
 
 HERE = Path(__file__).parent
-TABLE = HERE / "PEERS.md"
 #: Number of steps before the kill, and seconds per step.
 KILLED, PAUSE = 30, 0.1
 
@@ -38,15 +39,15 @@ _NAMES = {
     "momentum": ("momentum", "lr-SGD-momentum"),
 }
 _BY_HAND = ("wandb", "accelerate")
-#: The benchmark row that gives a way's cost, and which of its figures.
+#: The benchmark row that gives a way's cost.
 _COSTS = {
-    "lightning": ("Lightning's Trainer", 0),
-    "transformers": ("transformers' Trainer", 0),
-    "wandb": ("`wandb.watch(log_freq=1)`", 0),
-    "accelerate": ('`Accelerator(log_with="mlflow")`', 0),
-    "lrtrack": ("lrtrack in the same rounds", 0),
-    "lrtrack-lightning": ("Lightning's Trainer", 1),
-    "lrtrack-transformers": ("transformers' Trainer", 1),
+    "lightning": ways.framework_row("lightning"),
+    "transformers": ways.framework_row("transformers"),
+    "wandb": ways.loop_row("wandb-watch"),
+    "accelerate": ways.framework_row("accelerate"),
+    "lrtrack": ways.IN_SAME_ROUNDS,
+    "lrtrack-lightning": ways.framework_row("lightning", "lrtrack"),
+    "lrtrack-transformers": ways.framework_row("transformers", "lrtrack"),
 }
 _HEAD = ("way", "LR", "loss", "grad norm before clipping", "after", "momentum",
          "schedule’s parameters", "device", "steps after `kill -9`", "mean ± std over seeds",
@@ -54,8 +55,8 @@ _HEAD = ("way", "LR", "loss", "grad norm before clipping", "after", "momentum",
 _PACKAGES = ("torch", "lightning", "transformers", "accelerate", "mlflow", "wandb", "dvclive")
 
 
-def measure(rounds: int, steps: int) -> list[Row]:
-    """Fills the table; ignores both arguments."""
+def measure(rounds: int, steps: int, into: Path = HERE) -> list[Row]:
+    """Fills the table, in the folder `into`; ignores rounds and steps."""
     loopback = processes.beside("wandb_loopback").Loopback
     rows: list[list[str]] = []
     truth: dict[str, Any] = {}
@@ -69,11 +70,11 @@ def measure(rounds: int, steps: int) -> list[Row]:
                 raise SystemExit(f"{way} has trained another network")
             with _place(store) as folder, loopback() as server:
                 killed = _killed(way, folder, server, arrived, truth)
-            rows.append(_row(way, arrived, truth, killed))
+            rows.append(_row(way, arrived, truth, killed, into))
             print(f"  {rows[-1]}", file=sys.stderr, flush=True)
     order = list(WAYS.values())
     rows.sort(key=lambda row: order.index(row[0]))
-    TABLE.write_text(_written(rows))
+    (into / "PEERS.md").write_text(_written(rows))
     return [Row("ways to log whose records were read back", str(len(rows)), note="see PEERS.md")]
 
 
@@ -161,7 +162,9 @@ def _means(batches: Sequence[float]) -> list[float]:
     return [sum(part) / len(part) for part in parts]
 
 
-def _row(way: str, arrived: Arrived, truth: Mapping[str, Any], killed: str) -> list[str]:
+def _row(
+    way: str, arrived: Arrived, truth: Mapping[str, Any], killed: str, into: Path
+) -> list[str]:
     cells = []
     for name in _NAMES:
         cell = verdict(_points(way, arrived, name), truth, name)
@@ -170,7 +173,15 @@ def _row(way: str, arrived: Arrived, truth: Mapping[str, Any], killed: str) -> l
         cells[2] += "; histograms"
     ours = way.startswith("lrtrack")
     seeds = "one command" if ours else "in its page" if way == "wandb" else "–"
-    return [WAYS[way], *cells, _schedule(arrived), _device(arrived), killed, seeds, _cost(way)]
+    return [
+        WAYS[way],
+        *cells,
+        _schedule(arrived),
+        _device(arrived),
+        killed,
+        seeds,
+        _cost(way, into),
+    ]
 
 
 def _schedule(arrived: Arrived) -> str:
@@ -189,20 +200,11 @@ def _device(arrived: Arrived) -> str:
     return "the machine’s" if arrived.machine else "–"
 
 
-def _cost(way: str) -> str:
+def _cost(way: str, into: Path) -> str:
     if way not in _COSTS:
         return "not measured"
-    words, which = _COSTS[way]
-    (row,) = [
-        row for row in json.loads(KEPT.read_text())["peers"]["rows"]
-        if words in row["what"]
-    ]  # fmt: skip
-    return row["measured"].partition(", lrtrack there ")[2 * which]
-
-
-def table(text: str) -> str:
-    """Returns only the table of what `_written` made."""
-    return "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    found = results.find(results.read(into), *_COSTS[way])
+    return found["measured"] if found else "not measured"
 
 
 def _written(rows: Sequence[Sequence[str]]) -> str:
@@ -237,4 +239,4 @@ def _written(rows: Sequence[Sequence[str]]) -> str:
 
 if __name__ == "__main__":
     measure(1, peer_ways.STEPS)
-    print(TABLE.read_text())
+    print((HERE / "PEERS.md").read_text())
