@@ -21,6 +21,7 @@ from lrtrack.filters import filters_of
 from lrtrack.records import History
 from lrtrack.trackers.base import ALL, LRTRACK, Query
 from lrtrack.trackers.mlflow import MlflowTracker, search, stores
+from lrtrack.trackers.mlflow.stores.artifacts import local_file
 from lrtrack.trackers.mlflow.stores.base import Store, Unsure
 from lrtrack.trackers.mlflow.stores.client import ClientStore
 from lrtrack.trackers.mlflow.stores.fallback import FallbackStore
@@ -187,12 +188,16 @@ def test_mlflows_search_language_is_left_to_mlflow(store, filled):
             store.runs(filled, (), ["params.depth <>"])
 
 
-def test_a_servers_runs_without_mlflow(served, written):
+@pytest.mark.parametrize("place", ["passed on by the server", "on this machine"])
+def test_a_servers_runs_without_mlflow(served, written, clean_place, place):
     """The runs of a server, with their columnar files, are read without importing MLflow."""
-    written(served.uri, [1.0, 0.5], experiment="direct")
+    folder = (clean_place / "artifacts").as_uri() if place == "on this machine" else None
+    mlflow.MlflowClient(served.uri).create_experiment(f"direct, {place}", folder)
+    written(served.uri, [1.0, 0.5], experiment=f"direct, {place}")
     code = (
         "import sys; from lrtrack.cli import main\n"
-        f"try: main(['runs', 'direct', '--tracking-uri', '{served.uri}', '--format', 'json'])\n"
+        f"try: main(['runs', 'direct, {place}', '--tracking-uri', '{served.uri}', "
+        "'--format', 'json'])\n"
         "finally: print('mlflow' in sys.modules, file=sys.stderr)"
     )
     process = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
@@ -270,24 +275,22 @@ def test_a_database_is_never_written(clean_place: Path, mlflow_database):
 
 def test_files_outside_of_a_runs_artifacts(clean_place: Path):
     """A columnar file is read from the run's own artifacts alone, whatever links say."""
-    from lrtrack.trackers.mlflow.stores.sqlite import _file_of
-
     root, outside = clean_place / "artifacts", clean_place / "lrtrack"
     outside.mkdir()
     root.mkdir()
     (outside / "history.parquet").touch()
     (root / "lrtrack").symlink_to(outside)
     with pytest.raises(ValueError, match="not a file of the run's own"):
-        _file_of(str(root))
+        local_file(str(root))
     (root / "lrtrack").unlink()
     (root / "lrtrack" / "history.parquet").mkdir(parents=True)
     with pytest.raises(ValueError, match="not a file of the run's own"):
-        _file_of(root.as_uri())
+        local_file(root.as_uri())
     with pytest.raises(FileNotFoundError):
-        _file_of(str(clean_place / "no such"))
+        local_file(str(clean_place / "no such"))
 
-    assert _file_of(str(clean_place)) == outside / "history.parquet"
-    assert _file_of(clean_place.as_uri()) == outside / "history.parquet"
+    assert local_file(str(clean_place)) == outside / "history.parquet"
+    assert local_file(clean_place.as_uri()) == outside / "history.parquet"
 
 
 @pytest.mark.parametrize(
@@ -295,7 +298,5 @@ def test_files_outside_of_a_runs_artifacts(clean_place: Path):
 )
 def test_artifacts_that_only_the_client_finds(root):
     """Artifacts elsewhere, or at an address with several meanings, are left to the client."""
-    from lrtrack.trackers.mlflow.stores.sqlite import _file_of
-
     with pytest.raises(Unsure):
-        _file_of(root)
+        local_file(root)
