@@ -53,7 +53,7 @@ def name_at(uri: str | None) -> str | None:
         name = viewer["username"] or viewer["entity"]
     except (OSError, HTTPException, ValueError, LookupError, TypeError):
         return None
-    return name if isinstance(name, str) else None
+    return name if name and isinstance(name, str) else None
 
 
 def _is_unusual() -> bool:
