@@ -175,7 +175,7 @@ def test_once(clean_place, lrtrack):
 
     assert (shown.exit_code, shown.stdout.splitlines()[0]) == (
         0,
-        "going: constant, step 10 of 40 (25 %), lr 0.1, loss 0.09091",
+        "going: constant, step 10 of 40 (27 %), lr 0.1, loss 0.09091",
     )
     assert (other.exit_code, other.stderr) == (1, "Error: No training is running.\n")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import sys
 from pathlib import Path
 
 import pytest
@@ -49,7 +48,6 @@ def test_the_key_in_the_file_of_logins(server, monkeypatch, tmp_path: Path):
         ("WANDB_HTTPS_PROXY", "http://proxy"),
         ("WANDB__EXTRA_HTTP_HEADERS", "{}"),
         ("WANDB_INSECURE_DISABLE_SSL", "true"),
-        ("REQUESTS_CA_BUNDLE", "/ca"),
         ("https_proxy", "http://proxy"),
         ("WANDB_API_KEY", "schlüssel"),
     ],
@@ -73,7 +71,7 @@ def test_settings_that_only_the_client_follows(server, monkeypatch, tmp_path: Pa
 
 def test_a_program_that_has_imported_wandb(wandb_server, monkeypatch):
     """A program that has imported W&B may have logged in, so that its client is asked."""
-    monkeypatch.setitem(sys.modules, "wandb", sys)
+    monkeypatch.setattr(account, "sys", type("With", (), {"modules": {"wandb": None}}))
 
     assert account.name_at(wandb_server.url) is None
     assert wandb_server.requests == []
@@ -109,3 +107,12 @@ def test_addresses_without_an_answer(without_wandb, monkeypatch, uri):
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
 
     assert account.name_at(uri) is None
+
+
+def test_authorities_of_the_user(answering, without_wandb, monkeypatch):
+    """Certificates are verified by the authorities that the user names, and by no others."""
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no such file")
+
+    assert account.name_at(answering[0].replace("http:", "https:")) is None
+    assert answering[1:] == []

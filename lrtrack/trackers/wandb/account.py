@@ -13,6 +13,7 @@ import re
 import ssl
 import sys
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -21,9 +22,7 @@ from lrtrack import __version__
 from lrtrack.trackers.wandb import destination, login
 
 #: Variables with which only W&B's client knows how to connect or to authenticate.
-_UNUSUAL = re.compile(
-    r"WANDB_.*(PROX|HEADER|SSL|CERT|IDENTITY|CREDENTIALS)|(REQUESTS|CURL)_CA_BUNDLE"
-)
+_UNUSUAL = re.compile(r"WANDB_.*(PROX|HEADER|SSL|CERT|IDENTITY|CREDENTIALS)")
 #: The same in its settings files.
 _UNUSUAL_SETTINGS = (
     *("http_proxy", "https_proxy", "x_proxies", "_proxies", "insecure_disable_ssl"),
@@ -67,7 +66,7 @@ def _is_unusual() -> bool:
 
 def _asked(scheme: str, host: str, port: int | None, path: str, key: str) -> Any:
     if scheme == "https":
-        context = ssl.create_default_context()
+        context = _trusted()
         connection: HTTPConnection = HTTPSConnection(host, port, timeout=_TIMEOUT, context=context)
     elif scheme == "http":
         connection = HTTPConnection(host, port, timeout=_TIMEOUT)
@@ -88,3 +87,11 @@ def _asked(scheme: str, host: str, port: int | None, path: str, key: str) -> Any
         return json.loads(response.read(_MOST))
     finally:
         connection.close()
+
+
+def _trusted() -> ssl.SSLContext:
+    """The authorities that verify the server's certificate; those of the user, if named."""
+    path = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    if path and Path(path).is_dir():
+        return ssl.create_default_context(capath=path)
+    return ssl.create_default_context(cafile=path or None)
