@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LRScheduler
+
+from lrtrack.capture.devices import cpu_name
 
 #: Attributes in which wrappers keep the optimizer that they wrap.
 INNER = ("optimizer", "base", "opt", "optim", "_optimizer")
@@ -219,15 +220,3 @@ def _device_name(device: torch.device) -> str:
     if device.type == "cpu":
         return cpu_name()
     return device.type
-
-
-def cpu_name() -> str:
-    """Return the CPU's model name; its architecture if that is unknown."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 (not a user's path)
-            for line in lines:
-                if line.lower().startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()

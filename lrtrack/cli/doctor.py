@@ -11,19 +11,28 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Show trackers, devices, journals and undelivered runs.")
-def command() -> None:
+@click.option(
+    "--imports",
+    is_flag=True,
+    help="Import torch, MLflow and W&B, too, to find damaged installations.",
+)
+def command(imports: bool) -> None:
     """Show the versions, trackers, devices and journals in use, and undelivered runs.
 
-    The exit status is 1 if a finished run has not been uploaded.
+    The exit status is 1 if a finished run has not been uploaded, or if a package that is installed
+    cannot be imported. Packages are imported only where there is no other way to know, such as
+    torch where there is a GPU, or with `--imports`.
     """
     from lrtrack import settings
 
     configuration = settings.read()
-    _versions()
+    works = _versions(imports=imports)
     _trackers(configuration.tracker, configuration.experiment)
-    _devices()
+    works = _devices() and works
     if _journals(configuration.directory):
         click.echo("\nFix: upload the undelivered runs with lrtrack sync")
+        works = False
+    if not works:
         raise click.exceptions.Exit(1)
 
 
@@ -33,17 +42,21 @@ def _row(name: str, text: object) -> None:
     click.echo(f"  {clean(name):<14} {clean(str(text))}")
 
 
-def _versions() -> None:
+def _versions(*, imports: bool) -> bool:
+    """Print the releases in use; return whether every package that was imported could be."""
     import platform
-    from importlib.metadata import PackageNotFoundError, version
 
+    from lrtrack.cli._packages import PACKAGES, import_errors, installed
+    from lrtrack.redaction import redact
+
+    errors = import_errors() if imports else {}
     click.echo("Versions")
     _row("python", platform.python_version())
-    for package in ("lrtrack", "torch", "mlflow", "wandb"):
-        try:
-            _row(package, version(package))
-        except PackageNotFoundError:
-            _row(package, "not installed")
+    _row("lrtrack", installed("lrtrack"))
+    for package in PACKAGES:
+        error = errors.get(package)
+        _row(package, installed(package) + (f", {redact(error)}" if error else ""))
+    return not any(errors.values())
 
 
 def _trackers(configured: str | None, experiment: str | None) -> None:
@@ -62,12 +75,21 @@ def _trackers(configured: str | None, experiment: str | None) -> None:
             _row(name, f"not usable: {reason or type(error).__name__}")
 
 
-def _devices() -> None:
-    from lrtrack.capture.optimizers import devices
+def _devices() -> bool:
+    """Print what torch can use; return whether that is known."""
+    from lrtrack.capture.devices import devices
+    from lrtrack.redaction import redact
 
     click.echo("\nDevices")
-    for kind, name in devices():
+    try:
+        found = devices()
+    except Exception as error:  # what a damaged installation raises
+        reason = redact(str(error)).strip().partition("\n")[0]
+        _row("unknown", reason or type(error).__name__)
+        return False
+    for kind, name in found:
         _row(kind, name)
+    return True
 
 
 def _journals(directory: Path) -> int:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lrtrack.cli import _options
 from lrtrack.reports.formats import SUFFIXES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _FORMATS = ("chart", "png", "svg", "html", "csv")
 #: Suffixes that mean a table in a comparison mean a chart here: both are text.
@@ -71,13 +75,10 @@ def command(
         raise click.UsageError(
             "A PNG cannot be printed on a terminal. Fix: write it to a file with -o."
         )
-    from lrtrack.capture.simulate import simulate
     from lrtrack.reports.preview import csvtext, page, picture, preview_of, terminal
 
-    rates = {
-        spec: simulate(spec, steps, lr=lr, seconds_per_step=seconds_per_step)[:, 0]
-        for spec in specs
-    }
+    exact = chosen == "csv"
+    rates = {spec: _rates(spec, steps, lr, seconds_per_step, exact=exact) for spec in specs}
     preview = preview_of(rates, lr, seconds_per_step)
     if chosen == "csv":
         _options.write_output(csvtext.render(preview), output)
@@ -89,6 +90,18 @@ def command(
         _options.write_output(terminal.text(preview), output)
     else:
         terminal.write(preview, sys.stdout)
+
+
+def _rates(spec: str, steps: int, lr: float, seconds: float, *, exact: bool) -> NDArray[Any]:
+    """The learning rate of each step; unless `exact`, by formulas where torch is not needed."""
+    from lrtrack.schedules.closed_form import curve
+
+    drawn = None if exact else curve(spec, steps, lr)
+    if drawn is not None:
+        return drawn
+    from lrtrack.capture.simulate import simulate
+
+    return simulate(spec, steps, lr=lr, seconds_per_step=seconds)[:, 0]
 
 
 def _format(form: str | None, path: Path | None) -> str:

@@ -31,7 +31,8 @@ _KEYS = "q quit   m next metric   up/down scroll"
     metavar="SECONDS",
     help="Without a terminal: time between two lines about a run.",
 )
-def command(metric: str | None, interval: float, **options: Any) -> None:
+@click.option("--once", is_flag=True, help="Print one line about each running training, and end.")
+def command(metric: str | None, interval: float, once: bool, **options: Any) -> None:
     """Show trainings while they run: step, remaining time, rate, loss and diagnoses.
 
     Trainings of this machine are read from their journals, all others from the tracker. On a
@@ -42,7 +43,9 @@ def command(metric: str | None, interval: float, **options: Any) -> None:
 
     watch = Watch(metric=metric, **options)
     try:
-        if sys.stdout.isatty():
+        if once:
+            _print_once(watch)
+        elif sys.stdout.isatty():
             _on_a_terminal(watch)
         else:
             _in_lines(watch, interval)
@@ -50,6 +53,15 @@ def command(metric: str | None, interval: float, **options: Any) -> None:
         pass
     finally:
         watch.close()
+
+
+def _print_once(watch: Watch) -> None:
+    from lrtrack.reports.live.lines import present
+
+    for line in present(watch.once(), watch.metric):
+        click.echo(line)
+    if watch.trouble:
+        click.echo(f"Warning: {watch.trouble}", err=True)
 
 
 def _on_a_terminal(watch: Watch) -> None:

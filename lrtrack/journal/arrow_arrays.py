@@ -36,18 +36,21 @@ def numbers_of(column: pa.Array | pa.ChunkedArray) -> NDArray[Any]:
 
     A view if that is possible, else a copy; either may be read alone.
     """
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    parts = [_view(chunk) for chunk in chunks]
+    parts = [_view(chunk) for chunk in _chunks(column)]
     if len(parts) == 1:
         return parts[0]
     return np.concatenate([np.empty(0, _kind_of(column.type)), *parts])
 
 
-def present_in(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+def present_in(column: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
     """Returns where a column has a value; takes one byte where it has one everywhere."""
     if not column.null_count:
         return np.broadcast_to(np.True_, len(column))
-    return np.concatenate([_present(chunk) for chunk in column.chunks])
+    return np.concatenate([_present(chunk) for chunk in _chunks(column)])
+
+
+def _chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
+    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
 
 
 def _view(chunk: pa.Array) -> NDArray[Any]:

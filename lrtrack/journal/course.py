@@ -120,7 +120,7 @@ def _first_of(rows: pa.RecordBatch, names: dict[str, None], most: int) -> pa.Rec
         if len(names) < most:
             names.setdefault(name)
     kept = rows.select([name for name in rows.schema.names if name in names or name in _ROW])
-    return kept.take(pa.array(np.arange(len(rows))))  # without the buffers of the others
+    return kept.take(arrow_of(np.arange(len(rows))))  # without the buffers of the others
 
 
 def _total_steps(resume: Mapping[str, Any]) -> int | None:

@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lrtrack.journal.arrow_arrays import numbers_of
+
 #: A rate that moves by less, as a share of its largest value, is constant.
 _STILL = 1e-9
 
@@ -20,7 +22,7 @@ def rates_of(table: pa.Table, column: str) -> tuple[NDArray[np.int64], NDArray[n
     if column not in table.column_names:
         return np.empty(0, np.int64), np.empty(0)
     rows = table.filter(table[column].is_valid())
-    return finite(rows["step"].to_numpy(), rows[column].to_numpy())
+    return finite(numbers_of(rows["step"]), numbers_of(rows[column]))
 
 
 def finite(

@@ -21,7 +21,33 @@ from lrtrack.schedules.spec import Stage
 Values = NDArray[np.float64]
 #: Kinds whose classes in torch set the initial rate of every schedule on the optimizer.
 _ALONE = ("onecycle", "cyclic")
+#: Kinds that torch refuses for some lengths, as only its class can tell.
+_REFUSED = ("onecycle",)
+#: The most steps of a curve: `lrtrack.simulate` refuses more.
+_MOST = 10_000_000
 Params = Mapping[str, Any]
+
+
+def curve(spec: str, steps: int, lr: float) -> Values | None:
+    """Return the learning rates of a spec over a training, for a chart.
+
+    Args:
+        spec: the text of a schedule.
+        steps: the number of optimizer steps, which also fills in open lengths.
+        lr: the initial learning rate.
+
+    Returns:
+        The rate of each step, shape (steps,): those of `lrtrack.simulate` but for rounding. None
+        where only `lrtrack.simulate` can tell them, or what is wrong with the spec.
+    """
+    if steps > _MOST or not math.isfinite(lr):
+        return None
+    try:
+        if any(part.name in _REFUSED for part in parts_of(stages_of(spec), steps)):
+            return None
+        return rates(spec, np.arange(steps), lr, steps)
+    except UsageError:
+        return None
 
 
 def rates(

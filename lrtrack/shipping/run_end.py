@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from lrtrack.errors import PartRefused, PartUnavailable, SinkLost, TrackerError, TrackerUnavailable
 from lrtrack.journal import history_table
+from lrtrack.journal.arrow_arrays import numbers_of
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.parquet_guard import MAX_VALUES
 from lrtrack.journal.reader import JournalReader
@@ -175,10 +176,10 @@ def run_metrics(table: pa.Table, prefix: str) -> dict[str, float]:
     name = prefix + LOSS
     if name not in table.column_names:
         return {}
-    values = table[name].drop_null().to_numpy()
+    values = numbers_of(table[name].drop_null())
     if not len(values):
         return {}
     count, names = prefix + COUNT, table.column_names
     if count in names and not several_losses(names, prefix):
-        values = mean_losses(values, table[count].filter(table[name].is_valid()).to_numpy())
+        values = mean_losses(values, numbers_of(table[count].filter(table[name].is_valid())))
     return loss_metrics(values, prefix)

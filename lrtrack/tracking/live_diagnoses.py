@@ -17,6 +17,7 @@ from lrtrack.capture.step_capture import StepCapture
 from lrtrack.capture.unseen import Unseen
 from lrtrack.errors import JournalError
 from lrtrack.journal import history_table
+from lrtrack.journal.arrow_arrays import numbers_of
 from lrtrack.journal.course import Course, before, merge
 from lrtrack.journal.rate_column import column_of
 from lrtrack.journal.reader import JournalReader
@@ -204,7 +205,7 @@ class LiveDiagnoses:
             column = column_of(self.run.prefix, name)
             if column in table.column_names:
                 records = table.filter(table[column].is_valid())
-                steps, rates = records["step"].to_numpy(), records[column].to_numpy()
+                steps, rates = numbers_of(records["step"]), numbers_of(records[column])
                 counts = scheduler_counts(capture, steps)
                 jumps[name] = rate_jumps(steps, rates, breaks, counts)
         return jumps

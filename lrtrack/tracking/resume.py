@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lrtrack.errors import ForeignJournal, JournalError, warn
 from lrtrack.journal import overflow
+from lrtrack.journal.arrow_arrays import numbers_of
 from lrtrack.journal.course import Course
 from lrtrack.journal.layout import Layout, read_json
 from lrtrack.journal.reader import JournalReader
@@ -36,7 +37,7 @@ class ResumedRun:
         """The time of the run's latest record, in seconds since the epoch; 0 without one."""
         if self.course is None or self.is_branch:
             return 0.0
-        return float(self.course.table["time"].to_numpy().max(initial=0.0))
+        return float(numbers_of(self.course.table["time"]).max(initial=0.0))
 
     @property
     def schedule(self) -> Schedule:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from lrtrack.journal.arrow_arrays import numbers_of, present_in
 from lrtrack.journal.course import event_rewind
 from lrtrack.journal.ending import ending_of, with_news
 from lrtrack.journal.events import Entry
@@ -100,12 +101,12 @@ class FollowedRun:
                 series.rewind(rewind.step)
 
     def _add(self, rows: pa.RecordBatch) -> None:
-        steps = rows["step"].to_numpy()
+        steps = numbers_of(rows["step"])
         new = steps > self._step  # others amend a step
         own = self._run.prefix
         for name in rows.schema.names[2:]:
-            values = rows[name].to_numpy(zero_copy_only=False)
-            there = np.flatnonzero(rows[name].is_valid().to_numpy(zero_copy_only=False))
+            values = numbers_of(rows[name])
+            there = np.flatnonzero(present_in(rows[name]))
             short = name.removeprefix(own)
             if not there.size or (short not in self._series and len(self._series) >= _METRICS):
                 continue
@@ -114,7 +115,7 @@ class FollowedRun:
             series.add(steps[there].astype(np.float64), values[there].astype(np.float64))
         if new.any():
             self._step = int(steps.max())
-            self._time = float(rows["time"].to_numpy().max())
+            self._time = float(numbers_of(rows["time"]).max())
             self._places.append((self._time, self._step))
             while len(self._places) > 2 and self._places[1][0] < self._time - _LATELY:
                 self._places.popleft()

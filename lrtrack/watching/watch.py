@@ -74,10 +74,25 @@ class Watch:
         if not runs and self._trackers is not None:
             self._trackers.asked.wait()
             runs = self._trackers.runs()
+        self._require(runs)
+        return {}
+
+    def once(self) -> list[LiveRun]:
+        """All trainings that are running, once the trackers have answered.
+
+        Raises:
+            NothingFound: no training runs.
+        """
+        if self._trackers is not None:
+            self._trackers.asked.wait()
+        runs = self.look()
+        self._require(runs)
+        return runs
+
+    def _require(self, runs: Sequence[LiveRun]) -> None:
         if not runs:
             why = f" ({self.trouble})" if self.trouble else ""
             raise NothingFound(f"No training is running{why}.")
-        return {}
 
     def look(self) -> list[LiveRun]:
         """All trainings that are or were running; those that began last come first."""

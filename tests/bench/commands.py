@@ -1,7 +1,8 @@
 """Measures how long commands that read take, beside importing MLflow's client.
 
 Processor time, in pairs: a command, then the imports that a program needs which reads a SQLite
-store with MLflow's client. The store is that of `lrtrack demo`.
+store with MLflow's client. In each round all commands run once, in a random order. The runs are
+those of `lrtrack demo`, in a SQLite store and on a real `mlflow server` that keeps them in SQLite.
 """
 
 from __future__ import annotations
@@ -9,6 +10,11 @@ from __future__ import annotations
 import os
 import resource
 import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import processes
@@ -16,52 +22,125 @@ from results import Row
 
 EXPERIMENT = "lrtrack-demo"
 IMPORTS = "import mlflow.tracking; import mlflow.store.tracking.sqlalchemy_store"
-#: What is measured: the command, and the most of the imports' time that it may take.
-COMMANDS = {
-    "`lrtrack --help`": (("--help",), 0.05),
-    "`lrtrack runs` of the demo": (("runs", EXPERIMENT), 0.25),
-    "`lrtrack compare` of the demo, without copies": (("compare", EXPERIMENT, "--no-cache"), 0.4),
-    "`lrtrack compare` of the demo, again": (("compare", EXPERIMENT), 0.3),
-}
+#: The fewest rounds: single pairs differ by a fifth on a busy machine.
+ROUNDS = 10
+#: Trains until its input ends, so that there is something to watch.
+TRAINING = f"""
+import sys, torch, lrtrack
+weight = torch.nn.Parameter(torch.ones(3))
+optimizer = torch.optim.SGD([weight], lr=0.01)
+with lrtrack.track(optimizer, tracker="local", experiment="{EXPERIMENT}", total_steps=1000) as run:
+    for step in range(500):
+        optimizer.zero_grad()
+        weight.square().sum().backward()
+        optimizer.step()
+    run.flush()
+    print("trains", flush=True)
+    sys.stdin.read()
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that is measured.
+
+    Attributes:
+        what: its name in the table.
+        arguments: what follows `lrtrack`.
+        reach: the most of the imports' time that it may take; None: no target.
+        is_served: whether it reads from the server.
+    """
+
+    what: str
+    arguments: tuple[str, ...]
+    reach: float | None = None
+    is_served: bool = False
+
+
+_RUNS, _COMPARE = ("runs", EXPERIMENT), ("compare", EXPERIMENT)
+_COLD = (*_COMPARE, "--no-cache")
+COMMANDS = (
+    Command("`lrtrack --help`", ("--help",), 0.05),
+    Command("`lrtrack runs` of the demo, from SQLite", _RUNS, 0.25),
+    Command("`lrtrack compare` of the demo, from SQLite, without copies", _COLD, 0.4),
+    Command("`lrtrack compare` of the demo, from SQLite, again", _COMPARE, 0.3),
+    Command("`lrtrack runs` of the demo, from a server", _RUNS, 0.25, True),
+    Command("`lrtrack compare` of the demo, from a server, without copies", _COLD, 0.4, True),
+    Command("`lrtrack compare` of the demo, from a server, again", _COMPARE, 0.3, True),
+    Command("`lrtrack doctor` with a SQLite store", ("doctor",)),
+    Command("`lrtrack watch --once` with one training here", ("watch", EXPERIMENT, "--once")),
+    Command("`lrtrack preview` of a cosine", ("preview", "cosine", "--steps", "1000")),
+    Command("`lrtrack sync` with nothing to upload", ("sync",)),
+)
 
 
 def measure(rounds: int, _: int) -> list[Row]:
     """Returns a row for each command."""
-    rows = []
+    rounds = max(rounds, ROUNDS)
     with processes.place() as folder:
-        more = {"XDG_CACHE_HOME": str(folder / "cache")}
-        processes.lrtrack("demo", folder=folder, **more)
-        for what, (command, reach) in COMMANDS.items():
-            _command_seconds(command, folder, more)  # compiles what is not compiled yet
-            pairs = [
-                (_command_seconds(command, folder, more), _import_seconds(folder, more))
-                for _ in range(rounds)
-            ]
-            ratios = [own / imports for own, imports in pairs]
-            ratio = statistics.median(ratios)
-            own, imports = (statistics.median(column) for column in zip(*pairs, strict=True))
-            rows.append(Row(
-                f"{what} / importing MLflow's client",
-                f"{ratio:.2f}",
-                f"≤ {reach}",
-                ratio <= reach,
-                f"{own:.2f} s and {imports:.2f} s of processor time; {rounds} pairs, "
-                f"{min(ratios):.2f} to {max(ratios):.2f}; load of the machine "
-                f"{os.getloadavg()[0]:.0f}",
-            ))  # fmt: skip
-    return rows
+        # Compiled modules are there, as after the first use.
+        more = {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": ""}
+        database = f"sqlite:///{processes.empty_store(folder).rename(folder / 'server.db')}"
+        with processes.mlflow_server(folder, database) as uri:
+            environments = {False: more, True: {**more, "MLFLOW_TRACKING_URI": uri}}
+            for environment in environments.values():
+                processes.lrtrack("demo", folder=folder, **environment)
+            with _training(folder, more):
+                for command in COMMANDS:
+                    _pair(command, folder, environments[command.is_served])
+                by_what = {command.what: command for command in COMMANDS}
+
+                def pair(what: str) -> tuple[float, float]:
+                    command = by_what[what]
+                    return _pair(command, folder, environments[command.is_served])
+
+                pairs = processes.in_rounds(rounds, [*by_what], pair)
+    return [_row(command, [of[command.what] for of in pairs]) for command in COMMANDS]
 
 
-def _command_seconds(command: tuple[str, ...], folder: Path, more: dict[str, str]) -> float:
-    before = _used()
-    processes.lrtrack(*command, folder=folder, **more)
-    return _used() - before
+def _row(command: Command, pairs: Sequence[tuple[float, float]]) -> Row:
+    ratios = sorted(own / imports for own, imports in pairs)
+    ratio = statistics.median(ratios)
+    own, imports = (statistics.median(column) for column in zip(*pairs, strict=True))
+    # Between the second smallest and the second largest of ten values, the median lies in 97.9 %.
+    low, high = ratios[1], ratios[-2]
+    return Row(
+        f"{command.what} / importing MLflow's client",
+        f"{ratio:.2f}",
+        "" if command.reach is None else f"≤ {command.reach}",
+        None if command.reach is None else ratio <= command.reach,
+        f"{own:.2f} s and {imports:.2f} s of processor time; {len(pairs)} pairs, the median is "
+        f"between {low:.2f} and {high:.2f}; load of the machine {os.getloadavg()[0]:.0f}",
+    )
 
 
-def _import_seconds(folder: Path, more: dict[str, str]) -> float:
-    before = _used()
+def _pair(command: Command, folder: Path, more: dict[str, str]) -> tuple[float, float]:
+    """Seconds of processor time of a command, and of the imports."""
+    began = _used()
+    processes.lrtrack(*command.arguments, folder=folder, **more)
+    between = _used()
     processes.python("-c", IMPORTS, folder=folder, **more)
-    return _used() - before
+    return between - began, _used() - between
+
+
+@contextmanager
+def _training(folder: Path, more: dict[str, str]) -> Iterator[None]:
+    """A training that goes on during the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", TRAINING],
+        cwd=folder,
+        env=processes.environment(**more),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        if process.stdout.readline() != "trains\n":
+            raise SystemExit("The training to watch has failed.")
+        yield
+    finally:
+        process.communicate()
 
 
 def _used() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable
 from importlib.metadata import version
@@ -144,3 +145,59 @@ def test_no_traceback_without_a_readable_configuration(lrtrack, clean_place: Pat
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Fix: correct or remove the file." in result.stderr
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Callable[[str], str]:
+    """`damaged(program)` returns a folder whose wandb runs that program when it is imported."""
+
+    def make(program: str) -> str:
+        (tmp_path / "packages" / "wandb").mkdir(parents=True)
+        (tmp_path / "packages" / "wandb" / "__init__.py").write_text(program)
+        return str(tmp_path / "packages")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("raise OSError('libx.so: http://me:hunter2@h')", "OSError: libx.so: http://h"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"),
+    ],
+)
+def test_imports_find_a_damaged_installation(command_line, damaged, program, reason):
+    """A package that cannot be imported has its error and the fix beside it: exit status 1."""
+    result = command_line("doctor", "--imports", PYTHONPATH=damaged(program))
+
+    assert result.returncode == 1
+    assert row(result.stdout, "wandb") == (
+        f"{version('wandb')}, cannot be imported: {reason}. "
+        "Fix: pip install --force-reinstall wandb"
+    )
+    assert row(result.stdout, "mlflow") == version("mlflow")
+
+
+def test_a_package_without_its_files(lrtrack, monkeypatch, clean_place: Path):
+    """An installation that lost its files is told apart from one that was never there."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "wandb" else found(name)
+    )
+
+    assert row(lrtrack("doctor").stdout, "wandb") == (
+        f"{version('wandb')}, but its files are missing. Fix: pip install --force-reinstall wandb"
+    )
+
+
+def test_devices_that_are_unknown(lrtrack, monkeypatch, clean_place: Path):
+    """Where torch fails, the reason is in place of the devices: exit status 1."""
+
+    def fail() -> None:
+        raise OSError("libcudart.so: cannot open")
+
+    monkeypatch.setattr("lrtrack.capture.devices.devices", fail)
+    result = lrtrack("doctor")
+
+    assert (result.exit_code, row(result.stdout, "unknown")) == (1, "libcudart.so: cannot open")
+    assert row(result.stdout, "directory") == f"{clean_place}/.lrtrack (not created yet)"

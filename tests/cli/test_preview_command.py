@@ -114,15 +114,3 @@ def test_a_png_is_not_thrown_at_a_terminal():
     assert refused.returncode == 2
     assert b"write it to a file with -o" in refused.stderr
     assert piped.stdout.startswith(b"\x89PNG")
-
-
-def test_no_tracker_is_loaded():
-    """A preview needs torch for its classes, and none of the trackers."""
-    code = (
-        "import sys\nfrom click.testing import CliRunner\nfrom lrtrack.cli import main\n"
-        "CliRunner().invoke(main, ['preview', 'cosine', '--steps', '9'], catch_exceptions=False)\n"
-        "print(sorted({'mlflow', 'wandb', 'matplotlib', 'torch'} & set(sys.modules)))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert run.stdout == "['torch']\n"

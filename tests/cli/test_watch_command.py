@@ -19,6 +19,9 @@ import pytest
 import torch
 
 import lrtrack
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.writer import JournalWriter
+from lrtrack.records import Run, State
 
 from ..fixtures.isolation import PATIENCE
 
@@ -155,3 +158,37 @@ def test_a_run_of_another_machine(store, monkeypatch, tmp_path) -> None:
     run.end()
 
     assert re.fullmatch(r"far: constant\S*, step [34] of 50 \(\d+ %\)\n", line)
+
+
+def test_once(clean_place, lrtrack):
+    """With `--once`, the running trainings are printed, and the command ends."""
+    layout = Layout(clean_place / ".lrtrack")
+    layout.create()
+    run = Run("1" * 32, "going", experiment="x", total_steps=40)
+    writer = JournalWriter(layout.journal(run.id), run)
+    for step in range(11):
+        writer.append(step, 100.0 + step / 4, {"loss": 1.0 / (step + 1), "lr": 0.1})
+    writer.flush()
+    shown = lrtrack("watch", "x", "--once", "--tracker", "local")
+    other = lrtrack("watch", "y", "--once", "--tracker", "local")
+    writer.close(State.FINISHED)
+
+    assert (shown.exit_code, shown.stdout.splitlines()[0]) == (
+        0,
+        "going: constant, step 10 of 40 (27 %), lr 0.1, loss 0.09091",
+    )
+    assert (other.exit_code, other.stderr) == (1, "Error: No training is running.\n")
+
+
+def test_once_with_a_tracker_that_is_down(clean_place, lrtrack, monkeypatch):
+    """Why a tracker cannot be read is said beside the trainings of this machine."""
+    layout = Layout(clean_place / ".lrtrack")
+    layout.create()
+    writer = JournalWriter(layout.journal("1" * 32), Run("1" * 32, "going", experiment="x"))
+    shown = lrtrack("watch", "x", "--once", "--tracking-uri", "http://127.0.0.1:9")
+    writer.close(State.FINISHED)
+
+    assert (shown.exit_code, shown.stdout) == (0, "going: constant, no step yet\n")
+    assert shown.stderr == (
+        "Warning: MLflow at http://127.0.0.1:9: cannot be reached (Connection refused)\n"
+    )

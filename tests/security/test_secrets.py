@@ -119,7 +119,7 @@ def test_a_server_that_is_up(
             {"MLFLOW_TRACKING_USERNAME": USER, "MLFLOW_TRACKING_PASSWORD": PASSWORD},
         ),
         pytest.param(
-            f"postgresql://{USER}:{PASSWORD}@127.0.0.1:9/runs?sslpassword={TOKEN}",
+            f"postgresql+psycopg2://{USER}:{PASSWORD}@127.0.0.1:9/runs?sslpassword={TOKEN}",
             {},
             marks=pytest.mark.soak,
         ),
@@ -131,6 +131,8 @@ def test_a_server_that_is_down(
     living_shippers, kill_shippers, within_seconds,
 ):  # fmt: skip
     """Errors name the server, never its credentials, on the terminal and in the shipper's log."""
+    if "psycopg2" in uri:
+        pytest.importorskip("psycopg2", reason="psycopg2 is not installed")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     for name, value in environment.items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pyarrow as pa
 import pytest
 
 from lrtrack.journal import history_table
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.schedules import Schedule
 from lrtrack.trackers.mlflow.sink import MlflowSink
@@ -79,3 +83,47 @@ def written(tmp_path: Path) -> Callable[..., str]:
         return remote.id
 
     return write
+
+
+@pytest.fixture
+def going(clean_place: Path) -> Iterator[None]:
+    """A training of the experiment `x` that goes on here."""
+    layout = Layout(clean_place / ".lrtrack")
+    layout.create()
+    run = Run("1" * 32, "going", experiment="x")
+    writer = JournalWriter(layout.journal(run.id), run)
+    for step in range(3):
+        writer.append(step, 100.0 + step, {"loss": 1.0, "lr": 0.1})
+    yield
+    writer.close(State.FINISHED)
+
+
+@pytest.fixture
+def answering() -> Iterator[list]:
+    """A server: the status, headers and body of its answers, then what it was asked."""
+    script: list = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            script.append((self.path, self.headers["Authorization"]))
+            status, headers, body = script[1]
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    script.append(f"http://127.0.0.1:{server.server_port}")
+    yield script
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -1,13 +1,8 @@
-"""Which stores of MLflow are read without it, with which credentials, and what is not imported."""
+"""Which stores of MLflow are read without it, and with which credentials."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -19,11 +14,6 @@ from lrtrack.trackers.mlflow.stores.base import Unsure
 from lrtrack.trackers.mlflow.stores.rest import RestStore, Settings, settings_from
 
 HOME = {"HOME": "/nowhere"}
-#: What takes longer to import than a report takes.
-HEAVY = (
-    *("mlflow", "sqlalchemy", "wandb", "torch", "pandas", "requests"),
-    *("scipy.stats", "scipy.optimize", "matplotlib"),
-)
 
 
 @pytest.fixture
@@ -154,37 +144,6 @@ def test_a_file_of_credentials(tmp_path: Path):
     assert settings_from({}) is None
 
 
-@pytest.fixture
-def answering() -> Iterator[list]:
-    """A server: the status, headers and body of its answers, then what it was asked."""
-    script: list = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"] or 0))
-            script.append((self.path, self.headers["Authorization"]))
-            status, headers, body = script[1]
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_POST = do_GET
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    script.append(f"http://127.0.0.1:{server.server_port}")
-    yield script
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_credentials_stay_with_their_server(answering, status):
     """A redirection is not followed, so that nobody else gets the credentials."""
@@ -223,20 +182,3 @@ def test_a_server_that_repeats_a_page(answering):
     answering.append((200, {}, json.dumps(body).encode()))
     with pytest.raises(Unsure, match="repeats a page"):
         RestStore(answering[0], Settings({}, True, None, 5.0)).runs("1", ())
-
-
-@pytest.mark.parametrize("command", ["runs", "compare"])
-def test_commands_import_no_tracker(store, written, command):
-    """On a SQLite store, commands that read load neither MLflow, W&B, torch nor pandas."""
-    written(store, [1.0, 0.5], seed=1)
-    written(store, [1.0, 0.25], seed=2)
-    code = (
-        "import sys; from lrtrack.cli import main\n"
-        f"try: main(['{command}', 'x', '--format', 'json'])\n"
-        f"finally: print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
-    )
-    process = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
-
-    assert process.stderr.splitlines()[-1] == "[]"
-    assert process.returncode == 0
-    assert len(json.loads(process.stdout)["runs" if command == "runs" else "schedules"]) >= 1

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,8 @@ from lrtrack.trackers.mlflow.stores.client import ClientStore
 from lrtrack.trackers.mlflow.stores.fallback import FallbackStore
 from lrtrack.trackers.mlflow.stores.rest import RestStore, settings_from
 from lrtrack.trackers.mlflow.stores.sqlite import SqliteStore
+
+from ..fixtures.imports import imported
 
 VALUES = [1.0, math.nan, math.inf, -math.inf, 1 / 3, -0.25, 1e-300, 5e-324]
 KINDS = ["sqlite", "rest", "client of the database"]
@@ -187,18 +186,30 @@ def test_mlflows_search_language_is_left_to_mlflow(store, filled):
             store.runs(filled, (), ["params.depth <>"])
 
 
-def test_a_servers_runs_without_mlflow(served, written):
-    """The runs of a server, with their columnar files, are read without importing MLflow."""
-    written(served.uri, [1.0, 0.5], experiment="direct")
-    code = (
-        "import sys; from lrtrack.cli import main\n"
-        f"try: main(['runs', 'direct', '--tracking-uri', '{served.uri}', '--format', 'json'])\n"
-        "finally: print('mlflow' in sys.modules, file=sys.stderr)"
-    )
-    process = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+#: Commands that read a server, with what they import.
+COMMANDS = {
+    "doctor": ["requests"],
+    "runs served": ["requests"],
+    "compare served": ["requests", "scipy.special"],
+    "watch --once": ["requests"],
+}
 
-    assert (process.stderr, process.returncode) == ("False\n", 0)
-    assert [run["steps"] for run in json.loads(process.stdout)["runs"]] == [2]
+
+@pytest.mark.parametrize("place", ["passed on by the server", "on this machine"])
+def test_what_commands_import_for_a_server(served, written, going, tmp_path, place):
+    """A server's runs and columnar files are read by requests, without MLflow."""
+    if place == "on this machine":
+        experiment, commands = "local", ["runs local"]
+        folder = (tmp_path / "artifacts").as_uri()
+        mlflow.MlflowClient(served.uri).create_experiment(experiment, folder)
+    else:
+        experiment, commands = "served", [*COMMANDS]
+    for seed in (1, 2):
+        written(served.uri, [1.0, 1 / seed], seed=seed, experiment=experiment)
+    found = imported(commands, MLFLOW_TRACKING_URI=served.uri)
+
+    expected = COMMANDS | {"runs local": ["requests"]}
+    assert found == {command: [0, expected[command]] for command in commands}
 
 
 class Broken:
@@ -266,36 +277,3 @@ def test_a_database_is_never_written(clean_place: Path, mlflow_database):
 
     assert copy.read_bytes() == mlflow_database.read_bytes()
     assert [path.name for path in clean_place.iterdir()] == ["mlflow.db"]
-
-
-def test_files_outside_of_a_runs_artifacts(clean_place: Path):
-    """A columnar file is read from the run's own artifacts alone, whatever links say."""
-    from lrtrack.trackers.mlflow.stores.sqlite import _file_of
-
-    root, outside = clean_place / "artifacts", clean_place / "lrtrack"
-    outside.mkdir()
-    root.mkdir()
-    (outside / "history.parquet").touch()
-    (root / "lrtrack").symlink_to(outside)
-    with pytest.raises(ValueError, match="not a file of the run's own"):
-        _file_of(str(root))
-    (root / "lrtrack").unlink()
-    (root / "lrtrack" / "history.parquet").mkdir(parents=True)
-    with pytest.raises(ValueError, match="not a file of the run's own"):
-        _file_of(root.as_uri())
-    with pytest.raises(FileNotFoundError):
-        _file_of(str(clean_place / "no such"))
-
-    assert _file_of(str(clean_place)) == outside / "history.parquet"
-    assert _file_of(clean_place.as_uri()) == outside / "history.parquet"
-
-
-@pytest.mark.parametrize(
-    "root", ["", "mlruns/0", "s3://bucket/x", "file://host/x", "file:///x?y", "//host/x", "/no%20x"]
-)
-def test_artifacts_that_only_the_client_finds(root):
-    """Artifacts elsewhere, or at an address with several meanings, are left to the client."""
-    from lrtrack.trackers.mlflow.stores.sqlite import _file_of
-
-    with pytest.raises(Unsure):
-        _file_of(root)

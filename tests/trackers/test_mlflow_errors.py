@@ -1,4 +1,4 @@
-"""How long a server's `Retry-After` header asks a client to wait."""
+"""MLflow's exceptions in lrtrack's words, and how long a server asks a client to wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from email.utils import formatdate
 
 import pytest
 
-from lrtrack.trackers.mlflow.errors import retry_after_seconds
+from lrtrack.errors import TrackerError
+from lrtrack.trackers.mlflow.errors import retry_after_seconds, translate_errors
 
 
 @pytest.mark.parametrize(
@@ -36,3 +37,27 @@ def test_retry_after_a_date():
     delay = retry_after_seconds(formatdate(time.time() + 100, usegmt=True))
 
     assert delay == pytest.approx(100, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("module", "package"),
+    [
+        ("psycopg", "'psycopg[binary]'"),
+        ("psycopg2", "psycopg2-binary"),
+        ("MySQLdb", "mysqlclient"),
+        ("google.cloud.storage", "google-cloud-storage"),
+        ("pyodbc", "pyodbc"),
+    ],
+)
+def test_a_missing_driver(module: str, package: str):
+    """The package of a database or a cloud that is missing is named as pip knows it, and the
+    address without its credentials.
+    """
+    text = f"No module named {module!r}"
+    with pytest.raises(TrackerError) as raised, translate_errors("db://me:hunter2@h/runs"):
+        raise ModuleNotFoundError(text, name=module)
+
+    assert str(raised.value) == (
+        f"MLflow at db://h/runs needs a package that is not installed here ({text}). "
+        f"Fix: pip install {package}"
+    )

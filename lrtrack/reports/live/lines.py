@@ -1,4 +1,4 @@
-"""What has changed in trainings since the last look, one line each."""
+"""Trainings as lines: what is known now, or what has changed since the last look."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from lrtrack.errors import clean
 from lrtrack.records import State
 from lrtrack.reports.formatting import number
 from lrtrack.reports.live.live_run import LiveRun, duration, place
+
+
+def present(runs: Sequence[LiveRun], metric: str) -> Iterator[str]:
+    """Yield a line for each run, and after it one for each of its diagnoses.
+
+    Args:
+        runs: the runs.
+        metric: the metric that is shown beside the learning rate.
+    """
+    for run in runs:
+        where = f"{clean(run.label)}, {place(run)}"
+        yield f"{clean(run.name)}: {where}{_values(run, metric)}{_pace(run)}"
+        yield from (_diagnosis(run, diagnosis) for diagnosis in run.diagnoses)
 
 
 def changes(
@@ -28,13 +41,17 @@ def changes(
         known = {one["code"] for one in (earlier.diagnoses if earlier else ())}
         for diagnosis in run.diagnoses:
             if diagnosis["code"] not in known:
-                message, hint = clean(diagnosis["message"]), clean(diagnosis["hint"])
-                yield f"{name}: {diagnosis['code']}: {message} Fix: {hint}."
+                yield _diagnosis(run, diagnosis)
         if run.state is not State.RUNNING:
             if earlier is None or earlier.state is State.RUNNING:
                 yield f"{name}: {str(run.state).lower()} at {place(run)}{_values(run, metric)}"
         elif progress and earlier is not None and earlier.step != run.step:
             yield f"{name}: {place(run)}{_values(run, metric)}{_pace(run)}"
+
+
+def _diagnosis(run: LiveRun, diagnosis: Mapping[str, str]) -> str:
+    message, hint = clean(diagnosis["message"]), clean(diagnosis["hint"])
+    return f"{clean(run.name)}: {diagnosis['code']}: {message} Fix: {hint}."
 
 
 def _values(run: LiveRun, metric: str) -> str:

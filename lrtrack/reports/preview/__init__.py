@@ -14,6 +14,8 @@ from lrtrack.schedules.catalogue import stages_of
 Rates = NDArray[np.float64]
 #: The most points of a curve in a chart; longer curves are downsampled, but never in CSV.
 POINTS = 4000
+#: Relative difference of rates that is only rounding.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Curve:
     @property
     def summary(self) -> tuple[str, str, str, str]:
         """First, highest (with the first step that has it) and last rate, as text."""
-        peak = int(np.argmax(self.rates))
+        # Rounding must not decide which one of equal peaks is the first.
+        peak = int(np.argmax(self.rates >= self.rates.max() * (1 - _ROUNDING)))
         first, highest, last = (float(self.rates[at]) for at in (0, peak, -1))
         return rate_text(first), rate_text(highest), str(peak), rate_text(last)
 

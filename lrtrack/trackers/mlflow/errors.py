@@ -59,8 +59,11 @@ _STATUS_FIXES = {
     404: "check that this is the address of an MLflow server",
     413: "raise the upload limit of the proxy in front of the server (client_max_body_size)",
 }
-#: The packages of artifact stores, by the module that MLflow fails to import.
+#: The packages of databases and artifact stores, by the module that MLflow fails to import.
 _PACKAGES = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
     "google": "google-cloud-storage",
     "azure": "azure-storage-blob azure-identity",
     "pysftp": "pysftp",

@@ -13,6 +13,7 @@ uploaded_rows.py    the rows that W&B has already
 arrival.py          checks that the server has what was sent
 history_file.py     the columnar file of a run with several blocks
 api.py              requests to W&B's API
+account.py          the account, asked without W&B
 reading.py          reading a project
 listing.py          the runs of a project that a query selects
 logged_runs.py      runs that lrtrack did not record

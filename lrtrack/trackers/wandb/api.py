@@ -19,7 +19,7 @@ from lrtrack.records import State
 from lrtrack.redaction import redact
 from lrtrack.trackers.causes import connection_trouble, shortened
 from lrtrack.trackers.per_run import LeftOut
-from lrtrack.trackers.wandb import destination, login, shutdown
+from lrtrack.trackers.wandb import account, destination, login, shutdown
 from lrtrack.trackers.wandb.client_settings import api_key_fix
 
 #: Attempts at a request that gets status 429, and the first pause in seconds.
@@ -38,12 +38,13 @@ def status() -> str:
         TrackerError: the server does not answer, or refuses the key.
         UsageError: there is no API key.
     """
-    api, uri = connect(None)
-    with translate_errors(uri):
-        viewer = api.viewer
-    return (
-        f"{redact(uri or destination.DEFAULT_URL)} answers, as {viewer.username or viewer.entity}"
-    )
+    uri = _server(None)
+    name = account.name_at(uri)
+    if name is None:
+        api, uri = connect(None)
+        with translate_errors(uri):
+            name = api.viewer.username or api.viewer.entity
+    return f"{redact(uri or destination.DEFAULT_URL)} answers, as {name}"
 
 
 def connect(uri: str | None) -> tuple[Any, str | None]:
@@ -53,12 +54,22 @@ def connect(uri: str | None) -> tuple[Any, str | None]:
         UsageError: there is no API key.
         TrackerUnavailable: the server does not answer.
     """
-    uri = uri or os.environ.get("WANDB_BASE_URL") or destination.settings_value("base_url")
-    login.check_key(redact(uri) if uri else None)
+    uri = _server(uri)
     wandb = load("wandb")
     shutdown.limit_wait()
     with translate_errors(uri):
         return wandb.Api(overrides={"base_url": uri} if uri else None, timeout=30), uri
+
+
+def _server(uri: str | None) -> str | None:
+    """The server's address, `uri` by default that of the settings; None: W&B's own server.
+
+    Raises:
+        UsageError: there is no API key for it.
+    """
+    uri = uri or os.environ.get("WANDB_BASE_URL") or destination.settings_value("base_url")
+    login.check_key(redact(uri) if uri else None)
+    return uri
 
 
 def project_of(experiment: str | None, api: Any) -> tuple[str, str]:

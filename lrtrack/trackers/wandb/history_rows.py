@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lrtrack.journal.arrow_arrays import numbers_of
 from lrtrack.journal.reader import merge
 from lrtrack.records import Rewind
 from lrtrack.records.alignment import MAX_TIME
@@ -84,7 +85,7 @@ def time_of(row: Mapping[str, Any]) -> float | None:
 
 def add_user_metric(table: pa.Table, rows: list[tuple[float, float]], metric: str) -> pa.Table:
     """Add the user's values to the table, each at the last step before it."""
-    steps, times = table["step"].to_numpy(), table["time"].to_numpy()
+    steps, times = numbers_of(table["step"]), numbers_of(table["time"])
     if not rows or not len(times):
         return table
     indices = np.searchsorted(times, [when for when, _ in rows], side="right") - 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import netrc
 import os
 import sys
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 from lrtrack.errors import UsageError
 
 DEFAULT_URL = "https://api.wandb.ai"
+#: Where W&B keeps API keys unless `NETRC` names a file.
+_FILES = ("~/.netrc", "~/_netrc")
 
 
 def check_key(uri: str | None) -> None:
@@ -30,6 +33,24 @@ def check_key(uri: str | None) -> None:
     )
 
 
+def key_of(host: str) -> str | None:
+    """The API key for a server in the variable, else in the file of logins.
+
+    Args:
+        host: the server's name, with the port if its address has one.
+    """
+    if key := os.environ.get("WANDB_API_KEY"):
+        return key
+    custom = os.environ.get("NETRC")
+    with contextlib.suppress(OSError, RuntimeError, netrc.NetrcParseError):
+        files = [Path(name).expanduser() for name in ([custom] if custom else _FILES)]
+        file = next((file for file in files if file.exists()), None)
+        entry = None if file is None else netrc.netrc(file).authenticators(host)
+        if entry is not None:
+            return entry[2] or None
+    return None
+
+
 def is_refusal(text: str) -> bool:
     """Whether an error message of W&B means that the API key is wrong.
 
@@ -40,7 +61,7 @@ def is_refusal(text: str) -> bool:
 
 def _in_netrc(host: str) -> bool:
     custom = os.environ.get("NETRC")
-    for name in [custom] if custom else ["~/.netrc", "~/_netrc"]:
+    for name in [custom] if custom else _FILES:
         try:
             if netrc.netrc(Path(name).expanduser()).authenticators(host):
                 return True

@@ -4,12 +4,13 @@ Importing MLflow takes longer than most reports. A local SQLite database and an 
 therefore read directly, if everything about them is known; MLflow's client reads all other stores,
 and takes over wherever a direct reading fails.
 
-base.py      what a store and its runs are
-location.py  the addresses that may be read directly
-sqlite.py    a local SQLite database
-rest.py      an HTTP server
-client.py    MLflow's client
-fallback.py  a direct reading, and the client where it fails
+base.py       what a store and its runs are
+location.py   the addresses that may be read directly
+sqlite.py     a local SQLite database
+rest.py       an HTTP server
+artifacts.py  where a run's columnar file is
+client.py     MLflow's client
+fallback.py   a direct reading, and the client where it fails
 """
 
 from __future__ import annotations

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
 
 from lrtrack._optional import load
 from lrtrack.journal import history_table
 from lrtrack.trackers.mlflow.errors import TIMEOUT, TIMEOUT_VARIABLE
 from lrtrack.trackers.mlflow.points import PAGE, series_from_pages
+from lrtrack.trackers.mlflow.stores.artifacts import is_served, local_file, served_path
 from lrtrack.trackers.mlflow.stores.base import (
     Experiment,
     RunData,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from lrtrack.records.alignment import Series
 
 _API = "/api/2.0/mlflow/"
-_ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
 #: Runs and experiments of one answer.
 _RUNS, _EXPERIMENTS = 500, 1000
 #: Bytes of a file that are in memory at a time.
@@ -152,17 +151,10 @@ class RestStore:
 
     def history(self, run: StoredRun) -> pa.Table:
         """See `Store`."""
-        parts = urlsplit(run.info.artifact_uri)
-        path = parts.path.strip("/")
-        if (
-            parts.scheme != "mlflow-artifacts"
-            or parts.netloc
-            or any(sign in run.info.artifact_uri for sign in "%?#\\")
-            or not {"", ".", ".."}.isdisjoint(path.split("/"))
-            or path.startswith("api/")
-        ):
-            raise Unsure("artifacts that the server does not pass on")
-        address = f"{_ARTIFACTS}{quote(path)}/{history_table.FOLDER}/{history_table.NAME}"
+        root = run.info.artifact_uri
+        if not is_served(root):
+            return history_table.read_parquet(local_file(root))
+        address = served_path(root)
         try:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / history_table.NAME

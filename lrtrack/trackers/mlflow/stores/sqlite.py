@@ -11,9 +11,8 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from lrtrack.journal import history_table
 from lrtrack.records.alignment import MAX_STEP, Series
 from lrtrack.trackers.mlflow.points import grouped, in_order, ordered, restored
 from lrtrack.trackers.mlflow.search import TRACKED
+from lrtrack.trackers.mlflow.stores.artifacts import local_file
 from lrtrack.trackers.mlflow.stores.base import (
     Experiment,
     RunData,
@@ -149,7 +149,7 @@ class SqliteStore:
 
     def history(self, run: StoredRun) -> pa.Table:
         """See `Store`."""
-        return history_table.read_parquet(_file_of(run.info.artifact_uri))
+        return history_table.read_parquet(local_file(run.info.artifact_uri))
 
     def close(self) -> None:
         """Close all connections."""
@@ -256,30 +256,3 @@ def _series(rows: Sequence[tuple[Any, ...]]) -> Series:
             steps.astype(np.int64), np.where(nans != 0, np.nan, restored(values)), times / 1000
         )
     )  # fmt: skip
-
-
-def _file_of(root: str) -> Path:
-    """The columnar file below a run's artifacts on this machine.
-
-    Args:
-        root: the URI or the absolute path of the run's artifacts.
-
-    Raises:
-        Unsure: the artifacts are elsewhere.
-        ValueError, OSError: there is no such file, or it lies outside of the run's artifacts.
-    """
-    parts = urlsplit(root)
-    if parts.scheme == "file" and not (parts.netloc or parts.query or parts.fragment):
-        path = unquote(parts.path)
-    elif root.startswith("/") and not root.startswith("//"):
-        path = root
-    else:
-        raise Unsure("artifacts that are not on this machine")
-    folder = Path(path)
-    if not folder.is_dir() and "%" in root:
-        raise Unsure("a path that may be quoted")
-    folder = folder.resolve(strict=True)
-    file = (folder / history_table.FOLDER / history_table.NAME).resolve(strict=True)
-    if not file.is_relative_to(folder) or not file.is_file():
-        raise ValueError("it is not a file of the run's own artifacts")
-    return file
