@@ -48,7 +48,7 @@ class MachineTags:
 
 
 def _cpu(torch: Any) -> str:
-    from lrtrack.capture.devices import cpu_name
+    from lrtrack.capture.cpu import cpu_name
 
     return cpu_name()
 

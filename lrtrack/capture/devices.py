@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 import re
 import sys
 from pathlib import Path
 
+from lrtrack.capture.cpu import cpu_name
 from lrtrack.errors import MissingPackage
 
 #: Backends that torch may be built with, and beginnings of the names of their devices in `/dev`:
@@ -33,18 +33,6 @@ def devices() -> list[tuple[str, str]]:
     from lrtrack.capture.optimizers import devices
 
     return devices()
-
-
-def cpu_name() -> str:
-    """Return the CPU's model name; its architecture if that is unknown."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 (not a user's path)
-            for line in lines:
-                if line.lower().startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
 
 
 def _has_cpu_alone() -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
-from lrtrack.capture.devices import cpu_name
+from lrtrack.capture.cpu import cpu_name
 
 #: Attributes in which wrappers keep the optimizer that they wrap.
 INNER = ("optimizer", "base", "opt", "optim", "_optimizer")
