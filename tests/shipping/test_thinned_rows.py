@@ -10,9 +10,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+import lrtrack
 from lrtrack.errors import TrackerUnavailable
 from lrtrack.journal.layout import Layout
+from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Rewind, Run, State, StepRecord, Target
 from lrtrack.shipping import batch
@@ -234,3 +237,45 @@ def test_few_rows_without_a_note(layout: Layout) -> None:
     run = write(layout, range(60), State.FINISHED, thin=False)
 
     assert deliver(layout, run, Charts()).note is None
+
+
+def training(**options: Any) -> Run:
+    """Record 200 steps of a block with these options; returns its run."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
+    with lrtrack.track(optimizer, flush_timeout=300.0, **options):
+        for _ in range(200):
+            optimizer.step()
+    (journal,) = Path(".lrtrack").rglob("*.journal")
+    return JournalReader(journal).run
+
+
+@pytest.mark.parametrize(
+    ("argument", "variable", "is_thin"),
+    [(None, "", False), (None, "thin", True), ("all", "thin", False), ("thin", "all", True)],
+)
+def test_the_option_of_a_block(
+    clean_place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argument: str | None,
+    variable: str,
+    is_thin: bool,
+) -> None:
+    """The argument counts before the environment; a block with all rows prints the note once."""
+    monkeypatch.setenv("LRTRACK_WANDB_ROWS", variable)
+    charts = Charts()
+    run = training(tracker=charts, wandb_rows=argument)
+
+    assert [target.thin for target in run.targets] == [is_thin]
+    assert (len(charts.steps()) < 200) == is_thin
+    assert capsys.readouterr().err.count(ADVICE.note) == (0 if is_thin else 1)
+
+
+def test_a_tracker_without_advice_gets_all_rows(clean_place: Path) -> None:
+    """The option changes nothing for a tracker whose charts take any number of rows."""
+    tracker = MemoryTracker()
+    run = training(tracker=tracker, wandb_rows="thin")
+    (stored,) = tracker.stored.values()
+
+    assert [target.thin for target in run.targets] == [False]
+    assert list(stored.steps) == list(range(200))
