@@ -73,7 +73,7 @@ def thinned(records: list[StepRecord], *, flushed: int | None = None) -> list[St
 
 
 def deliver(project: str, *, thin: bool) -> Run:
-    """Record a finished run, whose id is made of the first letter of the project, and deliver it."""
+    """Record a finished run, whose id repeats the first letter of the project, and deliver it."""
     layout = Layout(Path(".lrtrack").absolute())
     layout.create()
     tracker = registry.get("wandb")
