@@ -30,7 +30,7 @@ tune: Any = load("ray.tune", extra="ray", at_least="2.43")
 
 #: Variables that say where runs go, and hold no credentials.
 _PASSED_ON = (
-    *("LRTRACK_DIR", "LRTRACK_TRACKER", "LRTRACK_SHIPPER_IDLE"),
+    *("LRTRACK_DIR", "LRTRACK_TRACKER", "LRTRACK_WANDB_ROWS", "LRTRACK_SHIPPER_IDLE"),
     "XDG_STATE_HOME",  # holds the key that signs journals, which the driver must read
     *("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"),
     *("WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_BASE_URL", "WANDB_DIR"),

@@ -18,7 +18,9 @@ from typing import Any
 
 from lrtrack.errors import UsageError, unknown
 
-KEYS = ("tracker", "experiment", "dir", "mlflow_tags")
+KEYS = ("tracker", "experiment", "dir", "mlflow_tags", "wandb_rows")
+#: The values of `wandb_rows`.
+WANDB_ROWS = ALL, THIN = "all", "thin"
 #: The keys that are switches; the others are text.
 _SWITCHES = ("mlflow_tags",)
 _ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -117,6 +119,7 @@ class Settings:
         directory: absolute path of the journals.
         mlflow_tags: whether runs started with `mlflow.start_run()` get tags about the machine.
         quiet: whether the line that names a command at the end of a block is left out.
+        wandb_rows: which rows W&B gets, one of `WANDB_ROWS`.
     """
 
     tracker: str | None
@@ -124,6 +127,7 @@ class Settings:
     directory: Path
     mlflow_tags: bool = False
     quiet: bool = False
+    wandb_rows: str = ALL
 
 
 def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
@@ -131,18 +135,23 @@ def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> S
 
     Raises:
         UsageError: `pyproject.toml` is not valid TOML, `[tool.lrtrack]` has unknown keys or values
-            of the wrong type, or a switch variable is neither on nor off.
+            of the wrong type, a switch variable is neither on nor off, or another variable has an
+            unknown value.
     """
     environ = os.environ if environ is None else environ
     cwd = working_directory() if cwd is None else cwd
     table = _tool_table(cwd)
     directory = _expanded(environ.get("LRTRACK_DIR", ""), "LRTRACK_DIR") or table.get("dir")
+    wandb_rows = environ.get("LRTRACK_WANDB_ROWS", "").strip().lower()
+    if wandb_rows not in ("", *WANDB_ROWS):
+        raise UsageError(unknown("value for LRTRACK_WANDB_ROWS", wandb_rows, WANDB_ROWS))
     return Settings(
         tracker=environ.get("LRTRACK_TRACKER") or table.get("tracker"),
         experiment=table.get("experiment"),
         directory=(cwd / (directory or ".lrtrack")).absolute(),
         mlflow_tags=_switch(environ, "LRTRACK_MLFLOW_TAGS", table.get("mlflow_tags", False)),
         quiet=_switch(environ, "LRTRACK_QUIET", _runs_in_ci(environ)),
+        wandb_rows=wandb_rows or table.get("wandb_rows", ALL),
     )
 
 
@@ -186,6 +195,9 @@ def _checked(table: object, path: Path) -> dict[str, Any]:
             raise UsageError(
                 f"In [tool.lrtrack] of {path}: {key} must be {kind_name}, not {value!r}."
             )
+    if table.get("wandb_rows", ALL) not in WANDB_ROWS:
+        wrong = unknown("value for wandb_rows", table["wandb_rows"], WANDB_ROWS)
+        raise UsageError(f"In [tool.lrtrack] of {path}: {wrong}")
     if table.get("dir"):  # relative to pyproject.toml, not to the script's directory
         where = f"dir in [tool.lrtrack] of {path}"
         return {**table, "dir": str(path.parent / _expanded(table["dir"], where))}

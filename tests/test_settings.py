@@ -212,3 +212,23 @@ print(owns_process(), gc.isenabled(), gc.get_threshold()[0] > 10_000)
         ["True", "True", "True", "True"],
         ["False", "True", "False", "False"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "written", "expected"),
+    [("", "", "all"), ("", "thin", "thin"), ("ALL", "thin", "all"), (" Thin ", "all", "thin")],
+)
+def test_which_rows_wandb_gets(tmp_path: Path, variable: str, written: str, expected: str) -> None:
+    """The variable counts before the file, and without both W&B gets all rows."""
+    configure(tmp_path, f'[tool.lrtrack]\nwandb_rows = "{written}"\n' if written else "")
+
+    assert read({"LRTRACK_WANDB_ROWS": variable}, tmp_path).wandb_rows == expected
+
+
+def test_unknown_rows(tmp_path: Path) -> None:
+    """An unknown value names where it was found, and the values that exist."""
+    with pytest.raises(UsageError, match=r"LRTRACK_WANDB_ROWS 'few'.*Available: all, thin"):
+        read({"LRTRACK_WANDB_ROWS": "few"}, tmp_path)
+    configure(tmp_path, '[tool.lrtrack]\nwandb_rows = "thim"\n')
+    with pytest.raises(UsageError, match=r"pyproject.toml: .*'thim'. Did you mean 'thin'\?"):
+        read({}, tmp_path)

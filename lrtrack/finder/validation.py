@@ -180,6 +180,7 @@ def track_options(
         total_steps=None,  # it stops where the loss rises
         updates=None,
         loss_over=None,
+        wandb_rows=None,
         stop_on=(),
         on_diagnosis=None,
         kind=FIND,

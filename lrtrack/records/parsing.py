@@ -40,7 +40,7 @@ TARGET: Mapping[str, Types] = {
     "parent": _TEXT_OR_NONE,
     "first": (int,),
     "phases": (list, tuple),
-    **dict.fromkeys(("joined", "portable", "delivers"), (bool,)),
+    **dict.fromkeys(("joined", "portable", "delivers", "thin"), (bool,)),
     "environment": (dict,),
 }
 

@@ -63,6 +63,7 @@ class Target:
         parent: id of the user's open run, of which lrtrack opens this one as a child.
         first: the run's step at which this block begins; earlier blocks have the steps before it.
         phases: the earlier blocks of this run, in order, as `trackers.shared_runs` describes them.
+        thin: whether the tracker gets only the rows that its charts need.
     """
 
     tracker: str
@@ -78,6 +79,7 @@ class Target:
     parent: str | None = None
     first: int = 0
     phases: tuple[Mapping[str, Any], ...] = ()
+    thin: bool = False
 
     @property
     def continued(self) -> bool:

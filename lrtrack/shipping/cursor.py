@@ -13,6 +13,8 @@ from typing import Any
 from lrtrack.journal.layout import read_json, write_json
 
 _CHECKSUM = "checksum"
+#: The numbers in the state of a `RowBudget`, which need not be imported to read a cursor.
+_COUNTS = 4
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Cursor:
         missing: which part of a closed run its tracker does not have, why, and the fix.
         first: the step at which this block begins in the tracker's run, once that is known.
         floor: the time from which on records count, after a return to an earlier step.
+        counted: how many rows its charts have, see `RowBudget.state`; None if nobody counts them.
+        note: what users should know about the run in the tracker; None if there is nothing.
     """
 
     offset: int = 0
@@ -53,6 +57,8 @@ class Cursor:
     missing: str | None = None
     first: int | None = None
     floor: float = 0.0
+    counted: list[float] | None = None
+    note: str | None = None
 
     @property
     def trouble(self) -> str | None:
@@ -83,11 +89,12 @@ class Cursor:
         flags = (self.doubt, self.closed, self.given_up)
         texts = (
             self.remote_id, self.url, self.error, self.refused, self.damage, self.missing,
+            self.note,
         )  # fmt: skip
         return (
             all(type(count) is int and count >= 0 for count in counts)
-            and type(self.floor) in (int, float)
-            and math.isfinite(self.floor)
+            and _is_number(self.floor)
+            and (self.counted is None or _are_counts(self.counted))
             and all(isinstance(flag, bool) for flag in flags)
             and all(text is None or isinstance(text, str) for text in texts)
         )
@@ -96,6 +103,14 @@ class Cursor:
         """Writes the state atomically."""
         data = asdict(self)
         write_json(path, {**data, _CHECKSUM: _checksum(data)})
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == _COUNTS and all(map(_is_number, value))
 
 
 def _checksum(data: dict[str, Any]) -> int:

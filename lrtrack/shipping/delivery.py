@@ -15,6 +15,7 @@ from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run, Target
 from lrtrack.shipping import temporary
 from lrtrack.shipping.batch import take
+from lrtrack.shipping.chart_rows import ChartRows
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.run_end import RunEnd
 from lrtrack.shipping.step_numbering import (
@@ -57,6 +58,7 @@ class Delivery:
         self._gate = layout.gate(run_id, target.tracker)
         self._shift: int | None = None
         self.cursor = Cursor.load(self._path)
+        self._rows = ChartRows(tracker, target, self.cursor)
         sink = tracker.sink(run_so_far(self._reader, self.cursor), target, self.cursor.remote_id)
         self._ending = RunEnd(self._reader, layout)
         if sink is not None and isinstance(sink, KeepsTemporaryFiles):
@@ -137,8 +139,9 @@ class Delivery:
             self._opened = False
             self._start_over()
             raise
-        except OSError as error:
-            if error.errno in PASSING:
+        except Exception as error:
+            self._rows.restore(self.cursor)
+            if isinstance(error, OSError) and error.errno in PASSING:
                 raise DiskTrouble(f"cannot deliver at present: {error}") from error
             raise
 
@@ -155,30 +158,38 @@ class Delivery:
         if self.complete:
             return False
         sink = self._open()
-        batch = take(self._reader, self.cursor, alive)
-        if batch.records:
+        batch = take(self._reader, self._rows.unread(self.cursor), alive)
+        rows = self._rows.take(batch, is_last=not batch.more and not alive)
+        if rows:
             # A run continued from another journal may have these steps already.
             doubt = self.cursor.doubt or self.target.continued
             doubt = doubt or self.cursor.offset < self.cursor.doubtful
             self._save(doubt=True)
-            sink.write(shifted(batch.records, self._first(), self.cursor.floor), doubt)
+            sink.write(shifted(rows, self._first(), self.cursor.floor), doubt)
+        floor = self.cursor.floor
         if batch.rewind is not None:
             floor = batch.rewind.time
             if isinstance(sink, AbandonsSteps):
                 floor = sink.rewind(shifted_rewind(batch.rewind, self._first()))
-            self._save(offset=batch.after[0], skip=0, floor=floor)
         if batch.news and isinstance(sink, CompletesRuns):
             events = (entry.event for entry in self._reader.entries())
             run = with_news(run_so_far(self._reader, self.cursor), events)
             with contextlib.suppress(PartRefused):  # it is stored again at the end
                 sink.complete(run)
-        if (self.cursor.offset, self.cursor.skip) != batch.after or self.cursor.error:
-            offset, skip = batch.after
-            self._save(offset=offset, skip=skip, doubt=offset < self.cursor.doubtful, **WELL)
+        if (self.cursor.offset, self.cursor.skip) != self._rows.settled or self.cursor.error:
+            self._move(floor)
         if not batch.more and not alive:
             self._finish(sink)
             return False
         return batch.more
+
+    def _move(self, floor: float) -> None:
+        """Moves the cursor behind everything that the tracker has by now."""
+        offset, skip = self._rows.settled
+        doubt, note = offset < self.cursor.doubtful, self._rows.note() or self.cursor.note
+        counted = self._rows.state
+        self._save(offset=offset, skip=skip, doubt=doubt, floor=floor, counted=counted, note=note,
+                   **WELL)  # fmt: skip
 
     def note(self, error: TrackerError, final: bool) -> None:
         """Stores why the delivery is stuck, for the processes that wait for it."""
@@ -220,6 +231,7 @@ class Delivery:
         self._save(
             closed=True, offset=size, skip=0, damage=self.damage, **{**WELL, "missing": missing}
         )
+        self._rows.restore(self.cursor)
 
     def _start_over(self) -> None:
         """Starts again from the beginning; what was journalled so far may be in the tracker."""
@@ -227,7 +239,8 @@ class Delivery:
         if cursor.doubt or cursor.offset > 0:
             cursor.doubt, cursor.doubtful = True, self._reader.size()
         cursor.offset = cursor.skip = 0
-        cursor.floor = 0.0
+        cursor.floor, cursor.counted = 0.0, None
+        self._rows.restore(cursor)
 
     def _save(self, **changes: Any) -> None:
         """Changes the cursor on disk, and only then in memory: what is not saved has not

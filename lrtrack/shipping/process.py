@@ -177,6 +177,7 @@ class Shipper:
                 return
             self._went_well(job)
             self._tell_damage(job)
+            self._report_note(job)
             self._report_missing(job)
             job.seen, job.beat = extent, self._moved_at + BEAT
         except TrackerUnavailable as error:
@@ -214,6 +215,12 @@ class Shipper:
         if damage is not None and damage != job.told:
             job.told = damage
             self._log(f"{job.delivery.run_id}: its journal is {damage}; the rest is delivered")
+
+    def _report_note(self, job: ScheduledDelivery) -> None:
+        note = job.delivery.cursor.note
+        if note is not None and note != job.noted:
+            job.noted = note
+            self._log(f"{job.delivery.run_id}: {note}")
 
     def _report_missing(self, job: ScheduledDelivery) -> None:
         missing = job.delivery.cursor.missing

@@ -28,6 +28,7 @@ class ScheduledDelivery:
         last: the run goes to the end of those that wait for its server.
         seen: what the journal had at the last successful attempt.
         told: the damage of the journal that was reported.
+        noted: the note on the run that was reported.
         lost_at: since when there has been no journal.
         displaced: it belongs to another process now: the run was resumed with other credentials, or
             the lock's file was deleted.
@@ -49,6 +50,7 @@ class ScheduledDelivery:
     last: bool = False
     seen: tuple[int, bool] | None = None
     told: str | None = None
+    noted: str | None = None
     lost_at: float | None = None
     displaced: bool = False
     resumed: bool = False

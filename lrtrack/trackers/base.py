@@ -43,6 +43,21 @@ class Remote:
 
 
 @dataclass(frozen=True)
+class RowAdvice:
+    """How many rows of a run a tracker's charts are meant for, as its makers say.
+
+    Attributes:
+        per_minute: rows a minute.
+        per_run: rows in the whole run.
+        note: one line for a run that goes past this, with the option that sends fewer rows.
+    """
+
+    per_minute: int
+    per_run: int
+    note: str
+
+
+@dataclass(frozen=True)
 class Query:
     """Which runs to read back.
 

@@ -15,6 +15,7 @@ A tracker has a hook by having its method or attribute; no base class is needed.
 | `TakesSharedUri` | receive `tracking_uri` when several trackers are read |
 | `LocatesRuns` | say where `lrtrack compare` finds a run |
 | `OnlyReads` | refuse to be written to |
+| `AdvisesRows` | say how many rows its charts are meant for |
 | `AbandonsSteps` (sink) | leave out the steps that a return to an earlier step abandons |
 | `CompletesRuns` (sink) | store what is only known at a run's end |
 | `KeepsTemporaryFiles` (sink) | keep temporary files where lrtrack removes them |
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from lrtrack.records import Rewind, Run, Target
-from lrtrack.trackers.base import Publication, Query, Remote
+from lrtrack.trackers.base import Publication, Query, Remote, RowAdvice
 from lrtrack.trackers.shared_runs import Phase
 
 
@@ -235,6 +236,13 @@ class OnlyReads(Protocol):
     """
 
     only_reads: str
+
+
+@runtime_checkable
+class AdvisesRows(Protocol):
+    """A tracker whose charts are meant for a limited number of rows; `row_advice` says which."""
+
+    row_advice: RowAdvice
 
 
 @runtime_checkable

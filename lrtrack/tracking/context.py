@@ -52,6 +52,7 @@ def track(
     total_steps: int | None = None,
     updates: int | None = None,
     loss_over: str | None = None,
+    wandb_rows: str | None = None,
     stop_on: Collection[str] = (),
     on_diagnosis: Callable[[dict[str, str]], object] | None = None,
 ) -> Block:
@@ -101,6 +102,11 @@ def track(
         loss_over: whose loss is recorded where several processes train together. None: the loss of
             rank 0; `"mean"`: the mean over all processes, which needs this block on every rank.
             It takes no part in the training's communication.
+        wandb_rows: which rows W&B gets: `"all"`, one for each recorded step, or `"thin"`: fewer
+            where a run goes past the volume that W&B recommends, with the first, last, lowest and
+            highest value of each metric in each stretch. `history.parquet`, which reports read,
+            has all steps. None: what `LRTRACK_WANDB_ROWS` or `[tool.lrtrack]` says, else `"all"`.
+            A resumed run goes on as it began.
         stop_on: codes of the diagnoses that end the training, such as `{"LR006"}`. Just before a
             step, `lrtrack.TrainingStopped` is then raised out of `optimizer.step()`: in all
             processes that train together before the same step.
@@ -135,6 +141,7 @@ def track(
         total_steps=total_steps,
         updates=updates,
         loss_over=loss_over,
+        wandb_rows=wandb_rows,
         stop_on=stop_on,
         on_diagnosis=on_diagnosis,
     )

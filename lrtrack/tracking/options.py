@@ -23,10 +23,10 @@ from lrtrack.errors import UsageError
 from lrtrack.journal.layout import Layout, host
 from lrtrack.records import TRAIN, Run, default_name
 from lrtrack.schedules import Schedule
-from lrtrack.settings import Settings, working_directory
+from lrtrack.settings import THIN, WANDB_ROWS, Settings, working_directory
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import DEFAULT_EXPERIMENT, Tracker
-from lrtrack.trackers.hooks import OnlyReads
+from lrtrack.trackers.hooks import AdvisesRows, OnlyReads
 from lrtrack.tracking import arguments, number_arguments
 from lrtrack.tracking.arguments import as_mapping as as_mapping
 from lrtrack.tracking.placement import announce, place
@@ -61,6 +61,7 @@ class Options:
     total_steps: int | None
     updates: int | None
     loss_over: str | None
+    wandb_rows: str | None
     stop_on: Collection[str]
     on_diagnosis: Callable[[dict[str, str]], object] | None
     kind: str = TRAIN
@@ -122,6 +123,7 @@ def converted(options: Options) -> Options:
         UsageError: a value is invalid.
     """
     seed, over, total_steps = options.seed, options.loss_over, options.total_steps
+    rows = options.wandb_rows
     every = number_arguments.integer("every", options.every, minimum=1)
     return dataclasses.replace(
         options,
@@ -143,6 +145,7 @@ def converted(options: Options) -> Options:
         ),
         updates=_updates(options.updates, every),
         loss_over=None if over is None else arguments.choice("loss_over", over, LOSS_OVER),
+        wandb_rows=None if rows is None else arguments.choice("wandb_rows", rows, WANDB_ROWS),
         stop_on=arguments.codes("stop_on", options.stop_on),
         on_diagnosis=arguments.function("on_diagnosis", options.on_diagnosis),
     )
@@ -225,7 +228,14 @@ def identity(options: Options, settings: Settings, active_trackers: list[Tracker
     ensemble = ensemble_of(options.optimizer, options.scheduler)
     default = settings.experiment or DEFAULT_EXPERIMENT
     layout, run_id = Layout(settings.directory), uuid.uuid4().hex
-    targets = tuple(place(options, tracker, layout, run_id, default) for tracker in active_trackers)
+    is_thin = (options.wandb_rows or settings.wandb_rows) == THIN
+    targets = tuple(
+        dataclasses.replace(
+            place(options, tracker, layout, run_id, default),
+            thin=is_thin and isinstance(tracker, AdvisesRows),
+        )
+        for tracker in active_trackers
+    )
     if active_trackers and options.tracker is None and settings.tracker is None:
         announce(active_trackers, targets)
     experiments = [target.experiment for target in targets if target.experiment]

@@ -33,10 +33,11 @@ class UploadMonitor:
         self._layout = layout
         self._journal = journal
         self._courier = courier
-        self._warned = False
+        self._warned = self._noted = False
 
     def start(self) -> None:
         """Start the upload."""
+        self._noted = any(cursor.note for cursor in self._cursors())  # by an earlier process
         self._courier.start(portable=self._layout.marker(self._run.id).exists())
 
     def stop(self) -> None:
@@ -58,8 +59,9 @@ class UploadMonitor:
         if self._layout.root not in _examined:
             _examined.add(self._layout.root)
             _name_left_runs(list(self._courier.left_runs()), self._layout.root)
-        if not self._warned:
+        if not (self._warned and self._noted):
             for cursor in self._cursors():
+                self._show_note(cursor)
                 # A single failure is no reason for a warning: the request is retried soon.
                 if cursor.error is not None and (cursor.given_up or cursor.failures > 1):
                     self._warn_of_failure(cursor)
@@ -91,6 +93,7 @@ class UploadMonitor:
         self._wait(size, is_complete, timeout, skipped)
         states = self._cursors(skipped)
         for cursor in states:
+            self._show_note(cursor)
             if cursor.missing is not None and is_complete(cursor):
                 _warn_of_missing_part(cursor.missing)
         late = [cursor for cursor in states if not is_complete(cursor)]
@@ -115,6 +118,12 @@ class UploadMonitor:
             wait(lambda: self._cursors()[:1], is_opened, 0, timeout)
             first = self._cursors()[:1]
         return first[0] if first else None
+
+    def _show_note(self, cursor: Cursor) -> None:
+        """Print what users should know about the run in the tracker, once."""
+        if cursor.note is not None and not self._noted:
+            self._noted = True
+            notice(cursor.note)
 
     def _warn_of_failure(self, cursor: Cursor) -> None:
         """Warn once that the upload is stuck, and why."""

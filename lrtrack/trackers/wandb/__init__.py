@@ -31,12 +31,22 @@ from pathlib import Path
 from typing import Any
 
 from lrtrack.records import History, Run, Target
-from lrtrack.trackers.base import Progress, Publication, Query, Remote, Sink
+from lrtrack.trackers.base import Progress, Publication, Query, Remote, RowAdvice, Sink
 from lrtrack.trackers.hooks import Place
 from lrtrack.trackers.shared_runs import Phase
 from lrtrack.trackers.wandb import destination
 from lrtrack.trackers.wandb.client_settings import ACCESS
 from lrtrack.trackers.wandb.open_run import OpenRunGuard
+
+#: From https://docs.wandb.ai/models/track/limits (read in November 2026).
+PER_MINUTE, PER_RUN = 1_000, 500_000
+ROW_ADVICE = RowAdvice(
+    PER_MINUTE,
+    PER_RUN,
+    f"This run has more rows than W&B recommends ({PER_MINUTE:,} a minute, {PER_RUN:,} in a run), "
+    'so its pages there may be slow. Fix: track(wandb_rows="thin") sends fewer rows and keeps '
+    "every peak; reports read all steps from history.parquet either way.",
+)
 
 
 class WandbTracker:
@@ -50,6 +60,7 @@ class WandbTracker:
     name = destination.NAME
     portable = True
     access = ACCESS
+    row_advice = ROW_ADVICE
 
     def __init__(self, run: Any = None) -> None:
         self._run = run

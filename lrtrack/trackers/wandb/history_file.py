@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrtrack.records import rewinds_from
+from lrtrack.records import Rewind, rewinds_from
 from lrtrack.trackers.wandb import metadata
 
 if TYPE_CHECKING:
@@ -31,6 +32,45 @@ def earlier_blocks(
         except ValueError:  # a process was killed while it wrote the file
             expected = True
     return fetch_rows() if expected and fetch_rows is not None else None
+
+
+def downloaded(wandb_run: Any) -> pa.Table | None:
+    """The columnar file that a run has on the server; None if it has none that can be read."""
+    from lrtrack.journal import history_table
+
+    name = f"{history_table.FOLDER}/{history_table.NAME}"
+    file = next(iter(wandb_run.files([name])), None)
+    if file is None or not file.size:  # W&B reports a missing file in either way
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with file.download(folder, replace=True):
+                pass
+            return history_table.read_parquet(Path(folder) / name)
+        except (ValueError, OSError):
+            return None
+
+
+def stored_steps(wandb_run: Any, rewinds: Mapping[str, Sequence[Rewind]] | None = None) -> pa.Table:
+    """The surviving steps that the server has: those of the columnar file, and those of the rows.
+
+    The rows alone are not enough where they were thinned, nor the file while a block records.
+
+    Args:
+        wandb_run: the run on the server.
+        rewinds: those of some blocks by prefix, in addition to what the run's config lists.
+    """
+    from lrtrack.journal.course import merge, without
+    from lrtrack.trackers.wandb import history_rows
+
+    rows = history_rows.fetch_steps(wandb_run, rewinds=rewinds)
+    table = downloaded(wandb_run)
+    if table is None:
+        return rows
+    known = {**history_rows.rewinds_of(wandb_run), **(rewinds or {})}
+    for prefix, own in known.items():
+        table = without(table, own, prefix, known)
+    return merge([batch for part in (table, rows) for batch in part.to_batches()])
 
 
 def surviving(table: pa.Table | None, command: Mapping[str, Any], config: Any) -> pa.Table | None:

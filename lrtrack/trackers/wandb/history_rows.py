@@ -38,8 +38,7 @@ def fetch_steps(
     points: dict[int, dict[str, float]] = {}
     times: dict[int, float] = {}
     odd: list[str] = []
-    config = wandb_run.config if isinstance(wandb_run.config, Mapping) else {}
-    rewinds = {**metadata.rewinds_by_prefix(config.get(metadata.CONFIG)), **(rewinds or {})}
+    rewinds = {**rewinds_of(wandb_run), **(rewinds or {})}
     for row in wandb_run.scan_history(use_cache=False):
         if row.get(metadata.STEP) is None:
             continue  # logged by the user
@@ -60,6 +59,12 @@ def fetch_steps(
     if odd:
         on_odd(len(odd), odd[0])
     return _table_of(points, times)
+
+
+def rewinds_of(wandb_run: Any) -> dict[str, tuple[Rewind, ...]]:
+    """The rewinds of each block that a run's config lists, by the block's prefix."""
+    config = wandb_run.config if isinstance(wandb_run.config, Mapping) else {}
+    return metadata.rewinds_by_prefix(config.get(metadata.CONFIG))
 
 
 def fetch_user_metric(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -31,6 +30,7 @@ from lrtrack.trackers.wandb.api import (
     with_retries,
 )
 from lrtrack.trackers.wandb.description import is_tracked, label, runs_from, state_of
+from lrtrack.trackers.wandb.history_file import downloaded
 from lrtrack.trackers.wandb.listing import selected_runs
 
 #: Runs fetched concurrently; W&B's servers limit the rate of requests.
@@ -201,19 +201,10 @@ class _Source:
         """Read the columnar file; None if it is missing, damaged or incomplete."""
         summary = wandb_run.summary_metrics
         last = summary.get(metadata.STEP) if isinstance(summary, Mapping) else None
-        file = next(iter(wandb_run.files([f"{history_table.FOLDER}/{history_table.NAME}"])), None)
-        if file is None or not file.size:  # W&B reports a missing file in either way
+        table = downloaded(wandb_run)
+        if table is None or not table.num_rows:
             return None
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                with file.download(folder, replace=True):
-                    pass
-                table = history_table.read_parquet(
-                    Path(folder) / history_table.FOLDER / history_table.NAME
-                )
-            except (ValueError, OSError):
-                return None
-        return table if table.num_rows and _is_complete(table, last, wandb_run) else None
+        return table if _is_complete(table, last, wandb_run) else None
 
 
 def _is_complete(table: pa.Table, last: Any, wandb_run: Any) -> bool:

@@ -22,7 +22,7 @@ from lrtrack.settings import collect_rarely
 from lrtrack.trackers.per_run import step_of
 from lrtrack.trackers.wandb import arrival, metadata, shutdown, uploaded_rows
 from lrtrack.trackers.wandb.client_settings import Reply, failure, run_settings
-from lrtrack.trackers.wandb.history_file import earlier_blocks, join, surviving
+from lrtrack.trackers.wandb.history_file import earlier_blocks, join, stored_steps, surviving
 from lrtrack.trackers.wandb.replies import take_output
 
 
@@ -205,13 +205,13 @@ class Writer:
         """Store the columnar file with the run's files, merged with stored steps."""
         file, destination = Path(command["path"]), Path(self._run.dir) / command["name"]
         if command["complete"]:
-            stored = self._rows_on_server({command["prefix"]: rewinds_from(command["rewinds"])})
+            stored = self._steps_on_server({command["prefix"]: rewinds_from(command["rewinds"])})
             join(file, [file, stored])  # stored rows take precedence
         destination.parent.mkdir(parents=True, exist_ok=True)
         whole = destination.with_name(f".{destination.name}.{uuid.uuid4().hex}")
         shutil.copy(file, whole)
         if command["shared"] and not command["complete"]:
-            fetch = None if self._run.offline else self._rows_on_server
+            fetch = None if self._run.offline else self._steps_on_server
             earlier = earlier_blocks(destination, command["rows"], fetch)
             join(whole, [surviving(earlier, command, self._run.config), whole])
         whole.replace(destination)
@@ -241,10 +241,9 @@ class Writer:
                 self._run.alert(title, text, level="WARN")
         return {}
 
-    def _rows_on_server(self, rewinds: Any = None) -> Any:
-        from lrtrack.trackers.wandb import history_rows
-
-        return history_rows.fetch_steps(self._on_server(), rewinds=rewinds)
+    def _steps_on_server(self, rewinds: Any = None) -> Any:
+        """All surviving steps that the server has, as a table."""
+        return stored_steps(self._on_server(), rewinds)
 
     def close(self, command: dict[str, Any]) -> Reply:
         """Store the summary, and end the run if lrtrack opened it."""
