@@ -75,6 +75,7 @@ class StepCapture:
         every: record each k-th step, beginning with the first.
         capture_loss: whether losses are recorded.
         updates: measure the update of each k-th step, among those recorded; None: of no step.
+        norms_every: compute the norms of each k-th step only, among those recorded.
         clock: returns seconds since any moment, which `on_step` gets.
     """
 
@@ -93,6 +94,7 @@ class StepCapture:
         every: int = 1,
         capture_loss: bool = True,
         updates: int | None = None,
+        norms_every: int = 1,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.step = -1
@@ -114,6 +116,7 @@ class StepCapture:
         self._measure = measure(norms, model)
         self._measuring = norms != "off"
         self._wholly = norms == "global"
+        self._norms_every = norms_every
         self.updates = None if updates is None else UpdateNorms(updates, norms, model)
         self._key, self._block = id(optimizer), id(self)
         self._every = every
@@ -268,7 +271,10 @@ class StepCapture:
             closure = kwargs.get("closure") or (*args, None, None)[1]
             if callable(closure):
                 return self._look_inside(closure, args, kwargs)
-        if self._measuring:
+        stride = self._norms_every
+        if self._measuring and (
+            stride == 1 or here.clipped is not None or self.coming % stride == 0
+        ):
             try:
                 self._read_gradients(here)
             except Exception as error:
@@ -365,7 +371,7 @@ class StepCapture:
         self.unseen.seen(self._here)
         self.hidden.clear()
         agreed, self._agreed = self._agreed, True
-        if not agreed and (self._every != 1 or self.updates is not None):
+        if not agreed and (self._every, self._norms_every, self.updates) != (1, 1, None):
             self.agree()
 
     def agree(self) -> None:
@@ -449,11 +455,14 @@ class StepCapture:
     def _read_gradients(self, here: Notes) -> None:
         groups = self._optimizer.param_groups
         scale = getattr(self._optimizer, "grad_scale", None)
-        if here.clipped is not None and self._wholly and scale is None:
+        is_due = self._norms_every == 1 or self.coming % self._norms_every == 0
+        if here.clipped is not None and (self._wholly or not is_due) and scale is None:
             clipped_norm = here.clipped.norm(groups)
             if clipped_norm is not None:
                 self._metrics["grad_norm"] = clipped_norm
                 return
+        if not is_due:
+            return
         norms = self._measure(groups)
         if isinstance(scale, torch.Tensor):  # a fused optimizer unscales within its step
             norms = {name: divide(norm, scale) for name, norm in norms.items()}

@@ -48,6 +48,7 @@ ODD = [
 NAMES = [
     "experiment", "name", "group", "seed", "config", "tags", "prefix", "every", "resume",
     "flush_timeout", "norms", "updates", "loss_over",
+    "norms_every",
 ]  # fmt: skip
 
 
