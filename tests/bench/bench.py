@@ -11,6 +11,7 @@ import argparse
 import sys
 
 import commands
+import first
 import loops
 import memory
 import peers
@@ -31,6 +32,7 @@ PARTS = {
     "shown": ("Shown by tests", untimed.measure),
     "memory": ("Memory", memory.measure),
     "shipping": ("Delivery", shipping.measure),
+    "first": ("The first run", first.measure),
     "commands": ("Commands", commands.measure),
     "reading": ("Reading back", reading.measure),
     "many": ("Reading back a thousand long runs", reading.measure_many),
