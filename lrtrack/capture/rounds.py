@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch._C import _current_graph_task_id as _pass
-from torch.compiler import is_compiling
+from torch.compiler import is_dynamo_compiling
 
 from lrtrack.capture import torch_patches
 from lrtrack.capture.accumulation import LossCount
@@ -292,7 +292,7 @@ class Rounds:
             self._step, member.step = member.step, own
 
     def _container_begins(self, *_: Any) -> None:
-        if not is_compiling() and not current_notes().away:
+        if not is_dynamo_compiling() and not current_notes().away:
             torch_patches.quietly("a round", self.end)
 
     def _plateau(self, name: str, value: float) -> None:

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch.compiler import is_compiling
+from torch.compiler import is_dynamo_compiling
 
 from lrtrack.capture import torch_patches
 from lrtrack.capture.accumulation import LossCount
@@ -33,7 +33,7 @@ from lrtrack.capture.norms import Group, measure
 from lrtrack.capture.observations import Stepping, Unreached
 from lrtrack.capture.released import RELEASED
 from lrtrack.capture.sharded import attendance, is_shared, largest, spread
-from lrtrack.capture.thread_state import Notes, current_notes
+from lrtrack.capture.thread_state import Notes, current_notes, own, period
 from lrtrack.capture.unseen import Unseen
 from lrtrack.capture.updates import UpdateNorms
 
@@ -126,7 +126,7 @@ class StepCapture:
         self._momentum_key, self._momentum_held = where_momentum_is(optimizer.param_groups)
         self._momentum_moves = any(getattr(s, "cycle_momentum", False) for s in self._schedulers)
         self._metrics: dict[str, Any] = {}
-        self._here = current_notes()
+        self._here, self._period = current_notes(), -1
         self._decay_held: Any = decay_of(optimizer.param_groups)
         self._effective = effective_rate(optimizer)
         self.unseen = Unseen([optimizer])
@@ -147,6 +147,7 @@ class StepCapture:
             self._attempts_before = torch_patches.attempts(self._optimizer)
             torch_patches.start(self, self._optimizer, self._block)
             self._here = current_notes()  # without what happened before
+            self._period = period()  # it stays while any block is open
             self.unseen.captures.append(self)
             self.unseen.start()
             self.loads.attach()
@@ -217,10 +218,13 @@ class StepCapture:
     # The code of each step is inlined: between torch's own operations, its code and data have left
     # the CPU caches, so that every function call costs as much as ten warm ones.
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        if is_compiling():  # `Hidden` says why this only writes
+        if is_dynamo_compiling():  # `Hidden` says why this only writes
             self.hidden.compiled = self.hidden.latest = True
             return None
-        self._here = here = current_notes()
+        here = getattr(own, "notes", None)
+        if here is None or here.period != self._period:
+            here = current_notes()
+        self._here = here
         if here.away:
             self.captured_in(here)
             return None
@@ -313,7 +317,7 @@ class StepCapture:
 
     def _before_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         updates = self.updates
-        if is_compiling() or updates is None:
+        if is_dynamo_compiling() or updates is None:
             return
         measures = self._recording and self.coming % updates.stride == 0
         if not (measures or updates.kept) or current_notes().away or self._inner_steps:
@@ -326,7 +330,7 @@ class StepCapture:
 
     def _after_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         updates = self.updates
-        if is_compiling() or updates is None or not updates.kept:
+        if is_dynamo_compiling() or updates is None or not updates.kept:
             return
         if self._under_way is not None and not self._inner_steps:
             self._metrics.update(torch_patches.quietly("the update", updates.measure) or {})

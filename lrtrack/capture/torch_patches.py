@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C import _current_graph_task_id as _pass
-from torch.compiler import is_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.cuda import CUDAGraph
 from torch.nn.utils import clip_grad
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -151,7 +151,7 @@ def quietly(what: str, function: Callable[..., Any], *args: Any) -> Any:
 
 def not_observed(what: str, error: Exception) -> None:
     """Warn once that something could not be observed."""
-    if what not in _told:
+    if what not in _told and not is_compiling():  # an export runs code with tensors without values
         _told.add(what)
         warn(f"lrtrack could not observe {what}: {error!r}. Training is not affected.")
 
@@ -179,7 +179,7 @@ def _observed_backward(original: Callable[..., Any]) -> Callable[..., Any]:
     own_period = period()
 
     def backward(*args: Any, **kwargs: Any) -> Any:
-        if is_compiling():  # first: what compiled code reads makes it compile again once it changes
+        if is_dynamo_compiling():  # first: compiled code compiles again once what it reads changes
             return original(*args, **kwargs)
         here = getattr(own, "notes", None)
         if here is None or here.period != own_period:
