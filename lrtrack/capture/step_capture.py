@@ -492,7 +492,9 @@ class StepCapture:
     def _complete(self, here: Notes) -> None:
         """Record the values that most steps lack or that are not numbers yet."""
         metrics, loss = self._metrics, here.loss
-        if here.preclip is not None:
+        if type(here.preclip) is float:
+            metrics["grad_norm_preclip"] = here.preclip
+        elif here.preclip is not None:
             torch_patches.quietly("the clipping", self._write, "grad_norm_preclip", here.preclip)
         if loss is not None and self._capture_loss and "loss" not in metrics:
             torch_patches.quietly("the loss", self._write, "loss", loss)
