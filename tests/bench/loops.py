@@ -19,7 +19,8 @@ from results import Row
 
 HERE = Path(__file__).parent
 _OWN = ("bare", "norm", "lrtrack", "lrtrack-server", "lrtrack-down", "lrtrack-nonorm",
-        "lrtrack-updates", "lrtrack-updates-each", "lrtrack-wandb", "lrtrack-joined")  # fmt: skip
+        "lrtrack-norms-every", "lrtrack-updates", "lrtrack-updates-each", "lrtrack-wandb",
+        "lrtrack-joined")  # fmt: skip
 _PEERS = ("mlflow", "mlflow-async", "wandb", "wandb-watch")
 #: Alternatives are slow, so they run fewer steps; their cost per step is constant.
 _FEWER = 5
