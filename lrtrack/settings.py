@@ -18,11 +18,14 @@ from typing import Any
 
 from lrtrack.errors import UsageError, unknown
 
-KEYS = ("tracker", "experiment", "dir", "mlflow_tags", "wandb_rows")
+KEYS = ("tracker", "experiment", "dir", "mlflow_tags", "norms_every", "wandb_rows")
 #: The values of `wandb_rows`.
 WANDB_ROWS = ALL, THIN = "all", "thin"
-#: The keys that are switches; the others are text.
-_SWITCHES = ("mlflow_tags",)
+#: The type of each key that is not text, and how messages name it.
+_KINDS: dict[str, tuple[type, str]] = {
+    "mlflow_tags": (bool, "true or false"),
+    "norms_every": (int, "a whole number"),
+}
 _ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 _own_process = False
@@ -119,6 +122,8 @@ class Settings:
         directory: absolute path of the journals.
         mlflow_tags: whether runs started with `mlflow.start_run()` get tags about the machine.
         quiet: whether the line that names a command at the end of a block is left out.
+        norms_every: at how many steps gradient norms are computed once, as `track(norms_every=)`
+            takes it.
         wandb_rows: which rows W&B gets, one of `WANDB_ROWS`.
     """
 
@@ -127,6 +132,7 @@ class Settings:
     directory: Path
     mlflow_tags: bool = False
     quiet: bool = False
+    norms_every: int | None = None
     wandb_rows: str = ALL
 
 
@@ -135,8 +141,8 @@ def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> S
 
     Raises:
         UsageError: `pyproject.toml` is not valid TOML, `[tool.lrtrack]` has unknown keys or values
-            of the wrong type, a switch variable is neither on nor off, or another variable has an
-            unknown value.
+            of the wrong type, a switch variable is neither on nor off, LRTRACK_NORMS_EVERY is not
+            a whole number, or another variable has an unknown value.
     """
     environ = os.environ if environ is None else environ
     cwd = working_directory() if cwd is None else cwd
@@ -151,6 +157,7 @@ def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> S
         directory=(cwd / (directory or ".lrtrack")).absolute(),
         mlflow_tags=_switch(environ, "LRTRACK_MLFLOW_TAGS", table.get("mlflow_tags", False)),
         quiet=_switch(environ, "LRTRACK_QUIET", _runs_in_ci(environ)),
+        norms_every=_count(environ, "LRTRACK_NORMS_EVERY", table.get("norms_every")),
         wandb_rows=wandb_rows or table.get("wandb_rows", ALL),
     )
 
@@ -165,6 +172,16 @@ def _switch(environ: Mapping[str, str], name: str, default: bool) -> bool:
     if value not in ("", *_ON, *_OFF):
         raise UsageError(f"{name} must be one of {', '.join(_ON + _OFF)}; got {value!r}.")
     return value in _ON if value else default
+
+
+def _count(environ: Mapping[str, str], name: str, default: int | None) -> int | None:
+    value = environ.get(name, "").strip()
+    if not value:
+        return default
+    try:
+        return int(value)
+    except ValueError:
+        raise UsageError(f"{name} must be a whole number; got {value!r}.") from None
 
 
 def _tool_table(cwd: Path) -> dict[str, Any]:
@@ -190,8 +207,8 @@ def _checked(table: object, path: Path) -> dict[str, Any]:
     for key, value in table.items():
         if key not in KEYS:
             raise UsageError(f"In [tool.lrtrack] of {path}: {unknown('key', key, KEYS)}")
-        kind, kind_name = (bool, "true or false") if key in _SWITCHES else (str, "text")
-        if not isinstance(value, kind):
+        kind, kind_name = _KINDS.get(key, (str, "text"))
+        if type(value) is not kind:  # not `isinstance`: true and false are also integers
             raise UsageError(
                 f"In [tool.lrtrack] of {path}: {key} must be {kind_name}, not {value!r}."
             )

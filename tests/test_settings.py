@@ -232,3 +232,23 @@ def test_unknown_rows(tmp_path: Path) -> None:
     configure(tmp_path, '[tool.lrtrack]\nwandb_rows = "thim"\n')
     with pytest.raises(UsageError, match=r"pyproject.toml: .*'thim'. Did you mean 'thin'\?"):
         read({}, tmp_path)
+
+
+def test_where_norms_every_comes_from(tmp_path: Path) -> None:
+    """The environment comes before the file, which may give whole numbers alone."""
+    configure(tmp_path, "[tool.lrtrack]\nnorms_every = 20\n")
+
+    assert read({}, tmp_path).norms_every == 20
+    assert read({"LRTRACK_NORMS_EVERY": " 5 "}, tmp_path).norms_every == 5
+    with pytest.raises(UsageError, match=r"LRTRACK_NORMS_EVERY must be a whole .* got 'often'"):
+        read({"LRTRACK_NORMS_EVERY": "often"}, tmp_path)
+
+
+@pytest.mark.parametrize("written", ["true", "2.5", '"7"'])
+def test_norms_every_of_another_type(tmp_path: Path, written: str) -> None:
+    """A file's `norms_every` that is not a whole number is an error that names the file."""
+    path = configure(tmp_path, f"[tool.lrtrack]\nnorms_every = {written}\n")
+
+    with pytest.raises(UsageError, match=r"norms_every must be a whole number, not") as error:
+        read({}, tmp_path)
+    assert str(path) in str(error.value)

@@ -20,17 +20,38 @@ class LossCount:
         counting: whether any step so far had another number of backward calls than one. From that
             step on, every step records its count. A loop with one call per step has no such metric.
         of_closure: the number of calls behind the loss that a step's closure returned or left.
+        idle: whether a step with one backward call needs no further work; an attribute, because
+            each step reads it.
     """
 
     def __init__(self) -> None:
-        self.weight: Weight | None = None
-        self.counting = False
+        self._weight: Weight | None = None
+        self._counting = False
         self.of_closure = 1
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self.idle = self._weight is None and not self._counting
 
     @property
-    def idle(self) -> bool:
-        """Whether a step with one backward call needs no further work."""
-        return self.weight is None and not self.counting
+    def weight(self) -> Weight | None:
+        """See above."""
+        return self._weight
+
+    @weight.setter
+    def weight(self, weight: Weight | None) -> None:
+        self._weight = weight
+        self._refresh()
+
+    @property
+    def counting(self) -> bool:
+        """See above."""
+        return self._counting
+
+    @counting.setter
+    def counting(self, counting: bool) -> None:
+        self._counting = counting
+        self._refresh()
 
     def add(self, metrics: dict[str, Any], count: int) -> None:
         """Complete a step's `metrics` if they have a loss from `count` backward calls."""

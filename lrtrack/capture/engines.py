@@ -152,7 +152,7 @@ class EngineCapture(StepCapture):
     def _optimizer_steps(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         if not current_notes().away:
             self._is_called = True
-            if self._measuring:
+            if self._measuring:  # at each k-th step, as `norms_every` says
                 torch_patches.quietly("the gradients", self._read_gradients, current_notes())
 
     def _record(self, loss: Scalar | None) -> None:

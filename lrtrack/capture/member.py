@@ -6,7 +6,7 @@ from sys import _getframe
 from types import FrameType
 from typing import Any, Protocol
 
-from torch.compiler import is_compiling
+from torch.compiler import is_dynamo_compiling
 
 from lrtrack.capture import torch_patches
 from lrtrack.capture.accumulation import LossCount
@@ -33,7 +33,8 @@ class Listener(Protocol):
 class _Count(LossCount):
     """Passes the number of backward calls on to the round, which adds up losses itself."""
 
-    idle = False
+    def _refresh(self) -> None:
+        self.idle = False
 
     def add(self, metrics: dict[str, Any], count: int) -> None:
         """Write the count, also of a single call."""
@@ -97,7 +98,7 @@ class Member(StepCapture):
         self._kept = when, metrics
 
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        if is_compiling():
+        if is_dynamo_compiling():
             self.hidden.compiled = self.hidden.latest = True
             return None
         here = current_notes()

@@ -33,6 +33,7 @@ class Round:
         stepped: the members that have stepped, with their metrics; None where not recorded.
         losses: each loss with its number of backward calls, by the member that stepped first.
         shared: whether a member stepped without a loss of its own.
+        lacks_norm: whether a member stepped without a norm of its gradients.
         written: whether the record has been passed on; then only changes follow.
         later: what the user has logged at this step.
     """
@@ -41,6 +42,7 @@ class Round:
     losses: dict[int, tuple[Any, int]] = field(default_factory=dict)
     clips: list[Clip] = field(default_factory=list)
     shared: bool = False
+    lacks_norm: bool = False
     when: float = 0.0
     changed: bool = False
     written: dict[str, Any] | None = None
@@ -64,7 +66,10 @@ class Round:
             self.clips.append(Clip(preclip))
         clip = self.clips[-1]
         clip.preclip = metrics.pop("grad_norm_preclip", None)
-        clip.norms += [metrics["grad_norm"]] if "grad_norm" in metrics else []
+        if "grad_norm" in metrics:
+            clip.norms.append(metrics["grad_norm"])
+        else:
+            self.lacks_norm = True
 
     def of_first(self, optimizer: Any) -> Metrics:
         """The metrics of the first optimizer that are those of the run, too.
@@ -80,16 +85,21 @@ class Round:
             rate = None if rate is None else hold_number(rate)
         return metrics if rate is None else {"lr": rate, **metrics}
 
-    def norms(self) -> Metrics:
+    def norms(self, *, measured: bool = True) -> Metrics:
         """The norm over all optimizers, and what it was before clipping.
 
         Gradients that no call has clipped count in both, so that the two can be compared.
+
+        Args:
+            measured: whether norms were computed in this round. If not, only clipping gives some,
+                and a sum over all needs that of each optimizer.
         """
         metrics: Metrics = {}
         norms = [norm for clip in self.clips for norm in clip.norms]
-        if norms:
+        if norms and (measured or not self.lacks_norm):
             metrics["grad_norm"] = joint(norms)
-        if any(clip.preclip is not None for clip in self.clips):
+        were_clipped = [clip.preclip is not None for clip in self.clips]
+        if any(were_clipped) and (measured or all(were_clipped)):
             before = [[c.preclip] if c.preclip is not None else c.norms for c in self.clips]
             metrics["grad_norm_preclip"] = joint([norm for part in before for norm in part])
         return metrics

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch._C import _current_graph_task_id as _pass
-from torch.compiler import is_compiling
+from torch.compiler import is_dynamo_compiling
 
 from lrtrack.capture import torch_patches
 from lrtrack.capture.accumulation import LossCount
@@ -53,7 +53,7 @@ class Rounds:
         ensemble: the optimizers, at least two.
         on_plateau: called with the name of an optimizer and each value given to its
             `ReduceLROnPlateau`; the name is empty if only one has such a scheduler.
-        others: as for `StepCapture`; `every` and `updates` count rounds.
+        others: as for `StepCapture`; `every`, `updates` and `norms_every` count rounds.
     """
 
     def __init__(
@@ -66,17 +66,18 @@ class Rounds:
         every: int = 1,
         capture_loss: bool = True,
         updates: int | None = None,
+        norms_every: int = 1,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.made = 0
-        self.by_hand = 0
+        self.made = self.by_hand = 0
         self.counts = LossCount()
         self.on_step: OnStep = lambda step, time, metrics: None
         self.on_change: OnStep = lambda step, time, metrics: None
         self.on_user: OnStep = lambda step, time, metrics: None
         self.members = [
             Member(self, part, on_plateau=partial(self._plateau, part.name), norms=norms,
-                   model=model, capture_loss=capture_loss, updates=updates, clock=clock)
+                   model=model, capture_loss=capture_loss, updates=updates,
+                   norms_every=norms_every, clock=clock)
             for part in ensemble.parts
         ]  # fmt: skip
         self._places = {member.key: at for at, member in enumerate(self.members)}
@@ -89,10 +90,10 @@ class Rounds:
         self._ensemble = ensemble
         self._on_plateau = on_plateau
         self._layers = norms == "layer"
-        self._every = every
+        self._every, self._norms_every = every, norms_every
         self._updates = updates
         self._weights: list[dict[str, Any]] = []
-        self._agreed = every == 1 and updates is None
+        self._agreed = (every, norms_every, updates) == (1, 1, None)
         self._step = -1
         self._open: Round | None = None
         self._turns: set[int] = set()
@@ -244,7 +245,8 @@ class Rounds:
 
     def _metrics(self, current: Round) -> dict[str, Any]:
         metrics = current.of_first(self._ensemble.first)
-        metrics |= current.norms() | current.updates(self._weights)
+        norms = current.norms(measured=self._step % self._norms_every == 0)
+        metrics |= norms | current.updates(self._weights)
         self._shares = self._shares or current.shared
         for at, own in current.stepped.items():
             name = self.members[at].name
@@ -290,7 +292,7 @@ class Rounds:
             self._step, member.step = member.step, own
 
     def _container_begins(self, *_: Any) -> None:
-        if not is_compiling() and not current_notes().away:
+        if not is_dynamo_compiling() and not current_notes().away:
             torch_patches.quietly("a round", self.end)
 
     def _plateau(self, name: str, value: float) -> None:

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch.compiler import is_compiling
+from torch.compiler import is_dynamo_compiling
 
 from lrtrack.capture import torch_patches
 from lrtrack.capture.accumulation import LossCount
@@ -33,7 +33,7 @@ from lrtrack.capture.norms import Group, measure
 from lrtrack.capture.observations import Stepping, Unreached
 from lrtrack.capture.released import RELEASED
 from lrtrack.capture.sharded import attendance, is_shared, largest, spread
-from lrtrack.capture.thread_state import Notes, current_notes
+from lrtrack.capture.thread_state import Notes, current_notes, own, period
 from lrtrack.capture.unseen import Unseen
 from lrtrack.capture.updates import UpdateNorms
 
@@ -75,6 +75,7 @@ class StepCapture:
         every: record each k-th step, beginning with the first.
         capture_loss: whether losses are recorded.
         updates: measure the update of each k-th step, among those recorded; None: of no step.
+        norms_every: compute the norms of each k-th step only, among those recorded.
         clock: returns seconds since any moment, which `on_step` gets.
     """
 
@@ -93,6 +94,7 @@ class StepCapture:
         every: int = 1,
         capture_loss: bool = True,
         updates: int | None = None,
+        norms_every: int = 1,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.step = -1
@@ -114,6 +116,7 @@ class StepCapture:
         self._measure = measure(norms, model)
         self._measuring = norms != "off"
         self._wholly = norms == "global"
+        self._norms_every = norms_every
         self.updates = None if updates is None else UpdateNorms(updates, norms, model)
         self._key, self._block = id(optimizer), id(self)
         self._every = every
@@ -123,7 +126,7 @@ class StepCapture:
         self._momentum_key, self._momentum_held = where_momentum_is(optimizer.param_groups)
         self._momentum_moves = any(getattr(s, "cycle_momentum", False) for s in self._schedulers)
         self._metrics: dict[str, Any] = {}
-        self._here = current_notes()
+        self._here, self._period = current_notes(), -1
         self._decay_held: Any = decay_of(optimizer.param_groups)
         self._effective = effective_rate(optimizer)
         self.unseen = Unseen([optimizer])
@@ -144,6 +147,7 @@ class StepCapture:
             self._attempts_before = torch_patches.attempts(self._optimizer)
             torch_patches.start(self, self._optimizer, self._block)
             self._here = current_notes()  # without what happened before
+            self._period = period()  # it stays while any block is open
             self.unseen.captures.append(self)
             self.unseen.start()
             self.loads.attach()
@@ -214,10 +218,13 @@ class StepCapture:
     # The code of each step is inlined: between torch's own operations, its code and data have left
     # the CPU caches, so that every function call costs as much as ten warm ones.
     def _before(self, optimizer: Any, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        if is_compiling():  # `Hidden` says why this only writes
+        if is_dynamo_compiling():  # `Hidden` says why this only writes
             self.hidden.compiled = self.hidden.latest = True
             return None
-        self._here = here = current_notes()
+        here = getattr(own, "notes", None)
+        if here is None or here.period != self._period:
+            here = current_notes()
+        self._here = here
         if here.away:
             self.captured_in(here)
             return None
@@ -268,7 +275,10 @@ class StepCapture:
             closure = kwargs.get("closure") or (*args, None, None)[1]
             if callable(closure):
                 return self._look_inside(closure, args, kwargs)
-        if self._measuring:
+        stride = self._norms_every
+        if self._measuring and (
+            stride == 1 or here.clipped is not None or self.coming % stride == 0
+        ):
             try:
                 self._read_gradients(here)
             except Exception as error:
@@ -307,7 +317,7 @@ class StepCapture:
 
     def _before_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         updates = self.updates
-        if is_compiling() or updates is None:
+        if is_dynamo_compiling() or updates is None:
             return
         measures = self._recording and self.coming % updates.stride == 0
         if not (measures or updates.kept) or current_notes().away or self._inner_steps:
@@ -320,7 +330,7 @@ class StepCapture:
 
     def _after_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         updates = self.updates
-        if is_compiling() or updates is None or not updates.kept:
+        if is_dynamo_compiling() or updates is None or not updates.kept:
             return
         if self._under_way is not None and not self._inner_steps:
             self._metrics.update(torch_patches.quietly("the update", updates.measure) or {})
@@ -365,7 +375,7 @@ class StepCapture:
         self.unseen.seen(self._here)
         self.hidden.clear()
         agreed, self._agreed = self._agreed, True
-        if not agreed and (self._every != 1 or self.updates is not None):
+        if not agreed and (self._every, self._norms_every, self.updates) != (1, 1, None):
             self.agree()
 
     def agree(self) -> None:
@@ -449,11 +459,14 @@ class StepCapture:
     def _read_gradients(self, here: Notes) -> None:
         groups = self._optimizer.param_groups
         scale = getattr(self._optimizer, "grad_scale", None)
-        if here.clipped is not None and self._wholly and scale is None:
+        is_due = self._norms_every == 1 or self.coming % self._norms_every == 0
+        if here.clipped is not None and (self._wholly or not is_due) and scale is None:
             clipped_norm = here.clipped.norm(groups)
             if clipped_norm is not None:
                 self._metrics["grad_norm"] = clipped_norm
                 return
+        if not is_due:
+            return
         norms = self._measure(groups)
         if isinstance(scale, torch.Tensor):  # a fused optimizer unscales within its step
             norms = {name: divide(norm, scale) for name, norm in norms.items()}
@@ -479,7 +492,9 @@ class StepCapture:
     def _complete(self, here: Notes) -> None:
         """Record the values that most steps lack or that are not numbers yet."""
         metrics, loss = self._metrics, here.loss
-        if here.preclip is not None:
+        if type(here.preclip) is float:
+            metrics["grad_norm_preclip"] = here.preclip
+        elif here.preclip is not None:
             torch_patches.quietly("the clipping", self._write, "grad_norm_preclip", here.preclip)
         if loss is not None and self._capture_loss and "loss" not in metrics:
             torch_patches.quietly("the loss", self._write, "loss", loss)

@@ -11,8 +11,7 @@ loop in which several blocks are open, so that trainings side by side never mix.
 - `GradScaler.scale`, `.step`: the unscaled loss; the end of a step, also of a skipped one
 - `ReduceLROnPlateau.step`: the metric it receives
 - `CUDAGraph.capture_begin`, `.capture_end`: steps in between are not made; see `graph_capture`
-
-While a block has a scheduler or an engine, methods of its class are wrapped, too.
+- methods of the class of a block's scheduler or engine
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C import _current_graph_task_id as _pass
-from torch.compiler import is_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.cuda import CUDAGraph
 from torch.nn.utils import clip_grad
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -150,21 +149,24 @@ def quietly(what: str, function: Callable[..., Any], *args: Any) -> Any:
 
 
 def not_observed(what: str, error: Exception) -> None:
-    """Warn once that something could not be observed."""
-    if what not in _told:
+    """Warn once that something could not be observed, except in an export, which has no values."""
+    if what not in _told and not is_compiling():
         _told.add(what)
         warn(f"lrtrack could not observe {what}: {error!r}. Training is not affected.")
 
 
 def _observed(note: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
     """Return `original` with a note taken of each successful call."""
-    own_period, name = period(), original.__name__
+    own_period = period()
 
     def observed(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
         # Other code may hold a wrapper of an earlier period: only the newest takes notes.
         if _watched and own_period == period() and not current_notes().away:
-            quietly(name, note, result, args, kwargs)
+            try:
+                note(result, args, kwargs)
+            except Exception as error:
+                not_observed(original.__name__, error)
         return result
 
     return observed
@@ -179,7 +181,7 @@ def _observed_backward(original: Callable[..., Any]) -> Callable[..., Any]:
     own_period = period()
 
     def backward(*args: Any, **kwargs: Any) -> Any:
-        if is_compiling():  # first: what compiled code reads makes it compile again once it changes
+        if is_dynamo_compiling():  # first: compiled code compiles again once what it reads changes
             return original(*args, **kwargs)
         here = getattr(own, "notes", None)
         if here is None or here.period != own_period:

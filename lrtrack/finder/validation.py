@@ -179,6 +179,7 @@ def track_options(
         resume=None,
         total_steps=None,  # it stops where the loss rises
         updates=None,
+        norms_every=None,
         loss_over=None,
         wandb_rows=None,
         stop_on=(),

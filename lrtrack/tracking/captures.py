@@ -38,6 +38,7 @@ def capture_of(
         "every": options.every,
         "capture_loss": options.capture_loss,
         "updates": options.updates,
+        "norms_every": options.norms_every or 1,
         "clock": clock,
     }
     if len(ensemble.parts) > 1:

@@ -51,6 +51,7 @@ def track(
     flush_timeout: float = 10.0,
     total_steps: int | None = None,
     updates: int | None = None,
+    norms_every: int | None = None,
     loss_over: str | None = None,
     wandb_rows: str | None = None,
     stop_on: Collection[str] = (),
@@ -99,6 +100,10 @@ def track(
             quotient; all L2, for the parts that `norms` says (`"off"`: for all parameters
             together). Only recorded steps are measured, so `updates` or `every` must be a multiple
             of the other. Such a step needs memory for a copy of the trained weights. None: never.
+        norms_every: compute gradient norms at each k-th step only, from step 0, which saves most of
+            their time. Norms that clipping gives are recorded at each step all the same. As with
+            `updates`, it or `every` must be a multiple of the other. None: `LRTRACK_NORMS_EVERY`,
+            else `[tool.lrtrack]`, else each recorded step.
         loss_over: whose loss is recorded where several processes train together. None: the loss of
             rank 0; `"mean"`: the mean over all processes, which needs this block on every rank.
             It takes no part in the training's communication.
@@ -140,6 +145,7 @@ def track(
         flush_timeout=flush_timeout,
         total_steps=total_steps,
         updates=updates,
+        norms_every=norms_every,
         loss_over=loss_over,
         wandb_rows=wandb_rows,
         stop_on=stop_on,
@@ -159,8 +165,8 @@ class Block:
 
     def __init__(self, options: Options) -> None:
         self.recording: Recording | None = None
-        self.options = options = for_this_rank(checks.converted(options))
         self._settings = read()
+        self.options = options = for_this_rank(checks.converted(options, self._settings))
         self._trackers = checks.trackers(options, self._settings)
         self._left: list[Any] = []  # not empty once the block is left
         self._entered = False

@@ -60,6 +60,7 @@ class Options:
     flush_timeout: float
     total_steps: int | None
     updates: int | None
+    norms_every: int | None
     loss_over: str | None
     wandb_rows: str | None
     stop_on: Collection[str]
@@ -116,8 +117,12 @@ def check_values(options: Options) -> None:
     converted(options)
 
 
-def converted(options: Options) -> Options:
+def converted(options: Options, settings: Settings | None = None) -> Options:
     """Convert each option to its documented type.
+
+    Args:
+        options: the arguments of `track()`.
+        settings: give options that have no argument; None: those stay as they are.
 
     Raises:
         UsageError: a value is invalid.
@@ -143,7 +148,8 @@ def converted(options: Options) -> Options:
             if total_steps is None
             else number_arguments.integer("total_steps", total_steps, minimum=1)
         ),
-        updates=_updates(options.updates, every),
+        updates=_stride("updates", options.updates, every),
+        norms_every=_norms_every(options.norms_every, settings, every),
         loss_over=None if over is None else arguments.choice("loss_over", over, LOSS_OVER),
         wandb_rows=None if rows is None else arguments.choice("wandb_rows", rows, WANDB_ROWS),
         stop_on=arguments.codes("stop_on", options.stop_on),
@@ -151,23 +157,41 @@ def converted(options: Options) -> Options:
     )
 
 
-def _updates(value: Any, every: int) -> int | None:
-    """Convert `updates`, which has to meet the steps that are recorded.
+def _norms_every(value: Any, settings: Settings | None, every: int) -> int | None:
+    """Convert `norms_every`, which the settings give where there is no such argument.
+
+    Raises:
+        UsageError: as for `_stride`.
+    """
+    if value is None and settings is not None:
+        origin = " (LRTRACK_NORMS_EVERY or [tool.lrtrack])"
+        return _stride("norms_every", settings.norms_every, every, origin)
+    return _stride("norms_every", value, every)
+
+
+def _stride(name: str, value: Any, every: int, origin: str = "") -> int | None:
+    """Convert the distance between measured steps, which have to meet those that are recorded.
+
+    Args:
+        name: the option.
+        value: what was passed; None stays None.
+        every: the distance between recorded steps.
+        origin: what messages add to the name, if it was not passed as an argument.
 
     Raises:
         UsageError: it is not an integer, or neither it nor `every` is a multiple of the other.
     """
     if value is None:
         return None
-    updates = number_arguments.integer("updates", value, minimum=1)
-    if updates % every and every % updates:
+    stride = number_arguments.integer(f"{name}{origin}", value, minimum=1)
+    if stride % every and every % stride:
         raise UsageError(
-            f"updates={updates} does not fit every={every}: only recorded steps are measured, and "
-            f"of the steps 0, {updates}, {2 * updates}, … only every {math.lcm(updates, every)}th "
-            f"is recorded. Fix: pass a multiple of every, such as "
-            f"updates={max(1, round(updates / every)) * every}."
+            f"{name}={stride}{origin} does not fit every={every}: only recorded steps are "
+            f"measured, and of the steps 0, {stride}, {2 * stride}, … only every "
+            f"{math.lcm(stride, every)}th is recorded. Fix: pass a multiple of every, such as "
+            f"{name}={max(1, round(stride / every)) * every}."
         )
-    return updates
+    return stride
 
 
 def _check_scheduler(scheduler: Any) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import circumstances
 import commands
+import first
 import gpu
 import loops
 import memory
@@ -40,6 +41,7 @@ PARTS = {
     "shown": ("Shown by tests", untimed.measure),
     "memory": ("Memory", memory.measure),
     "shipping": ("Delivery", shipping.measure),
+    "first": ("The first run", first.measure),
     "commands": ("Commands", commands.measure),
     "reading": ("Reading back", reading.measure),
     "many": ("Reading back a thousand long runs", reading.measure_many),

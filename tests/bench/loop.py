@@ -73,6 +73,7 @@ def tracked(way: str, stack: ExitStack, task: Task) -> None:
         norms="off" if way.endswith("nonorm") else "global",
         flush_timeout=0 if way == "lrtrack-down" else 120,
         updates=updates.get(way),
+        norms_every=10 if way == "lrtrack-norms-every" else None,
     )
     stack.enter_context(block)
 

@@ -13,6 +13,7 @@ WAYS = {
     "lrtrack-server": "lrtrack, into `mlflow server` on SQLite",
     "lrtrack-down": "lrtrack, into an `mlflow server` that is down all the time",
     "lrtrack-nonorm": 'lrtrack with `norms="off"`, into MLflow on SQLite',
+    "lrtrack-norms-every": "lrtrack with `norms_every=10`, into MLflow on SQLite",
     "lrtrack-updates": "lrtrack with `updates=100`, into MLflow on SQLite",
     "lrtrack-updates-each": "lrtrack with `updates=1`, into MLflow on SQLite",
     "lrtrack-wandb": "lrtrack, into a W&B run of its own, offline",

@@ -151,6 +151,23 @@ def test_clipping_is_counted(training, track, messages) -> None:
     }
 
 
+def test_clipping_among_the_norms_of_some_steps(training, track, messages) -> None:
+    """LR007: where clipping does not give the norm after it, the steps with both norms count."""
+    task = training(lr=STILL)
+    with track(task.optimizer, norms_every=2):
+        for _ in range(40):
+            task.backward()
+            clip_grad_norm_(task.model.parameters(), 0.1)
+            for parameter in task.model.parameters():
+                parameter.grad.mul_(0.5)
+            task.optimizer.step()
+
+    assert messages() == {
+        "LR007": "gradient clipping left less than a tenth of the gradient norm in 100 % of the "
+        "recorded norms (20 of 20)."
+    }
+
+
 def grouped(training: Any, name: str = "head") -> tuple[Any, torch.nn.Parameter]:
     """Train with a second group, whose parameter no loss depends on."""
     task, lost = training(), torch.nn.Parameter(torch.ones(3))
@@ -185,10 +202,10 @@ def test_groups_that_rest(training, track, messages, when: str) -> None:
     assert messages() == {}
 
 
-def spiking(training: Any, track: Any, factors: dict[int, float]) -> None:
+def spiking(training: Any, track: Any, factors: dict[int, float], **options: Any) -> None:
     """Make tiny steps, so that each gradient norm is the first one times a factor."""
     task = training(lr=STILL)
-    with track(task.optimizer):
+    with track(task.optimizer, **options):
         for step in range(60):
             task.backward(factors.get(step, 1.0))
             task.optimizer.step()
@@ -211,6 +228,16 @@ def test_gradient_spikes(
     spiking(training, track, factors)
 
     assert messages() == {"LR009": message}
+
+
+def test_spikes_among_the_norms_of_some_steps(training, track, messages) -> None:
+    """LR009: where only some of the steps have a norm, the message counts those."""
+    spiking(training, track, {20: 20.0, 30: 30.0, 31: 99.0, 40: 40.0}, norms_every=2)
+
+    assert messages() == {
+        "LR009": "3 gradient spikes in 30 recorded norms: gradient norms over 10 times their "
+        "trailing median; the largest is 40 times the median."
+    }
 
 
 @pytest.mark.parametrize(

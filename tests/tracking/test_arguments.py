@@ -47,7 +47,7 @@ ODD = [
 ]  # fmt: skip
 NAMES = [
     "experiment", "name", "group", "seed", "config", "tags", "prefix", "every", "resume",
-    "flush_timeout", "norms", "updates", "loss_over", "wandb_rows",
+    "flush_timeout", "norms", "updates", "loss_over", "norms_every", "wandb_rows",
 ]  # fmt: skip
 
 

@@ -200,6 +200,8 @@ for _ in range(60):
         ({"updates": True}, UsageError, "updates must be an integer, at least 1; got True"),
         ({"updates": 1.5}, UsageError, "updates must be an integer"),
         ({"updates": 15, "every": 10}, UsageError, "only every 30th .*Fix: .* updates=20"),
+        ({"norms_every": 15, "every": 10}, UsageError, "only every 30th .* norms_every=20"),
+        ({"norms_every": 0}, UsageError, "norms_every must be an integer, at least 1; got 0"),
         ({"seed": "one"}, UsageError, "seed must be an integer"),
         ({"flush_timeout": -1}, UsageError, "flush_timeout must be a number of seconds"),
         ({"config": 3}, UsageError, "config must be a mapping"),

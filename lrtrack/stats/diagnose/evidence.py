@@ -90,14 +90,15 @@ class Layers:
         ]
         if not named:
             return
-        skip = max(0, _SETTLING - self._skipped)
+        skip = max(0, _SETTLING - self._skipped)  # records, not norms: some may have none
         self._skipped += columns[named[0]][0].size
         for column in named:
             name = column.removeprefix(before)
             if name not in self._counts and len(self._counts) >= _MOST_NAMES:
                 continue
             values, present = columns[column]
-            norms = (values if present is None else values[present])[skip:]
+            values, present = values[skip:], None if present is None else present[skip:]
+            norms = values if present is None else values[present]
             norms = norms[np.isfinite(norms) & (norms > 0.0)]
             self._logs[name] = self._logs.get(name, 0.0) + float(np.log10(norms).sum())
             self._counts[name] = self._counts.get(name, 0) + norms.size

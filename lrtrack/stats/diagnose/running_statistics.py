@@ -67,7 +67,7 @@ class RunningStatistics:
         prefix: precedes the names of the run's metrics.
 
     Attributes:
-        recorded: steps with a learning rate.
+        recorded: steps with a learning rate; `with_norm`: those with a gradient norm, too.
         peak: the largest learning rate of any group; 0 before the first.
         groups: the learning rates of the param groups.
         losses: number of losses.
@@ -81,7 +81,7 @@ class RunningStatistics:
     """
 
     def __init__(self, schedule: Schedule, prefix: str = "") -> None:
-        self.recorded = self.losses = self.clipped = self.spikes = 0
+        self.recorded = self.with_norm = self.losses = self.clipped = self.spikes = 0
         self.peak = self.largest = self.risen = 0.0
         self.bad: Bad | None = None
         self.plateau = Plateau.of(schedule)
@@ -123,6 +123,7 @@ class RunningStatistics:
         fallen = np.full(lr.shape, np.nan)
         if has_rate.any():
             fallen[has_rate] = self._add_rates(lr[has_rate], *self._rates(columns, has_rate))
+            self.with_norm += int(np.count_nonzero(self._there(columns, "grad_norm") & has_rate))
             self._add_norms(norm[has_rate], preclip[has_rate])
         if "loss" in {name.removeprefix(self._prefix) for name in columns}:
             self._add_losses(steps, loss, (lr, norm, preclip), self._there(columns, "loss"))

@@ -105,13 +105,13 @@ def clipped(run: RunFacts) -> Diagnosis | None:
     statistics = run.statistics
     if not run.ended or statistics.recorded < FEW:
         return None
-    if statistics.clipped <= CLIPPED * statistics.recorded:
+    if statistics.clipped <= CLIPPED * statistics.with_norm:
         return None
     return diagnosis(
         "LR007",
         f"gradient clipping left less than a tenth of the gradient norm in "
-        f"{share(statistics.clipped, statistics.recorded)} of the recorded steps "
-        f"({statistics.clipped:,} of {statistics.recorded:,}).",
+        f"{share(statistics.clipped, statistics.with_norm)} of the {_with_norm(run)}s "
+        f"({statistics.clipped:,} of {statistics.with_norm:,}).",
         "with a GradScaler, call scaler.unscale_(optimizer) before clipping; check that max_norm "
         "fits the usual gradient norm (see grad_norm_preclip), and that the loss is a mean. Ignore "
         "this if the size of the gradient is not meant to matter",
@@ -142,7 +142,7 @@ def spiky(run: RunFacts) -> Diagnosis | None:
     restart.
     """
     statistics = run.statistics
-    often = statistics.spikes >= max(SPIKES, SPIKE_SHARE * statistics.recorded)
+    often = statistics.spikes >= max(SPIKES, SPIKE_SHARE * statistics.with_norm)
     if not often and not statistics.largest >= HUGE:
         return None
     largest = (
@@ -150,7 +150,8 @@ def spiky(run: RunFacts) -> Diagnosis | None:
     )
     return diagnosis(
         "LR009",
-        f"{count(statistics.spikes, 'gradient spike')} in {statistics.recorded:,} recorded steps: "
+        f"{count(statistics.spikes, 'gradient spike')} in "
+        f"{count(statistics.with_norm, _with_norm(run))}: "
         f"gradient norms over {FACTOR:g} times their trailing median; the largest is {largest}.",
         "clip gradients, warm up longer, or lower the learning rate; look for odd batches",
     )
@@ -250,6 +251,12 @@ def _never_acted(replay: Plateau, needed: int) -> Diagnosis | None:
         f"least every {replay.patience + 1} calls.",
         "if the learning rate should have been cut, lower patience or raise threshold",
     )
+
+
+def _with_norm(run: RunFacts) -> str:
+    """What rules on norms count, which may be computed at some of the recorded steps only."""
+    every = run.statistics.with_norm == run.statistics.recorded
+    return "recorded step" if every else "recorded norm"
 
 
 #: Rules on one optimizer, and rules on all of a training.

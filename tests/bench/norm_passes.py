@@ -1,0 +1,79 @@
+"""Measures ways to compute one gradient norm on the CPU: `norm_passes.py` prints microseconds.
+
+The gradients are those of the loop that `loop.py` trains, and the same ones in bfloat16. Each way
+takes its turn after other work, as in a training, where its code and data have left the caches.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import processes
+from results import Row
+
+TURNS = 400
+
+
+def measure() -> list[Row]:
+    """Returns a row for each way."""
+    with processes.place() as folder:
+        took = processes.python(Path(__file__), folder=folder).found
+    rows = []
+    for name, text, to, note in (
+        ("pass", "one norm: lrtrack's single pass", "torch", "to torch's `get_total_norm`"),
+        ("flat", "one norm: of the same numbers in one buffer, as DDP's buckets hold them", "pass",
+         "to the single pass"),
+        ("half", "one norm of bfloat16 gradients: lrtrack's single pass", "half-each",
+         "to one call for each gradient"),
+    ):  # fmt: skip
+        ratio = took[name] / took[to]
+        rows.append(Row(text, f"{took[name]:.0f} µs", note=f"ratio {note}: {ratio:.2f}"))
+    return rows
+
+
+def main() -> dict[str, float]:
+    """Returns the median processor time of each way, in microseconds."""
+    import torch
+    from loop import Task
+
+    from lrtrack.capture import norms
+
+    task = Task(100, 1)
+    task.loss()
+    groups = task.optimizer.param_groups
+    flat = torch.cat([p.grad.flatten() for p in task.model.parameters()])
+    halves = [torch.nn.Parameter(p.detach().bfloat16()) for p in task.model.parameters()]
+    for half, parameter in zip(halves, task.model.parameters(), strict=True):
+        half.grad = parameter.grad.bfloat16()
+    own, whole = norms.measure("global", None), torch.linalg.vector_norm
+
+    def each() -> float:
+        found = [whole(half.grad, 2.0, dtype=torch.float32) for half in halves]
+        return float(whole(torch.stack(found)))
+
+    ways: dict[str, Callable[[], Any]] = {
+        "torch": lambda: task.norm().item(),
+        "pass": lambda: own(groups),
+        "flat": lambda: whole(flat).item(),
+        "half": lambda: own([{"params": halves}]),
+        "half-each": each,
+    }
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    with torch.no_grad():
+        for _ in range(TURNS):
+            for name in random.sample(list(ways), len(ways)):
+                task.model(task.inputs)
+                begun = time.thread_time()
+                ways[name]()
+                took[name].append((time.thread_time() - begun) * 1e6)
+    return {name: statistics.median(values) for name, values in took.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main()))
