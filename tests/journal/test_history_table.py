@@ -141,10 +141,10 @@ def test_values_are_stored_side_by_side(tmp_path: Path):
     group = pq.ParquetFile(path).metadata.row_group(0)
     columns = [group.column(index) for index in range(group.num_columns)]
 
-    assert [False] * 3 == [column.has_dictionary_page for column in columns]
-    assert ["DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT", "BYTE_STREAM_SPLIT"] == [
+    assert [column.has_dictionary_page for column in columns] == [False] * 3
+    assert [
         next(kind for kind in column.encodings if kind != "RLE") for column in columns
-    ]
+    ] == ["DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT", "BYTE_STREAM_SPLIT"]
 
 
 def test_types_of_the_arrays():

@@ -42,7 +42,7 @@ def test_a_run_without_steps_has_no_rows():
     """A metric of a run without steps has no rows, whatever its mask looks like."""
     history = history_of(True, size=0)
 
-    assert [] == recorded(history, "loss", history.times).tolist()
+    assert recorded(history, "loss", history.times).tolist() == []
 
 
 @pytest.mark.parametrize("long", [False, True], ids=["in one thread", "in several threads"])
