@@ -142,9 +142,11 @@ def test_values_are_stored_side_by_side(tmp_path: Path):
     columns = [group.column(index) for index in range(group.num_columns)]
 
     assert [column.has_dictionary_page for column in columns] == [False] * 3
-    assert [
-        next(kind for kind in column.encodings if kind != "RLE") for column in columns
-    ] == ["DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT", "BYTE_STREAM_SPLIT"]
+    assert [next(kind for kind in column.encodings if kind != "RLE") for column in columns] == [
+        "DELTA_BINARY_PACKED",
+        "BYTE_STREAM_SPLIT",
+        "BYTE_STREAM_SPLIT",
+    ]
 
 
 def test_types_of_the_arrays():
