@@ -7,6 +7,7 @@ default_metric.py  the metric of a report for which the user names none
 rates.py       leaves out runs whose learning rates were not recorded
 comparison.py  what `compare()` returns: numbers that can be shown and saved
 looks.py       remembers how often a comparison was looked at while seeds were added
+preloading.py  imports what figures need while runs are read
 dataframes.py  its figures and steps as pandas data frames
 publishing.py  stores its report where the runs are
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 from lrtrack import settings, stats
 from lrtrack.comparing import default_metric, looks
 from lrtrack.comparing.comparison import Comparison
+from lrtrack.comparing.preloading import import_meanwhile
 from lrtrack.comparing.publishing import publish, publishers
 from lrtrack.comparing.rates import with_rates
 from lrtrack.comparing.reading import Filters, fetch, fetch_each, histories
@@ -134,7 +136,7 @@ def compare(
             kind=TRAIN,
             directory=directory,
             cache=cache,
-            progress=progress,
+            progress=import_meanwhile(progress),
             runs=runs,
             lr_metric=lr_metric,
             seed_field=seed_field,

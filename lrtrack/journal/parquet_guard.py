@@ -23,7 +23,7 @@ from lrtrack.number_text import amount, file_size
 #: 2 GiB of values: ten million steps of 26 metrics.
 MAX_VALUES = 2**28
 #: A step history expands to at most RATIO times the file's size, or to FREE bytes if that is more:
-#: the times of the steps alone take several bytes a row.
+#: the times of the steps alone take a byte or two a row.
 RATIO, FREE = 1000, 256 * 2**20
 #: Arrow ends a page at 1 MiB when it writes one.
 MAX_PAGE = 64 * 2**20

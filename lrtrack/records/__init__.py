@@ -10,7 +10,7 @@ alignment.py  metrics that were logged at different steps, as columns
 parsing.py    rebuilding these from journals and trackers, whose content is not trusted
 """
 
-from lrtrack.records.history import Guesses, History, ServedPage, one_by_one
+from lrtrack.records.history import Guesses, History, ServedPage, map_each, one_by_one, recorded
 from lrtrack.records.parsing import DIAGNOSIS, count_from, diagnoses_from, suggestions_from
 from lrtrack.records.rewind import (
     Rewind,
@@ -49,8 +49,10 @@ __all__ = [
     "count_from",
     "default_name",
     "diagnoses_from",
+    "map_each",
     "one_by_one",
     "outcome_from",
+    "recorded",
     "rewind_of",
     "rewinds_from",
     "rewinds_listed",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lrtrack._optional import load
 from lrtrack.fields import JSON
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from lrtrack.schedules import Schedule
+
+T = TypeVar("T")
+
+#: Fewer steps than this, of all runs together, are done before threads have started.
+_LONG = 1_000_000
+#: More threads would wait for memory rather than compute.
+_MOST_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -170,8 +179,49 @@ class History:
             self.mapped.madvise(mmap.MADV_DONTNEED)
 
 
+def recorded(history: History, name: str, column: NDArray[Any]) -> NDArray[Any]:
+    """The rows of `column` at which a run has a value of a metric.
+
+    Args:
+        name: the metric's name in `history.metrics`.
+        column: shape (n,): of the history's steps, times or values.
+
+    Returns:
+        Shape (k,), k ≤ n. Where every step has a value it is `column` itself, which takes no
+        memory, and must not be changed.
+    """
+    mask = history.present[name]
+    # The mask of a column without gaps is one value in memory, repeated.
+    is_whole = mask[:1].all() if mask.strides == (0,) else mask.all()
+    return column if is_whole else column[mask]
+
+
 def one_by_one(histories: Iterable[History]) -> Iterator[History]:
     """Iterate over `histories`, of which only the current one has to be in memory."""
     for history in histories:
         yield history
         history.release_memory()
+
+
+def map_each(function: Callable[[History], T], histories: Sequence[History]) -> tuple[T, ...]:
+    """Apply a function to each history, in several threads where they are long.
+
+    Args:
+        function: called once per history, from any thread; only few histories are in memory.
+        histories: in any order.
+
+    Returns:
+        The results, in the order of `histories`.
+    """
+
+    def release_after(history: History) -> T:
+        try:
+            return function(history)
+        finally:
+            history.release_memory()
+
+    workers = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+    if workers == 1 or sum(history.steps.size for history in histories) < _LONG:
+        return tuple(map(release_after, histories))
+    with ThreadPoolExecutor(workers, thread_name_prefix="lrtrack-compute") as pool:
+        return tuple(pool.map(release_after, histories))

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack._optional import load
-from lrtrack.records import History, one_by_one
+from lrtrack.records import History, one_by_one, recorded
 from lrtrack.stats.figures import GradNorm, Reach, Spread
+from lrtrack.stats.quantiles import quantile
 from lrtrack.stats.samples import Sample
 from lrtrack.stats.scale import distance, farthest
 from lrtrack.stats.spread_model import ROUNDING, Model
@@ -147,16 +148,18 @@ def grad_norm_of(histories: Sequence[History]) -> GradNorm:
     pool = np.empty(sum(history.steps.size for history in histories))
     size = 0
     for history in one_by_one(histories):
-        norms = history.series("grad_norm")[1]
-        norms = norms[np.isfinite(norms)]
+        name = history.name_of("grad_norm")
+        if name is None:
+            continue
+        norms = recorded(history, name, history.metrics[name])
+        usable = np.isfinite(norms)
+        norms = norms if usable.all() else norms[usable]
         pool[size : size + norms.size] = norms
         size += norms.size
     pool = pool[:size]
     if not size:
         return GradNorm(None, None, None)
-    largest = float(pool.max())
-    median, p95 = np.percentile(pool, [50.0, 95.0], overwrite_input=True)
-    return GradNorm(float(median), float(p95), largest)
+    return GradNorm(quantile(pool, 0.5), quantile(pool, 0.95), float(pool.max()))
 
 
 def steps_to_target(runs: Sequence[RunSummary]) -> Reach:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lrtrack.records import one_by_one
+from lrtrack.records import map_each
 from lrtrack.stats.figures import Spread
 from lrtrack.stats.groups import Group
 from lrtrack.stats.intervals import spread_of
@@ -56,9 +56,9 @@ def entry_of(
     Args:
         goal: the target of each run; None: there is none.
     """
-    runs = tuple(
-        summarise(history, metric, mode, None if goal is None else goal(history))
-        for history in one_by_one(group.histories)
+    runs = map_each(
+        lambda history: summarise(history, metric, mode, None if goal is None else goal(history)),
+        group.histories,
     )
     finals = [
         None if run.diverged or (run.unfinished and not include_unfinished) else run.final

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lrtrack.records import History, State
+from lrtrack.records import History, State, recorded
 from lrtrack.stats.accumulation import column
 from lrtrack.stats.spikes import spikes
 
@@ -99,7 +99,7 @@ def summarise(history: History, metric: str, mode: Mode, target: float | None) -
     lr_steps, lr_times, lr = _rows(history, "lr")
     if not lr_steps.size:
         lr_steps, lr_times = history.steps, history.times
-    norms = history.series("grad_norm")[1]
+    norms = _rows(history, "grad_norm")[2]
     origin = float(lr_times[0]) if lr_times.size else 0.0
     best, at = _best(values, mode)
     hit = None if target is None else _first_reach(values, mode, target)
@@ -144,8 +144,11 @@ def _rows(
     name = history.name_of(metric)
     if name is None:
         return history.steps[:0], history.times[:0], history.times[:0]
-    mask = history.present[name]
-    return history.steps[mask], history.times[mask], column(history, name)[mask]
+    steps, times, values = (
+        recorded(history, name, rows)
+        for rows in (history.steps, history.times, column(history, name))
+    )
+    return steps, times, values
 
 
 def final_count(size: int) -> int:
@@ -197,36 +200,45 @@ def mean_of_last(values: NDArray[np.float64], count: int) -> float:
 
 
 def _best(values: NDArray[np.float64], mode: Mode) -> tuple[float | None, int | None]:
-    sign = 1.0 if mode == "min" else -1.0
-    ordered = np.where(np.isfinite(values), sign * values, np.inf)
-    if not np.isfinite(ordered).any():
+    usable = np.isfinite(values)
+    if not usable.any():
         return None, None
-    at = int(ordered.argmin())
+    if not usable.all():
+        values = np.where(usable, values, worst(mode))
+    at = int(values.argmin() if mode == "min" else values.argmax())
     return float(values[at]), at
 
 
 def _log_area(steps: NDArray[np.int64], values: NDArray[np.float64]) -> float | None:
-    if not values.size or not (np.isfinite(values) & (values > 0.0)).all():
+    if not values.size or not (values.min() > 0.0 and np.isfinite(values.max())):  # NaN is neither
         return None
     logs = np.log(values)
     span = int(steps[-1] - steps[0])
     if not span:
         return float(logs.mean())
-    return float(np.diff(steps) @ (logs[1:] + logs[:-1]) / 2.0 / span)  # trapezoidal rule
+    # The trapezoidal rule; not as a scalar product, for which BLAS would wake its threads.
+    return float((np.diff(steps) * (logs[1:] + logs[:-1])).sum() / 2.0 / span)
 
 
 def _first_not_finite(history: History, metric: str) -> int | None:
     """Return the first step at which the loss or `metric` is NaN or infinite."""
     lost = []
     for name in {"loss", metric}:
-        steps, values = history.series(name)
-        lost += [int(step) for step in steps[~np.isfinite(values)][:1]]
+        column_name = history.name_of(name)
+        if column_name is not None:
+            steps, values = (
+                recorded(history, column_name, rows)
+                for rows in (history.steps, history.metrics[column_name])
+            )
+            usable = np.isfinite(values)
+            if not usable.all():
+                lost.append(int(steps[usable.argmin()]))
     return min(lost, default=None)
 
 
 def _largest(values: NDArray[np.float64]) -> float | None:
-    finite_values = values[np.isfinite(values)]
-    return float(finite_values.max()) if finite_values.size else None
+    largest = np.max(values, initial=-np.inf, where=np.isfinite(values))
+    return float(largest) if np.isfinite(largest) else None
 
 
 def _rate(steps: NDArray[np.int64], times: NDArray[np.float64]) -> float | None:

@@ -12,6 +12,7 @@ copy whose header does not fit counts as none, so that the run is fetched again.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import mmap
 import os
@@ -48,24 +49,55 @@ def place_of(tracker: str, *identity: Any) -> Path:
     return _folder() / tracker / f"{digest}.arrow"
 
 
-def keep(table: pa.Table, path: Path) -> None:
-    """Write a copy of a history's table; if the path cannot be written, there is no copy."""
+def keep(table: pa.Table, path: Path) -> dict[str, Any] | None:
+    """Write a copy of a history's table.
+
+    Returns:
+        The arrays of a `History` as views of the copy; None if the path cannot be written.
+    """
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = path.with_suffix(f".{uuid.uuid4().hex}")
+        arrays = None
         try:
-            with fresh.open("xb") as file:
-                file.write(bytes(_HEADER))
+            with fresh.open("x+b", buffering=0) as file:
+                content = _Checked(file)
+                file.seek(_HEADER)
                 filled = _filled(table)
-                with pa.ipc.new_file(pa.PythonFile(file, "w"), filled.schema) as writer:
+                with pa.ipc.new_file(pa.PythonFile(content, "w"), filled.schema) as writer:
                     writer.write_table(filled)
-            with fresh.open("r+b") as file:
-                header = _header_of(file)
                 file.seek(0)
-                file.write(header)
+                file.write(content.header())
+                with suppress(Exception):  # as where it is read later
+                    arrays = _mapped(file)
             fresh.replace(path)
+            return arrays
         finally:
             fresh.unlink(missing_ok=True)
+    return None
+
+
+class _Checked(io.RawIOBase):
+    """Writes to a file from its position on, and sums up what it writes, so as not to reread it."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+        self._length = self._checksum = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        view = memoryview(content).cast("B")
+        self._checksum = zlib.crc32(view, self._checksum)
+        self._length += view.nbytes
+        rest = view
+        while rest.nbytes:  # a system call may write less than asked
+            rest = rest[self._file.write(rest) :]
+        return view.nbytes
+
+    def header(self) -> bytes:
+        return _header(self._length, self._checksum)
 
 
 def kept(path: Path) -> dict[str, Any] | None:
@@ -75,19 +107,29 @@ def kept(path: Path) -> dict[str, Any] | None:
             # Not through the mapping, whose pages would count as this process's memory.
             if file.read(_HEADER) != _header_of(file):
                 return None
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            arrays = _mapped(file)
         os.utime(path)  # for `prune`, which deletes the least recently used
-        table = pa.ipc.open_file(pa.py_buffer(mapped).slice(_HEADER)).read_all()
-        arrays = {name: _array(table[name]) for name in table.column_names}
-        metrics = {n.removeprefix(_METRIC): a for n, a in arrays.items() if n.startswith(_METRIC)}
-        everywhere = np.broadcast_to(np.True_, table.num_rows)
-        present = {n: arrays[_MASK + n].view(np.bool_) if _MASK + n in arrays else everywhere
-                   for n in metrics}  # fmt: skip
-        steps, times = arrays["step"], arrays["time"]
-        floats = (times, *metrics.values())
-        if steps.dtype != np.int64 or any(array.dtype != np.float64 for array in floats):
-            return None
     except Exception:  # Arrow may raise anything on a damaged file, which counts as no copy
+        return None
+    return arrays
+
+
+def _mapped(file: Any) -> dict[str, Any] | None:
+    """The arrays of a `History` as views of an open copy; None if it has other columns.
+
+    Raises:
+        Exception: it is damaged.
+    """
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    table = pa.ipc.open_file(pa.py_buffer(mapped).slice(_HEADER)).read_all()
+    arrays = {name: _array(table[name]) for name in table.column_names}
+    metrics = {n.removeprefix(_METRIC): a for n, a in arrays.items() if n.startswith(_METRIC)}
+    everywhere = np.broadcast_to(np.True_, table.num_rows)
+    present = {n: arrays[_MASK + n].view(np.bool_) if _MASK + n in arrays else everywhere
+               for n in metrics}  # fmt: skip
+    steps, times = arrays["step"], arrays["time"]
+    floats = (times, *metrics.values())
+    if steps.dtype != np.int64 or any(array.dtype != np.float64 for array in floats):
         return None
     return {"steps": steps, "times": times, "metrics": metrics, "present": present,
             "mapped": mapped}  # fmt: skip
@@ -99,6 +141,10 @@ def _header_of(file: BinaryIO) -> bytes:
     checksum = length = 0
     while part := file.read(_PART):
         checksum, length = zlib.crc32(part, checksum), length + len(part)
+    return _header(length, checksum)
+
+
+def _header(length: int, checksum: int) -> bytes:
     return f"lrtrack copy {FORMAT} {length} {checksum:08x}\n".encode().ljust(_HEADER, b"\0")
 
 

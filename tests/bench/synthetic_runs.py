@@ -23,7 +23,8 @@ from lrtrack.schedules import Schedule
 from lrtrack.trackers.mlflow.sink import MlflowSink
 from lrtrack.trackers.wandb import metadata
 
-EXPERIMENT = "laid"
+#: The experiments of runs that lrtrack recorded, and of those that it did not.
+EXPERIMENT, LOGGED = "laid", "logged"
 METRICS = ("lr", "grad_norm", "loss")
 SEEDS = 10
 _STARTED = 1_700_000_000.0
@@ -87,7 +88,7 @@ def lay_logged(database: str, runs: int, steps: int) -> None:
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=database)
-    experiment = client.create_experiment(EXPERIMENT)
+    experiment = client.create_experiment(LOGGED)
     for run in runs_of(runs):
         run_id = client.create_run(experiment, run_name=run.name).info.run_id
         client.log_param(run_id, "seed", run.seed)

@@ -122,6 +122,33 @@ def test_negative_zero_and_the_smallest_number(tmp_path: Path):
     assert found["metrics"]["loss"].tobytes() == np.array(values).tobytes()
 
 
+def test_files_of_earlier_releases_are_read(tmp_path: Path):
+    """A file whose values are in dictionaries holds the same table as one that is written now."""
+    values = [0.1, None, math.inf, 0.1, -0.0] * 40
+    whole = table(list(range(0, 400, 2)), loss=values, lr=[0.25] * 200)
+    pq.write_table(whole, tmp_path / "old.parquet", compression="zstd", write_page_checksum=True)
+    history_table.write_parquet(whole, tmp_path / "new.parquet")
+    old, new = (history_table.read_parquet(tmp_path / f"{n}.parquet") for n in ("old", "new"))
+
+    assert whole.equals(old)
+    assert whole.equals(new)
+
+
+def test_values_are_stored_side_by_side(tmp_path: Path):
+    """Steps are stored as differences and floats byte by byte, without dictionaries."""
+    path = tmp_path / "h.parquet"
+    history_table.write_parquet(table(list(range(50)), loss=[0.5] * 50), path)
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    columns = [group.column(index) for index in range(group.num_columns)]
+
+    assert [column.has_dictionary_page for column in columns] == [False] * 3
+    assert [next(kind for kind in column.encodings if kind != "RLE") for column in columns] == [
+        "DELTA_BINARY_PACKED",
+        "BYTE_STREAM_SPLIT",
+        "BYTE_STREAM_SPLIT",
+    ]
+
+
 def test_types_of_the_arrays():
     """Steps are int64, values float64, and presence bool."""
     found = history_table.arrays(table([0, 1], loss=[0.5, None]))

@@ -54,6 +54,28 @@ def test_a_copy_holds_the_whole_table(copy):
     assert repr(history_table.table_of(vars(history)).to_pydict()) == repr(TABLE.to_pydict())
 
 
+def test_what_is_kept_is_what_is_read_later(tmp_path):
+    """Writing a copy returns the arrays that are read from it later, mapped from the file."""
+    path = tmp_path / "run.arrow"
+    first, later = cache.keep(TABLE, path), cache.kept(path)
+    assert first is not None
+    assert later is not None
+
+    assert path.stat().st_size == len(first["mapped"]) == len(later["mapped"])
+    for name in ("steps", "times"):
+        assert first[name].tobytes() == later[name].tobytes()
+    for group in ("metrics", "present"):
+        assert list(first[group]) == list(later[group])
+        assert all(first[group][n].tobytes() == later[group][n].tobytes() for n in first[group])
+
+
+def test_nothing_is_kept_where_nothing_can_be_written(tmp_path):
+    """A copy whose folder cannot be made gives no arrays and no error."""
+    (tmp_path / "file").touch()
+
+    assert cache.keep(TABLE, tmp_path / "file" / "run.arrow") is None
+
+
 def test_a_copy_stays_readable_after_its_memory_is_released(copy):
     """A history can be read again after its memory was released, even if the file is deleted."""
     histories = [history_of(copy)]

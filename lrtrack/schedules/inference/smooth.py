@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lrtrack._optional import load
 from lrtrack.schedules.inference.pieces import Piece, Values
 
 #: The most points that a fit uses.
@@ -24,6 +23,8 @@ _VISIBLE = 1e-9
 _LINE = 5e-3
 #: How many times longer than the curve the timescale of a root may be: else it is a line.
 _SLOWEST = 1000
+#: The golden ratio's inverse, and the width at which a search ends, as a share of its place.
+_GOLDEN, _FINEST = (5**0.5 - 1) / 2, 1e-12
 
 
 def sample(t: Values, y: Values) -> tuple[Values, Values]:
@@ -214,14 +215,25 @@ def polynomial(t: Values, y: Values, tol: float) -> Iterator[Piece]:
 
 
 def _minimum(function: Callable[[Values], Values], grid: Values) -> float:
-    """The best point of a grid, refined between its neighbours."""
+    """The best point of a grid, refined between its neighbours by golden sections."""
     values = function(grid)
     best = int(np.argmin(values))
-    low, high = grid[max(0, best - 1)], grid[min(len(grid) - 1, best + 1)]
-    found = load("scipy.optimize").minimize_scalar(
-        lambda point: float(function(np.array([point]))[0]),
-        bounds=(low, high),
-        method="bounded",
-        options={"xatol": 1e-12 * high},
-    )
-    return float(found.x) if found.fun < values[best] else float(grid[best])
+    low, high = float(grid[max(0, best - 1)]), float(grid[min(len(grid) - 1, best + 1)])
+    finest = _FINEST * high
+
+    def value_at(point: float) -> float:
+        return float(function(np.array([point]))[0])
+
+    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    at_left, at_right = value_at(left), value_at(right)
+    while high - low > finest:
+        if at_left <= at_right:
+            high, right, at_right = right, left, at_left
+            left = high - _GOLDEN * (high - low)
+            at_left = value_at(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + _GOLDEN * (high - low)
+            at_right = value_at(right)
+    refined, at_refined = (left, at_left) if at_left <= at_right else (right, at_right)
+    return refined if at_refined < values[best] else float(grid[best])

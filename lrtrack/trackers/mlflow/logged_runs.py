@@ -81,8 +81,7 @@ class Source:
         if odd:
             self.left_out.note_rows(lambda: f"{logged.name!r} ({logged.id})", odd, per_run.ODD_ROWS)
         elif copy is not None and columns.steps.size:
-            cache.keep(history_table.table_of(vars(columns)), copy)
-            return cache.kept(copy) or vars(columns)
+            return cache.keep(history_table.table_of(vars(columns)), copy) or vars(columns)
         return vars(columns)
 
     def _metrics(self, stored: StoredRun) -> dict[str, Series]:

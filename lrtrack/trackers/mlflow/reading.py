@@ -214,8 +214,7 @@ class _Source:
         if table is None:
             return self._from_metric_api(stored, run)
         if self.query.cache:
-            cache.keep(table, copy)
-            arrays = cache.kept(copy)
+            arrays = cache.keep(table, copy)
         return arrays or history_table.arrays(table)
 
     def _from_metric_api(self, stored: StoredRun, run: Run) -> dict[str, Any]:

@@ -131,8 +131,7 @@ class _Source:
         columns, _ = aligned(metrics, self._roles)
         if copy is None or not columns.steps.size:
             return vars(columns)
-        cache.keep(history_table.table_of(vars(columns)), copy)
-        return cache.kept(copy) or vars(columns)
+        return cache.keep(history_table.table_of(vars(columns)), copy) or vars(columns)
 
     def _copy(self, wandb_run: Any, state: State, *identity: Any) -> Path | None:
         """Where a copy of a finished run is, or is to be kept; None: there may be none."""
@@ -178,8 +177,7 @@ class _Source:
             copy = None  # the next query may ask for another metric
         if copy is None or not table.num_rows:
             return history_table.arrays(table)
-        cache.keep(table, copy)
-        return cache.kept(copy) or history_table.arrays(table)
+        return cache.keep(table, copy) or history_table.arrays(table)
 
     def _lacking(self, names: Collection[str], run: Run) -> list[str]:
         """The metrics of the query that are not among `names`."""

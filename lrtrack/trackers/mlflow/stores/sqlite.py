@@ -33,6 +33,7 @@ from lrtrack.trackers.mlflow.stores.base import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 #: The last migration of Alembic's in each release of MLflow whose databases are read directly.
 SCHEMAS = {
@@ -62,9 +63,10 @@ _RUN_COLUMNS = "run_uuid, name, experiment_id, status, start_time, end_time, art
 # with the metric's name, and goes through the points of all runs. The first one came with 3.12.
 _BY_NAME = "index_metrics_run_uuid_key_step"
 _INDICES = "SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?"
+# A point takes an object of Python's for each column, which is most of the time: NaN has none.
 _POINTS_OF_METRIC = (
-    "SELECT step, value, timestamp, is_nan FROM metrics INDEXED BY index_metrics_run_uuid_key_step"
-    " WHERE run_uuid = ? AND key = ?"
+    "SELECT step, CASE WHEN is_nan THEN NULL ELSE value END, timestamp FROM metrics"
+    " INDEXED BY index_metrics_run_uuid_key_step WHERE run_uuid = ? AND key = ?"
 )
 _POINTS_OF_RUN = (
     "SELECT key, step, value, timestamp, is_nan FROM metrics INDEXED BY index_metrics_run_uuid"
@@ -245,14 +247,17 @@ def _stored_run(row: tuple[Any, ...], contents: dict[str, list[tuple[Any, ...]]]
 
 
 def _series(rows: Sequence[tuple[Any, ...]]) -> Series:
-    """Rows of one metric's step, value, timestamp and `is_nan` as arrays."""
-    flat = itertools.chain.from_iterable(rows)
-    columns = np.fromiter(flat, np.float64, 4 * len(rows)).reshape(-1, 4)
-    steps, values, times, nans = columns.T.copy()
+    """Rows of one metric's step, value (None for NaN) and timestamp as arrays."""
+    try:
+        columns = _columns(rows)
+    except TypeError:
+        columns = _columns([(s, np.nan if v is None else v, when) for s, v, when in rows])
+    steps, values, times = columns
     if (np.abs(steps) >= MAX_STEP).any() or (np.abs(times) >= MAX_STEP).any():
         raise Unsure("numbers that a float64 does not hold exactly")
-    return in_order(
-        Series(
-            steps.astype(np.int64), np.where(nans != 0, np.nan, restored(values)), times / 1000
-        )
-    )  # fmt: skip
+    return in_order(Series(steps.astype(np.int64), restored(values), times / 1000))
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> NDArray[np.float64]:
+    flat = itertools.chain.from_iterable(rows)
+    return np.fromiter(flat, np.float64, 3 * len(rows)).reshape(-1, 3).T.copy()
