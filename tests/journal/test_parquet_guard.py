@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -75,3 +76,84 @@ def test_an_understated_page_is_refused(understated: Path, monkeypatch: pytest.M
 
     with pytest.raises(ValueError, match=r"a page expands to 2\.1 MB"):
         history_table.read_parquet(understated)
+
+
+def footer(*groups: int, columns: int, rows: int | None = None) -> SimpleNamespace:
+    """The footer of a file with row groups of some sizes, whose columns nobody looks at."""
+    return SimpleNamespace(
+        num_row_groups=len(groups),
+        num_columns=columns,
+        num_rows=sum(groups) if rows is None else rows,
+        row_group=lambda index: SimpleNamespace(num_rows=groups[index], num_columns=0),
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (footer(2**24, 2**24, columns=1), None),
+        (footer(2**25, columns=1, rows=2**25 + 1), "its footer contradicts itself"),
+        (footer(5, -1, columns=1), "its footer contradicts itself"),
+        # 256 MiB and a thousand times the file's 1,000 bytes
+        (footer((2**28 + 10**6) // 8, columns=1), None),
+        (footer((2**28 + 10**6) // 8 + 1, columns=1), "its 1,000 bytes expand to 33.7 M values"),
+        (footer(1, columns=(2**28 + 10**6) // 8 + 1), "its 1,000 bytes expand to 33.7 M values"),
+    ],
+)
+def test_how_many_values_a_footer_may_declare(
+    tmp_path: Path, metadata: SimpleNamespace, message: str | None
+) -> None:
+    """A small file may expand to 256 MiB and to a thousand times its size, and to no more."""
+    path = tmp_path / "history.parquet"
+    path.write_bytes(bytes(1000))
+    if message is None:
+        parquet_guard.check(path, metadata)
+    else:
+        with pytest.raises(ValueError, match=message):
+            parquet_guard.check(path, metadata)
+
+
+def test_how_many_values_any_file_may_hold(tmp_path: Path) -> None:
+    """No file may hold more than 2²⁸ values, however large it is."""
+    path = tmp_path / "history.parquet"
+    with path.open("wb") as file:
+        file.truncate(2**31)  # takes no room on the disk
+    parquet_guard.check(path, footer(2**26, columns=4))
+
+    with pytest.raises(ValueError, match="2.15 GB expand to 268 M values"):
+        parquet_guard.check(path, footer(2**26 + 1, columns=4))
+
+
+def thrift(content: bytes) -> tuple[dict[int, int], int]:
+    """The integers of a struct by field id, and how many bytes it took."""
+    reader = parquet_guard._Thrift(content + b"rest")
+    return reader.struct(), reader.position
+
+
+@pytest.mark.parametrize(
+    ("content", "integers"),
+    [
+        (b"\x00", {}),
+        (b"\x15\x02\x15\x03\x00", {1: 1, 2: -2}),
+        (b"\x15\x80\x01\x35\xfe\x01\x00", {1: 64, 4: 127}),
+        (b"\x05\x22\x0e\x00", {17: 7}),  # a field id of its own
+        (b"\x11\x12\x15\x02\x00", {3: 1}),  # two booleans, which have no value
+        (b"\x13\x07\x15\x02\x00", {2: 1}),  # a byte
+        (b"\x17" + bytes(8) + b"\x15\x02\x00", {2: 1}),  # a double
+        (b"\x18\x03abc\x15\x02\x00", {2: 1}),  # three bytes
+        (b"\x19\x25\x02\x04\x15\x02\x00", {2: 1}),  # a list of two integers
+        (b"\x1a\x21\x01\x02\x15\x02\x00", {2: 1}),  # a set of two booleans
+        (b"\x19\xf5\x0f" + b"\x02" * 15 + b"\x15\x02\x00", {2: 1}),  # a list of fifteen
+        (b"\x1c\x15\x06\x00\x15\x02\x00", {2: 1}),  # a struct, whose fields are its own
+    ],
+)
+def test_page_headers_are_read(content: bytes, integers: dict[int, int]) -> None:
+    """Every type of Thrift's compact protocol is read or skipped, to its last byte."""
+    assert thrift(content) == (integers, len(content))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x15", b"\x15\x80", b"\x18\x04abc", b"\x1d", b"\x17"])
+def test_a_page_header_that_ends_too_early(content: bytes) -> None:
+    """A header that is cut off, or has an unknown type, is an error and never an endless loop."""
+    with pytest.raises(IndexError):
+        parquet_guard._Thrift(content).struct()
