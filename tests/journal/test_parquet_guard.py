@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -120,7 +121,7 @@ def test_how_many_values_any_file_may_hold(tmp_path: Path) -> None:
         file.truncate(2**31)  # takes no room on the disk
     parquet_guard.check(path, footer(2**26, columns=4))
 
-    with pytest.raises(ValueError, match="2.15 GB expand to 268 M values"):
+    with pytest.raises(ValueError, match=r"2\.15 GB expand to 268 M values"):
         parquet_guard.check(path, footer(2**26 + 1, columns=4))
 
 
@@ -157,3 +158,44 @@ def test_a_page_header_that_ends_too_early(content: bytes) -> None:
     """A header that is cut off, or has an unknown type, is an error and never an endless loop."""
     with pytest.raises(IndexError):
         parquet_guard._Thrift(content).struct()
+
+
+def page(uncompressed: int, compressed: int) -> bytes:
+    """The header of a page, with numbers between -64 and 63."""
+    numbers = (0, uncompressed, compressed)
+    return b"".join(b"\x15" + bytes([2 * n if n >= 0 else -2 * n - 1]) for n in numbers) + b"\x00"
+
+
+def page_sizes(file: bytes, begin: int, size: int, **chunk: int | None) -> list[int]:
+    """The sizes of the pages of a column chunk of a file."""
+    declared = {"dictionary_page_offset": None, "num_values": 1, **chunk}
+    about = SimpleNamespace(data_page_offset=begin, total_compressed_size=size, **declared)
+    return list(parquet_guard._page_sizes(BytesIO(file), about))
+
+
+def test_pages_are_found_one_after_the_other() -> None:
+    """Each header says where the next page begins, up to the end of the column chunk."""
+    file = b"PAR1" + page(40, 3) + b"abc" + page(50, 0) + page(60, 5) + b"abcde" + page(9, 0)
+
+    assert page_sizes(file, 4, 29) == [40, 50, 60]
+    assert page_sizes(file, 4, 30) == [40, 50, 60, 9]
+    assert page_sizes(file, 14, 17, dictionary_page_offset=4) == [40, 50]
+    assert page_sizes(file, 14, 17, dictionary_page_offset=14) == [50, 60]
+    assert page_sizes(file, 14, 17, dictionary_page_offset=0) == [50, 60]
+    assert page_sizes(file, 4, 28, num_values=0) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "begin", "message"),
+    [
+        (page(1, -1), 0, "a page header without sizes"),
+        (b"\x15\x00\x15\x02\x00", 0, "a page header without sizes"),
+        (b"\x15\x00\x25\x02\x00", 0, "a page header without sizes"),
+        (b"\x15\x00\x15", 0, "a page without a readable header"),
+        (page(1, 0), -1, "a page before the beginning of the file"),
+    ],
+)
+def test_pages_that_cannot_be_read(file: bytes, begin: int, message: str) -> None:
+    """A page without sizes, or outside of the file, is refused."""
+    with pytest.raises(ValueError, match=message):
+        page_sizes(file, begin, 5)
