@@ -151,6 +151,8 @@ WARM_UP = Schedule("LinearLR", {"start_factor": 0.1, "end_factor": 1.0, "total_i
             {"schedule": Schedule("StepLR", {"step_size": 49, "gamma": 0.1})},
         ]),
         ("LR028", {**STEADY, "schedule": SHORT, "moves": 3}, []),
+        # 19 of 20 may be a moment between the two steps, and 18 of 20 are another pace
+        ("LR028", {**STEADY, "schedule": SHORT, "position": 19}, [{"position": 18}]),
         ("LR028", {
             **STEADY, "schedule": Schedule("CosineAnnealingLR", {"T_max": 99}), "position": 40,
         }, [{"schedule": COSINE}]),
@@ -168,7 +170,7 @@ WARM_UP = Schedule("LinearLR", {"start_factor": 0.1, "end_factor": 1.0, "total_i
         ]),
         ("LR027", {**STEADY, "schedule": WARM_UP, "position": 10}, []),
     ],
-    ids=["LR028", "LR028 at once", "LR028 at twice the pace", "LR002", "LR027", "LR027 at half"],
+    ids=["LR028", "at once", "a step behind", "at twice the pace", "LR002", "LR027", "at half"],
 )  # fmt: skip
 def test_where_a_forecast_begins(
     code: str, case: dict[str, Any], changes: list[dict[str, Any]]

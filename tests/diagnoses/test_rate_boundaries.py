@@ -150,6 +150,25 @@ def test_the_ratio_of_a_rate_that_was_replaced() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("rests", "words"),
+    [
+        ("a", "param group a had"),
+        ("ab", "param groups a, b had"),
+        ("abcde", "param groups a, b, c, d, e had"),
+        ("abcdef", "param groups a, b, c, d, e, … had"),
+    ],
+)
+def test_which_groups_rest(rests: str, words: str) -> None:
+    """LR018 names up to five groups, and for how many records they had the rate 0."""
+    groups = {f"lr/{name}": [0.0] * 5 for name in rests}
+
+    assert found("LR018", metrics={"lr": [0.0] * 5, **groups, "lr/z": [0.1] * 5}) == (
+        f"{words} the learning rate 0 in all 5 recorded steps: these parameters were never "
+        "trained, although their gradients were computed."
+    )
+
+
 def jumps(rates: list[float], breaks: list[int], counts: list[int] | None = None) -> list[RateJump]:
     """The jumps of rates at steps 10, 11, …"""
     steps = np.arange(10, 10 + len(rates))
