@@ -228,6 +228,9 @@ def test_when_a_schedule_is_over(case: dict[str, Any], message: str) -> None:
         ({"steps": 20, "position": 11},
          "CosineAnnealingLR used 11 % of its length (T_max=100): its count reached 11 in 20 "
          "optimizer steps."),
+        ({"total": 20, "steps": 2, "begun": 9, "position": 10},
+         "CosineAnnealingLR used 10 % of its length (T_max=100): it was stepped only every 2 "
+         "optimizer steps, as if per epoch, and its count reached 10."),
         ({"steps": 20, "begun": 10, "position": 20},
          "CosineAnnealingLR used 20 % of its length (T_max=100): it was stepped only every 2 "
          "optimizer steps, as if per epoch, and its count reached 20."),

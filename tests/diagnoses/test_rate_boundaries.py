@@ -95,6 +95,7 @@ RESTS = {"steps": 20, "begun": 0, "position": 20, "used": 20, "moves": 5}
         ]),
         ("LR015", {**RESTS, "schedule": stepwise(25), "position": 13}, [
             {"position": 12}, {"position": 25}, {"state": State.FAILED},
+            {"schedule": stepwise(25, 1.0)},
         ]),
         ("LR015", {**RESTS, "schedule": milestones(5, 18)}, [{"begun": 18}]),
         ("LR015", {**RESTS, "schedule": milestones(19, 21), "position": 18}, [{"position": 19}]),
@@ -148,6 +149,34 @@ def test_the_ratio_of_a_rate_that_was_replaced() -> None:
         "the optimizer's lr=1 was never used: OneCycleLR sets the learning rate itself, from "
         "0.01 (div_factor=10) to 0.1 (max_lr), 10 times below lr."
     )
+
+
+def test_one_part_of_a_sequence_replaces_the_rate() -> None:
+    """LR016 looks at all parts of a schedule, not only at the first one."""
+    parts = [Schedule("LinearLR", {}), Schedule("OneCycleLR", {"max_lr": 0.1})]
+    sequence = Schedule(
+        "SequentialLR",
+        {"schedulers": [part.to_dict() for part in parts], "milestones": [5]},
+    )
+
+    assert found("LR016", schedule=sequence, steps=5, given_rate=0.301) is not None
+
+
+@pytest.mark.parametrize(
+    ("vanished", "words"),
+    [
+        (1, "a was"),
+        (2, "a (and of 1 other group) was"),
+        (3, "a (and of 2 other groups) was"),
+    ],
+)
+def test_which_groups_have_vanished(vanished: int, words: str) -> None:
+    """LR004 names one group whose rate has vanished, and counts the others."""
+    groups = {f"lr/{name}": [0.1] * 18 + [0.0] * 2 for name in "abc"[:vanished]}
+    message = found("LR004", metrics={"lr": [0.1] * 18 + [0.0] * 2, **groups, "lr/z": [0.1] * 20})
+
+    assert message is not None
+    assert message.startswith(f"the learning rate of param group {words} 0 or under a millionth")
 
 
 @pytest.mark.parametrize(
