@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrtrack.journal.framing import MAGIC, MAX_PAYLOAD, Frame, Kind, decode, encode
+from lrtrack.journal.framing import MAGIC, MAX_PAYLOAD, Frame, Kind, cut_off, decode, encode
 
 PARTS = st.lists(st.tuples(st.sampled_from(Kind), st.binary(max_size=60)), max_size=6)
 #: Bytes that do not begin a frame.
@@ -104,3 +105,25 @@ def test_an_absurd_length_is_no_frame() -> None:
     frame[5:9] = (MAX_PAYLOAD + 1).to_bytes(4, "little")
 
     assert contents(decode(bytes(frame) + encode(Kind.EVENT, b"next"))) == [(Kind.EVENT, b"next")]
+
+
+@pytest.mark.parametrize(
+    ("head", "left", "is_cut"),
+    [
+        (MAGIC[:2], 2, True),
+        (MAGIC, 4, True),
+        (encode(Kind.ROWS, b"x")[:12], 12, True),
+        (b"\xabLRX", 4, False),
+        (b"other bytes", 11, False),
+        (encode(Kind.ROWS, b"xyz")[:13], 15, True),  # 13 bytes before a payload of 3
+        (encode(Kind.ROWS, b"xyz")[:13], 16, False),
+        (encode(Kind.ROWS, b"xyz")[:13], 17, False),
+        (b"X" + encode(Kind.ROWS, b"xyz")[1:13], 15, False),
+        (encode(Kind.ROWS, b"xyz")[:4] + b"\x03" + encode(Kind.ROWS, b"xyz")[5:13], 15, False),
+        (MAGIC + b"\x01" + (2**28).to_bytes(4, "little") + b"crc!", 15, True),
+        (MAGIC + b"\x01" + (2**28 + 1).to_bytes(4, "little") + b"crc!", 15, False),
+    ],
+)
+def test_a_frame_whose_end_was_never_written(head: bytes, left: int, is_cut: bool) -> None:
+    """A plausible head before too few bytes is a frame that was cut off, and nothing else is."""
+    assert cut_off(head, left) is is_cut

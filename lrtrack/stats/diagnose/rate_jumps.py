@@ -67,7 +67,7 @@ def rate_jumps(
     jumps = []
     for index in at:
         is_large = changes[index - 1] > least
-        again = counts is not None and 0 <= counts[index] < counts[index - 1]
+        again = counts is not None and bool(0 <= counts[index] < counts[index - 1])
         if not is_large and not (again and np.ptp(finite) > 0.0):
             continue
         jump = RateJump(
