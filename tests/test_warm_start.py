@@ -92,6 +92,17 @@ def test_how_a_program_ends(end: str) -> None:
     assert cold == warm
 
 
+def test_programs_draw_different_numbers() -> None:
+    """Two programs draw different numbers, and W&B gives their runs different ids."""
+    code = (
+        "import random, numpy, wandb.sdk.lib.runid as ids\n"
+        "print(random.random(), numpy.random.random(), ids.generate_id())"
+    )
+    first, second = (seen(code)[1].split() for _ in range(2))
+
+    assert [True] * 3 == [one != other for one, other in zip(first, second, strict=True)]
+
+
 def test_a_program_that_is_killed() -> None:
     """A running program can be asked for its state, and killed."""
     command = [
