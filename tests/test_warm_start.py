@@ -128,6 +128,14 @@ def test_a_timeout() -> None:
         )
 
 
+def test_a_program_comes_from_a_server() -> None:
+    """Where nothing speaks against it, another process than this one is the program's parent."""
+    status, parent, _ = seen("import os, lrtrack; print(os.getppid())")
+
+    assert status == 0
+    assert parent != str(os.getpid())
+
+
 def test_a_new_process_where_a_test_asks_for_it(cold_start: None) -> None:
     """With the fixture `cold_start`, this process is the program's parent."""
     assert (0, str(os.getpid()), "") == seen("import os, lrtrack; print(os.getppid())")
