@@ -36,6 +36,7 @@ for _name in ("wandb_loopback", "postgres", "fixtures"):
     _spec.loader.exec_module(sys.modules[_name])
 loopback = importlib.import_module("wandb_loopback.plugin").loopback
 longest_first = importlib.import_module("fixtures.order").longest_first
+warm_start = importlib.import_module("fixtures.warm_start")
 is_quick = importlib.import_module("fixtures.order").is_quick
 
 # A busy machine may take any time for an example.
@@ -48,6 +49,21 @@ pytest_plugins = [
     "fixtures.programs",
     "fixtures.benchmark",
 ]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes programs start quickly, but in the soak."""
+    if os.environ.get("LRTRACK_SOAK", "") == "1":
+        return
+    if not hasattr(config, "workerinput"):  # not in xdist's workers, which share the servers
+        warm_start.offer()
+    warm_start.install()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes the folder of the servers, which end with this process."""
+    if not hasattr(config, "workerinput"):
+        warm_start.withdraw()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -20,7 +20,8 @@ from results import Row, ratio_row
 #: Each part runs these, so that it also measures a loop against itself.
 _BARE = ("bare", "bare-again")
 _OWN = ("norm", "lrtrack", "lrtrack-server", "lrtrack-down", "lrtrack-nonorm",
-        "lrtrack-norms-every", "lrtrack-updates", "lrtrack-updates-each", "lrtrack-wandb", "lrtrack-joined")  # fmt: skip
+        "lrtrack-norms-every", "lrtrack-updates", "lrtrack-updates-each", "lrtrack-wandb",
+        "lrtrack-joined")  # fmt: skip
 #: The most that a goal allows, by way.
 _GOALS = {"lrtrack": 1.15, "lrtrack-server": 1.15}
 #: Steps of a part for each 10,000 that are asked for. Rounds are worth more than steps, and the

@@ -39,7 +39,7 @@ def ended_well(delivered) -> None:
     [
         pytest.param(403, math.inf, 1, "credentials that may do this", marks=pytest.mark.soak),
         (413, math.inf, 1, "client_max_body_size"),
-        pytest.param(503, math.inf, 3, "503", marks=pytest.mark.soak),
+        (503, math.inf, 3, "503"),
     ],
 )
 def test_a_server_that_refuses_files(

@@ -89,7 +89,6 @@ def test_a_run_that_begins_now(
     psutil.Process(shipper).terminate()
 
 
-@pytest.mark.soak
 def test_the_command_line(
     waiting: tuple[Layout, list[str]], command_line: Callable[..., Any], nobody: str
 ) -> None:

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.local import LocalTracker
 
@@ -68,7 +66,6 @@ def test_trainers_killed_at_random_moments(
         )
 
 
-@pytest.mark.soak
 def test_shippers_killed_at_random_moments(
     fork_server: Callable[..., Any],
     store: str,

@@ -128,7 +128,7 @@ def test_a_server_that_is_up(
 )
 def test_a_server_that_is_down(
     uri: str, environment: dict[str, str], trained, outputs, clean_place: Path, monkeypatch,
-    living_shippers, kill_shippers, within_seconds,
+    living_shippers, kill_shippers, within_seconds, cold_start,
 ):  # fmt: skip
     """Errors name the server, never its credentials, on the terminal and in the shipper's log."""
     if "psycopg2" in uri:

@@ -58,7 +58,7 @@ def test_a_run_whose_steps_wandb_counts(wandb_server):
     assert "lrtrack/history.parquet" in run.files
 
 
-@pytest.mark.parametrize("after", [pytest.param("run.finish()", marks=pytest.mark.soak), "pass"])
+@pytest.mark.parametrize("after", ["run.finish()", "pass"])
 def test_a_run_whose_steps_the_user_counts(wandb_server, after: str):
     """His rows keep their numbers, after the block too; ours follow when he is done."""
     code = LOOP.replace("LOG", "run.log({'mine': step}, step=step)")

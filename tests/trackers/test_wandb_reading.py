@@ -227,7 +227,6 @@ with wandb.init(project="x") as run:
     assert json.loads(report.stdout)["schedules"][0]["final"]["mean"] == 8.0
 
 
-@pytest.mark.soak
 def test_a_server_that_is_down(wandb_server):
     """The error for a server that is down names the server."""
     wandb_server.down()
