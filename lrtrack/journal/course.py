@@ -173,7 +173,7 @@ def merge(batches: list[pa.RecordBatch]) -> pa.Table:
     """Joins row batches into one table with one row per step; later values win."""
     if not batches:
         return pa.table({"step": arrow_of(np.empty(0, np.int64)), "time": arrow_of(np.empty(0))})
-    table = _concatenated(batches)
+    table = concatenated(batches)
     if table.num_rows * table.num_columns <= _CELLS:
         table = table.combine_chunks()
     steps = numbers_of(table["step"])
@@ -190,8 +190,8 @@ def merge(batches: list[pa.RecordBatch]) -> pa.Table:
     return pa.table(columns)
 
 
-def _concatenated(batches: list[pa.RecordBatch]) -> pa.Table:
-    """Joins row batches, whose missing columns share one array of nulls."""
+def concatenated(batches: list[pa.RecordBatch]) -> pa.Table:
+    """Joins row batches one after another; missing columns share one array of nulls."""
     total = sum(map(len, batches))
     missing = pa.nulls(total, pa.float64())
     columns: dict[str, list[pa.Array]] = {name: [] for name in _ROW}

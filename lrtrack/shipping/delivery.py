@@ -16,6 +16,7 @@ from lrtrack.records import Run, Target
 from lrtrack.shipping import temporary
 from lrtrack.shipping.batch import take
 from lrtrack.shipping.cursor import Cursor
+from lrtrack.shipping.delivered_segments import DeliveredSegments
 from lrtrack.shipping.run_end import RunEnd
 from lrtrack.shipping.step_numbering import (
     counts_from_zero,
@@ -59,6 +60,7 @@ class Delivery:
         self.cursor = Cursor.load(self._path)
         sink = tracker.sink(run_so_far(self._reader, self.cursor), target, self.cursor.remote_id)
         self._ending = RunEnd(self._reader, layout)
+        self._segments = DeliveredSegments(layout, self._reader.run)
         if sink is not None and isinstance(sink, KeepsTemporaryFiles):
             sink.temporary = temporary.path_of(layout)
         self._sink = sink
@@ -175,6 +177,7 @@ class Delivery:
         if (self.cursor.offset, self.cursor.skip) != batch.after or self.cursor.error:
             offset, skip = batch.after
             self._save(offset=offset, skip=skip, doubt=offset < self.cursor.doubtful, **WELL)
+            self._segments.pack(offset)
         if not batch.more and not alive:
             self._finish(sink)
             return False
