@@ -74,8 +74,8 @@ class HistoryParts:
             if count * (len(self.names) + 2) < VALUES:
                 continue
             last = int(batch["step"][-1].as_py())  # which the next rows may amend
-            if part := list(before(waiting, last)):
-                yield self._part(part, done, last)
+            if len(part := self._part(list(before(waiting, last)), done, last)):
+                yield part
             rest = numbers_of(batch["step"]) == last
             waiting = [*_at(waiting[:-1], last), batch.filter(mask_of(rest))]
             count, done = sum(map(len, waiting)), last

@@ -12,8 +12,9 @@ from lrtrack.journal.layout import open_regular
 from lrtrack.journal.segments import Segment, is_header
 
 #: Bytes read at once, which bounds memory on long journals. Nearly every frame is far smaller; for
-#: a larger one more is read, up to the largest frame.
-CHUNK = 16 * 2**20
+#: a larger one more is read, up to the largest frame. The first time less is read, because a
+#: delivery takes only the next few frames.
+CHUNK, FIRST = 16 * 2**20, 2**18
 LARGEST = 2 * MAX_PAYLOAD
 
 
@@ -33,7 +34,7 @@ def entries(
         OSError: it cannot be read.
     """
     with open_regular(segment.path) as file:
-        at, size = offset, CHUNK
+        at, size = offset, min(FIRST, CHUNK)
         # Everything before is read, or was skipped for a reason.
         sound = max(at, segment.start + len(PREAMBLE))
         while True:
@@ -57,7 +58,7 @@ def entries(
                 _tail(file, segment, sound, at + len(data), damage)
                 return
             if end > at:
-                at, size = end, CHUNK
+                at, size = end, min(4 * size, CHUNK)
             elif size < LARGEST:
                 size *= 2
             else:  # only damaged bytes: skip half of them

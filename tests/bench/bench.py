@@ -11,6 +11,7 @@ import argparse
 import sys
 
 import commands
+import long_run
 import loops
 import memory
 import peers
@@ -30,6 +31,7 @@ PARTS = {
     "reporting": ("From a mistake to its report", reporting.measure),
     "shown": ("Shown by tests", untimed.measure),
     "memory": ("Memory", memory.measure),
+    "long": ("One run of ten million steps", long_run.measure),
     "shipping": ("Delivery", shipping.measure),
     "commands": ("Commands", commands.measure),
     "reading": ("Reading back", reading.measure),
