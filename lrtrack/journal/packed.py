@@ -30,6 +30,8 @@ from lrtrack.journal.segments import Segment, first_of
 
 #: The name of the metadata, and the version of what they say.
 KEY, FORMAT = b"lrtrack.frames", 1
+#: What a file raises that is not what it should be.
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -65,34 +67,28 @@ def entries(segment: Segment, offset: int, damage: Damage) -> Iterator[Entry]:
         try:
             index = _index(segment, *_version(file.fileno()))
             parquet = pq.ParquetFile(file, page_checksum_verification=True)
-        except (pa.ArrowException, OSError, ValueError, RecursionError):
+        except _UNREADABLE:
             damage.add(max(offset, segment.start), segment.end)
             return
-        at, group = bisect_left(index.starts, offset), 0
-        while at < len(index.starts):
-            content = index.contents[at]
+        group, rows, here = 0, None, -1
+        for at in range(bisect_left(index.starts, offset), len(index.starts)):
+            start, end, content = index.starts[at], index.ends[at], index.contents[at]
+            entry = None
             if isinstance(content, str):
-                if (event := _event(content)) is None:
-                    damage.add(index.starts[at], index.ends[at])
-                else:
-                    yield Entry(index.starts[at], index.ends[at], event=event)
-                at += 1
-                continue
-            while index.groups[group + 1] <= index.firsts[at]:
-                group += 1
-            rows = _rows(parquet, group)
-            before = at
-            while at < len(index.starts) and index.firsts[at] < index.groups[group + 1]:
-                content = index.contents[at]
-                if isinstance(content, str):
-                    break
+                event = _event(content)
+                entry = None if event is None else Entry(start, end, event=event)
+            else:
+                while index.groups[group + 1] <= index.firsts[at]:
+                    group += 1
+                if here != group:
+                    rows, here = _rows(parquet, group), group
                 if rows is not None:
                     first = index.firsts[at] - index.groups[group]
-                    batch = _narrow(rows.slice(first, content))
-                    yield Entry(index.starts[at], index.ends[at], rows=batch)
-                at += 1
-            if rows is None:
-                damage.add(index.starts[before], index.ends[at - 1])
+                    entry = Entry(start, end, rows=_narrow(rows.slice(first, content)))
+            if entry is None:
+                damage.add(start, end)
+            else:
+                yield entry
 
 
 def begins_at(segment: Segment, offset: int) -> bool:
@@ -104,7 +100,7 @@ def begins_at(segment: Segment, offset: int) -> bool:
     with open_regular(segment.path) as file:
         try:
             index = _index(segment, *_version(file.fileno()))
-        except (pa.ArrowException, OSError, ValueError, RecursionError):
+        except _UNREADABLE:
             return False
     return any(
         at < len(offsets) and offsets[at] == offset

@@ -112,7 +112,8 @@ class _InParts:
     def completed(self, run: Run) -> Run:
         if self.course.ending is not None:
             return completed(run, self.course)
-        rates = [part for table in self._parts if (part := _some_rates(table, run.prefix))]
+        found = (_some_rates(table, run.prefix) for table in self._parts)
+        rates = [table for table in found if table is not None]
         course = replace(self.course, table=pa.concat_tables(rates)) if rates else self.course
         return completed(run, course)
 
