@@ -78,7 +78,8 @@ def measure(_: int, steps: int) -> list[Row]:
             if process.returncode:
                 raise SystemExit(f"{command} failed")
             found = json.loads(out.read().splitlines()[-1])
-        [history] = folder.glob("mlruns/**/history.parquet")
+        # Where the store was when its experiment was created.
+        [history] = Path(stores).glob("**/history.parquet")
         arrived = pq.read_metadata(history).num_rows
         if arrived != steps:
             raise SystemExit(f"{arrived} steps of {steps} arrived")
@@ -156,14 +157,14 @@ def main(steps: int) -> dict[str, Any]:
     from lrtrack.journal.layout import Layout
     from lrtrack.shipping.cursor import Cursor
 
-    some = [float(value) for value in np.random.default_rng(0).random(_LOOK)]
+    random = np.random.default_rng(0)
     this, begin, most, first = psutil.Process(), 0, 0, steps // 20
     layout, started = Layout(Path(".lrtrack").absolute()), time.monotonic()
     with lrtrack.track(None, tracker="mlflow", experiment="bench", flush_timeout=600.0) as run:
         [journal] = layout.journals()
         cursor = layout.cursor(journal.stem, "mlflow")
         for base in range(0, steps, _LOOK):
-            for at, value in enumerate(some):
+            for at, value in enumerate(random.random(_LOOK).tolist()):
                 run.record(lr=1e-3 * (base + at) / steps, loss=value, grad_norm=value * 3.0)
             while segments.size_of(journal) - Cursor.load(cursor).offset > segments.LIMIT // 4:
                 time.sleep(0.05)
