@@ -20,7 +20,7 @@ from lrtrack.journal.course import Course, CourseEvents, before, merge
 from lrtrack.journal.reader import JournalReader
 
 #: About the most values in one part.
-VALUES = 2**20
+VALUES = 2**18
 
 
 class HistoryParts:

@@ -24,6 +24,8 @@ _MB = 1e6
 _SEGMENT = 7
 #: After how many steps the loop looks how far its delivery is.
 _LOOK = 10_000
+#: Steps after which all buffers have their full size, that of the learning rates among them.
+_FULL = 1_000_000
 _ENTRY = "[lrtrack.trackers]\nmlflow = counting_sink:Tracker\n"
 
 
@@ -158,7 +160,8 @@ def main(steps: int) -> dict[str, Any]:
     from lrtrack.shipping.cursor import Cursor
 
     random = np.random.default_rng(0)
-    this, begin, most, first = psutil.Process(), 0, 0, steps // 20
+    this, begin, most = psutil.Process(), 0, 0
+    first = min(_FULL, steps // 2)
     layout, started = Layout(Path(".lrtrack").absolute()), time.monotonic()
     with lrtrack.track(None, tracker="mlflow", experiment="bench", flush_timeout=600.0) as run:
         [journal] = layout.journals()
