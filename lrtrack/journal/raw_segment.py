@@ -14,7 +14,7 @@ from lrtrack.journal.segments import Segment, is_header
 #: Bytes read at once, which bounds memory on long journals. Nearly every frame is far smaller; for
 #: a larger one more is read, up to the largest frame. The first time less is read, because a
 #: delivery takes only the next few frames.
-CHUNK, FIRST = 16 * 2**20, 2**18
+CHUNK, FIRST = 2**21, 2**18
 LARGEST = 2 * MAX_PAYLOAD
 
 
