@@ -73,6 +73,60 @@ class Course:
         )
 
 
+class CourseEvents:
+    """What the entries of a journal say besides the values of their rows.
+
+    Attributes:
+        rewind: the return to an earlier step that the latest entry is; None if it is something
+            else.
+    """
+
+    def __init__(self) -> None:
+        self.rewind: Rewind | None = None
+        self._ending: Ending | None = None
+        self._rewinds: tuple[Rewind, ...] = ()
+        self._breaks: list[int] = []
+        self._pace: Mapping[str, Any] | None = None
+        self._schedule: tuple[Schedule, str | None] | None = None
+        self._diagnoses: tuple[Mapping[str, str], ...] | None = None
+        self._total_steps: int | None = None
+        self._begins, self._top = False, -1
+
+    def add(self, entry: Entry) -> None:
+        """Adds the next entry of the journal."""
+        self.rewind = None
+        if entry.rows is not None:
+            self._add_steps(numbers_of(entry.rows["step"]))
+            return
+        event = entry.event or {}
+        resumed = event.get("event") == "resume"
+        self._ending = ending_of(event) or (None if resumed else self._ending)
+        self._begins = self._begins or resumed
+        self._total_steps = (_total_steps(event) if resumed else None) or self._total_steps
+        self._pace = event if event.get("event") == "pace" else self._pace
+        self._schedule = schedule_of(event) or self._schedule
+        self._diagnoses = diagnoses_in(event) or (None if resumed else self._diagnoses)
+        if (rewind := event_rewind(event)) is not None:
+            self.rewind = rewind
+            self._rewinds = with_rewind(self._rewinds, rewind)
+            self._breaks = [step for step in self._breaks if step < rewind.step]
+            self._begins, self._top = True, rewind.step - 1
+
+    def _add_steps(self, steps: np.ndarray) -> None:
+        new = steps > self._top  # others amend the step before
+        if self._begins and new.any():
+            self._breaks.append(int(steps[new][0]))
+            self._begins = False
+        self._top = max(self._top, int(steps.max()))
+
+    def course(self, table: pa.Table) -> Course:
+        """The course so far, with the table of its surviving rows."""
+        return Course(
+            table, self._ending, self._rewinds, tuple(self._breaks), self._pace, self._schedule,
+            self._diagnoses, self._total_steps,
+        )  # fmt: skip
+
+
 def course_of(entries: Iterable[Entry], most: int | None = None) -> Course:
     """Read the course of a run from the entries of its whole journal.
 
@@ -82,36 +136,14 @@ def course_of(entries: Iterable[Entry], most: int | None = None) -> Course:
     """
     names: dict[str, None] = {}
     batches: list[pa.RecordBatch] = []
-    ending: Ending | None = None
-    rewinds: tuple[Rewind, ...] = ()
-    breaks: list[int] = []
-    pace = schedule = diagnoses = total_steps = None
-    begins, top = False, -1
+    events = CourseEvents()
     for entry in entries:
+        events.add(entry)
         if entry.rows is not None:
             batches.append(entry.rows if most is None else _first_of(entry.rows, names, most))
-            steps = numbers_of(entry.rows["step"])
-            if begins and (steps > top).any():  # others amend the step before
-                breaks.append(int(steps[steps > top][0]))
-                begins = False
-            top = max(top, int(steps.max()))
-            continue
-        event = entry.event or {}
-        resumed = event.get("event") == "resume"
-        ending = ending_of(event) or (None if resumed else ending)
-        begins = begins or resumed
-        total_steps = (_total_steps(event) if resumed else None) or total_steps
-        pace = event if event.get("event") == "pace" else pace
-        schedule = schedule_of(event) or schedule
-        diagnoses = diagnoses_in(event) or (None if resumed else diagnoses)
-        if (rewind := event_rewind(event)) is not None:
-            batches = list(before(batches, rewind.step))
-            rewinds = with_rewind(rewinds, rewind)
-            breaks = [step for step in breaks if step < rewind.step]
-            begins, top = True, rewind.step - 1
-    return Course(
-        merge(batches), ending, rewinds, tuple(breaks), pace, schedule, diagnoses, total_steps
-    )
+        elif events.rewind is not None:
+            batches = list(before(batches, events.rewind.step))
+    return events.course(merge(batches))
 
 
 def _first_of(rows: pa.RecordBatch, names: dict[str, None], most: int) -> pa.RecordBatch:
@@ -136,9 +168,11 @@ def event_rewind(event: Mapping[str, Any] | None) -> Rewind | None:
 def before(batches: Iterable[pa.RecordBatch], step: int) -> Iterator[pa.RecordBatch]:
     """Yield the rows of steps before `step`."""
     for batch in batches:
-        kept = batch.filter(pc.less(batch["step"], pa.scalar(step, pa.int64())))
-        if kept.num_rows:
-            yield kept
+        kept = numbers_of(batch["step"]) < step  # `pa.scalar` would import pandas
+        if kept.all():
+            yield batch
+        elif kept.any():
+            yield batch.filter(mask_of(kept))
 
 
 def without(
@@ -173,7 +207,7 @@ def merge(batches: list[pa.RecordBatch]) -> pa.Table:
     """Joins row batches into one table with one row per step; later values win."""
     if not batches:
         return pa.table({"step": arrow_of(np.empty(0, np.int64)), "time": arrow_of(np.empty(0))})
-    table = _concatenated(batches)
+    table = concatenated(batches)
     if table.num_rows * table.num_columns <= _CELLS:
         table = table.combine_chunks()
     steps = numbers_of(table["step"])
@@ -190,8 +224,8 @@ def merge(batches: list[pa.RecordBatch]) -> pa.Table:
     return pa.table(columns)
 
 
-def _concatenated(batches: list[pa.RecordBatch]) -> pa.Table:
-    """Joins row batches, whose missing columns share one array of nulls."""
+def concatenated(batches: list[pa.RecordBatch]) -> pa.Table:
+    """Joins row batches one after another; missing columns share one array of nulls."""
     total = sum(map(len, batches))
     missing = pa.nulls(total, pa.float64())
     columns: dict[str, list[pa.Array]] = {name: [] for name in _ROW}

@@ -65,7 +65,7 @@ def understood(frame: Frame) -> Entry | None:
     """Decodes a frame; None if a valid frame has contents that lrtrack did not write."""
     try:
         if frame.kind is Kind.EVENT:
-            event = _event(frame.payload)
+            event = event_of(frame.payload)
             return None if event is None else Entry(frame.start, frame.end, event=event)
         rows = _rows(frame.payload)
         return None if rows is None else Entry(frame.start, frame.end, rows=rows)
@@ -73,7 +73,12 @@ def understood(frame: Frame) -> Entry | None:
         return None
 
 
-def _event(payload: bytes) -> dict[str, Any] | None:
+def event_of(payload: bytes) -> dict[str, Any] | None:
+    """Decodes the JSON of an event; None if it is none that lrtrack wrote.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON.
+    """
     if len(payload) > MAX_EVENT:
         return None
     event = json.loads(payload)

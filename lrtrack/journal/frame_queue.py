@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrtrack.errors import JournalError
-from lrtrack.journal.journal_file import JournalFile
 from lrtrack.journal.overflow import Overflow
+from lrtrack.journal.segmented_file import SegmentedFile
 
 #: Seconds for which a disk may refuse before the frames go elsewhere: a killed process loses those
 #: in its memory.
@@ -50,7 +50,7 @@ class FrameQueue:
     """
 
     def __init__(
-        self, file: JournalFile, overflow: Overflow | None, warn: Callable[[str, str], None]
+        self, file: SegmentedFile, overflow: Overflow | None, warn: Callable[[str, str], None]
     ) -> None:
         self.refusal: Exception | None = None
         self._file = file

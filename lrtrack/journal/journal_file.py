@@ -8,6 +8,7 @@ import contextlib
 from pathlib import Path
 
 from lrtrack.errors import JournalError
+from lrtrack.journal import segments
 from lrtrack.journal.open_file import opened
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.repair import restored
@@ -51,6 +52,11 @@ class JournalFile:
         if not self._file.is_valid():
             self._reopen()
         self._file.append(data)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open, and was not closed by other code."""
+        return self._file.is_valid()
 
     def is_lost(self) -> bool:
         """Returns whether the open file is no longer the one at its path, or no longer open."""
@@ -102,6 +108,21 @@ class JournalFile:
         Raises:
             JournalError: it does.
         """
+        journal = segments.first_of(self.path)
+        if journal != self.path:
+            _require_header(self.path, journal)
+            return
         run_id = JournalReader(self.path).run.id
         if self.path.stem != run_id:
             raise JournalError(f"{self.path} was replaced by the journal of the run {run_id}")
+
+
+def _require_header(path: Path, journal: Path) -> None:
+    """Refuses a file that is not the segment that its name says.
+
+    Raises:
+        OSError, JournalError: it is not, or cannot be read.
+    """
+    segment = segments.Segment(path, int(path.stem), int(path.stem))
+    if not segments.belongs(segment, journal):
+        raise JournalError(f"{path} was replaced by another file")

@@ -3,6 +3,7 @@
     .lrtrack/
       .gitignore                  keeps journals out of version control
       runs/<id>.journal           one run, append-only, mode 0600
+      runs/<id>.segments/         the rest of a long one: see `segments.py`
       runs/<id>.<tracker>.cursor  how far that run is delivered to that tracker (JSON)
       runs/<id>.<tracker>.gate    exists while the training process holds deliveries back
       runs/<id>.<tracker>.lock    held by the process that delivers that run to that tracker

@@ -14,13 +14,13 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lrtrack.errors import JournalError
+from lrtrack.journal import segments
 from lrtrack.journal.descriptor import Descriptor
 from lrtrack.journal.events import event_frame
 from lrtrack.journal.framing import PREAMBLE
-from lrtrack.journal.journal_file import JournalFile
 from lrtrack.journal.open_file import opened
 from lrtrack.journal.reader import JournalReader
 from lrtrack.user_state import private_directories
@@ -30,11 +30,20 @@ _FOLDER, _SUFFIX, _EVENT = "overflow", ".part", "overflow"
 _CHUNK = 2**20
 
 
+class Numbered(Protocol):
+    """An open file."""
+
+    @property
+    def number(self) -> int:
+        """Its descriptor's number."""
+        ...
+
+
 class Overflow:
     """The parts of one journal that its writer adds.
 
     Args:
-        journal: the journal that has no room.
+        journal: the file of the journal that has no room.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -52,6 +61,12 @@ class Overflow:
         """The directory of the latest part."""
         return self._path.parent
 
+    def follow(self, journal: Path) -> None:
+        """Takes note of the file of the journal that is being written now."""
+        if journal != self._journal:
+            self.release()
+            self._journal = journal
+
     def append(self, frame: bytes) -> bool:
         """Stores a frame behind those before it; returns False if no disk takes it."""
         if self._part is not None and self._write(frame):
@@ -60,7 +75,7 @@ class Overflow:
         others = [place for place in private_directories() if place != current]
         return any(self._begin(place) and self._write(frame) for place in others)
 
-    def move_to(self, file: JournalFile) -> None:
+    def move_to(self, file: Numbered) -> None:
         """Appends everything that is stored to the open journal.
 
         Raises:
@@ -116,16 +131,19 @@ def merge(journal: Path) -> None:
     Raises:
         OSError: there is still no room.
     """
-    if not journal.exists() or not any(_parts(journal)):
+    if not journal.exists():
+        return
+    last = segments.segments_of(journal)[-1]  # the only one that may grow
+    if last.is_packed or not any(_parts(last.path)):
         return
     try:
-        file, _ = opened(journal)
+        file, _ = opened(last.path)
     except JournalError as error:
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from None
         return  # it is being written
     try:
-        merge_into(file.number, journal)
+        merge_into(file.number, last.path)
     finally:
         file.close()
 
@@ -173,7 +191,8 @@ def _waiting(directory: Path) -> Iterator[Path]:
     """Yields the journals in a directory that have parts."""
     for place in private_directories(create=False):
         for part in (place / _FOLDER).glob(f"*{_SUFFIX}"):
-            journal = _journal_of(part)
+            named = _journal_of(part)
+            journal = None if named is None else segments.first_of(named)
             if journal is not None and journal.parent == Path(os.path.realpath(directory)):
                 yield journal
 

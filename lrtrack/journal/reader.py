@@ -8,31 +8,30 @@ import shlex
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 
 from lrtrack.errors import ForeignJournal, JournalError
-from lrtrack.journal import signature
+from lrtrack.journal import packed, raw_segment, signature
 from lrtrack.journal.corruption import Damage
 from lrtrack.journal.course import Course, course_of
 from lrtrack.journal.course import merge as merge
 from lrtrack.journal.ending import Ending as Ending
 from lrtrack.journal.ending import ending_of as ending_of
-from lrtrack.journal.events import Entry, understood
-from lrtrack.journal.framing import FORMAT, HEAD, MAGIC, MAX_PAYLOAD, PREAMBLE, cut_off, decode
+from lrtrack.journal.events import Entry
+from lrtrack.journal.framing import FORMAT, MAGIC, PREAMBLE
 from lrtrack.journal.layout import open_regular
 from lrtrack.journal.obstacles import obstacle
+from lrtrack.journal.segments import Segment, belongs, segments_of, size_of
 from lrtrack.records import Run
 
-#: Bytes read at once, which bounds memory on long journals. Nearly every frame is far smaller; for
-#: a larger one more is read, up to the largest frame.
-CHUNK = 16 * 2**20
-LARGEST = 2 * MAX_PAYLOAD
+#: How often one reading may find a segment gone because it was packed meanwhile.
+LOOKS = 100
 
 
 class JournalReader:
-    """One journal file.
+    """One journal, in all its segments.
 
     Attributes:
         damage: the damage that was found so far.
@@ -105,33 +104,38 @@ class JournalReader:
         """Yields complete entries from byte `offset` to the present end; the rest goes to
         `damage`.
         """
-        with open_regular(self.path) as file:
-            at, size = offset, CHUNK
-            sound = max(at, len(PREAMBLE))  # everything before is read, or was skipped for a reason
-            while True:
-                file.seek(at)
-                data = file.read(size)
-                end = at
-                for frame in decode(data, at):
-                    end = frame.end
-                    entry = understood(frame)
-                    if frame.start > sound:
-                        self._passed_over(file, sound, frame.start, entry)
-                    sound = frame.end
-                    if entry is None:
-                        self.damage.add(frame.start, frame.end)
-                        continue
-                    self.damage.remove(frame.start)  # half of it may have been seen before
+        at, chain, looks = offset, segments_of(self.path), 0
+        while True:
+            segment = next((each for each in chain if at < each.end), chain[-1])
+            is_last = segment is chain[-1]
+            if at < segment.start:
+                self.damage.add(at, segment.start)  # a segment is missing
+                at = segment.start
+            try:
+                for entry in self._entries_in(segment, at, is_last):
+                    at = entry.end
                     yield entry
-                if len(data) < size:
-                    self._tail(file, sound, at + len(data))
-                    return
-                if end > at:
-                    at, size = end, CHUNK
-                elif size < LARGEST:
-                    size *= 2
-                else:  # only damaged bytes: skip half of them
-                    at, size = at + size // 2, CHUNK
+            except FileNotFoundError:
+                if (looks := looks + 1) > LOOKS:
+                    raise
+                chain = segments_of(self.path)  # it was packed meanwhile
+                continue
+            if not is_last:
+                at = max(at, segment.end)
+                continue
+            # Another one may have begun meanwhile: then what has come to this one is read first.
+            chain = segments_of(self.path)
+            if chain[-1].start == segment.start:
+                return
+
+    def _entries_in(self, segment: Segment, offset: int, grows: bool) -> Iterator[Entry]:
+        """Yields the entries of one segment from byte `offset` of the journal on."""
+        if segment.is_packed:
+            return packed.entries(segment, offset, self.damage)
+        if not belongs(segment, self.path):
+            self.damage.add(segment.start, segment.end)
+            return iter(())
+        return raw_segment.entries(segment, self.path.stem, offset, self.damage, grows=grows)
 
     def stands(self, offset: int, skip: int) -> bool:
         """Returns whether a reader may have stopped at byte `offset`, after `skip` rows there.
@@ -139,12 +143,11 @@ class JournalReader:
         False for a position that is in no journal of this run, as in a cursor that was tampered
         with.
         """
-        if offset in (0, self.size()):
-            return skip == 0
-        with open_regular(self.path) as file:
-            file.seek(offset)
-            head = file.read(len(MAGIC))
-        if not head or not MAGIC.startswith(head):
+        chain = segments_of(self.path)
+        if offset in {chain[-1].end, *(segment.start for segment in chain)} and skip == 0:
+            return True
+        segment = next((each for each in chain if each.start <= offset < each.end), None)
+        if segment is None or not self._begins_at(segment, offset):
             return False
         if skip == 0:
             return True
@@ -152,32 +155,21 @@ class JournalReader:
         rows = None if entry is None or entry.start != offset else entry.rows
         return rows is not None and skip < rows.num_rows
 
+    @staticmethod
+    def _begins_at(segment: Segment, offset: int) -> bool:
+        """Returns whether an entry begins, or may begin, at byte `offset` of the journal."""
+        if segment.is_packed:
+            return packed.begins_at(segment, offset)
+        with open_regular(segment.path) as file:
+            file.seek(offset - segment.start)
+            head = file.read(len(MAGIC))
+        return bool(head) and MAGIC.startswith(head)
+
     def inspect(self) -> Damage:
         """Reads the whole journal to find its damage."""
         for _ in self.entries():
             pass
         return self.damage
-
-    def _passed_over(self, file: BinaryIO, start: int, end: int, after: Entry | None) -> None:
-        """Records bytes that are no frame, unless a killed writer left them to a later one."""
-        event = after.event if after is not None else None
-        resumed = event is not None and event["event"] == "resume"
-        if resumed and self._cut_off(file, start, end):
-            self.damage.remove(start)
-        else:
-            self.damage.add(start, end)
-
-    def _tail(self, file: BinaryIO, start: int, end: int) -> None:
-        """Records bytes after the last frame, unless they can still become one, or never will."""
-        if start < end and not self._cut_off(file, start, end):
-            self.damage.add(start, end)
-        else:
-            self.damage.remove(start)
-
-    @staticmethod
-    def _cut_off(file: BinaryIO, start: int, end: int) -> bool:
-        file.seek(start)
-        return cut_off(file.read(HEAD), end - start)
 
     def alive(self) -> bool:
         """Returns whether some process still has this journal open for writing."""
@@ -190,8 +182,8 @@ class JournalReader:
         return False
 
     def size(self) -> int:
-        """Returns the file's present size in bytes."""
-        return self.path.stat().st_size
+        """Returns the bytes of the journal as it was written so far, in all its segments."""
+        return size_of(self.path)
 
     def table(self) -> tuple[pa.Table, Ending | None]:
         """Returns the surviving rows, merged to one per step in ascending order, and the ending if

@@ -22,9 +22,9 @@ from lrtrack.errors import JournalError, warn
 from lrtrack.journal import signature
 from lrtrack.journal.events import event_frame
 from lrtrack.journal.frame_queue import FrameQueue
-from lrtrack.journal.journal_file import JournalFile
 from lrtrack.journal.overflow import Overflow
 from lrtrack.journal.row_queue import RowQueue
+from lrtrack.journal.segmented_file import SegmentedFile
 from lrtrack.journal.step_rows import OnRows, Settle, warm_up
 from lrtrack.records import Run, State
 
@@ -93,7 +93,7 @@ class JournalWriter:
         self._thread = threading.Thread(target=self._work, name="lrtrack-journal", daemon=True)
         warm_up()  # now, because the first use takes ten times as long as any other
         identity = signature.signed(run.to_dict())
-        self._file = JournalFile(path)
+        self._file = SegmentedFile(path, overflow)
         self._frames = FrameQueue(self._file, overflow, self._warn)
         try:
             self._begin(identity)

@@ -16,8 +16,10 @@ scheduled_delivery.py  a delivery between its attempts: pauses, failures
 delivery.py            one run to one tracker, batch by batch
 batch.py               the records that a tracker gets next
 cursor.py              how far a run is delivered to one tracker
+delivered_segments.py  packs what all trackers have of a long journal
 circuit_breaker.py     servers that do not answer
 run_end.py             ends a delivered run in its tracker
+run_records.py         what a run has recorded, in memory or in parts
 step_numbering.py      the steps of blocks that share a run
 sync.py                delivery from the user's own process
 undelivered.py         which runs are not delivered, and why

@@ -17,6 +17,7 @@ from lrtrack.shipping import temporary
 from lrtrack.shipping.batch import take
 from lrtrack.shipping.chart_rows import ChartRows
 from lrtrack.shipping.cursor import Cursor
+from lrtrack.shipping.delivered_segments import DeliveredSegments
 from lrtrack.shipping.run_end import RunEnd
 from lrtrack.shipping.step_numbering import (
     counts_from_zero,
@@ -61,6 +62,7 @@ class Delivery:
         self._rows = ChartRows(tracker, target, self.cursor)
         sink = tracker.sink(run_so_far(self._reader, self.cursor), target, self.cursor.remote_id)
         self._ending = RunEnd(self._reader, layout)
+        self._segments = DeliveredSegments(layout, self._reader.run)
         if sink is not None and isinstance(sink, KeepsTemporaryFiles):
             sink.temporary = temporary.path_of(layout)
         self._sink = sink
@@ -178,6 +180,7 @@ class Delivery:
                 sink.complete(run)
         if (self.cursor.offset, self.cursor.skip) != self._rows.settled or self.cursor.error:
             self._move(floor)
+            self._segments.pack(self.cursor.offset)
         if not batch.more and not alive:
             self._finish(sink)
             return False

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lrtrack.errors import is_terminal
 from lrtrack.journal.layout import Layout
+from lrtrack.journal.segments import size_of
 from lrtrack.records import Target
 from lrtrack.shipping.cursor import Cursor
 
@@ -61,9 +62,9 @@ def wait(
 
 
 def journal_size(path: Path) -> int:
-    """Returns the bytes in the journal, 0 if there is none."""
+    """Returns the bytes of the journal as it was written, 0 if there is none."""
     try:
-        return path.stat().st_size
+        return size_of(path)
     except OSError:
         return 0
 

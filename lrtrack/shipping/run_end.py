@@ -10,22 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import pyarrow as pa
-
 from lrtrack.errors import PartRefused, PartUnavailable, SinkLost, TrackerError, TrackerUnavailable
 from lrtrack.journal import history_table
-from lrtrack.journal.arrow_arrays import numbers_of
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.parquet_guard import MAX_VALUES
 from lrtrack.journal.reader import JournalReader
-from lrtrack.journal.unended import completed
-from lrtrack.records import TRAIN, History, Run, State
+from lrtrack.records import TRAIN, State
 from lrtrack.redaction import redact
 from lrtrack.shipping import temporary
-from lrtrack.shipping.step_numbering import shifted_table
-from lrtrack.stats.accumulation import COUNT, LOSS, mean_losses, several_losses
-from lrtrack.stats.diagnose import Diagnosis, diagnoses_of
-from lrtrack.stats.summary import loss_metrics
+from lrtrack.shipping.run_records import RunRecords, records_of
 from lrtrack.trackers.base import Sink
 from lrtrack.trackers.hooks import CompletesRuns
 
@@ -85,45 +78,45 @@ class RunEnd:
         """
         self._failures = []
         is_large = self._reader.size() > LARGEST
-        course = self._reader.course(MOST if is_large else None)
-        table, end = course.table, course.ending
-        run = completed(self._reader.run, course)
-        last = float(table["time"][-1].as_py()) if table.num_rows else run.started
-        # Without an end in the journal, the training process was killed.
-        state, ended = (end.state, end.time) if end else (State.FAILED, last)
-        if end is None:
-            run = replace(run, diagnoses=_shown(run, table))
+        records = records_of(self._reader, MOST if is_large else None)
+        run, end = records.completed(self._reader.run), records.course.ending
+        if end is None:  # the training process was killed
+            last = records.last_time()
+            state, ended = State.FAILED, run.started if last is None else last
+            run = replace(run, diagnoses=records.shown(run))
+        else:
+            state, ended = end.state, end.time
         if is_large:
             reason = f"the run has more than {LARGEST:,} bytes of values, too many for one file"
             self._failures.append(_Failure(_FILE, reason, later=False))
-        elif table.num_rows:
-            table = self._upload(sink, shifted_table(table, first), run.prefix)
+            summary = records.losses(None, first, run.prefix)
+        else:
+            summary = self._upload(sink, records, first, run.prefix)
         known = self._reader.run
         news = (run.schedule, run.total_steps) != (known.schedule, known.total_steps)
         tells = news or (bool(run.diagnoses) if end is None else end.tells)
         if tells and isinstance(sink, CompletesRuns):
             self._attempt("the diagnoses", lambda: sink.complete(run))
         # The losses of a range test are not the result of a training.
-        summary = run_metrics(table, run.prefix) if run.kind == TRAIN else {}
-        self._attempt(None, lambda: sink.close(state, ended, summary))
+        metrics = summary if run.kind == TRAIN else {}
+        self._attempt(None, lambda: sink.close(state, ended, metrics))
         return self._outcome(retry=sink.durable)
 
-    def _upload(self, sink: Sink, table: pa.Table, prefix: str) -> pa.Table:
-        """Stores the columnar file, which the sink may complete by earlier steps; returns what the
-        run's losses are computed of.
+    def _upload(self, sink: Sink, records: RunRecords, first: int, prefix: str) -> dict[str, float]:
+        """Stores the columnar file, which the sink may complete by earlier steps; returns the
+        run's losses.
         """
         try:
             with temporary.folder(self._layout) as folder:
                 path = folder / history_table.NAME
-                history_table.write_parquet(table, path)
+                if not records.write(path, first):
+                    return {}
                 self._attempt(_FILE, lambda: sink.upload(path))
-                own = (f"{prefix}{LOSS}", f"{prefix}lr/")
-                keeps = lambda name: name.startswith(own)  # noqa: E731
-                return history_table.read_parquet(path, own=True, keeps=keeps)
+                return records.losses(path, first, prefix)
         except (OSError, ValueError) as error:  # no room for temporary files
             reason = f"temporary files cannot be written ({error})"
             self._failures.append(_Failure(_FILE, reason, later=True))
-            return table
+            return records.losses(None, first, prefix)
 
     def _attempt(self, part: str | None, store: Callable[[], None]) -> None:
         """Stores one part of the run; None means its end, which must succeed."""
@@ -160,26 +153,3 @@ class RunEnd:
             raise PartUnavailable(f"cannot store {text} yet", max(pauses, default=None))
         self._attempts = 0
         return text
-
-
-def _shown(run: Run, table: pa.Table) -> tuple[Diagnosis, ...] | None:
-    """Returns the diagnoses that the records of a killed training show; None if there are none."""
-    try:
-        arrays = history_table.arrays(table)
-        return diagnoses_of(History(run, State.FAILED, "local", **arrays)) or None
-    except Exception:  # a journal may hold any numbers
-        return None
-
-
-def run_metrics(table: pa.Table, prefix: str) -> dict[str, float]:
-    """Returns `loss_final` and `loss_best` of a run; empty if it has no loss."""
-    name = prefix + LOSS
-    if name not in table.column_names:
-        return {}
-    values = numbers_of(table[name].drop_null())
-    if not len(values):
-        return {}
-    count, names = prefix + COUNT, table.column_names
-    if count in names and not several_losses(names, prefix):
-        values = mean_losses(values, numbers_of(table[count].filter(table[name].is_valid())))
-    return loss_metrics(values, prefix)

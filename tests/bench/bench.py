@@ -18,6 +18,7 @@ import circumstances
 import commands
 import first
 import gpu
+import long_run
 import loops
 import memory
 import pages
@@ -40,6 +41,7 @@ PARTS = {
     "reporting": ("From a mistake to its report", reporting.measure),
     "shown": ("Shown by tests", untimed.measure),
     "memory": ("Memory", memory.measure),
+    "long": ("One run of ten million steps", long_run.measure),
     "shipping": ("Delivery", shipping.measure),
     "first": ("The first run", first.measure),
     "commands": ("Commands", commands.measure),

@@ -24,6 +24,7 @@ from lrtrack.errors import SinkLost, TrackerUnavailable
 from lrtrack.journal import history_table
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
+from lrtrack.journal.segments import segments_of
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State, StepRecord, Target
 from lrtrack.shipping import batch
@@ -196,7 +197,7 @@ class JournalMachine(RuleBasedStateMachine):
     def tear_the_tail(self, cut: bytes) -> None:
         """A killed writer may leave an incomplete frame."""
         head = b"\xabLRJ\x02\xff\xff\x00\x00" + cut
-        with self.path.open("ab") as file:
+        with segments_of(self.path)[-1].path.open("ab") as file:
             file.write(head)
 
     @rule()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from lrtrack.errors import JournalError
-from lrtrack.journal import reader as reader_module
+from lrtrack.journal import raw_segment
 from lrtrack.journal.events import MAX_EVENT
 from lrtrack.journal.framing import PREAMBLE, Kind, encode
 from lrtrack.journal.reader import Ending, JournalReader, merge
@@ -152,7 +152,7 @@ def test_entries_do_not_depend_on_how_much_is_read_at_once(monkeypatch, chunk: i
         return [(e.start, e.end, e.event, repr(e.records())) for e in found]
 
     expected = entries()
-    monkeypatch.setattr(reader_module, "CHUNK", chunk)
+    monkeypatch.setattr(raw_segment, "CHUNK", chunk)
 
     assert len(expected) == 9
     assert entries() == expected
@@ -160,7 +160,7 @@ def test_entries_do_not_depend_on_how_much_is_read_at_once(monkeypatch, chunk: i
 
 def test_a_frame_larger_than_a_chunk_is_read(path: Path, run: Run) -> None:
     """A frame larger than a chunk, with thousands of metrics and rows, is read completely."""
-    large = event("note", text="x" * (reader_module.CHUNK + 1))
+    large = event("note", text="x" * (raw_segment.CHUNK + 1))
     reader = journal(
         path, event("run", run=run.to_dict()), large, frame(batch(step=[0], time=[1.0], lr=[0.5]))
     )
@@ -171,8 +171,8 @@ def test_a_frame_larger_than_a_chunk_is_read(path: Path, run: Run) -> None:
 
 def test_much_rubbish_is_stepped_over(path: Path, run: Run, monkeypatch) -> None:
     """Garbage larger than a chunk does not hide the entries after it."""
-    monkeypatch.setattr(reader_module, "CHUNK", 1024)
-    monkeypatch.setattr(reader_module, "LARGEST", 4096)
+    monkeypatch.setattr(raw_segment, "CHUNK", 1024)
+    monkeypatch.setattr(raw_segment, "LARGEST", 4096)
     rubbish = bytes(50_000)
     reader = journal(path, event("run", run=run.to_dict()), rubbish, event("end", state="FINISHED"))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lrtrack.reports.curves import curves_of
 from lrtrack.schedules import Schedule
-from lrtrack.shipping.run_end import run_metrics
+from lrtrack.shipping.run_records import run_metrics
 from lrtrack.stats import compare_histories
 from lrtrack.stats.accumulation import mean_losses, series
 from lrtrack.stats.summary import summarise

@@ -30,6 +30,7 @@ diagnosed: a range test does on purpose what would be a mistake elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from lrtrack.records import TRAIN, History, Run, State
 from lrtrack.schedules import Schedule, parts_of
@@ -59,11 +60,15 @@ __all__ = [
     "diagnose",
     "diagnoses_by_run",
     "diagnoses_of",
+    "shown_in",
 ]
 
 
 #: One optimizer of several: its schedule, its statistics, and its observations if they are known.
 Part = tuple[Schedule, RunningStatistics, Observations | None]
+
+#: Steps, columns and times of some records, as `RunningStatistics.add` takes them.
+Records = tuple[Any, Any, Any]
 
 #: A rule: a function of the facts about one run, which returns None where there is nothing to say.
 Rule = Callable[[RunFacts], Diagnosis | None]
@@ -166,24 +171,39 @@ def diagnoses_of(history: History) -> tuple[Diagnosis, ...]:
     is_final = run.outcome is not None or history.state is State.FINISHED
     if run.diagnoses is not None and is_final:
         return stored
-    # What was reported while it ran is not all, if the run goes on or was killed.
-    shown = diagnose(run, RunningStatistics.of(history), history.state, parts=_parts_of(history))
-    codes = {diagnosis["code"] for diagnosis in stored}
-    return (*stored, *(diagnosis for diagnosis in shown if diagnosis["code"] not in codes))
-
-
-def _parts_of(history: History) -> dict[str, Part]:
-    """The optimizers that a run has by its schedule and its records."""
-    parts: dict[str, Part] = {}
     columns = {name: (values, history.present[name]) for name, values in history.metrics.items()}
-    for name, schedule in parts_of(history.run.schedule).items():
-        own = columns_of_part(columns, history.run.prefix, name)
-        if "lr" not in own:
-            return {}
-        figures = RunningStatistics(schedule)
-        figures.add(history.steps, own, history.times)
-        parts[name] = schedule, figures, None
-    return parts
+    return shown_in(run, history.state, [(history.steps, columns, history.times)])
+
+
+def shown_in(run: Run, state: State, records: Iterable[Records]) -> tuple[Diagnosis, ...]:
+    """Return the diagnoses that a run's records show, besides those that are stored.
+
+    What was reported while it ran is not all, if the run goes on or was killed.
+
+    Args:
+        state: how the run ended.
+        records: all steps in their order, in one part or several: steps, shape (n,); metric name
+            to values and which are present, shape (n,) each; times in seconds since the epoch,
+            shape (n,).
+    """
+    if run.kind != TRAIN:
+        return ()
+    statistics = RunningStatistics(run.schedule, run.prefix)
+    schedules = parts_of(run.schedule)
+    figures = {name: RunningStatistics(schedule) for name, schedule in schedules.items()}
+    has_parts = True
+    for steps, columns, times in records:
+        statistics.add(steps, columns, times)
+        for name, figures_of_part in figures.items():
+            own = columns_of_part(columns, run.prefix, name)
+            has_parts = has_parts and "lr" in own
+            if has_parts:
+                figures_of_part.add(steps, own, times)
+    parts = {name: (schedules[name], figures[name], None) for name in figures if has_parts}
+    stored = tuple(dict(diagnosis) for diagnosis in run.diagnoses or ())
+    codes = {diagnosis["code"] for diagnosis in stored}
+    shown = diagnose(run, statistics, state, parts=parts)
+    return (*stored, *(diagnosis for diagnosis in shown if diagnosis["code"] not in codes))
 
 
 def diagnoses_by_run(histories: Iterable[History]) -> tuple[Diagnosis, ...]:
