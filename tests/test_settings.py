@@ -192,7 +192,7 @@ def test_a_program_that_is_moved_elsewhere_keeps_its_place(tmp_path, monkeypatch
     assert working_directory() == Path.cwd()
 
 
-def test_garbage_is_collected_rarely_in_processes_of_lrtrack() -> None:
+def test_garbage_is_collected_rarely_in_processes_of_lrtrack(cold_start: None) -> None:
     """A process of lrtrack's own collects garbage rarely, and not as it ends; others as ever."""
     program = """
 import atexit, gc, sys

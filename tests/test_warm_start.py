@@ -14,7 +14,8 @@ from fixtures import warm_start
 
 #: What a program can find out about itself, apart from its ids.
 LOOKS = """
-import json, os, sys, threading
+import json, os, sys, tempfile, threading
+import multiprocessing.process
 import lrtrack
 files = [f for f in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{f}")]
 heavy = {"numpy", "pandas", "torch", "mlflow", "wandb", "scipy"} & set(vars(sys)["modules"])
@@ -24,6 +25,7 @@ print(json.dumps([
     open("/proc/self/cmdline").read().rstrip(chr(0)), threading.active_count(),
     sorted(open("/proc/self/environ").read().rstrip(chr(0)).split(chr(0))), len(files),
     os.getsid(0) == os.getpid(), __name__, sys.stdin.read(), sys.flags.safe_path,
+    tempfile.gettempdir(), multiprocessing.process.ORIGINAL_DIR,
 ]))
 """
 IMPORTS = """

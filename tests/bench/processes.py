@@ -39,8 +39,13 @@ class Done:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Returns this process's environment without the user's tracker settings."""
+    """Returns this process's environment without the user's tracker settings.
+
+    Programs of the benchmark import those beside them, also where tests run them, which find
+    modules in their own places alone.
+    """
     own = {name: text for name, text in os.environ.items() if not name.startswith(_FOREIGN)}
+    own.pop("PYTHONSAFEPATH", None)
     quiet = {"WANDB_SILENT": "true", "WANDB_MODE": "offline", "MLFLOW_DISABLE_TELEMETRY": "true"}
     return {**own, **quiet, "LRTRACK_SHIPPER_IDLE": "0.2", "GIT_PYTHON_REFRESH": "quiet", **more}
 

@@ -207,8 +207,9 @@ def expected(truths: Iterable[Truth]) -> dict[str, dict[str, Any]]:
 
 def chosen(items: Iterable[pytest.Item]) -> list[Case]:
     """Returns the cases of the selected tests, in the table's order."""
-    cases = [getattr(item, "callspec", None) for item in items]
-    named = {c.params["case"].name: c.params["case"] for c in cases if c and "case" in c.params}
+    specs = (getattr(item, "callspec", None) for item in items)
+    cases = (spec.params.get("case") for spec in specs if spec is not None)
+    named = {case.name: case for case in cases if isinstance(case, Case)}
     return list(named.values())
 
 
