@@ -116,20 +116,29 @@ class HistoryParts:
 
 
 class _Order:
-    """Which rows are of an earlier step than one before them that is not abandoned then."""
+    """Which rows come late: after a row of a later step, or after a late row of their own step.
+
+    Rows that are abandoned by then do not count. After the rows of a step that are in order, its
+    late ones are thus in the journal's order.
+    """
 
     def __init__(self) -> None:
         self._top = -1
+        self._latest_late = -1
 
     def late(self, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Adds rows, of shape (n,); returns which of them are late, shape (n,)."""
         tops = np.maximum.accumulate(np.concatenate([[self._top], steps]))
-        self._top = int(tops[-1])
-        return np.asarray(steps < tops[:-1])
+        behind = steps < tops[:-1]
+        lates = np.concatenate([[self._latest_late], np.where(behind, steps, -1)])
+        lates = np.maximum.accumulate(lates)
+        self._top, self._latest_late = int(tops[-1]), int(lates[-1])
+        return np.asarray(behind | (steps <= lates[:-1]))
 
     def go_back(self, step: int) -> None:
         """Notes that the records from `step` on are abandoned."""
         self._top = min(self._top, step - 1)
+        self._latest_late = min(self._latest_late, step - 1)
 
 
 def _lowest(rows: pa.RecordBatch) -> Iterator[tuple[str, int]]:

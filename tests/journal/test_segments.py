@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lrtrack.journal import history_parts, segments
@@ -266,6 +266,7 @@ _OPERATIONS = st.lists(st.one_of(_ROWS, st.integers(0, 12)), max_size=12)
 
 
 @given(operations=_OPERATIONS, values=st.sampled_from([1, 20, 2**20]))
+@example(operations=[[(6, "a"), (5, "a")], 6, [(5, "a")]], values=1)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_history_in_parts_is_the_whole_history(
     tmp_path_factory, operations: list[object], values: int
