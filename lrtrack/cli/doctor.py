@@ -55,7 +55,8 @@ def _versions(*, imports: bool) -> bool:
     _row("lrtrack", installed("lrtrack"))
     for package in PACKAGES:
         error = errors.get(package)
-        _row(package, installed(package) + (f", {redact(error)}" if error else ""))
+        result = "" if error is None else f", {redact(error) or 'can be imported'}"
+        _row(package, installed(package) + result)
     return not any(errors.values())
 
 
