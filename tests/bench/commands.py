@@ -7,7 +7,6 @@ those of `lrtrack demo`, in a SQLite store and on a real `mlflow server` that ke
 
 from __future__ import annotations
 
-import os
 import resource
 import statistics
 import subprocess
@@ -18,12 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import processes
-from results import Row
+from results import Row, measured_row
 
 EXPERIMENT = "lrtrack-demo"
 IMPORTS = "import mlflow.tracking; import mlflow.store.tracking.sqlalchemy_store"
-#: The fewest rounds: single pairs differ by a fifth on a busy machine.
-ROUNDS = 10
 #: Trains until its input ends, so that there is something to watch.
 TRAINING = f"""
 import sys, torch, lrtrack
@@ -76,7 +73,6 @@ COMMANDS = (
 
 def measure(rounds: int, _: int) -> list[Row]:
     """Returns a row for each command."""
-    rounds = max(rounds, ROUNDS)
     with processes.place() as folder:
         # Compiled modules are there, as after the first use.
         more = {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": ""}
@@ -99,18 +95,14 @@ def measure(rounds: int, _: int) -> list[Row]:
 
 
 def _row(command: Command, pairs: Sequence[tuple[float, float]]) -> Row:
-    ratios = sorted(own / imports for own, imports in pairs)
-    ratio = statistics.median(ratios)
     own, imports = (statistics.median(column) for column in zip(*pairs, strict=True))
-    # Between the second smallest and the second largest of ten values, the median lies in 97.9 %.
-    low, high = ratios[1], ratios[-2]
-    return Row(
+    return measured_row(
         f"{command.what} / importing MLflow's client",
-        f"{ratio:.2f}",
-        "" if command.reach is None else f"≤ {command.reach}",
-        None if command.reach is None else ratio <= command.reach,
-        f"{own:.2f} s and {imports:.2f} s of processor time; {len(pairs)} pairs, the median is "
-        f"between {low:.2f} and {high:.2f}; load of the machine {os.getloadavg()[0]:.0f}",
+        [own / imports for own, imports in pairs],
+        command.reach,
+        digits=2,
+        how=f"{own:.2f} s and {imports:.2f} s of processor time",
+        rounds="pairs",
     )
 
 
