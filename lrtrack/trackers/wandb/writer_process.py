@@ -105,6 +105,15 @@ def keep(process: WriterProcess) -> None:
         _idle.append((process, time.monotonic()))
 
 
+def end_idle() -> None:
+    """End all processes that wait for another run."""
+    with _guard:
+        processes = [process for process, _ in _idle]
+        _idle.clear()
+    for process in processes:
+        process.end()
+
+
 def _forget_old() -> None:
     """Leave out processes that end by themselves now."""
     oldest = time.monotonic() - KEPT
