@@ -94,7 +94,7 @@ def test_a_process_ends_after_many_runs(started: list[WriterProcess]) -> None:
 
 def test_two_blocks_have_one_process(wandb_server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second run of a program is written by the process of the first, and is complete."""
-    monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "5")
+    monkeypatch.setenv("LRTRACK_SHIPPER_IDLE", "3")
     found: list[list[int]] = []
     look = {3: lambda run: (run.flush(), found.append(writers()))}
     ids = [train(5, look, seed=seed, config={"number": seed}).id for seed in (1, 2)]
