@@ -96,17 +96,19 @@ class _Reader:
 
     def rounds(self, count: int) -> list[dict[str, float]]:
         """Runs each way once a round; returns seconds by way."""
-        self.first()
-        ways = ("cold", "first", "warm", "again", "floor" if self._wandb else "single")
-        return processes.in_rounds(count, ways, self._seconds)
+        first = self.first().seconds
+        ways = ("cold", "warm", "again", "floor" if self._wandb else "single")
+        if self._experiment == synthetic_runs.LOGGED:
+            ways = ("cold", "warm", "single")
+        return [
+            {"first": first, **each} for each in processes.in_rounds(count, ways, self._seconds)
+        ]
 
     def _seconds(self, way: str) -> float:
         if way == "single":
             return self.program(way, SAMPLE) * RUNS / SAMPLE
         if way in ("again", "floor"):
             return self.program(way, 0)
-        if way == "first":
-            return self.first().seconds
         return self.command(*(["--no-cache"] if way == "cold" else [])).seconds
 
 
@@ -117,7 +119,7 @@ def _rows(name: str, reach: float, steps: int, rounds: Seconds) -> list[Row]:
     seconds = {way: [each[way] for each in rounds] for way in rounds[0]}
     middle = {way: statistics.median(values) for way, values in seconds.items()}
     what = f"`lrtrack compare`, {RUNS} runs × {steps} steps × 3 metrics, {name}"
-    how = f"{_COMMAND}, without copies; {middle['first']:.1f} s where it also makes them"
+    how = f"{_COMMAND}, without copies; {middle['first']:.1f} s where it also makes them, once"
     warm = "from its copies"
     if "floor" in middle:
         warm += (

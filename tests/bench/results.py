@@ -78,7 +78,6 @@ def measured_row(
     unit: str = "",
     how: str = "",
     reason: str = "",
-    rounds: str = "rounds",
 ) -> Row:
     """Returns the row of a figure that each round has once, with its median and interval.
 
@@ -92,7 +91,6 @@ def measured_row(
         unit: the unit, after a space; "×" comes without one.
         how: how it was measured.
         reason: why the goal is missed, for a row that misses it.
-        rounds: what the rounds are called.
     """
     found = intervals.middle(values)
     after = unit if unit in ("", "×") else f" {unit}"
@@ -100,7 +98,7 @@ def measured_row(
     def text(value: float) -> str:
         return f"{value:{style}.{digits}f}"
 
-    spread = f"{found.rounds} {rounds}, {text(found.smallest)} to {text(found.largest)}"
+    spread = f"{found.rounds} rounds, {text(found.smallest)} to {text(found.largest)}"
     if found.rounds == 1:
         spread = "one run, without an interval"
     word = "" if goal is None else intervals.verdict(found, goal, at_least=at_least)

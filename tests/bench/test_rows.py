@@ -57,13 +57,13 @@ def test_the_rows_of_the_training_thread(benchmark_module: Import) -> None:
 
 
 def test_the_row_of_a_command(benchmark_module: Import) -> None:
-    """A command has its ratio in each pair, and the seconds of both sides."""
+    """A command has its ratio in each round, and the seconds of both sides."""
     commands = benchmark_module("commands")
     command = commands.Command("`lrtrack runs`", ("runs",), 0.25)
     row = commands._row(command, [(each / 5, 2.0) for each in TEN])
 
     assert cells([row]) == [("0.15", "0.11–0.19", "≤ 0.25", "reached")]
-    assert row.note == ("0.30 s and 2.00 s of processor time; 10 pairs, 0.10 to 0.20")
+    assert row.note == ("0.30 s and 2.00 s of processor time; 10 rounds, 0.10 to 0.20")
 
 
 def test_the_row_of_a_mistake(benchmark_module: Import) -> None:
