@@ -3,7 +3,7 @@
     bench.py [--only PART[,PART…]] [--rounds N] [--steps N] [--into FOLDER] [--tables]
              [--device cpu|cuda] [--tiny]
 
-The whole benchmark takes about 75 minutes on two quiet cores, needs an otherwise idle machine, and
+The whole benchmark takes about an hour on two quiet cores, needs an otherwise idle machine, and
 writes the tables of README.md and docs/benchmarks.md as well; `--tables` only does that.
 """
 

@@ -14,6 +14,10 @@ _BATCHES = (
 WHY = {
     "loop time / bare: lrtrack, steps of about 10 ms": "the shipper starts on the second core "
     "during these few seconds; in longer loops that counts for less",
+    "the second block of the process, into a W&B directory that does not exist": "`wandb.init` "
+    "alone takes 0.3 s in a process that has done it before",
+    "the second block of the process, into an `mlflow server` on a new database": "a dozen "
+    "requests follow one another, of about 10 ms each",
     **{
         f"shipper: points a second / raw `log_batch`, {store}": _BATCHES
         for store in (
