@@ -9,6 +9,7 @@ much is open as can be served: running runs, and a few finished ones for each se
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from lrtrack.shipping.lock import held
 from lrtrack.shipping.run_queue import Admit, RunQueue, anything
 from lrtrack.shipping.scheduled_delivery import ScheduledDelivery
 from lrtrack.trackers.base import Tracker
+from lrtrack.trackers.hooks import KeepsProcesses
 
 #: Seconds between two checks of the directory.
 PERIOD = 0.1
@@ -80,7 +82,13 @@ class Shipper:
         self._patience = patience
         self._log = log
         self._yields = only is None and not once
-        self._queue = RunQueue(layout, trackers, only, serves, once, log, key, admit)
+        self._trackers: dict[str, Tracker] = {}
+
+        def remembered(name: str) -> Tracker:
+            self._trackers[name] = trackers(name)
+            return self._trackers[name]
+
+        self._queue = RunQueue(layout, remembered, only, serves, once, log, key, admit)
         self._moved_at = 0.0
         self._stopped = False
         self._woken = 0.0
@@ -99,6 +107,10 @@ class Shipper:
                     job.delivery.release()
         for job in self._queue.deliveries.values():
             job.lock.remove()
+        for tracker in self._trackers.values():
+            if isinstance(tracker, KeepsProcesses):
+                with contextlib.suppress(Exception):  # all is delivered, whatever its bug is
+                    tracker.end_processes()
 
     def _work(self, pool: ThreadPoolExecutor) -> None:
         busy_at = self._moved_at = time.monotonic()

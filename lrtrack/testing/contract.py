@@ -22,6 +22,7 @@ from lrtrack.schedules import Schedule
 from lrtrack.shipping.delivery import Delivery
 from lrtrack.shipping.lock import held
 from lrtrack.trackers.base import Query, Sink, Tracker
+from lrtrack.trackers.hooks import KeepsProcesses
 
 T = TypeVar("T")
 #: Metric → step → value, written so that NaN equals NaN and 0.0 does not equal -0.0.
@@ -93,6 +94,8 @@ class Contract:
             sink.release()
         for delivery in self._deliveries:
             delivery.release()
+        if isinstance(tracker, KeepsProcesses):
+            tracker.end_processes()
         self.wait(lambda: not any(map(held, self.layout.shipper_locks())), "the shipper to exit")
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:

@@ -6,6 +6,7 @@ Everything that the author of a tracker needs is exported here: what a tracker i
 
 base.py         what a tracker and its writing half must have
 hooks.py        what they may have besides
+access.py       how they are reached, and as whom
 registry.py     trackers by name, through the entry-point group `lrtrack.trackers`
 local.py        the journals themselves, read
 memory.py       runs in this process's memory
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         GuardsOpenRuns,
         HasAccess,
         HintsAtOpenRuns,
+        KeepsProcesses,
         KeepsTemporaryFiles,
         KnowsPhases,
         LocatesRuns,
@@ -117,6 +119,7 @@ _MODULES = {
         "GuardsOpenRuns",
         "HasAccess",
         "HintsAtOpenRuns",
+        "KeepsProcesses",
         "KeepsTemporaryFiles",
         "KnowsPhases",
         "LocatesRuns",
@@ -149,6 +152,7 @@ __all__ = [
     "HasAccess",
     "HintsAtOpenRuns",
     "History",
+    "KeepsProcesses",
     "KeepsTemporaryFiles",
     "KnowsPhases",
     "LeftOut",

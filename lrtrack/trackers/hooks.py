@@ -16,6 +16,7 @@ A tracker has a hook by having its method or attribute; no base class is needed.
 | `LocatesRuns` | say where `lrtrack compare` finds a run |
 | `OnlyReads` | refuse to be written to |
 | `AdvisesRows` | say how many rows its charts are meant for |
+| `KeepsProcesses` | keep processes from one run for the next |
 | `AbandonsSteps` (sink) | leave out the steps that a return to an earlier step abandons |
 | `CompletesRuns` (sink) | store what is only known at a run's end |
 | `KeepsTemporaryFiles` (sink) | keep temporary files where lrtrack removes them |
@@ -23,12 +24,13 @@ A tracker has a hook by having its method or attribute; no base class is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from lrtrack.records import Rewind, Run, Target
+from lrtrack.trackers.access import Access as Access
 from lrtrack.trackers.base import Publication, Query, Remote, RowAdvice
 from lrtrack.trackers.shared_runs import Phase
 
@@ -55,35 +57,6 @@ class Publisher(Protocol):
             TrackerError: the tracker refuses.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Access:
-    """Which parts of a process's environment decide how a tracker is reached, and as whom.
-
-    Nothing here may import the vendor's package: it is called in the training process.
-
-    Attributes:
-        decides: whether a variable (name, value) matters: a credential, a certificate, a profile.
-            False for what is recorded with each run.
-        is_path: whether a variable of that name holds a path, which must not depend on the working
-            directory.
-        files: given the environment, the files that matter, by the names users know them by.
-        sends: whether the variable or file of that name is sent to the server of a target,
-            whichever server that is.
-        origin: the server that a target names, as `scheme://host:port`; None where nothing is sent
-            to a server that the target alone names, as with a file.
-        home: given the environment, the origin that these settings themselves name.
-        ask_for: what to set so that `home` is the target's origin, as an assignment.
-    """
-
-    decides: Callable[[str, str], bool]
-    is_path: Callable[[str], bool]
-    files: Callable[[Mapping[str, str]], Mapping[str, Path]]
-    sends: Callable[[str, Target], bool]
-    origin: Callable[[Target], str | None]
-    home: Callable[[Mapping[str, str]], str | None]
-    ask_for: Callable[[Target], str]
 
 
 @runtime_checkable
@@ -243,6 +216,15 @@ class AdvisesRows(Protocol):
     """A tracker whose charts are meant for a limited number of rows; `row_advice` says which."""
 
     row_advice: RowAdvice
+
+
+@runtime_checkable
+class KeepsProcesses(Protocol):
+    """A tracker whose sinks leave processes for the sinks of later runs."""
+
+    def end_processes(self) -> None:
+        """End those that no sink uses; called when deliveries end. Idempotent."""
+        ...
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
     bench.py [--only PART[,PART…]] [--rounds N] [--steps N] [--into FOLDER] [--tables]
              [--device cpu|cuda] [--tiny]
 
-The whole benchmark takes about 75 minutes on two quiet cores, needs an otherwise idle machine, and
+The whole benchmark takes about an hour on two quiet cores, needs an otherwise idle machine, and
 writes the tables of README.md and docs/benchmarks.md as well; `--tables` only does that.
 """
 
@@ -41,15 +41,13 @@ PARTS = {
     "reporting": ("From a mistake to its report", reporting.measure),
     "shown": ("Shown by tests", untimed.measure),
     "memory": ("Memory", memory.measure),
-    "long": ("One run of ten million steps", long_run.measure),
+    "long": ("One very long run", long_run.measure),
     "shipping": ("Delivery", shipping.measure),
     "first": ("The first run", first.measure),
     "commands": ("Commands", commands.measure),
     "reading": ("Reading back", reading.measure),
     "many": ("Reading back a thousand long runs", reading.measure_many),
 }
-#: Parts that give seconds instead of ratios of pairs, and take long: they get half of the rounds.
-HALVED = {"reading"}
 
 
 def main() -> None:
@@ -88,8 +86,7 @@ def _measure(given: argparse.Namespace, chosen: list[str]) -> None:
             measure = partial(measure, into=given.into)
         print(title, file=sys.stderr, flush=True)
         load = circumstances.Load()
-        rounds = -(-given.rounds // 2) if name in HALVED else given.rounds
-        rows = list(measure(rounds, given.steps))
+        rows = list(measure(given.rounds, given.steps))
         for row in rows:
             print(f"{row.what}: {row.measured} {row.interval} {row.reach}", flush=True)
         if given.tiny and given.into == results.HERE:

@@ -1,29 +1,26 @@
 """Measures how long commands that read take, beside importing MLflow's client.
 
-Processor time, in pairs: a command, then the imports that a program needs which reads a SQLite
-store with MLflow's client. In each round all commands run once, in a random order. The runs are
-those of `lrtrack demo`, in a SQLite store and on a real `mlflow server` that keeps them in SQLite.
+Processor time: in each round all commands run once, in a random order, and among them the imports
+that a program needs which reads a SQLite store with MLflow's client. The runs are those of `lrtrack
+demo`, in a SQLite store and on a real `mlflow server` that keeps them in SQLite.
 """
 
 from __future__ import annotations
 
-import os
 import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import processes
-from results import Row
+from results import Row, measured_row
 
 EXPERIMENT = "lrtrack-demo"
 IMPORTS = "import mlflow.tracking; import mlflow.store.tracking.sqlalchemy_store"
-#: The fewest rounds: single pairs differ by a fifth on a busy machine.
-ROUNDS = 10
 #: Trains until its input ends, so that there is something to watch.
 TRAINING = f"""
 import sys, torch, lrtrack
@@ -76,7 +73,6 @@ COMMANDS = (
 
 def measure(rounds: int, _: int) -> list[Row]:
     """Returns a row for each command."""
-    rounds = max(rounds, ROUNDS)
     with processes.place() as folder:
         # Compiled modules are there, as after the first use.
         more = {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": ""}
@@ -86,41 +82,42 @@ def measure(rounds: int, _: int) -> list[Row]:
             for environment in environments.values():
                 processes.lrtrack("demo", folder=folder, **environment)
             with _training(folder, more):
-                for command in COMMANDS:
-                    _pair(command, folder, environments[command.is_served])
                 by_what = {command.what: command for command in COMMANDS}
 
-                def pair(what: str) -> tuple[float, float]:
+                def run(what: str) -> float:
+                    if what == IMPORTS:
+                        return _seconds(lambda: processes.python("-c", what, folder=folder, **more))
                     command = by_what[what]
-                    return _pair(command, folder, environments[command.is_served])
+                    own = environments[command.is_served]
+                    return _seconds(
+                        lambda: processes.lrtrack(*command.arguments, folder=folder, **own)
+                    )
 
-                pairs = processes.in_rounds(rounds, [*by_what], pair)
-    return [_row(command, [of[command.what] for of in pairs]) for command in COMMANDS]
+                for what in (*by_what, IMPORTS):
+                    run(what)
+                found = processes.in_rounds(rounds, [*by_what, IMPORTS], run)
+    return [
+        _row(command, [(each[command.what], each[IMPORTS]) for each in found])
+        for command in COMMANDS
+    ]
 
 
 def _row(command: Command, pairs: Sequence[tuple[float, float]]) -> Row:
-    ratios = sorted(own / imports for own, imports in pairs)
-    ratio = statistics.median(ratios)
     own, imports = (statistics.median(column) for column in zip(*pairs, strict=True))
-    # Between the second smallest and the second largest of ten values, the median lies in 97.9 %.
-    low, high = ratios[1], ratios[-2]
-    return Row(
+    return measured_row(
         f"{command.what} / importing MLflow's client",
-        f"{ratio:.2f}",
-        "" if command.reach is None else f"≤ {command.reach}",
-        None if command.reach is None else ratio <= command.reach,
-        f"{own:.2f} s and {imports:.2f} s of processor time; {len(pairs)} pairs, the median is "
-        f"between {low:.2f} and {high:.2f}; load of the machine {os.getloadavg()[0]:.0f}",
+        [own / imports for own, imports in pairs],
+        command.reach,
+        digits=2,
+        how=f"{own:.2f} s and {imports:.2f} s of processor time",
     )
 
 
-def _pair(command: Command, folder: Path, more: dict[str, str]) -> tuple[float, float]:
-    """Seconds of processor time of a command, and of the imports."""
+def _seconds(run: Callable[[], object]) -> float:
+    """Runs a program; returns its seconds of processor time."""
     began = _used()
-    processes.lrtrack(*command.arguments, folder=folder, **more)
-    between = _used()
-    processes.python("-c", IMPORTS, folder=folder, **more)
-    return between - began, _used() - between
+    run()
+    return _used() - began
 
 
 @contextmanager

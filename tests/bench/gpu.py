@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import processes
-from results import Row, ratio_row
+from results import Row, measured_row
 
 HERE = Path(__file__).parent
 GOAL = 1.01
@@ -70,9 +70,9 @@ def rows_of(words: str, steps: int, place: str, found: dict[str, Any]) -> list[R
     how = f"{steps} steps of {bare:.2f} ms on {place}"
     on_gpu = rounds[0]["bare"]["memory"] > 0
     rows = [
-        ratio_row(f"noise: the bare loop once more / the bare loop, GPU, {words}",
+        measured_row(f"noise: the bare loop once more / the bare loop, GPU, {words}",
                   [each["bare-again"]["loop"] / each["bare"]["loop"] for each in rounds], how=how),
-        ratio_row(f"GPU, loop time / bare: {words}",
+        measured_row(f"GPU, loop time / bare: {words}",
                   [each["lrtrack"]["loop"] / each["bare"]["loop"] for each in rounds], GOAL,
                   how=how),
     ]  # fmt: skip
@@ -92,7 +92,7 @@ def rows_of(words: str, steps: int, place: str, found: dict[str, Any]) -> list[R
     memory = [(each["lrtrack"]["memory"] - each["bare"]["memory"]) / 1e6 for each in rounds]
     total = statistics.median(each["bare"]["memory"] for each in rounds) / 1e6
     how = f"the most that is allocated during the loop, {total:.0f} MB without lrtrack"
-    rows.append(ratio_row(f"GPU, memory that lrtrack adds on the device: {words}", memory,
+    rows.append(measured_row(f"GPU, memory that lrtrack adds on the device: {words}", memory,
                           digits=1, unit="MB", how=how))  # fmt: skip
     return rows
 

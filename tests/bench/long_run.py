@@ -20,6 +20,8 @@ import processes
 from results import Row
 
 _MB = 1e6
+#: Steps of the run for each one that is asked for: two million by default.
+TIMES = 200
 #: Bytes of a segment for each step, of a run that is too short for segments as they are.
 _SEGMENT = 7
 #: After how many steps the loop looks how far its delivery is.
@@ -55,12 +57,12 @@ class _Seen:
 
 
 def measure(_: int, steps: int) -> list[Row]:
-    """Returns the rows of a run of a thousand times `steps`."""
+    """Returns the rows of one run of `TIMES` times `steps`."""
     import pyarrow.parquet as pq
 
     from lrtrack.journal import segments
 
-    steps *= 1000
+    steps *= TIMES
     segment = min(segments.LIMIT, _SEGMENT * steps)
     with tempfile.TemporaryDirectory() as stores, processes.place() as folder:
         shutil.copy(processes.empty_store(Path(stores)), folder / "mlflow.db")
@@ -134,7 +136,8 @@ def _rows(steps: int, segment: int, found: dict[str, Any], seen: _Seen, history:
             f"{seen.journal / _MB:.0f} MB",
             "≤ 3 segments",
             seen.journal <= 3 * segment,
-            f"of {whole / _MB:.0f} MB that were written, {whole / steps:.1f} bytes a step: the "
+            f"of {whole / _MB:.0f} MB that were written, {whole / steps:.1f} bytes a step, so "
+            f"{whole / steps * 10:.0f} MB for ten million; the "
             f"first segment, the one that is written, and the one that is delivered, of "
             f"{segment / _MB:.0f} MB each",
         ),

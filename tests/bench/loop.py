@@ -59,7 +59,6 @@ def tracked(way: str, stack: ExitStack, task: Task) -> None:
     """Opens lrtrack's block, inside the user's own run if `way` asks for it."""
     import lrtrack
 
-    updates = {"lrtrack-updates": 100, "lrtrack-updates-each": 1}
     if way == "lrtrack-joined":
         import wandb
 
@@ -72,7 +71,7 @@ def tracked(way: str, stack: ExitStack, task: Task) -> None:
         experiment="bench",
         norms="off" if way.endswith("nonorm") else "global",
         flush_timeout=0 if way == "lrtrack-down" else 120,
-        updates=updates.get(way),
+        updates=100 if way == "lrtrack-updates" else None,
         norms_every=10 if way == "lrtrack-norms-every" else None,
     )
     stack.enter_context(block)

@@ -39,7 +39,7 @@ def _trainer(store: Path, steps: int) -> Row:
         processes.all_shipped(folder, 0.0)  # Delivery would take hours and is not measured here.
     grown = (found["end"] - found["begin"]) / _MB
     note = (
-        f"resident memory from step {found['from']} on ({found['begin'] / _MB:.0f} MB), "
+        f"one run; resident memory from step {found['from']} on ({found['begin'] / _MB:.0f} MB), "
         "shipping to SQLite going on"
     )
     what = f"memory of the trainer after {steps:.0e} steps".replace("e+0", "e")
@@ -74,7 +74,7 @@ def _shipper(store: Path, steps: int) -> Row:
     many = sum(looks > 10 for looks in seen.values())
     reached = most <= 350 * _MB and many == 1
     words = f"{most / _MB:.0f} MB, {many} process{'es' * (many != 1)}"
-    note = f"largest resident memory; {RUNS} runs of {steps // 4} steps to SQLite"
+    note = f"one round; largest resident memory; {RUNS} runs of {steps // 4} steps to SQLite"
     return Row(
         "shipper, 8 runs at once on a machine", words, "one process, ≤ 350 MB", reached, note
     )

@@ -66,7 +66,7 @@ PAGE_LINES: tuple[Line, ...] = (
     _framework_line('accelerate: `log_with="mlflow"`, `accelerator.log` at each step',
                     "accelerate"),
 )  # fmt: skip
-#: Sentences of docs/benchmarks.md: part, the start of the row's name, and the sentence.
+#: Sentences of docs/benchmarks.md: part, the row's name, and the sentence.
 _SENTENCES = (
     ("thread", "cost on the training thread without norm",
      "The training thread pays {} without the gradient norm."),
@@ -76,14 +76,17 @@ _SENTENCES = (
     ("memory", "shipper, 8 runs at once on a machine", "One shipper with eight runs takes {}."),
     ("commands", "`lrtrack --help` / importing MLflow's client",
      "Printing the help text takes {} of the processor time that importing MLflow's client takes."),
-    ("commands", "`lrtrack compare` of the demo, without copies / importing MLflow's client",
+    ("commands", "`lrtrack compare` of the demo, from SQLite, without copies / importing MLflow's "
+     "client",
      "`lrtrack compare` of the demo takes {} of it."),
     ("reading", "`lrtrack compare`, 100 runs × 10000 steps × 3 metrics, SQLite: cold",
      "`lrtrack compare` of 100 runs × 10,000 steps takes {} from SQLite, with Python's start."),
     ("reading", "`lrtrack compare`, 100 runs × 10000 steps × 3 metrics, `mlflow server` on "
      "PostgreSQL: cold", "From a server on PostgreSQL it takes {}."),
-    ("many", "`lrtrack compare`, 1000 runs × 100000 steps",
+    ("many", "`lrtrack compare`, 1000 runs × 100000 steps × 3 metrics: time",
      "A thousand runs × 100,000 steps take {}."),
+    ("many", "`lrtrack compare`, 1000 runs × 100000 steps × 3 metrics: memory",
+     "The process then takes at most {} of memory."),
 )  # fmt: skip
 
 

@@ -16,9 +16,11 @@ import signal
 import sys
 import time
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import by_hand
 import torch
 from sklearn.datasets import load_digits
 from torch.nn.functional import cross_entropy
@@ -32,10 +34,16 @@ WAYS = {
     "wandb": "`wandb.watch(log_freq=1)`, `wandb.log` by hand",
     "dvclive": "DVCLive: DVCLiveLogger, LearningRateMonitor, Lightning",
     "accelerate": "accelerate: `log_with=\"mlflow\"`, `log` by hand",
+    "tensorboard": "TensorBoard: `SummaryWriter.add_scalar` by hand",
+    "trackio": "`trackio.log` by hand",
+    "swanlab": "`swanlab.log` by hand, offline",
+    "aim": "Aim: `Run.track` by hand",
     "lrtrack": "lrtrack, a plain loop",
     "lrtrack-lightning": "lrtrack, in Lightning",
     "lrtrack-transformers": "lrtrack, in transformers",
 }  # fmt: skip
+#: Ways whose packages log into files, by hand.
+FILES = ("tensorboard", "trackio", "swanlab", "aim")
 
 
 class Task:
@@ -99,6 +107,7 @@ def main(way: str, pause: float, kill: int) -> None:
         "dvclive": lambda: lightning(task, "dvclive"),
         "accelerate": lambda: accelerate(task),
         "lrtrack": lambda: tracked(task),
+        **{each: lambda each=each: into_files(task, each) for each in FILES},
         "lrtrack-lightning": lambda: lightning(task, "lrtrack"),
         "lrtrack-transformers": lambda: transformers(task, "lrtrack"),
     }
@@ -139,6 +148,13 @@ def wandb(task: Task) -> None:
     with client.init(project="peers", config={"max_lr": PEAK}) as run:
         run.watch(task.model, log="gradients", log_freq=1)
         plain(task, run.log)
+
+
+def into_files(task: Task, way: str) -> None:
+    """A loop that logs by hand into the files of a package."""
+    with ExitStack() as stack:
+        log = by_hand.start(way, stack, task.model)
+        plain(task, lambda found: log(len(task.truth["lr"]) - 1, found))
 
 
 def lightning(task: Task, how: str) -> None:

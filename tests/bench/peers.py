@@ -13,18 +13,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.metadata import version
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import peer_files
 import peer_reading
 import peer_ways
 import processes
 import results
 import ways
 from peer_reading import Arrived, verdict
-from peer_ways import ACCUMULATE, BATCH, CLIP, PEAK, STEPS, WAYS
+from peer_ways import ACCUMULATE, BATCH, CLIP, FILES, PEAK, STEPS, WAYS
 from results import Row
 
 HERE = Path(__file__).parent
@@ -38,13 +39,14 @@ _NAMES = {
     "clipped": ("grad_norm", "grad_2.0_norm_total"),
     "momentum": ("momentum", "lr-SGD-momentum"),
 }
-_BY_HAND = ("wandb", "accelerate")
+_BY_HAND = ("wandb", "accelerate", *FILES)
 #: The benchmark row that gives a way's cost.
 _COSTS = {
     "lightning": ways.framework_row("lightning"),
     "transformers": ways.framework_row("transformers"),
     "wandb": ways.loop_row("wandb-watch"),
     "accelerate": ways.framework_row("accelerate"),
+    **{way: ways.loop_row(way) for way in FILES},
     "lrtrack": ways.IN_SAME_ROUNDS,
     "lrtrack-lightning": ways.framework_row("lightning", "lrtrack"),
     "lrtrack-transformers": ways.framework_row("transformers", "lrtrack"),
@@ -52,7 +54,8 @@ _COSTS = {
 _HEAD = ("way", "LR", "loss", "grad norm before clipping", "after", "momentum",
          "schedule’s parameters", "device", "steps after `kill -9`", "mean ± std over seeds",
          "loop time")  # fmt: skip
-_PACKAGES = ("torch", "lightning", "transformers", "accelerate", "mlflow", "wandb", "dvclive")
+_PACKAGES = ("torch", "lightning", "transformers", "accelerate", "mlflow", "wandb", "dvclive",
+             "tensorboard", "trackio", "swanlab", "aim")  # fmt: skip
 
 
 def measure(rounds: int, steps: int, into: Path = HERE) -> list[Row]:
@@ -62,7 +65,7 @@ def measure(rounds: int, steps: int, into: Path = HERE) -> list[Row]:
     truth: dict[str, Any] = {}
     with processes.place() as shared:
         store = processes.empty_store(shared)
-        for way in ("lrtrack", *(way for way in WAYS if way != "lrtrack")):
+        for way in ("lrtrack", *(way for way in WAYS if way != "lrtrack" and _installed(way))):
             with _place(store) as folder, loopback() as server:
                 arrived, seen = _run(way, folder, server)
             truth = truth or {**seen, "loss": _means(seen["batches"])}
@@ -76,6 +79,10 @@ def measure(rounds: int, steps: int, into: Path = HERE) -> list[Row]:
     rows.sort(key=lambda row: order.index(row[0]))
     (into / "PEERS.md").write_text(_written(rows))
     return [Row("ways to log whose records were read back", str(len(rows)), note="see PEERS.md")]
+
+
+def _installed(way: str) -> bool:
+    return way not in FILES or ways.installed(way)
 
 
 @contextmanager
@@ -131,6 +138,7 @@ def _sync(folder: Path, server: Any) -> None:
 def _start(way: str, folder: Path, server: Any, pause: float, kill: int) -> None:
     own = processes.environment(MLFLOW_TRACKING_URI=_uri(folder), DVC_NO_ANALYTICS="1")
     own |= {"PYTHONWARNINGS": "ignore", **server.environment(), "WANDB_MODE": "online"}
+    own |= {"TRACKIO_DIR": str(folder), "SWANLAB_SAVE_DIR": str(folder)}
     command = [sys.executable, str(HERE / "peer_ways.py"), way, str(pause), str(kill)]
     done = subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True)
     if done.returncode != (-9 if kill >= 0 else 0):
@@ -138,6 +146,8 @@ def _start(way: str, folder: Path, server: Any, pause: float, kill: int) -> None
 
 
 def _read(way: str, folder: Path, server: Any) -> Arrived:
+    if way in FILES:
+        return peer_files.READERS[way](folder)
     if way == "dvclive":
         return peer_reading.from_dvclive(folder / "dvclive")
     if way == "wandb":
@@ -207,8 +217,16 @@ def _cost(way: str, into: Path) -> str:
     return found["measured"] if found else "not measured"
 
 
+def _version(package: str) -> str:
+    with suppress(PackageNotFoundError):
+        return f"{package} {version(package)}"
+    return ""
+
+
 def _written(rows: Sequence[Sequence[str]]) -> str:
-    used = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    used = ", ".join(filter(None, map(_version, _PACKAGES)))
+    absent = [WAYS[way] for way in WAYS if not _installed(way)]
+    gap = f"- Not installed here, and so without a row: {'; '.join(absent)}.\n" if absent else ""
     lines = [f"| {' | '.join(cells)} |" for cells in (_HEAD, ["---"] * len(_HEAD), *rows)]
     return (
         "# What arrives, beside what people use now\n\n"
@@ -227,12 +245,12 @@ def _written(rows: Sequence[Sequence[str]]) -> str:
         "`lr_scheduler_type: linear`.\n"
         f"- Steps after `kill -9`: the process is killed after {KILLED} steps of {PAUSE} s; the "
         "steps that have their learning rate (or, where there is none, a loss) where it is "
-        "logged, and how MLflow says that the run stands. W&B is looked at after 10 s, and once "
-        "more after its user has called `wandb sync --no-skip-online`. lrtrack may lose its last "
-        "second.\n"
+        "logged, and how MLflow or Aim says that the run stands. W&B is looked at after 10 s, and "
+        "once more after its user has called `wandb sync --no-skip-online`. TensorBoard, trackio, "
+        "SwanLab and Aim are looked at in their files. lrtrack may lose its last second.\n"
         "- Mean ± std over seeds: from the documentation, not measured.\n"
         "- Loop time: with logging / without, from [RESULTS.md](RESULTS.md), in another "
-        "training of longer steps without accumulation.\n\n"
+        f"training of longer steps without accumulation.\n{gap}\n"
         f"{time.strftime('%Y-%m-%d')}; {used}.\n"
     )
 

@@ -3,7 +3,8 @@
     python reading.py again|single|floor RUNS EXPERIMENT
 
 `again` compares twice in one process and prints the time of the second; `single` reads so many
-runs with MLflow's own `get_metric_history`, one metric of one run at a time.
+runs with MLflow's own `get_metric_history`, one metric of one run at a time; `floor` lists the runs
+with the tracker's own client.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import processes
 import synthetic_runs
-from results import Row
+from results import Row, measured_row
 
 RUNS = 100
-#: Runs that `get_metric_history` is measured on; the time for all runs is extrapolated.
-SAMPLE = 10
-#: The fewest rounds of a command of seconds, whose times vary; and those with a thousand runs.
-FEWEST, OF_MANY = 10, 3
+#: Runs that `get_metric_history` is measured on in each round; the time for all is extrapolated.
+SAMPLE = 3
+#: Rounds with a thousand runs, and with runs that others logged, on a server: of minutes each.
+OF_MANY, OF_LOGGED = 3, 1
+_COMMAND = "the command, Python's start and all imports among it"
 
 
 def measure(rounds: int, steps: int) -> list[Row]:
@@ -33,12 +36,12 @@ def measure(rounds: int, steps: int) -> list[Row]:
     with processes.place() as folder:
         database = f"sqlite:///{folder / 'mlflow.db'}"
         synthetic_runs.lay_mlflow(database, database, RUNS, steps)
-        rows += _rows("SQLite", 2.0, rounds, steps, _Reader(folder, uri=database))
+        rows += _rows("SQLite", 2.0, steps, _Reader(folder, uri=database).rounds(rounds))
     with processes.place() as folder:
         database = f"sqlite:///{folder / 'mlflow.db'}"
         synthetic_runs.lay_logged(database, RUNS, steps)
         reader = _Reader(folder, synthetic_runs.LOGGED, uri=database)
-        rows += _logged_rows("SQLite", "≥ 4×", rounds, steps, reader)
+        rows += _logged_rows("SQLite", 4.0, steps, reader.rounds(rounds))
     with processes.place() as folder, processes.postgres() as database:
         name = "`mlflow server` on PostgreSQL"
         if database is None:
@@ -47,14 +50,14 @@ def measure(rounds: int, steps: int) -> list[Row]:
         else:
             with processes.mlflow_server(folder, database) as uri:
                 synthetic_runs.lay_mlflow(uri, database, RUNS, steps)
-                rows += _rows(name, 2.0, rounds, steps, _Reader(folder, uri=uri))
+                rows += _rows(name, 2.0, steps, _Reader(folder, uri=uri).rounds(rounds))
                 synthetic_runs.lay_logged(database, RUNS, steps)
                 reader = _Reader(folder, synthetic_runs.LOGGED, uri=uri)
-                rows += _logged_rows(name, "", 1, steps, reader)  # minutes, most in the server
+                rows += _logged_rows(name, None, steps, reader.rounds(OF_LOGGED))
     with processes.place() as folder, processes.beside("wandb_loopback").Loopback() as server:
         synthetic_runs.lay_wandb(server, RUNS, steps)
         reader = _Reader(folder, more=server.environment() | {"WANDB_MODE": "online"})
-        rows += _rows("a W&B server on loopback", 10.0, rounds, steps, reader)
+        rows += _rows("a W&B server on loopback", 10.0, steps, reader.rounds(rounds))
     return rows
 
 
@@ -70,13 +73,13 @@ class _Reader:
     ) -> None:
         self._folder = folder
         self._experiment = experiment
-        self.wandb = not uri
+        self._wandb = not uri
         self._more = dict(more or {}) or {"MLFLOW_TRACKING_URI": uri}
         self._more["XDG_CACHE_HOME"] = str(folder / "cache")
 
     def command(self, *more: str) -> processes.Done:
         """Runs `lrtrack compare` as a command."""
-        tracker = ("--tracker", "wandb" if self.wandb else "mlflow")
+        tracker = ("--tracker", "wandb" if self._wandb else "mlflow")
         told = ("compare", "--experiment", self._experiment, *tracker, *more)
         return processes.lrtrack(*told, folder=self._folder, **self._more)
 
@@ -87,74 +90,104 @@ class _Reader:
 
     def program(self, what: str, runs: int) -> float:
         """Runs one of this file's own programs."""
-        more = {**self._more, "LRTRACK_TRACKER": "wandb" if self.wandb else "mlflow"}
+        more = {**self._more, "LRTRACK_TRACKER": "wandb" if self._wandb else "mlflow"}
         told = (Path(__file__), what, runs, self._experiment)
         return float(processes.python(*told, folder=self._folder, **more).found["seconds"])
 
+    def rounds(self, count: int) -> list[dict[str, float]]:
+        """Runs each way once a round; returns seconds by way."""
+        first = self.first().seconds
+        ways = ("cold", "warm", "again", "floor" if self._wandb else "single")
+        if self._experiment == synthetic_runs.LOGGED:
+            ways = ("cold", "warm", "single")
+        return [
+            {"first": first, **each} for each in processes.in_rounds(count, ways, self._seconds)
+        ]
 
-def _rows(name: str, reach: float, rounds: int, steps: int, reader: _Reader) -> Iterator[Row]:
-    middle, often = statistics.median, max(rounds, FEWEST)
-    colds = sorted(reader.command("--no-cache").seconds for _ in range(often))
-    cold = middle(colds)
-    first = reader.first().seconds
-    warm = middle(reader.command().seconds for _ in range(often))
-    again = middle(reader.program("again", 0) for _ in range(rounds))
+    def _seconds(self, way: str) -> float:
+        if way == "single":
+            return self.program(way, SAMPLE) * RUNS / SAMPLE
+        if way in ("again", "floor"):
+            return self.program(way, 0)
+        return self.command(*(["--no-cache"] if way == "cold" else [])).seconds
+
+
+Seconds = Sequence[Mapping[str, float]]
+
+
+def _rows(name: str, reach: float, steps: int, rounds: Seconds) -> list[Row]:
+    seconds = {way: [each[way] for each in rounds] for way in rounds[0]}
+    middle = {way: statistics.median(values) for way, values in seconds.items()}
     what = f"`lrtrack compare`, {RUNS} runs × {steps} steps × 3 metrics, {name}"
-    note = (f"the command, Python's start and all imports among it; {often} rounds, {colds[0]:.1f} "
-            f"to {colds[-1]:.1f} s, without cache")  # fmt: skip
-    yield Row(f"{what}: cold", f"{cold:.1f} s", f"≤ {reach:.0f} s", cold <= reach,
-              f"{note}; {first:.1f} s where it also makes its copies")  # fmt: skip
-    yield Row(f"{what}: second time, in one session", f"{again:.2f} s", "≤ 1.5 s", again <= 1.5,
-              "`lrtrack.compare()` again, as in a notebook")  # fmt: skip
-    floor = middle(reader.program("floor", 0) for _ in range(rounds))
-    yield Row(f"{what}: second time, as a command", f"{warm:.1f} s", "≤ 1.5 s", warm <= 1.5,
-              f"importing the tracker's own client and listing the runs with it takes {floor:.1f} "
-              "s")  # fmt: skip
-    if not reader.wandb:
-        single = reader.program("single", SAMPLE) * RUNS / SAMPLE
-        yield Row(f"{what}: `get_metric_history` / cold", f"{single / cold:.0f}×", "≥ 20×",
-                  single / cold >= 20,
-                  f"{single:.0f} s, from {SAMPLE} of the runs; without its imports")  # fmt: skip
+    how = f"{_COMMAND}, without copies; {middle['first']:.1f} s where it also makes them, once"
+    warm = "from its copies"
+    if "floor" in middle:
+        warm += (
+            "; importing the tracker's own client and listing the runs with it takes "
+            f"{middle['floor']:.1f} s"
+        )
+    rows = [
+        _seconds_row(f"{what}: cold", seconds["cold"], reach, how),
+        _seconds_row(f"{what}: second time, in one session", seconds["again"], 1.5,
+                     "`lrtrack.compare()` again, as in a notebook"),
+        _seconds_row(f"{what}: second time, as a command", seconds["warm"], 1.5, warm),
+    ]  # fmt: skip
+    return [*rows, _single_row(what, 20, rounds)] if "single" in middle else rows
 
 
-def _logged_rows(name: str, reach: str, rounds: int, steps: int, reader: _Reader) -> Iterator[Row]:
+def _logged_rows(name: str, reach: float | None, steps: int, rounds: Seconds) -> list[Row]:
     """Rows for runs that others logged, whose every point a store has to look up."""
-    cold = statistics.median(reader.command("--no-cache").seconds for _ in range(rounds))
-    first, warm = reader.first().seconds, reader.command().seconds
-    single = reader.program("single", SAMPLE) * RUNS / SAMPLE
-    ratio = single / cold
+    first, warm = (statistics.median(each[way] for each in rounds) for way in ("first", "warm"))
     what = f"`lrtrack compare`, {RUNS} runs × {steps} steps × 3 metrics that others logged, {name}"
-    counted = "one round" if rounds == 1 else f"{rounds} rounds"
-    yield Row(f"{what}: cold", f"{cold:.1f} s", "", None,
-              f"the command with all imports, {counted}; {first:.1f} s where it also makes its "
-              f"copies, {warm:.1f} s from them")  # fmt: skip
-    yield Row(f"{what}: `get_metric_history` / cold", f"{ratio:.1f}×", reach,
-              ratio >= float(reach.strip("≥ ×")) if reach else None,
-              f"{single:.0f} s, from {SAMPLE} of the runs; without its imports")  # fmt: skip
+    how = f"{_COMMAND}; {first:.1f} s where it also makes its copies, {warm:.1f} s from them"
+    cold = [each["cold"] for each in rounds]
+    return [_seconds_row(f"{what}: cold", cold, None, how), _single_row(what, reach, rounds)]
+
+
+def _seconds_row(what: str, values: Sequence[float], goal: float | None, how: str) -> Row:
+    return measured_row(what, values, goal, digits=2, unit="s", how=how)
+
+
+def _single_row(what: str, goal: float | None, rounds: Seconds) -> Row:
+    ratios = [each["single"] / each["cold"] for each in rounds]
+    single = statistics.median(each["single"] for each in rounds)
+    how = f"{single:.0f} s, from {SAMPLE} of the runs; without its imports"
+    return measured_row(f"{what}: `get_metric_history` / cold", ratios, goal, at_least=True,
+                        digits=1, unit="×", how=how)  # fmt: skip
 
 
 def measure_many(_: int, steps: int) -> list[Row]:
     """Returns rows for 1000 runs with ten times `steps`, and for a tenth of the runs."""
-    steps, seconds, memory, warm = 10 * steps, {}, [], 0.0
+    steps, done, warm = 10 * steps, {}, 0.0
     for runs in (RUNS, 10 * RUNS):
         with processes.place() as folder:
             database = f"sqlite:///{folder / 'mlflow.db'}"
             synthetic_runs.lay_mlflow(database, None, runs, steps)
             reader = _Reader(folder, uri=database)
-            done = [reader.first() for _ in range(OF_MANY)]
-            again = reader.command()
-        seconds[runs] = statistics.median(each.seconds for each in done)
-        memory, warm = [each.memory / 1e9 for each in (*done, again)], again.seconds
-    cold, few, most = seconds[10 * RUNS], seconds[RUNS], max(memory)
+            done[runs] = [reader.first() for _ in range(OF_MANY)]
+            warm = reader.command().seconds
+    return _many_rows(steps, done[RUNS], done[10 * RUNS], warm)
+
+
+def _many_rows(steps: int, few: Sequence[Any], many: Sequence[Any], warm: float) -> list[Row]:
+    """Returns the rows of a thousand runs.
+
+    Args:
+        steps: steps of each run.
+        few: the commands with 100 runs, a `processes.Done` each.
+        many: those with 1000 runs, as many.
+        warm: seconds of the same from copies, once.
+    """
     what = f"`lrtrack compare`, {10 * RUNS} runs × {steps} steps × 3 metrics"
-    note = f"the command, SQLite, first time; {OF_MANY} rounds; {warm:.1f} s the second time"
-    growth = cold / few
+    growth = [most.seconds / least.seconds for most, least in zip(many, few, strict=True)]
+    how = f"goal: as points × 10; {statistics.median(each.seconds for each in few):.1f} s for them"
     return [
-        Row(f"{what}: time", f"{cold:.1f} s", "≤ 15 s", cold <= 15.0, note),
-        Row(f"{what}: memory", f"{most:.2f} GB", "≤ 0.6 GB", most <= 0.6,
-            "the most that was resident at any time, in any of these rounds"),
-        Row(f"{what}: seconds / those of {RUNS} runs", f"{growth:.1f}×", "≤ 12×, as points × 10",
-            growth <= 12.0, f"{few:.1f} s for {RUNS} runs"),
+        measured_row(f"{what}: time", [each.seconds for each in many], 15.0, digits=1, unit="s",
+                     how=f"the command, SQLite, first time; {warm:.1f} s the second time, once"),
+        measured_row(f"{what}: memory", [each.memory / 1e9 for each in many], 0.6, digits=2,
+                     unit="GB", how="the most that was resident at any time"),
+        measured_row(f"{what}: seconds / those of {RUNS} runs", growth, 12.0, digits=1, unit="×",
+                     how=how),
     ]  # fmt: skip
 
 

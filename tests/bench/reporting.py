@@ -6,16 +6,16 @@ CASE is one of `CASES`. Prints seconds and steps of each round as JSON.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import processes
-from results import Row
+from results import Row, measured_row
 
 CASES = {
     "LR006": "the loss becomes NaN (LR006)",
@@ -35,15 +35,17 @@ def measure(rounds: int, _: int) -> list[Row]:
         with processes.place() as folder:
             command = (Path(__file__), case, rounds)
             reports = processes.python(*command, folder=folder, LRTRACK_TRACKER="local").found
-        seconds, steps = reports["seconds"], reports["steps"]
-        rows.append(Row(
-            f"until `run.diagnoses` has it: {happens}",
-            f"{statistics.median(seconds):.2f} s, {statistics.median(steps):.0f} steps",
-            note=f"{rounds} rounds, at most {max(seconds):.2f} s and {max(steps)} steps; steps of "
-            "10 ms, from the step at which it happens; "
-            f"load of the machine {os.getloadavg()[0]:.0f}",
-        ))  # fmt: skip
+        rows.append(_row(happens, reports["seconds"], reports["steps"]))
     return rows
+
+
+def _row(happens: str, seconds: Sequence[float], steps: Sequence[int]) -> Row:
+    how = (
+        f"{statistics.median(steps):.0f} steps of 10 ms, at most {max(steps)}, from the step at "
+        "which it happens"
+    )
+    what = f"until `run.diagnoses` has it: {happens}"
+    return measured_row(what, seconds, digits=2, unit="s", how=how)
 
 
 def main(case: str, rounds: int) -> dict[str, list[Any]]:

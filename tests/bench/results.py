@@ -23,17 +23,18 @@ _HEAD = """# What lrtrack costs, measured
 
 {run}
 
-Ratios are medians over rounds. In each round all ways of a part run once, in a random order, each
-in its own process (forked from one that has imported torch) and an empty directory, and each ratio
-is taken to its own bare loop of the same round. The interval is the 95 % interval of that median by
-order statistics (the second smallest to the second largest of ten rounds); it assumes nothing about
-how the rounds are distributed.
+Figures are medians over rounds. In each round all ways of a part run once, in a random order, each
+in its own process and an empty directory, and each ratio is taken within a round; loops are forked
+from a process that has imported torch, and divided by their own bare loop. The interval is the 95 %
+interval of that median by order statistics (the second smallest to the second largest of ten
+rounds); it assumes nothing about how the rounds are distributed.
 
 - **reached**: the whole interval is at or below the goal, or, for goals with “≥”, at or above it.
 - **reached within noise**: the median is, the interval is not; other rounds may miss the goal.
 - **missed**: the median misses the goal.
 
-Where no interval is given, the figure is compared with the goal as it is. The rows “once more /
+Fewer than six rounds give no interval, and reach a goal within noise at best. A size, a count and a
+figure of a single run, which says so, are compared with the goal as they are. The rows “once more /
 the bare loop” compare a loop with itself: their interval and their range are the noise of the part,
 and a difference that is smaller than it says nothing.
 """
@@ -52,7 +53,7 @@ class Row:
         interval: the 95 % interval of the figure; empty if there is none.
         verdict: “reached”, “reached within noise” or “missed”; follows from `reached` if empty.
         reason: why the target is missed; written only where it is.
-        ratios: the figure in each round.
+        values: the figure in each round.
     """
 
     what: str
@@ -63,16 +64,17 @@ class Row:
     interval: str = ""
     verdict: str = ""
     reason: str = ""
-    ratios: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
 
 
-def ratio_row(
+def measured_row(
     what: str,
-    ratios: Sequence[float],
+    values: Sequence[float],
     goal: float | None = None,
     *,
     at_least: bool = False,
     digits: int = 3,
+    style: str = "",
     unit: str = "",
     how: str = "",
     reason: str = "",
@@ -81,28 +83,37 @@ def ratio_row(
 
     Args:
         what: what was measured.
-        ratios: the figure of each round.
+        values: the figure of each round.
         goal: the largest median that reaches the goal; None if there is no goal.
         at_least: whether `goal` is the smallest instead.
         digits: decimal places of the figures.
+        style: "+" for figures that always have their sign, "," for groups of thousands.
         unit: the unit, after a space; "×" comes without one.
         how: how it was measured.
         reason: why the goal is missed, for a row that misses it.
     """
-    found = intervals.middle(ratios)
+    found = intervals.middle(values)
     after = unit if unit in ("", "×") else f" {unit}"
-    spread = f"{found.rounds} rounds, {found.smallest:.{digits}f} to {found.largest:.{digits}f}"
+
+    def text(value: float) -> str:
+        return f"{value:{style}.{digits}f}"
+
+    spread = f"{found.rounds} rounds, {text(found.smallest)} to {text(found.largest)}"
+    if found.rounds == 1:
+        spread = "one run, without an interval"
     word = "" if goal is None else intervals.verdict(found, goal, at_least=at_least)
+    to = " to " if style == "+" else "–"
+    interval = "" if found.low is None else text(found.low) + to + text(found.high or 0.0)
     return Row(
         what,
-        f"{found.median:.{digits}f}{after}",
-        "" if goal is None else f"{'≥' if at_least else '≤'} {goal:g}{after}",
+        f"{text(found.median)}{after}",
+        "" if goal is None else f"{'≥' if at_least else '≤'} {goal:{style}g}{after}",
         None if goal is None else word != MISSED,
         f"{how}; {spread}" if how else spread,
-        "" if found.low is None else f"{found.low:.{digits}f}–{found.high:.{digits}f}",
+        interval,
         word,
         reason,
-        tuple(round(each, digits + 2) for each in ratios),
+        tuple(round(each, digits + 2) for each in values),
     )
 
 

@@ -106,13 +106,22 @@ def _points(database: str, run_id: str, table: pa.Table) -> None:
         for name in METRICS:
             values = table[name].to_pylist()
             rows = [
-                {"key": name, "value": v, "timestamp": t, "step": s, "run_uuid": run_id, "n": False}
+                {
+                    "key": name,
+                    "value": v,
+                    "timestamp": t,
+                    "step": s,
+                    "run_uuid": run_id,
+                    "is_nan": False,
+                }
                 for v, t, s in zip(values, stamps, steps, strict=True)
             ]
-            fields = "(key, value, timestamp, step, run_uuid, is_nan)"
-            into = f"{fields} VALUES (:key, :value, :timestamp, :step, :run_uuid, :n)"
-            connection.execute(sqlalchemy.text(f"INSERT INTO metrics {into}"), rows)
-            connection.execute(sqlalchemy.text(f"INSERT INTO latest_metrics {into}"), rows[-1])
+            for table_name, inserted in (("metrics", rows), ("latest_metrics", rows[-1:])):
+                columns = map(sqlalchemy.column, rows[0])
+                # An insert of SQLAlchemy's own sends many rows at once, where the database can.
+                connection.execute(
+                    sqlalchemy.insert(sqlalchemy.table(table_name, *columns)), inserted
+                )
     engine.dispose()
 
 

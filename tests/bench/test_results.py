@@ -31,7 +31,7 @@ def lines(folder: Path) -> list[str]:
 
 def test_a_row_has_its_median_and_its_interval(results: Any) -> None:
     """A row of ten rounds has their median, their interval, their range, and all of them."""
-    row = results.ratio_row("a row", ROUNDS, 1.05, how="10 steps")
+    row = results.measured_row("a row", ROUNDS, 1.05, how="10 steps")
 
     assert results.Row(
         "a row", "1.045", "≤ 1.05", True, "10 steps; 10 rounds, 0.760 to 1.520", "1.010–1.080",
@@ -41,7 +41,7 @@ def test_a_row_has_its_median_and_its_interval(results: Any) -> None:
 
 def test_a_row_with_a_unit_and_a_least_value(results: Any) -> None:
     """A figure has its unit, and a goal may be a least value."""
-    row = results.ratio_row("a row", [30.0] * 10, 20, at_least=True, digits=0, unit="×")
+    row = results.measured_row("a row", [30.0] * 10, 20, at_least=True, digits=0, unit="×")
 
     assert (
         row.measured, row.reach, row.interval, row.verdict
@@ -51,7 +51,7 @@ def test_a_row_with_a_unit_and_a_least_value(results: Any) -> None:
 def test_the_reason_of_a_miss_is_written_where_it_is_missed(results: Any, tmp_path: Path) -> None:
     """A missed row gives its reason, and a reached one does not."""
     run = results.begin(tmp_path, whole=False, rounds=10)
-    rows = [results.ratio_row("a row", ROUNDS, goal, reason="it is slow") for goal in (1.0, 2.0)]
+    rows = [results.measured_row("a row", ROUNDS, goal, reason="it is slow") for goal in (1.0, 2.0)]
     run.keep("part", "A part", rows, SPENT)
 
     assert lines(tmp_path) == [

@@ -3,42 +3,56 @@
 from __future__ import annotations
 
 import json
-import statistics
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import norm_passes
 import processes
-from results import Row
+from results import Row, measured_row
 
 STEPS = 30_000
+#: Ways besides the first row's, in words that follow it.
+_WORDS = {
+    "norm": "the same with the norm of one gradient",
+    "some": "and with `norms_every=10`",
+    "updates": "and with `updates=100`",
+    "each": "and with `updates=1`",
+}
 
 
 def measure(rounds: int, _: int) -> list[Row]:
-    """Returns the row."""
+    """Returns the row of each way, and those of the norm alone."""
     with processes.place() as folder:
         told = (Path(__file__), rounds)
         found = processes.python(*told, folder=folder, LRTRACK_TRACKER="local").found
-    took = found["microseconds"]
-    note = (
+    return [*_rows(found), *norm_passes.measure(rounds)]
+
+
+def _rows(found: Mapping[str, Sequence[float]]) -> list[Row]:
+    """Returns rows of what `main` returned."""
+    how = (
         f"hooks, record and journal; processor time of loops of {STEPS:,} steps and one "
         "parameter, in turn with and without"
     )
-    return [
-        Row("cost on the training thread without norm", f"{took:.1f} µs a step", "≤ 10 µs",
-            took <= 10.0, note),
-        Row("the same with the norm of one gradient", f"{found['norm']:.1f} µs a step"),
-        Row("and with `norms_every=10`", f"{found['some']:.1f} µs a step"),
-        Row("and with `updates=100`", f"{found['updates']:.1f} µs a step"),
-        Row("and with `updates=1`", f"{found['each']:.1f} µs a step"),
-        *norm_passes.measure(),
+    rows = [
+        measured_row("cost on the training thread without norm", found["off"], 10.0, digits=1,
+                     unit="µs a step", how=how)
     ]  # fmt: skip
+    for way, words in _WORDS.items():
+        rows.append(measured_row(words, found[way], digits=1, unit="µs a step"))
+    saved = [
+        (norm - some) / (norm - off)
+        for off, norm, some in zip(found["off"], found["norm"], found["some"], strict=True)
+    ]
+    what = "share of that norm's cost that `norms_every=10` saves"
+    return [*rows, measured_row(what, saved, digits=2)]
 
 
-def main(rounds: int) -> dict[str, float]:
-    """Returns medians over rounds of the differences between tracked loops and a bare one."""
+def main(rounds: int) -> dict[str, list[float]]:
+    """Returns the differences between tracked loops and a bare one, in microseconds a step."""
     import torch
 
     import lrtrack
@@ -63,7 +77,7 @@ def main(rounds: int) -> dict[str, float]:
 
     loop()
     ways: dict[str, dict[str, Any]] = {
-        "microseconds": {"norms": "off"},
+        "off": {"norms": "off"},
         "norm": {},
         "some": {"norms_every": 10},
         "updates": {"updates": 100},
@@ -74,7 +88,7 @@ def main(rounds: int) -> dict[str, float]:
         bare = loop()
         for name, way in ways.items():
             extra[name].append(tracked(way) - bare)
-    return {name: statistics.median(values) for name, values in extra.items()}
+    return extra
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ WAYS = {
     "lrtrack-nonorm": 'lrtrack with `norms="off"`, into MLflow on SQLite',
     "lrtrack-norms-every": "lrtrack with `norms_every=10`, into MLflow on SQLite",
     "lrtrack-updates": "lrtrack with `updates=100`, into MLflow on SQLite",
-    "lrtrack-updates-each": "lrtrack with `updates=1`, into MLflow on SQLite",
     "lrtrack-wandb": "lrtrack, into a W&B run of its own, offline",
     "lrtrack-joined": "lrtrack, into the user's open W&B run, offline",
     "mlflow": "`mlflow.log_metrics` each step",

@@ -41,7 +41,7 @@ def test_each_missed_goal_has_its_reason(benchmark_module: Callable[[str], Any])
     unexplained = [
         row["what"]
         for row in missed
-        if not (results.reason(row) or (row["note"] and not row.get("ratios")))
+        if not (results.reason(row) or (row["note"] and not row.get("values")))
     ]
 
     assert unexplained == []

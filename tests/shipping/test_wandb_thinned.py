@@ -89,6 +89,7 @@ def deliver(project: str, *, thin: bool) -> Run:
     while not delivery.complete:
         delivery.advance()
     delivery.release()
+    tracker.end_processes()
     return run
 
 

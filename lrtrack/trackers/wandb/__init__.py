@@ -4,8 +4,9 @@ destination.py      the server and project that a run goes to
 client_settings.py  the variables and files that decide how W&B's client connects
 login.py            whether there is an API key
 metadata.py         config, tags and notes of a run
-sink.py             the sink, which starts and drives a writer process
-writer.py           the writer process, which holds one W&B run
+sink.py             the sink, which drives a writer process
+writer_process.py   writer processes, of which one takes several runs in turn
+writer.py           the writer process, which holds one W&B run at a time
 open_run.py         waiting with uploads until the user's own steps in an open run are safe
 service.py          the W&B service of the user's process, which holds its open runs
 shutdown.py         a limit on the wait for W&B's service when Python ends
@@ -145,6 +146,12 @@ class WandbTracker:
         from lrtrack.trackers.wandb.sink import WandbSink
 
         return WandbSink(run, target, remote_id)
+
+    def end_processes(self) -> None:
+        """End the writer processes that wait for another run."""
+        module = sys.modules.get("lrtrack.trackers.wandb.writer_process")
+        if module is not None:
+            module.end_idle()
 
     def histories(self, query: Query, progress: Progress | None = None) -> Iterator[History]:
         """Read the runs that lrtrack wrote into a project, newest first."""

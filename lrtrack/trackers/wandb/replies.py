@@ -1,15 +1,18 @@
-"""The pipe on which a process that works with W&B answers; what W&B prints goes elsewhere."""
+"""The pipes on which a process that works with W&B gets commands and answers them."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import queue
 import sys
-from typing import TextIO
+import threading
+from typing import Any, TextIO
 
 
 def take_output() -> TextIO:
-    """Takes standard output for replies, and lets what is printed go to standard error instead.
+    """Takes standard output for replies, and lets what W&B prints go to standard error instead.
 
     If standard error is closed, its number is the lowest free one, and the replies must not get it.
     """
@@ -20,3 +23,16 @@ def take_output() -> TextIO:
         sys.stderr = os.fdopen(2, "w", closefd=False)
     os.dup2(2, 1)
     return os.fdopen(replies, "w", encoding="utf-8")
+
+
+def read_commands() -> queue.Queue[dict[str, Any]]:
+    """Returns commands as they arrive on standard input; the process exits when it is closed."""
+    commands: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            commands.put(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return commands

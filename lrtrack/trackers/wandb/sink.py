@@ -1,18 +1,14 @@
-"""The sink that writes one run to W&B: it starts a writer process and sends it commands."""
+"""The sink that writes one run to W&B: it takes a writer process and sends it commands."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import queue
-import subprocess
-import sys
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lrtrack.errors import PartRefused, SinkLost, TrackerError, TrackerUnavailable
 from lrtrack.journal import history_table
@@ -20,7 +16,8 @@ from lrtrack.records import Rewind, Run, State, StepRecord, Target, rewinds_list
 from lrtrack.redaction import redact
 from lrtrack.trackers import shared_runs
 from lrtrack.trackers.base import Remote
-from lrtrack.trackers.wandb import destination, metadata, service
+from lrtrack.trackers.wandb import destination, metadata, service, writer_process
+from lrtrack.trackers.wandb.writer_process import WriterProcess
 
 #: Seconds to wait for W&B to open a run, and for any reply at one attempt.
 OPEN_TIMEOUT, REPLY_TIMEOUT = 30.0, 30.0
@@ -33,7 +30,7 @@ _NOT_STORED = (
 
 
 class WandbSink:
-    """Writes one run; its process starts with `open` and ends with `close`.
+    """Writes one run; it has a process from `open` to `close`.
 
     Args:
         run: the run to write.
@@ -50,8 +47,7 @@ class WandbSink:
         self._environment = destination.recorded_environment(target)
         self._id = remote_id or target.run_id or shared_runs.head(target) or run.id
         self._again = remote_id is not None or target.continued
-        self._process: subprocess.Popen[str] | None = None
-        self._replies: queue.Queue[str] = queue.Queue()
+        self._process: WriterProcess | None = None
         self._pending: str | None = None
         self._token = self._environment.get("WANDB_SERVICE", "") if target.joined else ""
         self._attached = service.is_running(self._token)
@@ -87,7 +83,7 @@ class WandbSink:
 
     def _request_open(self) -> dict[str, Any]:
         if self._process is None:
-            self._process = self._start()
+            self._process = self._take()
         entity, _, project = (self._target.experiment or "").rpartition("/")
         return self._request(
             "open",
@@ -182,19 +178,20 @@ class WandbSink:
         """
         code = 0 if state is State.FINISHED else 1
         reply = self._request("close", summary=dict(summary), exit_code=code)
-        self.release()
+        if self._target.joined:
+            self.release()
+        else:
+            process, self._process = self._process, None
+            if process is not None:
+                writer_process.keep(process)
         if reply.get("missing"):
             raise PartRefused(_NOT_STORED, reply["missing"])
 
     def release(self) -> None:
         """End the process; the next one uploads what it has not sent."""
         process, self._process, self._pending = self._process, None, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        process.wait()
+        if process is not None:
+            process.end()
 
     def _config(self) -> dict[str, Any]:
         """The run's config; in a run that the user opened, only the key `lrtrack`."""
@@ -212,7 +209,7 @@ class WandbSink:
             arguments["group"] = self._run.group
         return arguments
 
-    def _start(self) -> subprocess.Popen[str]:
+    def _take(self) -> WriterProcess:
         inherited = {
             name: text for name, text in os.environ.items() if not destination.is_run_variable(name)
         }
@@ -220,21 +217,8 @@ class WandbSink:
         if self.temporary is not None:
             self.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
             temporary["TMPDIR"] = str(self.temporary)
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "lrtrack.trackers.wandb.writer"],
-            env=inherited | self._environment | temporary,
-            cwd=self._run.cwd if Path(self._run.cwd).is_dir() else None,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
-        self._replies = queue.Queue()
-        reader = threading.Thread(
-            target=_read, args=(process, self._replies), name="lrtrack-wandb", daemon=True
-        )
-        reader.start()
-        return process
+        cwd = self._run.cwd if Path(self._run.cwd).is_dir() else None
+        return writer_process.take(inherited | self._environment | temporary, cwd)
 
     def _request(self, do: str, wait: float = REPLY_TIMEOUT, **arguments: Any) -> dict[str, Any]:
         """Send a command and wait for its reply.
@@ -244,14 +228,13 @@ class WandbSink:
         if self._process is None and self.durable and do != "open":
             self._reopen()
         process = self._process
-        if process is None or process.stdin is None:
+        if process is None:
             raise SinkLost("the process that writes to W&B is gone")
         while self._pending not in (None, do):
             self._reply(wait)
         if self._pending is None:
             try:
-                process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-                process.stdin.flush()
+                process.send({"do": do, **arguments})
             except (OSError, ValueError) as error:  # broken, or closed by `release`
                 self._lost(error)
             self._pending = do
@@ -266,8 +249,11 @@ class WandbSink:
             self._lost(None)
 
     def _reply(self, wait: float) -> dict[str, Any]:
+        process = self._process
+        if process is None:  # another thread has released it
+            self._lost(None)
         try:
-            line = self._replies.get(timeout=wait)
+            line = process.replies.get(timeout=wait)
         except queue.Empty:
             raise TrackerUnavailable(f"W&B has not answered for {wait:.0f} s") from None
         if not line:
@@ -284,16 +270,8 @@ class WandbSink:
             raise TrackerError(text, reply.get("fix", "")) if reply["final"] else temporary(text)
         return reply
 
-    def _lost(self, error: Exception | None) -> None:
+    def _lost(self, error: Exception | None) -> NoReturn:
         self.release()
         self._look_for_service()
         kind = TrackerUnavailable if self.durable else SinkLost
         raise kind("the process that writes to W&B has ended") from error
-
-
-def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
-    assert process.stdout is not None
-    with process.stdout as replies:
-        for line in replies:
-            lines.put(line)
-    lines.put("")  # the process has ended

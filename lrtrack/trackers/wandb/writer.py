@@ -1,8 +1,10 @@
-"""`python -m lrtrack.trackers.wandb.writer`: the process that holds one W&B run.
+"""`python -m lrtrack.trackers.wandb.writer`: the process that holds one W&B run at a time.
 
 W&B keeps one run, one service and one set of environment variables per process, may take very long
 to finish a run, and must not be interrupted meanwhile. So each run has a process, which the sink
-can end. Commands come on stdin as JSON, one per line; the reply to each is one line on stdout.
+can end. After a run of lrtrack's own it waits a while for another one, because importing wandb and
+starting its service take seconds. Commands come on stdin as JSON, one per line; the reply to each
+is one line on stdout.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import os
 import queue
 import shutil
 import sys
-import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ from lrtrack.trackers.per_run import step_of
 from lrtrack.trackers.wandb import arrival, metadata, shutdown, uploaded_rows
 from lrtrack.trackers.wandb.client_settings import Reply, failure, run_settings
 from lrtrack.trackers.wandb.history_file import earlier_blocks, join, stored_steps, surviving
-from lrtrack.trackers.wandb.replies import take_output
+from lrtrack.trackers.wandb.replies import read_commands, take_output
+
+#: Seconds after which the process ends if it has no run; see `writer_process.KEPT`.
+IDLE = 6.0
 
 
 class Writer:
@@ -31,7 +35,7 @@ class Writer:
 
     def __init__(self) -> None:
         self._run: Any = None
-        self._joined = False
+        self.joined = False
         self._defined: set[str] = set()
         self._uploaded: list[uploaded_rows.UploadedRow] = []
         self._stored: dict[int, set[str]] = {}
@@ -50,15 +54,15 @@ class Writer:
         If the user's open run no longer exists, the reply has `gone`. Online, nothing is opened
         then: the server must first be asked which rows the service sent.
         """
-        self._joined, gone = command["joined"], False
-        if self._joined and command["attach"]:
+        self.joined, gone = command["joined"], False
+        if self.joined and command["attach"]:
             gone = not self._attach(command)
             if gone and not command["offline"]:
                 return {"id": command["id"], "url": None, "gone": True}
         if not self._attached:
             self._init(command)
             # The run may exist although the cursor that recorded it is lost.
-            again = command["again"] or (self._run.resumed and not self._joined)
+            again = command["again"] or (self._run.resumed and not self.joined)
             if again and not self._run.offline:
                 self._fetch_stored()
             if command["rewritten"] and self._run.offline:
@@ -97,21 +101,21 @@ class Writer:
 
         os.environ.pop("WANDB_SERVICE", None)
         settings = run_settings(command["timeout"], **command["settings"])
-        if settings.mode == "shared" and self._joined:  # others may still write to it
+        if settings.mode == "shared" and self.joined:  # others may still write to it
             settings.x_primary = settings.x_update_finish_state = False
-        arguments = {} if self._joined else command["init"]
+        arguments = {} if self.joined else command["init"]
         self._run = wandb.init(
             id=command["id"],
             entity=command["entity"],
             project=command["project"],
-            resume="must" if self._joined else "allow",
-            config=None if self._joined else command["config"],
-            tags=None if self._joined else command["tags"],
+            resume="must" if self.joined else "allow",
+            config=None if self.joined else command["config"],
+            tags=None if self.joined else command["tags"],
             settings=settings,
             **arguments,
         )
         shutdown.limit_wait(started=True)
-        if self._joined:
+        if self.joined:
             self._describe(command)
 
     def _fetch_stored(self) -> None:
@@ -222,9 +226,9 @@ class Writer:
     def complete(self, command: dict[str, Any]) -> Reply:
         """Update config, notes and diagnosis codes of the run."""
         self._run.config.update(command["config"], allow_val_change=True)
-        if command["notes"] is not None and not self._joined:
+        if command["notes"] is not None and not self.joined:
             self._run.notes = command["notes"]
-        if command["name"] is not None and not self._joined:
+        if command["name"] is not None and not self.joined:
             self._run.name = command["name"]
         if command["tags"] is not None:
             old, new = command["tags"]
@@ -232,7 +236,7 @@ class Writer:
             self._run.tags = tuple(dict.fromkeys([*kept, *new]))
         stored = self._run.summary.get(metadata.DIAGNOSES)
         # Other blocks of a joined run have their own codes.
-        earlier = str(stored or "").split() if self._joined else []
+        earlier = str(stored or "").split() if self.joined else []
         codes = " ".join(dict.fromkeys([*earlier, *command["codes"]]))
         if codes != (stored or ""):
             self._run.summary[metadata.DIAGNOSES] = codes
@@ -263,33 +267,27 @@ class Writer:
         return {}
 
 
-def _commands() -> queue.Queue[dict[str, Any]]:
-    """Commands as they arrive; the process exits when its stdin is closed."""
-    commands: queue.Queue[dict[str, Any]] = queue.Queue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            commands.put(json.loads(line))
-        os._exit(0)
-
-    threading.Thread(target=read, daemon=True).start()
-    return commands
-
-
 def main() -> None:
-    """Execute commands until the run is closed."""
+    """Execute commands until the run is closed, and no other one follows."""
     collect_rarely()
     replies = take_output()
-    writer, commands = Writer(), _commands()
+    writer, commands = Writer(), read_commands()
+    idle: float | None = None
     while True:
-        command = commands.get()
+        try:
+            command = commands.get(timeout=idle)
+        except queue.Empty:
+            os._exit(0)
+        idle = None
         try:
             reply = getattr(writer, command["do"])(command)
         except BaseException as error:  # W&B may raise KeyboardInterrupt and SystemExit
             reply = failure(error)
         print(json.dumps(reply), file=replies, flush=True)
         if command["do"] == "close" and "error" not in reply:
-            os._exit(0)  # W&B's exit hooks would wait for the owner of a joined run
+            if writer.joined:
+                os._exit(0)  # W&B's exit hooks would wait for the owner of a joined run
+            writer, idle = Writer(), IDLE
 
 
 if __name__ == "__main__":
