@@ -116,8 +116,7 @@ class Overflow:
         return True
 
     def _append(self, data: bytes) -> bool:
-        if self._part is None:
-            return False
+        assert self._part is not None  # a part was begun before
         try:
             self._part.append(data)
         except OSError:
