@@ -116,7 +116,8 @@ class Overflow:
         return True
 
     def _append(self, data: bytes) -> bool:
-        assert self._part is not None  # a part was begun before
+        # A part was begun before, or there would be none to append to.
+        assert self._part is not None
         try:
             self._part.append(data)
         except OSError:

@@ -210,7 +210,7 @@ def test_no_more_rows_than_the_budget_has(
 
 def test_how_many_rows_there_may_be():
     """A row a second is no more than 60 a minute; what was saved up may come at once."""
-    budget = RowBudget(60, 100, room=0.0)
+    budget = RowBudget(60, 10**5, steps=1000, room=0.0)
     budget.step(100.0)  # the first step earns all that there is room for
     budget.spend(60)
     assert (budget.room, budget.is_exceeded) == (0.0, False)
@@ -224,7 +224,7 @@ def test_how_many_rows_there_may_be():
     assert (budget.room, budget.is_exceeded) == (-1.0, True)
     budget.spend(1000)
     assert budget.room == -60.0
-    assert budget.state == [4, 1062, -60.0, 100.75]
+    assert budget.state == [1004, 1062, -60.0, 100.75]
 
     whole = RowBudget(1000, 100)
     whole.spend(100)
