@@ -51,6 +51,24 @@ def test_frames_are_added_once(
     assert appended(tmp_path / "journal", there) == after
 
 
+def test_how_much_of_a_part_is_in_memory(tmp_path: Path) -> None:
+    """A part is copied a mebibyte at a time, however long it is."""
+    sizes: list[int] = []
+
+    class Source(BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            sizes.append(-1 if size is None else size)
+            return super().read(size)
+
+    path = tmp_path / "journal"
+    path.write_bytes(b"")
+    number = os.open(path, os.O_RDWR | os.O_APPEND)
+    overflow._append_rest(number, 0, Source(FRAMES), 0)
+    os.close(number)
+
+    assert (sizes, path.read_bytes()) == ([2**20, 2**20], FRAMES)
+
+
 def test_a_disk_that_is_still_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where only some of the frames fit, none of them stays in the journal."""
     write, writes = os.write, iter([3])
