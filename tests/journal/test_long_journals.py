@@ -10,6 +10,7 @@ import pytest
 from lrtrack.errors import JournalError
 from lrtrack.journal import history_parts, segments
 from lrtrack.journal.history_parts import HistoryParts
+from lrtrack.journal.packing import pack
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.segments import segments_of
 from lrtrack.journal.writer import JournalWriter
@@ -57,6 +58,20 @@ def test_a_run_is_continued_in_the_same_files(writer: Writer, path: Path) -> Non
     writer().release()
 
     assert [segment.start for segment in segments_of(path)] == before
+
+
+def test_a_run_is_continued_behind_many_packed_segments(writer: Writer, path: Path) -> None:
+    """Where the file that was written last is lost, the next one begins where it began."""
+    first = writer()
+    write(first, range(40))
+    first.release()
+    *packed, last = segments_of(path)[1:]
+    assert len(packed) > 2
+    assert all(pack(segment, path) for segment in packed)
+    last.path.unlink()
+    writer().release()
+
+    assert segments_of(path)[-1].start == last.start
 
 
 def test_later_files_that_cannot_be_read(

@@ -6,7 +6,7 @@ from fixtures.values import changing
 
 import lrtrack.stats
 from lrtrack.stats import ComparisonResult, summarise
-from lrtrack.stats.figures import Procedure
+from lrtrack.stats.figures import NOT_COMPARED, Procedure
 
 
 def test_values_are_frozen():
@@ -23,4 +23,4 @@ def test_results_are_compared_by_their_figures(make_history):
     assert empty == other
     assert "runs=" not in repr(other)
     assert "histories=" not in repr(other)
-    assert empty.test == Procedure(None, "linear", 0, None, 0.0, 0.0)
+    assert empty.test == NOT_COMPARED == Procedure(None, "linear", 0, None, 0.0, 0.0)
