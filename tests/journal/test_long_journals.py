@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lrtrack.errors import JournalError
@@ -92,3 +93,18 @@ def test_later_files_that_cannot_be_read(
         patch.setattr(segments, "segments_of", refuse)
         writer()
     writer().release()
+
+
+def test_which_steps_are_late() -> None:
+    """A step is late after a higher one, unless the training went back to it or below."""
+    order = history_parts._Order()
+
+    def late(*steps: int) -> list[bool]:
+        return order.late(np.array(steps)).tolist()
+
+    assert late(3, 1, 3, 4, 2) == [False, True, False, False, True]
+    assert late(4, 5, 0) == [False, False, True]
+    order.go_back(9)
+    assert late(4) == [True]
+    order.go_back(3)
+    assert late(1, 2, 3, 2) == [True, False, False, True]
