@@ -1,4 +1,4 @@
-"""What is gathered from records for the rules: layers, plateaus, settings and warm-ups."""
+"""What is gathered for the rules (layers, plateaus, settings, lengths), and a hint from it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lrtrack.records import Run
+from lrtrack.records import Run, State
 from lrtrack.schedules import Schedule
+from lrtrack.stats.diagnose import Observations, RunningStatistics, diagnose
 from lrtrack.stats.diagnose.evidence import Layers
 from lrtrack.stats.diagnose.forecasts import _warmup
 from lrtrack.stats.diagnose.plateau import Plateau
@@ -110,3 +111,21 @@ RISES = {"name": "LinearLR", "start_factor": 0.1, "end_factor": 1.0, "total_iter
 def test_how_long_a_warm_up_is(data: dict[str, Any], steps: int | None) -> None:
     """The length of a warm-up is read from torch's parameters; from any others there is none."""
     assert _warmup(data) == steps
+
+
+@pytest.mark.parametrize(
+    ("schedule", "ending"),
+    [
+        (Schedule("StepLR", {"step_size": 9}), ". Ignore this if its length counts batches"),
+        (Schedule("LambdaLR", {}), "batch or param group"),
+    ],
+)
+def test_what_a_length_may_count(schedule: Schedule, ending: str) -> None:
+    """LR012 says that a length may count batches, where the schedule has one."""
+    records = RunningStatistics(schedule)
+    records.add(np.arange(9), {"lr": (np.full(9, 0.1), None)})
+    observed = Observations(steps=9, total=9, moves=9, repeated=9, factor=2)
+    found = diagnose(Run("a" * 32, "run", schedule=schedule), records, State.FINISHED, observed)
+    (hint,) = (one["hint"] for one in found if one["code"] == "LR012")
+
+    assert hint.endswith(ending)

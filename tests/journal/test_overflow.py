@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from lrtrack.journal import frame_queue, overflow
+from lrtrack.journal.descriptor import Descriptor
 from lrtrack.journal.frame_queue import FrameQueue
 from lrtrack.journal.overflow import Overflow
 
@@ -82,6 +83,26 @@ def test_a_disk_that_is_still_full(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         patch.setattr(os, "write", refuse)
         appended(tmp_path / "journal", b"ab")
     assert (tmp_path / "journal").read_bytes() == b"baseab"
+
+
+def test_no_disk_has_room(
+    tmp_path: Path, clean_place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no other disk takes a frame, it stays in memory, and no part is left behind."""
+    journal = tmp_path / "a.journal"
+    journal.write_bytes(b"")
+
+    def refuse(file: Descriptor, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    other = Overflow(journal)
+    with monkeypatch.context() as patch:
+        patch.setattr(Descriptor, "append", refuse)
+        assert not other.append(b"frame")
+    assert (bool(other), list(tmp_path.rglob("*.part"))) == (False, [])
+    assert other.append(b"frame")
+    assert (bool(other), overflow.has_parts(journal)) == (True, True)
+    other.release()
 
 
 def test_how_long_frames_wait_in_memory(
