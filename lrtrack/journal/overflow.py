@@ -71,8 +71,8 @@ class Overflow:
         """Stores a frame behind those before it; returns False if no disk takes it."""
         if self._part is not None and self._write(frame):
             return True
-        current = self.place.parent
-        others = [place for place in private_directories() if place != current]
+        full = None if self._part is None else self.place.parent
+        others = [place for place in private_directories() if place != full]
         return any(self._begin(place) and self._write(frame) for place in others)
 
     def move_to(self, file: Numbered) -> None:
@@ -100,12 +100,14 @@ class Overflow:
             size = self._journal.stat().st_size + self._length
             event = {"journal": os.path.realpath(self._journal), "at": size}
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            self._part, self._path = Descriptor(path), path
+            self._part = Descriptor(path)
         except OSError:
             return False
         head = PREAMBLE + event_frame(_EVENT, event)
         if self._append(head):
+            self._path = path
             return True
+        self.release()  # or later frames would go to the deleted file
         path.unlink(missing_ok=True)
         return False
 
@@ -116,8 +118,8 @@ class Overflow:
         return True
 
     def _append(self, data: bytes) -> bool:
-        if self._part is None:
-            return False
+        # A part was begun before, or there would be none to append to.
+        assert self._part is not None
         try:
             self._part.append(data)
         except OSError:

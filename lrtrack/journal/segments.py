@@ -118,7 +118,7 @@ def segments_of(journal: Path) -> list[Segment]:
     """
     segments = _look(journal)
     for _ in range(_LOOKS - 1):
-        if len(segments) == 1 or not _has_gap(segments):
+        if not _has_gap(segments):
             break
         segments = _look(journal)  # one may have been replaced while the directory was read
     return segments

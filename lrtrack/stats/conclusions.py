@@ -49,7 +49,7 @@ def conclude(
     baseline: int | None,
     mode: Mode,
     margin: float | None,
-    sequential: bool = False,
+    sequential: bool,
 ) -> Conclusions:
     """Compare every entry with the one at `baseline`; None: with the best.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lrtrack.stats.diagnose.step_intervals import StepIntervals
+from lrtrack.stats.diagnose.step_intervals import Stalls, StepIntervals, _regular
 from tests.diagnoses.loops import Records, messages_of
 
 RANDOM = np.random.default_rng(0)
@@ -67,3 +67,45 @@ def test_a_clock_that_goes_back() -> None:
     intervals.add(np.arange(300, 600), np.full(300, np.nan))
 
     assert intervals.stalls() is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "regular"),
+    [
+        ([], []),
+        ([5], [False]),
+        ([5, 10], [False, False]),
+        ([5, 10, 15], [True] * 3),
+        ([1, 2, 3, 4], [False] * 4),  # nearly all steps are long
+        ([1, 50, 120, 300], [False] * 4),
+        ([100, 200, 300, 350], [True] * 3 + [False]),
+        ([30, 130, 230, 330, 370], [True] * 4 + [False]),
+        ([100, 200, 300, 400, 505], [True] * 5),
+        ([100, 200, 300, 400, 506], [True] * 4 + [False]),
+        ([100, 200, 300, 400, 495], [True] * 5),
+        ([100, 200, 300, 400, 494], [True] * 4 + [False]),
+    ],
+)
+def test_which_distances_are_regular(steps: list[int], regular: list[bool]) -> None:
+    """Long steps are regular at the most common distance, within a twentieth of it."""
+    assert _regular(np.array(steps, dtype=np.int64)).tolist() == regular
+
+
+def test_where_stalls_are_looked_for() -> None:
+    """There must be 200 intervals, and 30 s of them; the figures are those of the long ones."""
+    for size, seconds, known in ((200, 0.15001, 200), (199, 0.2, None), (200, 0.14999, None)):
+        intervals = StepIntervals()
+        intervals.add(np.arange(size + 1), 1e3 + seconds * np.arange(size + 1))
+        stalls = intervals.stalls()
+        assert known == (None if stalls is None else stalls.known)
+
+    times = np.cumsum(np.where(np.isin(np.arange(401), [7, 50, 120, 300]), 8.0, 0.125))
+    intervals = StepIntervals()
+    intervals.add(np.arange(401), times)
+    found = intervals.stalls()
+    assert found is not None
+    median = intervals._quantile(0.5)
+    assert median == pytest.approx(0.125, rel=0.05)
+    assert found == Stalls(
+        3, 400, median, intervals._quantile(0.99), pytest.approx(3 * (8.0 - median)), 81.5
+    )

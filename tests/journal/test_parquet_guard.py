@@ -199,3 +199,37 @@ def test_pages_that_cannot_be_read(file: bytes, begin: int, message: str) -> Non
     """A page without sizes, or outside of the file, is refused."""
     with pytest.raises(ValueError, match=message):
         page_sizes(file, begin, 5)
+
+
+@pytest.mark.parametrize(
+    ("size", "allowed"), [(0, True), (2**26, True), (2**26 + 1, False), (-1, False)]
+)
+def test_how_large_a_page_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, allowed: bool
+) -> None:
+    """A page may expand to 64 MiB."""
+    path = tmp_path / "history.parquet"
+    path.write_bytes(bytes(1000))
+    chunk = SimpleNamespace(num_values=1)
+    group = SimpleNamespace(num_rows=1, num_columns=1, column=lambda index: chunk)
+    metadata = footer(1, columns=1)
+    metadata.row_group = lambda index: group
+    monkeypatch.setattr(parquet_guard, "_page_sizes", lambda file, chunk: [1, size])
+    if allowed:
+        parquet_guard.check(path, metadata)
+        return
+    with pytest.raises(ValueError, match="a page expands to"):
+        parquet_guard.check(path, metadata)
+
+
+def test_a_column_of_another_length(tmp_path: Path) -> None:
+    """A column chunk has as many values as its row group has rows."""
+    path = tmp_path / "history.parquet"
+    path.write_bytes(bytes(1000))
+    for length in (0, 2):
+        chunk = SimpleNamespace(num_values=length)
+        group = SimpleNamespace(num_rows=1, num_columns=1, column=lambda index, chunk=chunk: chunk)
+        metadata = footer(1, columns=1)
+        metadata.row_group = lambda index, group=group: group
+        with pytest.raises(ValueError, match="its footer contradicts itself"):
+            parquet_guard.check(path, metadata)

@@ -6,7 +6,8 @@ import ast
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from itertools import islice
 from pathlib import Path
 
 import cosmic_ray.ast
@@ -53,19 +54,31 @@ def mutants_of(root: Path, package: str) -> list[Mutant]:
 def sample(root: Path, mutants: list[Mutant], size: int, seed: int) -> list[Mutant]:
     """Draws `size` places at random, and one mutant of each; all mutants if `size` is 0.
 
-    What is drawn depends on the text of the line and its function's name, not on its number, so
-    that a change elsewhere leaves most of a sample as it was.
+    Mutants that are no Python are left out: they would count as killed. What is drawn depends on
+    the text of the line and its function's name, not on its number, so that a change elsewhere
+    leaves most of a sample as it was.
     """
     if size == 0:
-        return mutants
+        return [mutant for mutant in mutants if _is_valid(root, mutant)]
     places: dict[tuple[str, int, int, str], list[Mutant]] = {}
     for mutant in mutants:
         key = (mutant.file, mutant.line, mutant.column, mutant.family)
         places.setdefault(key, []).append(mutant)
     ranked = sorted(places.values(), key=lambda each: _rank(root, each[0], seed))
-    return [min(each, key=lambda mutant: _rank(root, mutant, seed)) for each in ranked[:size]]
+    chosen = (min(each, key=lambda mutant: _rank(root, mutant, seed)) for each in ranked)
+    return list(islice((mutant for mutant in chosen if _is_valid(root, mutant)), size))
 
 
+def _is_valid(root: Path, mutant: Mutant) -> bool:
+    """Returns whether cosmic-ray can make a mutant, and it compiles."""
+    try:
+        compile(apply(root, mutant)[1], mutant.file, "exec")
+    except (AttributeError, SyntaxError):  # the first one for `except module.Error`
+        return False
+    return True
+
+
+@lru_cache(maxsize=1000)
 def apply(root: Path, mutant: Mutant) -> tuple[str, str]:
     """Returns the module's text, and its text with the change."""
     source = _source(root / mutant.file)

@@ -1,13 +1,14 @@
 """Changes lrtrack's code in small ways, and finds the changes that no test notices.
 
-    mutate.py [--package PACKAGE …] [--sample N] [--seed N] [--jobs N] [--config FILE]
-              [--out DIR] [MODULE …]
+    mutate.py [--package PACKAGE …] [--sample N] [--seed N] [--jobs N] [--nice N]
+              [--again] [--config FILE] [--out DIR] [MODULE …]
 
 `tox -e mutation` runs it. cosmic-ray makes the mutants. It does not run them: a new pytest for each
 would spend seconds on importing torch, MLflow and the tests. Here one process imports and collects
 everything; each mutant gets a fork of it, which changes the functions in memory and runs the tests
-that reach the changed line, fastest first. What happens only on import, such as a decorator or the
-default of a dataclass' field, gets a fork that imports lrtrack anew from a changed copy.
+that reach the changed line, fastest first, until one fails or their time is used up. What happens
+only on import, such as a decorator or the default of a dataclass' field, gets a fork that imports
+lrtrack anew from a changed copy.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ _BASELINE = "tests.json"
 #: What the tests import and mutants never change.
 _IMPORTED_ONCE = ("torch", "pyarrow.parquet", "scipy.stats", "pandas", "_pytest")
 
+#: Seconds of processor time for importing lrtrack and the tests, at most.
+_FOR_IMPORTS = 150.0
+
 
 @dataclass(frozen=True)
 class Job:
@@ -51,6 +55,8 @@ class Job:
     out: Path
     jobs: int
     longest: float
+    most: float
+    again: bool
 
 
 def main() -> int:
@@ -59,6 +65,7 @@ def main() -> int:
     os.environ["LRTRACK_QUICK"] = "1"
     os.environ["OMP_NUM_THREADS"] = "1"
     options.config, options.out = options.config.resolve(), options.out.resolve()
+    forks.NICENESS = options.nice
     os.chdir(HERE.parents[1])
     for name in _IMPORTED_ONCE:
         importlib.import_module(name)
@@ -74,6 +81,8 @@ def main() -> int:
             options.out,
             options.jobs,
             config["longest"],
+            config["most"],
+            options.again,
         )
         for package, packages in config["packages"].items()
         if not options.package or package in options.package
@@ -94,6 +103,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, help="mutants of each package; 0: all")
     parser.add_argument("--seed", type=int, help="chooses the sample")
     parser.add_argument("--jobs", type=int, default=1, help="mutants at the same time")
+    parser.add_argument("--nice", type=int, default=forks.NICENESS, help="makes way for others")
+    parser.add_argument("--again", action="store_true", help="not what the last run killed")
     parser.add_argument("--config", type=Path, default=HERE / "mutation.toml", help="what to run")
     parser.add_argument("--out", type=Path, default=Path("build/mutation"), help="where results go")
     return parser.parse_args()
@@ -123,26 +134,44 @@ def _test_in_place(job: Job, collected: warm.Collected, baseline: warm.Baseline)
         every = [each for each in every if each.file in job.files]
     drawn = changes.sample(root, every, job.size, job.seed)
     killers = _killers(job)
+    found = _killed_before(job, root, drawn) if job.again else []
+    done = {_key(each) for each in found}
     os.nice(forks.NICENESS - os.nice(0))
-    waiting, running, found = list(drawn), [], []
+    waiting = [each for each in drawn if _key(asdict(each)) not in done]
+    running: list[tuple[changes.Mutant, int, forks.Fork]] = []
     while waiting or running:
         while waiting and len(running) < job.jobs:
             mutant = waiting.pop(0)
             tests = warm.reaching(baseline, root, mutant, job.longest, widely=False)
             last = killers.get(_key(asdict(mutant)), "")
             tests.sort(key=lambda name: name != last)
-            seconds = warm.seconds_of(baseline, tests)
-            if tests:
-                running.append((mutant, tests, collected.start(mutant, tests, seconds)))
+            seconds = warm.affordable(baseline, tests, job.most)
+            if seconds:
+                running.append((mutant, len(seconds), collected.start(mutant, seconds)))
             else:
                 found.append(_finding(root, mutant, 0, ""))
         for each in [each for each in running if each[2].poll()]:
             running.remove(each)
-            found.append(_finding(root, each[0], len(each[1]), each[2].result()))
+            found.append(_finding(root, each[0], each[1], each[2].result()))
             with (job.out / f"{name}.log").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(found[-1]) + "\n")
         time.sleep(0.01)
     _write(job, root, len(every), found)
+
+
+def _killed_before(job: Job, root: Path, drawn: Sequence[changes.Mutant]) -> list[dict[str, Any]]:
+    """Returns the results of the last run for mutants of the same text that were killed."""
+    file = job.out / f"{_name(job)}.json"
+    if not file.exists():
+        return []
+    last = {_key(each): each for each in json.loads(file.read_text(encoding="utf-8"))["sample"]}
+    found = []
+    for mutant in drawn:
+        before = last.get(_key(asdict(mutant)), {"killed_by": ""})
+        same = _finding(root, mutant, before.get("tests", 0), before["killed_by"])
+        if before["killed_by"] not in ("", "import") and same == before:
+            found.append(same)
+    return found
 
 
 def _killers(job: Job) -> dict[tuple[Any, ...], str]:
@@ -192,13 +221,13 @@ def _test_by_import(job: Job) -> None:
     for each, copy in zip(left, _copies(root, job.out, len(left)), strict=True):
         mutant = changes.Mutant(**{key: each[key] for key in _FIELDS})
         tests = warm.reaching(baseline, root, mutant, job.longest, widely=True)
-        seconds = warm.seconds_of(baseline, tests) + 30.0
+        seconds = warm.affordable(baseline, tests, job.most)
         outcome = forks.in_fork(
-            lambda mutant=mutant, copy=copy, tests=tests: warm.fresh(copy, mutant, root, tests),
-            5.0 * seconds,
+            lambda mutant=mutant, copy=copy, some=seconds: warm.fresh(copy, mutant, root, some),
+            5.0 * sum(seconds.values()) + _FOR_IMPORTS,
         )
-        each.update(_finding(root, mutant, len(tests), outcome))
-    _write(job, root, found["mutants"], found["sample"])
+        each.update(_finding(root, mutant, len(seconds), outcome))
+        _write(job, root, found["mutants"], found["sample"])
 
 
 _FIELDS = ("file", "operator", "occurrence", "line", "column")

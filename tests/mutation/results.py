@@ -19,11 +19,12 @@ def summary(file: Path, equivalent: Path) -> str:
     """Returns a package's result in words, with the mutants that survived."""
     found = json.loads(file.read_text(encoding="utf-8"))
     known = equivalents(equivalent)
-    survivors = [each for each in found["sample"] if each["killed_by"] == ""]
+    tested = [each for each in found["sample"] if each["killed_by"] != "import"]
+    survivors = [each for each in tested if each["killed_by"] == ""]
     reasons = [known.get((each["file"], each["before"], each["after"])) for each in survivors]
     same = sum(reason is not None for reason in reasons)
     real = [each for each, reason in zip(survivors, reasons, strict=True) if reason is None]
-    counted = len(found["sample"]) - same
+    counted = len(tested) - same
     killed = counted - len(real)
     lines = [
         f"{found['package']}: {_rate(killed, counted)}, {same} equivalent, seed {found['seed']}"

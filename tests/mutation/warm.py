@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -17,8 +18,10 @@ import in_place
 import mutants
 import pytest
 
-#: Seconds of processor time for a mutant, besides five times what its tests take without one.
-ALLOWANCE = 20.0
+#: Seconds of processor time for a test of a mutant, besides five times what it takes without one.
+ALLOWANCE = 5.0
+#: Seconds of wall time for it, besides twenty times that processor time.
+PAUSE = 60.0
 #: Seconds after which a test gives up waiting for an event.
 PATIENCE = 20.0
 
@@ -40,7 +43,11 @@ class Settings:
         import hypothesis  # not before pytest, which changes its assertions
 
         hypothesis.settings.register_profile(
-            "mutation", deadline=None, derandomize=True, database=None
+            "mutation",
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],  # one failure is enough
         )
         hypothesis.settings.load_profile("mutation")
         isolation = sys.modules.get("fixtures.isolation")
@@ -84,14 +91,19 @@ class Collected:
         self._functions = in_place.functions_below(self.root / "lrtrack")
 
     def baseline(self, packages: Sequence[str], file: Path) -> Baseline:
-        """Returns what each test takes and reaches of some packages; from `file` if it exists."""
-        if not file.exists():
-            items = list(self.items.values())
+        """Returns what each test takes and reaches of some packages.
+
+        Only tests that `file` does not have yet are measured.
+        """
+        known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        items = [item for name, item in self.items.items() if name not in known]
+        if items:
             result = forks.in_fork(lambda: self._measure(packages, items), 7200.0, nice=False)
             if result is None:
                 raise SystemExit("The tests do not run to their end without a mutant.")
-            file.write_text(json.dumps(result), encoding="utf-8")
-        return json.loads(file.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+            known.update(result)
+            file.write_text(json.dumps(known), encoding="utf-8")
+        return known
 
     def _measure(self, packages: Sequence[str], items: Sequence[pytest.Item]) -> Baseline:
         cover = coverage.Coverage(
@@ -118,15 +130,17 @@ class Collected:
         failed = set(failures.failed)  # on a busy machine, say: they would kill any mutant
         return {name: (seconds[name], reached[name]) for name in seconds if name not in failed}
 
-    def start(self, mutant: mutants.Mutant, tests: Sequence[str], seconds: float) -> forks.Fork:
-        """Starts a fork that runs the tests on a mutant, to the first failure.
+    def start(self, mutant: mutants.Mutant, seconds: Mapping[str, float]) -> forks.Fork:
+        """Starts a fork that runs tests on a mutant, in their order, to the first failure.
 
-        Its result is the name of the test that failed, an empty text if none did, or `import` if
-        the mutant needs a new import.
+        `seconds` has the processor time of each test without a mutant. The result is the name of
+        the test that failed, an empty text if none did, or `import` if the mutant needs a new
+        import.
         """
-        return forks.Fork(lambda: self._test(mutant, tests), 5.0 * seconds + ALLOWANCE)
+        limit = sum(map(limit_of, seconds.values()))
+        return forks.Fork(lambda: self._test(mutant, seconds), limit)
 
-    def _test(self, mutant: mutants.Mutant, tests: Iterable[str]) -> str:
+    def _test(self, mutant: mutants.Mutant, seconds: Mapping[str, float]) -> str:
         source, mutated = mutants.apply(self.root, mutant)
         try:
             in_place.put(self.root / mutant.file, source, mutated, self._functions)
@@ -134,12 +148,31 @@ class Collected:
             return "import"
         failures = Failures()
         self._session.config.pluginmanager.register(failures)
-        items = [self.items[name] for name in tests]
+        items = [self.items[name] for name in seconds]
         for item, following in zip_longest(items, items[1:]):
+            limit_next(seconds[item.nodeid])
             self._session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             if failures.failed:
                 return failures.failed[0]
         return ""
+
+
+def limit_of(seconds: float) -> float:
+    """Returns the processor time that a test may take if it takes `seconds` without a mutant."""
+    return 5.0 * seconds + ALLOWANCE
+
+
+def limit_next(seconds: float) -> None:
+    """Ends this process if its next test takes far longer than without a mutant.
+
+    A loop that no longer ends costs seconds that way, and so does waiting for a thread that died.
+    """
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    limit = int(used.ru_utime + used.ru_stime + limit_of(seconds)) + 1
+    limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+    faulthandler.dump_traceback_later(PAUSE + 20.0 * seconds, exit=True)
 
 
 def of_package(baseline: Baseline, tests: Sequence[str]) -> Baseline:
@@ -151,9 +184,10 @@ def of_package(baseline: Baseline, tests: Sequence[str]) -> Baseline:
 class Chosen(Settings, Failures):
     """Runs the tests that were chosen, in their order, in a process that imports the mutant."""
 
-    def __init__(self, tests: Sequence[str]) -> None:
+    def __init__(self, seconds: Mapping[str, float]) -> None:
         super().__init__()
-        self._rank = {name: rank for rank, name in enumerate(tests)}
+        self._seconds = seconds
+        self._rank = {name: rank for rank, name in enumerate(seconds)}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -161,11 +195,15 @@ class Chosen(Settings, Failures):
         items[:] = [item for item in items if item.nodeid in self._rank]
         items.sort(key=lambda item: self._rank[item.nodeid])
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Limits the time of the test that comes next."""
+        limit_next(self._seconds[nodeid])
+
 
 PYTEST = ["-q", "-p", "no:cacheprovider", "-n", "0", "-s"]
 
 
-def fresh(copy: Path, mutant: mutants.Mutant, root: Path, tests: Sequence[str]) -> str:
+def fresh(copy: Path, mutant: mutants.Mutant, root: Path, seconds: Mapping[str, float]) -> str:
     """Runs tests on a mutant that is imported from `copy`, a copy of the package's directory."""
     source, mutated = mutants.apply(root, mutant)
     file = copy / mutant.file
@@ -174,8 +212,8 @@ def fresh(copy: Path, mutant: mutants.Mutant, root: Path, tests: Sequence[str]) 
     sys.path.insert(0, str(copy))
     os.environ["PYTHONPATH"] = str(copy)
     sys.dont_write_bytecode = True
-    chosen = Chosen(tests)
-    files = sorted({name.partition("::")[0] for name in tests})
+    chosen = Chosen(seconds)
+    files = sorted({name.partition("::")[0] for name in seconds})
     try:
         status = pytest.main([*PYTEST, "-x", *files], plugins=[chosen])
     finally:
@@ -184,9 +222,14 @@ def fresh(copy: Path, mutant: mutants.Mutant, root: Path, tests: Sequence[str]) 
     return names[0] if names else "" if status == 0 else f"pytest ended with {status}"
 
 
-def seconds_of(baseline: Baseline, tests: Iterable[str]) -> float:
-    """Returns the processor time that tests take."""
-    return sum(baseline[name][0] for name in tests)
+def affordable(baseline: Baseline, tests: Iterable[str], most: float) -> dict[str, float]:
+    """Returns the first tests that together take at most `most` seconds, and what each takes."""
+    seconds: dict[str, float] = {}
+    for name in tests:
+        most -= baseline[name][0]
+        if most >= 0.0:
+            seconds[name] = baseline[name][0]
+    return seconds
 
 
 def reaching(
@@ -210,6 +253,6 @@ def reaching(
         return bool(lines & set(baseline[name][1].get(mutant.file, ())))
 
     # A constant may be used by any module; those of its own come first.
-    names = [name for name in baseline if reaches(name) or (not in_function and baseline[name][1])]
+    names = [name for name in baseline if reaches(name) or not in_function]
     names = [name for name in names if baseline[name][0] <= longest]
     return sorted(names, key=lambda name: (not reaches(name), baseline[name][0]))

@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
+from lrtrack.journal import gate as gate_module
 from lrtrack.journal.gate import Gate, is_closed
 from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
@@ -117,3 +120,61 @@ def test_a_link_in_the_place_of_a_gate(clean_place: Path):
         Gate(path).close()
     assert not is_closed(path)
     assert (clean_place / "victim").read_text() == "precious"
+
+
+def test_a_gate_that_another_process_keeps(
+    clean_place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process waits a second for another one's look at a gate, and then gives up."""
+    path, times, pauses = clean_place / "gate", iter([10.0, 11.0, 11.001]), []
+    other = Gate(path)
+    other.close()
+    clock = SimpleNamespace(monotonic=lambda: next(times), sleep=pauses.append)
+    monkeypatch.setattr(gate_module, "time", clock)
+
+    with pytest.raises(OSError, match="another process keeps it"):
+        Gate(path).close()
+    assert pauses == [0.01]
+    other.open()
+
+
+@pytest.mark.parametrize(
+    ("after", "closed"), [(2.0, True), (2.001, False), (-1e9, True), (None, False)]
+)
+def test_a_process_that_began_about_when_its_gate_was_made(
+    clean_place: Path, monkeypatch: pytest.MonkeyPatch, after: float | None, closed: bool
+) -> None:
+    """A process keeps a gate if it was there, or up to 2 s later: clocks are not that exact."""
+    path = clean_place / "gate"
+    path.write_text("1234")
+    os.utime(path, (1e6, 1e6))
+    began = None if after is None else 1e6 + after
+    monkeypatch.setattr(gate_module, "_start_of", {1234: began}.__getitem__)
+
+    assert is_closed(path) is closed
+
+
+def test_when_a_process_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process' start is known to a second; it is 0 where the system does not tell it."""
+    began = gate_module._start_of(os.getpid())
+    assert began == pytest.approx(psutil.Process().create_time(), abs=1.5)
+
+    for text in ("7 (a b) S 1", "7 (a b) S" + " x" * 30):
+        monkeypatch.setattr(Path, "read_text", lambda path, text=text: text)
+        assert gate_module._start_of(os.getpid()) == 0.0
+    monkeypatch.undo()
+    monkeypatch.delattr("time.CLOCK_BOOTTIME")  # as on macOS
+    assert gate_module._start_of(os.getpid()) == 0.0
+
+
+def test_a_process_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of another user is alive; one with an impossible id is not."""
+    assert gate_module._start_of(2**80) is None
+
+    def forbid(process: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", forbid)
+    assert gate_module._start_of(os.getpid()) == pytest.approx(
+        psutil.Process().create_time(), abs=1.5
+    )

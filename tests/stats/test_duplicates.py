@@ -36,6 +36,7 @@ def test_runs_of_one_seed(make_history):
     assert (
         "(StepLR, seed 0: 2 runs): if one repeats" in _warnings([first, again])["duplicate-seeds"]
     )
+    assert "Some " not in _warnings([first, again])["duplicate-seeds"]
     assert "duplicate-seeds" not in _warnings([first, *others])
     assert "duplicate-seeds" not in _warnings([first, others[-1]], group_by="seed")
 

@@ -5,6 +5,7 @@ import pytest
 from lrtrack.records import State
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
+from lrtrack.stats.setup_diff import cut, listed
 
 STEP = Schedule("StepLR")
 
@@ -83,3 +84,12 @@ def test_single_runs_are_too_few(make_history):
 def test_one_schedule_needs_no_test(make_history):
     """A single schedule gets no warning about too few runs."""
     assert _warnings([make_history({"loss": [1.0]})]) == {}
+
+
+def test_the_order_of_values():
+    """Numbers come in numeric order before other texts, five in all; long labels are cut."""
+    assert listed(["a", "10", "-1", "9"]) == "-1, 9, 10, a"
+    assert listed(["b", "a", "3", "1", "2"]) == "1, 2, 3, a, b"
+    assert listed(["b", "a", "c", "3", "1", "2"]) == "1, 2, 3, a, b, … 1 more"
+    assert [len(cut("x" * size)) for size in (39, 40, 41, 99)] == [39, 40, 40, 40]
+    assert cut("x" * 41) == "x" * 39 + "…"

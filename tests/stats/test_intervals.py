@@ -154,3 +154,25 @@ def test_a_target_between_two_evaluations(make_history):
 
     assert steps_to_target(runs) == Reach(3, 83.0, 28.0)
     assert seconds_to_target(runs) == Reach(3, 83.0, 28.0)
+
+
+def test_a_target_between_every_second_step(make_history):
+    """A metric of every second step reaches its target between two records: at 2 ± 1 steps."""
+    values = [None, 0.9, None, 0.5]
+    history = make_history({"val_loss": values, "lr": [0.1] * 4}, seed=0)
+    runs = [summarise(history, "val_loss", "min", 0.6)]
+
+    assert steps_to_target(runs) == Reach(1, 2.0, 1.0)
+
+
+def test_the_middle_of_the_median():
+    """Where the curve stays at one half, the median is the middle of that time."""
+    assert median_time([1.0, 2.0, 4.0, 8.0], []) == 3.0
+    assert median_time([1.0, 2.0, 4.0, 8.0, 16.0, 32.0], []) == 6.0
+
+
+def test_a_run_of_less_than_a_second(make_history):
+    """The last step's time counts from the first step, and is not negative."""
+    for times, last in (([5.0, 5.25], 0.25), ([5.0, 4.0], 0.0), ([5.0, 5.0], 0.0)):
+        history = make_history({"loss": [1.0, 0.5]}, times=times)
+        assert summarise(history, "loss", "min", None).last_second == last

@@ -5,6 +5,7 @@ import pytest
 
 from lrtrack.schedules import Schedule
 from lrtrack.stats import compare_histories
+from lrtrack.stats.scale import on_scale, scale_of
 
 #: Final accuracies of schedules whose errors scatter in proportion to their size.
 FINALS = {
@@ -62,3 +63,36 @@ def test_scores_stay_above_0(make_history):
     assert found.test.scale == "log-distance"
     assert worst.final.ci95[0] == 0.0
     assert worst.vs_best.ci95[0] == pytest.approx(-best.final.mean)
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "expected"),
+    [
+        ([], "log", True),
+        ([-1.0, 0.0], "linear", True),
+        ([1.0, 1e-11], "log", True),
+        ([1.0, 1e-13], "log", False),
+        ([1.0, 0.0], "log", False),
+        ([0.0, 0.5], "log-distance", True),
+        ([-0.001, 0.5], "log-distance", False),
+        ([0.5, 1.0], "log-distance", False),
+        ([0.5, 1.0 - 1e-11], "log-distance", True),
+        ([0.5, 1.0 - 1e-13], "log-distance", False),
+        ([0.0, 99.0], "log-percent", True),
+        ([-1.0, 99.0], "log-percent", False),
+        ([99.9, 100.5], "log-percent", False),
+        ([100.0 - 1e-11], "log-percent", False),  # 1e-12 of 100, not of the distance
+    ],
+)
+def test_which_values_have_logarithms(values, scale, expected):
+    """Values have logarithms on a scale if their distances to its bound are above rounding."""
+    assert on_scale(np.array(values), scale) is expected
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
+def test_a_scale_does_not_depend_on_the_unit(size):
+    """Losses that scatter in proportion to their size are compared by logarithms, in any unit."""
+    scattered = [np.array([1.0, 2.0, 3.0]) * size, np.array([10.0, 20.0, 30.0]) * size]
+    shifted = [np.array([1.0, 2.0, 3.0]) * size, np.array([10.0, 11.0, 12.0]) * size]
+
+    assert (scale_of(scattered, "min"), scale_of(shifted, "min")) == ("log", "linear")

@@ -85,3 +85,16 @@ def test_too_few_seeds_to_tell_anything(make_history):
     assert [item.verdict for item in found.schedules] == ["best", "too-few-runs"]
     assert [item.code for item in found.warnings] == ["too-few-runs"]
     assert "3 runs are too few" in found.warnings[0].message
+
+
+@pytest.mark.parametrize(("schedules", "pairs", "others"), [(2, 1, 1), (3, 3, 2), (5, 10, 4)])
+def test_how_many_differences_are_looked_at(schedules, pairs, others):
+    """Without a baseline, any pair may differ; with one, each other schedule from that."""
+    samples = [Sample((1.0 + at, 1.5 + at, 2.5 + at), (0, 1, 2)) for at in range(schedules)]
+    model, final = fit(samples, "min"), [2.0] * schedules
+    counts = [
+        Effects(model, 0, chosen=chosen, final=final, sequential=True)._comparisons
+        for chosen in (False, True)
+    ]
+
+    assert counts == [pairs, others]

@@ -163,3 +163,15 @@ def test_weighted_fits_are_statsmodels():
         name = f"C(schedule)[T.{at}]"
         assert estimates[at] - estimates[0] == pytest.approx(expected.params[name])
         assert variances[at] == pytest.approx(expected.normalized_cov_params.loc[name, name])
+
+
+def test_runs_without_a_partner():
+    """A run whose seed no other schedule has, or which has none, belongs to no block."""
+    samples = _samples([[2.0, 1.0], [4.0, 3.0]], [[0, None], [0, 1]])
+    runs, unit = table_of(samples, "linear")
+
+    assert (runs.block.tolist(), runs.group.tolist()) == ([-1, 0, -1, 0], [0, 0, 1, 1])
+    assert (runs.values * unit).tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert unit == 8.0
+    alone = fit(_samples([[2.0, 1.0], [4.0, 3.5]], [[0, 1], [2, 3]]), "min")
+    assert (alone.paired, alone.part.tolist()) == (None, [-1, -1])

@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from lrtrack.stats import studentized
 from lrtrack.stats.studentized import modulus_p, modulus_t, range_p, range_t
 
 
@@ -39,3 +41,17 @@ def test_dunnetts_table():
     """Two-sided 5 % points of Dunnett (1964): 2.59 and 2.95 for 3 and 9 means, 16 and 20 df."""
     assert round(modulus_t(3, 0.5, 16.0), 2) == 2.59
     assert round(modulus_t(9, 0.5, 20.0), 2) == 2.95
+
+
+def test_the_interpolation_is_centred():
+    """Between two widths, the cubic is through the two before and the two after them.
+
+    It differs from w⁴ by the product of the distances to those four, and from a cubic by nothing.
+    """
+    widths = np.linspace(0.0, 16.0, 801)
+    middles = (widths[1:-2] + widths[2:-1]) / 2.0
+    for power, error in ((3, 0.0), (4, 0.01**2 * 0.03**2)):
+        curve = studentized._interpolated(widths, (widths / 32.0) ** power)
+        differences = (middles / 32.0) ** power - curve(middles)
+        assert differences == pytest.approx(error / 32.0**4, abs=1e-15)
+    assert curve(np.array([0.0, 16.0, 20.0])).tolist() == [0.0, 0.0, 0.0]

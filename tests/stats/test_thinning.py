@@ -206,3 +206,40 @@ def test_no_more_rows_than_the_budget_has(
     most = a_minute * (1 + steps * seconds / 60) + max(16, 4 * metrics)
 
     assert len(thinned(records, RowBudget(a_minute, A_RUN))) <= most
+
+
+def test_how_many_rows_there_may_be():
+    """A row a second is no more than 60 a minute; what was saved up may come at once."""
+    budget = RowBudget(60, 10**5, steps=1000, room=0.0)
+    budget.step(100.0)  # the first step earns all that there is room for
+    budget.spend(60)
+    assert (budget.room, budget.is_exceeded) == (0.0, False)
+    budget.step(100.5)
+    assert (budget.room, budget.affords(1)) == (0.5, False)
+    budget.step(100.25)  # the clock was set back
+    assert (budget.room, budget.time) == (0.5, 100.25)
+    budget.step(100.75)
+    assert (budget.room, budget.affords(1)) == (1.0, True)
+    budget.spend(2)
+    assert (budget.room, budget.is_exceeded) == (-1.0, True)
+    budget.spend(1000)
+    assert budget.room == -60.0
+    assert budget.state == [1004, 1062, -60.0, 100.75]
+
+    whole = RowBudget(1000, 100)
+    whole.spend(100)
+    assert not whole.is_exceeded
+    whole.spend(1)
+    assert whole.is_exceeded
+
+
+def test_how_many_rows_a_run_may_have():
+    """The first fifth of a run's rows are steps' own, and each tenfold of steps adds a tenth."""
+    budget = RowBudget(10**6, 100)
+    most = []
+    for steps, rows in ((20, 20), (200, 30), (2000, 40)):
+        budget.steps = steps
+        budget.rows = rows - 1
+        most.append((budget.affords(1), budget.affords(2)))
+
+    assert most == [(True, False)] * 3

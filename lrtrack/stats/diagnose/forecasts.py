@@ -122,7 +122,7 @@ def _warmup(data: Mapping[str, Any]) -> int | None:
         if "num_warmup_steps" in data:
             return int(data["num_warmup_steps"])
         return int(data["total_iters"]) if _rises(data) else None
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError):
         return None  # not torch's parameters, or not in torch's form
 
 
