@@ -64,13 +64,14 @@ def test_running_runs_first_then_those_that_waited_longest(shipping: Shipping, c
     """Of the finished runs, the one whose last attempt is longest ago comes first."""
     world = shipping()
     order: list[str] = []
-    for name, tried, alive in (("late", 9.0, False), ("early", 5.0, False), ("runs", 9.5, True)):
+    for name, tried, alive in (("late", 9.0, False), ("early", 0.5, False), ("runs", 9.5, True)):
         job = world.job(False, alive=alive, place=CircuitBreaker())
         job.tried = tried
         scripted(job).advance = lambda name=name: order.append(name)
+    scripted(world.job(place=CircuitBreaker())).advance = lambda: order.append("new")
     world.round()
 
-    assert order == ["runs", "early", "late"]
+    assert order == ["runs", "new", "early", "late"]
 
 
 @pytest.mark.parametrize(
