@@ -1,4 +1,4 @@
-"""A shipper with a clock that tests move, and with deliveries that do as they are told."""
+"""A journal directory, and a shipper with a clock and deliveries that do as they are told."""
 
 from __future__ import annotations
 
@@ -12,11 +12,48 @@ import pytest
 
 from lrtrack.errors import TrackerError
 from lrtrack.journal.layout import Layout
-from lrtrack.shipping import process
+from lrtrack.shipping import process, run_queue
 from lrtrack.shipping.circuit_breaker import CircuitBreaker
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.process import Shipper
+from lrtrack.shipping.run_queue import RunQueue
 from lrtrack.shipping.scheduled_delivery import ScheduledDelivery
+from lrtrack.trackers.memory import MemoryTracker
+
+
+@pytest.fixture
+def layout(clean_place: Path) -> Layout:
+    """An empty journal directory."""
+    layout = Layout(clean_place / ".lrtrack")
+    layout.create()
+    return layout
+
+
+class Queue(RunQueue):
+    """A queue that notes its messages and what it wants to look at later."""
+
+    def __init__(self, layout: Layout, tracker: Any = None, **options: Any) -> None:
+        self.said: list[str] = []
+        self.postponed: list[tuple[str, float]] = []
+        tracker = tracker or MemoryTracker()
+        options = {"only": None, "serves": lambda target: True, "once": False, **options}
+        super().__init__(layout, lambda name: tracker, log=self.said.append, **options)
+        self.queued.later = lambda *what: self.postponed.append(what)  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def queue_of(layout: Layout) -> Callable[..., Queue]:
+    """Makes the queue of the directory; its trackers are one in memory, or another one."""
+    return lambda tracker=None, **options: Queue(layout, tracker, **options)
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The queue's clock, whose `at` is the time."""
+    clock = SimpleNamespace(at=1000.0)
+    clock.monotonic = lambda: clock.at
+    monkeypatch.setattr(run_queue, "time", clock)
+    return clock
 
 
 class Clock:

@@ -69,14 +69,6 @@ class ToldSink(MemorySink):
         self.released = True
 
 
-@pytest.fixture
-def layout(clean_place: Path) -> Layout:
-    """An empty journal directory."""
-    layout = Layout(clean_place / ".lrtrack")
-    layout.create()
-    return layout
-
-
 def written(layout: Layout, *steps: int, run: Run = RUN) -> JournalWriter:
     """Adds steps to the journal of a running run."""
     writer = JournalWriter(layout.journal(run.id), run)
@@ -145,7 +137,7 @@ def test_a_sink_that_lost_everything(layout: Layout) -> None:
 
 
 def test_a_process_that_holds_what_was_delivered_is_gone(layout: Layout) -> None:
-    """A sink that keeps nothing gets the whole run again from a new process, unless it is closed."""
+    """A sink that keeps nothing gets all of a run again from a new process, until it is closed."""
     tracker = Told(durable=False)
     writer = written(layout, 0, 1, 2)
     one = delivery(layout, tracker)
@@ -196,7 +188,7 @@ def test_a_run_that_exists_unexpectedly(
 def test_the_first_step_of_a_block(
     layout: Layout, steps: list[int], first: int, stored: list[int]
 ) -> None:
-    """A block that counts from 0 continues the run's steps; one with a place of its own does not."""
+    """A block that counts from 0 continues the run's steps; one that begins later does not."""
     tracker = Told()
     written(layout, *steps).close(State.FINISHED)
     one = delivery(layout, tracker, replace(RUN.targets[0], first=first))
@@ -240,7 +232,7 @@ def test_a_return_to_an_earlier_step(layout: Layout) -> None:
     ],
 )
 def test_a_write_that_fails(layout: Layout, error: Exception, raised: type[Exception]) -> None:
-    """The same rows are sent again, in doubt; a full disk passes, and other errors are the user's."""
+    """The same rows are sent again, in doubt; only errors of a full disk are told as passing."""
     tracker = Told(errors=[error])
     written(layout, 0).close(State.FINISHED)
     one = delivery(layout, tracker)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 import pytest
 
@@ -23,14 +22,6 @@ from lrtrack.shipping.undelivered import undelivered
 from lrtrack.shipping.unreadable import COMING, remedy, take_off, without_record
 
 TARGET = Target("memory", experiment="x")
-
-
-@pytest.fixture
-def layout(clean_place: Path) -> Layout:
-    """An empty journal directory."""
-    found = Layout(clean_place / ".lrtrack")
-    found.create()
-    return found
 
 
 def queued(layout: Layout, number: int, **fields: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,14 +28,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     clock.monotonic, clock.time = monotonic, lambda: clock.date
     monkeypatch.setattr(queue_directory, "time", clock)
     return clock
-
-
-@pytest.fixture
-def layout(clean_place: Path) -> Layout:
-    """An empty journal directory."""
-    layout = Layout(clean_place / ".lrtrack")
-    layout.create()
-    return layout
 
 
 def mark(layout: Layout, run_id: str, when: float) -> None:

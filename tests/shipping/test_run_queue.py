@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,28 +19,11 @@ from lrtrack.shipping.credentials import key_of
 from lrtrack.shipping.cursor import Cursor
 from lrtrack.shipping.delivery import Delivery
 from lrtrack.shipping.lock import Lock
-from lrtrack.shipping.run_queue import BUSY, BUSY_ENOUGH, ENOUGH, LOST, RunQueue
+from lrtrack.shipping.run_queue import BUSY, BUSY_ENOUGH, ENOUGH, RunQueue
 from lrtrack.trackers.memory import MemoryTracker
 
 RUN = Run("a" * 32, "r", targets=(Target("memory", experiment="x"),), host=host())
 KEY = RUN.id, "memory"
-
-
-@pytest.fixture
-def layout(clean_place: Path) -> Layout:
-    """An empty journal directory."""
-    layout = Layout(clean_place / ".lrtrack")
-    layout.create()
-    return layout
-
-
-@pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The queue's clock, whose `at` is the time."""
-    clock = SimpleNamespace(at=1000.0)
-    clock.monotonic = lambda: clock.at
-    monkeypatch.setattr(run_queue, "time", clock)
-    return clock
 
 
 def written(layout: Layout, run: Run = RUN) -> JournalWriter:
@@ -51,28 +32,16 @@ def written(layout: Layout, run: Run = RUN) -> JournalWriter:
     return JournalWriter(layout.journal(run.id), run)
 
 
-class Queue(RunQueue):
-    """A queue that notes its messages and what it wants to look at later."""
-
-    def __init__(self, layout: Layout, tracker: Any = None, **options: Any) -> None:
-        self.said: list[str] = []
-        self.postponed: list[tuple[str, float]] = []
-        tracker = tracker or MemoryTracker()
-        options = {"only": None, "serves": lambda target: True, "once": False, **options}
-        super().__init__(layout, lambda name: tracker, log=self.said.append, **options)
-        self.queued.later = lambda *what: self.postponed.append(what)  # type: ignore[method-assign]
-
-
 def opened(queue: RunQueue) -> list[tuple[str, str]]:
     """Looks at the queue once; returns the open deliveries."""
     queue.take_up()
     return list(queue.deliveries)
 
 
-def test_a_run_is_opened_with_its_lock(layout: Layout) -> None:
+def test_a_run_is_opened_with_its_lock(layout: Layout, queue_of: Any) -> None:
     """An open delivery has its lock, and counts at its server if the run is over."""
     written(layout).close(State.FINISHED)
-    queue = Queue(layout)
+    queue = queue_of()
     found = opened(queue)
     (place,) = queue.breakers.values()
     busy = not Lock(layout.delivery_lock(*KEY)).acquire()
@@ -83,23 +52,23 @@ def test_a_run_is_opened_with_its_lock(layout: Layout) -> None:
     assert layout.queued() == [RUN.id]
 
 
-def test_a_run_that_is_delivered_is_not_opened(layout: Layout) -> None:
+def test_a_run_that_is_delivered_is_not_opened(layout: Layout, queue_of: Any) -> None:
     """A run of which all is delivered leaves the queue at once, without its lock."""
     written(layout).close(State.FINISHED)
     delivery = Delivery(layout, RUN.id, RUN.targets[0], MemoryTracker())
     while delivery.advance():
         pass
 
-    assert opened(Queue(layout)) == []
+    assert opened(queue_of()) == []
     assert (layout.queued(), layout.delivery_lock(*KEY).exists()) == ([], False)
 
 
 @pytest.mark.parametrize("delivers", [True, False])
-def test_a_running_run_that_no_tracker_needs(layout: Layout, delivers: bool) -> None:
+def test_a_running_run_that_no_tracker_needs(layout: Layout, queue_of: Any, delivers: bool) -> None:
     """It is queued again if a tracker will need more of it, even if its marker was missing."""
     writer = written(layout)
     tracker: Any = SimpleNamespace(name="memory", sink=lambda *_: None)
-    queue = Queue(layout, tracker)
+    queue = queue_of(tracker)
     if delivers:
         layout.marker(RUN.id).unlink()
         queue.settle(RUN.id, delivers=True)
@@ -111,12 +80,14 @@ def test_a_running_run_that_no_tracker_needs(layout: Layout, delivers: bool) -> 
 
 
 @pytest.mark.parametrize("once", [True, False])
-def test_a_run_that_another_process_delivers(layout: Layout, now: Any, once: bool) -> None:
+def test_a_run_that_another_process_delivers(
+    layout: Layout, queue_of: Any, now: Any, once: bool
+) -> None:
     """It is looked at again each half second; a sync leaves it after a minute."""
     written(layout).close(State.FINISHED)
     lock = Lock(layout.delivery_lock(*KEY))
     lock.acquire()
-    queue = Queue(layout, once=once)
+    queue = queue_of(once=once)
     assert opened(queue) == []
     assert (queue.postponed, queue.expecting) == ([(RUN.id, BUSY)], True)
     now.at += BUSY_ENOUGH
@@ -139,7 +110,7 @@ def test_a_run_that_another_process_delivers(layout: Layout, now: Any, once: boo
     ("number", "is_left"), [(errno.ENOSPC, False), (errno.EACCES, True), (errno.EISDIR, True)]
 )
 def test_a_lock_that_cannot_be_made(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch, number: int, is_left: bool
+    layout: Layout, queue_of: Any, monkeypatch: pytest.MonkeyPatch, number: int, is_left: bool
 ) -> None:
     """A full disk is waited for; any other reason is stored, and the run is left."""
 
@@ -148,7 +119,7 @@ def test_a_lock_that_cannot_be_made(
 
     written(layout).close(State.FINISHED)
     monkeypatch.setattr(Lock, "acquire", fail)
-    queue = Queue(layout)
+    queue = queue_of()
 
     assert opened(queue) == []
     assert queue.postponed == ([] if is_left else [(RUN.id, BUSY)])
@@ -157,10 +128,10 @@ def test_a_lock_that_cannot_be_made(
     assert layout.queued() == [RUN.id]
 
 
-def test_a_run_that_may_not_be_delivered_from_here(layout: Layout) -> None:
+def test_a_run_that_may_not_be_delivered_from_here(layout: Layout, queue_of: Any) -> None:
     """A run whose credentials are missing stays queued, unlocked and without an error."""
     written(layout).close(State.FINISHED)
-    queue = Queue(layout, admit=lambda *_: None)
+    queue = queue_of(admit=lambda *_: None)
 
     assert opened(queue) == []
     assert (layout.queued(), queue._owed) == ([RUN.id], {RUN.id: {"memory"}})
@@ -168,7 +139,7 @@ def test_a_run_that_may_not_be_delivered_from_here(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("error", [TrackerError("not installed"), OSError("no store")])
-def test_a_tracker_that_cannot_begin(layout: Layout, error: Exception) -> None:
+def test_a_tracker_that_cannot_begin(layout: Layout, queue_of: Any, error: Exception) -> None:
     """Why a delivery cannot begin is stored for the user, and its lock is free again."""
 
     def refuse(*_: Any) -> None:
@@ -177,7 +148,7 @@ def test_a_tracker_that_cannot_begin(layout: Layout, error: Exception) -> None:
     written(layout).close(State.FINISHED)
     tracker: Any = SimpleNamespace(name="memory", sink=refuse)
     Cursor(failures=4, refused="old advice").save(layout.cursor(*KEY))
-    queue = Queue(layout, tracker)
+    queue = queue_of(tracker)
     found = opened(queue)
     cursor = Cursor.load(layout.cursor(*KEY))
 
@@ -200,13 +171,13 @@ def test_a_tracker_that_cannot_begin(layout: Layout, error: Exception) -> None:
     ],
 )
 def test_whose_run_it_is(
-    layout: Layout, machine: str, key: str | None, alive: bool, is_opened: bool
+    layout: Layout, queue_of: Any, machine: str, key: str | None, alive: bool, is_opened: bool
 ) -> None:
     """A shipper serves the runs of its machine and credentials; without a key, any."""
     writer = written(layout, replace(RUN, host=machine))
     if not alive:
         writer.close(State.FINISHED)
-    queue = Queue(layout, key=key)
+    queue = queue_of(key=key)
     found = opened(queue)
     writer.release()
     for job in queue.deliveries.values():
@@ -227,14 +198,14 @@ def test_whose_run_it_is(
     ],
 )
 def test_running_runs_and_finished_ones(
-    layout: Layout, options: dict[str, Any], alive: bool, is_opened: bool
+    layout: Layout, queue_of: Any, options: dict[str, Any], alive: bool, is_opened: bool
 ) -> None:
     """A sync takes no running run, and a shipper no finished one while a sync works."""
     writer = written(layout)
     if not alive:
         writer.close(State.FINISHED)
     yielding = options.pop("yielding", False)
-    queue = Queue(layout, **options)
+    queue = queue_of(**options)
     queue.yielding = yielding
     found = opened(queue)
     writer.release()
@@ -245,12 +216,12 @@ def test_running_runs_and_finished_ones(
     assert queue.postponed == ([(RUN.id, BUSY)] if yielding and not alive else [])
 
 
-def test_room_at_a_server(layout: Layout) -> None:
+def test_room_at_a_server(layout: Layout, queue_of: Any) -> None:
     """A finished run waits while 32 others are open; a running one does not."""
     written(layout).close(State.FINISHED)
     running = replace(RUN, id="b" * 32)
     writer = written(layout, running)
-    queue = Queue(layout)
+    queue = queue_of()
     place = queue.breakers.setdefault(("memory", None), run_queue.CircuitBreaker())
     place.over = AT_HAND
     assert opened(queue) == [(running.id, "memory")]
@@ -266,9 +237,11 @@ def test_room_at_a_server(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize(("once", "failures"), [(True, ENOUGH - 1), (True, ENOUGH), (False, 99)])
-def test_a_sync_leaves_a_dead_server(layout: Layout, once: bool, failures: int) -> None:
+def test_a_sync_leaves_a_dead_server(
+    layout: Layout, queue_of: Any, once: bool, failures: int
+) -> None:
     """After 16 failures in a row, those that wait for the server are not tried."""
-    queue = Queue(layout, once=once)
+    queue = queue_of(once=once)
     place = queue.breakers.setdefault(("memory", None), run_queue.CircuitBreaker())
     place.waiting, place.unanswered = {"c" * 32: None}, failures
     taken: list[str] = []
@@ -276,68 +249,3 @@ def test_a_sync_leaves_a_dead_server(layout: Layout, once: bool, failures: int) 
     queue.take_up()
 
     assert taken == ([] if once and failures == ENOUGH else ["c" * 32])
-
-
-def put_away(layout: Layout, prepare: Callable[[Any, Any], None], **options: Any) -> Queue:
-    """Opens the run, prepares the queue and the delivery, and puts the delivery away."""
-    writer = written(layout)
-    if not options.pop("alive", False):
-        writer.close(State.FINISHED)
-    queue = Queue(layout, **options)
-    opened(queue)
-    queue.count()
-    prepare(queue, queue.deliveries[KEY])
-    queue.put_away(KEY, lambda job: job.let_go())
-    for job in queue.deliveries.values():
-        job.lock.remove()
-    writer.release()
-    return queue
-
-
-def lost(queue: Any, job: Any, seconds: float = LOST) -> None:
-    """The journal was lost so many seconds ago."""
-    job.lost_at = run_queue.time.monotonic() - seconds
-
-
-@pytest.mark.parametrize(
-    ("prepare", "options", "is_closed", "is_left", "postponed"),
-    [
-        (lambda queue, job: None, {}, False, False, 0),
-        (lambda queue, job: setattr(job, "future", object()), {}, False, False, 0),
-        (lambda queue, job: setattr(job, "displaced", True), {}, True, False, 1),
-        (lambda queue, job: setattr(job, "displaced", True), {"alive": True}, True, False, 1),
-        (lambda queue, job: setattr(queue, "yielding", True), {}, True, False, 1),
-        (lambda queue, job: setattr(queue, "yielding", True), {"alive": True}, False, False, 0),
-        (lambda queue, job: setattr(job, "given_up", True), {}, True, True, 0),
-        (lambda queue, job: setattr(job, "given_up", True), {"alive": True}, False, False, 0),
-        (lost, {}, True, True, 0),
-        (lost, {"only": RUN.id}, False, False, 0),
-        (lambda queue, job: lost(queue, job, LOST - 0.1), {}, False, False, 0),
-    ],
-)
-def test_deliveries_that_are_put_away(
-    layout: Layout,
-    now: Any,
-    prepare: Callable[[Any, Any], None],
-    options: dict[str, Any],
-    is_closed: bool,
-    is_left: bool,
-    postponed: int,
-) -> None:
-    """Refused, lost and displaced deliveries are closed; those under way or in order are not."""
-    queue = put_away(layout, prepare, **options)
-    (place,) = queue.breakers.values()
-
-    assert (queue.deliveries == {}) is is_closed
-    assert (queue._left == {RUN.id}) is is_left
-    assert queue.postponed == [(RUN.id, BUSY)] * postponed
-    assert place.over == int(not is_closed and not options.get("alive", False))
-    assert layout.queued() == [RUN.id]
-
-
-def test_the_last_in_line(layout: Layout) -> None:
-    """A delivery that makes way for others waits for its server again."""
-    queue = put_away(layout, lambda queue, job: setattr(job, "last", True))
-    (place,) = queue.breakers.values()
-
-    assert (queue.deliveries, list(place.waiting), place.over) == ({}, [RUN.id], 0)

@@ -83,14 +83,6 @@ def test_a_log_without_standard_streams(tmp_path: Path, within_seconds, closed: 
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    """An empty journal directory."""
-    layout = Layout(tmp_path)
-    layout.create()
-    return layout
-
-
-@pytest.fixture
 def spawned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Mapping[str, str], Any]]:
     """The programs that were to be started, as process 123, with what becomes of their streams."""
     calls: list[tuple[list[str], Mapping[str, str], Any]] = []

@@ -17,14 +17,6 @@ from lrtrack.shipping.lock import held
 from lrtrack.shipping.temporary import LEFT, LEFT_ELSEWHERE
 
 
-@pytest.fixture
-def layout(clean_place: Path) -> Layout:
-    """An empty journal directory."""
-    layout = Layout(clean_place / ".lrtrack")
-    layout.create()
-    return layout
-
-
 def test_a_folder_exists_while_it_is_used(layout: Layout) -> None:
     """A folder is below the process's own, private, and leaves nothing behind."""
     with temporary.folder(layout) as folder, temporary.folder(layout) as other:
