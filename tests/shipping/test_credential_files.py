@@ -8,8 +8,10 @@ import pytest
 
 from lrtrack.journal.layout import Layout, host
 from lrtrack.journal.writer import JournalWriter
-from lrtrack.records import Run, State
+from lrtrack.records import Run, State, Target
+from lrtrack.shipping.authorization import Authorization
 from lrtrack.shipping.credentials import Opener, hashes, note_opener, opener
+from lrtrack.shipping.cursor import Cursor
 
 RUN = Run("a" * 32, "r", host=host())
 
@@ -39,3 +41,20 @@ def test_a_run_that_another_process_writes(clean_place: Path) -> None:
 
     assert while_written == Opener(host(), {})
     assert opener(layout, RUN) == Opener(host(), {"A": "1"})
+
+
+def test_advice_for_a_run_that_was_opened_without_credentials(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that refuses it gets the credentials here only if the user names the server."""
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t")
+    target = Target("mlflow", "http://server")
+    run = Run("b" * 32, "r", targets=(target,), host=host())
+    refused = Cursor(error="answers 401", refused="log in")
+    authorization = Authorization(layout)
+
+    assert authorization.trouble(run, target, refused, tried=True) == (
+        "answers 401: MLFLOW_TRACKING_TOKEN is here, though the training did not have it. Fix: if "
+        "that is for this server, run `MLFLOW_TRACKING_URI=http://server lrtrack sync`"
+    )
+    assert authorization.trouble(run, target, Cursor(error="away")) == "away"
