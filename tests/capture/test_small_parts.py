@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from lrtrack.capture.accumulation import FixedDivisor, exact
 from lrtrack.capture.clipping import Clipped
 from lrtrack.capture.closures import FirstEvaluation, with_closure
+from lrtrack.capture.function_names import function_text
 from lrtrack.capture.given_rates import as_given, given_rate
 from lrtrack.capture.norms import are_simple, measure, norms_of
 from lrtrack.capture.own_schedulers import OneMinusSqrtLR, PiecewiseLR
 from lrtrack.capture.safe_access import MISSING, plain_value
+from lrtrack.capture.scheduler_copy import stand_in
 from lrtrack.capture.wrapping_schedulers import IntervalLR, SkipLR
 
 
@@ -218,3 +221,26 @@ def test_how_long_a_container_may_be() -> None:
         assert plain_value(container, longest=1) is MISSING
     assert plain_value(torch.ones(2), longest=1) is MISSING
     assert plain_value(torch.ones(2), longest=2) == [1.0, 1.0]
+
+
+def test_what_a_copied_scheduler_sees_of_its_optimizer() -> None:
+    """A stand-in has the optimizer's settings and plain attributes, and nothing that may change."""
+    optimizer: Any = sgd(0.5)
+    optimizer.plain, optimizer.nothing, optimizer.mutable = 5, None, []
+    copied, groups = stand_in(torch.optim.lr_scheduler.StepLR(optimizer, 1))
+    own = copied.optimizer
+
+    assert (own.plain, own.nothing, own._opt_called) == (5, None, True)
+    assert (own.param_groups, groups[0]["lr"]) == (groups, 0.5)
+    assert not hasattr(own, "mutable")
+    assert not hasattr(own, "missing")
+
+
+def test_an_array_in_a_closure() -> None:
+    """A setting that cannot be read, and cannot be compared either, leaves the others in place."""
+    table, gain = np.array([1.0, 0.5]), 0.25
+
+    def rate(step: int) -> float:
+        return float(table[step] * gain)
+
+    assert function_text(rate).endswith("test_an_array_in_a_closure.<locals>.rate(gain=0.25)")
