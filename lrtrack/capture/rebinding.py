@@ -17,7 +17,7 @@ def rebound(function: FunctionType, name: str) -> bool:
         return name in use_of(code).rebound
     created = False
     for op in instructions(outer):
-        if op.argval is code or op.argval == code:
+        if op.argval == code:
             created = True
         elif created and op.opname in ("STORE_DEREF", "STORE_NAME") and op.argval == name:
             return True

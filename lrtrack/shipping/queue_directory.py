@@ -65,7 +65,7 @@ class QueueDirectory:
 
     def again(self, run_ids: set[str]) -> None:
         """Checks these runs again, after those that wait for the first time."""
-        self._unseen = {**dict.fromkeys(run_ids), **self._unseen}
+        self._unseen = {**dict.fromkeys(run_ids - self._unseen.keys()), **self._unseen}
 
     def later(self, run_id: str, pause: float) -> None:
         """Checks a run again after `pause` seconds."""

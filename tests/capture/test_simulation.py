@@ -51,3 +51,18 @@ def test_the_end_of_a_schedule(optimizer):
     simulation.extend(200)
 
     assert simulation.size == 5 + 1
+
+
+def test_restarts_after_a_fraction_of_an_epoch() -> None:
+    """Restarts of a schedule that was stepped to the middle of an epoch are those of torch."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
+    scheduler = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=3, T_mult=2)
+    optimizer.step()
+    scheduler.step(1.5)
+    simulated = lrtrack.simulate(scheduler, 12)[:, 0].tolist()
+    rates = [optimizer.param_groups[0]["lr"]]
+    for _ in range(11):
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    assert simulated == rates

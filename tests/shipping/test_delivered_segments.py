@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from lrtrack.journal import history_table, packing, segments
@@ -142,7 +144,11 @@ JOURNALS: dict[str, dict[str, Any]] = {
     "diverged": {"killed": True, "loss": lambda step: math.nan if step > 50 else 1.0},
     "gone back": {"rewind": 20},
     "incomplete groups": {"count": lambda step: 4.0 if step % 10 else 2.0},
+    "groups of one": {"count": lambda step: 1.0 if step % 10 else 2.0},
+    "all groups of one": {"count": lambda step: 1.0},
+    "no groups": {"count": lambda step: 0.0 if step % 10 else 2.0},
     "no loss": {"loss": None},
+    "rates of groups": {"killed": True, "further": {"lr/a": 0.5, "lra": 0.1, "a": 0.2}},
 }
 
 
@@ -163,6 +169,7 @@ def test_a_long_run_ends_as_a_short_one(
         metrics = {"lr": 0.1 * 0.5 ** (step // 30), "grad_norm": 1.0}
         metrics |= {"loss": loss(step)} if loss else {}
         metrics |= {"loss_count": count(step)} if count else {}
+        metrics |= how.get("further", {})
         journal.append(step, 100.0 + at, metrics)
         journal.flush()
     (journal.release if how.get("killed") else lambda: journal.close(State.FINISHED))()
@@ -189,3 +196,34 @@ def test_a_long_run_ends_as_a_short_one(
     assert isinstance(parts, run_records._InParts)
     assert isinstance(whole, run_records._Whole)
     assert found[0] == found[1]
+
+
+def test_leftovers_of_a_killed_process(layout: Layout) -> None:
+    """Segments that are packed already are removed, and one that another process removed."""
+    chain = record(layout)
+    for tracker in ("one", "two"):
+        delivered(layout, tracker, chain[-1].end)
+    raw = [segments.raw_path(layout.journal(RUN.id), segment.start) for segment in chain[1:3]]
+    kept = [path.read_bytes() for path in raw]
+    DeliveredSegments(layout, RUN).pack(chain[-1].end)
+    raw[1].write_bytes(kept[1])  # the first is gone already
+    DeliveredSegments(layout, RUN)
+
+    assert [path.exists() for path in raw] == [False, False]
+
+
+def test_some_rates_of_a_long_run() -> None:
+    """Of the rates, and of nothing else, the extremes stay among evenly spaced records."""
+    steps = list(range(2000))
+    rates = [1.0] * 2000
+    rates[777], rates[1234], rates[3] = 0.25, 4.0, math.nan
+    columns = {"step": steps, "time": [float(step) for step in steps], "loss": rates}
+    columns |= {"plr": rates, "plr/a": [1.0] * 2000, "plra": rates, "lr": rates}
+    found = run_records._some_rates(pa.table(columns), "p")
+    assert found is not None
+    evenly = np.linspace(0, 1999, 500).astype(int)
+
+    assert found.column_names == ["step", "time", "plr", "plr/a"]
+    assert found["step"].to_pylist() == sorted({*evenly.tolist(), 777, 1234})
+    assert run_records._some_rates(pa.table(columns), "q") is None
+    assert run_records._some_rates(pa.table(columns).slice(0, 0), "p") is None

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from lrtrack.errors import PartRefused, PartUnavailable, SinkLost, TrackerError, TrackerUnavailable
+from lrtrack.journal import history_table
 from lrtrack.journal.layout import Layout
+from lrtrack.journal.parquet_guard import MAX_VALUES
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State
@@ -135,4 +137,104 @@ def test_a_journal_that_no_report_could_read_as_one_file(
     said = ending.store(sink)
 
     assert said == f"{FILE} (the run has more than 256 bytes of values, too many for one file)"
+    assert sink.closed == OUTCOME
+
+
+class Stored(Refusing):
+    """A sink that reads the file that it gets."""
+
+    def upload(self, history: Path) -> None:
+        """Notes the steps in the file."""
+        self.steps = history_table.read_parquet(history)["step"].to_pylist()
+
+
+@pytest.mark.parametrize(("first", "steps"), [((), [0, 1]), ((5,), [5, 6])])
+def test_the_steps_of_the_file(ending, first: tuple[int, ...], steps: list[int]) -> None:
+    """The file has the steps of the tracker's run, from the block's place in it on."""
+    sink = Stored()
+
+    assert ending.store(sink, *first) is None
+    assert (sink.steps, sink.closed) == (steps, OUTCOME)
+
+
+def test_a_run_without_steps(tmp_path: Path) -> None:
+    """A run without any record ends without a file and without losses."""
+    path = tmp_path / f"{'a' * 32}.journal"
+    JournalWriter(path, Run("a" * 32, "mine")).close(State.FINISHED, diagnoses=[])
+    sink = Refusing(upload=AssertionError("not to be called"))
+
+    assert RunEnd(JournalReader(path), Layout(tmp_path)).store(sink) is None
+    assert sink.closed == [(State.FINISHED, {})]
+
+
+def test_a_killed_run_without_steps(tmp_path: Path) -> None:
+    """It ends as FAILED at the time at which it began."""
+    path = tmp_path / f"{'a' * 32}.journal"
+    JournalWriter(path, Run("a" * 32, "mine", started=7.0)).release()
+    ended: list[tuple[State, float]] = []
+    sink = Refusing()
+    sink.close = lambda state, when, summary: ended.append((state, when))  # type: ignore[method-assign]
+    RunEnd(JournalReader(path), Layout(tmp_path)).store(sink)
+
+    assert ended == [(State.FAILED, 7.0)]
+
+
+@pytest.mark.parametrize(("size", "is_large"), [(2**31, False), (2**31 + 1, True)])
+def test_from_which_size_on_there_is_no_file(
+    ending, monkeypatch: pytest.MonkeyPatch, size: int, is_large: bool
+) -> None:
+    """A journal of up to eight bytes a value that a report would read is stored as one file."""
+    monkeypatch.setattr(JournalReader, "size", lambda self: size)
+    monkeypatch.setattr("lrtrack.journal.segments.LIMIT", 2**40)
+    said = ending.store(Refusing())
+
+    assert size - is_large == 8 * MAX_VALUES
+    assert (said is not None) is is_large
+
+
+def test_a_server_that_asks_for_a_pause(ending) -> None:
+    """Its own error is raised twice, which nothing follows; then the run ends without the file."""
+    sink = Refusing(upload=TrackerUnavailable("busy", 7.0))
+    for _ in range(ATTEMPTS - 1):
+        with pytest.raises(TrackerUnavailable, match="busy") as caught:
+            ending.store(sink)
+        assert (type(caught.value), caught.value.retry_after) == (TrackerUnavailable, 7.0)
+    said = ending.store(sink)
+
+    assert (said, sink.closed) == (f"{FILE} (busy)", OUTCOME)
+
+
+def test_the_longest_pause_counts(ending) -> None:
+    """Of several parts that may be taken later, the one that waits longest decides when."""
+    sink = Refusing(
+        upload=TrackerUnavailable("a"), complete=TrackerError("no"), close=PartUnavailable("b", 9.0)
+    )
+    with pytest.raises(PartUnavailable) as caught:
+        ending.store(sink)
+
+    assert str(caught.value) == (
+        f"cannot store {FILE} (a); the diagnoses (no); the outcome (b) yet"
+    )
+    assert caught.value.retry_after == 9.0
+
+
+def test_a_sink_that_keeps_nothing_is_not_asked_again(ending) -> None:
+    """Where only `close` makes it durable, a run that is closed is not sent again for its file."""
+    sink = Refusing(upload=TrackerUnavailable("busy"))
+    sink.durable = False
+
+    assert ending.store(sink) == f"{FILE} (busy)"
+
+
+def test_no_room_for_temporary_files(ending, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The losses are stored although the file cannot be written, which is tried again."""
+
+    def full(layout: Layout) -> Any:
+        raise OSError(28, "full")
+
+    monkeypatch.setattr("lrtrack.shipping.temporary.folder", full)
+    sink = Refusing()
+    with pytest.raises(PartUnavailable, match="temporary files cannot be written"):
+        ending.store(sink)
+
     assert sink.closed == OUTCOME
