@@ -47,6 +47,8 @@ def from_swanlab(folder: Path) -> Arrived:
 
     found = Arrived()
     [path] = folder.glob("swanlog/run-*/run-*.swanlab")
+    if path.stat().st_size == 0:  # killed before its buffer was written
+        return found
     reader = DataStoreReader()
     reader.open(path)
     for data in reader:
