@@ -47,6 +47,8 @@ def from_swanlab(folder: Path) -> Arrived:
 
     found = Arrived()
     [path] = folder.glob("swanlog/run-*/run-*.swanlab")
+    if path.stat().st_size == 0:  # killed before its buffer was written
+        return found
     reader = DataStoreReader()
     reader.open(path)
     for data in reader:
@@ -61,26 +63,9 @@ def from_swanlab(folder: Path) -> Arrived:
     return found
 
 
-def from_aim(folder: Path) -> Arrived:
-    """Reads the only run of the repository."""
-    import aim
-
-    found = Arrived()
-    [run] = aim.Repo(str(folder)).iter_runs()
-    for metric in run.metrics():
-        steps, values = metric.values.sparse_list()
-        if metric.name.startswith("__system__"):
-            found.machine = True
-        else:
-            found.series[metric.name] = list(zip(steps, values, strict=True))
-    found.state = "active" if run.active else "ended"
-    return found
-
-
 #: Way → what reads it.
 READERS: dict[str, Callable[[Path], Arrived]] = {
     "tensorboard": from_tensorboard,
     "trackio": from_trackio,
     "swanlab": from_swanlab,
-    "aim": from_aim,
 }

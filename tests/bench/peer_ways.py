@@ -37,13 +37,12 @@ WAYS = {
     "tensorboard": "TensorBoard: `SummaryWriter.add_scalar` by hand",
     "trackio": "`trackio.log` by hand",
     "swanlab": "`swanlab.log` by hand, offline",
-    "aim": "Aim: `Run.track` by hand",
     "lrtrack": "lrtrack, a plain loop",
     "lrtrack-lightning": "lrtrack, in Lightning",
     "lrtrack-transformers": "lrtrack, in transformers",
 }  # fmt: skip
 #: Ways whose packages log into files, by hand.
-FILES = ("tensorboard", "trackio", "swanlab", "aim")
+FILES = ("tensorboard", "trackio", "swanlab")
 
 
 class Task:

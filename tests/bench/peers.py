@@ -55,7 +55,7 @@ _HEAD = ("way", "LR", "loss", "grad norm before clipping", "after", "momentum",
          "schedule’s parameters", "device", "steps after `kill -9`", "mean ± std over seeds",
          "loop time")  # fmt: skip
 _PACKAGES = ("torch", "lightning", "transformers", "accelerate", "mlflow", "wandb", "dvclive",
-             "tensorboard", "trackio", "swanlab", "aim")  # fmt: skip
+             "tensorboard", "trackio", "swanlab")  # fmt: skip
 
 
 def measure(rounds: int, steps: int, into: Path = HERE) -> list[Row]:
@@ -245,9 +245,10 @@ def _written(rows: Sequence[Sequence[str]]) -> str:
         "`lr_scheduler_type: linear`.\n"
         f"- Steps after `kill -9`: the process is killed after {KILLED} steps of {PAUSE} s; the "
         "steps that have their learning rate (or, where there is none, a loss) where it is "
-        "logged, and how MLflow or Aim says that the run stands. W&B is looked at after 10 s, and "
-        "once more after its user has called `wandb sync --no-skip-online`. TensorBoard, trackio, "
-        "SwanLab and Aim are looked at in their files. lrtrack may lose its last second.\n"
+        "logged, and how MLflow says that the run stands. W&B is looked at after 10 s, and "
+        "once more after its user has called `wandb sync --no-skip-online`. TensorBoard, trackio "
+        "and SwanLab are looked at in their files; Aim's are not read back. lrtrack may lose its "
+        "last second.\n"
         "- Mean ± std over seeds: from the documentation, not measured.\n"
         "- Loop time: with logging / without, from [RESULTS.md](RESULTS.md), in another "
         f"training of longer steps without accumulation.\n{gap}\n"
