@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lrtrack.journal.events import understood
 from lrtrack.journal.framing import MAGIC, MAX_PAYLOAD, Frame, Kind, cut_off, decode, encode
+from tests.journal.test_reader import batch, frame
 
 PARTS = st.lists(st.tuples(st.sampled_from(Kind), st.binary(max_size=60)), max_size=6)
 #: Bytes that do not begin a frame.
@@ -127,3 +129,15 @@ def test_an_absurd_length_is_no_frame() -> None:
 def test_a_frame_whose_end_was_never_written(head: bytes, left: int, is_cut: bool) -> None:
     """A plausible head before too few bytes is a frame that was cut off, and nothing else is."""
     assert cut_off(head, left) is is_cut
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_compressed_rows_are_refused(compression: str) -> None:
+    """Compressed rows are not read, also where they take no less room than without."""
+    rows = batch(step=[0], time=[1.0], loss=[0.1])
+    plain, compressed = (
+        [understood(each) for each in decode(frame(rows, how))] for how in (None, compression)
+    )
+
+    assert [entry is not None and entry.rows == rows for entry in plain] == [True]
+    assert compressed == [None]
