@@ -89,8 +89,8 @@ def test_rubbish_between_frames_is_passed_over(parts, data) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_without_complaint(data: bytes) -> None:
     """Reading arbitrary bytes terminates and returns only frames that `encode` could write."""
-    for frame in decode(MAGIC + data):
-        assert encode(frame.kind, frame.payload) in MAGIC + data
+    for each in decode(MAGIC + data):
+        assert encode(each.kind, each.payload) in MAGIC + data
 
 
 def test_a_torn_frame_does_not_hide_what_was_written_after_it() -> None:
