@@ -102,4 +102,7 @@ def test_the_stretches_of_a_course() -> None:
     assert stretches.levels(2).tolist() == [63.5, 191.5]
 
     course.add(np.array([1000.0]))
-    assert course.stretches().means.size == 64
+    stretches = course.stretches()
+    assert stretches.means.tolist() == [4.0 * stretch + 1.5 for stretch in range(64)]
+    assert stretches.spread.tolist() == [1.25**0.5] * 64
+    assert stretches.lows.tolist() == [4.0 * stretch for stretch in range(64)]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lrtrack.records import Run, State
-from lrtrack.schedules import Schedule
-from lrtrack.stats.diagnose import Observations, RunningStatistics, diagnose
+from lrtrack.schedules import Schedule, side_by_side
+from lrtrack.stats.diagnose import Observations, RunningStatistics, diagnose, shown_in
 from lrtrack.stats.diagnose.evidence import Layers
 from lrtrack.stats.diagnose.forecasts import _warmup
 from lrtrack.stats.diagnose.plateau import Plateau
@@ -129,3 +129,17 @@ def test_what_a_length_may_count(schedule: Schedule, ending: str) -> None:
     (hint,) = (one["hint"] for one in found if one["code"] == "LR012")
 
     assert hint.endswith(ending)
+
+
+def test_what_the_records_of_two_optimizers_show() -> None:
+    """The records of each optimizer are judged by its own schedule, in one part or in several."""
+    rising = Schedule("CosineAnnealingLR", {"T_max": 9, "eta_min": 0.2})
+    falling = Schedule("CosineAnnealingLR", {"T_max": 9, "eta_min": 0.0})
+    run = Run("a" * 32, "run", schedule=side_by_side({"a": falling, "b": rising}))
+    rates = (np.full(9, 0.1), None)
+    columns = {"lr": rates, "lr/a": rates, "lr/b": rates}
+    parts = [(np.arange(begin, begin + 9), columns, None) for begin in (0, 9)]
+
+    for records in (parts[:1], parts):
+        (found,) = (one for one in shown_in(run, State.FAILED, records) if one["code"] == "LR017")
+        assert found["message"].startswith("b: eta_min=0.2 is above the learning rate")

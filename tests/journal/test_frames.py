@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lrtrack.journal.events import understood
 from lrtrack.journal.framing import MAGIC, MAX_PAYLOAD, Frame, Kind, cut_off, decode, encode
+from tests.journal.test_reader import batch, frame
 
 PARTS = st.lists(st.tuples(st.sampled_from(Kind), st.binary(max_size=60)), max_size=6)
 #: Bytes that do not begin a frame.
@@ -87,8 +89,8 @@ def test_rubbish_between_frames_is_passed_over(parts, data) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read_without_complaint(data: bytes) -> None:
     """Reading arbitrary bytes terminates and returns only frames that `encode` could write."""
-    for frame in decode(MAGIC + data):
-        assert encode(frame.kind, frame.payload) in MAGIC + data
+    for each in decode(MAGIC + data):
+        assert encode(each.kind, each.payload) in MAGIC + data
 
 
 def test_a_torn_frame_does_not_hide_what_was_written_after_it() -> None:
@@ -127,3 +129,15 @@ def test_an_absurd_length_is_no_frame() -> None:
 def test_a_frame_whose_end_was_never_written(head: bytes, left: int, is_cut: bool) -> None:
     """A plausible head before too few bytes is a frame that was cut off, and nothing else is."""
     assert cut_off(head, left) is is_cut
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_compressed_rows_are_refused(compression: str) -> None:
+    """Compressed rows are not read, also where they take no less room than without."""
+    rows = batch(step=[0], time=[1.0], loss=[0.1])
+    plain, compressed = (
+        [understood(each) for each in decode(frame(rows, how))] for how in (None, compression)
+    )
+
+    assert [entry is not None and entry.rows == rows for entry in plain] == [True]
+    assert compressed == [None]

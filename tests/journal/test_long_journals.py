@@ -11,6 +11,7 @@ import pytest
 from lrtrack.errors import JournalError
 from lrtrack.journal import history_parts, segments
 from lrtrack.journal.history_parts import HistoryParts
+from lrtrack.journal.overflow import Overflow
 from lrtrack.journal.packing import pack
 from lrtrack.journal.reader import JournalReader
 from lrtrack.journal.segments import segments_of
@@ -108,3 +109,11 @@ def test_which_steps_are_late() -> None:
     assert late(4) == [True]
     order.go_back(3)
     assert late(1, 2, 3, 2) == [True, False, False, True]
+
+
+def test_a_long_run_that_has_another_disk(writer: Writer, path: Path) -> None:
+    """A writer that could go to another disk begins further files all the same."""
+    write(writer(overflow=Overflow(path)), range(30))
+
+    assert len(segments_of(path)) > 3
+    assert JournalReader(path).course().table["step"].to_pylist() == list(range(30))

@@ -116,3 +116,32 @@ def test_a_journal_that_another_process_keeps(
         opened(tmp_path / "a.journal")
     assert pauses == [0.01]
     file.close()
+
+
+def finished(steps: int, *, refuses: bool) -> list[str]:
+    """What is said at the end of a run of which so many steps wait, without another disk."""
+    said: list[str] = []
+
+    def append(frame: bytes) -> None:
+        if refuses:
+            raise OSError("no room")
+
+    file = SimpleNamespace(path="a.journal", append=append)
+    queue = FrameQueue(file, None, lambda _, text: said.append(text))  # type: ignore[arg-type]
+    if steps:
+        queue.add(b"frame", np.arange(steps))
+        queue.push()
+    queue.finish(b"end")
+    return said[1:] if refuses and steps else said
+
+
+def test_what_is_lost_at_the_end() -> None:
+    """Steps that no disk took are counted at the end; where all were written, nothing is said."""
+    lost = "lrtrack lost {}: the last steps of a.journal could not be written."
+
+    assert finished(0, refuses=True) == []
+    assert finished(2, refuses=False) == []
+    assert [text for text in finished(1, refuses=True) if "lost" in text] == [lost.format("1 step")]
+    assert [text for text in finished(2, refuses=True) if "lost" in text] == [
+        lost.format("2 steps")
+    ]

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lrtrack.journal import unended
 from lrtrack.journal.course import Course
 from lrtrack.journal.unended import completed
 from lrtrack.records import FIND, Run, default_name
-from lrtrack.schedules import Schedule, side_by_side
+from lrtrack.schedules import Schedule, infer_schedule, side_by_side
 
 STEPS = np.arange(200)
 HALVING = 0.1 * 0.5 ** (STEPS // 50)
@@ -76,3 +77,21 @@ def test_two_optimizers_without_schedulers() -> None:
     shown = completed(run, course_of(lr=HALVING, lr_a=HALVING, lr_b=np.full(200, 0.1))).schedule
 
     assert shown.label == f"≈ step + constant(a={LABEL}, b=constant)"
+
+
+@pytest.mark.parametrize(("most", "stride"), [(200, 1), (199, 2), (100, 2), (99, 3)])
+def test_how_many_rates_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, most: int, stride: int
+) -> None:
+    """Of many rates, each second or third one shows the schedule, from the first one on."""
+    seen: list[list[int]] = []
+
+    def infer(rates: np.ndarray, steps: np.ndarray) -> Any:
+        seen.append(steps.tolist())
+        return infer_schedule(rates, steps)
+
+    monkeypatch.setattr(unended, "_MOST", most)
+    monkeypatch.setattr(unended, "infer_schedule", infer)
+    completed(run_of(), course_of(lr=HALVING))
+
+    assert seen == [list(range(0, 200, stride))]

@@ -175,3 +175,14 @@ def test_runs_without_a_partner():
     assert unit == 8.0
     alone = fit(_samples([[2.0, 1.0], [4.0, 3.5]], [[0, 1], [2, 3]]), "min")
     assert (alone.paired, alone.part.tolist()) == (None, [-1, -1])
+
+
+def test_the_spread_of_a_pair():
+    """A pair's variance is the mean of both, of residuals where the runs are paired by seed."""
+    for seeds in ([None] * 5, list(range(5))):
+        model = fit(_samples(VALUES * [[1.0], [2.0], [4.0]], [seeds] * 3), "min", unequal=1.0)
+        spread = (model.total if model.residual is None else model.residual).variances
+
+        assert (model.residual is None) == (seeds[0] is None)
+        assert len(set(spread)) == 3
+        assert model.differences(1).pair == pytest.approx((spread + spread[1]) / 2.0)
