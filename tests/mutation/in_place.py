@@ -37,8 +37,11 @@ def put(path: Path, source: str, mutated: str, functions: Functions) -> None:
 
     Raises:
         NeedsImport: That is not possible, because the change is in a decorator, in the body of a
-            class, or in a compound statement of the module.
+            class, or in a compound statement of the module; or the module is not imported so far,
+            and whoever imports it would get the text on the disk.
     """
+    if not any(getattr(each, "__file__", None) == str(path) for each in list(sys.modules.values())):
+        raise NeedsImport(str(path))
     old, new = (compile(text, str(path), "exec", dont_inherit=True) for text in (source, mutated))
     outside = _outside_of_functions(source, mutated)
     pairs = [] if outside is None else list(_changed_functions(old, new))

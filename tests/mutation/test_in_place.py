@@ -106,3 +106,13 @@ def test_what_needs_an_import(in_place: ModuleType, sample: ModuleType) -> None:
         put(in_place, sample, "first = 5", "first = 6")
 
     assert sample.Counter.first == 5
+
+
+def test_a_module_that_is_not_imported(
+    in_place: ModuleType, sample: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module that a test would import from the disk is not taken for changed."""
+    monkeypatch.delitem(sys.modules, "mutated_sample")
+    with pytest.raises(in_place.NeedsImport):
+        put(in_place, sample, "number < TWICE", "number <= TWICE")
+    monkeypatch.undo()
