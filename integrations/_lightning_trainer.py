@@ -232,7 +232,7 @@ def _to_be_logged(trainer: Any) -> set[str]:
     """What `self.log()` has been given for the loggers; they get it later, at some steps only."""
     names = set()
     for result in (getattr(trainer, "_results", None) or {}).values():
-        meta = getattr(result, "meta", None)
+        meta: Any = getattr(result, "meta", None)
         if getattr(meta, "logger", False):
             forms = [on for on in (True, False) if (meta.on_step if on else meta.on_epoch)]
             names |= {meta.forked_name(on) for on in forms}
