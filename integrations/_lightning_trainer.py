@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lrtrack.capture import thread_state
@@ -15,7 +15,11 @@ from lrtrack.trackers.base import Tracker
 from lrtrack.trackers.mlflow import MlflowTracker
 
 #: Metrics that a user's own may meet in one run.
-_OURS = ("lr", "loss", "grad_norm", "grad_norm_preclip", "momentum", "weight_decay")
+_OURS = (
+    "lr", "lr_effective", "loss", "loss_best", "loss_count", "loss_final", "grad_norm",
+    "grad_norm_preclip", "momentum", "weight_decay", "plateau_metric", "update_norm",
+    "weight_norm", "update_ratio",
+)  # fmt: skip
 
 
 class Schedulers:
@@ -210,9 +214,26 @@ def plain(value: Any) -> Any:
     return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def shared_metrics(trainer: Any, prefix: str) -> list[str]:
-    """Names under which the user's own metrics and ours are in one run of a logger."""
+def shared_metrics(trainer: Any, prefixes: Iterable[str]) -> list[str]:
+    """Names under which the user's own metrics and ours are in one run of a logger.
+
+    Args:
+        trainer: the Trainer, in a hook that follows the module's `self.log()`.
+        prefixes: those of the runs.
+    """
     kinds = ("MLFlowLogger", "WandbLogger")
     if not any(is_logger(logger, kind) for logger in trainer.loggers for kind in kinds):
         return []
-    return sorted({f"{prefix}{name}" for name in _OURS} & trainer.logged_metrics.keys())
+    ours = {f"{prefix}{name}" for prefix in prefixes for name in _OURS}
+    return sorted(ours & (trainer.logged_metrics.keys() | _to_be_logged(trainer)))
+
+
+def _to_be_logged(trainer: Any) -> set[str]:
+    """What `self.log()` has been given for the loggers; they get it later, at some steps only."""
+    names = set()
+    for result in (getattr(trainer, "_results", None) or {}).values():
+        meta: Any = getattr(result, "meta", None)
+        if getattr(meta, "logger", False):
+            forms = [on for on in (True, False) if (meta.on_step if on else meta.on_epoch)]
+            names |= {meta.forked_name(on) for on in forms}
+    return names

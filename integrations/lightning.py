@@ -108,6 +108,7 @@ class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
         self._blocks = CallbackRuns("LRTrack", options)
         self._tracker = options.get("tracker")
         self._prefix = options.get("prefix") or ""
+        self._prefixes = [self._prefix]
         self._key = key_of("LRTrack", options)
         self._tracked: Sequence[TrackedRun] = ()
         self._state: Mapping[str, Any] = {}
@@ -170,7 +171,7 @@ class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
     ) -> None:
         """Note the step of the training by Lightning's own count."""
         self._at = trainer.global_step
-        if batch_idx + 1 == trainer.log_every_n_steps:
+        if trainer.fit_loop.total_batch_idx == 0 or batch_idx + 1 == trainer.log_every_n_steps:
             self._tell_of_shared_metrics(trainer)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -223,6 +224,7 @@ class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
         open_ids = open_runs(run_trackers)
         resume = [s["id"] if s and (not open_ids or s["id"] in open_ids) else None for s in earlier]
         names = prefixes(optimizers, trainer, module) if len(optimizers) > 1 else [""]
+        self._prefixes = [self._prefix + name for name in names]
         seed = os.environ.get("PL_GLOBAL_SEED", "")
         self._probes = Probes(self, trainer, optimizers)
         self._tracked = self._blocks.enter(
@@ -277,7 +279,7 @@ class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
     def _tell_of_shared_metrics(self, trainer: Any) -> None:
         if self._told or self._tracker is not None or not self.runs:
             return
-        if names := shared_metrics(trainer, self._prefix):
+        if names := shared_metrics(trainer, self._prefixes):
             self._told = True
             warn(
                 f"The run of the logger has two series in one metric: {', '.join(names)} is logged "

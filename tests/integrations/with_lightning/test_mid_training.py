@@ -8,7 +8,6 @@ import pickle
 from typing import Any
 
 import lightning.pytorch as lightning
-import mlflow
 import pytest
 import torch
 from lightning.pytorch.callbacks import (
@@ -16,11 +15,9 @@ from lightning.pytorch.callbacks import (
     LearningRateFinder,
     StochasticWeightAveraging,
 )
-from lightning.pytorch.loggers import MLFlowLogger
 from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
 import lrtrack
-from lrtrack.errors import LRTrackWarning
 from lrtrack.integrations.lightning import LRTrack
 from lrtrack.records import State
 
@@ -322,21 +319,3 @@ def test_a_command_line(digits, local, monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert (history.run.seed, history.steps.size) == (7, 4)
     assert "update_norm" in history.metrics
-
-
-class Logging(Module):
-    """A module that logs under one of our names."""
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Logs a rate of its own."""
-        loss = super().training_step(batch, batch_idx)
-        self.log("lr", 1.0)
-        return loss
-
-
-def test_a_metric_that_the_module_logs_too(digits, store) -> None:
-    """A metric with two series in the logger's run is reported, with the way out."""
-    logger = MLFlowLogger("digits", tracking_uri=store)
-    with pytest.warns(LRTrackWarning, match="two series in one metric: lr is.*prefix="):
-        fit(Logging(digits(**TASK)), LRTrack(flush_timeout=0.0), logger=logger)
-    mlflow.set_tracking_uri(None)  # the logger sets it for the whole process

@@ -103,3 +103,39 @@ def test_what_the_run_holds(digits, trainer, local, steps_of, name: str) -> None
     assert history.run.schedule.name == case.schedule
     shown = {d["code"] for d in history.run.diagnoses}
     assert not shown & {"LR002", "LR013", "LR030", "LR031"}
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in transformers.SchedulerType])
+def test_every_schedule_of_the_library(digits, trainer, local, steps_of, kind: str) -> None:
+    """The rates of each `lr_scheduler_type` are those that `get_scheduler` gives."""
+    settings = {
+        "cosine_with_min_lr": {"min_lr": 0.01},
+        "cosine_warmup_with_min_lr": {"min_lr": 0.01},
+        "warmup_stable_decay": {"num_decay_steps": 4},
+    }.get(kind, {})
+    warms_up = kind not in ("constant", "reduce_lr_on_plateau", "greedy")
+    waits = not warms_up and kind != "constant"
+    task = digits()
+    trainer(
+        [LRTrack(tracker="local")],
+        task,
+        model=Model(task.model),
+        learning_rate=0.05,
+        warmup_steps=3 if warms_up else 0,
+        lr_scheduler_type=kind,
+        lr_scheduler_kwargs=settings,
+        eval_strategy="epoch" if waits else "no",
+    ).train()
+    (history,) = local()
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.05)
+    expected = []
+    made = transformers.get_scheduler(kind, optimizer, 3, 12, scheduler_specific_kwargs=settings)
+    for _ in range(12):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if not waits:  # it would move after the evaluation, which comes last here
+            made.step()
+
+    assert list(steps_of(history)["lr"].values()) == expected
+    assert len(set(expected)) > 3 or not warms_up
+    assert not {d["code"] for d in history.run.diagnoses} & {"LR002", "LR013", "LR030", "LR031"}
