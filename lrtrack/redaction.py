@@ -148,10 +148,10 @@ def _without_base64(match: re.Match[str], pieces: set[bytes]) -> str:
 
 
 def _decoded(text: str) -> Iterator[bytes]:
-    """Yields what a text may say in base64, wherever in it the encoding begins."""
+    """Yields what a text may say in base64, wherever in a group of four its first digit is."""
     plain = text.rstrip("=").replace("-", "+").replace("_", "/")
-    for start in range(4):
-        part = plain[start:]
+    for missing in range(4):
+        part = "A" * missing + plain
         part = part[: len(part) - 1] if len(part) % 4 == 1 else part
         try:
             yield base64.b64decode(part + "=" * (-len(part) % 4), validate=True)
