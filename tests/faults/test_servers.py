@@ -17,6 +17,7 @@ from wandb_loopback import training as wandb_training
 import lrtrack
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.local import LocalTracker
+from lrtrack.trackers.wandb import account
 
 from .trainer import truth
 from .training import SLACK, train
@@ -174,7 +175,9 @@ def test_a_wandb_server_with_troubles_of_its_own(wandb_server, command_line, par
 @pytest.mark.parametrize(
     "how", ["hangs", "answers 429", pytest.param("answers 500", marks=pytest.mark.soak)]
 )
-def test_a_wandb_server_that_is_no_use_until_the_block_has_ended(wandb_server, command_line, how):
+def test_a_wandb_server_that_is_no_use_until_the_block_has_ended(
+    wandb_server, command_line, monkeypatch, how
+):
     """The block ends in time with one message, and each row is there once the server is back."""
     is_back = threading.Event()
 
@@ -186,6 +189,7 @@ def test_a_wandb_server_that_is_no_use_until_the_block_has_ended(wandb_server, c
             return None
         return int(how.split()[1]), {"Retry-After": "1"}, "{}"
 
+    monkeypatch.setattr(account, "_TIMEOUT", 0.5)  # the block's only question to the server
     wandb_server.fault = trouble
     began = time.monotonic()
     try:
