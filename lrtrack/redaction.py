@@ -93,8 +93,8 @@ def redact(text: str) -> str:
         return text
     for form in sorted(_forms(filter(_is_telling, secrets)), key=len, reverse=True):
         text = text.replace(form, HIDDEN)
-    encoded = [secret.encode() for secret in secrets]
-    return _BASE64.sub(lambda match: _without_base64(match, encoded), text)
+    pieces = _pieces(secrets)
+    return _BASE64.sub(lambda match: _without_base64(match, pieces), text)
 
 
 def remember(secrets: Iterable[str]) -> None:
@@ -129,16 +129,29 @@ def _looks_random(token: str) -> bool:
     return len(token) >= 24 or (len(token) >= 6 and any(char.isdigit() for char in token))
 
 
-def _without_base64(match: re.Match[str], secrets: list[bytes]) -> str:
+def _pieces(secrets: Iterable[str]) -> set[bytes]:
+    """Returns what is looked for in base64: a message may be cut, or broken into lines, anywhere.
+
+    By chance, no word or path decodes to so many bytes of a secret.
+    """
+    encoded = [secret.encode(errors="surrogateescape") for secret in secrets]
+    return {
+        secret[at : at + _SHORTEST]
+        for secret in encoded
+        for at in range(max(1, len(secret) - _SHORTEST + 1))
+    }
+
+
+def _without_base64(match: re.Match[str], pieces: set[bytes]) -> str:
     parts = list(_decoded(match[0]))
-    return HIDDEN if any(secret in part for part in parts for secret in secrets) else match[0]
+    return HIDDEN if any(piece in part for part in parts for piece in pieces) else match[0]
 
 
 def _decoded(text: str) -> Iterator[bytes]:
-    """Yields what a text may say in base64, wherever in it the encoding begins."""
+    """Yields what a text may say in base64, wherever in a group of four its first digit is."""
     plain = text.rstrip("=").replace("-", "+").replace("_", "/")
-    for start in range(4):
-        part = plain[start:]
+    for missing in range(4):
+        part = "A" * missing + plain
         part = part[: len(part) - 1] if len(part) % 4 == 1 else part
         try:
             yield base64.b64decode(part + "=" * (-len(part) % 4), validate=True)

@@ -131,3 +131,37 @@ def test_base64_at_any_offset(around: str, before: bytes, after: bytes) -> None:
         shown = redact(f"{around} {text} {around}")
 
     assert text.rstrip("=") not in shown
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.binary(max_size=5), st.integers(0, 30), st.integers(8, 30), st.booleans())
+def test_a_part_of_a_login_in_base64(before: bytes, start: int, length: int, url: bool) -> None:
+    """Any part of an encoded login that shows 6 bytes of it is removed, without a scheme, too."""
+    login = b"alice-the-user:S3CR3T-pass"
+    encode = base64.urlsafe_b64encode if url else base64.b64encode
+    encoded = encode(before + login).decode().rstrip("=")
+    start = max(min(start, len(encoded) - length), 0)
+    part = encoded[start : start + length]
+    first, last = -(-start * 6 // 8) - len(before), (start + len(part)) * 6 // 8 - len(before)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "alice-the-user")
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "S3CR3T-pass")
+        shown = redact(f"refused: {part}")
+
+    assert min(last, len(login)) - max(first, 0) < 6 or shown == "refused: ***"
+
+
+@pytest.mark.usefixtures("environment")
+def test_base64_in_lines_and_in_addresses() -> None:
+    """Nothing of an encoded login stays where it is broken into lines or percent-encoded."""
+    encoded = base64.b64encode(b"bob:S3CR3T-netrc, carol:S3CR3T-netrc").decode()
+
+    assert redact(f"{encoded[:16]}\n {encoded[16:32]}\n {encoded[32:]}") == "***\n ***\n ***"
+    assert redact(f"{encoded[:22]}%3D%0A{encoded[22:]}") == "***%3D%***"
+
+
+def test_words_that_are_no_base64(environment: Path) -> None:
+    """Paths, ids and words of a message stay, whatever they would be in base64."""
+    text = "lrtrack/trackers/mlflow/stores/artifacts: 8f14e45fceea167a5a36dedd4bea2543 not-found"
+
+    assert redact(text) == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,8 @@ from lrtrack.schedules import Schedule
 _ROW = ("step", "time")
 #: Tables with more cells are kept in pieces: most of them are empty where names differ by step.
 _CELLS = 2**24
+#: Rows that may wait until returns to earlier steps are applied to them.
+_PENDING = 2**16
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class CourseEvents:
         if (rewind := event_rewind(event)) is not None:
             self.rewind = rewind
             self._rewinds = with_rewind(self._rewinds, rewind)
-            self._breaks = [step for step in self._breaks if step < rewind.step]
+            del self._breaks[bisect_left(self._breaks, rewind.step) :]  # ascending
             self._begins, self._top = True, rewind.step - 1
 
     def _add_steps(self, steps: np.ndarray) -> None:
@@ -135,15 +138,54 @@ def course_of(entries: Iterable[Entry], most: int | None = None) -> Course:
         most: the most metrics that are kept, those that appear first; None: all.
     """
     names: dict[str, None] = {}
-    batches: list[pa.RecordBatch] = []
+    rows = SurvivingRows()
     events = CourseEvents()
     for entry in entries:
         events.add(entry)
         if entry.rows is not None:
-            batches.append(entry.rows if most is None else _first_of(entry.rows, names, most))
+            rows.add(entry.rows if most is None else _first_of(entry.rows, names, most))
         elif events.rewind is not None:
-            batches = list(before(batches, events.rewind.step))
-    return events.course(merge(batches))
+            rows.rewind(events.rewind.step)
+    return events.course(merge(rows.batches()))
+
+
+class SurvivingRows:
+    """Collects rows, and leaves out those that later returns to earlier steps abandon.
+
+    The returns are applied together. One at a time, a journal of as many returns as rows would
+    take a time quadratic in its size. So would the memory of a training that returns often if they
+    were applied only at the end: therefore they are also applied when the rows have doubled.
+    """
+
+    def __init__(self) -> None:
+        self._batches: list[pa.RecordBatch] = []
+        self._rewinds: list[tuple[int, int]] = []  # the batches before it, its step
+        self._rows, self._due = 0, _PENDING
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Adds the next rows of the journal."""
+        self._batches.append(batch)
+        self._rows += len(batch)
+
+    def rewind(self, step: int) -> None:
+        """Notes that the rows so far are abandoned from `step` on."""
+        self._rewinds.append((len(self._batches), step))
+        if self._rows > self._due:
+            self._rows = sum(map(len, self.batches()))
+            self._due = 2 * self._rows + _PENDING
+
+    def batches(self) -> list[pa.RecordBatch]:
+        """Returns the rows that survive all returns so far."""
+        kept: list[pa.RecordBatch] = []
+        end = len(self._batches)
+        lowest = None
+        for count, step in [*reversed(self._rewinds), (0, 0)]:
+            part = self._batches[count:end]
+            kept += reversed(part if lowest is None else list(before(part, lowest)))
+            end = min(end, count)
+            lowest = step if lowest is None else min(step, lowest)
+        self._batches, self._rewinds = kept[::-1], []
+        return self._batches
 
 
 def _first_of(rows: pa.RecordBatch, names: dict[str, None], most: int) -> pa.RecordBatch:

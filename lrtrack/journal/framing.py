@@ -22,6 +22,9 @@ _HEAD = struct.Struct("<4sBII")
 HEAD = _HEAD.size
 #: No real frame is larger: the writer splits its rows long before.
 MAX_PAYLOAD = 256 * 2**20
+#: How often the bytes of one reading may be summed up for frames whose checksum is wrong. Damaged
+#: frames follow each other, which takes one reading; only a made-up file has frames within frames.
+_WASTE = 4
 
 
 class Kind(Enum):
@@ -52,16 +55,19 @@ def encode(kind: Kind, payload: bytes) -> bytes:
 def decode(data: bytes, base: int = 0) -> Iterator[Frame]:
     """Yields complete frames in `data`, whose first byte is at offset `base` of the file.
 
-    Bad frames are skipped; half a frame at the end ends the iteration.
+    Bad frames are skipped; half a frame at the end ends the iteration. The time is linear in the
+    size of `data`: where too many claimed frames overlap, they are passed over as a whole.
     """
-    at = 0
+    at, left = 0, _WASTE * len(data)
     while True:
         at = data.find(MAGIC, at)
         if at < 0:
             return
         frame = _frame_at(data, at, base)
         if frame is None:
-            at += 1
+            claimed = _claimed(data, at)
+            left -= claimed
+            at += claimed if left < 0 and claimed else 1
             continue
         yield frame
         at = frame.end - base
@@ -86,11 +92,20 @@ def _frame_at(data: bytes, at: int, base: int) -> Frame | None:
     _, kind, length, crc = _HEAD.unpack_from(data, at)
     if length > MAX_PAYLOAD or body + length > len(data):
         return None
-    payload = data[body : body + length]
+    payload = memoryview(data)[body : body + length]
     if kind not in _KINDS or _crc(kind, payload) != crc:
         return None
-    return Frame(Kind(kind), payload, base + at, base + body + length)
+    return Frame(Kind(kind), bytes(payload), base + at, base + body + length)
 
 
-def _crc(kind: int, payload: bytes) -> int:
+def _claimed(data: bytes, at: int) -> int:
+    """Returns the bytes that were summed up for the frame at `at`; 0 if it could not be one."""
+    if at + _HEAD.size > len(data):
+        return 0
+    _, kind, length, _ = _HEAD.unpack_from(data, at)
+    end = at + _HEAD.size + length
+    return end - at if kind in _KINDS and length <= MAX_PAYLOAD and end <= len(data) else 0
+
+
+def _crc(kind: int, payload: bytes | memoryview) -> int:
     return zlib.crc32(payload, kind)

@@ -8,6 +8,7 @@ after later ones; then for the rows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lrtrack.journal.arrow_arrays import arrow_of, mask_of, numbers_of
-from lrtrack.journal.course import Course, CourseEvents, before, merge
+from lrtrack.journal.course import Course, CourseEvents, SurvivingRows, before, merge
 from lrtrack.journal.reader import JournalReader
 
 #: About the most values in one part.
@@ -40,7 +41,7 @@ class HistoryParts:
 
     def __init__(self, reader: JournalReader, most: int | None = None) -> None:
         self._reader = reader
-        self._late: list[pa.RecordBatch] = []
+        late_rows = SurvivingRows()
         self._rewinds: list[tuple[int, int]] = []
         lowest: dict[str, int] = {}  # name → the lowest step that has it
         events, order = CourseEvents(), _Order()
@@ -49,15 +50,16 @@ class HistoryParts:
             if entry.rows is not None:
                 late = order.late(numbers_of(entry.rows["step"]))
                 if late.any():
-                    self._late.append(entry.rows.filter(mask_of(late)))
+                    late_rows.add(entry.rows.filter(mask_of(late)))
                 for name, step in _lowest(entry.rows):
                     lowest[name] = min(step, lowest.get(name, step))
             elif events.rewind is not None:
                 step = events.rewind.step
                 order.go_back(step)
                 self._rewinds.append((entry.start, step))
-                self._late = list(before(self._late, step))
+                late_rows.rewind(step)
                 lowest = {name: low for name, low in lowest.items() if low < step}
+        self._late = late_rows.batches()
         self.names = list(lowest)[:most]
         self.course: Course = events.course(merge([]))
 
@@ -84,16 +86,18 @@ class HistoryParts:
 
     def _in_order(self) -> Iterator[pa.RecordBatch]:
         """Yields the surviving rows, none of which is of an earlier step than those before it."""
-        order, coming = _Order(), list(self._rewinds)
+        order, coming = _Order(), list(reversed(self._rewinds))
+        # The lowest step of each return and those after it, as the first one may abandon less.
+        lowest = list(accumulate((step for _, step in coming), min))
         for entry in self._reader.entries():
             if entry.rows is None:
-                if coming and entry.start == coming[0][0]:
-                    order.go_back(coming.pop(0)[1])
+                if coming and entry.start == coming[-1][0]:
+                    order.go_back(coming.pop()[1])
                 continue
             steps = numbers_of(entry.rows["step"])
             kept = ~order.late(steps)
             if coming:
-                kept &= steps < min(step for _, step in coming)
+                kept &= steps < lowest[len(coming) - 1]
             if kept.all():
                 yield entry.rows
             elif kept.any():

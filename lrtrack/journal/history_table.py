@@ -69,6 +69,8 @@ def read_parquet(
         raise ValueError("not a step history: steps do not ascend from 0")
     if not np.isfinite(numbers_of(table["time"])).all():
         raise ValueError("not a step history: steps at no time")
+    if not own and sound_rows(table)[1]:
+        raise ValueError("not a step history: steps or times that no training has")
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from lrtrack.errors import ForeignJournal, JournalError, NothingFound, unknown, warn
 from lrtrack.filters import no_raw_filters, select
@@ -56,8 +57,9 @@ class LocalTracker:
         # The state is at the end of a journal; `fetch` filters the histories by it.
         filters = [condition for condition in query.filters if condition.field != "state"]
         runs = select(runs, filters, lambda pair: pair[1].fields(tracker=self.name))
+        left_out = per_run.LeftOut()
         yield from per_run.read_each(
-            runs, _read, lambda pair: str(pair[0].path), per_run.LeftOut(), progress=progress
+            runs, partial(_read, left_out), _path, left_out, progress=progress
         )
 
 
@@ -65,9 +67,16 @@ def _experiment(run: Run) -> str:
     return run.experiment or DEFAULT_EXPERIMENT
 
 
-def _read(pair: tuple[JournalReader, Run]) -> History:
+def _path(pair: tuple[JournalReader, Run]) -> str:
+    return str(pair[0].path)
+
+
+def _read(left_out: per_run.LeftOut, pair: tuple[JournalReader, Run]) -> History:
     reader, run = pair
-    history = per_run.checked(_history(reader, run))
+    history, odd = _history(reader, run)
+    history = per_run.checked(history)
+    if odd:
+        left_out.note_rows(partial(_path, pair), odd, per_run.ODD_ROWS)
     if reader.damage:
         warn(f"{reader.path} is {reader.damage}; damaged records are left out")
     return history
@@ -94,10 +103,12 @@ def _runs(query: Query) -> Iterator[tuple[JournalReader, Run]]:
         warn(f"{foreign[0]}{others}")
 
 
-def _history(reader: JournalReader, run: Run) -> History:
+def _history(reader: JournalReader, run: Run) -> tuple[History, int]:
+    """Returns the run, and how many of its rows make no sense and are left out."""
     alive = reader.alive()
     course = reader.course()
-    table, ending = course.table, course.ending
+    table, odd = history_table.sound_rows(course.table)
+    ending = course.ending
     if ending is not None:
         state, ended = ending.state, ending.time
     elif alive:
@@ -105,6 +116,5 @@ def _history(reader: JournalReader, run: Run) -> History:
     else:  # killed before it could record its end
         state = State.FAILED
         ended = float(table["time"][-1].as_py()) if table.num_rows else run.started
-    return History(
-        completed(run, course), state, LocalTracker.name, **history_table.arrays(table), ended=ended
-    )
+    arrays = history_table.arrays(table)
+    return History(completed(run, course), state, LocalTracker.name, **arrays, ended=ended), odd

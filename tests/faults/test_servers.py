@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,6 +17,7 @@ from wandb_loopback import training as wandb_training
 import lrtrack
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.local import LocalTracker
+from lrtrack.trackers.wandb import account
 
 from .trainer import truth
 from .training import SLACK, train
@@ -166,5 +168,39 @@ def test_a_wandb_server_with_troubles_of_its_own(wandb_server, command_line, par
     command_line("sync")
 
     assert next(answers, None) is None
+    wandb_training.all_there(wandb_server)
+    assert wandb_server.runs(wandb_training.PLACE)[0].state == "finished"
+
+
+@pytest.mark.parametrize(
+    "how", ["hangs", "answers 429", pytest.param("answers 500", marks=pytest.mark.soak)]
+)
+def test_a_wandb_server_that_is_no_use_until_the_block_has_ended(
+    wandb_server, command_line, monkeypatch, how
+):
+    """The block ends in time with one message, and each row is there once the server is back."""
+    is_back = threading.Event()
+
+    def trouble(method: str, path: str, body: str) -> tuple[int, dict[str, str], str] | None:
+        if is_back.is_set():
+            return None
+        if how == "hangs":
+            is_back.wait(120)
+            return None
+        return int(how.split()[1]), {"Retry-After": "1"}, "{}"
+
+    monkeypatch.setattr(account, "_TIMEOUT", 0.5)  # the block's only question to the server
+    wandb_server.fault = trouble
+    began = time.monotonic()
+    try:
+        with pytest.warns(lrtrack.errors.LRTrackWarning, match=LATE) as warned:
+            wandb_training.train(flush_timeout=1.0)
+        seconds = time.monotonic() - began
+    finally:
+        is_back.set()
+    command_line("sync")
+
+    assert len([one for one in warned if "lrtrack" in str(one.category)]) == 1
+    assert seconds < 1.0 + SLACK
     wandb_training.all_there(wandb_server)
     assert wandb_server.runs(wandb_training.PLACE)[0].state == "finished"
