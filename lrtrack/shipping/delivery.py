@@ -153,7 +153,9 @@ class Delivery:
             self._sink.release()
 
     def _advance(self) -> bool:
-        # Checked first: if the writer is gone, nothing more will be written.
+        # In this order: if the writer is gone, all of these bytes are there to be read. What comes
+        # later is of a process that resumes the run, perhaps while its end is delivered.
+        size = self._reader.size()
         alive = self._reader.alive()
         if not alive:
             overflow.merge(self._reader.path)
@@ -182,7 +184,7 @@ class Delivery:
             self._move(floor)
             self._segments.pack(self.cursor.offset)
         if not batch.more and not alive:
-            self._finish(sink)
+            self._finish(sink, size)
             return False
         return batch.more
 
@@ -228,11 +230,18 @@ class Delivery:
             self._shift = first if first and counts_from_zero(self._reader) else 0
         return self._shift
 
-    def _finish(self, sink: Sink) -> None:
+    def _finish(self, sink: Sink, size: int) -> None:
+        """Ends the run in the tracker.
+
+        Args:
+            sink: where it is.
+            size: the bytes that the journal had before its writer was found to be gone; behind the
+                last record there may be a part of another one.
+        """
         missing = self._ending.store(sink, self._first())
-        size = self._reader.size()
+        end = max(size, self.cursor.offset)
         self._save(
-            closed=True, offset=size, skip=0, damage=self.damage, **{**WELL, "missing": missing}
+            closed=True, offset=end, skip=0, damage=self.damage, **{**WELL, "missing": missing}
         )
         self._rows.restore(self.cursor)
 

@@ -50,7 +50,7 @@ def test_the_rows_of_a_case(loop: Any, benchmark_module: Import) -> None:
 
     none = {"training": 0.0, "others": 0.0}
     assert found["waits"] == {"bare": none, "lrtrack": none}
-    assert (ratio.reach, len(ratio.ratios)) == ("≤ 1.01", 6)
+    assert (ratio.reach, len(ratio.values)) == ("≤ 1.01", 6)
     assert noise.what == "noise: the bare loop once more / the bare loop, GPU, clipping"
     assert missing.measured == "not measured: no GPU"
 
