@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lrtrack.journal.arrow_arrays import arrow_of, mask_of, numbers_of
 from lrtrack.journal.course import Course, CourseEvents, SurvivingRows, before, merge
+from lrtrack.journal.parquet_encoding import options_for
 from lrtrack.journal.reader import JournalReader
 
 #: About the most values in one part.
@@ -177,7 +178,7 @@ def write_parquet(parts: HistoryParts, path: Path, shift: int = 0) -> int:
     names = ["step", "time", *parts.names]
     schema = pa.schema((name, pa.float64() if at else pa.int64()) for at, name in enumerate(names))
     rows = 0
-    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
+    with pq.ParquetWriter(path, schema, **options_for(schema)) as writer:
         for part in parts:
             rows += len(part)
             steps = arrow_of(numbers_of(part["step"]) + shift)

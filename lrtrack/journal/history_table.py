@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from lrtrack.journal import parquet_guard
 from lrtrack.journal.arrow_arrays import arrow_of, mask_of, numbers_of, present_in
+from lrtrack.journal.parquet_encoding import options_for
 from lrtrack.records.alignment import MAX_STEP, MAX_TIME
 
 #: Where a tracker keeps the file, below a run's artifacts.
@@ -21,22 +22,7 @@ NAME = "history.parquet"
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Writes a journal's table: `step` int64, `time` float64, one float64 column per metric."""
-    encodings = {
-        name: "DELTA_BINARY_PACKED" if pa.types.is_integer(table.schema.field(name).type)
-        # The exponents of a metric's values are alike, so that they compress best side by side.
-        else "BYTE_STREAM_SPLIT"
-        for name in table.column_names
-    }  # fmt: skip
-    pq.write_table(
-        table,
-        path,
-        compression="zstd",
-        # Few values repeat: a dictionary takes longer to write and read than the values.
-        use_dictionary=False,
-        column_encoding=encodings,
-        # Neither Parquet nor its compression would notice a flipped bit otherwise.
-        write_page_checksum=True,
-    )
+    pq.write_table(table, path, **options_for(table.schema))
 
 
 def read_parquet(

@@ -22,6 +22,7 @@ from lrtrack.journal import raw_segment
 from lrtrack.journal.corruption import Damage
 from lrtrack.journal.course import concatenated
 from lrtrack.journal.packed import FORMAT, KEY
+from lrtrack.journal.parquet_encoding import options_for
 from lrtrack.journal.segments import Segment, folder_of, packed_path
 
 #: About the most values in one row group, all of which are in memory at once.
@@ -88,13 +89,7 @@ def _described(segment: Segment, journal: Path, frames: list[list[Any]]) -> str:
 
 def _fill(file: Any, segment: Segment, journal: Path, schema: pa.Schema) -> None:
     names = schema.names
-    with pq.ParquetWriter(
-        file, schema, compression="zstd", write_page_checksum=True, use_dictionary=False,
-        write_statistics=False,
-        column_encoding={
-            name: "DELTA_BINARY_PACKED" if name == "step" else "BYTE_STREAM_SPLIT" for name in names
-        },
-    ) as writer:  # fmt: skip
+    with pq.ParquetWriter(file, schema, write_statistics=False, **options_for(schema)) as writer:
         waiting: list[pa.RecordBatch] = []
         count = 0
 
