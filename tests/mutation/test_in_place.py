@@ -10,7 +10,6 @@ from types import ModuleType
 
 import pytest
 
-FOLDER = Path(__file__).parent
 SOURCE = """
 LIMIT = 3
 TWICE = 2 * LIMIT
@@ -29,17 +28,6 @@ class Counter:
     def up(self, by=1):
         return self.first + by
 """
-
-
-@pytest.fixture
-def in_place(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module `in_place` of the mutation tests, which are no package."""
-    spec = importlib.util.spec_from_file_location("in_place", FOLDER / "in_place.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

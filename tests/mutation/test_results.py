@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -11,17 +10,6 @@ from typing import Any
 import pytest
 
 FOLDER = Path(__file__).parent
-
-
-@pytest.fixture
-def results() -> ModuleType:
-    """The module `results` of the mutation tests, which are no package."""
-    spec = importlib.util.spec_from_file_location("results", FOLDER / "results.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def mutant(before: str, killed_by: str) -> dict[str, Any]:

@@ -9,26 +9,17 @@ from typing import Any
 
 import psutil
 import pytest
-from wandb_loopback.clients import command, script
+from wandb_loopback.clients import KILL_THE_WRITER, command, script
 from wandb_loopback.training import train
 
 from lrtrack.trackers.wandb import service, uploaded_rows
 
 STEPS = 60
 #: A run of the user's, a block in it, and what happens after step 30.
-JOINED = """
-import os, sys, psutil, torch, wandb, lrtrack
-
-def kill_the_writer():
-    tracked.flush()
-    for process in psutil.process_iter():
-        try:
-            ours = "lrtrack.trackers.wandb.writer" in process.cmdline()
-            if ours and process.cwd() == os.getcwd():
-                process.kill()
-                print("killed")
-        except psutil.Error:
-            pass
+JOINED = (
+    KILL_THE_WRITER
+    + """
+import sys, torch, wandb, lrtrack
 
 weight = torch.nn.Parameter(torch.ones(()))
 optimizer = torch.optim.SGD([weight], lr=0.1)
@@ -39,9 +30,10 @@ with lrtrack.track(optimizer, seed=1, flush_timeout=60) as tracked:
         optimizer.step()
         tracked.log(loss=1.0 / (1 + step))
         if step == 30 and sys.argv[2] == "kill":
-            kill_the_writer()
+            kill_the_writer(tracked)
 run.finish()
 """
+)
 
 
 def steps_of(run: Any) -> list[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from wandb_loopback.clients import script
+from wandb_loopback.clients import KILL_THE_WRITER, script
 
 import lrtrack
 from lrtrack.journal.layout import Layout
@@ -25,19 +25,10 @@ from lrtrack.trackers.wandb.history_file import stored_steps
 
 STEPS = 2500
 #: Two blocks in a run of the user's: thinned, with a writer that is killed, and with all rows.
-JOINED = """
-import os, psutil, sys, torch, wandb, lrtrack
-
-def kill_the_writer():
-    thin.flush()
-    for process in psutil.process_iter():
-        try:
-            ours = "lrtrack.trackers.wandb.writer" in process.cmdline()
-            if ours and process.cwd() == os.getcwd():
-                process.kill()
-                print("killed")
-        except psutil.Error:
-            pass
+JOINED = (
+    KILL_THE_WRITER
+    + """
+import sys, torch, wandb, lrtrack
 
 optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.1)
 run = wandb.init(project="p", id="joined")
@@ -47,13 +38,14 @@ with lrtrack.track(optimizer, prefix="thin/", flush_timeout=60) as thin:
         optimizer.step()
         thin.log(loss=1.0 / (1 + step))
         if step == 1500:
-            kill_the_writer()
+            kill_the_writer(thin)
 with lrtrack.track(optimizer, prefix="all/", wandb_rows="all", flush_timeout=60) as whole:
     run.log({"mine": 1})
     for step in range(1200):
         optimizer.step()
 run.finish()
 """
+)
 
 
 def record_of(step: int) -> StepRecord:
