@@ -25,7 +25,7 @@ def from_tensorboard(folder: Path) -> Arrived:
 def from_trackio(folder: Path) -> Arrived:
     """Reads the only run of trackio's database of the project."""
     found = Arrived()
-    [path] = folder.glob("*.db")
+    path = folder / "bench.db"  # beside the store of MLflow
     connection = sqlite3.connect(path)
     try:
         for step, metrics in connection.execute("SELECT step, metrics FROM metrics ORDER BY id"):
