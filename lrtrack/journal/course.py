@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from lrtrack._optional import load
 from lrtrack.journal.arrow_arrays import arrow_of, mask_of, numbers_of, present_in
 from lrtrack.journal.ending import Ending, diagnoses_in, ending_of, schedule_of
 from lrtrack.journal.events import Entry
@@ -235,11 +235,11 @@ def without(
     if not gone.any():
         return table
     foreign = tuple(other for other in others if other and not prefix.startswith(other))
-    mask = mask_of(gone)
+    if_else, mask = load("pyarrow.compute").if_else, mask_of(gone)
     kept = np.zeros(len(steps), dtype=bool)
     for at, name in enumerate(table.column_names[2:], 2):
         if name.startswith(prefix) and not (foreign and name.startswith(foreign)):
-            values = pc.if_else(mask, pa.scalar(None, pa.float64()), table[name])
+            values = if_else(mask, pa.scalar(None, pa.float64()), table[name])
             table = table.set_column(at, name, values)
         kept |= present_in(table[name])
     return table.filter(mask_of(kept | ~gone))

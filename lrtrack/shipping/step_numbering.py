@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from lrtrack._optional import load
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Rewind, Run, StepRecord
 from lrtrack.shipping.cursor import Cursor
@@ -54,7 +54,8 @@ def shifted_table(table: pa.Table, by: int) -> pa.Table:
     if not by or not table.num_rows:
         return table
     at = table.column_names.index("step")
-    return table.set_column(at, "step", pc.add(table["step"], pa.scalar(by, pa.int64())))
+    steps = load("pyarrow.compute").add(table["step"], pa.scalar(by, pa.int64()))
+    return table.set_column(at, "step", steps)
 
 
 def joined(records: Sequence[StepRecord]) -> list[StepRecord]:
