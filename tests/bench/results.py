@@ -27,7 +27,8 @@ Figures are medians over rounds. In each round all ways of a part run once, in a
 in its own process and an empty directory, and each ratio is taken within a round; loops are forked
 from a process that has imported torch, and divided by their own bare loop. The interval is the 95 %
 interval of that median by order statistics (the second smallest to the second largest of ten
-rounds); it assumes nothing about how the rounds are distributed.
+rounds, the smallest to the largest of six); it assumes nothing about how the rounds are
+distributed.
 
 - **reached**: the whole interval is at or below the goal, or, for goals with “≥”, at or above it.
 - **reached within noise**: the median is, the interval is not; other rounds may miss the goal.
