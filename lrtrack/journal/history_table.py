@@ -60,6 +60,17 @@ def read_parquet(
     return table
 
 
+def extent_of(path: Path) -> tuple[int, int]:
+    """Returns the number of rows of such a file, and its last step; it must have rows.
+
+    Only the last steps are read, because a long run's file does not fit into memory.
+    """
+    with pq.ParquetFile(path) as file:
+        at = file.metadata.num_row_groups - 1
+        steps = file.read_row_group(at, columns=["step"])["step"]
+        return int(file.metadata.num_rows), int(steps[-1].as_py())
+
+
 def sound_rows(table: pa.Table) -> tuple[pa.Table, int]:
     """Returns the rows with plausible steps and times, and the number of other rows."""
     steps, times = numbers_of(table["step"]), numbers_of(table["time"])

@@ -214,3 +214,19 @@ def test_a_flipped_bit_in_the_steps_is_noticed(tmp_path: Path):
             continue
 
     assert other == 0
+
+
+def test_the_extent_of_a_long_file(tmp_path: Path):
+    """Rows and last step of a file are known from its end, whatever is damaged before."""
+    path = tmp_path / "history.parquet"
+    whole = table([0, 1, 4, 6, 9])
+    with pq.ParquetWriter(path, whole.schema, compression="none") as writer:
+        writer.write_table(whole.slice(0, 3))
+        writer.write_table(whole.slice(3))
+    stored = bytearray(path.read_bytes())
+    stored[4:40] = bytes(36)  # of the first row group
+    path.write_bytes(stored)
+
+    assert history_table.extent_of(path) == (5, 9)
+    with pytest.raises(ValueError, match="a page header without sizes"):
+        history_table.read_parquet(path)

@@ -258,21 +258,23 @@ class MlflowSink:
         with self._writing(), tempfile.TemporaryDirectory(dir=history.parent) as folder:
             mlflow_run = self._client.get_run(self._id)
             tags = mlflow_run.data.tags
-            whole = history_table.read_parquet(history, own=True)
             if self._target.continued:
-                whole = steps_by_client(self._client, mlflow_run, self._run.prefix)
-                history_table.write_parquet(whole, history)
+                stored = steps_by_client(self._client, mlflow_run, self._run.prefix)
+                history_table.write_parquet(stored, history)
+            path = history
             if (self._target.joined or self._target.phases) and metadata.HISTORY_ROWS in tags:
-                parts = [self._earlier_blocks(mlflow_run), whole]
+                parts = [self._earlier_blocks(mlflow_run)]
+                parts.append(history_table.read_parquet(history, own=True))
+                path = Path(folder) / history_table.NAME
                 whole = merge([b for part in parts for b in part.to_batches()])
-            self._steps = int(whole["step"][-1].as_py()) + 1
-            path = Path(folder) / history_table.NAME
-            history_table.write_parquet(whole, path)
+                history_table.write_parquet(whole, path)
+            rows, last = history_table.extent_of(path)
+            self._steps = last + 1
             if self._target.joined or metadata.HISTORY_ROWS in tags:
                 # The stored file lacks these steps: if the upload fails, it must not be read.
                 self._client.set_tag(self._id, metadata.HISTORY_ROWS, metadata.NO_HISTORY)
             log_file(self._client, self._id, path, mlflow_run.info.artifact_uri)
-            self._client.set_tag(self._id, metadata.HISTORY_ROWS, str(whole.num_rows))
+            self._client.set_tag(self._id, metadata.HISTORY_ROWS, str(rows))
 
     def _earlier_blocks(self, mlflow_run: Any) -> pa.Table:
         """The steps of other blocks, from the stored file if it is complete, else from metrics."""
