@@ -136,8 +136,9 @@ class _InParts:
                 yield from (part.select(wanted) for part in self._parts)
                 return
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                for batch in file.iter_batches(columns=wanted):
-                    yield pa.Table.from_batches([batch])
+                # `iter_batches` would keep what it has read of all row groups.
+                for group in range(file.metadata.num_row_groups):
+                    yield file.read_row_group(group, columns=wanted, use_threads=False)
 
         names = self._parts.names if path is None else pq.read_schema(path).names
         if prefix + LOSS not in names:
