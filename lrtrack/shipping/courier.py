@@ -100,7 +100,7 @@ class Courier:
             return  # deleted or read-only: the state of a delivery could not be stored
         if self._attempts < ATTEMPTS and spawn.launch(self._layout, self._snapshot):
             self._attempts += 1
-            spawn.starting[self._lock] = now
+            spawn.starting[self._lock] = time.monotonic()  # starting it may take a while, too
             return
         self._start_fallback_thread()
 

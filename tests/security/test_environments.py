@@ -1,4 +1,4 @@
-"""What `/proc` shows of the environments of the processes that lrtrack starts."""
+"""What `/proc` and files show of the training's environment."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import torch
-from fixtures.processes import with_variable
+from fixtures.processes import command_lines, with_variable
 
 import lrtrack
+
+from .test_secrets import kept, leaks
 
 #: Keys of the training's that no upload needs, and those that each tracker's uploads do.
 OTHERS = (
@@ -32,7 +34,7 @@ def test_what_the_started_processes_have(
     store: str, wandb_server, clean_place: Path, monkeypatch, living_shippers, within_seconds
 ):
     """The shipper has what its trackers need, W&B's writer and service what W&B needs, and none
-    has a key of the training's that uploads do not need.
+    has a key of the training's that uploads do not need; no file and no command line has any.
     """
     names = {*OTHERS, *MLFLOW, PLUGIN}
     for name in names:
@@ -46,14 +48,23 @@ def test_what_the_started_processes_have(
         weight.square().backward()
         optimizer.step()
         run.flush()
-        (shipper,) = living_shippers()
+        shippers = living_shippers()
         environments = started(os.environ["XDG_STATE_HOME"])
+        commands = [" ".join(command) for at, command in command_lines() if at in environments]
     within_seconds(60, lambda: living_shippers() == [])
+    report = lrtrack.compare("environments", tracker=["mlflow", "wandb"])
+    report.save("report.html")
+    values = tuple(os.environ[name] for name in secrets)
+    files = kept(clean_place.parent) | kept(Path(os.environ["HOME"]))
 
-    of_the_shipper = environments.pop(shipper)
-    assert of_the_shipper.keys() & secrets == {*MLFLOW, PLUGIN, "WANDB_API_KEY"}
+    of_shippers = [environments.pop(number) for number in shippers]
+    assert [each.keys() & secrets for each in of_shippers] == [
+        {*MLFLOW, PLUGIN, "WANDB_API_KEY"}
+    ] * max(1, len(shippers))  # a very busy machine may start another one
     assert len(environments) >= 2  # the writer, and W&B's own service
     assert [each.keys() & secrets for each in environments.values()] == [
         {PLUGIN, "WANDB_API_KEY"}
     ] * len(environments)
-    assert of_the_shipper["PATH"] == os.environ["PATH"]
+    assert of_shippers[0]["PATH"] == os.environ["PATH"]
+    assert {Path(name).suffix for name in files} >= {".journal", ".db", ".html", ".wandb"}
+    assert leaks(values, "\n".join(commands), files) == []
