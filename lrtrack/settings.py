@@ -18,13 +18,16 @@ from typing import Any
 
 from lrtrack.errors import UsageError, unknown
 
-KEYS = ("tracker", "experiment", "dir", "mlflow_tags", "norms_every", "wandb_rows")
+KEYS = ("tracker", "experiment", "dir", "mlflow_tags", "norms_every", "wandb_rows", "pass_env")
+#: Lists further variables for the processes that lrtrack starts.
+ENV_VARIABLE = "LRTRACK_PASS_ENV"
 #: The values of `wandb_rows`.
 WANDB_ROWS = ALL, THIN = "all", "thin"
 #: The type of each key that is not text, and how messages name it.
 _KINDS: dict[str, tuple[type, str]] = {
     "mlflow_tags": (bool, "true or false"),
     "norms_every": (int, "a whole number"),
+    "pass_env": (list, "a list of names"),
 }
 _ON, _OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -125,6 +128,8 @@ class Settings:
         norms_every: at how many steps gradient norms are computed once, as `track(norms_every=)`
             takes it.
         wandb_rows: which rows W&B gets, one of `WANDB_ROWS`.
+        pass_env: names of variables, with `*` and `?` as in file names, that uploads need besides
+            those that lrtrack knows.
     """
 
     tracker: str | None
@@ -134,6 +139,7 @@ class Settings:
     quiet: bool = False
     norms_every: int | None = None
     wandb_rows: str = ALL
+    pass_env: tuple[str, ...] = ()
 
 
 def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
@@ -159,7 +165,18 @@ def read(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> S
         quiet=_switch(environ, "LRTRACK_QUIET", _runs_in_ci(environ)),
         norms_every=_count(environ, "LRTRACK_NORMS_EVERY", table.get("norms_every")),
         wandb_rows=wandb_rows or table.get("wandb_rows", ALL),
+        pass_env=tuple(
+            environ.get(ENV_VARIABLE, "").replace(",", " ").split() or table.get("pass_env", ())
+        ),
     )
+
+
+def passed_variables() -> tuple[str, ...]:
+    """Return `Settings.pass_env`; empty if the settings cannot be read."""
+    try:
+        return read().pass_env
+    except (UsageError, OSError):
+        return ()
 
 
 def _runs_in_ci(environ: Mapping[str, str]) -> bool:
@@ -212,6 +229,11 @@ def _checked(table: object, path: Path) -> dict[str, Any]:
             raise UsageError(
                 f"In [tool.lrtrack] of {path}: {key} must be {kind_name}, not {value!r}."
             )
+    if not all(isinstance(name, str) for name in table.get("pass_env", ())):
+        raise UsageError(
+            f"In [tool.lrtrack] of {path}: pass_env must be a list of names, not "
+            f"{table['pass_env']!r}."
+        )
     if table.get("wandb_rows", ALL) not in WANDB_ROWS:
         wrong = unknown("value for wandb_rows", table["wandb_rows"], WANDB_ROWS)
         raise UsageError(f"In [tool.lrtrack] of {path}: {wrong}")

@@ -75,6 +75,14 @@ def test_dir_is_relative_to_the_file_that_says_it(tmp_path: Path, monkeypatch) -
     assert read({"LRTRACK_DIR": "/var/j"}, inner).directory == Path("/var/j")
 
 
+def test_variables_to_pass_on(tmp_path: Path) -> None:
+    """The environment's list replaces that of the file, and may have commas or spaces."""
+    configure(tmp_path, '[tool.lrtrack]\npass_env = ["A", "B_*"]\n')
+
+    assert read({}, tmp_path).pass_env == ("A", "B_*")
+    assert read({"LRTRACK_PASS_ENV": "C, D_*,E F"}, tmp_path).pass_env == ("C", "D_*", "E", "F")
+
+
 @pytest.mark.parametrize("text", ['dir = ""\n', ""], ids=["empty", "absent"])
 def test_an_empty_dir_is_the_default(tmp_path: Path, text: str) -> None:
     """An empty `dir` does not put journals among the project's own files."""
@@ -90,10 +98,21 @@ def test_an_empty_dir_is_the_default(tmp_path: Path, text: str) -> None:
         ("x = 1\nx = 2\n", r"Cannot read {path}: "),
         ('[tool.lrtrack]\ntraker = "local"\n', r"{path}: .*'traker'.*Did you mean 'tracker'\?"),
         ("[tool.lrtrack]\ntracker = 3\n", r"{path}: tracker must be text, not 3"),
+        ('[tool.lrtrack]\npass_env = "A"\n', r"{path}: pass_env must be a list of names, not 'A'"),
+        ("[tool.lrtrack]\npass_env = [1]\n", r"{path}: pass_env must be .* names, not \[1\]"),
         ('[tool]\nlrtrack = "local"\n', r"\[tool\.lrtrack\] in {path} must be a table"),
         ('[tool.lrtrack]\ndir = "~nobody-has-this-name/x"\n', r"dir .*{path} is '~nobody-"),
     ],
-    ids=["no TOML", "a key twice", "unknown key", "no text", "no table", "no such home"],
+    ids=[
+        "no TOML",
+        "a key twice",
+        "unknown key",
+        "no text",
+        "no list",
+        "no names",
+        "no table",
+        "no such home",
+    ],
 )
 def test_mistakes_name_the_file(tmp_path: Path, text: str, words: str) -> None:
     """What cannot be meant is a usage error that names the file."""

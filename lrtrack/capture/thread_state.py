@@ -9,7 +9,9 @@ context variable: a task that is started later would share them, and a loop whos
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeAlias
@@ -18,8 +20,8 @@ from lrtrack.capture.clipping import Clipped
 from lrtrack.capture.device_scalars import Scalar
 from lrtrack.capture.hidden import Hidden
 
-#: A task of an event loop.
-Task: TypeAlias = asyncio.Task[Any]
+#: A task of an event loop: asyncio's, or trio's.
+Task: TypeAlias = Any
 
 
 class Counting(Protocol):
@@ -101,14 +103,14 @@ class TaskNotes:
     def __init__(self, thread: Notes, opener: Task | None) -> None:
         self.began = _period
         self.thread = thread
-        self._notes: dict[Task, Notes] = {}
+        self._notes: dict[int, Notes] = {}  # by the task's id
         self._left: Notes | None = None if opener else thread
         if opener is not None:
             self._keep(opener, thread)
 
     def enter(self, task: Task) -> None:
         """Keep the notes of `task` apart from those so far."""
-        if task not in self._notes:
+        if id(task) not in self._notes:
             self._keep(task, Notes())
 
     def current(self) -> Notes:
@@ -120,18 +122,21 @@ class TaskNotes:
         task = _running_task()
         if task is None:
             return self.thread
-        notes = self._notes.get(task)
+        notes = self._notes.get(id(task))
         if notes is None:
             notes, self._left = self._left or Notes(), None
             self._keep(task, notes)
         return notes
 
     def _keep(self, task: Task, notes: Notes) -> None:
-        self._notes[task] = notes
-        task.add_done_callback(self._ended)
+        self._notes[id(task)] = notes
+        if isinstance(task, asyncio.Future):
+            task.add_done_callback(lambda ended: self._ended(id(ended)))
+        else:  # trio's tell nobody of their end, and are freed then
+            weakref.finalize(task, self._ended, id(task)).atexit = False
 
-    def _ended(self, task: Task) -> None:
-        notes = self._notes.pop(task, None)
+    def _ended(self, task_id: int) -> None:
+        notes = self._notes.pop(task_id, None)
         if notes is not None and not notes.used:
             self._left = notes
 
@@ -173,19 +178,28 @@ def note_opener() -> None:
 
 
 def separate_tasks() -> None:
-    """Keep the notes of this thread's tasks apart, if it runs any, as another block is opened."""
-    task = _running_task()
-    if task is None:
-        return
-    notes = current_notes()
+    """Keep the notes of this thread's tasks apart, as another block is opened.
+
+    Outside of all tasks, this is for those that an event loop runs later, while the blocks are
+    open.
+    """
+    task, notes = _running_task(), current_notes()
     if not isinstance(own.notes, TaskNotes):
         own.notes = TaskNotes(notes, getattr(own, "opener", None))
-    own.notes.enter(task)
+    if task is not None:
+        own.notes.enter(task)
 
 
 def _running_task() -> Task | None:
     loop = asyncio._get_running_loop()  # None where there is none, instead of an exception
-    return None if loop is None else asyncio.current_task(loop)
+    if loop is not None:
+        return asyncio.current_task(loop)
+    if "trio" not in sys.modules:
+        return None
+    try:
+        return sys.modules["trio"].lowlevel.current_task()
+    except (AttributeError, RuntimeError):  # it is being imported, or does not run here
+        return None
 
 
 def fresh_notes() -> Notes:

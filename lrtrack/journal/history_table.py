@@ -18,6 +18,8 @@ from lrtrack.records.alignment import MAX_STEP, MAX_TIME
 #: Where a tracker keeps the file, below a run's artifacts.
 FOLDER = "lrtrack"
 NAME = "history.parquet"
+#: The cells of a run's arrays: that many (2 GiB), and that many more for each value in them.
+CELLS, SPARSE = 2**28, 32
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
@@ -87,6 +89,23 @@ def _expect(schema: pa.Schema) -> None:
         raise ValueError("not a step history: expected int64 'step', then float64 columns")
     if len(set(names)) != len(names):
         raise ValueError("not a step history: repeated columns")
+
+
+def affordable(table: pa.Table) -> pa.Table:
+    """Returns the table with as many metrics, those that appear first, as `arrays` may hold.
+
+    A journal has only the values that are there. Where each step has other metrics, the arrays of
+    all of them take memory in proportion to the square of the journal's size.
+
+    Args:
+        table: `step`, `time`, then nullable float64 columns.
+    """
+    rows = table.num_rows
+    if rows * table.num_columns <= CELLS:
+        return table
+    values = sum(rows - column.null_count for column in table.columns)
+    most = (CELLS + SPARSE * values) // rows
+    return table.select(range(min(most, table.num_columns)))
 
 
 def arrays(table: pa.Table) -> dict[str, Any]:

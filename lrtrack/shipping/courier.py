@@ -25,8 +25,11 @@ from lrtrack.shipping.process import Shipper
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
 
-#: Seconds between two checks whether a shipper is running, and that a new one has to take its lock.
-CHECK_INTERVAL, START_GRACE = 1.0, 10.0
+#: Seconds between two checks whether a shipper is running.
+CHECK_INTERVAL = 1.0
+#: Seconds that a new shipper has to take its lock. On a busy machine, or a slow file system, its
+#: imports take long, and another one beside it would make that worse.
+START_GRACE = 30.0
 #: Seconds that the end of a block waits for a delivery thread.
 STOP_TIMEOUT = 0.5
 #: How often in a row a shipper process may fail before a thread delivers.
@@ -97,7 +100,7 @@ class Courier:
             return  # deleted or read-only: the state of a delivery could not be stored
         if self._attempts < ATTEMPTS and spawn.launch(self._layout, self._snapshot):
             self._attempts += 1
-            spawn.starting[self._lock] = now
+            spawn.starting[self._lock] = time.monotonic()  # starting it may take a while, too
             return
         self._start_fallback_thread()
 

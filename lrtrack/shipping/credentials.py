@@ -13,7 +13,6 @@ import hashlib
 import hmac
 import json
 import os
-import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run
 from lrtrack.settings import working_directory
 from lrtrack.trackers.base import Tracker
+from lrtrack.trackers.environment import CONNECTION, is_passed, needed
 from lrtrack.trackers.hooks import Access, HasAccess
 
 #: Hexadecimal digits of a stored hash: enough to tell values apart.
@@ -34,10 +34,6 @@ DIGITS, KEY_DIGITS = 16, 12
 #: Bytes of a file that are hashed: credential files are small.
 _LARGEST = 2**20
 
-# Variables that every HTTP client understands.
-_COMMON = re.compile(
-    r"\w+_proxy|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC", re.IGNORECASE
-)
 _COMMON_PATHS = {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"}
 NETRC = "~/.netrc"
 
@@ -60,20 +56,27 @@ def absolute(environ: Mapping[str, str], trackers: Iterable[Tracker]) -> dict[st
     return variables
 
 
-def hashes(trackers: Iterable[Tracker], environ: Mapping[str, str]) -> dict[str, str]:
+def hashes(
+    trackers: Iterable[Tracker], environ: Mapping[str, str], passed: Iterable[str] = ()
+) -> dict[str, str]:
     """Returns the names of the variables and files that decide deliveries to `trackers`, with
     hashes.
 
     Args:
         trackers: where a run goes.
         environ: the variables, with absolute paths.
+        passed: further variables that decide, see `Settings.pass_env`.
     """
-    known_accesses = accesses(trackers)
+    known_accesses, named = accesses(trackers), tuple(passed)
     hashes_by_name = {
         name: _hash(name, value.encode(errors="surrogateescape"))
         for name, value in environ.items()
         if value
-        and (_COMMON.fullmatch(name) or any(a.decides(name, value) for a in known_accesses))
+        and (
+            CONNECTION.fullmatch(name)
+            or any(a.decides(name, value) for a in known_accesses)
+            or is_passed(name, named)
+        )
     }
     files = {NETRC: netrc_of(environ)}
     for access in known_accesses:
@@ -100,12 +103,20 @@ def accesses(trackers: Iterable[Tracker]) -> list[Access]:
     return [tracker.access for tracker in trackers if isinstance(tracker, HasAccess)]
 
 
+def delivery_variables(
+    environ: Mapping[str, str], trackers: Iterable[Tracker], passed: Iterable[str]
+) -> dict[str, str]:
+    """Returns the variables of `environ` that deliveries to `trackers` need, and no others."""
+    by_name = {t.name: t.access if isinstance(t, HasAccess) else None for t in trackers}
+    return needed(environ, by_name, passed)
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A process's environment at one moment, as far as deliveries depend on it.
 
     Attributes:
-        variables: all variables, with relative paths made absolute.
+        variables: those that the deliveries need, with relative paths made absolute.
         credentials: the hashes of its credentials, see `hashes`.
         trackers: the trackers that it delivers to.
     """
@@ -115,11 +126,16 @@ class Snapshot:
     trackers: tuple[Tracker, ...] = ()
 
     @classmethod
-    def take(cls, trackers: Iterable[Tracker]) -> Snapshot:
-        """Takes this process's environment as it is now, for deliveries to `trackers`."""
-        kept = tuple(trackers)
-        variables = absolute(os.environ, kept)
-        return cls(variables, hashes(kept, variables), kept)
+    def take(cls, trackers: Iterable[Tracker], passed: Iterable[str] = ()) -> Snapshot:
+        """Takes this process's environment as it is now, for deliveries to `trackers`.
+
+        Args:
+            trackers: where runs go.
+            passed: further variables for the deliveries, see `Settings.pass_env`.
+        """
+        kept, named = tuple(trackers), tuple(passed)
+        variables = delivery_variables(absolute(os.environ, kept), kept, named)
+        return cls(variables, hashes(kept, variables, named), kept)
 
     @property
     def key(self) -> str:

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lrtrack.journal.layout import Layout, touch
-from lrtrack.settings import claim_process
+from lrtrack.settings import claim_process, passed_variables
 from lrtrack.shipping import temporary
 from lrtrack.shipping.authorization import Authorization, Verdict, without_credentials
+from lrtrack.shipping.credentials import delivery_variables
 from lrtrack.shipping.lock import Lock, held
 from lrtrack.shipping.process import Shipper
 from lrtrack.shipping.undelivered import Undelivered, undelivered
@@ -97,12 +98,14 @@ def _ship_anonymously(layout: Layout, timeout: float) -> None:
     targets = [t for run in remaining for t, verdict in run.late if verdict is Verdict.ANONYMOUS]
     if timeout <= 0 or not targets:
         return
+    trackers = {t.tracker: registry.get(t.tracker) for t in targets}
     command = [sys.executable, "-P", "-m", "lrtrack.shipping.sync", str(layout.root), str(timeout)]
     with without_credentials(layout, targets) as environment:
+        needed = delivery_variables(environment, trackers.values(), passed_variables())
         try:
             subprocess.run(  # noqa: S603
                 command,
-                env=environment,
+                env=needed,
                 timeout=timeout + 60,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # errors are in the cursors

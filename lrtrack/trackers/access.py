@@ -27,6 +27,9 @@ class Access:
             to a server that the target alone names, as with a file.
         home: given the environment, the origin that these settings themselves name.
         ask_for: what to set so that `home` is the target's origin, as an assignment.
+        needs: whether the tracker's client reads the variable of that name, besides those that
+            `decides` and `is_path` name. The process that uploads gets no others, except the usual
+            ones, such as PATH and HTTPS_PROXY, and those that begin with the tracker's name.
     """
 
     decides: Callable[[str, str], bool]
@@ -36,3 +39,4 @@ class Access:
     origin: Callable[[Target], str | None]
     home: Callable[[Mapping[str, str]], str | None]
     ask_for: Callable[[Target], str]
+    needs: Callable[[str], bool] | None = None

@@ -108,6 +108,13 @@ def _history(reader: JournalReader, run: Run) -> tuple[History, int]:
     alive = reader.alive()
     course = reader.course()
     table, odd = history_table.sound_rows(course.table)
+    kept = history_table.affordable(table)
+    if left_out := table.num_columns - kept.num_columns:
+        warn(
+            f"{reader.path}: {left_out:,} of its {table.num_columns - 2:,} metrics, those that "
+            f"appear last, are left out: most of its {table.num_rows:,} steps have none of them, "
+            "and all together would take too much memory"
+        )
     ending = course.ending
     if ending is not None:
         state, ended = ending.state, ending.time
@@ -116,5 +123,5 @@ def _history(reader: JournalReader, run: Run) -> tuple[History, int]:
     else:  # killed before it could record its end
         state = State.FAILED
         ended = float(table["time"][-1].as_py()) if table.num_rows else run.started
-    arrays = history_table.arrays(table)
+    arrays = history_table.arrays(kept)
     return History(completed(run, course), state, LocalTracker.name, **arrays, ended=ended), odd

@@ -199,7 +199,7 @@ class Block:
         options = self.options
         # Only rank 0 writes, so only its trackers have to work.
         trackers = self._trackers if rank() == 0 else []
-        snapshot = Snapshot.take(trackers)
+        snapshot = Snapshot.take(trackers, self._settings.pass_env)
         layout = Layout(self._settings.directory)
         resumed = find_resumed(layout, options.prefix, options.resume)
         branches = resumed is not None and options.name not in (None, resumed.run.name)

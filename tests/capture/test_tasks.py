@@ -214,3 +214,60 @@ def test_several_optimizers_of_one_block_in_a_loop() -> None:
             return type(thread_state.own.notes)
 
     assert asyncio.run(main()) is thread_state.Notes
+
+
+def test_blocks_that_are_opened_before_the_loop() -> None:
+    """Tasks of a loop that starts inside the blocks record their own losses, and so does what
+    follows the loop.
+    """
+    (first, a), (second, b) = optimizer(), optimizer()
+
+    async def main() -> None:
+        await asyncio.gather(train(first, a, 0.0), train(second, b, 100.0))
+
+    with block(a, "a"), block(b, "b"):
+        asyncio.run(main())
+        (first * 0.0 + 7.0).backward()
+        a.step()
+
+    assert losses() == {"a": [*EXPECTED["a"], 7.0], "b": EXPECTED["b"]}
+
+
+@pytest.mark.parametrize("opened", ["in the tasks", "before the tasks", "before the loop"])
+def test_tasks_of_trio(opened: str) -> None:
+    """Tasks of trio's loop record their own losses, too."""
+    trio = pytest.importorskip("trio", reason="trio is not installed")
+    (first, a), (second, b) = optimizer(), optimizer()
+
+    async def trained(weight: torch.nn.Parameter, own: torch.optim.Optimizer, at: float) -> None:
+        for step in range(STEPS):
+            (weight * 0.0 + at + step).backward()
+            await trio.sleep(0)
+            own.step()
+
+    async def tracked(weight: torch.nn.Parameter, own: Any, at: float, name: str) -> None:
+        with block(own, name):
+            await trained(weight, own, at)
+
+    async def main(separate: bool) -> None:
+        async with trio.open_nursery() as nursery:
+            if separate:
+                nursery.start_soon(tracked, first, a, 0.0, "a")
+                nursery.start_soon(tracked, second, b, 100.0, "b")
+            else:
+                nursery.start_soon(trained, first, a, 0.0)
+                nursery.start_soon(trained, second, b, 100.0)
+
+    async def opening() -> None:
+        with block(a, "a"), block(b, "b"):
+            await main(separate=False)
+
+    if opened == "before the loop":
+        with block(a, "a"), block(b, "b"):
+            trio.run(main, False)
+    elif opened == "before the tasks":
+        trio.run(opening)
+    else:
+        trio.run(main, True)
+
+    assert losses() == {name: EXPECTED[name] for name in "ab"}

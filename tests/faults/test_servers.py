@@ -173,15 +173,21 @@ def test_a_wandb_server_with_troubles_of_its_own(wandb_server, command_line, par
 
 
 @pytest.mark.parametrize(
-    "how", ["hangs", "answers 429", pytest.param("answers 500", marks=pytest.mark.soak)]
+    "how",
+    [
+        pytest.param("hangs", marks=pytest.mark.soak),  # 18 s; see test_wandb_in_mid_training.py
+        "answers 429",
+        pytest.param("answers 500", marks=pytest.mark.soak),
+    ],
 )
 def test_a_wandb_server_that_is_no_use_until_the_block_has_ended(
-    wandb_server, command_line, monkeypatch, how
+    wandb_server, command_line, monkeypatch, within_seconds, how
 ):
     """The block ends in time with one message, and each row is there once the server is back."""
-    is_back = threading.Event()
+    is_back, was_met, last_step = threading.Event(), threading.Event(), []
 
     def trouble(method: str, path: str, body: str) -> tuple[int, dict[str, str], str] | None:
+        was_met.set()
         if is_back.is_set():
             return None
         if how == "hangs":
@@ -191,11 +197,14 @@ def test_a_wandb_server_that_is_no_use_until_the_block_has_ended(
 
     monkeypatch.setattr(account, "_TIMEOUT", 0.5)  # the block's only question to the server
     wandb_server.fault = trouble
-    began = time.monotonic()
+    at = {
+        20: lambda run: within_seconds(120, was_met.is_set),
+        39: lambda run: last_step.append(time.monotonic()),
+    }
     try:
         with pytest.warns(lrtrack.errors.LRTrackWarning, match=LATE) as warned:
-            wandb_training.train(flush_timeout=1.0)
-        seconds = time.monotonic() - began
+            wandb_training.train(at=at, flush_timeout=1.0)
+        seconds = time.monotonic() - last_step[0]
     finally:
         is_back.set()
     command_line("sync")

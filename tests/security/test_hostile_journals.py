@@ -121,6 +121,28 @@ def test_rows_that_no_training_made(
     }  # fmt: skip
 
 
+def test_a_journal_with_new_names_in_each_step(
+    journalled, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where most cells are empty, the first metrics are read, the journal is named, and other runs
+    are read as a whole.
+    """
+    odd, sound = journalled(0, "odd"), journalled(1, "sound")
+    with layout.journal(odd).open("ab") as file:
+        for at in range(20):
+            file.write(encode_rows(*columns_of([(3 + at, 103.0 + at, {f"n{at}": 1.0})], None)))
+    monkeypatch.setattr(history_table, "CELLS", 100)
+    monkeypatch.setattr(history_table, "SPARSE", 2)
+    with pytest.warns(LRTrackWarning, match=rf"{odd}\.journal: 14 of its 22 metrics, .*left out"):
+        histories = lrtrack.histories("hostile", tracker="local", directory=layout.root)
+
+    # 23 rows with 72 values may have 100 + 2 · 72 cells: 10 columns.
+    assert {history.id: list(history.metrics) for history in histories} == {
+        odd: ["loss", "lr", *(f"n{at}" for at in range(6))], sound: ["loss", "lr"],
+    }  # fmt: skip
+    assert all(history.steps[-1] in (2, 22) for history in histories)
+
+
 @pytest.mark.parametrize(("step", "time"), [(2**62, 102.0), (2, 1e300), (2, -1.0)])
 def test_a_columnar_file_of_impossible_rows(tmp_path, step: int, time: float) -> None:
     """A columnar file with a step or time that no training has is refused as a whole."""

@@ -182,6 +182,18 @@ def test_what_a_snapshot_holds(home: Path, monkeypatch) -> None:
     assert snapshot.key == key_of(snapshot.credentials) != Snapshot.take([MLFLOW]).key
 
 
+def test_a_snapshot_has_only_what_its_trackers_need(home: Path, monkeypatch) -> None:
+    """It has no other tracker's key, and those that the user passes on decide who delivers."""
+    for name in ("MLFLOW_TRACKING_TOKEN", "WANDB_API_KEY", "PLUGIN_TOKEN", "HF_TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    snapshot = Snapshot.take([MLFLOW], ["PLUGIN_*"])
+    secrets = {name for name, value in snapshot.variables.items() if value == "secret"}
+
+    assert secrets == {"MLFLOW_TRACKING_TOKEN", "PLUGIN_TOKEN"}
+    assert secrets <= snapshot.credentials.keys()
+    assert snapshot.key != Snapshot.take([MLFLOW]).key
+
+
 def test_who_opened_a_run_last(layout: Layout) -> None:
     """A resumed run belongs to its new process, and a tampered note is ignored."""
     run, _ = run_to("http://server", MLFLOW_TRACKING_TOKEN="first")

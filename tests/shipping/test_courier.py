@@ -150,7 +150,7 @@ def test_a_shipper_that_is_still_starting(
     world.now = 1000.0 + START_GRACE
     other.ensure_shipper()
 
-    assert world.launched == [1000.0, 1010.0]
+    assert world.launched == [1000.0, 1000.0 + START_GRACE]
 
 
 def test_a_shipper_that_runs(layout: Layout, world: World, threads: list[bool]) -> None:

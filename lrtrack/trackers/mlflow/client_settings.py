@@ -17,8 +17,13 @@ from lrtrack.trackers.hooks import Access
 
 #: Variables of MLflow, of its databases and of its artifact stores.
 _CONNECTION = re.compile(
-    r"MLFLOW_|AZURE_|GOOGLE_|GCLOUD_|GCS_|DATABRICKS_|MYSQL_|PG[A-Z]+$"
+    r"MLFLOW_|AZURE_(?!OPENAI_)|GOOGLE_(?!API_KEY$|GENAI_|GEMINI_)|GCLOUD_|GCS_|DATABRICKS_|MYSQL_|PG[A-Z]+$"
     r"|AWS_(?!BATCH_JOB_|EXECUTION_ENV$)"
+)
+#: What MLflow's artifact stores, databases and plugins read besides.
+_NEEDED = re.compile(
+    r"(AWS|CLOUDSDK|ARM|IDENTITY|MSI|S3|BOTO|HADOOP|KRB5|ARROW_LIBHDFS|ORACLE|TNS|ODBC)_?\w*"
+    r"|_MLFLOW_\w+|JAVA_HOME|CLASSPATH|SSH_AUTH_SOCK|KUBECONFIG|KUBERNETES_SERVICE_\w+"
 )
 #: Recorded with each run, or without effect on the server and the account of an upload.
 _PER_RUN = {
@@ -122,4 +127,5 @@ ACCESS = Access(
     origin=_origin,
     home=_home,
     ask_for=lambda target: f"{_URI}={target.uri}",
+    needs=lambda name: _NEEDED.fullmatch(name) is not None,
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lrtrack.settings import passed_variables
 from lrtrack.trackers.base import origin_of
+from lrtrack.trackers.environment import needed
 from lrtrack.trackers.hooks import Access
 from lrtrack.trackers.wandb import destination, login
 
@@ -16,6 +19,9 @@ Reply = dict[str, Any]
 #: Attempts to upload a file, and seconds between them; after that the run ends without the file.
 #: W&B's own values would keep the run open for a quarter of an hour.
 FILE_ATTEMPTS, FILE_PAUSE = 5, 5.0
+
+# What W&B's service, a Go program, reads, and what it stores of a job of SLURM.
+_NEEDED = re.compile(r"GO(DEBUG|MAXPROCS|GC|MEMLIMIT|TRACEBACK)|SLURM_(?!JWT)\w+")
 
 
 def _files(environ: Mapping[str, str]) -> dict[str, Path]:
@@ -65,7 +71,17 @@ ACCESS = Access(
         or destination.DEFAULT_URL
     ),
     ask_for=lambda target: f"WANDB_BASE_URL={target.uri or destination.DEFAULT_URL}",
+    needs=lambda name: _NEEDED.fullmatch(name) is not None,
 )
+
+
+def inherited_environment() -> dict[str, str]:
+    """What a process that writes a run gets of this process's environment.
+
+    That is nothing that describes a run, and no other tracker's credentials.
+    """
+    variables = needed(os.environ, {destination.NAME: ACCESS}, passed_variables())
+    return {n: text for n, text in variables.items() if not destination.is_run_variable(n)}
 
 
 def failure(error: BaseException) -> Reply:

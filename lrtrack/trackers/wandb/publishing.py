@@ -7,7 +7,6 @@ process; `writer.py` says why. The command comes on stdin as JSON, the reply is 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from lrtrack.redaction import redact
 from lrtrack.trackers.base import REPORT, Publication, Query, Remote
 from lrtrack.trackers.wandb import destination
 from lrtrack.trackers.wandb.arrival import CHECKS, PAUSE
-from lrtrack.trackers.wandb.client_settings import failure, run_settings
+from lrtrack.trackers.wandb.client_settings import failure, inherited_environment, run_settings
 from lrtrack.trackers.wandb.replies import take_output
 
 #: W&B's id of the run. W&B resumes the existing run with this id.
@@ -74,13 +73,10 @@ def publish(publication: Publication, query: Query) -> Remote:
 
 def _run_in_process(environment: dict[str, str], **command: Any) -> dict[str, Any]:
     """Run the command in a separate process, and return its reply."""
-    inherited = {
-        name: text for name, text in os.environ.items() if not destination.is_run_variable(name)
-    }
     try:
         process = subprocess.run(
             [sys.executable, "-P", "-m", "lrtrack.trackers.wandb.publishing"],
-            env=inherited | environment,
+            env=inherited_environment() | environment,
             input=json.dumps(command),
             capture_output=True,
             text=True,

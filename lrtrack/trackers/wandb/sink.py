@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from lrtrack.redaction import redact
 from lrtrack.trackers import shared_runs
 from lrtrack.trackers.base import Remote
 from lrtrack.trackers.wandb import destination, metadata, service, writer_process
+from lrtrack.trackers.wandb.client_settings import inherited_environment
 from lrtrack.trackers.wandb.writer_process import WriterProcess
 
 #: Seconds to wait for W&B to open a run, and for any reply at one attempt.
@@ -210,9 +210,7 @@ class WandbSink:
         return arguments
 
     def _take(self) -> WriterProcess:
-        inherited = {
-            name: text for name, text in os.environ.items() if not destination.is_run_variable(name)
-        }
+        inherited = inherited_environment()
         temporary = {}
         if self.temporary is not None:
             self.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
