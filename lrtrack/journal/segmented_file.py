@@ -13,6 +13,7 @@ from lrtrack.journal import overflow, segments
 from lrtrack.journal.descriptor import Descriptor
 from lrtrack.journal.framing import PREAMBLE
 from lrtrack.journal.journal_file import JournalFile
+from lrtrack.journal.layout import private_directory
 
 
 class SegmentedFile:
@@ -135,7 +136,7 @@ class SegmentedFile:
             OSError, JournalError: that is impossible at present.
         """
         path = segments.raw_path(self.path, start)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        private_directory(path.parent)
         for left in path.parent.glob(f".*{path.suffix}.*"):  # by attempts that were killed
             left.unlink(missing_ok=True)
         draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
