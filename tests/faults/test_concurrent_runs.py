@@ -203,7 +203,7 @@ def test_eight_trainings_at_once(
         trainings.stop(name)
     statuses = [trainings.wait(child) for child in children]
     delivered = stored(store)
-    within_seconds(300, lambda: all(run.info.status == "FINISHED" for run in delivered.runs()))
+    within_seconds(1800, lambda: all(run.info.status == "FINISHED" for run in delivered.runs()))
     losses = {run.info.run_name: delivered.losses(run.info.run_id) for run in delivered.runs()}
 
     assert statuses == [0] * 8
@@ -225,6 +225,6 @@ def test_many_short_blocks(
         train(3, seed=seed, flush_timeout=0.0)
     within_seconds(10, lambda: count()[0] <= before[0] and count()[1] <= before[1])
     queue = clean_place / ".lrtrack" / "queue"
-    within_seconds(300, lambda: list(queue.iterdir()) == [])
+    within_seconds(1800, lambda: list(queue.iterdir()) == [])
 
     assert len(list((clean_place / ".lrtrack" / "runs").glob("*.journal"))) == 201
