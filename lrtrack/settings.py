@@ -204,7 +204,7 @@ def _count(environ: Mapping[str, str], name: str, default: int | None) -> int | 
 def _tool_table(cwd: Path) -> dict[str, Any]:
     for folder in (cwd, *cwd.parents):
         path = folder / "pyproject.toml"
-        if not path.is_file():
+        if not _is_file(path):
             continue
         try:
             content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -250,3 +250,10 @@ def _expanded(directory: str, where: str) -> str:
         raise UsageError(
             f"{where} is {directory!r}: {error} Fix: write the whole path, or set HOME."
         ) from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:  # in a folder that this user may not enter
+        return False

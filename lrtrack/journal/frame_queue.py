@@ -58,6 +58,7 @@ class FrameQueue:
         self._warn = warn
         self._frames: list[_Waiting] = []
         self._refused_at = 0.0
+        self._lost = 0
 
     def __len__(self) -> int:
         """Returns the number of rows that wait in memory."""
@@ -121,18 +122,22 @@ class FrameQueue:
         for waiting in self._frames:
             if len(waiting.steps) and (rows > 0 or values > 0):
                 rows, values = rows - len(waiting.steps), values - waiting.values
+                self._lost += len(np.unique(waiting.steps))
             else:
                 frames.append(waiting)
         self._frames = frames
         return max(rows, 0), max(values, 0)
 
-    def finish(self, end: bytes) -> None:
+    def finish(self, end: bytes, lost: int = 0) -> None:
         """Stores what the disk refuses at the end of the run elsewhere, or reports what is lost.
 
         Args:
             end: a frame that says how the run ended, as short as possible.
+            lost: how many steps were dropped before they became frames.
         """
         path, refusal = self._file.path, self.refusal
+        if lost := lost + self._lost:
+            self._warn("dropped", f"lrtrack lost {_many(lost)} of {path}: it could not be written.")
         if self.is_empty:
             return
         if self.spill():
@@ -143,13 +148,14 @@ class FrameQueue:
                 "it to the journal.",
             )
             return
-        lost = len(np.unique(np.concatenate([waiting.steps for waiting in self._frames])))
+        last = len(np.unique(np.concatenate([waiting.steps for waiting in self._frames])))
         self._frames = [_Waiting(end, _NO_STEPS)]
         # The end may fit where the steps do not.
         if not self.push():
             self.spill()
-        many = "1 step" if lost == 1 else f"{lost} steps"
-        self._warn("lost", f"lrtrack lost {many}: the last steps of {path} could not be written.")
+        self._warn(
+            "lost", f"lrtrack lost {_many(last)}: the last steps of {path} could not be written."
+        )
 
     def release(self) -> None:
         """Releases the file on the other disk."""
@@ -164,3 +170,7 @@ class FrameQueue:
         self.refusal = error
         if self.spills:
             self.spill()
+
+
+def _many(steps: int) -> str:
+    return "1 step" if steps == 1 else f"{steps} steps"

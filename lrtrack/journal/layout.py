@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lrtrack.errors import JournalError
-from lrtrack.journal.obstacles import obstacle
+from lrtrack.journal.obstacles import obstacle, stranger_of
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _SAFE = re.compile(r"[^A-Za-z0-9_-]")
@@ -70,12 +70,23 @@ class Layout:
             for folder in (self.root, *(self.root / name for name in _FOLDERS)):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.remove_links()
+            self._require_access()
             with contextlib.suppress(FileExistsError), (self.root / ".gitignore").open("x") as file:
                 file.write("*\n")
         except OSError as error:
             raise JournalError(
                 f"cannot write to the journal directory {self.root}: {obstacle(self.root, error)}"
             ) from error
+
+    def _require_access(self) -> None:
+        """Refuses directories that another user keeps private, in one that a group may write to.
+
+        Raises:
+            PermissionError: one of them is.
+        """
+        for folder in (self.root / name for name in _FOLDERS):
+            if not os.access(folder, os.R_OK | os.W_OK | os.X_OK) and stranger_of(folder):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
     def trouble(self) -> str | None:
         """Returns why this cannot be a journal directory, now or later; None if it can."""
@@ -214,6 +225,26 @@ def open_regular(path: Path) -> BinaryIO:
     if not stat.S_ISREG(path.lstat().st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path.open("rb")  # an object immediately, so that Ctrl-C leaves no descriptor behind
+
+
+def private_directory(path: Path) -> Path:
+    """Creates a directory that only the user can enter, unless it is there; returns its path.
+
+    A link in its place is removed, and not followed.
+
+    Raises:
+        OSError: that is impossible, or something else is there, or another user's directory.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.is_symlink():
+        path.unlink()
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    if not stat.S_ISDIR(path.lstat().st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if (stranger := stranger_of(path)) is not None:
+        raise PermissionError(errno.EACCES, f"belongs to the user {stranger}", str(path))
+    return path
 
 
 def touch(path: Path) -> None:

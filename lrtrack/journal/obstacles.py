@@ -25,7 +25,9 @@ def obstacle(path: Path, error: OSError) -> str:
         at = Path(place)
         stranger = next(filter(None, map(stranger_of, (at, existing))), None)
         if stranger is not None:
-            return f"{'it' if existing == path else existing} belongs to the user {stranger}"
+            # In a directory of the user's group, only what is below it may be another user's.
+            whose = existing if stranger_of(existing) == stranger else at
+            return f"{'it' if whose == path else whose} belongs to the user {stranger}"
     reason = error.strerror or str(error)
     return reason if place == str(path) else f"{reason}: {place}"
 

@@ -176,8 +176,8 @@ class JournalReader:
         with open_regular(self.path) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+            except OSError as error:  # on a file system without locks, nothing is written
+                return isinstance(error, BlockingIOError)
             fcntl.flock(file, fcntl.LOCK_UN)  # also for a child that is forked meanwhile
         return False
 

@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 
 from lrtrack.journal.descriptor import Descriptor
-from lrtrack.journal.layout import open_regular
+from lrtrack.journal.layout import open_regular, private_directory
 
 #: Bytes copied at once.
 _PART = 2**24
@@ -26,7 +26,7 @@ def restored(file: Descriptor, path: Path) -> Descriptor:
     Raises:
         OSError: that is impossible at present, or another process is writing the file there.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_directory(path.parent)
     _refuse_where_written(path)
     for left in path.parent.glob(f".{path.name}.*"):  # by attempts that were killed
         left.unlink(missing_ok=True)

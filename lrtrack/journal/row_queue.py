@@ -39,6 +39,7 @@ class RowQueue:
 
     Attributes:
         append: takes (step, time, metrics): a new row.
+        lost: how many steps were dropped.
 
     Args:
         settle: turns device values of rows into floats, in place, before they are encoded.
@@ -59,6 +60,7 @@ class RowQueue:
         self._rows: deque[Row | Rewind] = deque()
         self.append = self._rows.append  # a deque's own lock is enough, and costs nothing
         self._has_rewinds = False
+        self.lost, self._last_lost = 0, -1
         self._lock = threading.Lock()
         self._settle = settle
         self._hold: Hold | None = None
@@ -110,6 +112,8 @@ class RowQueue:
                     rewinds.append(oldest)
                 else:
                     rows, values = rows - 1, values - len(oldest[2])
+                    self.lost += oldest[0] != self._last_lost  # a step may have several rows
+                    self._last_lost = oldest[0]
             self._rows.extendleft(reversed(rewinds))
 
     def take(self, most_rows: int, most_values: int) -> Iterator[tuple[bytes, NDArray[np.int64]]]:

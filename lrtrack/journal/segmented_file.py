@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from lrtrack.errors import JournalError
@@ -12,6 +13,7 @@ from lrtrack.journal import overflow, segments
 from lrtrack.journal.descriptor import Descriptor
 from lrtrack.journal.framing import PREAMBLE
 from lrtrack.journal.journal_file import JournalFile
+from lrtrack.journal.layout import private_directory
 
 
 class SegmentedFile:
@@ -75,6 +77,21 @@ class SegmentedFile:
     def first(self, frame: bytes) -> None:
         self._first.first = frame
 
+    def begin(self, frame: bytes) -> bool:
+        """Writes the frame that says whose journal it is, unless that is there; returns whether.
+
+        Raises:
+            JournalError: the disk has no room even for that; the file is deleted.
+        """
+        self.first = frame
+        if self.fresh:
+            try:
+                self.append(frame)
+            except OSError as error:
+                self.discard()
+                raise JournalError(f"cannot write {self.path}: {error}") from error
+        return self.fresh
+
     @property
     def number(self) -> int:
         """The descriptor's number of the file that is written, checked just now.
@@ -119,7 +136,7 @@ class SegmentedFile:
             OSError, JournalError: that is impossible at present.
         """
         path = segments.raw_path(self.path, start)
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        private_directory(path.parent)
         for left in path.parent.glob(f".*{path.suffix}.*"):  # by attempts that were killed
             left.unlink(missing_ok=True)
         draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -145,6 +162,23 @@ class SegmentedFile:
     def _is_packed(self, file: JournalFile) -> bool:
         """Returns whether a full segment is gone from its path because it was packed."""
         return file.is_lost() and any(file.path.parent.glob(f"{file.path.stem}-*.parquet"))
+
+    def keep(self, on_lost: Callable[[], None] | None) -> None:
+        """Restores the files at their paths if they were deleted, or closed by other code.
+
+        Args:
+            on_lost: called before and after that, for the journal's other files.
+
+        Raises:
+            OSError, JournalError: that is impossible at present.
+        """
+        if not self.is_lost():
+            return
+        if on_lost is not None:
+            on_lost()
+        self.put_back()
+        if on_lost is not None:
+            on_lost()
 
     def put_back(self) -> None:
         """Puts the journal back at its path, with everything that its open files hold.

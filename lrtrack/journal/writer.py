@@ -26,6 +26,7 @@ from lrtrack.journal.overflow import Overflow
 from lrtrack.journal.row_queue import RowQueue
 from lrtrack.journal.segmented_file import SegmentedFile
 from lrtrack.journal.step_rows import OnRows, Settle, warm_up
+from lrtrack.journal.watchdog import Watchdog, stuck_message
 from lrtrack.records import Run, State
 
 #: Seconds between two writes; rows are promised to be in the file within 1 s.
@@ -88,7 +89,7 @@ class JournalWriter:
         # Queues in C: Ctrl-C comes before an order is put or after it, and never in between.
         self._orders: SimpleQueue[_Order] = SimpleQueue()
         self._ended: SimpleQueue[None] = SimpleQueue()
-        self._is_closed = self._gives_way = False
+        self._watchdog, self._is_closed, self._gives_way = Watchdog(self._stuck), False, False
         self._tick_at = time.monotonic() + PERIOD
         self._thread = threading.Thread(target=self._work, name="lrtrack-journal", daemon=True)
         warm_up()  # now, because the first use takes ten times as long as any other
@@ -103,6 +104,11 @@ class JournalWriter:
             self._orders.put(self._leave)  # for the thread, if it runs
             self._leave()
             raise
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the file system has not answered for so long that nobody should wait for it."""
+        return self._watchdog.is_stuck and not self._is_closed
 
     @property
     def kept_in(self) -> str | None:
@@ -158,13 +164,14 @@ class JournalWriter:
     def _wait(self, done: SimpleQueue[None]) -> None:
         if threading.get_ident() == self._thread.ident:
             return
-        while not self._is_closed and self._thread.is_alive():
+        while not (self._is_closed or self._watchdog.is_stuck) and self._thread.is_alive():
             with contextlib.suppress(Empty):
                 done.get(timeout=LOOK)
                 return
 
     def _work(self) -> None:
         last = False
+        self._watchdog.watch()
         while not last:
             try:
                 last = self._next_order()()
@@ -194,35 +201,26 @@ class JournalWriter:
         return False
 
     def _begin(self, identity: Mapping[str, Any]) -> None:
-        """Writes whose journal it is.
-
-        Raises:
-            JournalError: the disk has no room even for that.
-        """
+        """Writes whose journal it is; raises JournalError if the disk has no room even for that."""
         frame = event_frame("run" if self._file.fresh else "resume", identity, self._clock())
-        self._file.first = frame
-        if not self._file.fresh:
+        if not self._file.begin(frame):
             self._frames.add(frame)
             self._frames.push()
-            return
-        try:
-            self._file.append(frame)
-        except OSError as error:
-            self._file.discard()
-            raise JournalError(f"cannot write {self.path}: {error}") from error
 
     def _end(self, state: State, data: Mapping[str, Any]) -> bool:
         try:
             self._keep()
             self._rows.hold(None)
             self._write_event("end", {"state": state.value, **data})
-            self._frames.finish(event_frame("end", {"state": state.value}, self._clock()))
+            end = event_frame("end", {"state": state.value}, self._clock())
+            self._frames.finish(end, self._rows.lost)
         except Exception as error:
             self._trouble("end", "could not end", error)
         return self._leave()
 
     def _leave(self, discard: bool = False) -> bool:
         _open_writers.discard(self)
+        self._watchdog.stop()
         self._frames.release()
         (self._file.discard if discard else self._file.close)()
         self._is_closed = True
@@ -246,25 +244,17 @@ class JournalWriter:
 
     def _keep(self) -> None:
         """Restores the file at its path if it was deleted, or closed by other code."""
-        if not self._file.is_lost():
-            return
         try:
-            if self._on_lost is not None:
-                self._on_lost()
-            self._file.put_back()
-            if self._on_lost is not None:
-                self._on_lost()
+            self._file.keep(self._on_lost)
         except (OSError, JournalError) as error:
-            self._warn(
-                "lost file",
-                f"lrtrack cannot put back {self.path}, which was deleted: {error}. It keeps trying "
-                "until the run ends.",
-            )
+            what = f"lrtrack cannot put back {self.path}, which was deleted: {error}."
+            self._warn("lost file", f"{what} It keeps trying until the run ends.")
 
     def _take(self) -> None:
         """Turns the rows so far into frames that wait to be written."""
-        for frame, steps in self._rows.take(FRAME_ROWS, FRAME_VALUES):
-            self._frames.add(frame, steps)
+        with self._watchdog.excused():
+            for frame, steps in self._rows.take(FRAME_ROWS, FRAME_VALUES):
+                self._frames.add(frame, steps)
 
     def _push(self) -> bool:
         """Writes the waiting frames as far as the disk takes them; returns whether it took all."""
@@ -273,14 +263,24 @@ class JournalWriter:
         self._trim()
         return False
 
-    def _trim(self) -> None:
-        """Drops the oldest rows, but no event, if more wait than memory should hold."""
+    def _trim(self, *, is_stuck: bool = False) -> None:
+        """Drops the oldest rows, but no event, if more wait than memory should hold.
+
+        While the writer's thread `is_stuck`, its frames are left alone.
+        """
         rows = len(self._frames) + len(self._rows) - BACKLOG_ROWS
         values = self._frames.values + self._rows.values - BACKLOG_VALUES
         if rows <= 0 and values <= 0:
             return
         self._warn("full", f"lrtrack drops the oldest steps: {self.path} cannot be written.")
-        self._rows.drop_oldest(*self._frames.drop_oldest(rows, values))
+        if not is_stuck:
+            rows, values = self._frames.drop_oldest(rows, values)
+        self._rows.drop_oldest(rows, values)
+
+    def _stuck(self) -> None:
+        """Called by the watchdog's thread."""
+        self._warn("stuck", stuck_message(self.path))
+        self._trim(is_stuck=True)
 
     def _trouble(self, key: str, what: str, error: Exception) -> None:
         self._warn(key, f"lrtrack {what} {self.path}: {error!r}")

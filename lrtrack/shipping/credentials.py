@@ -82,9 +82,10 @@ def hashes(
     for access in known_accesses:
         files |= access.files(environ)
     for name, path in files.items():
-        if path.is_file():  # not a pipe, which would block
-            with contextlib.suppress(OSError), path.open("rb") as file:
-                hashes_by_name[name] = _hash(name, file.read(_LARGEST))
+        with contextlib.suppress(OSError):  # also where the home directory is another user's
+            if path.is_file():  # not a pipe, which would block
+                with path.open("rb") as file:
+                    hashes_by_name[name] = _hash(name, file.read(_LARGEST))
     return dict(sorted(hashes_by_name.items()))
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lrtrack.journal.layout import Layout, host
+from lrtrack.journal.layout import Layout, host, private_directory
 from lrtrack.shipping.lock import Lock, held
 
 #: Seconds after which a killed process's directory is removed: one of this machine, and one of a
@@ -85,17 +85,16 @@ def throughout(layout: Layout) -> Iterator[None]:
 
 
 def _made(layout: Layout) -> Path:
-    path = path_of(layout)
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path
+    private_directory(layout.temporary)
+    return private_directory(path_of(layout))
 
 
 def _remove_left(layout: Layout) -> None:
-    """Removes what killed processes left."""
+    """Removes what killed processes left, but nothing elsewhere that a link leads to."""
     with contextlib.suppress(OSError):
-        for path in layout.temporary.iterdir():
+        for path in private_directory(layout.temporary).iterdir():
             named = _NAME.fullmatch(path.name)
-            if named is None or held(path / _LOCK):
+            if named is None or path.is_symlink() or held(path / _LOCK):
                 continue
             here = named["machine"] == host()
             age = time.time() - path.stat().st_mtime

@@ -24,7 +24,10 @@ from lrtrack.user_state import private_directories
 
 #: The name of the journal directory inside a private directory of the user.
 FOLDER = "journals"
+#: What a file system says that has no room, or no locks: Lustre without `-o flock`, or NFS without
+#: its lock service.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def open_journal(
@@ -66,7 +69,8 @@ def open_journal(
     try:
         return layout, open_in(layout)
     except (JournalError, OSError) as error:
-        if _is_full(error) and (moved := _open_elsewhere(open_in, error)) is not None:
+        remedy = _remedy(error)
+        if remedy and (moved := _open_elsewhere(open_in, error, remedy)) is not None:
             return moved
         warn(
             f"lrtrack {error}. Training continues without a record. Fix: set LRTRACK_DIR to a "
@@ -76,9 +80,9 @@ def open_journal(
 
 
 def _open_elsewhere(
-    open_in: Callable[[Layout], JournalWriter], error: Exception
+    open_in: Callable[[Layout], JournalWriter], error: Exception, remedy: str
 ) -> tuple[Layout, JournalWriter] | None:
-    """Open the journal on another disk; None if there is no room either."""
+    """Open the journal on another disk; None if that is impossible, too."""
     for directory in private_directories():
         layout = Layout(directory / FOLDER)
         try:
@@ -87,8 +91,7 @@ def _open_elsewhere(
             continue
         warn(
             f"lrtrack {error}. This run is recorded in {layout.root} instead, and uploaded from "
-            f"there, or by `LRTRACK_DIR={layout.root} lrtrack sync`. Fix: free disk space, or set "
-            "LRTRACK_DIR to another disk."
+            f"there, or by `LRTRACK_DIR={layout.root} lrtrack sync`. {remedy}"
         )
         return layout, writer
     return None
@@ -141,6 +144,17 @@ def _remove_unstarted(layout: Layout, run: Run) -> None:
             layout.marker(run.id).unlink(missing_ok=True)
 
 
-def _is_full(error: Exception) -> bool:
+def _remedy(error: Exception) -> str | None:
+    """What to do about a disk that cannot have a journal; None if no other disk would help."""
     causes = (error, error.__cause__)
-    return any(isinstance(cause, OSError) and cause.errno in _FULL for cause in causes)
+    numbers = [cause.errno for cause in causes if isinstance(cause, OSError)]
+    if any(number in _FULL for number in numbers):
+        return "Fix: free disk space, or set LRTRACK_DIR to another disk."
+    if any(number in _LOCKLESS for number in numbers):
+        return (
+            "That file system has no locks (flock), without which two processes could upload the "
+            "same run. Other machines may not see the new directory: what is not uploaded when "
+            "this machine is gone is lost. Fix: mount the file system with locks (Lustre: -o "
+            "flock), or set LRTRACK_DIR to a directory on one that has them."
+        )
+    return None

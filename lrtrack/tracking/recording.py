@@ -20,6 +20,7 @@ from lrtrack.shipping.courier import Courier
 from lrtrack.shipping.credentials import Snapshot
 from lrtrack.trackers.base import Tracker
 from lrtrack.tracking import captures
+from lrtrack.tracking.closing import bounded, run_all
 from lrtrack.tracking.journal_location import open_journal
 from lrtrack.tracking.live_diagnoses import LiveDiagnoses
 from lrtrack.tracking.live_reports import LiveReports
@@ -93,8 +94,7 @@ class Recording:
     def open(self, is_abandoned: Callable[[], bool]) -> None:
         """Open the journal, start the upload and install the hooks.
 
-        Args:
-            is_abandoned: asked by the journal's thread, whether the block was left without notice.
+        The journal's thread asks `is_abandoned` whether the block was left without notice.
         """
         hashes = self._snapshot.credentials
         self._layout, self._journal = open_journal(
@@ -120,7 +120,10 @@ class Recording:
         try:
             self._returns.store_pace()
             self._ranks.catch_up(has_failed=state is State.FAILED)
+            self._journal.flush()
             self._journal.close(state, **self._results(self._journal, state))
+            if self._is_stuck():
+                return
             skipped = self._guards.leave()
             self._closed = True
             # On a full disk nothing can be uploaded now, so there is nothing to wait for.
@@ -132,7 +135,7 @@ class Recording:
         """Delete a run without steps, if no tracker has it yet; returns whether that was so."""
         if self._journal is None or self._uploads is None or not self.is_owner():
             return False
-        if self.capture.step >= 0 or not self._uploads.withdraw():
+        if self.capture.step >= 0 or self._is_stuck() or not self._uploads.withdraw():
             return False
         self._journal.release(discard=True)
         return True
@@ -140,8 +143,7 @@ class Recording:
     def release(self, *, failed: bool) -> None:
         """Remove the hooks and close what is still open, without waiting; it can be repeated.
 
-        Args:
-            failed: how the run ended, if `close` has not written that.
+        If `close` has not written how the run ended, that is FINISHED, or FAILED if it `failed`.
         """
         state = State.FAILED if failed else State.FINISHED
         actions: list[Callable[[], object]] = [self.reactions.detach]
@@ -150,21 +152,15 @@ class Recording:
             actions.append(self._ranks.finish)
             if self._journal is not None:
                 actions.append(partial(self._journal.close, state, wait=False))
-            actions += self._guards.leaving()
+            actions += self._guards.leaving(bounded if self._is_stuck() else None)
             if self._uploads is not None:
                 actions.append(self._uploads.stop)
-        actions += [self._schedule.forget, self.capture.forget]
-        for action in actions:
-            try:
-                action()
-            except Exception as error:
-                warn(f"lrtrack could not close a block properly: {error!r}.")
+        run_all([*actions, self._schedule.forget, self.capture.forget])
 
     def recorder(self, append: Callable[[Any], object] | None = None) -> OnStep:
         """The function that takes a step's record, in as little time as possible.
 
-        Args:
-            append: takes its row; None: the journal adds the row.
+        `append` takes its row; if it is None, the journal adds the row.
         """
         fork_count, resumed_at = self._fork_count, self._returns.last_step
         prefix, is_whole = self.run.prefix, append is None
@@ -230,8 +226,12 @@ class Recording:
             self._uploads.flush(self._options.flush_timeout)
 
     def has_steps(self) -> bool:
-        """Whether this process has recorded at least one step of the run."""
-        return self._journal is not None and self.is_owner() and self.capture.step >= 0
+        """Whether this process has recorded at least one step of the run, and can show it."""
+        is_readable = self._journal is not None and not self._is_stuck()
+        return is_readable and self.is_owner() and self.capture.step >= 0
+
+    def _is_stuck(self) -> bool:  # so would be whoever looks at the journal's directory
+        return self._journal is not None and self._journal.is_stuck
 
     def is_owner(self) -> bool:
         """Whether this process writes the run: a forked child has the hooks, not the journal."""
@@ -239,10 +239,9 @@ class Recording:
 
     def _results(self, journal: JournalWriter, state: State) -> dict[str, Any]:
         """What is known only at the end of the run; prints the diagnoses."""
-        if self._options.kind != TRAIN:
+        if self._options.kind != TRAIN or self._is_stuck():
             return {"suggestions": self.suggestions} if self.suggestions else {}
         try:
-            journal.flush()
             diagnoses = self.reports.at_end(state)
         except Exception as error:
             warn(f"lrtrack could not diagnose the run: {error!r}.")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ import pytest
 from lrtrack.shipping.lock import held
 from lrtrack.trackers.base import Query
 from lrtrack.trackers.local import LocalTracker
+
+from .training import train
 
 CLOCK = """
 import sys, time
@@ -178,3 +181,50 @@ def test_threads_that_deliver_keep_others_away(
     assert [text.count("A thread uploads this run instead") for text in outputs] == [1, 1]
     assert [run.info.status for run in runs] == ["FINISHED", "FINISHED"]
     assert {name: truth(len(each)) for name, each in losses.items()} == losses
+
+
+@pytest.mark.soak
+def test_eight_trainings_at_once(
+    fork_server: Callable[..., Any],
+    store: str,
+    stored: Callable[[str], Any],
+    living_shippers: Callable[[], list[int]],
+    repeats: Callable[[int, int], int],
+    within_seconds: Callable[..., None],
+) -> None:
+    """One shipper delivers each step of eight trainings once, in order."""
+    trainings = fork_server()
+    names = [f"training-{number}" for number in range(8)]
+    children = [trainings.train(name, 0.005) for name in names]
+    for name in names:
+        trainings.until(name, repeats(300, 10_000))
+    within_seconds(60, lambda: len(living_shippers()) == 1)
+    for name in names:
+        trainings.stop(name)
+    statuses = [trainings.wait(child) for child in children]
+    delivered = stored(store)
+    within_seconds(1800, lambda: all(run.info.status == "FINISHED" for run in delivered.runs()))
+    losses = {run.info.run_name: delivered.losses(run.info.run_id) for run in delivered.runs()}
+
+    assert statuses == [0] * 8
+    assert losses == {name: truth(trainings.steps(name)) for name in names}
+
+
+@pytest.mark.soak
+def test_many_short_blocks(
+    clean_place: Path, store: str, within_seconds: Callable[..., None]
+) -> None:
+    """Two hundred short blocks leave no descriptor, no thread, and in the end no queue."""
+
+    def count() -> tuple[int, int]:
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+    train(3, flush_timeout=300.0)
+    before = count()
+    for seed in range(200):
+        train(3, seed=seed, flush_timeout=0.0)
+    within_seconds(10, lambda: count()[0] <= before[0] and count()[1] <= before[1])
+    queue = clean_place / ".lrtrack" / "queue"
+    within_seconds(1800, lambda: list(queue.iterdir()) == [])
+
+    assert len(list((clean_place / ".lrtrack" / "runs").glob("*.journal"))) == 201

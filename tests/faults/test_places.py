@@ -14,8 +14,10 @@ import pytest
 import torch
 
 import lrtrack
+from lrtrack.journal import segments
 from lrtrack.journal.layout import Layout, touch
 from lrtrack.journal.reader import JournalReader
+from lrtrack.shipping import temporary
 from lrtrack.shipping.queue_directory import QueueDirectory
 
 from .training import train
@@ -193,6 +195,46 @@ def test_what_is_touched_through_a_link(layout: Layout, clean_place: Path) -> No
 
     assert (victim.read_text(), victim.stat().st_mtime) == ("precious", 1.0)
     assert not (clean_place / "new").exists()
+
+
+@pytest.mark.parametrize("where", ["tmp", "own"])
+def test_a_link_among_temporary_files(layout: Layout, clean_place: Path, where: str) -> None:
+    """A link among the temporary files is replaced; nothing is written or deleted at its target."""
+    layout.create()
+    left = clean_place / "victim" / "host-1"
+    left.mkdir(parents=True)
+    os.utime(left, (1.0, 1.0))
+    planted = layout.temporary if where == "tmp" else temporary.path_of(layout)
+    planted.parent.mkdir(exist_ok=True)
+    planted.symlink_to(left.parent)
+    (layout.temporary / "other-1").symlink_to(left) if where == "own" else None
+    with temporary.throughout(layout), temporary.folder(layout) as folder:
+        (folder / "file").touch()
+        real = folder.resolve()
+
+    assert real.is_relative_to(layout.root)
+    assert list(left.parent.rglob("*")) == [left]
+    assert not planted.is_symlink()
+
+
+def test_a_link_in_the_place_of_later_segments(
+    layout: Layout, clean_place: Path, monkeypatch
+) -> None:
+    """A link where a long journal goes on is replaced, and nothing is written at its target."""
+    monkeypatch.setattr(segments, "LIMIT", 1000)
+    target = clean_place / "elsewhere"
+    target.mkdir()
+
+    def plant() -> None:
+        (path,) = layout.journals()
+        segments.folder_of(path).symlink_to(target)
+
+    train(200, tracker="local", at={0: plant})
+    (path,) = layout.journals()
+
+    assert list(target.iterdir()) == []
+    assert len(segments.segments_of(path)) > 1
+    assert steps_of(layout) == [200]
 
 
 def test_a_named_pipe_in_the_queue(layout: Layout) -> None:

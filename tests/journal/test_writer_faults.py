@@ -187,7 +187,7 @@ except Exception as error:
 
 
 def test_a_long_outage_drops_the_oldest_rows_only(path, rows) -> None:
-    """A long outage drops only the oldest rows, with a warning, and keeps events and newer rows."""
+    """A long outage drops only the oldest rows, counts them, and keeps events and newer rows."""
     process = script(
         """
 from lrtrack.journal import writer as module
@@ -216,6 +216,8 @@ print(*caught, sep="|")
     assert [("keeps trying" in text, "oldest" in text) for text in out.split("|")] == [
         (True, False),
         (False, True),
+        (False, False),
     ]
+    assert out.rstrip().endswith(f"lrtrack lost 8 steps of {path}: it could not be written.")
     assert events == ["run", "flush", "end"]
     assert sorted(rows(path)) == list(range(8, 18))

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from lrtrack.errors import PartRefused, SinkLost, TrackerError, TrackerUnavailable
 from lrtrack.journal import history_table
+from lrtrack.journal.layout import private_directory
 from lrtrack.records import Rewind, Run, State, StepRecord, Target, rewinds_listed
 from lrtrack.redaction import redact
 from lrtrack.trackers import shared_runs
@@ -213,8 +214,8 @@ class WandbSink:
         inherited = inherited_environment()
         temporary = {}
         if self.temporary is not None:
-            self.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary["TMPDIR"] = str(self.temporary)
+            private_directory(self.temporary.parent)
+            temporary["TMPDIR"] = str(private_directory(self.temporary))
         cwd = self._run.cwd if Path(self._run.cwd).is_dir() else None
         return writer_process.take(inherited | self._environment | temporary, cwd)
 

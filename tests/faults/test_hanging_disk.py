@@ -1,0 +1,105 @@
+"""A file system that does not answer, such as NFS whose server is gone, stops no training."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import lrtrack
+from lrtrack.journal import journal_file, watchdog
+from lrtrack.journal import writer as writer_module
+from lrtrack.journal.layout import Layout
+from lrtrack.journal.reader import JournalReader
+from lrtrack.records import State
+
+ROWS = 40
+
+
+class Disk:
+    """Writes to journals wait, as in the kernel, until it answers."""
+
+    def __init__(self, append: Callable[..., None]) -> None:
+        self._append = append
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def append(self, file: Any, data: bytes) -> None:
+        """Takes the place of `JournalFile.append`."""
+        self.answers.wait()
+        self._append(file, data)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    """A disk that can hang, of which lrtrack knows after a tenth of a second."""
+    disk_ = Disk(journal_file.JournalFile.append)
+    monkeypatch.setattr(journal_file.JournalFile, "append", lambda *args: disk_.append(*args))
+    monkeypatch.setattr(watchdog, "PERIOD", 0.02)
+    monkeypatch.setattr(watchdog, "LOOKS", 5)
+    monkeypatch.setattr(writer_module, "PERIOD", 0.02)
+    monkeypatch.setattr(writer_module, "BACKLOG_ROWS", ROWS)
+    yield disk_
+    disk_.answers.set()
+
+
+def said(caught: Any) -> list[str]:
+    """Returns the beginnings of lrtrack's warnings about its files."""
+    texts = [str(warning.message) for warning in caught]
+    return [text.partition(":")[0].partition(" of ")[0] for text in texts if ".journal" in text]
+
+
+def test_a_disk_that_hangs_and_comes_back(
+    disk: Disk, clean_place: Path, within_seconds: Callable[..., None], recwarn: Any
+) -> None:
+    """While a disk hangs, memory holds the latest steps; later they are written, the lost ones
+    counted.
+    """
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
+    with lrtrack.track(optimizer, tracker="local", norms="off") as run:
+        optimizer.step()
+        run.flush()
+        disk.answers.clear()
+        optimizer.step()
+        journal = run._recording._journal
+        within_seconds(30, lambda: journal.is_stuck)
+        for _ in range(3 * ROWS):
+            optimizer.step()
+        within_seconds(30, lambda: len(journal._rows) < ROWS)
+        waiting = [row[0] for row in journal._rows._rows]
+        disk.answers.set()
+        within_seconds(30, lambda: not journal.is_stuck)
+    (path,) = Layout(clean_place / ".lrtrack").journals()
+    table, ending = JournalReader(path).table()
+    steps = table["step"].to_pylist()
+
+    assert ending is not None
+    assert ending.state == State.FINISHED
+    assert steps == [0, 1, *waiting]
+    assert waiting[-1] == 1 + 3 * ROWS
+    lost = f"lrtrack lost {2 + 3 * ROWS - len(steps)} steps"
+    assert said(recwarn) == ["The file system", "lrtrack drops the oldest steps", lost]
+
+
+def test_a_block_that_ends_while_the_disk_hangs(
+    disk: Disk, clean_place: Path, within_seconds: Callable[..., None], recwarn: Any
+) -> None:
+    """The end of a block does not wait for a disk that hangs, and is written if that comes back."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
+    with lrtrack.track(optimizer, tracker="local", norms="off") as run:
+        optimizer.step()
+        run.flush()
+        disk.answers.clear()
+        optimizer.step()
+    (path,) = Layout(clean_place / ".lrtrack").journals()
+    before = JournalReader(path).table()[0].num_rows
+    disk.answers.set()
+    within_seconds(30, lambda: JournalReader(path).table()[1] is not None)
+
+    assert before == 1
+    assert JournalReader(path).table()[0]["step"].to_pylist() == [0, 1]
+    assert said(recwarn) == ["The file system"]
