@@ -141,3 +141,12 @@ def test_a_program_comes_from_a_server() -> None:
 def test_a_new_process_where_a_test_asks_for_it(cold_start: None) -> None:
     """With the fixture `cold_start`, this process is the program's parent."""
     assert (0, str(os.getpid()), "") == seen("import os, lrtrack; print(os.getppid())")
+
+
+def test_this_worker_comes_from_a_server() -> None:
+    """A worker of pytest-xdist is a fork of the process that has collected the tests."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("these tests run in one process")
+    parent = Path(f"/proc/{os.getppid()}/cmdline").read_text().split("\0")
+
+    assert [Path(parent[2]).name, parent[4]] == ["warm_server.py", "workers"]
