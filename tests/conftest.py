@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,18 @@ pytest_plugins = [
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes programs start quickly, but in the soak."""
-    if os.environ.get("LRTRACK_SOAK", "") == "1":
+    """Makes programs start quickly, but in the soak, and where none will start."""
+    if os.environ.get("LRTRACK_SOAK", "") == "1" or config.option.collectonly:
         return
     if not hasattr(config, "workerinput"):  # not in xdist's workers, which share the servers
-        warm_start.offer()
+        left_out = [f"--ignore={path}" for path in config.option.ignore or ()]
+        warm_start.offer([*config.args, *left_out, f"--rootdir={config.rootpath}"])
     warm_start.install()
+    everything = config.args_source == pytest.Config.ArgsSource.TESTPATHS
+    if everything and config.option.dist != "no" and os.environ.get("LRTRACK_QUICK", "") != "1":
+        # Collecting takes one processor half a minute; the others get ready for programs.
+        for kind in ("full", "own"):
+            threading.Thread(target=warm_start.server, args=(kind,), daemon=True).start()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -141,3 +141,42 @@ def test_a_program_comes_from_a_server() -> None:
 def test_a_new_process_where_a_test_asks_for_it(cold_start: None) -> None:
     """With the fixture `cold_start`, this process is the program's parent."""
     assert (0, str(os.getpid()), "") == seen("import os, lrtrack; print(os.getppid())")
+
+
+@pytest.mark.parametrize("by_name", [False, True], ids=["Python", "env python"])
+def test_a_group_of_its_own(by_name: bool) -> None:
+    """A program that is started in a process group of its own leads it, and is forked too."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = ["/usr/bin/env", "python"] if by_name else [sys.executable]
+    code = "import os, lrtrack; print(os.getpgid(0) == os.getpid(), os.getppid())"
+    process = subprocess.run(
+        [*command, "-P", "-c", code],
+        env=environment,
+        process_group=0,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    leads, parent = process.stdout.split()
+
+    assert leads == "True"
+    assert parent != str(os.getpid())
+
+
+def test_a_program_without_buffers(clean_place: Path) -> None:
+    """With `-u`, all that a program has printed arrives, however it ends."""
+    Path("program.py").write_text("import os, lrtrack\nprint(os.getppid(), end='')\nos._exit(0)")
+    process = subprocess.run(
+        [sys.executable, "-u", "program.py"], stdout=subprocess.PIPE, text=True
+    )
+
+    assert (process.stdout != str(os.getpid())) == bool(os.environ.get("PYTHONSAFEPATH"))
+    assert process.stdout.isdecimal()
+
+
+def test_this_worker_comes_from_a_server() -> None:
+    """A worker of pytest-xdist is a fork of the process that has collected the tests."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("these tests run in one process")
+    parent = Path(f"/proc/{os.getppid()}/cmdline").read_text().split("\0")
+
+    assert [Path(parent[2]).name, parent[4]] == ["warm_server.py", "workers"]
