@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import math
 import os
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ import lrtrack
 from lrtrack._optional import load
 from lrtrack.errors import UsageError, warn
 from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._ray_trial import Trial
 from lrtrack.journal.layout import host
 from lrtrack.redaction import redact
-from lrtrack.schedules.catalogue import KINDS
 from lrtrack.settings import work_from, working_directory
 from lrtrack.shipping.spawn import detach_shippers
 from lrtrack.tracking import TrackedRun, report_hint
@@ -75,53 +76,7 @@ class _Driver:
             )
 
 
-@dataclass
-class _Trial:
-    """A trial, in its Ray worker."""
-
-    config: Mapping[str, Any]
-    options: Mapping[str, Any]
-    runs: list[TrackedRun] = field(default_factory=list)
-    checkpointed: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, Any] = field(default_factory=dict)
-
-    @functools.cached_property
-    def context(self) -> Any:
-        """The context of Ray Tune; None in a worker of Ray Train."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            context = tune.get_context()
-            # In older releases Ray Train's workers are part of a trial, too, but have ranks.
-            is_tune = context.get_trial_id() is not None and context.get_world_rank() is None
-            return context if is_tune else None
-
-    def track_options(self) -> dict[str, Any]:
-        """The options of `lrtrack.track()` that Ray knows, updated with the user's."""
-        items = self.config.items()
-        config = {key: value for key, value in items if not _is_schedule_key(key, value)}
-        seed = config.pop("seed", None)
-        options: dict[str, Any] = {"config": config}
-        if isinstance(seed, int):
-            options["seed"] = seed
-        if self.context is not None:
-            options["name"] = self.context.get_trial_name()
-            options["group"] = self.context.get_experiment_name()
-            options["tags"] = {"ray.trial_id": self.context.get_trial_id()}
-        return {**options, **self.options}
-
-    def state(self) -> dict[str, Any]:
-        """The state that a checkpoint holds."""
-        states = {name: item.state_dict() for name, item in self.checkpointed.items()}
-        return {"runs": [run.state_dict() for run in self.runs], "kept": states}
-
-
-_trial: ContextVar[_Trial | None] = ContextVar("lrtrack_ray_trial", default=None)
-
-
-def _is_schedule_key(key: str, value: Any) -> bool:
-    """Whether a key of a trial's config only describes its schedule."""
-    kind = key if key in KINDS else key.rpartition("_")[0]  # named by `group_of`
-    return key == "schedule" or (isinstance(value, Mapping) and kind in KINDS)
+_trial: ContextVar[Trial | None] = ContextVar("lrtrack_ray_trial", default=None)
 
 
 def with_tracking(train: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -152,12 +107,16 @@ def _run(
     train: Callable[..., Any], driver: _Driver, options: Mapping[str, Any], config: tuple[Any, ...]
 ) -> Any:
     driver.apply()
-    token = _trial.set(_Trial(config[0] if config else {}, options))
+    trial = Trial(config[0] if config else {}, options)
+    token = _trial.set(trial)
+    atexit.register(trial.wait_if_stopped)
     try:
         return train(*config)
     finally:
         _trial.reset(token)
         work_from(None)
+        trial.end()
+        atexit.unregister(trial.wait_if_stopped)
 
 
 @contextmanager
@@ -193,17 +152,27 @@ def track(
     defaults, run_state = trial.track_options(), _restore(trial, checkpoint or {})
     if run_state is not None:
         defaults["resume"] = run_state["id"]
-    with lrtrack.track(optimizer, scheduler, **{**defaults, **options}) as run:
+    options = {**defaults, **options}
+    exited: SystemExit | None = None
+    with lrtrack.track(optimizer, scheduler, **options) as run:
         if run_state is not None:
             run.load_state_dict(run_state)
         trial.runs.append(run)
-        yield run
+        try:
+            yield run
+        except SystemExit as error:
+            if error.code or run.step + 1 < (options.get("total_steps") or math.inf):
+                raise
+            exited = error  # it has made all its steps
+    if exited is not None:
+        raise exited
     if trial.context is not None:
+        trial.exit_if_stopped()
         trial.metrics |= {**run.summary(), "step": run.step + 1, "lrtrack_run_id": run.id}
         tune.report(trial.metrics)
 
 
-def _restore(trial: _Trial, checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+def _restore(trial: Trial, checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
     """Restore the trial's last checkpoint, and return the state of this block's run in it."""
     trial.checkpointed |= checkpoint
     saved = tune.get_checkpoint() if trial.context is not None and checkpoint else None
@@ -224,8 +193,9 @@ def report(run: TrackedRun, *, every: int) -> None:
     Call it after each optimizer step. The metrics are those of `track`, with `loss` as the mean
     over the last `every` steps, and `step`, the number of steps so far, which schedulers can use as
     their time (`time_attr="step"`). At other steps it reads nothing, so it does not wait for a GPU.
-    If a scheduler of Ray stops the trial, Ray raises `SystemExit` here, and the run is FAILED, as
-    it was not completed.
+    If a scheduler or a stopping criterion of Ray stops the trial, `SystemExit` is raised at its
+    next optimizer step or report, and the run is FAILED, as it was not completed. It is FINISHED if
+    there is no such step, or all `total_steps` are done.
 
     Args:
         run: the run that `track` returned.
@@ -237,15 +207,18 @@ def report(run: TrackedRun, *, every: int) -> None:
     if every < 1:
         raise UsageError(f"every is a number of steps, at least 1; got {every}.")
     trial = _trial.get()
-    if trial is None or trial.context is None or run.step < 0 or (run.step + 1) % every:
+    if trial is None or trial.context is None:
+        return
+    trial.exit_if_stopped()
+    if run.step < 0 or (run.step + 1) % every:
         return
     trial.metrics |= {**run.summary(), "step": run.step + 1}
     loss = run.loss(last=every)
     if loss is not None:
         trial.metrics["loss"] = loss
     if not trial.checkpointed:
-        tune.report(trial.metrics)
+        trial.report()
         return
     with tempfile.TemporaryDirectory() as folder:
         torch.save(trial.state(), Path(folder) / _STATE)
-        tune.report(trial.metrics, checkpoint=tune.Checkpoint.from_directory(folder))
+        trial.report(checkpoint=tune.Checkpoint.from_directory(folder))
