@@ -56,7 +56,8 @@ def train(name, *, split=False, local=False, load=None, each=lambda *_: None, **
                 optimizer.zero_grad()
             averaging.step()
             each(accelerator, number, measured)
-    accelerator.end_training()
+    for tracker in accelerator.trackers:  # end_training() would end the process group, too
+        tracker.finish()
     return measured
 """
 
@@ -124,7 +125,9 @@ def test_a_cell_with_two_processes(clean_place, local, steps_of) -> None:
         assert list(steps["lr"].values()) == expected["lr"]
         assert list(steps["loss"].values()) == pytest.approx(expected["loss"], rel=1e-6)
         assert list(steps["grad_norm"].values()) == pytest.approx(expected["grad_norm"], rel=1e-5)
-        assert history.run.diagnoses == ()
+        # Where the schedule moves once a process, a diagnosis says so; four steps are too few.
+        moved_twice = {"LR012"} if name in ("not split", "LocalSGD") else set()
+        assert {d["code"] for d in history.run.diagnoses} == moved_twice
     assert truth["split"]["lr"][1] == pytest.approx(0.09)
     assert truth["not split"]["lr"][1] == pytest.approx(0.081)
 
