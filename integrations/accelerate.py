@@ -7,7 +7,6 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -16,20 +15,17 @@ from lrtrack.capture.accumulation import FixedDivisor
 from lrtrack.capture.optimizers import unwrap, world_size
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import UsageError, warn
-from lrtrack.integrations._callback_options import key_of, state_in, with_signature
+from lrtrack.integrations._accelerate_checkpoints import register_before_loading, save, saved
+from lrtrack.integrations._callback_options import key_of, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns, distinct_prefixes
 from lrtrack.integrations._unsupported import is_observable
-from lrtrack.journal.layout import read_json, write_json
 from lrtrack.tracking import TrackedRun
 
 _tracking: Any = load("accelerate.tracking", extra="accelerate", at_least="1.8")
+_accelerator: Any = load("accelerate.accelerator", extra="accelerate", at_least="1.8")
 
 #: Recorded at each step already; loops log the rate after the scheduler has changed it.
 _RECORDED = ("lr", "grad_norm", "grad_norm_preclip", "momentum")
-
-
-#: The file of a checkpoint that holds the runs, and what it says of each.
-_FILE, _STATE = "lrtrack.json", ("id", "step")
 
 
 class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
@@ -48,8 +44,9 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
     trainings in one program): a run that is still open ends as FAILED, and a new one records the
     optimizers that were prepared since.
 
-    `save_state` stores the runs in `lrtrack.json`, and `load_state`, after `init_trackers`, goes on
-    in them at their step, unless another run has been opened by then.
+    `save_state` stores the runs in `lrtrack.json`, and `load_state`, before or after
+    `init_trackers`, goes on in them at their step, unless another run has been opened by then.
+    Making an `LRTrack` wraps `Accelerator.load_state` for that.
 
     accelerate has trackers in its main process only, so `loss` is that process's own, unless the
     loop logs another one: `accelerator.log({"loss": accelerator.gather(loss).mean()})`. For
@@ -98,7 +95,9 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
         self._pairs_begun: list[tuple[Any, Any, str]] = []
         self._defaults: dict[str, Any] = {}
         self._hooked: Callable[[], Any] = lambda: None
+        self._loaded: list[tuple[str, int]] = []
         self._used: weakref.WeakSet[Any] = weakref.WeakSet()
+        register_before_loading(_accelerator.Accelerator, _register_trackers)
         self.run: TrackedRun | None = None
 
     @property
@@ -159,12 +158,24 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
         if all(is_observable("LRTrack", optimizer, models) for optimizer, _, _ in pairs):
             self._pairs_begun = pairs
             self._defaults = {"experiment": self._experiment, "config": config}
-            self._enter()
+            self._enter(self._loaded if self._hooked() is accelerator() else [])
+            self._loaded = []
             if accelerator() is not None:
                 self._register(accelerator())
                 self._begun[threading.get_ident()].append((accelerator, self._blocks))
 
-    def _enter(self, resume: Sequence[str] = ()) -> None:
+    def _enter(self, states: Sequence[tuple[str, int]] = ()) -> None:
+        """Open the runs: those of a checkpoint at their step, if it has as many."""
+        if len(states) == len(self._pairs_begun) and self._may_go_on(states):
+            try:
+                self._open([run_id for run_id, _ in states])
+                self._set_steps(states)
+                return
+            except Exception as error:
+                warn(f"lrtrack could not go on in the checkpoint's run: {error!r}.")
+        self._open([])
+
+    def _open(self, resume: Sequence[str]) -> None:
         for run in self._blocks.enter(self._pairs_begun, resume, **self._defaults)[:1]:
             self.run = run
         accelerator = self._accelerator
@@ -188,29 +199,36 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
         try:
             states = [run.state_dict() for run in self._blocks.runs]
             if states:
-                path = Path(output_dir, _FILE)
-                write_json(path, {**(read_json(path) or {}), self._key: states})
+                save(output_dir, self._key, states)
         except Exception as error:
             warn(f"lrtrack could not save the state of its run: {error!r}.")
 
     def _load(self, models: Any, input_dir: str) -> None:
         """Called by `load_state`: go on in the checkpoint's runs at their step."""
         try:
-            saved = read_json(Path(input_dir, _FILE)) or {}
-            states = _states(state_in(saved, self.name, self._key))
-            if states and len(states) == len(self._blocks.runs):
+            states = saved(input_dir, self.name, self._key)
+            if not self._blocks.runs:
+                self._loaded = states  # for the runs that `init_trackers` will open
+            elif states and len(states) == len(self._blocks.runs):
                 self._go_on(states)
         except Exception as error:
             warn(f"lrtrack could not go on in the checkpoint's run: {error!r}.")
 
     def _go_on(self, states: list[tuple[str, int]]) -> None:
-        ids = [run_id for run_id, _ in states]
         if all(run.step < 0 for run in self._blocks.runs):  # its id would have to be waited for
-            if all(map(self._blocks.earlier, ids)):
+            if self._may_go_on(states):
                 self._blocks.discard()
-                self._enter(ids)
-        elif ids != [run.id for run in self._blocks.runs]:
+                self._enter(states)
+                return
+        elif [run_id for run_id, _ in states] != [run.id for run in self._blocks.runs]:
             return  # a training of its own, which takes over the weights of another
+        self._set_steps(states)
+
+    def _may_go_on(self, states: Sequence[tuple[str, int]]) -> bool:
+        """Whether the user has opened no other run to write to."""
+        return all(self._blocks.earlier(run_id) for run_id, _ in states)
+
+    def _set_steps(self, states: Sequence[tuple[str, int]]) -> None:
         for run, (_, step) in zip(self._blocks.runs, states, strict=True):
             run.load_state_dict({"step": step})
 
@@ -240,15 +258,11 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
                 self._begun[thread].append((owner, blocks))
 
 
-def _states(runs: Any) -> list[tuple[str, int]]:
-    """Id and step of each run in a checkpoint; empty if there are none, or they are damaged."""
-    states = []
-    for state in runs if isinstance(runs, list) else ():
-        run_id, step = (state.get(name) if isinstance(state, dict) else None for name in _STATE)
-        if not isinstance(run_id, str) or type(step) is not int or step < 0:
-            return []
-        states.append((run_id, step))
-    return states
+def _register_trackers(accelerator: Any) -> None:
+    """Have the trackers that were given to an Accelerator take part in its checkpoints."""
+    for tracker in getattr(accelerator, "log_with", ()):
+        if isinstance(tracker, LRTrack):
+            tracker._register(accelerator)
 
 
 def _init_trackers(tracker: LRTrack) -> FrameType | None:

@@ -11,6 +11,7 @@ from accelerate import notebook_launcher
 from accelerate.local_sgd import LocalSGD
 from accelerate.state import AcceleratorState, GradientState
 
+from lrtrack.errors import LRTrackWarning
 from lrtrack.integrations.accelerate import LRTrack
 from lrtrack.records import State
 
@@ -18,16 +19,27 @@ from .loops import prepare, train
 
 
 def run(
-    make: Any, task: Any, *, load: bool = False, fail: int | None = None, log: bool = True
+    make: Any,
+    task: Any,
+    *,
+    load: str | None = None,
+    fail: int | None = None,
+    log: bool = True,
 ) -> None:
-    """A training in a process of its own, which saves before its sixth step."""
+    """A training in a process of its own, which saves after its sixth step.
+
+    With `load` it goes on from there, "before" or "after" the trackers have begun.
+    """
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
     accelerated = make(**({"log_with": LRTrack(tracker="local")} if log else {}))
     prepare(accelerated, task)
-    accelerated.init_trackers("digits", config={"batch_size": 16})
-    if load:
+    if load == "before":
         accelerated.load_state("saved")
+    accelerated.init_trackers("digits", config={"batch_size": 16})
+    if load == "after":
+        accelerated.load_state("saved")
+    if load:
         task.prepared = accelerated.skip_first_batches(task.prepared, 6)
 
     def each(number: int) -> None:
@@ -44,12 +56,13 @@ def run(
     accelerated.end_training()
 
 
-def test_a_training_goes_on_in_its_run(digits, accelerator, local, steps_of) -> None:
+@pytest.mark.parametrize("load", ["before", "after"])
+def test_a_training_goes_on_in_its_run(digits, accelerator, local, steps_of, load: str) -> None:
     """A loaded training is the run that was saved, with each step once, and leaves no other."""
     plain = digits().plain()
     run(accelerator, digits(), fail=8)
     (before,) = local()
-    run(accelerator, digits(), load=True)
+    run(accelerator, digits(), load=load)
     (history,) = local()
 
     assert before.steps.tolist() == list(range(9))
@@ -58,22 +71,38 @@ def test_a_training_goes_on_in_its_run(digits, accelerator, local, steps_of) -> 
     assert history.run.diagnoses == ()
 
 
+@pytest.mark.parametrize("load", ["before", "after"])
 @pytest.mark.parametrize("text", [None, "{", '{"lrtrack": [{"id": 1, "step": -3}]}'])
-def test_a_checkpoint_that_names_no_run(digits, accelerator, local, text: str | None) -> None:
+def test_a_checkpoint_that_names_no_run(
+    digits, accelerator, local, text: str | None, load: str
+) -> None:
     """A checkpoint without the file, or with a damaged one, is loaded into a new run."""
     run(accelerator, digits(), log=False)
     if text is not None:
         Path("saved", "lrtrack.json").write_text(text)
-    run(accelerator, digits(), load=True)
+    run(accelerator, digits(), load=load)
     (history,) = local()
 
     assert (history.steps.size, history.state) == (6, State.FINISHED)
 
 
+@pytest.mark.parametrize("load", ["before", "after"])
+def test_a_checkpoint_with_what_is_no_id(digits, accelerator, local, load: str) -> None:
+    """A checkpoint whose run no tracker would accept is loaded into a new run, with a warning."""
+    run(accelerator, digits(), log=False)
+    text = json.dumps({"lrtrack": [{"id": "../../etc/passwd", "step": 5}]})
+    Path("saved", "lrtrack.json").write_text(text)
+    with pytest.warns(LRTrackWarning, match="could not go on in the checkpoint's run"):
+        run(accelerator, digits(), load=load)
+    (history,) = local()
+
+    assert (history.steps.tolist(), history.state) == ([0, 1, 2, 3, 4, 5], State.FINISHED)
+
+
 def test_a_checkpoint_is_loaded_without_the_tracker(digits, accelerator, local) -> None:
     """A checkpoint that was saved with the tracker is loaded without it."""
     run(accelerator, digits())
-    run(accelerator, digits(), load=True, log=False)
+    run(accelerator, digits(), load="after", log=False)
     (history,) = local()
     saved = json.loads(Path("saved", "lrtrack.json").read_text())
 
