@@ -99,13 +99,6 @@ def fit_with_another_rate(net: Any, rows: Any) -> None:
     net.partial_fit(*rows, epochs=1)
 
 
-def fit_with_another_optimizer(net: Any, rows: Any) -> None:
-    """Goes on with another kind of optimizer, which skorch makes anew."""
-    net.fit(*rows, epochs=2)
-    net.set_params(optimizer=torch.optim.Adam, optimizer__momentum=None)
-    net.partial_fit(*rows, epochs=1)
-
-
 def scheduled(policy: Any, **options: Any) -> Callable[[], list[Any]]:
     """Makes skorch's callback for a schedule."""
     return lambda: [LRScheduler(policy, **options)]
