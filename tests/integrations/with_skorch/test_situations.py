@@ -150,7 +150,7 @@ CASES = {
     "in parts, moved twice": Case(
         12, "StepLR", scheduled(StepLR, step_size=1), train=fit_in_parts, shown=frozenset({"LR030"})
     ),
-    "another rate": Case(train=fit_with_another_rate, schedule="step"),
+    "another rate": Case(train=fit_with_another_rate, schedule="step", shown=frozenset({"LR030"})),
     "stopped early": Case(
         9,
         callbacks=lambda: [EarlyStopping(patience=2, threshold=9.0)],
@@ -173,7 +173,7 @@ CASES = {
 def test_what_the_run_holds(digits, local, name: str) -> None:
     """A run holds the rates, norms and losses of its steps, its schedule, and no false message."""
     case, measured = CASES[name], Measured()
-    callbacks = [LRTrack(tracker="local"), *case.callbacks(), measured]
+    callbacks = [LRTrack(tracker="local"), measured, *case.callbacks()]
     options = {"max_epochs": 3, **case.options}
     case.train(net_of(callbacks, case.kind, **options), rows_of(digits(batches=4)))
     (history,) = local()
