@@ -24,6 +24,7 @@ from stable_baselines3.common.callbacks import (
     StopTrainingOnMaxEpisodes,
 )
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.monitor import Monitor
 
 from lrtrack.integrations.stable_baselines3 import LRTrack
 
@@ -97,7 +98,7 @@ class Case:
 def evaluating() -> list[Any]:
     """Callbacks as most users have them."""
     return [
-        EvalCallback(Walk(), eval_freq=10, n_eval_episodes=1, verbose=0),
+        EvalCallback(Monitor(Walk()), eval_freq=10, n_eval_episodes=1, verbose=0),
         CallbackList([CheckpointCallback(16, "kept")]),
     ]
 
