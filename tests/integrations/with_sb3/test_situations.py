@@ -177,7 +177,6 @@ def test_a_model_that_is_loaded_goes_on(local, clean_place, kind: Any) -> None:
     assert truths[1].matches(own)
     assert before.steps.tolist() == list(range(made + added))
     assert truths[2].matches(before, start=made)
-    assert before.run.total_steps == len(before.steps)
     assert own.run.total_steps == added
 
 
