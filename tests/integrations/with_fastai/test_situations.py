@@ -17,7 +17,6 @@ from lrtrack.records import State
 
 pytest.importorskip("fastai", reason="needs fastai, which torchvision keeps apart: tox -e fastai")
 from fastai.callback.core import Callback
-from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import Learner, LRFinder, ParamScheduler, SchedCos, SchedLin
 from fastai.callback.tracker import EarlyStoppingCallback, ReduceLROnPlateau, SaveModelCallback
 from fastai.callback.training import GradientClip
@@ -62,7 +61,6 @@ class Measured(Callback):
 
     def __init__(self) -> None:
         self.fits: list[Fit] = []
-        self.skipped = 0
 
     def before_fit(self) -> None:
         """Begins a new list, unless the fit looks for a rate."""
@@ -84,20 +82,6 @@ class Measured(Callback):
         fit.rates.append([float(group["lr"]) for group in self.learn.opt.hypers])
         fit.losses.append(self.batch_loss)
 
-    def after_cancel_step(self) -> None:
-        """Counts a step that is skipped."""
-        self.skipped += 1
-
-
-class OnTheCPU(MixedPrecision):
-    """fastai's mixed precision in half precision on the CPU, whose first scales are too large."""
-
-    def before_fit(self) -> None:
-        """Makes what fastai makes for a GPU."""
-        super().before_fit()
-        self.autocast = torch.amp.autocast("cpu", dtype=torch.float16)
-        self.learn.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20, growth_interval=4)
-
 
 def layers(model: Any) -> Any:
     """Groups of parameters for discriminative rates: the backbone and the head."""
@@ -107,13 +91,6 @@ def layers(model: Any) -> Any:
 def made(task: Any, *callbacks: Any, **options: Any) -> Learner:
     """A Learner with two groups, whose optimizer is torch's if asked."""
     return learner(task, list(callbacks), splitter=layers, **options)
-
-
-def find_and_fit(learn: Any) -> None:
-    """Looks for a rate before and after a fit."""
-    for _ in range(2):
-        learn.lr_find(num_it=6, show_plot=False)
-        learn.fit_one_cycle(1, 0.05)
 
 
 def freeze_and_unfreeze(learn: Any) -> None:
@@ -147,14 +124,12 @@ class Case:
         steps: how many steps each fit has.
         callbacks: makes further callbacks.
         options: options of the Learner.
-        skipped: how many steps are skipped.
     """
 
     train: Callable[[Any], Any]
     steps: list[int]
     callbacks: Callable[[], list[Any]] = list
     options: dict[str, Any] = field(default_factory=dict)
-    skipped: int = 0
 
 
 CASES = {
@@ -167,15 +142,7 @@ CASES = {
     "flat, then cosine": Case(lambda x: x.fit_flat_cos(2, 0.05), [8]),
     "warm restarts": Case(lambda x: x.fit_sgdr(2, 1, 0.05), [12]),
     "own schedule": Case(own_schedule, [8]),
-    "searches in between": Case(find_and_fit, [4, 4]),
     "loaded": Case(load_and_continue, [4, 4, 8]),
-    "16-bit on the CPU": Case(
-        lambda x: x.fit_one_cycle(2, 0.05),
-        [5],
-        callbacks=lambda: [OnTheCPU()],
-        skipped=3,
-    ),
-    "to_fp16": Case(lambda x: x.to_fp16().fit(1), [4]),
     "clipped": Case(lambda x: x.fit(2, 0.05), [8], callbacks=lambda: [GradientClip(0.1)]),
     "stopped early": Case(
         lambda x: x.fit(4, 0.0), [8], callbacks=lambda: [EarlyStoppingCallback(patience=1)]
@@ -212,7 +179,6 @@ def test_what_the_runs_hold(digits, local, name: str) -> None:
     assert [len(history.steps) for history in histories] == case.steps
     assert [len(fit.rates) for fit in measured.fits] == case.steps
     assert all(map(matches, histories, measured.fits))
-    assert measured.skipped == case.skipped
     assert {history.state for history in histories} == {State.FINISHED}
     assert not {d["code"] for history in histories for d in history.run.diagnoses} & FALSE
 
