@@ -194,8 +194,7 @@ class Killed(Callback):
 
 def test_a_killed_training_goes_on(digits, local, in_child) -> None:
     """A killed training that goes on after its last whole epoch has a run for each part."""
-    whole = Measured()
-    made(digits(batches=4), whole).fit_one_cycle(3, 0.05)
+    measured = Measured()
 
     def killed() -> None:
         keeping = SaveModelCallback(every_epoch=True, with_opt=True)
@@ -203,15 +202,14 @@ def test_a_killed_training_goes_on(digits, local, in_child) -> None:
         made(digits(batches=4), *callbacks).fit_one_cycle(3, 0.05)
 
     status = in_child(killed)
-    again = made(digits(batches=4), LRTrack(tracker="local"))
+    again = made(digits(batches=4), measured, LRTrack(tracker="local"))
     again.load(Path("model_0"), with_opt=True)
     again.fit_one_cycle(3, 0.05, start_epoch=1)
     history, earlier = local()
-    (fit,) = whole.fits
 
     assert (status, earlier.state) == (-signal.SIGKILL, State.FAILED)
     assert (history.state, history.run.total_steps) == (State.FINISHED, 8)
-    assert matches(history, Fit(fit.rates[4:], fit.norms[4:], fit.losses[4:]))
+    assert matches(history, measured.fits[0])
 
 
 def test_a_callback_for_one_fit_only(digits, local) -> None:
