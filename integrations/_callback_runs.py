@@ -86,6 +86,11 @@ class CallbackRuns:
         }
         self._stack = ExitStack()
 
+    @property
+    def resumes(self) -> bool:
+        """Whether the user names a run to resume, whose steps before are not in this training."""
+        return self._options.get("resume") is not None
+
     def copy(self) -> CallbackRuns:
         """The same options without a run."""
         return CallbackRuns(self._callback, self._given)
@@ -166,6 +171,8 @@ class CallbackRuns:
         resume = [] if last is None else self.earlier(last.id)
         made = 0 if last is None or not resume else last.step + 1
         total = None if steps is None else whole_steps(made + steps)
+        if self.resumes and not resume:  # how many steps there were before is open
+            total = None
         run = next(iter(self.enter([pair], resume, total_steps=total, **defaults)), None)
         if run is not None and last is not None and resume:
             run.load_state_dict({"step": last.step})

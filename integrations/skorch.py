@@ -136,8 +136,13 @@ def _config(net: Any) -> dict[str, Any]:
 def _steps(net: Any) -> int | None:
     """How many steps the training makes that has just begun its first epoch.
 
-    Its number of epochs may be an argument of `fit`, which callbacks are not given.
+    Its number of epochs may be an argument of `fit`, which callbacks are not given. A `train_step`
+    of the user's may make a step for several batches, as may accelerate: then it is unknown.
     """
+    own = type(net).train_step.__module__.partition(".")[0] == "skorch"
+    accelerator = getattr(net, "accelerator", None)
+    if not own or getattr(accelerator, "gradient_accumulation_steps", 1) != 1:
+        return None
     frame: FrameType | None = sys._getframe()
     while frame is not None:
         local = frame.f_locals

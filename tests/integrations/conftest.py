@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -101,3 +103,23 @@ def steps_of() -> Callable[[History], dict[str, dict[int, float]]]:
         return metrics
 
     return table
+
+
+@pytest.fixture
+def in_child() -> Callable[[Callable[[], object]], int]:
+    """Runs a function in a forked process and returns how that process ended."""
+
+    def run(task: Callable[[], object]) -> int:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a process with threads forks
+            child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                task()
+                status = 0
+            finally:
+                os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,7 +11,8 @@ from typing import Any
 import lightning.pytorch as lightning
 import pytest
 import torch
-from lightning.pytorch.callbacks import BackboneFinetuning, EarlyStopping
+from lightning.pytorch.callbacks import BackboneFinetuning, EarlyStopping, Timer
+from lightning.pytorch.plugins import MixedPrecision
 from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau, StepLR
 
 from .modules import NOISE, fit
@@ -38,6 +40,7 @@ class Measuring(lightning.LightningModule):
         self.norms: list[float] = []
         self.losses: list[float] = []
         self.means: list[float] = []
+        self.skipped = 0
         self.optimizer: Any = None
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -54,10 +57,13 @@ class Measuring(lightning.LightningModule):
 
     def note(self, optimizer: Any) -> None:
         """Notes what the step will use."""
+        losses, self.losses = self.losses, []
+        if not math.isfinite(norm_of(self)):  # a step that the GradScaler skips
+            self.skipped += 1
+            return
         self.rates.append(optimizer.param_groups[0]["lr"])
         self.norms.append(norm_of(self))
-        self.means.append(sum(self.losses) / len(self.losses))
-        self.losses = []
+        self.means.append(sum(losses) / len(losses))
 
     def configure_optimizers(self) -> Any:
         """Returns the optimizer with the schedule of the case."""
@@ -96,8 +102,33 @@ class Finetuning(BackboneFinetuning):
         super().__init__(unfreeze_backbone_at_epoch=1, backbone_initial_ratio_lr=0.5)
 
 
+class Ticking(Timer):
+    """A limit of five seconds, for a clock that goes on by one second with each step."""
+
+    def __init__(self) -> None:
+        super().__init__(timedelta(seconds=5))
+        self.seconds = 0.0
+
+    def time_elapsed(self, stage: Any = None) -> float:
+        """The seconds by this clock."""
+        return self.seconds
+
+    def on_train_batch_end(self, trainer: Any, *args: Any, **kwargs: Any) -> None:
+        """Goes on, and ends the training when the time is over."""
+        self.seconds = float(trainer.global_step)
+        super().on_train_batch_end(trainer, *args, **kwargs)
+
+
+class Scaled(MixedPrecision):
+    """Half precision on the CPU, whose first scales are so large that gradients overflow."""
+
+    def __init__(self) -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20, growth_interval=4)
+        super().__init__("16-mixed", "cpu", scaler)
+
+
 class Stopping(lightning.Callback):
-    """Ends the training as a Timer does, without waiting for it."""
+    """Ends the training as a user does."""
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Ends it after five steps."""
@@ -123,6 +154,7 @@ class Case:
         steps: how many steps it makes.
         trainer: options of the Trainer.
         callbacks: makes further callbacks.
+        plugins: makes plugins of the Trainer.
         module: the module's class.
         lowest: the rate of the last step.
     """
@@ -131,6 +163,7 @@ class Case:
     steps: int = 12
     trainer: dict[str, Any] = field(default_factory=dict)
     callbacks: Callable[[], list[Any]] = list
+    plugins: Callable[[], list[Any]] = list
     module: type[Measuring] = Measuring
     lowest: float = 0.1
 
@@ -160,7 +193,15 @@ CASES = {
         steps=8,
         callbacks=lambda: [EarlyStopping("watched", patience=1, check_on_train_epoch_end=True)],
     ),
+    "16-mixed": Case(
+        configured(lambda o: StepLR(o, 1), interval="epoch"),
+        steps=9,
+        trainer={"gradient_clip_val": 0.5},
+        plugins=lambda: [Scaled()],
+        lowest=0.001,
+    ),
     "max_time": Case(trainer={"max_time": timedelta(hours=1)}),
+    "max_time is over": Case(steps=5, callbacks=lambda: [Ticking()]),
     "max_steps": Case(steps=7, trainer={"max_steps": 7, "max_epochs": None}),
     "stopped in an epoch": Case(steps=5, callbacks=lambda: [Stopping()]),
     "finetuning": Case(callbacks=lambda: [Finetuning()]),
@@ -174,6 +215,7 @@ def test_what_the_run_holds(digits, local, steps_of, name: str) -> None:
     case = CASES[name]
     module = case.module(digits(**TASK), case.schedule)
     options = {"max_epochs": 3, "callbacks": case.callbacks(), **case.trainer}
+    options["plugins"] = case.plugins()
     fit(module, **options)
     (history,) = local()
     steps = steps_of(history)

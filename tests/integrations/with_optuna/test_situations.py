@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import warnings
 from typing import Any
 
 import optuna
@@ -82,21 +81,6 @@ def study_of(**options: Any) -> optuna.Study:
     )
 
 
-def in_child(task: Any) -> int:
-    """Runs `task` in a forked process and returns how it ended."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a process with threads forks
-        child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            task()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def test_trials_in_two_threads(local) -> None:
     """Trials that run at the same time have each their own rates and losses."""
     objective, study = Objective(), study_of()
@@ -141,7 +125,7 @@ def test_trials_that_are_asked_for_and_told(local) -> None:
     objective.matches(local())
 
 
-def test_two_processes_on_a_journal(local, clean_place) -> None:
+def test_two_processes_on_a_journal(local, clean_place, in_child) -> None:
     """Two processes, one after the other, share a study in a file: each trial has one run."""
     path = str(clean_place / "optuna.journal")
     storage = optuna.storages.JournalStorage(JournalFileBackend(path))
@@ -160,7 +144,7 @@ def test_two_processes_on_a_journal(local, clean_place) -> None:
     assert [history.steps.tolist() for history in local()] == [list(range(5))] * 4
 
 
-def test_a_killed_trial_that_is_retried(local, clean_place) -> None:
+def test_a_killed_trial_that_is_retried(local, clean_place, in_child) -> None:
     """A killed trial keeps its steps as a run; its retry, with the same values, is another run."""
     url = f"sqlite:///{clean_place / 'optuna.db'}"
 
