@@ -58,7 +58,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}")
 
 #: Names of variables that hold a secret themselves, and those of the user names that go with them.
 _SECRET_NAME = re.compile(
-    r"(?i)(?:^|_)(?P<kind>PASSWORD|PASSWD|PASSPHRASE|TOKEN|API_?KEY|SECRET|SECRET_KEY"
+    r"(?i)(?:^|_|^PG)(?P<kind>PASSWORD|PASSWD|PASSPHRASE|TOKEN|JWT|API_?KEY|SECRET|SECRET_KEY"
     r"|SECRET_ACCESS_KEY|ACCESS_KEY|ACCOUNT_KEY|PRIVATE_KEY)$|_PWD$"
 )
 _USER_NAMES = ("USERNAME", "USER", "LOGIN")
@@ -95,6 +95,11 @@ def redact(text: str) -> str:
         text = text.replace(form, HIDDEN)
     pieces = _pieces(secrets)
     return _BASE64.sub(lambda match: _without_base64(match, pieces), text)
+
+
+def holds_secret(name: str, value: str) -> bool:
+    """Returns whether a variable is one that usually holds a secret, or an address with a login."""
+    return _SECRET_NAME.search(name) is not None or _LOGIN.search(value) is not None
 
 
 def remember(secrets: Iterable[str]) -> None:

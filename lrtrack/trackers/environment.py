@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
+from lrtrack.redaction import holds_secret
 from lrtrack.settings import ENV_VARIABLE
 from lrtrack.trackers.access import Access
 
@@ -28,6 +29,9 @@ _ALWAYS = re.compile(
     r"|RES_OPTIONS|LOCALDOMAIN|HOSTALIASES"
 )
 
+#: The tracker whose runs stay in the journals.
+_LOCAL = "local"
+
 
 def needed(
     environ: Mapping[str, str], accesses: Mapping[str, Access | None], passed: Iterable[str]
@@ -36,13 +40,16 @@ def needed(
 
     Args:
         environ: the variables to choose from.
-        accesses: how each tracker is reached, by its name; None: it does not say. Variables that
-            begin with a tracker's name, such as `AIM_` for `aim`, are always needed.
+        accesses: how each tracker is reached, by its name; None: it does not say, and gets every
+            variable that is no secret. Variables that begin with a tracker's name, such as `AIM_`
+            for `aim`, are always needed.
         passed: further names, with `*` and `?` as in file names.
     """
     patterns = list(passed)
     prefixes = tuple(re.sub(r"\W", "_", name).upper() + "_" for name in accesses)
     known = [access for access in accesses.values() if access is not None]
+    # Local runs are not uploaded. Other trackers may have been written before they could say this.
+    is_open = any(access is None for name, access in accesses.items() if name != _LOCAL)
     chosen = {
         name: value
         for name, value in environ.items()
@@ -51,6 +58,7 @@ def needed(
         or name.startswith(prefixes)
         or any(_takes(access, name, value) for access in known)
         or is_passed(name, patterns)
+        or (is_open and not holds_secret(name, value))
     }
     return chosen | {ENV_VARIABLE: ",".join(patterns)} if patterns else chosen
 

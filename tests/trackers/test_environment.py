@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lrtrack.settings import ENV_VARIABLE
@@ -28,8 +30,15 @@ OF_WANDB = ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE", "SLURM_J
 OF_NOBODY = (
     "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "CI_JOB_TOKEN",
     "GOOGLE_API_KEY", "SLURM_JWT", "GITHUB_TOKEN", "SECRET", "COMET_API_KEY", "PATHS", "MY_PATH",
-    "CONDA_TOKEN", "XPYTHONPATH",
+    "CONDA_TOKEN", "MY_KEY_FILE", "XPYTHONPATH",
 )  # fmt: skip
+#: Those of the others that a tracker gets which does not say what it needs.
+NO_SECRETS = (
+    *(name for name in OF_MLFLOW if not name.endswith(("TOKEN", "ACCESS_KEY", "PASSWORD", "PWD"))),
+    *("PATHS", "MY_PATH", "MY_KEY_FILE", "XPYTHONPATH"),
+)
+#: A plugin with a hyphen in its name.
+PLUGIN = replace(WANDB, decides=lambda name, value: False, is_path=lambda name: False, needs=None)
 EVERY = dict.fromkeys((*USUAL, *OF_MLFLOW, *OF_WANDB, *OF_NOBODY), "1")
 
 
@@ -41,10 +50,10 @@ EVERY = dict.fromkeys((*USUAL, *OF_MLFLOW, *OF_WANDB, *OF_NOBODY), "1")
         ({"mlflow": MLFLOW}, (*USUAL, *OF_MLFLOW)),
         ({"wandb": WANDB}, (*USUAL, *OF_WANDB)),
         ({"mlflow": MLFLOW, "wandb": WANDB}, (*USUAL, *OF_MLFLOW, *OF_WANDB)),
-        ({"comet": None}, (*USUAL, "COMET_API_KEY")),
-        ({"my-path": None}, USUAL),
+        ({"comet": None, "wandb": WANDB}, (*USUAL, *OF_WANDB, *NO_SECRETS, "COMET_API_KEY")),
+        ({"my-key": PLUGIN}, (*USUAL, "MY_KEY_FILE")),
     ],
-    ids=["none", "local", "MLflow", "W&B", "both", "a plugin", "a plugin with a hyphen"],
+    ids=["none", "local", "MLflow", "W&B", "both", "a plugin", "a plugin that says what it needs"],
 )
 def test_what_trackers_need(accesses: dict[str, Access | None], expected: tuple[str, ...]) -> None:
     """A process has the usual variables and those of its trackers, and no other."""
