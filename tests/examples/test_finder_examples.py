@@ -38,6 +38,7 @@ def test_the_lr_finder(store, command_line, clean_place) -> None:
     done = run(str(EXAMPLES / "lr_finder.py"))
     assert done.returncode == 0, done.stderr
     rate, accuracy = map(number, done.stdout.splitlines())
+    command_line("sync", "--timeout", "300")  # what a busy machine has not uploaded yet
     listed = json.loads(
         command_line("runs", "--experiment", "lr-finder", "--format", "json").stdout
     )
@@ -62,6 +63,7 @@ def test_ranger(store, command_line) -> None:
     pytest.importorskip("pytorch_optimizer")
     done = run(str(EXAMPLES / "ranger.py"))
     assert done.returncode == 0, done.stderr
+    command_line("sync", "--timeout", "300")
     (row,) = json.loads(command_line("runs", "--experiment", "ranger", "--format", "json").stdout)[
         "runs"
     ]

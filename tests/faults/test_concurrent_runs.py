@@ -112,7 +112,11 @@ def test_two_trainers_in_one_directory(
 
 
 def test_a_clock_that_is_set(
-    script: Callable[..., Any], store: str, stored: Callable[[str], Any], clean_place: Path
+    script: Callable[..., Any],
+    store: str,
+    stored: Callable[[str], Any],
+    clean_place: Path,
+    within_seconds: Callable[..., None],
 ) -> None:
     """When the clock is set, the times of steps and of the end go on from the start."""
     started = time.time()
@@ -120,6 +124,7 @@ def test_a_clock_that_is_set(
     _, err = process.communicate(timeout=300)
     ended = time.time()
     (history,) = LocalTracker().histories(Query(directory=clean_place / ".lrtrack"))
+    within_seconds(90, lambda: stored(store).status() == "FINISHED")
     (remote,) = stored(store).runs()
 
     assert process.returncode == 0, err

@@ -328,8 +328,8 @@ def test_a_resumed_run_is_its_new_process_s(
     with lrtrack.track(training, tracker="mlflow", resume=run_id, flush_timeout=60):
         training.step()
         training.step()
-    states = statuses(served.uri, "resumed")
     within_seconds(60, lambda: layout.queued() == [])
+    states = statuses(served.uri, "resumed")
     for shipper in living_shippers():
         psutil.Process(shipper).terminate()
     within_seconds(60, lambda: not living_shippers())

@@ -37,6 +37,7 @@ def test_a_sweep_through_the_agent(wandb_server, command_line, clean_place):
     # the agent runs whatever `python` the shell finds
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = command(wandb_server, "agent", f"tester/schedules/{swept.id}", timeout=300, PATH=path)
+    command_line("sync", "--timeout", "300")  # what a busy machine has not uploaded yet
     reports = [
         json.loads(
             command_line(
