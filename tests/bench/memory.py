@@ -21,6 +21,9 @@ from results import Row
 #: Concurrent runs on one machine.
 RUNS = 8
 _MB = 1e6
+#: A shipper that serves has imported a tracker's client; one that finds the directory served exits
+#: without, after seconds where eight trainings start at the same moment on two cores.
+_SERVES = 150 * _MB
 
 
 def measure(_: int, steps: int) -> list[Row]:
@@ -58,23 +61,25 @@ def _shipper(store: Path, steps: int) -> Row:
         trainers = [
             subprocess.Popen(command, cwd=folder, env=environment, **quiet) for _ in range(RUNS)
         ]
-        most, seen = 0, Counter[int]()
+        most = Counter[int]()
         while any(each.poll() is None for each in trainers) or processes.shippers(folder):
             for process in processes.shippers(folder):
                 try:
-                    most = max(most, psutil.Process(process).memory_info().rss)
-                    seen[process] += 1
+                    most[process] = max(most[process], psutil.Process(process).memory_info().rss)
                 except psutil.NoSuchProcess:
                     continue
             time.sleep(0.1)
         failed = [each.returncode for each in trainers if each.returncode]
         if failed:
             raise SystemExit(f"{len(failed)} of {RUNS} trainers failed")
-    # A shipper that finds the directory served exits at once and does not count as a second one.
-    many = sum(looks > 10 for looks in seen.values())
-    reached = most <= 350 * _MB and many == 1
-    words = f"{most / _MB:.0f} MB, {many} process{'es' * (many != 1)}"
-    note = f"one round; largest resident memory; {RUNS} runs of {steps // 4} steps to SQLite"
+    many = sum(memory > _SERVES for memory in most.values())
+    largest = max(most.values())
+    reached = largest <= 350 * _MB and many == 1
+    words = f"{largest / _MB:.0f} MB, {many} process{'es' * (many != 1)}"
+    note = (
+        f"one round; largest resident memory; {RUNS} runs of {steps // 4} steps to SQLite; "
+        f"{len(most)} processes were started, and those that found another one serving ended"
+    )
     return Row(
         "shipper, 8 runs at once on a machine", words, "one process, ≤ 350 MB", reached, note
     )

@@ -239,15 +239,17 @@ def _of(part: Mapping[str, Any]) -> dict[str, Any]:
 
 def _origin(kept: Mapping[str, Any]) -> str:
     runs = [_of(part) for part in kept.values()]
-    if not runs or not runs[0].get("whole") or any(run != runs[0] for run in runs):
+    later = [part["title"] for part in kept.values() if _of(part) != runs[0]]
+    if not runs or not runs[0].get("whole") or len(later) > len(runs) // 2:
         return (
             "Written by `tox -e bench -- --only PART`, part by part: each says when, where and "
             "from which commit it was measured. `tox -e bench` measures all of them in one run."
         )
     minutes = sum(part["minutes"] for part in kept.values())
+    again = f" These parts were measured once more since: {', '.join(later)}." if later else ""
     return (
         f"Written by one run of `tox -e bench`: started {runs[0]['started']}, {minutes:.0f} "
-        f"minutes, {runs[0]['rounds']} rounds, commit {runs[0]['commit']}."
+        f"minutes, {runs[0]['rounds']} rounds, commit {runs[0]['commit']}.{again}"
     )
 
 

@@ -109,6 +109,19 @@ def test_a_whole_run_writes_everything_anew(
     ) in text
 
 
+def test_a_part_that_is_measured_again_after_a_whole_run(results: Any, tmp_path: Path) -> None:
+    """The table says which of its parts are not from the one run of the others."""
+    run = results.begin(tmp_path, whole=True, rounds=10)
+    for name in ("one", "two", "three"):
+        run.keep(name, f"Part {name}", [results.Row(f"a row of {name}", "1 s")], SPENT)
+    again = results.begin(tmp_path, whole=False, rounds=10)
+    again.keep("two", "Part two", [results.Row("a row of two", "2 s")], SPENT)
+    line = (tmp_path / "RESULTS.md").read_text(encoding="utf-8").splitlines()[2]
+
+    assert line.startswith("Written by one run of `tox -e bench`: started ")
+    assert line.endswith("These parts were measured once more since: Part two.")
+
+
 def test_two_readings_of_the_load_and_the_minutes(
     benchmark_module: Import, monkeypatch: pytest.MonkeyPatch
 ) -> None:
