@@ -266,6 +266,11 @@ def merge(batches: list[pa.RecordBatch]) -> pa.Table:
     return pa.table(columns)
 
 
+def merge_tables(*tables: pa.Table) -> pa.Table:
+    """Joins tables of one run into one with one row per step; later values win."""
+    return merge([batch for table in tables for batch in table.to_batches()])
+
+
 def concatenated(batches: list[pa.RecordBatch]) -> pa.Table:
     """Joins row batches one after another; missing columns share one array of nulls."""
     total = sum(map(len, batches))

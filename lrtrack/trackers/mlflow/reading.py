@@ -13,6 +13,7 @@ from lrtrack.errors import NothingFound, unknown, warn
 from lrtrack.fields import JSON
 from lrtrack.filters import is_late, select
 from lrtrack.journal import history_table
+from lrtrack.journal.course import merge_tables
 from lrtrack.records import History, Run
 from lrtrack.redaction import bare_uri, redact
 from lrtrack.trackers import cache, per_run, shared_runs
@@ -24,7 +25,6 @@ from lrtrack.trackers.mlflow.step_points import (
     FILE,
     fetch_metrics,
     fetch_steps,
-    merge_tables,
 )
 from lrtrack.trackers.mlflow.store import quiet, run_url
 from lrtrack.trackers.mlflow.stores import open_store

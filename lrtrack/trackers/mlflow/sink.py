@@ -13,8 +13,7 @@ import pyarrow as pa
 
 from lrtrack.errors import PartRefused, PartUnavailable, TrackerError, TrackerUnavailable
 from lrtrack.journal import history_table
-from lrtrack.journal.course import without
-from lrtrack.journal.reader import merge
+from lrtrack.journal.course import merge_tables, without
 from lrtrack.records import TRAIN, Rewind, Run, State, StepRecord, Target, with_rewind
 from lrtrack.trackers import shared_runs
 from lrtrack.trackers.base import Remote
@@ -263,11 +262,11 @@ class MlflowSink:
                 history_table.write_parquet(stored, history)
             path = history
             if (self._target.joined or self._target.phases) and metadata.HISTORY_ROWS in tags:
-                parts = [self._earlier_blocks(mlflow_run)]
-                parts.append(history_table.read_parquet(history, own=True))
+                own = history_table.read_parquet(history, own=True)
                 path = Path(folder) / history_table.NAME
-                whole = merge([b for part in parts for b in part.to_batches()])
-                history_table.write_parquet(whole, path)
+                history_table.write_parquet(
+                    merge_tables(self._earlier_blocks(mlflow_run), own), path
+                )
             rows, last = history_table.extent_of(path)
             self._steps = last + 1
             if self._target.joined or metadata.HISTORY_ROWS in tags:

@@ -17,7 +17,6 @@ from lrtrack._optional import load
 from lrtrack.errors import TrackerUnavailable
 from lrtrack.journal import history_table
 from lrtrack.journal.arrow_arrays import arrow_of
-from lrtrack.journal.reader import merge
 from lrtrack.records import Rewind
 from lrtrack.records.alignment import Series
 from lrtrack.trackers.mlflow.points import from_client
@@ -139,11 +138,6 @@ def _surviving_points(points: Series, rewinds: Sequence[Rewind]) -> Series:
     if is_kept.all():
         return points
     return Series(points.steps[is_kept], points.values[is_kept], points.times[is_kept])
-
-
-def merge_tables(table: pa.Table, extra: pa.Table) -> pa.Table:
-    """Merge two tables of one run."""
-    return merge([batch for part in (table, extra) for batch in part.to_batches()])
 
 
 def _is_run_level(name: str, prefix: str) -> bool:

@@ -60,7 +60,7 @@ def stored_steps(wandb_run: Any, rewinds: Mapping[str, Sequence[Rewind]] | None 
         wandb_run: the run on the server.
         rewinds: those of some blocks by prefix, in addition to what the run's config lists.
     """
-    from lrtrack.journal.course import merge, without
+    from lrtrack.journal.course import merge_tables, without
     from lrtrack.trackers.wandb import history_rows
 
     rows = history_rows.fetch_steps(wandb_run, rewinds=rewinds)
@@ -70,7 +70,7 @@ def stored_steps(wandb_run: Any, rewinds: Mapping[str, Sequence[Rewind]] | None 
     known = {**history_rows.rewinds_of(wandb_run), **(rewinds or {})}
     for prefix, own in known.items():
         table = without(table, own, prefix, known)
-    return merge([batch for part in (table, rows) for batch in part.to_batches()])
+    return merge_tables(table, rows)
 
 
 def surviving(table: pa.Table | None, command: Mapping[str, Any], config: Any) -> pa.Table | None:
@@ -94,8 +94,8 @@ def join(file: Path, parts: list[Path | pa.Table | None]) -> None:
     """Merge tables, or files with tables, into `file`; for the same step, later parts win."""
     # Imported here because few runs need it, and each run has its own process.
     from lrtrack.journal import history_table
-    from lrtrack.journal.reader import merge
+    from lrtrack.journal.course import merge_tables
 
     tables = [history_table.read_parquet(p, own=True) if isinstance(p, Path) else p for p in parts]
-    batches = [batch for table in tables if table is not None for batch in table.to_batches()]
-    history_table.write_parquet(merge(batches), file)
+    whole = merge_tables(*(table for table in tables if table is not None))
+    history_table.write_parquet(whole, file)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lrtrack.journal.arrow_arrays import numbers_of
-from lrtrack.journal.reader import merge
+from lrtrack.journal.course import merge_tables
 from lrtrack.records import Rewind
 from lrtrack.records.alignment import MAX_TIME
 from lrtrack.trackers.per_run import number_of, step_of
@@ -97,7 +97,7 @@ def add_user_metric(table: pa.Table, rows: list[tuple[float, float]], metric: st
     indices = np.maximum(indices, 0)
     points = {int(steps[i]): {metric: value} for i, (_, value) in zip(indices, rows, strict=True)}
     extra = _table_of(points, {int(steps[i]): float(times[i]) for i in indices})
-    return merge([batch for part in (table, extra) for batch in part.to_batches()])
+    return merge_tables(table, extra)
 
 
 def number_in(value: Any) -> float | None:
