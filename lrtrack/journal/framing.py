@@ -63,14 +63,18 @@ def decode(data: bytes, base: int = 0) -> Iterator[Frame]:
         at = data.find(MAGIC, at)
         if at < 0:
             return
-        frame = _frame_at(data, at, base)
-        if frame is None:
-            claimed = _claimed(data, at)
-            left -= claimed
-            at += claimed if left < 0 and claimed else 1
+        claim = _claim(data, at)
+        if claim is None:
+            at += 1
             continue
-        yield frame
-        at = frame.end - base
+        kind, crc, end = claim
+        payload = memoryview(data)[at + _HEAD.size : end]
+        if _crc(kind, payload) == crc:
+            yield Frame(Kind(kind), bytes(payload), base + at, base + end)
+            at = end
+            continue
+        left -= end - at
+        at = end if left < 0 else at + 1
 
 
 def cut_off(head: bytes, left: int) -> bool:
@@ -85,26 +89,14 @@ def cut_off(head: bytes, left: int) -> bool:
     return plausible and _HEAD.size + length > left
 
 
-def _frame_at(data: bytes, at: int, base: int) -> Frame | None:
-    body = at + _HEAD.size
-    if body > len(data):
+def _claim(data: bytes, at: int) -> tuple[int, int, int] | None:
+    """Returns kind, checksum and end of the frame that begins at `at`; None if none can."""
+    if at + _HEAD.size > len(data):
         return None
     _, kind, length, crc = _HEAD.unpack_from(data, at)
-    if length > MAX_PAYLOAD or body + length > len(data):
-        return None
-    payload = memoryview(data)[body : body + length]
-    if kind not in _KINDS or _crc(kind, payload) != crc:
-        return None
-    return Frame(Kind(kind), bytes(payload), base + at, base + body + length)
-
-
-def _claimed(data: bytes, at: int) -> int:
-    """Returns the bytes that were summed up for the frame at `at`; 0 if it could not be one."""
-    if at + _HEAD.size > len(data):
-        return 0
-    _, kind, length, _ = _HEAD.unpack_from(data, at)
     end = at + _HEAD.size + length
-    return end - at if kind in _KINDS and length <= MAX_PAYLOAD and end <= len(data) else 0
+    is_possible = kind in _KINDS and length <= MAX_PAYLOAD and end <= len(data)
+    return (kind, crc, end) if is_possible else None
 
 
 def _crc(kind: int, payload: bytes | memoryview) -> int:
