@@ -10,16 +10,13 @@ from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import warn
 from lrtrack.integrations._callback_runs import distinct_prefixes, whole_steps
+from lrtrack.records import STEP_METRICS
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
 from lrtrack.trackers.mlflow import MlflowTracker
 
 #: Metrics that a user's own may meet in one run.
-_OURS = (
-    "lr", "lr_effective", "loss", "loss_best", "loss_count", "loss_final", "grad_norm",
-    "grad_norm_preclip", "momentum", "weight_decay", "plateau_metric", "update_norm",
-    "weight_norm", "update_ratio",
-)  # fmt: skip
+_OURS = (*STEP_METRICS, "loss", "loss_best", "loss_final")
 
 
 class Schedulers:

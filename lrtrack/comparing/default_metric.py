@@ -8,20 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lrtrack.errors import clean, notice
-from lrtrack.records import TRAIN, History, one_by_one
+from lrtrack.records import STEP_METRICS, TRAIN, History, one_by_one
 
 #: The metric that lrtrack itself records.
 LOSS = "loss"
 #: Words in the names of metrics that were not computed on training data.
 _HELD_OUT = frozenset({"val", "valid", "validation", "eval", "evaluation", "dev", "test"})
 #: Metrics that describe how a run trains, not how well, with what follows a slash.
-_OWN = frozenset(
-    {
-        "lr", "lr_effective", "learning_rate", "grad_norm", "grad_norm_preclip", "momentum",
-        "weight_decay", "loss_count", "plateau_metric", "epoch", "update_norm", "weight_norm",
-        "update_ratio",
-    }
-)  # fmt: skip
+_OWN = {*STEP_METRICS, "learning_rate", "epoch"}
 #: Last words of metrics about speed and progress.
 _PROGRESS = frozenset(
     {"epoch", "flos", "memory", "runtime", "samples", "second", "seconds", "time", "tokens"}

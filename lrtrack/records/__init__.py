@@ -23,6 +23,7 @@ from lrtrack.records.rewind import (
 from lrtrack.records.run import (
     FIND,
     METHOD,
+    STEP_METRICS,
     TRAIN,
     Run,
     State,
@@ -36,6 +37,7 @@ __all__ = [
     "DIAGNOSIS",
     "FIND",
     "METHOD",
+    "STEP_METRICS",
     "TRAIN",
     "Guesses",
     "History",

@@ -27,6 +27,12 @@ TRAIN, FIND = "train", "find"
 #: The `find_lr` method whose suggestion is shown where there is room for one.
 METHOD = "minimum"
 
+#: The metrics of steps that lrtrack itself records besides the loss; some have parts after a slash.
+STEP_METRICS = (
+    "lr", "lr_effective", "grad_norm", "grad_norm_preclip", "momentum", "weight_decay",
+    "loss_count", "plateau_metric", "update_norm", "weight_norm", "update_ratio",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
