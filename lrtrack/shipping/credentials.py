@@ -26,7 +26,7 @@ from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run
 from lrtrack.settings import working_directory
 from lrtrack.trackers.base import Tracker
-from lrtrack.trackers.environment import CONNECTION, is_passed, needed
+from lrtrack.trackers.environment import CONNECTION, CONNECTION_PATHS, is_passed, needed
 from lrtrack.trackers.hooks import Access, HasAccess
 
 #: Hexadecimal digits of a stored hash: enough to tell values apart.
@@ -34,7 +34,6 @@ DIGITS, KEY_DIGITS = 16, 12
 #: Bytes of a file that are hashed: credential files are small.
 _LARGEST = 2**20
 
-_COMMON_PATHS = {"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"}
 NETRC = "~/.netrc"
 
 #: Replaces the user's key if that cannot be stored: then hashes differ between processes.
@@ -50,7 +49,7 @@ def absolute(environ: Mapping[str, str], trackers: Iterable[Tracker]) -> dict[st
     variables = dict(environ)
     for name, value in environ.items():
         if value and (
-            name in _COMMON_PATHS or any(access.is_path(name) for access in known_accesses)
+            name in CONNECTION_PATHS or any(access.is_path(name) for access in known_accesses)
         ):
             variables[name] = str(working_directory() / value)
     return variables

@@ -14,10 +14,11 @@ from lrtrack.redaction import holds_secret
 from lrtrack.settings import ENV_VARIABLE
 from lrtrack.trackers.access import Access
 
-#: Variables that decide how every HTTP client connects.
-CONNECTION = re.compile(
-    r"\w+_proxy|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC", re.IGNORECASE
-)
+#: Variables that decide how every HTTP client connects, and those of them that hold a path.
+CONNECTION_PATHS = (
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC"
+)  # fmt: skip
+CONNECTION = re.compile("|".join([r"\w+_proxy", *CONNECTION_PATHS]), re.IGNORECASE)
 # What Python, its libraries, the C library and the user's account are found by, and how many
 # threads and how much memory they take.
 _ALWAYS = re.compile(
