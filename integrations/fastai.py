@@ -82,12 +82,12 @@ class LRTrack(_core.Callback):  # type: ignore[misc]
             "steps_per_epoch": steps,
         }
         epochs = self.learn.n_epoch - getattr(_callback(self.learn, "SkipToEpoch"), "_skip_to", 0)
-        is_known = steps is not None and not self._fit_runs.resumes
+        is_open = steps is None or self._fit_runs.resumes
         for run in self._fit_runs.enter(
             [(optimizer, None, "")],
             model=self.learn.model,
             config={name: value for name, value in config.items() if value is not None},
-            total_steps=whole_steps((steps or 0) * epochs) if is_known else None,
+            total_steps=None if is_open else whole_steps(steps * epochs),
         ):
             self.tracked = run
 

@@ -9,8 +9,6 @@ from lrtrack.records import Run
 from lrtrack.trackers.base import Tracker
 from lrtrack.trackers.hooks import GuardsOpenRuns, RunGuard
 
-_Change = Callable[[Callable[[], object]], Callable[[], object]]
-
 
 class OpenRunGuards:
     """The guards of one run, by the name of their tracker."""
@@ -45,14 +43,9 @@ class OpenRunGuards:
         """Remove the guards; returns the trackers whose run must not be waited for."""
         return {name for name, guard in self._guards.items() if not guard.leave()}
 
-    def leaving(self, how: _Change | None = None) -> list[Callable[[], object]]:
-        """One action per guard that removes it, for callers that continue after a failure.
-
-        Args:
-            how: changes each action, say to one that ends in time; None: they stay as they are.
-        """
-        actions = [guard.leave for guard in self._guards.values()]
-        return list(actions if how is None else map(how, actions))
+    def leaving(self) -> list[Callable[[], object]]:
+        """One action per guard that removes it, for callers that continue after a failure."""
+        return [guard.leave for guard in self._guards.values()]
 
     def tick(self) -> None:
         """Look after the guards, a few times a second."""

@@ -152,7 +152,8 @@ class Recording:
             actions.append(self._ranks.finish)
             if self._journal is not None:
                 actions.append(partial(self._journal.close, state, wait=False))
-            actions += self._guards.leaving(bounded if self._is_stuck() else None)
+            leaving = self._guards.leaving()
+            actions += map(bounded, leaving) if self._is_stuck() else leaving
             if self._uploads is not None:
                 actions.append(self._uploads.stop)
         run_all([*actions, self._schedule.forget, self.capture.forget])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,21 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     disk_.answers.set()
 
 
+@contextmanager
+def second_step_hangs(disk: Disk) -> Iterator[tuple[Any, Any]]:
+    """A block whose first step is in the journal, while its second one waits for the disk.
+
+    Yields the run and the optimizer.
+    """
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
+    with lrtrack.track(optimizer, tracker="local", norms="off") as run:
+        optimizer.step()
+        run.flush()
+        disk.answers.clear()
+        optimizer.step()
+        yield run, optimizer
+
+
 def said(caught: Any) -> list[str]:
     """Returns the beginnings of lrtrack's warnings about its files."""
     texts = [str(warning.message) for warning in caught]
@@ -59,12 +75,7 @@ def test_a_disk_that_hangs_and_comes_back(
     """While a disk hangs, memory holds the latest steps; later they are written, the lost ones
     counted.
     """
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
-    with lrtrack.track(optimizer, tracker="local", norms="off") as run:
-        optimizer.step()
-        run.flush()
-        disk.answers.clear()
-        optimizer.step()
+    with second_step_hangs(disk) as (run, optimizer):
         journal = run._recording._journal
         within_seconds(30, lambda: journal.is_stuck)
         for _ in range(3 * ROWS):
@@ -89,12 +100,8 @@ def test_a_block_that_ends_while_the_disk_hangs(
     disk: Disk, clean_place: Path, within_seconds: Callable[..., None], recwarn: Any
 ) -> None:
     """The end of a block does not wait for a disk that hangs, and is written if that comes back."""
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(()))], lr=0.5)
-    with lrtrack.track(optimizer, tracker="local", norms="off") as run:
-        optimizer.step()
-        run.flush()
-        disk.answers.clear()
-        optimizer.step()
+    with second_step_hangs(disk):
+        pass
     (path,) = Layout(clean_place / ".lrtrack").journals()
     before = JournalReader(path).table()[0].num_rows
     disk.answers.set()
