@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from lrtrack.records import Run, State, Target, diagnoses_from
+from lrtrack.records import STEP_METRICS, Run, State, Target, diagnoses_from
 from lrtrack.schedules import CONSTANT, Schedule, side_by_side
 
 Phase = Mapping[str, Any]
@@ -178,22 +178,13 @@ def together(blocks: Mapping[str, tuple[Schedule, Mapping[str, Any]]]) -> tuple[
     return side_by_side({scope or "-": schedules[scope] for scope in schedules}), optimizer
 
 
-#: Metrics that lrtrack records under a block's prefix, besides those with a slash in their name.
-_RECORDED = frozenset(
-    {
-        "lr", "grad_norm", "grad_norm_preclip", "loss", "loss_count", "momentum", "plateau_metric",
-        "update_norm", "weight_norm", "update_ratio",
-    }
-)  # fmt: skip
-_RECORDED_PARTS = ("lr/", "grad_norm/", "update_norm/", "weight_norm/", "update_ratio/")
-
-
 def arrays_of_block(
     arrays: Mapping[str, Any], prefix: str, prefixes: Iterable[str]
 ) -> Mapping[str, Any]:
     """The steps of one block in a run that it shares with blocks of other prefixes.
 
-    Metrics that the user logged under no block's prefix belong to all of them.
+    Metrics that the user logged under no block's prefix belong to all of them, unlike those that
+    lrtrack recorded for a block without a prefix.
 
     Args:
         arrays: those of a `History` of the whole run, by its field names.
@@ -222,4 +213,4 @@ def _belongs(name: str, prefix: str, others: Iterable[str]) -> bool:
     if any(other and name.startswith(other) for other in others):
         return False
     plain_is_another = "" in others
-    return not (plain_is_another and (name in _RECORDED or name.startswith(_RECORDED_PARTS)))
+    return not (plain_is_another and (name == "loss" or name.partition("/")[0] in STEP_METRICS))

@@ -89,7 +89,8 @@ def test_malformed_phases_are_dropped(data: object) -> None:
     ("name", "own"),
     [
         ("lr", False), ("grad_norm/body", False), ("loss_count", False), ("update_norm", False),
-        ("weight_norm/body", False), ("update_ratio/body", False), ("accuracy", True),
+        ("weight_norm/body", False), ("update_ratio/body", False), ("weight_decay", False),
+        ("lr_effective/body", False), ("loss", False), ("loss/boxes", True), ("accuracy", True),
         ("updates", True),
     ],
 )  # fmt: skip
