@@ -1,11 +1,14 @@
 """Notices that a file system does not answer, such as NFS whose server is gone.
 
 A thread that writes there waits in the kernel, and nothing can wake it. Such a thread uses no
-processor time at all, which another one sees.
+processor time at all, which another one sees. Before anything is written there, a thread that may
+wait for ever asks first.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +28,27 @@ def stuck_message(path: Path) -> str:
         "and its latest steps wait in memory: what does not reach the file before the process ends "
         "is lost. Fix: check the mount; for the next run, set LRTRACK_DIR to a disk that answers."
     )
+
+
+def answers(path: Path) -> bool:
+    """Returns whether the file system of a path takes changes within `LOOKS` periods.
+
+    Args:
+        path: absolute; if it is missing, the nearest directory above it that is there counts.
+    """
+    answered: SimpleQueue[None] = SimpleQueue()
+
+    def change() -> None:
+        with contextlib.suppress(OSError):  # is an answer, too
+            os.utime(next(place for place in (path, *path.parents) if place.exists()))
+        answered.put(None)
+
+    threading.Thread(target=change, name="lrtrack-probe", daemon=True).start()
+    try:
+        answered.get(timeout=PERIOD * LOOKS)
+    except Empty:
+        return False
+    return True
 
 
 class Watchdog:

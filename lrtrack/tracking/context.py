@@ -20,6 +20,7 @@ from lrtrack.trackers import registry
 from lrtrack.tracking import options as checks
 from lrtrack.tracking import report_hint, unended
 from lrtrack.tracking.exit_guard import Exit, on_left
+from lrtrack.tracking.journal_location import answering
 from lrtrack.tracking.manual_steps import ManualSteps
 from lrtrack.tracking.options import Options
 from lrtrack.tracking.rank_losses import for_this_rank
@@ -200,20 +201,22 @@ class Block:
         # Only rank 0 writes, so only its trackers have to work.
         trackers = self._trackers if rank() == 0 else []
         snapshot = Snapshot.take(trackers, self._settings.pass_env)
-        layout = Layout(self._settings.directory)
+        directory = answering(self._settings.directory)
+        self._settings = replace(self._settings, directory=directory)
+        layout = Layout(directory)
         resumed = find_resumed(layout, options.prefix, options.resume)
         branches = resumed is not None and options.name not in (None, resumed.run.name)
         placed = replace(options, resume=None) if branches else options
         run = checks.identity(placed, self._settings, trackers)
         run = replace(run, credentials=snapshot.credentials)
         if resumed is None:
-            resumed = ResumedRun(run)
+            resumed = ResumedRun(run, layout)
         elif branches:
             resumed = branched(run, resumed)
         elif options.total_steps is not None:  # the training may have been prolonged
             run = replace(resumed.run, total_steps=options.total_steps)
             resumed = replace(resumed, run=run)
-        return Recording(options, resumed, layout, self._trackers, snapshot)
+        return Recording(options, resumed, self._trackers, snapshot)
 
     def _exit(
         self,

@@ -1,11 +1,14 @@
-"""Opens the journal of a run in the journal directory, or on another disk if that one is full."""
+"""Opens the journal of a run in the journal directory, or on another disk if that one is full,
+has no locks, or does not answer.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from lrtrack.capture.device_scalars import settle
@@ -16,6 +19,7 @@ from lrtrack.journal import overflow
 from lrtrack.journal.framing import PREAMBLE
 from lrtrack.journal.layout import Layout, touch
 from lrtrack.journal.reader import JournalReader
+from lrtrack.journal.watchdog import LOOKS, PERIOD, answers
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import Run, State
 from lrtrack.settings import deleted_directory
@@ -28,6 +32,36 @@ FOLDER = "journals"
 #: its lock service.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def other_layouts(*, create: bool = True) -> Iterator[Layout]:
+    """Yield the directories for journals that the journal directory does not take.
+
+    Args:
+        create: create the private directories that they are in; otherwise only existing ones count.
+    """
+    for directory in private_directories(create):
+        yield Layout(directory / FOLDER)
+
+
+def answering(directory: Path) -> Path:
+    """Return the journal directory, or another one, with a warning, if it does not answer."""
+    if rank() > 0 or answers(directory):
+        return directory
+    others = (layout.root for layout in other_layouts())
+    other = next((root for root in others if answers(root)), None)
+    if other is None:
+        return directory
+    warn(
+        f"The file system of {directory} has not answered for {PERIOD * LOOKS:g} s. This run is "
+        f"recorded in {_instead(other)} Fix: check the mount, or set LRTRACK_DIR to a disk that "
+        "answers."
+    )
+    return other
+
+
+def _instead(root: Path) -> str:
+    return f"{root} instead, and uploaded from there, or by `LRTRACK_DIR={root} lrtrack sync`."
 
 
 def open_journal(
@@ -83,16 +117,12 @@ def _open_elsewhere(
     open_in: Callable[[Layout], JournalWriter], error: Exception, remedy: str
 ) -> tuple[Layout, JournalWriter] | None:
     """Open the journal on another disk; None if that is impossible, too."""
-    for directory in private_directories():
-        layout = Layout(directory / FOLDER)
+    for layout in other_layouts():
         try:
             writer = open_in(layout)
         except (JournalError, OSError):
             continue
-        warn(
-            f"lrtrack {error}. This run is recorded in {layout.root} instead, and uploaded from "
-            f"there, or by `LRTRACK_DIR={layout.root} lrtrack sync`. {remedy}"
-        )
+        warn(f"lrtrack {error}. This run is recorded in {_instead(layout.root)} {remedy}")
         return layout, writer
     return None
 

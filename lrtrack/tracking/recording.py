@@ -13,7 +13,6 @@ from typing import Any
 from lrtrack.capture.step_capture import OnStep
 from lrtrack.clock import Clock
 from lrtrack.errors import JournalError, warn
-from lrtrack.journal.layout import Layout
 from lrtrack.journal.writer import JournalWriter
 from lrtrack.records import TRAIN, Run, State
 from lrtrack.shipping.courier import Courier
@@ -55,7 +54,6 @@ class Recording:
     Args:
         options: the options of the block.
         resumed: the run and what its journal already holds.
-        layout: the journal directory.
         trackers: where the run is uploaded to.
         snapshot: the environment in which the block was entered.
     """
@@ -64,13 +62,12 @@ class Recording:
         self,
         options: Options,
         resumed: ResumedRun,
-        layout: Layout,
         trackers: list[Tracker],
         snapshot: Snapshot,
     ) -> None:
         self.run: Run = resumed.run
         self.suggestions: dict[str, float] = {}
-        self._options, self._layout = without_objects(options), layout
+        self._options, self._layout = without_objects(options), resumed.layout
         self._trackers, self._snapshot = trackers, snapshot
         self._journal: JournalWriter | None = None
         self._uploads: UploadMonitor | None = None

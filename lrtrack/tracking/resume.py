@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from lrtrack.journal.layout import Layout, read_json
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import Run
 from lrtrack.schedules import Schedule
+from lrtrack.tracking.journal_location import other_layouts
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,14 @@ class ResumedRun:
 
     Attributes:
         run: the run.
+        layout: the directory of its journal, which is another one if that one was full once.
         last_step: the last step so far; -1 without one.
         course: what its journal, or its parent's, holds so far; None without one.
         is_branch: whether `course` is that of the run's parent, so that the run begins a journal.
     """
 
     run: Run
+    layout: Layout
     last_step: int = -1
     course: Course | None = None
     is_branch: bool = False
@@ -50,11 +54,11 @@ def find_resumed(layout: Layout, prefix: str, run_id: str | None) -> ResumedRun 
     """Look for the journal to append to, or to branch off; None if there is none here.
 
     Args:
-        layout: the journal directory.
+        layout: the journal directory; those in private directories are looked at, too.
         prefix: of the block's metrics.
         run_id: the id of the run to resume, lrtrack's or the tracker's; None: none.
     """
-    for path in _candidates(layout, run_id) if run_id else ():
+    for place, path in _candidates(layout, run_id) if run_id else ():
         with contextlib.suppress(OSError):  # then the records on the other disk stay there
             overflow.merge(path)
         try:
@@ -64,7 +68,7 @@ def find_resumed(layout: Layout, prefix: str, run_id: str | None) -> ResumedRun 
             course = reader.course()
             if reader.damage:
                 warn(f"{path} is {reader.damage}; the run continues without the damaged records.")
-            return ResumedRun(reader.run, course.last, course)
+            return ResumedRun(reader.run, place, course.last, course)
         except ForeignJournal as error:
             warn(str(error))
         except JournalError:
@@ -76,17 +80,22 @@ def branched(run: Run, parent: ResumedRun) -> ResumedRun:
     """A new run that continues a copy of `parent`; its first step may turn out to be earlier."""
     first = parent.last_step + 1
     branch = replace(run, parent=parent.run.id, branched_at=first)
-    return ResumedRun(branch, parent.last_step, parent.course, is_branch=True)
+    return ResumedRun(branch, parent.layout, parent.last_step, parent.course, is_branch=True)
 
 
-def _candidates(layout: Layout, run_id: str) -> list[Path]:
-    """Journals of the run, the latest first: a run may have several phases."""
+def _candidates(layout: Layout, run_id: str) -> list[tuple[Layout, Path]]:
+    """Journals of the run with their directories, the latest first: it may have several phases."""
+    places = {place.root: place for place in (layout, *other_layouts(create=False))}
+    found = [(place, path) for place in places.values() for path in _journals_in(place, run_id)]
+    return sorted(found, key=lambda entry: _modification_time(entry[1]), reverse=True)
+
+
+def _journals_in(layout: Layout, run_id: str) -> Iterator[Path]:
     runs = layout.root / "runs"
-    paths = [path for path in runs.glob("*.journal") if path.stem == run_id]
+    yield from (path for path in runs.glob("*.journal") if path.stem == run_id)
     for cursor in runs.glob("*.cursor"):
         if (read_json(cursor) or {}).get("remote_id") == run_id:
-            paths.append(runs / f"{cursor.name.partition('.')[0]}.journal")
-    return sorted(paths, key=_modification_time, reverse=True)
+            yield runs / f"{cursor.name.partition('.')[0]}.journal"
 
 
 def _modification_time(path: Path) -> float:

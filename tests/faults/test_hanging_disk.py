@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,10 @@ from lrtrack.journal.layout import Layout
 from lrtrack.journal.reader import JournalReader
 from lrtrack.records import State
 
+from .training import train
+
 ROWS = 40
+STEPS = 3
 
 
 class Disk:
@@ -110,3 +114,33 @@ def test_a_block_that_ends_while_the_disk_hangs(
     assert before == 1
     assert JournalReader(path).table()[0]["step"].to_pylist() == [0, 1]
     assert said(recwarn) == ["The file system"]
+
+
+def test_a_block_that_begins_while_the_disk_hangs(
+    clean_place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is recorded in a private directory if the journals' disk does not answer at first."""
+    usual, answers = clean_place / ".lrtrack", threading.Event()
+    change = os.utime
+
+    def utime(path: Any, *args: Any, **kwargs: Any) -> None:
+        if not isinstance(path, int) and clean_place in (Path(path), *Path(path).parents):
+            answers.wait()
+        change(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "utime", utime)
+    monkeypatch.setattr(watchdog, "PERIOD", 0.02)
+    moved = clean_place.parent / "state" / "lrtrack" / "journals"
+    with pytest.warns(lrtrack.LRTrackWarning) as caught:
+        train(STEPS, tracker="local")
+    (path,) = Layout(moved).journals()
+    (message,) = [str(warning.message) for warning in caught]
+    answers.set()
+
+    assert JournalReader(path).table()[0].num_rows == STEPS
+    assert not usual.exists()
+    assert message == (
+        f"The file system of {usual} has not answered for 10 s. This run is recorded in {moved} "
+        f"instead, and uploaded from there, or by `LRTRACK_DIR={moved} lrtrack sync`. Fix: check "
+        "the mount, or set LRTRACK_DIR to a disk that answers."
+    )

@@ -53,6 +53,22 @@ def test_a_training_where_no_locks_are(
     assert message.endswith("set LRTRACK_DIR to a directory on one that has them.")
 
 
+def test_a_run_that_is_resumed_where_no_locks_are(
+    clean_place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was recorded in a private directory is resumed there, with the usual directory."""
+    with monkeypatch.context() as meanwhile, pytest.warns(lrtrack.LRTrackWarning):
+        refuse_locks(meanwhile, clean_place, errno.ENOLCK)
+        train(STEPS, tracker="local")
+    moved = Layout(clean_place.parent / "state" / "lrtrack" / "journals")
+    (path,) = moved.journals()
+    train(STEPS, tracker="local", resume=path.stem)
+
+    assert JournalReader(path).table()[0]["step"].to_pylist() == [*range(2 * STEPS)]
+    assert list(moved.journals()) == [path]
+    assert list(Layout(clean_place / ".lrtrack").journals()) == []
+
+
 def test_journals_where_no_locks_are(clean_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Journals that were copied to a file system without locks can be read, as ended ones."""
     train(STEPS, tracker="local")
