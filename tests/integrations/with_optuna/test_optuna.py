@@ -194,11 +194,13 @@ def test_a_study_that_maximizes_is_not_pruned_by_a_loss(digits, local) -> None:
     assert local()[0].state is State.FAILED
 
 
-def test_a_study_of_several_objectives_is_not_pruned(digits) -> None:
-    """A study of several objectives, which Optuna cannot prune, is a clear error."""
+def test_a_study_of_several_objectives_is_not_pruned(digits, local) -> None:
+    """A study of several objectives, which Optuna cannot prune, is a clear error at once."""
     study = optuna.create_study(directions=["minimize", "maximize"])
     with pytest.raises(UsageError, match="this study has 2 objectives"):
         study.optimize(lambda trial: losing(trial, digits), n_trials=1)
+
+    assert [history.steps.tolist() for history in local()] == [[0]]
 
 
 def test_the_best_trial_can_be_run_again(digits, local) -> None:
