@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 from lrtrack._optional import load
 from lrtrack.capture import torch_patches
-from lrtrack.capture.describe import call
 from lrtrack.errors import warn
 from lrtrack.integrations._callback_options import Copied, key_of, state_in, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
+from lrtrack.integrations._transformers_schedules import name_schedule
 from lrtrack.integrations._transformers_trainer import (
     config,
     run_name,
@@ -55,7 +55,7 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
     With `auto_find_batch_size` the run begins with the first optimizer step, so that attempts for
     which the memory does not suffice leave none. In `hyperparameter_search` each trial is a run:
     with Optuna, `name` is `trial-<number>` unless `hp_name` gives another, and `group` the study's
-    name. A schedule that the Trainer makes has the name of its `lr_scheduler_type`.
+    name. A schedule of the library has the name of its `lr_scheduler_type`.
 
     In several processes `loss` is the mean over all of them, as in the Trainer's own log;
     `loss_over=None` records rank 0's. What the Trainer or a subclass of it logs is recorded under
@@ -197,8 +197,8 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         trainer = trainer_of(self)
         trial = trial_of(trainer)
         scheduler = kwargs.get("lr_scheduler")
-        if getattr(trainer, "_created_lr_scheduler", False):  # else it is the user's own
-            call(scheduler, "LambdaLR", getattr(args.lr_scheduler_type, "value", None))
+        kind = getattr(args.lr_scheduler_type, "value", None)
+        name_schedule(scheduler, kind if getattr(trainer, "_created_lr_scheduler", False) else None)
         defaults = {
             "seed": args.seed,
             "name": state.trial_name or trial.get("name") or run_name(args),
@@ -210,7 +210,9 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         }
         saved, resumed = self._saved(state), state.global_step > 0
         joined = self._joined()
-        self._logged_by_others = bool(joined and {"mlflow", "wandb"} & set(args.report_to))
+        # In a search, MLflow's callback opens a run before the first trial, but not before others.
+        writers = {"wandb"} if trial else {"mlflow", "wandb"}
+        self._logged_by_others = bool(joined and writers & set(args.report_to))
         earlier: list[str] = []
         if resumed and saved.get("id") and (not joined or saved["id"] in joined):
             earlier = [saved["id"]]
