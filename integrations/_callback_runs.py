@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import math
 import sys
 from collections import Counter
@@ -12,16 +13,18 @@ from itertools import zip_longest
 from typing import Any
 
 from lrtrack.capture.accumulation import Weight
-from lrtrack.errors import LRTrackError, warn
+from lrtrack.errors import LRTrackError, UsageError, warn
 from lrtrack.integrations._callback_options import options_of
 from lrtrack.settings import read
 from lrtrack.trackers import registry
-from lrtrack.tracking import TrackedRun, track
+from lrtrack.tracking import TrackedRun, arguments, track
 from lrtrack.tracking.context import Block
 from lrtrack.tracking.options import as_mapping, check_values, trackers
 
 #: Frameworks write numbers of steps above this where a training has no end.
 _MOST_STEPS = 2**53
+#: Longer settings, in characters, are data that a framework keeps beside its settings.
+_LONGEST_SETTING = 2**16
 
 
 def whole_steps(value: Any) -> int | None:
@@ -49,6 +52,19 @@ def distinct_prefixes(names: Iterable[str]) -> list[str]:
         prefixes.append(f"{name}-{seen[name]}/" if seen[name] else f"{name}/")
         seen[name] += 1
     return prefixes
+
+
+def _storable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a framework's settings what no run can hold: they must not stop a training."""
+    kept = {}
+    for name, value in settings.items():
+        try:
+            stored = arguments.config({name: value})
+        except UsageError:
+            continue
+        if len(json.dumps(stored)) <= _LONGEST_SETTING:
+            kept[name] = value
+    return kept
 
 
 class CallbackRuns:
@@ -125,7 +141,8 @@ class CallbackRuns:
         self.leave(failed=True)
         options = {**defaults, **self._options}
         if "config" in defaults:
-            options["config"] = {**defaults["config"], **as_mapping(self._options.get("config"))}
+            own = as_mapping(self._options.get("config"))
+            options["config"] = {**_storable(defaults["config"]), **own}
         user_prefix = options.pop("prefix", "")
         try:
             blocks = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import lightning.pytorch as lightning
 import pytest
 import torch
 
+import lrtrack
 from lrtrack.errors import LRTrackWarning, TrainingStopped, UsageError
 from lrtrack.integrations.lightning import LRTrack
 from lrtrack.records import State
@@ -135,3 +137,13 @@ def test_a_diagnosis_ends_the_fit(digits, local) -> None:
 
     assert stopped.value.step == history.steps[-1] < 99
     assert (history.state, callback.run) == (State.FAILED, None)
+
+
+def test_the_signature_lists_all_options() -> None:
+    """The constructor's signature has the options of `track()`, so that LightningCLI knows them."""
+    parameters = inspect.signature(LRTrack.__init__).parameters
+    expected = inspect.signature(lrtrack.track).parameters
+
+    assert list(parameters)[1:] == list(expected)[2:]
+    assert (parameters["norms"].default, parameters["norms"].annotation) == ("global", str)
+    assert parameters["loss_over"].default == "mean"
