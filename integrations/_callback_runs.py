@@ -17,6 +17,7 @@ from lrtrack.errors import LRTrackError, UsageError, warn
 from lrtrack.integrations._callback_options import options_of
 from lrtrack.settings import read
 from lrtrack.trackers import registry
+from lrtrack.trackers.base import DEFAULT_EXPERIMENT, Tracker
 from lrtrack.tracking import TrackedRun, arguments, track
 from lrtrack.tracking.context import Block
 from lrtrack.tracking.options import as_mapping, check_values, trackers
@@ -52,6 +53,12 @@ def distinct_prefixes(names: Iterable[str]) -> list[str]:
         prefixes.append(f"{name}-{seen[name]}/" if seen[name] else f"{name}/")
         seen[name] += 1
     return prefixes
+
+
+def open_runs(trackers: Iterable[Tracker]) -> set[str | None]:
+    """Ids of the runs of the user's that a block would join."""
+    targets = [tracker.target(None, DEFAULT_EXPERIMENT) for tracker in trackers]
+    return {target.run_id for target in targets if target.joined}
 
 
 def _storable(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,9 +213,7 @@ class CallbackRuns:
         """
         if run_id is None:
             return []
-        targets = [tracker.target(None, "") for tracker in trackers(self._checked, read())]
-        joined = {target.run_id for target in targets if target.joined}
-        return [run_id] if joined <= {run_id} else []
+        return [run_id] if open_runs(trackers(self._checked, read())) <= {run_id} else []
 
     def accumulate(self, accumulates: bool) -> None:
         """Set whether a closure's loss is added to those of the `backward()` calls before it."""

@@ -147,11 +147,11 @@ def trackers(spec: Any, trainer: Any) -> list[Tracker]:
     return trackers + [tracker for tracker in others if tracker.active()]
 
 
-def open_runs(trackers: list[Tracker]) -> set[str]:
-    """Ids of the runs that would be joined."""
-    joinable = [t for t in trackers if isinstance(t, MlflowTracker) or t.active()]
-    targets = [tracker.target(None, "lrtrack") for tracker in joinable]
-    return {target.run_id for target in targets if target.joined and target.run_id}
+def joinable(trackers: list[Tracker]) -> list[Tracker]:
+    """Those of the trackers in which the user, or a logger, may have a run open."""
+    return [
+        tracker for tracker in trackers if isinstance(tracker, MlflowTracker) or tracker.active()
+    ]
 
 
 def scheduler_of(optimizer: Any, trainer: Any) -> Any:

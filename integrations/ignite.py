@@ -21,6 +21,7 @@ from lrtrack.integrations._callback_options import options_of
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.integrations._ignite_finder import leave_out_searches, searches
 from lrtrack.integrations._ignite_schedulers import for_track
+from lrtrack.integrations._wrapping import wrap_once
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.options import check, check_ownership
 
@@ -56,7 +57,7 @@ class LRTrack:
     """
 
     def __init__(self, optimizer: Any, scheduler: Any = None, **options: Any) -> None:
-        leave_out_searches(_finder.FastaiLRFinder)
+        wrap_once(_finder.FastaiLRFinder, "attach", leave_out_searches)
         self._optimizers = dict(optimizer) if isinstance(optimizer, Mapping) else {"": optimizer}
         schedulers = _by_name(scheduler, self._optimizers)
         self._schedulers = {name: for_track(schedulers.get(name)) for name in self._optimizers}

@@ -21,13 +21,13 @@ from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.own_counts import optimizer_count
 from lrtrack.errors import UsageError, warn
 from lrtrack.integrations._callback_options import Copied, key_of, state_in, with_signature
-from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._callback_runs import CallbackRuns, open_runs
 from lrtrack.integrations._lightning_config import config
 from lrtrack.integrations._lightning_package import callback_classes
 from lrtrack.integrations._lightning_trainer import (
     Probes,
+    joinable,
     observable_optimizers,
-    open_runs,
     prefixes,
     scheduler_of,
     setup,
@@ -206,7 +206,7 @@ class LRTrack(Copied, *callback_classes()):  # type: ignore[misc]
         fitted = self._fitted
         earlier = self._continued(trainer, module, optimizers, schedulers)
         run_trackers = trackers(self._tracker, trainer)
-        open_ids = open_runs(run_trackers)
+        open_ids = open_runs(joinable(run_trackers))
         resume = [s["id"] if s and (not open_ids or s["id"] in open_ids) else None for s in earlier]
         names = prefixes(optimizers, trainer, module) if len(optimizers) > 1 else [""]
         self._prefixes = [self._prefix + name for name in names]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from lrtrack._optional import load
 from lrtrack.capture import torch_patches
 from lrtrack.errors import warn
 from lrtrack.integrations._callback_options import Copied, key_of, state_in, with_signature
-from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
+from lrtrack.integrations._callback_runs import CallbackRuns, open_runs, whole_steps
 from lrtrack.integrations._transformers_schedules import name_schedule
 from lrtrack.integrations._transformers_trainer import (
     config,
@@ -23,8 +22,8 @@ from lrtrack.integrations._transformers_trainer import (
     weight,
 )
 from lrtrack.integrations._unsupported import is_observable
+from lrtrack.integrations._wrapping import wrap_once
 from lrtrack.trackers import registry
-from lrtrack.trackers.base import DEFAULT_EXPERIMENT
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.placement import as_child
 
@@ -93,7 +92,7 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         self._logged_by_others = False
         self._checkpoint_state: dict[str, Any] = {}
         self.run: TrackedRun | None = None
-        _wrap_train()
+        wrap_once(_transformers.Trainer, "train", _ending)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """End a training, or an attempt of one, that was left by an exception."""
@@ -236,17 +235,12 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         """Ids of the runs that are open in the trackers to write to."""
         spec = self._tracker
         trackers = registry.resolve(spec) if spec else map(registry.get, registry.names())
-        targets = [t.target(None, DEFAULT_EXPERIMENT) for t in trackers if t.active()]
-        return {target.run_id for target in targets if target.joined}
+        return open_runs(tracker for tracker in trackers if tracker.active())
 
 
-def _wrap_train() -> None:
-    """Have `Trainer.train` end the runs of its callbacks if an exception leaves it."""
-    train: Callable[..., Any] = _transformers.Trainer.train
-    if getattr(train, "ends_runs_of_lrtrack", False):
-        return
+def _ending(train: Callable[..., Any]) -> Callable[..., Any]:
+    """`Trainer.train`, which ends the runs of its callbacks if an exception leaves it."""
 
-    @functools.wraps(train)
     def ending(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return train(self, *args, **kwargs)
@@ -256,5 +250,4 @@ def _wrap_train() -> None:
                     callback._left()
             raise
 
-    ending.ends_runs_of_lrtrack = True  # type: ignore[attr-defined]
-    _transformers.Trainer.train = ending
+    return ending
