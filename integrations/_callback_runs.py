@@ -61,16 +61,21 @@ def open_runs(trackers: Iterable[Tracker]) -> set[str | None]:
     return {target.run_id for target in targets if target.joined}
 
 
-def _storable(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of a framework's settings what no run can hold: they must not stop a training."""
+def _storable(callback: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A framework's settings without those that no run can hold: they must not stop a training."""
     kept = {}
     for name, value in settings.items():
+        reason = "it is longer than 64 KiB"
         try:
-            stored = arguments.config({name: value})
-        except UsageError:
-            continue
-        if len(json.dumps(stored)) <= _LONGEST_SETTING:
-            kept[name] = value
+            if len(json.dumps(arguments.config({name: value}))) <= _LONGEST_SETTING:
+                kept[name] = value
+                continue
+        except UsageError as error:
+            reason = str(error).rstrip(".")
+        warn(
+            f"{callback}: the run's config lacks {str(name)[:80]!r}, because {reason}. Fix: pass "
+            "what matters of it in the option config."
+        )
     return kept
 
 
@@ -149,7 +154,7 @@ class CallbackRuns:
         options = {**defaults, **self._options}
         if "config" in defaults:
             own = as_mapping(self._options.get("config"))
-            options["config"] = {**_storable(defaults["config"]), **own}
+            options["config"] = {**_storable(self._callback, defaults["config"]), **own}
         user_prefix = options.pop("prefix", "")
         try:
             blocks = [

@@ -15,6 +15,8 @@ from lrtrack.redaction import holds_secret, redact
 
 #: How deep hyperparameters and loaders may be nested; what lies deeper is left out.
 _DEEPEST = 8
+#: Longer text, in characters, is data; to look through it for credentials would take long, too.
+_LONGEST = 4096
 #: Stands for a hyperparameter that is left out.
 _LEFT_OUT = object()
 
@@ -48,9 +50,9 @@ def config(trainer: Any, module: Any) -> dict[str, Any]:
 def _mapping(values: Mapping[Any, Any], depth: int) -> dict[str, Any]:
     kept = {}
     for name, value in values.items():
-        text = str(name)
+        text, is_number = str(name), isinstance(value, int | float)
         # LightningCLI notes how it made the object in names that begin so.
-        if text.startswith("_") or (isinstance(value, str) and holds_secret(text, "")):
+        if text.startswith("_") or (holds_secret(text, "") and not is_number):
             continue
         inner = _plain(value, depth + 1)
         if inner is not _LEFT_OUT:
@@ -67,7 +69,8 @@ def _plain(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str | os.PathLike):
-        return redact(os.fsdecode(value))
+        text = os.fsdecode(value)
+        return redact(text) if len(text) <= _LONGEST else _LEFT_OUT
     if isinstance(value, torch.dtype | torch.device):
         return str(value)
     if depth > _DEEPEST:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, TensorDataset
 
+from lrtrack.errors import LRTrackWarning
 from lrtrack.integrations.lightning import LRTrack
 
 from .modules import NOISE, Module, fit
@@ -70,6 +71,8 @@ NESTED = {
     "deep": argparse.Namespace(width=3, tensor=torch.ones(2)),
     "mixed": [1, print],
     "api_key": "sk-1",
+    "hf_token": ["hf_1"],
+    "max_token": 512,
     "store": "https://me:pass@host/x",
     "pass_through": True,
 }
@@ -78,12 +81,11 @@ VALUES: dict[str, tuple[Callable[[], Any], Any]] = {
         lambda: NESTED,
         {
             "lr": 0.5, "path": "/data", "kind": "FAST", "dtype": "torch.float16",
-            "deep": {"width": 3}, "store": "https://host/x", "pass_through": True,
+            "deep": {"width": 3}, "store": "https://host/x", "pass_through": True, "max_token": 512,
         },
     ),
     "not finite": (lambda: [float("nan"), float("-inf")], ["nan", "-inf"]),
-    "data": (lambda: list(range(20_000)), None),
-    "too large a number": (lambda: 10**5000, None),
+    "a long text": (lambda: "x" * 2**25, None),
     "of LightningCLI": (lambda: {"_instantiator": "x", "width": 3}, {"width": 3}),
 }  # fmt: skip
 
@@ -97,6 +99,24 @@ def test_hyperparameters_that_are_no_settings(digits, local, name: str) -> None:
 
     assert history.steps.tolist() == list(range(4))
     assert expected == history.run.config.get("cfg")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (list(range(20_000)), "it is longer than 64 KiB"),
+        (10**5000, "config"),
+    ],
+    ids=["data", "a large number"],
+)
+def test_hyperparameters_that_no_run_can_hold(digits, local, value: Any, reason: str) -> None:
+    """A value that is too large is left out with a warning, and the training goes on."""
+    with pytest.warns(LRTrackWarning, match=f"the run's config lacks 'cfg', because {reason}"):
+        fit(Free(digits(**TASK), value), LRTrack(tracker="local"))
+    (history,) = local()
+
+    assert history.steps.tolist() == list(range(4))
+    assert "cfg" not in history.run.config
 
 
 def test_hyperparameters_that_hold_themselves(digits, local) -> None:

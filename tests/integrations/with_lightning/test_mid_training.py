@@ -92,6 +92,18 @@ def test_weight_averaging_that_is_resumed(digits, local) -> None:
     assert history.steps.tolist() == list(range(24))
 
 
+def test_weight_averaging_with_batch_norms(digits, local) -> None:
+    """The epoch in which Lightning updates batch norms makes one step, which `total_steps` has."""
+    task = digits(**TASK)
+    task.model.insert(1, torch.nn.BatchNorm1d(16))
+    swa = StochasticWeightAveraging(0.01, swa_epoch_start=2)
+    fit(Epochs(task), callbacks=[swa], max_epochs=3)
+    (history,) = local()
+
+    assert history.steps.tolist() == list(range(13))
+    assert history.run.total_steps == 13
+
+
 def test_a_second_fit(digits, local) -> None:
     """Another module, schedule or rate in the same Trainer is a new run from step 0."""
     callback = LRTrack(tracker="local")
@@ -257,34 +269,3 @@ def test_several_optimizers_without_the_state_of_a_run(digits, local) -> None:
         trainer.save_checkpoint("none.ckpt")
 
     assert [history.steps.tolist() for history in local()] == [[*range(4, 8)]] * 2
-
-
-def test_a_command_line(digits, local, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LightningCLI takes the options in `init_args`."""
-    pytest.importorskip("jsonargparse")
-    from lightning.pytorch.cli import LightningCLI
-
-    monkeypatch.setattr("sys.argv", ["train.py"])
-    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # those are Lightning's own
-    task = digits(**TASK)
-
-    class FromCli(Module):
-        def __init__(self) -> None:
-            super().__init__(task)
-
-        def train_dataloader(self) -> Any:
-            return task.loader()
-
-    options = {"tracker": "local", "seed": 7, "updates": 2, "stop_on": ["LR006"]}
-    callback = {"class_path": "lrtrack.integrations.lightning.LRTrack", "init_args": options}
-    settings = {**QUIET, "max_epochs": 1, "callbacks": [callback]}
-    LightningCLI(
-        FromCli,
-        args={"fit": {"trainer": settings}},
-        save_config_callback=None,
-        seed_everything_default=3,
-    )
-    (history,) = local()
-
-    assert (history.run.seed, history.steps.size) == (7, 4)
-    assert "update_norm" in history.metrics

@@ -140,9 +140,9 @@ class Stopping(lightning.Callback):
         trainer.should_stop = trainer.global_step >= 5
 
 
-def averaging() -> Any:
+def averaging() -> list[Any]:
     """Averages weights from the second epoch on, where another scheduler takes over."""
-    return StochasticWeightAveraging(0.02, swa_epoch_start=2, annealing_epochs=1)
+    return [StochasticWeightAveraging(0.02, swa_epoch_start=2, annealing_epochs=1)]
 
 
 def configured(make: Callable[[Any], Any], **settings: Any) -> Callable[[Any], Any]:
@@ -215,17 +215,9 @@ CASES = {
     "max_steps": Case(steps=7, trainer={"max_steps": 7, "max_epochs": None}),
     "stopped in an epoch": Case(steps=5, callbacks=lambda: [Stopping()]),
     "finetuning": Case(callbacks=lambda: [Finetuning()]),
-    "weight averaging": Case(
-        configured(lambda o: StepLR(o, 1, 0.5), interval="epoch"),
-        callbacks=lambda: [averaging()],
-        lowest=0.02,
-    ),
+    "weight averaging": Case(lambda o: StepLR(o, 1, 0.5), callbacks=averaging, lowest=0.02),
     "weight averaging, accumulated": Case(
-        configured(lambda o: StepLR(o, 1, 0.5), interval="epoch"),
-        6,
-        {"accumulate_grad_batches": 2},
-        callbacks=lambda: [averaging()],
-        lowest=0.02,
+        lambda o: StepLR(o, 1, 0.5), 6, {"accumulate_grad_batches": 2}, averaging, lowest=0.02
     ),
     "toggled": Case(exponential, module=Toggling, lowest=0.1 * 0.9**11),
 }  # fmt: skip
