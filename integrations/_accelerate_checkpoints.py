@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lrtrack.errors import warn
 from lrtrack.integrations._callback_options import state_in
+from lrtrack.integrations._wrapping import wrap_once
 from lrtrack.journal.layout import read_json, write_json
 
 #: The file of a checkpoint that holds the runs, and what it says of each.
@@ -51,20 +51,18 @@ def register_before_loading(accelerator_class: Any, register: Callable[[Any], No
     Until `init_trackers` has been called, a tracker does not know its Accelerator.
 
     Args:
-        accelerator_class: the class whose method is replaced; a second call changes nothing.
+        accelerator_class: the class whose method is wrapped.
         register: has the Accelerator's trackers take part in what is loaded.
     """
-    load_state: Callable[..., Any] = accelerator_class.load_state
-    if getattr(load_state, "registers_lrtrack", False):
-        return
 
-    @functools.wraps(load_state)
-    def registering(self: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            register(self)
-        except Exception as error:
-            warn(f"lrtrack will not go on in the checkpoint's run: {error!r}.")
-        return load_state(self, *args, **kwargs)
+    def wrap(load_state: Callable[..., Any]) -> Callable[..., Any]:
+        def registering(self: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                register(self)
+            except Exception as error:
+                warn(f"lrtrack will not go on in the checkpoint's run: {error!r}.")
+            return load_state(self, *args, **kwargs)
 
-    registering.registers_lrtrack = True  # type: ignore[attr-defined]
-    accelerator_class.load_state = registering
+        return registering
+
+    wrap_once(accelerator_class, "load_state", wrap)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import math
 import sys
 from collections import Counter
@@ -12,16 +13,19 @@ from itertools import zip_longest
 from typing import Any
 
 from lrtrack.capture.accumulation import Weight
-from lrtrack.errors import LRTrackError, warn
+from lrtrack.errors import LRTrackError, UsageError, warn
 from lrtrack.integrations._callback_options import options_of
 from lrtrack.settings import read
 from lrtrack.trackers import registry
-from lrtrack.tracking import TrackedRun, track
+from lrtrack.trackers.base import DEFAULT_EXPERIMENT, Tracker
+from lrtrack.tracking import TrackedRun, arguments, track
 from lrtrack.tracking.context import Block
 from lrtrack.tracking.options import as_mapping, check_values, trackers
 
 #: Frameworks write numbers of steps above this where a training has no end.
 _MOST_STEPS = 2**53
+#: Longer settings, in characters, are data that a framework keeps beside its settings.
+_LONGEST_SETTING = 2**16
 
 
 def whole_steps(value: Any) -> int | None:
@@ -49,6 +53,30 @@ def distinct_prefixes(names: Iterable[str]) -> list[str]:
         prefixes.append(f"{name}-{seen[name]}/" if seen[name] else f"{name}/")
         seen[name] += 1
     return prefixes
+
+
+def open_runs(trackers: Iterable[Tracker]) -> set[str | None]:
+    """Ids of the runs of the user's that a block would join."""
+    targets = [tracker.target(None, DEFAULT_EXPERIMENT) for tracker in trackers]
+    return {target.run_id for target in targets if target.joined}
+
+
+def _storable(callback: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A framework's settings without those that no run can hold: they must not stop a training."""
+    kept = {}
+    for name, value in settings.items():
+        reason = "it is longer than 64 KiB"
+        try:
+            if len(json.dumps(arguments.config({name: value}))) <= _LONGEST_SETTING:
+                kept[name] = value
+                continue
+        except UsageError as error:
+            reason = str(error).rstrip(".")
+        warn(
+            f"{callback}: the run's config lacks {str(name)[:80]!r}, because {reason}. Fix: pass "
+            "what matters of it in the option config."
+        )
+    return kept
 
 
 class CallbackRuns:
@@ -125,7 +153,8 @@ class CallbackRuns:
         self.leave(failed=True)
         options = {**defaults, **self._options}
         if "config" in defaults:
-            options["config"] = {**defaults["config"], **as_mapping(self._options.get("config"))}
+            own = as_mapping(self._options.get("config"))
+            options["config"] = {**_storable(self._callback, defaults["config"]), **own}
         user_prefix = options.pop("prefix", "")
         try:
             blocks = [
@@ -189,9 +218,7 @@ class CallbackRuns:
         """
         if run_id is None:
             return []
-        targets = [tracker.target(None, "") for tracker in trackers(self._checked, read())]
-        joined = {target.run_id for target in targets if target.joined}
-        return [run_id] if joined <= {run_id} else []
+        return [run_id] if open_runs(trackers(self._checked, read())) <= {run_id} else []
 
     def accumulate(self, accumulates: bool) -> None:
         """Set whether a closure's loss is added to those of the `backward()` calls before it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lrtrack.capture import thread_state
+from lrtrack.capture.describe import describe
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import warn
@@ -103,9 +104,32 @@ def total_steps(trainer: Any, module: Any, *, counts_all: bool) -> int | None:
         return None
     try:  # the loader is there by now, so this estimates without loading anything
         total = trainer.estimated_stepping_batches
+        if _ends_with_batch_norm(trainer) and trainer.max_steps < 0:
+            total = total * (trainer.max_epochs - 1) // trainer.max_epochs + 1
     except Exception:  # accumulation that changes by epoch, or a loader that has no length
         return None
     return whole_steps(total - (0 if counts_all else trainer.global_step))
+
+
+def _ends_with_batch_norm(trainer: Any) -> bool:
+    """Whether weight averaging has added an epoch for batch norms, which makes one step."""
+    return any(
+        getattr(callback, "_model_contains_batch_norm", False)
+        and any(cls.__name__ == "StochasticWeightAveraging" for cls in type(callback).__mro__)
+        for callback in trainer.callbacks
+    )
+
+
+def setup(optimizer: Any, scheduler: Any) -> tuple[str, float, str]:
+    """What tells an optimizer and its schedule from those of another training.
+
+    Returns:
+        The optimizer's class, its rate before any schedule, and the schedule's id.
+    """
+    inner = unwrap(optimizer)
+    group = inner.param_groups[0]
+    rate = float(group.get("initial_lr", group["lr"]))
+    return type(inner).__name__, rate, describe(scheduler).id
 
 
 def trackers(spec: Any, trainer: Any) -> list[Tracker]:
@@ -123,11 +147,11 @@ def trackers(spec: Any, trainer: Any) -> list[Tracker]:
     return trackers + [tracker for tracker in others if tracker.active()]
 
 
-def open_runs(trackers: list[Tracker]) -> set[str]:
-    """Ids of the runs that would be joined."""
-    joinable = [t for t in trackers if isinstance(t, MlflowTracker) or t.active()]
-    targets = [tracker.target(None, "lrtrack") for tracker in joinable]
-    return {target.run_id for target in targets if target.joined and target.run_id}
+def joinable(trackers: list[Tracker]) -> list[Tracker]:
+    """Those of the trackers in which the user, or a logger, may have a run open."""
+    return [
+        tracker for tracker in trackers if isinstance(tracker, MlflowTracker) or tracker.active()
+    ]
 
 
 def scheduler_of(optimizer: Any, trainer: Any) -> Any:
@@ -175,40 +199,6 @@ def is_logger(logger: Any, name: str) -> bool:
 def _warn_on_rank_0(trainer: Any, message: str) -> None:
     if trainer.is_global_zero:
         warn(message)
-
-
-def config(trainer: Any, module: Any) -> dict[str, Any]:
-    """The settings that Lightning knows: `save_hyperparameters()`, sizes of batches.
-
-    Args:
-        trainer: the Trainer.
-        module: the LightningModule.
-    """
-    values: dict[str, Any] = {}
-    for source in (trainer.datamodule, module):
-        saved = getattr(source, "hparams", None)
-        if isinstance(saved, Mapping):
-            values |= {str(name): plain(value) for name, value in saved.items() if is_plain(value)}
-    batch_size = getattr(trainer.train_dataloader, "batch_size", None)
-    if isinstance(batch_size, int):
-        values["batch_size"] = batch_size
-    return {**values, "accumulate_grad_batches": trainer.accumulate_grad_batches}
-
-
-def is_plain(value: Any) -> bool:
-    """Whether a hyperparameter is text or a number, or consists of such."""
-    if isinstance(value, Mapping):
-        return all(is_plain(inner) for inner in value.values())
-    if isinstance(value, list | tuple):
-        return all(is_plain(inner) for inner in value)
-    return value is None or isinstance(value, str | int | float)
-
-
-def plain(value: Any) -> Any:
-    """A hyperparameter without Lightning's own containers."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(inner) for name, inner in value.items()}
-    return [plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def shared_metrics(trainer: Any, prefixes: Iterable[str]) -> list[str]:

@@ -6,18 +6,19 @@ import gc
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any, ClassVar
 
 from lrtrack._optional import load
 from lrtrack.capture.accumulation import FixedDivisor
-from lrtrack.capture.optimizers import unwrap, world_size
-from lrtrack.capture.ownership import foreign
+from lrtrack.capture.optimizers import world_size
 from lrtrack.errors import UsageError, warn
 from lrtrack.integrations._accelerate_checkpoints import register_before_loading, save, saved
+from lrtrack.integrations._accelerate_optimizers import inner_of, pairs_of
 from lrtrack.integrations._callback_options import key_of, with_signature
-from lrtrack.integrations._callback_runs import CallbackRuns, distinct_prefixes
+from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._transformers_schedules import name_schedule
 from lrtrack.integrations._unsupported import is_observable
 from lrtrack.tracking import TrackedRun
 
@@ -152,7 +153,7 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
                 "LRTrack has no optimizer to record. Fix: call accelerator.init_trackers() after "
                 "accelerator.prepare(optimizer, …), or pass LRTrack(optimizer, scheduler)."
             )
-        self._used.update(_inner(optimizer) for optimizer, _, _ in pairs)
+        self._used.update(inner_of(optimizer) for optimizer, _, _ in pairs)
         accelerator = self._accelerator  # a weak reference: it may be deleted before its run ends
         models = getattr(accelerator(), "_models", ())
         if all(is_observable("LRTrack", optimizer, models) for optimizer, _, _ in pairs):
@@ -176,6 +177,8 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
         self._open([])
 
     def _open(self, resume: Sequence[str]) -> None:
+        for _, scheduler, _ in self._pairs_begun:
+            name_schedule(scheduler)
         for run in self._blocks.enter(self._pairs_begun, resume, **self._defaults)[:1]:
             self.run = run
         accelerator = self._accelerator
@@ -236,13 +239,13 @@ class LRTrack(_tracking.GeneralTracker):  # type: ignore[misc]
         """The optimizers to record: the user's, else those prepared since the last run."""
         accelerator = self._accelerator()
         prepared = list(getattr(accelerator, "_optimizers", ()))
-        new = [optimizer for optimizer in prepared if _inner(optimizer) not in self._used]
+        new = [optimizer for optimizer in prepared if inner_of(optimizer) not in self._used]
         user_optimizer = self._pair[0]
         if user_optimizer is not None:
-            inner = _inner(user_optimizer)
-            if inner not in self._used or not new or any(_inner(o) is inner for o in new):
+            inner = inner_of(user_optimizer)
+            if inner not in self._used or not new or any(inner_of(o) is inner for o in new):
                 return [self._pair]
-        return list(_pairs(new or prepared, getattr(accelerator, "_schedulers", ())))
+        return list(pairs_of(new or prepared, getattr(accelerator, "_schedulers", ())))
 
     def _end_abandoned(self) -> None:
         """End the runs of this thread whose Accelerator no longer exists."""
@@ -274,27 +277,3 @@ def _init_trackers(tracker: LRTrack) -> FrameType | None:
             return frame
         frame = frame.f_back
     return None
-
-
-def _inner(optimizer: Any) -> Any:
-    """The torch optimizer inside; an engine's own, which has none, as it is."""
-    try:
-        return unwrap(optimizer)
-    except TypeError:
-        return optimizer
-
-
-def _pairs(optimizers: Iterable[Any], schedulers: Iterable[Any]) -> Iterator[tuple[Any, Any, str]]:
-    """Each optimizer with the scheduler that changes it and the prefix of its metrics."""
-    optimizers = list(optimizers)
-    inners = [unwrap(optimizer) for optimizer in optimizers]
-    prefixes = distinct_prefixes(type(inner).__name__ for inner in inners)
-    for optimizer, inner, prefix in zip(optimizers, inners, prefixes, strict=True):
-        matching = [s for s in schedulers if foreign(optimizer, s) is None]
-        if not matching and hasattr(inner.step, "_wrapped_by_lr_sched"):  # set by torch
-            warn(
-                f"LRTrack: the {type(inner).__name__} has a scheduler that did not go through "
-                "prepare(), so its name and parameters are unknown; its learning rates are still "
-                "recorded. Fix: prepare it, or pass LRTrack(optimizer, scheduler)."
-            )
-        yield optimizer, next(iter(matching), None), prefix if len(optimizers) > 1 else ""

@@ -19,13 +19,16 @@ from lrtrack._optional import load
 from lrtrack.errors import UsageError, unknown, warn
 from lrtrack.integrations._callback_options import options_of
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
+from lrtrack.integrations._ignite_finder import leave_out_searches, searches
 from lrtrack.integrations._ignite_schedulers import for_track
+from lrtrack.integrations._wrapping import wrap_once
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.options import check, check_ownership
 
 _PACKAGE = {"extra": "ignite", "package": "pytorch-ignite", "at_least": "0.5.2"}
 _engine: Any = load("ignite.engine", **_PACKAGE)
 _loggers: Any = load("ignite.handlers.base_logger", **_PACKAGE)
+_finder: Any = load("ignite.handlers.lr_finder", **_PACKAGE)
 
 Engine, Events = _engine.Engine, _engine.Events
 
@@ -38,7 +41,8 @@ class LRTrack:
     that resumes after its end (`engine.state.iteration` is not 0) continues the same run. For that
     in a new process, use `Checkpoint`: `to_save={"lrtrack": handler, …}`, and
     `Checkpoint.load_objects` before `trainer.run`. It always runs last in COMPLETED. The search
-    of a `FastaiLRFinder` is no training, and leaves no run.
+    of a `FastaiLRFinder` is no training: it leaves no run, and no step in an open one, for which
+    making an `LRTrack` wraps `FastaiLRFinder.attach`.
 
     Args:
         optimizer: the trainer's optimizer, or several by name, as for Ignite's loggers; then the
@@ -53,6 +57,7 @@ class LRTrack:
     """
 
     def __init__(self, optimizer: Any, scheduler: Any = None, **options: Any) -> None:
+        wrap_once(_finder.FastaiLRFinder, "attach", leave_out_searches)
         self._optimizers = dict(optimizer) if isinstance(optimizer, Mapping) else {"": optimizer}
         schedulers = _by_name(scheduler, self._optimizers)
         self._schedulers = {name: for_track(schedulers.get(name)) for name in self._optimizers}
@@ -167,7 +172,7 @@ class LRTrack:
 
     def _started(self, engine: Any) -> None:
         self._leave(failed=True)
-        if _searches(engine):
+        if searches(engine, Events.STARTED):
             return
         resumes = self._loaded or engine.state.iteration > 0
         states = {name: _state(last) for name, last in self._last.items() if resumes}
@@ -236,13 +241,6 @@ class LRTrack:
 class _Output(_loggers.BaseOutputHandler):  # type: ignore[misc]
     def __call__(self, engine: Any, logger: LRTrack, event_name: Any) -> None:
         logger.log(self._setup_output_metrics_state_attrs(engine, key_tuple=False))
-
-
-def _searches(engine: Any) -> bool:
-    """Whether a `FastaiLRFinder` runs the engine."""
-    handlers = (entry[0] for entry in engine._event_handlers[Events.STARTED])
-    owners = (getattr(handler, "__self__", None) for handler in handlers)
-    return any(cls.__name__ == "FastaiLRFinder" for own in owners for cls in type(own).__mro__)
 
 
 def _by_name(scheduler: Any, optimizers: Mapping[str, Any]) -> Mapping[str, Any]:

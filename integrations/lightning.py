@@ -10,60 +10,36 @@ It supports the package `lightning`, and `pytorch_lightning` if that is installe
 from __future__ import annotations
 
 import os
-import sys
 import weakref
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
+from contextlib import nullcontext
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from lrtrack._optional import load
 from lrtrack.capture.accumulation import FixedDivisor
-from lrtrack.capture.describe import describe
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.own_counts import optimizer_count
-from lrtrack.errors import MissingPackage, UsageError, warn
+from lrtrack.errors import UsageError, warn
 from lrtrack.integrations._callback_options import Copied, key_of, state_in, with_signature
-from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._callback_runs import CallbackRuns, open_runs
+from lrtrack.integrations._lightning_config import config
+from lrtrack.integrations._lightning_package import callback_classes
 from lrtrack.integrations._lightning_trainer import (
     Probes,
-    config,
+    joinable,
     observable_optimizers,
-    open_runs,
     prefixes,
     scheduler_of,
+    setup,
     shared_metrics,
     total_steps,
     trackers,
 )
 from lrtrack.tracking import TrackedRun
-
-AT_LEAST = "2.5"
-
-
-_PACKAGES = {"lightning.pytorch": "lightning", "pytorch_lightning": "pytorch-lightning"}
+from lrtrack.tracking.placement import as_child
 
 
-def _callbacks() -> list[Any]:
-    """The base class of the package in use; both base classes if either may be used.
-
-    A Trainer rejects a callback with a state that is not derived from its own package's class.
-    """
-    bases, missing = [], None
-    loaded = [module for module in _PACKAGES if module in sys.modules]
-    installed = [module for module in _PACKAGES if find_spec(module.partition(".")[0]) is not None]
-    for module in loaded or installed or _PACKAGES:
-        package = _PACKAGES[module]
-        try:
-            bases.append(load(module, "lightning", package, at_least=AT_LEAST).Callback)
-        except MissingPackage as error:
-            missing = missing or error
-    if not bases and missing is not None:
-        raise missing
-    return bases
-
-
-class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
+class LRTrack(Copied, *callback_classes()):  # type: ignore[misc]
     """Records every optimizer of `trainer.fit()`, at each of its steps.
 
     It writes to the run of the Trainer's `MLFlowLogger` and `WandbLogger` if there are any, else
@@ -99,7 +75,7 @@ class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
 
     OF_RUNS: ClassVar[Mapping[str, Any]] = {
         "_tracked": (), "_state": {}, "_at": -1, "_fitted": None, "_probes": None,
-        "_schedulers": [], "_told": False,
+        "_schedulers": [], "_told": False, "_recorded": frozenset(), "_is_child": False,
     }  # fmt: skip
 
     @with_signature(loss_over="mean")
@@ -113,11 +89,14 @@ class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
         self._tracked: Sequence[TrackedRun] = ()
         self._state: Mapping[str, Any] = {}
         self._at = -1
-        #: The module of the last fit and the ids of its schedules.
-        self._fitted: tuple[weakref.ref[Any], list[str]] | None = None
+        #: The module of the last fit, and its optimizers and schedules.
+        self._fitted: tuple[weakref.ref[Any], list[Any]] | None = None
         self._probes: Probes | None = None
         self._schedulers: list[Any] = []
         self._told = False
+        #: Ids of all runs that it has recorded, and whether the last one was a child of the user's.
+        self._recorded: frozenset[str] = frozenset()
+        self._is_child = False
 
     @property
     def state_key(self) -> str:
@@ -190,6 +169,11 @@ class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
         """End runs that are still open when Lightning leaves."""
         self._end(failed=True)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: not what Lightning adds, methods of the module that is trained."""
+        attributes = super().__getstate__()
+        return {n: value for n, value in attributes.items() if n not in ("log", "log_dict")}
+
     def state_dict(self) -> dict[str, Any]:
         """The runs and their numbers of steps, for Lightning's checkpoints."""
         if self._tracked:
@@ -219,25 +203,31 @@ class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
 
     def _begin(self, trainer: Any, module: Any, optimizers: list[Any]) -> None:
         schedulers = [scheduler_of(optimizer, trainer) for optimizer in optimizers]
+        fitted = self._fitted
         earlier = self._continued(trainer, module, optimizers, schedulers)
         run_trackers = trackers(self._tracker, trainer)
-        open_ids = open_runs(run_trackers)
+        open_ids = open_runs(joinable(run_trackers))
         resume = [s["id"] if s and (not open_ids or s["id"] in open_ids) else None for s in earlier]
         names = prefixes(optimizers, trainer, module) if len(optimizers) > 1 else [""]
         self._prefixes = [self._prefix + name for name in names]
         seed = os.environ.get("PL_GLOBAL_SEED", "")
         self._probes = Probes(self, trainer, optimizers)
-        self._tracked = self._blocks.enter(
-            zip(optimizers, schedulers, names, strict=True),
-            resume=resume,
-            tracker=run_trackers or None,
-            group=f"lightning-{uuid4().hex[:8]}" if len(optimizers) > 1 else None,
-            seed=int(seed) if seed.isdigit() else None,
-            model=module,
-            total_steps=total_steps(trainer, module, counts_all=any(earlier)),
-            config=config(trainer, module),
-            loss_over="mean",
-        )
+        # The logger's run stays open, and holds another training already.
+        is_other = fitted not in (None, self._fitted) or (self._is_child and any(earlier))
+        self._is_child = bool(open_ids & self._recorded) and is_other
+        with as_child() if self._is_child else nullcontext():
+            self._tracked = self._blocks.enter(
+                zip(optimizers, schedulers, names, strict=True),
+                resume=resume,
+                tracker=run_trackers or None,
+                group=f"lightning-{uuid4().hex[:8]}" if len(optimizers) > 1 else None,
+                seed=int(seed) if seed.isdigit() else None,
+                model=module,
+                total_steps=total_steps(trainer, module, counts_all=any(earlier)),
+                config=config(trainer, module),
+                loss_over="mean",
+            )
+        self._recorded |= {run.id for run in self._tracked}
         self._blocks.weight_losses(FixedDivisor(lambda: trainer.accumulate_grad_batches))
         self._at = trainer.global_step
         self._schedulers = [configured.scheduler for configured in trainer.lr_scheduler_configs]
@@ -254,9 +244,9 @@ class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
         run; but another module or schedule in the same Trainer begins anew.
         """
         state, fitted = self.state_dict(), self._fitted
-        ids = [describe(scheduler).id for scheduler in schedulers]
-        self._fitted = weakref.ref(module), ids
-        if fitted is not None and (fitted[0]() is not module or fitted[1] != ids):
+        setups = list(map(setup, optimizers, schedulers))
+        self._fitted = weakref.ref(module), setups
+        if fitted is not None and (fitted[0]() is not module or fitted[1] != setups):
             return [None] * len(optimizers)
         is_here = bool(state) and state["global_step"] == trainer.global_step
         if is_here and len(state["runs"]) == len(optimizers):

@@ -145,12 +145,13 @@ def prune(trial: Any, run: TrackedRun, *, every: int) -> None:
 
     Raises:
         optuna.TrialPruned: Optuna's pruner stops the trial.
-        UsageError: the study maximizes, so a falling loss would count as bad; or it has several
-            objectives, which Optuna cannot prune by.
+        UsageError: at the first step, if the study maximizes, so that a falling loss would count
+            as bad, or if it has several objectives, which Optuna cannot prune by.
     """
     if every < 1:
         raise UsageError(f"every is a number of steps, at least 1; got {every}.")
-    if run.step < 0 or (run.step + 1) % every:
+    is_due = run.step >= 0 and (run.step + 1) % every == 0
+    if not is_due and run.step != 0:  # a storage may be far away, so it is not asked at each step
         return
     study = getattr(trial, "study", None)
     if study is not None and len(study.directions) > 1:
@@ -164,7 +165,7 @@ def prune(trial: Any, run: TrackedRun, *, every: int) -> None:
             "prune() reports the loss, but this study maximizes. Fix: call trial.report() and "
             "trial.should_prune() with the metric that it maximizes."
         )
-    loss = run.loss(last=every)
+    loss = run.loss(last=every) if is_due else None
     if loss is None:
         return
     trial.report(loss, run.step)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -11,10 +10,10 @@ from typing import Any, ClassVar
 
 from lrtrack._optional import load
 from lrtrack.capture import torch_patches
-from lrtrack.capture.describe import call
 from lrtrack.errors import warn
 from lrtrack.integrations._callback_options import Copied, key_of, state_in, with_signature
-from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
+from lrtrack.integrations._callback_runs import CallbackRuns, open_runs, whole_steps
+from lrtrack.integrations._transformers_schedules import name_schedule
 from lrtrack.integrations._transformers_trainer import (
     config,
     run_name,
@@ -23,8 +22,8 @@ from lrtrack.integrations._transformers_trainer import (
     weight,
 )
 from lrtrack.integrations._unsupported import is_observable
+from lrtrack.integrations._wrapping import wrap_once
 from lrtrack.trackers import registry
-from lrtrack.trackers.base import DEFAULT_EXPERIMENT
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.placement import as_child
 
@@ -55,7 +54,7 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
     With `auto_find_batch_size` the run begins with the first optimizer step, so that attempts for
     which the memory does not suffice leave none. In `hyperparameter_search` each trial is a run:
     with Optuna, `name` is `trial-<number>` unless `hp_name` gives another, and `group` the study's
-    name. A schedule that the Trainer makes has the name of its `lr_scheduler_type`.
+    name. A schedule of the library has the name of its `lr_scheduler_type`.
 
     In several processes `loss` is the mean over all of them, as in the Trainer's own log;
     `loss_over=None` records rank 0's. What the Trainer or a subclass of it logs is recorded under
@@ -93,7 +92,7 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         self._logged_by_others = False
         self._checkpoint_state: dict[str, Any] = {}
         self.run: TrackedRun | None = None
-        _wrap_train()
+        wrap_once(_transformers.Trainer, "train", _ending)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """End a training, or an attempt of one, that was left by an exception."""
@@ -197,8 +196,8 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         trainer = trainer_of(self)
         trial = trial_of(trainer)
         scheduler = kwargs.get("lr_scheduler")
-        if getattr(trainer, "_created_lr_scheduler", False):  # else it is the user's own
-            call(scheduler, "LambdaLR", getattr(args.lr_scheduler_type, "value", None))
+        kind = getattr(args.lr_scheduler_type, "value", None)
+        name_schedule(scheduler, kind if getattr(trainer, "_created_lr_scheduler", False) else None)
         defaults = {
             "seed": args.seed,
             "name": state.trial_name or trial.get("name") or run_name(args),
@@ -210,7 +209,9 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         }
         saved, resumed = self._saved(state), state.global_step > 0
         joined = self._joined()
-        self._logged_by_others = bool(joined and {"mlflow", "wandb"} & set(args.report_to))
+        # In a search, MLflow's callback opens a run before the first trial, but not before others.
+        writers = {"wandb"} if trial else {"mlflow", "wandb"}
+        self._logged_by_others = bool(joined and writers & set(args.report_to))
         earlier: list[str] = []
         if resumed and saved.get("id") and (not joined or saved["id"] in joined):
             earlier = [saved["id"]]
@@ -234,17 +235,12 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         """Ids of the runs that are open in the trackers to write to."""
         spec = self._tracker
         trackers = registry.resolve(spec) if spec else map(registry.get, registry.names())
-        targets = [t.target(None, DEFAULT_EXPERIMENT) for t in trackers if t.active()]
-        return {target.run_id for target in targets if target.joined}
+        return open_runs(tracker for tracker in trackers if tracker.active())
 
 
-def _wrap_train() -> None:
-    """Have `Trainer.train` end the runs of its callbacks if an exception leaves it."""
-    train: Callable[..., Any] = _transformers.Trainer.train
-    if getattr(train, "ends_runs_of_lrtrack", False):
-        return
+def _ending(train: Callable[..., Any]) -> Callable[..., Any]:
+    """`Trainer.train`, which ends the runs of its callbacks if an exception leaves it."""
 
-    @functools.wraps(train)
     def ending(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return train(self, *args, **kwargs)
@@ -254,5 +250,4 @@ def _wrap_train() -> None:
                     callback._left()
             raise
 
-    ending.ends_runs_of_lrtrack = True  # type: ignore[attr-defined]
-    _transformers.Trainer.train = ending
+    return ending

@@ -20,20 +20,20 @@ from urllib.parse import quote, unquote
 
 HIDDEN = "***"
 
+# It begins where no letter is before it, so that long text without one is looked through once.
+_SCHEME = r"(?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]++://"
 # In `scheme://user:password@host`, match up to the last @ of the authority, because a password may
 # contain one. After `user:`, match up to the last @ of the text, because a password that was not
 # percent-encoded may also contain / ? and #.
 _USERINFO = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^/\s?#:@]*:\S*|[^/\s?#]*)@",
+    rf"(?P<scheme>{_SCHEME})(?:[^/\s?#:@]*:\S*|[^/\s?#]*)@",
 )
 _SECRET_QUERY = re.compile(
     r"(?i)([?&;#][\w.-]*(?:password|passwd|pwd|token|api_?key|secret|signature|sig|credential"
     r"|(?:account|access|private)_?key)[\w.-]*=)[^&\s]+"
 )
 #: The fragment of a URI, unless it is a page's route.
-_FRAGMENT = re.compile(
-    r"(?P<uri>[A-Za-z][A-Za-z0-9+.-]*://[^\s#\"'<>]*)#(?![/!])(?P<fragment>[^\s\"'<>)]+)"
-)
+_FRAGMENT = re.compile(rf"(?P<uri>{_SCHEME}[^\s#\"'<>]*)#(?![/!])(?P<fragment>[^\s\"'<>)]+)")
 #: The name of a section on a page of documentation.
 _ANCHOR = re.compile(r"[a-z]+(?:[-_.][a-z]+)*")
 _PAGE = re.compile(r"[^:]+://[^/]+/.")
@@ -62,7 +62,7 @@ _SECRET_NAME = re.compile(
     r"|SECRET_ACCESS_KEY|ACCESS_KEY|ACCOUNT_KEY|PRIVATE_KEY)$|_PWD$"
 )
 _USER_NAMES = ("USERNAME", "USER", "LOGIN")
-_LOGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/\s?#:@]*):([^\s]*)@")
+_LOGIN = re.compile(rf"{_SCHEME}([^/\s?#:@]*):([^\s]*)@")
 #: The least length of a secret that is looked for as it is, and of one that looks like a word or a
 #: number.
 _SHORTEST, _SHORTEST_WORD = 6, 12

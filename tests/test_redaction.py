@@ -165,3 +165,16 @@ def test_words_that_are_no_base64(environment: Path) -> None:
     text = "lrtrack/trackers/mlflow/stores/artifacts: 8f14e45fceea167a5a36dedd4bea2543 not-found"
 
     assert redact(text) == text
+
+
+@pytest.mark.parametrize("before", ["", "9", "see.", "(", "a-", "é", "x:"])
+def test_a_login_behind_other_characters(before: str) -> None:
+    """The login in an address is hidden whatever comes right before its scheme."""
+    assert redact(f"{before}http://alice:S3CR3T@host/x") == f"{before}http://host/x"
+
+
+def test_long_text_without_an_address(environment: Path) -> None:
+    """A mebibyte without spaces comes back as it is; at quadratic cost it would take an hour."""
+    text = "x" * 2**20
+
+    assert redact(text) == text

@@ -63,6 +63,12 @@ def test_the_breaks_themselves_are_not_usual() -> None:
         (Schedule("StepLR", {"step_size": 40, "gamma": 0.1}), 0.1, 0.05, 1),
         (Schedule("CosineAnnealingWarmRestarts", {"T_0": 40}), 0.001, 0.1, 0),
         (Schedule("CosineAnnealingWarmRestarts", {"T_0": 40}), 0.1, 0.001, 1),
+        (
+            Schedule("StepLR -> SWALR", {"schedulers": [{"name": "StepLR", "gamma": 0.1}]}),
+            0.1,
+            0.01,
+            0,
+        ),
     ],
 )
 def test_what_the_schedule_means(

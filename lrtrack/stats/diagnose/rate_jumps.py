@@ -115,7 +115,7 @@ def jumped(run: RunFacts) -> Diagnosis | None:
 
 def _is_meant(jump: RateJump, schedule: Schedule) -> bool:
     """Whether the schedule itself makes such a change, perhaps for the first time."""
-    params = flatten(schedule.to_dict())
+    params = flatten(schedule.to_dict(), lists=True)  # those of its parts, too
     names = {str(value) for name, value in params.items() if name.rpartition(".")[2] == "name"}
     if jump.lr > jump.lr_before and names & set(_CYCLES):
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import transformers
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import StepLR
 
@@ -208,3 +209,18 @@ def test_the_mean_loss_needs_all_processes(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("RANK", "1")
     with pytest.raises(UsageError, match=r"with lrtrack\.track\(optimizer, scheduler, loss_over="):
         LRTrack(loss_over="mean")
+
+
+def test_a_schedule_of_transformers(digits, accelerator, local) -> None:
+    """A schedule of transformers' `get_scheduler` has the name by which it was chosen."""
+    task = digits()
+    task.scheduler = transformers.get_scheduler("cosine_with_restarts", task.optimizer, 2, 12)
+    accelerated = accelerator(log_with=LRTrack(tracker="local"))
+    prepare(accelerated, task)
+    accelerated.init_trackers("digits")
+    train(accelerated, task)
+    accelerated.end_training()
+    (history,) = local()
+
+    assert history.run.schedule.name == "cosine_with_restarts"
+    assert history.run.schedule.params["num_warmup_steps"] == 2

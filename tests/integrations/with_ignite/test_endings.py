@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from ignite.engine import (
     Events,
+    create_supervised_trainer,
 )
 from ignite.handlers import Checkpoint, DiskSaver, FastaiLRFinder
+from torch.nn.functional import cross_entropy
 
 from lrtrack.integrations.ignite import LRTrack
 from lrtrack.records import State
@@ -213,4 +215,25 @@ def test_a_search_for_a_rate_leaves_no_run(digits, local) -> None:
     trainer.run(task.loader(), max_epochs=1)
 
     assert (searched, len(finder.get_results()["lr"]) > 0, handler.run) == ([], True, None)
+    same(local()[0], plain)
+
+
+@pytest.mark.filterwarnings("ignore:Run completed without loss diverging")
+def test_a_search_for_a_rate_in_mid_training(digits, local) -> None:
+    """A search after the first epoch, by an engine of its own, leaves no step in the run."""
+    plain, task = digits().plain(), digits()
+    trainer = trainer_of(task)
+    LRTrack(task.optimizer, task.scheduler, tracker="local").attach(trainer)
+    saved = {"model": task.model, "optimizer": task.optimizer}
+    finder = FastaiLRFinder()
+
+    def search() -> None:
+        own = create_supervised_trainer(task.model, task.optimizer, cross_entropy)
+        with finder.attach(own, saved, num_iter=8, start_lr=1e-4, end_lr=1e-2) as searching:
+            searching.run(task.loader())
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=6), search)
+    trainer.run(task.loader(), max_epochs=1)
+
+    assert len(finder.get_results()["lr"]) > 0
     same(local()[0], plain)

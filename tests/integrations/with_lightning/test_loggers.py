@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as lightning
 import mlflow
 import pytest
 from lightning.pytorch.callbacks import LearningRateMonitor
@@ -14,7 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, MLFlowLogger
 
 from lrtrack.integrations.lightning import LRTrack
 
-from .modules import NOISE, Adversaries, Module, fit
+from .modules import NOISE, QUIET, Adversaries, Module, fit
 
 pytestmark = NOISE
 
@@ -102,6 +103,27 @@ def test_two_optimizers_share_the_loggers_run(digits, logger) -> None:
     for name, losses in module.losses.items():
         assert points(logger, f"{name}/loss") == dict(enumerate(losses))
     assert run.data.tags["lrtrack.history.rows"] == "3"
+
+
+def test_a_second_fit_of_another_module(digits, logger) -> None:
+    """A second fit with another module is a child of the logger's run, which stays as it was."""
+    trainer = lightning.Trainer(
+        **{**QUIET, "logger": logger}, max_epochs=1, callbacks=[LRTrack(flush_timeout=300.0)]
+    )
+    for epochs, task in enumerate([digits(steps=3), digits(steps=2)], 1):
+        trainer.fit_loop.max_epochs = epochs
+        module = Module(task)
+        trainer.fit(module, task.loader())
+    runs = logger.experiment.search_runs([logger.experiment_id])
+    steps = {
+        run.data.tags.get("mlflow.parentRunId"): [
+            point.step for point in logger.experiment.get_metric_history(run.info.run_id, "loss")
+        ]
+        for run in runs
+    }
+
+    assert steps == {None: [0, 1, 2], logger.run_id: [0, 1]}
+    assert {run.info.status for run in runs} == {"FINISHED"}
 
 
 def test_a_tracker_that_is_asked_for_comes_first(digits, logger, local) -> None:

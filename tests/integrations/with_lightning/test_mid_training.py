@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import pickle
 from typing import Any
 
@@ -17,7 +16,6 @@ from lightning.pytorch.callbacks import (
 )
 from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
-import lrtrack
 from lrtrack.integrations.lightning import LRTrack
 from lrtrack.records import State
 
@@ -47,7 +45,7 @@ class Epochs(Module):
 
     def configure_optimizers(self) -> Any:
         """Returns the optimizer with a new scheduler."""
-        self.task.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+        self.task.optimizer = torch.optim.SGD(self.model.parameters(), lr=self.lr)
         return [self.task.optimizer], [self.make(self.task.optimizer)]
 
 
@@ -94,27 +92,36 @@ def test_weight_averaging_that_is_resumed(digits, local) -> None:
     assert history.steps.tolist() == list(range(24))
 
 
+def test_weight_averaging_with_batch_norms(digits, local) -> None:
+    """The epoch in which Lightning updates batch norms makes one step, which `total_steps` has."""
+    task = digits(**TASK)
+    task.model.insert(1, torch.nn.BatchNorm1d(16))
+    swa = StochasticWeightAveraging(0.01, swa_epoch_start=2)
+    fit(Epochs(task), callbacks=[swa], max_epochs=3)
+    (history,) = local()
+
+    assert history.steps.tolist() == list(range(13))
+    assert history.run.total_steps == 13
+
+
 def test_a_second_fit(digits, local) -> None:
-    """Another module, or another schedule, in the same Trainer is a new run from step 0."""
+    """Another module, schedule or rate in the same Trainer is a new run from step 0."""
     callback = LRTrack(tracker="local")
     trainer = lightning.Trainer(**QUIET, max_epochs=1, callbacks=[callback])
-    module = Epochs(digits(**TASK))
-    for number, (own, make) in enumerate(
-        [
-            (module, module.make),
-            (module, module.make),
-            (module, lambda optimizer: StepLR(optimizer, 5)),
-            (Epochs(digits(**TASK)), lambda optimizer: StepLR(optimizer, 5)),
-        ]
-    ):
-        own.make = make
+    module, other = Epochs(digits(**TASK)), Epochs(digits(**TASK))
+    later = lambda optimizer: StepLR(optimizer, 5)  # noqa: E731
+    fits = [(module, module.make, 0.1)] * 2
+    fits += [(module, later, 0.1), (module, later, 0.05), (other, later, 0.05)]
+    for number, (own, make, rate) in enumerate(fits):
+        own.make, own.lr = make, rate
         trainer.fit_loop.max_epochs = number + 1
         trainer.fit(own, own.task.loader())
+    runs = list(reversed(local()))
 
-    assert [history.steps.tolist() for history in reversed(local())] == [
-        [*range(8)], [*range(4)], [*range(4)]
-    ]  # fmt: skip
-    assert {history.state for history in local()} == {State.FINISHED}
+    assert [history.steps.tolist() for history in runs] == [[*range(8)], *[[*range(4)]] * 3]
+    assert [history.run.optimizer["lr"] for history in runs] == [0.1, 0.1, 0.05, 0.05]
+    assert {history.state for history in runs} == {State.FINISHED}
+    assert not {code for history in runs for code in codes(history)} & {"LR030"}
 
 
 class Copying(lightning.Callback):
@@ -127,7 +134,9 @@ class Copying(lightning.Callback):
         """Does so after the second step."""
         if trainer.global_step == 2:
             callback = trainer.callbacks[0]
-            self.copies += [copy.deepcopy(callback), pickle.loads(pickle.dumps(callback))]
+            copied = copy.deepcopy(callback)
+            assert not {"log", "log_dict"} & vars(copied).keys()  # the module's, which it trains
+            self.copies += [copied, pickle.loads(pickle.dumps(callback))]
             copy.deepcopy(trainer)
             pickle.dumps(trainer)
 
@@ -210,24 +219,6 @@ def test_a_search_before_the_training(digits, local, tuner: str) -> None:
     assert history.steps.tolist() == list(range(4))
 
 
-class Configured(Module):
-    """A module with hyperparameters."""
-
-    def __init__(self, task: Any, width: int = 16, betas: tuple[float, ...] = (0.9, 0.99)) -> None:
-        super().__init__(task)
-        self.save_hyperparameters(ignore="task")
-
-
-def test_hyperparameters_are_the_configuration(digits, local) -> None:
-    """`save_hyperparameters()` and the sizes of batches are in `config`; the user's own wins."""
-    callback = LRTrack(tracker="local", config={"width": 99})
-    fit(Configured(digits(**TASK)), callback, accumulate_grad_batches=2)
-
-    assert local()[0].run.config == {
-        "width": 99, "betas": [0.9, 0.99], "batch_size": 16, "accumulate_grad_batches": 2
-    }  # fmt: skip
-
-
 def test_two_callbacks_of_one_trainer(digits, local) -> None:
     """Two callbacks record the same steps, each under its prefix, and both are resumed."""
     callbacks = [LRTrack(tracker="local", prefix=f"{name}/") for name in "ab"]
@@ -278,44 +269,3 @@ def test_several_optimizers_without_the_state_of_a_run(digits, local) -> None:
         trainer.save_checkpoint("none.ckpt")
 
     assert [history.steps.tolist() for history in local()] == [[*range(4, 8)]] * 2
-
-
-def test_the_signature_lists_all_options() -> None:
-    """The constructor's signature has the options of `track()`, so that LightningCLI knows them."""
-    parameters = inspect.signature(LRTrack.__init__).parameters
-    expected = inspect.signature(lrtrack.track).parameters
-
-    assert list(parameters)[1:] == list(expected)[2:]
-    assert (parameters["norms"].default, parameters["norms"].annotation) == ("global", str)
-    assert parameters["loss_over"].default == "mean"
-
-
-def test_a_command_line(digits, local, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LightningCLI takes the options in `init_args`."""
-    pytest.importorskip("jsonargparse")
-    from lightning.pytorch.cli import LightningCLI
-
-    monkeypatch.setattr("sys.argv", ["train.py"])
-    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # those are Lightning's own
-    task = digits(**TASK)
-
-    class FromCli(Module):
-        def __init__(self) -> None:
-            super().__init__(task)
-
-        def train_dataloader(self) -> Any:
-            return task.loader()
-
-    options = {"tracker": "local", "seed": 7, "updates": 2, "stop_on": ["LR006"]}
-    callback = {"class_path": "lrtrack.integrations.lightning.LRTrack", "init_args": options}
-    settings = {**QUIET, "max_epochs": 1, "callbacks": [callback]}
-    LightningCLI(
-        FromCli,
-        args={"fit": {"trainer": settings}},
-        save_config_callback=None,
-        seed_everything_default=3,
-    )
-    (history,) = local()
-
-    assert (history.run.seed, history.steps.size) == (7, 4)
-    assert "update_norm" in history.metrics

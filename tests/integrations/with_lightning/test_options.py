@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import subprocess
 import sys
@@ -13,11 +14,12 @@ import lightning.pytorch as lightning
 import pytest
 import torch
 
+import lrtrack
 from lrtrack.errors import LRTrackWarning, TrainingStopped, UsageError
 from lrtrack.integrations.lightning import LRTrack
 from lrtrack.records import State
 
-from .modules import NOISE, Module, fit
+from .modules import NOISE, QUIET, Module, fit
 
 pytestmark = NOISE
 
@@ -135,3 +137,44 @@ def test_a_diagnosis_ends_the_fit(digits, local) -> None:
 
     assert stopped.value.step == history.steps[-1] < 99
     assert (history.state, callback.run) == (State.FAILED, None)
+
+
+def test_the_signature_lists_all_options() -> None:
+    """The constructor's signature has the options of `track()`, so that LightningCLI knows them."""
+    parameters = inspect.signature(LRTrack.__init__).parameters
+    expected = inspect.signature(lrtrack.track).parameters
+
+    assert list(parameters)[1:] == list(expected)[2:]
+    assert (parameters["norms"].default, parameters["norms"].annotation) == ("global", str)
+    assert parameters["loss_over"].default == "mean"
+
+
+def test_a_command_line(digits, local, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LightningCLI takes the options in `init_args`."""
+    pytest.importorskip("jsonargparse")
+    from lightning.pytorch.cli import LightningCLI
+
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # those are Lightning's own
+    task = digits(steps=4)
+
+    class FromCli(Module):
+        def __init__(self) -> None:
+            super().__init__(task)
+
+        def train_dataloader(self) -> Any:
+            return task.loader()
+
+    options = {"tracker": "local", "seed": 7, "updates": 2, "stop_on": ["LR006"]}
+    callback = {"class_path": "lrtrack.integrations.lightning.LRTrack", "init_args": options}
+    settings = {**QUIET, "max_epochs": 1, "callbacks": [callback]}
+    LightningCLI(
+        FromCli,
+        args={"fit": {"trainer": settings}},
+        save_config_callback=None,
+        seed_everything_default=3,
+    )
+    (history,) = local()
+
+    assert (history.run.seed, history.steps.size) == (7, 4)
+    assert "update_norm" in history.metrics

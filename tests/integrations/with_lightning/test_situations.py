@@ -11,7 +11,12 @@ from typing import Any
 import lightning.pytorch as lightning
 import pytest
 import torch
-from lightning.pytorch.callbacks import BackboneFinetuning, EarlyStopping, Timer
+from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
+    EarlyStopping,
+    StochasticWeightAveraging,
+    Timer,
+)
 from lightning.pytorch.plugins import MixedPrecision
 from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau, StepLR
 
@@ -135,6 +140,11 @@ class Stopping(lightning.Callback):
         trainer.should_stop = trainer.global_step >= 5
 
 
+def averaging() -> list[Any]:
+    """Averages weights from the second epoch on, where another scheduler takes over."""
+    return [StochasticWeightAveraging(0.02, swa_epoch_start=2, annealing_epochs=1)]
+
+
 def configured(make: Callable[[Any], Any], **settings: Any) -> Callable[[Any], Any]:
     """A scheduler in Lightning's configuration."""
     return lambda optimizer: {"scheduler": make(optimizer), **settings}
@@ -205,6 +215,10 @@ CASES = {
     "max_steps": Case(steps=7, trainer={"max_steps": 7, "max_epochs": None}),
     "stopped in an epoch": Case(steps=5, callbacks=lambda: [Stopping()]),
     "finetuning": Case(callbacks=lambda: [Finetuning()]),
+    "weight averaging": Case(lambda o: StepLR(o, 1, 0.5), callbacks=averaging, lowest=0.02),
+    "weight averaging, accumulated": Case(
+        lambda o: StepLR(o, 1, 0.5), 6, {"accumulate_grad_batches": 2}, averaging, lowest=0.02
+    ),
     "toggled": Case(exponential, module=Toggling, lowest=0.1 * 0.9**11),
 }  # fmt: skip
 
@@ -226,3 +240,56 @@ def test_what_the_run_holds(digits, local, steps_of, name: str) -> None:
     assert list(steps["loss"].values()) == pytest.approx(module.means, rel=1e-6)
     assert pytest.approx(case.lowest) == module.rates[-1]
     assert not {d["code"] for d in history.run.diagnoses} & {"LR002", "LR013", "LR030", "LR031"}
+
+
+class Adversaries(lightning.LightningModule):
+    """Two networks that are trained in turn, each with its optimizer toggled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        torch.manual_seed(0)
+        self.critic, self.generator = torch.nn.Linear(64, 1), torch.nn.Linear(64, 64)
+        self.measured: dict[str, list[tuple[float, float, float]]] = {"critic": [], "generator": []}
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Does a step of each; the critic's gradients are clipped."""
+        for name, optimizer in zip(self.measured, self.optimizers(), strict=True):
+            self.toggle_optimizer(optimizer)
+            judged = self.critic(self.generator(batch[0]))
+            loss = (judged - 1).square().mean() if name == "generator" else judged.square().mean()
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            if name == "critic":
+                self.clip_gradients(optimizer, gradient_clip_val=0.1)
+            norm = norm_of(getattr(self, name))
+            self.measured[name].append((optimizer.param_groups[0]["lr"], norm, loss.item()))
+            optimizer.step()
+            self.untoggle_optimizer(optimizer)
+        for scheduler in self.lr_schedulers():
+            scheduler.step()
+
+    def configure_optimizers(self) -> Any:
+        """Returns both optimizers, with a schedule each."""
+        critic = torch.optim.Adam(self.critic.parameters(), lr=0.01)
+        generator = torch.optim.SGD(self.generator.parameters(), lr=0.02)
+        return [critic, generator], [exponential(critic), StepLR(generator, 2)]
+
+
+def test_two_optimizers_that_are_toggled(digits, local, steps_of) -> None:
+    """Each of two toggled optimizers has a run with the rates, norms and losses of its own."""
+    module = Adversaries()
+    module.task = digits(**TASK)
+    fit(module, max_epochs=3)
+    histories = {history.run.prefix: history for history in local()}
+
+    assert histories.keys() == {"critic/", "generator/"}
+    for name, measured in module.measured.items():
+        history = histories[f"{name}/"]
+        steps = steps_of(history)
+        rates, norms, losses = map(list, zip(*measured, strict=True))
+        assert history.steps.tolist() == list(range(12))
+        assert list(steps[f"{name}/lr"].values()) == rates
+        assert list(steps[f"{name}/grad_norm"].values()) == pytest.approx(norms, rel=1e-5)
+        assert list(steps[f"{name}/loss"].values()) == losses
+        assert history.run.schedule.name == ("ExponentialLR" if name == "critic" else "StepLR")

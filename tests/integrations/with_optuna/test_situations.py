@@ -144,6 +144,30 @@ def test_two_processes_on_a_journal(local, clean_place, in_child) -> None:
     assert [history.steps.tolist() for history in local()] == [list(range(5))] * 4
 
 
+def test_two_processes_at_the_same_time(local, clean_place) -> None:
+    """Two processes share a study in a database at the same time: each trial has one run."""
+    url = f"sqlite:///{clean_place / 'optuna.db'}"
+    study = study_of(storage=url)
+    children = []
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            try:
+                own = Objective()
+                optuna.load_study(study_name="s", storage=url).optimize(own, n_trials=2)
+                own.matches([h for h in local() if h.run.name in own.measured])
+                os._exit(0)
+            finally:
+                os._exit(1)
+        children.append(child)
+    statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+    assert statuses == [0, 0]
+    assert sorted(history.run.name for history in local()) == [f"trial-{n}" for n in range(4)]
+    assert {t.user_attrs["lrtrack_run_id"] for t in study.trials} == {h.id for h in local()}
+    assert {history.state for history in local()} == {State.FINISHED}
+
+
 def test_a_killed_trial_that_is_retried(local, clean_place, in_child) -> None:
     """A killed trial keeps its steps as a run; its retry, with the same values, is another run."""
     url = f"sqlite:///{clean_place / 'optuna.db'}"

@@ -6,6 +6,7 @@ import copy
 import pickle
 from typing import Any
 
+import mlflow
 import optuna
 import pytest
 import torch
@@ -106,43 +107,37 @@ def test_a_search(digits, trainer, local) -> None:
     assert runs["trial-0"].run.config["learning_rate"] == best.hyperparameters["learning_rate"]
 
 
+def test_a_search_beside_the_mlflow_callback(digits, trainer, store) -> None:
+    """Beside MLflow's callback, which opens a run for the first trial only, each trial has one."""
+    used = trainer([LRTrack(flush_timeout=300.0)], report_to="mlflow", max_steps=3)
+    used.optimizer = used.lr_scheduler = None
+    used.model_init = lambda trial=None: Model(digits().model)
+    used.hp_search_backend = None
+    used.hyperparameter_search(
+        hp_space=lambda trial: {"learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-1)},
+        compute_objective=lambda metrics: metrics["eval_loss"],
+        n_trials=2,
+        study_name="rates",
+        sampler=optuna.samplers.RandomSampler(seed=0),
+    )
+    client = mlflow.MlflowClient(tracking_uri=store)
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    ours = {r.info.run_name: r for r in runs if "lrtrack.scheduler.name" in r.data.tags}
+    steps = {
+        name: [point.step for point in client.get_metric_history(run.info.run_id, "lr")]
+        for name, run in ours.items()
+    }
+
+    assert steps == {"trial-0": [0, 1, 2], "trial-1": [0, 1, 2]}
+    assert {run.data.tags["lrtrack.group"] for run in ours.values()} == {"rates"}
+
+
 class Second(optuna.pruners.BasePruner):
     """Prunes the second trial at its first report."""
 
     def prune(self, study: Any, trial: Any) -> bool:
         """Whether it is the second one."""
         return trial.number == 1
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "params"),
-    [
-        ("cosine_with_restarts", "cosine_with_restarts", {"num_cycles": 2}),
-        ("linear", "linear", {"num_training_steps": 4}),
-        ("constant", "constant", {}),
-        ("reduce_lr_on_plateau", "ReduceLROnPlateau", {}),
-    ],
-)
-def test_a_schedule_has_the_name_that_the_user_gave(
-    digits, trainer, local, kind: str, name: str, params: dict[str, Any]
-) -> None:
-    """A schedule that the Trainer makes has its `lr_scheduler_type`, with its settings."""
-    task = digits()
-    trainer(
-        [LRTrack(tracker="local")],
-        task,
-        model=Model(task.model),
-        max_steps=4,
-        lr_scheduler_type=kind,
-        lr_scheduler_kwargs={"num_cycles": 2} if "restarts" in kind else {},
-        eval_strategy="steps" if "plateau" in kind else "no",
-        eval_steps=2,
-    ).train()
-    (history,) = local()
-
-    assert history.run.schedule.name == name
-    assert params.items() <= history.run.schedule.params.items()
-    assert not [d for d in history.run.diagnoses if d["code"] in ("LR002", "LR031")]
 
 
 class Stream(torch.utils.data.IterableDataset):
