@@ -141,7 +141,7 @@ class LRTrack(_core.Callback):  # type: ignore[misc]
         )
 
     def _end(self, failed: bool = False) -> None:
-        stand_in, self._stand_in = self._stand_in, None
+        stand_in, self._stand_in, self._observed = self._stand_in, None, None
         if stand_in is not None:
             stand_in.dismiss()
         self._fit_runs.leave(failed)

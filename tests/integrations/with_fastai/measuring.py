@@ -85,7 +85,7 @@ class OnTheCPU(MixedPrecision):
         dtype = torch.float16 if half else torch.bfloat16
         self.autocast = torch.amp.autocast("cpu", dtype=dtype)
         self.learn.scaler = torch.amp.GradScaler(
-            "cpu", init_scale=2.0**20, growth_interval=4, enabled=half
+            "cpu", enabled=half, **{"init_scale": 2.0**20, "growth_interval": 4, **self.kwargs}
         )
         self.scales = []
 

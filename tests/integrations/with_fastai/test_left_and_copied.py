@@ -194,3 +194,14 @@ def test_weights_are_the_same_after_searches(digits, callbacks: Any) -> None:
         states.append(torch.cat([p.detach().flatten() for p in task.model.parameters()]))
 
     assert torch.equal(*states)
+
+
+def test_a_scaler_that_skips_all_steps(digits, local) -> None:
+    """A fit whose gradient scaler skips each step has no records, and LR026 says why."""
+    scaling = OnTheCPU(init_scale=2.0**60, backoff_factor=0.9)
+    made(digits(batches=4), LRTrack(tracker="local"), scaling).fit(3)
+    (history,) = local()
+
+    assert "lr" not in history.metrics
+    assert [diagnosis["code"] for diagnosis in history.run.diagnoses] == ["LR026"]
+    assert "skipped all 12 steps" in history.run.diagnoses[0]["message"]
