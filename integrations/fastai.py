@@ -12,9 +12,9 @@ from typing import Any
 from lrtrack._optional import load
 from lrtrack.capture import thread_state
 from lrtrack.capture.optimizers import unwrap
-from lrtrack.errors import warn
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.integrations._fastai_optimizer import StandIn
+from lrtrack.integrations._left_trainings import leave
 from lrtrack.tracking import TrackedRun
 
 _PACKAGE = {"extra": "fastai", "at_least": "2.8.8"}
@@ -148,10 +148,8 @@ class LRTrack(_core.Callback):  # type: ignore[misc]
 
     def _left(self) -> None:
         """End the run as FAILED while an exception leaves `fit()`."""
-        try:
-            self._end(failed=True)
-        except Exception as error:
-            warn(f"lrtrack could not end the run properly: {error!r}.")
+        leave(self._fit_runs)
+        self._end()
 
 
 #: By Learner: the fits under way, each with the callbacks that have begun a run for it.
