@@ -120,9 +120,9 @@ class LRTrack(_callbacks.Callback):  # type: ignore[misc]
 
 
 def _runs_of(net: Any) -> list[CallbackRuns]:
-    """The runs of the net's callbacks."""
-    found = [callback for _, callback in getattr(net, "callbacks_", ())]
-    return [callback.runs_ for callback in found if isinstance(callback, LRTrack)]
+    """The runs of the net's callbacks; those of a net that was unpickled have none before a fit."""
+    own = [callback for _, callback in getattr(net, "callbacks_", ())]
+    return [c.runs_ for c in own if isinstance(c, LRTrack) and hasattr(c, "runs_")]
 
 
 def _scheduler_of(optimizer: Any, net: Any) -> Any:

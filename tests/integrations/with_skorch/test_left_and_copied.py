@@ -80,6 +80,21 @@ def test_a_failed_fit_is_failed_at_once(digits, local) -> None:
     assert [(h.state, len(h.steps)) for h in local()] == [(State.FINISHED, 4), (State.FAILED, 2)]
 
 
+def test_a_fit_that_fails_before_it_begins(digits, local) -> None:
+    """A net that was unpickled raises its own error where a fit cannot begin, and leaves no run."""
+    net = net_of([LRTrack(tracker="local")]).initialize()
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise ValueError("refused")
+
+    copied = pickled(net)
+    copied.on_train_begin = refuse
+    with pytest.raises(ValueError, match="refused"):
+        copied.partial_fit(*rows_of(digits(batches=1)))
+
+    assert local() == []
+
+
 @pytest.mark.parametrize("copied", [clone, copy.deepcopy, pickled])
 def test_copies_before_and_after(digits, local, copied: Any) -> None:
     """Copies of a net before and after its fit have each a run of their own, as has the net."""
