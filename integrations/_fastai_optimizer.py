@@ -22,14 +22,13 @@ class StandIn(torch.optim.Optimizer):
     """
 
     def __init__(self, own: Any) -> None:
-        self._own, self._step = own, own.step
-        self._replaced = vars(own).get("step")
-        self._users = 0
         groups = [
             {"params": list(params), **_named(hyper)}
             for params, hyper in zip(own.param_lists, own.hypers, strict=True)
         ]
         super().__init__(groups, dict(_named(own.hypers[0])))
+        self._users = 0
+        self._stand_for(own)
 
     @classmethod
     def of(cls, own: Any, make: Any) -> StandIn:
@@ -49,15 +48,39 @@ class StandIn(torch.optim.Optimizer):
             name = name if name.isidentifier() else type(own).__name__
             renamed: type[StandIn] = type(name, (cls,), {})
             found = renamed(own)
-            own.step = _Step(own, found)
         found._users += 1
         return found
+
+    def move(self, own: Any) -> bool:
+        """Stand for another optimizer of the same parameters from now on.
+
+        Args:
+            own: fastai's optimizer.
+
+        Returns:
+            Whether its groups are the same.
+        """
+        if own is self._own:  # another user has moved it
+            return True
+        groups = [list(map(id, group["params"])) for group in self.param_groups]
+        if [list(map(id, params)) for params in getattr(own, "param_lists", ())] != groups:
+            return False
+        self._restore()
+        self._stand_for(own)
+        return True
 
     def dismiss(self) -> None:
         """Note that a user is done; after the last one the optimizer has its own `step` back."""
         self._users -= 1
-        if self._users:
-            return
+        if not self._users:
+            self._restore()
+
+    def _stand_for(self, own: Any) -> None:
+        self._own, self._step = own, own.step
+        self._replaced = vars(own).get("step")
+        own.step = _Step(own, self)
+
+    def _restore(self) -> None:
         if self._replaced is None:
             vars(self._own).pop("step", None)
         else:

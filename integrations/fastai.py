@@ -89,7 +89,12 @@ class LRTrack(_core.Callback):  # type: ignore[misc]
 
     def before_batch(self) -> None:
         """Go on with another optimizer, if the Learner has got one."""
-        if self._fit_runs.runs and self.learn.opt is not self._observed:
+        own = self.learn.opt
+        if own is self._observed or not self._fit_runs.runs:
+            return
+        if self._stand_in is not None and self._stand_in.move(own):
+            self._observed = own
+        else:  # torch's, with hooks of its own
             self._begin(self.tracked)
 
     def after_cancel_step(self) -> None:
