@@ -13,7 +13,7 @@ import torch
 from lrtrack.errors import UsageError
 from lrtrack.records import State
 
-pytest.importorskip("fastai", reason="needs fastai, which torchvision keeps apart: tox -e fastai")
+pytest.importorskip("fastai", reason="needs fastai, as tox -e newest-fastai installs it")
 from fastai.callback.core import Callback
 from fastai.callback.training import GradientAccumulation, GradientClip
 from fastai.optimizer import SGD, Adam, OptimWrapper

@@ -12,7 +12,7 @@ import torch
 
 from lrtrack.records import State
 
-pytest.importorskip("fastai", reason="needs fastai, which torchvision keeps apart: tox -e fastai")
+pytest.importorskip("fastai", reason="needs fastai, as tox -e newest-fastai installs it")
 from fastai.callback.core import Callback
 from fastai.callback.schedule import LRFinder
 from fastai.learner import load_learner

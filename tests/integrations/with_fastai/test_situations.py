@@ -13,7 +13,7 @@ import pytest
 
 from lrtrack.records import State
 
-pytest.importorskip("fastai", reason="needs fastai, which torchvision keeps apart: tox -e fastai")
+pytest.importorskip("fastai", reason="needs fastai, as tox -e newest-fastai installs it")
 from fastai.callback.core import Callback, CancelFitException, CancelTrainException
 from fastai.callback.fp16 import AMPMode
 from fastai.callback.schedule import ParamScheduler, SchedCos, SchedLin
