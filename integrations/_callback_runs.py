@@ -13,6 +13,8 @@ from itertools import zip_longest
 from typing import Any
 
 from lrtrack.capture.accumulation import Weight
+from lrtrack.capture.step_capture import StepCapture
+from lrtrack.capture.thread_state import current_notes
 from lrtrack.errors import LRTrackError, UsageError, warn
 from lrtrack.integrations._callback_options import options_of
 from lrtrack.settings import read
@@ -231,6 +233,18 @@ class CallbackRuns:
         for block in self._blocks:
             if block.recording is not None:
                 block.recording.capture.counts.weight = weight
+
+    def skip_step(self, by_scaler: bool) -> None:
+        """Note that a step of the only optimizer was skipped, and that its gradients are dropped.
+
+        Args:
+            by_scaler: whether a gradient scaler has found infinite gradients.
+        """
+        for block in self._blocks:
+            capture = block.recording and block.recording.capture
+            if isinstance(capture, StepCapture):
+                capture.skips += by_scaler
+                current_notes().end_step(capture.optimizer)
 
     def reschedule(self, at: int, scheduler: Any) -> None:
         """Note that a scheduler moves the rate of the optimizer number `at` from now on."""

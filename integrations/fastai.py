@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-import torch
-
 from lrtrack._optional import load
+from lrtrack.capture import thread_state
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
+from lrtrack.integrations._fastai_optimizer import StandIn
+from lrtrack.integrations._left_trainings import leave
 from lrtrack.tracking import TrackedRun
 
-_core: Any = load("fastai.callback.core", extra="fastai", at_least="2.8.8")
-
-#: What torch calls the hyper-parameters that fastai renames.
-_TORCH_NAMES = {"mom": "momentum", "wd": "weight_decay"}
+_PACKAGE = {"extra": "fastai", "at_least": "2.8.8"}
+_core: Any = load("fastai.callback.core", **_PACKAGE)
+_learner: Any = load("fastai.learner", **_PACKAGE)
 
 
 class LRTrack(_core.Callback):  # type: ignore[misc]
     """Records learning rate, gradient norms and loss at each optimizer step of a `Learner`.
 
     Each `fit`, `fit_one_cycle`, … is a run, and `fine_tune` is two. It records fastai's own
-    optimizers and torch's in an `OptimWrapper`; the steps of `lr_find` are no training and are left
-    out. What the `Recorder` prints after an epoch is logged at the epoch's last step. fastai moves
-    rates without a scheduler object, so the schedule is the one that the recorded rates show.
+    optimizers and torch's in an `OptimWrapper`. `validate`, `get_preds` and the steps of `lr_find`
+    are no training, and leave no run. What the `Recorder` prints after an epoch is logged at the
+    epoch's last step. fastai moves rates without a scheduler object, so the schedule is the one
+    that the recorded rates show.
 
-    Callbacks are not told about exceptions: a fit that is left by one ends as FAILED with the
-    program, or when another fit begins.
+    A fit that is cancelled (`CancelFitException`) is FINISHED. The Learner tells its callbacks of
+    no other exception, so the first `LRTrack` wraps `Learner.fit`: if one leaves it, Ctrl-C
+    included, the run ends as FAILED. Copies of a Learner, also pickled ones, have a callback
+    without a run. If the Learner gets a new optimizer in mid-training, as by `learn.export()`, the
+    run goes on with that one.
 
     Attributes:
         tracked: the run of the current or the last fit; None before the first.
@@ -45,18 +51,21 @@ class LRTrack(_core.Callback):  # type: ignore[misc]
 
     #: After all of fastai's own, which clip gradients, skip steps and move the learning rate.
     order = 70
+    run_valid = False
     #: Not pickled with the Learner, as by `learn.export()`.
-    _stateattrs = ("_fit_runs", "_stand_in", "tracked")
+    _stateattrs = ("_observed", "_rows_logged", "_stand_in", "tracked")
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
-        self._track_options = options
+        self._fit_runs = CallbackRuns("LRTrack", options)
         self._init_state()
 
     def _init_state(self) -> None:
+        _wrap_fit()
         self._state: dict[str, Any] = {}
-        self._fit_runs = CallbackRuns("LRTrack", self._track_options)
-        self._stand_in: _StandIn | None = None
+        self._observed: Any = None
+        self._rows_logged = 0
+        self._stand_in: StandIn | None = None
         self.tracked: TrackedRun | None = None
 
     @property
@@ -64,106 +73,144 @@ class LRTrack(_core.Callback):  # type: ignore[misc]
         """The attribute of the Learner that holds this callback."""
         return "lrtrack"
 
-    def before_fit(self) -> None:
-        """Begin a run."""
-        self._dismiss()
-        if hasattr(self.learn, "lr_finder") or hasattr(self.learn, "gather_preds"):
-            self._fit_runs.leave(failed=True)
+    def before_train(self) -> None:
+        """Begin the run of the fit with the first epoch that trains."""
+        fits = _fits.get(self.learn, [])
+        if any(self in begun for begun in fits):
             return
-        try:
-            optimizer: Any = unwrap(self.learn.opt)
-        except TypeError:
-            optimizer = self._stand_in = _StandIn.of(self.learn.opt, self.learn.opt_func)
-        self.tracked = None
-        steps = _steps_per_epoch(self.learn)
-        config = {
-            "epochs": self.learn.n_epoch,
-            "batch_size": getattr(self.learn.dls.train, "bs", None),
-            "steps_per_epoch": steps,
-        }
-        epochs = self.learn.n_epoch - getattr(_callback(self.learn, "SkipToEpoch"), "_skip_to", 0)
-        is_open = steps is None or self._fit_runs.resumes
-        for run in self._fit_runs.enter(
-            [(optimizer, None, "")],
-            model=self.learn.model,
-            config={name: value for name, value in config.items() if value is not None},
-            total_steps=None if is_open else whole_steps(steps * epochs),
-        ):
-            self.tracked = run
+        if _callback(self.learn, "LRFinder") is not None:
+            self._end(failed=True)
+            return
+        if fits:
+            fits[-1].append(self)
+        recorder = _callback(self.learn, "Recorder")
+        self._rows_logged = len(getattr(recorder, "values", ()))
+        self._begin()
+
+    def before_batch(self) -> None:
+        """Go on with another optimizer, if the Learner has got one."""
+        own = self.learn.opt
+        if own is self._observed or not self._fit_runs.runs:
+            return
+        if self._stand_in is not None and self._stand_in.move(own):
+            self._observed = own
+        else:  # torch's, with hooks of its own
+            self._begin(self.tracked)
+
+    def after_cancel_step(self) -> None:
+        """Leave out the losses of a step that is skipped, whose gradients are dropped."""
+        scaling = _callback(self.learn, "MixedPrecision")
+        self._fit_runs.skip_step(by_scaler=getattr(scaling, "skipped", False))
 
     def after_epoch(self) -> None:
         """Log what the Recorder has measured in the epoch."""
         recorder = _callback(self.learn, "Recorder")
-        values = getattr(self.learn, "final_record", ())
-        for run in self._fit_runs.runs if recorder is not None else ():
-            named = zip(list(recorder.metric_names)[1:], values, strict=False)  # epoch comes first
-            run.log({name: v for name, v in named if isinstance(v, int | float)})
+        rows: Sequence[Any] = getattr(recorder, "values", [])
+        inner = len(_fits.get(self.learn, [])) > 1
+        if len(rows) > self._rows_logged and not inner:
+            for run in self._fit_runs.runs:
+                run.log(_named_values(recorder, rows[-1]))
+        self._rows_logged = len(rows)
 
     def after_fit(self) -> None:
-        """End the run."""
-        self._dismiss()
-        self._fit_runs.leave()
+        """Log the epoch in which the fit was cancelled; `Learner.fit` ends the run."""
+        self.after_epoch()
+        if not _fits.get(self.learn):  # it is one that does not call fastai's
+            self._end()
 
-    def _dismiss(self) -> None:
-        stand_in, self._stand_in = self._stand_in, None
+    def _begin(self, last: TrackedRun | None = None) -> None:
+        """Open a run, or go on with the last one."""
+        learn = self.learn
+        self._end(failed=last is None)
+        self.tracked = None
+        self._observed = learn.opt
+        try:
+            optimizer: Any = unwrap(learn.opt)
+        except TypeError:
+            optimizer = self._stand_in = StandIn.of(learn.opt, learn.opt_func)
+        steps = _steps_per_epoch(learn)
+        config = {
+            "epochs": learn.n_epoch,
+            "batch_size": getattr(learn.dls.train, "bs", None),
+            "steps_per_epoch": steps,
+        }
+        left = None if steps is None else steps * (learn.n_epoch - learn.epoch)
+        if last is not None and steps and left:
+            left -= steps * learn.iter // len(learn.dls.train)
+        self.tracked = self._fit_runs.enter_again(
+            (optimizer, None, ""),
+            last,
+            whole_steps(left),
+            model=learn.model,
+            config={name: value for name, value in config.items() if value is not None},
+        )
+
+    def _end(self, failed: bool = False) -> None:
+        stand_in, self._stand_in, self._observed = self._stand_in, None, None
         if stand_in is not None:
             stand_in.dismiss()
+        self._fit_runs.leave(failed)
+
+    def _left(self) -> None:
+        """End the run as FAILED while an exception leaves `fit()`."""
+        leave(self._fit_runs)
+        self._end()
 
 
-class _StandIn(torch.optim.Optimizer):
-    """Makes the steps of one of fastai's own optimizers, which have no hooks, as torch's do.
+#: By Learner: the fits under way, each with the callbacks that have begun a run for it.
+_fits: weakref.WeakKeyDictionary[Any, list[list[LRTrack]]] = weakref.WeakKeyDictionary()
 
-    It replaces the `step` of that optimizer, and calls it.
 
-    Args:
-        own: fastai's optimizer.
+def _wrap_fit() -> None:
+    """Have `Learner.fit` end the runs of its callbacks, however it ends."""
+    fit: Callable[..., Any] = _learner.Learner.fit
+    if getattr(fit, "ends_runs_of_lrtrack", False):
+        return
+
+    @functools.wraps(fit)
+    def ending(self: Any, *args: Any, **kwargs: Any) -> Any:
+        fits, begun = _fits.setdefault(self, []), list[LRTrack]()
+        # Steps of a fit inside another one, which a callback makes, are not of that one.
+        aside = thread_state.away() if any(fits) else nullcontext()
+        fits.append(begun)
+        try:
+            with aside:
+                result = fit(self, *args, **kwargs)
+        except BaseException:
+            for callback in begun:
+                callback._left()
+            raise
+        finally:
+            fits.pop()
+        for callback in begun:
+            callback._end()
+        return result
+
+    ending.ends_runs_of_lrtrack = True  # type: ignore[attr-defined]
+    _learner.Learner.fit = ending
+
+
+def _named_values(recorder: Any, values: Sequence[Any]) -> Mapping[str, float]:
+    """What the Recorder has measured in an epoch, by name.
+
+    An epoch whose training or validation was cancelled has fewer values. Where a callback calls
+    `validate()` in mid-training, the Recorder loses what it had; then the row is left out.
     """
-
-    def __init__(self, own: Any) -> None:
-        self._own, self._step = own, own.step
-        groups = [
-            {"params": list(params), **_named(hyper)}
-            for params, hyper in zip(own.param_lists, own.hypers, strict=True)
-        ]
-        super().__init__(groups, dict(_named(own.hypers[0])))
-        own.step = self._follow
-
-    @classmethod
-    def of(cls, own: Any, make: Any) -> _StandIn:
-        """Stand in for an optimizer under the name of the function that made it."""
-        while isinstance(make, functools.partial):
-            make = make.func
-        name = getattr(make, "__name__", "")
-        name = name if name.isidentifier() else type(own).__name__
-        renamed: type[_StandIn] = type(name, (cls,), {})
-        return renamed(own)
-
-    def dismiss(self) -> None:
-        """Give the optimizer its own `step` back."""
-        vars(self._own).pop("step", None)
-
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Make the step; hooks run around it."""
-        return self._step() if closure is None else self._step(closure)
-
-    def _follow(self, *args: Any) -> Any:
-        """Take over the current rates, and make a step."""
-        for group, hyper in zip(self.param_groups, self._own.hypers, strict=True):
-            group.update(_named(hyper))
-        return self.step(*args)
-
-
-def _named(hyper: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyper-parameters under torch's names."""
-    return {
-        _TORCH_NAMES.get(name, name): float(value) if isinstance(value, float) else value
-        for name, value in hyper.items()
-    }
+    names = list(recorder.metric_names)[1:]  # the number of the epoch comes first
+    if recorder.add_time:
+        names.pop()
+    whole = recorder.valid_metrics and not (recorder.cancel_train or recorder.cancel_valid)
+    if (whole and len(values) < len(names)) or any(isinstance(value, str) for value in values):
+        return {}
+    if recorder.cancel_train:
+        del names[: 1 + (len(recorder.metrics) if recorder.train_metrics else 0)]
+    return {n: v for n, v in zip(names, values, strict=False) if isinstance(v, int | float)}
 
 
 def _callback(learn: Any, name: str) -> Any:
-    """The callback of the Learner whose class has this name; None without one."""
-    return next((cb for cb in learn.cbs if type(cb).__name__ == name), None)
+    """The callback of the Learner with this class, or one made from it; None without one."""
+    kinds = ((callback, type(callback).__mro__) for callback in learn.cbs)
+    return next((cb for cb, mro in kinds if any(kind.__name__ == name for kind in mro)), None)
 
 
 def _steps_per_epoch(learn: Any) -> int | None:

@@ -12,10 +12,12 @@ from lrtrack._optional import load
 from lrtrack.capture.ownership import foreign
 from lrtrack.integrations._callback_options import DEFAULTS, options_of
 from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._left_trainings import end_when_left
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.options import check_values
 
 _callbacks: Any = load("skorch.callbacks", extra="skorch", at_least="1.2")
+_net: Any = load("skorch.net", extra="skorch", at_least="1.2")
 
 #: Entries of skorch's history that are no measurement of the model.
 _NOT_METRICS = ("epoch", "dur", "batches", "event_lr")
@@ -36,8 +38,9 @@ class LRTrack(_callbacks.Callback):  # type: ignore[misc]
     It has the options as parameters, as scikit-learn's `clone` and `set_params` need them:
     `callbacks__lrtrack__seed` where it is listed as `("lrtrack", LRTrack())`.
 
-    Callbacks are not told about exceptions: a fit that is left by one ends as FAILED when the net
-    is deleted or trained again, or with the program.
+    skorch ends a fit that Ctrl-C interrupts as any other, as its `EarlyStopping` relies on, and the
+    run is FINISHED. It tells callbacks of no other exception, so the first `LRTrack` wraps
+    `NeuralNet.partial_fit`: if one leaves it, the run ends as FAILED.
 
     Attributes:
         run_: the run of the current or the last fit; None before the first.
@@ -57,6 +60,7 @@ class LRTrack(_callbacks.Callback):  # type: ignore[misc]
 
     def initialize(self) -> LRTrack:
         """Forget earlier fits, as the net begins anew."""
+        end_when_left(_net.NeuralNet, "partial_fit", _runs_of)
         earlier = getattr(self, "runs_", None)
         if earlier is not None:
             earlier.leave(failed=True)
@@ -113,6 +117,12 @@ class LRTrack(_callbacks.Callback):  # type: ignore[misc]
         }
         for run in self.runs_.runs:
             run.log(metrics)
+
+
+def _runs_of(net: Any) -> list[CallbackRuns]:
+    """The runs of the net's callbacks; those of a net that was unpickled have none before a fit."""
+    own = [callback for _, callback in getattr(net, "callbacks_", ())]
+    return [c.runs_ for c in own if isinstance(c, LRTrack) and hasattr(c, "runs_")]
 
 
 def _scheduler_of(optimizer: Any, net: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import weakref
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -12,10 +13,13 @@ import torch
 from lrtrack._optional import load
 from lrtrack.integrations._callback_options import Copied, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._left_trainings import end_when_left
 from lrtrack.tracking import TrackedRun
 
 _PACKAGE = {"extra": "sb3", "package": "stable-baselines3", "at_least": "2.6"}
 _callbacks: Any = load("stable_baselines3.common.callbacks", **_PACKAGE)
+_on_policy: Any = load("stable_baselines3.common.on_policy_algorithm", **_PACKAGE)
+_off_policy: Any = load("stable_baselines3.common.off_policy_algorithm", **_PACKAGE)
 _frequency: Any = load("stable_baselines3.common.type_aliases", **_PACKAGE).TrainFrequencyUnit
 
 #: Settings of an algorithm that become `config`, where it has them.
@@ -39,8 +43,8 @@ class LRTrack(Copied, _callbacks.BaseCallback):  # type: ignore[misc]
     the recorded rates show.
 
     `learn(reset_num_timesteps=False)` continues the run of the same callback. Callbacks are not
-    told about exceptions: a training that is left by one ends as FAILED with the program, or when
-    another one begins.
+    told about exceptions, so the first `LRTrack` wraps `learn` of the on-policy and off-policy
+    algorithms: if one leaves it, Ctrl-C included, the run ends as FAILED.
 
     Attributes:
         run: the run of the current or the last training; None before the first.
@@ -55,7 +59,9 @@ class LRTrack(Copied, _callbacks.BaseCallback):  # type: ignore[misc]
         UsageError: an option has an invalid value.
     """
 
-    OF_RUNS: ClassVar[Mapping[str, Any]] = {"run": None, "_episode": None}
+    OF_RUNS: ClassVar[Mapping[str, Any]] = {
+        "run": None, "_episode": None, "model": None, "locals": {}, "globals": {}, "parent": None
+    }  # fmt: skip
 
     @with_signature()
     def __init__(self, verbose: int = 0, **options: Any) -> None:
@@ -63,9 +69,12 @@ class LRTrack(Copied, _callbacks.BaseCallback):  # type: ignore[misc]
         self._blocks = CallbackRuns("LRTrack", options)
         self._episode: Any = None
         self.run: TrackedRun | None = None
+        for kind in (_on_policy.OnPolicyAlgorithm, _off_policy.OffPolicyAlgorithm):
+            end_when_left(kind, "learn", _runs_of)
 
     def _on_training_start(self) -> None:
         last = self.run if self.model.num_timesteps else None
+        _begun.add(self)
         self.run = None
         self.run = self._blocks.enter_again(
             (_optimizers(self.model), None, ""),
@@ -83,6 +92,7 @@ class LRTrack(Copied, _callbacks.BaseCallback):  # type: ignore[misc]
 
     def _on_training_end(self) -> None:
         self._log()
+        _begun.discard(self)
         self._blocks.leave()
 
     def _log(self) -> None:
@@ -104,6 +114,15 @@ class LRTrack(Copied, _callbacks.BaseCallback):  # type: ignore[misc]
                 if name.startswith("train/") and name not in _RECORDED
             }
         run.log(metrics)
+
+
+#: The callbacks whose training has begun.
+_begun: weakref.WeakSet[LRTrack] = weakref.WeakSet()
+
+
+def _runs_of(model: Any) -> list[CallbackRuns]:
+    """The open runs of an algorithm's callbacks."""
+    return [callback._blocks for callback in list(_begun) if callback.model is model]
 
 
 def _optimizers(model: Any) -> Any:

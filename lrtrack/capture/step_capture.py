@@ -51,6 +51,7 @@ class StepCapture:
         on_step: called with each recorded step.
         made: steps made since `attach`.
         taken: steps before which another step has used the loss.
+        skips: steps that a gradient scaler has skipped, where a framework says so.
         accumulates: whether a step's closure holds the last of several micro-batches; its loss is
             then added to the losses since the previous step.
         counts: handles the number of backward calls behind a loss.
@@ -133,7 +134,7 @@ class StepCapture:
         self.hidden = Hidden()
         self.begun = False
         self._agreed = False
-        self._attempts = self._attempts_before = 0
+        self._attempts = self._attempts_before = self.skips = 0
         self._recording = False
         self._skipped = False
         self._under_way: FrameType | None = None
@@ -398,7 +399,7 @@ class StepCapture:
     def skipped(self) -> int:
         """How many steps a gradient scaler has skipped."""
         attempts = max(self._attempts, torch_patches.attempts(self._optimizer))
-        return max(0, attempts - self._attempts_before - self.made)
+        return self.skips + max(0, attempts - self._attempts_before - self.made)
 
     def _shared(self) -> list[torch.Tensor]:
         return [parameter for parameter in self.parameters() if is_shared(parameter)]

@@ -13,18 +13,14 @@ import torch
 from lrtrack.errors import UsageError
 from lrtrack.records import State
 
-pytest.importorskip("fastai", reason="needs fastai, which torchvision keeps apart: tox -e fastai")
+pytest.importorskip("fastai", reason="needs fastai, as tox -e newest-fastai installs it")
 from fastai.callback.core import Callback
-from fastai.callback.progress import ProgressCallback
-from fastai.callback.schedule import Learner
 from fastai.callback.training import GradientAccumulation, GradientClip
-from fastai.data.core import DataLoaders
-from fastai.data.load import DataLoader
-from fastai.losses import CrossEntropyLossFlat
-from fastai.metrics import accuracy
 from fastai.optimizer import SGD, Adam, OptimWrapper
 
 from lrtrack.integrations.fastai import LRTrack
+
+from .measuring import learner
 
 TORCH_SGD = partial(OptimWrapper, opt=partial(torch.optim.SGD, momentum=0.9))
 
@@ -51,25 +47,6 @@ class Measured(Callback):
         self.rates.append(float(self.learn.opt.hypers[0]["lr"]))
         self.losses.append(self.sums)
         self.sums = 0.0
-
-
-def learner(task: Any, callbacks: list[Any], opt_func: Any = Adam, **options: Any) -> Learner:
-    """A silent Learner on the task's rows."""
-    loaders = [
-        DataLoader(list(zip(*task.rows, strict=True)), bs=16, drop_last=True, num_workers=0)
-        for _ in range(2)
-    ]
-    made = Learner(
-        DataLoaders(*loaders, device="cpu"),
-        task.model,
-        CrossEntropyLossFlat(),
-        opt_func,
-        cbs=callbacks,
-        metrics=[accuracy],
-        **options,
-    )
-    made.logger = lambda _: None
-    return made.remove_cb(ProgressCallback)
 
 
 @pytest.mark.parametrize("opt_func", [Adam, TORCH_SGD], ids=["fastai's", "torch's"])

@@ -6,91 +6,66 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from lrtrack.records import State
 
-pytest.importorskip("fastai", reason="needs fastai, which torchvision keeps apart: tox -e fastai")
-from fastai.callback.core import Callback
-from fastai.callback.schedule import Learner, LRFinder, ParamScheduler, SchedCos, SchedLin
+pytest.importorskip("fastai", reason="needs fastai, as tox -e newest-fastai installs it")
+from fastai.callback.core import Callback, CancelFitException, CancelTrainException
+from fastai.callback.fp16 import AMPMode
+from fastai.callback.schedule import ParamScheduler, SchedCos, SchedLin
 from fastai.callback.tracker import EarlyStoppingCallback, ReduceLROnPlateau, SaveModelCallback
-from fastai.callback.training import GradientClip
+from fastai.callback.training import GradientAccumulation, GradientClip, ShortEpochCallback
 from fastai.losses import CrossEntropyLossFlat
-from fastai.optimizer import OptimWrapper
-from fastai.torch_core import params
-from fastcore.foundation import L
 
 from lrtrack.integrations.fastai import LRTrack
 
-from .test_fastai import learner
+from .measuring import TORCH_ADAM, Measured, OnTheCPU, made, matches
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning"),  # of `lr_find`
     pytest.mark.filterwarnings("ignore:numpy.core is deprecated:DeprecationWarning"),  # likewise
     pytest.mark.filterwarnings("ignore:Saved file .* doesn't contain an optimizer"),
 ]
-TORCH_ADAM = partial(OptimWrapper, opt=torch.optim.AdamW)
 #: What a sound training must not have.
 FALSE = {"LR002", "LR013", "LR030", "LR031"}
 
 
-@dataclass
-class Fit:
-    """What each step of one fit used.
+class Cancelling(Callback):
+    """Cancels what is under way in the third step; that batch does not count."""
 
-    Attributes:
-        rates: the rate of each group, one list a step.
-        norms: the L2 norm over all gradients.
-        losses: the loss.
-    """
+    def __init__(self, what: type[Exception]) -> None:
+        self.what = what
 
-    rates: list[list[float]] = field(default_factory=list)
-    norms: list[float] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
+    def after_step(self) -> None:
+        """Cancels it."""
+        if self.learn.train_iter == 2:
+            raise self.what
 
 
-class Measured(Callback):
-    """Measures each step of each fit that is a training, right where fastai makes it."""
-
-    order, run_valid = 69, False
-
-    def __init__(self) -> None:
-        self.fits: list[Fit] = []
-
-    def before_fit(self) -> None:
-        """Begins a new list, unless the fit looks for a rate."""
-        self.searches = any(isinstance(callback, LRFinder) for callback in self.learn.cbs)
-        if not self.searches:
-            self.fits.append(Fit())
-
-    def before_backward(self) -> None:
-        """Notes the loss, before anything scales it."""
-        self.batch_loss = float(self.learn.loss.detach())
-
-    def before_step(self) -> None:
-        """Notes what the step uses."""
-        if self.searches:
-            return
-        gradients = [p.grad.double() for p in self.learn.model.parameters() if p.grad is not None]
-        fit = self.fits[-1]
-        fit.norms.append(float(torch.nn.utils.get_total_norm(gradients)))
-        fit.rates.append([float(group["lr"]) for group in self.learn.opt.hypers])
-        fit.losses.append(self.batch_loss)
+def find_and_fit(learn: Any) -> None:
+    """Looks for a rate before, between and after fits."""
+    for _ in range(2):
+        learn.lr_find(num_it=6, show_plot=False)
+        learn.fit_one_cycle(1, 0.05)
+    learn.lr_find(num_it=100, show_plot=False)
 
 
-def layers(model: Any) -> Any:
-    """Groups of parameters for discriminative rates: the backbone and the head."""
-    return L(model[0], model[2]).map(params)
+def fit_and_validate(learn: Any) -> None:
+    """Validates and predicts before and after a fit."""
+    learn.validate()
+    learn.fit(1, 0.05)
+    learn.validate()
+    learn.get_preds()
 
 
-def made(task: Any, *callbacks: Any, **options: Any) -> Learner:
-    """A Learner with two groups, whose optimizer is torch's if asked."""
-    return learner(task, list(callbacks), splitter=layers, **options)
+def fit_and_fine_tune(learn: Any) -> None:
+    """Fits, and fine-tunes."""
+    learn.fit_one_cycle(1, 0.05)
+    learn.fine_tune(2, freeze_epochs=1)
 
 
 def freeze_and_unfreeze(learn: Any) -> None:
@@ -124,24 +99,29 @@ class Case:
         steps: how many steps each fit has.
         callbacks: makes further callbacks.
         options: options of the Learner.
+        skipped: how many steps a gradient scaler skips.
     """
 
     train: Callable[[Any], Any]
     steps: list[int]
     callbacks: Callable[[], list[Any]] = list
     options: dict[str, Any] = field(default_factory=dict)
+    skipped: int = 0
 
 
+TORCHS = {"opt_func": TORCH_ADAM}
 CASES = {
     "one cycle, discriminative": Case(lambda x: x.fit_one_cycle(2, slice(0.001, 0.1)), [8]),
-    "torch's optimizer": Case(
-        lambda x: x.fit_one_cycle(2, slice(0.001, 0.1)), [8], options={"opt_func": TORCH_ADAM}
-    ),
+    "torch's optimizer": Case(lambda x: x.fit_one_cycle(2, slice(0.001, 0.1)), [8], options=TORCHS),
     "fine-tuning": Case(lambda x: x.fine_tune(2, freeze_epochs=1), [4, 8]),
     "frozen, then not": Case(freeze_and_unfreeze, [4, 8]),
     "flat, then cosine": Case(lambda x: x.fit_flat_cos(2, 0.05), [8]),
     "warm restarts": Case(lambda x: x.fit_sgdr(2, 1, 0.05), [12]),
     "own schedule": Case(own_schedule, [8]),
+    "twice, and fine-tuning": Case(fit_and_fine_tune, [4, 4, 8]),
+    "searches in between": Case(find_and_fit, [4, 4]),
+    "torch's, searches": Case(find_and_fit, [4, 4], options=TORCHS),
+    "validated": Case(fit_and_validate, [4]),
     "loaded": Case(load_and_continue, [4, 4, 8]),
     "clipped": Case(lambda x: x.fit(2, 0.05), [8], callbacks=lambda: [GradientClip(0.1)]),
     "stopped early": Case(
@@ -150,22 +130,38 @@ CASES = {
     "plateau": Case(
         lambda x: x.fit(3, 1e-7), [12], callbacks=lambda: [ReduceLROnPlateau(min_delta=9)]
     ),
+    "best saved": Case(
+        lambda x: x.fit(2, 0.05), [8], callbacks=lambda: [SaveModelCallback(with_opt=True)]
+    ),
+    "torch's, best saved": Case(
+        lambda x: x.fit(2, 0.05),
+        [8],
+        callbacks=lambda: [SaveModelCallback(with_opt=True)],
+        options=TORCHS,
+    ),
+    "accumulated": Case(lambda x: x.fit(2), [4], callbacks=lambda: [GradientAccumulation(32)]),
+    "fit cancelled": Case(
+        lambda x: x.fit(2), [3], callbacks=lambda: [Cancelling(CancelFitException)]
+    ),
+    "training cancelled": Case(
+        lambda x: x.fit(2), [4], callbacks=lambda: [Cancelling(CancelTrainException)]
+    ),
+    "short epochs": Case(
+        lambda x: x.fit_one_cycle(2, 0.05), [6], callbacks=lambda: [ShortEpochCallback(0.5)]
+    ),
+    "bf16": Case(
+        lambda x: x.fit_one_cycle(2, 0.05), [8], callbacks=lambda: [OnTheCPU(AMPMode.BF16)]
+    ),
+    "fp16, skipped": Case(
+        lambda x: x.fit_one_cycle(2, 0.05), [5], callbacks=lambda: [OnTheCPU()], skipped=3
+    ),
+    "fp16, accumulated, clipped": Case(
+        lambda x: x.fit_one_cycle(4, 0.05),
+        [6],
+        callbacks=lambda: [OnTheCPU(), GradientAccumulation(32), GradientClip(0.1)],
+        skipped=2,
+    ),
 }
-
-
-def rates_of(history: Any) -> list[list[float]]:
-    """The rates of all groups of each step of a run."""
-    names = sorted(name for name in history.metrics if name.startswith("lr/"))
-    return [list(row) for row in zip(*(history.series(n)[1] for n in names or ["lr"]), strict=True)]
-
-
-def matches(history: Any, fit: Fit) -> bool:
-    """Whether a run holds what was measured."""
-    return (
-        rates_of(history) == fit.rates
-        and history.series("grad_norm")[1].tolist() == pytest.approx(fit.norms, rel=1e-5)
-        and history.series("loss")[1].tolist() == pytest.approx(fit.losses, rel=1e-6)
-    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -179,6 +175,7 @@ def test_what_the_runs_hold(digits, local, name: str) -> None:
     assert [len(history.steps) for history in histories] == case.steps
     assert [len(fit.rates) for fit in measured.fits] == case.steps
     assert all(map(matches, histories, measured.fits))
+    assert measured.skipped == case.skipped
     assert {history.state for history in histories} == {State.FINISHED}
     assert not {d["code"] for history in histories for d in history.run.diagnoses} & FALSE
 
