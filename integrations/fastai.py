@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from lrtrack._optional import load
@@ -14,8 +14,9 @@ from lrtrack.capture import thread_state
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.integrations._fastai_optimizer import StandIn
-from lrtrack.integrations._left_trainings import leave
+from lrtrack.integrations._wrapping import wrap_once
 from lrtrack.tracking import TrackedRun
+from lrtrack.tracking.closing import run_all
 
 _PACKAGE = {"extra": "fastai", "at_least": "2.8.8"}
 _core: Any = load("fastai.callback.core", **_PACKAGE)
@@ -61,7 +62,7 @@ class LRTrack(_core.Callback):  # type: ignore[misc]
         self._init_state()
 
     def _init_state(self) -> None:
-        _wrap_fit()
+        wrap_once(_learner.Learner, "fit", _ending_runs)
         self._state: dict[str, Any] = {}
         self._observed: Any = None
         self._rows_logged = 0
@@ -151,23 +152,14 @@ class LRTrack(_core.Callback):  # type: ignore[misc]
             stand_in.dismiss()
         self._fit_runs.leave(failed)
 
-    def _left(self) -> None:
-        """End the run as FAILED while an exception leaves `fit()`."""
-        leave(self._fit_runs)
-        self._end()
-
 
 #: By Learner: the fits under way, each with the callbacks that have begun a run for it.
 _fits: weakref.WeakKeyDictionary[Any, list[list[LRTrack]]] = weakref.WeakKeyDictionary()
 
 
-def _wrap_fit() -> None:
-    """Have `Learner.fit` end the runs of its callbacks, however it ends."""
-    fit: Callable[..., Any] = _learner.Learner.fit
-    if getattr(fit, "ends_runs_of_lrtrack", False):
-        return
+def _ending_runs(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """`Learner.fit`, which ends the runs of its callbacks however it ends."""
 
-    @functools.wraps(fit)
     def ending(self: Any, *args: Any, **kwargs: Any) -> Any:
         fits, begun = _fits.setdefault(self, []), list[LRTrack]()
         # Steps of a fit inside another one, which a callback makes, are not of that one.
@@ -177,8 +169,7 @@ def _wrap_fit() -> None:
             with aside:
                 result = fit(self, *args, **kwargs)
         except BaseException:
-            for callback in begun:
-                callback._left()
+            run_all(partial(callback._end, failed=True) for callback in begun)
             raise
         finally:
             fits.pop()
@@ -186,8 +177,7 @@ def _wrap_fit() -> None:
             callback._end()
         return result
 
-    ending.ends_runs_of_lrtrack = True  # type: ignore[attr-defined]
-    _learner.Learner.fit = ending
+    return ending
 
 
 def _named_values(recorder: Any, values: Sequence[Any]) -> Mapping[str, float]:

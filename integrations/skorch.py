@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -12,7 +13,7 @@ from lrtrack._optional import load
 from lrtrack.capture.ownership import foreign
 from lrtrack.integrations._callback_options import DEFAULTS, options_of
 from lrtrack.integrations._callback_runs import CallbackRuns
-from lrtrack.integrations._left_trainings import end_when_left
+from lrtrack.integrations._wrapping import end_when_left
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.options import check_values
 
@@ -60,7 +61,7 @@ class LRTrack(_callbacks.Callback):  # type: ignore[misc]
 
     def initialize(self) -> LRTrack:
         """Forget earlier fits, as the net begins anew."""
-        end_when_left(_net.NeuralNet, "partial_fit", _runs_of)
+        end_when_left(_net.NeuralNet, "partial_fit", _ends_of)
         earlier = getattr(self, "runs_", None)
         if earlier is not None:
             earlier.leave(failed=True)
@@ -119,10 +120,13 @@ class LRTrack(_callbacks.Callback):  # type: ignore[misc]
             run.log(metrics)
 
 
-def _runs_of(net: Any) -> list[CallbackRuns]:
-    """The runs of the net's callbacks; those of a net that was unpickled have none before a fit."""
+def _ends_of(net: Any) -> Iterator[Callable[[], object]]:
+    """What ends the runs of the net's callbacks as FAILED."""
     own = [callback for _, callback in getattr(net, "callbacks_", ())]
-    return [c.runs_ for c in own if isinstance(c, LRTrack) and hasattr(c, "runs_")]
+    for callback in own:
+        # One that was unpickled with its net has no runs before a fit.
+        if isinstance(callback, LRTrack) and hasattr(callback, "runs_"):
+            yield partial(callback.runs_.leave, failed=True)
 
 
 def _scheduler_of(optimizer: Any, net: Any) -> Any:

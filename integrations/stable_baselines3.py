@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +14,7 @@ import torch
 from lrtrack._optional import load
 from lrtrack.integrations._callback_options import Copied, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns
-from lrtrack.integrations._left_trainings import end_when_left
+from lrtrack.integrations._wrapping import end_when_left
 from lrtrack.tracking import TrackedRun
 
 _PACKAGE = {"extra": "sb3", "package": "stable-baselines3", "at_least": "2.6"}
@@ -70,7 +71,7 @@ class LRTrack(Copied, _callbacks.BaseCallback):  # type: ignore[misc]
         self._episode: Any = None
         self.run: TrackedRun | None = None
         for kind in (_on_policy.OnPolicyAlgorithm, _off_policy.OffPolicyAlgorithm):
-            end_when_left(kind, "learn", _runs_of)
+            end_when_left(kind, "learn", _ends_of)
 
     def _on_training_start(self) -> None:
         last = self.run if self.model.num_timesteps else None
@@ -120,9 +121,10 @@ class LRTrack(Copied, _callbacks.BaseCallback):  # type: ignore[misc]
 _begun: weakref.WeakSet[LRTrack] = weakref.WeakSet()
 
 
-def _runs_of(model: Any) -> list[CallbackRuns]:
-    """The open runs of an algorithm's callbacks."""
-    return [callback._blocks for callback in list(_begun) if callback.model is model]
+def _ends_of(model: Any) -> list[Callable[[], object]]:
+    """What ends the open runs of an algorithm's callbacks as FAILED."""
+    own = [callback._blocks for callback in list(_begun) if callback.model is model]
+    return [partial(blocks.leave, failed=True) for blocks in own]
 
 
 def _optimizers(model: Any) -> Any:

@@ -6,11 +6,11 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from lrtrack._optional import load
 from lrtrack.capture import torch_patches
-from lrtrack.errors import warn
 from lrtrack.integrations._callback_options import Copied, key_of, state_in, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns, open_runs, whole_steps
 from lrtrack.integrations._transformers_schedules import name_schedule
@@ -22,7 +22,7 @@ from lrtrack.integrations._transformers_trainer import (
     weight,
 )
 from lrtrack.integrations._unsupported import is_observable
-from lrtrack.integrations._wrapping import wrap_once
+from lrtrack.integrations._wrapping import end_when_left
 from lrtrack.trackers import registry
 from lrtrack.tracking import TrackedRun
 from lrtrack.tracking.placement import as_child
@@ -92,7 +92,7 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         self._logged_by_others = False
         self._checkpoint_state: dict[str, Any] = {}
         self.run: TrackedRun | None = None
-        wrap_once(_transformers.Trainer, "train", _ending)
+        end_when_left(_transformers.Trainer, "train", _ends_of)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """End a training, or an attempt of one, that was left by an exception."""
@@ -181,13 +181,6 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         self._listens = False
         torch_patches.stop(self)
 
-    def _left(self) -> None:
-        """End the run as FAILED while an exception leaves `train()`."""
-        try:
-            self._end(failed=True)
-        except Exception as error:
-            warn(f"lrtrack could not end the run properly: {error!r}.")
-
     def _begin(self, args: Any, state: Any, kwargs: Mapping[str, Any]) -> None:
         self._waiting = False
         optimizer, model = kwargs.get("optimizer"), kwargs.get("model")
@@ -238,16 +231,7 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         return open_runs(tracker for tracker in trackers if tracker.active())
 
 
-def _ending(train: Callable[..., Any]) -> Callable[..., Any]:
-    """`Trainer.train`, which ends the runs of its callbacks if an exception leaves it."""
-
-    def ending(self: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return train(self, *args, **kwargs)
-        except BaseException:
-            for callback in getattr(getattr(self, "callback_handler", None), "callbacks", ()):
-                if isinstance(callback, LRTrack):
-                    callback._left()
-            raise
-
-    return ending
+def _ends_of(trainer: Any) -> list[Callable[[], object]]:
+    """What ends the runs of the Trainer's callbacks as FAILED."""
+    callbacks = getattr(getattr(trainer, "callback_handler", None), "callbacks", ())
+    return [partial(c._end, failed=True) for c in callbacks if isinstance(c, LRTrack)]
