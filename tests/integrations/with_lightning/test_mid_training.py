@@ -9,7 +9,6 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import pytest
-import torch
 from lightning.pytorch.callbacks import StochasticWeightAveraging
 from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
@@ -17,39 +16,11 @@ import lrtrack
 from lrtrack.integrations.lightning import LRTrack
 from lrtrack.records import State
 
-from .modules import NOISE, QUIET, Adversaries, Module, fit
+from .modules import NOISE, QUIET, Adversaries, Epochs, Module, codes, fit
 
 pytestmark = [*NOISE, pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists")]
 #: Three epochs of four batches.
 TASK = {"steps": 12, "batches": 4}
-
-
-class Epochs(Module):
-    """A module whose scheduler, which `make` makes, moves once an epoch."""
-
-    def __init__(self, task: Any, make: Any = lambda optimizer: StepLR(optimizer, 2)) -> None:
-        super().__init__(task)
-        self.make = make
-        self.rates: list[float] = []
-        self.losses: list[float] = []
-        self.lr = 0.1
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Notes the rate and the loss."""
-        loss = super().training_step(batch, batch_idx)
-        self.rates.append(self.task.optimizer.param_groups[0]["lr"])
-        self.losses.append(loss.item())
-        return loss
-
-    def configure_optimizers(self) -> Any:
-        """Returns the optimizer with a new scheduler."""
-        self.task.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
-        return [self.task.optimizer], [self.make(self.task.optimizer)]
-
-
-def codes(history: Any) -> set[str]:
-    """The codes of a run's diagnoses."""
-    return {diagnosis["code"] for diagnosis in history.run.diagnoses}
 
 
 def test_a_scheduler_that_weight_averaging_replaces(digits, local) -> None:
@@ -232,10 +203,10 @@ def test_the_signature_lists_all_options() -> None:
 def test_a_command_line(digits, local, monkeypatch: pytest.MonkeyPatch) -> None:
     """LightningCLI takes the options in `init_args`."""
     pytest.importorskip("jsonargparse")
-    from lightning.pytorch.cli import LightningCLI
-
     monkeypatch.setattr("sys.argv", ["train.py"])
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # those are Lightning's own
+    from lightning.pytorch.cli import LightningCLI
+
     task = digits(**TASK)
 
     class FromCli(Module):
