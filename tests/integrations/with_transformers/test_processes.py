@@ -1,4 +1,4 @@
-"""Two processes of accelerate, and of transformers' Trainer, started by torchrun."""
+"""Two processes of transformers' Trainer, and of the accelerate that it needs, by torchrun."""
 
 from __future__ import annotations
 
@@ -85,7 +85,6 @@ def test_two_processes(clean_place, local, steps_of) -> None:
     """Two processes give one run with the loss that the framework logs, and accelerate's way of
     stepping schedulers causes no diagnosis.
     """
-    pytest.importorskip("transformers", reason="needs transformers")
     program = Path("train.py")
     program.write_text(DISTRIBUTED + EXIT_WITHOUT_SHUTDOWN)
     command = [sys.executable, "-P", "-m", "torch.distributed.run"]
