@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from torch.optim.lr_scheduler import LambdaLR
 
 from lrtrack._optional import load
+from lrtrack.errors import warn
 from lrtrack.integrations._callback_options import Copied, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
 from lrtrack.schedules import Schedule
 from lrtrack.tracking import TrackedRun
 
-_ultralytics: Any = load("ultralytics", extra="ultralytics", at_least="8.4.190")
+# Earlier releases have another warm-up, of at least 100 batches.
+_engine: Any = load("ultralytics.engine.trainer", extra="ultralytics", at_least="8.4.103")
 
 #: Arguments of a training that become `config`, where they are set.
 _SETTINGS = (
@@ -33,7 +36,9 @@ class LRTrack(Copied):
     `attach` adds functions to the model's callbacks; each `train()` after it is a run. The loss is
     the mean over the batches that Ultralytics accumulates for a step, of which there are fewer at
     the beginning. The metrics of each epoch's training and validation are logged at its last step.
-    The run that Ultralytics' own MLflow or W&B callback opens is joined.
+    The run that Ultralytics' own MLflow or W&B callback opens is joined. Most releases tell
+    callbacks of no exception, so the first `LRTrack` wraps the trainers' `train`: if one leaves it,
+    Ctrl-C included, the run ends as FAILED.
 
     The schedule is Ultralytics' own, with its warm-up: a scheduler object exists, but the trainer
     moves the rates beside it.
@@ -57,6 +62,7 @@ class LRTrack(Copied):
         self._blocks = CallbackRuns("LRTrack", options)
         self._logged = -1
         self.run: TrackedRun | None = None
+        _wrap_train()
 
     def attach(self, model: Any) -> LRTrack:
         """Record the trainings of a `YOLO` model, or of a trainer.
@@ -102,7 +108,31 @@ class LRTrack(Copied):
         self._blocks.leave()
 
     def _torn_down(self, trainer: Any) -> None:
-        self._blocks.leave(failed=True)  # the training was left by an exception
+        try:
+            self._blocks.leave(failed=True)  # the training was left by an exception
+        except Exception as error:
+            warn(f"lrtrack could not end the run properly: {error!r}.")
+
+
+def _wrap_train() -> None:
+    """Have each trainer's `train` end the runs of its callbacks if an exception leaves it."""
+    train: Callable[..., Any] = _engine.BaseTrainer.train
+    if getattr(train, "ends_runs_of_lrtrack", False):
+        return
+
+    @functools.wraps(train)
+    def ending(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return train(self, *args, **kwargs)
+        except BaseException:
+            for callback in getattr(self, "callbacks", {}).get("teardown", ()):
+                owner = getattr(callback, "__self__", None)
+                if isinstance(owner, LRTrack):
+                    owner._torn_down(self)
+            raise
+
+    ending.ends_runs_of_lrtrack = True  # type: ignore[attr-defined]
+    _engine.BaseTrainer.train = ending
 
 
 def _mean(count: int) -> float:

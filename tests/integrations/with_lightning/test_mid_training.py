@@ -103,20 +103,21 @@ def test_copies(digits, local) -> None:
     """A Trainer and its callback can be copied and pickled before, during and after a fit."""
     callback, copying = LRTrack(tracker="local", norms="off"), Copying()
     trainer = lightning.Trainer(**QUIET, max_epochs=1, callbacks=[callback, copying])
-    before = copy.deepcopy(trainer)
+    before, unpickled = copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))
     module = Module(digits(**TASK))
     trainer.fit(module, module.task.loader())
     after = copy.deepcopy(trainer)
     copies = [*copying.copies, pickle.loads(pickle.dumps(callback))]
     states = [copied.state_dict() for copied in copies]
-    module = Module(digits(**TASK))
-    before.fit(module, module.task.loader())
+    for copied in (before, unpickled):
+        module = Module(digits(**TASK))
+        copied.fit(module, module.task.loader())
     after.fit_loop.max_epochs = 2
     after.fit(module, module.task.loader())
 
     assert (states, [copied.runs for copied in copies]) == ([{}] * 3, [[]] * 3)
     runs = [history.steps.tolist() for history in reversed(local())]
-    assert runs == [[*range(4)], [*range(4)], [*range(4, 8)]]
+    assert runs == [[*range(4)], [*range(4)], [*range(4)], [*range(4, 8)]]
     assert not [history for history in local() if "grad_norm" in history.metrics]
 
 
