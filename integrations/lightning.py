@@ -10,23 +10,20 @@ It supports the package `lightning`, and `pytorch_lightning` if that is installe
 from __future__ import annotations
 
 import os
-import sys
 import weakref
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from lrtrack._optional import load
 from lrtrack.capture.accumulation import FixedDivisor
 from lrtrack.capture.describe import describe
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.own_counts import optimizer_count
-from lrtrack.errors import MissingPackage, UsageError, warn
+from lrtrack.errors import UsageError, warn
 from lrtrack.integrations._callback_options import Copied, key_of, state_in, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._lightning_searches import Probes, callback_bases
 from lrtrack.integrations._lightning_trainer import (
-    Probes,
     config,
     observable_optimizers,
     open_runs,
@@ -38,32 +35,8 @@ from lrtrack.integrations._lightning_trainer import (
 )
 from lrtrack.tracking import TrackedRun
 
-AT_LEAST = "2.5"
 
-
-_PACKAGES = {"lightning.pytorch": "lightning", "pytorch_lightning": "pytorch-lightning"}
-
-
-def _callbacks() -> list[Any]:
-    """The base class of the package in use; both base classes if either may be used.
-
-    A Trainer rejects a callback with a state that is not derived from its own package's class.
-    """
-    bases, missing = [], None
-    loaded = [module for module in _PACKAGES if module in sys.modules]
-    installed = [module for module in _PACKAGES if find_spec(module.partition(".")[0]) is not None]
-    for module in loaded or installed or _PACKAGES:
-        package = _PACKAGES[module]
-        try:
-            bases.append(load(module, "lightning", package, at_least=AT_LEAST).Callback)
-        except MissingPackage as error:
-            missing = missing or error
-    if not bases and missing is not None:
-        raise missing
-    return bases
-
-
-class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
+class LRTrack(Copied, *callback_bases()):  # type: ignore[misc]
     """Records every optimizer of `trainer.fit()`, at each of its steps.
 
     It writes to the run of the Trainer's `MLFlowLogger` and `WandbLogger` if there are any, else
@@ -183,7 +156,7 @@ class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
         self._end()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """End the runs as FAILED."""
+        """End the runs as FAILED, also if the exception leaves a search in mid-training."""
         self._end(failed=True)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -226,6 +199,8 @@ class LRTrack(Copied, *_callbacks()):  # type: ignore[misc]
         names = prefixes(optimizers, trainer, module) if len(optimizers) > 1 else [""]
         self._prefixes = [self._prefix + name for name in names]
         seed = os.environ.get("PL_GLOBAL_SEED", "")
+        if self._probes is not None:  # of a fit whose end it was not told of
+            self._probes.detach()
         self._probes = Probes(self, trainer, optimizers)
         self._tracked = self._blocks.enter(
             zip(optimizers, schedulers, names, strict=True),

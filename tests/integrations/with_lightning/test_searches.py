@@ -10,8 +10,9 @@ from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.tuner import Tuner
 
 from lrtrack.integrations.lightning import LRTrack
+from lrtrack.records import State
 
-from .modules import NOISE, QUIET, Epochs, codes
+from .modules import NOISE, QUIET, Epochs, codes, fit
 
 pytestmark = [
     *NOISE,
@@ -64,6 +65,32 @@ def test_searches_in_mid_training(
     assert history.steps.tolist() == list(range(len(module.losses)))
     assert callback.state_dict()["global_step"] == len(module.losses)
     assert not {"LR030", "LR031"} & codes(history)
+
+
+class Breaking(Epochs):
+    """A module that breaks in a search, for which Lightning takes away the callbacks."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Raises, or trains."""
+        if not any(isinstance(callback, LRTrack) for callback in self.trainer.callbacks):
+            raise RuntimeError("broken")
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+@pytest.mark.parametrize("uses_it_again", [False, True])
+def test_a_search_that_breaks(digits, local, uses_it_again: bool) -> None:
+    """A search in mid-training that raises ends the run as FAILED, and later ones are recorded."""
+    callback = LRTrack(tracker="local")
+    module = Breaking(digits(**TASK))
+    with pytest.raises(RuntimeError, match="broken"):
+        fit(module, callback, callbacks=[Searching((1,))], max_epochs=3, enable_checkpointing=True)
+    (broken,) = local()
+    next_callback = callback if uses_it_again else LRTrack(tracker="local")
+    fit(Epochs(digits(**TASK)), next_callback)
+
+    assert (broken.state, broken.steps.tolist()) == (State.FAILED, list(range(4)))
+    assert [h.steps.tolist() for h in local()] == [list(range(4))] * 2
 
 
 class Forgetting:
