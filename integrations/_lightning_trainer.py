@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lrtrack.capture import thread_state
 from lrtrack.capture.describe import describe
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.ownership import foreign
@@ -34,45 +33,6 @@ class Schedulers:
 
     def step(self) -> None:
         """Do nothing: Lightning steps each of them itself."""
-
-
-class Probes:
-    """Keeps steps out of a run by which Lightning looks for a learning rate or a batch size.
-
-    Such a search may run in mid-training, on the same optimizer. Lightning takes all callbacks from
-    the Trainer meanwhile, and tells none of them.
-
-    Args:
-        callback: the callback that records.
-        trainer: its Trainer.
-        optimizers: those that are recorded. The hooks here must come before the capture's.
-    """
-
-    def __init__(self, callback: Any, trainer: Any, optimizers: Sequence[Any]) -> None:
-        self._callback = callback
-        self._trainer = trainer
-        self._probing = False
-        self._hooks: list[Any] = []
-        for optimizer in map(unwrap, optimizers):
-            self._hooks.append(optimizer.register_step_pre_hook(self._before))
-
-    def detach(self) -> None:
-        """Remove the hooks. Idempotent."""
-        self.over()
-        while self._hooks:
-            self._hooks.pop().remove()
-
-    def over(self) -> None:
-        """Note that the training goes on; the losses of the search count in no step."""
-        if self._probing:
-            self._probing = False
-            notes = thread_state.current_notes()
-            notes.away = False
-            notes.clear()
-
-    def _before(self, *_: Any) -> None:
-        if not any(other is self._callback for other in self._trainer.callbacks):
-            self._probing = thread_state.current_notes().away = True
 
 
 def observable_optimizers(trainer: Any) -> list[Any]:

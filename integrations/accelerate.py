@@ -22,8 +22,8 @@ from lrtrack.integrations._transformers_schedules import name_schedule
 from lrtrack.integrations._unsupported import is_observable
 from lrtrack.tracking import TrackedRun
 
-_tracking: Any = load("accelerate.tracking", extra="accelerate", at_least="1.8")
-_accelerator: Any = load("accelerate.accelerator", extra="accelerate", at_least="1.8")
+_tracking: Any = load("accelerate.tracking", extra="accelerate", at_least="1.8.1")
+_accelerator: Any = load("accelerate.accelerator", extra="accelerate", at_least="1.8.1")
 
 #: Recorded at each step already; loops log the rate after the scheduler has changed it.
 _RECORDED = ("lr", "grad_norm", "grad_norm_preclip", "momentum")

@@ -24,8 +24,8 @@ from lrtrack.integrations._callback_options import Copied, key_of, state_in, wit
 from lrtrack.integrations._callback_runs import CallbackRuns, open_runs
 from lrtrack.integrations._lightning_config import config
 from lrtrack.integrations._lightning_package import callback_classes
+from lrtrack.integrations._lightning_searches import Probes
 from lrtrack.integrations._lightning_trainer import (
-    Probes,
     joinable,
     observable_optimizers,
     prefixes,
@@ -162,7 +162,7 @@ class LRTrack(Copied, *callback_classes()):  # type: ignore[misc]
         self._end()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """End the runs as FAILED."""
+        """End the runs as FAILED, also if the exception leaves a search in mid-training."""
         self._end(failed=True)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -211,6 +211,8 @@ class LRTrack(Copied, *callback_classes()):  # type: ignore[misc]
         names = prefixes(optimizers, trainer, module) if len(optimizers) > 1 else [""]
         self._prefixes = [self._prefix + name for name in names]
         seed = os.environ.get("PL_GLOBAL_SEED", "")
+        if self._probes is not None:  # of a fit whose end it was not told of
+            self._probes.detach()
         self._probes = Probes(self, trainer, optimizers)
         # The logger's run stays open, and holds another training already.
         is_other = fitted not in (None, self._fitted) or (self._is_child and any(earlier))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,10 +11,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from lrtrack._optional import load
 from lrtrack.integrations._callback_options import Copied, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
+from lrtrack.integrations._wrapping import end_when_left
 from lrtrack.schedules import Schedule
 from lrtrack.tracking import TrackedRun
+from lrtrack.tracking.closing import run_all
 
-_ultralytics: Any = load("ultralytics", extra="ultralytics", at_least="8.4.190")
+# Earlier releases have another warm-up, of at least 100 batches.
+_engine: Any = load("ultralytics.engine.trainer", extra="ultralytics", at_least="8.4.103")
 
 #: Arguments of a training that become `config`, where they are set.
 _SETTINGS = (
@@ -33,7 +36,9 @@ class LRTrack(Copied):
     `attach` adds functions to the model's callbacks; each `train()` after it is a run. The loss is
     the mean over the batches that Ultralytics accumulates for a step, of which there are fewer at
     the beginning. The metrics of each epoch's training and validation are logged at its last step.
-    The run that Ultralytics' own MLflow or W&B callback opens is joined.
+    The run that Ultralytics' own MLflow or W&B callback opens is joined. Most releases tell
+    callbacks of no exception, so the first `LRTrack` wraps the trainers' `train`: if one leaves it,
+    Ctrl-C included, the run ends as FAILED.
 
     The schedule is Ultralytics' own, with its warm-up: a scheduler object exists, but the trainer
     moves the rates beside it.
@@ -57,6 +62,7 @@ class LRTrack(Copied):
         self._blocks = CallbackRuns("LRTrack", options)
         self._logged = -1
         self.run: TrackedRun | None = None
+        end_when_left(_engine.BaseTrainer, "train", _ends_of)
 
     def attach(self, model: Any) -> LRTrack:
         """Record the trainings of a `YOLO` model, or of a trainer.
@@ -102,7 +108,19 @@ class LRTrack(Copied):
         self._blocks.leave()
 
     def _torn_down(self, trainer: Any) -> None:
-        self._blocks.leave(failed=True)  # the training was left by an exception
+        run_all([self._end])
+
+    def _end(self) -> None:
+        """End a run as FAILED whose training was left by an exception."""
+        self._blocks.leave(failed=True)
+
+
+def _ends_of(trainer: Any) -> Iterator[Callable[[], object]]:
+    """What ends the runs of a trainer's callbacks as FAILED."""
+    for callback in getattr(trainer, "callbacks", {}).get("teardown", ()):
+        owner = getattr(callback, "__self__", None)
+        if isinstance(owner, LRTrack):
+            yield owner._end
 
 
 def _mean(count: int) -> float:

@@ -8,7 +8,7 @@ import lightning.pytorch as lightning
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from torch.optim.lr_scheduler import ExponentialLR
+from torch.optim.lr_scheduler import ExponentialLR, StepLR
 
 from lrtrack.integrations.lightning import LRTrack
 
@@ -44,6 +44,29 @@ class Module(lightning.LightningModule):
         """Returns one optimizer, whose scheduler moves at each step."""
         scheduler = {"scheduler": self.task.scheduler, "interval": "step"}
         return {"optimizer": self.task.optimizer, "lr_scheduler": scheduler}
+
+
+class Epochs(Module):
+    """A module whose scheduler, which `make` makes, moves once an epoch."""
+
+    def __init__(self, task: Any, make: Any = lambda optimizer: StepLR(optimizer, 2)) -> None:
+        super().__init__(task)
+        self.make = make
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+        self.lr = 0.1
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """Notes the rate and the loss."""
+        loss = super().training_step(batch, batch_idx)
+        self.rates.append(self.task.optimizer.param_groups[0]["lr"])
+        self.losses.append(loss.item())
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Returns the optimizer with a new scheduler."""
+        self.task.optimizer = torch.optim.SGD(self.model.parameters(), lr=self.lr)
+        return [self.task.optimizer], [self.make(self.task.optimizer)]
 
 
 class Manual(Module):
@@ -108,3 +131,8 @@ def fit(module: Any, callback: Any = None, **options: Any) -> Any:
     trainer = lightning.Trainer(**{**QUIET, "max_epochs": 1, "callbacks": callbacks, **options})
     trainer.fit(module, module.task.loader())
     return callback
+
+
+def codes(history: Any) -> set[str]:
+    """The codes of a run's diagnoses."""
+    return {diagnosis["code"] for diagnosis in history.run.diagnoses}

@@ -9,49 +9,17 @@ from typing import Any
 import lightning.pytorch as lightning
 import pytest
 import torch
-from lightning.pytorch.callbacks import (
-    BatchSizeFinder,
-    LearningRateFinder,
-    StochasticWeightAveraging,
-)
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
 from lrtrack.integrations.lightning import LRTrack
 from lrtrack.records import State
 
-from .modules import NOISE, QUIET, Adversaries, Module, fit
+from .modules import NOISE, QUIET, Adversaries, Epochs, Module, codes, fit
 
 pytestmark = [*NOISE, pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists")]
 #: Three epochs of four batches.
 TASK = {"steps": 12, "batches": 4}
-
-
-class Epochs(Module):
-    """A module whose scheduler, which `make` makes, moves once an epoch."""
-
-    def __init__(self, task: Any, make: Any = lambda optimizer: StepLR(optimizer, 2)) -> None:
-        super().__init__(task)
-        self.make = make
-        self.rates: list[float] = []
-        self.losses: list[float] = []
-        self.lr = 0.1
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """Notes the rate and the loss."""
-        loss = super().training_step(batch, batch_idx)
-        self.rates.append(self.task.optimizer.param_groups[0]["lr"])
-        self.losses.append(loss.item())
-        return loss
-
-    def configure_optimizers(self) -> Any:
-        """Returns the optimizer with a new scheduler."""
-        self.task.optimizer = torch.optim.SGD(self.model.parameters(), lr=self.lr)
-        return [self.task.optimizer], [self.make(self.task.optimizer)]
-
-
-def codes(history: Any) -> set[str]:
-    """The codes of a run's diagnoses."""
-    return {diagnosis["code"] for diagnosis in history.run.diagnoses}
 
 
 def test_a_scheduler_that_weight_averaging_replaces(digits, local) -> None:
@@ -160,63 +128,6 @@ def test_copies(digits, local) -> None:
     runs = [history.steps.tolist() for history in reversed(local())]
     assert runs == [[*range(4)], [*range(4)], [*range(4, 8)]]
     assert not [history for history in local() if "grad_norm" in history.metrics]
-
-
-class Searching(LearningRateFinder):
-    """Searches for a rate before the second epoch, too, as Lightning's documentation shows."""
-
-    def on_fit_start(self, *_: Any) -> None:
-        """Does not search at the start."""
-
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """Searches."""
-        if trainer.current_epoch == 1:
-            pl_module.is_searching = True
-            noted = len(pl_module.losses)
-            self.lr_find(trainer, pl_module)
-            del pl_module.losses[noted:], pl_module.rates[noted:]
-
-
-def test_a_search_in_mid_training(digits, local, steps_of) -> None:
-    """The steps of a search for a learning rate are no part of the run, nor are its losses."""
-    module = Epochs(digits(**TASK))
-    finder = Searching(num_training_steps=5, update_attr=False)
-    callback = LRTrack(tracker="local")
-    fit(module, callback, callbacks=[finder], max_epochs=3, enable_checkpointing=True)
-    (history,) = local()
-    steps = steps_of(history)
-
-    assert list(steps["loss"].values()) == module.losses
-    assert list(steps["lr"].values()) == module.rates
-    assert history.steps.tolist() == list(range(12))
-    assert callback.state_dict()["global_step"] == 12
-    assert not {"LR030", "LR031"} & codes(history)
-
-
-@pytest.mark.parametrize("tuner", ["lr", "batch"])
-def test_a_search_before_the_training(digits, local, tuner: str) -> None:
-    """A search before the training leaves no step in its run."""
-    task = digits(**TASK)
-
-    class Sized(Epochs):
-        batch_size = 16
-
-        def train_dataloader(self) -> Any:
-            return task.loader()
-
-    module = Sized(task)
-    finder: Any = LearningRateFinder(num_training_steps=5, update_attr=False)
-    if tuner == "batch":
-        finder = BatchSizeFinder("power", steps_per_trial=1, max_trials=1)
-    trainer = lightning.Trainer(
-        **{**QUIET, "enable_checkpointing": True},
-        max_epochs=1,
-        callbacks=[LRTrack(tracker="local"), finder],
-    )
-    trainer.fit(module)
-    (history,) = local()
-
-    assert history.steps.tolist() == list(range(4))
 
 
 def test_two_callbacks_of_one_trainer(digits, local) -> None:

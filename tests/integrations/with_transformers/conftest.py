@@ -13,8 +13,10 @@ from .trainers import Model, Trainer
 
 
 @pytest.fixture
-def trainer(digits: Any) -> Iterator[Callable[..., Any]]:
+def trainer(digits: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
     """Makes Trainers for a task and restores accelerate's state, which is global to the process."""
+    # Transformers 4 sets it for `bf16=True`, and later trainings follow it.
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
 
     def make(
         callbacks: list[Any], task: Any = None, model: Any = None, rows: Any = None, **options: Any

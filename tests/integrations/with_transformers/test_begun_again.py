@@ -8,8 +8,9 @@ from lrtrack.records import State
 
 def test_auto_find_batch_size(digits, trainer, local) -> None:
     """The failed attempt is FAILED, and the good one is recorded from its first step."""
+    task = digits(steps=24, batches=12)  # its schedule goes on in the second attempt
     trainer_used = trainer(
-        [LRTrack(tracker="local")], auto_find_batch_size=True, per_device_train_batch_size=32
+        [LRTrack(tracker="local")], task, auto_find_batch_size=True, per_device_train_batch_size=32
     )
     step, sizes = trainer_used.training_step, []
 

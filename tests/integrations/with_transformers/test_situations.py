@@ -75,6 +75,7 @@ CASES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.torch.cpu.amp.autocast:FutureWarning")  # transformers 4
 @pytest.mark.parametrize("name", CASES)
 def test_what_the_run_holds(digits, trainer, local, steps_of, name: str) -> None:
     """A run holds the rates and norms of each step, the Trainer's losses, and its schedule."""

@@ -104,7 +104,8 @@ def test_what_the_trainer_logs_is_recorded_under_its_name(trainer, local, steps_
     assert list(logged) == [3, 7, 11]
     assert steps["train/reward"] == {4: 2.0}
     means = {at: sum(steps["loss"][at - back] for back in range(4)) / 4 for at in logged}
-    assert steps["train/loss"] == pytest.approx(means, rel=1e-6)
+    # Transformers 4 rounds what it logs to four decimals.
+    assert steps["train/loss"] == pytest.approx(means, abs=5.1e-5)
 
 
 def test_another_trainer_ends_the_run_of_one_that_broke(trainer, local) -> None:

@@ -1,4 +1,4 @@
-"""Two processes of accelerate, and of transformers' Trainer, started by torchrun."""
+"""Two processes of transformers' Trainer, and of the accelerate that it needs, by torchrun."""
 
 from __future__ import annotations
 
@@ -85,7 +85,6 @@ def test_two_processes(clean_place, local, steps_of) -> None:
     """Two processes give one run with the loss that the framework logs, and accelerate's way of
     stepping schedulers causes no diagnosis.
     """
-    pytest.importorskip("transformers", reason="needs transformers")
     program = Path("train.py")
     program.write_text(DISTRIBUTED + EXIT_WITHOUT_SHUTDOWN)
     command = [sys.executable, "-P", "-m", "torch.distributed.run"]
@@ -102,7 +101,9 @@ def test_two_processes(clean_place, local, steps_of) -> None:
     for name, losses in json.loads(Path("logged.json").read_text()).items():
         steps = 8 if name == "accumulated" else 16
         assert histories[name].steps.tolist() == list(range(steps))
-        assert histories[name].metrics["loss"] == pytest.approx(losses, rel=1e-6)
+        # Transformers 4 rounds what it logs to four decimals.
+        precision = {"rel": 1e-6} if name == "accelerate" else {"abs": 5.1e-5}
+        assert histories[name].metrics["loss"] == pytest.approx(losses, **precision)
         if name != "accelerate":
             assert histories[name].metrics["train/loss"].tolist() == losses
     assert all(history.run.diagnoses == () for history in histories.values())
