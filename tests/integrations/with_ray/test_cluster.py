@@ -63,6 +63,7 @@ def cluster(place: Path, served: Any) -> Iterator[Cluster]:
     Path(folder, "ray").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_health_check_period_ms", "500")  # five failures mean that a node is lost
         head = {"num_cpus": 1, "include_dashboard": False, "resources": {"head": 1}}
         nodes = Cluster(initialize_head=True, head_node_args=head)
         nodes.add_node(num_cpus=1, resources={"other": 1})
