@@ -84,10 +84,10 @@ class Driver:
             os.environ.pop("LRTRACK_DIR", None)
         used = tracker or os.environ.get("LRTRACK_TRACKER") or "mlflow"
         names = used if isinstance(used, list | tuple) else [used]
-        self._warn(" ".join(str(getattr(name, "name", name)) for name in names))
+        self._warn(" ".join(str(getattr(name, "name", name)) for name in names), explicit)
 
-    def _warn(self, trackers: str) -> None:
-        """Warn where runs would not arrive where the driver's do."""
+    def _warn(self, trackers: str, explicit: Mapping[str, str]) -> None:
+        """Warn where runs would not arrive where the driver's do, unless the user wants that."""
         uri = os.environ.get("MLFLOW_TRACKING_URI", "")
         if host() != self.host and "mlflow" in trackers and not uri.startswith("http"):
             warn(
@@ -97,7 +97,7 @@ class Driver:
             )
         used = tuple(p for name, group in _PREFIXES.items() if name in trackers for p in group)
         of_trackers = [name for name in self.secrets if used and name.startswith(used)]
-        missing = ", ".join(filter(self._is_missing, of_trackers))
+        missing = ", ".join(n for n in of_trackers if n not in explicit and self._is_missing(n))
         if missing:
             warn(
                 f"This worker of Ray lacks credentials that its driver has in {missing}, and "
@@ -125,12 +125,13 @@ def tune_context() -> Any:
 
     That is also a worker of Ray Train: in older releases they are part of a trial, but have ranks.
     """
-    tune = sys.modules.get("ray.tune")
-    if tune is None:
+    # Releases before 2.43 have none.
+    get_context = getattr(sys.modules.get("ray.tune"), "get_context", None)
+    if get_context is None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        context = tune.get_context()
+        context = get_context()
         is_tune = context.get_trial_id() is not None and context.get_world_rank() is None
     return context if is_tune else None
 

@@ -143,7 +143,9 @@ URI, LOGIN, OTHER = "http://host:5000", "http://me:geheim@host:5000", "http://ot
     ],
 )
 def test_where_a_worker_writes(monkeypatch, as_worker, driver, worker, runtime, expected) -> None:
-    """A worker writes to the driver's server, with its own login, unless it was given another."""
+    """A worker writes to the driver's server, with its own login, unless it was given another; it
+    warns where it has no login that the driver has.
+    """
     if driver is not None:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", driver)
     here = _ray_driver.Driver.here()
@@ -154,11 +156,12 @@ def test_where_a_worker_writes(monkeypatch, as_worker, driver, worker, runtime, 
     monkeypatch.setattr("ray.is_initialized", lambda: True)
     context = SimpleNamespace(runtime_env=runtime_env)
     monkeypatch.setattr("ray.get_runtime_context", lambda: context)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", LRTrackWarning)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         here.apply()
 
     assert expected == os.environ["MLFLOW_TRACKING_URI"]
+    assert (driver == LOGIN and expected == URI) == bool(caught)
 
 
 @pytest.mark.parametrize(
