@@ -1,6 +1,6 @@
 """Sweeps on two nodes, into an `mlflow server`: both break, and drivers are interrupted.
 
-The truth is what the trials noted themselves.
+The truth is what the trials noted themselves. It takes a minute or two, for about twenty workers.
 """
 
 from __future__ import annotations
