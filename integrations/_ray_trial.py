@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -12,13 +11,11 @@ from typing import Any, NoReturn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from lrtrack._optional import load
+from lrtrack.integrations._ray_driver import GRACE, options_of, tune_context
 from lrtrack.schedules.catalogue import KINDS
 from lrtrack.tracking import TrackedRun
 
 tune: Any = load("ray.tune", extra="ray", at_least="2.43")
-
-#: Seconds that a worker which Ray ends leaves a stopped trial to end its run. Ray kills after ten.
-_GRACE = 5.0
 
 
 @dataclass
@@ -36,12 +33,7 @@ class Trial:
     @functools.cached_property
     def context(self) -> Any:
         """The context of Ray Tune; None in a worker of Ray Train."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            context = tune.get_context()
-            # In older releases Ray Train's workers are part of a trial, too, but have ranks.
-            is_tune = context.get_trial_id() is not None and context.get_world_rank() is None
-            return context if is_tune else None
+        return tune_context()
 
     def track_options(self) -> dict[str, Any]:
         """The options of `lrtrack.track()` that Ray knows, updated with the user's."""
@@ -52,9 +44,7 @@ class Trial:
         if isinstance(seed, int):
             options["seed"] = seed
         if self.context is not None:
-            options["name"] = self.context.get_trial_name()
-            options["group"] = self.context.get_experiment_name()
-            options["tags"] = {"ray.trial_id": self.context.get_trial_id()}
+            options |= options_of(self.context)
         return {**options, **self.options}
 
     def state(self) -> dict[str, Any]:
@@ -82,7 +72,7 @@ class Trial:
     def wait_if_stopped(self) -> None:
         """Let a stopped trial end its run, before the process of its thread ends."""
         if self._stop is not None:
-            self._ended.wait(_GRACE)
+            self._ended.wait(GRACE)
 
     def end(self) -> None:
         """Forget the trial, whose function has returned."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import atexit
 import functools
 import math
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,62 +16,17 @@ import torch
 
 import lrtrack
 from lrtrack._optional import load
-from lrtrack.errors import UsageError, warn
+from lrtrack.errors import UsageError
 from lrtrack.integrations._callback_runs import CallbackRuns
+from lrtrack.integrations._ray_driver import Driver
 from lrtrack.integrations._ray_trial import Trial
-from lrtrack.journal.layout import host
-from lrtrack.redaction import redact
-from lrtrack.settings import work_from, working_directory
-from lrtrack.shipping.spawn import detach_shippers
-from lrtrack.tracking import TrackedRun, report_hint
+from lrtrack.settings import work_from
+from lrtrack.tracking import TrackedRun
 
 tune: Any = load("ray.tune", extra="ray", at_least="2.43")
 
-#: Variables that say where runs go, and hold no credentials.
-_PASSED_ON = (
-    *("LRTRACK_DIR", "LRTRACK_TRACKER", "LRTRACK_WANDB_ROWS", "LRTRACK_SHIPPER_IDLE"),
-    "XDG_STATE_HOME",  # holds the key that signs journals, which the driver must read
-    *("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"),
-    *("WANDB_MODE", "WANDB_PROJECT", "WANDB_ENTITY", "WANDB_BASE_URL", "WANDB_DIR"),
-)
 #: The file name of a checkpoint's state.
 _STATE = "state.pt"
-
-
-@dataclass(frozen=True)
-class _Driver:
-    """The program that starts the sweep: where its own runs would go."""
-
-    directory: str
-    host: str
-    environment: Mapping[str, str]
-
-    @classmethod
-    def here(cls) -> _Driver:
-        variables = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        public = {name: value for name, value in variables.items() if redact(value) == value}
-        return cls(str(working_directory()), host(), public)
-
-    def apply(self) -> None:
-        """Make this process, a Ray worker, use the driver's directories and settings."""
-        detach_shippers()
-        report_hint.silence()
-        os.environ.update(self.environment)
-        directory = Path(self.directory)
-        work_from(directory if os.access(directory, os.W_OK | os.X_OK) else Path.home())
-        journals = Path(self.environment.get("LRTRACK_DIR", "")).expanduser()
-        try:
-            (working_directory() / journals).mkdir(parents=True, exist_ok=True)
-        except OSError:  # the path only exists on the driver's machine
-            os.environ.pop("LRTRACK_DIR", None)
-        uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-        tracker = os.environ.get("LRTRACK_TRACKER", "mlflow")
-        if host() != self.host and "mlflow" in tracker and not uri.startswith("http"):
-            warn(
-                f"This trial runs on {host()}, but the sweep was started on {self.host}: its run "
-                "goes to a store on this machine. Fix: set MLFLOW_TRACKING_URI to a server that "
-                "both can reach."
-            )
 
 
 _trial: ContextVar[Trial | None] = ContextVar("lrtrack_ray_trial", default=None)
@@ -94,7 +47,7 @@ def with_tracking(train: Callable[..., Any], **options: Any) -> Callable[..., An
     if isinstance(train, type) or not callable(train):
         raise TypeError(f"with_tracking() takes a function, as Ray Tune does, not {train!r}.")
     CallbackRuns("with_tracking", options)  # checks the options
-    driver = _Driver.here()
+    driver = Driver.here()
 
     @functools.wraps(train)
     def tracked(*config: Any) -> Any:
@@ -104,9 +57,9 @@ def with_tracking(train: Callable[..., Any], **options: Any) -> Callable[..., An
 
 
 def _run(
-    train: Callable[..., Any], driver: _Driver, options: Mapping[str, Any], config: tuple[Any, ...]
+    train: Callable[..., Any], driver: Driver, options: Mapping[str, Any], config: tuple[Any, ...]
 ) -> Any:
-    driver.apply()
+    driver.apply(options.get("tracker"))
     trial = Trial(config[0] if config else {}, options)
     token = _trial.set(trial)
     atexit.register(trial.wait_if_stopped)

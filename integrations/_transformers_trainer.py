@@ -10,6 +10,7 @@ from typing import Any
 
 from lrtrack.capture.accumulation import FixedDivisor, Weight, exact
 from lrtrack.integrations._callback_runs import whole_steps
+from lrtrack.integrations._ray_driver import options_of, tune_context
 
 
 def run_name(args: Any) -> str | None:
@@ -53,11 +54,14 @@ def weight(args: Any, trainer: Any, trainer_class: Any) -> Weight:
     return FixedDivisor(lambda: args.gradient_accumulation_steps)
 
 
-def trial_of(trainer: Any) -> dict[str, str]:
-    """Name and group of a trial of `hyperparameter_search`; empty outside of one."""
+def trial_of(trainer: Any) -> dict[str, Any]:
+    """Name, group and tags of a trial of `hyperparameter_search`; empty outside of one."""
     trial = getattr(trainer, "_trial", None)
     if trial is None:
         return {}
+    context = tune_context()
+    if context is not None:
+        return options_of(context)
     number, study = getattr(trial, "number", None), getattr(trial, "study", None)
     name = {} if number is None else {"name": f"trial-{number}"}
     return name if study is None else {**name, "group": study.study_name}

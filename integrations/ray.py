@@ -15,8 +15,9 @@
 you can call yourself. Under Ray Train, use `TorchTrainer(with_tracking(train), …)`.
 
 Runs go where those of the program that starts the sweep would go: on the same machine to the
-journals and stores of its directory, on others to `MLFLOW_TRACKING_URI` and the like. Credentials
-are never passed on: set them in the environment of the cluster's machines.
+journals and stores of its directory, on others to `MLFLOW_TRACKING_URI` and the like, unless the
+`runtime_env` of `ray.init` has other variables for the workers. Credentials are never passed on,
+also not as a part of an address: set them where Ray is started, or in `runtime_env`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -13,6 +15,7 @@ from lrtrack._optional import load
 from lrtrack.capture import torch_patches
 from lrtrack.integrations._callback_options import Copied, key_of, state_in, with_signature
 from lrtrack.integrations._callback_runs import CallbackRuns, open_runs, whole_steps
+from lrtrack.integrations._ray_driver import GRACE, Driver, tune_context
 from lrtrack.integrations._transformers_schedules import name_schedule
 from lrtrack.integrations._transformers_trainer import (
     config,
@@ -49,12 +52,15 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
 
     Checkpoints contain the id of their run: `trainer.train(resume_from_checkpoint=…)` continues
     it, and no step is written twice. The Trainer tells its callbacks of no exception, so the first
-    `LRTrack` wraps `Trainer.train`: if one leaves it, Ctrl-C included, the run ends as FAILED.
+    `LRTrack` wraps `Trainer.train`: if one leaves it, Ctrl-C included, the run ends as FAILED, but
+    for a trial that Ray stops after its last step.
 
     With `auto_find_batch_size` the run begins with the first optimizer step, so that attempts for
     which the memory does not suffice leave none. In `hyperparameter_search` each trial is a run:
     with Optuna, `name` is `trial-<number>` unless `hp_name` gives another, and `group` the study's
-    name. A schedule of the library has the name of its `lr_scheduler_type`.
+    name. With Ray they are the names of trial and sweep, and the runs go where those of the program
+    that starts the search would go. A schedule of the library has the name of its
+    `lr_scheduler_type`.
 
     In several processes `loss` is the mean over all of them, as in the Trainer's own log;
     `loss_over=None` records rank 0's. What the Trainer or a subclass of it logs is recorded under
@@ -92,7 +98,19 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         self._logged_by_others = False
         self._checkpoint_state: dict[str, Any] = {}
         self.run: TrackedRun | None = None
-        end_when_left(_transformers.Trainer, "train", _ends_of)
+        self._driver: Driver | None = None
+        _end_when_left()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets; Ray's workers also learn where this program's runs go."""
+        is_driver = "ray" in sys.modules and tune_context() is None
+        driver = Driver.here() if is_driver else self._driver
+        return {**super().__getstate__(), "_driver": driver}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Become a copy, possibly in another process."""
+        self.__dict__.update(state)
+        _end_when_left()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """End a training, or an attempt of one, that was left by an exception."""
@@ -103,6 +121,10 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
             if callback() is self or trainer_of(callback()) is None:
                 blocks.leave(failed=True)
         self._begun[thread] = weakref.ref(self), self._blocks
+        if self._driver is not None and tune_context() is not None:
+            self._driver.apply(self._tracker)
+            # A trial that Ray stops ends its run while the worker's process is about to exit.
+            atexit.register(threading.Thread.join, threading.current_thread(), GRACE)
         self._waiting, self.run, self._early = True, None, {}
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -181,6 +203,13 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         self._listens = False
         torch_patches.stop(self)
 
+    def _left(self, state: Any) -> None:
+        """End the run while an exception leaves `train()`; as FAILED unless all steps are done."""
+        error = sys.exception()
+        stopped = isinstance(error, SystemExit) and not error.code  # as Ray Tune stops trials
+        is_complete = stopped and 0 < state.max_steps <= state.global_step
+        self._end(failed=not is_complete)
+
     def _begin(self, args: Any, state: Any, kwargs: Mapping[str, Any]) -> None:
         self._waiting = False
         optimizer, model = kwargs.get("optimizer"), kwargs.get("model")
@@ -195,6 +224,7 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
             "seed": args.seed,
             "name": state.trial_name or trial.get("name") or run_name(args),
             "group": trial.get("group"),
+            "tags": trial.get("tags"),
             "model": model,
             "total_steps": whole_steps(state.max_steps),
             "loss_over": "mean",
@@ -231,7 +261,12 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         return open_runs(tracker for tracker in trackers if tracker.active())
 
 
+def _end_when_left() -> None:
+    """Have `Trainer.train` end the runs of its callbacks if an exception leaves it."""
+    end_when_left(_transformers.Trainer, "train", _ends_of)
+
+
 def _ends_of(trainer: Any) -> list[Callable[[], object]]:
-    """What ends the runs of the Trainer's callbacks as FAILED."""
+    """What ends the runs of the Trainer's callbacks."""
     callbacks = getattr(getattr(trainer, "callback_handler", None), "callbacks", ())
-    return [partial(c._end, failed=True) for c in callbacks if isinstance(c, LRTrack)]
+    return [partial(c._left, trainer.state) for c in callbacks if isinstance(c, LRTrack)]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -17,7 +20,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported
 import ray
 from ray import cloudpickle, tune
 
-from lrtrack.integrations import _ray_worker
+from lrtrack.integrations import _ray_driver
 from lrtrack.integrations.ray import report, search_space, sweep, track, with_tracking
 
 pytestmark = [
@@ -104,7 +107,7 @@ def test_mistakes_on_the_command_line(clean_place, monkeypatch, arguments, said)
 
 
 def test_no_credentials_travel(monkeypatch) -> None:
-    """A pickled function, which Ray also keeps on disk, contains no password."""
+    """A pickled function, which Ray also keeps on disk, has addresses without their logins."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:geheim@host/")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "geheim")
     monkeypatch.setenv("WANDB_API_KEY", "geheim")
@@ -112,23 +115,100 @@ def test_no_credentials_travel(monkeypatch) -> None:
     pickled = cloudpickle.dumps(with_tracking(lambda config: None))
 
     assert b"offen" in pickled
+    assert b"https://host/" in pickled
     assert b"geheim" not in pickled
 
 
-def test_on_another_machine_journals_lie_where_there_is_room(monkeypatch, tmp_path) -> None:
+@pytest.fixture
+def as_worker(monkeypatch) -> Iterator[None]:
+    """Undoes what makes this process a worker."""
+    monkeypatch.setattr("lrtrack.shipping.spawn._detach", False)
+    monkeypatch.setattr("lrtrack.tracking.report_hint._silent", False)
+    yield
+    settings.work_from(None)
+
+
+URI, LOGIN, OTHER = "http://host:5000", "http://me:geheim@host:5000", "http://other:5000"
+
+
+@pytest.mark.parametrize(
+    ("driver", "worker", "runtime", "expected"),
+    [
+        (LOGIN, None, None, URI),  # not a store of the worker's
+        (LOGIN, LOGIN, None, LOGIN),  # the worker's own login for the same server
+        (URI, LOGIN, None, LOGIN),
+        (LOGIN, OTHER, None, URI),
+        (LOGIN, OTHER, OTHER, OTHER),  # given to the workers of this sweep
+        (None, OTHER, None, OTHER),
+    ],
+)
+def test_where_a_worker_writes(monkeypatch, as_worker, driver, worker, runtime, expected) -> None:
+    """A worker writes to the driver's server, with its own login, unless it was given another; it
+    warns where it has no login that the driver has.
+    """
+    if driver is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", driver)
+    here = _ray_driver.Driver.here()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if worker is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", worker)
+    runtime_env = {} if runtime is None else {"env_vars": {"MLFLOW_TRACKING_URI": runtime}}
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    context = SimpleNamespace(runtime_env=runtime_env)
+    monkeypatch.setattr("ray.get_runtime_context", lambda: context)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        here.apply()
+
+    assert expected == os.environ["MLFLOW_TRACKING_URI"]
+    assert (driver == LOGIN and expected == URI) == bool(caught)
+
+
+@pytest.mark.parametrize(
+    ("tracker", "worker", "missing"),
+    [
+        ("mlflow", {}, "MLFLOW_TRACKING_PASSWORD, MLFLOW_TRACKING_URI"),
+        ("mlflow", {"MLFLOW_TRACKING_PASSWORD": "x", "MLFLOW_TRACKING_URI": LOGIN}, None),
+        (
+            ["mlflow", "wandb"],
+            {"MLFLOW_TRACKING_PASSWORD": "x"},
+            "MLFLOW_TRACKING_URI, WANDB_API_KEY",
+        ),
+        ("local", {}, None),
+    ],
+)
+def test_a_worker_without_the_credentials(monkeypatch, as_worker, tracker, worker, missing) -> None:
+    """A worker without the driver's credentials for its tracker warns, and names the variables."""
+    secrets = {"MLFLOW_TRACKING_PASSWORD": "geheim", "MLFLOW_TRACKING_URI": LOGIN}
+    for name, value in {**secrets, "WANDB_API_KEY": "geheim"}.items():
+        monkeypatch.setenv(name, value)
+    driver = _ray_driver.Driver.here()
+    for name in (*secrets, "WANDB_API_KEY"):
+        monkeypatch.delenv(name)
+    for name, value in worker.items():
+        monkeypatch.setenv(name, value)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        driver.apply(tracker)
+    said = [str(warning.message) for warning in caught]
+
+    assert (missing is not None) == len(said)
+    assert all(f"has in {missing}, and" in text and "geheim" not in text for text in said)
+
+
+def test_on_another_machine_journals_lie_where_there_is_room(
+    monkeypatch, as_worker, tmp_path
+) -> None:
     """On another machine, journals go to that machine's home, and a private store is reported."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LRTRACK_DIR", "")
-    monkeypatch.setattr("lrtrack.shipping.spawn._detach", False)
     (tmp_path / "file").touch()
     environment = {"LRTRACK_DIR": str(tmp_path / "file" / "below")}
-    driver = _ray_worker._Driver("/no/such/directory", "elsewhere", environment)
-    try:
-        with pytest.warns(LRTrackWarning, match="MLFLOW_TRACKING_URI to a server"):
-            driver.apply()
-        assert settings.read().directory == tmp_path / ".lrtrack"
-    finally:
-        settings.work_from(None)
+    driver = _ray_driver.Driver("/no/such/directory", "elsewhere", environment)
+    with pytest.warns(LRTrackWarning, match="MLFLOW_TRACKING_URI to a server"):
+        driver.apply()
+
+    assert settings.read().directory == tmp_path / ".lrtrack"
 
 
 def test_outside_of_ray_it_is_plain_tracking(digits, local) -> None:
