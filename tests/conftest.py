@@ -19,6 +19,8 @@ import pytest
 # so small that a second thread only waits for the first, at full load: with several workers, that
 # took ten times as long.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Otherwise Ray replaces `print` for good, and what holds the former one cannot be pickled.
+os.environ["RAY_TQDM_PATCH_PRINT"] = "0"
 
 # Everything that the tests import stays. Looking through it again and again, and once more at the
 # end, is a fifth of a worker's time.

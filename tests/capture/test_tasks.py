@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import trio
 
 import lrtrack
 from lrtrack.capture import thread_state
@@ -236,7 +237,6 @@ def test_blocks_that_are_opened_before_the_loop() -> None:
 @pytest.mark.parametrize("opened", ["in the tasks", "before the tasks", "before the loop"])
 def test_tasks_of_trio(opened: str) -> None:
     """Tasks of trio's loop record their own losses, too."""
-    trio = pytest.importorskip("trio", reason="trio is not installed")
     (first, a), (second, b) = optimizer(), optimizer()
 
     async def trained(weight: torch.nn.Parameter, own: torch.optim.Optimizer, at: float) -> None:
