@@ -151,11 +151,10 @@ def test_the_signature_lists_all_options() -> None:
 
 def test_a_command_line(digits, local, monkeypatch: pytest.MonkeyPatch) -> None:
     """LightningCLI takes the options in `init_args`."""
-    pytest.importorskip("jsonargparse")
-    from lightning.pytorch.cli import LightningCLI
-
     monkeypatch.setattr("sys.argv", ["train.py"])
     monkeypatch.setenv("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # those are Lightning's own
+    from lightning.pytorch.cli import LightningCLI
+
     task = digits(steps=4)
 
     class FromCli(Module):
