@@ -65,6 +65,14 @@ class Copied:
         attributes = {**vars(self), **self.OF_RUNS}
         return {**attributes, "_blocks": attributes["_blocks"].copy()}
 
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Become a copy, possibly in another process."""
+        vars(self).update(state)
+        self._wrap()
+
+    def _wrap(self) -> None:
+        """Wrap what tells callbacks too little, in this process; called for each callback."""
+
 
 def options_of(callback: str, options: Mapping[str, Any]) -> Options:
     """The options of `track()` as a callback's user gave them, with the defaults of the others.

@@ -70,6 +70,9 @@ class LRTrack(Copied, _callbacks.BaseCallback):  # type: ignore[misc]
         self._blocks = CallbackRuns("LRTrack", options)
         self._episode: Any = None
         self.run: TrackedRun | None = None
+        self._wrap()
+
+    def _wrap(self) -> None:
         for kind in (_on_policy.OnPolicyAlgorithm, _off_policy.OffPolicyAlgorithm):
             end_when_left(kind, "learn", _ends_of)
 

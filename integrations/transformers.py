@@ -99,7 +99,7 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         self._checkpoint_state: dict[str, Any] = {}
         self.run: TrackedRun | None = None
         self._driver: Driver | None = None
-        _end_when_left()
+        self._wrap()
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets; Ray's workers also learn where this program's runs go."""
@@ -107,10 +107,8 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         driver = Driver.here() if is_driver else self._driver
         return {**super().__getstate__(), "_driver": driver}
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Become a copy, possibly in another process."""
-        self.__dict__.update(state)
-        _end_when_left()
+    def _wrap(self) -> None:
+        end_when_left(_transformers.Trainer, "train", _ends_of)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """End a training, or an attempt of one, that was left by an exception."""
@@ -259,11 +257,6 @@ class LRTrack(Copied, _transformers.TrainerCallback):  # type: ignore[misc]
         spec = self._tracker
         trackers = registry.resolve(spec) if spec else map(registry.get, registry.names())
         return open_runs(tracker for tracker in trackers if tracker.active())
-
-
-def _end_when_left() -> None:
-    """Have `Trainer.train` end the runs of its callbacks if an exception leaves it."""
-    end_when_left(_transformers.Trainer, "train", _ends_of)
 
 
 def _ends_of(trainer: Any) -> list[Callable[[], object]]:

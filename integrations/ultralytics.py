@@ -62,6 +62,9 @@ class LRTrack(Copied):
         self._blocks = CallbackRuns("LRTrack", options)
         self._logged = -1
         self.run: TrackedRun | None = None
+        self._wrap()
+
+    def _wrap(self) -> None:
         end_when_left(_engine.BaseTrainer, "train", _ends_of)
 
     def attach(self, model: Any) -> LRTrack:

@@ -15,6 +15,7 @@ pytest.importorskip("gymnasium", reason="needs stable-baselines3")
 pytest.importorskip("stable_baselines3", reason="needs stable-baselines3")
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from lrtrack.integrations.stable_baselines3 import LRTrack
 
@@ -59,6 +60,16 @@ def test_ctrl_c_ends_the_run(local, kind: Any) -> None:
     model.learn(24, callback=LRTrack(tracker="local"))
 
     assert [history.state for history in local()] == [State.FINISHED, State.FAILED]
+
+
+def test_an_unpickled_callback_in_another_process(local, monkeypatch) -> None:
+    """A callback that was unpickled in a process where none was made ends its run like others."""
+    content = pickle.dumps(LRTrack(tracker="local"))
+    monkeypatch.setattr(OnPolicyAlgorithm, "learn", OnPolicyAlgorithm.learn.__wrapped__)
+    with pytest.raises(KeyboardInterrupt):
+        algorithm(PPO, **UPDATES).learn(40, callback=[pickle.loads(content), Acting(interrupt)])
+
+    assert [history.state for history in local()] == [State.FAILED]
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
