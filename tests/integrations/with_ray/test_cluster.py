@@ -66,8 +66,8 @@ def cluster(place: Path, served: Any) -> Iterator[Cluster]:
         patch.setenv("RAY_health_check_period_ms", "500")  # five failures mean that a node is lost
         head = {"num_cpus": 1, "include_dashboard": False, "resources": {"head": 1}}
         nodes = Cluster(initialize_head=True, head_node_args=head)
+        ray.init(address=nodes.address, log_to_driver=False)  # to the head: the other node goes
         nodes.add_node(num_cpus=1, resources={"other": 1})
-        ray.init(address=nodes.address, log_to_driver=False)
         # Only now, so that the workers do not inherit it.
         patch.setenv("MLFLOW_TRACKING_URI", served.uri.replace("//", f"//me:{PASSWORD}@"))
         patch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "1")
