@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lrtrack.capture import thread_state
+from lrtrack.integrations._class_names import derives_from
 
 
 def searches(engine: Any, started: Any) -> bool:
@@ -18,7 +19,7 @@ def searches(engine: Any, started: Any) -> bool:
     """
     handlers = (entry[0] for entry in engine._event_handlers[started])
     owners = (getattr(handler, "__self__", None) for handler in handlers)
-    return any(cls.__name__ == "FastaiLRFinder" for own in owners for cls in type(own).__mro__)
+    return any(derives_from(owner, "FastaiLRFinder") for owner in owners)
 
 
 def leave_out_searches(attach: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ from lrtrack.capture.optimizers import unwrap
 from lrtrack.capture.ownership import foreign
 from lrtrack.errors import warn
 from lrtrack.integrations._callback_runs import distinct_prefixes, whole_steps
+from lrtrack.integrations._class_names import derives_from
 from lrtrack.records import STEP_METRICS
 from lrtrack.trackers import registry
 from lrtrack.trackers.base import Tracker
@@ -75,7 +76,7 @@ def _ends_with_batch_norm(trainer: Any) -> bool:
     """Whether weight averaging has added an epoch for batch norms, which makes one step."""
     return any(
         getattr(callback, "_model_contains_batch_norm", False)
-        and any(cls.__name__ == "StochasticWeightAveraging" for cls in type(callback).__mro__)
+        and derives_from(callback, "StochasticWeightAveraging")
         for callback in trainer.callbacks
     )
 
@@ -98,9 +99,9 @@ def trackers(spec: Any, trainer: Any) -> list[Tracker]:
         return registry.resolve(spec)
     trackers: list[Tracker] = []
     for logger in trainer.loggers if trainer.is_global_zero else ():
-        if is_logger(logger, "WandbLogger"):
+        if derives_from(logger, "WandbLogger"):
             _ = logger.experiment  # opens the run, which makes it W&B's active run
-        elif is_logger(logger, "MLFlowLogger") and not trackers:
+        elif derives_from(logger, "MLFlowLogger") and not trackers:
             trackers = [MlflowTracker(join=logger.run_id, uri=logger.experiment.tracking_uri)]
     names = {tracker.name for tracker in trackers}
     others = [registry.get(name) for name in registry.names() if name not in names]
@@ -151,11 +152,6 @@ def _parameters(optimizer: Any) -> set[int]:
     return {id(p) for group in unwrap(optimizer).param_groups for p in group["params"]}
 
 
-def is_logger(logger: Any, name: str) -> bool:
-    """Whether a logger's class is, or derives from, Lightning's of that name, in either package."""
-    return any(cls.__name__ == name for cls in type(logger).__mro__)
-
-
 def _warn_on_rank_0(trainer: Any, message: str) -> None:
     if trainer.is_global_zero:
         warn(message)
@@ -169,7 +165,7 @@ def shared_metrics(trainer: Any, prefixes: Iterable[str]) -> list[str]:
         prefixes: those of the runs.
     """
     kinds = ("MLFlowLogger", "WandbLogger")
-    if not any(is_logger(logger, kind) for logger in trainer.loggers for kind in kinds):
+    if not any(derives_from(logger, kind) for logger in trainer.loggers for kind in kinds):
         return []
     ours = {f"{prefix}{name}" for prefix in prefixes for name in _OURS}
     return sorted(ours & (trainer.logged_metrics.keys() | _to_be_logged(trainer)))

@@ -13,6 +13,7 @@ from lrtrack._optional import load
 from lrtrack.capture import thread_state
 from lrtrack.capture.optimizers import unwrap
 from lrtrack.integrations._callback_runs import CallbackRuns, whole_steps
+from lrtrack.integrations._class_names import derives_from
 from lrtrack.integrations._fastai_optimizer import StandIn
 from lrtrack.integrations._wrapping import wrap_once
 from lrtrack.tracking import TrackedRun
@@ -199,8 +200,7 @@ def _named_values(recorder: Any, values: Sequence[Any]) -> Mapping[str, float]:
 
 def _callback(learn: Any, name: str) -> Any:
     """The callback of the Learner with this class, or one made from it; None without one."""
-    kinds = ((callback, type(callback).__mro__) for callback in learn.cbs)
-    return next((cb for cb, mro in kinds if any(kind.__name__ == name for kind in mro)), None)
+    return next((callback for callback in learn.cbs if derives_from(callback, name)), None)
 
 
 def _steps_per_epoch(learn: Any) -> int | None:

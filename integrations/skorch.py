@@ -122,8 +122,7 @@ class LRTrack(_callbacks.Callback):  # type: ignore[misc]
 
 def _ends_of(net: Any) -> Iterator[Callable[[], object]]:
     """What ends the runs of the net's callbacks as FAILED."""
-    own = [callback for _, callback in getattr(net, "callbacks_", ())]
-    for callback in own:
+    for _, callback in getattr(net, "callbacks_", ()):
         # One that was unpickled with its net has no runs before a fit.
         if isinstance(callback, LRTrack) and hasattr(callback, "runs_"):
             yield partial(callback.runs_.leave, failed=True)

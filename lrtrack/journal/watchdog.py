@@ -36,19 +36,15 @@ def answers(path: Path) -> bool:
     Args:
         path: absolute; if it is missing, the nearest directory above it that is there counts.
     """
-    answered: SimpleQueue[None] = SimpleQueue()
 
     def change() -> None:
         with contextlib.suppress(OSError):  # is an answer, too
             os.utime(next(place for place in (path, *path.parents) if place.exists()))
-        answered.put(None)
 
-    threading.Thread(target=change, name="lrtrack-probe", daemon=True).start()
-    try:
-        answered.get(timeout=PERIOD * LOOKS)
-    except Empty:
-        return False
-    return True
+    thread = threading.Thread(target=change, name="lrtrack-probe", daemon=True)
+    thread.start()
+    thread.join(PERIOD * LOOKS)
+    return not thread.is_alive()
 
 
 class Watchdog:

@@ -24,7 +24,7 @@ class ResumedRun:
 
     Attributes:
         run: the run.
-        layout: the directory of its journal, which is another one if that one was full once.
+        layout: the directory of its journal: the usual one, or one in a private directory.
         last_step: the last step so far; -1 without one.
         course: what its journal, or its parent's, holds so far; None without one.
         is_branch: whether `course` is that of the run's parent, so that the run begins a journal.

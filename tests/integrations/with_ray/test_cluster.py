@@ -22,6 +22,7 @@ from typing import Any
 import psutil
 import pytest
 from fixtures.isolation import within
+from fixtures.processes import mentioning
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else one in the user's home
@@ -74,15 +75,8 @@ def cluster(place: Path, served: Any) -> Iterator[Cluster]:
         yield nodes
         ray.shutdown()
         nodes.shutdown()
-    within(300, lambda: not [p for p in psutil.process_iter() if _mentions(p, folder)])
+    within(300, lambda: mentioning(folder) == [])
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _mentions(process: psutil.Process, text: str) -> bool:
-    try:
-        return lives(process.pid) and text in " ".join(process.cmdline())
-    except psutil.Error:
-        return False
 
 
 def noted(folder: Path) -> list[dict[str, Any]]:

@@ -10,13 +10,13 @@ import secrets
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from click.testing import CliRunner
+from fixtures.isolation import within
+from fixtures.processes import mentioning
 
 from lrtrack.cli import main
 from lrtrack.comparing import fetch
@@ -52,19 +52,8 @@ def cluster() -> Iterator[str]:
     address = ray.get_runtime_context().gcs_address
     yield address
     ray.shutdown()
-    deadline = time.monotonic() + 300
-    while remaining := [p.pid for p in psutil.process_iter() if _mentions(p, folder)]:
-        assert time.monotonic() < deadline, f"left behind: {remaining}"
-        time.sleep(0.1)
+    within(300, lambda: mentioning(folder) == [])
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _mentions(process: psutil.Process, text: str) -> bool:
-    try:
-        zombie = process.status() == psutil.STATUS_ZOMBIE
-        return not zombie and any(text in part for part in process.cmdline())
-    except psutil.Error:
-        return False
 
 
 @pytest.fixture
