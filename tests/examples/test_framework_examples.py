@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from fixtures.programs import report_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -30,11 +29,7 @@ def test_the_example(command_line, monkeypatch, framework, package, expected) ->
     done = subprocess.run(
         [sys.executable, "-P", str(example)], capture_output=True, text=True, timeout=300
     )
-    named = re.search(r"lrtrack (compare .*?)\"\"\"", example.read_text(encoding="utf-8"))
     assert done.returncode == 0, done.stderr
-    assert named is not None
-    report = json.loads(
-        command_line(*named[1].split(), "--tracker", "local", "--format", "json").stdout
-    )
+    report = report_of(example, command_line, "--tracker", "local")
 
     assert {row["schedule"]: row["runs"] for row in report["schedules"]} == expected

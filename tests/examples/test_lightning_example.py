@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
 import subprocess
 import sys
 from pathlib import Path
+
+from fixtures.programs import report_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "with_lightning.py"
 
@@ -16,11 +16,9 @@ def test_lightning(store, command_line) -> None:
     done = subprocess.run(
         [sys.executable, str(EXAMPLE)], capture_output=True, text=True, timeout=300
     )
-    named = re.search(r"lrtrack (compare .*?)\"\"\"", EXAMPLE.read_text())
     assert done.returncode == 0, done.stderr
-    assert named is not None
     assert "LRTrackWarning" not in done.stderr
-    report = json.loads(command_line(*named[1].split(), "--format", "json").stdout)
+    report = report_of(EXAMPLE, command_line)
     found = {row["schedule"]: (row["runs"], row["steps"]) for row in report["schedules"]}
 
     assert found == {"CosineAnnealingLR": (2, 116), "OneCycleLR": (2, 116)}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
+
+from fixtures.programs import report_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,10 +18,8 @@ def test_the_example(store, command_line) -> None:
     done = subprocess.run(
         [sys.executable, "-P", str(example)], capture_output=True, text=True, timeout=300
     )
-    named = re.search(r"lrtrack (compare .*?)\"\"\"", example.read_text())
     assert done.returncode == 0, done.stderr
-    assert named is not None
-    report = json.loads(command_line(*named[1].split(), "--format", "json").stdout)
+    report = report_of(example, command_line)
 
     assert [row["runs"] for row in report["schedules"]] == [2, 2, 2]
 

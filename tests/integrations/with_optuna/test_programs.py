@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import mlflow
 import optuna
 import pytest
 import torch
+from fixtures.programs import report_of
 
 from lrtrack.integrations.optuna import track
 
@@ -67,10 +67,8 @@ def test_the_example(store, command_line) -> None:
     process = subprocess.run(
         [sys.executable, "-P", str(example)], capture_output=True, text=True, timeout=300
     )
-    named = re.search(r"lrtrack (compare .*?)\"\"\"", example.read_text())
     assert process.returncode == 0, process.stderr
-    assert named is not None
-    report = json.loads(command_line(*named[1].split(), "--format", "json").stdout)
+    report = report_of(example, command_line)
 
     assert sum(row["runs"] for row in report["schedules"]) == 8
     assert len(example.read_text().splitlines()) <= 60

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from fixtures.isolation import within
 from fixtures.processes import mentioning
+from fixtures.programs import report_of
 
 from lrtrack.cli import main
 from lrtrack.comparing import fetch
@@ -277,8 +278,6 @@ def test_the_example(command_line, monkeypatch) -> None:
     monkeypatch.setattr(ray, "init", lambda **options: None)
     example = ROOT / "examples" / "with_ray.py"
     runpy.run_path(str(example), run_name="__main__")
-    named = re.search(r"lrtrack (compare .*?)\"\"\"", example.read_text())
-    assert named is not None
-    compared = json.loads(command_line(*named[1].split(), "--format", "json").stdout)
+    compared = report_of(example, command_line)
 
     assert [row["runs"] for row in compared["schedules"]] == [2, 2]
